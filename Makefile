@@ -1,0 +1,88 @@
+# hylab. Two commands matter: `make demo` (the main job, end to end) and `make test` (all tests).
+# Others: all, asan, bench, layering, format, clean. BUILD=dir builds elsewhere, SAN=1 with sanitizers.
+BUILD ?= $(if $(SAN),build/asan,build/release)
+CC ?= gcc
+OPT ?= $(if $(SAN),-O1 -g -fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer,-O2 -g)
+comma := ,
+COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+CPPFLAGS += -I. -D_GNU_SOURCE
+CFLAGS += -std=c11 $(OPT) -fopenmp -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wvla -ffp-contract=off
+LDLIBS += -lyaml -lsqlite3 -ljansson -lxxhash -ldnnl -lm
+FASTFLAGS = -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math
+ISA_base = -march=x86-64
+ISA_avx2 = -march=x86-64-v3
+ISA_avx512 = -march=x86-64-v4 -mprefer-vector-width=512
+
+SRC := $(wildcard core/*.c kernels/cpu/*.c analysis/*.c results/*.c experiments/*.c)
+REF := $(filter kernels/cpu/ref_%,$(SRC))
+FAST := $(filter kernels/cpu/fast_%,$(SRC))
+MAIN := experiments/main.c
+PLAIN := $(filter-out $(REF) $(FAST) $(MAIN),$(SRC))
+OBJ := $(PLAIN:%.c=$(BUILD)/%.o) \
+       $(foreach s,f32 f64,$(REF:%.c=$(BUILD)/%.$(s).o)) \
+       $(foreach i,base avx2 avx512,$(FAST:%.c=$(BUILD)/%.$(i).o))
+LIB := $(BUILD)/libhylab.a
+TESTSRC := $(wildcard tests/test_*.c)
+TESTBIN := $(TESTSRC:tests/%.c=$(BUILD)/tests/%)
+BENCHSRC := $(wildcard experiments/bench/bench_*.c)
+BENCHBIN := $(BENCHSRC:experiments/bench/%.c=$(BUILD)/bench/%)
+
+.PHONY: all deps demo test asan bench layering format clean check
+.SECONDARY:
+all: $(BUILD)/hylab
+
+# ---- what a fresh machine lacks
+PACKAGES = gcc libc6-dev pkg-config libyaml-dev libsqlite3-dev libjansson-dev libxxhash-dev libdnnl-dev libcmocka-dev \
+           gnuplot-nox fonts-dejavu-core
+deps:
+	@missing=""; for p in $(PACKAGES); do dpkg -s $$p 2>/dev/null | grep -q '^Status: install ok installed' || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+	  sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	  echo "hylab needs these Debian packages and installs them now with apt-get:$$missing"; \
+	  $$sudo apt-get update -q && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -q --no-install-recommends $$missing \
+	    || { echo "apt-get failed: install$$missing yourself, then run make again" >&2; exit 1; }; \
+	fi
+
+# ---- build
+$(BUILD)/hylab: $(BUILD)/experiments/main.o $(LIB)
+	$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(LDLIBS)
+	@ln -sfn $@ hylab
+$(LIB): $(OBJ)
+	@rm -f $@
+	ar rcs $@ $^
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -c -o $@ $<
+$(BUILD)/core/version.o: CPPFLAGS += -DHY_COMMIT='"$(COMMIT)"'
+define REF_RULE
+$(BUILD)/%.$(1).o: %.c
+	@mkdir -p $$(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -DHY_REF_SUFFIX=$(1) -Dreal=$(2) -MMD -c -o $$@ $$<
+endef
+$(eval $(call REF_RULE,f32,float))
+$(eval $(call REF_RULE,f64,double))
+define FAST_RULE
+$(BUILD)/%.$(1).o: %.c
+	@mkdir -p $$(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(FASTFLAGS) $(ISA_$(1)) -DHY_ISA_SUFFIX=$(1) -DHY_ISA_$(1) -MMD -c -o $$@ $$<
+endef
+$(foreach i,base avx2 avx512,$(eval $(call FAST_RULE,$(i))))
+$(BUILD)/tests/%: tests/%.c $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MF $@.d -o $@ $< $(LIB) $(LDFLAGS) -lcmocka $(LDLIBS)
+$(BUILD)/bench/%: experiments/bench/%.c $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MF $@.d -o $@ $< $(LIB) $(LDFLAGS) $(LDLIBS)
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+
+# ---- checks
+check: $(BUILD)/hylab $(TESTBIN)
+	@BUILD=$(BUILD) tests/run.sh $(TESTS)
+test: deps
+	@$(MAKE) --no-print-directory check
+asan: deps
+	@$(MAKE) --no-print-directory SAN=1 check
+layering:
+	@tests/layering.sh
+clean:
+	rm -rf build hylab

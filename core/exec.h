@@ -1,0 +1,88 @@
+// exec.h - running a program: parameters, sequence state, memory plan, forward, backward, probes.
+#ifndef HY_EXEC_H
+#define HY_EXEC_H
+#include "core/program.h"
+
+// ---------------------------------------------------------------------------------------------------- parameters
+typedef struct hy_params {
+    const hy_program *prog;
+    const hy_backend *be;
+    hy_dtype dtype;
+    void *data;  // device: prog->param_elems elements
+    void *grad;  // device: the same layout, or NULL until hy_params_want_grad
+} hy_params;
+hy_status hy_params_create(const hy_program *p, const hy_backend *be, hy_dtype dt, hy_params **out);
+void hy_params_free(hy_params *w);
+hy_status hy_params_init(hy_params *w, uint64_t seed);  // each tensor from its own stream: adding one changes no other
+hy_status hy_params_want_grad(hy_params *w);
+// Copies one whole tensor to or from host doubles or floats (converted); grad: the gradient instead of the value.
+hy_status hy_params_get(const hy_params *w, int param, bool grad, float *dst);
+hy_status hy_params_set(hy_params *w, int param, const float *src);
+void *hy_params_ptr(const hy_params *w, int param, bool grad);  // device address
+
+// ---------------------------------------------------------------------------------------------------- sequence state
+// KV rings with pinned meta tokens (one per sharing group), convolution tails, SSM states, and how far each sequence is.
+typedef struct hy_state {
+    const hy_program *prog;
+    const hy_backend *be;
+    hy_dtype dtype;
+    int B, max_tokens;  // text tokens that fit in a global layer's cache
+    int32_t *pos;       // host [B]: next position, meta tokens counted
+    void **buf;         // device, per slot; KV: K then V
+    size_t *bytes;      // per slot
+} hy_state;
+hy_status hy_state_create(const hy_program *p, const hy_backend *be, hy_dtype dt, int B, int max_tokens, hy_state **out);
+void hy_state_reset(hy_state *s);
+void hy_state_free(hy_state *s);
+size_t hy_state_bytes(const hy_state *s);  // all slots
+hy_kv_view hy_state_kv(const hy_state *s, int slot);
+
+// ---------------------------------------------------------------------------------------------------- a batch
+// Host memory. Meta tokens are part of the sequence: id -(j+1) is meta token j; hy_batch users put all of them before
+// the first text token (hy_ids_with_meta).
+typedef struct {
+    int B, T;
+    const int32_t *ids;     // [B,T]
+    const int32_t *labels;  // [B,T] token wanted at this position, negative: ignored; NULL without HY_HEAD_LOSS
+    const int32_t *len;     // [B] valid tokens of each; NULL: T
+    const int32_t *out_rows;  // rows (b*T + t) whose logits are wanted; with HY_HEAD_LOGITS
+    int n_out;
+} hy_batch;
+// Writes meta ids then text ids (labels: -100 for meta): dst [B, m+T].
+void hy_ids_with_meta(int B, int T, int meta, const int32_t *src, int32_t fill_first, int32_t *dst);
+
+// ---------------------------------------------------------------------------------------------------- probes
+// Called on the host right after the op that makes a wanted value. data: float32 [rows, width], valid during the call.
+typedef struct hy_probe {
+    bool (*wants)(void *user, const char *value_name);
+    hy_status (*got)(void *user, const char *value_name, const float *data, int rows, int width);
+    void *user;
+} hy_probe;
+
+// ---------------------------------------------------------------------------------------------------- execution
+typedef enum { HY_EXEC_INFER = 0, HY_EXEC_TRAIN } hy_exec_mode;
+typedef struct hy_exec hy_exec;
+// Plans memory for at most B sequences of T tokens (meta counted) and max_out logit rows, and every kernel; what a
+// backend does not support is an error here. Allocation happens here only.
+hy_status hy_exec_create(const hy_program *p, const hy_backend *be, hy_dtype dt, hy_exec_mode mode, int B, int T,
+                         int max_out, hy_exec **out);
+void hy_exec_free(hy_exec *e);
+// Runs body and `heads`. state NULL: from an empty state, nothing kept. probe may be NULL. In HY_EXEC_TRAIN the loss head
+// runs in backward (forward and backward of the loss are one kernel).
+hy_status hy_exec_forward(hy_exec *e, hy_params *w, const hy_batch *b, hy_state *state, unsigned heads, const hy_probe *probe);
+// Gradients of scale * sum(nll) are added to w->grad; fills nll and pred. After hy_exec_forward in HY_EXEC_TRAIN.
+// seed (may be NULL): instead of the loss, the gradient of the named value [rows,width] float32 starts the backward
+// (for effective-receptive-field gradients). probe: sees "grad.<value>" of wanted values.
+hy_status hy_exec_backward(hy_exec *e, hy_params *w, double scale, const hy_probe *probe);
+// Results on the host, valid until the next run.
+const float *hy_exec_logits(hy_exec *e);      // [n_out, vocab]
+const float *hy_exec_nll(hy_exec *e);         // [B*T] nats, 0 where ignored
+const int32_t *hy_exec_pred(hy_exec *e);      // [B*T], -1 where ignored
+// Kernel paths in use, e.g. "avx512 (linear avx512+onednn)"; valid while e lives.
+const char *hy_exec_path(hy_exec *e);
+// Memory by lifetime class, for the plan printed before step 0.
+typedef struct {
+    size_t activations, gradients, saved, workspace;
+} hy_exec_memory;
+hy_exec_memory hy_exec_memory_use(const hy_exec *e);
+#endif

@@ -1,0 +1,91 @@
+// spec.h - what a model is, as plain data: the expanded form of a variant YAML. Comparable with memcmp (zero padding),
+// printable as canonical YAML (that text is hashed and stored). Reading YAML: specyaml.h.
+#ifndef HY_SPEC_H
+#define HY_SPEC_H
+#include "core/base.h"
+
+#define HY_MAX_LAYERS 256
+
+typedef enum {
+    HY_MIXER_NONE = 0,
+    HY_MIXER_ATTENTION,
+    HY_MIXER_SSM,
+    HY_MIXER_PARALLEL,       // attention and SSM heads read one input, outputs fused (paper eq. 1-3)
+    HY_MIXER_ATTENTION_SSM,  // attention sub-block, then SSM sub-block, each with norm, out projection, residual
+    HY_MIXER_SSM_ATTENTION,
+} hy_mixer;
+typedef enum { HY_FUSION_MEAN = 0, HY_FUSION_CONCAT, HY_FUSION_GATE } hy_fusion;  // as hy_fuse_kind
+typedef enum { HY_ROPE_NONE = 0, HY_ROPE_DEFAULT, HY_ROPE_NTK } hy_rope_kind;
+typedef enum { HY_MLP_NONE = 0, HY_MLP_SILU, HY_MLP_RELU2 } hy_mlp_kind;
+typedef enum { HY_SPEC_NORM_RMS = 0, HY_SPEC_NORM_LAYER } hy_spec_norm;  // as hy_norm_kind
+
+// One row of the per-layer table. Fields of a part that the layer lacks are 0 (kv_source -1).
+typedef struct {
+    hy_mixer mixer;
+    // attention
+    int heads, kv_heads, d_qk, d_v;  // per head
+    int window;                      // 0: global
+    int kv_source;                   // the layer whose keys and values are used; its own index if it makes them
+    int qk_norm;                     // RMSNorm over each query and key head before rope
+    // ssm (Mamba-1)
+    int d_inner, d_state, d_conv, dt_rank;
+    int inner_norms;  // RMSNorm on dt, B, C
+    int conv_bias;
+    // parallel
+    hy_fusion fusion;
+    // mlp
+    hy_mlp_kind mlp;
+    int d_ff;
+} hy_layer_spec;
+
+typedef struct {
+    char name[64];
+    int vocab, d_model, n_layers;
+    int meta_tokens;
+    int max_len;       // longest text the model is meant for (rope ntk uses it; caches may be larger)
+    int orig_len;      // rope ntk: length of the first training
+    hy_rope_kind rope;
+    double rope_base;  // before ntk; hy_model_rope_base gives the one in force
+    hy_spec_norm norm;
+    double norm_eps;
+    int tied;                 // output matrix is the embedding
+    double init_std;          // linear and embedding weights N(0, init_std)
+    int init_residual_scale;  // out projections / sqrt(2 n_layers)
+    hy_layer_spec layers[HY_MAX_LAYERS];
+} hy_model_spec;
+
+static inline bool hy_layer_has_attention(const hy_layer_spec *l) { return l->mixer != HY_MIXER_NONE && l->mixer != HY_MIXER_SSM; }
+static inline bool hy_layer_has_ssm(const hy_layer_spec *l) { return l->mixer != HY_MIXER_NONE && l->mixer != HY_MIXER_ATTENTION; }
+
+// base * (2 max_len / orig_len - 1) ^ (d_qk / (d_qk - 2)) for ntk, else rope_base (paper-released configuration).
+double hy_model_rope_base(const hy_model_spec *m, int d_qk);
+
+// Every rule that a spec must obey; the reader calls it with positions for its messages, builders call it without.
+// HY_EINPUT with layer and reason; *field (if not NULL) names the YAML path at fault, e.g. "attention.kv_heads".
+hy_status hy_model_spec_check(const hy_model_spec *m, const char **field);
+// Canonical YAML of the expanded spec: the per-layer table, every field, fixed order. Caller frees. hash: of that text.
+char *hy_model_spec_text(const hy_model_spec *m);
+void hy_model_spec_hash(const hy_model_spec *m, char out[33]);
+
+// Parameters by part, from the spec alone (tests hold them equal to the built program).
+typedef struct {
+    int64_t embedding, head, meta, attention, ssm, fusion, mlp, norm, total;
+    // the paper's attention : Mamba ratio (Table 10): W_q, W_k, W_v against in_proj s and g, conv, x_proj, dt_proj, A, D, out_proj
+    int64_t ratio_attention, ratio_ssm;
+} hy_param_count;
+void hy_model_count(const hy_model_spec *m, hy_param_count *out);
+void hy_layer_count(const hy_model_spec *m, int layer, hy_param_count *out);
+// Forward FLOPs of one token that sees `context` positions (multiply-add = 2): matrix products, attention, scan.
+double hy_model_flops_token(const hy_model_spec *m, int context);
+
+// Cache bytes by layer and kind. TRUE: what a runtime holds (hy_state allocates exactly this for batch 1).
+// PAPER: paper-facts: 2 bytes a value, global layers T + m positions, window layers W positions, shared window layers
+// counted as half, SSM state only.
+typedef enum { HY_CACHE_TRUE = 0, HY_CACHE_PAPER } hy_cache_accounting;
+typedef struct {
+    double kv, meta, conv, ssm, total;  // bytes (the paper's half may not be whole)
+} hy_cache_bytes;
+// layers: [n_layers] or NULL; elem: bytes of one cached KV element, state_elem: of one conv or SSM state element.
+void hy_model_cache(const hy_model_spec *m, hy_cache_accounting how, int tokens, int elem, int state_elem,
+                    hy_cache_bytes *layers, hy_cache_bytes *sum);
+#endif

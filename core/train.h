@@ -1,0 +1,57 @@
+// train.h - optimisation recipe, the training loop, evaluation.
+#ifndef HY_TRAIN_H
+#define HY_TRAIN_H
+#include "core/exec.h"
+#include "core/field.h"
+#include "core/task.h"
+
+typedef enum { HY_SCHED_CONSTANT = 0, HY_SCHED_LINEAR, HY_SCHED_COSINE, HY_SCHED_WSD } hy_schedule;
+typedef struct {
+    int steps, batch, accumulate;
+    double lr, min_lr;     // min_lr: share of lr at the end
+    hy_schedule schedule;
+    double warmup, decay;  // shares of steps: warm-up; final decay of wsd
+    double weight_decay, beta1, beta2, eps, clip;  // clip 0: none
+    int eval_every;        // steps; 0: only at the end
+    int log_every;
+    int checkpoint_every;  // 0: only at the end
+    double stop_accuracy;  // stop when evaluation accuracy reaches it; 0: never
+    int eval_batch;
+    int eval_examples;     // at most so many examples a cell; 0: the task's own count
+} hy_train_spec;
+extern const hy_field hy_train_fields[];
+double hy_train_lr(const hy_train_spec *t, long step);  // of step 1 ..
+
+typedef struct {
+    long step;
+    double loss, lr, grad_norm, tokens_per_s;  // loss: mean over labelled positions of the step, nats
+} hy_train_point;
+typedef struct {
+    hy_score total;   // over all cells
+    hy_score *cells;  // [hy_task_cells(EVAL)]
+    int n_cells;
+} hy_eval;
+void hy_eval_free(hy_eval *e);
+
+// What a caller may watch; every callback may be NULL; a non-OK return stops the run with that status.
+typedef struct {
+    void *user;
+    hy_status (*on_step)(void *user, const hy_train_point *p);
+    hy_status (*on_eval)(void *user, long step, const hy_eval *e);
+} hy_train_watch;
+
+typedef struct hy_trainer hy_trainer;
+hy_status hy_trainer_create(const hy_program *p, const hy_backend *be, hy_dtype dt, const hy_train_spec *spec,
+                            const hy_task *task, uint64_t seed, hy_trainer **out);
+void hy_trainer_free(hy_trainer *t);
+hy_params *hy_trainer_params(hy_trainer *t);
+long hy_trainer_step_count(const hy_trainer *t);
+// Everything a resumed run needs (weights, optimiser moments, step = loader position, seeds) as one safetensors file.
+hy_status hy_trainer_save(hy_trainer *t, const char *path);
+hy_status hy_trainer_load(hy_trainer *t, const char *path);
+// Runs to the end (or stop_accuracy). checkpoint: path written every checkpoint_every steps and at the end, or NULL.
+// NaN or infinity: HY_EDIVERGED naming step and tensor, with advice. A pending interrupt saves the checkpoint first.
+hy_status hy_trainer_run(hy_trainer *t, const hy_train_watch *watch, const char *checkpoint, hy_eval *last);
+// Accuracy and loss of parameters on a task.
+hy_status hy_evaluate(const hy_program *p, hy_params *w, const hy_task *task, int batch, int max_examples, hy_eval *out);
+#endif

@@ -1,0 +1,6 @@
+// version.h - which build this is: for provenance.
+#ifndef HY_VERSION_H
+#define HY_VERSION_H
+const char *hy_version_commit(void);  // short git commit of the tree when it was built, "unknown" outside git
+const char *hy_version_build(void);   // compiler and options that change behaviour
+#endif

@@ -1,0 +1,60 @@
+// main.c - the hylab command: finds the subcommand, handles signals. The only place that ends the process.
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base.h"
+#include "core/version.h"
+
+#define X(name, help) int hy_cmd_##name(int argc, char **argv);
+#include "experiments/commands.def"
+#undef X
+
+static const struct {
+    const char *name, *help;
+    int (*run)(int, char **);
+} commands[] = {
+#define X(name, help) {#name, help, hy_cmd_##name},
+#include "experiments/commands.def"
+#undef X
+    {NULL, NULL, NULL},
+};
+
+static void on_signal(int sig) {
+    if (hy_interrupted) {  // a second ctrl-C does not wait
+        signal(sig, SIG_DFL);
+        raise(sig);
+    }
+    hy_interrupted = sig;
+}
+
+static void usage(FILE *f) {
+    fprintf(f,
+            "hylab: build, train, measure and compare hybrid-head language models\n\n"
+            "usage: hylab COMMAND [options]      hylab COMMAND --help tells more\n\n");
+    for (int i = 0; commands[i].name; i++) fprintf(f, "  %-10s %s\n", commands[i].name, commands[i].help);
+    fprintf(f, "\nexit status: 0 done, 1 the work failed, 2 bad usage or input, 130 interrupted\n");
+}
+
+int main(int argc, char **argv) {
+    struct sigaction sa = {.sa_handler = on_signal};
+    sigaction(SIGINT, &sa, NULL);
+    sigaction(SIGTERM, &sa, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    if (argc < 2) {
+        usage(stderr);
+        return 2;
+    }
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+        usage(stdout);
+        return 0;
+    }
+    if (!strcmp(argv[1], "--version")) {
+        printf("hylab %s (%s)\n", hy_version_commit(), hy_version_build());
+        return 0;
+    }
+    for (int i = 0; commands[i].name; i++)
+        if (!strcmp(argv[1], commands[i].name)) return commands[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "hylab: no command \"%s\"; `hylab --help` lists them\n", argv[1]);
+    return 2;
+}

@@ -1,0 +1,36 @@
+// cpu.h - inside the CPU backend: who implements what.
+//   ref_<op>.c   the slow obvious kernels, compiled for float and for double: the oracles
+//   fast_<op>.c  float32 kernels, compiled three times (x86-64, x86-64-v3, x86-64-v4) with HY_ISA_SUFFIX set
+//   <op>.c       the plan functions: support check and choice in one
+#ifndef HY_CPU_H
+#define HY_CPU_H
+#include "kernels/kernels.h"
+
+#define HY_CAT_(a, b) a##_##b
+#define HY_CAT(a, b) HY_CAT_(a, b)
+#define HY_REF(name) HY_CAT(name, HY_REF_SUFFIX)    // hy_ref_scan -> hy_ref_scan_f32 / hy_ref_scan_f64 (real = float / double)
+#define HY_FAST(name) HY_CAT(name, HY_ISA_SUFFIX)   // hy_fast_scan -> hy_fast_scan_base / _avx2 / _avx512
+
+// Every kernel has a run function in its ref form and a plan: hy_ref_<name>_f32, hy_ref_<name>_f64, hy_cpu_plan_<name>.
+#define X(name)                                                                                \
+    hy_status hy_ref_##name##_f32(const void *args, void *ws, const hy_plan_req *req);         \
+    hy_status hy_ref_##name##_f64(const void *args, void *ws, const hy_plan_req *req);         \
+    hy_status hy_cpu_plan_##name(const void *args, const hy_plan_req *req, hy_launch *out);
+HY_KERNELS(X)
+#undef X
+
+// Picks the f32 or f64 oracle; HY_EINPUT for other types. `workspace` and `saved` stay as the caller set them.
+hy_status hy_cpu_choose_ref(const char *op, const hy_plan_req *req, hy_launch *out,
+                            hy_status (*f32)(const void *, void *, const hy_plan_req *),
+                            hy_status (*f64)(const void *, void *, const hy_plan_req *));
+
+// Declares the three builds of a fast kernel.
+#define HY_FAST_DECLARE(name)                                                  \
+    hy_status name##_base(const void *, void *, const hy_plan_req *);          \
+    hy_status name##_avx2(const void *, void *, const hy_plan_req *);          \
+    hy_status name##_avx512(const void *, void *, const hy_plan_req *);
+// Sets out->run and out->path to the build that req->isa allows (req->isa >= HY_ISA_BASE, float32).
+#define HY_FAST_CHOOSE(name, req, out)                                                               \
+    ((out)->run = (req)->isa >= HY_ISA_AVX512 ? name##_avx512 : (req)->isa == HY_ISA_AVX2 ? name##_avx2 : name##_base, \
+     (out)->path = hy_isa_name((req)->isa))
+#endif

@@ -1,0 +1,304 @@
+// kernels.h - the seam between the model machinery and a device: argument structs, shapes and the mathematics of each
+// kernel. Plain old data in, status out; a kernel allocates nothing, keeps no state and reads no configuration.
+//
+// Conventions
+//   B sequences, T tokens of each in this call, rows r = b*T + t. C, D, N widths. Row-major; `ld*` is the distance in
+//   elements between two rows of an operand (operands may be column ranges of a wider buffer).
+//   Every floating operand has the element type hy_plan_req.dtype. Statistics (norms, softmax, losses) are at least float32.
+//   pos [B]: position of the first token of each sequence in this call (meta tokens counted); len [B]: how many of its T
+//   tokens are valid (the others are padding at the end: row-wise kernels compute something finite there, attention, conv
+//   and scan write 0 and leave the state as after token len-1).
+//   Parameter gradients are always added to (+=). Activation gradients are added to where the bit of `acc` is set and
+//   overwritten where it is not (the planner knows who writes first); a NULL gradient pointer is not wanted.
+//   `saved` is memory that forward fills for backward (size from the plan); NULL when no backward will follow.
+#ifndef HY_KERNELS_H
+#define HY_KERNELS_H
+#include "core/base.h"
+#include "kernels/attn_rule.h"
+
+typedef enum { HY_F32 = 0, HY_F64, HY_BF16, HY_I32 } hy_dtype;
+static inline size_t hy_dtype_size(hy_dtype t) { return t == HY_F64 ? 8 : t == HY_BF16 ? 2 : 4; }
+
+// ---- embed: y[r] = ids[r] >= 0 ? table[ids[r]] : meta[-ids[r]-1]           table [V,C], meta [m,C] (or NULL)
+typedef struct {
+    int rows, C, V, m;
+    const int32_t *ids;  // [rows]; the caller has checked the range
+    const void *table, *meta;
+    void *y;
+    int ldy;
+} hy_embed_args;
+typedef struct {
+    hy_embed_args f;
+    const void *dy;
+    int lddy;
+    void *dtable, *dmeta;  // +=
+} hy_embed_bwd_args;
+
+// ---- norm: each row holds `groups` vectors of C; RMS: y = x * rstd * w, rstd = 1/sqrt(mean(x^2) + eps)
+//      LAYER: the mean is taken off first. w [C], shared by the groups.
+typedef enum { HY_NORM_RMS = 0, HY_NORM_LAYER } hy_norm_kind;
+typedef struct {
+    int rows, groups, C;
+    hy_norm_kind kind;
+    double eps;
+    const void *x, *w;
+    void *y;
+    int ldx, ldy;
+    void *saved;
+} hy_norm_args;
+typedef struct {
+    hy_norm_args f;
+    const void *dy;
+    void *dx, *dw;
+    int lddy, lddx;
+    unsigned acc;  // bit 0: dx
+} hy_norm_bwd_args;
+
+// ---- linear: y = x w^T (+ bias) (+ residual)        x [M,K], w [N,K] (row stride K), bias [N], residual [M,N]
+typedef struct {
+    int M, N, K;
+    const void *x, *w, *bias, *residual;
+    void *y;
+    int ldx, ldres, ldy;
+} hy_linear_args;
+typedef struct {
+    hy_linear_args f;
+    const void *dy;
+    void *dx, *dw, *dbias, *dres;
+    int lddy, lddx, lddres;
+    unsigned acc;  // bit 0: dx, bit 1: dres
+} hy_linear_bwd_args;
+
+// ---- rope: rotate-half over each head of d values: pairs (i, i + d/2), angle = position * base^(-2i/d)
+typedef struct {
+    int B, T, heads, d;
+    double base;
+    const int32_t *pos;
+    const void *x;
+    void *y;
+    int ldx, ldy;
+} hy_rope_args;
+typedef struct {
+    hy_rope_args f;
+    const void *dy;
+    void *dx;
+    int lddy, lddx;
+    unsigned acc;  // bit 0: dx
+} hy_rope_bwd_args;
+
+// ---- attention: o = softmax(scale q k^T + mask) v per head; query head h reads KV head h / (heads / kv_heads);
+//      the mask is attn_rule.h. Keys are those of this call and, if cache.k is set, the cached positions before pos[b].
+//      cache: k [B, kv_heads, cap, d_qk], v [B, kv_heads, cap, d_v], slot of position p = hy_attn_slot(p, meta, cap).
+//      Saved: log-sum-exp of each query and head. Backward: pos = 0, no cache. Nothing of size T x T is held.
+typedef struct {
+    void *k, *v;
+    int cap;
+} hy_kv_view;
+typedef struct {
+    int B, T, heads, kv_heads, d_qk, d_v, window, meta;
+    double scale;
+    const void *q, *k, *v;  // [B*T, heads*d_qk], [B*T, kv_heads*d_qk], [B*T, kv_heads*d_v]
+    void *o;                // [B*T, heads*d_v]
+    int ldq, ldk, ldv, ldo;
+    const int32_t *pos, *len;
+    hy_kv_view cache;
+    void *saved;
+} hy_attention_args;
+typedef struct {
+    hy_attention_args f;  // f.o holds the forward result
+    const void *dout;
+    void *dq, *dk, *dv;
+    int lddo, lddq, lddk, lddv;
+    unsigned acc;  // bit 0: dq, 1: dk, 2: dv
+} hy_attention_bwd_args;
+
+// ---- kv_append: writes keys and values of positions pos[b] .. pos[b]+len[b]-1 into the cache (what a ring overwrites
+//      is no longer visible to anyone). Runs after the last layer that shares these keys.
+typedef struct {
+    int B, T, kv_heads, d_qk, d_v, meta;
+    const void *k, *v;
+    int ldk, ldv;
+    const int32_t *pos, *len;
+    hy_kv_view cache;
+} hy_kv_append_args;
+
+// ---- conv: causal depthwise convolution over time, then silu if asked: y_t = act(bias + sum_j w[:,j] x_{t-K+1+j})
+//      w [D,K], bias [D] or NULL; state [B,K-1,D] in/out or NULL (zeros before the start): the last K-1 inputs.
+typedef struct {
+    int B, T, D, K;
+    bool silu;
+    const void *x, *w, *bias;
+    void *y;
+    int ldx, ldy;
+    void *state;
+    const int32_t *len;
+} hy_conv_args;
+typedef struct {
+    hy_conv_args f;  // without state
+    const void *dy;
+    void *dx, *dw, *dbias;
+    int lddy, lddx;
+    unsigned acc;  // bit 0: dx
+} hy_conv_bwd_args;
+
+// ---- scan (Mamba-1 selective scan), per channel d and state n:
+//      delta = softplus(dt)   A = -exp(A_log)   h_t = exp(delta_t A) h_{t-1} + delta_t B_t x_t
+//      y_t = (sum_n C_t h_t + skip x_t) * silu(gate_t)          (no gate: factor 1; no skip: 0)
+//      x, dt, gate, y [B*T, D]; A_log [D,N]; Bm, Cm [B*T, N]; skip [D]; state [B,D,N] in/out or NULL (starts at 0).
+//      Saved: states at chunk starts. Nothing of size T x D x N is held, forward or backward.
+typedef struct {
+    int B, T, D, N;
+    const void *x, *dt, *A_log, *Bm, *Cm, *skip, *gate;
+    void *y;
+    int ldx, lddt, ldB, ldC, ldgate, ldy;
+    void *state;
+    const int32_t *len;
+    void *saved;
+} hy_scan_args;
+typedef struct {
+    hy_scan_args f;  // without state
+    const void *dy;
+    void *dx, *ddt, *dA_log, *dBm, *dCm, *dskip, *dgate;
+    int lddy, lddx, ldddt, lddB, lddC, lddgate;
+    unsigned acc;  // bit 0: dx, 1: ddt, 2: dBm, 3: dCm, 4: dgate
+} hy_scan_bwd_args;
+
+// ---- act: SILU_GLU: x [rows, 2F] = [gate | up], y = silu(gate) * up; RELU2: x [rows, F], y = max(x, 0)^2
+typedef enum { HY_ACT_SILU_GLU = 0, HY_ACT_RELU2 } hy_act_kind;
+typedef struct {
+    int rows, F;
+    hy_act_kind kind;
+    const void *x;
+    void *y;
+    int ldx, ldy;
+} hy_act_args;
+typedef struct {
+    hy_act_args f;
+    const void *dy;
+    void *dx;
+    int lddy, lddx;
+    unsigned acc;  // bit 0: dx
+} hy_act_bwd_args;
+
+// ---- fuse: joins attention output a [rows, Ca] and SSM output s [rows, Cs], na = RMSNorm(a; wa), ns = RMSNorm(s; ws)
+//      MEAN (paper eq. 3): z = (na + ns) / 2              Ca = Cs
+//      CONCAT: z = [na | ns]                              z [rows, Ca + Cs]
+//      GATE: z = g na + (1 - g) ns, g = sigmoid(gate)     Ca = Cs; gate [rows, G], each value serves Ca / G channels
+typedef enum { HY_FUSE_MEAN = 0, HY_FUSE_CONCAT, HY_FUSE_GATE } hy_fuse_kind;
+typedef struct {
+    int rows, Ca, Cs, G;
+    hy_fuse_kind kind;
+    double eps;
+    const void *a, *s, *gate, *wa, *ws;
+    void *z;
+    int lda, lds, ldgate, ldz;
+    void *saved;
+} hy_fuse_args;
+typedef struct {
+    hy_fuse_args f;
+    const void *dz;
+    void *da, *ds, *dgate, *dwa, *dws;
+    int lddz, ldda, ldds, lddgate;
+    unsigned acc;  // bit 0: da, 1: ds, 2: dgate
+} hy_fuse_bwd_args;
+
+// ---- gather: y[i] = x[idx[i]], i < n
+typedef struct {
+    int n, C;
+    const int32_t *idx;
+    const void *x;
+    void *y;
+    int ldx, ldy;
+} hy_gather_args;
+
+// ---- lm_loss: logits = x w^T, nll[r] = logsumexp(logits) - logits[label] (nats), pred[r] = argmax (first on ties);
+//      rows with a label < 0 are skipped (nll 0, pred -1). Backward also writes nll and pred, so that training runs it
+//      alone; the gradient is that of scale * sum(nll). All logits are never held at once.
+typedef struct {
+    int rows, C, V;
+    const void *x, *w;  // w [V,C]
+    int ldx;
+    const int32_t *labels;
+    void *nll;      // [rows]
+    int32_t *pred;  // [rows]
+} hy_lm_loss_args;
+typedef struct {
+    hy_lm_loss_args f;
+    double scale;
+    void *dx, *dw;
+    int lddx;
+    unsigned acc;  // bit 0: dx
+} hy_lm_loss_bwd_args;
+
+// ---- adamw (Loshchilov and Hutter 2019): g' = g * grad_scale; m, v as in Adam; p -= lr (mhat / (sqrt(vhat) + eps) + wd p).
+//      decay[i / HY_DECAY_BLOCK] tells whether weight decay applies (tensors are aligned to that block).
+#define HY_DECAY_BLOCK 16
+typedef struct {
+    size_t n;
+    void *p, *m, *v;
+    const void *g;
+    const uint8_t *decay;  // [ceil(n / HY_DECAY_BLOCK)]
+    double lr, beta1, beta2, eps, wd, grad_scale;
+    long step;  // 1 for the first
+} hy_adamw_args;
+
+// ---- sumsq: *out = sum of x[i]^2, in double, in an order that does not depend on the number of threads
+typedef struct {
+    size_t n;
+    const void *x;
+    double *out;
+} hy_sumsq_args;
+
+// ---- the table: every kernel once. X(name)
+#define HY_KERNELS(X)                                                                                            \
+    X(embed) X(embed_bwd) X(norm) X(norm_bwd) X(linear) X(linear_bwd) X(rope) X(rope_bwd) X(attention)           \
+    X(attention_bwd) X(kv_append) X(conv) X(conv_bwd) X(scan) X(scan_bwd) X(act) X(act_bwd) X(fuse) X(fuse_bwd)  \
+    X(gather) X(lm_loss) X(lm_loss_bwd) X(adamw) X(sumsq)
+typedef enum {
+#define X(name) HY_K_##name,
+    HY_KERNELS(X)
+#undef X
+        HY_K_COUNT
+} hy_kernel_id;
+
+// What a plan may choose from. isa caps the CPU path: "ref" is the slow obvious one, the oracle of the others.
+typedef enum { HY_ISA_REF = 0, HY_ISA_BASE, HY_ISA_AVX2, HY_ISA_AVX512 } hy_isa;
+typedef struct {
+    hy_dtype dtype;
+    hy_isa isa;
+    int threads;
+    bool training;  // forward: a backward will follow (report `saved`)
+} hy_plan_req;
+
+typedef struct hy_launch {
+    const char *path;  // stored with throughput figures: "ref", "base", "avx2", "avx512", with "+library" where one is used
+    size_t workspace;  // scratch bytes for run
+    size_t saved;      // bytes kept from forward to backward
+    hy_status (*run)(const void *args, void *workspace, const hy_plan_req *req);
+} hy_launch;
+
+// A plan is at once the support check and the launch choice: it looks at sizes, strides and NULLs, never at data. It may
+// be called with NULL operand pointers for operands that exist (sizes only decide), so optional operands are recognised
+// by pointer only where the struct says "or NULL"; callers pass HY_PRESENT for operands not placed yet.
+#define HY_PRESENT ((void *)(uintptr_t)64)
+typedef hy_status (*hy_plan_fn)(const void *args, const hy_plan_req *req, hy_launch *out);
+
+typedef struct hy_backend {
+    const char *name;    // "cpu", "cuda"
+    const char *device;  // as people call it, for provenance
+    hy_plan_fn plan[HY_K_COUNT];
+    void *(*alloc)(size_t bytes);  // zeroed; NULL: see hy_error_text
+    void (*free)(void *p);
+    void (*zero)(void *p, size_t bytes);
+    hy_status (*to_host)(void *dst, const void *src, size_t bytes);
+    hy_status (*from_host)(void *dst, const void *src, size_t bytes);
+    hy_isa isa;  // best path allowed
+    int threads;
+} hy_backend;
+
+// The CPU backend. isa: the best the machine has, or less if asked ("ref", "base", "avx2", "avx512", NULL or "auto");
+// threads 0: all cores this process may use. Sets up OpenMP; call once per configuration, free nothing.
+hy_status hy_backend_cpu(const char *isa, int threads, hy_backend *out);
+const char *hy_isa_name(hy_isa isa);
+hy_isa hy_isa_best(void);
+#endif

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Runs every test binary ($BUILD/tests/test_*) and every test script (tests/test_*.sh), or those named as arguments
+# (part of the name), and ends with one line: "N passed, N failed, N skipped". Exit status 1 if anything failed.
+# A script reports its cases with lines "ok NAME", "not ok NAME" or "skip NAME"; a binary is a cmocka one.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+BUILD=${BUILD:-build/release}
+export BUILD HYLAB=${HYLAB:-$PWD/$BUILD/hylab}
+passed=0 failed=0 skipped=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+for t in "$BUILD"/tests/test_* tests/test_*.sh; do
+  case "$t" in *.d) continue ;; esac
+  [ -f "$t" ] || continue
+  name=$(basename "$t")
+  if [ $# -gt 0 ]; then
+    hit=0
+    for want in "$@"; do case "$name" in *"$want"*) hit=1 ;; esac; done
+    [ $hit = 1 ] || continue
+  fi
+  [ -f "tests/$name.c" ] || [ -f "tests/$name" ] || continue # a binary whose source is gone
+  start=$(date +%s)
+  "$t" >"$log" 2>&1
+  rc=$?
+  p=$(grep -cE '^\[       OK \]|^ok ' "$log")
+  f=$(grep -cE '^\[  FAILED  \] [^0-9]|^not ok ' "$log")
+  s=$(grep -cE '^\[  SKIPPED \] [^0-9]|^skip ' "$log")
+  # cmocka repeats failed and skipped names in its closing list: count each once
+  if grep -q '^\[==========\]' "$log"; then
+    f=$(grep -E '^\[  FAILED  \] [^0-9]' "$log" | sort -u | wc -l)
+    s=$(grep -E '^\[  SKIPPED \] [^0-9]' "$log" | sort -u | wc -l)
+  fi
+  if [ $rc != 0 ] && [ "$f" = 0 ]; then f=1; fi
+  if [ $rc = 0 ] && [ $((p + f + s)) = 0 ]; then f=1; echo "no case ran in $name"; fi
+  passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+  printf '%-28s %4d passed, %d failed, %d skipped  (%d s)\n' "$name" "$p" "$f" "$s" $(($(date +%s) - start))
+  if [ "$f" != 0 ]; then tail -n 60 "$log"; fi
+done
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ] && [ $((passed + skipped)) -gt 0 ]
