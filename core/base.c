@@ -1,5 +1,4 @@
 // base.c - see base.h. Status, memory, buffers, random numbers, hashing, files.
-#define _GNU_SOURCE
 #include "core/base.h"
 
 #include <errno.h>
