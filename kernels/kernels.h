@@ -285,7 +285,7 @@ typedef hy_status (*hy_plan_fn)(const void *args, const hy_plan_req *req, hy_lau
 
 typedef struct hy_backend {
     const char *name;    // "cpu", "cuda"
-    const char *device;  // as people call it, for provenance
+    char device[128];    // as people call it, for provenance
     hy_plan_fn plan[HY_K_COUNT];
     void *(*alloc)(size_t bytes);  // zeroed; NULL: see hy_error_text
     void (*free)(void *p);

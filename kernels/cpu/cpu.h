@@ -24,6 +24,12 @@ hy_status hy_cpu_choose_ref(const char *op, const hy_plan_req *req, hy_launch *o
                             hy_status (*f32)(const void *, void *, const hy_plan_req *),
                             hy_status (*f64)(const void *, void *, const hy_plan_req *));
 
+// A plan refuses what the kernel cannot do: HY_EINPUT with the op and the condition that does not hold.
+#define HY_NEED(op, cond)                                                                      \
+    do {                                                                                       \
+        if (!(cond)) return hy_error(HY_EINPUT, "%s on the CPU needs %s", op, #cond);          \
+    } while (0)
+
 // Declares the three builds of a fast kernel.
 #define HY_FAST_DECLARE(name)                                                  \
     hy_status name##_base(const void *, void *, const hy_plan_req *);          \
