@@ -31,7 +31,7 @@ typedef struct {
     size_t offset;
     size_t size;          // of a STRING's array
     const char *def;      // default in YAML syntax
-    double min, max;      // of numbers, inclusive (of each list element); min > max: unbounded
+    double min, max;      // of numbers, inclusive (of each list element); both 0, or min > max: unbounded
     const char *choices;  // of ENUM
     const char *doc;      // one line, units included
 } hy_field;
@@ -45,4 +45,12 @@ hy_status hy_fields_set(const hy_field *f, void *obj, const char *name, const ch
 void hy_fields_text(const hy_field *f, const void *obj, int indent, hy_buf *out);
 // A table for people: name, default, range, documentation.
 void hy_fields_help(const hy_field *f, const char *title, hy_buf *out);
+
+// ` (did you mean "x"?)` for the word of `list` ("a|b|c") nearest to `word`, or an empty text when none is near.
+// Caller frees.
+char *hy_suggest(const char *word, const char *list);
+// The shortest decimal text that reads back as the same double.
+void hy_double_text(double v, char out[32]);
+// A YAML scalar for a string: plain where that is safe, else in double quotes.
+void hy_yaml_quote(const char *s, hy_buf *out);
 #endif

@@ -15,19 +15,27 @@ typedef struct hy_yaml {
     char **key;         // map
     int *key_line, *key_column;
     struct hy_yaml **child;
-    bool used;          // set by readers; hy_yaml_unused finds the first key nobody read
 } hy_yaml;
 
+// Limits: a file of 4 MiB, 100000 nodes (aliases count as what they stand for), 64 levels, 1000 keys in a map.
+// An empty file is a scalar without text (null). Tags other than !!str, !!map and !!seq are refused.
 hy_status hy_yaml_load(const char *path, hy_yaml **out);                                        // a file
 hy_status hy_yaml_parse(const char *name, const char *text, size_t n, hy_yaml **out);           // a string
-void hy_yaml_free(hy_yaml *root);                                                               // a root only
+void hy_yaml_free(hy_yaml *root);                                                               // a root only; or NULL
 hy_yaml *hy_yaml_get(const hy_yaml *map, const char *key);                                      // NULL if absent
+hy_yaml *hy_yaml_copy(const hy_yaml *node);                                                     // a root of its own
+bool hy_yaml_is_null(const hy_yaml *node);                                                      // no value, ~ or null
+bool hy_yaml_is(const hy_yaml *node, const char *word);                                         // a scalar of that text
 // Applies "path.to.key=value" (value is YAML; lists by index: pattern.0.mixer). New keys are created; a list index must exist.
 hy_status hy_yaml_set(hy_yaml *root, const char *assignment);
 // b over a: maps merge, everything else is replaced. For base < variant < experiment < grid point.
 hy_yaml *hy_yaml_merge(const hy_yaml *a, const hy_yaml *b);
-// Error at a node: "file:line:column: text".
+// HY_EINPUT at a node, or at key i of a map: "file:line:column: text".
 hy_status hy_yaml_error(const hy_yaml *at, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-// Reads a map into obj by a table. Unknown keys are errors with a suggestion, unless named in `also` ("a|b": left to the caller).
+hy_status hy_yaml_error_key(const hy_yaml *map, int i, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+// One value of the type and range that a field describes, into obj + field->offset.
+hy_status hy_yaml_field(const hy_yaml *value, const hy_field *field, void *obj);
+// Reads a map (or nothing: null) into obj by a table; what is absent keeps its value. Unknown keys are errors with a
+// suggestion, unless named in `also` ("a|b": left to the caller; may be NULL).
 hy_status hy_yaml_fields(const hy_yaml *map, const hy_field *f, void *obj, const char *also);
 #endif
