@@ -100,7 +100,7 @@ hy_status hy_backend_cpu(const char *isa, int threads, hy_backend *out) {
 
 // Until these ops are in the tree their plans refuse. Whoever adds an op deletes its name here.
 #define NOT_BUILT(X) \
-    X(rope) X(rope_bwd) X(attention) X(attention_bwd) X(kv_append) X(conv) X(conv_bwd) X(scan) X(scan_bwd)
+    X(conv) X(conv_bwd) X(scan) X(scan_bwd)
 #define X(name)                                                                                                       \
     __attribute__((weak)) hy_status hy_cpu_plan_##name(const void *args, const hy_plan_req *req, hy_launch *out) {    \
         (void)args, (void)req, (void)out;                                                                             \

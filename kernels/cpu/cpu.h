@@ -29,6 +29,9 @@ hy_status hy_cpu_choose_ref(const char *op, const hy_plan_req *req, hy_launch *o
     do {                                                                                       \
         if (!(cond)) return hy_error(HY_EINPUT, "%s on the CPU needs %s", op, #cond);          \
     } while (0)
+// What a run checks in the data that its plan could not see: positions, lengths, and that the ring holds what is needed.
+hy_status hy_cpu_attention_check_data(const hy_attention_args *a);
+hy_status hy_cpu_kv_append_check_data(const hy_kv_append_args *a);
 
 // Declares the three builds of a fast kernel.
 #define HY_FAST_DECLARE(name)                                                  \
