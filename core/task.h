@@ -40,15 +40,16 @@ const char *hy_task_kinds(void);
 void hy_task_text(const hy_task *t, hy_buf *out);
 
 // ---- scoring (tasks.md): accuracy = mean over the labelled positions of an example, then mean over examples;
-// loss = mean nll over labelled positions; standard errors over examples (sample sd / sqrt(n)).
+// loss = mean nll over labelled positions; standard errors over examples (sample sd with n - 1, over sqrt(n); NaN for fewer
+// than 2 examples). Examples without a labelled position are left out. Zero-initialise, add, finish (may be repeated).
 typedef struct {
     int64_t examples, labels;
-    double loss, loss_se;          // nats per labelled position (micro); se over examples
+    double loss, loss_se;          // nats per labelled position (micro); se of that ratio over examples
     double accuracy, accuracy_se;  // macro over examples
     double token_accuracy;         // micro over positions
     double exact, exact_se;        // share of examples with every label right
     // running sums
-    double s_nll, s_nll2, s_acc, s_acc2, s_right, s_exact;
+    double s_nll, s_nll2, s_nll_n, s_n2, s_acc, s_acc2, s_right, s_exact;
 } hy_score;
 void hy_score_add(hy_score *s, int T, const int32_t *labels, const float *nll, const int32_t *pred);  // one example
 void hy_score_finish(hy_score *s);
