@@ -1,0 +1,278 @@
+// kernel_test.h - what every kernel test needs: operands with sentinels around and between their rows, random fill,
+// relative errors, a runner with a guarded workspace, and one harness (kt_case) that holds an op and its backward
+// against the double-precision oracle and against finite differences. For cmocka programs; include after no other header.
+#ifndef HY_KERNEL_TEST_H
+#define HY_KERNEL_TEST_H
+#include <math.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/cpu/cpu.h"
+// cmocka needs the headers above
+#include <cmocka.h>
+
+// ---------------------------------------------------------------------------------------------------- operands
+#define KT_GUARD 64             // elements before and after an operand
+#define KT_SENTINEL -12345.25   // exact in float and double; no kernel writes it
+
+// rows x cols values in rows of ld elements; what is not a value holds the sentinel.
+typedef struct {
+    hy_dtype dt;  // HY_F32 or HY_F64
+    int rows, cols, ld;
+    size_t n;     // elements with guards
+    void *base, *p;
+} kt_mat;
+
+static inline double kt_elem(const void *p, hy_dtype dt, size_t i) {
+    return dt == HY_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i];
+}
+static inline void kt_elem_set(void *p, hy_dtype dt, size_t i, double v) {
+    if (dt == HY_F64) ((double *)p)[i] = v;
+    else ((float *)p)[i] = (float)v;
+}
+static inline double kt_at(const kt_mat *m, int r, int c) { return kt_elem(m->p, m->dt, (size_t)r * m->ld + c); }
+static inline void kt_put(kt_mat *m, int r, int c, double v) { kt_elem_set(m->p, m->dt, (size_t)r * m->ld + c, v); }
+
+static inline kt_mat kt_new(hy_dtype dt, int rows, int cols, int ld) {
+    kt_mat m = {.dt = dt, .rows = rows, .cols = cols, .ld = ld, .n = (size_t)rows * ld + 2 * KT_GUARD};
+    m.base = hy_alloc(m.n * hy_dtype_size(dt));
+    assert_non_null(m.base);
+    m.p = (char *)m.base + KT_GUARD * hy_dtype_size(dt);
+    for (size_t i = 0; i < m.n; i++) kt_elem_set(m.base, dt, i, KT_SENTINEL);
+    return m;
+}
+static inline void kt_free(kt_mat *m) {
+    free(m->base);
+    *m = (kt_mat){0};
+}
+// Fails the test if anything but the values was written.
+static inline void kt_check(const kt_mat *m, const char *what) {
+    for (size_t i = 0; i < m->n; i++) {
+        size_t at = i - KT_GUARD, count = (size_t)m->rows * m->ld;
+        bool value = i >= KT_GUARD && at < count && at % (size_t)m->ld < (size_t)m->cols;
+        if (!value && kt_elem(m->base, m->dt, i) != KT_SENTINEL)
+            fail_msg("%s: written outside its [%d,%d] values, at element %zd of row stride %d", what, m->rows, m->cols,
+                     (ssize_t)i - KT_GUARD, m->ld);
+    }
+}
+// Values N(0,1) * scale + shift, rounded to float so that both types hold the same numbers.
+static inline void kt_random(kt_mat *m, uint64_t seed, double scale, double shift) {
+    hy_rng r = hy_rng_make(seed, 7);
+    for (int i = 0; i < m->rows; i++)
+        for (int j = 0; j < m->cols; j++) kt_put(m, i, j, (float)(hy_rng_normal(&r) * scale + shift));
+}
+static inline void kt_fill(kt_mat *m, double v) {
+    for (int i = 0; i < m->rows; i++)
+        for (int j = 0; j < m->cols; j++) kt_put(m, i, j, v);
+}
+static inline void kt_copy(kt_mat *dst, const kt_mat *src) {
+    for (int i = 0; i < src->rows; i++)
+        for (int j = 0; j < src->cols; j++) kt_put(dst, i, j, kt_at(src, i, j));
+}
+// ||a - b|| / ||b|| over the values; infinity when one is not a number.
+static inline double kt_error(const kt_mat *a, const kt_mat *b) {
+    double d = 0, n = 0;
+    for (int i = 0; i < b->rows; i++)
+        for (int j = 0; j < b->cols; j++) {
+            double x = kt_at(a, i, j), y = kt_at(b, i, j);
+            d += (x - y) * (x - y);
+            n += y * y;
+        }
+    if (!(d >= 0) || !isfinite(d) || !isfinite(n)) return INFINITY;
+    return d == 0 ? 0 : sqrt(d) / (sqrt(n) + 1e-30);
+}
+static inline void kt_near(const kt_mat *a, const kt_mat *b, double limit, const char *what) {
+    double e = kt_error(a, b);
+    if (!(e <= limit)) fail_msg("%s: relative error %.3g is above %.3g", what, e, limit);
+}
+static inline bool kt_same_bits(const kt_mat *a, const kt_mat *b) {
+    return a->n == b->n && a->dt == b->dt && !memcmp(a->base, b->base, a->n * hy_dtype_size(a->dt));
+}
+
+// ---------------------------------------------------------------------------------------------------- running
+static inline hy_plan_fn kt_plan_of(hy_kernel_id id) {
+    static const hy_plan_fn table[] = {
+#define X(name) hy_cpu_plan_##name,
+        HY_KERNELS(X)
+#undef X
+    };
+    return table[id];
+}
+static inline hy_launch kt_plan(hy_kernel_id id, const void *args, const hy_plan_req *req) {
+    hy_launch l = {0};
+    if (kt_plan_of(id)(args, req, &l) != HY_OK) fail_msg("plan refused: %s", hy_error_text());
+    return l;
+}
+// Runs a planned kernel with a workspace of exactly the planned size, filled with NaN bytes and guarded.
+static inline void kt_launch(hy_launch l, const void *args, const hy_plan_req *req) {
+    size_t guard = 256, n = hy_align(l.workspace);
+    unsigned char *base = hy_alloc(n + 2 * guard);
+    assert_non_null(base);
+    memset(base, 0xff, n + 2 * guard);
+    hy_status s = l.run(args, l.workspace ? base + guard : NULL, req);
+    if (s != HY_OK) fail_msg("%s failed: %s", l.path, hy_error_text());
+    for (size_t i = 0; i < guard; i++)
+        if (base[i] != 0xff || base[guard + n + i] != 0xff) fail_msg("%s: written outside the workspace", l.path);
+    free(base);
+}
+static inline void kt_run(hy_kernel_id id, const void *args, const hy_plan_req *req) {
+    kt_launch(kt_plan(id, args, req), args, req);
+}
+
+// ---------------------------------------------------------------------------------------------------- one op, all checks
+// A case is an op with concrete shapes. The test fills names, sizes and the two run functions; the harness owns the rest.
+//   in[i]   inputs and parameters; grad[i] its gradient (absent when in_grad is 0)
+//   out[i]  outputs; dout[i] the random gradient that comes in. loss = sum over i of <out[i], dout[i]>
+#define KT_MAX 8
+typedef struct kt_case kt_case;
+typedef struct {
+    const char *name;
+    int rows, cols, ld, ldgrad;  // ld 0: cols; ldgrad 0: cols
+    int grad;                    // 0: no gradient wanted, 1: always added to (parameter), 2: by the bit `accbit`
+    int accbit;
+    double scale, shift;         // random fill; scale 0: 1
+} kt_operand;
+struct kt_case {
+    int n_in, n_out;
+    kt_operand in_of[KT_MAX], out_of[KT_MAX];
+    void (*forward)(kt_case *c, const hy_plan_req *req);   // builds the arguments from the mats and runs them
+    void (*backward)(kt_case *c, const hy_plan_req *req);  // NULL: the op has none
+    const void *ctx;                                       // the test's own
+    uint64_t seed;
+    unsigned acc;
+    hy_dtype dt;
+    kt_mat in[KT_MAX], grad[KT_MAX], out[KT_MAX], dout[KT_MAX];
+};
+static inline void kt_case_open(kt_case *c, hy_dtype dt, unsigned acc) {
+    c->dt = dt;
+    c->acc = acc;
+    for (int i = 0; i < c->n_in; i++) {
+        const kt_operand *o = &c->in_of[i];
+        c->in[i] = kt_new(dt, o->rows, o->cols, o->ld ? o->ld : o->cols);
+        kt_random(&c->in[i], hy_mix64(c->seed, (uint64_t)i), o->scale != 0 ? o->scale : 1, o->shift);
+        if (!o->grad) continue;
+        c->grad[i] = kt_new(dt, o->rows, o->cols, o->ldgrad ? o->ldgrad : o->cols);
+        kt_random(&c->grad[i], hy_mix64(c->seed, 100 + (uint64_t)i), 1, 0);
+    }
+    for (int i = 0; i < c->n_out; i++) {
+        const kt_operand *o = &c->out_of[i];
+        c->out[i] = kt_new(dt, o->rows, o->cols, o->ld ? o->ld : o->cols);
+        kt_fill(&c->out[i], NAN);  // an output that is not written shows
+        c->dout[i] = kt_new(dt, o->rows, o->cols, o->ldgrad ? o->ldgrad : o->cols);
+        kt_random(&c->dout[i], hy_mix64(c->seed, 200 + (uint64_t)i), 1, 0);
+    }
+}
+static inline void kt_case_close(kt_case *c) {
+    for (int i = 0; i < KT_MAX; i++) {
+        kt_free(&c->in[i]);
+        kt_free(&c->grad[i]);
+        kt_free(&c->out[i]);
+        kt_free(&c->dout[i]);
+    }
+}
+static inline void kt_case_check(const kt_case *c) {
+    for (int i = 0; i < c->n_in; i++) {
+        kt_check(&c->in[i], c->in_of[i].name);
+        if (c->in_of[i].grad) kt_check(&c->grad[i], c->in_of[i].name);
+    }
+    for (int i = 0; i < c->n_out; i++) {
+        kt_check(&c->out[i], c->out_of[i].name);
+        kt_check(&c->dout[i], c->out_of[i].name);
+    }
+}
+static inline bool kt_adds(const kt_case *c, int i) {
+    return c->in_of[i].grad == 1 || (c->in_of[i].grad == 2 && (c->acc >> c->in_of[i].accbit & 1));
+}
+static inline double kt_case_loss(kt_case *c, const hy_plan_req *req) {
+    double s = 0;
+    c->forward(c, req);
+    for (int i = 0; i < c->n_out; i++)
+        for (int r = 0; r < c->out[i].rows; r++)
+            for (int j = 0; j < c->out[i].cols; j++) s += kt_at(&c->out[i], r, j) * kt_at(&c->dout[i], r, j);
+    return s;
+}
+
+#define KT_FD_STEP 1e-5     // central differences in double: truncation about h^2, rounding about 1e-16 / h
+#define KT_FD_LIMIT 1e-6
+#define KT_FD_SAMPLES 200   // elements of an operand that are perturbed
+// Gradients of the double-precision oracle against finite differences of its forward; `acc` as given.
+static inline void kt_gradcheck(kt_case *c, unsigned acc) {
+    hy_plan_req req = {.dtype = HY_F64, .isa = HY_ISA_REF, .threads = 1, .training = true};
+    kt_case_open(c, HY_F64, acc);
+    kt_mat before[KT_MAX] = {0};
+    for (int i = 0; i < c->n_in; i++)
+        if (c->in_of[i].grad) {
+            before[i] = kt_new(HY_F64, c->grad[i].rows, c->grad[i].cols, c->grad[i].ld);
+            kt_copy(&before[i], &c->grad[i]);
+        }
+    c->forward(c, &req);
+    c->backward(c, &req);
+    kt_case_check(c);
+    for (int i = 0; i < c->n_in; i++) {
+        if (!c->in_of[i].grad) continue;
+        size_t total = (size_t)c->in[i].rows * c->in[i].cols, step = total / KT_FD_SAMPLES + 1;
+        double d = 0, n = 0;
+        for (size_t e = 0; e < total; e += step) {
+            int r = (int)(e / c->in[i].cols), j = (int)(e % c->in[i].cols);
+            double x = kt_at(&c->in[i], r, j);
+            kt_put(&c->in[i], r, j, x + KT_FD_STEP);
+            double up = kt_case_loss(c, &req);
+            kt_put(&c->in[i], r, j, x - KT_FD_STEP);
+            double down = kt_case_loss(c, &req);
+            kt_put(&c->in[i], r, j, x);
+            double fd = (up - down) / (2 * KT_FD_STEP);
+            double g = kt_at(&c->grad[i], r, j) - (kt_adds(c, i) ? kt_at(&before[i], r, j) : 0);
+            d += (fd - g) * (fd - g);
+            n += fd * fd;
+        }
+        double e = sqrt(d) / (sqrt(n) + 1e-3);
+        if (!(e <= KT_FD_LIMIT)) fail_msg("gradient of %s: relative error %.3g against finite differences", c->in_of[i].name, e);
+        kt_free(&before[i]);
+    }
+    kt_case_close(c);
+}
+
+// float32 path `isa` against the double oracle on the same numbers, two micro-steps of backward, and the same bits for
+// 1, 2 and 3 threads.
+static inline void kt_parity(const kt_case *proto, hy_isa isa, unsigned acc, double limit) {
+    if (isa > hy_isa_best()) return;
+    kt_case want = *proto, got[3] = {*proto, *proto, *proto};
+    hy_plan_req ref = {.dtype = HY_F64, .isa = HY_ISA_REF, .threads = 1, .training = true};
+    kt_case_open(&want, HY_F64, acc);
+    want.forward(&want, &ref);
+    for (int step = 0; step < 2 && want.backward; step++) want.backward(&want, &ref);
+    for (int t = 0; t < 3; t++) {
+        kt_case *g = &got[t];
+        hy_plan_req req = {.dtype = HY_F32, .isa = isa, .threads = t + 1, .training = true};
+        kt_case_open(g, HY_F32, acc);
+        g->forward(g, &req);
+        for (int step = 0; step < 2 && g->backward; step++) g->backward(g, &req);
+        kt_case_check(g);
+        for (int i = 0; i < g->n_out; i++) {
+            kt_near(&g->out[i], &want.out[i], limit, g->out_of[i].name);
+            if (t && !kt_same_bits(&g->out[i], &got[0].out[i])) fail_msg("%s: %d threads give other bits", g->out_of[i].name, t + 1);
+        }
+        for (int i = 0; i < g->n_in && g->backward; i++) {
+            if (!g->in_of[i].grad) continue;
+            char what[80];
+            snprintf(what, sizeof what, "%s: gradient of %s", hy_isa_name(isa), g->in_of[i].name);
+            kt_near(&g->grad[i], &want.grad[i], limit, what);
+            if (t && !kt_same_bits(&g->grad[i], &got[0].grad[i])) fail_msg("%s: %d threads give other bits", what, t + 1);
+        }
+    }
+    for (int t = 0; t < 3; t++) kt_case_close(&got[t]);
+    kt_case_close(&want);
+}
+// Everything: finite differences, then every path of this machine, with no and all acc bits.
+static inline void kt_all(kt_case *c, double limit) {
+    if (c->backward) {
+        kt_gradcheck(c, 0);
+        kt_gradcheck(c, ~0u);
+    }
+    for (int isa = HY_ISA_REF; isa <= HY_ISA_AVX512; isa++) {
+        kt_parity(c, (hy_isa)isa, 0, limit);
+        kt_parity(c, (hy_isa)isa, ~0u, limit);
+    }
+}
+#endif
