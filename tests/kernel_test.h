@@ -42,6 +42,10 @@ static inline kt_mat kt_new(hy_dtype dt, int rows, int cols, int ld) {
     for (size_t i = 0; i < m.n; i++) kt_elem_set(m.base, dt, i, KT_SENTINEL);
     return m;
 }
+// An operand that may be absent: p is NULL without rows. Rows are `pad` elements longer than their values.
+static inline kt_mat kt_new_padded(hy_dtype dt, int rows, int cols, int pad) {
+    return rows ? kt_new(dt, rows, cols, cols + pad) : (kt_mat){.dt = dt, .cols = cols, .ld = cols + pad};
+}
 static inline void kt_free(kt_mat *m) {
     free(m->base);
     *m = (kt_mat){0};
@@ -88,6 +92,13 @@ static inline void kt_near(const kt_mat *a, const kt_mat *b, double limit, const
 }
 static inline bool kt_same_bits(const kt_mat *a, const kt_mat *b) {
     return a->n == b->n && a->dt == b->dt && !memcmp(a->base, b->base, a->n * hy_dtype_size(a->dt));
+}
+// Fails unless rows [ra, ra + n) of a have the bits of rows [rb, rb + n) of b.
+static inline void kt_same_rows(const kt_mat *a, int ra, const kt_mat *b, int rb, int n, const char *what) {
+    size_t es = hy_dtype_size(a->dt);
+    for (int r = 0; r < n; r++)
+        if (memcmp((char *)a->p + (size_t)(ra + r) * a->ld * es, (char *)b->p + (size_t)(rb + r) * b->ld * es, (size_t)a->cols * es))
+            fail_msg("%s: other bits in row %d", what, r);
 }
 
 // ---------------------------------------------------------------------------------------------------- running

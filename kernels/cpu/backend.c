@@ -97,14 +97,3 @@ hy_status hy_backend_cpu(const char *isa, int threads, hy_backend *out) {
     snprintf(out->device, sizeof out->device, "%s, %d thread%s", model, threads, threads == 1 ? "" : "s");
     return HY_OK;
 }
-
-// Until these ops are in the tree their plans refuse. Whoever adds an op deletes its name here.
-#define NOT_BUILT(X) \
-    X(conv) X(conv_bwd) X(scan) X(scan_bwd)
-#define X(name)                                                                                                       \
-    __attribute__((weak)) hy_status hy_cpu_plan_##name(const void *args, const hy_plan_req *req, hy_launch *out) {    \
-        (void)args, (void)req, (void)out;                                                                             \
-        return hy_error(HY_EFAIL, "%s is not built for the CPU", #name);                                              \
-    }
-NOT_BUILT(X)
-#undef X
