@@ -1,0 +1,56 @@
+// store.h - the results database: opening, creating, migrating, transactions, queries. What the tables mean: schema.h;
+// writing and finding runs: record.h. The only module that knows SQLite is store.c.
+#ifndef HY_STORE_H
+#define HY_STORE_H
+#include "core/base.h"
+
+typedef struct hy_store hy_store;
+typedef struct hy_query hy_query;
+
+typedef enum {
+    HY_STORE_READ = 0,  // the file must exist; nothing is written, an older schema is refused with advice
+    HY_STORE_WRITE,     // created if missing, migrated if older (after a copy to FILE.bak-vN)
+} hy_store_mode;
+
+// Opens path. HY_EINPUT: not there (READ), not a database, damaged, not one of hylab's, or newer than this build.
+// HY_EFAIL: no permission, disk full, held by another process for longer than the busy timeout.
+hy_status hy_store_open(const char *path, hy_store_mode mode, hy_store **out);
+void hy_store_close(hy_store *s);
+const char *hy_store_path(const hy_store *s);
+// The same with a given list of migrations (SQL text, NULL at the end); hy_store_open uses hy_schema_migrations.
+hy_status hy_store_open_with(const char *path, hy_store_mode mode, const char *const *migrations, hy_store **out);
+// Reads every page of the file: HY_EINPUT with the first fault if it is damaged.
+hy_status hy_store_check(hy_store *s);
+int hy_store_version(const hy_store *s);  // schema version of the open file
+
+// A write transaction; takes the write lock at once, so that what is read inside stays true until the end.
+hy_status hy_store_begin(hy_store *s);
+hy_status hy_store_commit(hy_store *s);  // on failure everything is rolled back
+void hy_store_rollback(hy_store *s);     // nothing happens outside a transaction
+hy_status hy_store_exec(hy_store *s, const char *sql);
+int64_t hy_store_last_id(const hy_store *s);
+int hy_store_changes(const hy_store *s);  // rows changed by the last statement
+
+// ---- one statement: open, bind (1-based; text and blobs are copied), step until *row is false, close.
+hy_status hy_query_open(hy_store *s, const char *sql, hy_query **out);
+void hy_query_close(hy_query *q);
+void hy_query_reset(hy_query *q);                            // to bind and step again
+void hy_query_bind_text(hy_query *q, int i, const char *v);  // NULL: SQL NULL
+void hy_query_bind_int(hy_query *q, int i, int64_t v);
+void hy_query_bind_double(hy_query *q, int i, double v);  // NaN: SQL NULL
+void hy_query_bind_blob(hy_query *q, int i, const void *v, size_t n);
+hy_status hy_query_step(hy_query *q, bool *row);
+// Runs a statement that returns no rows and resets it.
+hy_status hy_query_run(hy_query *q);
+int hy_query_columns(const hy_query *q);
+const char *hy_query_name(const hy_query *q, int col);  // columns from 0
+bool hy_query_null(const hy_query *q, int col);
+bool hy_query_number(const hy_query *q, int col);       // stored as integer or real
+bool hy_query_is_blob(const hy_query *q, int col);
+const char *hy_query_text(const hy_query *q, int col);  // "" for NULL; valid until the next step
+int64_t hy_query_int(const hy_query *q, int col);
+double hy_query_double(const hy_query *q, int col);     // NaN for NULL
+const void *hy_query_blob(const hy_query *q, int col, size_t *n);
+
+const char *hy_store_library(void);  // "SQLite 3.40.1"
+#endif
