@@ -5,6 +5,7 @@ CC ?= gcc
 OPT ?= $(if $(SAN),-O1 -g -fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer,-O2 -g)
 comma := ,
 COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+DIRTY := $(if $(shell git status --porcelain -- Makefile '*.c' '*.h' '*.def' 2>/dev/null),1,0)
 CPPFLAGS += -I. -D_GNU_SOURCE
 CFLAGS += -std=c11 $(OPT) -fopenmp -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wvla -ffp-contract=off
 LDLIBS += -lyaml -lsqlite3 -ljansson -lxxhash -ldnnl -lm
@@ -53,7 +54,13 @@ $(LIB): $(OBJ)
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -c -o $@ $<
-$(BUILD)/core/version.o: CPPFLAGS += -DHY_COMMIT='"$(COMMIT)"'
+# The commit and whether the sources differ from it: version.o is built again exactly when one of them changes.
+$(BUILD)/commit: FORCE
+	@mkdir -p $(@D)
+	@echo '$(COMMIT) $(DIRTY)' | cmp -s - $@ || echo '$(COMMIT) $(DIRTY)' >$@
+FORCE:
+$(BUILD)/core/version.o: $(BUILD)/commit
+$(BUILD)/core/version.o: CPPFLAGS += -DHY_COMMIT='"$(COMMIT)"' -DHY_DIRTY=$(DIRTY)
 define REF_RULE
 $(BUILD)/%.$(1).o: %.c
 	@mkdir -p $$(@D)

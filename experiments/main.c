@@ -5,10 +5,7 @@
 
 #include "core/base.h"
 #include "core/version.h"
-
-#define X(name, help) int hy_cmd_##name(int argc, char **argv);
-#include "experiments/commands.def"
-#undef X
+#include "experiments/commands.h"
 
 static const struct {
     const char *name, *help;
@@ -50,7 +47,7 @@ int main(int argc, char **argv) {
         return 0;
     }
     if (!strcmp(argv[1], "--version")) {
-        printf("hylab %s (%s)\n", hy_version_commit(), hy_version_build());
+        printf("hylab %s%s (%s)\n", hy_version_commit(), hy_version_dirty() ? " with local changes" : "", hy_version_build());
         return 0;
     }
     for (int i = 0; commands[i].name; i++)
