@@ -48,8 +48,9 @@ typedef struct {
     const int32_t *out_rows;  // rows (b*T + t) whose logits are wanted; with HY_HEAD_LOGITS
     int n_out;
 } hy_batch;
-// Writes meta ids then text ids (labels: -100 for meta): dst [B, m+T].
-void hy_ids_with_meta(int B, int T, int meta, const int32_t *src, int32_t fill_first, int32_t *dst);
+// Puts `meta` positions before each row of src [B,T]: dst [B, meta+T]. They hold the meta token ids -1 .. -meta where
+// fill is 0 (for ids), else fill (HY_IGNORE for labels).
+void hy_ids_with_meta(int B, int T, int meta, const int32_t *src, int32_t fill, int32_t *dst);
 
 // ---------------------------------------------------------------------------------------------------- probes
 // Called on the host right after the op that makes a wanted value. data: float32 [rows, width], valid during the call.
@@ -71,8 +72,7 @@ void hy_exec_free(hy_exec *e);
 // runs in backward (forward and backward of the loss are one kernel).
 hy_status hy_exec_forward(hy_exec *e, hy_params *w, const hy_batch *b, hy_state *state, unsigned heads, const hy_probe *probe);
 // Gradients of scale * sum(nll) are added to w->grad; fills nll and pred. After hy_exec_forward in HY_EXEC_TRAIN.
-// seed (may be NULL): instead of the loss, the gradient of the named value [rows,width] float32 starts the backward
-// (for effective-receptive-field gradients). probe: sees "grad.<value>" of wanted values.
+// probe: sees "grad.<value>" of wanted values, just before the backward of the op that made the value.
 hy_status hy_exec_backward(hy_exec *e, hy_params *w, double scale, const hy_probe *probe);
 // Results on the host, valid until the next run.
 const float *hy_exec_logits(hy_exec *e);      // [n_out, vocab]

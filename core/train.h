@@ -49,6 +49,8 @@ long hy_trainer_step_count(const hy_trainer *t);
 // Everything a resumed run needs (weights, optimiser moments, step = loader position, seeds) as one safetensors file.
 hy_status hy_trainer_save(hy_trainer *t, const char *path);
 hy_status hy_trainer_load(hy_trainer *t, const char *path);
+// One optimiser step (all its micro-batches).
+hy_status hy_trainer_step(hy_trainer *t, hy_train_point *out);
 // Runs to the end (or stop_accuracy). checkpoint: path written every checkpoint_every steps and at the end, or NULL.
 // NaN or infinity: HY_EDIVERGED naming step and tensor, with advice. A pending interrupt saves the checkpoint first.
 hy_status hy_trainer_run(hy_trainer *t, const hy_train_watch *watch, const char *checkpoint, hy_eval *last);

@@ -1,0 +1,80 @@
+// exec_impl.h - shared by plan.c (where everything lies), bind.c (program op -> kernel arguments) and exec.c (running).
+#ifndef HY_EXEC_IMPL_H
+#define HY_EXEC_IMPL_H
+#include "core/exec.h"
+
+#define HY_NOWHERE ((size_t)-1)
+
+// What the planner decides once: byte offsets in the arena at the largest size, and who writes a gradient first.
+typedef struct {
+    size_t *val;        // [n_values] of roots
+    size_t *grad;       // [n_values] of roots
+    size_t *saved;      // [n_ops]
+    unsigned *acc;      // [n_ops] acc bits of the backward kernel (bit i: input i)
+    hy_val *zero;       // [n_ops] root whose gradient is zeroed before this op's backward, HY_NOVAL: none
+    bool *has_bwd;      // [n_ops] a gradient reaches this op
+    bool *res_alias;    // [n_ops] LINEAR: the residual's gradient is the output's gradient, in place
+    size_t arena_bytes;
+    hy_exec_memory use;
+} hy_plan;
+
+typedef union {
+    hy_embed_args embed;
+    hy_embed_bwd_args embed_bwd;
+    hy_norm_args norm;
+    hy_norm_bwd_args norm_bwd;
+    hy_linear_args linear;
+    hy_linear_bwd_args linear_bwd;
+    hy_rope_args rope;
+    hy_rope_bwd_args rope_bwd;
+    hy_attention_args attention;
+    hy_attention_bwd_args attention_bwd;
+    hy_kv_append_args kv_append;
+    hy_conv_args conv;
+    hy_conv_bwd_args conv_bwd;
+    hy_scan_args scan;
+    hy_scan_bwd_args scan_bwd;
+    hy_act_args act;
+    hy_act_bwd_args act_bwd;
+    hy_fuse_args fuse;
+    hy_fuse_bwd_args fuse_bwd;
+    hy_gather_args gather;
+    hy_lm_loss_args lm_loss;
+    hy_lm_loss_bwd_args lm_loss_bwd;
+} hy_any_args;
+
+struct hy_exec {
+    const hy_program *prog;
+    const hy_backend *be;
+    hy_dtype dt;
+    hy_exec_mode mode;
+    int max_B, max_T, max_rows, max_out;
+    hy_plan plan;
+    char *arena;
+    void *workspace;
+    size_t workspace_bytes;
+    hy_launch *fwd, *bwd;  // [n_ops], for the current shape
+    int B, T, n_out;       // current shape
+    int state_tokens;      // text tokens the caches hold, 0: no state
+    // device copies of the batch, results
+    int32_t *ids, *labels, *pos, *len, *out_rows, *pred;
+    void *nll;
+    // host staging and results
+    int32_t *h_ids, *h_labels, *h_pos, *h_len, *h_pred;
+    float *h_nll, *h_logits;
+    void *h_raw;  // one value or result before conversion
+    size_t h_raw_bytes;
+    hy_buf path;
+};
+
+hy_val hy_value_root(const hy_program *p, hy_val v);
+int hy_op_outputs(const hy_op *op);  // 1 or 0
+// Offsets, gradient bookkeeping, sizes. saved[i]: bytes op i keeps for its backward at the largest size.
+void hy_plan_make(const hy_program *p, hy_exec_mode mode, hy_dtype dt, int rows, int out_rows, const size_t *saved, hy_plan *out);
+void hy_plan_free(hy_plan *plan);
+
+// Kernel arguments of op i for the executor's current shape. w NULL: placeholders, for planning.
+hy_kernel_id hy_bind_fwd(const hy_exec *e, int i, const hy_params *w, const hy_state *state, hy_any_args *a);
+hy_kernel_id hy_bind_bwd(const hy_exec *e, int i, const hy_params *w, double scale, hy_any_args *a);
+bool hy_op_runs(const hy_exec *e, const hy_op *op, unsigned heads);  // in forward
+#endif

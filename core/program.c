@@ -1,0 +1,32 @@
+// program.c - the program's tables: lookup, names, release. Building one is model.c.
+#include "core/program.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *hy_op_name(hy_op_kind k) {
+    static const char *const names[] = {"embed", "norm", "linear", "rope", "attention", "kv_append",
+                                        "conv",  "scan", "act",    "fuse", "gather",    "lm_loss"};
+    return names[k];
+}
+
+void hy_program_free(hy_program *p) {
+    if (!p) return;
+    free(p->values);
+    free(p->params);
+    free(p->ops);
+    free(p->slots);
+    free(p);
+}
+
+hy_val hy_program_find(const hy_program *p, const char *name) {
+    for (int i = 0; i < p->n_values; i++)
+        if (!strcmp(p->values[i].name, name)) return i;
+    return HY_NOVAL;
+}
+
+int hy_program_find_param(const hy_program *p, const char *name) {
+    for (int i = 0; i < p->n_params; i++)
+        if (!strcmp(p->params[i].name, name)) return i;
+    return -1;
+}

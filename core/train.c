@@ -1,0 +1,209 @@
+// train.c - the training loop: batches, accumulation, clipping, AdamW, evaluation, checkpoints, divergence. What a
+// checkpoint holds is in trainckpt.c.
+#include "core/train.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/train_impl.h"
+
+hy_status hy_trainer_create(const hy_program *p, const hy_backend *be, hy_dtype dt, const hy_train_spec *spec,
+                            const hy_task *task, uint64_t seed, hy_trainer **out) {
+    *out = NULL;
+    if (hy_task_vocab(task) > p->spec.vocab)
+        return hy_error(HY_EINPUT, "task %s uses %d tokens, but %s has a vocabulary of %d: set vocab", hy_task_kind(task),
+                        hy_task_vocab(task), p->spec.name, p->spec.vocab);
+    hy_trainer *t = hy_xcalloc(1, sizeof *t);
+    *t = (hy_trainer){.p = p, .be = be, .dt = dt, .spec = *spec, .task = task, .seed = seed};
+    t->T = hy_task_max_len(task);
+    const int full = p->spec.meta_tokens + t->T;
+    const size_t bytes = p->param_elems * hy_dtype_size(dt), blocks = p->param_elems / HY_DECAY_BLOCK;
+    hy_status s = hy_params_create(p, be, dt, &t->w);
+    if (!s) s = hy_params_init(t->w, hy_mix64(seed, 1));
+    if (!s) s = hy_params_want_grad(t->w);
+    if (!s) s = hy_exec_create(p, be, dt, HY_EXEC_TRAIN, spec->batch, full, 0, &t->e);
+    if (!s && (!(t->m = be->alloc(bytes)) || !(t->v = be->alloc(bytes)) || !(t->decay = be->alloc(blocks)) ||
+               !(t->sumsq = be->alloc(sizeof(double)))))
+        s = hy_error_context(HY_ENOMEM, "optimiser state of %s", p->spec.name);
+    if (!s) {
+        uint8_t *flags = hy_xcalloc(blocks, 1);
+        for (int i = 0; i < p->n_params; i++)
+            memset(flags + p->params[i].offset / HY_DECAY_BLOCK, p->params[i].decay,
+                   (p->params[i].n + HY_DECAY_BLOCK - 1) / HY_DECAY_BLOCK);
+        s = be->from_host(t->decay, flags, blocks);
+        free(flags);
+    }
+    if (s) {
+        hy_trainer_free(t);
+        return s;
+    }
+    const size_t small = (size_t)spec->batch * (size_t)t->T * (size_t)spec->accumulate, rows = (size_t)spec->batch * (size_t)full;
+    t->ids = hy_xcalloc(2 * small + 2 * rows, sizeof(int32_t));
+    t->labels = t->ids + small;
+    t->full_ids = t->labels + small;
+    t->full_labels = t->full_ids + rows;
+    *out = t;
+    return HY_OK;
+}
+
+void hy_trainer_free(hy_trainer *t) {
+    if (!t) return;
+    hy_exec_free(t->e);
+    hy_params_free(t->w);
+    void *dev[] = {t->m, t->v, t->decay, t->sumsq};
+    for (int i = 0; i < 4; i++)
+        if (dev[i]) t->be->free(dev[i]);
+    free(t->ids);
+    free(t);
+}
+
+hy_params *hy_trainer_params(hy_trainer *t) { return t->w; }
+long hy_trainer_step_count(const hy_trainer *t) { return t->step; }
+
+// ---------------------------------------------------------------------------------------------------- divergence
+typedef struct {
+    char first[96];
+} nan_search;
+
+static bool want_all(void *user, const char *name) {
+    (void)name;
+    return ((nan_search *)user)->first[0] == 0;
+}
+
+static hy_status look_for_nan(void *user, const char *name, const float *data, int rows, int width) {
+    nan_search *s = user;
+    for (size_t i = 0; !s->first[0] && i < (size_t)rows * (size_t)width; i++)
+        if (!isfinite(data[i])) snprintf(s->first, sizeof s->first, "%s (row %zu)", name, i / (size_t)width);
+    return HY_OK;
+}
+
+// The first value of the forward pass, or the first gradient, that is not finite.
+static void blame(hy_trainer *t, const hy_batch *b, double scale, char *out, size_t n) {
+    nan_search f = {{0}};
+    const hy_probe probe = {.wants = want_all, .got = look_for_nan, .user = &f};
+    if (!hy_exec_forward(t->e, t->w, b, NULL, HY_HEAD_LOSS, &probe) && !f.first[0]) hy_exec_backward(t->e, t->w, scale, &probe);
+    if (f.first[0]) {
+        snprintf(out, n, "%s", f.first);
+        return;
+    }
+    snprintf(out, n, "the loss itself");
+    for (int i = 0; i < t->p->n_params; i++) {
+        const size_t k = t->p->params[i].n;
+        float *g = hy_xcalloc(k, sizeof *g);
+        bool bad = hy_params_get(t->w, i, true, g) != HY_OK;
+        for (size_t j = 0; !bad && j < k; j++) bad = !isfinite(g[j]);
+        free(g);
+        if (!bad) continue;
+        snprintf(out, n, "the gradient of %s", t->p->params[i].name);
+        return;
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------- one step
+static hy_status micro_batch(hy_trainer *t, const int32_t *ids, const int32_t *labels, int T, double scale, double *nll_sum) {
+    const int m = t->p->spec.meta_tokens, B = t->spec.batch;
+    hy_ids_with_meta(B, T, m, ids, 0, t->full_ids);
+    hy_ids_with_meta(B, T, m, labels, HY_IGNORE, t->full_labels);
+    t->last = (hy_batch){.B = B, .T = m + T, .ids = t->full_ids, .labels = t->full_labels};
+    HY_TRY(hy_exec_forward(t->e, t->w, &t->last, NULL, HY_HEAD_LOSS, NULL));
+    HY_TRY(hy_exec_backward(t->e, t->w, scale, NULL));
+    const float *nll = hy_exec_nll(t->e);
+    if (!nll) return HY_EFAIL;
+    for (int i = 0; i < B * (m + T); i++) *nll_sum += nll[i];
+    return HY_OK;
+}
+
+static hy_status gradient_norm(hy_trainer *t, double *norm) {
+    const hy_plan_req req = {.dtype = t->dt, .isa = t->be->isa, .threads = t->be->threads};
+    const hy_sumsq_args a = {.n = t->p->param_elems, .x = t->w->grad, .out = t->sumsq};
+    hy_launch l = {0};
+    HY_TRY(t->be->plan[HY_K_sumsq](&a, &req, &l));
+    void *ws = l.workspace ? t->be->alloc(l.workspace) : NULL;
+    if (l.workspace && !ws) return HY_ENOMEM;
+    hy_status s = l.run(&a, ws, &req);
+    double sum = 0;
+    if (!s) s = t->be->to_host(&sum, t->sumsq, sizeof sum);
+    if (ws) t->be->free(ws);
+    *norm = sqrt(sum);
+    return s;
+}
+
+static hy_status update(hy_trainer *t, double lr, double grad_scale) {
+    const hy_plan_req req = {.dtype = t->dt, .isa = t->be->isa, .threads = t->be->threads};
+    const hy_train_spec *s = &t->spec;
+    const hy_adamw_args a = {.n = t->p->param_elems, .p = t->w->data, .m = t->m, .v = t->v, .g = t->w->grad, .decay = t->decay,
+                             .lr = lr, .beta1 = s->beta1, .beta2 = s->beta2, .eps = s->eps, .wd = s->weight_decay,
+                             .grad_scale = grad_scale, .step = t->step};
+    hy_launch l = {0};
+    HY_TRY(t->be->plan[HY_K_adamw](&a, &req, &l));
+    HY_ASSERT(l.workspace == 0);
+    return l.run(&a, NULL, &req);
+}
+
+hy_status hy_trainer_step(hy_trainer *t, hy_train_point *out) {
+    const hy_train_spec *s = &t->spec;
+    const double start = hy_now();
+    int T[64], *Ts = s->accumulate <= 64 ? T : hy_xcalloc((size_t)s->accumulate, sizeof *Ts);
+    const size_t stride = (size_t)s->batch * (size_t)t->T;
+    int64_t labelled = 0, tokens = 0;
+    hy_status st = HY_OK;
+    for (int k = 0; !st && k < s->accumulate; k++) {
+        st = hy_task_batch(t->task, (int64_t)t->step * s->accumulate + k, s->batch, t->ids + (size_t)k * stride,
+                           t->labels + (size_t)k * stride, &Ts[k]);
+        if (st) break;
+        tokens += (int64_t)s->batch * Ts[k];
+        for (size_t i = 0; i < (size_t)s->batch * (size_t)Ts[k]; i++) labelled += t->labels[(size_t)k * stride + i] >= 0;
+    }
+    const double scale = labelled ? 1.0 / (double)labelled : 0;
+    double nll = 0, norm = 0;
+    t->be->zero(t->w->grad, t->p->param_elems * hy_dtype_size(t->dt));
+    for (int k = 0; !st && k < s->accumulate; k++)
+        st = micro_batch(t, t->ids + (size_t)k * stride, t->labels + (size_t)k * stride, Ts[k], scale, &nll);
+    if (Ts != T) free(Ts);
+    if (!st) st = gradient_norm(t, &norm);
+    if (st) return st;
+    t->step++;
+    const double loss = nll * scale, lr = hy_train_lr(s, t->step);
+    if (!isfinite(loss) || !isfinite(norm)) {
+        char where[128];
+        blame(t, &t->last, scale, where, sizeof where);
+        return hy_error(HY_EDIVERGED, "step %ld: loss %g, gradient norm %g; first not finite: %s. Lower train.lr (%g here), "
+                        "lengthen train.warmup or set train.clip", t->step, loss, norm, where, lr);
+    }
+    HY_TRY(update(t, lr, s->clip > 0 && norm > s->clip ? s->clip / norm : 1.0));
+    *out = (hy_train_point){.step = t->step, .loss = loss, .lr = lr, .grad_norm = norm,
+                            .tokens_per_s = (double)tokens / fmax(1e-9, hy_now() - start)};
+    return HY_OK;
+}
+
+// ---------------------------------------------------------------------------------------------------- the loop
+static hy_status evaluate_now(hy_trainer *t, const hy_train_watch *watch, hy_eval *last, bool *stop) {
+    hy_eval_free(last);
+    HY_TRY(hy_evaluate(t->p, t->w, t->task, t->spec.eval_batch, t->spec.eval_examples, last));
+    *stop = t->spec.stop_accuracy > 0 && last->total.accuracy >= t->spec.stop_accuracy;
+    return watch && watch->on_eval ? watch->on_eval(watch->user, t->step, last) : HY_OK;
+}
+
+hy_status hy_trainer_run(hy_trainer *t, const hy_train_watch *watch, const char *checkpoint, hy_eval *last) {
+    hy_eval mine = {0}, *ev = last ? last : &mine;
+    if (last) *last = (hy_eval){0};
+    const hy_train_spec *s = &t->spec;
+    bool stop = t->stopped;
+    hy_status st = HY_OK;
+    while (!st && !stop && t->step < s->steps) {
+        hy_train_point p;
+        st = hy_trainer_step(t, &p);
+        if (!st && watch && watch->on_step) st = watch->on_step(watch->user, &p);
+        if (!st && s->eval_every && t->step % s->eval_every == 0 && t->step < s->steps) st = evaluate_now(t, watch, ev, &stop);
+        t->stopped = stop;
+        const bool due = s->checkpoint_every && t->step % s->checkpoint_every == 0;
+        if (!st && checkpoint && (due || hy_interrupted)) st = hy_trainer_save(t, checkpoint);
+        if (!st && hy_interrupted && !stop && t->step < s->steps)
+            st = hy_error(HY_EINTR, "interrupted after step %ld of %d", t->step, s->steps);
+    }
+    if (!st) st = evaluate_now(t, watch, ev, &stop);
+    if (!st && checkpoint) st = hy_trainer_save(t, checkpoint);
+    if (st || !last) hy_eval_free(ev);
+    return st;
+}

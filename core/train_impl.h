@@ -1,0 +1,25 @@
+// train_impl.h - what a trainer holds; shared by train.c (the loop) and trainckpt.c (its checkpoint).
+#ifndef HY_TRAIN_IMPL_H
+#define HY_TRAIN_IMPL_H
+#include "core/train.h"
+
+struct hy_trainer {
+    const hy_program *p;
+    const hy_backend *be;
+    hy_dtype dt;
+    hy_train_spec spec;
+    const hy_task *task;
+    uint64_t seed;
+    hy_params *w;
+    hy_exec *e;
+    void *m, *v;       // device: AdamW moments, laid out as the parameters
+    uint8_t *decay;    // device: per HY_DECAY_BLOCK elements
+    double *sumsq;     // device
+    int T;             // longest example, meta not counted
+    int32_t *ids, *labels;            // host: [accumulate, batch, T]
+    int32_t *full_ids, *full_labels;  // host: [batch, meta + T]
+    hy_batch last;
+    long step;      // steps done = position of the loader
+    bool stopped;   // stop_accuracy was reached
+};
+#endif
