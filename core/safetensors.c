@@ -260,17 +260,63 @@ const hy_st_tensor *hy_st_find(const hy_st *st, const char *name) {
     return NULL;
 }
 
+static bool same_shape(const hy_st_tensor *t, int ndim, const int64_t *shape) {
+    bool same = t->ndim == ndim;
+    for (int i = 0; i < ndim && same; i++) same = t->shape[i] == shape[i];
+    return same;
+}
+
 hy_status hy_st_expect(const hy_st *st, const char *name, int ndim, const int64_t *shape, const hy_st_tensor **out) {
     const hy_st_tensor *t = hy_st_find(st, name);
     if (!t) return hy_error(HY_EINPUT, "%s: tensor \"%s\" is missing", st->path, name);
-    bool same = t->ndim == ndim;
-    for (int i = 0; i < ndim && same; i++) same = t->shape[i] == shape[i];
     char have[192], want[192];
     hy_st_shape_text(t->ndim, t->shape, have, sizeof have);
     hy_st_shape_text(ndim, shape, want, sizeof want);
-    if (!same) return hy_error(HY_EINPUT, "%s: tensor \"%s\" is %s, but %s is wanted", st->path, name, have, want);
+    if (!same_shape(t, ndim, shape))
+        return hy_error(HY_EINPUT, "%s: tensor \"%s\" is %s, but %s is wanted", st->path, name, have, want);
     *out = t;
     return HY_OK;
+}
+
+hy_status hy_st_match(const hy_st *st, const hy_st_want *want, int n, const char *against, const char *ignore_prefix,
+                      hy_buf *report) {
+    hy_buf list = {0};
+    hy_buf_write(&list, "", 0);
+    int missing = 0, wrong = 0, unknown = 0;
+    bool *known = hy_xcalloc((size_t)st->n, sizeof *known);
+    char have[192], shape[192];
+    for (int i = 0; i < n; i++) {
+        const hy_st_tensor *t = hy_st_find(st, want[i].name);
+        hy_st_shape_text(want[i].ndim, want[i].shape, shape, sizeof shape);
+        if (!t) {
+            missing++;
+            hy_buf_printf(&list, "missing: %s %s\n", want[i].name, shape);
+            continue;
+        }
+        known[t - st->tensors] = true;
+        if (same_shape(t, want[i].ndim, want[i].shape)) continue;
+        wrong++;
+        hy_st_shape_text(t->ndim, t->shape, have, sizeof have);
+        hy_buf_printf(&list, "wrong shape: %s is %s, but %s makes it %s\n", want[i].name, have, against, shape);
+    }
+    for (int i = 0; i < st->n; i++) {
+        const hy_st_tensor *t = &st->tensors[i];
+        if (known[i] || (ignore_prefix && !strncmp(t->name, ignore_prefix, strlen(ignore_prefix)))) continue;
+        unknown++;
+        hy_st_shape_text(t->ndim, t->shape, have, sizeof have);
+        hy_buf_printf(&list, "unknown: %.200s %s\n", t->name, have);
+    }
+    hy_status s = HY_OK;
+    if (missing + wrong + unknown) {
+        int cut = list.n > 1400 ? 1400 : (int)list.n;  // what a message holds
+        while (cut > 0 && cut < (int)list.n && list.s[cut - 1] != '\n') cut--;
+        s = hy_error(HY_EINPUT, "%s: does not fit %s: %d tensors missing, %d of wrong shape, %d unknown\n%.*s%s", st->path, against,
+                     missing, wrong, unknown, cut < (int)list.n ? cut : cut - 1, list.s, cut < (int)list.n ? "..." : "");
+        if (report) hy_buf_write(report, list.s, list.n);
+    }
+    free(known);
+    free(list.s);
+    return s;
 }
 
 const char *hy_st_meta(const hy_st *st, const char *key) {
