@@ -1,6 +1,6 @@
 // attention.c - plans of attention and of the KV cache on the CPU: the support check and the choice of kernel, and the
 // checks of positions and lengths that every run repeats because a plan never looks at data.
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/attn.h"
 
 static hy_status check(const char *op, const hy_attention_args *a) {
     if (a->B < 1 || a->T < 1 || a->heads < 1 || a->kv_heads < 1 || a->d_qk < 1 || a->d_v < 1)
@@ -48,6 +48,11 @@ hy_status hy_cpu_plan_attention(const void *args, const hy_plan_req *req, hy_lau
     *out = (hy_launch){0};
     HY_TRY(check("attention", a));
     if (req->training) out->saved = (size_t)a->B * a->T * a->heads * hy_dtype_size(req->dtype);
+    if (req->dtype == HY_F32 && req->isa != HY_ISA_REF) {
+        out->workspace = hy_attn_fwd_sizes(a, req->threads).bytes;
+        HY_FAST_CHOOSE(hy_fast_attention, req, out);
+        return HY_OK;
+    }
     size_t positions = (size_t)a->T + (a->cache.k ? (size_t)a->cache.cap : 0);
     out->workspace = hy_align(((size_t)a->d_v + positions) * sizeof(double));
     return hy_cpu_choose_ref("attention", req, out, hy_ref_attention_f32, hy_ref_attention_f64);

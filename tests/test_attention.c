@@ -1,0 +1,149 @@
+// test_attention.c - attention forward and backward without a cache: the rule of attn_rule.h by brute force, the float64
+// oracle against finite differences, the float32 oracle against float64, every fast build against the oracle.
+#include "tests/attn_fixture.h"
+
+// Central differences in double with h = 1e-4: truncation ~ h^2, rounding ~ 1e-16 / h.
+#define TOL_GRADIENT 1e-6
+// float32 storage of operands rounded once; sums in double.
+#define TOL_REF_F32 1e-6
+// float32 sums over up to 300 products and keys, exp2 to 1e-7.
+#define TOL_FAST 2e-6
+#define TOL_FAST_BWD 4e-6
+
+static void rule_brute_force(void **state) {
+    (void)state;
+    for (int meta = 0; meta < 5; meta++)
+        for (int window = 0; window < 6; window++)
+            for (int q = 0; q < 20; q++)
+                for (int k = 0; k < 20; k++) {
+                    bool want = k <= q;  // the sentence in attn_rule.h, word by word
+                    if (window > 0 && k != q && !(k >= q - window && k < q) && !(k < meta)) want = false;
+                    assert_int_equal(hy_attn_visible(q, k, window, meta), want);
+                    bool listed = (k < meta && k <= q) || (k >= hy_attn_first(q, window, meta) && k <= q);
+                    assert_int_equal(listed, want);
+                }
+    // a ring of hy_attn_cap slots keeps everything that later queries see
+    for (int meta = 0; meta < 4; meta++)
+        for (int window = 0; window < 5; window++) {
+            int tokens = 13, cap = hy_attn_cap(tokens, window, meta), *slot = hy_xcalloc((size_t)cap, sizeof *slot);
+            for (int i = 0; i < cap; i++) slot[i] = -1;
+            for (int q = 0; q < meta + tokens; q++) {
+                for (int k = 0; k < q; k++)
+                    if (hy_attn_visible(q, k, window, meta)) assert_int_equal(slot[hy_attn_slot(k, meta, cap)], k);
+                assert_in_range(hy_attn_slot(q, meta, cap), 0, cap - 1);
+                slot[hy_attn_slot(q, meta, cap)] = q;
+            }
+            free(slot);
+        }
+}
+
+// Loss = sum of o * dout; its gradient in one operand by central differences.
+static double loss(prob *p) {
+    prob_forward(p, HY_ISA_REF, 1);
+    double s = 0;
+    for (size_t r = 0; r < p->o.rows; r++)
+        for (size_t c = 0; c < p->o.cols; c++) s += at(&p->o, r, c) * at(&p->dout, r, c);
+    return s;
+}
+static void check_numeric(prob *p, mat *x, const mat *grad) {
+    mat num = mat_make(HY_F64, x->rows, x->cols, 0);
+    const double h = 1e-4;
+    for (size_t r = 0; r < x->rows; r++)
+        for (size_t c = 0; c < x->cols; c++) {
+            double was = at(x, r, c);
+            set(x, r, c, was + h);
+            double up = loss(p);
+            set(x, r, c, was - h);
+            double down = loss(p);
+            set(x, r, c, was);
+            set(&num, r, c, (up - down) / (2 * h));
+        }
+    double e = mat_error(grad, &num);
+    if (!(e < TOL_GRADIENT)) fail_msg("T %d window %d meta %d: gradient off by %g", p->T, p->window, p->meta, e);
+    mat_free(&num);
+}
+static void gradient_finite_differences(void **state) {
+    (void)state;
+    static const int cases[][7] = {// T heads kv dqk dv window meta
+                                   {5, 1, 1, 2, 3, 0, 0}, {6, 2, 1, 3, 2, 2, 1}, {7, 4, 2, 2, 4, 1, 0}, {6, 2, 2, 4, 2, 0, 2}, {7, 3, 1, 2, 1, 1, 9}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const int *c = cases[i];
+        prob p = prob_make(HY_F64, 2, c[0], c[1], c[2], c[3], c[4], c[5], c[6], i);
+        p.len[1] = c[0] - 2;
+        prob_forward(&p, HY_ISA_REF, 1);
+        prob_backward(&p, HY_ISA_REF, 1, 0);
+        check_numeric(&p, &p.q, &p.dq), check_numeric(&p, &p.k, &p.dk), check_numeric(&p, &p.v, &p.dv_);
+        prob_check_edges(&p);
+        prob_free(&p);
+    }
+}
+
+// Shapes for the parity tests: {B T heads kv dqk dv window meta}.
+static const int shapes[][8] = {
+    {2, 1, 1, 1, 2, 3, 0, 0},       {1, 2, 2, 1, 16, 16, 0, 1},    {1, 3, 6, 3, 20, 2, 1, 0},      {2, 17, 4, 2, 64, 64, 5, 7},
+    {1, 63, 3, 1, 72, 20, 64, 0},   {1, 64, 5, 1, 64, 128, 5, 130}, {1, 65, 2, 2, 128, 64, 0, 7},  {1, 127, 6, 2, 16, 72, 64, 1},
+    {1, 130, 4, 4, 64, 64, 64, 7},  {2, 130, 2, 1, 20, 3, 1, 130}, {1, 130, 1, 1, 256, 256, 0, 0}, {1, 127, 5, 5, 2, 16, 5, 0},
+    {1, 130, 3, 1, 64, 128, 64, 130}, {1, 300, 2, 1, 16, 24, 100, 17}, {1, 65, 25, 1, 8, 8, 0, 3}, {3, 5, 2, 2, 16, 16, 0, 0}};
+#define SHAPES (sizeof shapes / sizeof *shapes)
+static prob shape_prob(hy_dtype type, size_t i) {
+    const int *c = shapes[i];
+    prob p = prob_make(type, c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], 100 + i);
+    if (c[0] > 1) p.len[0] = c[1] / 2;
+    if (c[0] > 2) p.len[1] = 1;
+    return p;
+}
+static void inputs_from(prob *dst, const prob *src) {
+    mat_copy(&dst->q, &src->q), mat_copy(&dst->k, &src->k), mat_copy(&dst->v, &src->v), mat_copy(&dst->dout, &src->dout);
+    memcpy(dst->len, src->len, (size_t)src->B * sizeof *src->len);
+}
+static void expect_close(const char *what, size_t shape, const char *isa, const mat *got, const mat *want, double tol) {
+    double e = mat_error(got, want);
+    if (!(e <= tol)) fail_msg("%s of shape %zu on %s is off by %g (allowed %g)", what, shape, isa, e, tol);
+}
+
+static void ref_f32_against_f64(void **state) {
+    (void)state;
+    for (size_t i = 0; i < SHAPES; i++) {
+        prob f = shape_prob(HY_F32, i), d = shape_prob(HY_F64, i);
+        inputs_from(&d, &f);
+        prob_forward(&f, HY_ISA_REF, 1), prob_forward(&d, HY_ISA_REF, 1);
+        expect_close("o", i, "ref", &f.o, &d.o, TOL_REF_F32);
+        expect_close("lse", i, "ref", &f.lse, &d.lse, TOL_REF_F32);
+        if (d.T <= 65) {
+            prob_backward(&f, HY_ISA_REF, 1, 0), prob_backward(&d, HY_ISA_REF, 1, 0);
+            expect_close("dq", i, "ref", &f.dq, &d.dq, TOL_REF_F32);
+            expect_close("dk", i, "ref", &f.dk, &d.dk, TOL_REF_F32);
+            expect_close("dv", i, "ref", &f.dv_, &d.dv_, TOL_REF_F32);
+        }
+        prob_check_edges(&f), prob_check_edges(&d);
+        prob_free(&f), prob_free(&d);
+    }
+}
+
+static void fast_forward(void **state) {
+    (void)state;
+    for (size_t i = 0; i < SHAPES; i++) {
+        prob r = shape_prob(HY_F32, i);
+        prob_forward(&r, HY_ISA_REF, 1);
+        for (int isa = HY_ISA_BASE; isa <= (int)hy_isa_best(); isa++) {
+            prob f = shape_prob(HY_F32, i), g = shape_prob(HY_F32, i);
+            prob_forward(&f, (hy_isa)isa, 1), prob_forward(&g, (hy_isa)isa, 2);
+            expect_close("o", i, hy_isa_name((hy_isa)isa), &f.o, &r.o, TOL_FAST);
+            expect_close("lse", i, hy_isa_name((hy_isa)isa), &f.lse, &r.lse, TOL_FAST);
+            assert_true(mat_same_bits(&f.o, &g.o) && mat_same_bits(&f.lse, &g.lse));
+            prob_check_edges(&f), prob_check_edges(&g);
+            prob_free(&f), prob_free(&g);
+        }
+        prob_free(&r);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rule_brute_force),
+        cmocka_unit_test(gradient_finite_differences),
+        cmocka_unit_test(ref_f32_against_f64),
+        cmocka_unit_test(fast_forward),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
