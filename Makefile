@@ -53,7 +53,7 @@ $(LIB): $(OBJ)
 	ar rcs $@ $^
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -c -o $@ $<
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 # The commit and whether the sources differ from it: version.o is built again exactly when one of them changes.
 $(BUILD)/commit: FORCE
 	@mkdir -p $(@D)
@@ -64,22 +64,22 @@ $(BUILD)/core/version.o: CPPFLAGS += -DHY_COMMIT='"$(COMMIT)"' -DHY_DIRTY=$(DIRT
 define REF_RULE
 $(BUILD)/%.$(1).o: %.c
 	@mkdir -p $$(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -DHY_REF_SUFFIX=$(1) -Dreal=$(2) -MMD -c -o $$@ $$<
+	$(CC) $(CPPFLAGS) $(CFLAGS) -DHY_REF_SUFFIX=$(1) -Dreal=$(2) -MMD -MP -c -o $$@ $$<
 endef
 $(eval $(call REF_RULE,f32,float))
 $(eval $(call REF_RULE,f64,double))
 define FAST_RULE
 $(BUILD)/%.$(1).o: %.c
 	@mkdir -p $$(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(FASTFLAGS) $(ISA_$(1)) -DHY_ISA_SUFFIX=$(1) -DHY_ISA_$(1) -MMD -c -o $$@ $$<
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(FASTFLAGS) $(ISA_$(1)) -DHY_ISA_SUFFIX=$(1) -DHY_ISA_$(1) -MMD -MP -c -o $$@ $$<
 endef
 $(foreach i,base avx2 avx512,$(eval $(call FAST_RULE,$(i))))
 $(BUILD)/tests/%: tests/%.c $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MF $@.d -o $@ $< $(LIB) $(LDFLAGS) -lcmocka $(LDLIBS)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIB) $(LDFLAGS) -lcmocka $(LDLIBS)
 $(BUILD)/bench/%: experiments/bench/%.c $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MF $@.d -o $@ $< $(LIB) $(LDFLAGS) $(LDLIBS)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIB) $(LDFLAGS) $(LDLIBS)
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
 # ---- checks

@@ -8,16 +8,21 @@
 #include "core/task_impl.h"
 #include "core/yaml.h"
 
-static const hy_task_kind_def *const kinds[] = {
-#define X(def) &def,
+static const struct {
+    const char *name;
+    const hy_task_kind_def *def;
+} kinds[] = {
+#define X0(name, def) {name, &def},
+#define X(name, def) {name, &def},
 #include "core/task_kinds.def"
+#undef X0
 #undef X
 };
 #define N_KINDS ((int)(sizeof kinds / sizeof kinds[0]))
 
 static const hy_task_kind_def *kind_find(const char *name) {
     for (int i = 0; i < N_KINDS; i++)
-        if (!strcmp(kinds[i]->name, name)) return kinds[i];
+        if (!strcmp(kinds[i].name, name)) return kinds[i].def;
     return NULL;
 }
 
@@ -47,6 +52,18 @@ hy_status hy_task_list_check(const char *name, int list_n, int n, const char *of
 }
 
 int hy_task_list_at(const hy_ints *list, int i) { return list->v[list->n == 1 ? 0 : i]; }
+
+hy_status hy_task_lengths(hy_task *t, hy_split s, const hy_ints *lengths, const hy_ints *examples, int extra, double y,
+                          const char *prefix) {
+    const char *name = s == HY_SPLIT_TRAIN ? "train" : "test";
+    if (lengths->n < 1) return hy_error(HY_EINPUT, "%s: at least one length is needed", name);
+    HY_TRY(hy_task_list_check(s == HY_SPLIT_TRAIN ? "train_examples" : "test_examples", examples->n, lengths->n, name));
+    for (int i = 0; i < lengths->n; i++) {
+        hy_cell c = {.T = lengths->v[i] + extra, .x = lengths->v[i], .y = y, .count = hy_task_list_at(examples, i)};
+        HY_TRY(hy_task_cell_add(t, s, c, "%s%d", prefix, lengths->v[i]));
+    }
+    return HY_OK;
+}
 
 hy_status hy_task_weights(hy_task *t, const hy_doubles *weights) {
     hy_cell *c = t->cells[HY_SPLIT_TRAIN];
@@ -123,7 +140,15 @@ const hy_field *hy_task_fields(const char *kind) {
     return def ? def->fields : NULL;
 }
 
-const char *hy_task_kinds(void) { return "mqar|induction|selective_copy|needle|markov|text"; }
+const char *hy_task_kinds(void) {
+    return
+#define X0(name, def) name
+#define X(name, def) "|" name
+#include "core/task_kinds.def"
+#undef X0
+#undef X
+        ;
+}
 
 void hy_task_text(const hy_task *t, hy_buf *out) {
     hy_buf_printf(out, "kind: %s\n", t->def->name);

@@ -26,17 +26,19 @@ int hy_task_vocab(const hy_task *t);
 int hy_task_max_len(const hy_task *t);                       // longest example of any cell
 int hy_task_cells(const hy_task *t, hy_split s);             // how many
 const hy_cell *hy_task_cell(const hy_task *t, hy_split s, int cell);
-// One example: ids[T], labels[T] (the token wanted AT that position; HY_IGNORE elsewhere).
+// One example: ids[T], labels[T] (the token wanted AT that position; HY_IGNORE elsewhere). index: evaluation 0 .. count-1; training
+// any, modulo count if that is not 0.
 hy_status hy_task_example(const hy_task *t, hy_split s, int cell, int64_t index, int32_t *ids, int32_t *labels);
 // Training batch number `step` (from 0) of B examples; all of one cell, chosen by weight as a function of (seed, step).
 // ids, labels: [B, hy_task_max_len]; *T is the length in use (rows are T long, packed). Loader position = step.
 hy_status hy_task_batch(const hy_task *t, int64_t step, int B, int32_t *ids, int32_t *labels, int *T);
-// Nats per labelled token that no model can beat on average (entropy of the source given the context); NAN if unknown.
+// Nats per labelled token of evaluation examples that no model can beat on average (entropy of the source given the context:
+// 0 where the labels follow from the ids); NAN if unknown.
 double hy_task_entropy(const hy_task *t);
 // Table of fields of a kind (for YAML and help), NULL if there is no such kind; names: "mqar|induction|...".
 const hy_field *hy_task_fields(const char *kind);
 const char *hy_task_kinds(void);
-// Canonical text of the resolved options: part of a run's identity.
+// Canonical text: kind, resolved options, for text also size and hash of the bytes. Part of a run's identity.
 void hy_task_text(const hy_task *t, hy_buf *out);
 
 // ---- scoring (tasks.md): accuracy = mean over the labelled positions of an example, then mean over examples;

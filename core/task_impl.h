@@ -45,6 +45,9 @@ int hy_task_list_at(const hy_ints *list, int i);
 hy_status hy_task_list_check(const char *name, int list_n, int n, const char *of);
 // Gives the training cells their weights: as listed; an empty list: by set size when all sets are finite, else equal.
 hy_status hy_task_weights(hy_task *t, const hy_doubles *weights);
+// One cell for each length of a list, named PREFIX and length, of length + extra tokens; x: the length, y as given.
+hy_status hy_task_lengths(hy_task *t, hy_split s, const hy_ints *lengths, const hy_ints *examples, int extra, double y,
+                          const char *prefix);
 // Fields that most kinds have in common, with the same meaning everywhere.
 #define HY_TASK_FIELD_SETS(type, train_default, test_default)                                                             \
     {"train_examples", HY_F_INTS, offsetof(type, train_examples), 0, train_default, 0, 1e9, NULL,                          \
