@@ -1,9 +1,35 @@
-// linear.c - plans of linear and linear_bwd.
-#include "kernels/cpu/cpu.h"
+// linear.c - plans of linear and linear_bwd, and how float32 runs: many rows through the library's matrix product (gemm.h),
+// few rows (decoding) through our own product, which is bound by reading w once.
+#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/linear.h"
+
+#define PICK(name, isa) \
+    ((isa) >= HY_ISA_AVX512 ? name##_avx512 : (isa) == HY_ISA_AVX2 ? name##_avx2 : name##_base)
+
+static const char *path_name(hy_isa isa) {
+    static const char *const names[] = {"ref", "base+onednn", "avx2+onednn", "avx512+onednn"};
+    return names[isa];
+}
 
 static hy_status check(const char *op, const hy_linear_args *a) {
     HY_NEED(op, a->M >= 0 && a->N >= 1 && a->K >= 1 && a->ldx >= a->K);
     return HY_OK;
+}
+
+// ---------------------------------------------------------------------------------------------------- forward
+static hy_status run_linear(const void *args, void *ws, const hy_plan_req *req) {
+    (void)ws;
+    const hy_linear_args *a = args;
+    if (a->M < HY_GEMM_ROWS) {
+        hy_gemv_args v = {.M = a->M, .N = a->N, .K = a->K, .ldx = a->ldx, .ldy = a->ldy, .ldres = a->ldres, .x = a->x, .w = a->w,
+                          .bias = a->bias, .residual = a->residual, .y = a->y};
+        PICK(hy_fast_gemv, req->isa)(&v, req->threads);
+        return HY_OK;
+    }
+    hy_gemm_args g = {.M = a->M, .N = a->N, .K = a->K, .trans_b = true, .a = a->x, .b = a->w, .c = a->y, .lda = a->ldx,
+                      .ldb = a->K, .ldc = a->ldy, .ctx = a};
+    if (a->bias || a->residual) g.done = PICK(hy_fast_linear_finish, req->isa);
+    return hy_gemm_run(&g, NULL, req->threads);
 }
 
 hy_status hy_cpu_plan_linear(const void *args, const hy_plan_req *req, hy_launch *out) {
@@ -11,7 +37,36 @@ hy_status hy_cpu_plan_linear(const void *args, const hy_plan_req *req, hy_launch
     HY_TRY(check("linear", a));
     HY_NEED("linear", a->ldy >= a->N && (!a->residual || a->ldres >= a->N));
     *out = (hy_launch){0};
-    return hy_cpu_choose_ref("linear", req, out, hy_ref_linear_f32, hy_ref_linear_f64);
+    if (req->isa == HY_ISA_REF || req->dtype != HY_F32)
+        return hy_cpu_choose_ref("linear", req, out, hy_ref_linear_f32, hy_ref_linear_f64);
+    out->run = run_linear;
+    out->path = a->M < HY_GEMM_ROWS ? hy_isa_name(req->isa) : path_name(req->isa);
+    return HY_OK;
+}
+
+// ---------------------------------------------------------------------------------------------------- backward
+static hy_gemm_args gemm_dx(const hy_linear_bwd_args *a) {
+    return (hy_gemm_args){.M = a->f.M, .N = a->f.K, .K = a->f.N, .add = a->acc & 1, .a = a->dy, .b = a->f.w, .c = a->dx,
+                          .lda = a->lddy, .ldb = a->f.K, .ldc = a->lddx};
+}
+static hy_gemm_args gemm_dw(const hy_linear_bwd_args *a) {
+    return (hy_gemm_args){.M = a->f.N, .N = a->f.K, .K = a->f.M, .trans_a = true, .add = true, .a = a->dy, .b = a->f.x,
+                          .c = a->dw, .lda = a->lddy, .ldb = a->f.ldx, .ldc = a->f.K};
+}
+
+static hy_status run_linear_bwd(const void *args, void *ws, const hy_plan_req *req) {
+    const hy_linear_bwd_args *a = args;
+    if (a->f.M == 0) return HY_OK;
+    if (a->dx) {
+        hy_gemm_args g = gemm_dx(a);
+        HY_TRY(hy_gemm_run(&g, NULL, req->threads));
+    }
+    if (a->dw) {
+        hy_gemm_args g = gemm_dw(a);
+        HY_TRY(hy_gemm_run(&g, ws, req->threads));
+    }
+    if (a->dbias || a->dres) PICK(hy_fast_linear_sums, req->isa)(a, ws, req->threads);
+    return HY_OK;
 }
 
 hy_status hy_cpu_plan_linear_bwd(const void *args, const hy_plan_req *req, hy_launch *out) {
@@ -19,5 +74,12 @@ hy_status hy_cpu_plan_linear_bwd(const void *args, const hy_plan_req *req, hy_la
     HY_TRY(check("linear_bwd", &a->f));
     HY_NEED("linear_bwd", a->lddy >= a->f.N && (!a->dx || a->lddx >= a->f.K) && (!a->dres || a->lddres >= a->f.N));
     *out = (hy_launch){0};
-    return hy_cpu_choose_ref("linear_bwd", req, out, hy_ref_linear_bwd_f32, hy_ref_linear_bwd_f64);
+    if (req->isa == HY_ISA_REF || req->dtype != HY_F32)
+        return hy_cpu_choose_ref("linear_bwd", req, out, hy_ref_linear_bwd_f32, hy_ref_linear_bwd_f64);
+    hy_gemm_args g = gemm_dw(a);
+    size_t sums = a->dbias ? (size_t)hy_linear_sum_blocks(a->f.M) * a->f.N * sizeof(float) : 0, parts = hy_gemm_workspace(&g);
+    out->workspace = sums > parts ? sums : parts;
+    out->run = run_linear_bwd;
+    out->path = path_name(req->isa);
+    return HY_OK;
 }

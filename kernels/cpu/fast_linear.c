@@ -1,0 +1,111 @@
+// fast_linear.c - the parts of a linear layer that are not a matrix product of the library: products with few rows
+// (decoding), adding bias and residual to a finished tile, and the sums of bias gradients.
+#include "kernels/cpu/linear.h"
+#include "kernels/cpu/vmath.h"
+
+// ---------------------------------------------------------------------------------------------------- few rows
+// y[m][n] = <x[m], w[n]>, one vector of partial sums for each (m, n), added over k in order and over lanes at the end: the
+// result of a row is the same alone and beside other rows. Reading w is what takes the time.
+#define BLOCK_N 32  // rows of w in one piece of work
+
+HY_VINLINE void dot_rows(const hy_gemv_args *g, int m0, int n0, const int MR, const int NR) {
+    hy_vf acc[8][4];
+#pragma GCC unroll 8
+    for (int m = 0; m < MR; m++)
+#pragma GCC unroll 4
+        for (int n = 0; n < NR; n++) acc[m][n] = (hy_vf){0};
+    const float *x = g->x + (size_t)m0 * g->ldx, *w = g->w + (size_t)n0 * g->K;
+    int k = 0, K = g->K;
+    for (; k + HY_LANES <= K; k += HY_LANES) {
+        hy_vf wv[4];
+#pragma GCC unroll 4
+        for (int n = 0; n < NR; n++) wv[n] = hy_vload(w + (size_t)n * K + k);
+#pragma GCC unroll 8
+        for (int m = 0; m < MR; m++) {
+            hy_vf xv = hy_vload(x + (size_t)m * g->ldx + k);
+#pragma GCC unroll 4
+            for (int n = 0; n < NR; n++) acc[m][n] += xv * wv[n];
+        }
+    }
+    if (k < K) {
+#pragma GCC unroll 8
+        for (int m = 0; m < MR; m++) {
+            hy_vf xv = hy_vload_part(x + (size_t)m * g->ldx + k, K - k);
+#pragma GCC unroll 4
+            for (int n = 0; n < NR; n++) acc[m][n] += xv * hy_vload_part(w + (size_t)n * K + k, K - k);
+        }
+    }
+#pragma GCC unroll 8
+    for (int m = 0; m < MR; m++)
+#pragma GCC unroll 4
+        for (int n = 0; n < NR; n++) {
+            float s = hy_vsum(acc[m][n]);
+            if (g->bias) s += g->bias[n0 + n];
+            if (g->residual) s += g->residual[(size_t)(m0 + m) * g->ldres + n0 + n];
+            g->y[(size_t)(m0 + m) * g->ldy + n0 + n] = s;
+        }
+}
+
+HY_VINLINE void dot_block(const hy_gemv_args *g, int m0, int n0, int n1, const int MR, const int NR) {
+    int n = n0;
+    for (; n + NR <= n1; n += NR) dot_rows(g, m0, n, MR, NR);
+    for (; n < n1; n++) dot_rows(g, m0, n, MR, 1);
+}
+
+void HY_FAST(hy_fast_gemv)(const hy_gemv_args *g, int threads) {
+    int blocks = (g->N + BLOCK_N - 1) / BLOCK_N;
+    if ((size_t)g->N * g->K < HY_GEMV_ALONE) threads = 1;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int b = 0; b < blocks; b++) {
+        int n0 = b * BLOCK_N, n1 = n0 + BLOCK_N < g->N ? n0 + BLOCK_N : g->N;
+        for (int m = 0; m < g->M;) {
+            int left = g->M - m;
+            if (left >= 8) dot_block(g, m, n0, n1, 8, 2), m += 8;
+            else if (left >= 4) dot_block(g, m, n0, n1, 4, 4), m += 4;
+            else if (left >= 2) dot_block(g, m, n0, n1, 2, 4), m += 2;
+            else dot_block(g, m, n0, n1, 1, 4), m += 1;
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------- tiles
+void HY_FAST(hy_fast_linear_finish)(const void *ctx, int m0, int n0, int m, int n) {
+    const hy_linear_args *a = ctx;
+    const float *bias = a->bias, *res = a->residual;
+    for (int i = m0; i < m0 + m; i++) {
+        float *y = (float *)a->y + (size_t)i * a->ldy + n0;
+        const float *r = res ? res + (size_t)i * a->ldres + n0 : NULL;
+        HY_VFOR(j, part, n) {
+            hy_vf v = hy_vget(y + j, part);
+            if (bias) v += hy_vget(bias + n0 + j, part);
+            if (r) v += hy_vget(r + j, part);
+            hy_vput(y + j, v, part);
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------- gradients
+// Copies (or adds) dy to dres and sums its columns over blocks of rows: partial [blocks, N], then added in block order.
+void HY_FAST(hy_fast_linear_sums)(const hy_linear_bwd_args *a, float *partial, int threads) {
+    int M = a->f.M, N = a->f.N, blocks = hy_linear_sum_blocks(M);
+    float *dbias = a->dbias, *dres = a->dres;
+    const float *dy = a->dy;
+    int step = (M + blocks - 1) / blocks;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int b = 0; b < blocks; b++) {
+        int m0 = b * step, m1 = m0 + step < M ? m0 + step : M;
+        float *sum = partial + (size_t)b * N;
+        if (dbias) memset(sum, 0, (size_t)N * sizeof *sum);
+        for (int m = m0; m < m1; m++) {
+            const float *src = dy + (size_t)m * a->lddy;
+            float *dst = dres ? dres + (size_t)m * a->lddres : NULL;
+            HY_VFOR(j, n, N) {
+                hy_vf v = hy_vget(src + j, n);
+                if (dbias) hy_vput(sum + j, hy_vget(sum + j, n) + v, n);
+                if (dst) hy_vput(dst + j, a->acc & 2 ? hy_vget(dst + j, n) + v : v, n);
+            }
+        }
+    }
+    for (int b = 0; b < blocks && dbias; b++)
+        for (int j = 0; j < N; j++) dbias[j] += partial[(size_t)b * N + j];
+}

@@ -1,0 +1,23 @@
+// linear.h - between linear.c (plans and the order of work) and fast_linear.c (its vectorised parts).
+#ifndef HY_LINEAR_H
+#define HY_LINEAR_H
+#include "kernels/cpu/cpu.h"
+
+// Below HY_GEMM_ROWS rows: y [M,N] = x [M,K] w [N,K]^T (+ bias) (+ residual), bits of a row independent of M.
+typedef struct {
+    int M, N, K, ldx, ldy, ldres;
+    const float *x, *w, *bias, *residual;
+    float *y;
+} hy_gemv_args;
+#define HY_GEMV_ALONE (32 * 1024)  // weights below which waking other threads costs more than it saves
+
+static inline int hy_linear_sum_blocks(int M) { return M >= 16 * 64 ? 16 : (M + 63) / 64; }
+
+#define HY_LINEAR_DECLARE(isa)                                                                  \
+    void hy_fast_gemv_##isa(const hy_gemv_args *g, int threads);                                \
+    void hy_fast_linear_finish_##isa(const void *ctx, int m0, int n0, int m, int n);            \
+    void hy_fast_linear_sums_##isa(const hy_linear_bwd_args *a, float *partial, int threads);
+HY_LINEAR_DECLARE(base)
+HY_LINEAR_DECLARE(avx2)
+HY_LINEAR_DECLARE(avx512)
+#endif

@@ -1,0 +1,131 @@
+// vmath.h - float vectors of the build's width (16, 8 or 4 lanes) for fast_*.c, with exp and what follows from it.
+// Everything is static inline: each of the three builds gets its own. Not for plain .c files, which have no ISA.
+//   hy_vexp      relative error below 1.5e-7 for -87.3 <= x <= 88.3; 0 below, infinity above; NaN stays NaN
+//   hy_vsigmoid  relative error below 3e-7
+#ifndef HY_VMATH_H
+#define HY_VMATH_H
+#include <immintrin.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(HY_ISA_avx512)
+#define HY_LANES 16
+#elif defined(HY_ISA_avx2)
+#define HY_LANES 8
+#else
+#define HY_LANES 4
+#endif
+typedef float hy_vf __attribute__((vector_size(HY_LANES * 4)));
+typedef int32_t hy_vi __attribute__((vector_size(HY_LANES * 4)));
+
+#define HY_VINLINE static inline __attribute__((always_inline, unused))
+
+HY_VINLINE hy_vf hy_vset(float x) { return x - (hy_vf){0}; }  // x - 0 keeps -0 and NaN
+HY_VINLINE hy_vf hy_vload(const float *p) {
+    hy_vf v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+HY_VINLINE void hy_vstore(float *p, hy_vf v) { memcpy(p, &v, sizeof v); }
+// The first n < HY_LANES values; the other lanes are 0 and are not touched in memory.
+HY_VINLINE hy_vf hy_vload_part(const float *p, int n) {
+#if defined(HY_ISA_avx512)
+    return (hy_vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#else
+    hy_vf v = {0};
+    for (int i = 0; i < n; i++) v[i] = p[i];
+    return v;
+#endif
+}
+HY_VINLINE void hy_vstore_part(float *p, hy_vf v, int n) {
+#if defined(HY_ISA_avx512)
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+#else
+    for (int i = 0; i < n; i++) p[i] = v[i];
+#endif
+}
+// A loop over C values in vectors: HY_VFOR(i, n, C) { ... } where n is the number of valid lanes at i.
+#define HY_VFOR(i, n, C) \
+    for (int i = 0, n = (C) < HY_LANES ? (C) : HY_LANES; i < (C); i += HY_LANES, n = (C) - i < HY_LANES ? (C) - i : HY_LANES)
+HY_VINLINE hy_vf hy_vget(const float *p, int n) { return n == HY_LANES ? hy_vload(p) : hy_vload_part(p, n); }
+HY_VINLINE void hy_vput(float *p, hy_vf v, int n) {
+    if (n == HY_LANES) hy_vstore(p, v);
+    else hy_vstore_part(p, v, n);
+}
+
+// min and max return the second operand when one is NaN.
+HY_VINLINE hy_vf hy_vmax(hy_vf a, hy_vf b) {
+#if defined(HY_ISA_avx512)
+    return (hy_vf)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(HY_ISA_avx2)
+    return (hy_vf)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+    return (hy_vf)_mm_max_ps((__m128)a, (__m128)b);
+#endif
+}
+HY_VINLINE hy_vf hy_vmin(hy_vf a, hy_vf b) {
+#if defined(HY_ISA_avx512)
+    return (hy_vf)_mm512_min_ps((__m512)a, (__m512)b);
+#elif defined(HY_ISA_avx2)
+    return (hy_vf)_mm256_min_ps((__m256)a, (__m256)b);
+#else
+    return (hy_vf)_mm_min_ps((__m128)a, (__m128)b);
+#endif
+}
+HY_VINLINE hy_vf hy_vsqrt(hy_vf a) {
+#if defined(HY_ISA_avx512)
+    return (hy_vf)_mm512_sqrt_ps((__m512)a);
+#elif defined(HY_ISA_avx2)
+    return (hy_vf)_mm256_sqrt_ps((__m256)a);
+#else
+    return (hy_vf)_mm_sqrt_ps((__m128)a);
+#endif
+}
+HY_VINLINE hy_vi hy_vround(hy_vf a) {  // to the nearest integer, |a| < 2^31
+#if defined(HY_ISA_avx512)
+    return (hy_vi)_mm512_cvtps_epi32((__m512)a);
+#elif defined(HY_ISA_avx2)
+    return (hy_vi)_mm256_cvtps_epi32((__m256)a);
+#else
+    return (hy_vi)_mm_cvtps_epi32((__m128)a);
+#endif
+}
+HY_VINLINE hy_vf hy_vfloat(hy_vi a) { return __builtin_convertvector(a, hy_vf); }
+// m ? a : b by lane, where m is all ones or zero
+HY_VINLINE hy_vf hy_vselect(hy_vi m, hy_vf a, hy_vf b) { return (hy_vf)(((hy_vi)a & m) | ((hy_vi)b & ~m)); }
+
+// Sums and maxima over the lanes in one fixed order.
+HY_VINLINE float hy_vsum(hy_vf v) {
+    float t[HY_LANES];
+    memcpy(t, &v, sizeof t);
+    for (int h = HY_LANES / 2; h > 0; h /= 2)
+        for (int i = 0; i < h; i++) t[i] += t[i + h];
+    return t[0];
+}
+HY_VINLINE float hy_vmax_lanes(hy_vf v) {
+    float t = v[0];
+    for (int i = 1; i < HY_LANES; i++) t = v[i] > t || t != t ? v[i] : t;
+    return t;
+}
+
+HY_VINLINE hy_vf hy_vexp(hy_vf x) {
+    // x = n ln2 + r with |r| <= ln2 / 2; exp(r) by the polynomial of Cephes; 2^n into the exponent bits
+    hy_vf c = hy_vmax(hy_vset(-87.3f), hy_vmin(hy_vset(88.3f), x));
+    hy_vi ni = hy_vround(c * 1.44269504f);
+    hy_vf n = hy_vfloat(ni), r = c - n * 0.693359375f;
+    r = r - n * -2.12194440e-4f;
+    hy_vf p = hy_vset(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    hy_vf y = p * (hy_vf)((ni + 127) << 23);
+    y = hy_vselect(x < -87.3f, (hy_vf){0}, y);
+    y = hy_vselect(x > 88.3f, hy_vset(INFINITY), y);
+    return hy_vselect(x != x, x, y);
+}
+HY_VINLINE hy_vf hy_vsigmoid(hy_vf x) { return 1.0f / (1.0f + hy_vexp(-x)); }
+#endif

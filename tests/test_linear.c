@@ -1,0 +1,146 @@
+// test_linear.c - linear and linear_bwd: gradients, parity of all paths, threads, and what a row depends on.
+#include "tests/kernel_test.h"
+
+// float32 sums of up to 1500 terms against double: the error grows like sqrt(terms) * 6e-8.
+#define LIMIT 3e-6
+
+typedef struct {
+    bool bias, residual;
+} ctx_t;
+static hy_linear_args linear_args(kt_case *c) {
+    const ctx_t *x = c->ctx;
+    int r = x->bias ? 3 : 2;
+    return (hy_linear_args){.M = c->in[0].rows, .N = c->in[1].rows, .K = c->in[0].cols, .x = c->in[0].p, .w = c->in[1].p,
+                            .bias = x->bias ? c->in[2].p : NULL, .residual = x->residual ? c->in[r].p : NULL, .y = c->out[0].p,
+                            .ldx = c->in[0].ld, .ldres = x->residual ? c->in[r].ld : 0, .ldy = c->out[0].ld};
+}
+static void forward(kt_case *c, const hy_plan_req *req) {
+    hy_linear_args a = linear_args(c);
+    kt_run(HY_K_linear, &a, req);
+}
+static void backward(kt_case *c, const hy_plan_req *req) {
+    const ctx_t *x = c->ctx;
+    int r = x->bias ? 3 : 2;
+    hy_linear_bwd_args a = {.f = linear_args(c), .dy = c->dout[0].p, .dx = c->grad[0].p, .dw = c->grad[1].p,
+                            .dbias = x->bias ? c->grad[2].p : NULL, .dres = x->residual ? c->grad[r].p : NULL,
+                            .lddy = c->dout[0].ld, .lddx = c->grad[0].ld, .lddres = x->residual ? c->grad[r].ld : 0,
+                            .acc = c->acc};
+    kt_run(HY_K_linear_bwd, &a, req);
+}
+static kt_case make(int M, int N, int K, const ctx_t *x, uint64_t seed) {
+    kt_case c = {.n_in = 2, .n_out = 1, .ctx = x, .seed = seed, .forward = forward, .backward = backward,
+                 .in_of = {{"x", M, K, K + 3, K + 1, 2, 0, 1, 0}, {"w", N, K, 0, 0, 1, 0, 1, 0}},
+                 .out_of = {{"y", M, N, N + 2, N + 5, 0, 0, 0, 0}}};
+    if (x->bias) c.in_of[c.n_in++] = (kt_operand){"bias", 1, N, 0, 0, 1, 0, 1, 0};
+    if (x->residual) c.in_of[c.n_in++] = (kt_operand){"residual", M, N, N + 1, N + 4, 2, 1, 1, 0};
+    return c;
+}
+
+static void small_shapes(void **state) {
+    (void)state;
+    int shapes[][3] = {{1, 1, 1}, {2, 3, 5}, {7, 33, 17}, {8, 32, 16}, {15, 37, 31}, {16, 16, 2}, {17, 5, 64}, {70, 19, 3}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int o = 0; o < 4; o++) {
+            ctx_t x = {o & 1, o & 2};
+            kt_case c = make(shapes[i][0], shapes[i][1], shapes[i][2], &x, 60 + i);
+            kt_all(&c, LIMIT);
+        }
+}
+
+// More than one tile along every side, ends that do not fit, partial sums of the weight gradient.
+static void tiled_shapes(void **state) {
+    (void)state;
+    int shapes[][3] = {{257, 131, 67}, {271, 64, 400}, {513, 600, 9}, {1100, 20, 24}, {2048, 3, 2}, {130, 40, 1201}, {9, 700, 129}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        ctx_t x = {true, i & 1};
+        kt_case c = make(shapes[i][0], shapes[i][1], shapes[i][2], &x, 80 + i);
+        for (int isa = HY_ISA_BASE; isa <= HY_ISA_AVX512; isa++) kt_parity(&c, (hy_isa)isa, isa & 1 ? ~0u : 0, LIMIT);
+    }
+}
+
+static void product(const kt_mat *x, int first, int rows, const kt_mat *w, kt_mat *y, hy_isa isa) {
+    hy_linear_args a = {.M = rows, .N = w->rows, .K = w->cols, .x = (const float *)x->p + (size_t)first * x->ld, .w = w->p,
+                        .y = y->p, .ldx = x->ld, .ldy = y->ld};
+    hy_plan_req req = {.dtype = HY_F32, .isa = isa, .threads = 2};
+    kt_run(HY_K_linear, &a, &req);
+}
+
+// Decoding: the bits of a row are the same alone and in any batch of fewer than 16 rows.
+static void few_rows_are_independent(void **state) {
+    (void)state;
+    for (int isa = HY_ISA_BASE; isa <= (int)hy_isa_best(); isa++) {
+        kt_mat x = kt_new(HY_F32, 15, 77, 80), w = kt_new(HY_F32, 45, 77, 77);
+        kt_mat one = kt_new(HY_F32, 1, 45, 45), all = kt_new(HY_F32, 15, 45, 45);
+        kt_random(&x, 1, 1, 0), kt_random(&w, 2, 1, 0);
+        for (int M = 1; M <= 15; M++) {
+            product(&x, 0, M, &w, &all, (hy_isa)isa);
+            for (int m = 0; m < M; m++) {
+                product(&x, m, 1, &w, &one, (hy_isa)isa);
+                for (int n = 0; n < 45; n++) assert_true(kt_at(&one, 0, n) == kt_at(&all, m, n));
+            }
+        }
+        kt_free(&x), kt_free(&w), kt_free(&one), kt_free(&all);
+    }
+}
+
+// Training and prefill: from 16 rows on, a row's bits depend on neither the number of rows nor its place among them, so a
+// prompt gives the same in a padded batch. This rests on how the library adds on AVX-512 machines: elsewhere it is skipped.
+static void many_rows_are_independent(void **state) {
+    (void)state;
+    if (hy_isa_best() < HY_ISA_AVX512) skip();
+    int shapes[][2] = {{5, 2}, {33, 64}, {300, 385}, {128, 1408}, {530, 256}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        int N = shapes[i][0], K = shapes[i][1], M = 700;
+        kt_mat x = kt_new(HY_F32, M, K, K), w = kt_new(HY_F32, N, K, K), all = kt_new(HY_F32, M, N, N), some = kt_new(HY_F32, M, N, N);
+        kt_random(&x, 1, 1, 0), kt_random(&w, 2, 1, 0);
+        product(&x, 0, M, &w, &all, HY_ISA_AVX512);
+        int first[] = {0, 3, 200, 441, 684}, rows[] = {257, 16, 271, 259, 16};
+        for (int j = 0; j < 5; j++) {
+            product(&x, first[j], rows[j], &w, &some, HY_ISA_AVX512);
+            for (int m = 0; m < rows[j]; m++)
+                for (int n = 0; n < N; n++) assert_true(kt_at(&some, m, n) == kt_at(&all, first[j] + m, n));
+        }
+        kt_free(&x), kt_free(&w), kt_free(&all), kt_free(&some);
+    }
+}
+
+static void no_rows(void **state) {
+    (void)state;
+    for (int isa = HY_ISA_REF; isa <= (int)hy_isa_best(); isa++) {
+        ctx_t x = {true, false};
+        kt_case c = make(1, 4, 3, &x, 1);
+        kt_case_open(&c, HY_F32, 0);
+        hy_plan_req req = {.dtype = HY_F32, .isa = (hy_isa)isa, .threads = 2};
+        hy_linear_args a = linear_args(&c);
+        a.M = 0;
+        kt_run(HY_K_linear, &a, &req);
+        hy_linear_bwd_args b = {.f = a, .dy = c.dout[0].p, .dw = c.grad[1].p, .dbias = c.grad[2].p, .lddy = c.dout[0].ld};
+        kt_mat before = kt_new(HY_F32, 4, 3, 3);
+        kt_copy(&before, &c.grad[1]);
+        kt_run(HY_K_linear_bwd, &b, &req);
+        assert_true(kt_same_bits(&before, &c.grad[1]));
+        kt_free(&before);
+        kt_case_close(&c);
+    }
+}
+
+static void refusals(void **state) {
+    (void)state;
+    hy_plan_req req = {.dtype = HY_F32, .isa = hy_isa_best(), .threads = 1};
+    hy_launch l;
+    hy_linear_args a = {.M = 4, .N = 3, .K = 5, .x = HY_PRESENT, .w = HY_PRESENT, .y = HY_PRESENT, .ldx = 4, .ldy = 3};
+    assert_int_equal(hy_cpu_plan_linear(&a, &req, &l), HY_EINPUT);
+    assert_non_null(strstr(hy_error_text(), "linear"));
+    a.ldx = 5;
+    assert_int_equal(hy_cpu_plan_linear(&a, &req, &l), HY_OK);
+    req.dtype = HY_BF16;
+    assert_int_equal(hy_cpu_plan_linear(&a, &req, &l), HY_EINPUT);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(small_shapes), cmocka_unit_test(tiled_shapes), cmocka_unit_test(few_rows_are_independent),
+        cmocka_unit_test(many_rows_are_independent), cmocka_unit_test(no_rows), cmocka_unit_test(refusals),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
