@@ -1,6 +1,7 @@
 // exec.c - running a program: planning kernels for the shape at hand, forward, backward, results, probes.
 #include "core/exec.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -296,6 +297,19 @@ const float *hy_exec_logits(hy_exec *e) {
 
 const float *hy_exec_nll(hy_exec *e) {
     return fetch(e, e->nll, (size_t)(e->B * e->T), e->h_nll) ? NULL : e->h_nll;
+}
+
+double hy_exec_nll_sum(hy_exec *e) {
+    const size_t n = (size_t)(e->B * e->T);
+    if (e->dt == HY_F64) {
+        if (!e->h_raw) e->h_raw = hy_alloc(e->h_raw_bytes);
+        if (!e->h_raw || e->be->to_host(e->h_raw, e->nll, n * 8)) return NAN;
+    } else if (!hy_exec_nll(e)) {
+        return NAN;
+    }
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += e->dt == HY_F64 ? ((const double *)e->h_raw)[i] : e->h_nll[i];
+    return sum;
 }
 
 const int32_t *hy_exec_pred(hy_exec *e) {

@@ -77,6 +77,7 @@ hy_status hy_exec_backward(hy_exec *e, hy_params *w, double scale, const hy_prob
 // Results on the host, valid until the next run.
 const float *hy_exec_logits(hy_exec *e);      // [n_out, vocab]
 const float *hy_exec_nll(hy_exec *e);         // [B*T] nats, 0 where ignored
+double hy_exec_nll_sum(hy_exec *e);           // their sum, in double and row order; NAN if they cannot be fetched
 const int32_t *hy_exec_pred(hy_exec *e);      // [B*T], -1 where ignored
 // Kernel paths in use, e.g. "avx512 (linear avx512+onednn)"; valid while e lives.
 const char *hy_exec_path(hy_exec *e);

@@ -108,9 +108,7 @@ static hy_status micro_batch(hy_trainer *t, const int32_t *ids, const int32_t *l
     t->last = (hy_batch){.B = B, .T = m + T, .ids = t->full_ids, .labels = t->full_labels};
     HY_TRY(hy_exec_forward(t->e, t->w, &t->last, NULL, HY_HEAD_LOSS, NULL));
     HY_TRY(hy_exec_backward(t->e, t->w, scale, NULL));
-    const float *nll = hy_exec_nll(t->e);
-    if (!nll) return HY_EFAIL;
-    for (int i = 0; i < B * (m + T); i++) *nll_sum += nll[i];
+    *nll_sum += hy_exec_nll_sum(t->e);
     return HY_OK;
 }
 
