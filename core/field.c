@@ -97,7 +97,10 @@ static void value_text(const hy_field *f, const void *obj, hy_buf *out) {
     const hy_doubles *doubles = (const hy_doubles *)p;
     char num[32];
     switch (f->type) {
-        case HY_F_INT: hy_buf_printf(out, "%d", *(const int *)p); break;
+        case HY_F_INT:
+            if (f->choices && *(const int *)p == 0) hy_buf_printf(out, "%s", f->choices);
+            else hy_buf_printf(out, "%d", *(const int *)p);
+            break;
         case HY_F_LONG: hy_buf_printf(out, "%lld", (long long)*(const int64_t *)p); break;
         case HY_F_DOUBLE:
             hy_double_text(*(const double *)p, num);
@@ -143,11 +146,11 @@ static void range_text(const hy_field *f, char out[96]) {
     char lo[32], hi[32];
     hy_double_text(f->min, lo);
     hy_double_text(f->max, hi);
-    out[0] = 0;
-    if (!bounded(f)) return;
-    if (isinf(f->max)) snprintf(out, 96, "%s or more", lo);
-    else if (isinf(f->min)) snprintf(out, 96, "at most %s", hi);
-    else snprintf(out, 96, "%s to %s", lo, hi);
+    const char *word = f->type == HY_F_INT && f->choices ? f->choices : "", *sep = word[0] ? ", or " : "";
+    if (!bounded(f)) snprintf(out, 96, "%s", word);
+    else if (isinf(f->max)) snprintf(out, 96, "%s or more%s%s", lo, sep, word);
+    else if (isinf(f->min)) snprintf(out, 96, "at most %s%s%s", hi, sep, word);
+    else snprintf(out, 96, "%s to %s%s%s", lo, hi, sep, word);
 }
 
 static hy_status wrong(const hy_yaml *v, const hy_field *f, const char *wanted) {
@@ -288,7 +291,12 @@ static hy_status read_pairs(const hy_yaml *v, const hy_field *f, hy_ints *out) {
 hy_status hy_yaml_field(const hy_yaml *v, const hy_field *f, void *obj) {
     char *p = (char *)obj + f->offset;
     switch (f->type) {
-        case HY_F_INT: return read_int(v, f, (int *)p);
+        case HY_F_INT:
+            if (f->choices && hy_yaml_is(v, f->choices)) {
+                *(int *)p = 0;
+                return HY_OK;
+            }
+            return read_int(v, f, (int *)p);
         case HY_F_LONG: return read_long(v, f, INT64_MIN, INT64_MAX, (int64_t *)p);
         case HY_F_DOUBLE: return read_double(v, f, (double *)p);
         case HY_F_BOOL: return read_bool(v, f, (int *)p);
@@ -375,6 +383,44 @@ void hy_fields_default(const hy_field *f, void *obj) {
         if (s) fprintf(stderr, "hylab: default of %s: %s\n", f->name, hy_error_text());
         HY_ASSERT(s == HY_OK);  // a table with a bad default is a bug
     }
+}
+
+// Is x, a value of field f, outside its range? A word that stands for 0 is inside.
+static bool outside(const hy_field *f, double x) {
+    if (f->type == HY_F_INT && f->choices && x == 0) return false;
+    return !isfinite(x) || (bounded(f) && (x < f->min || x > f->max));
+}
+
+hy_status hy_fields_check(const hy_field *f, const void *obj, const char **name) {
+    for (; f->name; f++) {
+        const char *p = (const char *)obj + f->offset;
+        const hy_ints *ints = (const hy_ints *)p;
+        const hy_doubles *doubles = (const hy_doubles *)p;
+        double bad = 0;
+        bool wrong_one = false;
+        if (f->type == HY_F_INT || f->type == HY_F_BOOL || f->type == HY_F_ENUM) {
+            int choices = 1;
+            for (const char *c = f->choices; c && *c; c++) choices += *c == '|';
+            bad = *(const int *)p;
+            if (f->type == HY_F_INT) wrong_one = outside(f, bad);
+            else wrong_one = bad < 0 || bad >= (f->type == HY_F_BOOL ? 2 : choices);
+        } else if (f->type == HY_F_LONG) {
+            wrong_one = outside(f, bad = (double)*(const int64_t *)p);
+        } else if (f->type == HY_F_DOUBLE) {
+            wrong_one = outside(f, bad = *(const double *)p);
+        } else if (f->type == HY_F_DOUBLES) {
+            for (int i = 0; i < doubles->n && !wrong_one; i++) wrong_one = outside(f, bad = doubles->v[i]);
+        } else if (f->type != HY_F_STRING) {
+            for (int i = 0; i < ints->n && !wrong_one; i++) wrong_one = outside(f, bad = ints->v[i]);
+        }
+        if (!wrong_one) continue;
+        if (name) *name = f->name;
+        char range[96], value[32];
+        range_text(f, range);
+        hy_double_text(bad, value);
+        return hy_error(HY_EINPUT, "%s is %s; it must be %s", f->name, value, range[0] ? range : f->choices ? f->choices : "finite");
+    }
+    return HY_OK;
 }
 
 void hy_fields_help(const hy_field *table, const char *title, hy_buf *out) {

@@ -32,7 +32,7 @@ typedef struct {
     size_t size;          // of a STRING's array
     const char *def;      // default in YAML syntax
     double min, max;      // of numbers, inclusive (of each list element); both 0, or min > max: unbounded
-    const char *choices;  // of ENUM
+    const char *choices;  // of ENUM; of INT: the word that stands for 0 ("auto", "none"), or NULL
     const char *doc;      // one line, units included
 } hy_field;
 #define HY_FIELD_END {0}
@@ -41,6 +41,8 @@ typedef struct {
 void hy_fields_default(const hy_field *f, void *obj);
 // Sets one field from YAML text; HY_EINPUT with name, text, allowed range. For --set and defaults.
 hy_status hy_fields_set(const hy_field *f, void *obj, const char *name, const char *yaml_text);
+// The ranges of a filled struct: HY_EINPUT with the value and its range; *name (if not NULL) is the field at fault.
+hy_status hy_fields_check(const hy_field *f, const void *obj, const char **name);
 // Canonical YAML "name: value\n" of every field, in table order, each line after `indent` spaces.
 void hy_fields_text(const hy_field *f, const void *obj, int indent, hy_buf *out);
 // A table for people: name, default, range, documentation.

@@ -60,28 +60,42 @@ static inline bool hy_layer_has_ssm(const hy_layer_spec *l) { return l->mixer !=
 // base * (2 max_len / orig_len - 1) ^ (d_qk / (d_qk - 2)) for ntk, else rope_base (paper-released configuration).
 double hy_model_rope_base(const hy_model_spec *m, int d_qk);
 
-// Every rule that a spec must obey; the reader calls it with positions for its messages, builders call it without.
-// HY_EINPUT with layer and reason; *field (if not NULL) names the YAML path at fault, e.g. "attention.kv_heads".
+// Every rule that a spec must obey. HY_EINPUT with layer and reason; *field (if not NULL) names the YAML path at fault,
+// e.g. "attention.kv_heads".
 hy_status hy_model_spec_check(const hy_model_spec *m, const char **field);
+// The same as data, for the reader, which knows the positions. True if there is a fault.
+typedef struct {
+    int layer;          // -1: the model as a whole
+    const char *field;  // YAML path below the model or the layer
+    char text[256];
+} hy_spec_fault;
+bool hy_model_spec_fault(const hy_model_spec *m, hy_spec_fault *fault);
 // Canonical YAML of the expanded spec: the per-layer table, every field, fixed order. Caller frees. hash: of that text.
 char *hy_model_spec_text(const hy_model_spec *m);
 void hy_model_spec_hash(const hy_model_spec *m, char out[33]);
 
-// Parameters by part, from the spec alone (tests hold them equal to the built program).
+// Parameters by part, from the spec alone (tests hold them equal to the built program). attention, ssm: with their own
+// norms (qk norm; dt, B, C) and, outside parallel layers, their out projection; fusion: what joins the heads of a parallel
+// layer: the two fusion norms, the gate, the out projection; norm: input norms of sub-blocks and the final one.
 typedef struct {
     int64_t embedding, head, meta, attention, ssm, fusion, mlp, norm, total;
-    // the paper's attention : Mamba ratio (Table 10): W_q, W_k, W_v against in_proj s and g, conv, x_proj, dt_proj, A, D, out_proj
+    // the paper's attention : Mamba ratio (Table 10): W_q, W_k, W_v against the rest of the mixer, of the out projection
+    // only the d_inner columns that read the SSM heads, gate projections not counted
     int64_t ratio_attention, ratio_ssm;
 } hy_param_count;
 void hy_model_count(const hy_model_spec *m, hy_param_count *out);
 void hy_layer_count(const hy_model_spec *m, int layer, hy_param_count *out);
-// Forward FLOPs of one token that sees `context` positions (multiply-add = 2): matrix products, attention, scan.
+// Forward FLOPs of one token that sees `context` positions, itself and meta tokens counted (multiply-add = 2): matrix
+// products with the logits, attention (a window layer sees at most window + 1 + meta of them), convolution, and the scan
+// as 7 a state and 5 a channel. Norms, activations and rope are not counted.
 double hy_model_flops_token(const hy_model_spec *m, int context);
 
 // Cache bytes by layer and kind. TRUE: what a runtime holds (hy_state allocates exactly this for batch 1).
-// PAPER: paper-facts: 2 bytes a value, global layers T + m positions, window layers W positions, shared window layers
-// counted as half, SSM state only.
-typedef enum { HY_CACHE_TRUE = 0, HY_CACHE_PAPER } hy_cache_accounting;
+// PAPER: as the figures of the paper's Tables 1, 2 and 10 come out: 2 bytes a value whatever elem says, global layers
+// T + m positions, window layers min(W, T) and no meta tokens; if window layers share KV at all, all window layers together
+// count as exactly half (an idealisation: an odd one has no partner); SSM state, no convolution state.
+// PAPER_GROUPS: the same with the groups as they are instead of the half.
+typedef enum { HY_CACHE_TRUE = 0, HY_CACHE_PAPER, HY_CACHE_PAPER_GROUPS } hy_cache_accounting;
 typedef struct {
     double kv, meta, conv, ssm, total;  // bytes (the paper's half may not be whole)
 } hy_cache_bytes;

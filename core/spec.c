@@ -1,0 +1,258 @@
+// spec.c - see spec.h. The fields of a model, the rules between them, canonical text and hash. Reading YAML is
+// specyaml.c; what a spec costs is count.c and cachesize.c.
+#include "core/spec.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/specfields.h"
+
+// Sizes are bounded so that no product of two of them leaves 64 bits and no row of a projection leaves an int.
+enum { MAX_WIDTH = 1 << 20, MAX_VOCAB = 1 << 24, MAX_LEN = 1 << 28, MAX_META = 1 << 16 };
+#define MAX_PARAMS INT64_C(1000000000000)
+
+// ---------------------------------------------------------------------------------------------------- tables
+#define M(member) offsetof(hy_model_spec, member)
+#define L(member) offsetof(hy_layer_spec, member)
+const hy_field hy_spec_model_fields[] = {
+    {"name", HY_F_STRING, M(name), sizeof((hy_model_spec *)0)->name, "model", 0, 0, NULL,
+     "label of the variant: letters, digits and . _ + -; the file's name without .yaml if absent"},
+    {"vocab", HY_F_INT, M(vocab), 0, "8192", 1, MAX_VOCAB, NULL, "tokens in the vocabulary"},
+    {"d_model", HY_F_INT, M(d_model), 0, "256", 1, MAX_WIDTH, NULL, "width of the residual stream"},
+    {"layers", HY_F_INT, M(n_layers), 0, "8", 1, HY_MAX_LAYERS, NULL, "number of layers"},
+    {"meta_tokens", HY_F_INT, M(meta_tokens), 0, "0", 0, MAX_META, NULL, "learned tokens put before every sequence"},
+    {"max_len", HY_F_INT, M(max_len), 0, "2048", 1, MAX_LEN, NULL, "longest text meant, in tokens; rope ntk uses it"},
+    {"orig_len", HY_F_INT, M(orig_len), 0, "2048", 1, MAX_LEN, NULL, "rope ntk: length of the first training, in tokens"},
+    {"tied", HY_F_BOOL, M(tied), 0, "true", 0, 0, NULL, "the output matrix is the embedding"},
+    HY_FIELD_END,
+};
+const hy_field hy_spec_norm_fields[] = {
+    {"kind", HY_F_ENUM, M(norm), 0, "rms", 0, 0, "rms|layer", "RMSNorm, or LayerNorm (weight only)"},
+    {"eps", HY_F_DOUBLE, M(norm_eps), 0, "1e-6", 1e-12, 1, NULL, "added to the mean square"},
+    HY_FIELD_END,
+};
+const hy_field hy_spec_rope_fields[] = {
+    {"kind", HY_F_ENUM, M(rope), 0, "default", 0, 0, "none|default|ntk", "rotary positions on queries and keys"},
+    {"base", HY_F_DOUBLE, M(rope_base), 0, "10000", 1, 1e12, NULL, "base of the angles, before ntk"},
+    HY_FIELD_END,
+};
+const hy_field hy_spec_init_fields[] = {
+    {"std", HY_F_DOUBLE, M(init_std), 0, "0.02", 0, 10, NULL, "linear and embedding weights are drawn from N(0, std)"},
+    {"residual_scale", HY_F_BOOL, M(init_residual_scale), 0, "false", 0, 0, NULL, "out projections / sqrt(2 layers)"},
+    HY_FIELD_END,
+};
+const hy_field hy_spec_layer_fields[] = {
+    {"mixer", HY_F_ENUM, L(mixer), 0, "attention", 0, 0, "none|attention|ssm|parallel|attention_ssm|ssm_attention",
+     "what mixes tokens; parallel: both kinds of heads on one input; a_b: two sub-blocks in that order"},
+    {"fusion", HY_F_ENUM, L(fusion), 0, "mean", 0, 0, "mean|concat|gate",
+     "parallel: mean of the two norms, concatenation, or a learned gate per head and token"},
+    HY_FIELD_END,
+};
+const hy_field hy_spec_attention_fields[] = {
+    {"heads", HY_F_INT, L(heads), 0, "8", 1, MAX_WIDTH, NULL, "query heads"},
+    {"kv_heads", HY_F_INT, L(kv_heads), 0, "auto", 1, MAX_WIDTH, "auto", "key and value heads; auto: as many as heads; 1: MQA"},
+    {"d_qk", HY_F_INT, L(d_qk), 0, "auto", 1, MAX_WIDTH, "auto", "width of a query and key head; auto: d_model / heads"},
+    {"d_v", HY_F_INT, L(d_v), 0, "auto", 1, MAX_WIDTH, "auto",
+     "width of a value head; auto: d_inner / heads in parallel layers with fusion mean or gate, else d_qk"},
+    {"window", HY_F_INT, L(window), 0, "none", 1, MAX_LEN, "none", "tokens before itself that a query sees; none: all (global)"},
+    {"qk_norm", HY_F_BOOL, L(qk_norm), 0, "false", 0, 0, NULL, "RMSNorm on each query and key head before rope"},
+    HY_FIELD_END,
+};
+const hy_field hy_spec_ssm_fields[] = {
+    {"d_inner", HY_F_INT, L(d_inner), 0, "auto", 1, MAX_WIDTH, "auto", "channels; auto: expand * d_model"},
+    {"d_state", HY_F_INT, L(d_state), 0, "16", 1, 4096, NULL, "states a channel"},
+    {"d_conv", HY_F_INT, L(d_conv), 0, "4", 1, 256, NULL, "width of the causal convolution"},
+    {"dt_rank", HY_F_INT, L(dt_rank), 0, "auto", 1, MAX_WIDTH, "auto", "rank of the step-size projection; auto: ceil(d_model / 16)"},
+    {"inner_norms", HY_F_BOOL, L(inner_norms), 0, "true", 0, 0, NULL, "RMSNorm on dt, B and C"},
+    {"conv_bias", HY_F_BOOL, L(conv_bias), 0, "true", 0, 0, NULL, "bias of the convolution"},
+    HY_FIELD_END,
+};
+const hy_field hy_spec_mlp_fields[] = {
+    {"kind", HY_F_ENUM, L(mlp), 0, "silu", 0, 0, "none|silu|relu2", "gated silu, squared relu, or no MLP"},
+    {"d_ff", HY_F_INT, L(d_ff), 0, "auto", 1, 1 << 22, "auto",
+     "hidden width; auto: silu 8/3 d_model to a multiple of 32, relu2 4 d_model"},
+    HY_FIELD_END,
+};
+#undef M
+#undef L
+
+// ---------------------------------------------------------------------------------------------------- rules
+double hy_model_rope_base(const hy_model_spec *m, int d_qk) {
+    if (m->rope != HY_ROPE_NTK) return m->rope_base;
+    double stretch = 2.0 * m->max_len / m->orig_len - 1.0;
+    return m->rope_base * pow(stretch, (double)d_qk / (d_qk - 2));
+}
+
+static bool fault(hy_spec_fault *f, int layer, const char *field, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+static bool fault(hy_spec_fault *f, int layer, const char *field, const char *fmt, ...) {
+    f->layer = layer;
+    f->field = field;
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(f->text, sizeof f->text, fmt, ap);
+    va_end(ap);
+    return true;
+}
+
+// Ranges of one table; paths: the YAML path of each of its fields.
+static bool fault_range(hy_spec_fault *f, int layer, const char *const *paths, const hy_field *table, const void *obj) {
+    const char *name = NULL;
+    if (hy_fields_check(table, obj, &name) == HY_OK) return false;
+    int i = 0;
+    while (strcmp(table[i].name, name)) i++;
+    return fault(f, layer, paths[i], "%s", hy_error_text());
+}
+
+static const char *const model_paths[] = {"name", "vocab", "d_model", "layers", "meta_tokens", "max_len", "orig_len", "tied"};
+static const char *const norm_paths[] = {"norm.kind", "norm.eps"};
+static const char *const rope_paths[] = {"rope.kind", "rope.base"};
+static const char *const init_paths[] = {"init.std", "init.residual_scale"};
+static const char *const layer_paths[] = {"mixer", "fusion"};
+static const char *const attention_paths[] = {"attention.heads", "attention.kv_heads", "attention.d_qk",
+                                              "attention.d_v",   "attention.window",   "attention.qk_norm"};
+static const char *const ssm_paths[] = {"ssm.d_inner", "ssm.d_state",     "ssm.d_conv",
+                                        "ssm.dt_rank", "ssm.inner_norms", "ssm.conv_bias"};
+static const char *const mlp_paths[] = {"mlp.kind", "mlp.d_ff"};
+
+static bool model_fault(const hy_model_spec *m, hy_spec_fault *f) {
+    if (fault_range(f, -1, model_paths, hy_spec_model_fields, m) || fault_range(f, -1, norm_paths, hy_spec_norm_fields, m) ||
+        fault_range(f, -1, rope_paths, hy_spec_rope_fields, m) || fault_range(f, -1, init_paths, hy_spec_init_fields, m))
+        return true;
+    size_t n = strnlen(m->name, sizeof m->name);
+    if (n == 0 || n == sizeof m->name) return fault(f, -1, "name", "the name is empty or too long");
+    if (strspn(m->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-") != n || strchr(".-+", m->name[0]))
+        return fault(f, -1, "name", "name \"%s\" must be of letters, digits and . _ + -, and start with a letter or digit",
+                     m->name);
+    if (m->rope == HY_ROPE_NTK && 2.0 * m->max_len <= m->orig_len)
+        return fault(f, -1, "max_len", "rope ntk stretches: max_len (%d) must be more than half of orig_len (%d)", m->max_len,
+                     m->orig_len);
+    return false;
+}
+
+// Fields of a part that the layer lacks must be 0: equal models are equal bytes.
+static bool absent_fault(const hy_layer_spec *l, int i, hy_spec_fault *f) {
+    bool at = hy_layer_has_attention(l), ss = hy_layer_has_ssm(l);
+    if (!at && (l->heads || l->kv_heads || l->d_qk || l->d_v || l->window || l->qk_norm || l->kv_source != -1))
+        return fault(f, i, "attention", "the layer has no attention: its fields must be 0 (kv_source -1)");
+    if (!ss && (l->d_inner || l->d_state || l->d_conv || l->dt_rank || l->inner_norms || l->conv_bias))
+        return fault(f, i, "ssm", "the layer has no ssm: its fields must be 0");
+    if (l->mixer != HY_MIXER_PARALLEL && l->fusion) return fault(f, i, "fusion", "only parallel layers have a fusion");
+    if (l->mlp == HY_MLP_NONE && l->d_ff) return fault(f, i, "mlp.d_ff", "the layer has no mlp: its width must be 0");
+    return false;
+}
+
+static bool attention_fault(const hy_model_spec *m, int i, hy_spec_fault *f) {
+    const hy_layer_spec *l = &m->layers[i];
+    if (fault_range(f, i, attention_paths, hy_spec_attention_fields, l)) return true;
+    if (!l->kv_heads || !l->d_qk || !l->d_v) return fault(f, i, "attention", "heads without a width");
+    if (l->heads % l->kv_heads)
+        return fault(f, i, "attention.kv_heads", "%d query heads cannot be shared out to %d kv_heads: it must divide heads",
+                     l->heads, l->kv_heads);
+    if ((int64_t)l->heads * l->d_qk > MAX_WIDTH)
+        return fault(f, i, "attention.heads", "heads * d_qk is %lld; at most %d", (long long)l->heads * l->d_qk, MAX_WIDTH);
+    if ((int64_t)l->heads * l->d_v > MAX_WIDTH)
+        return fault(f, i, "attention.d_v", "heads * d_v is %lld; at most %d", (long long)l->heads * l->d_v, MAX_WIDTH);
+    if (m->rope != HY_ROPE_NONE && l->d_qk % 2)
+        return fault(f, i, "attention.d_qk", "rope turns pairs of values: d_qk (%d) must be even, or rope.kind none", l->d_qk);
+    if (m->rope == HY_ROPE_NTK && l->d_qk < 4)
+        return fault(f, i, "attention.d_qk", "rope ntk needs d_qk of at least 4, not %d", l->d_qk);
+    return false;
+}
+
+static bool sharing_fault(const hy_model_spec *m, int i, hy_spec_fault *f) {
+    const hy_layer_spec *l = &m->layers[i];
+    int s = l->kv_source;
+    if (s == i) return false;
+    if (s < 0 || s >= m->n_layers) return fault(f, i, "kv_source", "layer %d: there is no layer %d to take keys from", i, s);
+    if (s > i)
+        return fault(f, i, "kv_source", "layer %d cannot use the keys of layer %d, which comes after it", i, s);
+    const hy_layer_spec *p = &m->layers[s];
+    if (!hy_layer_has_attention(p)) return fault(f, i, "kv_source", "layer %d has no attention, so no keys to share", s);
+    if (p->kv_source != s)
+        return fault(f, i, "kv_source", "layer %d makes no keys itself; share those of layer %d", s, p->kv_source);
+    if (!p->window != !l->window)
+        return fault(f, i, "kv_source", "layers %d and %d cannot share: one is global, the other has a window", s, i);
+    if (p->window != l->window)
+        return fault(f, i, "kv_source", "layers %d and %d cannot share: their windows are %d and %d", s, i, p->window, l->window);
+    if (p->kv_heads != l->kv_heads || p->d_qk != l->d_qk || p->d_v != l->d_v)
+        return fault(f, i, "kv_source", "layers %d and %d cannot share: kv_heads x d_qk / d_v are %d x %d / %d and %d x %d / %d",
+                     s, i, p->kv_heads, p->d_qk, p->d_v, l->kv_heads, l->d_qk, l->d_v);
+    return false;
+}
+
+static bool layer_fault(const hy_model_spec *m, int i, hy_spec_fault *f) {
+    const hy_layer_spec *l = &m->layers[i];
+    if (fault_range(f, i, layer_paths, hy_spec_layer_fields, l) || absent_fault(l, i, f)) return true;
+    if (hy_layer_has_attention(l) && attention_fault(m, i, f)) return true;
+    if (hy_layer_has_ssm(l)) {
+        if (fault_range(f, i, ssm_paths, hy_spec_ssm_fields, l)) return true;
+        if (!l->d_inner || !l->dt_rank) return fault(f, i, "ssm", "an ssm without a width");
+    }
+    if (l->mixer == HY_MIXER_PARALLEL && l->fusion != HY_FUSION_CONCAT && (int64_t)l->heads * l->d_v != l->d_inner)
+        return fault(f, i, "fusion",
+                     "fusion by %s needs equal widths, but attention gives heads * d_v = %d and the ssm d_inner = %d; "
+                     "make them equal or use fusion: concat",
+                     l->fusion == HY_FUSION_MEAN ? "mean" : "gate", l->heads * l->d_v, l->d_inner);
+    if (fault_range(f, i, mlp_paths, hy_spec_mlp_fields, l)) return true;
+    if (l->mlp != HY_MLP_NONE && !l->d_ff) return fault(f, i, "mlp.d_ff", "an mlp without a width");
+    return hy_layer_has_attention(l) && sharing_fault(m, i, f);
+}
+
+bool hy_model_spec_fault(const hy_model_spec *m, hy_spec_fault *f) {
+    if (model_fault(m, f)) return true;
+    for (int i = 0; i < m->n_layers; i++)
+        if (layer_fault(m, i, f)) return true;
+    hy_param_count n;
+    hy_model_count(m, &n);
+    if (n.total > MAX_PARAMS)
+        return fault(f, -1, "layers", "the model has %.3g parameters; at most %.3g", (double)n.total, (double)MAX_PARAMS);
+    return false;
+}
+
+hy_status hy_model_spec_check(const hy_model_spec *m, const char **field) {
+    hy_spec_fault f;
+    if (!hy_model_spec_fault(m, &f)) return HY_OK;
+    if (field) *field = f.field;
+    if (f.layer < 0) return hy_error(HY_EINPUT, "model %.63s: %s: %s", m->name, f.field, f.text);
+    return hy_error(HY_EINPUT, "model %.63s: layer %d: %s: %s", m->name, f.layer, f.field, f.text);
+}
+
+// ---------------------------------------------------------------------------------------------------- text, hash
+static void layer_text(const hy_layer_spec *l, hy_buf *b) {
+    // "mixer" is the first field of the table: it opens the list item
+    hy_buf item = {0};
+    hy_fields_text(hy_spec_layer_fields, l, 4, &item);
+    hy_buf_printf(b, "  - %s", item.s + 4);
+    free(item.s);
+    if (hy_layer_has_attention(l)) {
+        hy_buf_printf(b, "    kv_source: %d\n    attention:\n", l->kv_source);
+        hy_fields_text(hy_spec_attention_fields, l, 6, b);
+    }
+    if (hy_layer_has_ssm(l)) {
+        hy_buf_printf(b, "    ssm:\n");
+        hy_fields_text(hy_spec_ssm_fields, l, 6, b);
+    }
+    hy_buf_printf(b, "    mlp:\n");
+    hy_fields_text(hy_spec_mlp_fields, l, 6, b);
+}
+
+char *hy_model_spec_text(const hy_model_spec *m) {
+    hy_buf b = {0};
+    hy_fields_text(hy_spec_model_fields, m, 0, &b);
+    hy_buf_printf(&b, "norm:\n");
+    hy_fields_text(hy_spec_norm_fields, m, 2, &b);
+    hy_buf_printf(&b, "rope:\n");
+    hy_fields_text(hy_spec_rope_fields, m, 2, &b);
+    hy_buf_printf(&b, "init:\n");
+    hy_fields_text(hy_spec_init_fields, m, 2, &b);
+    hy_buf_printf(&b, "layer_table:\n");
+    for (int i = 0; i < m->n_layers; i++) layer_text(&m->layers[i], &b);
+    return b.s;
+}
+
+void hy_model_spec_hash(const hy_model_spec *m, char out[33]) {
+    char *text = hy_model_spec_text(m);
+    hy_hash_hex(text, strlen(text), out);
+    free(text);
+}
