@@ -138,12 +138,124 @@ static void fast_forward(void **state) {
     }
 }
 
+static void fast_backward(void **state) {
+    (void)state;
+    for (size_t i = 0; i < SHAPES; i++) {
+        prob r = shape_prob(HY_F32, i);
+        prob_forward(&r, HY_ISA_REF, 1), prob_backward(&r, HY_ISA_REF, 1, 0);
+        for (int isa = HY_ISA_BASE; isa <= (int)hy_isa_best(); isa++) {
+            const char *name = hy_isa_name((hy_isa)isa);
+            prob f = shape_prob(HY_F32, i);
+            prob_forward(&f, (hy_isa)isa, 1), prob_backward(&f, (hy_isa)isa, 1, 0);
+            expect_close("dq", i, name, &f.dq, &r.dq, TOL_FAST_BWD);
+            expect_close("dk", i, name, &f.dk, &r.dk, TOL_FAST_BWD);
+            expect_close("dv", i, name, &f.dv_, &r.dv_, TOL_FAST_BWD);
+            for (int threads = 2; threads <= 7; threads += 5) {  // some shapes split heads among threads, some do not
+                prob g = shape_prob(HY_F32, i);
+                prob_forward(&g, (hy_isa)isa, threads), prob_backward(&g, (hy_isa)isa, threads, 0);
+                assert_true(mat_same_bits(&f.dq, &g.dq) && mat_same_bits(&f.dk, &g.dk) && mat_same_bits(&f.dv_, &g.dv_));
+                prob_check_edges(&g);
+                prob_free(&g);
+            }
+            prob_check_edges(&f);
+            prob_free(&f);
+        }
+        prob_free(&r);
+    }
+}
+
+// Each bit of acc adds to what is there, alone; without it the result overwrites; NULL gradients are left out.
+static void accumulation_and_null(void **state) {
+    (void)state;
+    for (int isa = HY_ISA_REF; isa <= (int)hy_isa_best(); isa++)
+        for (unsigned acc = 0; acc < 8; acc++) {
+            prob one = shape_prob(HY_F32, 3), two = shape_prob(HY_F32, 3);
+            prob_forward(&one, (hy_isa)isa, 2), prob_backward(&one, (hy_isa)isa, 2, 0);
+            prob_forward(&two, (hy_isa)isa, 2), prob_backward(&two, (hy_isa)isa, 2, 0);
+            prob_backward(&two, (hy_isa)isa, 2, acc);  // a second micro-step
+            mat *x[] = {&one.dq, &one.dk, &one.dv_}, *y[] = {&two.dq, &two.dk, &two.dv_};
+            for (int i = 0; i < 3; i++) {
+                double factor = acc >> i & 1 ? 2 : 1;
+                for (size_t r = 0; r < x[i]->rows; r++)
+                    for (size_t c = 0; c < x[i]->cols; c++) set(x[i], r, c, factor * at(x[i], r, c));
+                if (!(mat_error(y[i], x[i]) <= TOL_REF_F32)) fail_msg("acc %u, gradient %d, isa %d", acc, i, isa);
+            }
+            prob_check_edges(&two);
+            // only those asked for, to the same bits
+            prob part = shape_prob(HY_F32, 3);
+            prob_forward(&part, (hy_isa)isa, 1);
+            hy_attention_bwd_args a = prob_bwd_args(&part, 0);
+            hy_plan_req req = req_of(HY_F32, (hy_isa)isa, 1);
+            if (!(acc & 1)) a.dq = NULL;
+            if (!(acc & 2)) a.dk = NULL;
+            if (!(acc & 4)) a.dv = NULL;
+            run_plan(hy_cpu_plan_attention_bwd, &a, &req);
+            mat *z[] = {&part.dq, &part.dk, &part.dv_};
+            prob_backward(&one, (hy_isa)isa, 1, 0);
+            for (int i = 0; i < 3; i++)
+                if (acc >> i & 1) assert_true(mat_same_bits(z[i], x[i]));
+                else assert_true(at(z[i], 0, 0) == SENTINEL);
+            prob_free(&part), prob_free(&one), prob_free(&two);
+        }
+}
+
+// A NaN in a key reaches every query that sees the key and no other.
+static void nan_spreads_as_it_should(void **state) {
+    (void)state;
+    for (int isa = HY_ISA_REF; isa <= (int)hy_isa_best(); isa++) {
+        prob p = prob_make(HY_F32, 1, 100, 2, 1, 16, 16, 20, 1, 5);
+        set(&p.k, 70, 3, NAN);
+        prob_forward(&p, (hy_isa)isa, 1);
+        for (size_t t = 0; t < 100; t++) {
+            bool sees = hy_attn_visible((int)t, 70, 20, 1);
+            if (isnan(at(&p.o, t, 0)) != sees) fail_msg("query %zu on %s", t, hy_isa_name((hy_isa)isa));
+        }
+        prob_free(&p);
+    }
+}
+
+static void bad_input_is_refused(void **state) {
+    (void)state;
+    prob p = prob_make(HY_F32, 1, 4, 4, 2, 8, 8, 0, 0, 1);
+    hy_plan_req req = req_of(HY_F32, hy_isa_best(), 1);
+    hy_launch l;
+    hy_attention_args good = prob_args(&p), a = good;
+    a.kv_heads = 3;
+    assert_int_equal(hy_cpu_plan_attention(&a, &req, &l), HY_EINPUT);
+    a = good, a.ldo = 31;
+    assert_int_equal(hy_cpu_plan_attention(&a, &req, &l), HY_EINPUT);
+    a = good, a.window = -1;
+    assert_int_equal(hy_cpu_plan_attention(&a, &req, &l), HY_EINPUT);
+    a = good, a.cache = (hy_kv_view){HY_PRESENT, HY_PRESENT, 2}, a.meta = 2;
+    assert_int_equal(hy_cpu_plan_attention(&a, &req, &l), HY_EINPUT);
+    hy_attention_bwd_args g = prob_bwd_args(&p, 0);
+    g.f.cache = (hy_kv_view){HY_PRESENT, HY_PRESENT, 8};
+    assert_int_equal(hy_cpu_plan_attention_bwd(&g, &req, &l), HY_EINPUT);
+    // positions that only the run can see
+    for (int isa = HY_ISA_REF; isa <= (int)hy_isa_best(); isa++) {
+        req.isa = (hy_isa)isa;
+        p.pos[0] = 3;
+        assert_int_equal(hy_cpu_plan_attention(&good, &req, &l), HY_OK);
+        void *ws = hy_alloc(l.workspace + 1);
+        assert_int_equal(l.run(&good, ws, &req), HY_EINPUT);
+        p.pos[0] = 0, p.len[0] = 5;
+        assert_int_equal(l.run(&good, ws, &req), HY_EINPUT);
+        p.len[0] = 4;
+        free(ws);
+    }
+    prob_free(&p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rule_brute_force),
         cmocka_unit_test(gradient_finite_differences),
         cmocka_unit_test(ref_f32_against_f64),
         cmocka_unit_test(fast_forward),
+        cmocka_unit_test(fast_backward),
+        cmocka_unit_test(accumulation_and_null),
+        cmocka_unit_test(nan_spreads_as_it_should),
+        cmocka_unit_test(bad_input_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

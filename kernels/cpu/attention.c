@@ -68,6 +68,11 @@ hy_status hy_cpu_plan_attention_bwd(const void *args, const hy_plan_req *req, hy
         (g->dv && g->lddv / a->kv_heads < a->d_v))
         return hy_error(HY_EINPUT, "attention_bwd: a row stride (dout %d, dq %d, dk %d, dv %d) is below the row's width", g->lddo,
                         g->lddq, g->lddk, g->lddv);
+    if (req->dtype == HY_F32 && req->isa != HY_ISA_REF) {
+        out->workspace = hy_attn_bwd_sizes(a, req->threads).bytes;
+        HY_FAST_CHOOSE(hy_fast_attention_bwd, req, out);
+        return HY_OK;
+    }
     out->workspace = hy_align(((size_t)a->d_qk + a->d_v) * sizeof(double));
     return hy_cpu_choose_ref("attention_bwd", req, out, hy_ref_attention_bwd_f32, hy_ref_attention_bwd_f64);
 }
