@@ -2,6 +2,11 @@
 #include "kernels/cpu/scan.h"
 #include "kernels/cpu/cpu.h"
 
+HY_FAST_DECLARE(hy_fast_scan)
+HY_FAST_DECLARE(hy_fast_scan_bwd)
+
+static bool is_fast(const hy_plan_req *req) { return req->dtype == HY_F32 && req->isa >= HY_ISA_BASE; }
+
 static hy_status check(const hy_scan_args *a) {
     if (a->B < 1 || a->T < 1 || a->D < 1 || a->N < 1)
         return hy_error(HY_EINPUT, "scan: sizes must be at least 1, got B %d, T %d, D %d, N %d", a->B, a->T, a->D, a->N);
@@ -17,6 +22,12 @@ hy_status hy_cpu_plan_scan(const void *args, const hy_plan_req *req, hy_launch *
     const size_t es = hy_dtype_size(req->dtype), D = a->D, N = a->N;
     *out = (hy_launch){0};
     HY_TRY(check(a));
+    if (is_fast(req)) {
+        HY_FAST_CHOOSE(hy_fast_scan, req, out);
+        out->workspace = (size_t)req->threads * 2 * HY_SCAN_GROUP_FWD * N * es;
+        if (req->training) out->saved = (size_t)a->B * hy_scan_chunks(a->T, HY_SCAN_CHUNK) * hy_scan_padded(a->D) * N * es;
+        return HY_OK;
+    }
     HY_TRY(hy_cpu_choose_ref("scan", req, out, hy_ref_scan_f32, hy_ref_scan_f64));
     out->workspace = N * es;
     if (req->training) out->saved = (size_t)a->B * hy_scan_chunks(a->T, HY_SCAN_REF_CHUNK) * D * N * es;
@@ -33,6 +44,11 @@ hy_status hy_cpu_plan_scan_bwd(const void *args, const hy_plan_req *req, hy_laun
         return hy_error(HY_EINPUT, "scan backward: a row of dy, dx, ddt or dgate is shorter than D = %d", a->f.D);
     if ((a->dBm && a->lddB < a->f.N) || (a->dCm && a->lddC < a->f.N))
         return hy_error(HY_EINPUT, "scan backward: a row of dB or dC is shorter than N = %d", a->f.N);
+    if (is_fast(req)) {
+        HY_FAST_CHOOSE(hy_fast_scan_bwd, req, out);
+        out->workspace = hy_scan_ws_layout(&a->f, req->threads).total * es;
+        return HY_OK;
+    }
     HY_TRY(hy_cpu_choose_ref("scan backward", req, out, hy_ref_scan_bwd_f32, hy_ref_scan_bwd_f64));
     out->workspace = N * (HY_SCAN_REF_CHUNK + 2) * es;
     return HY_OK;

@@ -1,0 +1,147 @@
+// vec.h - float vectors for the fast kernels: one vector is HY_LANES floats of the build's instruction set (gcc vector
+// extensions, so + - * / work on them). Loads and stores, exp2, exp, softplus, sigmoid, transposes and lane sums.
+// Only for files compiled with HY_ISA_SUFFIX. It holds no kernel.
+#ifndef HY_CPU_VEC_H
+#define HY_CPU_VEC_H
+#include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+#define HY_LANES 16
+#elif defined(__AVX2__)
+#define HY_LANES 8
+#else
+#define HY_LANES 4
+#endif
+#define HY_INLINE static inline __attribute__((always_inline, unused))
+
+typedef float vf __attribute__((vector_size(4 * HY_LANES), may_alias));
+typedef int32_t vi __attribute__((vector_size(4 * HY_LANES), may_alias));
+typedef float vf_unaligned __attribute__((vector_size(4 * HY_LANES), may_alias, aligned(4)));
+
+HY_INLINE vf v_set(float x) { return x - (vf){0}; }  // x - 0 is exact for every x, -0 too
+HY_INLINE vf v_load(const float *p) { return *(const vf_unaligned *)p; }
+HY_INLINE void v_store(float *p, vf x) { *(vf_unaligned *)p = x; }
+// The first n lanes, n <= HY_LANES; the others are 0 or left alone.
+HY_INLINE vf v_load_n(const float *p, int n) {
+    if (n == HY_LANES) return v_load(p);
+    vf x = {0};
+    memcpy(&x, p, (size_t)n * sizeof(float));
+    return x;
+}
+HY_INLINE void v_store_n(float *p, vf x, int n) {
+    if (n == HY_LANES) v_store(p, x);
+    else memcpy(p, &x, (size_t)n * sizeof(float));
+}
+
+// max and min return x when it is NaN, so that a NaN is not hidden by a clamp.
+#if HY_LANES == 16
+HY_INLINE vf v_max(vf x, float lo) { return (vf)_mm512_max_ps((__m512)v_set(lo), (__m512)x); }
+HY_INLINE vf v_min(vf x, float hi) { return (vf)_mm512_min_ps((__m512)v_set(hi), (__m512)x); }
+HY_INLINE vf v_round(vf x) { return (vf)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+#define HY_EXP_LOWEST -200.0f  // v_scale gives 0 long before
+// p 2^n for a whole n; smaller than the smallest float gives 0.
+HY_INLINE vf v_scale(vf p, vf n) { return (vf)_mm512_scalef_ps((__m512)p, (__m512)n); }
+#else
+#if HY_LANES == 8
+HY_INLINE vf v_max(vf x, float lo) { return (vf)_mm256_max_ps((__m256)v_set(lo), (__m256)x); }
+HY_INLINE vf v_min(vf x, float hi) { return (vf)_mm256_min_ps((__m256)v_set(hi), (__m256)x); }
+#else
+HY_INLINE vf v_max(vf x, float lo) { return (vf)_mm_max_ps((__m128)v_set(lo), (__m128)x); }
+HY_INLINE vf v_min(vf x, float hi) { return (vf)_mm_min_ps((__m128)v_set(hi), (__m128)x); }
+#endif
+#define HY_ROUND_MAGIC 12582912.0f  // 1.5 * 2^23: adding it leaves a float no bits below 1; good for |x| < 2^22
+HY_INLINE vf v_round(vf x) { return (x + HY_ROUND_MAGIC) - HY_ROUND_MAGIC; }
+#define HY_EXP_LOWEST -88.0296f  // just above -127 ln 2, so that p >= 1 where n = -127
+// p 2^n by adding to the exponent: for p in [0.5, 2) and whole n in [-126, 127], and p in [1, 2) for n = -127.
+HY_INLINE vf v_scale(vf p, vf n) { return (vf)((vi)p + ((vi)(n + HY_ROUND_MAGIC) << 23)); }
+#endif
+
+HY_INLINE vf v_select(vi mask, vf yes, vf no) { return (vf)(((vi)yes & mask) | ((vi)no & ~mask)); }
+
+// 2^x for x <= 127, relative error below 2.5e-7, exactly 1 at 0 and 0 below -127. Near 0 the error shrinks with x:
+// |2^x_computed - 2^x| < 3e-7 |x| and half a unit, so that slow decays are right in 1 - 2^x too.
+// (2^f - 1) / f on [-0.5, 0.5]: minimax of degree 4.
+HY_INLINE vf v_exp2(vf x) {
+#if HY_LANES != 16
+    x = v_max(x, -127);
+#endif
+    const vf n = v_round(x), f = x - n;
+    vf q = v_set(1.326697412878275e-3f);
+    q = q * f + 9.665878489613533e-3f;
+    q = q * f + 5.550665408372879e-2f;
+    q = q * f + 0.24022358655929565f;
+    q = q * f + 0.6931470632553101f;
+    return v_scale(q * f + 1.0f, n);
+}
+
+// e^x for every x, relative error below 2e-7 where the result is a normal float, below 1e-38 (0 or
+// nearly so) where it is smaller; clamped above 88.
+// (e^r - 1) / r on [-0.35, 0.35]: minimax of degree 5; x - n ln 2 in two parts.
+HY_INLINE vf v_exp(vf x) {
+    x = v_min(v_max(x, HY_EXP_LOWEST), 88.0f);
+    const vf n = v_round(x * 1.44269504f), r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    vf q = v_set(1.3828243827447295e-3f);
+    q = q * r + 8.369538933038712e-3f;
+    q = q * r + 4.166807979345322e-2f;
+    q = q * r + 0.16666503250598907f;
+    q = q * r + 0.4999999403953552f;
+    q = q * r + 1.0f;
+    return v_scale(q * r + 1.0f, n);
+}
+
+// log(1 + e) for e in [0, 1]: e times the minimax of degree 8 of log(1 + e) / e.
+HY_INLINE vf v_log1p01(vf e) {
+    vf q = v_set(5.232692696154118e-3f);
+    q = q * e - 2.9505232349038124e-2f;
+    q = q * e + 7.822594046592712e-2f;
+    q = q * e - 0.13663244247436523f;
+    q = q * e + 0.19106006622314453f;
+    q = q * e - 0.2484298199415207f;
+    q = q * e + 0.3331909775733948f;
+    q = q * e - 0.4999949336051941f;
+    q = q * e + 0.9999999403953552f;
+    return q * e;
+}
+
+HY_INLINE vf v_abs(vf x) { return (vf)((vi)x & 0x7fffffff); }
+// log(1 + e^z) and its derivative 1 / (1 + e^-z) from one exp; both right to a few units for every z.
+HY_INLINE vf v_softplus(vf z, vf *sigmoid) {
+    const vf e = v_exp(-v_abs(z)), s = 1.0f / (1.0f + e);
+    *sigmoid = v_select(z < 0, e * s, s);
+    return v_max(z, 0) + v_log1p01(e);
+}
+HY_INLINE vf v_sigmoid(vf z) { return 1.0f / (1.0f + v_exp(-z)); }
+
+// One butterfly of a transpose: rows i and i + s of a square exchange the lanes whose bit s differs.
+// first[j] = j & s ? b[j - s] : a[j], second[j] = j & s ? b[j] : a[j + s]
+HY_INLINE void v_exchange(vf *a, vf *b, int s) {
+    vi first, second;
+    for (int j = 0; j < HY_LANES; j++) {
+        first[j] = j & s ? HY_LANES + j - s : j;
+        second[j] = j & s ? HY_LANES + j : j + s;
+    }
+    const vf x = __builtin_shuffle(*a, *b, first), y = __builtin_shuffle(*a, *b, second);
+    *a = x, *b = y;
+}
+// v[i][j] <-> v[j][i], v [HY_LANES]
+HY_INLINE void v_transpose(vf *v) {
+#pragma GCC unroll 16
+    for (int s = HY_LANES / 2; s; s /= 2)
+#pragma GCC unroll 16
+        for (int i = 0; i < HY_LANES; i++)
+            if (!(i & s)) v_exchange(&v[i], &v[i + s], s);
+}
+// Lane i of the result is the sum of the lanes of v[i], v [HY_LANES]; v is spoiled. Adds in a tree of lanes.
+HY_INLINE vf v_sums(vf *v) {
+#pragma GCC unroll 16
+    for (int s = HY_LANES / 2; s; s /= 2)
+#pragma GCC unroll 16
+        for (int i = 0; i < s; i++) {
+            v_exchange(&v[i], &v[i + s], s);
+            v[i] += v[i + s];
+        }
+    return v[0];
+}
+#endif
