@@ -49,10 +49,11 @@ static inline void store_tile(const vf *tile, int m, int N, float *p) {
     for (; n < N; n++)
         for (int l = 0; l < m; l++) p[(size_t)l * N + n] = ((const float *)&tile[n])[l];
 }
-// tile [N] = A log2(e), A = -exp(A_log): exp(delta A) = 2^(delta tile)
+// tile [N] = A log2(e), A = -exp(A_log): exp(delta A) = 2^(delta tile). Above A_log = 80 every decay is 0 already; the
+// limit keeps delta A finite.
 static inline void load_decay(const float *A_log, int m, int N, vf *tile) {
     load_tile(A_log, m, N, tile);
-    for (int n = 0; n < N; n++) tile[n] = -v_exp(tile[n]) * LOG2_E;
+    for (int n = 0; n < N; n++) tile[n] = -v_exp(v_min(tile[n], 80)) * LOG2_E;
 }
 // Where the state of the channel block at d before chunk c of sequence b is kept: tiles [N] of vectors.
 HY_INLINE float *saved_tile(const hy_scan_args *a, int chunks, int b, int c, int d) {

@@ -40,7 +40,6 @@ HY_INLINE void v_store_n(float *p, vf x, int n) {
 HY_INLINE vf v_max(vf x, float lo) { return (vf)_mm512_max_ps((__m512)v_set(lo), (__m512)x); }
 HY_INLINE vf v_min(vf x, float hi) { return (vf)_mm512_min_ps((__m512)v_set(hi), (__m512)x); }
 HY_INLINE vf v_round(vf x) { return (vf)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-#define HY_EXP_LOWEST -200.0f  // v_scale gives 0 long before
 // p 2^n for a whole n; smaller than the smallest float gives 0.
 HY_INLINE vf v_scale(vf p, vf n) { return (vf)_mm512_scalef_ps((__m512)p, (__m512)n); }
 #else
@@ -53,7 +52,6 @@ HY_INLINE vf v_min(vf x, float hi) { return (vf)_mm_min_ps((__m128)v_set(hi), (_
 #endif
 #define HY_ROUND_MAGIC 12582912.0f  // 1.5 * 2^23: adding it leaves a float no bits below 1; good for |x| < 2^22
 HY_INLINE vf v_round(vf x) { return (x + HY_ROUND_MAGIC) - HY_ROUND_MAGIC; }
-#define HY_EXP_LOWEST -88.0296f  // just above -127 ln 2, so that p >= 1 where n = -127
 // p 2^n by adding to the exponent: for p in [0.5, 2) and whole n in [-126, 127], and p in [1, 2) for n = -127.
 HY_INLINE vf v_scale(vf p, vf n) { return (vf)((vi)p + ((vi)(n + HY_ROUND_MAGIC) << 23)); }
 #endif
@@ -76,11 +74,12 @@ HY_INLINE vf v_exp2(vf x) {
     return v_scale(q * f + 1.0f, n);
 }
 
-// e^x for every x, relative error below 2e-7 where the result is a normal float, below 1e-38 (0 or
-// nearly so) where it is smaller; clamped above 88.
+// e^x for every x, relative error below 2e-7 where the result is a normal float, 0 where it is
+// smaller; clamped above 88.
 // (e^r - 1) / r on [-0.35, 0.35]: minimax of degree 5; x - n ln 2 in two parts.
 HY_INLINE vf v_exp(vf x) {
-    x = v_min(v_max(x, HY_EXP_LOWEST), 88.0f);
+    const vi tiny = x < -87.33f;  // below the smallest normal float
+    x = v_min(v_max(x, -87.33f), 88.0f);
     const vf n = v_round(x * 1.44269504f), r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
     vf q = v_set(1.3828243827447295e-3f);
     q = q * r + 8.369538933038712e-3f;
@@ -88,7 +87,7 @@ HY_INLINE vf v_exp(vf x) {
     q = q * r + 0.16666503250598907f;
     q = q * r + 0.4999999403953552f;
     q = q * r + 1.0f;
-    return v_scale(q * r + 1.0f, n);
+    return (vf)((vi)v_scale(q * r + 1.0f, n) & ~tiny);
 }
 
 // log(1 + e) for e in [0, 1]: e times the minimax of degree 8 of log(1 + e) / e.
