@@ -460,6 +460,36 @@ static void markov_entropy(void **state) {
     }
 }
 
+// The entropy by another way: pi as a row of the transition matrix squared 20 times.
+static void markov_exact(void **state) {
+    (void)state;
+    enum { V = 6 };
+    for (int seed = 1; seed <= 5; seed++) {
+        char options[128];
+        snprintf(options, sizeof options, "vocab: 6\norder: 1\nbranch: 3\nsharpness: 3\ntable_seed: %d", seed);
+        hy_task *t = open_task("markov", options, 1);
+        double p[V][V], q[V][V], h = 0, uniform = 0;
+        for (int32_t a = 0; a < V; a++)
+            for (int32_t y = 0; y < V; y++) p[a][y] = hy_task_markov_prob(t, &a, y);
+        for (int round = 0; round < 20; round++) {
+            memset(q, 0, sizeof q);
+            for (int a = 0; a < V; a++)
+                for (int b = 0; b < V; b++)
+                    for (int y = 0; y < V; y++) q[a][y] += p[a][b] * p[b][y];
+            memcpy(p, q, sizeof p);
+        }
+        for (int32_t a = 0; a < V; a++)
+            for (int32_t y = 0; y < V; y++) {
+                double pr = hy_task_markov_prob(t, &a, y);
+                h -= p[0][a] * pr * log(pr);
+                uniform -= pr * log(pr) / V;
+            }
+        assert_true(fabs(h - hy_task_entropy(t)) < 1e-9);
+        assert_true(fabs(h - uniform) > 1e-3);  // contexts are not equally frequent, so that would be seen
+        hy_task_close(t);
+    }
+}
+
 // Frequencies agree with the stated conditional, and the start with the later positions (stationary): order 1, small table.
 static void markov_frequencies(void **state) {
     (void)state;
@@ -718,7 +748,7 @@ int main(void) {
         cmocka_unit_test(batches),         cmocka_unit_test(default_weights),     cmocka_unit_test(mqar_slots),
         cmocka_unit_test(mqar_tokens),     cmocka_unit_test(markov_entropy),      cmocka_unit_test(markov_frequencies),
         cmocka_unit_test(text_windows),    cmocka_unit_test(text_folders),        cmocka_unit_test(refused),
-        cmocka_unit_test(tables),          cmocka_unit_test(scoring),
+        cmocka_unit_test(tables),          cmocka_unit_test(scoring),             cmocka_unit_test(markov_exact),
     };
     return cmocka_run_group_tests_name("task", tests, NULL, NULL);
 }
