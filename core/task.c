@@ -140,6 +140,11 @@ const hy_field *hy_task_fields(const char *kind) {
     return def ? def->fields : NULL;
 }
 
+const char *hy_task_about(const char *kind) {
+    const hy_task_kind_def *def = kind_find(kind);
+    return def ? def->about : NULL;
+}
+
 const char *hy_task_kinds(void) {
     return
 #define X0(name, def) name

@@ -38,6 +38,7 @@ double hy_task_entropy(const hy_task *t);
 // Table of fields of a kind (for YAML and help), NULL if there is no such kind; names: "mqar|induction|...".
 const hy_field *hy_task_fields(const char *kind);
 const char *hy_task_kinds(void);
+const char *hy_task_about(const char *kind);  // one line: what a model is asked to do; NULL if there is no such kind
 // Canonical text: kind, resolved options, for text also size and hash of the bytes. Part of a run's identity.
 void hy_task_text(const hy_task *t, hy_buf *out);
 

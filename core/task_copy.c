@@ -57,6 +57,7 @@ static hy_status copy_example(const hy_task *t, hy_split s, int cell, int64_t in
 
 const hy_task_kind_def hy_task_copy = {
     .name = "selective_copy",
+    .about = "selective copying: give back the data tokens that stood among blanks, in order",
     .fields = copy_fields,
     .options_size = sizeof(copy_options),
     .setup = copy_setup,

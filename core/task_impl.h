@@ -12,7 +12,7 @@
 typedef enum { HY_DRAW_TRAIN = 0, HY_DRAW_EVAL, HY_DRAW_TABLE, HY_DRAW_CELL } hy_draw;
 
 typedef struct {
-    const char *name;
+    const char *name, *about;
     const hy_field *fields;
     size_t options_size;
     // Checks the options, adds cells, sets vocab and entropy (NAN before the call), may put its own data into t->data.

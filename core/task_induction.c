@@ -69,6 +69,7 @@ static hy_status induction_example(const hy_task *t, hy_split s, int cell, int64
 
 const hy_task_kind_def hy_task_induction = {
     .name = "induction",
+    .about = "induction heads: which token followed the special token before?",
     .fields = induction_fields,
     .options_size = sizeof(induction_options),
     .setup = induction_setup,

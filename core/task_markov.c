@@ -210,6 +210,7 @@ double hy_task_markov_prob(const hy_task *t, const int32_t *context, int32_t nex
 
 const hy_task_kind_def hy_task_markov = {
     .name = "markov",
+    .about = "next token of a Markov chain whose entropy is known exactly",
     .fields = markov_fields,
     .options_size = sizeof(markov_options),
     .setup = markov_setup,

@@ -27,7 +27,7 @@ static const hy_field mqar_fields[] = {
     HY_TASK_FIELD_SETS(mqar_options, "100000", "1000"),
     {"power_a", HY_F_DOUBLE, offsetof(mqar_options, power_a), 0, "0.01", 1e-6, 100, NULL,
      "slot s of the query region is drawn with weight (s + 1)^(power_a - 1): 0.01 early queries, 1 uniform"},
-    {"random_non_queries", HY_F_BOOL, offsetof(mqar_options, random_non_queries), 0, "true", 0, 1, NULL,
+    {"random_non_queries", HY_F_BOOL, offsetof(mqar_options, random_non_queries), 0, "true", 0, 0, NULL,
      "filler is uniform over the vocabulary; false: token 0"},
     {"passes", HY_F_INT, offsetof(mqar_options, passes), 0, "1", 1, 1024, NULL, "how often the list of pairs is shown before the queries"},
     {"updates", HY_F_INT, offsetof(mqar_options, updates), 0, "0", 0, HY_TASK_MAX_LEN, NULL,
@@ -159,6 +159,7 @@ static hy_status mqar_example(const hy_task *t, hy_split s, int cell, int64_t in
 
 const hy_task_kind_def hy_task_mqar = {
     .name = "mqar",
+    .about = "multi-query associative recall: key-value pairs, then keys whose value is asked for",
     .fields = mqar_fields,
     .options_size = sizeof(mqar_options),
     .setup = mqar_setup,

@@ -118,6 +118,7 @@ static hy_status needle_example(const hy_task *t, hy_split s, int cell, int64_t 
 
 const hy_task_kind_def hy_task_needle = {
     .name = "needle",
+    .about = "needle in a haystack: the value of one key in random filler, over length and depth",
     .fields = needle_fields,
     .options_size = sizeof(needle_options),
     .setup = needle_setup,

@@ -151,6 +151,7 @@ static void text_identity(const hy_task *t, hy_buf *out) {
 
 const hy_task_kind_def hy_task_text_kind = {
     .name = "text",
+    .about = "next byte of any text file or folder",
     .fields = text_fields,
     .options_size = sizeof(text_options),
     .setup = text_setup,
