@@ -20,7 +20,7 @@ check help 0 'hylab task mqar' "$H" task --help
 for kind in mqar induction selective_copy needle markov text; do check "fields of $kind" 0 "^  train " "$H" task $kind --show 0; done
 check example 0 '^example 0 of train cell T32.K4' "$H" task mqar --set 'train=[[32, 4]]' --show 1
 check text 0 'label .* sp' "$H" task text --set path=tests/data/shakespeare-100k.txt --split eval --show 1
-check csv 0 '^eval,len128.depth0.00,0,127,[0-9]+,[0-9]+$' "$H" task needle --split eval --show 1 --format csv
+check csv 0 '^eval,len128.depth0.00,0,127,[0-9]+,[0-9]+' "$H" task needle --split eval --show 1 --format csv
 check json 0 '"labels": \[null' "$H" task induction --show 1 --format json
 check 'no kind' 2 'there are mqar' "$H" task mqr
 check 'unknown field' 2 'did you mean' "$H" task mqar --set vocabs=100
