@@ -41,7 +41,7 @@ static void style_write(hy_buf *b, const hy_plot *p, const char *name) {
                   "set border 3 linecolor rgb '#444444'\nset tics out nomirror scale 0.6 textcolor rgb '#222222'\n"
                   "set grid back linecolor rgb '#dddddd' linetype 1 linewidth 0.7\n"
                   "set key outside right top vertical Left reverse samplen 1.5 spacing 1.25\n"
-                  "set title font ',14' offset 0,0.3\n\n",
+                  "set format '%%g'\nset title font ',14' offset 0,0.3\n\n",
                   HY_PLOT_COLOURS, HY_PLOT_COLOURS);
 }
 
