@@ -1,5 +1,5 @@
 // act.c - plans of act and act_bwd.
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/fast.h"
 
 static int width_in(const hy_act_args *a) { return a->kind == HY_ACT_SILU_GLU ? 2 * a->F : a->F; }
 static hy_status check(const char *op, const hy_act_args *a) {
@@ -13,7 +13,10 @@ hy_status hy_cpu_plan_act(const void *args, const hy_plan_req *req, hy_launch *o
     HY_TRY(check("act", a));
     HY_NEED("act", a->ldy >= a->F);
     *out = (hy_launch){0};
-    return hy_cpu_choose_ref("act", req, out, hy_ref_act_f32, hy_ref_act_f64);
+    if (req->isa == HY_ISA_REF || req->dtype != HY_F32)
+        return hy_cpu_choose_ref("act", req, out, hy_ref_act_f32, hy_ref_act_f64);
+    HY_FAST_CHOOSE(hy_fast_act, req, out);
+    return HY_OK;
 }
 
 hy_status hy_cpu_plan_act_bwd(const void *args, const hy_plan_req *req, hy_launch *out) {
@@ -21,5 +24,8 @@ hy_status hy_cpu_plan_act_bwd(const void *args, const hy_plan_req *req, hy_launc
     HY_TRY(check("act_bwd", &a->f));
     HY_NEED("act_bwd", a->lddy >= a->f.F && a->lddx >= width_in(&a->f));
     *out = (hy_launch){0};
-    return hy_cpu_choose_ref("act_bwd", req, out, hy_ref_act_bwd_f32, hy_ref_act_bwd_f64);
+    if (req->isa == HY_ISA_REF || req->dtype != HY_F32)
+        return hy_cpu_choose_ref("act_bwd", req, out, hy_ref_act_bwd_f32, hy_ref_act_bwd_f64);
+    HY_FAST_CHOOSE(hy_fast_act_bwd, req, out);
+    return HY_OK;
 }

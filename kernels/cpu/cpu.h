@@ -33,6 +33,11 @@ hy_status hy_cpu_choose_ref(const char *op, const hy_plan_req *req, hy_launch *o
 hy_status hy_cpu_attention_check_data(const hy_attention_args *a);
 hy_status hy_cpu_kv_append_check_data(const hy_kv_append_args *a);
 
+// Threads worth waking for a row-wise kernel that touches so many elements; the result does not depend on it.
+static inline int hy_cpu_threads(const hy_plan_req *req, size_t elements) { return elements < 32768 ? 1 : req->threads; }
+// Rows are cut into this many blocks, by their number alone; sums over rows are kept by block and added in block order.
+static inline int hy_cpu_row_blocks(int rows) { return rows >= 32 * 32 ? 32 : rows < 1 ? 1 : (rows + 31) / 32; }
+
 // Declares the three builds of a fast kernel.
 #define HY_FAST_DECLARE(name)                                                  \
     hy_status name##_base(const void *, void *, const hy_plan_req *);          \

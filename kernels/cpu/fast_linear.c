@@ -87,7 +87,7 @@ void HY_FAST(hy_fast_linear_finish)(const void *ctx, int m0, int n0, int m, int 
 // ---------------------------------------------------------------------------------------------------- gradients
 // Copies (or adds) dy to dres and sums its columns over blocks of rows: partial [blocks, N], then added in block order.
 void HY_FAST(hy_fast_linear_sums)(const hy_linear_bwd_args *a, float *partial, int threads) {
-    int M = a->f.M, N = a->f.N, blocks = hy_linear_sum_blocks(M);
+    int M = a->f.M, N = a->f.N, blocks = hy_cpu_row_blocks(M);
     float *dbias = a->dbias, *dres = a->dres;
     const float *dy = a->dy;
     int step = (M + blocks - 1) / blocks;

@@ -1,5 +1,5 @@
 // fuse.c - plans of fuse and fuse_bwd.
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/fast.h"
 
 static int width_out(const hy_fuse_args *a) { return a->kind == HY_FUSE_CONCAT ? a->Ca + a->Cs : a->Ca; }
 static hy_status check(const char *op, const hy_fuse_args *a) {
@@ -16,7 +16,10 @@ hy_status hy_cpu_plan_fuse(const void *args, const hy_plan_req *req, hy_launch *
     HY_TRY(check("fuse", a));
     HY_NEED("fuse", a->ldz >= width_out(a));
     *out = (hy_launch){0};
-    return hy_cpu_choose_ref("fuse", req, out, hy_ref_fuse_f32, hy_ref_fuse_f64);
+    if (req->isa == HY_ISA_REF || req->dtype != HY_F32)
+        return hy_cpu_choose_ref("fuse", req, out, hy_ref_fuse_f32, hy_ref_fuse_f64);
+    HY_FAST_CHOOSE(hy_fast_fuse, req, out);
+    return HY_OK;
 }
 
 hy_status hy_cpu_plan_fuse_bwd(const void *args, const hy_plan_req *req, hy_launch *out) {
@@ -25,5 +28,9 @@ hy_status hy_cpu_plan_fuse_bwd(const void *args, const hy_plan_req *req, hy_laun
     HY_NEED("fuse_bwd", a->lddz >= width_out(&a->f) && (!a->da || a->ldda >= a->f.Ca) && (!a->ds || a->ldds >= a->f.Cs));
     if (a->f.kind == HY_FUSE_GATE) HY_NEED("fuse_bwd", !a->dgate || a->lddgate >= a->f.G);
     *out = (hy_launch){0};
-    return hy_cpu_choose_ref("fuse_bwd", req, out, hy_ref_fuse_bwd_f32, hy_ref_fuse_bwd_f64);
+    if (req->isa == HY_ISA_REF || req->dtype != HY_F32)
+        return hy_cpu_choose_ref("fuse_bwd", req, out, hy_ref_fuse_bwd_f32, hy_ref_fuse_bwd_f64);
+    out->workspace = (size_t)hy_cpu_row_blocks(a->f.rows) * (size_t)(a->f.Ca + a->f.Cs) * sizeof(float);
+    HY_FAST_CHOOSE(hy_fast_fuse_bwd, req, out);
+    return HY_OK;
 }

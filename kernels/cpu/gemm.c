@@ -34,11 +34,12 @@ static int tiles_m(int M, int tm) {
 
 static grid choose(const hy_gemm_args *g) {
     grid t = {.tm = TILE_M, .tn = TILE_N, .parts = 1, .part = g->K};
+    int depth = g->trans_a ? 2 * PART_ROWS : g->K;  // parts, and so the workspace, then never grow when K shrinks
     for (;;) {
         t.gm = tiles_m(g->M, t.tm);
         t.gn = ceil_div(g->N, t.tn);
         int m = g->M < t.tm ? g->M : t.tm, n = g->N < t.tn ? g->N : t.tn;
-        if ((double)t.gm * t.gn >= TILES_WANTED || 2.0 * m * n * g->K < 2 * TILE_WORK) break;
+        if ((double)t.gm * t.gn >= TILES_WANTED || 2.0 * m * n * depth < 2 * TILE_WORK) break;
         if (n > TILE_M / 2) t.tn = t.tn / 2;
         else if (m > TILE_MIN) t.tm = t.tm / 2;
         else break;

@@ -77,7 +77,7 @@ hy_status hy_cpu_plan_linear_bwd(const void *args, const hy_plan_req *req, hy_la
     if (req->isa == HY_ISA_REF || req->dtype != HY_F32)
         return hy_cpu_choose_ref("linear_bwd", req, out, hy_ref_linear_bwd_f32, hy_ref_linear_bwd_f64);
     hy_gemm_args g = gemm_dw(a);
-    size_t sums = a->dbias ? (size_t)hy_linear_sum_blocks(a->f.M) * a->f.N * sizeof(float) : 0, parts = hy_gemm_workspace(&g);
+    size_t sums = a->dbias ? (size_t)hy_cpu_row_blocks(a->f.M) * a->f.N * sizeof(float) : 0, parts = hy_gemm_workspace(&g);
     out->workspace = sums > parts ? sums : parts;
     out->run = run_linear_bwd;
     out->path = path_name(req->isa);

@@ -11,8 +11,6 @@ typedef struct {
 } hy_gemv_args;
 #define HY_GEMV_ALONE (32 * 1024)  // weights below which waking other threads costs more than it saves
 
-static inline int hy_linear_sum_blocks(int M) { return M >= 16 * 64 ? 16 : (M + 63) / 64; }
-
 #define HY_LINEAR_DECLARE(isa)                                                                  \
     void hy_fast_gemv_##isa(const hy_gemv_args *g, int threads);                                \
     void hy_fast_linear_finish_##isa(const void *ctx, int m0, int n0, int m, int n);            \

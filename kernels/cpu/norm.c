@@ -1,5 +1,5 @@
 // norm.c - plans of norm and norm_bwd.
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/fast.h"
 
 static hy_status check(const char *op, const hy_norm_args *a) {
     HY_NEED(op, a->rows >= 0 && a->groups >= 1 && a->C >= 1 && a->groups <= INT32_MAX / a->C);
@@ -13,7 +13,10 @@ hy_status hy_cpu_plan_norm(const void *args, const hy_plan_req *req, hy_launch *
     HY_TRY(check("norm", a));
     HY_NEED("norm", a->ldy >= a->groups * a->C);
     *out = (hy_launch){0};
-    return hy_cpu_choose_ref("norm", req, out, hy_ref_norm_f32, hy_ref_norm_f64);
+    if (req->isa == HY_ISA_REF || req->dtype != HY_F32)
+        return hy_cpu_choose_ref("norm", req, out, hy_ref_norm_f32, hy_ref_norm_f64);
+    HY_FAST_CHOOSE(hy_fast_norm, req, out);
+    return HY_OK;
 }
 
 hy_status hy_cpu_plan_norm_bwd(const void *args, const hy_plan_req *req, hy_launch *out) {
@@ -21,5 +24,9 @@ hy_status hy_cpu_plan_norm_bwd(const void *args, const hy_plan_req *req, hy_laun
     HY_TRY(check("norm_bwd", &a->f));
     HY_NEED("norm_bwd", a->lddy >= a->f.groups * a->f.C && (!a->dx || a->lddx >= a->f.groups * a->f.C));
     *out = (hy_launch){0};
-    return hy_cpu_choose_ref("norm_bwd", req, out, hy_ref_norm_bwd_f32, hy_ref_norm_bwd_f64);
+    if (req->isa == HY_ISA_REF || req->dtype != HY_F32)
+        return hy_cpu_choose_ref("norm_bwd", req, out, hy_ref_norm_bwd_f32, hy_ref_norm_bwd_f64);
+    out->workspace = a->dw ? (size_t)hy_cpu_row_blocks(a->f.rows) * a->f.C * sizeof(float) : 0;
+    HY_FAST_CHOOSE(hy_fast_norm_bwd, req, out);
+    return HY_OK;
 }

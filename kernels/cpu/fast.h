@@ -1,0 +1,18 @@
+// fast.h - the three builds of the row-wise float32 kernels (fast_norm.c, fast_act.c, fast_fuse.c, fast_embed.c,
+// fast_adamw.c), for their plans.
+#ifndef HY_FAST_H
+#define HY_FAST_H
+#include "kernels/cpu/cpu.h"
+
+HY_FAST_DECLARE(hy_fast_norm)
+HY_FAST_DECLARE(hy_fast_norm_bwd)
+HY_FAST_DECLARE(hy_fast_act)
+HY_FAST_DECLARE(hy_fast_act_bwd)
+HY_FAST_DECLARE(hy_fast_fuse)
+HY_FAST_DECLARE(hy_fast_fuse_bwd)
+HY_FAST_DECLARE(hy_fast_embed)
+HY_FAST_DECLARE(hy_fast_embed_bwd)
+HY_FAST_DECLARE(hy_fast_gather)
+HY_FAST_DECLARE(hy_fast_adamw)
+HY_FAST_DECLARE(hy_fast_sumsq)
+#endif

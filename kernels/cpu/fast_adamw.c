@@ -1,0 +1,60 @@
+// fast_adamw.c - one AdamW step and the sum of squares in float32.
+#include "kernels/cpu/fast.h"
+#include "kernels/cpu/vmath.h"
+
+hy_status HY_FAST(hy_fast_adamw)(const void *args, void *ws, const hy_plan_req *req) {
+    (void)ws;
+    const hy_adamw_args *a = args;
+    float *p = a->p, *m = a->m, *v = a->v;
+    const float *g = a->g;
+    const float b1 = (float)a->beta1, b2 = (float)a->beta2, n1 = (float)(1 - a->beta1), n2 = (float)(1 - a->beta2);
+    const float i1 = (float)(1 / (1 - pow(a->beta1, (double)a->step))), i2 = (float)(1 / (1 - pow(a->beta2, (double)a->step)));
+    const float lr = (float)a->lr, eps = (float)a->eps, scale = (float)a->grad_scale, wd = (float)a->wd;
+    size_t blocks = (a->n + HY_DECAY_BLOCK - 1) / HY_DECAY_BLOCK;
+    int threads = hy_cpu_threads(req, a->n);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (size_t b = 0; b < blocks; b++) {
+        size_t at = b * HY_DECAY_BLOCK;
+        int count = a->n - at < HY_DECAY_BLOCK ? (int)(a->n - at) : HY_DECAY_BLOCK;
+        float decay = a->decay[b] ? wd : 0;
+        HY_VFOR(j, n, count) {
+            size_t i = at + (size_t)j;
+            hy_vf gi = hy_vget(g + i, n) * scale, pi = hy_vget(p + i, n);
+            hy_vf mi = b1 * hy_vget(m + i, n) + n1 * gi, vi = b2 * hy_vget(v + i, n) + n2 * gi * gi;
+            hy_vput(m + i, mi, n);
+            hy_vput(v + i, vi, n);
+            hy_vput(p + i, pi - lr * (mi * i1 / (hy_vsqrt(vi * i2) + eps) + decay * pi), n);
+        }
+    }
+    return HY_OK;
+}
+
+#define PARTS 64  // partial sums, cut by n alone
+typedef double vd __attribute__((vector_size(HY_LANES * 8)));
+
+hy_status HY_FAST(hy_fast_sumsq)(const void *args, void *ws, const hy_plan_req *req) {
+    (void)ws;
+    const hy_sumsq_args *a = args;
+    const float *x = a->x;
+    double part[PARTS] = {0};
+    size_t step = ((a->n + PARTS - 1) / PARTS + 63) / 64 * 64;
+    int threads = hy_cpu_threads(req, a->n);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int b = 0; b < PARTS; b++) {
+        size_t i = (size_t)b * step, end = i + step < a->n ? i + step : a->n;
+        vd s0 = {0}, s1 = {0};
+        for (; i + 2 * HY_LANES <= end; i += 2 * HY_LANES) {
+            vd u = __builtin_convertvector(hy_vload(x + i), vd), w = __builtin_convertvector(hy_vload(x + i + HY_LANES), vd);
+            s0 += u * u;
+            s1 += w * w;
+        }
+        double s = 0;
+        for (int l = 0; l < HY_LANES; l++) s += s0[l] + s1[l];
+        for (; i < end; i++) s += (double)x[i] * x[i];
+        part[b] = s;
+    }
+    double sum = 0;
+    for (int b = 0; b < PARTS; b++) sum += part[b];
+    *a->out = sum;
+    return HY_OK;
+}
