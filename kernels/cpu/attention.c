@@ -85,5 +85,9 @@ hy_status hy_cpu_plan_kv_append(const void *args, const hy_plan_req *req, hy_lau
                         "its %d meta tokens", a->B, a->T, a->kv_heads, a->d_qk, a->d_v, a->cache.cap, a->meta);
     if (a->ldk / a->kv_heads < a->d_qk || a->ldv / a->kv_heads < a->d_v)
         return hy_error(HY_EINPUT, "kv_append: a row stride (k %d, v %d) is below the row's width", a->ldk, a->ldv);
+    if (req->dtype == HY_F32 && req->isa != HY_ISA_REF) {
+        HY_FAST_CHOOSE(hy_fast_kv_append, req, out);
+        return HY_OK;
+    }
     return hy_cpu_choose_ref("kv_append", req, out, hy_ref_kv_append_f32, hy_ref_kv_append_f64);
 }

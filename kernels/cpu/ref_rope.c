@@ -1,7 +1,7 @@
 // ref_rope.c - the slow obvious rotary embedding and its gradient, angles in double. x and y may be the same buffer.
 #include <math.h>
 
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/rope.h"
 
 // Rotates one head of d values by sign * angle; adds to y where asked.
 static void rotate(const real *x, real *y, int d, double base, int pos, double sign, bool add) {
@@ -16,6 +16,7 @@ static void rotate(const real *x, real *y, int d, double base, int pos, double s
 hy_status HY_REF(hy_ref_rope)(const void *args, void *ws, const hy_plan_req *req) {
     const hy_rope_args *a = args;
     (void)ws, (void)req;
+    HY_TRY(hy_cpu_rope_check_data(a));
     for (int b = 0; b < a->B; b++)
         for (int t = 0; t < a->T; t++)
             for (int h = 0; h < a->heads; h++) {
@@ -32,6 +33,7 @@ hy_status HY_REF(hy_ref_rope_bwd)(const void *args, void *ws, const hy_plan_req 
     const hy_rope_args *a = &g->f;
     (void)ws, (void)req;
     if (!g->dx) return HY_OK;
+    HY_TRY(hy_cpu_rope_check_data(a));
     for (int b = 0; b < a->B; b++)
         for (int t = 0; t < a->T; t++)
             for (int h = 0; h < a->heads; h++) {
