@@ -67,8 +67,8 @@ typedef struct {
 } tile;
 
 static bool tile_run(const hy_gemm_args *g, const tile *t) {
-    // Row results must not depend on M, so sums are cut here; gradients of weights need no such care.
-    int step = g->trans_a ? t->k : ceil_div(t->k, ceil_div(t->k, K_BLOCK));
+    // Rows of a forward product must not depend on M, so its sums are cut here; gradients need no such care.
+    int step = g->trans_b ? ceil_div(t->k, ceil_div(t->k, K_BLOCK)) : t->k;
     for (int k = 0; k < t->k; k += step) {
         int n = t->k - k < step ? t->k - k : step, at = t->k0 + k;
         const float *a = g->a + (g->trans_a ? (size_t)at * g->lda + t->m0 : (size_t)t->m0 * g->lda + at);
@@ -92,6 +92,11 @@ static void add_parts(const hy_gemm_args *g, const grid *t, const float *parts, 
             for (int n = 0; n < g->N; n++) c[n] += src[n];
         }
     }
+}
+
+const char *hy_gemm_path(hy_isa isa) {
+    static const char *const names[] = {"ref", "base+onednn", "avx2+onednn", "avx512+onednn"};
+    return names[isa];
 }
 
 hy_status hy_gemm_run(const hy_gemm_args *g, float *workspace, int threads) {

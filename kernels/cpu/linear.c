@@ -6,11 +6,6 @@
 #define PICK(name, isa) \
     ((isa) >= HY_ISA_AVX512 ? name##_avx512 : (isa) == HY_ISA_AVX2 ? name##_avx2 : name##_base)
 
-static const char *path_name(hy_isa isa) {
-    static const char *const names[] = {"ref", "base+onednn", "avx2+onednn", "avx512+onednn"};
-    return names[isa];
-}
-
 static hy_status check(const char *op, const hy_linear_args *a) {
     HY_NEED(op, a->M >= 0 && a->N >= 1 && a->K >= 1 && a->ldx >= a->K);
     return HY_OK;
@@ -40,7 +35,7 @@ hy_status hy_cpu_plan_linear(const void *args, const hy_plan_req *req, hy_launch
     if (req->isa == HY_ISA_REF || req->dtype != HY_F32)
         return hy_cpu_choose_ref("linear", req, out, hy_ref_linear_f32, hy_ref_linear_f64);
     out->run = run_linear;
-    out->path = a->M < HY_GEMM_ROWS ? hy_isa_name(req->isa) : path_name(req->isa);
+    out->path = a->M < HY_GEMM_ROWS ? hy_isa_name(req->isa) : hy_gemm_path(req->isa);
     return HY_OK;
 }
 
@@ -80,6 +75,6 @@ hy_status hy_cpu_plan_linear_bwd(const void *args, const hy_plan_req *req, hy_la
     size_t sums = a->dbias ? (size_t)hy_cpu_row_blocks(a->f.M) * a->f.N * sizeof(float) : 0, parts = hy_gemm_workspace(&g);
     out->workspace = sums > parts ? sums : parts;
     out->run = run_linear_bwd;
-    out->path = path_name(req->isa);
+    out->path = hy_gemm_path(req->isa);
     return HY_OK;
 }

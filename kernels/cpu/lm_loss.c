@@ -1,6 +1,114 @@
-// lm_loss.c - plans of lm_loss and lm_loss_bwd.
-#include "kernels/cpu/cpu.h"
+// lm_loss.c - plans of lm_loss and lm_loss_bwd, and how float32 runs: the labelled rows in blocks, for each block one
+// product for the logits, the softmax in place, and two products for the gradients. Logits of one block only are held.
+#include <string.h>
 
+#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/lm_loss.h"
+
+#define BLOCK_ROWS 512               // more rows make the product for dw no faster; below 1024 it needs no partial sums
+#define BLOCK_LOGITS (4 * 1024 * 1024)  // 16 MB, the size of a large cache
+
+static int block_rows(int rows, int V) {
+    int n = BLOCK_LOGITS / V;
+    n = n > BLOCK_ROWS ? BLOCK_ROWS : n < HY_GEMM_ROWS ? HY_GEMM_ROWS : n;
+    return n < rows ? n : rows;
+}
+
+// Workspace: the labelled rows, one block of them gathered, its logits, its gradient.
+typedef struct {
+    int32_t *idx;
+    float *x, *logits, *dx;
+    size_t bytes;
+} layout;
+static layout lay_out(const hy_lm_loss_args *a, bool gradient, void *ws) {
+    size_t rows = (size_t)a->rows, m = (size_t)block_rows(a->rows, a->V), x = hy_align(m * (size_t)a->C * sizeof(float));
+    size_t at_x = hy_align(rows * sizeof(int32_t)), at_logits = at_x + x;
+    size_t at_dx = at_logits + hy_align(m * (size_t)a->V * sizeof(float));
+    layout l = {.bytes = at_dx + (gradient ? x : 0)};
+    if (ws) {
+        char *p = ws;
+        l.idx = (int32_t *)p;
+        l.x = (float *)(p + at_x);
+        l.logits = (float *)(p + at_logits);
+        l.dx = (float *)(p + at_dx);
+    }
+    return l;
+}
+
+// Lists the labelled rows; the others get nll 0 and pred -1, and dx 0 unless it is added to.
+static hy_status list_rows(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *b, int32_t *idx, int *count) {
+    int n = 0;
+    for (int r = 0; r < a->rows; r++) {
+        if (a->labels[r] >= a->V)
+            return hy_error(HY_EINPUT, "label %d of row %d is outside the vocabulary of %d", a->labels[r], r, a->V);
+        if (a->labels[r] >= 0) {
+            idx[n++] = r;
+            continue;
+        }
+        ((float *)a->nll)[r] = 0;
+        a->pred[r] = -1;
+        if (b && b->dx && !(b->acc & 1)) memset((float *)b->dx + (size_t)r * b->lddx, 0, (size_t)a->C * sizeof(float));
+    }
+    *count = n;
+    return HY_OK;
+}
+
+static void add_rows(const hy_lm_loss_bwd_args *b, const int32_t *idx, int m, const float *src) {
+    int C = b->f.C;
+    for (int i = 0; i < m; i++) {
+        float *dst = (float *)b->dx + (size_t)idx[i] * b->lddx;
+        if (!(b->acc & 1)) memcpy(dst, src + (size_t)i * C, (size_t)C * sizeof *dst);
+        else
+            for (int c = 0; c < C; c++) dst[c] += src[(size_t)i * C + c];
+    }
+}
+
+// One block: rows idx[0 .. m-1]. Neighbouring rows are used where they lie, others are gathered.
+static hy_status run_block(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *b, const layout *l, const int32_t *idx, int m,
+                           const hy_plan_req *req) {
+    bool joined = idx[m - 1] - idx[0] == m - 1;
+    const float *x = joined ? (const float *)a->x + (size_t)idx[0] * a->ldx : l->x;
+    int ldx = joined ? a->ldx : a->C;
+    for (int i = 0; i < m && !joined; i++)
+        memcpy(l->x + (size_t)i * a->C, (const float *)a->x + (size_t)idx[i] * a->ldx, (size_t)a->C * sizeof(float));
+    hy_gemm_args logits = {.M = m, .N = a->V, .K = a->C, .trans_b = true, .a = x, .b = a->w, .c = l->logits, .lda = ldx,
+                           .ldb = a->C, .ldc = a->V};
+    HY_TRY(hy_gemm_run(&logits, NULL, req->threads));
+    hy_softmax_args s = {.rows = m, .V = a->V, .logits = l->logits, .idx = idx, .labels = a->labels, .nll = a->nll,
+                         .pred = a->pred, .scale = b ? b->scale : 0, .gradient = b && (b->dx || b->dw)};
+    (req->isa >= HY_ISA_AVX512 ? hy_fast_softmax_avx512 : req->isa == HY_ISA_AVX2 ? hy_fast_softmax_avx2 : hy_fast_softmax_base)(
+        &s, req->threads);
+    if (b && b->dx) {
+        float *dx = joined ? (float *)b->dx + (size_t)idx[0] * b->lddx : l->dx;
+        hy_gemm_args g = {.M = m, .N = a->C, .K = a->V, .add = joined && (b->acc & 1), .a = l->logits, .b = a->w, .c = dx,
+                          .lda = a->V, .ldb = a->C, .ldc = joined ? b->lddx : a->C};
+        HY_TRY(hy_gemm_run(&g, NULL, req->threads));
+        if (!joined) add_rows(b, idx, m, l->dx);
+    }
+    if (b && b->dw) {
+        hy_gemm_args g = {.M = a->V, .N = a->C, .K = m, .trans_a = true, .add = true, .a = l->logits, .b = x, .c = b->dw,
+                          .lda = a->V, .ldb = ldx, .ldc = a->C};
+        HY_ASSERT(hy_gemm_workspace(&g) == 0);
+        HY_TRY(hy_gemm_run(&g, NULL, req->threads));
+    }
+    return HY_OK;
+}
+
+static hy_status run_blocks(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *b, void *ws, const hy_plan_req *req) {
+    if (a->rows == 0) return HY_OK;
+    layout l = lay_out(a, b != NULL, ws);
+    int n, step = block_rows(a->rows, a->V);
+    HY_TRY(list_rows(a, b, l.idx, &n));
+    for (int i = 0; i < n; i += step) HY_TRY(run_block(a, b, &l, l.idx + i, n - i < step ? n - i : step, req));
+    return HY_OK;
+}
+static hy_status run_loss(const void *args, void *ws, const hy_plan_req *req) { return run_blocks(args, NULL, ws, req); }
+static hy_status run_loss_bwd(const void *args, void *ws, const hy_plan_req *req) {
+    const hy_lm_loss_bwd_args *b = args;
+    return run_blocks(&b->f, b, ws, req);
+}
+
+// ---------------------------------------------------------------------------------------------------- plans
 static hy_status check(const char *op, const hy_lm_loss_args *a) {
     HY_NEED(op, a->rows >= 0 && a->C >= 1 && a->V >= 1 && a->ldx >= a->C);
     return HY_OK;
@@ -10,7 +118,10 @@ hy_status hy_cpu_plan_lm_loss(const void *args, const hy_plan_req *req, hy_launc
     const hy_lm_loss_args *a = args;
     HY_TRY(check("lm_loss", a));
     *out = (hy_launch){.workspace = (size_t)a->V * sizeof(double)};
-    return hy_cpu_choose_ref("lm_loss", req, out, hy_ref_lm_loss_f32, hy_ref_lm_loss_f64);
+    if (req->isa == HY_ISA_REF || req->dtype != HY_F32)
+        return hy_cpu_choose_ref("lm_loss", req, out, hy_ref_lm_loss_f32, hy_ref_lm_loss_f64);
+    *out = (hy_launch){.path = hy_gemm_path(req->isa), .workspace = lay_out(a, false, NULL).bytes, .run = run_loss};
+    return HY_OK;
 }
 
 hy_status hy_cpu_plan_lm_loss_bwd(const void *args, const hy_plan_req *req, hy_launch *out) {
@@ -18,5 +129,8 @@ hy_status hy_cpu_plan_lm_loss_bwd(const void *args, const hy_plan_req *req, hy_l
     HY_TRY(check("lm_loss_bwd", &a->f));
     HY_NEED("lm_loss_bwd", !a->dx || a->lddx >= a->f.C);
     *out = (hy_launch){.workspace = (size_t)a->f.V * sizeof(double)};
-    return hy_cpu_choose_ref("lm_loss_bwd", req, out, hy_ref_lm_loss_bwd_f32, hy_ref_lm_loss_bwd_f64);
+    if (req->isa == HY_ISA_REF || req->dtype != HY_F32)
+        return hy_cpu_choose_ref("lm_loss_bwd", req, out, hy_ref_lm_loss_bwd_f32, hy_ref_lm_loss_bwd_f64);
+    *out = (hy_launch){.path = hy_gemm_path(req->isa), .workspace = lay_out(&a->f, true, NULL).bytes, .run = run_loss_bwd};
+    return HY_OK;
 }
