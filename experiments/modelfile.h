@@ -1,0 +1,16 @@
+// modelfile.h - "a model" on the command line: a variant YAML (random weights), a hylab checkpoint, or a folder with a
+// checkpoint of another program.
+#ifndef HY_MODELFILE_H
+#define HY_MODELFILE_H
+#include "core/exec.h"
+
+typedef struct {
+    hy_program *p;
+    hy_params *w;
+    bool trained;  // the weights come from a file
+} hy_model;
+// sets: NULL-terminated "path=value" for a YAML (with a checkpoint only what keeps the shapes), or NULL. seed: of random
+// weights. HY_EINPUT with the file's name for what cannot be read.
+hy_status hy_model_open(const char *path, const char *const *sets, const hy_backend *be, hy_dtype dt, uint64_t seed, hy_model *out);
+void hy_model_close(hy_model *m);
+#endif

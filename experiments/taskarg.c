@@ -1,0 +1,65 @@
+// taskarg.c - see taskarg.h.
+#include "experiments/taskarg.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+hy_status hy_task_from_args(const char *kind, const hy_arg_list *sets, uint64_t seed, hy_task **out) {
+    hy_buf b = {0};
+    for (int i = 0; i < sets->n; i++) {
+        const char *eq = strchr(sets->v[i], '=');
+        if (!eq) {
+            free(b.s);
+            return hy_error(HY_EINPUT, "--task-set %s: NAME=VALUE is wanted", sets->v[i]);
+        }
+        hy_buf_printf(&b, "%.*s: %s\n", (int)(eq - sets->v[i]), sets->v[i], eq + 1);
+    }
+    hy_status s = hy_task_open(kind, b.s, seed, out);
+    free(b.s);
+    return s;
+}
+
+hy_status hy_backend_from_args(const char *device, const char *isa, int threads, hy_backend *out) {
+    if (device && strcmp(device, "cpu") && strcmp(device, "auto"))
+        return hy_error(HY_EINPUT, "--device %s: this build has cpu only", device);
+    return hy_backend_cpu(isa, threads, out);
+}
+
+static void eval_row(hy_table *t, const char *name, const hy_score *s, double entropy, bool text) {
+    hy_table_row(t);
+    hy_table_text(t, "%s", name);
+    hy_table_int(t, s->examples);
+    hy_table_int(t, s->labels);
+    hy_table_num(t, s->loss, 4);
+    hy_table_num(t, s->loss_se, 4);
+    hy_table_num(t, 100 * s->accuracy, 2);
+    hy_table_num(t, 100 * s->accuracy_se, 2);
+    hy_table_num(t, 100 * s->exact, 2);
+    if (!isnan(entropy)) hy_table_num(t, s->loss - entropy, 4);
+    if (text) hy_table_num(t, s->loss / log(2.0), 4);
+}
+
+hy_status hy_eval_print(const char *title, const hy_task *task, const hy_eval *e, hy_table_format format, FILE *f) {
+    const double entropy = hy_task_entropy(task);
+    const bool text = !strcmp(hy_task_kind(task), "text");
+    hy_table *t = hy_table_new(title);
+    hy_table_column(t, "cell", NULL, NULL, HY_LEFT);
+    hy_table_column(t, "examples", NULL, NULL, HY_RIGHT);
+    hy_table_column(t, "labels", NULL, NULL, HY_RIGHT);
+    hy_table_column(t, "loss", NULL, "nats", HY_RIGHT);
+    hy_table_column(t, "loss_se", "s.e.", "nats", HY_RIGHT);
+    hy_table_column(t, "accuracy", NULL, "%", HY_RIGHT);
+    hy_table_column(t, "accuracy_se", "s.e.", "%", HY_RIGHT);
+    hy_table_column(t, "exact", NULL, "%", HY_RIGHT);
+    if (!isnan(entropy)) hy_table_column(t, "excess", NULL, "nats", HY_RIGHT);
+    if (text) hy_table_column(t, "bits_per_byte", "bits/byte", NULL, HY_RIGHT);
+    for (int c = 0; c < e->n_cells; c++) eval_row(t, hy_task_cell(task, HY_SPLIT_EVAL, c)->name, &e->cells[c], entropy, text);
+    if (e->n_cells > 1) hy_table_rule(t);
+    if (e->n_cells != 1) eval_row(t, "all", &e->total, entropy, text);
+    hy_table_note(t, "accuracy: mean over the labelled positions of an example, then over examples; exact: every label right");
+    if (!isnan(entropy)) hy_table_note(t, "excess: loss above the entropy of the source, %.4f nats a label", entropy);
+    hy_status s = hy_table_print(t, format, f);
+    hy_table_free(t);
+    return s;
+}

@@ -1,0 +1,15 @@
+// taskarg.h - a task, a device and a score on the command line: options shared by train, eval, generate and bench.
+#ifndef HY_TASKARG_H
+#define HY_TASKARG_H
+#include "core/task.h"
+#include "core/train.h"
+#include "experiments/args.h"
+
+// kind and "name=value" options to an open task.
+hy_status hy_task_from_args(const char *kind, const hy_arg_list *sets, uint64_t seed, hy_task **out);
+// --device (cpu|auto), --isa, --threads to a backend.
+hy_status hy_backend_from_args(const char *device, const char *isa, int threads, hy_backend *out);
+// A table of an evaluation: a row a cell and one for all; loss, accuracy, standard errors, and for sources of known entropy the
+// excess over it, for text the bits per byte. Prints it.
+hy_status hy_eval_print(const char *title, const hy_task *task, const hy_eval *e, hy_table_format format, FILE *f);
+#endif
