@@ -36,7 +36,7 @@ static void eval_row(hy_table *t, const char *name, const hy_score *s, double en
     hy_table_num(t, 100 * s->accuracy, 2);
     hy_table_num(t, 100 * s->accuracy_se, 2);
     hy_table_num(t, 100 * s->exact, 2);
-    if (!isnan(entropy)) hy_table_num(t, s->loss - entropy, 4);
+    if (entropy > 0) hy_table_num(t, s->loss - entropy, 4);
     if (text) hy_table_num(t, s->loss / log(2.0), 4);
 }
 
@@ -52,13 +52,13 @@ hy_status hy_eval_print(const char *title, const hy_task *task, const hy_eval *e
     hy_table_column(t, "accuracy", NULL, "%", HY_RIGHT);
     hy_table_column(t, "accuracy_se", "s.e.", "%", HY_RIGHT);
     hy_table_column(t, "exact", NULL, "%", HY_RIGHT);
-    if (!isnan(entropy)) hy_table_column(t, "excess", NULL, "nats", HY_RIGHT);
+    if (entropy > 0) hy_table_column(t, "excess", NULL, "nats", HY_RIGHT);
     if (text) hy_table_column(t, "bits_per_byte", "bits/byte", NULL, HY_RIGHT);
     for (int c = 0; c < e->n_cells; c++) eval_row(t, hy_task_cell(task, HY_SPLIT_EVAL, c)->name, &e->cells[c], entropy, text);
     if (e->n_cells > 1) hy_table_rule(t);
     if (e->n_cells != 1) eval_row(t, "all", &e->total, entropy, text);
     hy_table_note(t, "accuracy: mean over the labelled positions of an example, then over examples; exact: every label right");
-    if (!isnan(entropy)) hy_table_note(t, "excess: loss above the entropy of the source, %.4f nats a label", entropy);
+    if (entropy > 0) hy_table_note(t, "excess: loss above the entropy of the source, %.4f nats a label", entropy);
     hy_status s = hy_table_print(t, format, f);
     hy_table_free(t);
     return s;
