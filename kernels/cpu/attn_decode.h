@@ -101,11 +101,14 @@ static void decode_values(int rows, int n, const float *p, const float *v, int d
         if (whole && step == MR) mm_add(whole, n, pi, HY_ATTN_RANGE, v, (size_t)d, oi, ldo);
         else if (whole && step == 3) decode_sums3(whole, n, pi, v, (size_t)d, oi, ldo);
         else if (whole) decode_sums1(whole, n, pi, v, (size_t)d, oi, ldo);
-        for (int u = 0; u < step; u++)
-            for (int c = whole * STRIPE; c < d; c++) {
-                float sum = oi[u * ldo + c];
-                for (int j = 0; j < n; j++) sum += pi[(size_t)u * HY_ATTN_RANGE + j] * v[(size_t)j * d + c];
-                oi[u * ldo + c] = sum;
+        for (int u = 0; u < step; u++)  // the last columns; in vectors too, so that every key is added by the same operation
+            for (int c = whole * STRIPE; c < d; c += VL) {
+                vf sum = vload(oi + u * ldo + c);
+                for (int j = 0; j < n; j++) {
+                    const float *vj = v + (size_t)j * d + c;
+                    sum += vset(pi[(size_t)u * HY_ATTN_RANGE + j]) * (c + VL <= d ? vload(vj) : load_tail(vj, d - c));
+                }
+                vstore(oi + u * ldo + c, sum);
             }
         i += step;
     }

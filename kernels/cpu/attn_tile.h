@@ -188,13 +188,23 @@ typedef struct {
     int meta_n, first, n;  // entry j is position j < meta_n ? j : first + j - meta_n
 } key_list;
 INLINE head_view view_of(const hy_attention_args *a, int b, int kvh) {
-    return (head_view){a, b, kvh, a->heads / a->kv_heads, a->pos ? a->pos[b] : 0, a->len[b]};
+    return (head_view){a, b, kvh, a->heads / a->kv_heads, a->pos[b], a->len[b]};
 }
 static inline key_list keys_of(const head_view *h, int q_first, int q_last) {
     key_list l = {.meta_n = q_last + 1 < h->a->meta ? q_last + 1 : h->a->meta};
     l.first = hy_attn_first(q_first, h->a->window, h->a->meta);
     l.n = l.meta_n + (q_last >= l.first ? q_last - l.first + 1 : 0);
     return l;
+}
+// Threads worth waking: below about 2^18 multiply-adds one is faster.
+static inline int threads_for(const hy_attention_args *a, int threads) {
+    double work = 0;
+    for (int b = 0; b < a->B; b++) {
+        double keys = (double)a->pos[b] + a->len[b];
+        if (a->window > 0 && keys > (double)a->window + a->meta + 1) keys = (double)a->window + a->meta + 1;
+        work += keys * a->len[b];
+    }
+    return work * a->heads * (a->d_qk + a->d_v) < (1 << 18) ? 1 : threads;
 }
 INLINE int list_position(const key_list *l, int j) { return j < l->meta_n ? j : l->first + (j - l->meta_n); }
 

@@ -170,7 +170,7 @@ hy_status HY_FAST(hy_fast_attention)(const void *args, void *ws, const hy_plan_r
         if (items_of(a, b) > most) most = items_of(a, b);
     long pairs = (long)a->B * a->kv_heads;
     float *mem = ws, *parts = mem + (size_t)req->threads * w.thread;
-#pragma omp parallel num_threads(req->threads)
+#pragma omp parallel num_threads(threads_for(a, req->threads))
     {
         float *mine = mem + (size_t)omp_get_thread_num() * w.thread;
 #pragma omp for schedule(dynamic, 1)

@@ -210,7 +210,7 @@ static void clear_padding(const hy_attention_bwd_args *g, int b) {
 // A thread takes whole heads.
 static void run_heads(const hy_attention_bwd_args *g, const hy_attn_bwd_layout *w, float *mem, const hy_plan_req *req, wanted want) {
     long pairs = (long)g->f.B * g->f.kv_heads;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(req->threads)
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads_for(&g->f, req->threads))
     for (long n = 0; n < pairs; n++) {
         size_t me = (size_t)omp_get_thread_num();
         work x = work_of(g, w, n, mem + me * w->head, mem + w->heads * w->head + me * w->thread);
@@ -223,7 +223,7 @@ static void run_heads(const hy_attention_bwd_args *g, const hy_attn_bwd_layout *
 static void run_split(const hy_attention_bwd_args *g, const hy_attn_bwd_layout *w, float *mem, const hy_plan_req *req, wanted want) {
     enum { BLOCK = HY_ATTN_ROWS / SUB };  // row tiles of an item: they share packed keys
     long pairs = (long)g->f.B * g->f.kv_heads, blocks = (long)(w->rows / SUB + BLOCK - 1) / BLOCK, tiles = (g->f.T + KEYS - 1) / KEYS;
-#pragma omp parallel num_threads(req->threads)
+#pragma omp parallel num_threads(threads_for(&g->f, req->threads))
     {
         float *thread = mem + w->heads * w->head + (size_t)omp_get_thread_num() * w->thread;
 #pragma omp for schedule(static)
