@@ -197,11 +197,7 @@ static hy_status train(verify *v, hy_exec *e, const hy_batch *b) {
     const double labels = (double)v->B * (v->T - 1);
     HY_TRY(hy_exec_forward(e, v->w, b, NULL, HY_HEAD_LOSS, NULL));
     HY_TRY(hy_exec_backward(e, v->w, 1.0 / labels, NULL));
-    const float *nll = hy_exec_nll(e);
-    if (!nll) return HY_EFAIL;
-    double sum = 0;
-    for (int i = 0; i < b->B * b->T; i++) sum += nll[i];
-    const float loss = (float)(sum / labels);
+    const float loss = (float)(hy_exec_nll_sum(e) / labels);
     return compare(v, "loss", 1, (int64_t[]){1}, &loss, limit(v, false));
 }
 
