@@ -28,7 +28,7 @@ TESTBIN := $(TESTSRC:tests/%.c=$(BUILD)/tests/%)
 BENCHSRC := $(wildcard experiments/bench/bench_*.c)
 BENCHBIN := $(BENCHSRC:experiments/bench/%.c=$(BUILD)/bench/%)
 
-.PHONY: all deps demo test asan bench layering format clean check
+.PHONY: all deps demo test asan bench layering format clean check fuzz-safetensors
 .SECONDARY:
 all: $(BUILD)/hylab
 
@@ -91,5 +91,15 @@ asan: deps
 	@$(MAKE) --no-print-directory SAN=1 check
 layering:
 	@tests/layering.sh
+# Fuzzing with libFuzzer (Debian: clang libclang-rt-14-dev): `make fuzz-safetensors` for FUZZ_SECONDS, new inputs in build/fuzz
+FUZZ_SECONDS ?= 60
+FUZZ_CC ?= clang
+fuzz-safetensors: build/fuzz/safetensors
+	@mkdir -p build/fuzz/corpus-safetensors build/fuzz/seeds-safetensors
+	@printf '\206\0\0\0\0\0\0\0%s01234567abc' '{"__metadata__":{"k":"v"},"a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},"b":{"dtype":"U8","shape":[3],"data_offsets":[8,11]}}' >build/fuzz/seeds-safetensors/small
+	$< -max_len=4096 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -artifact_prefix=build/fuzz/ build/fuzz/corpus-safetensors build/fuzz/seeds-safetensors
+build/fuzz/safetensors: tests/fuzz_safetensors.c core/safetensors.c core/safetensors_write.c core/json.c core/base.c
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(CPPFLAGS) -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -o $@ $^ -ljansson -lxxhash -lm
 clean:
 	rm -rf build hylab

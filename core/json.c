@@ -1,6 +1,7 @@
 // json.c - see json.h. Wraps jansson; a hy_json is a json_t.
 #include "core/json.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <limits.h>
 #include <math.h>
@@ -316,5 +317,5 @@ hy_status hy_json_print(const hy_json *j, FILE *f) {
     hy_buf_write(&b, "\n", 1);
     bool bad = fwrite(b.s, 1, b.n, f) != b.n || fflush(f) || ferror(f);
     free(b.s);
-    return bad ? hy_error(HY_EFAIL, "cannot write the JSON output") : HY_OK;
+    return bad ? hy_error(HY_EFAIL, "cannot write the JSON output: %s", strerror(errno)) : HY_OK;
 }

@@ -1,6 +1,7 @@
 // table.c - see table.h.
 #include "core/table.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -277,5 +278,5 @@ hy_status hy_table_print(const hy_table *t, hy_table_format format, FILE *f) {
     else print_text(t, &b);
     bool bad = (b.n && fwrite(b.s, 1, b.n, f) != b.n) || fflush(f) || ferror(f);
     free(b.s);
-    return bad ? hy_error(HY_EFAIL, "cannot write the table") : HY_OK;
+    return bad ? hy_error(HY_EFAIL, "cannot write the table: %s", strerror(errno)) : HY_OK;
 }

@@ -35,6 +35,12 @@ lines=$("$hylab" verify "$golden/hymba-tiny" --format csv | grep -c ',PASS,')
 one=$("$hylab" verify "$golden/hymba-tiny" --threads 1 --format csv) two=$("$hylab" verify "$golden/hymba-tiny" --threads 2 --format csv)
 [ "$one" = "$two" ] && ok verify_threads_agree || not_ok verify_threads_agree "errors differ between 1 and 2 threads"
 
+if [ -w /dev/full ]; then # a full disk behind the output
+  "$hylab" verify "$golden/hymba-tiny" --format csv >/dev/full 2>"$tmp/err"
+  rc=$?
+  [ $rc = 1 ] && grep -q "No space left" "$tmp/err" && ok verify_full_output || not_ok verify_full_output "exit $rc: $(cat "$tmp/err")"
+else echo "skip verify_full_output"; fi
+
 # ---- what must fail: NAME, exit status, words of the output, each
 damaged() { rm -rf "$tmp/d"; cp -r "$golden/hymba-tiny" "$tmp/d"; }
 must_fail() {
