@@ -28,7 +28,7 @@ TESTBIN := $(TESTSRC:tests/%.c=$(BUILD)/tests/%)
 BENCHSRC := $(wildcard experiments/bench/bench_*.c)
 BENCHBIN := $(BENCHSRC:experiments/bench/%.c=$(BUILD)/bench/%)
 
-.PHONY: all deps demo test asan bench layering format clean check fuzz-safetensors
+.PHONY: all deps demo test asan bench layering format clean check fuzz-safetensors fuzz-yaml
 .SECONDARY:
 all: $(BUILD)/hylab
 
@@ -91,7 +91,7 @@ asan: deps
 	@$(MAKE) --no-print-directory SAN=1 check
 layering:
 	@tests/layering.sh
-# Fuzzing with libFuzzer (Debian: clang libclang-rt-14-dev): `make fuzz-safetensors` for FUZZ_SECONDS, new inputs in build/fuzz
+# Fuzzing with libFuzzer (Debian: clang libclang-rt-14-dev): `make fuzz-safetensors`, `make fuzz-yaml` for FUZZ_SECONDS, new inputs in build/fuzz
 FUZZ_SECONDS ?= 60
 FUZZ_CC ?= clang
 fuzz-safetensors: build/fuzz/safetensors
@@ -101,5 +101,14 @@ fuzz-safetensors: build/fuzz/safetensors
 build/fuzz/safetensors: tests/fuzz_safetensors.c core/safetensors.c core/safetensors_write.c core/json.c core/base.c
 	@mkdir -p $(@D)
 	$(FUZZ_CC) $(CPPFLAGS) -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -o $@ $^ -ljansson -lxxhash -lm
+# The corpus starts from the variants without their base:, and from some assignments (see the file).
+fuzz-yaml: build/fuzz/yaml
+	@mkdir -p build/fuzz/corpus-yaml build/fuzz/seeds-yaml
+	@for f in variants/*.yaml variants/paper/*.yaml; do grep -v '^base:' $$f >build/fuzz/seeds-yaml/$$(basename $$f); done
+	@for s in attention.heads=2 pattern.0.mixer=ssm 'kv_share=[[0, 1]]' mlp.kind=none; do { cat variants/samba.yaml; echo "--set $$s"; } >"build/fuzz/seeds-yaml/set-$$s"; done
+	$< -dict=tests/data/yaml.dict -max_len=4096 -timeout=10 -rss_limit_mb=2048 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -artifact_prefix=build/fuzz/ build/fuzz/corpus-yaml build/fuzz/seeds-yaml
+build/fuzz/yaml: tests/fuzz_yaml.c core/yaml.c core/field.c core/spec.c core/specyaml.c core/specsugar.c core/count.c core/cachesize.c core/base.c
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(CPPFLAGS) -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -o $@ $^ -lyaml -lxxhash -lm
 clean:
 	rm -rf build hylab

@@ -336,7 +336,7 @@ void hy_spec_fields_help(hy_buf *out) {
     hy_fields_help(hy_spec_layer_fields, "\nAt the top, or in an entry of pattern", out);
     hy_fields_help(hy_spec_attention_fields, "\nattention: {...}, at the top or in an entry of pattern", out);
     hy_fields_help(hy_spec_ssm_fields, "\nssm: {...}, at the top or in an entry of pattern", out);
-    hy_fields_help(expand_field, "", out);
+    hy_fields_help(expand_field, "\nssm: {...}, too", out);
     hy_fields_help(hy_spec_mlp_fields, "\nmlp: {...}, at the top or in an entry of pattern", out);
     hy_fields_help(hy_spec_norm_fields, "\nnorm: {...}", out);
     hy_fields_help(hy_spec_rope_fields, "\nrope: {...}", out);
@@ -353,5 +353,5 @@ void hy_spec_fields_help(hy_buf *out) {
                   "\npattern: a list of layers that is repeated over the model; an entry changes what the top says for its\n"
                   "  layers and may hold mixer, fusion, attention, ssm, mlp and times, e.g.\n"
                   "  [{mixer: ssm, times: 3}, {mixer: attention, attention: {window: 64}}]\n"
-                  "\nlayer_table: every layer written out, as `hylab show spec --format yaml` prints it; instead of the above.\n");
+                  "\nlayer_table: every layer written out, as `hylab show spec FILE --yaml` prints it; instead of the above.\n");
 }

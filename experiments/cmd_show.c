@@ -4,6 +4,7 @@
 
 #include "experiments/args.h"
 #include "experiments/commands.h"
+#include "experiments/show_spec.h"
 #include "results/store.h"
 
 typedef struct {
@@ -139,6 +140,9 @@ static hy_status dispatch(const options *o, const hy_arg_list *rest) {
 }
 
 int hy_cmd_show(int argc, char **argv) {
+    if (argc > 1 && !strcmp(argv[1], "spec")) return hy_show_spec(argc - 1, argv + 1);
+    if (argc > 1 && !strcmp(argv[1], "variants")) return hy_show_variants(argc - 1, argv + 1);
+    if (argc > 1 && !strcmp(argv[1], "fields")) return hy_show_fields(argc - 1, argv + 1);
     options o = {.db = hy_default_db(), .experiment = "", .status = "", .variant = "", .limit = 10000};
     const hy_arg args[] = {
         {"--db", "FILE", HY_ARG_TEXT, &o.db, 0, "results database ($HYLAB_DB, else runs/hylab.db)"},
@@ -151,12 +155,15 @@ int hy_cmd_show(int argc, char **argv) {
         {0},
     };
     const hy_args a = {
-        .usage = "hylab show runs|metrics|run N|sql VIEW-OR-STATEMENT [options]",
-        .text = "Shows what is stored.\n"
+        .usage = "hylab show runs|metrics|run N|sql VIEW-OR-STATEMENT|spec FILE|variants|fields [options]",
+        .text = "Shows what is stored, and (without a database) what can be built.\n"
                 "  runs             one line for each run\n"
                 "  run N            everything about run N: provenance, resolved model, figures, artifacts\n"
                 "  metrics          what the stored figures mean\n"
-                "  sql TEXT         a view (v_run v_final v_metric v_curve v_timing v_plan v_result) or a SELECT\n\n"
+                "  sql TEXT         a view (v_run v_final v_metric v_curve v_timing v_plan v_result) or a SELECT\n"
+                "  spec FILE        a variant worked out: layers, parameters, cache, FLOPs; has its own --help\n"
+                "  variants [DIR]   the variant files there are\n"
+                "  fields [WHAT]    every key of a variant, a training recipe or a task\n\n"
                 "examples:\n"
                 "  hylab show runs --status failed\n"
                 "  hylab show run 12\n"

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/program.h"
 #include "core/specyaml.h"
 
 static void load(const char *variant, hy_model_spec *m) {
@@ -230,11 +231,41 @@ static void test_300m_totals(void **state) {
     assert_true(n >= 13);
 }
 
+// The formulas against the program that is run: every variant.
+static void folder_equals_program(const char *folder, int *n) {
+    DIR *dir = opendir(folder);
+    assert_non_null(dir);
+    for (struct dirent *e; (e = readdir(dir));) {
+        const char *dot = strrchr(e->d_name, '.');
+        if (!dot || strcmp(dot, ".yaml")) continue;
+        char path[512];
+        hy_model_spec m;
+        hy_param_count c;
+        hy_program *p = NULL;
+        int64_t total = 0;
+        snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
+        if (hy_spec_load(path, NULL, &m) || hy_model_build(&m, &p)) fail_msg("%s: %s", path, hy_error_text());
+        hy_model_count(&m, &c);
+        for (int i = 0; i < p->n_params; i++) total += (int64_t)p->params[i].n;
+        if (total != c.total) fail_msg("%s: %lld by formula, %lld in the program", path, (long long)c.total, (long long)total);
+        hy_program_free(p);
+        ++*n;
+    }
+    closedir(dir);
+}
+static void test_equals_program(void **state) {
+    (void)state;
+    int n = 0;
+    folder_equals_program("variants", &n);
+    folder_equals_program("variants/paper", &n);
+    assert_true(n > 30);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_released_totals), cmocka_unit_test(test_table10_ratios), cmocka_unit_test(test_paper_caches),
         cmocka_unit_test(test_true_cache),      cmocka_unit_test(test_parts),          cmocka_unit_test(test_flops),
-        cmocka_unit_test(test_300m_totals),
+        cmocka_unit_test(test_300m_totals),     cmocka_unit_test(test_equals_program),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

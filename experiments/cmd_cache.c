@@ -1,0 +1,149 @@
+// cmd_cache.c - `hylab cache`: how large the cache of a variant is, by kind and by layer, in the true accounting and in the
+// paper's. Formulas only; that they equal what is allocated is a test.
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/specyaml.h"
+#include "experiments/args.h"
+#include "experiments/commands.h"
+#include "experiments/show_spec.h"
+
+typedef struct {
+    hy_arg_list sets;
+    int tokens;
+    const char *accounting, *elem;
+    bool by_layer;
+    hy_table_format format;
+    hy_cache_accounting how;
+    int bytes;
+} options;
+
+static hy_status read_choices(options *o) {
+    if (!strcmp(o->accounting, "true")) o->how = HY_CACHE_TRUE;
+    else if (!strcmp(o->accounting, "paper")) o->how = HY_CACHE_PAPER;
+    else if (!strcmp(o->accounting, "paper-groups")) o->how = HY_CACHE_PAPER_GROUPS;
+    else return hy_error(HY_EINPUT, "--accounting %s: there are true, paper and paper-groups", o->accounting);
+    if (!strcmp(o->elem, "f32")) o->bytes = 4;
+    else if (!strcmp(o->elem, "bf16")) o->bytes = 2;
+    else return hy_error(HY_EINPUT, "--elem %s: there are f32 and bf16", o->elem);
+    if (o->tokens > 1 << 28) return hy_error(HY_EINPUT, "--tokens %d: at most %d", o->tokens, 1 << 28);
+    return HY_OK;
+}
+
+static hy_table *new_table(const options *o) {
+    hy_table *t = hy_table_new(NULL);
+    hy_table_column(t, "variant", NULL, NULL, HY_LEFT);
+    if (o->by_layer) {
+        hy_table_column(t, "layer", NULL, NULL, HY_RIGHT);
+        hy_table_column(t, "mixer", NULL, NULL, HY_LEFT);
+        hy_table_column(t, "mask", NULL, NULL, HY_LEFT);
+        hy_table_column(t, "kv_source", "keys of", NULL, HY_RIGHT);
+    } else {
+        hy_table_column(t, "parameters", NULL, NULL, HY_RIGHT);
+    }
+    hy_table_column(t, "kv_mb", "KV", "MB", HY_RIGHT);
+    hy_table_column(t, "meta_mb", "meta KV", "MB", HY_RIGHT);
+    hy_table_column(t, "conv_mb", "convolution", "MB", HY_RIGHT);
+    hy_table_column(t, "ssm_mb", "SSM state", "MB", HY_RIGHT);
+    hy_table_column(t, "total_mb", "total", "MB", HY_RIGHT);
+    return t;
+}
+
+static void add_bytes(hy_table *t, const hy_cache_bytes *c) {
+    hy_table_num(t, c->kv / 1e6, 3);
+    hy_table_num(t, c->meta / 1e6, 3);
+    hy_table_num(t, c->conv / 1e6, 3);
+    hy_table_num(t, c->ssm / 1e6, 3);
+    hy_table_num(t, c->total / 1e6, 3);
+}
+
+static void add_layers(hy_table *t, const hy_model_spec *m, const hy_cache_bytes *layers) {
+    for (int i = 0; i < m->n_layers; i++) {
+        const hy_layer_spec *l = &m->layers[i];
+        char mask[32];
+        hy_mask_text(l, mask);
+        hy_table_row(t);
+        hy_table_text(t, "%s", m->name);
+        hy_table_int(t, i);
+        hy_table_text(t, "%s", hy_mixer_text(l->mixer));
+        hy_table_text(t, "%s", mask);
+        if (hy_layer_has_attention(l)) hy_table_int(t, l->kv_source);
+        else hy_table_empty(t);
+        add_bytes(t, &layers[i]);
+    }
+}
+
+static void add_note(hy_table *t, const options *o) {
+    static const char *const paper = "as the paper counts: 2 bytes a value, window layers exactly their window, no convolution state";
+    if (o->how == HY_CACHE_TRUE)
+        hy_table_note(t, "one sequence of %d tokens, %d bytes a value, MB of 10^6 bytes: what a runtime holds", o->tokens, o->bytes);
+    else
+        hy_table_note(t, "one sequence of %d tokens, MB of 10^6 bytes, %s, %s", o->tokens, paper,
+                      o->how == HY_CACHE_PAPER ? "window layers that share counted as half" : "sharing groups as they are");
+}
+
+static hy_status print_cache(const options *o, const hy_arg_list *files) {
+    hy_table *t = new_table(o);
+    hy_model_spec *m = hy_xcalloc(1, sizeof *m);
+    hy_cache_bytes layers[HY_MAX_LAYERS], sum;
+    double first = 0;
+    hy_status st = HY_OK;
+    if (!o->by_layer && files->n > 1) hy_table_column(t, "times_smaller", "smaller than first", "times", HY_RIGHT);
+    for (int i = 0; !st && i < files->n; i++) {
+        st = hy_spec_load(files->v[i], o->sets.v, m);
+        if (st) break;
+        hy_model_cache(m, o->how, o->tokens, o->bytes, o->bytes, layers, &sum);
+        if (i == 0) first = sum.total;
+        if (o->by_layer) {
+            if (i) hy_table_rule(t);
+            add_layers(t, m, layers);
+            continue;
+        }
+        hy_param_count c;
+        hy_model_count(m, &c);
+        hy_table_row(t);
+        hy_table_text(t, "%s", m->name);
+        hy_table_int(t, c.total);
+        add_bytes(t, &sum);
+        if (files->n > 1) hy_table_num(t, first / sum.total, 2);
+    }
+    add_note(t, o);
+    if (!st) st = hy_table_print(t, o->format, stdout);
+    free(m);
+    hy_table_free(t);
+    return st;
+}
+
+int hy_cmd_cache(int argc, char **argv) {
+    options o = {.tokens = 8000, .accounting = "true", .elem = "f32"};
+    const hy_arg args[] = {
+        {"--tokens", "N", HY_ARG_INT, &o.tokens, 1, "text tokens held (8000, as in the paper)"},
+        {"--accounting", "true|paper|paper-groups", HY_ARG_TEXT, &o.accounting, 0,
+         "what a runtime holds; as the paper counts; the paper's with the sharing groups as they are (true)"},
+        {"--elem", "f32|bf16", HY_ARG_TEXT, &o.elem, 0, "element type in the true accounting; the paper's is 2 bytes (f32)"},
+        {"--by-layer", NULL, HY_ARG_FLAG, &o.by_layer, 0, "a row for each layer"},
+        {"--set", "KEY=VALUE", HY_ARG_LIST, &o.sets, 0, "change a key of every variant; may be given many times"},
+        {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print"},
+        {0},
+    };
+    const hy_args a = {
+        .usage = "hylab cache VARIANT.yaml... [options]",
+        .text = "Prints the size of the cache of one sequence: keys and values, those of meta tokens, convolution\n"
+                "tails and SSM states.\n\n"
+                "examples:\n"
+                "  hylab cache variants/llama.yaml variants/hymba.yaml --tokens 4096\n"
+                "  hylab cache variants/hymba.yaml --by-layer\n"
+                "  hylab cache variants/paper/llama-3.2-3b.yaml variants/paper/hymba-1.5b.yaml --accounting paper",
+        .args = args,
+        .min_rest = 1,
+        .max_rest = -1,
+    };
+    hy_arg_list rest = {0};
+    bool help = false;
+    hy_status st = hy_args_read(&a, argc, argv, &rest, &help);
+    if (!st && !help) st = read_choices(&o);
+    if (!st && !help) st = print_cache(&o, &rest);
+    free(rest.v);
+    free(o.sets.v);
+    return hy_command_end("cache", st);
+}

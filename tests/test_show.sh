@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# hylab show spec|variants|fields and hylab cache: what they print, their formats and exit statuses.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+H=${HYLAB:-./hylab}
+bad=0
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+check() { # name, wanted exit status, pattern that the output must hold, command
+  local name=$1 want=$2 pattern=$3 out rc
+  shift 3
+  out=$("$@" 2>&1)
+  rc=$?
+  out=${out//$'\r'/} # csv lines end in CR LF
+  if [ $rc = "$want" ] && grep -qE -- "$pattern" <<<"$out"; then echo "ok $name"; else
+    echo "not ok $name (exit $rc, wanted $want and /$pattern/)"
+    echo "$out" | head -20
+    bad=1
+  fi
+}
+V=variants/hymba.yaml P=variants/paper
+check 'spec help' 0 'hylab show spec VARIANT.yaml' "$H" show spec --help
+check 'spec layers' 0 '^ +2  parallel +mean +window 64 +4 +2 +32 +64 +1 ' "$H" show spec $V
+check 'spec parts' 0 '^total +[0-9]+ +100.0' "$H" show spec $V
+check 'spec ratio' 0 'attention : SSM = 1 : 3.64' "$H" show spec $P/300m-parallel.yaml
+check 'spec ratio of mamba' 0 'attention : SSM = 0 : 1' "$H" show spec $P/300m-mamba.yaml
+check 'spec 1.5B' 0 '^total +1522797824 ' "$H" show spec $P/hymba-1.5b.yaml
+check 'spec set' 0 '^ +1  parallel +mean +window 9 ' "$H" show spec $V --set attention.window=9
+check 'spec csv' 0 '^1,parallel,mean,window 64,4,2,32,64,1,256,16,4,8,silu,256,[0-9]+$' "$H" show spec $V --format csv
+check 'spec json' 0 '^ +"kv_source": 4,' "$H" show spec $V --format json
+check 'spec json names' 0 '"name": "hymba"' "$H" show spec $V --format json
+# the expanded text is a variant with the same hash and the same text
+"$H" show spec $V --yaml >"$tmp/expanded.yaml"
+"$H" show spec "$tmp/expanded.yaml" --yaml >"$tmp/again.yaml"
+check 'spec yaml is a fixed point' 0 '' cmp "$tmp/expanded.yaml" "$tmp/again.yaml"
+check 'spec hash' 0 "$("$H" show spec $V | head -1 | grep -oE '[0-9a-f]{32}')" "$H" show spec "$tmp/expanded.yaml"
+printf 'name: x\nattention:\n  heads: 8\n  kv_heads: 3\n' >"$tmp/bad.yaml"
+check 'fault with its place' 2 'bad.yaml:4:3: 8 query heads cannot be shared out to 3' "$H" show spec "$tmp/bad.yaml"
+check 'fault in a set' 2 '--set attention.heads=5:1:11: ' "$H" show spec $V --set attention.heads=5
+check 'unknown key in a set' 2 'unknown key "windw" \(did you mean "window"\?\)' "$H" show spec $V --set attention.windw=5
+check 'no file' 2 'nothing.yaml' "$H" show spec nothing.yaml
+check 'no argument' 2 'show spec' "$H" show spec
+head -c 3000 /dev/urandom >"$tmp/noise.yaml"
+check 'noise' 2 'noise.yaml:' "$H" show spec "$tmp/noise.yaml"
+
+check 'variants' 0 '^variants/paper/hymba-1.5b.yaml +parallel +32 +1600 +1522797824 ' "$H" show variants
+check 'variants of a folder, one bad' 0 'bad.yaml .*cannot be read: ' "$H" show variants "$tmp"
+check 'variants csv' 0 '^variants/samba.yaml,mixed,8,128,' "$H" show variants --format csv
+check 'variants of nothing' 2 'cannot read the folder' "$H" show variants "$tmp/none"
+check 'fields' 0 '^  kv_heads ' "$H" show fields
+check 'fields of training' 0 '^  weight_decay ' "$H" show fields train
+check 'fields of a task' 0 '^Task mqar' "$H" show fields mqar
+check 'fields of nothing' 2 'did you mean "mqar"' "$H" show fields mqr
+
+check 'cache help' 0 'hylab cache VARIANT.yaml' "$H" cache --help
+check 'cache of the abstract' 0 '^hymba-1.5b .* 78\.602 +11\.67$' "$H" cache $P/llama-3.2-3b.yaml $P/hymba-1.5b.yaml --accounting paper
+check 'cache with the groups' 0 '^hymba-1.5b .* 77\.619$' "$H" cache $P/hymba-1.5b.yaml --accounting paper-groups
+check 'cache by layer' 0 '^hymba +2  parallel +window 64 +1  0.000 +0.000 ' "$H" cache $V --by-layer
+check 'cache csv' 0 '^llama,[0-9]+,12.288,0.0,0.0,0.0,12.288$' "$H" cache variants/llama.yaml --elem bf16 --format csv
+check 'cache json' 0 '"total_mb": 12.288' "$H" cache variants/llama.yaml --elem bf16 --format json
+check 'cache tokens' 0 '^llama .* 1\.573$' "$H" cache variants/llama.yaml --tokens 512
+check 'cache set' 0 '^llama .* 6\.144 ' "$H" cache variants/llama.yaml --elem bf16 --set attention.kv_heads=1
+check 'cache accounting' 2 'true, paper and paper-groups' "$H" cache $V --accounting papr
+check 'cache elem' 2 'f32 and bf16' "$H" cache $V --elem f16
+check 'cache no tokens' 2 'tokens' "$H" cache $V --tokens 0
+check 'cache no file' 2 'no.yaml' "$H" cache $V no.yaml
+if [ -w /dev/full ]; then
+  check 'full disk' 1 'show spec' bash -c "$H show spec $V --yaml >/dev/full"
+  check 'full disk, cache' 1 'cache' bash -c "$H cache $V >/dev/full"
+  check 'full disk, fields' 1 'show fields' bash -c "$H show fields >/dev/full"
+fi
+exit $bad
