@@ -20,7 +20,7 @@ static int name_tics(hy_plot *p, const char *const *names, int n, double room) {
         hy_buf_printf(&p->script, " %d", i);
     }
     hy_buf_printf(&p->script, ")\n");
-    return slant ? 34 + (int)(longest * 7.4 * 0.57) : 40;
+    return slant ? 34 + (int)(longest * 8.4 * 0.574) : 40;
 }
 
 static void bars_data(hy_plot *p, const char *const *names, int n_names, int n_series, const hy_fig_bar *bars, double box) {
@@ -30,7 +30,7 @@ static void bars_data(hy_plot *p, const char *const *names, int n_names, int n_s
             const hy_fig_bar *b = &bars[i * n_series + k];
             double x = i + (k - (n_series - 1) / 2.0) * box;
             if (!isfinite(b->mean)) continue;
-            hy_buf_printf(&p->data, "%.6g %.10g %.10g %d ", x, b->mean, isfinite(b->err) ? b->err : 0, i);
+            hy_buf_printf(&p->data, "%.6g %.10g %.10g %d ", x, b->mean, b->err, i);
             hy_plot_field(&p->data, names[i]);
             hy_buf_printf(&p->data, "\n");
         }
@@ -69,7 +69,7 @@ hy_status hy_fig_bars(const hy_fig_out *out, const hy_fig_head *head, const hy_f
     hy_figc_axis(&p, "y", &a, lo, hi);
     int below = name_tics(&p, names, n_names, (double)body / n_names);
     hy_figc_area(&p, 84, 84 + body, y0 + 8, p.height - below);
-    hy_buf_printf(&p.script, "set xrange [-0.7:%g]\nset grid noxtics ytics\nset boxwidth %g\nset style fill solid 0.75 noborder\n", n_names - 0.3, box * 0.9);
+    hy_buf_printf(&p.script, "set xrange [-0.7:%g]\nset grid noxtics ytics\nset boxwidth %g\nset style fill solid 0.6 noborder\n", n_names - 0.3, box * 0.9);
     if (legend) hy_figc_legend(&p, 84 + body + 16, y0);
     else hy_buf_printf(&p.script, "set key off\n");
     bars_data(&p, names, n_names, n_series, bars, box);
@@ -80,7 +80,7 @@ hy_status hy_fig_bars(const hy_fig_out *out, const hy_fig_head *head, const hy_f
             hy_buf_printf(&p.script, ", \\\n  DATA index %d using 1:2 with boxes lc rgb LC(%d) title ", k, k);
             hy_plot_quote(&p.script, series[k]);
         }
-        hy_buf_printf(&p.script, ", \\\n  DATA index %d using 1:2:3 with yerrorbars pt -1 lw 1.5 lc rgb '#222222' notitle", k);
+        hy_buf_printf(&p.script, ", \\\n  DATA index %d using 1:2:3 with yerrorbars pt -1 ps 0 lw 1.5 lc rgb '#222222' notitle", k);
     }
     hy_buf_printf(&p.script, ", \\\n  DATA index %d using 1:2 with points pt 6 ps 0.6 lw 1 lc rgb '#222222' notitle\n", n_series);
     hy_status s = hy_plot_draw(&p, out);

@@ -27,7 +27,8 @@ static void panel_data(hy_plot *p, const hy_fig_panel *q) {
         const hy_fig_series *s = &q->series[k];
         hy_buf_printf(&p->data, "# %s: %s\n# x  y  low  high\n", q->title ? q->title : "", s->name);
         for (int i = 0; i < s->n; i++)
-            hy_buf_printf(&p->data, "%.10g %.10g %.10g %.10g\n", s->x[i], s->y[i], s->lo ? s->lo[i] : s->y[i], s->hi ? s->hi[i] : s->y[i]);
+            hy_buf_printf(&p->data, "%.10g %.10g %.10g %.10g\n", q->x.log && s->x[i] <= 0 ? NAN : s->x[i],
+                          q->y.log && s->y[i] <= 0 ? NAN : s->y[i], s->lo ? s->lo[i] : s->y[i], s->hi ? s->hi[i] : s->y[i]);
         hy_buf_printf(&p->data, "%s\n\n", s->n ? "" : "NaN NaN NaN NaN\n");
     }
 }
@@ -41,7 +42,7 @@ static void panel_plot(hy_plot *p, const hy_fig_panel *q, int block) {
         if (s->n >= MANY)
             hy_buf_printf(b, ", \\\n  DATA index %d using 1:3:4 with filledcurves lc rgb LC(%d)+0xc0000000 notitle", block + k, s->colour);
         else
-            hy_buf_printf(b, ", \\\n  DATA index %d using 1:2:3:4 with yerrorbars pt -1 lw 1.2 lc rgb LC(%d) notitle", block + k, s->colour);
+            hy_buf_printf(b, ", \\\n  DATA index %d using 1:2:3:4 with yerrorbars pt -1 ps 0 lw 1.2 lc rgb LC(%d) notitle", block + k, s->colour);
     }
     for (int k = 0; k < q->n_series; k++) {
         const hy_fig_series *s = &q->series[k];
