@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "analysis/figures.h"
+#include "analysis/report.h"
 
 static char dir[] = "/tmp/hylab-figures-XXXXXX";
 // Quotes, a command substitution, markup of gnuplot's enhanced text and of XML.
@@ -62,7 +63,7 @@ static void assert_well_formed(const char *xml) {
         }
         c = end;
     }
-    assert_int_equal(depth, 0);
+    if (depth) fail_msg("not closed: %.60s", stack[depth - 1]);
 }
 
 static void assert_drawn(const char *name) {
@@ -182,10 +183,53 @@ static void test_failures(void **state) {
     hy_plot_free(&p);
 }
 
+// ---------------------------------------------------------------------------------------------------- report
+static int count(const char *text, const char *what) {
+    int n = 0;
+    for (const char *c = text; (c = strstr(c, what)); c++) n++;
+    return n;
+}
+
+static void test_report(void **state) {
+    (void)state;
+    hy_report *r = hy_report_new("Roadmap <script>alert(1)</script>", "small scale");
+    const hy_report_column col[] = {{NULL, "variant", NULL, false}, {"here", "recall", "%", true}, {"here", "cache <b>", "MB", true}, {"paper", "recall", "%", true}};
+    const char *cells[] = {names[1], "99.0 ± 0.1", "3.2", "39.98", "Mamba", NULL, "0.1", NULL};
+    hy_report_section(r, "Question & answer");
+    hy_report_text(r, "First <p>.\n\nSecond:\n- one\n- two & three\n\nLast.");
+    hy_report_table(r, "means", col, 4, cells, 2);
+    hy_report_code(r, "recipe", "lr: 1e-3 # <x>\n");
+    hy_report_fact(r, "commit", "abc");
+    hy_report_fact(r, "device", "a & b");
+    if (hy_report_figure(r, "out/points.svg", "accuracy <1>") || hy_report_figure(r, "out/maps.svg", "maps"))
+        fail_msg("%s", hy_error_text());
+    assert_int_equal(hy_report_figure(r, "out/points.png", "no"), HY_EINPUT);
+    assert_int_equal(hy_report_figure(r, "out/missing.svg", "no"), HY_EINPUT);
+    assert_int_equal(hy_report_write(r, "out/report.html"), HY_OK);
+    hy_report_free(r);
+    char *html;
+    size_t n;
+    assert_int_equal(hy_file_read("out/report.html", 1 << 24, &html, &n), HY_OK);
+    char *body = strstr(html, "<body>");
+    assert_non_null(body);
+    *strstr(body, "</html>") = 0;  // opened before
+    assert_well_formed(body);
+    assert_int_equal(count(html, "<script"), 0);
+    assert_int_equal(count(html, "<svg"), 2);
+    assert_int_equal(count(html, "<li>"), 2);
+    assert_int_equal(count(html, "<p>"), 3);
+    assert_int_equal(count(html, "<dl>"), count(html, "</dl>"));
+    // nothing is loaded from elsewhere, and no two symbols share a name
+    assert_int_equal(count(html, "http"), count(html, "xmlns=\"http") + count(html, "xmlns:xlink=\"http"));
+    assert_int_equal(count(html, "id='gp") + count(html, "href='#gp"), 0);
+    assert_true(count(html, "id='f1-gp") > 0 && count(html, "id='f2-gp") > 0);
+    free(html);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_points),     cmocka_unit_test(test_bars_and_stacks), cmocka_unit_test(test_lines),
-        cmocka_unit_test(test_maps_and_heat), cmocka_unit_test(test_drawn_again),  cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_maps_and_heat), cmocka_unit_test(test_drawn_again),  cmocka_unit_test(test_report),        cmocka_unit_test(test_failures),
     };
     return cmocka_run_group_tests_name("figures", tests, setup, teardown);
 }
