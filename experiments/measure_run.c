@@ -1,0 +1,67 @@
+// measure_run.c - doing the measures of measures.h: cache here; throughput, maps and receptive fields through analysis/.
+#include <stdlib.h>
+
+#include "experiments/measures.h"
+
+// A state of more bytes than this is not allocated only to be counted.
+#define ALLOCATE_MAX ((size_t)256 << 20)
+
+static void cache_fact(const hy_measure_context *c, hy_facts *f, const char *name, const char *cell, double bytes, int tokens, double layer) {
+    hy_fact *m = hy_facts_add(f, name, cell, bytes);
+    m->step = c->step;
+    m->x = tokens;
+    m->y = layer;
+}
+
+static void cache_facts(const hy_measure_context *c, hy_facts *f, hy_cache_accounting how, int tokens) {
+    const char *name = how == HY_CACHE_TRUE ? "cache_true" : "cache_paper";
+    const hy_model_spec *spec = &c->prog->spec;
+    hy_cache_bytes *layers = hy_xcalloc((size_t)spec->n_layers, sizeof *layers), sum;
+    hy_model_cache(spec, how, tokens, 4, 4, layers, &sum);
+    const struct {
+        const char *kind;
+        size_t offset;
+    } kinds[] = {{"kv", offsetof(hy_cache_bytes, kv)}, {"meta", offsetof(hy_cache_bytes, meta)},
+                 {"conv", offsetof(hy_cache_bytes, conv)}, {"ssm", offsetof(hy_cache_bytes, ssm)}};
+    cache_fact(c, f, name, "", sum.total, tokens, -1);
+    for (int k = 0; k < 4; k++) {
+        cache_fact(c, f, name, kinds[k].kind, *(double *)((char *)&sum + kinds[k].offset), tokens, -1);
+        for (int l = 0; l < spec->n_layers; l++) {
+            const double bytes = *(double *)((char *)&layers[l] + kinds[k].offset);
+            if (bytes == 0) continue;
+            char cell[48];
+            snprintf(cell, sizeof cell, "layer%d.%s", l, kinds[k].kind);
+            cache_fact(c, f, name, cell, bytes, tokens, l);
+        }
+    }
+    free(layers);
+}
+
+static hy_status measure_cache(const hy_measure_cache *o, const hy_measure_context *c, hy_facts *f) {
+    cache_facts(c, f, HY_CACHE_TRUE, o->tokens);
+    cache_facts(c, f, HY_CACHE_PAPER, o->tokens);
+    hy_cache_bytes sum;
+    hy_model_cache(&c->prog->spec, HY_CACHE_TRUE, o->tokens, 4, 4, NULL, &sum);
+    if (sum.total > (double)ALLOCATE_MAX) return HY_OK;
+    hy_state *s = NULL;
+    HY_TRY(hy_state_create(c->prog, c->be, HY_F32, 1, o->tokens, &s));
+    cache_fact(c, f, "cache_allocated", "", (double)hy_state_bytes(s), o->tokens, -1);
+    hy_state_free(s);
+    return HY_OK;
+}
+
+static void measure_size(const hy_measure_context *c, hy_facts *f) {
+    hy_param_count n;
+    hy_model_count(&c->prog->spec, &n);
+    hy_facts_add(f, "parameters", "", (double)n.total)->step = c->step;
+    const int context = hy_task_max_len(c->task);
+    hy_fact *m = hy_facts_add(f, "flops_token", "", hy_model_flops_token(&c->prog->spec, context));
+    m->step = c->step;
+    m->x = context;
+}
+
+hy_status hy_measures_run(const hy_measures *m, const hy_measure_context *c, hy_facts *facts) {
+    measure_size(c, facts);
+    if (m->on & HY_MEASURE_CACHE) HY_TRY(measure_cache(&m->cache, c, facts));
+    return HY_OK;
+}

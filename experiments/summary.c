@@ -1,0 +1,244 @@
+// summary.c - see summary.h: loading and computing. Printing is summary_print.c.
+#include "experiments/summary.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+// ---------------------------------------------------------------------------------------------------- statistics
+hy_stat hy_stat_of(const double *v, int n) {
+    hy_stat s = {.mean = NAN, .sd = NAN, .n = n};
+    if (n == 0) return s;
+    double sum = 0, sq = 0;
+    for (int i = 0; i < n; i++) sum += v[i];
+    s.mean = sum / n;
+    for (int i = 0; i < n; i++) sq += (v[i] - s.mean) * (v[i] - s.mean);
+    if (n > 1) s.sd = sqrt(sq / (n - 1));
+    return s;
+}
+
+// Rank of each value from 1; equal values share the mean of their ranks.
+static void ranks(const double *v, int n, double *r) {
+    for (int i = 0; i < n; i++) {
+        int less = 0, equal = 0;
+        for (int j = 0; j < n; j++) {
+            less += v[j] < v[i];
+            equal += v[j] == v[i];
+        }
+        r[i] = less + (equal + 1) / 2.0;
+    }
+}
+
+double hy_spearman(const double *a, const double *b, int n) {
+    if (n < 2) return NAN;
+    double *ra = hy_xcalloc(2 * (size_t)n, sizeof *ra), *rb = ra + n;
+    ranks(a, n, ra);
+    ranks(b, n, rb);
+    double m = (n + 1) / 2.0, ab = 0, aa = 0, bb = 0;
+    for (int i = 0; i < n; i++) {
+        ab += (ra[i] - m) * (rb[i] - m);
+        aa += (ra[i] - m) * (ra[i] - m);
+        bb += (rb[i] - m) * (rb[i] - m);
+    }
+    free(ra);
+    return aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : NAN;
+}
+
+// ---------------------------------------------------------------------------------------------------- loading
+static hy_status open_for(hy_store *s, const hy_summary *m, const char *sql, hy_query **q) {
+    HY_TRY(hy_query_open(s, sql, q));
+    hy_query_bind_text(*q, 1, m->experiment);
+    hy_query_bind_text(*q, 2, m->scale);
+    hy_query_bind_text(*q, 3, m->sets);
+    return HY_OK;
+}
+
+static hy_status load_experiment(hy_store *s, hy_summary *m) {
+    hy_query *q;
+    HY_TRY(open_for(s, m, "SELECT question FROM experiment WHERE name = ?1 AND scale = ?2 AND sets = ?3", &q));
+    bool row = false;
+    hy_status st = hy_query_step(q, &row);
+    if (!st && !row)
+        st = hy_error(HY_EINPUT, "%s: experiment %s%s%s was never run in this database", hy_store_path(s), m->experiment,
+                      *m->scale ? " at scale " : "", m->scale);
+    if (!st) m->question = hy_xstrdup(hy_query_text(q, 0));
+    hy_query_close(q);
+    return st;
+}
+
+static hy_status load_rows(hy_store *s, hy_summary *m) {
+    hy_query *q;
+    HY_TRY(open_for(s, m, "SELECT variant, task, grid, variant_ord, task_ord, grid_ord, count(*), sum(status = 'done'), sum(status = 'failed')"
+                          " FROM v_plan WHERE experiment = ?1 AND scale = ?2 AND sets = ?3 GROUP BY task_ord, variant_ord, grid_ord"
+                          " ORDER BY task_ord, variant_ord, grid_ord", &q));
+    bool row = false;
+    hy_status st;
+    while (!(st = hy_query_step(q, &row)) && row) {
+        m->rows = hy_xrealloc(m->rows, (size_t)(m->n_rows + 1) * sizeof *m->rows);
+        hy_summary_row *r = &m->rows[m->n_rows++];
+        *r = (hy_summary_row){.variant = hy_xstrdup(hy_query_text(q, 0)), .task = hy_xstrdup(hy_query_text(q, 1)),
+                              .grid = hy_xstrdup(hy_query_text(q, 2))};
+        int *to[] = {&r->variant_ord, &r->task_ord, &r->grid_ord, &r->planned, &r->done, &r->failed};
+        for (int i = 0; i < 6; i++) *to[i] = (int)hy_query_int(q, 3 + i);
+        if (r->variant_ord >= m->n_variants) m->n_variants = r->variant_ord + 1;
+        if (r->task_ord >= m->n_tasks) m->n_tasks = r->task_ord + 1;
+        if (r->grid_ord >= m->n_grid) m->n_grid = r->grid_ord + 1;
+    }
+    hy_query_close(q);
+    return st;
+}
+
+static hy_summary_row *find_row(hy_summary *m, int variant, int task, int grid) {
+    for (int i = 0; i < m->n_rows; i++)
+        if (m->rows[i].variant_ord == variant && m->rows[i].task_ord == task && m->rows[i].grid_ord == grid) return &m->rows[i];
+    return NULL;
+}
+
+static void add_value(hy_summary_row *r, const hy_query *q) {
+    const char *metric = hy_query_text(q, 3), *cell = hy_query_text(q, 4);
+    hy_summary_value *v = NULL;
+    for (int i = 0; i < r->n_values && !v; i++)
+        if (!strcmp(r->values[i].metric, metric) && !strcmp(r->values[i].cell, cell)) v = &r->values[i];
+    if (!v) {
+        r->values = hy_xrealloc(r->values, (size_t)(r->n_values + 1) * sizeof *r->values);
+        v = &r->values[r->n_values++];
+        *v = (hy_summary_value){.metric = hy_xstrdup(metric), .cell = hy_xstrdup(cell), .unit = hy_xstrdup(hy_query_text(q, 5)),
+                                .x = hy_query_double(q, 6), .y = hy_query_double(q, 7)};
+    }
+    v->v = hy_xrealloc(v->v, (size_t)(v->n + 1) * sizeof *v->v);
+    v->v[v->n++] = hy_query_double(q, 8);
+}
+
+// Only the newest definition of each figure: values of different meaning are not averaged.
+static hy_status load_values(hy_store *s, hy_summary *m) {
+    hy_query *q;
+    HY_TRY(open_for(s, m, "SELECT r.variant_ord, r.task_ord, r.grid_ord, r.metric, r.cell, r.unit, r.x, r.y, r.value FROM v_result r"
+                          " WHERE r.experiment = ?1 AND r.scale = ?2 AND r.sets = ?3 AND r.value IS NOT NULL AND r.metric_version ="
+                          " (SELECT max(version) FROM metric_def d WHERE d.name = r.metric) ORDER BY r.seed, r.run_id", &q));
+    bool row = false;
+    hy_status st;
+    while (!(st = hy_query_step(q, &row)) && row) {
+        hy_summary_row *r = find_row(m, (int)hy_query_int(q, 0), (int)hy_query_int(q, 1), (int)hy_query_int(q, 2));
+        if (r) add_value(r, q);
+    }
+    hy_query_close(q);
+    for (int i = 0; i < m->n_rows; i++)
+        for (int k = 0; k < m->rows[i].n_values; k++) m->rows[i].values[k].stat = hy_stat_of(m->rows[i].values[k].v, m->rows[i].values[k].n);
+    return st;
+}
+
+static hy_status load_paper(hy_store *s, hy_summary *m) {
+    hy_query *q;
+    HY_TRY(open_for(s, m, "SELECT p.variant, p.name, p.value FROM paper p JOIN experiment e ON e.id = p.experiment_id"
+                          " WHERE e.name = ?1 AND e.scale = ?2 AND e.sets = ?3 ORDER BY p.name", &q));
+    bool row = false;
+    hy_status st;
+    while (!(st = hy_query_step(q, &row)) && row) {
+        m->paper = hy_xrealloc(m->paper, (size_t)(m->n_paper + 1) * sizeof *m->paper);
+        m->paper[m->n_paper++] = (hy_summary_paper){hy_xstrdup(hy_query_text(q, 0)), hy_xstrdup(hy_query_text(q, 1)), hy_query_double(q, 2)};
+    }
+    hy_query_close(q);
+    return st;
+}
+
+static double mean_of(const hy_summary_row *r, const char *metric, double missing) {
+    const hy_summary_value *v = hy_summary_get(r, metric, "");
+    return v && !isnan(v->stat.mean) ? v->stat.mean : missing;
+}
+
+static void choose_best(hy_summary *m) {
+    for (int i = 0; i < m->n_rows;) {
+        int best = i, k = i;
+        for (; k < m->n_rows && m->rows[k].variant_ord == m->rows[i].variant_ord && m->rows[k].task_ord == m->rows[i].task_ord; k++) {
+            double a = mean_of(&m->rows[k], "accuracy", -1), b = mean_of(&m->rows[best], "accuracy", -1);
+            if (a > b || (a == b && mean_of(&m->rows[k], "loss", INFINITY) < mean_of(&m->rows[best], "loss", INFINITY))) best = k;
+        }
+        m->rows[best].best = true;
+        i = k;
+    }
+}
+
+hy_status hy_summary_load(hy_store *s, const char *experiment, const char *scale, const char *sets, hy_summary **out) {
+    hy_summary *m = hy_xcalloc(1, sizeof *m);
+    *out = NULL;
+    m->experiment = hy_xstrdup(experiment);
+    m->scale = hy_xstrdup(scale);
+    m->sets = hy_xstrdup(sets);
+    hy_status st = load_experiment(s, m);
+    if (!st) st = load_rows(s, m);
+    if (!st) st = load_values(s, m);
+    if (!st) st = load_paper(s, m);
+    if (st) {
+        hy_summary_free(m);
+        return st;
+    }
+    choose_best(m);
+    *out = m;
+    return HY_OK;
+}
+
+void hy_summary_free(hy_summary *m) {
+    if (!m) return;
+    for (int i = 0; i < m->n_rows; i++) {
+        hy_summary_row *r = &m->rows[i];
+        for (int k = 0; k < r->n_values; k++) {
+            free(r->values[k].metric);
+            free(r->values[k].cell);
+            free(r->values[k].unit);
+            free(r->values[k].v);
+        }
+        free(r->values);
+        free(r->variant);
+        free(r->task);
+        free(r->grid);
+    }
+    for (int i = 0; i < m->n_paper; i++) {
+        free(m->paper[i].variant);
+        free(m->paper[i].name);
+    }
+    free(m->rows);
+    free(m->paper);
+    free(m->experiment);
+    free(m->scale);
+    free(m->sets);
+    free(m->question);
+    free(m);
+}
+
+// ---------------------------------------------------------------------------------------------------- questions
+const hy_summary_value *hy_summary_get(const hy_summary_row *r, const char *metric, const char *cell) {
+    const hy_summary_value *best = NULL;
+    for (int i = 0; i < r->n_values; i++) {
+        const hy_summary_value *v = &r->values[i];
+        if (strcmp(v->metric, metric) || (cell && strcmp(v->cell, cell))) continue;
+        if (!best || v->x > best->x || (v->x == best->x && v->y > best->y)) best = v;
+    }
+    return best;
+}
+
+double hy_summary_paper_value(const hy_summary *s, const char *variant, const char *name) {
+    for (int i = 0; i < s->n_paper; i++)
+        if (!strcmp(s->paper[i].variant, variant) && !strcmp(s->paper[i].name, name)) return s->paper[i].value;
+    return NAN;
+}
+
+const char *hy_summary_counterpart(const char *paper) {
+    return strstr(paper, "cache") ? "cache_paper" : strstr(paper, "throughput") ? "throughput_decode" : "accuracy";
+}
+
+double hy_summary_rank(const hy_summary *s, const char *task, const char *metric, const char *paper, int *n) {
+    double *a = hy_xcalloc(2 * (size_t)(s->n_rows + 1), sizeof *a), *b = a + s->n_rows;
+    bool whole = strncmp(metric, "throughput", 10) != 0;
+    *n = 0;
+    for (int i = 0; i < s->n_rows; i++) {
+        if (!s->rows[i].best || strcmp(s->rows[i].task, task)) continue;
+        const hy_summary_value *v = hy_summary_get(&s->rows[i], metric, whole ? "" : NULL);
+        double p = hy_summary_paper_value(s, s->rows[i].variant, paper);
+        if (!v || isnan(p)) continue;
+        a[*n] = v->stat.mean;
+        b[(*n)++] = p;
+    }
+    double r = hy_spearman(a, b, *n);
+    free(a);
+    return r;
+}

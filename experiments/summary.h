@@ -1,0 +1,59 @@
+// summary.h - the figures of an experiment over its seeds, from the store: what `hylab run` prints and reports show.
+#ifndef HY_SUMMARY_H
+#define HY_SUMMARY_H
+#include "core/table.h"
+#include "results/store.h"
+
+typedef struct {
+    double mean, sd;  // sd: of a sample (n - 1), NaN below two values
+    int n;
+} hy_stat;
+hy_stat hy_stat_of(const double *v, int n);
+// Spearman's rank correlation, ties at their mean rank. NaN below two values or when one side is constant.
+double hy_spearman(const double *a, const double *b, int n);
+
+// One figure of one row, over the seeds that have it.
+typedef struct {
+    char *metric, *cell, *unit;
+    double x, y;      // NaN: none
+    int n;
+    double *v;        // [n] by seed, in running order
+    hy_stat stat;
+} hy_summary_value;
+// One variant on one task at one grid point.
+typedef struct {
+    char *variant, *task, *grid;
+    int variant_ord, task_ord, grid_ord;
+    int planned, done, failed;  // seeds
+    int n_values;
+    hy_summary_value *values;
+    bool best;  // of the grid points of this variant and task: highest mean accuracy, then lowest mean loss
+} hy_summary_row;
+typedef struct {
+    char *variant, *name;
+    double value;
+} hy_summary_paper;
+typedef struct {
+    char *experiment, *scale, *sets, *question;
+    int n_rows, n_paper, n_grid, n_tasks, n_variants;
+    hy_summary_row *rows;  // by task, variant, grid point
+    hy_summary_paper *paper;
+} hy_summary;
+
+// sets: "" for a run without --set. HY_EINPUT if no such experiment was planned in this database.
+hy_status hy_summary_load(hy_store *s, const char *experiment, const char *scale, const char *sets, hy_summary **out);
+void hy_summary_free(hy_summary *s);
+// A figure of a whole task or a given cell; NULL if the row lacks it. cell NULL: of several cells (contexts of a
+// throughput) the one of the largest x, then the largest y.
+const hy_summary_value *hy_summary_get(const hy_summary_row *r, const char *metric, const char *cell);
+// The paper's figure of a variant, NaN if none.
+double hy_summary_paper_value(const hy_summary *s, const char *variant, const char *name);
+// Rank correlation over the best rows of a task of a metric's means with the paper's figure; *n: variants that have both.
+double hy_summary_rank(const hy_summary *s, const char *task, const char *metric, const char *paper, int *n);
+// The metric that a paper figure is compared with: names with "cache" cache_paper, "throughput" throughput_decode, else accuracy.
+const char *hy_summary_counterpart(const char *paper);
+
+// The table of best rows with the paper's figures beside, and, where there is a grid, the table of all its points.
+// JSON: one document {"summary": ..., "grid": ...}.
+hy_status hy_summary_print(const hy_summary *s, hy_table_format format, FILE *f);
+#endif
