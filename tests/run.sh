@@ -5,6 +5,8 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 BUILD=${BUILD:-build/release}
+# threads of many small regions must not spin while others wait for the core
+export OMP_WAIT_POLICY=passive
 export BUILD HYLAB=${HYLAB:-$PWD/$BUILD/hylab}
 passed=0 failed=0 skipped=0
 log=$(mktemp)
