@@ -7,6 +7,7 @@
 // y[m][n] = <x[m], w[n]>, one vector of partial sums for each (m, n), added over k in order and over lanes at the end: the
 // result of a row is the same alone and beside other rows. Reading w is what takes the time.
 #define BLOCK_N 32  // rows of w in one piece of work
+#define AHEAD 2048  // floats: w is one stream, and with many sums for each load the processor looks too short a way ahead
 
 HY_VINLINE void dot_rows(const hy_gemv_args *g, int m0, int n0, const int MR, const int NR) {
     hy_vf acc[8][4];
@@ -19,7 +20,10 @@ HY_VINLINE void dot_rows(const hy_gemv_args *g, int m0, int n0, const int MR, co
     for (; k + HY_LANES <= K; k += HY_LANES) {
         hy_vf wv[4];
 #pragma GCC unroll 4
-        for (int n = 0; n < NR; n++) wv[n] = hy_vload(w + (size_t)n * K + k);
+        for (int n = 0; n < NR; n++) {
+            wv[n] = hy_vload(w + (size_t)n * K + k);
+            __builtin_prefetch(w + (size_t)n * K + k + AHEAD);
+        }
 #pragma GCC unroll 8
         for (int m = 0; m < MR; m++) {
             hy_vf xv = hy_vload(x + (size_t)m * g->ldx + k);
@@ -60,8 +64,8 @@ void HY_FAST(hy_fast_gemv)(const hy_gemv_args *g, int threads) {
         int n0 = b * BLOCK_N, n1 = n0 + BLOCK_N < g->N ? n0 + BLOCK_N : g->N;
         for (int m = 0; m < g->M;) {
             int left = g->M - m;
-            if (left >= 8) dot_block(g, m, n0, n1, 8, 2), m += 8;
-            else if (left >= 4) dot_block(g, m, n0, n1, 4, 4), m += 4;
+            if (left >= 8 && HY_LANES == 16) dot_block(g, m, n0, n1, 8, 2), m += 8;  // as many sums as there are registers
+            else if (left >= 4) dot_block(g, m, n0, n1, 4, HY_LANES == 16 ? 4 : 2), m += 4;
             else if (left >= 2) dot_block(g, m, n0, n1, 2, 4), m += 2;
             else dot_block(g, m, n0, n1, 1, 4), m += 1;
         }

@@ -96,12 +96,19 @@ HY_VINLINE hy_vf hy_vfloat(hy_vi a) { return __builtin_convertvector(a, hy_vf); 
 HY_VINLINE hy_vf hy_vselect(hy_vi m, hy_vf a, hy_vf b) { return (hy_vf)(((hy_vi)a & m) | ((hy_vi)b & ~m)); }
 
 // Sums and maxima over the lanes in one fixed order.
-HY_VINLINE float hy_vsum(hy_vf v) {
-    float t[HY_LANES];
-    memcpy(t, &v, sizeof t);
-    for (int h = HY_LANES / 2; h > 0; h /= 2)
-        for (int i = 0; i < h; i++) t[i] += t[i + h];
-    return t[0];
+HY_VINLINE float hy_vsum(hy_vf v) {  // lanes i and i + half, until one is left
+#if defined(HY_ISA_avx512)
+    __m256 a = _mm256_add_ps(_mm512_castps512_ps256((__m512)v), _mm512_extractf32x8_ps((__m512)v, 1));
+#elif defined(HY_ISA_avx2)
+    __m256 a = (__m256)v;
+#endif
+#if defined(HY_ISA_avx512) || defined(HY_ISA_avx2)
+    __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+#else
+    __m128 b = (__m128)v;
+#endif
+    b = _mm_add_ps(b, _mm_movehl_ps(b, b));
+    return _mm_cvtss_f32(_mm_add_ss(b, _mm_shuffle_ps(b, b, 1)));
 }
 HY_VINLINE float hy_vmax_lanes(hy_vf v) {
     float t = v[0];
