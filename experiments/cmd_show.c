@@ -1,9 +1,11 @@
-// cmd_show.c - `hylab show`: what is stored (runs, one run, metric definitions, any view), read-only.
+// cmd_show.c - `hylab show`: what is stored (runs, one run, metric definitions, any view), read-only. What needs no database
+// is show_spec.c and show_fields.c.
 #include <stdlib.h>
 #include <string.h>
 
 #include "experiments/args.h"
 #include "experiments/commands.h"
+#include "experiments/show_spec.h"
 #include "experiments/show_spec.h"
 #include "results/store.h"
 
@@ -140,6 +142,12 @@ static hy_status dispatch(const options *o, const hy_arg_list *rest) {
 }
 
 int hy_cmd_show(int argc, char **argv) {
+    static const struct {
+        const char *word;
+        int (*show)(int, char **);
+    } others[] = {{"spec", hy_show_spec}, {"variants", hy_show_variants}, {"fields", hy_show_fields}};
+    for (int i = 0; argc > 1 && i < 3; i++)
+        if (!strcmp(argv[1], others[i].word)) return others[i].show(argc - 1, argv + 1);
     if (argc > 1 && !strcmp(argv[1], "spec")) return hy_show_spec(argc - 1, argv + 1);
     if (argc > 1 && !strcmp(argv[1], "variants")) return hy_show_variants(argc - 1, argv + 1);
     if (argc > 1 && !strcmp(argv[1], "fields")) return hy_show_fields(argc - 1, argv + 1);

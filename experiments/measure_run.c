@@ -1,6 +1,8 @@
-// measure_run.c - doing the measures of measures.h: cache here; throughput, maps and receptive fields through analysis/.
+// measure_run.c - doing the measures of measures.h: sizes, cache and throughput. Maps and receptive fields: measure_maps.c.
 #include <stdlib.h>
 
+#include "analysis/throughput.h"
+#include "core/json.h"
 #include "experiments/measures.h"
 
 // A state of more bytes than this is not allocated only to be counted.
@@ -60,8 +62,59 @@ static void measure_size(const hy_measure_context *c, hy_facts *f) {
     m->x = context;
 }
 
+// ---------------------------------------------------------------------------------------------------- throughput
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double hy_median(const double *v, int n) {
+    double *c = hy_xcalloc((size_t)n, sizeof *c);
+    for (int i = 0; i < n; i++) c[i] = v[i];
+    qsort(c, (size_t)n, sizeof *c, by_value);
+    double m = n % 2 ? c[n / 2] : (c[n / 2 - 1] + c[n / 2]) / 2;
+    free(c);
+    return m;
+}
+
+static hy_status one_timing(const hy_measure_context *c, const hy_tp_spec *spec, hy_facts *f) {
+    static const char *const names[] = {[HY_TP_TRAIN] = "throughput_train", [HY_TP_PREFILL] = "throughput_prefill", [HY_TP_DECODE] = "throughput_decode"};
+    hy_tp_result r = {0};
+    HY_TRY(hy_throughput_measure(c->prog, c->params, spec, &r));
+    char cell[48];
+    snprintf(cell, sizeof cell, "T%d.B%d", spec->context, spec->batch);
+    hy_fact *m = hy_facts_add(f, names[spec->kind], cell, hy_median(r.rate, r.n));
+    hy_fact_samples(m, r.rate, r.n);
+    m->step = c->step;
+    m->x = spec->context;
+    m->y = spec->batch;
+    hy_json *meta = hy_json_new_object();
+    hy_json_set_string(meta, "path", r.path);
+    hy_buf text = {0};
+    hy_json_text(meta, 0, &text);
+    m->meta = text.s;
+    hy_json_free(meta);
+    hy_throughput_free(&r);
+    return hy_interrupted ? hy_error(HY_EINTR, "interrupted while measuring throughput") : HY_OK;
+}
+
+static hy_status measure_throughput(const hy_measure_throughput *o, const hy_measure_context *c, hy_facts *f) {
+    const int wanted[] = {[HY_TP_TRAIN] = o->train, [HY_TP_PREFILL] = o->prefill, [HY_TP_DECODE] = o->decode};
+    for (int kind = HY_TP_TRAIN; kind <= HY_TP_DECODE; kind++)
+        for (int i = 0; wanted[kind] && i < o->contexts.n; i++)
+            for (int j = 0; j < o->batch.n; j++) {
+                const hy_tp_spec spec = {.kind = (hy_tp_kind)kind, .batch = o->batch.v[j], .context = o->contexts.v[i], .reps = o->repetitions,
+                                         .warmup = o->warmup, .tokens = o->decode_tokens};
+                HY_TRY(one_timing(c, &spec, f));
+            }
+    return HY_OK;
+}
+
 hy_status hy_measures_run(const hy_measures *m, const hy_measure_context *c, hy_facts *facts) {
     measure_size(c, facts);
     if (m->on & HY_MEASURE_CACHE) HY_TRY(measure_cache(&m->cache, c, facts));
+    if (m->on & HY_MEASURE_MAPS) HY_TRY(hy_measure_maps_run(&m->maps, c, facts));
+    if (m->on & HY_MEASURE_ERF) HY_TRY(hy_measure_erf_run(&m->erf, c, facts));
+    if (m->on & HY_MEASURE_THROUGHPUT) HY_TRY(measure_throughput(&m->throughput, c, facts));
     return HY_OK;
 }

@@ -27,7 +27,7 @@ static const hy_field throughput_fields[] = {
     {"contexts", HY_F_INTS, T(contexts), 0, "[256]", 1, 1e7, NULL, "tokens: length of training and prefill, depth of decoding"},
     {"batch", HY_F_INTS, T(batch), 0, "[1]", 1, 1e5, NULL, "sequences"},
     {"repetitions", HY_F_INT, T(repetitions), 0, "5", 1, 1000, NULL, "timed repetitions, all stored; the median counts"},
-    {"warmup", HY_F_INT, T(warmup), 0, "1", 0, 1000, NULL, "repetitions before that are not counted"},
+    {"warmup", HY_F_INT, T(warmup), 0, "1", 1, 1000, NULL, "repetitions before that are not counted"},
     {"decode_tokens", HY_F_INT, T(decode_tokens), 0, "16", 1, 1e6, NULL, "tokens decoded in one repetition"},
     {"train", HY_F_BOOL, T(train), 0, "true", 0, 0, NULL, "time training steps"},
     {"prefill", HY_F_BOOL, T(prefill), 0, "true", 0, 0, NULL, "time prefill"},

@@ -51,4 +51,9 @@ typedef struct {
 } hy_measure_context;
 // Does every measure that is on and adds what it found. HY_EINTR: interrupted.
 hy_status hy_measures_run(const hy_measures *m, const hy_measure_context *c, hy_facts *facts);
+// Its parts in measure_maps.c. Maps are stored as artifacts "map.layer3.attention", ".ssm", ".layer", ".attention.head0":
+// f32 [S, S], rows are queries, NaN where a row may not look, S positions with the meta tokens first.
+hy_status hy_measure_maps_run(const hy_measure_maps *o, const hy_measure_context *c, hy_facts *facts);
+hy_status hy_measure_erf_run(const hy_measure_erf *o, const hy_measure_context *c, hy_facts *facts);
+double hy_median(const double *v, int n);  // n >= 1
 #endif

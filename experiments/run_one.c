@@ -80,19 +80,13 @@ static void add_eval(worker *w, const hy_eval *e, long step, bool final) {
     }
 }
 
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static void add_training(worker *w) {
     hy_facts_add(&w->facts, "train_seconds", "", w->seconds)->step = w->facts.steps;
     int n = w->facts.n_curve;
     if (n == 0) return;
     double *rate = hy_xcalloc((size_t)n, sizeof *rate);
     for (int i = 0; i < n; i++) rate[i] = w->facts.curve[i].tokens_per_s;
-    qsort(rate, (size_t)n, sizeof *rate, by_value);
-    hy_fact *m = hy_facts_add(&w->facts, "train_rate", "", n % 2 ? rate[n / 2] : (rate[n / 2 - 1] + rate[n / 2]) / 2);
+    hy_fact *m = hy_facts_add(&w->facts, "train_rate", "", hy_median(rate, n));
     m->n = n;
     m->step = w->facts.steps;
     free(rate);
