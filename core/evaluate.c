@@ -14,6 +14,8 @@ static void add_sums(hy_score *to, const hy_score *s) {
     to->labels += s->labels;
     to->s_nll += s->s_nll;
     to->s_nll2 += s->s_nll2;
+    to->s_nll_n += s->s_nll_n;
+    to->s_n2 += s->s_n2;
     to->s_acc += s->s_acc;
     to->s_acc2 += s->s_acc2;
     to->s_right += s->s_right;
