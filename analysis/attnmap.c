@@ -92,20 +92,22 @@ static hy_status ssm_rows(const hy_map_values *v, int channel, const hy_map_opti
     }
     memset(out, 0, (size_t)n * S * sizeof *out);
     hy_ssm_reduce reduce = o->norm == HY_MAP_SIGNED ? HY_SSM_ABS_MEAN : o->reduce;  // ABS_MEAN keeps signs until the end
-    for (int d = first; d <= last; d++) {
-        hy_ssm_alpha_channel(&a, d);
+    for (int d0 = first; d0 <= last; d0 += HY_SSM_BLOCK) {
+        const int nd = last + 1 - d0 < HY_SSM_BLOCK ? last + 1 - d0 : HY_SSM_BLOCK;
+        hy_ssm_alpha_channels(&a, d0, nd);
 #pragma omp parallel for schedule(dynamic, 4)
-        for (int r = 0; r < n; r++) {  // a row is one thread's, channels come in order: the same sums for any thread count
-            int i = i0 + r;
-            double *t = row + (size_t)r * S, *dst = out + (size_t)r * S, w = 1.0 / (last - first + 1);
-            hy_ssm_alpha_row(&a, i, t);
-            if (reduce == HY_SSM_MEAN_ROWS) row_abs_normalise(t, i + 1);  // (a gate would cancel)
-            else if (o->gate && v->gate) w *= hy_ssm_silu(v->gate[(size_t)i * v->D + d]);
-            if (reduce == HY_SSM_MEAN_ABS)
-                for (int j = 0; j <= i; j++) dst[j] += fabs(w * t[j]);
-            else
-                for (int j = 0; j <= i; j++) dst[j] += w * t[j];
-        }
+        for (int r = 0; r < n; r++)  // a row is one thread's, channels come in order: the same sums for any thread count
+            for (int d = d0; d < d0 + nd; d++) {
+                const int i = i0 + r;
+                double *t = row + (size_t)r * S, *dst = out + (size_t)r * S, w = 1.0 / (last - first + 1);
+                hy_ssm_alpha_row(&a, d, i, t);
+                if (reduce == HY_SSM_MEAN_ROWS) row_abs_normalise(t, i + 1);  // (a gate would cancel)
+                else if (o->gate && v->gate) w *= hy_ssm_silu(v->gate[(size_t)i * v->D + d]);
+                if (reduce == HY_SSM_MEAN_ABS)
+                    for (int j = 0; j <= i; j++) dst[j] += fabs(w * t[j]);
+                else
+                    for (int j = 0; j <= i; j++) dst[j] += w * t[j];
+            }
     }
     if (o->norm == HY_MAP_ROWSUM)
         for (int r = 0; r < n; r++) row_abs_normalise(out + (size_t)r * S, i0 + r + 1);
@@ -165,7 +167,7 @@ hy_status hy_map_full(const hy_map_values *v, hy_map_src src, int index, const h
     hy_status s = HY_OK;
     for (int i0 = 0; i0 < v->S && !s; i0 += TILE) {
         int n = v->S - i0 < TILE ? v->S - i0 : TILE;
-        s = hy_interrupted ? HY_EINTR : rows(v, src, index, o, i0, n, tile);
+        s = hy_interrupted ? hy_error(HY_EINTR, "interrupted") : rows(v, src, index, o, i0, n, tile);
         for (size_t e = 0; e < (size_t)n * v->S && !s; e++) out[(size_t)i0 * v->S + e] = (float)tile[e];
     }
     free(tile);
@@ -200,6 +202,17 @@ static void stats_row(const hy_map_values *v, hy_map_src src, int i, const doubl
     ++*rel_rows;
 }
 
+static void stats_tile(const hy_map_values *v, hy_map_src src, int i0, int n, const double *tile, hy_map_stats *s, int *rel) {
+    for (int r = 0; r < n; r++) stats_row(v, src, i0 + r, tile + (size_t)r * v->S, s, rel);
+}
+
+// Sums to means.
+static void stats_mean(hy_map_stats *s, int rel) {
+    const double rows = (double)s->rows * s->heads;
+    if (rows > 0) s->meta /= rows, s->bos /= rows, s->self /= rows, s->cross /= rows, s->entropy /= rows, s->distance /= rows;
+    if (rel > 0) s->entropy_rel /= rel;
+}
+
 hy_status hy_map_stats_of(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o, hy_map_stats *out) {
     HY_TRY(check(v, src, index, HY_MAP_ROWSUM));
     hy_map_options u = *o;
@@ -212,14 +225,37 @@ hy_status hy_map_stats_of(const hy_map_values *v, hy_map_src src, int index, con
     for (int h = first; h <= last && !st; h++)
         for (int i0 = v->meta; i0 < v->S && !st; i0 += TILE) {
             int n = v->S - i0 < TILE ? v->S - i0 : TILE;
-            st = hy_interrupted ? HY_EINTR : rows(v, src, h, &u, i0, n, tile);
-            for (int r = 0; r < n && !st; r++) stats_row(v, src, i0 + r, tile + (size_t)r * v->S, &s, &rel);
+            st = hy_interrupted ? hy_error(HY_EINTR, "interrupted") : rows(v, src, h, &u, i0, n, tile);
+            if (!st) stats_tile(v, src, i0, n, tile, &s, &rel);
         }
     free(tile);
-    double rows = (double)s.rows * s.heads;
-    if (rows > 0) s.meta /= rows, s.bos /= rows, s.self /= rows, s.cross /= rows, s.entropy /= rows, s.distance /= rows;
-    if (rel > 0) s.entropy_rel /= rel;
+    stats_mean(&s, rel);
     *out = s;
+    return st;
+}
+
+hy_status hy_map_stats_layer(const hy_map_values *v, const hy_map_options *o, hy_map_stats out[3]) {
+    hy_map_options u = *o;
+    u.norm = HY_MAP_ROWSUM;
+    const size_t size = (size_t)TILE * v->S;
+    double *tile = hy_alloc(2 * size * sizeof *tile), *mean = tile ? tile + size : NULL, share = v->heads > 0 && v->D > 0 ? 0.5 : 1;
+    hy_status st = tile ? HY_OK : HY_ENOMEM;
+    int rel[3] = {0};
+    for (int k = 0; k < 3; k++) out[k] = (hy_map_stats){.heads = k == 0 ? v->heads : k == 1 ? v->D > 0 : 1, .rows = v->S - v->meta};
+    for (int i0 = v->meta; i0 < v->S && !st; i0 += TILE) {
+        const int n = v->S - i0 < TILE ? v->S - i0 : TILE;
+        memset(mean, 0, size * sizeof *mean);
+        for (int h = 0; h < v->heads + (v->D > 0) && !st; h++) {
+            const bool ssm = h == v->heads;
+            st = hy_interrupted ? hy_error(HY_EINTR, "interrupted") : rows(v, ssm ? HY_MAP_SSM : HY_MAP_ATTENTION, ssm ? -1 : h, &u, i0, n, tile);
+            if (st) break;
+            stats_tile(v, ssm ? HY_MAP_SSM : HY_MAP_ATTENTION, i0, n, tile, &out[ssm], &rel[ssm]);
+            for (size_t e = 0; e < (size_t)n * v->S; e++) mean[e] += share * tile[e] / (ssm ? 1 : v->heads);
+        }
+        if (!st) stats_tile(v, HY_MAP_LAYER, i0, n, mean, &out[HY_MAP_LAYER], &rel[HY_MAP_LAYER]);
+    }
+    free(tile);
+    for (int k = 0; k < 3; k++) stats_mean(&out[k], rel[k]);
     return st;
 }
 
@@ -260,30 +296,45 @@ static hy_status check_attention(const hy_map_values *v, hy_map_check *c) {
     return s;
 }
 
+// Errors of one channel; y and row are scratch of S.
+static void check_channel(const hy_ssm_alpha *a, int d, double *row, double *y, hy_map_check *c) {
+    const hy_map_values *v = a->v;
+    hy_ssm_scan_channel(v, d, y);
+    for (int i = 0; i < v->S; i++) {
+        double by_map = 0;
+        hy_ssm_alpha_row(a, d, i, row);
+        for (int j = 0; j <= i; j++) by_map += row[j] * v->x[(size_t)j * v->D + d];
+        if (v->skip) by_map += (double)v->skip[d] * v->x[(size_t)i * v->D + d];
+        c->ssm = fmax(c->ssm, fabs(by_map - y[i]));
+        c->ssm_scale = fmax(c->ssm_scale, fabs(y[i]));
+        if (!v->ssm_out) continue;
+        double out = v->ssm_out[(size_t)i * v->D + d], g = v->gate ? hy_ssm_silu(v->gate[(size_t)i * v->D + d]) : 1;
+        c->model = fmax(c->model, fabs(out - g * by_map));
+        c->model_scale = fmax(c->model_scale, fabs(out));
+    }
+}
+
 static hy_status check_ssm(const hy_map_values *v, hy_map_check *c) {
+    const size_t S = (size_t)v->S;
     hy_ssm_alpha a;
     HY_TRY(hy_ssm_alpha_open(&a, v, v->S));
-    double *row = hy_alloc((size_t)v->S * sizeof *row), *y = hy_alloc((size_t)v->S * sizeof *y);
-    hy_status s = row && y ? HY_OK : HY_ENOMEM;
+    double *scratch = hy_alloc(HY_SSM_BLOCK * 2 * S * sizeof *scratch);
+    hy_status s = scratch ? HY_OK : HY_ENOMEM;
     c->ssm = c->ssm_scale = 0;
     if (v->ssm_out) c->model = c->model_scale = 0;
-    for (int d = 0; d < v->D && !s; d++) {
-        hy_ssm_alpha_channel(&a, d);
-        hy_ssm_scan_channel(v, d, y);
-        for (int i = 0; i < v->S; i++) {
-            double by_map = 0;
-            hy_ssm_alpha_row(&a, i, row);
-            for (int j = 0; j <= i; j++) by_map += row[j] * v->x[(size_t)j * v->D + d];
-            if (v->skip) by_map += (double)v->skip[d] * v->x[(size_t)i * v->D + d];
-            c->ssm = fmax(c->ssm, fabs(by_map - y[i]));
-            c->ssm_scale = fmax(c->ssm_scale, fabs(y[i]));
-            if (!v->ssm_out) continue;
-            double out = v->ssm_out[(size_t)i * v->D + d], g = v->gate ? hy_ssm_silu(v->gate[(size_t)i * v->D + d]) : 1;
-            c->model = fmax(c->model, fabs(out - g * by_map));
-            c->model_scale = fmax(c->model_scale, fabs(out));
+    for (int d0 = 0; d0 < v->D && !s; d0 += HY_SSM_BLOCK) {
+        const int nd = v->D - d0 < HY_SSM_BLOCK ? v->D - d0 : HY_SSM_BLOCK;
+        hy_map_check part[HY_SSM_BLOCK] = {{0}};
+        hy_ssm_alpha_channels(&a, d0, nd);
+#pragma omp parallel for schedule(dynamic, 1)
+        for (int k = 0; k < nd; k++) check_channel(&a, d0 + k, scratch + (size_t)k * 2 * S, scratch + (size_t)k * 2 * S + S, &part[k]);
+        for (int k = 0; k < nd; k++) {
+            c->ssm = fmax(c->ssm, part[k].ssm), c->ssm_scale = fmax(c->ssm_scale, part[k].ssm_scale);
+            c->model = fmax(c->model, part[k].model), c->model_scale = fmax(c->model_scale, part[k].model_scale);
         }
+        if (hy_interrupted) s = hy_error(HY_EINTR, "interrupted");
     }
-    free(row), free(y);
+    free(scratch);
     hy_ssm_alpha_close(&a);
     return s;
 }

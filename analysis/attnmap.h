@@ -78,6 +78,8 @@ typedef struct {
 } hy_map_stats;
 // index -1 for ATTENTION: statistics of each head, averaged. norm of the options is not used.
 hy_status hy_map_stats_of(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o, hy_map_stats *out);
+// Attention, SSM and layer of one layer at once (heads 0: there is none), at the cost of the first two.
+hy_status hy_map_stats_layer(const hy_map_values *v, const hy_map_options *o, hy_map_stats out[3]);
 // Samba appendix E: entropy of delta over the sequence, delta'_{i,c} = delta_{i,c} / sum_i delta_{i,c}; mean over channels,
 // nats. Needs an SSM.
 double hy_map_delta_entropy(const hy_map_values *v);

@@ -43,8 +43,8 @@ hy_status hy_erf_measure(const hy_map_values *v, const hy_erf_options *o, hy_erf
     if (v->D > 0 && !s) out->ssm_group = expected_distance(row, last, first);
     if (v->D > 0 && !s) s = hy_ssm_alpha_open(&a, v, v->S);
     for (int d = 0; d < v->D && !s; d++) {
-        hy_ssm_alpha_channel(&a, d);
-        hy_ssm_alpha_row(&a, last, row);
+        if (d % HY_SSM_BLOCK == 0) hy_ssm_alpha_channels(&a, d, v->D - d < HY_SSM_BLOCK ? v->D - d : HY_SSM_BLOCK);
+        hy_ssm_alpha_row(&a, d, last, row);
         out->ssm_channels += expected_distance(row, last, first) / v->D;
     }
     hy_ssm_alpha_close(&a);

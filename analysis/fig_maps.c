@@ -13,12 +13,9 @@ static void colour_box(hy_plot *p, double left, double top, double bottom, const
     hy_buf_printf(&p->script, " font ',11' offset 1,0\n");
 }
 
-static void map_panel(hy_plot *p, const hy_fig_map *m, double floor_value, double left, double top, double side, size_t *offset) {
+static void map_panel(hy_plot *p, const hy_fig_map *m, double left, double top, double side, size_t *offset) {
     hy_buf *b = &p->script;
-    for (size_t i = 0; i < (size_t)m->S * m->S; i++) {
-        float a = m->a[i] < (float)floor_value ? (float)floor_value : m->a[i];
-        hy_buf_write(&p->data, &a, sizeof a);
-    }
+    hy_buf_write(&p->data, m->a, (size_t)m->S * m->S * sizeof *m->a);
     hy_figc_area(p, left, left + side, top, top + side);
     hy_buf_printf(b, "set title ");
     hy_plot_quote(b, m->title);
@@ -28,7 +25,7 @@ static void map_panel(hy_plot *p, const hy_fig_map *m, double floor_value, doubl
         hy_buf_printf(b, "set arrow from %g,-0.5 to %g,%g nohead front lw 1 dt 2 lc rgb '#D55E00'\n"
                          "set arrow from -0.5,%g to %g,%g nohead front lw 1 dt 2 lc rgb '#D55E00'\n",
                       meta, meta, end, meta, end, meta);
-    hy_buf_printf(b, "plot DATA binary array=(%d,%d) format='%%float32' endian=little skip=%zu with image notitle\nunset label\n",
+    hy_buf_printf(b, "plot DATA binary array=(%d,%d) format='%%float32' endian=little skip=%zu using (COLOUR($1)) with image notitle\nunset label\n",
                   m->S, m->S, *offset);
     *offset += (size_t)m->S * m->S * sizeof(float);
 }
@@ -56,6 +53,8 @@ hy_status hy_fig_maps(const hy_fig_out *out, const hy_fig_head *head, const char
     hy_buf_printf(&p.script, "set cbrange [%.6g:%.6g]\n" HY_FIGC_VIRIDIS "unset grid\nset multiplot\nset key off\nunset colorbox\n"
                              "set object 1 rectangle from graph 0,0 to graph 1,1 fillcolor rgb '#e4e4e4' fillstyle solid noborder behind\n",
                   log ? floor_value : low, top > low ? top : low + 1);
+    if (log) hy_buf_printf(&p.script, "COLOUR(a) = a < %.6g ? %.6g : a  # zeros too have a colour; NaN stays\n", floor_value, floor_value);
+    else hy_buf_printf(&p.script, "COLOUR(a) = a\n");
     size_t offset = 0;
     for (int k = 0; k < rows * cols; k++) {
         if (!maps[k].a) continue;
@@ -64,7 +63,7 @@ hy_status hy_fig_maps(const hy_fig_out *out, const hy_fig_head *head, const char
         hy_buf_printf(&p.script, "set xlabel '%s' font ',11' offset 0,0.4\nset ylabel '%s' font ',11' offset 0.6,0\n",
                       r == rows - 1 ? "key position" : "", c == 0 ? "query position" : "");
         if (k == last) colour_box(&p, right + 24, y0 + 24, y0 + 24 + side, value_label);
-        map_panel(&p, &maps[k], log ? floor_value : -INFINITY, left, upper, side, &offset);
+        map_panel(&p, &maps[k], left, upper, side, &offset);
     }
     hy_buf_printf(&p.script, "unset multiplot\n");
     hy_status s = hy_plot_draw(&p, out);

@@ -4,19 +4,22 @@
 #define HY_SSMALPHA_H
 #include "analysis/attnmap.h"
 
+#define HY_SSM_BLOCK 16  // channels prepared together
+
 typedef struct {
     const hy_map_values *v;
-    int rows, d;
-    double *decay;  // [rows, N] exp(A delta_t) of the channel
-    double *in;     // [rows, N] delta_t B_t
+    int rows, first, n;  // channels first .. first+n-1 are prepared
+    double *decay;       // [HY_SSM_BLOCK, rows, N] exp(A delta_t)
+    double *in;          // [HY_SSM_BLOCK, rows, N] delta_t B_t
 } hy_ssm_alpha;
 
-// Working memory for rows 0 .. rows-1: 2 rows N doubles.
+// Working memory for rows 0 .. rows-1.
 hy_status hy_ssm_alpha_open(hy_ssm_alpha *a, const hy_map_values *v, int rows);
 void hy_ssm_alpha_close(hy_ssm_alpha *a);
-void hy_ssm_alpha_channel(hy_ssm_alpha *a, int d);  // prepares channel d
-// alpha_d[i, 0 .. i] into row; what lies after i is not touched.
-void hy_ssm_alpha_row(const hy_ssm_alpha *a, int i, double *row);
+// Prepares channels first .. first+n-1, n <= HY_SSM_BLOCK.
+void hy_ssm_alpha_channels(hy_ssm_alpha *a, int first, int n);
+// alpha_d[i, 0 .. i] of a prepared channel into row; what lies after i is not touched. Threads may share `a`.
+void hy_ssm_alpha_row(const hy_ssm_alpha *a, int d, int i, double *row);
 // y[S] of channel d by the recurrence in double, with D x and without the gate.
 void hy_ssm_scan_channel(const hy_map_values *v, int d, double *y);
 

@@ -366,9 +366,14 @@ static void test_categories_and_entropy(void **state) {
     drop(&v);
     for (int c = 1; c < N_SHAPES; c++) {  // the four shares always add to 1, also for SSM and layer
         v = make(&shapes[c], 71 + c);
+        hy_map_stats at_once[3];
+        assert_int_equal(hy_map_stats_layer(&v, &o, at_once), HY_OK);
         for (int src = 0; src < 3; src++) {
             assert_int_equal(hy_map_stats_of(&v, (hy_map_src)src, -1, &o, &s), HY_OK);
             assert_true(fabs(s.meta + s.bos + s.self + s.cross - 1) < TOL && s.entropy_rel <= 1 + TOL && s.entropy >= 0);
+            const double *a = &s.meta, *b = &at_once[src].meta;
+            assert_true(s.heads == at_once[src].heads && s.rows == at_once[src].rows);
+            for (int k = 0; k < 7; k++) assert_true(fabs(a[k] - b[k]) < TOL * (1 + fabs(a[k])));
         }
         drop(&v);
     }
