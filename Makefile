@@ -58,7 +58,7 @@ $(BUILD)/%.o: %.c
 $(BUILD)/commit: FORCE
 	@mkdir -p $(@D)
 	@echo '$(COMMIT) $(DIRTY)' | cmp -s - $@ || echo '$(COMMIT) $(DIRTY)' >$@
-FORCE:
+.PHONY: FORCE  # phony, because .SECONDARY would take a missing file for an old one
 $(BUILD)/core/version.o: $(BUILD)/commit
 $(BUILD)/core/version.o: CPPFLAGS += -DHY_COMMIT='"$(COMMIT)"' -DHY_DIRTY=$(DIRTY)
 define REF_RULE

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *hy_json_library(void) { return "jansson " JANSSON_VERSION; }
+
 static const json_t *in(const hy_json *j) { return (const json_t *)j; }
 static hy_json *wrap(json_t *j) {
     HY_ASSERT(j);  // jansson returns NULL only when out of memory, strings being checked before

@@ -67,4 +67,5 @@ void hy_json_text(const hy_json *j, int indent, hy_buf *out);
 hy_status hy_json_print(const hy_json *j, FILE *f);
 // A double as JSON writes it: the shortest of 15 to 17 digits that reads back the same; "null" if not finite.
 void hy_json_double_text(double v, char out[32]);
+const char *hy_json_library(void);  // name and version
 #endif

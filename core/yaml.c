@@ -451,3 +451,5 @@ hy_yaml *hy_yaml_merge(const hy_yaml *a, const hy_yaml *b) {
         if (key_index(a, b->key[j]) < 0) node_add(m, b->key[j], b->key_line[j], b->key_column[j], hy_yaml_copy(b->child[j]));
     return m;
 }
+
+void hy_yaml_library(char out[64]) { snprintf(out, 64, "libyaml %s", yaml_get_version_string()); }

@@ -38,4 +38,5 @@ hy_status hy_yaml_field(const hy_yaml *value, const hy_field *field, void *obj);
 // Reads a map (or nothing: null) into obj by a table; what is absent keeps its value. Unknown keys are errors with a
 // suggestion, unless named in `also` ("a|b": left to the caller; may be NULL).
 hy_status hy_yaml_fields(const hy_yaml *map, const hy_field *f, void *obj, const char *also);
+void hy_yaml_library(char out[64]);  // name and version of the parser
 #endif

@@ -301,4 +301,5 @@ typedef struct hy_backend {
 hy_status hy_backend_cpu(const char *isa, int threads, hy_backend *out);
 const char *hy_isa_name(hy_isa isa);
 hy_isa hy_isa_best(void);
+void hy_gemm_library(char out[64]);  // name and version of the library of matrix products
 #endif

@@ -93,6 +93,8 @@ static const char v1[] =
 
 const char *const hy_schema_migrations[] = {v1, NULL};
 
+int hy_schema_newest(void) { return (int)(sizeof hy_schema_migrations / sizeof hy_schema_migrations[0]) - 1; }
+
 const hy_metric_def hy_metric_defs[] = {
 #define X(name, version, unit, direction, meaning) {#name, version, unit, direction, meaning},
 #include "results/metrics.def"

@@ -7,6 +7,7 @@
 
 // Migration i brings a database from version i to i + 1; NULL ends the list. A published migration never changes.
 extern const char *const hy_schema_migrations[];
+int hy_schema_newest(void);  // how many there are: the version that this build reads
 
 // What a figure means. A changed meaning is a new version (results/metrics.def), never an overwrite.
 typedef struct {

@@ -23,6 +23,11 @@ typedef struct {
     int parts, part;     // partial sums and the length of each
 } grid;
 
+void hy_gemm_library(char out[64]) {
+    const dnnl_version_t *v = dnnl_version();
+    snprintf(out, 64, "oneDNN %d.%d.%d", v->major, v->minor, v->patch);
+}
+
 static int ceil_div(int a, int b) { return a / b + (a % b != 0); }
 
 // Tiles along M. A last tile of fewer than HY_GEMM_ROWS rows would take another path inside the library and change the
