@@ -218,12 +218,12 @@ class Trainer:
         return loss.item()
 
     def timed(self, steps):
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         for _ in range(steps):
             loss = self.step()
-        seconds = time.perf_counter() - start
+        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
         tokens = steps * self.c.batch * self.c.length
-        return {"steps": steps, "seconds": seconds, "tokens_per_s": tokens / seconds, "loss": loss}
+        return {"steps": steps, "seconds": seconds, "cpu_seconds": cpu, "tokens_per_s": tokens / seconds, "loss": loss}
 
     def about(self):
         n = sum(p.numel() for p in self.model.parameters())
