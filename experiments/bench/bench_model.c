@@ -1,0 +1,320 @@
+// bench_model.c - whole models: training beside the machine's sgemm rate (and beside PyTorch if it is named), prefill and
+// decoding of models of about 110M parameters, decoding beside the memory-bandwidth bound. Rounds are interleaved: every
+// figure is set against a yardstick measured next to it, and medians of those ratios are what counts.
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "analysis/throughput.h"
+#include "core/table.h"
+#include "core/task.h"
+#include "experiments/args.h"
+#include "experiments/modelfile.h"
+
+static int by_value(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+static double median(const double *x, int n) {
+    double s[256];
+    memcpy(s, x, (size_t)n * sizeof *x);
+    qsort(s, (size_t)n, sizeof *s, by_value);
+    return n % 2 ? s[n / 2] : (s[n / 2 - 1] + s[n / 2]) / 2;
+}
+
+// ---------------------------------------------------------------------------------------------------- yardsticks
+enum { N = 1024 };
+static hy_status sgemm_rate(const hy_backend *be, double *flops) {
+    static float *x, *w, *y;
+    if (!x) {
+        x = hy_alloc(N * N * 4);
+        w = hy_alloc(N * N * 4);
+        y = hy_alloc(N * N * 4);
+        if (!x || !w || !y) return HY_ENOMEM;
+        for (int i = 0; i < N * N; i++) x[i] = (float)(i % 7) - 3, w[i] = (float)(i % 5) - 2;
+    }
+    const hy_linear_args a = {.M = N, .N = N, .K = N, .x = x, .w = w, .y = y, .ldx = N, .ldy = N};
+    const hy_plan_req req = {HY_F32, be->isa, be->threads, false};
+    hy_launch l = {0};
+    HY_TRY(be->plan[HY_K_linear](&a, &req, &l));
+    void *ws = hy_alloc(l.workspace);
+    hy_status s = l.run(&a, ws, &req);  // warm
+    const double t = hy_now();
+    for (int i = 0; !s && i < 10; i++) s = l.run(&a, ws, &req);
+    *flops = 10 * 2.0 * N * N * N / (hy_now() - t);
+    free(ws);
+    return s;
+}
+
+static double read_rate(int threads) {  // bytes per second of a block far larger than the caches
+    static uint64_t *m;
+    const size_t words = (size_t)48 << 20;
+    if (!m) {
+        m = hy_alloc(words * sizeof *m);
+        for (size_t i = 0; m && i < words; i++) m[i] = i;
+    }
+    uint64_t sum = 0;
+    const double t = hy_now();
+#pragma omp parallel for schedule(static) num_threads(threads) reduction(^ : sum)
+    for (size_t i = 0; i < words; i += 8) sum ^= (m[i] ^ m[i + 1] ^ m[i + 2] ^ m[i + 3]) ^ (m[i + 4] ^ m[i + 5] ^ m[i + 6] ^ m[i + 7]);
+    const double s = hy_now() - t;
+    return sum == 1 ? 0 : (double)(words * sizeof *m) / s;
+}
+
+// 6 N + attention: forward and twice that backward, multiply-add = 2, visible pairs only; T text tokens after the meta tokens.
+static double train_flops(const hy_model_spec *m, int batch, int T) {
+    hy_param_count c;
+    hy_model_count(m, &c);
+    double pairs = 0;
+    for (int i = 0; i < m->n_layers; i++) {
+        const hy_layer_spec *l = &m->layers[i];
+        for (int q = 0; hy_layer_has_attention(l) && q < m->meta_tokens + T; q++) {
+            const int first = hy_attn_first(q, l->window, m->meta_tokens), meta = q + 1 < m->meta_tokens ? q + 1 : m->meta_tokens;
+            pairs += (double)l->heads * (l->d_qk + l->d_v) * (meta + (q >= first ? q - first + 1 : 0));
+        }
+    }
+    return batch * (6.0 * (double)c.total * (m->meta_tokens + T) + 3 * 2 * pairs);
+}
+
+// ---------------------------------------------------------------------------------------------------- parity
+// The kernels about to be timed against the plain ones: loss and gradient norm of a short batch.
+static hy_status loss_and_norm(const char *file, const char *isa, int threads, int T, bool gradient, double out[2]) {
+    hy_backend be;
+    hy_model m;
+    HY_TRY(hy_backend_cpu(isa, threads, &be));
+    HY_TRY(hy_model_open(file, NULL, &be, HY_F32, 1, &m));
+    const int total = m.p->spec.meta_tokens + T;
+    int32_t *ids = hy_xcalloc((size_t)T * 2, 4), *full = hy_xcalloc((size_t)total * 2, 4);
+    hy_rng r = hy_rng_make(1, 1);
+    for (int i = 0; i < 2 * T; i++) ids[i] = (int32_t)hy_rng_below(&r, (uint64_t)m.p->spec.vocab);
+    hy_ids_with_meta(1, T, m.p->spec.meta_tokens, ids, 0, full);
+    hy_ids_with_meta(1, T, m.p->spec.meta_tokens, ids + T, HY_IGNORE, full + total);
+    const hy_batch b = {.B = 1, .T = total, .ids = full, .labels = full + total};
+    hy_exec *e = NULL;
+    hy_status s = hy_params_want_grad(m.w);
+    if (!s) s = hy_exec_create(m.p, &be, HY_F32, gradient ? HY_EXEC_TRAIN : HY_EXEC_INFER, 1, total, 0, &e);
+    if (!s) s = hy_exec_forward(e, m.w, &b, NULL, HY_HEAD_LOSS, NULL);
+    if (!s && gradient) s = hy_exec_backward(e, m.w, 1.0 / T, NULL);
+    if (!s) out[0] = hy_exec_nll_sum(e) / T;
+    out[1] = 0;
+    for (size_t i = 0; !s && gradient && i < m.p->param_elems; i++) out[1] += pow(((float *)m.w->grad)[i], 2);
+    hy_exec_free(e);
+    hy_model_close(&m);
+    free(ids);
+    free(full);
+    return s;
+}
+
+static hy_status parity(const char *file, const hy_backend *be, int T, bool gradient) {
+    double fast[2], ref[2];
+    HY_TRY(loss_and_norm(file, hy_isa_name(be->isa), be->threads, T, gradient, fast));
+    HY_TRY(loss_and_norm(file, "ref", be->threads, T, gradient, ref));
+    for (int i = 0; i < 1 + gradient; i++)  // the bound of the golden tests: 1e-5 forward, 1e-4 in gradients
+        if (!(fabs(fast[i] - ref[i]) <= (i ? 1e-4 : 1e-5) * fabs(ref[i])))
+            return hy_error(HY_EFAIL, "%s: %s %.9g with fast kernels, %.9g with plain ones: no timing", file, i ? "squared gradient norm" : "loss", fast[i], ref[i]);
+    return HY_OK;
+}
+
+// ---------------------------------------------------------------------------------------------------- PyTorch beside it
+typedef struct {
+    FILE *to, *from;
+    pid_t pid;
+} torch;
+static hy_status torch_line(torch *t, double *seconds) {
+    char line[1024];
+    if (!fgets(line, sizeof line, t->from)) return hy_error(HY_EFAIL, "the PyTorch program ended early");
+    const char *s = strstr(line, "\"seconds\":");
+    *seconds = s ? strtod(s + 10, NULL) : 0;
+    return HY_OK;
+}
+static hy_status torch_start(const char *python, const char *model, int threads, torch *t) {
+    int in[2], out[2];
+    char n[16];
+    snprintf(n, sizeof n, "%d", threads);
+    if (pipe(in) || pipe(out)) return hy_error(HY_EFAIL, "no pipe");
+    if ((t->pid = fork()) == 0) {
+        dup2(in[0], 0);
+        dup2(out[1], 1);
+        close(in[1]);
+        close(out[0]);
+        execlp(python, python, "experiments/bench/bench_torch.py", "--model", model, "--threads", n, "--serve", (char *)NULL);
+        _exit(127);
+    }
+    close(in[0]);
+    close(out[1]);
+    t->to = fdopen(in[1], "w");
+    t->from = fdopen(out[0], "r");
+    double skip;
+    return torch_line(t, &skip);  // what model it is
+}
+static hy_status torch_step(torch *t, double *seconds) {
+    fprintf(t->to, "step 1\n");
+    fflush(t->to);
+    return torch_line(t, seconds);
+}
+static void torch_stop(torch *t) {
+    fprintf(t->to, "quit\n");
+    fclose(t->to);
+    fclose(t->from);
+    waitpid(t->pid, NULL, 0);
+}
+
+// ---------------------------------------------------------------------------------------------------- training
+static hy_status one_rate(const hy_model *m, hy_tp_kind kind, int batch, int context, int reps, double *rates, char **path) {
+    const hy_tp_spec spec = {.kind = kind, .batch = batch, .context = context, .reps = reps, .warmup = 1, .tokens = 16};
+    hy_tp_result r;
+    HY_TRY(hy_throughput_measure(m->p, m->w, &spec, &r));
+    memcpy(rates, r.rate, (size_t)r.n * sizeof *rates);
+    if (path && !*path) *path = hy_xstrdup(r.path);
+    hy_throughput_free(&r);
+    return HY_OK;
+}
+
+static hy_status training(hy_table *t, const char *file, const char *model, const hy_backend *be, const char *python, int rounds) {
+    enum { BATCH = 8, T = 512 };
+    HY_TRY(parity(file, be, 33, true));
+    hy_model m;
+    torch py = {0};
+    char *path = NULL;
+    double rate[256], share[256], ratio[256], sg[256], seconds;
+    HY_TRY(hy_model_open(file, NULL, be, HY_F32, 1, &m));
+    hy_status s = HY_OK;
+    if (python) s = torch_start(python, model, be->threads, &py);
+    if (python && !s) s = torch_step(&py, &seconds);  // not counted
+    const double flops = train_flops(&m.p->spec, BATCH, T);
+    for (int i = 0; !s && i < rounds; i++) {
+        double before = 0, after = 0;
+        s = sgemm_rate(be, &before);
+        if (!s) s = one_rate(&m, HY_TP_TRAIN, BATCH, T, 1, &rate[i], &path);
+        if (!s) s = sgemm_rate(be, &after);
+        sg[i] = (before + after) / 2;
+        share[i] = flops * rate[i] / (BATCH * T) / sg[i];
+        if (!s && python) s = torch_step(&py, &seconds);
+        ratio[i] = python ? rate[i] / (BATCH * T / seconds) : NAN;
+        fprintf(stderr, "%s training, round %d of %d: %.0f tok/s, %.0f %% of %.0f GFLOP/s\n", model, i + 1, rounds, rate[i], 100 * share[i], sg[i] * 1e-9);
+    }
+    if (python) torch_stop(&py);
+    if (!s) {
+        hy_table_row(t);
+        hy_table_text(t, "training, %s, B %d T %d", model, BATCH, T);
+        hy_table_num(t, median(rate, rounds), 0);
+        hy_table_num(t, flops / (BATCH * T) * median(rate, rounds) * 1e-9, 1);
+        hy_table_num(t, median(sg, rounds) * 1e-9, 1);
+        hy_table_num(t, 100 * median(share, rounds), 1);
+        hy_table_text(t, "sgemm");
+        hy_table_num(t, python ? median(ratio, rounds) : NAN, 2);
+        fprintf(stderr, "kernels: %s\n", path);
+    }
+    free(path);
+    hy_model_close(&m);
+    return s;
+}
+
+// ---------------------------------------------------------------------------------------------------- prefill, decoding
+static hy_status serving(hy_table *t, const char *file, const hy_backend *be, int rounds) {
+    HY_TRY(parity(file, be, 5, false));
+    hy_model m;
+    double rate[256], share[256], sg[256], rd[256], near0[256], far[256];
+    HY_TRY(hy_model_open(file, NULL, be, HY_F32, 1, &m));
+    const double bytes = (double)m.p->param_elems * 4, forward = hy_model_flops_token(&m.p->spec, 256);
+    hy_status s = HY_OK;
+    for (int i = 0; !s && i < rounds; i++) {
+        s = sgemm_rate(be, &sg[i]);
+        if (!s) s = one_rate(&m, HY_TP_PREFILL, 1, 512, 1, &rate[i], NULL);
+        share[i] = forward * rate[i] / sg[i];
+    }
+    if (!s) {
+        hy_table_row(t);
+        hy_table_text(t, "prefill 512, %s", m.p->spec.name);
+        hy_table_num(t, median(rate, rounds), 0);
+        hy_table_num(t, forward * median(rate, rounds) * 1e-9, 1);
+        hy_table_num(t, median(sg, rounds) * 1e-9, 1);
+        hy_table_num(t, 100 * median(share, rounds), 1);
+        hy_table_text(t, "sgemm");
+    }
+    for (int i = 0; !s && i < rounds; i++) {
+        rd[i] = read_rate(be->threads);
+        s = one_rate(&m, HY_TP_DECODE, 1, 1, 1, &near0[i], NULL);
+        share[i] = near0[i] * bytes / rd[i];
+    }
+    if (!s) {
+        hy_table_row(t);
+        hy_table_text(t, "decode at depth 0, %s", m.p->spec.name);
+        hy_table_num(t, median(near0, rounds), 1);
+        hy_table_empty(t);
+        hy_table_num(t, median(rd, rounds) * 1e-9, 1);
+        hy_table_num(t, 100 * median(share, rounds), 1);
+        hy_table_text(t, "DRAM read");
+    }
+    for (int i = 0; !s && i < rounds; i++) {
+        s = one_rate(&m, HY_TP_DECODE, 1, 1, 1, &near0[i], NULL);
+        if (!s) s = one_rate(&m, HY_TP_DECODE, 1, 4096, 1, &far[i], NULL);
+        share[i] = far[i] / near0[i];
+    }
+    if (!s) {
+        hy_table_row(t);
+        hy_table_text(t, "decode at depth 4096, %s", m.p->spec.name);
+        hy_table_num(t, median(far, rounds), 1);
+        hy_table_empty(t);
+        hy_table_empty(t);
+        hy_table_num(t, 100 * median(share, rounds), 1);
+        hy_table_text(t, "depth 0");
+    }
+    hy_model_close(&m);
+    return s;
+}
+
+static hy_status bench(int threads, const char *isa, const char *python, int rounds, const char *only, hy_table_format format) {
+    hy_backend be;
+    HY_TRY(hy_backend_cpu(isa, threads, &be));
+    hy_table *t = hy_table_new("Whole models, float32");
+    hy_table_column(t, "what", NULL, NULL, HY_LEFT);
+    hy_table_column(t, "rate", NULL, "tok/s", HY_RIGHT);
+    hy_table_column(t, "gflops", "work", "GFLOP/s", HY_RIGHT);
+    hy_table_column(t, "yardstick", NULL, "GFLOP/s or GB/s", HY_RIGHT);
+    hy_table_column(t, "share", NULL, "%", HY_RIGHT);
+    hy_table_column(t, "of", NULL, NULL, HY_LEFT);
+    hy_table_column(t, "torch_ratio", "/ PyTorch", NULL, HY_RIGHT);
+    hy_status s = HY_OK;
+    const char *const train[] = {"llama", "hymba"}, *const serve[] = {"llama-100m", "mamba-100m", "hybrid-100m"};
+    for (int i = 0; !s && i < 2; i++) {
+        char *file = hy_asprintf("experiments/bench/%s-bench.yaml", train[i]);
+        if (!only || strstr(file, only)) s = training(t, file, train[i], &be, python, rounds);
+        free(file);
+    }
+    for (int i = 0; !s && i < 3; i++) {
+        char *file = hy_asprintf("experiments/bench/%s.yaml", serve[i]);
+        if (!only || strstr(file, only)) s = serving(t, file, &be, rounds);
+        free(file);
+    }
+    hy_table_note(t, "%s, %d threads; medians over %d interleaved rounds; shares and ratios are medians of per-round ratios", be.device, be.threads, rounds);
+    hy_table_note(t, "work: training 6 N + attention of visible pairs (forward x 3), prefill forward FLOPs; decode bound: all weights read once a token");
+    if (!s) s = hy_table_print(t, format, stdout);
+    hy_table_free(t);
+    return s;
+}
+
+int main(int argc, char **argv) {
+    int threads = 0, rounds = 9;
+    const char *isa = NULL, *python = NULL, *only = NULL;
+    hy_table_format format = HY_TABLE_TEXT;
+    const hy_arg args[] = {
+        {"--threads", "N", HY_ARG_INT, &threads, 0, "threads (default: all cores)"},
+        {"--isa", "NAME", HY_ARG_TEXT, &isa, 0, "kernels: base, avx2, avx512 (default: the best this machine has)"},
+        {"--rounds", "N", HY_ARG_INT, &rounds, 1, "interleaved rounds (default 9, at most 256)"},
+        {"--torch", "PYTHON", HY_ARG_TEXT, &python, 0, "a Python that has torch: trains the same models beside, step by step"},
+        {"--only", "TEXT", HY_ARG_TEXT, &only, 0, "only models whose file name contains it: llama-bench, 100m ..."},
+        {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &format, 0, "how to print"},
+        {0},
+    };
+    const hy_args a = {.usage = "bench_model [options]     (from the project's folder)", .text = "Times whole models against the machine's own rates.\n", .args = args, .max_rest = 0};
+    hy_arg_list rest = {0};
+    bool help = false;
+    hy_status s = hy_args_read(&a, argc, argv, &rest, &help);
+    if (!s && !help) s = bench(threads, isa, python, rounds > 256 ? 256 : rounds, only, format);
+    free(rest.v);
+    return hy_command_end("bench_model", s);
+}
