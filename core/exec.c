@@ -140,8 +140,15 @@ void hy_exec_free(hy_exec *e) {
     free(e->h_logits);
     free(e->h_raw);
     free(e->path.s);
+    free(e->seconds);
     free(e);
 }
+
+void hy_exec_profile(hy_exec *e, bool on) {
+    free(e->seconds);
+    e->seconds = on ? hy_xcalloc(2 * (size_t)e->prog->n_ops, sizeof *e->seconds) : NULL;
+}
+const double *hy_exec_seconds(const hy_exec *e) { return e->seconds; }
 
 hy_exec_memory hy_exec_memory_use(const hy_exec *e) { return e->plan.use; }
 
@@ -248,7 +255,9 @@ hy_status hy_exec_forward(hy_exec *e, hy_params *w, const hy_batch *b, hy_state 
         if (!hy_op_runs(e, op, heads) || (op->head == HY_HEAD_LOGITS && e->n_out == 0)) continue;
         hy_any_args a;
         hy_bind_fwd(e, i, w, state, &a);
+        const double start = e->seconds ? hy_now() : 0;
         hy_status s = e->fwd[i].run(&a, e->workspace, &req);
+        if (e->seconds) e->seconds[i] += hy_now() - start;
         if (s) return hy_error_context(s, "layer %d, %s", op->layer, hy_op_name(op->kind));
         if (probe && op->out >= 0) HY_TRY(show(e, op->out, false, probe));
     }
@@ -272,7 +281,9 @@ hy_status hy_exec_backward(hy_exec *e, hy_params *w, double scale, const hy_prob
         if (probe && op->out >= 0) HY_TRY(show(e, op->out, true, probe));
         hy_any_args a;
         hy_bind_bwd(e, i, w, scale, &a);
+        const double start = e->seconds ? hy_now() : 0;
         hy_status s = e->bwd[i].run(&a, e->workspace, &req);
+        if (e->seconds) e->seconds[e->prog->n_ops + i] += hy_now() - start;
         if (s) return hy_error_context(s, "layer %d, %s backward", op->layer, hy_op_name(op->kind));
     }
     return HY_OK;

@@ -81,6 +81,10 @@ double hy_exec_nll_sum(hy_exec *e);           // their sum, in double and row or
 const int32_t *hy_exec_pred(hy_exec *e);      // [B*T], -1 where ignored
 // Kernel paths in use, e.g. "avx512 (linear avx512+onednn)"; valid while e lives.
 const char *hy_exec_path(hy_exec *e);
+// Seconds spent in each op since hy_exec_profile was switched on: [n_ops] forward, then [n_ops] backward. For finding what is
+// slow; the clock is the host's, so a backend that runs asynchronously is seen only in sum.
+void hy_exec_profile(hy_exec *e, bool on);
+const double *hy_exec_seconds(const hy_exec *e);  // NULL when off
 // Memory by lifetime class, for the plan printed before step 0.
 typedef struct {
     size_t activations, gradients, saved, workspace;

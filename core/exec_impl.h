@@ -65,6 +65,7 @@ struct hy_exec {
     void *h_raw;  // one value or result before conversion
     size_t h_raw_bytes;
     hy_buf path;
+    double *seconds;  // [2 n_ops], NULL: not profiled
 };
 
 hy_val hy_value_root(const hy_program *p, hy_val v);
