@@ -76,7 +76,7 @@ static void machine_lines(hy_table *t) {
     free(cpu);
     free(mem);
     hy_status g = hy_gnuplot_check();
-    line(t, "figures", g ? "missing" : "ok", "%s", g ? hy_error_text() : "gnuplot is there");
+    line(t, "figures", g ? "missing" : "ok", "%s", g ? hy_error_text() : "can be drawn with gnuplot");
 }
 
 // A sound database, or none yet, is HY_OK.

@@ -18,7 +18,8 @@ hy_status hy_job_read(int fd, hy_job *out);
 void hy_job_free(hy_job *job);
 
 // What a child tells its parent, one line each, on the descriptor it is given:
-//   claim ID new|resumed|done|failed|busy      step N OF LOSS RATE      eval N ACCURACY LOSS      phase TEXT
+//   claim ID new|resumed|done|failed|busy      resumed STEP      step N OF LOSS RATE      eval N ACCURACY LOSS
+//   phase TEXT
 //   end done|failed|interrupted|lost [TEXT]
 // lost: the result could not be stored. The child's exit status is 0 unless the run failed or was lost.
 hy_status hy_run_one(const hy_job *job, int report_fd);

@@ -138,7 +138,7 @@ static hy_status resume(worker *w) {
         HY_TRY(hy_trainer_create(w->prog, &w->be, HY_F32, &w->job->item.train, w->task, (uint64_t)w->job->item.seed, &w->trainer));
     }
     const long step = hy_trainer_step_count(w->trainer);
-    if (step) say(w, "phase resumed at step %ld", step);
+    if (step) say(w, "resumed %ld", step);
     return hy_runlog_open(&w->log, w->logfile, step, &w->facts, &w->seconds);
 }
 

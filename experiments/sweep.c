@@ -117,7 +117,7 @@ static hy_status launch(hy_sweep *s, hy_sweep_slot *c, int item) {
 }
 
 // ---------------------------------------------------------------------------------------------------- its reports
-static void read_line(hy_sweep *s, hy_sweep_slot *c, const char *line) {
+static void read_line(hy_sweep *s, hy_sweep_slot *c, hy_sweepview *v, const char *line) {
     hy_sweep_item *it = &s->items[c->item];
     long long id;
     int at = 0;
@@ -128,6 +128,10 @@ static void read_line(hy_sweep *s, hy_sweep_slot *c, const char *line) {
         if (strcmp(word, "new") && strcmp(word, "resumed")) snprintf(c->end, sizeof c->end, "was-%s", word);
     } else if (sscanf(line, "step %ld %ld %lf %lf", &c->step, &c->steps, &c->loss, &c->rate) == 4) {
         c->phase[0] = 0;
+    } else if (!strncmp(line, "resumed ", 8)) {
+        char label[256];
+        hy_item_label(&s->e->items[c->item], label);
+        hy_sweepview_line(v, "%s: goes on from step %s", label, line + 8);
     } else if (!strncmp(line, "phase ", 6)) {
         snprintf(c->phase, sizeof c->phase, "%s", line + 6);
     } else if (sscanf(line, "end %15s %n", c->end, &at) == 1 && at) {
@@ -143,12 +147,12 @@ static bool drain(int fd, hy_buf *b) {
     return n < 0 && (errno == EAGAIN || errno == EINTR);
 }
 
-static bool read_reports(hy_sweep *s, hy_sweep_slot *c) {
+static bool read_reports(hy_sweep *s, hy_sweep_slot *c, hy_sweepview *v) {
     bool open = drain(c->report, &c->in);
     char *p = c->in.s, *end;
     while (p && (end = strchr(p, '\n'))) {
         *end = 0;
-        read_line(s, c, p);
+        read_line(s, c, v, p);
         p = end + 1;
     }
     if (p && p != c->in.s) {
@@ -206,7 +210,12 @@ static hy_status reap(hy_sweep *s, hy_sweep_slot *c, hy_sweepview *p) {
         it->state = ends[k].state;
         it->text = c->end_text[0] ? hy_xstrdup(c->end_text) : NULL;
     }
-    if (it->state == HY_ITEM_LOST) s->stopping = true;  // nothing else would be stored either
+    if (it->state == HY_ITEM_LOST) {
+        bool changed;
+        s->stopping = true;  // nothing else would be stored either
+        // the row may still say "running": best effort, the next sweep finds out anyway
+        if (it->run_id) (void)hy_run_bury(s->store, it->run_id, (long)c->pid, false, it->text ? it->text : "not stored", &changed);
+    }
     char label[256];
     hy_item_label(&s->e->items[c->item], label);
     static const char *const words[] = {[HY_ITEM_DONE] = "stored", [HY_ITEM_FAILED] = "FAILED", [HY_ITEM_INTERRUPTED] = "interrupted",
@@ -262,7 +271,7 @@ static hy_status wait_for_reports(hy_sweep *s, hy_sweepview *p) {
     poll(fds, n, POLL_MS);
     hy_status st = HY_OK;
     for (int k = 0; !st && k < s->jobs; k++)
-        if (s->slots[k].item >= 0 && !read_reports(s, &s->slots[k])) st = reap(s, &s->slots[k], p);
+        if (s->slots[k].item >= 0 && !read_reports(s, &s->slots[k], p)) st = reap(s, &s->slots[k], p);
     return st;
 }
 
@@ -321,7 +330,7 @@ hy_status hy_sweep_run(hy_sweep *s) {
         tell_children(s);
         for (int k = 0; k < s->jobs; k++) {
             if (s->slots[k].item < 0) continue;
-            while (read_reports(s, &s->slots[k])) usleep(10000);
+            while (read_reports(s, &s->slots[k], p)) usleep(10000);
             reap(s, &s->slots[k], p);
         }
         hy_error(st, "%s", why);
