@@ -9,7 +9,7 @@ DIRTY := $(if $(shell git status --porcelain -- Makefile '*.c' '*.h' '*.def' 2>/
 CPPFLAGS += -I. -D_GNU_SOURCE
 CFLAGS += -std=c11 $(OPT) -fopenmp -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wvla -ffp-contract=off
 LDLIBS += -lyaml -lsqlite3 -ljansson -lxxhash -ldnnl -lm
-FASTFLAGS = -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math
+FASTFLAGS = $(if $(SAN),,-O3) -ffp-contract=fast -fno-math-errno -fno-trapping-math
 ISA_base = -march=x86-64
 ISA_avx2 = -march=x86-64-v3
 ISA_avx512 = -march=x86-64-v4 -mprefer-vector-width=512
