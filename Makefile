@@ -1,5 +1,5 @@
 # hylab. Two commands matter: `make demo` (the main job, end to end) and `make test` (all tests).
-# Others: all, asan, bench, layering, format, clean. BUILD=dir builds elsewhere, SAN=1 with sanitizers.
+# Others: all, asan, bench, layering, fuzz-yaml, fuzz-safetensors, clean. BUILD=dir builds elsewhere, SAN=1 with sanitizers.
 BUILD ?= $(if $(SAN),build/asan,build/release)
 CC ?= gcc
 OPT ?= $(if $(SAN),-O1 -g -fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer,-O2 -g)
@@ -28,7 +28,7 @@ TESTBIN := $(TESTSRC:tests/%.c=$(BUILD)/tests/%)
 BENCHSRC := $(wildcard experiments/bench/bench_*.c)
 BENCHBIN := $(BENCHSRC:experiments/bench/%.c=$(BUILD)/bench/%)
 
-.PHONY: all deps demo test asan bench layering format clean check fuzz-safetensors fuzz-yaml
+.PHONY: all deps demo test asan bench layering clean check fuzz-yaml fuzz-safetensors fuzz-safetensors fuzz-yaml
 .SECONDARY:
 all: $(BUILD)/hylab
 
@@ -82,13 +82,29 @@ $(BUILD)/bench/%: experiments/bench/%.c $(LIB)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIB) $(LDFLAGS) $(LDLIBS)
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
+# ---- the main job: the paper's design roadmap in small
+RUNS ?= runs
+JOBS ?= $(shell nproc)
+demo: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	./hylab run experiments/roadmap/roadmap.yaml --db $(RUNS)/hylab.db --jobs $(JOBS)
+	./hylab plot experiments/roadmap/roadmap.yaml --db $(RUNS)/hylab.db --out $(RUNS)/roadmap
+	./hylab report experiments/roadmap/roadmap.yaml --db $(RUNS)/hylab.db --out $(RUNS)/roadmap/report.html
+	@echo "table above; figures: $(RUNS)/roadmap/ (SVG, PNG, PDF); report: $(RUNS)/roadmap/report.html; database: $(RUNS)/hylab.db"
+
+# ---- speed: every program of experiments/bench. PYTHON=/path/to/python with torch puts PyTorch beside the training steps.
+bench: deps
+	@$(MAKE) --no-print-directory all $(BENCHBIN)
+	@for b in $(filter-out %/bench_model,$(BENCHBIN)); do echo; echo "== $$(basename $$b)"; $$b || exit 1; done
+	@echo; echo "== bench_model"; $(BUILD)/bench/bench_model $(if $(PYTHON),--torch $(PYTHON))
+
 # ---- checks
 check: $(BUILD)/hylab $(TESTBIN)
 	@BUILD=$(BUILD) tests/run.sh $(TESTS)
 test: deps
-	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory -j$(JOBS) check
 asan: deps
-	@$(MAKE) --no-print-directory SAN=1 check
+	@$(MAKE) --no-print-directory -j$(JOBS) SAN=1 check
 layering:
 	@tests/layering.sh
 # Fuzzing with libFuzzer (Debian: clang libclang-rt-14-dev): `make fuzz-safetensors`, `make fuzz-yaml` for FUZZ_SECONDS, new inputs in build/fuzz
