@@ -80,7 +80,7 @@ hy_status hy_fig_bars(const hy_fig_out *out, const hy_fig_head *head, const hy_f
             hy_buf_printf(&p.script, ", \\\n  DATA index %d using 1:2 with boxes lc rgb LC(%d) title ", k, k);
             hy_plot_quote(&p.script, series[k]);
         }
-        hy_buf_printf(&p.script, ", \\\n  DATA index %d using 1:2:3 with yerrorbars pt -1 ps 0 lw 1.5 lc rgb '#222222' notitle", k);
+        hy_buf_printf(&p.script, ", \\\n  DATA index %d using 1:($2-$3):(0):(2*$3) with vectors " HY_FIGC_BAR " lw 1.5 lc rgb '#222222' notitle", k);
     }
     hy_buf_printf(&p.script, ", \\\n  DATA index %d using 1:2 with points pt 6 ps 0.6 lw 1 lc rgb '#222222' notitle\n", n_series);
     hy_status s = hy_plot_draw(&p, out);
@@ -144,7 +144,7 @@ hy_status hy_fig_stacks(const hy_fig_out *out, const hy_fig_head *head, const ch
         int c = q % cols, r = q / cols;
         double left = 84 + c * (pw + gap_x), upper = y0 + 30 + r * (ph + gap_y);
         hy_figc_area(&p, left, left + pw, upper, upper + ph);
-        hy_figc_axis(&p, "y", &(hy_fig_axis){c == 0 ? y_label : "", false, 0, NAN}, 0, top);
+        hy_figc_axis(&p, "y", &(hy_fig_axis){c == 0 ? y_label : "", false, 0, NAN, HY_TICS_AUTO}, 0, top);
         if (c > 0) hy_buf_printf(&p.script, "set format y ''\n");
         hy_buf_printf(&p.script, "set xlabel ");
         hy_plot_quote(&p.script, q + cols >= n_panels ? x_label : "");

@@ -42,7 +42,7 @@ static void panel_plot(hy_plot *p, const hy_fig_panel *q, int block) {
         if (s->n >= MANY)
             hy_buf_printf(b, ", \\\n  DATA index %d using 1:3:4 with filledcurves lc rgb LC(%d)+0xc0000000 notitle", block + k, s->colour);
         else
-            hy_buf_printf(b, ", \\\n  DATA index %d using 1:2:3:4 with yerrorbars pt -1 ps 0 lw 1.2 lc rgb LC(%d) notitle", block + k, s->colour);
+            hy_buf_printf(b, ", \\\n  DATA index %d using 1:3:(0):($4-$3) with vectors " HY_FIGC_BAR " lw 1.2 lc rgb LC(%d) notitle", block + k, s->colour);
     }
     for (int k = 0; k < q->n_series; k++) {
         const hy_fig_series *s = &q->series[k];
@@ -52,7 +52,7 @@ static void panel_plot(hy_plot *p, const hy_fig_panel *q, int block) {
     }
 }
 
-// Every name once, in the order of first appearance.
+// Every name once, in the order of colours.
 static int distinct(const hy_fig_panel *panels, int n_panels, const char **names, int *colours) {
     int n = 0;
     for (int q = 0; q < n_panels; q++)
@@ -60,8 +60,9 @@ static int distinct(const hy_fig_panel *panels, int n_panels, const char **names
             int i = 0;
             while (i < n && strcmp(names[i], panels[q].series[k].name)) i++;
             if (i < n) continue;
-            names[n] = panels[q].series[k].name;
-            colours[n++] = panels[q].series[k].colour;
+            for (i = n++; i > 0 && colours[i - 1] > panels[q].series[k].colour; i--) names[i] = names[i - 1], colours[i] = colours[i - 1];
+            names[i] = panels[q].series[k].name;
+            colours[i] = panels[q].series[k].colour;
         }
     return n;
 }

@@ -41,7 +41,7 @@ hy_status hy_fig_maps(const hy_fig_out *out, const hy_fig_head *head, const char
             if (isfinite(maps[k].a[i])) top = fmax(top, maps[k].a[i]), low = fmin(low, maps[k].a[i]);
     }
     if (last < 0 || !(top >= low)) return hy_error(HY_EINPUT, "figure %s: nothing to draw, no map given", out->name);
-    int side = cols > 3 ? 200 : 250, gap_x = 58, gap_y = 66, bar = 132;
+    int side = cols > 3 ? 200 : 250, gap_x = 58, gap_y = 66, bar = 152;
     hy_plot p = {0};
     int right = 70 + cols * (side + gap_x) - gap_x, width = right + bar, y0;
     width = width < 560 ? 560 : width;
@@ -88,7 +88,7 @@ hy_status hy_fig_heat(const hy_fig_out *out, const hy_fig_head *head, const char
     if (n_cols < 1 || n_rows < 1) return hy_error(HY_EINPUT, "figure %s: nothing to draw, no rows or columns", out->name);
     hy_plot p = {0};
     int longest = hy_figc_legend_width(rows, n_rows), wide = hy_figc_legend_width(cols, n_cols) - 40, cell = n_cols > 12 ? 40 : 64;
-    int left = 30 + longest, width = left + n_cols * cell + 136, y0;
+    int left = 30 + longest, width = left + n_cols * cell + 140, y0;
     width = width < 560 ? 560 : width;
     y0 = hy_figc_head(&p, head, width, 520);
     p.script.n = 0;

@@ -76,7 +76,7 @@ hy_status hy_fig_points(const hy_fig_out *out, const hy_fig_head *head, const hy
         hy_plot_field(&p.data, q->name);
         hy_buf_printf(&p.data, "\n\n\n");
         if (isfinite(q->y_err))
-            hy_buf_printf(&p.script, ", \\\n  DATA index %d using 1:2:3 with yerrorbars pt -1 ps 0 lw 1.5 lc rgb LC(%d) notitle", block, order[k]);
+            hy_buf_printf(&p.script, ", \\\n  DATA index %d using 1:($2-$3):(0):(2*$3) with vectors " HY_FIGC_BAR " lw 1.5 lc rgb LC(%d) notitle", block, order[k]);
         hy_buf_printf(&p.script, ", \\\n  DATA index %d using 1:2 with points pt PT(%d) ps %.3f lc rgb LC(%d)+0x30000000 notitle", block,
                       order[k], point_size(q, top), order[k]);
         block++;

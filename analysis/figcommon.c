@@ -48,7 +48,7 @@ int hy_figc_head(hy_plot *p, const hy_fig_head *h, int width, int height) {
     if (h->scale) hy_buf_printf(&note, "%s%s", note.n ? "; " : "", h->scale);
     if (h->note) hy_buf_printf(&note, "%s%s", note.n ? ". " : "", h->note);
     int y = lines(p, h->title ? h->title : "", (width - 28) / 10, 8, 24, "font ',14' textcolor rgb '#111111'");
-    if (note.n) y = lines(p, note.s, (int)((width - 28) / 7.0), y, 17, "font ',10' textcolor rgb '#555555'");
+    if (note.n) y = lines(p, note.s, (int)((width - 28) / 7.4), y, 17, "font ',10' textcolor rgb '#555555'");
     free(note.s);
     return y + 10;
 }
@@ -81,14 +81,18 @@ void hy_figc_number(char *buf, size_t n, double v) {
 }
 
 // Tics of a log axis: powers of ten, with 2 and 5 or all digits between where the range is short.
-static void log_tics(hy_buf *b, const char *axis, double lo, double hi) {
+static void log_tics(hy_buf *b, const char *axis, double lo, double hi, bool base2) {
     double decades = log10(hi / lo);
     const char *comma = "";
     hy_buf_printf(b, "set logscale %s\nset %stics (", axis, axis);
-    for (int e = (int)floor(log10(lo)); e <= (int)ceil(log10(hi)); e++)
+    for (double v = exp2(ceil(log2(lo))); base2 && v <= hi; v *= log2(hi / lo) > 9 ? 4 : 2) {
+        hy_buf_printf(b, "%s'%g' %.10g", comma, v, v);
+        comma = ", ";
+    }
+    for (int e = (int)floor(log10(lo)); e <= (int)ceil(log10(hi)) && !base2; e++)
         for (int k = 1; k < 10; k++) {
             double v = pow(10, e) * k;
-            if (v < lo * 0.999 || v > hi * 1.001 || (decades > 2.5 && k > 1) || (decades > 0.8 && k != 1 && k != 2 && k != 5)) continue;
+            if (v < lo * 0.999 || v > hi * 1.001 || (decades > 2.5 && k > 1) || (decades > 0.8 && k != 1 && k != 2 && k != 5) || (decades > 0.4 && k > 5 && k != 7)) continue;
             char text[32];
             hy_figc_number(text, sizeof text, v);
             hy_buf_printf(b, "%s'%s' %.10g", comma, text, v);
@@ -115,8 +119,9 @@ void hy_figc_axis(hy_plot *p, const char *axis, const hy_fig_axis *a, double lo,
     if (!isnan(a->max)) hi = a->max;
     if (!(hi > lo)) hi = lo + 1;
     hy_buf_printf(b, "unset logscale %s\nset %stics autofreq\n", axis, axis);
-    if (a->log && lo > 0) log_tics(b, axis, lo, hi);
+    if (a->log && lo > 0) log_tics(b, axis, lo, hi, a->tics == HY_TICS_POWERS_OF_2);
     else hy_buf_printf(b, "set format %s '%s'\n", axis, hi - lo >= 20000 ? "%.0s%c" : "%g");
+    if (a->tics == HY_TICS_WHOLE && hi - lo < 40) hy_buf_printf(b, "set %stics %d\n", axis, hi - lo < 12 ? 1 : hi - lo < 24 ? 2 : 4);
     hy_buf_printf(b, "set %srange [%.10g:%.10g]\nset %slabel ", axis, lo, hi, axis);
     hy_plot_quote(b, a->label ? a->label : "");
     hy_buf_printf(b, " font ',12'\n");

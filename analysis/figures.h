@@ -19,6 +19,7 @@ typedef struct {
     const char *label;  // with its unit
     bool log;
     double min, max;  // NAN: from the data
+    enum { HY_TICS_AUTO = 0, HY_TICS_WHOLE, HY_TICS_POWERS_OF_2 } tics;  // whole numbers (layers); 64, 128, ... (log only)
 } hy_fig_axis;
 
 // ---- points: one per name; accuracy against cache with throughput as point size, ERF against cache, ...

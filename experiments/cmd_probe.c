@@ -269,7 +269,7 @@ static hy_status draw_stats(const options *o, const hy_inspection *r, const char
         if (q.n) series[n++] = q;
     }
     char *heading = hy_asprintf("Entropy of the attention maps of %s", model);
-    const hy_fig_panel panel = {NULL, {"layer", false, NAN, NAN}, {"entropy of a row, nats", false, 0, NAN}, series, n};
+    const hy_fig_panel panel = {NULL, {"layer", false, NAN, NAN, HY_TICS_WHOLE}, {"entropy of a row, nats", false, 0, NAN, HY_TICS_AUTO}, series, n};
     const hy_fig_head head = {.title = heading, .note = what};
     unsigned formats;
     hy_status s = hy_fig_formats_parse(o->formats, &formats);

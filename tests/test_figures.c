@@ -94,7 +94,7 @@ static void test_points(void **state) {
     hy_fig_point p[N];
     for (int i = 0; i < N; i++) p[i] = (hy_fig_point){names[i], pow(7, i), 0.2 * i, i % 2 ? 0.02 : NAN, i == 3 ? NAN : 100.0 * i};
     p[4].y = NAN;  // left out
-    hy_fig_axis x = {"cache, MB", true, NAN, NAN}, y = {"accuracy", false, NAN, NAN};
+    hy_fig_axis x = {"cache, MB", true, NAN, NAN, 0}, y = {"accuracy", false, NAN, NAN, 0};
     DRAW(hy_fig_points(&o, &head, &x, &y, "tokens/s", p, N), "points");
     DRAW(hy_fig_points(&o, &head, &x, &y, NULL, p, 1), "one-point");
     hy_fig_out o = to("none");
@@ -107,7 +107,7 @@ static void test_bars_and_stacks(void **state) {
     double v[3] = {0.3, 0.5, 0.4}, layers[6] = {1, 2, 0, 4, 5, 6};
     hy_fig_bar b[N * 2];
     for (int i = 0; i < N * 2; i++) b[i] = (hy_fig_bar){i == 3 ? NAN : 0.1 * i, i == 2 ? NAN : 0.05, i % 3 ? v : NULL, i % 3 ? 3 : 0};
-    hy_fig_axis y = {"recall", false, 0, 1.05};
+    hy_fig_axis y = {"recall", false, 0, 1.05, 0};
     DRAW(hy_fig_bars(&o, &head, &y, names, N, names, 2, b), "bars");
     DRAW(hy_fig_bars(&o, &head, &y, names, N, names, 1, b), "single");
     hy_fig_stack s[N];
@@ -121,8 +121,8 @@ static void test_lines(void **state) {
     double x[MANY], y[MANY], lo[MANY], hi[MANY];
     for (int i = 0; i < MANY; i++) x[i] = i, y[i] = i == 7 ? NAN : 5 / (1.0 + i), lo[i] = 0.8 * y[i], hi[i] = 1.2 * y[i];
     hy_fig_series s[3] = {{names[0], 0, MANY, x, y, lo, hi}, {names[1], 9, 4, x, y, lo, hi}, {names[2], 2, 0, x, y, NULL, NULL}};
-    hy_fig_panel p[2] = {{names[1], {"step", false, NAN, NAN}, {"loss, nats", true, NAN, NAN}, s, 3},
-                         {"b", {"context, tokens", true, NAN, NAN}, {"tokens/s", false, 0, NAN}, s, 2}};
+    hy_fig_panel p[2] = {{names[1], {"step", false, NAN, NAN, 0}, {"loss, nats", true, NAN, NAN, 0}, s, 3},
+                         {"b", {"context, tokens", true, NAN, NAN, 0}, {"tokens/s", false, 0, NAN, 0}, s, 2}};
     DRAW(hy_fig_lines(&o, &head, p, 2), "lines");
     DRAW(hy_fig_lines(&o, &head, p, 1), "curve");
     hy_fig_out o = to("none");

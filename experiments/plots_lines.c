@@ -1,0 +1,244 @@
+// plots_lines.c - figures with lines and stacks: loss curves, throughput against context, entropy and cache by layer.
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "experiments/plots.h"
+
+// A growing series with its range.
+typedef struct {
+    int n, cap;
+    double *x, *y, *lo, *hi;
+} points;
+
+static void add(points *s, double x, double y, double lo, double hi) {
+    if (s->n == s->cap) {
+        s->cap = s->cap ? 2 * s->cap : 32;
+        double **all[] = {&s->x, &s->y, &s->lo, &s->hi};
+        for (int i = 0; i < 4; i++) *all[i] = hy_xrealloc(*all[i], (size_t)s->cap * sizeof(double));
+    }
+    s->x[s->n] = x, s->y[s->n] = y, s->lo[s->n] = lo, s->hi[s->n++] = hi;
+}
+
+static void drop(points *s, int n) {
+    for (int i = 0; i < n; i++) free(s[i].x), free(s[i].y), free(s[i].lo), free(s[i].hi);
+    free(s);
+}
+
+// Series of the variants that have points, in their order; the colour is the variant's number.
+static int series_of(const points *s, const char *const *names, int n, bool range, hy_fig_series *out) {
+    int k = 0;
+    for (int v = 0; v < n; v++)
+        if (s[v].n) out[k++] = (hy_fig_series){names[v], v, s[v].n, s[v].x, s[v].y, range ? s[v].lo : NULL, range ? s[v].hi : NULL};
+    return k;
+}
+
+// ---------------------------------------------------------------------------------------------------- loss
+enum { BINS = 100 };
+
+// Mean over seeds of each step; long runs are averaged over equal stretches of steps, so that a curve has at most BINS points.
+static hy_status load_loss(hy_plots *p, int task, points *out, int *stretch) {
+    hy_query *q;
+    HY_TRY(hy_plots_query(p,
+                          "WITH c AS (SELECT p.variant_ord AS v, p.grid_ord AS g, p.seed AS seed, c.step AS step, c.loss AS loss"
+                          "  FROM v_plan p JOIN curve c ON c.run_id = p.run_id WHERE p.experiment = ?1 AND p.scale = ?2 AND p.sets = ?3"
+                          "  AND p.task_ord = ?4 AND p.status = 'done'),"
+                          " w AS (SELECT max(1, (max(step) + 99) / 100) AS w FROM c),"
+                          " b AS (SELECT v, g, seed, (step - 1) / w AS bin, avg(loss) AS loss, avg(step) AS step FROM c, w GROUP BY 1, 2, 3, 4)"
+                          " SELECT v, g, avg(step), avg(loss), min(loss), max(loss), (SELECT w FROM w) FROM b GROUP BY v, g, bin ORDER BY v, g, bin", &q));
+    hy_query_bind_int(q, 4, task);
+    bool row = false;
+    hy_status st;
+    while (!(st = hy_query_step(q, &row)) && row) {
+        const int v = (int)hy_query_int(q, 0);
+        const hy_summary_row *r = v < p->s->n_variants ? hy_plots_row(p, task, v) : NULL;
+        *stretch = (int)hy_query_int(q, 6);
+        if (r && r->grid_ord == hy_query_int(q, 1))
+            add(&out[v], hy_query_double(q, 2), hy_query_double(q, 3), hy_query_double(q, 4), hy_query_double(q, 5));
+    }
+    hy_query_close(q);
+    return st;
+}
+
+hy_status hy_plot_loss(hy_plots *p, int task) {
+    const int n = p->s->n_variants;
+    points *s = hy_xcalloc((size_t)n, sizeof *s);
+    hy_fig_series *series = hy_xcalloc((size_t)n, sizeof *series);
+    const char **names = hy_plots_variants(p);
+    int stretch = 1;
+    hy_status st = load_loss(p, task, s, &stretch);
+    const int k = st ? 0 : series_of(s, names, n, true, series);
+    if (k) {
+        char *note = hy_asprintf("Lines: mean over seeds%s; bands: smallest to largest seed", stretch > 1 ? " and neighbouring steps" : "");
+        hy_fig_head head;
+        char *title = hy_plots_head(p, task, "loss", "training loss", note, &head);
+        const hy_fig_panel panel = {NULL, {"training step", false, 0, NAN, HY_TICS_AUTO}, {"loss, nats per label", true, NAN, NAN, HY_TICS_AUTO}, series, k};
+        const hy_fig_out out = hy_plots_out(p, task, "loss", NULL);
+        st = hy_fig_lines(&out, &head, &panel, 1);
+        st = hy_plots_done(p, st, "%s. Lines are means over seeds%s, bands go from the smallest to the largest seed.", title,
+                           stretch > 1 ? " (and over neighbouring steps)" : "");
+        free(title), free(note);
+    }
+    free(names), free(series);
+    drop(s, n);
+    return st;
+}
+
+// ---------------------------------------------------------------------------------------------------- throughput
+static const char *const timings[] = {"throughput_train", "throughput_prefill", "throughput_decode"}, *const timing_titles[] = {"training", "prefill", "decoding"};
+
+static hy_status load_timing(hy_plots *p, const char *metric, int batch, points *out) {
+    hy_query *q;
+    HY_TRY(hy_plots_query(p, "SELECT p.variant_ord, t.context, avg(t.median), min(t.min), max(t.max) FROM v_plan p JOIN v_timing t ON"
+                             " t.run_id = p.run_id WHERE p.experiment = ?1 AND p.scale = ?2 AND p.sets = ?3 AND p.status = 'done'"
+                             " AND t.metric = ?4 AND t.batch = ?5 GROUP BY 1, 2 ORDER BY 1, 2", &q));
+    hy_query_bind_text(q, 4, metric);
+    hy_query_bind_int(q, 5, batch);
+    bool row = false;
+    hy_status st;
+    while (!(st = hy_query_step(q, &row)) && row)
+        add(&out[hy_query_int(q, 0)], hy_query_double(q, 1), hy_query_double(q, 2), hy_query_double(q, 3), hy_query_double(q, 4));
+    hy_query_close(q);
+    return st;
+}
+
+// Largest batch, repetitions and kernel paths of what was timed.
+static hy_status timing_facts(hy_plots *p, int *batch, char **note) {
+    hy_query *q;
+    *batch = 0;
+    HY_TRY(hy_plots_query(p, "SELECT max(t.batch), min(t.repetitions), max(t.device_name), count(DISTINCT t.run_id) FROM v_plan p"
+                             " JOIN v_timing t ON t.run_id = p.run_id WHERE p.experiment = ?1 AND p.scale = ?2 AND p.sets = ?3", &q));
+    bool row = false;
+    hy_status st = hy_query_step(q, &row);
+    if (!st && row && !hy_query_null(q, 0)) {
+        *batch = (int)hy_query_int(q, 0);
+        *note = hy_asprintf("%lld timed runs, batch %d, float32, %s. Points: median of at least %lld repetitions; bars: slowest to fastest",
+                            (long long)hy_query_int(q, 3), *batch, hy_query_text(q, 2), (long long)hy_query_int(q, 1));
+    }
+    hy_query_close(q);
+    return st;
+}
+
+hy_status hy_plot_throughput(hy_plots *p, int task) {
+    (void)task;
+    int batch, n = p->s->n_variants, panels = 0;
+    char *note = NULL;
+    HY_TRY(timing_facts(p, &batch, &note));
+    if (!batch) return HY_OK;
+    points *s = hy_xcalloc((size_t)n * 3, sizeof *s);
+    hy_fig_series *series = hy_xcalloc((size_t)n * 3, sizeof *series);
+    hy_fig_panel panel[3];
+    const char **names = hy_plots_variants(p);
+    hy_status st = HY_OK;
+    for (int i = 0; i < 3 && !st; i++) {
+        st = load_timing(p, timings[i], batch, s + i * n);
+        const int k = st ? 0 : series_of(s + i * n, names, n, true, series + i * n);
+        const char *x = i == 2 ? "depth, tokens" : "context, tokens";
+        if (k) panel[panels++] = (hy_fig_panel){timing_titles[i], {x, true, NAN, NAN, HY_TICS_POWERS_OF_2}, {"tokens/s", true, NAN, NAN, HY_TICS_AUTO}, series + i * n, k};
+    }
+    if (!st && panels) {
+        char *title = hy_asprintf("%s: throughput", p->s->experiment);
+        const hy_fig_head head = {.title = title, .note = note, .scale = *p->s->scale ? p->s->scale : NULL};
+        const hy_fig_out out = hy_plots_out(p, -1, "throughput", NULL);
+        st = hy_fig_lines(&out, &head, panel, panels);
+        st = hy_plots_done(p, st, "%s against context. %s.", title, note);
+        free(title);
+    }
+    free(names), free(series), free(note);
+    drop(s, n * 3);
+    return st;
+}
+
+// ---------------------------------------------------------------------------------------------------- cache
+static const char *const kinds[] = {"kv", "meta", "conv", "ssm"}, *const kind_names[] = {"KV", "KV of meta tokens", "convolution", "SSM state"};
+enum { KINDS = 4, PANEL_TITLE = 96 };
+
+// Fills bytes [layers, KINDS]; returns the number of layers (0: not measured).
+static int layer_bytes(const hy_summary_row *r, double **bytes, double *tokens) {
+    int n = 0;
+    for (int i = 0; i < r->n_values; i++) {
+        int layer, used = 0;
+        if (strcmp(r->values[i].metric, "cache_true") || sscanf(r->values[i].cell, "layer%d.%n", &layer, &used) != 1 || !used) continue;
+        if (layer + 1 > n) n = layer + 1;
+        *tokens = r->values[i].x;
+    }
+    *bytes = hy_xcalloc((size_t)n * KINDS + 1, sizeof **bytes);
+    for (int i = 0; i < r->n_values; i++) {
+        int layer, used = 0;
+        if (strcmp(r->values[i].metric, "cache_true") || sscanf(r->values[i].cell, "layer%d.%n", &layer, &used) != 1 || !used) continue;
+        for (int k = 0; k < KINDS; k++)
+            if (!strcmp(r->values[i].cell + used, kinds[k])) (*bytes)[layer * KINDS + k] = r->values[i].stat.mean;
+    }
+    return n;
+}
+
+hy_status hy_plot_cache(hy_plots *p, int task) {
+    const int n = p->s->n_variants;
+    hy_fig_stack *panel = hy_xcalloc((size_t)n, sizeof *panel);
+    double **bytes = hy_xcalloc((size_t)n, sizeof *bytes), top = 0, tokens = 0;
+    char(*titles)[PANEL_TITLE] = hy_xcalloc((size_t)n, sizeof *titles);
+    int panels = 0;
+    for (int v = 0; v < n; v++) {
+        const hy_summary_row *r = NULL;  // of any task: the cache is the variant's
+        for (task = 0; task < p->s->n_tasks && !r; task++) r = hy_plots_row(p, task, v);
+        const hy_summary_value *sum = r ? hy_summary_get(r, "cache_true", "") : NULL;
+        const int layers = sum ? layer_bytes(r, &bytes[panels], &tokens) : 0;
+        if (!layers) continue;
+        for (int i = 0; i < layers * KINDS; i++) top = fmax(top, bytes[panels][i]);
+        snprintf(titles[panels], PANEL_TITLE, "%s: %.3g %s", r->variant, sum->stat.mean / (sum->stat.mean < 1e6 ? 1e3 : 1e6), sum->stat.mean < 1e6 ? "kB" : "MB");
+        panel[panels] = (hy_fig_stack){titles[panels], layers, bytes[panels]};
+        panels++;
+    }
+    const bool small = top < 1e6;
+    for (int q = 0; q < panels; q++)
+        for (int i = 0; i < panel[q].n * KINDS; i++) bytes[q][i] /= small ? 1e3 : 1e6;
+    hy_status st = HY_OK;
+    if (panels) {
+        char *title = hy_asprintf("%s: cache by layer and kind", p->s->experiment);
+        char *note = hy_asprintf("%.0f tokens, one sequence, float32, true accounting; shared keys and values stand at the layer that makes them", tokens);
+        const hy_fig_head head = {.title = title, .note = note, .scale = *p->s->scale ? p->s->scale : NULL};
+        const hy_fig_out out = hy_plots_out(p, -1, "cache", NULL);
+        st = hy_fig_stacks(&out, &head, "layer", small ? "cache, kB" : "cache, MB", kind_names, KINDS, panel, panels);
+        st = hy_plots_done(p, st, "%s: %s.", title, note);
+        free(title), free(note);
+    }
+    for (int v = 0; v < n; v++) free(bytes[v]);
+    free(bytes), free(panel), free(titles);
+    return st;
+}
+
+// ---------------------------------------------------------------------------------------------------- entropy
+hy_status hy_plot_entropy(hy_plots *p, int task) {
+    static const char *const sources[] = {"attention", "ssm"}, *const titles[] = {"attention heads", "SSM heads"};
+    const int n = p->s->n_variants;
+    points *s = hy_xcalloc((size_t)n * 2, sizeof *s);
+    hy_fig_series *series = hy_xcalloc((size_t)n * 2, sizeof *series);
+    hy_fig_panel panel[2];
+    const char **names = hy_plots_variants(p);
+    int panels = 0;
+    for (int i = 0; i < 2; i++) {
+        for (int v = 0; v < n; v++) {
+            const hy_summary_row *r = hy_plots_row(p, task, v);
+            for (int k = 0; r && k < r->n_values; k++) {
+                const hy_summary_value *x = &r->values[k];
+                const char *dot = strchr(x->cell, '.');
+                if (strcmp(x->metric, "map_entropy") || !dot || strcmp(dot + 1, sources[i])) continue;
+                add(&s[i * n + v], x->x, x->stat.mean, x->stat.mean - x->stat.sd, x->stat.mean + x->stat.sd);
+            }
+        }
+        const int k = series_of(s + i * n, names, n, true, series + i * n);
+        if (k) panel[panels++] = (hy_fig_panel){titles[i], {"layer", false, NAN, NAN, HY_TICS_WHOLE}, {"entropy of a row, nats", false, 0, NAN, HY_TICS_AUTO}, series + i * n, k};
+    }
+    hy_status st = HY_OK;
+    if (panels) {
+        hy_fig_head head;
+        char *title = hy_plots_head(p, task, "map_entropy", "entropy of the attention maps", "Rows of text positions, row-normalised; mean over seeds, bars: standard deviation", &head);
+        const hy_fig_out out = hy_plots_out(p, task, "entropy", NULL);
+        st = hy_fig_lines(&out, &head, panel, panels);
+        st = hy_plots_done(p, st, "%s by layer, of attention heads and of SSM heads as hidden attention; means over seeds with standard deviation.", title);
+        free(title);
+    }
+    free(names), free(series);
+    drop(s, n * 2);
+    return st;
+}
