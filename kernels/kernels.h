@@ -302,4 +302,7 @@ hy_status hy_backend_cpu(const char *isa, int threads, hy_backend *out);
 const char *hy_isa_name(hy_isa isa);
 hy_isa hy_isa_best(void);
 void hy_gemm_library(char out[64]);  // name and version of the library of matrix products
+// For benchmarks: computes n values of 2^x with the polynomial of the scan on so many threads and returns their sum. No
+// scan can be faster than its exps alone. isa: HY_ISA_BASE or better.
+double hy_cpu_exp2_floor(hy_isa isa, int threads, size_t n);
 #endif

@@ -20,7 +20,7 @@ hy_status HY_FAST(hy_fast_scan)(const void *args, void *ws, const hy_plan_req *r
 #endif
 #define GROUP HY_SCAN_GROUP_FWD
 
-// Walks S states of one channel block over n tokens: h [S] in and out, y [n] gets sum_s C h added.
+// Walks S states of one channel block over n tokens: h [S] in and out, sum_s C h is added to y [n].
 HY_INLINE void walk(const int S, const tokens *k, int n, vf *h_io, const vf *A2, const float *B, const float *C, vf *y) {
     vf h[HY_SCAN_STATES];
 #pragma GCC unroll 16
@@ -42,14 +42,16 @@ HY_INLINE void walk(const int S, const tokens *k, int n, vf *h_io, const vf *A2,
 
 // One chunk (rows row .. row + n - 1) of one block of m <= HY_LANES channels from d on; h [N] in and out.
 static void chunk(const hy_scan_args *a, size_t row, int n, int d, int m, vf *h, const vf *A2) {
-    tokens k = {.ldB = a->ldB, .ldC = a->ldC};
+    tokens k;
     vf y[HY_SCAN_CHUNK], sigmoid;
     const float *B = (const float *)a->Bm + row * a->ldB, *C = (const float *)a->Cm + row * a->ldC;
+    k.ldB = a->ldB, k.ldC = a->ldC;
+    const vf skip = a->skip ? v_load_n((const float *)a->skip + d, m) : (vf){0};
     for (int i = 0; i < n; i++) {
         const vf x = v_load_n((const float *)a->x + (row + i) * a->ldx + d, m);
         k.delta[i] = v_softplus(v_load_n((const float *)a->dt + (row + i) * a->lddt + d, m), &sigmoid);
         k.u[i] = k.delta[i] * x;
-        y[i] = (vf){0};
+        y[i] = skip * x;
     }
     int s = 0;
 #if HY_SCAN_STATES == 16
@@ -58,15 +60,21 @@ static void chunk(const hy_scan_args *a, size_t row, int n, int d, int m, vf *h,
     for (; s + 8 <= a->N; s += 8) walk(8, &k, n, h + s, A2 + s, B + s, C + s, y);
     if (s + 4 <= a->N) walk(4, &k, n, h + s, A2 + s, B + s, C + s, y), s += 4;
     for (; s < a->N; s++) walk(1, &k, n, h + s, A2 + s, B + s, C + s, y);
-    const vf skip = a->skip ? v_load_n((const float *)a->skip + d, m) : (vf){0};
     for (int i = 0; i < n; i++) {
-        vf out = y[i] + skip * v_load_n((const float *)a->x + (row + i) * a->ldx + d, m);
+        vf out = y[i];
         if (a->gate) {
             const vf g = v_load_n((const float *)a->gate + (row + i) * a->ldgate + d, m);
             out *= g * v_sigmoid(g);
         }
         v_store_n((float *)a->y + (row + i) * a->ldy + d, out, m);
     }
+}
+
+static void prefetch(const hy_scan_args *a, size_t row, int n, int d) {
+    prefetch_rows(a->x, a->ldx, row, n, d);
+    prefetch_rows(a->dt, a->lddt, row, n, d);
+    if (a->gate) prefetch_rows(a->gate, a->ldgate, row, n, d);
+    prefetch_rows(a->y, a->ldy, row, n, d);
 }
 
 // Sequence b, channels d0 .. d1 - 1. A2 and h: [channel block, N] each.
@@ -84,6 +92,9 @@ static void job(const hy_scan_args *a, int b, int d0, int d1, vf *A2, vf *h) {
         const int n = len - t < HY_SCAN_CHUNK ? len - t : HY_SCAN_CHUNK;
         for (int d = d0, k = 0; d < d1; d += HY_LANES, k++) {
             vf *hk = h + (size_t)k * N;
+            // the operands of the block after this one
+            if (d + HY_LANES < d1) prefetch(a, row0 + t, n, d + HY_LANES);
+            else prefetch(a, row0 + t + n, len - t - n < HY_SCAN_CHUNK ? len - t - n : HY_SCAN_CHUNK, d0);
             if (a->saved) memcpy(saved_tile(a, chunks, b, c, d), hk, (size_t)N * sizeof(vf));
             chunk(a, row0 + t, n, d, lanes_of(d, d1), hk, A2 + (size_t)k * N);
         }

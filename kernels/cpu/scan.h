@@ -6,10 +6,16 @@
 
 #define HY_SCAN_REF_CHUNK 64   // tokens between two saved states of the reference
 #define HY_SCAN_CHUNK 16       // of the fast kernels: what backward recomputes for 8 states stays in the L1 cache
-#define HY_SCAN_GROUP_FWD 64   // channels of a job
+#define HY_SCAN_GROUP_FWD 256
 #define HY_SCAN_GROUP_BWD 128  // of a backward job, which sums dB and dC over them
 #define HY_SCAN_STATES_BWD 8   // states that stay in registers in backward
 #define HY_SCAN_PARALLEL 32768 // fewer state updates than this are not worth a second thread
+
+// hy_fast_exp2_floor computes n values of 2^x on req->threads threads and adds them up.
+typedef struct {
+    size_t n;
+    double *sum;
+} hy_exp2_floor_args;
 
 static inline int hy_scan_chunks(int n, int chunk) { return n / chunk + (n % chunk != 0); }
 static inline size_t hy_scan_padded(int D) { return ((size_t)D + 15) / 16 * 16; }  // to the widest vector

@@ -16,6 +16,12 @@ typedef struct {
 
 HY_INLINE int lanes_of(int d, int d1) { return d1 - d < HY_LANES ? d1 - d : HY_LANES; }
 
+// Asks for the cache lines at column d of n rows. Rows are far apart, which the hardware does not foresee; rows of a
+// power of two would throw each other out of the L1 cache, so the L2 cache gets them.
+HY_INLINE void prefetch_rows(const void *p, int ld, size_t row, int n, int d) {
+    for (int i = 0; i < n; i++) __builtin_prefetch((const float *)p + (row + i) * ld + d, 0, 2);
+}
+
 // m <= HY_LANES rows of N floats -> tile [N] of vectors, one row per lane (missing rows: 0).
 static inline void load_tile(const float *p, int m, int N, vf *tile) {
     int n = 0;
