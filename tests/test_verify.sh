@@ -46,7 +46,7 @@ damaged() { rm -rf "$tmp/d"; cp -r "$golden/hymba-tiny" "$tmp/d"; }
 must_fail() {
   local name=$1 want=$2
   shift 2
-  "$hylab" verify "$tmp/d" >"$tmp/out" 2>&1
+  "$hylab" verify "$tmp/d" --isa base --threads 1 >"$tmp/out" 2>&1
   local rc=$?
   if [ $rc != "$want" ]; then not_ok "$name" "exit $rc instead of $want: $(tail -3 "$tmp/out")"; return; fi
   for word in "$@"; do
