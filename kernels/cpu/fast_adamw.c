@@ -30,7 +30,17 @@ hy_status HY_FAST(hy_fast_adamw)(const void *args, void *ws, const hy_plan_req *
 }
 
 #define PARTS 64  // partial sums, cut by n alone
-typedef double vd __attribute__((vector_size(HY_LANES * 8)));
+#define HALF (HY_LANES / 2)
+typedef float vh __attribute__((vector_size(HALF * 4)));
+typedef double vd __attribute__((vector_size(HALF * 8)));
+
+// x[0]^2, x[HALF]^2, ... in double, where the products are exact
+HY_VINLINE vd squares(const float *x) {
+    vh v;
+    memcpy(&v, x, sizeof v);
+    vd d = __builtin_convertvector(v, vd);
+    return d * d;
+}
 
 hy_status HY_FAST(hy_fast_sumsq)(const void *args, void *ws, const hy_plan_req *req) {
     (void)ws;
@@ -42,14 +52,14 @@ hy_status HY_FAST(hy_fast_sumsq)(const void *args, void *ws, const hy_plan_req *
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int b = 0; b < PARTS; b++) {
         size_t i = (size_t)b * step, end = i + step < a->n ? i + step : a->n;
-        vd s0 = {0}, s1 = {0};
-        for (; i + 2 * HY_LANES <= end; i += 2 * HY_LANES) {
-            vd u = __builtin_convertvector(hy_vload(x + i), vd), w = __builtin_convertvector(hy_vload(x + i + HY_LANES), vd);
-            s0 += u * u;
-            s1 += w * w;
+        vd s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
+        for (; i + 4 * HALF <= end; i += 4 * HALF) {
+            s0 += squares(x + i), s1 += squares(x + i + HALF);
+            s2 += squares(x + i + 2 * HALF), s3 += squares(x + i + 3 * HALF);
         }
+        vd all = (s0 + s1) + (s2 + s3);
         double s = 0;
-        for (int l = 0; l < HY_LANES; l++) s += s0[l] + s1[l];
+        for (int l = 0; l < HALF; l++) s += all[l];
         for (; i < end; i++) s += (double)x[i] * x[i];
         part[b] = s;
     }
