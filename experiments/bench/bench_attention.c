@@ -219,11 +219,13 @@ static double median(double *x, int n) {
     qsort(x, (size_t)n, sizeof *x, by_value);
     return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
 }
-static hy_status measure(const job *jobs, const hy_backend *cpu, const yardstick *y, int rounds, samples *s) {
+static bool chosen(int i, const char *only) { return !only || strstr(SHAPES[i].name, only); }
+static hy_status measure(const job *jobs, const hy_backend *cpu, const yardstick *y, int rounds, const char *only, samples *s) {
     for (int r = 0; r < rounds; r++) {
         s->read[r] = read_rate(y, cpu->threads);
         for (int i = 0; i < CASES; i++) {
             double before, after, t;
+            if (!chosen(i, only)) continue;
             HY_TRY(sgemm_rate(y, cpu, &before));
             t = now();
             HY_TRY(job_run(&jobs[i], cpu, &jobs[i].run));
@@ -231,12 +233,12 @@ static hy_status measure(const job *jobs, const hy_backend *cpu, const yardstick
             HY_TRY(sgemm_rate(y, cpu, &after));
             s->share[i][r] = jobs[i].s->depth ? jobs[i].bytes / s->seconds[i][r] * 1e-9 / s->read[r]
                                               : jobs[i].gflop / s->seconds[i][r] / ((before + after) / 2);
-            if (i == 0) s->sgemm[r] = (before + after) / 2;
+            s->sgemm[r] = (before + after) / 2;
         }
     }
     return HY_OK;
 }
-static hy_status print(const job *jobs, const hy_backend *cpu, samples *s, int rounds, hy_table_format format) {
+static hy_status print(const job *jobs, const hy_backend *cpu, samples *s, int rounds, const char *only, hy_table_format format) {
     hy_table *t = hy_table_new("attention");
     hy_table_column(t, "case", "case", NULL, HY_LEFT);
     hy_table_column(t, "ms", "median", "ms", HY_RIGHT);
@@ -246,6 +248,7 @@ static hy_status print(const job *jobs, const hy_backend *cpu, samples *s, int r
     hy_table_column(t, "share", "share of yardstick", "%", HY_RIGHT);
     hy_table_column(t, "path", "path", NULL, HY_LEFT);
     for (int i = 0; i < CASES; i++) {
+        if (!chosen(i, only)) continue;
         double ms = median(s->seconds[i], rounds) * 1e3, share = median(s->share[i], rounds) * 100;
         hy_table_row(t);
         hy_table_text(t, "%s", SHAPES[i].name);
@@ -265,23 +268,24 @@ static hy_status print(const job *jobs, const hy_backend *cpu, samples *s, int r
     return status;
 }
 
-static hy_status bench(const hy_backend *cpu, int rounds, hy_table_format format) {
+static hy_status bench(const hy_backend *cpu, int rounds, const char *only, hy_table_format format) {
     static job jobs[CASES];
     yardstick y;
     samples s = {.sgemm = hy_xcalloc((size_t)rounds, sizeof(double)), .read = hy_xcalloc((size_t)rounds, sizeof(double))};
     HY_TRY(yardstick_make(cpu, &y));
     for (int i = 0; i < CASES; i++) {
         s.seconds[i] = hy_xcalloc((size_t)rounds, sizeof(double)), s.share[i] = hy_xcalloc((size_t)rounds, sizeof(double));
+        if (!chosen(i, only)) continue;
         HY_TRY(job_make(&SHAPES[i], cpu, &jobs[i]));
         HY_TRY(check(&jobs[i], cpu));
     }
-    HY_TRY(measure(jobs, cpu, &y, rounds, &s));
-    return print(jobs, cpu, &s, rounds, format);
+    HY_TRY(measure(jobs, cpu, &y, rounds, only, &s));
+    return print(jobs, cpu, &s, rounds, only, format);
 }
 
 int main(int argc, char **argv) {
-    static const struct option options[] = {{"threads", 1, 0, 't'}, {"isa", 1, 0, 'i'}, {"rounds", 1, 0, 'r'}, {"format", 1, 0, 'f'}, {"clock", 1, 0, 'c'}, {"help", 0, 0, 'h'}, {0}};
-    const char *isa = NULL;
+    static const struct option options[] = {{"threads", 1, 0, 't'}, {"isa", 1, 0, 'i'}, {"rounds", 1, 0, 'r'}, {"format", 1, 0, 'f'}, {"clock", 1, 0, 'c'}, {"only", 1, 0, 'o'}, {"help", 0, 0, 'h'}, {0}};
+    const char *isa = NULL, *only = NULL;
     int threads = 0, rounds = 9, c;
     hy_table_format format = HY_TABLE_TEXT;
     hy_status status = HY_OK;
@@ -289,10 +293,11 @@ int main(int argc, char **argv) {
         if (c == 't') threads = atoi(optarg);
         else if (c == 'i') isa = optarg;
         else if (c == 'r') rounds = atoi(optarg);
+        else if (c == 'o') only = optarg;
         else if (c == 'c') use_cpu_time = !strcmp(optarg, "cpu");
         else if (c == 'f') status = hy_table_format_parse(optarg, &format);
         else {
-            printf("usage: bench_attention [--threads N] [--isa auto|base|avx2|avx512] [--rounds N] [--format table|csv|json] [--clock wall|cpu]\n"
+            printf("usage: bench_attention [--threads N] [--isa auto|base|avx2|avx512] [--rounds N] [--format table|csv|json] [--clock wall|cpu] [--only PART_OF_NAME]\n"
                    "--clock cpu counts the processor time of one thread (it implies --threads 1), for a busy machine\n");
             return c == 'h' ? 0 : 2;
         }
@@ -302,7 +307,7 @@ int main(int argc, char **argv) {
     if (use_cpu_time) threads = 1;
     if (status == HY_OK && rounds < 1) status = hy_error(HY_EINPUT, "--rounds must be at least 1");
     if (status == HY_OK) status = hy_backend_cpu(isa, threads, &cpu);
-    if (status == HY_OK) status = bench(&cpu, rounds, format);
+    if (status == HY_OK) status = bench(&cpu, rounds, only, format);
     if (status != HY_OK) fprintf(stderr, "bench_attention: %s\n", hy_error_text());
     return hy_status_exit(status);
 }

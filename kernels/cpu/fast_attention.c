@@ -26,8 +26,10 @@ static void load_queries(item *it) {
     int padded = (int)hy_attn_pad((size_t)it->rows, SUB);
     for (int r = 0; r < it->rows; r++) {
         int t = (it->row0 + r) / it->h.group, head = it->h.kvh * it->h.group + (it->row0 + r) % it->h.group;
-        pack_row((const float *)a->q + ((size_t)it->h.b * a->T + t) * a->ldq + (size_t)head * a->d_qk, a->d_qk, it->ldq, scale,
-                 it->q + r * it->ldq);
+        const float *q = (const float *)a->q + ((size_t)it->h.b * a->T + t) * a->ldq + (size_t)head * a->d_qk;
+        if (r + 8 * it->h.group < it->rows)  // eight tokens on
+            for (int c = 0; c < a->d_qk; c += 16) __builtin_prefetch(q + 8 * (size_t)a->ldq + c, 0, 2);
+        pack_row(q, a->d_qk, it->ldq, scale, it->q + r * it->ldq);
     }
     memset(it->q + it->rows * it->ldq, 0, (size_t)(padded - it->rows) * it->ldq * sizeof(float));
     memset(it->o, 0, (size_t)padded * it->ldv * sizeof(float));
@@ -48,6 +50,17 @@ static void load_keys(item *it, int j0) {
     for (int j = n; j < KEYS; j++) row[j] = row[n - 1];
     memset(it->v + n * it->ldv, 0, (size_t)(KEYS - n) * it->ldv * sizeof(float));
     pack_transposed(row, a->d_qk, it->kt);
+}
+
+// Asks for the rows of K and V of entries j .. j+n-1, wanted soon: they lie apart, the hardware does not foresee them.
+INLINE void ask_keys(const item *it, int j, int n) {
+    const hy_attention_args *a = it->h.a;
+    for (int end = j + n < it->keys.n ? j + n : it->keys.n; j < end; j++) {
+        const float *k, *v;
+        key_rows(&it->h, list_position(&it->keys, j), &k, &v);
+        for (int c = 0; c < a->d_qk; c += 16) __builtin_prefetch(k + c, 0, 2);
+        for (int c = 0; c < a->d_v; c += 16) __builtin_prefetch(v + c, 0, 2);
+    }
 }
 
 // New maximum of one row of scores; scores that the row does not see become HIDDEN_SCORE.
@@ -86,6 +99,8 @@ static void attend_tile(item *it, int r0, int j0) {
     for (int i = 0; i < SUB; i++) top[i] = m[i];
     for (int g = 0; g < groups; g++) {
         int r = r0 + g * MR;
+        enum { SHARE = KEYS * MR / HY_ATTN_ROWS };  // every group of rows asks for its share of the next tile
+        ask_keys(it, j0 + KEYS + (r0 / MR + g) * SHARE, SHARE);
         t[g] = tile_of(span_of(&it->h, &it->keys, row_position(it, r)), span_of(&it->h, &it->keys, row_position(it, r + MR - 1)), j0);
         if (t[g].lo == t[g].hi) continue;
         float *s = it->s + (size_t)g * MR * KEYS;
