@@ -50,13 +50,18 @@ INLINE vf load_tail(const float *p, int n) {
     return vload(x);
 }
 // s[i][j] = q_i . k_j for `rows` queries (ld ldq, padded with zeros) and n keys, one after another in memory (width d).
+#if defined HY_ISA_avx512
+enum { QR = 6 };  // query rows taken together: 4 QR sums in registers
+#else
+enum { QR = 3 };
+#endif
 INLINE void decode_scores(const int rows, const float *q, size_t ldq, const float *k, int d, int n, float *s) {
     int whole = d / VL * VL;
     for (int j = 0; j < n; j += 4) {
         const float *kj[4];
         for (int u = 0; u < 4; u++) kj[u] = k + (size_t)(j + u < n ? j + u : n - 1) * d;
-        vf acc[4][4];
-#pragma GCC unroll 4
+        vf acc[QR][4];
+#pragma GCC unroll 8
         for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4
             for (int u = 0; u < 4; u++) acc[i][u] = vset(0);
@@ -64,17 +69,17 @@ INLINE void decode_scores(const int rows, const float *q, size_t ldq, const floa
 #pragma GCC unroll 4
             for (int u = 0; u < 4; u++) {
                 vf x = vload(kj[u] + c);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
                 for (int i = 0; i < rows; i++) acc[i][u] += x * vload(q + i * ldq + c);
             }
         if (whole < d)
 #pragma GCC unroll 4
             for (int u = 0; u < 4; u++) {
                 vf x = load_tail(kj[u] + whole, d - whole);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
                 for (int i = 0; i < rows; i++) acc[i][u] += x * load_tail(q + i * ldq + whole, d - whole);
             }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int i = 0; i < rows; i++) {
             v4 r = hsum4(acc[i][0], acc[i][1], acc[i][2], acc[i][3]);
             if (j + 4 <= n) *(v4u *)(s + (size_t)i * HY_ATTN_RANGE + j) = r;
@@ -83,41 +88,47 @@ INLINE void decode_scores(const int rows, const float *q, size_t ldq, const floa
         }
     }
 }
-SHARED void scores4(const float *q, size_t ldq, const float *k, int d, int n, float *s) { decode_scores(4, q, ldq, k, d, n, s); }
-SHARED void scores1(const float *q, size_t ldq, const float *k, int d, int n, float *s) { decode_scores(1, q, ldq, k, d, n, s); }
-// o[i] += sum_j p[i][j] v_j
-SHARED void decode_sums1(int stripes, int n, const float *p, const float *v, size_t ldv, float *o, size_t ldo) {
-    mm_stripes(stripes, 1, n, p, HY_ATTN_RANGE, 1, v, ldv, o, ldo, ADD, NULL);
+static void scores_of(int rows, const float *q, size_t ldq, const float *k, int d, int n, float *s) {
+    for (; rows > 0; rows -= QR, q += QR * ldq, s += (size_t)QR * HY_ATTN_RANGE) switch (rows < QR ? rows : QR) {
+            case 1: decode_scores(1, q, ldq, k, d, n, s); break;
+            case 2: decode_scores(2, q, ldq, k, d, n, s); break;
+            case 3: decode_scores(3, q, ldq, k, d, n, s); break;
+#if defined HY_ISA_avx512
+            case 4: decode_scores(4, q, ldq, k, d, n, s); break;
+            case 5: decode_scores(5, q, ldq, k, d, n, s); break;
+            default: decode_scores(6, q, ldq, k, d, n, s);
+#endif
+        }
 }
-SHARED void decode_sums3(int stripes, int n, const float *p, const float *v, size_t ldv, float *o, size_t ldo) {
-    mm_stripes(stripes, 3, n, p, HY_ATTN_RANGE, 1, v, ldv, o, ldo, ADD, NULL);
-}
-static void decode_values(int rows, int n, const float *p, const float *v, int d, float *o, size_t ldo) {
+// o[i] += sum_j p[i][j] v_j for rows queries and n values, one after another in memory (width d).
+static void add_values(int rows, int n, const float *p, const float *v, int d, float *o, size_t ldo) {
     int whole = d / STRIPE;
-    for (int i = 0; i < rows;) {
-        int step = rows - i >= MR ? MR : rows - i >= 3 ? 3 : 1;
-        const float *pi = p + (size_t)i * HY_ATTN_RANGE;
-        float *oi = o + i * ldo;
-        if (whole && step == MR) mm_add(whole, n, pi, HY_ATTN_RANGE, v, (size_t)d, oi, ldo);
-        else if (whole && step == 3) decode_sums3(whole, n, pi, v, (size_t)d, oi, ldo);
-        else if (whole) decode_sums1(whole, n, pi, v, (size_t)d, oi, ldo);
-        for (int u = 0; u < step; u++)  // the last columns; in vectors too, so that every key is added by the same operation
+    const size_t ldp = HY_ATTN_RANGE, ldv = (size_t)d;
+    for (int left; rows > 0; rows -= left, p += left * ldp, o += left * ldo) {
+        left = rows < MR ? rows : MR;
+        switch (left) {
+            case 1: mm_stripes(whole, 1, n, p, ldp, 1, v, ldv, o, ldo, ADD, NULL); break;
+            case 2: mm_stripes(whole, 2, n, p, ldp, 1, v, ldv, o, ldo, ADD, NULL); break;
+            case 3: mm_stripes(whole, 3, n, p, ldp, 1, v, ldv, o, ldo, ADD, NULL); break;
+            case 4: mm_stripes(whole, 4, n, p, ldp, 1, v, ldv, o, ldo, ADD, NULL); break;
+            case 5: mm_stripes(whole, 5, n, p, ldp, 1, v, ldv, o, ldo, ADD, NULL); break;
+            default: mm_stripes(whole, MR, n, p, ldp, 1, v, ldv, o, ldo, ADD, NULL);
+        }
+        for (int i = 0; i < left; i++)  // the last columns; in vectors too, so that every key is added by the same operation
             for (int c = whole * STRIPE; c < d; c += VL) {
-                vf sum = vload(oi + u * ldo + c);
+                vf sum = vload(o + i * ldo + c);
                 for (int j = 0; j < n; j++) {
                     const float *vj = v + (size_t)j * d + c;
-                    sum += vset(pi[(size_t)u * HY_ATTN_RANGE + j]) * (c + VL <= d ? vload(vj) : load_tail(vj, d - c));
+                    sum += vset(p[(size_t)i * ldp + j]) * (c + VL <= d ? vload(vj) : load_tail(vj, d - c));
                 }
-                vstore(oi + u * ldo + c, sum);
+                vstore(o + i * ldo + c, sum);
             }
-        i += step;
     }
 }
 
 // A partial result: for each row its maximum and sum of weights (2 floats), then the weighted values [rows][ldv].
-static void decode_range(const hy_attention_args *a, const hy_attn_fwd_layout *w, float *mem, float *part, int b, int kvh, int i) {
+static void decode_range(const hy_attention_args *a, float *mem, float *part, int b, int kvh, int i) {
     head_view h = view_of(a, b, kvh);
-    (void)w;
     key_list l = keys_of(&h, h.pos, h.pos);
     size_t ldq = hy_attn_pad((size_t)a->d_qk, STRIPE), ldv = hy_attn_pad((size_t)a->d_v, STRIPE), rows = (size_t)h.group;
     float *q = mem, *s = q + rows * ldq, *o = part + 2 * rows;
@@ -129,11 +140,7 @@ static void decode_range(const hy_attention_args *a, const hy_attn_fwd_layout *w
         const float *k, *v;
         key_rows(&h, list_position(&l, j), &k, &v);
         run = run_length(&h, &l, j, j1);
-        for (size_t r = 0; r < rows;) {
-            float *sr = s + r * HY_ATTN_RANGE + (j - j0);
-            if (rows - r >= 4) scores4(q + r * ldq, ldq, k, a->d_qk, run, sr), r += 4;
-            else scores1(q + r * ldq, ldq, k, a->d_qk, run, sr), r++;
-        }
+        scores_of((int)rows, q, ldq, k, a->d_qk, run, s + (j - j0));
     }
     for (size_t r = 0; r < rows; r++) {
         float *sr = s + r * HY_ATTN_RANGE;
@@ -154,7 +161,7 @@ static void decode_range(const hy_attention_args *a, const hy_attn_fwd_layout *w
         const float *k, *v;
         key_rows(&h, list_position(&l, j), &k, &v);
         run = run_length(&h, &l, j, j1);
-        decode_values((int)rows, run, s + (j - j0), v, a->d_v, o, ldv);
+        add_values((int)rows, run, s + (j - j0), v, a->d_v, o, ldv);
     }
 }
 

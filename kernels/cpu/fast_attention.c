@@ -28,7 +28,7 @@ static void load_queries(item *it) {
         int t = (it->row0 + r) / it->h.group, head = it->h.kvh * it->h.group + (it->row0 + r) % it->h.group;
         const float *q = (const float *)a->q + ((size_t)it->h.b * a->T + t) * a->ldq + (size_t)head * a->d_qk;
         if (r + 8 * it->h.group < it->rows)  // eight tokens on
-            for (int c = 0; c < a->d_qk; c += 16) __builtin_prefetch(q + 8 * (size_t)a->ldq + c, 0, 2);
+            ask_row(q + 8 * (size_t)a->ldq, a->d_qk);
         pack_row(q, a->d_qk, it->ldq, scale, it->q + r * it->ldq);
     }
     memset(it->q + it->rows * it->ldq, 0, (size_t)(padded - it->rows) * it->ldq * sizeof(float));
@@ -52,14 +52,13 @@ static void load_keys(item *it, int j0) {
     pack_transposed(row, a->d_qk, it->kt);
 }
 
-// Asks for the rows of K and V of entries j .. j+n-1, wanted soon: they lie apart, the hardware does not foresee them.
+// Asks for K and V of entries j .. j+n-1.
 INLINE void ask_keys(const item *it, int j, int n) {
     const hy_attention_args *a = it->h.a;
     for (int end = j + n < it->keys.n ? j + n : it->keys.n; j < end; j++) {
         const float *k, *v;
         key_rows(&it->h, list_position(&it->keys, j), &k, &v);
-        for (int c = 0; c < a->d_qk; c += 16) __builtin_prefetch(k + c, 0, 2);
-        for (int c = 0; c < a->d_v; c += 16) __builtin_prefetch(v + c, 0, 2);
+        ask_row(k, a->d_qk), ask_row(v, a->d_v);
     }
 }
 
@@ -192,7 +191,7 @@ hy_status HY_FAST(hy_fast_attention)(const void *args, void *ws, const hy_plan_r
         for (long n = 0; n < pairs * most; n++) {  // late rows first: they see most keys
             int i = most - 1 - (int)(n / pairs), b = (int)(n % pairs) / a->kv_heads, kvh = (int)(n % pairs) % a->kv_heads;
             if (i >= items_of(a, b)) continue;
-            if (a->len[b] == 1) decode_range(a, &w, mine, parts + ((n % pairs) * w.ranges + i) * w.part, b, kvh, i);
+            if (a->len[b] == 1) decode_range(a, mine, parts + ((n % pairs) * w.ranges + i) * w.part, b, kvh, i);
             else run_item(a, &w, mine, b, kvh, i);
         }
 #pragma omp for schedule(static)

@@ -58,10 +58,15 @@ static void prepare(const work *x, int r0, int r1) {
         }
         size_t head = (size_t)x->h.kvh * x->h.group + r % x->h.group, row = (size_t)x->h.b * a->T + r / x->h.group;
         const float *go = (const float *)x->g->dout + row * x->g->lddo + head * a->d_v;
-        pack_row((const float *)a->q + row * a->ldq + head * a->d_qk, a->d_qk, x->ldq, (float)(a->scale * LOG2E), q);
+        const float *src = (const float *)a->q + row * a->ldq + head * a->d_qk, *o = (const float *)a->o + row * a->ldo + head * a->d_v;
+        if (r + 8 * x->h.group < x->rows) {  // eight tokens on
+            ask_row(src + 8 * (size_t)a->ldq, a->d_qk);
+            ask_row(go + 8 * (size_t)x->g->lddo, a->d_v), ask_row(o + 8 * (size_t)a->ldo, a->d_v);
+        }
+        pack_row(src, a->d_qk, x->ldq, (float)(a->scale * LOG2E), q);
         pack_row(go, a->d_v, x->ldv, 1.0f, dout);
         x->lse[r] = (float)((double)((const float *)a->saved)[row * a->heads + head] * LOG2E);
-        x->delta[r] = dot(go, (const float *)a->o + row * a->ldo + head * a->d_v, a->d_v);
+        x->delta[r] = dot(go, o, a->d_v);
     }
 }
 
@@ -73,6 +78,7 @@ static void load_keys(const work *x, int k0) {
         size_t row = (size_t)x->h.b * a->T + k0 + (j < n ? j : n - 1);
         k[j] = (const float *)a->k + row * a->ldk + (size_t)x->h.kvh * a->d_qk;
         v[j] = (const float *)a->v + row * a->ldv + (size_t)x->h.kvh * a->d_v;
+        if (j + 8 < n) ask_row(k[j] + 8 * (size_t)a->ldk, a->d_qk), ask_row(v[j] + 8 * (size_t)a->ldv, a->d_v);
         pack_row(k[j], a->d_qk, x->ldq, 1.0f, x->k + j * x->ldq);
     }
     pack_transposed(k, a->d_qk, x->kt);
