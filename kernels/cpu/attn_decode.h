@@ -50,6 +50,7 @@ INLINE vf load_tail(const float *p, int n) {
     return vload(x);
 }
 // s[i][j] = q_i . k_j for `rows` queries (ld ldq, padded with zeros) and n keys, one after another in memory (width d).
+enum { AHEAD = 16 };  // rows of the cache fetched before they are needed
 #if defined HY_ISA_avx512
 enum { QR = 6 };  // query rows taken together: 4 QR sums in registers
 #else
@@ -69,6 +70,7 @@ INLINE void decode_scores(const int rows, const float *q, size_t ldq, const floa
 #pragma GCC unroll 4
             for (int u = 0; u < 4; u++) {
                 vf x = vload(kj[u] + c);
+                __builtin_prefetch(kj[u] + (size_t)AHEAD * d + c, 0, 3);
 #pragma GCC unroll 8
                 for (int i = 0; i < rows; i++) acc[i][u] += x * vload(q + i * ldq + c);
             }
@@ -101,18 +103,18 @@ static void scores_of(int rows, const float *q, size_t ldq, const float *k, int 
         }
 }
 // o[i] += sum_j p[i][j] v_j for rows queries and n values, one after another in memory (width d).
-static void add_values(int rows, int n, const float *p, const float *v, int d, float *o, size_t ldo) {
+static void add_some_values(int rows, int n, const float *p, const float *v, int d, float *o, size_t ldo) {
     int whole = d / STRIPE;
     const size_t ldp = HY_ATTN_RANGE, ldv = (size_t)d;
     for (int left; rows > 0; rows -= left, p += left * ldp, o += left * ldo) {
         left = rows < MR ? rows : MR;
         switch (left) {
-            case 1: mm_stripes(whole, 1, n, p, ldp, 1, v, ldv, o, ldo, ADD, NULL); break;
-            case 2: mm_stripes(whole, 2, n, p, ldp, 1, v, ldv, o, ldo, ADD, NULL); break;
-            case 3: mm_stripes(whole, 3, n, p, ldp, 1, v, ldv, o, ldo, ADD, NULL); break;
-            case 4: mm_stripes(whole, 4, n, p, ldp, 1, v, ldv, o, ldo, ADD, NULL); break;
-            case 5: mm_stripes(whole, 5, n, p, ldp, 1, v, ldv, o, ldo, ADD, NULL); break;
-            default: mm_stripes(whole, MR, n, p, ldp, 1, v, ldv, o, ldo, ADD, NULL);
+            case 1: mm_stripes(whole, 1, AHEAD, n, p, ldp, 1, v, ldv, o, ldo, ADD, NULL); break;
+            case 2: mm_stripes(whole, 2, AHEAD, n, p, ldp, 1, v, ldv, o, ldo, ADD, NULL); break;
+            case 3: mm_stripes(whole, 3, AHEAD, n, p, ldp, 1, v, ldv, o, ldo, ADD, NULL); break;
+            case 4: mm_stripes(whole, 4, AHEAD, n, p, ldp, 1, v, ldv, o, ldo, ADD, NULL); break;
+            case 5: mm_stripes(whole, 5, AHEAD, n, p, ldp, 1, v, ldv, o, ldo, ADD, NULL); break;
+            default: mm_stripes(whole, MR, AHEAD, n, p, ldp, 1, v, ldv, o, ldo, ADD, NULL);
         }
         for (int i = 0; i < left; i++)  // the last columns; in vectors too, so that every key is added by the same operation
             for (int c = whole * STRIPE; c < d; c += VL) {
@@ -124,6 +126,13 @@ static void add_values(int rows, int n, const float *p, const float *v, int d, f
                 vstore(o + i * ldo + c, sum);
             }
     }
+}
+
+// The same in steps of few keys: a wide row takes several passes, and the second finds it in the nearest cache.
+static void add_values(int rows, int n, const float *p, const float *v, int d, float *o, size_t ldo) {
+    enum { STEP = 32 };
+    for (int j = 0; j < n; j += STEP)
+        add_some_values(rows, n - j < STEP ? n - j : STEP, p + j, v + (size_t)j * d, d, o, ldo);
 }
 
 // A partial result: for each row its maximum and sum of weights (2 floats), then the weighted values [rows][ldv].

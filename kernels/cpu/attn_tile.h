@@ -20,6 +20,7 @@ enum { VL = 4, MR = 6, NV = 2 };
 enum { STRIPE = HY_ATTN_STRIPE, KEYS = HY_ATTN_KEYS, SUB = HY_ATTN_SUB };
 typedef float vf __attribute__((vector_size(VBYTES)));
 typedef int32_t vi __attribute__((vector_size(VBYTES)));
+typedef uint32_t vu __attribute__((vector_size(VBYTES)));
 typedef float vfu __attribute__((vector_size(VBYTES), aligned(4), may_alias));
 typedef float v4 __attribute__((vector_size(16)));
 typedef float v4u __attribute__((vector_size(16), aligned(4), may_alias));
@@ -45,16 +46,7 @@ INLINE vf vmax(vf a, vf b) {
     return (vf)_mm_max_ps((__m128)a, (__m128)b);
 #endif
 }
-// Halves folded until four lanes are left, by `op`.
-#define FOLD4(x, op)                                                                                      \
-    ({                                                                                                    \
-        float lanes_[VL];                                                                                 \
-        vstore(lanes_, x);                                                                                \
-        v4 r_ = *(v4u *)lanes_;                                                                           \
-        for (int i_ = 4; i_ < VL; i_ += 4) r_ = op(r_, *(v4u *)(lanes_ + i_));                            \
-        r_;                                                                                               \
-    })
-INLINE v4 v4add(v4 a, v4 b) { return a + b; }
+// Halves folded until four lanes are left.
 INLINE v4 v4max(v4 a, v4 b) { return (v4)_mm_max_ps((__m128)a, (__m128)b); }
 #if defined HY_ISA_avx512
 INLINE v4 fold4_add(vf x) {
@@ -72,7 +64,6 @@ INLINE v4 fold4_max(vf x) { return (v4)_mm_max_ps(_mm256_castps256_ps128((__m256
 INLINE v4 fold4_add(vf x) { return x; }
 INLINE v4 fold4_max(vf x) { return x; }
 #endif
-#undef FOLD4
 INLINE float hsum(vf x) {
     v4 s = fold4_add(x);
     return (s[0] + s[1]) + (s[2] + s[3]);
@@ -94,12 +85,13 @@ INLINE vf vexp2(vf x) {
     p = p * f + 2.4022652783e-01f;
     p = p * f + 6.9314721497e-01f;
     p = p * f + 1.0f;
-    return vbits((vi)p + ((vi)t << 23));
+    return (vf)((vu)p + ((vu)t << 23));
 }
 
-// ---- products. C[MR rows][nv vectors] = init + sum_k A(i,k) B[k], A(i,k) = A[i * si + k * sk].
+// ---- products. C[rows][nv vectors] = init + sum_k A(i,k) B[k], A(i,k) = A[i * si + k * sk]; rows of B are fetched `ahead` of
+//      their use where that is not 0.
 typedef enum { FRESH, ADD, RESCALE } init_kind;  // start at 0, at C, at C * scale[row]
-INLINE void mm_step(const int nv, const int rows, int K, const float *A, size_t si, size_t sk, const float *B, size_t ldb, float *C,
+INLINE void mm_step(const int nv, const int rows, const int ahead, int K, const float *A, size_t si, size_t sk, const float *B, size_t ldb, float *C,
                     size_t ldc, init_kind init, const float *scale) {
     vf acc[MR][NV];
 #pragma GCC unroll 8
@@ -111,6 +103,9 @@ INLINE void mm_step(const int nv, const int rows, int K, const float *A, size_t 
         vf b[NV];
 #pragma GCC unroll 4
         for (int n = 0; n < nv; n++) b[n] = vload(B + n * VL);
+        if (ahead)
+#pragma GCC unroll 4
+            for (int n = 0; n < nv; n++) __builtin_prefetch(B + (size_t)ahead * ldb + n * VL, 0, 3);
 #pragma GCC unroll 8
         for (int i = 0; i < rows; i++) {
             vf x = vset(A[i * si]);
@@ -125,32 +120,32 @@ INLINE void mm_step(const int nv, const int rows, int K, const float *A, size_t 
 #pragma GCC unroll 4
         for (int n = 0; n < nv; n++) vstore(C + i * ldc + n * VL, acc[i][n]);
 }
-INLINE void mm_stripes(int stripes, const int rows, int K, const float *A, size_t si, size_t sk, const float *B, size_t ldb, float *C,
+INLINE void mm_stripes(int stripes, const int rows, const int ahead, int K, const float *A, size_t si, size_t sk, const float *B, size_t ldb, float *C,
                        size_t ldc, init_kind init, const float *scale) {
 #if defined HY_ISA_avx512
-    for (; stripes >= 4; stripes -= 4, B += 64, C += 64) mm_step(4, rows, K, A, si, sk, B, ldb, C, ldc, init, scale);
-    if (stripes == 3) mm_step(3, rows, K, A, si, sk, B, ldb, C, ldc, init, scale);
-    if (stripes == 2) mm_step(2, rows, K, A, si, sk, B, ldb, C, ldc, init, scale);
-    if (stripes == 1) mm_step(1, rows, K, A, si, sk, B, ldb, C, ldc, init, scale);
+    for (; stripes >= 4; stripes -= 4, B += 64, C += 64) mm_step(4, rows, ahead, K, A, si, sk, B, ldb, C, ldc, init, scale);
+    if (stripes == 3) mm_step(3, rows, ahead, K, A, si, sk, B, ldb, C, ldc, init, scale);
+    if (stripes == 2) mm_step(2, rows, ahead, K, A, si, sk, B, ldb, C, ldc, init, scale);
+    if (stripes == 1) mm_step(1, rows, ahead, K, A, si, sk, B, ldb, C, ldc, init, scale);
 #else
     for (int n = stripes * (STRIPE / VL / NV); n > 0; n--, B += NV * VL, C += NV * VL)
-        mm_step(NV, rows, K, A, si, sk, B, ldb, C, ldc, init, scale);
+        mm_step(NV, rows, ahead, K, A, si, sk, B, ldb, C, ldc, init, scale);
 #endif
 }
 // A by rows (lda), C overwritten, added to, or scaled and added to.
 SHARED void mm_fresh(int stripes, int K, const float *A, size_t lda, const float *B, size_t ldb, float *C, size_t ldc) {
-    mm_stripes(stripes, MR, K, A, lda, 1, B, ldb, C, ldc, FRESH, NULL);
+    mm_stripes(stripes, MR, 0, K, A, lda, 1, B, ldb, C, ldc, FRESH, NULL);
 }
 SHARED void mm_add(int stripes, int K, const float *A, size_t lda, const float *B, size_t ldb, float *C, size_t ldc) {
-    mm_stripes(stripes, MR, K, A, lda, 1, B, ldb, C, ldc, ADD, NULL);
+    mm_stripes(stripes, MR, 0, K, A, lda, 1, B, ldb, C, ldc, ADD, NULL);
 }
 SHARED void mm_rescale(int stripes, int K, const float *A, size_t lda, const float *B, size_t ldb, float *C, size_t ldc,
                        const float *scale) {
-    mm_stripes(stripes, MR, K, A, lda, 1, B, ldb, C, ldc, RESCALE, scale);
+    mm_stripes(stripes, MR, 0, K, A, lda, 1, B, ldb, C, ldc, RESCALE, scale);
 }
 // A transposed: A(i,k) = A[k * lda + i].
 SHARED void mm_add_t(int stripes, int K, const float *A, size_t lda, const float *B, size_t ldb, float *C, size_t ldc) {
-    mm_stripes(stripes, MR, K, A, 1, lda, B, ldb, C, ldc, ADD, NULL);
+    mm_stripes(stripes, MR, 0, K, A, 1, lda, B, ldb, C, ldc, ADD, NULL);
 }
 
 // ---- packing. KEYS rows of d values each to [d][KEYS]: row j becomes column j.
