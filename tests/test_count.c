@@ -207,7 +207,9 @@ static void test_flops(void **state) {
     load("hymba", &m);  // windows stop growing, global layers do not
     double a = hy_model_flops_token(&m, 100), b = hy_model_flops_token(&m, 200), d = hy_model_flops_token(&m, 300);
     assert_true(d - b == 3 * 2.0 * 4 * (32 + 64) * 100);
-    assert_true(b - a < 7 * 2.0 * 4 * (32 + 64) * 100);
+    assert_true(b - a == 3 * 2.0 * 4 * (32 + 64) * 100);
+    double c50 = hy_model_flops_token(&m, 50);  // four window layers see at most 64 + itself + 16 meta tokens
+    assert_true(a - c50 == 2.0 * 4 * (32 + 64) * (3 * 50 + 4 * (81 - 50)));
 }
 
 // The 300M rows are meant to be equal in size.

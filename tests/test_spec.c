@@ -81,6 +81,8 @@ static void test_auto_widths(void **state) {
     must("mixer: none\nmlp: {kind: none, d_ff: 12}\n", &m);
     assert_int_equal(m.layers[0].d_ff, 0);
     assert_int_equal(m.layers[0].kv_source, -1);
+    must("mixer: attention\nfusion: gate\n", &m);  // a key of a part that no layer has does nothing
+    assert_int_equal(m.layers[0].fusion, 0);
     // the nearer of d_inner and expand counts
     must("d_model: 64\nlayers: 2\nmixer: ssm\nssm: {d_inner: 32}\npattern: [{}, {ssm: {expand: 2}}]\n", &m);
     assert_int_equal(m.layers[0].d_inner, 32);

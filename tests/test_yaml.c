@@ -69,6 +69,7 @@ static void test_refused(void **state) {
     refused("a: \"x\\0y\"\n", "t:1:4: a value contains a zero byte");
     refused("\"k\\0\": 1\n", "t:1:1: a key contains a zero byte");
     refused("a: 1\nbc: \xff\xfe\n", "t:2:5: not valid UTF-8");
+    refused("\xc3\xa9: \xff\n", "t:1:4: not valid UTF-8");  // letters, not bytes
     refused("a: \xc3\n", "not valid UTF-8");
     refused_n("a: 1\0b: 2\n", 10, "t:1:5: not valid UTF-8 text: control characters");
     hy_buf deep = {0};
@@ -222,6 +223,8 @@ static void test_fields(void **state) {
     assert_non_null(strstr(b.s, "(none, some, all)"));
     assert_non_null(strstr(b.s, "(whole number, 1 to 100)"));
     free(b.s);
+    assert_int_equal(hy_fields_set(table, &t, "rate", "1"), HY_OK);  // both ends of a range belong to it
+    assert_int_equal(hy_fields_set(table, &t, "rate", "0"), HY_OK);
     assert_int_equal(hy_fields_set(table, &t, "list", "[4, 5, 6]"), HY_OK);
     assert_int_equal(t.is.n, 3);
     assert_int_equal(hy_fields_set(table, &t, "lst", "1"), HY_EINPUT);
