@@ -82,7 +82,7 @@ hy_status hy_fig_bars(const hy_fig_out *out, const hy_fig_head *head, const hy_f
         }
         hy_buf_printf(&p.script, ", \\\n  DATA index %d using 1:($2-$3):(0):(2*$3) with vectors " HY_FIGC_BAR " lw 1.5 lc rgb '#222222' notitle", k);
     }
-    hy_buf_printf(&p.script, ", \\\n  DATA index %d using 1:2 with points pt 6 ps 0.6 lw 1 lc rgb '#222222' notitle\n", n_series);
+    hy_buf_printf(&p.script, ", \\\n  DATA index %d using 1:2 with points pt 6 ps PS(0.7) lw 1 lc rgb '#222222' notitle\n", n_series);
     hy_status s = hy_plot_draw(&p, out);
     hy_plot_free(&p);
     return s;
@@ -122,7 +122,7 @@ static void stack_panel(hy_plot *p, const hy_fig_stack *q, int index, const char
         hy_buf_printf(b, ", \\\n  DATA index %d using 1:%d:($1-0.42):($1+0.42):%d:%d with boxxyerror lc rgb LC(%d) notitle", index,
                       2 * k + 2, 2 * k + 2, 2 * k + 3, k);
     for (int k = 0; k < n_kinds && keyed; k++) {
-        hy_buf_printf(b, ", \\\n  NaN with points pt 5 ps 1.8 lc rgb LC(%d) title ", k);
+        hy_buf_printf(b, ", \\\n  NaN with points pt 5 ps PS(1.8) lc rgb LC(%d) title ", k);
         hy_plot_quote(b, kinds[k]);
     }
     hy_buf_printf(b, "\nunset label\nset key off\n");

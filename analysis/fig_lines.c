@@ -46,7 +46,7 @@ static void panel_plot(hy_plot *p, const hy_fig_panel *q, int block) {
     }
     for (int k = 0; k < q->n_series; k++) {
         const hy_fig_series *s = &q->series[k];
-        hy_buf_printf(b, ", \\\n  DATA index %d using 1:2 with linespoints pt PT(%d) ps %s pi %d lw 1.8 dt %d lc rgb LC(%d) notitle",
+        hy_buf_printf(b, ", \\\n  DATA index %d using 1:2 with linespoints pt PT(%d) ps PS(%s) pi %d lw 1.8 dt %d lc rgb LC(%d) notitle",
                       block + k, s->colour, s->n >= MANY ? "0.8" : "1.1", s->n >= MANY ? s->n / 8 + k % 3 : 1,
                       1 + s->colour / HY_PLOT_COLOURS, s->colour);
     }
@@ -93,7 +93,7 @@ hy_status hy_fig_lines(const hy_fig_out *out, const hy_fig_head *head, const hy_
         panel_data(&p, &panels[q]);
         panel_plot(&p, &panels[q], block);
         for (int i = 0; i < n && q == 0; i++) {
-            hy_buf_printf(&p.script, ", \\\n  NaN with linespoints pt PT(%d) ps 1.2 lw 1.8 dt %d lc rgb LC(%d) title ", colours[i],
+            hy_buf_printf(&p.script, ", \\\n  NaN with linespoints pt PT(%d) ps PS(1.2) lw 1.8 dt %d lc rgb LC(%d) title ", colours[i],
                           1 + colours[i] / HY_PLOT_COLOURS, colours[i]);
             hy_plot_quote(&p.script, names[i]);
         }

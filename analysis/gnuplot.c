@@ -25,7 +25,7 @@ static void style_write(hy_buf *b, const hy_plot *p, const char *name) {
                   "if (!exists('FORMAT')) FORMAT = 'svg'\n"
                   "if (!exists('OUT')) OUT = '%s.' . FORMAT\n"
                   "DATA = '%s.dat'\n"
-                  "if (FORMAT eq 'png') set terminal pngcairo noenhanced size %d,%d fontscale 1.5 linewidth 1.5 font 'DejaVu Sans,12' background '#ffffff'\n"
+                  "if (FORMAT eq 'png') set terminal pngcairo noenhanced size %d,%d fontscale 1.5 linewidth 1.5 pointscale 1.4 font 'DejaVu Sans,12' background '#ffffff'\n"
                   "if (FORMAT eq 'pdf') set terminal pdfcairo noenhanced size %.3fin,%.3fin font 'DejaVu Sans,9' background '#ffffff'\n"
                   "if (FORMAT eq 'svg') set terminal svg noenhanced size %d,%d font 'DejaVu Sans,12' background '#ffffff'\n"
                   "set output OUT\nset encoding utf8\n",
@@ -37,7 +37,7 @@ static void style_write(hy_buf *b, const hy_plot *p, const char *name) {
     hy_buf_printf(b, "]  # Okabe and Ito's colours, safe for colour-blind readers\narray PTS[%d] = [", HY_PLOT_COLOURS);
     for (int i = 0; i < HY_PLOT_COLOURS; i++) hy_buf_printf(b, "%s%d", i ? ", " : "", shapes[i]);
     hy_buf_printf(b,
-                  "]\nLC(i) = LCS[1 + int(i) %% %d]\nPT(i) = PTS[1 + int(i) %% %d]\n"
+                  "]\nPS(s) = s * (FORMAT eq 'svg' ? 0.7 : 1)  # that terminal draws larger points\nLC(i) = LCS[1 + int(i) %% %d]\nPT(i) = PTS[1 + int(i) %% %d]\n"
                   "set border 3 linecolor rgb '#444444'\nset tics out nomirror scale 0.6 textcolor rgb '#222222'\n"
                   "set grid back linecolor rgb '#dddddd' linetype 1 linewidth 0.7\n"
                   "set key outside right top vertical Left reverse samplen 1.5 spacing 1.25\n"

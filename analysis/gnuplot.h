@@ -25,7 +25,7 @@ typedef struct {
     int width, height;
     hy_buf data;    // NAME.dat, bytes
     hy_buf script;  // plot commands, after the common style; DATA is the name of the data file, PT(i), LC(i) the
-                    // point type and colour of series i
+                    // point type and colour of series i, PS(s) a point size
 } hy_plot;
 void hy_plot_free(hy_plot *p);
 

@@ -1,0 +1,228 @@
+// reportpage.c - see reportpage.h: question, table, what it shows and does not, figures.
+#include "experiments/reportpage.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+// ---------------------------------------------------------------------------------------------------- chance
+static void permute(int *rank, int n, int k, double at_least, long *hits, long *all) {
+    if (k == n) {
+        double d2 = 0;
+        for (int i = 0; i < n; i++) d2 += (double)(rank[i] - i) * (rank[i] - i);
+        *hits += fabs(1 - 6 * d2 / ((double)n * (n * n - 1.0))) >= at_least - 1e-12;
+        ++*all;
+        return;
+    }
+    for (int i = k; i < n; i++) {
+        int t = rank[k];
+        rank[k] = rank[i], rank[i] = t;
+        permute(rank, n, k + 1, at_least, hits, all);
+        t = rank[k];
+        rank[k] = rank[i], rank[i] = t;
+    }
+}
+
+double hy_rank_chance(double rho, int n) {
+    enum { EXACT = 8 };
+    if (n < 3 || isnan(rho)) return NAN;
+    if (n > EXACT) return erfc(fabs(rho) * sqrt((n - 1) / 2.0));
+    int rank[EXACT];
+    long hits = 0, all = 0;
+    for (int i = 0; i < n; i++) rank[i] = i;
+    permute(rank, n, 0, fabs(rho), &hits, &all);
+    return (double)hits / (double)all;
+}
+
+// ---------------------------------------------------------------------------------------------------- the table
+typedef struct {
+    const char *metric, *header, *unit;
+    double scale;
+    int decimals;
+    bool spread;
+} column;
+static const column columns[] = {
+    {"accuracy", "accuracy", "%", 100, 2, true},
+    {"loss", "loss", "nats", 1, 3, true},
+    {"excess_loss", "excess loss", "nats", 1, 3, true},
+    {"parameters", "parameters", "thousands", 1e-3, 0, false},
+    {"cache_true", "cache", "MB", 1e-6, 3, false},
+    {"cache_paper", "cache, as the paper counts", "MB", 1e-6, 3, false},
+    {"throughput_train", "training", "tokens/s", 1, 0, false},
+    {"throughput_prefill", "prefill", "tokens/s", 1, 0, false},
+    {"throughput_decode", "decoding", "tokens/s", 1, 0, false},
+    {"erf", "ERF", "tokens", 1, 1, true},
+};
+enum { N_COLUMNS = sizeof columns / sizeof *columns, MAX_PAPER = 8, MAX_ALL = N_COLUMNS + MAX_PAPER + 4 };
+
+static const hy_summary_value *value_of(const hy_summary_row *r, const char *metric) {
+    return hy_summary_get(r, metric, strncmp(metric, "throughput", 10) ? "" : NULL);
+}
+
+static bool anywhere(const hy_summary *s, const char *metric) {
+    for (int i = 0; i < s->n_rows; i++)
+        if (s->rows[i].best && value_of(&s->rows[i], metric)) return true;
+    return false;
+}
+
+static int paper_names(const hy_summary *s, const char **names) {
+    int n = 0;
+    for (int i = 0; i < s->n_paper && n < MAX_PAPER; i++) {
+        int k = 0;
+        while (k < n && strcmp(names[k], s->paper[i].name)) k++;
+        if (k == n) names[n++] = s->paper[i].name;
+    }
+    return n;
+}
+
+typedef struct {
+    hy_report_column col[MAX_ALL];
+    int n_cols, n_cells, cap;
+    char **cell;
+} grid;
+
+static void put(grid *g, char *text) {  // takes text; NULL: an empty cell
+    if (g->n_cells == g->cap) {
+        g->cap = g->cap ? 2 * g->cap : 64;
+        g->cell = hy_xrealloc(g->cell, (size_t)g->cap * sizeof *g->cell);
+    }
+    g->cell[g->n_cells++] = text;
+}
+
+static char *shown(const hy_summary_value *v, const column *c) {
+    if (!v || isnan(v->stat.mean)) return NULL;
+    if (!c->spread || isnan(v->stat.sd)) return hy_asprintf("%.*f", c->decimals, v->stat.mean * c->scale);
+    return hy_asprintf("%.*f ± %.*f", c->decimals, v->stat.mean * c->scale, c->decimals, v->stat.sd * c->scale);
+}
+
+static void add_table(const hy_summary *s, hy_report *r) {
+    grid g = {0};
+    const char *paper[MAX_PAPER];
+    const int n_paper = paper_names(s, paper);
+    g.col[g.n_cols++] = (hy_report_column){NULL, "variant", NULL, false};
+    if (s->n_tasks > 1) g.col[g.n_cols++] = (hy_report_column){NULL, "task", NULL, false};
+    if (s->n_grid > 1) g.col[g.n_cols++] = (hy_report_column){NULL, "best at", NULL, false};
+    g.col[g.n_cols++] = (hy_report_column){NULL, "seeds", NULL, true};
+    for (int k = 0; k < N_COLUMNS; k++)
+        if (anywhere(s, columns[k].metric)) g.col[g.n_cols++] = (hy_report_column){n_paper ? "these runs" : NULL, columns[k].header, columns[k].unit, true};
+    for (int k = 0; k < n_paper; k++) g.col[g.n_cols++] = (hy_report_column){"the paper", paper[k], NULL, true};
+    int rows = 0;
+    for (int i = 0; i < s->n_rows; i++) {
+        const hy_summary_row *w = &s->rows[i];
+        if (!w->best) continue;
+        rows++;
+        put(&g, hy_xstrdup(w->variant));
+        if (s->n_tasks > 1) put(&g, hy_xstrdup(w->task));
+        if (s->n_grid > 1) put(&g, hy_xstrdup(w->grid));
+        put(&g, w->done == w->planned ? hy_asprintf("%d", w->done) : hy_asprintf("%d of %d", w->done, w->planned));
+        for (int k = 0; k < N_COLUMNS; k++)
+            if (anywhere(s, columns[k].metric)) put(&g, shown(value_of(w, columns[k].metric), &columns[k]));
+        for (int k = 0; k < n_paper; k++) {
+            const double v = hy_summary_paper_value(s, w->variant, paper[k]);
+            put(&g, isnan(v) ? NULL : hy_asprintf("%.6g", v));
+        }
+    }
+    hy_buf caption = {0};
+    hy_buf_printf(&caption, "Mean ± standard deviation over seeds.");
+    if (s->n_grid > 1) hy_buf_printf(&caption, " Of the grid, the point with the best mean accuracy of each variant.");
+    if (n_paper) hy_buf_printf(&caption, " The paper's figures come from other sizes of model, data and machines: compare orders, not values.");
+    hy_report_table(r, caption.s, g.col, g.n_cols, (const char *const *)g.cell, rows);
+    for (int i = 0; i < g.n_cells; i++) free(g.cell[i]);
+    free(g.cell);
+    free(caption.s);
+}
+
+// ---------------------------------------------------------------------------------------------------- what it shows
+// A cache is arithmetic and belongs to no task; what is measured gets the probability that chance does as well.
+static void say_ranks(const hy_summary *s, const char *task, bool first_task, hy_buf *b) {
+    const char *paper[MAX_PAPER];
+    const int n_paper = paper_names(s, paper);
+    for (int k = 0; k < n_paper; k++) {
+        int n;
+        const char *metric = hy_summary_counterpart(paper[k]);
+        const double rho = hy_summary_rank(s, task, metric, paper[k], &n), p = hy_rank_chance(rho, n);
+        const bool accuracy = !strcmp(metric, "accuracy"), cache = !strncmp(metric, "cache", 5);
+        if (isnan(rho) || n < 3 || (!accuracy && !first_task)) continue;
+        hy_buf_printf(b, "- Rank correlation (Spearman) of %s%s with the paper's %s: %.2f over n = %d variants", cache ? "the cache in the paper's accounting" :
+                      accuracy ? "accuracy on " : "decoding throughput", accuracy ? task : "", paper[k], rho, n);
+        if (cache) hy_buf_printf(b, ".\n");
+        else hy_buf_printf(b, "; a random order is at least as far from 0 with probability %.2g%s.\n", p,
+                           p > 0.05 ? ", so this is no evidence of agreement or disagreement" : "");
+    }
+}
+
+// How many pairs of variants differ by more than twice the standard error of their difference.
+static void say_pairs(const hy_plots *p, int task, hy_buf *b) {
+    int pairs = 0, apart = 0, perfect = 0, seen = 0;
+    for (int i = 0; i < p->s->n_variants; i++) {
+        const hy_summary_row *r = hy_plots_row(p, task, i);
+        const hy_summary_value *v = r ? hy_summary_get(r, "accuracy", "") : NULL;
+        if (!v) continue;
+        seen++;
+        perfect += v->stat.mean > 0.99;
+        for (int j = 0; j < i; j++) {
+            const hy_summary_row *q = hy_plots_row(p, task, j);
+            const hy_summary_value *w = q ? hy_summary_get(q, "accuracy", "") : NULL;
+            if (!w || v->n < 2 || w->n < 2) continue;
+            pairs++;
+            apart += fabs(v->stat.mean - w->stat.mean) > 2 * sqrt(v->stat.sd * v->stat.sd / v->n + w->stat.sd * w->stat.sd / w->n);
+        }
+    }
+    if (pairs)
+        hy_buf_printf(b, "- On %s, %d of %d pairs of variants differ in accuracy by more than twice the standard error of their difference over seeds; "
+                         "the other pairs are not told apart.\n", hy_plots_task(p, task), apart, pairs);
+    if (perfect > 1) hy_buf_printf(b, "- On %s, %d of %d variants are above 99 %%: the task does not tell these apart.\n", hy_plots_task(p, task), perfect, seen);
+}
+
+static void say_runs(const hy_summary *s, hy_buf *b) {
+    int planned = 0, done = 0, failed = 0, few = 1 << 30;
+    double largest = 0;
+    for (int i = 0; i < s->n_rows; i++) {
+        const hy_summary_row *r = &s->rows[i];
+        planned += r->planned, done += r->done, failed += r->failed;
+        if (r->best && r->done < few) few = r->done;
+        const hy_summary_value *v = hy_summary_get(r, "parameters", "");
+        if (v && v->stat.mean > largest) largest = v->stat.mean;
+    }
+    hy_buf_printf(b, "- %d of %d planned runs are done%s", done, planned, failed ? "" : ".\n");
+    if (failed) hy_buf_printf(b, ", %d failed: what failed is not in the means.\n", failed);
+    if (few < 3) hy_buf_printf(b, "- Some variants have fewer than three seeds: their standard deviation says little.\n");
+    if (largest > 0)
+        hy_buf_printf(b, "- The largest model here has %.3g million parameters. What holds at this size and on these tasks need not hold at others.\n",
+                      largest / 1e6);
+    if (anywhere(s, "throughput_decode"))
+        hy_buf_printf(b, "- Throughput is that of this machine and these kernels; ratios between variants change with size, context and device.\n");
+}
+
+static void add_findings(const hy_plots *p, hy_report *r) {
+    hy_buf b = {0};
+    for (int t = 0; t < p->s->n_tasks; t++) {
+        say_ranks(p->s, hy_plots_task(p, t), t == 0, &b);
+        say_pairs(p, t, &b);
+    }
+    say_runs(p->s, &b);
+    hy_report_text(r, b.s);
+    free(b.s);
+}
+
+hy_status hy_report_page(const hy_plots *p, hy_report *r) {
+    if (*p->s->question) {
+        hy_report_section(r, "Question");
+        hy_report_text(r, p->s->question);
+    }
+    hy_report_section(r, "Result");
+    add_table(p->s, r);
+    hy_report_section(r, "What this shows, and what it does not");
+    add_findings(p, r);
+    if (p->n) hy_report_section(r, "Figures");
+    for (int i = 0; i < p->n; i++) {
+        char *path = hy_asprintf("%s/%s.svg", p->dir, p->file[i].name);
+        hy_status s = hy_report_figure(r, path, p->file[i].caption);
+        free(path);
+        if (s) return s;
+    }
+    hy_report_section(r, "Recipe");
+    HY_TRY(hy_report_recipe(p, r));
+    hy_report_section(r, "Provenance");
+    return hy_report_provenance(p, r);
+}

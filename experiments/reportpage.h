@@ -1,0 +1,17 @@
+// reportpage.h - what the HTML report of a stored experiment says: table, statements that the figures allow, pictures,
+// recipe, provenance. How a page is made is analysis/report.h.
+#ifndef HY_REPORTPAGE_H
+#define HY_REPORTPAGE_H
+#include "analysis/report.h"
+#include "experiments/plots.h"
+
+// p: its files are drawn as SVG. Adds everything to the page.
+hy_status hy_report_page(const hy_plots *p, hy_report *r);
+// The part reportfacts.c: recipe, provenance and definitions from the store.
+hy_status hy_report_recipe(const hy_plots *p, hy_report *r);
+hy_status hy_report_provenance(const hy_plots *p, hy_report *r);
+
+// Two-sided probability that n untied pairs in random order reach a rank correlation of at least |rho|: exact up to 8,
+// by the normal approximation above. NAN below 3.
+double hy_rank_chance(double rho, int n);
+#endif

@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# hylab plot and hylab report on a small experiment that is run here: every figure in every format, the page, exit statuses.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+H=$(realpath "${HYLAB:-./hylab}")
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+bad=0
+say() { if [ "$1" = 0 ]; then echo "ok $2"; else echo "not ok $2"; bad=1; fi; }
+check() { # name, wanted exit status, pattern that the output must hold, command
+  local name=$1 want=$2 pattern=$3 out rc
+  shift 3
+  out=$("$@" 2>&1)
+  rc=$?
+  if [ $rc = "$want" ] && grep -qE -- "$pattern" <<<"$out"; then echo "ok $name"; else
+    echo "not ok $name (exit $rc, wanted $want and /$pattern/)"
+    echo "$out" | head -20
+    bad=1
+  fi
+}
+if ! command -v gnuplot >/dev/null; then
+  echo 'skip figures (gnuplot is not installed)'
+  exit 0
+fi
+cat >"$dir/e.yaml" <<'END'
+name: mini
+question: "Is <this> escaped & shown?"
+variant: {vocab: 64, d_model: 8, mlp.d_ff: 8}
+variants:
+  - {name: Llama, spec: {layers: 2, mixer: attention, attention: {heads: 2, kv_heads: 2}}, paper: {recall: 40, cache_mb: 400}}
+  - {name: "A_1 <b>", spec: {layers: 2, mixer: ssm, ssm: {d_state: 2, dt_rank: 1}}, paper: {recall: 19, cache_mb: 2}}
+  - {name: hybrid, spec: {layers: 2, mixer: parallel, meta_tokens: 2, attention: {heads: 2, kv_heads: 1, window: 4}, ssm: {d_state: 2, dt_rank: 1}}, paper: {recall: 50, cache_mb: 40}}
+tasks:
+  - {name: mqar, kind: mqar, options: {vocab: 64, train: [[16, 2]], test: [[16, 2], [24, 4]], train_examples: 50, test_examples: 4}}
+seeds: [1, 2]
+train: {steps: 4, batch: 2, lr: 0.003, log_every: 1}
+measures:
+  cache: {tokens: 100}
+  throughput: {contexts: [8, 16], repetitions: 5, decode_tokens: 1, only_seed: 1}
+  maps: {examples: 1, only_seed: 1}
+  erf: {examples: 2}
+END
+export HYLAB_DB=$dir/r.db
+check 'nothing stored' 2 'r.db' "$H" plot "$dir/e.yaml"
+check run 0 'Llama +2 ' "$H" run "$dir/e.yaml" --jobs 2 --threads 2
+check plot 0 'erf-cache' "$H" plot "$dir/e.yaml" --out "$dir/f"
+for f in accuracy-cache accuracy-throughput recall loss throughput cache maps-Llama maps-A_1__b_ maps-hybrid entropy erf-cache; do
+  for x in svg png pdf; do
+    case $x in svg) magic='<?xml' ;; png) magic=$'\x89PNG' ;; pdf) magic='%PDF' ;; esac
+    # a figure is of some size, complete (no half-written file under its name) and what its name says
+    [ -s "$dir/f/$f.$x" ] && [ "$(stat -c %s "$dir/f/$f.$x")" -gt 2000 ] && [ "$(head -c "${#magic}" "$dir/f/$f.$x" | LC_ALL=C tr -d '\0')" = "$magic" ]
+    say $? "$f.$x"
+  done
+  [ "$(tail -n 1 "$dir/f/$f.svg")" = '</svg>' ] || grep -q '</svg>' "$dir/f/$f.svg"
+  say $? "$f.svg is complete"
+done
+[ -z "$(ls "$dir/f" | grep tmp)" ]
+say $? 'no temporary files'
+grep -q '6 runs, 2 seeds each' "$dir/f/accuracy-cache.svg"
+say $? 'runs and seeds are on the figure'
+check 'only experiment' 0 'loss' "$H" plot --figure loss --out "$dir/g" --formats svg
+check 'default folder' 0 'figures/mini/recall' "$H" plot --experiment mini --figure recall --formats svg
+check report 0 'report.html \(11 figures' "$H" report "$dir/e.yaml" --figures "$dir/f"
+page=$dir/f/report.html
+[ "$(grep -c '<svg' "$page")" = 11 ] && [ "$(grep -c '<figcaption' "$page")" = 11 ]
+say $? 'figures are inline'
+grep -q 'Is &lt;this&gt; escaped &amp; shown?' "$page" && ! grep -q '<b>&lt;\|A_1 <b>' "$page"
+say $? 'text is escaped'
+! grep -oE '(src|href)=.[^#d][^ >]*' "$page" | grep -q .
+say $? 'nothing is loaded from elsewhere'
+grep -q 'over n = 3 variants' "$page" && grep -q '>19<' "$page" && grep -q 'commits' "$page"
+say $? 'rank correlation, paper and provenance'
+check 'no gnuplot' 1 'apt-get install gnuplot-nox' env PATH=/nonexistent "$H" plot "$dir/e.yaml" --out "$dir/none"
+check 'no gnuplot, report' 1 'apt-get install gnuplot-nox' env PATH=/nonexistent "$H" report "$dir/e.yaml" --figures "$dir/none"
+check 'no such figure' 2 'accuracy-cache, accuracy-throughput' "$H" plot "$dir/e.yaml" --figure recal
+check 'no such format' 2 'svg, png, pdf' "$H" plot "$dir/e.yaml" --formats jpg
+check 'no such experiment' 2 'It holds: mini' "$H" plot --experiment other
+check 'no such scale' 2 'scale' "$H" plot "$dir/e.yaml" --scale huge
+check 'no database' 2 'none.db' "$H" report "$dir/e.yaml" --db "$dir/none.db"
+check 'help' 0 'accuracy-cache +accuracy against cache' "$H" plot --help
+check 'help of report' 0 'hylab report' "$H" report --help
+# a format that cannot be written: an error, and the picture that was there is left alone
+if [ "$(id -u)" != 0 ]; then
+  chmod a-w "$dir/f"
+  check 'read-only folder' 2 'cannot create' "$H" plot "$dir/e.yaml" --out "$dir/f" --figure loss
+  chmod u+w "$dir/f"
+fi
+exit $bad
