@@ -186,6 +186,8 @@ static hy_status load_batch(hy_exec *e, const hy_batch *b, const hy_state *st, u
     const int rows = b->B * b->T;
     if (b->B < 1 || b->T < 1 || b->B > e->max_B || (int64_t)b->B * b->T > e->max_rows)
         return hy_error(HY_EINPUT, "%d sequences of %d tokens do not fit an executor planned for %d of %d", b->B, b->T, e->max_B, e->max_T);
+    if ((heads & HY_HEAD_LOGITS) && e->mode == HY_EXEC_TRAIN)
+        return hy_error(HY_EINPUT, "logits are made by an executor for inference; one for training makes the loss only");
     if ((heads & HY_HEAD_LOGITS) && b->n_out > e->max_out)
         return hy_error(HY_EINPUT, "%d output positions wanted, %d planned", b->n_out, e->max_out);
     HY_ASSERT(!st || (st->B >= b->B && st->dtype == e->dt));

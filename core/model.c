@@ -12,8 +12,8 @@ typedef struct {
     int *kv_k, *kv_v;   // [n_layers] values that hold a producer's rotated keys and its values
     int *kv_slot;       // [n_layers] slot of a producer
     int *last_reader;   // [n_layers] last layer that attends to a producer's keys
-    char prefix[24];    // of value names: "layers.3."
-    char par_prefix[24];  // of parameter names: "layers.3." or "layers.3.second."
+    char prefix[32];    // of value names: "layers.3."
+    char par_prefix[32];  // of parameter names: "layers.3." or "layers.3.second."
     int layer;
 } builder;
 
