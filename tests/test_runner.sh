@@ -16,7 +16,12 @@ check() { # name, condition as a command with its arguments
   if "$@"; then ok "$name"; else no "$name" "$*"; sed 's/^/    /' "$dir/out" | tail -n 20; fi
 }
 sql() { "$HYLAB" show sql "$2" --db "$1" --format csv 2>>"$dir/out" | tail -n +2 | tr -d '\r'; }
-run() { "$HYLAB" run "$EXP" --threads 1 --db "$@" >"$dir/out" 2>&1; }
+run() {
+  "$HYLAB" run "$EXP" --threads 1 --db "$@" >"$dir/out" 2>&1
+  local rc=$?
+  ! grep -q "Sanitizer\|runtime error" "$dir/out" || no "sanitizer" "$(grep -m1 -A12 "Sanitizer\|runtime error" "$dir/out")"
+  return $rc
+}
 same() { [ "$1" = "$2" ] || { echo "    got: $1"; echo "    wanted: $2"; return 1; }; }
 # Everything that must not depend on how a run came about: figures, curves, evaluations during training; no times.
 facts() {

@@ -319,6 +319,12 @@ static void test_owner_elsewhere(void **state) {
     assert_int_equal(claim(s, "k", 0, &id), HY_CLAIM_BUSY);  // fresh heartbeat
     OK(hy_store_exec(s, "UPDATE run SET heartbeat = heartbeat - 100000"));
     assert_int_equal(claim(s, "k", 0, &id), HY_CLAIM_RESUMED);
+    // and the other way round: what was taken over from us is not stored by us
+    OK(hy_store_exec(s, "UPDATE run SET process = 'another-machine:pid:[1]/5/6'"));
+    hy_facts none = {0};
+    assert_int_equal(hy_run_settle(s, id, &none, NULL), HY_EFAIL);
+    assert_non_null(strstr(hy_error_text(), "took it over"));
+    assert_int_equal(number(s, "SELECT status = 'running' FROM run"), 1);
     hy_store_close(s);
 }
 
