@@ -18,6 +18,7 @@
 
 typedef float vf __attribute__((vector_size(4 * HY_LANES), may_alias));
 typedef int32_t vi __attribute__((vector_size(4 * HY_LANES), may_alias));
+typedef uint32_t vu __attribute__((vector_size(4 * HY_LANES), may_alias));  // wraps: the bits of NaN and infinity are no overflow
 typedef float vf_unaligned __attribute__((vector_size(4 * HY_LANES), may_alias, aligned(4)));
 
 HY_INLINE vf v_set(float x) { return x - (vf){0}; }  // x - 0 is exact for every x, -0 too
@@ -53,7 +54,7 @@ HY_INLINE vf v_min(vf x, float hi) { return (vf)_mm_min_ps((__m128)v_set(hi), (_
 #define HY_ROUND_MAGIC 12582912.0f  // 1.5 * 2^23: adding it leaves a float no bits below 1; good for |x| < 2^22
 HY_INLINE vf v_round(vf x) { return (x + HY_ROUND_MAGIC) - HY_ROUND_MAGIC; }
 // p 2^n by adding to the exponent: for p in [0.5, 2) and whole n in [-126, 127], and p in [1, 2) for n = -127.
-HY_INLINE vf v_scale(vf p, vf n) { return (vf)((vi)p + ((vi)(n + HY_ROUND_MAGIC) << 23)); }
+HY_INLINE vf v_scale(vf p, vf n) { return (vf)((vu)p + ((vu)(n + HY_ROUND_MAGIC) << 23)); }
 #endif
 
 HY_INLINE vf v_select(vi mask, vf yes, vf no) { return (vf)(((vi)yes & mask) | ((vi)no & ~mask)); }
