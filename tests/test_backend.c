@@ -53,8 +53,10 @@ static void memory(void **state) {
     b.zero(p + 50, 50);
     assert_true(p[49] == 49 && p[50] == 0);
     b.free(p);
+#ifndef __SANITIZE_ADDRESS__  // the sanitizer ends the program instead of returning NULL
     assert_null(b.alloc((size_t)1 << 62));
     assert_non_null(strstr(hy_error_text(), "memory"));
+#endif
 }
 
 static void every_kernel_has_a_plan(void **state) {
