@@ -111,8 +111,8 @@ hy_status hy_fig_heat(const hy_fig_out *out, const hy_fig_head *head, const char
             if (isfinite(values[r * n_cols + c])) hy_buf_printf(&p.data, "%d %d %.10g\n", c, r, values[r * n_cols + c]);
     hy_buf_printf(&p.script, "set style fill solid noborder\nmid = %.6g\n"
                              "plot DATA using 1:2:(0.5):(0.5):3 with boxxyerror lc palette notitle, \\\n"
-                             "  DATA using 1:2:(sprintf('%%.2g', $3)):($3 < mid ? 0xffffff : 0x000000) with labels tc rgb variable font ',10' notitle\n",
-                  min + 0.6 * (max - min));
+                             "  DATA using 1:2:(sprintf('%s', $3)):($3 < mid ? 0xffffff : 0x000000) with labels tc rgb variable font ',10' notitle\n",
+                  min + 0.6 * (max - min), max - min > 10 ? "%.0f" : "%.2f");
     hy_status s = hy_plot_draw(&p, out);
     hy_plot_free(&p);
     return s;

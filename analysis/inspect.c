@@ -59,6 +59,7 @@ static hy_status take_stats(job *j, const hy_map_values *v) {
     double *ms = r->rms + v->layer * 2;  // mean squares until the end
     if (v->heads > 0) ms[0] += mean_square(v->attn_out, (size_t)v->S * v->heads * v->d_v) / r->prompts;
     if (v->D > 0) ms[1] += mean_square(v->ssm_out, (size_t)v->S * v->D) / r->prompts;
+    if (v->D > 0) r->delta_entropy[v->layer] += hy_map_delta_entropy(v) / r->prompts;
     if (j->prompt > 0) return HY_OK;  // once is enough for the check
     hy_map_check c;
     HY_TRY(hy_map_selftest(v, &c));
@@ -111,6 +112,9 @@ hy_status hy_inspect(const hy_program *p, hy_params *w, const int32_t *prompts, 
     out->stats = hy_xcalloc((size_t)L * 3, sizeof *out->stats);
     out->rms = hy_xcalloc((size_t)L * 2, sizeof *out->rms);
     out->erf = hy_xcalloc((size_t)L, sizeof *out->erf);
+    out->delta_entropy = hy_xcalloc((size_t)L, sizeof *out->delta_entropy);
+    for (int i = 0; i < L; i++)
+        if (!on(want->stat_layers, i) || !hy_layer_has_ssm(&p->spec.layers[i])) out->delta_entropy[i] = NAN;
     bool *layers = hy_xcalloc((size_t)L, sizeof *layers);
     for (int i = 0; i < L; i++) layers[i] = on(want->map_layers, i) || on(want->stat_layers, i) || want->erf_wanted;
     job j = {.want = want, .out = out, .map = hy_alloc((want->n_maps ? (size_t)out->S * (size_t)out->S : 1) * sizeof(float))};
@@ -128,6 +132,6 @@ hy_status hy_inspect(const hy_program *p, hy_params *w, const int32_t *prompts, 
 
 void hy_inspect_free(hy_inspection *r) {
     for (int i = 0; i < r->n_layers * r->n_maps; i++) free(r->map[i]);
-    free(r->map), free(r->stats), free(r->rms), free(r->erf);
+    free(r->map), free(r->stats), free(r->rms), free(r->erf), free(r->delta_entropy);
     memset(r, 0, sizeof *r);
 }

@@ -25,6 +25,7 @@ typedef struct {
     float **map;          // [n_layers, n_maps] each [S, S], NAN where not visible; NULL: not wanted, or no such heads
     hy_map_stats *stats;  // [n_layers, 3] by hy_map_src; heads 0: none
     double *rms;          // [n_layers, 2] root mean square of the outputs of the attention heads, of the SSM heads; NAN: none
+    double *delta_entropy;  // [n_layers] of the SSM's steps (hy_map_delta_entropy); NAN: none
     hy_erf_layer *erf;    // [n_layers]
     double erf_total;     // Hymba eq. 5; NAN if not wanted or without such heads
     hy_map_check check;   // first prompt, worst layer, relative: each *_scale is 1; -1: not checked

@@ -155,6 +155,7 @@ static hy_table *stats_table(const hy_inspection *r, const char *title, const hy
     hy_table_column(t, "self", NULL, "%", HY_RIGHT);
     hy_table_column(t, "cross", NULL, "%", HY_RIGHT);
     hy_table_column(t, "distance", NULL, "tokens", HY_RIGHT);
+    hy_table_column(t, "step_entropy", "step entropy", "nats", HY_RIGHT);
     hy_table_column(t, "output_rms", "output rms", NULL, HY_RIGHT);
     for (int i = 0; i < r->n_layers; i++)
         for (int src = 0; src < 3; src++) {
@@ -170,6 +171,7 @@ static hy_table *stats_table(const hy_inspection *r, const char *title, const hy
             hy_table_num(t, 100 * s->self, 2);
             hy_table_num(t, 100 * s->cross, 2);
             hy_table_num(t, s->distance, 2);
+            hy_table_num(t, src == HY_MAP_SSM ? r->delta_entropy[i] : NAN, 4);
             if (src < 2) hy_table_num(t, r->rms[i * 2 + src], -4);
             else hy_table_empty(t);
         }
@@ -177,6 +179,7 @@ static hy_table *stats_table(const hy_inspection *r, const char *title, const hy
     hy_map_options_text(m, &b);
     hy_table_note(t, "maps: %s; statistics over row-normalised maps and text positions as queries", b.s);
     hy_table_note(t, "meta, BOS, self, cross: where the mass goes (meta tokens, first text token, own position, the rest); n: visible keys");
+    hy_table_note(t, "step entropy: of an SSM's step sizes over the sequence, mean over channels (Samba, appendix E)");
     free(b.s);
     if (r->check.attn >= 0) hy_table_note(t, "check: softmax(q k) v against the model's output: %.1e of the largest", r->check.attn);
     if (r->check.ssm >= 0)

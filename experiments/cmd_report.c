@@ -1,5 +1,6 @@
 // cmd_report.c - hylab report: one self-contained HTML page about a stored experiment.
 #include <stdlib.h>
+#include <string.h>
 
 #include "experiments/commands.h"
 #include "experiments/reportpage.h"
@@ -26,7 +27,10 @@ static hy_status report(const options *o, const char *file) {
     hy_store *store;
     hy_summary *s;
     HY_TRY(hy_stored_open(&o->which, file, &store, &s));
-    char *dir = o->figures ? hy_xstrdup(o->figures) : hy_stored_folder(&o->which, s), *path = o->out ? hy_xstrdup(o->out) : hy_asprintf("%s/report.html", dir);
+    const char *slash = o->out ? strrchr(o->out, '/') : NULL;
+    char *dir = o->figures ? hy_xstrdup(o->figures) : slash ? hy_asprintf("%.*s", slash == o->out ? 1 : (int)(slash - o->out), o->out)
+                : o->out ? hy_xstrdup(".") : hy_stored_folder(&o->which, s);
+    char *path = o->out ? hy_xstrdup(o->out) : hy_asprintf("%s/report.html", dir);
     hy_plots p = {.store = store, .s = s, .dir = dir, .formats = HY_FIG_SVG};
     hy_status st = hy_mkdirs(dir);
     if (!st) st = write_page(&p, path);
@@ -41,7 +45,7 @@ int hy_cmd_report(int argc, char **argv) {
     options o = {.which = {.db = hy_default_db()}};
     const hy_arg args[] = {
         {"--out", "FILE", HY_ARG_TEXT, &o.out, 0, "the page (report.html in the folder of the figures)"},
-        {"--figures", "DIR", HY_ARG_TEXT, &o.figures, 0, "folder for the figures (figures/EXPERIMENT beside the database)"},
+        {"--figures", "DIR", HY_ARG_TEXT, &o.figures, 0, "folder for the figures (that of the page, else figures/EXPERIMENT beside the database)"},
         HY_STORED_ARGS(o.which),
         {0},
     };

@@ -162,9 +162,7 @@ static hy_status plot_erf_cache(hy_plots *p, int task) {
 }
 
 // ---------------------------------------------------------------------------------------------------- recall
-enum { MAX_CELLS = 6 };
-
-// The evaluation cells of a task, if there are 2 to MAX_CELLS of them; else one series for the whole task.
+// The evaluation cells of a task, if there are 2 to HY_PLOTS_MAX_BARS of them; else one series for the whole task.
 static int cells_of(const hy_plots *p, int task, const char **cells) {
     int n = 0;
     for (int v = 0; v < p->s->n_variants; v++) {
@@ -174,7 +172,7 @@ static int cells_of(const hy_plots *p, int task, const char **cells) {
             int k = 0;
             while (k < n && strcmp(cells[k], r->values[i].cell)) k++;
             if (k < n) continue;
-            if (n == MAX_CELLS) n = -1;
+            if (n == HY_PLOTS_MAX_BARS) n = -1;
             if (n < 0) break;
             cells[n++] = r->values[i].cell;
         }
@@ -185,7 +183,7 @@ static int cells_of(const hy_plots *p, int task, const char **cells) {
 }
 
 static hy_status plot_recall(hy_plots *p, int task) {
-    const char *cells[MAX_CELLS];
+    const char *cells[HY_PLOTS_MAX_BARS];
     const int n = p->s->n_variants, k = cells_of(p, task, cells);
     hy_fig_bar *bars = hy_xcalloc((size_t)n * (size_t)k, sizeof *bars);
     double *values = NULL;
@@ -234,6 +232,7 @@ const hy_plot_kind hy_plot_kinds[] = {
     {"throughput", "training, prefill and decoding against context", "measure throughput", hy_plot_throughput, true},
     {"cache", "cache by layer and kind", "measure cache", hy_plot_cache, true},
     {"maps", "attention maps: attention, SSM, layer (one figure a variant)", "measure maps", hy_plot_maps, false},
+    {"cells", "accuracy over length and depth (tasks with many evaluation cells; one figure a variant)", "done runs", hy_plot_cells, false},
     {"entropy", "entropy of attention maps by layer", "measure maps", hy_plot_entropy, false},
     {"erf-cache", "effective receptive field against cache", "measures erf and cache", plot_erf_cache, false},
     {NULL, NULL, NULL, NULL, false},

@@ -51,4 +51,7 @@ hy_status hy_plot_throughput(hy_plots *p, int task);
 hy_status hy_plot_cache(hy_plots *p, int task);
 hy_status hy_plot_entropy(hy_plots *p, int task);
 hy_status hy_plot_maps(hy_plots *p, int task);
+hy_status hy_plot_cells(hy_plots *p, int task);
+// Up to so many evaluation cells are bars; more are a heat map.
+#define HY_PLOTS_MAX_BARS 6
 #endif

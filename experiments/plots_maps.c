@@ -1,5 +1,5 @@
-// plots_maps.c - attention-map grids from the artifacts of stored runs: one figure for each variant, of its first seed that
-// has maps.
+// plots_maps.c - matrices as colours, one figure for each variant: attention maps from the artifacts of its first seed that has
+// them, and accuracy over the evaluation cells of tasks with two coordinates (needle: length and depth).
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,6 +122,73 @@ hy_status hy_plot_maps(hy_plots *p, int task) {
         if (r) s = load_maps(p, r, &m);
         if (r && !s && m.n) s = draw(p, task, r, &m);
         maps_free(&m);
+    }
+    return s;
+}
+
+// ---------------------------------------------------------------------------------------------------- evaluation cells
+enum { MAX_SIDE = 40 };
+
+static int by_size(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static int place(double *list, int *n, double v) {
+    int i = 0;
+    while (i < *n && list[i] != v) i++;
+    if (i == *n && *n < MAX_SIDE) list[(*n)++] = v;
+    return i;
+}
+
+// Accuracy cells with both coordinates as a matrix [ny, nx] of percentages; false if they are few or not of that kind.
+static bool cell_matrix(const hy_summary_row *r, double *xs, int *nx, double *ys, int *ny, double *out) {
+    int cells = 0;
+    *nx = *ny = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (int i = 0; i < r->n_values; i++) {
+            const hy_summary_value *v = &r->values[i];
+            if (strcmp(v->metric, "accuracy") || !*v->cell || isnan(v->x) || isnan(v->y)) continue;
+            const int x = place(xs, nx, v->x), y = place(ys, ny, v->y);
+            cells += pass == 0;
+            if (pass == 1 && x < *nx && y < *ny) out[y * *nx + x] = 100 * v->stat.mean;
+        }
+        if (pass == 1) return true;
+        if (cells <= HY_PLOTS_MAX_BARS || *nx < 2 || *ny < 2) return false;
+        qsort(xs, (size_t)*nx, sizeof *xs, by_size);
+        qsort(ys, (size_t)*ny, sizeof *ys, by_size);
+        for (int i = 0; i < *nx * *ny; i++) out[i] = NAN;
+    }
+    return true;
+}
+
+static hy_status draw_cells(hy_plots *p, int task, const hy_summary_row *r) {
+    double xs[MAX_SIDE], ys[MAX_SIDE], a[MAX_SIDE * MAX_SIDE];
+    char text[2 * MAX_SIDE][32];
+    const char *names[2 * MAX_SIDE];
+    int nx, ny;
+    if (!cell_matrix(r, xs, &nx, ys, &ny, a)) return HY_OK;
+    for (int i = 0; i < nx + ny; i++) {
+        snprintf(text[i], sizeof text[i], "%.6g", i < nx ? xs[i] : ys[i - nx]);
+        names[i] = text[i];
+    }
+    char *title = hy_asprintf("%s: accuracy of %s by cell, %s", p->s->experiment, r->variant, r->task);
+    const hy_fig_head head = {.title = title, .runs = r->done, .seeds_min = r->done, .seeds_max = r->done, .scale = *p->s->scale ? p->s->scale : NULL,
+                              .note = "Mean over seeds"};
+    const hy_fig_out out = hy_plots_out(p, task, "cells", r->variant);
+    const bool needle = ys[ny - 1] <= 1;
+    hy_status s = hy_fig_heat(&out, &head, "length (tokens)", needle ? "depth" : "second coordinate of the cell", "accuracy (%)", 0, 100, names, nx,
+                              names + nx, ny, a);
+    s = hy_plots_done(p, s, "%s. Each field is an evaluation cell, the mean over seeds.", title);
+    free(title);
+    return s;
+}
+
+hy_status hy_plot_cells(hy_plots *p, int task) {
+    hy_status s = HY_OK;
+    for (int v = 0; v < p->s->n_variants && !s; v++) {
+        const hy_summary_row *r = hy_plots_row(p, task, v);
+        if (r) s = draw_cells(p, task, r);
     }
     return s;
 }

@@ -70,6 +70,22 @@ say $? 'text is escaped'
 say $? 'nothing is loaded from elsewhere'
 grep -q 'over n = 3 variants' "$page" && grep -q '>19<' "$page" && grep -q 'commits' "$page"
 say $? 'rank correlation, paper and provenance'
+cat >"$dir/n.yaml" <<'END'
+name: needles
+question: Where is it found?
+variant: {vocab: 64, d_model: 8, mlp.d_ff: 8}
+variants:
+  - {name: Mamba, spec: {layers: 1, mixer: ssm, ssm: {d_state: 2, dt_rank: 1}}}
+tasks:
+  - {name: needle, kind: needle, options: {vocab: 64, train: 16, test: [8, 16], depths: [0, 0.5, 0.75, 1], test_examples: 3}}
+seeds: [1]
+train: {steps: 2, batch: 2, log_every: 1}
+END
+check 'run needles' 0 'Mamba' "$H" run "$dir/n.yaml"
+check 'cells of needle' 0 'cells-Mamba' "$H" plot "$dir/n.yaml" --out "$dir/n" --formats svg
+grep -q '>0.75<' "$dir/n/cells-Mamba.svg" && grep -q '>depth<' "$dir/n/cells-Mamba.svg"
+say $? 'depths are on the figure'
+check 'which experiment' 2 'mini, needles' "$H" plot
 check 'no gnuplot' 1 'apt-get install gnuplot-nox' env PATH=/nonexistent "$H" plot "$dir/e.yaml" --out "$dir/none"
 check 'no gnuplot, report' 1 'apt-get install gnuplot-nox' env PATH=/nonexistent "$H" report "$dir/e.yaml" --figures "$dir/none"
 check 'no such figure' 2 'accuracy-cache, accuracy-throughput' "$H" plot "$dir/e.yaml" --figure recal
