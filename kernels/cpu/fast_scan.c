@@ -40,26 +40,18 @@ HY_INLINE void walk(const int S, const tokens *k, int n, vf *h_io, const vf *A2,
     for (int s = 0; s < S; s++) h_io[s] = h[s];
 }
 
-// One chunk (rows row .. row + n - 1) of one block of m <= HY_LANES channels from d on; h [N] in and out.
-static void chunk(const hy_scan_args *a, size_t row, int n, int d, int m, vf *h, const vf *A2) {
-    tokens k;
-    vf y[HY_SCAN_CHUNK], sigmoid;
-    const float *B = (const float *)a->Bm + row * a->ldB, *C = (const float *)a->Cm + row * a->ldC;
-    k.ldB = a->ldB, k.ldC = a->ldC;
+// delta, delta x and skip x of a chunk.
+HY_INLINE void prepare(const hy_scan_args *a, tokens *k, vf *y, size_t row, int n, int d, int m) {
     const vf skip = a->skip ? v_load_n((const float *)a->skip + d, m) : (vf){0};
+    vf sigmoid;
     for (int i = 0; i < n; i++) {
         const vf x = v_load_n((const float *)a->x + (row + i) * a->ldx + d, m);
-        k.delta[i] = v_softplus(v_load_n((const float *)a->dt + (row + i) * a->lddt + d, m), &sigmoid);
-        k.u[i] = k.delta[i] * x;
+        k->delta[i] = v_softplus(v_load_n((const float *)a->dt + (row + i) * a->lddt + d, m), &sigmoid);
+        k->u[i] = k->delta[i] * x;
         y[i] = skip * x;
     }
-    int s = 0;
-#if HY_SCAN_STATES == 16
-    for (; s + 16 <= a->N; s += 16) walk(16, &k, n, h + s, A2 + s, B + s, C + s, y);
-#endif
-    for (; s + 8 <= a->N; s += 8) walk(8, &k, n, h + s, A2 + s, B + s, C + s, y);
-    if (s + 4 <= a->N) walk(4, &k, n, h + s, A2 + s, B + s, C + s, y), s += 4;
-    for (; s < a->N; s++) walk(1, &k, n, h + s, A2 + s, B + s, C + s, y);
+}
+HY_INLINE void finish(const hy_scan_args *a, const vf *y, size_t row, int n, int d, int m) {
     for (int i = 0; i < n; i++) {
         vf out = y[i];
         if (a->gate) {
@@ -68,6 +60,25 @@ static void chunk(const hy_scan_args *a, size_t row, int n, int d, int m, vf *h,
         }
         v_store_n((float *)a->y + (row + i) * a->ldy + d, out, m);
     }
+}
+
+// One chunk (rows row .. row + n - 1) of one block of m <= HY_LANES channels from d on; h [N] in and out.
+static void chunk(const hy_scan_args *a, size_t row, int n, int d, int m, vf *h, const vf *A2) {
+    const float *B = (const float *)a->Bm + row * a->ldB, *C = (const float *)a->Cm + row * a->ldC;
+    tokens k;
+    vf y[HY_SCAN_CHUNK];
+    k.ldB = a->ldB, k.ldC = a->ldC;
+    if (m == HY_LANES) prepare(a, &k, y, row, n, d, HY_LANES);
+    else prepare(a, &k, y, row, n, d, m);
+    int s = 0;
+#if HY_SCAN_STATES == 16
+    for (; s + 16 <= a->N; s += 16) walk(16, &k, n, h + s, A2 + s, B + s, C + s, y);
+#endif
+    for (; s + 8 <= a->N; s += 8) walk(8, &k, n, h + s, A2 + s, B + s, C + s, y);
+    if (s + 4 <= a->N) walk(4, &k, n, h + s, A2 + s, B + s, C + s, y), s += 4;
+    for (; s < a->N; s++) walk(1, &k, n, h + s, A2 + s, B + s, C + s, y);
+    if (m == HY_LANES) finish(a, y, row, n, d, HY_LANES);
+    else finish(a, y, row, n, d, m);
 }
 
 static void prefetch(const hy_scan_args *a, size_t row, int n, int d) {

@@ -28,59 +28,65 @@ typedef struct {
 // One channel block over the tokens of a chunk: what all its states need, and what they add up.
 typedef struct {
     tokens k;
+    vf x[HY_SCAN_CHUNK], ddelta_dt[HY_SCAN_CHUNK];  // x; derivative of softplus
+    vf dgate[HY_SCAN_CHUNK];    // dy times the derivative of silu(gate)
     vf dy[HY_SCAN_CHUNK];       // gradient of sum_n C h + skip x
     vf y[HY_SCAN_CHUNK];        // sum_n C h
     vf dhB[HY_SCAN_CHUNK];      // sum_n dh B
     vf ddecay[HY_SCAN_CHUNK];   // sum_n (gradient of delta A) A log2(e)
 } block;
 
-// S states of a channel block over the n tokens of a chunk, forward from h0 and back. dh [S] and dA [S] in and out; B, C,
-// dB and dC point at the first of these states in the first token.
-HY_INLINE void walk(const int S, block *b, int n, const vf *h0, const vf *A2, vf *dh_io, vf *dA_io, const float *B,
-                    const float *C, scratch *w, vf *dB, vf *dC, int N) {
-    const tokens *k = &b->k;
-    vf h[STATES], g[STATES];
+// S states of a channel block over the n tokens of a chunk, forward from h0: keeps the states before each token and the
+// decays, adds to y and dC. Pointers to C and dC are those of the first of these states in the first token.
+HY_INLINE void recompute(const int S, block *b, int n, const vf *h0, const vf *A2, const float *B, const float *C,
+                         vf *restrict states, vf *restrict decay, vf *restrict dC, int N) {
+    vf h[STATES];
 #pragma GCC unroll 16
     for (int s = 0; s < S; s++) h[s] = h0[s];
-    for (int i = 0; i < n; i++) {
-        const vf delta = k->delta[i], u = k->u[i], dy = b->dy[i];
-        const float *Bi = B + (size_t)i * k->ldB, *Ci = C + (size_t)i * k->ldC;
+    for (int i = 0; i < n; i++, B += b->k.ldB, C += b->k.ldC, dC += N, states += S, decay += S) {
+        const vf delta = b->k.delta[i], u = b->k.u[i], dy = b->dy[i];
         vf y = {0};
 #pragma GCC unroll 16
         for (int s = 0; s < S; s++) {
             const vf a = v_exp2(delta * A2[s]);
-            w->states[i * S + s] = h[s];
-            w->decay[i * S + s] = a;
-            h[s] = a * h[s] + u * Bi[s];
-            dC[(size_t)i * N + s] += dy * h[s];
-            y += Ci[s] * h[s];
+            states[s] = h[s];
+            decay[s] = a;
+            h[s] = a * h[s] + u * B[s];
+            dC[s] += dy * h[s];
+            y += C[s] * h[s];
         }
         b->y[i] += y;
     }
+}
+// The same S states back from the last token to the first. dh [S] and dA [S] in and out.
+HY_INLINE void reverse(const int S, block *b, int n, const vf *A2, vf *dh_io, vf *dA_io, const float *B, const float *C,
+                       const vf *restrict states, const vf *restrict decay, vf *restrict dB, int N) {
+    vf dh[STATES], dA[STATES];
 #pragma GCC unroll 16
-    for (int s = 0; s < S; s++) g[s] = dh_io[s], h[s] = dA_io[s];
-    for (int i = n - 1; i >= 0; i--) {
-        const vf delta = k->delta[i], u = k->u[i], dy = b->dy[i];
-        const float *Bi = B + (size_t)i * k->ldB, *Ci = C + (size_t)i * k->ldC;
+    for (int s = 0; s < S; s++) dh[s] = dh_io[s], dA[s] = dA_io[s];
+    B += (size_t)(n - 1) * b->k.ldB, C += (size_t)(n - 1) * b->k.ldC, dB += (size_t)(n - 1) * N;
+    states += (n - 1) * S, decay += (n - 1) * S;
+    for (int i = n - 1; i >= 0; i--, B -= b->k.ldB, C -= b->k.ldC, dB -= N, states -= S, decay -= S) {
+        const vf delta = b->k.delta[i], u = b->k.u[i], dy = b->dy[i];
         vf dhB = {0}, ddecay = {0};
 #pragma GCC unroll 16
         for (int s = 0; s < S; s++) {
-            g[s] += dy * Ci[s];
-            dB[(size_t)i * N + s] += g[s] * u;
-            dhB += g[s] * Bi[s];
-            g[s] *= w->decay[i * S + s];
-            const vf p = g[s] * w->states[i * S + s];  // gradient of delta A
+            dh[s] += dy * C[s];
+            dB[s] += dh[s] * u;
+            dhB += dh[s] * B[s];
+            dh[s] *= decay[s];
+            const vf p = dh[s] * states[s];  // gradient of delta A
             ddecay += p * A2[s];
-            h[s] += p * delta;
+            dA[s] += p * delta;
         }
         b->dhB[i] += dhB;
         b->ddecay[i] += ddecay;
     }
 #pragma GCC unroll 16
-    for (int s = 0; s < S; s++) dh_io[s] = g[s], dA_io[s] = h[s];
+    for (int s = 0; s < S; s++) dh_io[s] = dh[s], dA_io[s] = dA[s];
 }
 
-static void put(void *p, size_t i, vf v, int m, bool add) {
+HY_INLINE void put(void *p, size_t i, vf v, int m, bool add) {
     if (!p) return;
     float *at = (float *)p + i;
     if (add) v += v_load_n(at, m);
@@ -88,38 +94,34 @@ static void put(void *p, size_t i, vf v, int m, bool add) {
 }
 
 // Before the states: delta, delta x, and the gradient that reaches the sum over states.
-static void prepare(const hy_scan_bwd_args *a, block *b, size_t row, int n, int d, int m) {
+HY_INLINE void prepare(const hy_scan_bwd_args *a, block *b, size_t row, int n, int d, int m) {
     const hy_scan_args *f = &a->f;
-    for (int i = 0; i < n; i++, row++) {
-        vf sigmoid, dy = v_load_n((const float *)a->dy + row * a->lddy + d, m);
-        b->k.delta[i] = v_softplus(v_load_n((const float *)f->dt + row * f->lddt + d, m), &sigmoid);
-        b->k.u[i] = b->k.delta[i] * v_load_n((const float *)f->x + row * f->ldx + d, m);
-        if (f->gate) {
-            const vf g = v_load_n((const float *)f->gate + row * f->ldgate + d, m);
-            dy *= g * v_sigmoid(g);
-        }
-        b->dy[i] = dy;
+    for (int i = 0; i < n; i++) {
+        const size_t r = row + i;
+        b->x[i] = v_load_n((const float *)f->x + r * f->ldx + d, m);
+        b->dy[i] = v_load_n((const float *)a->dy + r * a->lddy + d, m);
+        b->k.delta[i] = v_softplus(v_load_n((const float *)f->dt + r * f->lddt + d, m), &b->ddelta_dt[i]);
+        b->k.u[i] = b->k.delta[i] * b->x[i];
         b->y[i] = b->dhB[i] = b->ddecay[i] = (vf){0};
+    }
+    for (int i = 0; f->gate && i < n; i++) {
+        const vf g = v_load_n((const float *)f->gate + (row + i) * f->ldgate + d, m), s = v_sigmoid(g), dy = b->dy[i];
+        b->dgate[i] = dy * (s * (1.0f + g * (1.0f - s)));
+        b->dy[i] = dy * (g * s);
     }
 }
 
 // After the states: gradients of x, dt and gate; dskip gets its part added.
-static void finish(const hy_scan_bwd_args *a, const block *b, size_t row, int n, int d, int m, float *dskip) {
+HY_INLINE void finish(const hy_scan_bwd_args *a, const block *b, size_t row, int n, int d, int m, float *dskip) {
     const hy_scan_args *f = &a->f;
     const vf skip = f->skip ? v_load_n((const float *)f->skip + d, m) : (vf){0};
     vf sum = v_load(dskip);
     for (int i = 0; i < n; i++, row++) {
-        const vf x = v_load_n((const float *)f->x + row * f->ldx + d, m);
-        vf sigmoid;
-        (void)v_softplus(v_load_n((const float *)f->dt + row * f->lddt + d, m), &sigmoid);
+        const vf x = b->x[i];
         sum += b->dy[i] * x;
         put(a->dx, row * a->lddx + d, b->dy[i] * skip + b->dhB[i] * b->k.delta[i], m, a->acc & 1);
-        put(a->ddt, row * a->ldddt + d, (b->dhB[i] * x + b->ddecay[i] * LN_2) * sigmoid, m, a->acc & 2);
-        if (f->gate && a->dgate) {
-            const vf g = v_load_n((const float *)f->gate + row * f->ldgate + d, m), s = v_sigmoid(g);
-            const vf dy = v_load_n((const float *)a->dy + row * a->lddy + d, m);
-            put(a->dgate, row * a->lddgate + d, dy * (b->y[i] + skip * x) * (s * (1.0f + g * (1.0f - s))), m, a->acc & 16);
-        }
+        put(a->ddt, row * a->ldddt + d, (b->dhB[i] * x + b->ddecay[i] * LN_2) * b->ddelta_dt[i], m, a->acc & 2);
+        if (f->gate) put(a->dgate, row * a->lddgate + d, b->dgate[i] * (b->y[i] + skip * x), m, a->acc & 16);
     }
     v_store(dskip, sum);
 }
@@ -132,24 +134,32 @@ static void chunk(const hy_scan_bwd_args *a, size_t row, int n, int d, int m, co
     const int N = f->N;
     block b;
     b.k.ldB = f->ldB, b.k.ldC = f->ldC;
-    prepare(a, &b, row, n, d, m);
+    if (m == HY_LANES) prepare(a, &b, row, n, d, HY_LANES);
+    else prepare(a, &b, row, n, d, m);
     int s = 0;
-#define WALK(S) walk(S, &b, n, h0 + s, A2 + s, dh + s, dA + s, B + s, C + s, w, w->dB + s, w->dC + s, N)
+#define WALK(S)                                                                                        \
+    recompute(S, &b, n, h0 + s, A2 + s, B + s, C + s, w->states, w->decay, w->dC + s, N),              \
+        reverse(S, &b, n, A2 + s, dh + s, dA + s, B + s, C + s, w->states, w->decay, w->dB + s, N)
     for (; s + 8 <= N; s += 8) WALK(8);
     if (s + 4 <= N) WALK(4), s += 4;
     for (; s < N; s++) WALK(1);
 #undef WALK
-    finish(a, &b, row, n, d, m, dskip);
+    if (m == HY_LANES) finish(a, &b, row, n, d, HY_LANES, dskip);
+    else finish(a, &b, row, n, d, m, dskip);
 }
 
 // Adds the lanes of count vectors: out [count].
 static void sum_lanes(const vf *v, size_t count, float *out) {
-    for (size_t i = 0; i < count; i += HY_LANES) {
-        const int m = count - i < HY_LANES ? (int)(count - i) : HY_LANES;
-        vf t[HY_LANES];
-        for (int l = 0; l < HY_LANES; l++) t[l] = l < m ? v[i + l] : (vf){0};
-        v_store_n(out + i, v_sums(t), m);
+    size_t i = 0;
+    vf t[HY_LANES];
+    for (; i + HY_LANES <= count; i += HY_LANES) {
+#pragma GCC unroll 16
+        for (int l = 0; l < HY_LANES; l++) t[l] = v[i + l];
+        v_store(out + i, v_sums(t));
     }
+    if (i == count) return;
+    for (int l = 0; l < HY_LANES; l++) t[l] = i + l < count ? v[i + l] : (vf){0};
+    v_store_n(out + i, v_sums(t), (int)(count - i));
 }
 
 static void clear_padding(const hy_scan_bwd_args *a, size_t row, size_t end, int d0, int d1) {
