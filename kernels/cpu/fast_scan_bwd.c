@@ -37,8 +37,8 @@ typedef struct {
 } block;
 
 // S states of a channel block over the n tokens of a chunk, forward from h0: keeps the states before each token and the
-// decays, adds to y and dC. Pointers to C and dC are those of the first of these states in the first token.
-HY_INLINE void recompute(const int S, block *b, int n, const vf *h0, const vf *A2, const float *B, const float *C,
+// decays, adds to dC and y (`first`: y starts here). Pointers to C and dC are those of the first of these states in the first token.
+HY_INLINE void recompute(const int S, bool first, block *b, int n, const vf *h0, const vf *A2, const float *B, const float *C,
                          vf *restrict states, vf *restrict decay, vf *restrict dC, int N) {
     vf h[STATES];
 #pragma GCC unroll 16
@@ -55,11 +55,12 @@ HY_INLINE void recompute(const int S, block *b, int n, const vf *h0, const vf *A
             dC[s] += dy * h[s];
             y += C[s] * h[s];
         }
-        b->y[i] += y;
+        if (!first) y += b->y[i];
+        b->y[i] = y;
     }
 }
 // The same S states back from the last token to the first. dh [S] and dA [S] in and out.
-HY_INLINE void reverse(const int S, block *b, int n, const vf *A2, vf *dh_io, vf *dA_io, const float *B, const float *C,
+HY_INLINE void reverse(const int S, bool first, block *b, int n, const vf *A2, vf *dh_io, vf *dA_io, const float *B, const float *C,
                        const vf *restrict states, const vf *restrict decay, vf *restrict dB, int N) {
     vf dh[STATES], dA[STATES];
 #pragma GCC unroll 16
@@ -79,8 +80,9 @@ HY_INLINE void reverse(const int S, block *b, int n, const vf *A2, vf *dh_io, vf
             ddecay += p * A2[s];
             dA[s] += p * delta;
         }
-        b->dhB[i] += dhB;
-        b->ddecay[i] += ddecay;
+        if (!first) dhB += b->dhB[i], ddecay += b->ddecay[i];
+        b->dhB[i] = dhB;
+        b->ddecay[i] = ddecay;
     }
 #pragma GCC unroll 16
     for (int s = 0; s < S; s++) dh_io[s] = dh[s], dA_io[s] = dA[s];
@@ -102,7 +104,6 @@ HY_INLINE void prepare(const hy_scan_bwd_args *a, block *b, size_t row, int n, i
         b->dy[i] = v_load_n((const float *)a->dy + r * a->lddy + d, m);
         b->k.delta[i] = v_softplus(v_load_n((const float *)f->dt + r * f->lddt + d, m), &b->ddelta_dt[i]);
         b->k.u[i] = b->k.delta[i] * b->x[i];
-        b->y[i] = b->dhB[i] = b->ddecay[i] = (vf){0};
     }
     for (int i = 0; f->gate && i < n; i++) {
         const vf g = v_load_n((const float *)f->gate + (row + i) * f->ldgate + d, m), s = v_sigmoid(g), dy = b->dy[i];
@@ -138,8 +139,8 @@ static void chunk(const hy_scan_bwd_args *a, size_t row, int n, int d, int m, co
     else prepare(a, &b, row, n, d, m);
     int s = 0;
 #define WALK(S)                                                                                        \
-    recompute(S, &b, n, h0 + s, A2 + s, B + s, C + s, w->states, w->decay, w->dC + s, N),              \
-        reverse(S, &b, n, A2 + s, dh + s, dA + s, B + s, C + s, w->states, w->decay, w->dB + s, N)
+    recompute(S, !s, &b, n, h0 + s, A2 + s, B + s, C + s, w->states, w->decay, w->dC + s, N),              \
+        reverse(S, !s, &b, n, A2 + s, dh + s, dA + s, B + s, C + s, w->states, w->decay, w->dB + s, N)
     for (; s + 8 <= N; s += 8) WALK(8);
     if (s + 4 <= N) WALK(4), s += 4;
     for (; s < N; s++) WALK(1);
@@ -171,6 +172,20 @@ static void clear_padding(const hy_scan_bwd_args *a, size_t row, size_t end, int
     }
 }
 
+// The operands of n rows at channel d, read and written; t may be below 0: nothing to do.
+static void prefetch(const hy_scan_bwd_args *a, int b, int t, int n, int d) {
+    const hy_scan_args *f = &a->f;
+    const size_t row = (size_t)b * f->T + (t > 0 ? t : 0);
+    if (t < 0) return;
+    prefetch_rows(f->x, f->ldx, row, n, d);
+    prefetch_rows(f->dt, f->lddt, row, n, d);
+    prefetch_rows(a->dy, a->lddy, row, n, d);
+    if (f->gate) prefetch_rows(f->gate, f->ldgate, row, n, d);
+    if (a->dx) prefetch_rows(a->dx, a->lddx, row, n, d);
+    if (a->ddt) prefetch_rows(a->ddt, a->ldddt, row, n, d);
+    if (f->gate && a->dgate) prefetch_rows(a->dgate, a->lddgate, row, n, d);
+}
+
 // Sequence b, channels d0 .. d1 - 1, group g of them.
 static void job(const hy_scan_bwd_args *a, int b, int g, int d0, int d1, const hy_scan_ws *at, float *ws, scratch *w) {
     const hy_scan_args *f = &a->f;
@@ -187,9 +202,13 @@ static void job(const hy_scan_bwd_args *a, int b, int g, int d0, int d1, const h
         const int t = c * HY_SCAN_CHUNK, n = len - t < HY_SCAN_CHUNK ? len - t : HY_SCAN_CHUNK;
         memset(w->dB, 0, (size_t)n * N * sizeof(vf));
         memset(w->dC, 0, (size_t)n * N * sizeof(vf));
-        for (int d = d0, k = 0; d < d1; d += HY_LANES, k++)
+        for (int d = d0, k = 0; d < d1; d += HY_LANES, k++) {
+            // the block after this one, or the first of the chunk before
+            if (d + HY_LANES < d1) prefetch(a, b, t, n, d + HY_LANES);
+            else prefetch(a, b, t - HY_SCAN_CHUNK, HY_SCAN_CHUNK, d0);
             chunk(a, row0 + t, n, d, lanes_of(d, d1), (const vf *)saved_tile(f, chunks, b, c, d), w->A2 + (size_t)k * N,
                   w->dh + (size_t)k * N, w->dA + (size_t)k * N, w, dskip + d);
+        }
         const size_t out = (((size_t)b * groups + g) * f->T + t) * N;
         sum_lanes(w->dB, (size_t)n * N, ws + at->dB + out);
         sum_lanes(w->dC, (size_t)n * N, ws + at->dC + out);
