@@ -53,6 +53,8 @@ static double now(void) {
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
+static bool chosen(int i, const char *only) { return !only || strstr(SHAPES[i].name, only); }
+
 static float *numbers(size_t n, uint64_t stream) {
     float *p = hy_alloc(n * sizeof *p);
     hy_rng rng = hy_rng_make(7, stream);
@@ -219,7 +221,6 @@ static double median(double *x, int n) {
     qsort(x, (size_t)n, sizeof *x, by_value);
     return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
 }
-static bool chosen(int i, const char *only) { return !only || strstr(SHAPES[i].name, only); }
 static hy_status measure(const job *jobs, const hy_backend *cpu, const yardstick *y, int rounds, const char *only, samples *s) {
     for (int r = 0; r < rounds; r++) {
         s->read[r] = read_rate(y, cpu->threads);
@@ -272,6 +273,9 @@ static hy_status bench(const hy_backend *cpu, int rounds, const char *only, hy_t
     static job jobs[CASES];
     yardstick y;
     samples s = {.sgemm = hy_xcalloc((size_t)rounds, sizeof(double)), .read = hy_xcalloc((size_t)rounds, sizeof(double))};
+    int n = 0;
+    for (int i = 0; i < CASES; i++) n += chosen(i, only);
+    if (!n) return hy_error(HY_EINPUT, "no case has \"%s\" in its name", only);
     HY_TRY(yardstick_make(cpu, &y));
     for (int i = 0; i < CASES; i++) {
         s.seconds[i] = hy_xcalloc((size_t)rounds, sizeof(double)), s.share[i] = hy_xcalloc((size_t)rounds, sizeof(double));
@@ -283,6 +287,14 @@ static hy_status bench(const hy_backend *cpu, int rounds, const char *only, hy_t
     return print(jobs, cpu, &s, rounds, only, format);
 }
 
+static hy_status count(const char *text, int *out) {
+    char *end;
+    long n = strtol(text, &end, 10);
+    if (end == text || *end || n < 0 || n > 1000000) return hy_error(HY_EINPUT, "\"%s\" is not a whole number", text);
+    *out = (int)n;
+    return HY_OK;
+}
+
 int main(int argc, char **argv) {
     static const struct option options[] = {{"threads", 1, 0, 't'}, {"isa", 1, 0, 'i'}, {"rounds", 1, 0, 'r'}, {"format", 1, 0, 'f'}, {"clock", 1, 0, 'c'}, {"only", 1, 0, 'o'}, {"help", 0, 0, 'h'}, {0}};
     const char *isa = NULL, *only = NULL;
@@ -290,11 +302,14 @@ int main(int argc, char **argv) {
     hy_table_format format = HY_TABLE_TEXT;
     hy_status status = HY_OK;
     while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        if (c == 't') threads = atoi(optarg);
+        if (c == 't') status = count(optarg, &threads);
         else if (c == 'i') isa = optarg;
-        else if (c == 'r') rounds = atoi(optarg);
+        else if (c == 'r') status = count(optarg, &rounds);
         else if (c == 'o') only = optarg;
-        else if (c == 'c') use_cpu_time = !strcmp(optarg, "cpu");
+        else if (c == 'c') {
+            use_cpu_time = !strcmp(optarg, "cpu");
+            if (!use_cpu_time && strcmp(optarg, "wall")) status = hy_error(HY_EINPUT, "--clock is wall or cpu, not \"%s\"", optarg);
+        }
         else if (c == 'f') status = hy_table_format_parse(optarg, &format);
         else {
             printf("usage: bench_attention [--threads N] [--isa auto|base|avx2|avx512] [--rounds N] [--format table|csv|json] [--clock wall|cpu] [--only PART_OF_NAME]\n"

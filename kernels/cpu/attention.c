@@ -29,8 +29,8 @@ hy_status hy_cpu_attention_check_data(const hy_attention_args *a) {
         int before = pos > a->meta ? pos - a->meta : 0;  // text positions before this call that a query may need
         if (a->window > 0 && before > a->window) before = a->window;
         if (len > 0 && before > 0 && before > a->cache.cap - a->meta)
-            return hy_error(HY_EINPUT, "attention: sequence %d at position %d needs %d cached text tokens, the cache holds %d", b, pos,
-                            before, a->cache.cap - a->meta);
+            return hy_error(HY_EINPUT, "attention: sequence %d at position %d needs %d cached text tokens, the cache holds %d", b,
+                            pos, before, a->cache.cap - a->meta);
     }
     return HY_OK;
 }
@@ -81,8 +81,9 @@ hy_status hy_cpu_plan_kv_append(const void *args, const hy_plan_req *req, hy_lau
     const hy_kv_append_args *a = args;
     *out = (hy_launch){0};
     if (a->B < 1 || a->T < 1 || a->kv_heads < 1 || a->d_qk < 1 || a->d_v < 1 || a->meta < 0 || a->cache.cap <= a->meta)
-        return hy_error(HY_EINPUT, "kv_append: B %d, T %d, KV heads %d, d_qk %d, d_v %d must be at least 1 and the cache's %d slots more than "
-                        "its %d meta tokens", a->B, a->T, a->kv_heads, a->d_qk, a->d_v, a->cache.cap, a->meta);
+        return hy_error(HY_EINPUT,
+                        "kv_append: B %d, T %d, KV heads %d, d_qk %d, d_v %d must be at least 1 and the cache's %d slots more "
+                        "than its %d meta tokens", a->B, a->T, a->kv_heads, a->d_qk, a->d_v, a->cache.cap, a->meta);
     if (a->ldk / a->kv_heads < a->d_qk || a->ldv / a->kv_heads < a->d_v)
         return hy_error(HY_EINPUT, "kv_append: a row stride (k %d, v %d) is below the row's width", a->ldk, a->ldv);
     if (req->dtype == HY_F32 && req->isa != HY_ISA_REF) {

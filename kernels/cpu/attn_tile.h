@@ -91,14 +91,16 @@ INLINE vf vexp2(vf x) {
 // ---- products. C[rows][nv vectors] = init + sum_k A(i,k) B[k], A(i,k) = A[i * si + k * sk]; rows of B are fetched `ahead` of
 //      their use where that is not 0.
 typedef enum { FRESH, ADD, RESCALE } init_kind;  // start at 0, at C, at C * scale[row]
-INLINE void mm_step(const int nv, const int rows, const int ahead, int K, const float *A, size_t si, size_t sk, const float *B, size_t ldb, float *C,
-                    size_t ldc, init_kind init, const float *scale) {
+INLINE void mm_step(const int nv, const int rows, const int ahead, int K, const float *A, size_t si, size_t sk, const float *B,
+                    size_t ldb, float *C, size_t ldc, init_kind init, const float *scale) {
     vf acc[MR][NV];
 #pragma GCC unroll 8
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4
-        for (int n = 0; n < nv; n++)
-            acc[i][n] = init == FRESH ? vset(0) : init == ADD ? vload(C + i * ldc + n * VL) : vload(C + i * ldc + n * VL) * scale[i];
+        for (int n = 0; n < nv; n++) {
+            acc[i][n] = init == FRESH ? vset(0) : vload(C + i * ldc + n * VL);
+            if (init == RESCALE) acc[i][n] *= scale[i];
+        }
     for (int k = 0; k < K; k++) {
         vf b[NV];
 #pragma GCC unroll 4
@@ -120,8 +122,8 @@ INLINE void mm_step(const int nv, const int rows, const int ahead, int K, const 
 #pragma GCC unroll 4
         for (int n = 0; n < nv; n++) vstore(C + i * ldc + n * VL, acc[i][n]);
 }
-INLINE void mm_stripes(int stripes, const int rows, const int ahead, int K, const float *A, size_t si, size_t sk, const float *B, size_t ldb, float *C,
-                       size_t ldc, init_kind init, const float *scale) {
+INLINE void mm_stripes(int stripes, const int rows, const int ahead, int K, const float *A, size_t si, size_t sk, const float *B,
+                       size_t ldb, float *C, size_t ldc, init_kind init, const float *scale) {
 #if defined HY_ISA_avx512
     for (; stripes >= 4; stripes -= 4, B += 64, C += 64) mm_step(4, rows, ahead, K, A, si, sk, B, ldb, C, ldc, init, scale);
     if (stripes == 3) mm_step(3, rows, ahead, K, A, si, sk, B, ldb, C, ldc, init, scale);

@@ -20,6 +20,8 @@ INLINE int row_position(const item *it, int r) {  // rows past the end repeat th
     return it->h.pos + (it->row0 + r) / it->h.group;
 }
 
+INLINE row_span span_at(const item *it, int r) { return span_of(&it->h, &it->keys, row_position(it, r)); }
+
 static void load_queries(item *it) {
     const hy_attention_args *a = it->h.a;
     float scale = (float)(a->scale * LOG2E);
@@ -100,15 +102,16 @@ static void attend_tile(item *it, int r0, int j0) {
         int r = r0 + g * MR;
         enum { SHARE = KEYS * MR / HY_ATTN_ROWS };  // every group of rows asks for its share of the next tile
         ask_keys(it, j0 + KEYS + (r0 / MR + g) * SHARE, SHARE);
-        t[g] = tile_of(span_of(&it->h, &it->keys, row_position(it, r)), span_of(&it->h, &it->keys, row_position(it, r + MR - 1)), j0);
+        t[g] = tile_of(span_at(it, r), span_at(it, r + MR - 1), j0);
         if (t[g].lo == t[g].hi) continue;
         float *s = it->s + (size_t)g * MR * KEYS;
         mm_fresh(t[g].hi - t[g].lo, a->d_qk, it->q + (size_t)r * it->ldq, it->ldq, it->kt + t[g].lo * STRIPE, KEYS,
                  s + t[g].lo * STRIPE, KEYS);
-        for (int i = 0; i < MR; i++)
-            top[g * MR + i] = t[g].full ? row_max(s + i * KEYS, t[g], false, (row_span){0}, j0, m[g * MR + i])
-                                        : row_max(s + i * KEYS, t[g], true, span_of(&it->h, &it->keys, row_position(it, r + i)), j0,
-                                                  m[g * MR + i]);
+        for (int i = 0; i < MR; i++) {
+            float was = m[g * MR + i];
+            top[g * MR + i] = t[g].full ? row_max(s + i * KEYS, t[g], false, (row_span){0}, j0, was)
+                                        : row_max(s + i * KEYS, t[g], true, span_at(it, r + i), j0, was);
+        }
     }
     for (int i = 0; i < SUB; i += VL) {
         vstore(it->corr + i, vexp2(vload(m + i) - vload(top + i)));

@@ -35,6 +35,8 @@ static work work_of(const hy_attention_bwd_args *g, const hy_attn_bwd_layout *w,
 }
 INLINE int row_token(const work *x, int r) { return (r < x->rows ? r : x->rows - 1) / x->h.group; }
 
+INLINE row_span span_at(const work *x, int r) { return span_of(&x->h, &x->keys, row_token(x, r)); }
+
 INLINE float dot(const float *a, const float *b, int n) {
     vf s = vset(0);
     int i = 0;
@@ -58,7 +60,8 @@ static void prepare(const work *x, int r0, int r1) {
         }
         size_t head = (size_t)x->h.kvh * x->h.group + r % x->h.group, row = (size_t)x->h.b * a->T + r / x->h.group;
         const float *go = (const float *)x->g->dout + row * x->g->lddo + head * a->d_v;
-        const float *src = (const float *)a->q + row * a->ldq + head * a->d_qk, *o = (const float *)a->o + row * a->ldo + head * a->d_v;
+        const float *src = (const float *)a->q + row * a->ldq + head * a->d_qk;
+        const float *o = (const float *)a->o + row * a->ldo + head * a->d_v;
         if (r + 8 * x->h.group < x->rows) {  // eight tokens on
             ask_row(src + 8 * (size_t)a->ldq, a->d_qk);
             ask_row(go + 8 * (size_t)x->g->lddo, a->d_v), ask_row(o + 8 * (size_t)a->ldo, a->d_v);
@@ -109,7 +112,7 @@ SHARED void tile_weights(const work *x, int r0, int k0, tile_span t[SUB / MR]) {
         int r = r0 + g * MR;
         t[g] = (tile_span){0, 0, false};
         if (r < x->rows)
-            t[g] = tile_of(span_of(&x->h, &x->keys, row_token(x, r)), span_of(&x->h, &x->keys, row_token(x, r + MR - 1)), k0);
+            t[g] = tile_of(span_at(x, r), span_at(x, r + MR - 1), k0);
         float *p = x->p + (size_t)g * MR * KEYS, *ds = x->ds + (size_t)g * MR * KEYS;
         int lo = t[g].lo * STRIPE, stripes = t[g].hi - t[g].lo;
         if (stripes) {
@@ -117,9 +120,9 @@ SHARED void tile_weights(const work *x, int r0, int k0, tile_span t[SUB / MR]) {
             mm_fresh(stripes, a->d_v, x->dout + (size_t)r * x->ldv, x->ldv, x->vt + lo, KEYS, ds + lo, KEYS);
         }
         for (int i = 0; i < MR; i++) {
-            if (t[g].full) row_gradient(p + i * KEYS, ds + i * KEYS, t[g], false, (row_span){0}, k0, x->lse[r + i], x->delta[r + i]);
-            else row_gradient(p + i * KEYS, ds + i * KEYS, t[g], true, span_of(&x->h, &x->keys, row_token(x, r + i)), k0,
-                              x->lse[r + i], x->delta[r + i]);
+            float *pi = p + i * KEYS, *di = ds + i * KEYS, lse = x->lse[r + i], delta = x->delta[r + i];
+            if (t[g].full) row_gradient(pi, di, t[g], false, (row_span){0}, k0, lse, delta);
+            else row_gradient(pi, di, t[g], true, span_at(x, r + i), k0, lse, delta);
         }
     }
 }
@@ -214,7 +217,8 @@ static void clear_padding(const hy_attention_bwd_args *g, int b) {
 }
 
 // A thread takes whole heads.
-static void run_heads(const hy_attention_bwd_args *g, const hy_attn_bwd_layout *w, float *mem, const hy_plan_req *req, wanted want) {
+static void run_heads(const hy_attention_bwd_args *g, const hy_attn_bwd_layout *w, float *mem, const hy_plan_req *req,
+                      wanted want) {
     long pairs = (long)g->f.B * g->f.kv_heads;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads_for(&g->f, req->threads))
     for (long n = 0; n < pairs; n++) {
@@ -226,9 +230,11 @@ static void run_heads(const hy_attention_bwd_args *g, const hy_attn_bwd_layout *
     }
 }
 // Threads share a head: first its key tiles, then blocks of its rows.
-static void run_split(const hy_attention_bwd_args *g, const hy_attn_bwd_layout *w, float *mem, const hy_plan_req *req, wanted want) {
+static void run_split(const hy_attention_bwd_args *g, const hy_attn_bwd_layout *w, float *mem, const hy_plan_req *req,
+                      wanted want) {
     enum { BLOCK = HY_ATTN_ROWS / SUB };  // row tiles of an item: they share packed keys
-    long pairs = (long)g->f.B * g->f.kv_heads, blocks = (long)(w->rows / SUB + BLOCK - 1) / BLOCK, tiles = (g->f.T + KEYS - 1) / KEYS;
+    long pairs = (long)g->f.B * g->f.kv_heads, tiles = (g->f.T + KEYS - 1) / KEYS;
+    long blocks = (long)(w->rows / SUB + BLOCK - 1) / BLOCK;
 #pragma omp parallel num_threads(threads_for(&g->f, req->threads))
     {
         float *thread = mem + w->heads * w->head + (size_t)omp_get_thread_num() * w->thread;

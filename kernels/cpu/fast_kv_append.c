@@ -3,13 +3,15 @@
 
 #include "kernels/cpu/attn.h"
 
+enum { SERIAL = 16384 };  // values below which threads cost more than they bring
+
 hy_status HY_FAST(hy_fast_kv_append)(const void *args, void *ws, const hy_plan_req *req) {
     const hy_kv_append_args *a = args;
     (void)ws;
     HY_TRY(hy_cpu_kv_append_check_data(a));
     long pairs = (long)a->B * a->kv_heads;
     int ring = a->cache.cap - a->meta;
-#pragma omp parallel for schedule(static) num_threads(req->threads) if (pairs * a->T * (a->d_qk + a->d_v) > 16384)
+#pragma omp parallel for schedule(static) num_threads(req->threads) if (pairs * a->T * (a->d_qk + a->d_v) > SERIAL)
     for (long n = 0; n < pairs; n++) {
         int b = (int)(n / a->kv_heads), h = (int)(n % a->kv_heads);
         for (int t = 0; t < a->len[b]; t++) {

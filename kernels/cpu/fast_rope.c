@@ -27,7 +27,8 @@ static void fill_sequence(const tables *s, int b) {
     size_t half = (size_t)a->d / 2, d = (size_t)a->d;
     int first = a->pos[b] / COARSE;
     double *coarse = s->coarse + (size_t)b * hy_rope_coarse_rows(a->T) * d;
-    for (int i = first; i <= (a->pos[b] + a->T - 1) / COARSE; i++) fill_part(s, coarse + (size_t)(i - first) * d, (double)i * COARSE);
+    for (int i = first; i <= (a->pos[b] + a->T - 1) / COARSE; i++)
+        fill_part(s, coarse + (size_t)(i - first) * d, (double)i * COARSE);
     for (int t = 0; t < a->T; t++) {
         int p = a->pos[b] + t;
         const double *restrict x = coarse + (size_t)(p / COARSE - first) * d, *restrict y = s->fine + (size_t)(p % COARSE) * d;
@@ -58,8 +59,8 @@ static tables make_tables(const hy_rope_args *a, void *ws, int threads) {
 }
 
 // One head: y = rotation of x by the angle (sign 1) or back (sign -1), added to y where asked.
-static inline __attribute__((always_inline)) void rotate(const float *x, float *y, const float *restrict c, const float *restrict n, int half,
-                                                         float sign, bool add) {
+static inline __attribute__((always_inline)) void rotate(const float *x, float *y, const float *restrict c,
+                                                         const float *restrict n, int half, float sign, bool add) {
 #pragma GCC ivdep
     for (int i = 0; i < half; i++) {
         float x1 = x[i], x2 = x[i + half], s = sign * n[i];
