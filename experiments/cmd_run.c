@@ -155,6 +155,11 @@ static hy_status sweep(const options *o, hy_sweep *s) {
     HY_TRY(store_plan(s->store, s->e, s->device));
     HY_TRY(hy_sweep_look(s));
     HY_TRY(tell_other_commits(s));
+    for (int i = 0; i < s->e->n_items && s->jobs > 1; i++) {
+        if (s->items[i].state != HY_ITEM_PENDING || !(s->e->items[i].measures.on & HY_MEASURE_THROUGHPUT)) continue;
+        fprintf(stderr, "note: throughput is measured while up to %d runs share the machine; use --jobs 1 for comparable timings\n", s->jobs);
+        break;
+    }
     s->first_seed = o->format == HY_TABLE_TEXT ? on_first_seed : NULL;
     hy_status st = hy_sweep_run(s);
     if (st && st != HY_EFAIL && st != HY_EINTR) return st;

@@ -315,3 +315,21 @@ void hy_experiment_free(hy_experiment *e) {
     free(e->yaml);
     free(e);
 }
+
+void hy_experiment_help(hy_buf *out) {
+    static const char *const keys[][2] = {
+        {"name", "what results are stored and reported under"},
+        {"question", "what the experiment is to answer, for the report"},
+        {"variants", "list of {name, file or spec, set, train, paper}: a file (relative to this one) or an inline spec; set: changes"},
+        {"", "to it ({d_model: 64, ssm.d_state: 8}); train: its own recipe; paper: {name: figure} to print beside"},
+        {"variant", "changes to every variant, before its own set:"},
+        {"tasks", "list of {name, kind, options, train}"},
+        {"grid", "paths that start with train., task. or variant., each with a list of values: {train.lr: [1e-3, 3e-3]}"},
+        {"seeds", "list of seeds; each gives weights, data and order of their own"},
+        {"train", "training recipe (show fields train)"},
+        {"measures", "cache, throughput, maps, erf (show fields measures)"},
+        {"scales", "named changes to all of the above, chosen with --scale; \"small\" unless told"},
+    };
+    hy_buf_printf(out, "Experiment\n");
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) hy_buf_printf(out, "  %-10s %s\n", keys[i][0], keys[i][1]);
+}

@@ -47,4 +47,5 @@ typedef struct hy_experiment {
 // variant.* change every run; others (seeds, measures.*, question ...) change the file's own keys.
 hy_status hy_experiment_load(const char *path, const char *scale, const char *const *sets, hy_experiment **out);
 void hy_experiment_free(hy_experiment *e);
+void hy_experiment_help(hy_buf *out);  // every key of the file
 #endif

@@ -8,6 +8,7 @@ typedef struct {
     hy_run_item item;
     const char *experiment, *db, *device, *isa;
     int threads;      // 0: all
+    int jobs;         // how many runs share the machine: recorded with timings
     unsigned claim;   // HY_CLAIM_FORCE, HY_CLAIM_RETRY_FAILED
     void *memory;     // of a job that was read: what the pointers point to
 } hy_job;

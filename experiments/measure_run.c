@@ -90,6 +90,7 @@ static hy_status one_timing(const hy_measure_context *c, const hy_tp_spec *spec,
     m->y = spec->batch;
     hy_json *meta = hy_json_new_object();
     hy_json_set_string(meta, "path", r.path);
+    hy_json_set_int(meta, "jobs", c->jobs);
     hy_buf text = {0};
     hy_json_text(meta, 0, &text);
     m->meta = text.s;

@@ -48,6 +48,7 @@ typedef struct {
     const hy_train_spec *train;
     uint64_t seed;
     int64_t step;  // training steps behind the parameters
+    int jobs;      // runs that share the machine
 } hy_measure_context;
 // Does every measure that is on and adds what it found. HY_EINTR: interrupted.
 hy_status hy_measures_run(const hy_measures *m, const hy_measure_context *c, hy_facts *facts);

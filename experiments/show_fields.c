@@ -9,6 +9,7 @@
 #include "core/task.h"
 #include "core/train.h"
 #include "experiments/args.h"
+#include "experiments/experiment.h"
 #include "experiments/show_spec.h"
 
 // ---------------------------------------------------------------------------------------------------- variants
@@ -143,6 +144,14 @@ static hy_status print_fields(const char *what) {
         if (all) hy_buf_printf(&b, "\n");
         hy_fields_help(hy_train_fields, "Training recipe", &b);
     }
+    if (all || !strcmp(what, "experiment")) {
+        if (all) hy_buf_printf(&b, "\n");
+        hy_experiment_help(&b);
+    }
+    if (all || !strcmp(what, "measures")) {
+        if (all) hy_buf_printf(&b, "\n");
+        hy_measures_help(&b);
+    }
     for (const char *p = hy_task_kinds(); *p; p += strcspn(p, "|"), p += *p == '|') {
         char kind[48], title[80];
         snprintf(kind, sizeof kind, "%.*s", (int)strcspn(p, "|"), p);
@@ -152,7 +161,7 @@ static hy_status print_fields(const char *what) {
     }
     hy_status st = HY_OK;
     if (!b.n) {
-        char *list = hy_asprintf("variant|train|%s", hy_task_kinds()), *hint = hy_suggest(what, list);
+        char *list = hy_asprintf("variant|train|experiment|measures|%s", hy_task_kinds()), *hint = hy_suggest(what, list);
         st = hy_error(HY_EINPUT, "no fields of \"%s\"%s; there are %s", what, hint, list);
         free(hint);
         free(list);
@@ -166,8 +175,8 @@ static hy_status print_fields(const char *what) {
 int hy_show_fields(int argc, char **argv) {
     const hy_arg args[] = {{0}};
     const hy_args a = {
-        .usage = "hylab show fields [variant|train|TASK]",
-        .text = "Every key that a variant, a training recipe or a task takes, with default, meaning and range.\n\n"
+        .usage = "hylab show fields [variant|train|experiment|measures|TASK]",
+        .text = "Every key that a variant, a training recipe, an experiment or a task takes, with default, meaning and range.\n\n"
                 "examples:\n"
                 "  hylab show fields variant\n"
                 "  hylab show fields mqar",

@@ -81,7 +81,7 @@ static const char v1[] =
     "  FROM curve c JOIN v_run r USING(run_id);\n"
     "CREATE VIEW v_timing AS SELECT v.run_id, v.variant, v.task, v.grid, v.seed, v.metric, v.unit, CAST(v.x AS INTEGER) AS context,\n"
     "  CAST(v.y AS INTEGER) AS batch, v.value AS median, min(s.value) AS min, max(s.value) AS max, count(s.rep) AS repetitions,\n"
-    "  json_extract(v.meta, '$.path') AS path, r.threads, r.device_name\n"
+    "  json_extract(v.meta, '$.path') AS path, json_extract(v.meta, '$.jobs') AS jobs, r.threads, r.device_name\n"
     "  FROM v_final v JOIN sample s USING(metric_id) JOIN run r ON r.id = v.run_id GROUP BY v.metric_id;\n"
     "CREATE VIEW v_plan AS SELECT e.name AS experiment, e.scale, e.sets, p.ord, p.variant, p.variant_ord, p.task, p.task_ord,\n"
     "  p.grid, p.grid_ord, p.seed, p.run_key, p.device, r.id AS run_id, coalesce(r.status, 'missing') AS status\n"
