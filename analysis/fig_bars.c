@@ -129,12 +129,12 @@ static void stack_panel(hy_plot *p, const hy_fig_stack *q, int index, const char
 }
 
 hy_status hy_fig_stacks(const hy_fig_out *out, const hy_fig_head *head, const char *x_label, const char *y_label,
-                        const char *const *kinds, int n_kinds, const hy_fig_stack *panels, int n_panels) {
+                        const char *const *kinds, int n_kinds, bool own_scale, const hy_fig_stack *panels, int n_panels) {
     if (n_panels < 1) return hy_error(HY_EINPUT, "figure %s: nothing to draw, no panel given", out->name);
     int cols = n_panels < 4 ? n_panels : 4, rows = (n_panels + cols - 1) / cols;
-    int legend = hy_figc_legend_width(kinds, n_kinds), pw = cols == 1 ? 560 : 240, ph = rows == 1 ? 330 : 190, gap_x = 26, gap_y = 66;
+    int legend = hy_figc_legend_width(kinds, n_kinds), pw = cols == 1 ? 560 : 240, ph = rows == 1 ? 330 : 190, gap_x = own_scale ? 72 : 26, gap_y = 66;
     hy_plot p = {0};
-    int y0 = hy_figc_head(&p, head, 84 + cols * (pw + gap_x) + legend, 520);
+    int y0 = hy_figc_head(&p, head, 90 + cols * (pw + gap_x) + legend, 520);
     p.script.n = 0;  // the height depends on the lines of the header: once more with the right one
     hy_figc_head(&p, head, p.width, y0 + 30 + rows * (ph + gap_y) + 4);
     hy_buf_printf(&p.script, "set style fill solid 0.85 noborder\nset grid noxtics ytics\nset multiplot\n");
@@ -142,10 +142,10 @@ hy_status hy_fig_stacks(const hy_fig_out *out, const hy_fig_head *head, const ch
     hy_figc_legend(&p, p.width - legend, y0 + 12);
     for (int q = 0; q < n_panels; q++) {
         int c = q % cols, r = q / cols;
-        double left = 84 + c * (pw + gap_x), upper = y0 + 30 + r * (ph + gap_y);
+        double left = 90 + c * (pw + gap_x), upper = y0 + 30 + r * (ph + gap_y);
         hy_figc_area(&p, left, left + pw, upper, upper + ph);
-        hy_figc_axis(&p, "y", &(hy_fig_axis){c == 0 ? y_label : "", false, 0, NAN, HY_TICS_AUTO}, 0, top);
-        if (c > 0) hy_buf_printf(&p.script, "set format y ''\n");
+        hy_figc_axis(&p, "y", &(hy_fig_axis){c == 0 ? y_label : "", false, 0, NAN, HY_TICS_AUTO}, 0, own_scale ? stack_top(&panels[q], 1, n_kinds) : top);
+        if (c > 0 && !own_scale) hy_buf_printf(&p.script, "set format y ''\n");
         hy_buf_printf(&p.script, "set xlabel ");
         hy_plot_quote(&p.script, q + cols >= n_panels ? x_label : "");
         hy_buf_printf(&p.script, " font ',11' offset 0,0.4\n");

@@ -49,8 +49,9 @@ typedef struct {
     int n;                  // bars, named 0 .. n-1 (layers)
     const double *values;   // [n, n_kinds]
 } hy_fig_stack;
+// own_scale: each panel has its own y axis; else one for all.
 hy_status hy_fig_stacks(const hy_fig_out *out, const hy_fig_head *head, const char *x_label, const char *y_label,
-                        const char *const *kinds, int n_kinds, const hy_fig_stack *panels, int n_panels);
+                        const char *const *kinds, int n_kinds, bool own_scale, const hy_fig_stack *panels, int n_panels);
 
 // ---- lines in panels: loss curves, throughput against context, entropy by layer
 typedef struct {

@@ -29,7 +29,7 @@ const char **hy_plots_variants(const hy_plots *p) {
 }
 
 char *hy_plots_head(const hy_plots *p, int task, const char *metric, const char *title, const char *note, hy_fig_head *head) {
-    *head = (hy_fig_head){.note = note, .scale = *p->s->scale ? p->s->scale : NULL};
+    *head = (hy_fig_head){.note = note, .scale = *p->scale ? p->scale : NULL};
     for (int v = 0; v < p->s->n_variants; v++) {
         const hy_summary_row *r = hy_plots_row(p, task, v);
         const hy_summary_value *x = r ? hy_summary_get(r, metric, NULL) : NULL;
@@ -246,6 +246,7 @@ static hy_status draw_kind(hy_plots *p, const hy_plot_kind *k) {
 
 hy_status hy_plots_draw(hy_plots *p, const char *kind) {
     HY_TRY(hy_gnuplot_check());
+    snprintf(p->scale, sizeof p->scale, "%s%s", p->s->scale, *p->s->scale ? " scale" : "");
     hy_buf names = {0};
     for (const hy_plot_kind *k = hy_plot_kinds; k->name; k++) {
         hy_buf_printf(&names, "%s%s", names.n ? ", " : "", k->name);

@@ -14,6 +14,7 @@ typedef struct {
     const hy_summary *s;
     const char *dir;   // where files go
     unsigned formats;  // HY_FIG_*
+    char scale[80];    // "small scale", made by hy_plots_draw
     int n;             // drawn so far
     hy_plot_file *file;
 } hy_plots;

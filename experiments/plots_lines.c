@@ -11,13 +11,16 @@ typedef struct {
     double *x, *y, *lo, *hi;
 } points;
 
+// Keeps the points in order of x.
 static void add(points *s, double x, double y, double lo, double hi) {
     if (s->n == s->cap) {
         s->cap = s->cap ? 2 * s->cap : 32;
         double **all[] = {&s->x, &s->y, &s->lo, &s->hi};
         for (int i = 0; i < 4; i++) *all[i] = hy_xrealloc(*all[i], (size_t)s->cap * sizeof(double));
     }
-    s->x[s->n] = x, s->y[s->n] = y, s->lo[s->n] = lo, s->hi[s->n++] = hi;
+    int i = s->n++;
+    for (; i > 0 && s->x[i - 1] > x; i--) s->x[i] = s->x[i - 1], s->y[i] = s->y[i - 1], s->lo[i] = s->lo[i - 1], s->hi[i] = s->hi[i - 1];
+    s->x[i] = x, s->y[i] = y, s->lo[i] = lo, s->hi[i] = hi;
 }
 
 static void drop(points *s, int n) {
@@ -138,7 +141,7 @@ hy_status hy_plot_throughput(hy_plots *p, int task) {
     }
     if (!st && panels) {
         char *title = hy_asprintf("%s: throughput", p->s->experiment);
-        const hy_fig_head head = {.title = title, .note = note, .scale = *p->s->scale ? p->s->scale : NULL};
+        const hy_fig_head head = {.title = title, .note = note, .scale = *p->scale ? p->scale : NULL};
         const hy_fig_out out = hy_plots_out(p, -1, "throughput", NULL);
         st = hy_fig_lines(&out, &head, panel, panels);
         st = hy_plots_done(p, st, "%s against context. %s.", title, note);
@@ -189,16 +192,23 @@ hy_status hy_plot_cache(hy_plots *p, int task) {
         panel[panels] = (hy_fig_stack){titles[panels], layers, bytes[panels]};
         panels++;
     }
-    const bool small = top < 1e6;
+    bool own_scale = false;  // where one variant's layers hold far more than another's, one scale would show nothing of the other
+    for (int q = 0; q < panels; q++) {
+        double most = 0;
+        for (int i = 0; i < panel[q].n * KINDS; i++) most = fmax(most, bytes[q][i]);
+        own_scale = own_scale || most < top / 10;
+    }
+    const bool small = top < 1e6 || (own_scale && top < 1e8);
     for (int q = 0; q < panels; q++)
         for (int i = 0; i < panel[q].n * KINDS; i++) bytes[q][i] /= small ? 1e3 : 1e6;
     hy_status st = HY_OK;
     if (panels) {
         char *title = hy_asprintf("%s: cache by layer and kind", p->s->experiment);
-        char *note = hy_asprintf("%.0f tokens, one sequence, float32, true accounting; shared keys and values stand at the layer that makes them", tokens);
-        const hy_fig_head head = {.title = title, .note = note, .scale = *p->s->scale ? p->s->scale : NULL};
+        char *note = hy_asprintf("%.0f tokens, one sequence, float32, true accounting; shared keys and values stand at the layer that makes them%s",
+                                 tokens, own_scale ? ". Each panel has its own scale" : "");
+        const hy_fig_head head = {.title = title, .note = note, .scale = *p->scale ? p->scale : NULL};
         const hy_fig_out out = hy_plots_out(p, -1, "cache", NULL);
-        st = hy_fig_stacks(&out, &head, "layer", small ? "cache, kB" : "cache, MB", kind_names, KINDS, panel, panels);
+        st = hy_fig_stacks(&out, &head, "layer", small ? "cache, kB" : "cache, MB", kind_names, KINDS, own_scale, panel, panels);
         st = hy_plots_done(p, st, "%s: %s.", title, note);
         free(title), free(note);
     }

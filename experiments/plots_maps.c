@@ -105,7 +105,7 @@ static hy_status draw(hy_plots *p, int task, const hy_summary_row *r, const stor
                   (long long)m->seed, m->cell, m->options);
     char *title = hy_asprintf("%s: attention maps of %s%s%s", p->s->experiment, r->variant, p->s->n_tasks > 1 ? ", " : "",
                               p->s->n_tasks > 1 ? r->task : "");
-    const hy_fig_head head = {.title = title, .scale = *p->s->scale ? p->s->scale : NULL, .note = note.s};
+    const hy_fig_head head = {.title = title, .scale = *p->scale ? p->scale : NULL, .note = note.s};
     const hy_fig_out out = hy_plots_out(p, task, "maps", r->variant);
     hy_status s = hy_fig_maps(&out, &head, "share of the row", true, 1e-4, rows, cols, grid);
     s = hy_plots_done(p, s, "%s (seed %lld): rows are queries, columns the keys that they look at, on a logarithmic scale of colours.", title,
@@ -173,7 +173,7 @@ static hy_status draw_cells(hy_plots *p, int task, const hy_summary_row *r) {
         names[i] = text[i];
     }
     char *title = hy_asprintf("%s: accuracy of %s by cell, %s", p->s->experiment, r->variant, r->task);
-    const hy_fig_head head = {.title = title, .runs = r->done, .seeds_min = r->done, .seeds_max = r->done, .scale = *p->s->scale ? p->s->scale : NULL,
+    const hy_fig_head head = {.title = title, .runs = r->done, .seeds_min = r->done, .seeds_max = r->done, .scale = *p->scale ? p->scale : NULL,
                               .note = "Mean over seeds"};
     const hy_fig_out out = hy_plots_out(p, task, "cells", r->variant);
     const bool needle = ys[ny - 1] <= 1;

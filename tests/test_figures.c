@@ -113,7 +113,8 @@ static void test_bars_and_stacks(void **state) {
     DRAW(hy_fig_bars(&o, &head, &y, names, N, names, 1, b), "single");
     hy_fig_stack s[N];
     for (int i = 0; i < N; i++) s[i] = (hy_fig_stack){names[i], i == 4 ? 0 : 3, layers};
-    DRAW(hy_fig_stacks(&o, &head, "layer", "cache, kB", names, 2, s, N), "stacks");
+    DRAW(hy_fig_stacks(&o, &head, "layer", "cache, kB", names, 2, false, s, N), "stacks");
+    DRAW(hy_fig_stacks(&o, &head, "layer", "cache, kB", names, 2, true, s, 2), "own-scale");
 }
 
 static void test_lines(void **state) {
