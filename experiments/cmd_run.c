@@ -154,6 +154,7 @@ static hy_status sweep(const options *o, hy_sweep *s) {
     HY_TRY(open_store(o->db, &s->store));
     HY_TRY(store_plan(s->store, s->e, s->device));
     HY_TRY(hy_sweep_look(s));
+    HY_TRY(hy_sweep_clean(s));
     HY_TRY(tell_other_commits(s));
     for (int i = 0; i < s->e->n_items && s->jobs > 1; i++) {
         if (s->items[i].state != HY_ITEM_PENDING || !(s->e->items[i].measures.on & HY_MEASURE_THROUGHPUT)) continue;

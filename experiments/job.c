@@ -1,6 +1,7 @@
 // job.c - see job.h: handing a run to a child process.
 #include "experiments/job.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,6 +71,25 @@ hy_status hy_job_read(int fd, hy_job *out) {
         p += strlen(p) + 1;
     }
     return HY_OK;
+}
+
+char *hy_job_stem(const char *db, const hy_run_item *it, const char *device) {
+    return hy_asprintf("%s.work/%s-%lld-%s", db, it->run_key, (long long)it->seed, device);
+}
+
+void hy_job_clean(const char *stem, bool all) {
+    const char *name = strrchr(stem, '/') + 1;
+    char *dir = hy_asprintf("%.*s", (int)(name - 1 - stem), stem);
+    const size_t n = strlen(name);
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        if (strncmp(e->d_name, name, n) || e->d_name[n] != '.' || (!all && !strstr(e->d_name + n, ".tmp."))) continue;
+        char *path = hy_asprintf("%s/%s", dir, e->d_name);
+        unlink(path);
+        free(path);
+    }
+    if (d) closedir(d);
+    free(dir);
 }
 
 void hy_job_free(hy_job *job) {

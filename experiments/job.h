@@ -18,6 +18,11 @@ hy_status hy_job_write(const hy_job *job, int *fd);
 hy_status hy_job_read(int fd, hy_job *out);
 void hy_job_free(hy_job *job);
 
+// The files of a run that is not settled are DB.work/STEM.*: checkpoint, log, and what a killed process left of either.
+char *hy_job_stem(const char *db, const hy_run_item *it, const char *device);  // path of STEM; caller frees
+// Removes them: all, or only unfinished ones (".tmp."). Nobody else may be working on the run.
+void hy_job_clean(const char *stem, bool all);
+
 // What a child tells its parent, one line each, on the descriptor it is given:
 //   claim ID new|resumed|done|failed|busy      resumed STEP      step N OF LOSS RATE      eval N ACCURACY LOSS
 //   phase TEXT

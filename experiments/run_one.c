@@ -23,7 +23,7 @@ typedef struct {
     hy_trainer *trainer;
     hy_facts facts;
     hy_runlog log;
-    char *checkpoint, *logfile;
+    char *stem, *checkpoint, *logfile;
     double seconds, last_time, last_report, last_save;
 } worker;
 
@@ -212,10 +212,7 @@ static hy_status settle(worker *w, hy_status s) {
         say(w, "end lost %s", hy_error_text());
     } else {
         say(w, "end %s %s", s == HY_EINTR ? "interrupted" : s ? "failed" : "done", why);
-        if (s != HY_EINTR) {
-            unlink(w->checkpoint);
-            unlink(w->logfile);
-        }
+        if (s != HY_EINTR) hy_job_clean(w->stem, true);
     }
     free(why);
     return stored ? stored : s;
@@ -228,12 +225,13 @@ static hy_status run(worker *w) {
     HY_TRY(hy_store_open(j->db, HY_STORE_WRITE, &w->store));
     char *dir = hy_asprintf("%s.work", j->db);
     hy_status s = hy_mkdirs(dir);
-    w->checkpoint = hy_asprintf("%s/%s-%lld-%s.safetensors", dir, j->item.run_key, (long long)j->item.seed, j->device);
-    w->logfile = hy_asprintf("%s/%s-%lld-%s.log", dir, j->item.run_key, (long long)j->item.seed, j->device);
     free(dir);
+    w->stem = hy_job_stem(j->db, &j->item, j->device);
+    w->checkpoint = hy_asprintf("%s.safetensors", w->stem);
+    w->logfile = hy_asprintf("%s.log", w->stem);
     if (!s) s = claim(w);
     if (s || (w->claim != HY_CLAIM_NEW && w->claim != HY_CLAIM_RESUMED)) return s;
-    if (w->claim == HY_CLAIM_NEW) unlink(w->checkpoint);  // left behind by an attempt that is settled
+    hy_job_clean(w->stem, w->claim == HY_CLAIM_NEW);  // what a settled attempt or a killed process left behind
     return settle(w, work(w));
 }
 
@@ -247,6 +245,7 @@ hy_status hy_run_one(const hy_job *job, int report_fd) {
     if (w.prog) hy_program_free(w.prog);
     if (w.task) hy_task_close(w.task);
     hy_store_close(w.store);
+    free(w.stem);
     free(w.checkpoint);
     free(w.logfile);
     return s;

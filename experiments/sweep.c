@@ -38,6 +38,25 @@ static hy_status look_at(hy_sweep *s, int i) {
     return HY_OK;
 }
 
+// A process killed right after it stored its result may have left files; no open attempt needs them.
+static hy_status clean_after(hy_sweep *s, int i) {
+    const hy_run_item *it = &s->e->items[i];
+    hy_claim c;
+    int64_t id;
+    HY_TRY(hy_run_peek(s->store, it->run_key, it->seed, s->device, HY_CLAIM_FORCE, &c, &id));
+    if (c != HY_CLAIM_NEW) return HY_OK;
+    char *stem = hy_job_stem(s->db, it, s->device);
+    hy_job_clean(stem, true);
+    free(stem);
+    return HY_OK;
+}
+
+hy_status hy_sweep_clean(hy_sweep *s) {
+    for (int i = 0; i < s->e->n_items; i++)
+        if (s->items[i].state == HY_ITEM_STORED || s->items[i].state == HY_ITEM_STORED_FAILED) HY_TRY(clean_after(s, i));
+    return HY_OK;
+}
+
 hy_status hy_sweep_look(hy_sweep *s) {
     if (!s->items) s->items = hy_xcalloc((size_t)s->e->n_items, sizeof *s->items);
     for (int k = 0; k < HY_SWEEP_MAX_JOBS; k++) s->slots[k].item = -1;

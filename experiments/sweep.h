@@ -58,6 +58,8 @@ typedef struct hy_sweep {
 
 // Fills items by what is stored. sets state only.
 hy_status hy_sweep_look(hy_sweep *s);
+// Removes work files of stored runs that killed processes left.
+hy_status hy_sweep_clean(hy_sweep *s);
 // Runs what is pending until everything is settled, interrupted or lost. HY_OK: all selected items are stored as done;
 // HY_EFAIL: some failed or were lost; HY_EINTR.
 hy_status hy_sweep_run(hy_sweep *s);
