@@ -26,7 +26,7 @@ static void style_write(hy_buf *b, const hy_plot *p, const char *name) {
                   "if (!exists('OUT')) OUT = '%s.' . FORMAT\n"
                   "DATA = '%s.dat'\n"
                   "if (FORMAT eq 'png') set terminal pngcairo noenhanced size %d,%d fontscale 1.5 linewidth 1.5 pointscale 1.4 font 'DejaVu Sans,12' background '#ffffff'\n"
-                  "if (FORMAT eq 'pdf') set terminal pdfcairo noenhanced size %.3fin,%.3fin font 'DejaVu Sans,9' background '#ffffff'\n"
+                  "if (FORMAT eq 'pdf') set terminal pdfcairo noenhanced size %.3fin,%.3fin fontscale 0.78 linewidth 1.3 pointscale 0.7 font 'DejaVu Sans,12' background '#ffffff'\n"
                   "if (FORMAT eq 'svg') set terminal svg noenhanced size %d,%d font 'DejaVu Sans,12' background '#ffffff'\n"
                   "set output OUT\nset encoding utf8\n",
                   name, name, name, p->width * 3 / 2, p->height * 3 / 2, p->width / 96.0, p->height / 96.0, p->width,

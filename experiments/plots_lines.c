@@ -37,9 +37,7 @@ static int series_of(const points *s, const char *const *names, int n, bool rang
 }
 
 // ---------------------------------------------------------------------------------------------------- loss
-enum { BINS = 100 };
-
-// Mean over seeds of each step; long runs are averaged over equal stretches of steps, so that a curve has at most BINS points.
+// Mean over seeds of each step; long runs are averaged over equal stretches of steps, so that a curve has at most 100 points.
 static hy_status load_loss(hy_plots *p, int task, points *out, int *stretch) {
     hy_query *q;
     HY_TRY(hy_plots_query(p,
