@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -59,8 +60,11 @@ void hy_assert_fail(const char *file, int line, const char *text) {
 
 // ---------------------------------------------------------------------------------------------------- memory
 void *hy_alloc(size_t bytes) {
-    size_t n = hy_align(bytes ? bytes : 1);
-    void *p = n >= bytes ? aligned_alloc(HY_ALIGN, n) : NULL;
+    const size_t huge = (size_t)2 << 20, align = bytes >= 4 * huge ? huge : HY_ALIGN;
+    size_t n = (bytes ? bytes : 1) + align - 1;
+    n -= n % align;
+    void *p = n >= bytes ? aligned_alloc(align, n) : NULL;
+    if (p && align == huge) madvise(p, n, MADV_HUGEPAGE);  // fewer page walks when a kernel streams; advice only
     if (!p) {
         hy_error(HY_ENOMEM, "out of memory: %.1f MB could not be allocated", (double)bytes / 1e6);
         return NULL;

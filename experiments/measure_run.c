@@ -116,6 +116,9 @@ hy_status hy_measures_run(const hy_measures *m, const hy_measure_context *c, hy_
     if (m->on & HY_MEASURE_CACHE) HY_TRY(measure_cache(&m->cache, c, facts));
     if (m->on & HY_MEASURE_MAPS) HY_TRY(hy_measure_maps_run(&m->maps, c, facts));
     if (m->on & HY_MEASURE_ERF) HY_TRY(hy_measure_erf_run(&m->erf, c, facts));
-    if (m->on & HY_MEASURE_THROUGHPUT) HY_TRY(measure_throughput(&m->throughput, c, facts));
-    return HY_OK;
+    if (!(m->on & HY_MEASURE_THROUGHPUT)) return HY_OK;
+    HY_TRY(hy_quiet_begin(c->quiet));
+    hy_status s = measure_throughput(&m->throughput, c, facts);
+    hy_quiet_end(c->quiet);
+    return s;
 }

@@ -5,6 +5,7 @@
 #include "core/task.h"
 #include "core/train.h"
 #include "core/yaml.h"
+#include "experiments/quiet.h"
 #include "results/record.h"
 
 typedef struct {
@@ -48,6 +49,7 @@ typedef struct {
     const hy_train_spec *train;
     uint64_t seed;
     int64_t step;  // training steps behind the parameters
+    hy_quiet *quiet;  // timings are taken while other runs pause
     int jobs;      // runs that share the machine
 } hy_measure_context;
 // Does every measure that is on and adds what it found. HY_EINTR: interrupted.

@@ -6,6 +6,7 @@
 
 #include "core/version.h"
 #include "experiments/job.h"
+#include "experiments/quiet.h"
 #include "experiments/runlog.h"
 
 #define SAVE_S 60.0    // seconds between checkpoints that are made besides train.checkpoint_every
@@ -18,6 +19,7 @@ typedef struct {
     int64_t id;
     hy_claim claim;
     hy_backend be;
+    hy_quiet quiet;
     hy_program *prog;
     hy_task *task;
     hy_trainer *trainer;
@@ -114,6 +116,7 @@ static hy_status on_step(void *user, const hy_train_point *p) {
         s = hy_trainer_save(w->trainer, w->checkpoint);
         w->last_save = hy_now();
     }
+    hy_quiet_pass(&w->quiet);  // another run may be measuring throughput
     w->last_time = hy_now();
     return s;
 }
@@ -225,6 +228,7 @@ static hy_status run(worker *w) {
     HY_TRY(hy_store_open(j->db, HY_STORE_WRITE, &w->store));
     char *dir = hy_asprintf("%s.work", j->db);
     hy_status s = hy_mkdirs(dir);
+    if (!s) s = hy_quiet_open(dir, &w->quiet);
     free(dir);
     w->stem = hy_job_stem(j->db, &j->item, j->device);
     w->checkpoint = hy_asprintf("%s.safetensors", w->stem);
@@ -236,9 +240,10 @@ static hy_status run(worker *w) {
 }
 
 hy_status hy_run_one(const hy_job *job, int report_fd) {
-    worker w = {.job = job, .fd = report_fd};
+    worker w = {.job = job, .fd = report_fd, .quiet = {-1, -1}};
     hy_status s = run(&w);
     if (s && !w.id) say(&w, "end lost %s", hy_error_text());
+    hy_quiet_close(&w.quiet);
     hy_runlog_close(&w.log);
     hy_facts_free(&w.facts);
     hy_trainer_free(w.trainer);
