@@ -168,7 +168,7 @@ static hy_status work(worker *w) {
     HY_TRY(train(w));
     say(w, "phase measuring");
     const hy_measure_context c = {.prog = w->prog, .params = hy_trainer_params(w->trainer), .be = &w->be, .task = w->task,
-                                  .train = &w->job->item.train, .seed = (uint64_t)w->job->item.seed, .step = w->facts.steps, .jobs = w->job->jobs};
+                                  .train = &w->job->item.train, .seed = (uint64_t)w->job->item.seed, .step = w->facts.steps, .quiet = &w->quiet, .jobs = w->job->jobs};
     HY_TRY(hy_measures_run(&w->job->item.measures, &c, &w->facts));
     return hy_interrupted ? hy_error(HY_EINTR, "interrupted while measuring") : HY_OK;
 }
