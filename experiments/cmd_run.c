@@ -100,8 +100,8 @@ static hy_status print_summary(hy_store *store, const hy_experiment *e, hy_table
     return s;
 }
 
-static void on_first_seed(hy_sweep *s) {
-    fprintf(stderr, "the first seed is done; the others follow\n");
+static void on_interim(hy_sweep *s, bool first_seed) {
+    fprintf(stderr, first_seed ? "the first seed is done; the others follow\n" : "so far, with more runs to come:\n");
     if (print_summary(s->store, s->e, HY_TABLE_TEXT)) fprintf(stderr, "hylab run: %s\n", hy_error_text());
     printf("\n");
     fflush(stdout);
@@ -158,10 +158,10 @@ static hy_status sweep(const options *o, hy_sweep *s) {
     HY_TRY(tell_other_commits(s));
     for (int i = 0; i < s->e->n_items && s->jobs > 1; i++) {
         if (s->items[i].state != HY_ITEM_PENDING || !(s->e->items[i].measures.on & HY_MEASURE_THROUGHPUT)) continue;
-        fprintf(stderr, "note: throughput is measured while up to %d runs share the machine; use --jobs 1 for comparable timings\n", s->jobs);
+        fprintf(stderr, "note: throughput is measured with %d of the threads, while the other runs pause; use --jobs 1 for all threads\n", s->threads);
         break;
     }
-    s->first_seed = o->format == HY_TABLE_TEXT ? on_first_seed : NULL;
+    s->interim = o->format == HY_TABLE_TEXT ? on_interim : NULL;
     hy_status st = hy_sweep_run(s);
     if (st && st != HY_EFAIL && st != HY_EINTR) return st;
     char *why = hy_xstrdup(st ? hy_error_text() : "");

@@ -16,6 +16,7 @@
 
 enum { JOB_FD = 3, REPORT_FD = 4, POLL_MS = 200, KEEP_ERRORS = 1500 };
 #define BUSY_POLL_S 1.0
+#define EARLY_TABLE_S 75  // a first look at a long sweep
 
 void hy_item_label(const hy_run_item *it, char out[256]) {
     snprintf(out, 256, "%s %s%s%s seed %lld", it->variant, it->task, *it->grid ? " " : "", it->grid, (long long)it->seed);
@@ -299,14 +300,20 @@ static void tell_children(hy_sweep *s) {
         if (s->slots[k].item >= 0) kill(s->slots[k].pid, SIGTERM);
 }
 
-static void first_seed(hy_sweep *s, hy_sweepview *p) {
-    if (s->first_seed_told || !s->first_seed || s->e->n_seeds < 2 || !count(s, HY_ITEM_PENDING)) return;
+static bool first_seed_done(const hy_sweep *s) {
     for (int i = 0; i < s->e->n_items && s->e->items[i].seed == s->e->items[0].seed; i++)
-        if (s->items[i].state <= HY_ITEM_BUSY) return;
-    s->first_seed_told = true;
-    if (!count(s, HY_ITEM_DONE)) return;
+        if (s->items[i].state <= HY_ITEM_BUSY) return false;
+    return true;
+}
+
+static void interim_tables(hy_sweep *s, hy_sweepview *p) {
+    if (s->first_seed_told || !s->interim || !count(s, HY_ITEM_PENDING) || !count(s, HY_ITEM_DONE)) return;
+    const bool seed = s->e->n_seeds > 1 && first_seed_done(s), early = !s->early_told && hy_now() - s->start > EARLY_TABLE_S;
+    if (!seed && !early) return;
+    s->first_seed_told = seed;
+    s->early_told = true;
     hy_sweepview_clear(p);
-    s->first_seed(s);
+    s->interim(s, seed);
 }
 
 static hy_status heartbeats(hy_sweep *s, double *last) {
@@ -335,7 +342,7 @@ static hy_status loop(hy_sweep *s, hy_sweepview *p) {
         }
         HY_TRY(wait_for_reports(s, p));
         HY_TRY(heartbeats(s, &beat));
-        first_seed(s, p);
+        interim_tables(s, p);
         hy_sweepview_draw(p, s);
     }
 }

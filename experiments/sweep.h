@@ -51,9 +51,9 @@ typedef struct hy_sweep {
     hy_sweep_slot slots[HY_SWEEP_MAX_JOBS];
     bool stopping;      // no more launches
     double start;
-    bool first_seed_told;
-    // Called when the first seed is complete (and others follow), and whenever something changed; may be NULL.
-    void (*first_seed)(struct hy_sweep *s);
+    bool first_seed_told, early_told;
+    // Called once early on, with whatever is stored by then, and once when the first seed is complete; may be NULL.
+    void (*interim)(struct hy_sweep *s, bool first_seed);
 } hy_sweep;
 
 // Fills items by what is stored. sets state only.
