@@ -49,12 +49,17 @@ static const char *state_word(hy_item_state s) {
 
 static hy_status print_plan(const hy_sweep *s, hy_table_format format) {
     hy_table *t = hy_table_new(NULL);
-    static const char *const names[] = {"variant", "task", "grid", "seed", "state", "run", "steps", "batch", "lr", "parameters", "key"};
-    for (int i = 0; i < 11; i++) hy_table_column(t, names[i], NULL, NULL, i == 3 || (i >= 5 && i < 10) ? HY_RIGHT : HY_LEFT);
+    static const char *const names[] = {"variant", "task", "grid", "seed", "state", "run", "steps", "batch", "lr", "parameters", "cache", "cache_paper", "key"};
+    static const char *const headers[] = {[10] = "cache", [11] = "paper's way"}, *const units[] = {[10] = "MB", [11] = "MB"};
+    for (int i = 0; i < 13; i++)
+        hy_table_column(t, names[i], i < 12 ? headers[i] : NULL, i < 12 ? units[i] : NULL, i == 3 || (i >= 5 && i < 12) ? HY_RIGHT : HY_LEFT);
     for (int i = 0; i < s->e->n_items; i++) {
         const hy_run_item *it = &s->e->items[i];
         hy_param_count n;
+        hy_cache_bytes true_bytes, paper_bytes;
         hy_model_count(it->spec, &n);
+        hy_model_cache(it->spec, HY_CACHE_TRUE, it->measures.cache.tokens, 4, 4, NULL, &true_bytes);
+        hy_model_cache(it->spec, HY_CACHE_PAPER, it->measures.cache.tokens, 4, 4, NULL, &paper_bytes);
         hy_table_row(t);
         hy_table_text(t, "%s", it->variant);
         hy_table_text(t, "%s", it->task);
@@ -67,8 +72,12 @@ static hy_status print_plan(const hy_sweep *s, hy_table_format format) {
         hy_table_int(t, (int64_t)it->train.batch * it->train.accumulate);
         hy_table_num(t, it->train.lr, -4);
         hy_table_int(t, n.total);
+        hy_table_num(t, true_bytes.total / 1e6, 3);
+        hy_table_num(t, paper_bytes.total / 1e6, 2);
         hy_table_text(t, "%.12s", it->run_key);
     }
+    hy_table_note(t, "cache: of %d tokens, MB of 10^6 bytes; first what a runtime holds (float32), then the paper's accounting (2 bytes a value)",
+                  s->e->items[0].measures.cache.tokens);
     hy_status st = hy_table_print(t, format, stdout);
     hy_table_free(t);
     return st;
