@@ -54,7 +54,7 @@ static hy_status rates(const options *o, const hy_model *m, const hy_backend *be
     if (o->train || all) s = rate_row(t, o, m, HY_TP_TRAIN, "training step");
     if (!s && (o->prefill || all)) s = rate_row(t, o, m, HY_TP_PREFILL, "prefill");
     if (!s && (o->decode || all)) s = rate_row(t, o, m, HY_TP_DECODE, "decode");
-    hy_table_note(t, "%s, %d threads; meta tokens are processed but not counted", be->device, be->threads);
+    hy_table_note(t, "%s; meta tokens are processed but not counted", be->device);
     if (!s) s = hy_table_print(t, o->format, stdout);
     hy_table_free(t);
     return s;
