@@ -1,7 +1,10 @@
 # hylab. Two commands matter: `make demo` (the main job, end to end) and `make test` (all tests).
 # Others: all, asan, bench, layering, fuzz-yaml, fuzz-safetensors, clean. BUILD=dir builds elsewhere, SAN=1 with sanitizers.
 BUILD ?= $(if $(SAN),build/asan,build/release)
-CC ?= gcc
+ifeq ($(origin CC),default)
+CC = gcc
+endif
+Q := $(if $(V),,@)  # V=1 shows the compiler's command lines
 OPT ?= $(if $(SAN),-O1 -g -fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer,-O2 -g)
 comma := ,
 COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
@@ -46,14 +49,16 @@ deps:
 
 # ---- build
 $(BUILD)/hylab: $(BUILD)/experiments/main.o $(LIB)
-	$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(LDLIBS)
+	@echo "  link  $@"
+	$(Q)$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(LDLIBS)
 	@ln -sfn $@ hylab
 $(LIB): $(OBJ)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	@echo "  cc    $<"
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 # The commit and whether the sources differ from it: version.o is built again exactly when one of them changes.
 $(BUILD)/commit: FORCE
 	@mkdir -p $(@D)
@@ -64,22 +69,26 @@ $(BUILD)/core/version.o: CPPFLAGS += -DHY_COMMIT='"$(COMMIT)"' -DHY_DIRTY=$(DIRT
 define REF_RULE
 $(BUILD)/%.$(1).o: %.c
 	@mkdir -p $$(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -DHY_REF_SUFFIX=$(1) -Dreal=$(2) -MMD -MP -c -o $$@ $$<
+	@echo "  cc    $$< ($(1))"
+	$$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -DHY_REF_SUFFIX=$(1) -Dreal=$(2) -MMD -MP -c -o $$@ $$<
 endef
 $(eval $(call REF_RULE,f32,float))
 $(eval $(call REF_RULE,f64,double))
 define FAST_RULE
 $(BUILD)/%.$(1).o: %.c
 	@mkdir -p $$(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(FASTFLAGS) $(ISA_$(1)) -DHY_ISA_SUFFIX=$(1) -DHY_ISA_$(1) -MMD -MP -c -o $$@ $$<
+	@echo "  cc    $$< ($(1))"
+	$$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(FASTFLAGS) $(ISA_$(1)) -DHY_ISA_SUFFIX=$(1) -DHY_ISA_$(1) -MMD -MP -c -o $$@ $$<
 endef
 $(foreach i,base avx2 avx512,$(eval $(call FAST_RULE,$(i))))
 $(BUILD)/tests/%: tests/%.c $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIB) $(LDFLAGS) -lcmocka $(LDLIBS)
+	@echo "  cc    $<"
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIB) $(LDFLAGS) -lcmocka $(LDLIBS)
 $(BUILD)/bench/%: experiments/bench/%.c $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIB) $(LDFLAGS) $(LDLIBS)
+	@echo "  cc    $<"
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIB) $(LDFLAGS) $(LDLIBS)
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
 # ---- the main job: the paper's design roadmap in small
