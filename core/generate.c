@@ -5,6 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+// A product of fewer rows than this runs in a kernel of its own whose rows do not depend on how many there are; from here on
+// another one does, whose rows do not either but differ by rounding. Prompts are always on the many-row side, single
+// tokens always on the few-row side, so that a batch gives the bits that each prompt gives alone.
+enum { MANY_ROWS = 16 };
+
 static int by_logit(const void *a, const void *b) {
     const hy_ranked_token *x = a, *y = b;
     if (x->logit != y->logit) return x->logit > y->logit ? -1 : 1;
@@ -130,12 +135,12 @@ static hy_status check_prompts(const hy_program *p, int B, const int32_t *const 
     return HY_OK;
 }
 
-hy_status hy_generate(const hy_program *p, hy_params *w, int B, const int32_t *const *prompts, const int *len,
-                      const uint64_t *seeds, const hy_sample_spec *s, hy_on_token on_token, void *user, int32_t *out, int *out_len) {
+static hy_status generate_group(const hy_program *p, hy_params *w, int B, const int32_t *const *prompts, const int *len,
+                                const uint64_t *seeds, const hy_sample_spec *s, hy_on_token on_token, void *user, int32_t *out, int *out_len) {
     int longest;
-    if (B < 1 || s->max_new < 1) return hy_error(HY_EINPUT, "nothing to generate: %d prompts, %d new tokens", B, s->max_new);
     HY_TRY(check_prompts(p, B, prompts, len, &longest));
-    const int total = p->spec.meta_tokens + longest, most = s->prefill_chunk > 0 ? s->prefill_chunk : 512;
+    if (longest < MANY_ROWS) longest = MANY_ROWS;  // the rest is padding
+    const int total = p->spec.meta_tokens + longest, most = s->prefill_chunk > MANY_ROWS ? s->prefill_chunk : s->prefill_chunk ? MANY_ROWS : 512;
     generation g = {.p = p, .w = w, .B = B, .chunk = total < most ? total : most};
     const size_t V = (size_t)p->spec.vocab;
     hy_status st = hy_state_create(p, w->be, w->dtype, B, longest + s->max_new, &g.st);
@@ -151,8 +156,7 @@ hy_status hy_generate(const hy_program *p, hy_params *w, int B, const int32_t *c
         g.rng[b] = hy_rng_make(seeds[b], 0x67656e);
         out_len[b] = 0;
     }
-    for (int from = 0; !st && from < total; from += g.chunk)
-        st = feed(&g, prompts, len, from, total - from < g.chunk ? total - from : g.chunk);
+    for (int from = 0; !st && from < total; from += g.chunk) st = feed(&g, prompts, len, from, g.chunk);
     if (!st) st = decode_all(&g, s, on_token, user, out, out_len);
     hy_exec_free(g.prefill);
     hy_exec_free(g.decode);
@@ -163,4 +167,27 @@ hy_status hy_generate(const hy_program *p, hy_params *w, int B, const int32_t *c
     free(g.scratch);
     free(g.rng);
     return st;
+}
+
+typedef struct {
+    hy_on_token call;
+    void *user;
+    int first;
+} group_listener;
+
+static hy_status pass_on(void *user, int sequence, int32_t token) {
+    const group_listener *l = user;
+    return l->call(l->user, l->first + sequence, token);
+}
+
+hy_status hy_generate(const hy_program *p, hy_params *w, int B, const int32_t *const *prompts, const int *len,
+                      const uint64_t *seeds, const hy_sample_spec *s, hy_on_token on_token, void *user, int32_t *out, int *out_len) {
+    if (B < 1 || s->max_new < 1) return hy_error(HY_EINPUT, "nothing to generate: %d prompts, %d new tokens", B, s->max_new);
+    for (int b = 0; b < B; b += MANY_ROWS - 1) {
+        const int n = B - b < MANY_ROWS - 1 ? B - b : MANY_ROWS - 1;
+        group_listener l = {on_token, user, b};
+        HY_TRY(generate_group(p, w, n, prompts + b, len + b, seeds + b, s, on_token ? pass_on : NULL, &l,
+                              out + (size_t)b * (size_t)s->max_new, out_len + b));
+    }
+    return HY_OK;
 }

@@ -9,21 +9,21 @@ typedef struct {
     int top_k;           // keep the k likeliest, 0: all
     double top_p;        // keep the smallest set with at least this probability, 1: all
     int eos;             // stop a sequence after this token, -1: never
-    int prefill_chunk;   // tokens of a prompt per call, 0: 512
+    int prefill_chunk;   // positions of a prompt per call, at least 16; 0: 512
 } hy_sample_spec;
 
-// One draw from logits [V]. scratch: [V] of hy_ranked_token (see size function), reused between calls.
+// One draw from logits [V]. scratch: [V].
 typedef struct {
     float logit;
     int32_t token;
 } hy_ranked_token;
 int32_t hy_sample_token(const float *logits, int V, const hy_sample_spec *s, hy_rng *rng, hy_ranked_token *scratch);
 
-// Called for every new token, in order of steps then sequences; not OK stops the generation with that status.
+// Called for every new token, in order of steps then sequences (of up to 15 sequences at a time); not OK stops the generation with that status.
 typedef hy_status (*hy_on_token)(void *user, int sequence, int32_t token);
 
 // Continues B prompts (text ids, len >= 1 each; meta tokens are added here). seeds [B]: each sequence draws from its own
-// generator, so that a batch gives what each prompt gives alone. out [B, max_new] and out_len [B]: the new tokens.
+// generator, so that a batch gives what each prompt gives alone, bit for bit. out [B, max_new] and out_len [B]: the new tokens.
 hy_status hy_generate(const hy_program *p, hy_params *w, int B, const int32_t *const *prompts, const int *len,
                       const uint64_t *seeds, const hy_sample_spec *s, hy_on_token on_token, void *user, int32_t *out, int *out_len);
 #endif
