@@ -31,7 +31,7 @@ TESTBIN := $(TESTSRC:tests/%.c=$(BUILD)/tests/%)
 BENCHSRC := $(wildcard experiments/bench/bench_*.c)
 BENCHBIN := $(BENCHSRC:experiments/bench/%.c=$(BUILD)/bench/%)
 
-.PHONY: all deps demo test asan bench layering clean check fuzz-yaml fuzz-safetensors fuzz-safetensors fuzz-yaml
+.PHONY: all deps demo test check asan bench layering fuzz-yaml fuzz-safetensors clean
 .SECONDARY:
 all: $(BUILD)/hylab
 

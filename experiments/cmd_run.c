@@ -73,7 +73,7 @@ static hy_status print_plan(const hy_sweep *s, hy_table_format format) {
         hy_table_num(t, it->train.lr, -4);
         hy_table_int(t, n.total);
         hy_table_num(t, true_bytes.total / 1e6, 3);
-        hy_table_num(t, paper_bytes.total / 1e6, 2);
+        hy_table_num(t, paper_bytes.total / 1e6, 3);
         hy_table_text(t, "%.12s", it->run_key);
     }
     hy_table_note(t, "cache: of %d tokens, MB of 10^6 bytes; first what a runtime holds (float32), then the paper's accounting (2 bytes a value)",
@@ -195,7 +195,8 @@ static hy_status run(const options *o, const hy_arg_list *rest) {
     int total = o->threads ? o->threads : all_threads(), threads = total / o->jobs;
     hy_sweep s = {.e = e, .db = o->db, .isa = o->isa, .device = o->device, .only = o->only, .jobs = o->jobs, .threads = threads ? threads : 1,
                   .claim = (o->force ? HY_CLAIM_FORCE : 0) | (o->retry_failed ? HY_CLAIM_RETRY_FAILED : 0)};
-    hy_status st = o->dry_run ? dry_run(o, &s) : sweep(o, &s);
+    hy_status st = hy_sweep_look(&s);  // before a database is made: does --only leave anything?
+    if (!st) st = o->dry_run ? dry_run(o, &s) : sweep(o, &s);
     hy_sweep_free(&s);
     hy_store_close(s.store);
     hy_experiment_free(e);

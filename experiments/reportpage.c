@@ -1,38 +1,10 @@
 // reportpage.c - see reportpage.h: question, table, what it shows and does not, figures.
 #include "experiments/reportpage.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-// ---------------------------------------------------------------------------------------------------- chance
-static void permute(int *rank, int n, int k, double at_least, long *hits, long *all) {
-    if (k == n) {
-        double d2 = 0;
-        for (int i = 0; i < n; i++) d2 += (double)(rank[i] - i) * (rank[i] - i);
-        *hits += fabs(1 - 6 * d2 / ((double)n * (n * n - 1.0))) >= at_least - 1e-12;
-        ++*all;
-        return;
-    }
-    for (int i = k; i < n; i++) {
-        int t = rank[k];
-        rank[k] = rank[i], rank[i] = t;
-        permute(rank, n, k + 1, at_least, hits, all);
-        t = rank[k];
-        rank[k] = rank[i], rank[i] = t;
-    }
-}
-
-double hy_rank_chance(double rho, int n) {
-    enum { EXACT = 8 };
-    if (n < 3 || isnan(rho)) return NAN;
-    if (n > EXACT) return erfc(fabs(rho) * sqrt((n - 1) / 2.0));
-    int rank[EXACT];
-    long hits = 0, all = 0;
-    for (int i = 0; i < n; i++) rank[i] = i;
-    permute(rank, n, 0, fabs(rho), &hits, &all);
-    return (double)hits / (double)all;
-}
 
 // ---------------------------------------------------------------------------------------------------- the table
 typedef struct {
@@ -125,6 +97,11 @@ static void add_table(const hy_summary *s, hy_report *r) {
     hy_buf caption = {0};
     hy_buf_printf(&caption, "Mean ± standard deviation over seeds.");
     if (s->n_grid > 1) hy_buf_printf(&caption, " Of the grid, the point with the best mean accuracy of each variant.");
+    for (int i = 0, cache = 0, timing = 0; i < s->n_rows; i++) {
+        const hy_summary_value *c = value_of(&s->rows[i], "cache_true"), *v = value_of(&s->rows[i], "throughput_decode");
+        if (c && !cache++) hy_buf_printf(&caption, " Cache: one sequence of %.0f tokens, float32.", c->x);
+        if (v && !timing++) hy_buf_printf(&caption, " Decoding at depth %.0f, batch %.0f.", v->x, v->y);
+    }
     if (n_paper) hy_buf_printf(&caption, " The paper's figures come from other sizes of model, data and machines: compare orders, not values.");
     hy_report_table(r, caption.s, g.col, g.n_cols, (const char *const *)g.cell, rows);
     for (int i = 0; i < g.n_cells; i++) free(g.cell[i]);
@@ -133,21 +110,13 @@ static void add_table(const hy_summary *s, hy_report *r) {
 }
 
 // ---------------------------------------------------------------------------------------------------- what it shows
-// A cache is arithmetic and belongs to no task; what is measured gets the probability that chance does as well.
 static void say_ranks(const hy_summary *s, const char *task, bool first_task, hy_buf *b) {
     const char *paper[MAX_PAPER];
     const int n_paper = paper_names(s, paper);
     for (int k = 0; k < n_paper; k++) {
-        int n;
-        const char *metric = hy_summary_counterpart(paper[k]);
-        const double rho = hy_summary_rank(s, task, metric, paper[k], &n), p = hy_rank_chance(rho, n);
-        const bool accuracy = !strcmp(metric, "accuracy"), cache = !strncmp(metric, "cache", 5);
-        if (isnan(rho) || n < 3 || (!accuracy && !first_task)) continue;
-        hy_buf_printf(b, "- Rank correlation (Spearman) of %s%s with the paper's %s: %.2f over n = %d variants", cache ? "the cache in the paper's accounting" :
-                      accuracy ? "accuracy on " : "decoding throughput", accuracy ? task : "", paper[k], rho, n);
-        if (cache) hy_buf_printf(b, ".\n");
-        else hy_buf_printf(b, "; a random order is at least as far from 0 with probability %.2g%s.\n", p,
-                           p > 0.05 ? ", so this is no evidence of agreement or disagreement" : "");
+        char *text = hy_summary_rank_text(s, task, first_task, paper[k]);
+        if (text) hy_buf_printf(b, "- %c%s.\n", toupper((unsigned char)*text), text + 1);
+        free(text);
     }
 }
 

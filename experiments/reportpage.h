@@ -10,8 +10,4 @@ hy_status hy_report_page(const hy_plots *p, hy_report *r);
 // The part reportfacts.c: recipe, provenance and definitions from the store.
 hy_status hy_report_recipe(const hy_plots *p, hy_report *r);
 hy_status hy_report_provenance(const hy_plots *p, hy_report *r);
-
-// Two-sided probability that n untied pairs in random order reach a rank correlation of at least |rho|: exact up to 8,
-// by the normal approximation above. NAN below 3.
-double hy_rank_chance(double rho, int n);
 #endif

@@ -50,6 +50,12 @@ const hy_summary_value *hy_summary_get(const hy_summary_row *r, const char *metr
 double hy_summary_paper_value(const hy_summary *s, const char *variant, const char *name);
 // Rank correlation over the best rows of a task of a metric's means with the paper's figure; *n: variants that have both.
 double hy_summary_rank(const hy_summary *s, const char *task, const char *metric, const char *paper, int *n);
+// That as a clause without a full stop, with the probability that chance does as well; the caller frees it. NULL: fewer than
+// three variants, a constant side, or not of this task (a cache and a throughput belong to no task: said of the first only).
+char *hy_summary_rank_text(const hy_summary *s, const char *task, bool first_task, const char *paper);
+// Two-sided probability that n untied pairs in random order reach a rank correlation of at least |rho|: exact up to 8,
+// by the normal approximation above. NAN below 3.
+double hy_rank_chance(double rho, int n);
 // The metric that a paper figure is compared with: names with "cache" cache_paper, "throughput" throughput_decode, else accuracy.
 const char *hy_summary_counterpart(const char *paper);
 

@@ -109,21 +109,18 @@ static void add_notes(const hy_summary *s, hy_table *t, const char *papers) {
     hy_table_note(t, "mean ± standard deviation over the seeds that are done%s", s->n_grid > 1 ? "; of the grid, the point of the best mean accuracy" : "");
     if (failed) hy_table_note(t, "%d runs failed: hylab show runs --status failed", failed);
     if (missing) hy_table_note(t, "%d runs are still to do", missing);
-    for (int i = 0; i < N_COLUMNS; i++) {
-        const hy_summary_value *v = columns[i].timing && s->n_rows ? value_of(&s->rows[0], &columns[i]) : NULL;
-        if (!v) continue;
-        hy_table_note(t, "throughput: %.0f tokens, %.0f sequences (hylab show sql v_timing has all of them)", v->x, v->y);
-        break;
-    }
+    const hy_summary_value *timing = NULL;
+    for (int i = 0; i < s->n_rows && !timing; i++)
+        for (int k = 0; k < N_COLUMNS && !timing; k++) timing = columns[k].timing ? value_of(&s->rows[i], &columns[k]) : NULL;
+    if (timing)
+        hy_table_note(t, "throughput: context %.0f tokens, batch %.0f (hylab show sql v_timing has all of them)", timing->x, timing->y);
     for (const char *p = papers; *p; p += strcspn(p, "|") + 1) {
         char *name = hy_asprintf("%.*s", (int)strcspn(p, "|"), p);
-        const char *metric = hy_summary_counterpart(name), *last = "";
         for (int i = 0; i < s->n_rows; i++) {
-            if (!strcmp(last, s->rows[i].task)) continue;
-            last = s->rows[i].task;
-            int n;
-            double r = hy_summary_rank(s, last, metric, name, &n);
-            if (n >= 3) hy_table_note(t, "rank correlation (Spearman) of %s on %s with the paper's %s: %.2f over %d variants", metric, last, name, r, n);
+            if (i > 0 && s->rows[i].task_ord == s->rows[i - 1].task_ord) continue;
+            char *text = hy_summary_rank_text(s, s->rows[i].task, i == 0, name);
+            if (text) hy_table_note(t, "%s", text);
+            free(text);
         }
         free(name);
     }

@@ -61,6 +61,10 @@ hy_status hy_sweep_clean(hy_sweep *s) {
 hy_status hy_sweep_look(hy_sweep *s) {
     if (!s->items) s->items = hy_xcalloc((size_t)s->e->n_items, sizeof *s->items);
     for (int k = 0; k < HY_SWEEP_MAX_JOBS; k++) s->slots[k].item = -1;
+    int chosen = 0;
+    for (int i = 0; i < s->e->n_items; i++) chosen += selected(s, &s->e->items[i]);
+    if (!chosen && s->only)
+        return hy_error(HY_EINPUT, "--only '%s': no run matches; its variant, task or VARIANT/TASK/GRID/seedN must (--dry-run lists the runs)", s->only);
     for (int i = 0; i < s->e->n_items; i++) {
         const hy_run_item *it = &s->e->items[i];
         s->items[i].twin = -1;
