@@ -88,33 +88,64 @@ hy_status hy_plot_loss(hy_plots *p, int task) {
 // ---------------------------------------------------------------------------------------------------- throughput
 static const char *const timings[] = {"throughput_train", "throughput_prefill", "throughput_decode"}, *const timing_titles[] = {"training", "prefill", "decoding"};
 
+// The row that a variant's timings come from: its best grid point on the first task that has any. Grid points may be models of
+// different size, so their timings are not averaged.
+static const hy_summary_row *timed_row(const hy_plots *p, int variant, const char *metric) {
+    for (int task = 0; task < p->s->n_tasks; task++) {
+        const hy_summary_row *r = hy_plots_row(p, task, variant);
+        if (r && hy_summary_get(r, metric, NULL)) return r;
+    }
+    return NULL;
+}
+
 static hy_status load_timing(hy_plots *p, const char *metric, int batch, points *out) {
     hy_query *q;
-    HY_TRY(hy_plots_query(p, "SELECT p.variant_ord, t.context, avg(t.median), min(t.min), max(t.max) FROM v_plan p JOIN v_timing t ON"
-                             " t.run_id = p.run_id WHERE p.experiment = ?1 AND p.scale = ?2 AND p.sets = ?3 AND p.status = 'done'"
-                             " AND t.metric = ?4 AND t.batch = ?5 GROUP BY 1, 2 ORDER BY 1, 2", &q));
+    HY_TRY(hy_plots_query(p, "SELECT p.variant_ord, p.task_ord, p.grid_ord, t.context, avg(t.median), min(t.min), max(t.max) FROM v_plan p JOIN"
+                             " v_timing t ON t.run_id = p.run_id WHERE p.experiment = ?1 AND p.scale = ?2 AND p.sets = ?3 AND p.status = 'done'"
+                             " AND t.metric = ?4 AND t.batch = ?5 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4", &q));
     hy_query_bind_text(q, 4, metric);
     hy_query_bind_int(q, 5, batch);
     bool row = false;
     hy_status st;
-    while (!(st = hy_query_step(q, &row)) && row)
-        add(&out[hy_query_int(q, 0)], hy_query_double(q, 1), hy_query_double(q, 2), hy_query_double(q, 3), hy_query_double(q, 4));
+    while (!(st = hy_query_step(q, &row)) && row) {
+        const int v = (int)hy_query_int(q, 0);
+        const hy_summary_row *r = v < p->s->n_variants ? timed_row(p, v, metric) : NULL;
+        if (r && r->task_ord == hy_query_int(q, 1) && r->grid_ord == hy_query_int(q, 2))
+            add(&out[v], hy_query_double(q, 3), hy_query_double(q, 4), hy_query_double(q, 5), hy_query_double(q, 6));
+    }
     hy_query_close(q);
     return st;
 }
 
-// Largest batch, repetitions and kernel paths of what was timed.
+// Runs behind the points: of each variant the seeds of its timed row.
+static int timed_runs(const hy_plots *p) {
+    int runs = 0;
+    for (int v = 0; v < p->s->n_variants; v++) {
+        int most = 0;
+        for (int i = 0; i < 3; i++) {
+            const hy_summary_row *r = timed_row(p, v, timings[i]);
+            const int n = r ? hy_summary_get(r, timings[i], NULL)->n : 0;
+            most = n > most ? n : most;
+        }
+        runs += most;
+    }
+    return runs;
+}
+
+// Largest batch, repetitions and device of what was timed.
 static hy_status timing_facts(hy_plots *p, int *batch, char **note) {
     hy_query *q;
     *batch = 0;
-    HY_TRY(hy_plots_query(p, "SELECT max(t.batch), min(t.repetitions), max(t.device_name), count(DISTINCT t.run_id) FROM v_plan p"
-                             " JOIN v_timing t ON t.run_id = p.run_id WHERE p.experiment = ?1 AND p.scale = ?2 AND p.sets = ?3", &q));
+    HY_TRY(hy_plots_query(p, "SELECT max(t.batch), min(t.repetitions), max(t.device_name) FROM v_plan p JOIN v_timing t ON t.run_id = p.run_id"
+                             " WHERE p.experiment = ?1 AND p.scale = ?2 AND p.sets = ?3 AND p.status = 'done'", &q));
     bool row = false;
     hy_status st = hy_query_step(q, &row);
     if (!st && row && !hy_query_null(q, 0)) {
         *batch = (int)hy_query_int(q, 0);
-        *note = hy_asprintf("%lld timed runs, batch %d, float32, %s. Points: median of at least %lld repetitions; bars: slowest to fastest",
-                            (long long)hy_query_int(q, 3), *batch, hy_query_text(q, 2), (long long)hy_query_int(q, 1));
+        const int runs = timed_runs(p);
+        *note = hy_asprintf("%d timed run%s, batch %d, float32, %s%s. Points: median of at least %lld repetitions; bars: slowest to fastest", runs,
+                            runs == 1 ? "" : "s", *batch, hy_query_text(q, 2), p->s->n_grid > 1 ? "; of the grid, the point of the best mean accuracy" : "",
+                            (long long)hy_query_int(q, 1));
     }
     hy_query_close(q);
     return st;

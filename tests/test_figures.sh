@@ -85,7 +85,16 @@ check 'run needles' 0 'Mamba' "$H" run "$dir/n.yaml"
 check 'cells of needle' 0 'cells-Mamba' "$H" plot "$dir/n.yaml" --out "$dir/n" --formats svg
 grep -q '>0.75<' "$dir/n/cells-Mamba.svg" && grep -q '>depth<' "$dir/n/cells-Mamba.svg"
 say $? 'depths are on the figure'
-check 'which experiment' 2 'mini, needles' "$H" plot
+# grid points are models of different size: a figure shows the timings of one of them, not their mean
+sed -e 's/name: needles/name: sizes/' -e 's/^seeds:.*/seeds: [1]\ngrid: {variant.d_model: [8, 64]}\nmeasures: {throughput: {contexts: [8], repetitions: 5, prefill: false, decode: false}}/' "$dir/n.yaml" >"$dir/s.yaml"
+check 'run sizes' 0 'd_model=64' "$H" run "$dir/s.yaml"
+check 'timings of sizes' 0 'throughput' "$H" plot "$dir/s.yaml" --figure throughput --out "$dir/s" --formats svg
+grep -q '1 timed run, batch 1' "$dir/s/throughput.svg"
+say $? 'one grid point is timed'
+value=$(awk '!/^#/ && NF >= 2 {print $2; exit}' "$dir/s/throughput.dat")
+"$H" show sql "SELECT median FROM v_timing WHERE abs(median - $value) < 1e-4 * median" --format csv | grep -q '^[0-9]'
+say $? "the timing shown ($value) is that of a run"
+check 'which experiment' 2 'mini, needles, sizes' "$H" plot
 check 'no gnuplot' 1 'apt-get install gnuplot-nox' env PATH=/nonexistent "$H" plot "$dir/e.yaml" --out "$dir/none"
 check 'no gnuplot, report' 1 'apt-get install gnuplot-nox' env PATH=/nonexistent "$H" report "$dir/e.yaml" --figures "$dir/none"
 check 'no such figure' 2 'accuracy-cache, accuracy-throughput' "$H" plot "$dir/e.yaml" --figure recal
