@@ -1,4 +1,6 @@
 // measure_run.c - doing the measures of measures.h: sizes, cache and throughput. Maps and receptive fields: measure_maps.c.
+#include <dirent.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "analysis/throughput.h"
@@ -77,10 +79,29 @@ double hy_median(const double *v, int n) {
     return m;
 }
 
+// Seconds that the threads of this process were ready to run while other programs had the processors; 0 where the system does
+// not tell (Linux: the second number of schedstat, in nanoseconds).
+static double seconds_in_queue(void) {
+    DIR *tasks = opendir("/proc/self/task");
+    double sum = 0;
+    for (struct dirent *e; tasks && (e = readdir(tasks));) {
+        char *path = hy_asprintf("/proc/self/task/%s/schedstat", e->d_name);
+        FILE *file = e->d_name[0] != '.' ? fopen(path, "r") : NULL;
+        double ran, waited;
+        if (file && fscanf(file, "%lf %lf", &ran, &waited) == 2) sum += waited * 1e-9;
+        if (file) fclose(file);
+        free(path);
+    }
+    if (tasks) closedir(tasks);
+    return sum;
+}
+
 static hy_status one_timing(const hy_measure_context *c, const hy_tp_spec *spec, hy_facts *f) {
     static const char *const names[] = {[HY_TP_TRAIN] = "throughput_train", [HY_TP_PREFILL] = "throughput_prefill", [HY_TP_DECODE] = "throughput_decode"};
     hy_tp_result r = {0};
+    const double queue = seconds_in_queue(), start = hy_now();
     HY_TRY(hy_throughput_measure(c->prog, c->params, spec, &r));
+    const double waited = (seconds_in_queue() - queue) / fmax(1e-9, (hy_now() - start) * c->be->threads);
     char cell[48];
     snprintf(cell, sizeof cell, "T%d.B%d", spec->context, spec->batch);
     hy_fact *m = hy_facts_add(f, names[spec->kind], cell, hy_median(r.rate, r.n));
@@ -91,6 +112,7 @@ static hy_status one_timing(const hy_measure_context *c, const hy_tp_spec *spec,
     hy_json *meta = hy_json_new_object();
     hy_json_set_string(meta, "path", r.path);
     hy_json_set_int(meta, "jobs", c->jobs);
+    hy_json_set_double(meta, "waited", fmin(1, fmax(0, waited)));  // share of the threads' time
     hy_buf text = {0};
     hy_json_text(meta, 0, &text);
     m->meta = text.s;

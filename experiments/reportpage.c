@@ -159,6 +159,9 @@ static void say_runs(const hy_summary *s, hy_buf *b) {
     if (largest > 0)
         hy_buf_printf(b, "- The largest model here has %.3g million parameters. What holds at this size and on these tasks need not hold at others.\n",
                       largest / 1e6);
+    if (s->waited > HY_SUMMARY_WAITED)
+        hy_buf_printf(b, "- Throughput is disturbed: threads waited up to %.0f %% of the time while other programs had the processors. Its figures say little.\n",
+                      100 * s->waited);
     if (anywhere(s, "throughput_decode"))
         hy_buf_printf(b, "- Throughput is that of this machine and these kernels; ratios between variants change with size, context and device.\n");
 }

@@ -141,6 +141,17 @@ static hy_status load_paper(hy_store *s, hy_summary *m) {
     return st;
 }
 
+static hy_status load_waited(hy_store *s, hy_summary *m) {
+    hy_query *q;
+    HY_TRY(open_for(s, m, "SELECT max(json_extract(r.meta, '$.waited')) FROM v_result r WHERE r.experiment = ?1 AND r.scale = ?2 AND r.sets = ?3"
+                          " AND r.metric LIKE 'throughput%'", &q));
+    bool row = false;
+    hy_status st = hy_query_step(q, &row);
+    if (!st && row && !hy_query_null(q, 0)) m->waited = hy_query_double(q, 0);
+    hy_query_close(q);
+    return st;
+}
+
 static double mean_of(const hy_summary_row *r, const char *metric, double missing) {
     const hy_summary_value *v = hy_summary_get(r, metric, "");
     return v && !isnan(v->stat.mean) ? v->stat.mean : missing;
@@ -168,6 +179,7 @@ hy_status hy_summary_load(hy_store *s, const char *experiment, const char *scale
     if (!st) st = load_rows(s, m);
     if (!st) st = load_values(s, m);
     if (!st) st = load_paper(s, m);
+    if (!st) st = load_waited(s, m);
     if (st) {
         hy_summary_free(m);
         return st;

@@ -38,7 +38,10 @@ typedef struct {
     int n_rows, n_paper, n_grid, n_tasks, n_variants;
     hy_summary_row *rows;  // by task, variant, grid point
     hy_summary_paper *paper;
+    double waited;  // of all timings the largest share of the time that threads waited while other programs had the processors
 } hy_summary;
+// Above this share timings say more about the other programs than about the model.
+#define HY_SUMMARY_WAITED 0.05
 
 // sets: "" for a run without --set. HY_EINPUT if no such experiment was planned in this database.
 hy_status hy_summary_load(hy_store *s, const char *experiment, const char *scale, const char *sets, hy_summary **out);

@@ -114,6 +114,9 @@ static void add_notes(const hy_summary *s, hy_table *t, const char *papers) {
         for (int k = 0; k < N_COLUMNS && !timing; k++) timing = columns[k].timing ? value_of(&s->rows[i], &columns[k]) : NULL;
     if (timing)
         hy_table_note(t, "throughput: context %.0f tokens, batch %.0f (hylab show sql v_timing has all of them)", timing->x, timing->y);
+    if (s->waited > HY_SUMMARY_WAITED)
+        hy_table_note(t, "throughput is disturbed: threads waited up to %.0f %% of the time while other programs had the processors; time again (--force) in quiet",
+                      100 * s->waited);
     for (const char *p = papers; *p; p += strcspn(p, "|") + 1) {
         char *name = hy_asprintf("%.*s", (int)strcspn(p, "|"), p);
         for (int i = 0; i < s->n_rows; i++) {
