@@ -122,6 +122,20 @@ static char *metric_label(const char *metric, const hy_summary_value *any, doubl
     return hy_xstrdup("accuracy (%)");
 }
 
+// What the receptive field of a task was measured with, "; ssm=... meta=..."; "" if nothing is stored of it. The caller frees it.
+static char *erf_options(const hy_plots *p, int task) {
+    hy_query *q;
+    char *text = NULL;
+    bool row = false;
+    if (hy_plots_query(p, "SELECT DISTINCT json_extract(meta, '$.options') FROM v_result WHERE experiment = ?1 AND scale = ?2 AND sets = ?3"
+                          " AND task_ord = ?4 AND metric = 'erf' AND cell = ''", &q))
+        return hy_xstrdup("");
+    hy_query_bind_int(q, 4, task);
+    if (!hy_query_step(q, &row) && row && !hy_query_null(q, 0)) text = hy_asprintf("; %s", hy_query_text(q, 0));
+    hy_query_close(q);
+    return text ? text : hy_xstrdup("");
+}
+
 static hy_status draw_points(hy_plots *p, int task, const point_figure *f) {
     const int n = p->s->n_variants;
     double *x = hy_xcalloc((size_t)n * 4, sizeof *x), *y = x + n, *sd = x + 2 * n, *size = x + 3 * n;
@@ -140,14 +154,15 @@ static hy_status draw_points(hy_plots *p, int task, const point_figure *f) {
     hy_fig_point *q = hy_xcalloc((size_t)n, sizeof *q);
     for (int v = 0; v < n; v++) q[v] = (hy_fig_point){names[v], x[v], y[v], sd[v], size[v]};
     hy_fig_head head;
-    char *note = hy_asprintf("Mean over seeds, bars: standard deviation%s", ls ? "; area of a point: see legend" : "");
+    char *options = strcmp(f->y, "erf") ? hy_xstrdup("") : erf_options(p, task);
+    char *note = hy_asprintf("Mean over seeds, bars: standard deviation%s%s", ls ? "; area of a point: see legend" : "", options);
     char *title = hy_plots_head(p, task, f->y, f->title, note, &head);
     const hy_fig_out out = hy_plots_out(p, task, f->name, NULL);
     const hy_fig_axis hx = axis(lx, true), hy = axis(ly, f->log_y);
     hy_status s = hy_fig_points(&out, &head, &hx, &hy, ls, q, n);
     s = hy_plots_done(p, s, "%s: %s against %s%s%s%s. Each point is a variant: the mean over its seeds, with the standard deviation.",
                       title, ly, lx, ls ? "; the area of a point is " : "", ls ? ls : "", "");
-    free(title), free(note), free(q), free(names), free(lx), free(ly), free(ls), free(x);
+    free(title), free(note), free(options), free(q), free(names), free(lx), free(ly), free(ls), free(x);
     return s;
 }
 

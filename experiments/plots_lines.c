@@ -36,6 +36,14 @@ static int series_of(const points *s, const char *const *names, int n, bool rang
     return k;
 }
 
+// Does the largest value exceed ten times the smallest? Then a logarithmic axis has numbers enough to be read.
+static bool wide(const hy_fig_series *s, int n) {
+    double lo = INFINITY, hi = 0;
+    for (int k = 0; k < n; k++)
+        for (int i = 0; i < s[k].n; i++) lo = fmin(lo, s[k].y[i]), hi = fmax(hi, s[k].y[i]);
+    return lo > 0 && hi > 10 * lo;
+}
+
 // ---------------------------------------------------------------------------------------------------- loss
 // Mean over seeds of each step; long runs are averaged over equal stretches of steps, so that a curve has at most 100 points.
 static hy_status load_loss(hy_plots *p, int task, points *out, int *stretch) {
@@ -73,7 +81,7 @@ hy_status hy_plot_loss(hy_plots *p, int task) {
         char *note = hy_asprintf("Lines: mean over seeds%s; bands: smallest to largest seed", stretch > 1 ? " and neighbouring steps" : "");
         hy_fig_head head;
         char *title = hy_plots_head(p, task, "loss", "training loss", note, &head);
-        const hy_fig_panel panel = {NULL, {"training step", false, 0, NAN, HY_TICS_AUTO}, {"loss, nats per label", true, NAN, NAN, HY_TICS_AUTO}, series, k};
+        const hy_fig_panel panel = {NULL, {"training step", false, 0, NAN, HY_TICS_AUTO}, {"loss, nats per label", wide(series, k), NAN, NAN, HY_TICS_AUTO}, series, k};
         const hy_fig_out out = hy_plots_out(p, task, "loss", NULL);
         st = hy_fig_lines(&out, &head, &panel, 1);
         st = hy_plots_done(p, st, "%s. Lines are means over seeds%s, bands go from the smallest to the largest seed.", title,

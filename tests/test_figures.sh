@@ -54,6 +54,8 @@ for f in accuracy-cache accuracy-throughput recall loss throughput cache maps-Ll
   [ "$(tail -n 1 "$dir/f/$f.svg")" = '</svg>' ] || grep -q '</svg>' "$dir/f/$f.svg"
   say $? "$f.svg is complete"
 done
+grep -q 'meta=included' "$dir/f/erf-cache.svg"
+say $? 'the options of the receptive field are on the figure'
 [ -z "$(ls "$dir/f" | grep tmp)" ]
 say $? 'no temporary files'
 grep -q '6 runs, 2 seeds each' "$dir/f/accuracy-cache.svg"
@@ -94,6 +96,21 @@ say $? 'one grid point is timed'
 value=$(awk '!/^#/ && NF >= 2 {print $2; exit}' "$dir/s/throughput.dat")
 "$H" show sql "SELECT median FROM v_timing WHERE abs(median - $value) < 1e-4 * median" --format csv | grep -q '^[0-9]'
 say $? "the timing shown ($value) is that of a run"
+# timings taken while another program has the processor say so
+if [ -r /proc/self/schedstat ] && command -v taskset >/dev/null; then
+  [ "$("$H" show sql "SELECT count(*) FROM v_final WHERE metric LIKE 'throughput%' AND json_extract(meta, '\$.waited') BETWEEN 0 AND 1" --format csv | tail -n 1 | tr -d '\r')" = 20 ]
+  say $? 'every timing has its share of waiting'
+  cpu=$(taskset -cp $$ | sed 's/.*: //; s/[,-].*//')
+  sed -e 's/name: sizes/name: busy/' -e '/^grid/d' -e 's/contexts: .8., repetitions: 5/contexts: [512], batch: [4], repetitions: 40/' "$dir/s.yaml" >"$dir/b.yaml"
+  taskset -c "$cpu" sh -c 'while :; do :; done' &
+  other=$!
+  check 'disturbed timings' 0 'throughput is disturbed' taskset -c "$cpu" "$H" run "$dir/b.yaml" --threads 1
+  kill $other
+  wait $other 2>/dev/null
+  check 'report of disturbed timings' 0 'r.html' "$H" report "$dir/b.yaml" --out "$dir/b/r.html"
+  grep -q 'Throughput is disturbed' "$dir/b/r.html"
+  say $? 'the report says so'
+fi
 check 'which experiment' 2 'mini, needles, sizes' "$H" plot
 check 'no gnuplot' 1 'apt-get install gnuplot-nox' env PATH=/nonexistent "$H" plot "$dir/e.yaml" --out "$dir/none"
 check 'no gnuplot, report' 1 'apt-get install gnuplot-nox' env PATH=/nonexistent "$H" report "$dir/e.yaml" --figures "$dir/none"
