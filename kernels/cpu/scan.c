@@ -24,7 +24,7 @@ hy_status hy_cpu_plan_scan(const void *args, const hy_plan_req *req, hy_launch *
     HY_TRY(check(a));
     if (is_fast(req)) {
         HY_FAST_CHOOSE(hy_fast_scan, req, out);
-        out->workspace = (size_t)req->threads * 2 * HY_SCAN_GROUP_FWD * N * es;
+        out->workspace = (size_t)req->threads * hy_scan_ws_forward(a->N) * es;
         if (req->training) out->saved = (size_t)a->B * hy_scan_chunks(a->T, HY_SCAN_CHUNK) * hy_scan_padded(a->D) * N * es;
         return HY_OK;
     }

@@ -6,7 +6,7 @@
 
 #define HY_SCAN_REF_CHUNK 64   // tokens between two saved states of the reference
 #define HY_SCAN_CHUNK 16       // of the fast kernels: what backward recomputes for 8 states stays in the L1 cache
-#define HY_SCAN_GROUP_FWD 256
+#define HY_SCAN_GROUP_FWD 128
 #define HY_SCAN_GROUP_BWD 256  // of a backward job, which sums dB and dC over them
 #define HY_SCAN_STATES_BWD 8   // states that stay in registers in backward
 #define HY_SCAN_PARALLEL 32768 // fewer state updates than this are not worth a second thread
@@ -36,6 +36,8 @@ static inline hy_scan_ws hy_scan_ws_layout(const hy_scan_args *a, int threads) {
     w.total = w.thread + (size_t)threads * w.per_thread;
     return w;
 }
+// Of the fast forward, per thread, in floats: A and h of its group; delta, delta x and y of a chunk of it.
+static inline size_t hy_scan_ws_forward(int N) { return HY_SCAN_GROUP_FWD * (2 * (size_t)N + 3 * HY_SCAN_CHUNK); }
 static inline int hy_scan_threads(const hy_scan_args *a, int threads) {
     return (double)a->B * a->T * a->D * a->N < HY_SCAN_PARALLEL ? 1 : threads;
 }
