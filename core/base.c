@@ -286,3 +286,19 @@ double hy_now(void) {
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
+
+static int by_value(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+void hy_sort(double *v, int n) { qsort(v, (size_t)n, sizeof *v, by_value); }
+
+double hy_median(const double *v, int n) {
+    double *c = hy_xcalloc((size_t)n, sizeof *c);
+    memcpy(c, v, (size_t)n * sizeof *c);
+    hy_sort(c, n);
+    const double m = n % 2 ? c[n / 2] : (c[n / 2 - 1] + c[n / 2]) / 2;
+    free(c);
+    return m;
+}

@@ -91,6 +91,10 @@ hy_status hy_mkdirs(const char *path);               // mkdir -p
 bool hy_file_exists(const char *path);
 double hy_now(void);                                 // seconds, monotonic
 
+// ---------------------------------------------------------------------------------------------------- numbers
+void hy_sort(double *v, int n);                      // ascending; no NaN
+double hy_median(const double *v, int n);            // n >= 1; the mean of the middle two when n is even
+
 // Set by the signal handler of main; long loops look at it and return HY_EINTR.
 extern volatile int hy_interrupted;
 #endif

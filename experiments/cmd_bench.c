@@ -16,21 +16,16 @@ typedef struct {
     hy_table_format format;
 } options;
 
-static int by_value(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static hy_status rate_row(hy_table *t, const options *o, const hy_model *m, hy_tp_kind kind, const char *name) {
     const hy_tp_spec spec = {.kind = kind, .batch = o->batch, .context = o->context, .reps = o->repetitions, .tokens = o->tokens};
     hy_tp_result r;
     HY_TRY(hy_throughput_measure(m->p, m->w, &spec, &r));
-    qsort(r.rate, (size_t)r.n, sizeof *r.rate, by_value);
+    hy_sort(r.rate, r.n);
     hy_table_row(t);
     hy_table_text(t, "%s", name);
     hy_table_int(t, o->batch);
     hy_table_int(t, o->context);
-    hy_table_num(t, r.n % 2 ? r.rate[r.n / 2] : (r.rate[r.n / 2 - 1] + r.rate[r.n / 2]) / 2, 1);
+    hy_table_num(t, hy_median(r.rate, r.n), 1);
     hy_table_num(t, r.rate[0], 1);
     hy_table_num(t, r.rate[r.n - 1], 1);
     hy_table_int(t, r.n);

@@ -65,20 +65,6 @@ static void measure_size(const hy_measure_context *c, hy_facts *f) {
 }
 
 // ---------------------------------------------------------------------------------------------------- throughput
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-double hy_median(const double *v, int n) {
-    double *c = hy_xcalloc((size_t)n, sizeof *c);
-    for (int i = 0; i < n; i++) c[i] = v[i];
-    qsort(c, (size_t)n, sizeof *c, by_value);
-    double m = n % 2 ? c[n / 2] : (c[n / 2 - 1] + c[n / 2]) / 2;
-    free(c);
-    return m;
-}
-
 // Seconds that the threads of this process were ready to run while other programs had the processors; 0 where the system does
 // not tell (Linux: the second number of schedstat, in nanoseconds).
 static double seconds_in_queue(void) {

@@ -58,5 +58,4 @@ hy_status hy_measures_run(const hy_measures *m, const hy_measure_context *c, hy_
 // f32 [S, S], rows are queries, NaN where a row may not look, S positions with the meta tokens first.
 hy_status hy_measure_maps_run(const hy_measure_maps *o, const hy_measure_context *c, hy_facts *facts);
 hy_status hy_measure_erf_run(const hy_measure_erf *o, const hy_measure_context *c, hy_facts *facts);
-double hy_median(const double *v, int n);  // n >= 1
 #endif

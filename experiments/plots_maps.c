@@ -129,11 +129,6 @@ hy_status hy_plot_maps(hy_plots *p, int task) {
 // ---------------------------------------------------------------------------------------------------- evaluation cells
 enum { MAX_SIDE = 40 };
 
-static int by_size(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static int place(double *list, int *n, double v) {
     int i = 0;
     while (i < *n && list[i] != v) i++;
@@ -155,8 +150,8 @@ static bool cell_matrix(const hy_summary_row *r, double *xs, int *nx, double *ys
         }
         if (pass == 1) return true;
         if (cells <= HY_PLOTS_MAX_BARS || *nx < 2 || *ny < 2) return false;
-        qsort(xs, (size_t)*nx, sizeof *xs, by_size);
-        qsort(ys, (size_t)*ny, sizeof *ys, by_size);
+        hy_sort(xs, *nx);
+        hy_sort(ys, *ny);
         for (int i = 0; i < *nx * *ny; i++) out[i] = NAN;
     }
     return true;

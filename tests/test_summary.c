@@ -29,6 +29,17 @@ static void test_stat(void **state) {
     assert_true(isnan(hy_stat_of(NULL, 0).mean));
 }
 
+static void test_median(void **state) {
+    (void)state;
+    double v[] = {9, 1, 5, 3};
+    near(hy_median(v, 1), 9);
+    near(hy_median(v, 3), 5);
+    near(hy_median(v, 4), 4);
+    near(v[0], 9);  // left as it was
+    hy_sort(v, 4);
+    for (int i = 1; i < 4; i++) assert_true(v[i - 1] < v[i]);
+}
+
 // By hand: ranks a = 1 2 3 4 5, b = 2 1 4 3 5: 1 - 6 * 4 / (5 * 24) = 0.8; with ties at mean ranks.
 static void test_spearman(void **state) {
     (void)state;
@@ -146,7 +157,7 @@ static void test_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stat),  cmocka_unit_test(test_spearman), cmocka_unit_test(test_order_of_configuration), cmocka_unit_test(test_identity),
+        cmocka_unit_test(test_stat),  cmocka_unit_test(test_median), cmocka_unit_test(test_spearman), cmocka_unit_test(test_order_of_configuration), cmocka_unit_test(test_identity),
         cmocka_unit_test(test_grid),  cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

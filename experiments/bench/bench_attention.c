@@ -213,14 +213,6 @@ static double read_rate(const yardstick *y, int threads) {
 }
 
 // ---- rounds and table
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-static double median(double *x, int n) {
-    qsort(x, (size_t)n, sizeof *x, by_value);
-    return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
-}
 static hy_status measure(const job *jobs, const hy_backend *cpu, const yardstick *y, int rounds, const char *only, samples *s) {
     for (int r = 0; r < rounds; r++) {
         s->read[r] = read_rate(y, cpu->threads);
@@ -250,7 +242,7 @@ static hy_status print(const job *jobs, const hy_backend *cpu, samples *s, int r
     hy_table_column(t, "path", "path", NULL, HY_LEFT);
     for (int i = 0; i < CASES; i++) {
         if (!chosen(i, only)) continue;
-        double ms = median(s->seconds[i], rounds) * 1e3, share = median(s->share[i], rounds) * 100;
+        double ms = hy_median(s->seconds[i], rounds) * 1e3, share = hy_median(s->share[i], rounds) * 100;
         hy_table_row(t);
         hy_table_text(t, "%s", SHAPES[i].name);
         hy_table_num(t, ms, 3);
@@ -262,7 +254,7 @@ static hy_status print(const job *jobs, const hy_backend *cpu, samples *s, int r
         hy_table_text(t, "%s", jobs[i].run.path);
     }
     hy_table_note(t, "%s; medians of %d rounds. Yardsticks: sgemm 1024^3 %.1f GFLOP/s (forward, backward), memory read %.1f GB/s (decode).", cpu->device,
-                  rounds, median(s->sgemm, rounds), median(s->read, rounds));
+                  rounds, hy_median(s->sgemm, rounds), hy_median(s->read, rounds));
     hy_table_note(t, "FLOPs are those of visible pairs: 2 (d_qk + d_v) a pair and head forward, five products backward.");
     hy_status status = hy_table_print(t, format, stdout);
     hy_table_free(t);

@@ -19,14 +19,6 @@ typedef struct {
     size_t at;   // rotates through big, so that weights come from memory
 } bench;
 
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-static double median(double *v, int n) {
-    qsort(v, (size_t)n, sizeof *v, by_value);
-    return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
-}
 static void die(const char *what) {
     fprintf(stderr, "bench_linear: %s: %s\n", what, hy_error_text());
     abort();
@@ -100,8 +92,9 @@ static void same(const char *what, const float *got, const float *want, size_t n
 static void line(const char *name, const char *shape, double *rate, double *limit, const char *unit, const char *of, const char *path) {
     double share[REPEATS];
     for (int i = 0; i < REPEATS; i++) share[i] = 100 * rate[i] / limit[i];
-    double ms = median(share, REPEATS), mr = median(rate, REPEATS);
-    median(limit, REPEATS);  // sorts
+    double ms = hy_median(share, REPEATS), mr = hy_median(rate, REPEATS);
+    hy_sort(rate, REPEATS);
+    hy_sort(limit, REPEATS);
     double best = rate[REPEATS - 1], top = limit[REPEATS - 1];
     printf("%-10s %-20s %8.1f %-8s %5.0f %% of %-6s best %8.1f %5.0f %%  %s\n", name, shape, mr, unit, ms, of, best, 100 * best / top, path);
     fflush(stdout);

@@ -14,17 +14,6 @@
 #include "experiments/args.h"
 #include "experiments/modelfile.h"
 
-static int by_value(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-static double median(const double *x, int n) {
-    double s[256];
-    memcpy(s, x, (size_t)n * sizeof *x);
-    qsort(s, (size_t)n, sizeof *s, by_value);
-    return n % 2 ? s[n / 2] : (s[n / 2 - 1] + s[n / 2]) / 2;
-}
-
 // ---------------------------------------------------------------------------------------------------- yardsticks
 enum { N = 1024 };
 static hy_status sgemm_rate(const hy_backend *be, double *flops) {
@@ -200,12 +189,12 @@ static hy_status training(hy_table *t, const char *file, const char *model, cons
     if (!s) {
         hy_table_row(t);
         hy_table_text(t, "training, %s, B %d T %d", model, BATCH, T);
-        hy_table_num(t, median(rate, rounds), 0);
-        hy_table_num(t, flops / (BATCH * T) * median(rate, rounds) * 1e-9, 1);
-        hy_table_num(t, median(sg, rounds) * 1e-9, 1);
-        hy_table_num(t, 100 * median(share, rounds), 1);
+        hy_table_num(t, hy_median(rate, rounds), 0);
+        hy_table_num(t, flops / (BATCH * T) * hy_median(rate, rounds) * 1e-9, 1);
+        hy_table_num(t, hy_median(sg, rounds) * 1e-9, 1);
+        hy_table_num(t, 100 * hy_median(share, rounds), 1);
         hy_table_text(t, "sgemm");
-        hy_table_num(t, python ? median(ratio, rounds) : NAN, 2);
+        hy_table_num(t, python ? hy_median(ratio, rounds) : NAN, 2);
         fprintf(stderr, "kernels: %s\n", path);
     }
     free(path);
@@ -232,10 +221,10 @@ static hy_status serving(hy_table *t, const char *file, const hy_backend *be, in
     if (!s) {
         hy_table_row(t);
         hy_table_text(t, "prefill 512, %s", m.p->spec.name);
-        hy_table_num(t, median(rate, rounds), 0);
-        hy_table_num(t, forward * median(rate, rounds) * 1e-9, 1);
-        hy_table_num(t, median(sg, rounds) * 1e-9, 1);
-        hy_table_num(t, 100 * median(share, rounds), 1);
+        hy_table_num(t, hy_median(rate, rounds), 0);
+        hy_table_num(t, forward * hy_median(rate, rounds) * 1e-9, 1);
+        hy_table_num(t, hy_median(sg, rounds) * 1e-9, 1);
+        hy_table_num(t, 100 * hy_median(share, rounds), 1);
         hy_table_text(t, "sgemm");
     }
     for (int i = 0; !s && i < rounds; i++) {
@@ -246,10 +235,10 @@ static hy_status serving(hy_table *t, const char *file, const hy_backend *be, in
     if (!s) {
         hy_table_row(t);
         hy_table_text(t, "decode at depth 0, %s", m.p->spec.name);
-        hy_table_num(t, median(near0, rounds), 1);
+        hy_table_num(t, hy_median(near0, rounds), 1);
         hy_table_empty(t);
-        hy_table_num(t, median(rd, rounds) * 1e-9, 1);
-        hy_table_num(t, 100 * median(share, rounds), 1);
+        hy_table_num(t, hy_median(rd, rounds) * 1e-9, 1);
+        hy_table_num(t, 100 * hy_median(share, rounds), 1);
         hy_table_text(t, "DRAM read");
     }
     for (int i = 0; !s && i < rounds; i++) {
@@ -260,10 +249,10 @@ static hy_status serving(hy_table *t, const char *file, const hy_backend *be, in
     if (!s) {
         hy_table_row(t);
         hy_table_text(t, "decode at depth 4096, %s", m.p->spec.name);
-        hy_table_num(t, median(far, rounds), 1);
+        hy_table_num(t, hy_median(far, rounds), 1);
         hy_table_empty(t);
         hy_table_empty(t);
-        hy_table_num(t, 100 * median(share, rounds), 1);
+        hy_table_num(t, 100 * hy_median(share, rounds), 1);
         hy_table_text(t, "depth 0");
     }
     hy_model_close(&m);

@@ -163,21 +163,11 @@ static hy_status copy(float *to, const float *from, size_t n, int threads) {
 }
 
 // ---------------------------------------------------------------------------------------------------- figures
-static int by_value(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-static double median(const double *v, int n) {
-    double s[MAX_REPS];
-    memcpy(s, v, (size_t)n * sizeof *s);
-    qsort(s, (size_t)n, sizeof *s, by_value);
-    return n % 2 ? s[n / 2] : (s[n / 2 - 1] + s[n / 2]) / 2;
-}
 // Median of the ratios a[i] / b[i]: the machine's speed drifts, pairs measured side by side do not.
 static double ratio(const double *a, const double *b, int n) {
     double r[MAX_REPS];
     for (int i = 0; i < n; i++) r[i] = a[i] / b[i];
-    return median(r, n);
+    return hy_median(r, n);
 }
 #define TIMED(seconds, work)              \
     do {                                  \
@@ -191,12 +181,12 @@ static void row(hy_table *t, const char *what, const shape *s, const double *ms,
     hy_table_row(t);
     hy_table_text(t, "%s", what);
     hy_table_text(t, "%dx%dx%dx%d", s->B, s->T, s->D, s->N);
-    hy_table_num(t, 1e3 * median(ms, reps), 2);
+    hy_table_num(t, 1e3 * hy_median(ms, reps), 2);
     if (exp_count > 0) {
-        hy_table_num(t, exp_count / median(ms, reps) / 1e9, 2);
+        hy_table_num(t, exp_count / hy_median(ms, reps) / 1e9, 2);
         hy_table_num(t, ratio(ms, exp_ms, reps), 2);
     } else hy_table_empty(t), hy_table_empty(t);
-    hy_table_num(t, bytes / median(ms, reps) / 1e9, 1);
+    hy_table_num(t, bytes / hy_median(ms, reps) / 1e9, 1);
     hy_table_num(t, ratio(ms, copy_ms, reps) * copy_bytes / bytes, 2);
     if (scalar) hy_table_num(t, ratio(scalar, ms, reps), 1);
 }
