@@ -22,7 +22,8 @@ typedef struct {
 
 static void put_token(bool ids, int32_t token, FILE *f) {
     if (ids) fprintf(f, "%d ", (int)token);
-    else fputc(token & 255, f);
+    else if (token < 256) fputc(token, f);
+    else fputs("\357\277\275", f);  // no byte: the replacement character
 }
 
 static hy_status on_token(void *user, int sequence, int32_t token) {
@@ -101,6 +102,9 @@ static hy_status open_and_generate(const options *o, const hy_arg_list *rest) {
     hy_status s = HY_OK;
     if (!o->ids && m.p->spec.vocab < 256)
         s = hy_error(HY_EINPUT, "%s has a vocabulary of %d, not bytes: give prompts as token ids with --ids", rest->v[0], m.p->spec.vocab);
+    if (!s && !o->ids && m.p->spec.vocab > 256)
+        fprintf(stderr, "note: %s has a vocabulary of %d; prompt and output are taken for bytes, other tokens are shown as \357\277\275 (--ids shows numbers)\n",
+                rest->v[0], m.p->spec.vocab);
     if (!s && !m.trained) fprintf(stderr, "note: %s is a variant with random weights\n", rest->v[0]);
     if (!s) s = generate(o, &m, rest->n - 1, rest->v + 1, &spec);
     hy_model_close(&m);
