@@ -40,7 +40,11 @@ static void usage(FILE *f) {
 // starts, hence the new start.
 static void calm_threads(char **argv) {
     if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT") || setenv("GOMP_SPINCOUNT", "20000", 1)) return;
-    execv("/proc/self/exe", argv);  // if this fails the defaults serve
+    char self[4096];
+    const ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (n < 0) return;
+    self[n] = 0;
+    execv(self, argv);  // if this fails the defaults serve
 }
 
 int main(int argc, char **argv) {
