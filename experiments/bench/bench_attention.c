@@ -242,6 +242,7 @@ static hy_status print(const job *jobs, const hy_backend *cpu, samples *s, int r
     hy_table_column(t, "path", "path", NULL, HY_LEFT);
     for (int i = 0; i < CASES; i++) {
         if (!chosen(i, only)) continue;
+        hy_sort(s->seconds[i], rounds);
         double ms = hy_median(s->seconds[i], rounds) * 1e3, share = hy_median(s->share[i], rounds) * 100;
         hy_table_row(t);
         hy_table_text(t, "%s", SHAPES[i].name);
