@@ -17,8 +17,6 @@ static const char *const colours[HY_PLOT_COLOURS] = {"#0072B2", "#D55E00", "#009
                                                      "#E69F00", "#56B4E9", "#000000", "#888888"};
 static const int shapes[HY_PLOT_COLOURS] = {7, 5, 9, 11, 13, 15, 6, 4};  // filled circle, square, ... then hollow
 
-const char *hy_plot_colour(int i) { return colours[i % HY_PLOT_COLOURS]; }
-
 static void style_write(hy_buf *b, const hy_plot *p, const char *name) {
     hy_buf_printf(b,
                   "# Drawn by hylab. To draw again, in this folder: gnuplot -e \"FORMAT='png'\" %s.gp   (svg, png or pdf)\n"
@@ -54,17 +52,6 @@ void hy_plot_quote(hy_buf *b, const char *text) {
         else hy_buf_write(b, c, 1);
     }
     hy_buf_write(b, "'", 1);
-}
-
-void hy_plot_quote_lines(hy_buf *b, const char *text) {
-    hy_buf_write(b, "\"", 1);
-    for (const char *c = text; *c; c++) {
-        if (*c == '\n') hy_buf_write(b, "\\n", 2);
-        else if (*c == '"' || *c == '\\' || *c == '`') hy_buf_printf(b, "\\%03o", *c);  // ` would run a command
-        else if ((unsigned char)*c < ' ') hy_buf_write(b, " ", 1);
-        else hy_buf_write(b, c, 1);
-    }
-    hy_buf_write(b, "\"", 1);
 }
 
 void hy_plot_field(hy_buf *b, const char *text) {

@@ -37,13 +37,10 @@ hy_status hy_plot_draw(const hy_plot *p, const hy_fig_out *out);
 
 // A string as a gnuplot literal in single quotes (line breaks become spaces).
 void hy_plot_quote(hy_buf *b, const char *text);
-// The same for text that may hold line breaks of our own: double quotes with \n, everything else escaped.
-void hy_plot_quote_lines(hy_buf *b, const char *text);
 // A string as one field of the data file: double quotes, inner ones replaced.
 void hy_plot_field(hy_buf *b, const char *text);
 
 // The colour-blind-safe palette of Okabe and Ito (2008), without its yellow (too faint on white), plus grey; each with its
 // own point shape.
 #define HY_PLOT_COLOURS 8
-const char *hy_plot_colour(int i);  // "#rrggbb", repeats after HY_PLOT_COLOURS
 #endif

@@ -15,9 +15,8 @@ hy_status hy_params_create(const hy_program *p, const hy_backend *be, hy_dtype d
 void hy_params_free(hy_params *w);
 hy_status hy_params_init(hy_params *w, uint64_t seed);  // each tensor from its own stream: adding one changes no other
 hy_status hy_params_want_grad(hy_params *w);
-// Copies one whole tensor to or from host doubles or floats (converted); grad: the gradient instead of the value.
+// Copies one whole tensor to host floats (converted); grad: the gradient instead of the value.
 hy_status hy_params_get(const hy_params *w, int param, bool grad, float *dst);
-hy_status hy_params_set(hy_params *w, int param, const float *src);
 void *hy_params_ptr(const hy_params *w, int param, bool grad);  // device address
 
 // ---------------------------------------------------------------------------------------------------- sequence state

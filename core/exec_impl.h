@@ -69,7 +69,6 @@ struct hy_exec {
 };
 
 hy_val hy_value_root(const hy_program *p, hy_val v);
-int hy_op_outputs(const hy_op *op);  // 1 or 0
 // Offsets, gradient bookkeeping, sizes. saved[i]: bytes op i keeps for its backward at the largest size.
 void hy_plan_make(const hy_program *p, hy_exec_mode mode, hy_dtype dt, int rows, int out_rows, const size_t *saved, hy_plan *out);
 void hy_plan_free(hy_plan *plan);

@@ -57,17 +57,6 @@ static hy_status set_double(hy_params *w, int param, const double *src) {
     return s;
 }
 
-hy_status hy_params_set(hy_params *w, int param, const float *src) {
-    const size_t n = w->prog->params[param].n;
-    if (w->dtype == HY_F32) return w->be->from_host(hy_params_ptr(w, param, false), src, n * 4);
-    double *tmp = hy_alloc(n * 8);
-    if (!tmp) return HY_ENOMEM;
-    for (size_t i = 0; i < n; i++) tmp[i] = src[i];
-    hy_status s = set_double(w, param, tmp);
-    free(tmp);
-    return s;
-}
-
 // A tensor's random stream depends on its name only.
 static uint64_t name_stream(const char *name) {
     uint64_t h = 1469598103934665603u;  // FNV-1a

@@ -12,8 +12,6 @@ hy_val hy_value_root(const hy_program *p, hy_val v) {
     return v;
 }
 
-int hy_op_outputs(const hy_op *op) { return op->out >= 0; }
-
 // Bit k: the backward kernel of this kind reads input k; bit 8: it reads the output.
 static unsigned bwd_reads(hy_op_kind k) {
     switch (k) {
