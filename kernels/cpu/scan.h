@@ -21,8 +21,8 @@ static inline int hy_scan_chunks(int n, int chunk) { return n / chunk + (n % chu
 static inline size_t hy_scan_padded(int D) { return ((size_t)D + 15) / 16 * 16; }  // to the widest vector
 
 // Workspace of the fast backward, in floats. Parts: dB and dC summed over the channels of a group [B, groups, T, N] each;
-// A * dA [B, D padded, N]; dskip [B, D padded]; then what each thread needs for itself: A, dh and dA of its group, dB and
-// dC of a chunk with one sum per lane, states and decays of a chunk.
+// A * dA [B, D padded, N]; dskip [B, D padded]; then what each thread needs for itself: A, dh and dA of its group; for a chunk
+// and some states dB and dC with one sum per lane, states and decays; for a chunk eight operands of its group.
 typedef struct {
     size_t dB, dC, dA, dskip, thread, per_thread, total;
 } hy_scan_ws;
@@ -32,7 +32,7 @@ static inline hy_scan_ws hy_scan_ws_layout(const hy_scan_args *a, int threads) {
     hy_scan_ws w = {.dB = 0, .dC = sums, .dA = 2 * sums};
     w.dskip = w.dA + B * padded * N;
     w.thread = w.dskip + B * padded;
-    w.per_thread = 3 * HY_SCAN_GROUP_BWD * N + 2 * HY_SCAN_CHUNK * N * 16 + 2 * HY_SCAN_CHUNK * HY_SCAN_STATES_BWD * 16;
+    w.per_thread = HY_SCAN_GROUP_BWD * (3 * N + 8 * HY_SCAN_CHUNK) + 4 * HY_SCAN_CHUNK * HY_SCAN_STATES_BWD * 16;
     w.total = w.thread + (size_t)threads * w.per_thread;
     return w;
 }

@@ -8,12 +8,6 @@
 
 #define LOG2_E 1.44269504088896341f
 
-// One channel block over the tokens of a chunk.
-typedef struct {
-    vf delta[HY_SCAN_CHUNK], u[HY_SCAN_CHUNK];  // softplus(dt), delta * x
-    int ldB, ldC;
-} tokens;
-
 HY_INLINE int lanes_of(int d, int d1) { return d1 - d < HY_LANES ? d1 - d : HY_LANES; }
 
 // Asks for the cache lines at column d of n rows. Rows are far apart, which the hardware does not foresee; rows of a
