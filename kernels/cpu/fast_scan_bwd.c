@@ -28,6 +28,7 @@ typedef struct {
     vf ddecay[HY_SCAN_CHUNK];   // sum_n (gradient of delta A) A log2(e)
     vf ddelta_dt[HY_SCAN_CHUNK];// derivative of softplus
     vf dgate[HY_SCAN_CHUNK];    // dy times the derivative of silu(gate)
+    vf pad;                     // blocks a power of two apart would throw each other out of the L1 cache
 } block;
 
 // Memory of a job: of the channel blocks of its group, and of one chunk.

@@ -32,7 +32,7 @@ static inline hy_scan_ws hy_scan_ws_layout(const hy_scan_args *a, int threads) {
     hy_scan_ws w = {.dB = 0, .dC = sums, .dA = 2 * sums};
     w.dskip = w.dA + B * padded * N;
     w.thread = w.dskip + B * padded;
-    w.per_thread = HY_SCAN_GROUP_BWD * (3 * N + 8 * HY_SCAN_CHUNK) + 4 * HY_SCAN_CHUNK * HY_SCAN_STATES_BWD * 16;
+    w.per_thread = HY_SCAN_GROUP_BWD * (3 * N + 8 * HY_SCAN_CHUNK + 1) + 4 * HY_SCAN_CHUNK * HY_SCAN_STATES_BWD * 16;
     w.total = w.thread + (size_t)threads * w.per_thread;
     return w;
 }
