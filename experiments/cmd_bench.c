@@ -146,7 +146,7 @@ int hy_cmd_bench(int argc, char **argv) {
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print"},
         {0},
     };
-    const hy_args a = {.usage = "hylab bench VARIANT.yaml|CHECKPOINT.safetensors [options]",
+    const hy_args a = {.usage = "hylab bench VARIANT.yaml|CHECKPOINT.safetensors|FOLDER [options]",
                        .text = "Times one model. `make bench` compares models with the machine's own limits.\n\nexamples:\n"
                                "  hylab bench variants/hymba.yaml --batch 8\n"
                                "  hylab bench variants/hymba.yaml --batch 8 --ops\n"

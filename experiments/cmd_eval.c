@@ -51,7 +51,7 @@ int hy_cmd_eval(int argc, char **argv) {
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print"},
         {0},
     };
-    const hy_args a = {.usage = "hylab eval CHECKPOINT.safetensors [options]",
+    const hy_args a = {.usage = "hylab eval CHECKPOINT.safetensors|FOLDER [options]",
                        .text = "Evaluates a trained model on a task.\n\nexample:\n  hylab eval runs/hymba.safetensors --task needle\n",
                        .args = args, .min_rest = 1, .max_rest = 1};
     hy_arg_list rest = {0};

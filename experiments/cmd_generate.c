@@ -128,7 +128,7 @@ int hy_cmd_generate(int argc, char **argv) {
         {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0, "kernels: ref, base, avx2, avx512"},
         {0},
     };
-    const hy_args a = {.usage = "hylab generate CHECKPOINT.safetensors PROMPT... [options]",
+    const hy_args a = {.usage = "hylab generate CHECKPOINT.safetensors|FOLDER PROMPT... [options]",
                        .text = "Continues each prompt; several prompts run as one batch and give what each gives alone.\n\nexamples:\n"
                                "  hylab generate runs/text.safetensors \"ROMEO:\" --max-new 300 --temperature 0.7\n"
                                "  hylab generate runs/mqar.safetensors \"5 900 7 833 5\" --ids --max-new 1 --temperature 0\n",

@@ -1,5 +1,5 @@
 // modelfile.h - "a model" on the command line: a variant YAML (random weights), a hylab checkpoint, or a folder with a
-// checkpoint of another program.
+// released checkpoint (config.json and model.safetensors, the families of core/import.h).
 #ifndef HY_MODELFILE_H
 #define HY_MODELFILE_H
 #include "core/exec.h"
