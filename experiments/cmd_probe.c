@@ -190,6 +190,7 @@ static hy_table *stats_table(const hy_inspection *r, const char *title, const hy
 
 static hy_table *erf_table(const hy_inspection *r, const char *title, const hy_erf_options *o) {
     hy_table *t = hy_table_new(title);
+    const int length = o->meta == HY_ERF_META_INCLUDED ? r->S : r->S - r->meta;  // positions that count
     hy_table_column(t, "layer", NULL, NULL, HY_LEFT);
     hy_table_column(t, "attention", NULL, "tokens", HY_RIGHT);
     hy_table_column(t, "ssm_group", "SSM as one", "tokens", HY_RIGHT);
@@ -207,14 +208,14 @@ static hy_table *erf_table(const hy_inspection *r, const char *title, const hy_e
         hy_table_num(t, e->channels ? e->ssm_channels : NAN, 2);
         if (!hy_erf_layer_distance(e, o, &d)) d = NAN;
         hy_table_num(t, d, 2);
-        hy_table_num(t, d / r->S, 4);
+        hy_table_num(t, d / length, 4);
     }
     hy_table_rule(t);
     hy_table_row(t);
     hy_table_text(t, "ERF");
     for (int i = 0; i < 3; i++) hy_table_empty(t);
     hy_table_num(t, r->erf_total, 2);
-    hy_table_num(t, r->erf_total / r->S, 4);
+    hy_table_num(t, r->erf_total / length, 4);
     hy_buf b = {0};
     hy_erf_options_text(o, &b);
     hy_table_note(t, "expected distance of what the last token looks at; ERF: Hymba eq. 5 with %s", b.s);

@@ -33,7 +33,7 @@ static hy_status failure(sqlite3 *db, const char *path, int rc) {
                             "sqlite3 %s .recover | sqlite3 rescued.db", path, text, path);
         case SQLITE_CANTOPEN: return hy_error(HY_EINPUT, "%s: cannot open the database: %s", path, text);
         case SQLITE_READONLY: case SQLITE_PERM:
-            return hy_error(HY_EINPUT, "%s: no permission to write the database or its folder", path);
+            return hy_error(HY_EINPUT, "%s: cannot be written: opened for reading only (show sql takes SELECT), or no permission for the file or its folder", path);
         case SQLITE_FULL: return hy_error(HY_EFAIL, "%s: the disk is full: nothing of this step was stored; free space and run again", path);
         case SQLITE_IOERR:
             return hy_error(HY_EFAIL, "%s: reading or writing failed (%s; a full disk or a size limit?): nothing of this step "
