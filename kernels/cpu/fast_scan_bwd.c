@@ -26,7 +26,7 @@ typedef struct {
     vf y[HY_SCAN_CHUNK];        // sum_n C h
     vf dhB[HY_SCAN_CHUNK];      // sum_n dh B
     vf ddecay[HY_SCAN_CHUNK];   // sum_n (gradient of delta A) A log2(e)
-    vf ddelta_dt[HY_SCAN_CHUNK];// derivative of softplus
+    vf ddelta_dt[HY_SCAN_CHUNK]; // derivative of softplus
     vf dgate[HY_SCAN_CHUNK];    // dy times the derivative of silu(gate)
     vf pad;                     // blocks a power of two apart would throw each other out of the L1 cache
 } block;
@@ -40,7 +40,7 @@ typedef struct {
 } scratch;
 
 // S states of a channel block over the n tokens of a chunk, forward from h0: keeps the states before each token and the
-// decays, adds to dC and y (`first`: y starts here). Pointers to C and dC are those of the first of these states in the first token.
+// decays, adds to dC and y (`first`: y starts here). B and C point at the first of these states in the first token.
 HY_INLINE void recompute(const int S, bool first, block *b, int n, const vf *h0, const vf *A2, const float *B, int ldB,
                          const float *C, int ldC, vf *restrict states, vf *restrict decay, vf *restrict dC) {
     vf h[STATES];
@@ -98,8 +98,8 @@ HY_INLINE void put(void *p, size_t i, vf v, int m, bool add) {
     v_store_n(at, v, m);
 }
 
-// Before the states, for channel block k (m channels from d on) of row `row`, token i of the chunk: delta, delta x, and the
-// gradient that reaches the sum over states.
+// Before the states, for m channels from d on of row `row`, token i of the chunk: delta, delta x, and the gradient that
+// reaches the sum over states.
 HY_INLINE void prepare(const hy_scan_bwd_args *a, block *b, int i, size_t row, int d, int m) {
     const hy_scan_args *f = &a->f;
     const vf dy = v_load_n((const float *)a->dy + row * a->lddy + d, m);
@@ -149,9 +149,9 @@ static void prefetch(const hy_scan_bwd_args *a, size_t row, int n, int d) {
 }
 
 // S states from s on of all channel blocks over the tokens of a chunk. h0: the saved tiles of the group; dB, dC: rows of N
-// floats for the sums over its channels.
-HY_INLINE void walk(const int S, const hy_scan_bwd_args *a, const scratch *w, size_t row, int n, int s, int d0, int blocks, bool before,
-                    const vf *h0, float *dB, float *dC) {
+// floats for the sums over its channels. before: there is a chunk before this one, whose operands are asked for.
+HY_INLINE void walk(const int S, const hy_scan_bwd_args *a, const scratch *w, size_t row, int n, int s, int d0, int blocks,
+                    bool before, const vf *h0, float *dB, float *dC) {
     const hy_scan_args *f = &a->f;
     const int N = f->N;
     const float *B = (const float *)f->Bm + row * f->ldB + s, *C = (const float *)f->Cm + row * f->ldC + s;
@@ -213,7 +213,8 @@ static void job(const hy_scan_bwd_args *a, int b, int g, int d0, int d1, const h
     for (int c = hy_scan_chunks(len, HY_SCAN_CHUNK) - 1; c >= 0; c--) {
         const int t = c * HY_SCAN_CHUNK, n = len - t < HY_SCAN_CHUNK ? len - t : HY_SCAN_CHUNK;
         const size_t out = (((size_t)b * groups + g) * f->T + t) * N;
-        chunk(a, w, row0 + t, n, c > 0, d0, d1, (const vf *)saved_tile(f, chunks, b, c, d0), dskip, ws + at->dB + out, ws + at->dC + out);
+        const vf *h0 = (const vf *)saved_tile(f, chunks, b, c, d0);
+        chunk(a, w, row0 + t, n, c > 0, d0, d1, h0, dskip, ws + at->dB + out, ws + at->dC + out);
     }
     clear_padding(a, row0 + len, row0 + f->T, d0, d1);
     for (int d = d0, k = 0; d < d1; d += HY_LANES, k++) {
