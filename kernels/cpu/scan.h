@@ -6,7 +6,7 @@
 
 #define HY_SCAN_REF_CHUNK 64   // tokens between two saved states of the reference
 #define HY_SCAN_CHUNK 16       // of the fast kernels: what backward recomputes for 8 states stays in the L1 cache
-#define HY_SCAN_GROUP_FWD 128
+#define HY_SCAN_GROUP_FWD 256  // of a forward job: wide rows stream better, but one sequence must still keep threads busy
 #define HY_SCAN_GROUP_BWD 256  // of a backward job, which sums dB and dC over them
 #define HY_SCAN_STATES_BWD 8   // states that stay in registers in backward
 #define HY_SCAN_PARALLEL 32768 // fewer state updates than this are not worth a second thread
