@@ -169,12 +169,25 @@ static int count_migrations(const char *const *m) {
     return n;
 }
 
+// The three numbers of one moment: another process may be making the schema right now. A savepoint serves inside a
+// transaction as well as outside.
+static hy_status read_identity(hy_store *s, int64_t *app, int64_t *version, int64_t *objects) {
+    HY_TRY(hy_store_exec(s, "SAVEPOINT look"));
+    hy_status st = one_int(s, "SELECT count(*) FROM sqlite_schema", objects);
+    if (!st) st = one_int(s, "PRAGMA application_id", app);
+    if (!st) st = one_int(s, "PRAGMA user_version", version);
+    if (!st) return hy_store_exec(s, "RELEASE look");
+    char *why = hy_xstrdup(hy_error_text());
+    hy_store_exec(s, "RELEASE look");
+    hy_error(st, "%s", why);
+    free(why);
+    return st;
+}
+
 // Reads the version; refuses files that are not ours. *empty: a new file without any table.
 static hy_status look(hy_store *s, int newest, bool *empty) {
     int64_t app = 0, version = 0, objects = 0;
-    HY_TRY(one_int(s, "PRAGMA application_id", &app));
-    HY_TRY(one_int(s, "PRAGMA user_version", &version));
-    HY_TRY(one_int(s, "SELECT count(*) FROM sqlite_schema", &objects));
+    HY_TRY(read_identity(s, &app, &version, &objects));
     *empty = objects == 0 && app == 0 && version == 0;
     s->version = (int)version;
     if (*empty) return HY_OK;

@@ -391,10 +391,44 @@ static void test_experiments(void **state) {
     hy_store_close(s);
 }
 
+// Many processes make one new database at the same moment: none may take another's half-seen start for a foreign file.
+static void test_opened_at_once(void **state) {
+    (void)state;
+    enum { ROUNDS = 60, AT_ONCE = 6 };
+    for (int round = 0; round < ROUNDS; round++) {
+        char *path = hy_asprintf("%s/at-once-%d.db", g_dir, round);
+        int gate[2];
+        assert_int_equal(pipe(gate), 0);
+        pid_t pid[AT_ONCE];
+        for (int k = 0; k < AT_ONCE; k++) {
+            if ((pid[k] = fork()) == 0) {
+                char c;
+                close(gate[1]);
+                if (read(gate[0], &c, 1) < 0) _exit(9);  // returns when the parent closes its end
+                hy_store *st;
+                const hy_status rc = hy_store_open(path, HY_STORE_WRITE, &st);
+                if (rc) fprintf(stderr, "%s\n", hy_error_text());
+                else hy_store_close(st);
+                _exit((int)rc);
+            }
+        }
+        close(gate[0]);
+        close(gate[1]);
+        int bad = 0;
+        for (int k = 0; k < AT_ONCE; k++) {
+            int status;
+            waitpid(pid[k], &status, 0);
+            bad += status != 0;
+        }
+        free(path);
+        assert_int_equal(bad, 0);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-        T(test_create_and_reopen), T(test_migrates_every_older_version), T(test_failed_migration_changes_nothing),
+        T(test_create_and_reopen), T(test_opened_at_once), T(test_migrates_every_older_version), T(test_failed_migration_changes_nothing),
         T(test_refuses_newer_foreign_and_damaged), T(test_damaged_pages), T(test_claim_and_settle), T(test_failed_and_interrupted),
         T(test_wrong_facts_store_nothing), T(test_dead_owner), T(test_owner_elsewhere), T(test_processes_at_once), T(test_experiments),
 #undef T
