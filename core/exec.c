@@ -212,6 +212,12 @@ static hy_status load_batch(hy_exec *e, const hy_batch *b, const hy_state *st, u
 }
 
 // ---------------------------------------------------------------------------------------------------- probes
+// The host buffer for one value or result, made when it is first wanted.
+static hy_status need_raw(hy_exec *e) {
+    if (!e->h_raw) e->h_raw = hy_alloc(e->h_raw_bytes);
+    return e->h_raw ? HY_OK : HY_ENOMEM;
+}
+
 static float raw_at(const hy_exec *e, size_t i) {
     return e->dt == HY_F64 ? (float)((const double *)e->h_raw)[i] : ((const float *)e->h_raw)[i];
 }
@@ -228,8 +234,7 @@ static hy_status show(hy_exec *e, hy_val root, bool gradient, const hy_probe *pr
         snprintf(name, sizeof name, "%s%s", gradient ? "grad." : "", p->values[v].name);
         if (!probe->wants(probe->user, name)) continue;
         if (!have) {
-            if (!e->h_raw) e->h_raw = hy_alloc(e->h_raw_bytes);
-            if (!e->h_raw) return HY_ENOMEM;
+            HY_TRY(need_raw(e));
             const char *src = e->arena + (gradient ? e->plan.grad[root] : e->plan.val[root]);
             HY_TRY(e->be->to_host(e->h_raw, src, (size_t)rows * (size_t)W * hy_dtype_size(e->dt)));
             have = true;
@@ -294,8 +299,7 @@ hy_status hy_exec_backward(hy_exec *e, hy_params *w, double scale, const hy_prob
 // ---------------------------------------------------------------------------------------------------- results
 static hy_status fetch(hy_exec *e, const void *src, size_t n, float *dst) {
     if (e->dt == HY_F32) return e->be->to_host(dst, src, n * 4);
-    if (!e->h_raw) e->h_raw = hy_alloc(e->h_raw_bytes);
-    if (!e->h_raw) return HY_ENOMEM;
+    HY_TRY(need_raw(e));
     HY_TRY(e->be->to_host(e->h_raw, src, n * hy_dtype_size(e->dt)));
     for (size_t i = 0; i < n; i++) dst[i] = raw_at(e, i);
     return HY_OK;
@@ -315,8 +319,7 @@ const float *hy_exec_nll(hy_exec *e) {
 double hy_exec_nll_sum(hy_exec *e) {
     const size_t n = (size_t)(e->B * e->T);
     if (e->dt == HY_F64) {
-        if (!e->h_raw) e->h_raw = hy_alloc(e->h_raw_bytes);
-        if (!e->h_raw || e->be->to_host(e->h_raw, e->nll, n * 8)) return NAN;
+        if (need_raw(e) || e->be->to_host(e->h_raw, e->nll, n * 8)) return NAN;
     } else if (!hy_exec_nll(e)) {
         return NAN;
     }

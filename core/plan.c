@@ -80,6 +80,8 @@ static bool grad_write(grad_plan *gp, int i, hy_val v) {
     return r->zero_first;
 }
 
+// The residual's gradient is the output's, unchanged: it may live in the same buffer if nobody wrote it before. The kernel then
+// writes nothing there; later writers add.
 static bool can_alias_residual(const grad_plan *gp, const hy_op *op) {
     const hy_program *p = gp->p;
     const hy_val res = hy_value_root(p, op->in[1]);
@@ -127,8 +129,6 @@ static void plan_gradients(grad_plan *gp) {
             gp->out->zero[i] = HY_NOVAL;
             gp->out->has_bwd[i] = gp->out->res_alias[i] = false;
         }
-        // a linear reads dy while it would already write into it through an aliased residual: dx first needs dy whole,
-        // and it does, since the alias itself is no write
         for (int i = p->n_ops - 1; i >= 0; i--) grad_op(gp, i);
     } while (gp->restart);
 }

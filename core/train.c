@@ -8,6 +8,22 @@
 
 #include "core/train_impl.h"
 
+static hy_plan_req request(const hy_trainer *t) {
+    return (hy_plan_req){.dtype = t->dt, .isa = t->be->isa, .threads = t->be->threads};
+}
+
+static hy_sumsq_args sumsq_args(const hy_trainer *t) {
+    return (hy_sumsq_args){.n = t->p->param_elems, .x = t->w->grad, .out = t->sumsq};
+}
+
+static hy_status plan_norm(hy_trainer *t) {
+    const hy_plan_req req = request(t);
+    const hy_sumsq_args a = sumsq_args(t);
+    HY_TRY(t->be->plan[HY_K_sumsq](&a, &req, &t->norm));
+    if (t->norm.workspace && !(t->norm_ws = t->be->alloc(t->norm.workspace))) return HY_ENOMEM;
+    return HY_OK;
+}
+
 hy_status hy_trainer_create(const hy_program *p, const hy_backend *be, hy_dtype dt, const hy_train_spec *spec,
                             const hy_task *task, uint64_t seed, hy_trainer **out) {
     *out = NULL;
@@ -26,6 +42,7 @@ hy_status hy_trainer_create(const hy_program *p, const hy_backend *be, hy_dtype 
     if (!s && (!(t->m = be->alloc(bytes)) || !(t->v = be->alloc(bytes)) || !(t->decay = be->alloc(blocks)) ||
                !(t->sumsq = be->alloc(sizeof(double)))))
         s = hy_error_context(HY_ENOMEM, "optimiser state of %s", p->spec.name);
+    if (!s) s = plan_norm(t);
     if (!s) {
         uint8_t *flags = hy_xcalloc(blocks, 1);
         for (int i = 0; i < p->n_params; i++)
@@ -39,6 +56,7 @@ hy_status hy_trainer_create(const hy_program *p, const hy_backend *be, hy_dtype 
         return s;
     }
     const size_t small = (size_t)spec->batch * (size_t)t->T * (size_t)spec->accumulate, rows = (size_t)spec->batch * (size_t)full;
+    t->lengths = hy_xcalloc((size_t)spec->accumulate, sizeof *t->lengths);
     t->ids = hy_xcalloc(2 * small + 2 * rows, sizeof(int32_t));
     t->labels = t->ids + small;
     t->full_ids = t->labels + small;
@@ -51,10 +69,11 @@ void hy_trainer_free(hy_trainer *t) {
     if (!t) return;
     hy_exec_free(t->e);
     hy_params_free(t->w);
-    void *dev[] = {t->m, t->v, t->decay, t->sumsq};
-    for (int i = 0; i < 4; i++)
+    void *dev[] = {t->m, t->v, t->decay, t->sumsq, t->norm_ws};
+    for (int i = 0; i < 5; i++)
         if (dev[i]) t->be->free(dev[i]);
     free(t->ids);
+    free(t->lengths);
     free(t);
 }
 
@@ -113,22 +132,17 @@ static hy_status micro_batch(hy_trainer *t, const int32_t *ids, const int32_t *l
 }
 
 static hy_status gradient_norm(hy_trainer *t, double *norm) {
-    const hy_plan_req req = {.dtype = t->dt, .isa = t->be->isa, .threads = t->be->threads};
-    const hy_sumsq_args a = {.n = t->p->param_elems, .x = t->w->grad, .out = t->sumsq};
-    hy_launch l = {0};
-    HY_TRY(t->be->plan[HY_K_sumsq](&a, &req, &l));
-    void *ws = l.workspace ? t->be->alloc(l.workspace) : NULL;
-    if (l.workspace && !ws) return HY_ENOMEM;
-    hy_status s = l.run(&a, ws, &req);
+    const hy_plan_req req = request(t);
+    const hy_sumsq_args a = sumsq_args(t);
     double sum = 0;
-    if (!s) s = t->be->to_host(&sum, t->sumsq, sizeof sum);
-    if (ws) t->be->free(ws);
+    HY_TRY(t->norm.run(&a, t->norm_ws, &req));
+    HY_TRY(t->be->to_host(&sum, t->sumsq, sizeof sum));
     *norm = sqrt(sum);
-    return s;
+    return HY_OK;
 }
 
 static hy_status update(hy_trainer *t, double lr, double grad_scale) {
-    const hy_plan_req req = {.dtype = t->dt, .isa = t->be->isa, .threads = t->be->threads};
+    const hy_plan_req req = request(t);
     const hy_train_spec *s = &t->spec;
     const hy_adamw_args a = {.n = t->p->param_elems, .p = t->w->data, .m = t->m, .v = t->v, .g = t->w->grad, .decay = t->decay,
                              .lr = lr, .beta1 = s->beta1, .beta2 = s->beta2, .eps = s->eps, .wd = s->weight_decay,
@@ -142,23 +156,21 @@ static hy_status update(hy_trainer *t, double lr, double grad_scale) {
 hy_status hy_trainer_step(hy_trainer *t, hy_train_point *out) {
     const hy_train_spec *s = &t->spec;
     const double start = hy_now();
-    int T[64], *Ts = s->accumulate <= 64 ? T : hy_xcalloc((size_t)s->accumulate, sizeof *Ts);
     const size_t stride = (size_t)s->batch * (size_t)t->T;
     int64_t labelled = 0, tokens = 0;
     hy_status st = HY_OK;
     for (int k = 0; !st && k < s->accumulate; k++) {
         st = hy_task_batch(t->task, (int64_t)t->step * s->accumulate + k, s->batch, t->ids + (size_t)k * stride,
-                           t->labels + (size_t)k * stride, &Ts[k]);
+                           t->labels + (size_t)k * stride, &t->lengths[k]);
         if (st) break;
-        tokens += (int64_t)s->batch * Ts[k];
-        for (size_t i = 0; i < (size_t)s->batch * (size_t)Ts[k]; i++) labelled += t->labels[(size_t)k * stride + i] >= 0;
+        tokens += (int64_t)s->batch * t->lengths[k];
+        for (size_t i = 0; i < (size_t)s->batch * (size_t)t->lengths[k]; i++) labelled += t->labels[(size_t)k * stride + i] >= 0;
     }
     const double scale = labelled ? 1.0 / (double)labelled : 0;
     double nll = 0, norm = 0;
     t->be->zero(t->w->grad, t->p->param_elems * hy_dtype_size(t->dt));
     for (int k = 0; !st && k < s->accumulate; k++)
-        st = micro_batch(t, t->ids + (size_t)k * stride, t->labels + (size_t)k * stride, Ts[k], scale, &nll);
-    if (Ts != T) free(Ts);
+        st = micro_batch(t, t->ids + (size_t)k * stride, t->labels + (size_t)k * stride, t->lengths[k], scale, &nll);
     if (!st) st = gradient_norm(t, &norm);
     if (st) return st;
     t->step++;

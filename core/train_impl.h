@@ -15,9 +15,12 @@ struct hy_trainer {
     void *m, *v;       // device: AdamW moments, laid out as the parameters
     uint8_t *decay;    // device: per HY_DECAY_BLOCK elements
     double *sumsq;     // device
+    hy_launch norm;    // the plan of the gradient norm
+    void *norm_ws;     // device: its scratch
     int T;             // longest example, meta not counted
     int32_t *ids, *labels;            // host: [accumulate, batch, T]
     int32_t *full_ids, *full_labels;  // host: [batch, meta + T]
+    int *lengths;   // host: [accumulate] tokens of the examples of each micro-batch
     hy_batch last;
     long step;      // steps done = position of the loader
     bool stopped;   // stop_accuracy was reached

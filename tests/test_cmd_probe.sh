@@ -5,18 +5,7 @@ cd "$(dirname "$0")/.." || exit 1
 H=${HYLAB:-./hylab}
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-bad=0
-check() { # name, wanted exit status, pattern that the output must hold, command
-  local name=$1 want=$2 pattern=$3 out rc
-  shift 3
-  out=$("$@" 2>&1)
-  rc=$?
-  if [ $rc = "$want" ] && grep -qE -- "$pattern" <<<"$out"; then echo "ok $name"; else
-    echo "not ok $name (exit $rc, wanted $want and /$pattern/)"
-    echo "$out" | head -20
-    bad=1
-  fi
-}
+. tests/check.sh
 cat >"$dir/m.yaml" <<'END'
 name: tiny
 vocab: 256

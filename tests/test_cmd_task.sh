@@ -3,18 +3,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 H=${HYLAB:-./hylab}
-bad=0
-check() { # name, wanted exit status, pattern that the output must hold, command
-  local name=$1 want=$2 pattern=$3 out rc
-  shift 3
-  out=$("$@" 2>&1)
-  rc=$?
-  if [ $rc = "$want" ] && grep -qE -- "$pattern" <<<"$out"; then echo "ok $name"; else
-    echo "not ok $name (exit $rc, wanted $want and /$pattern/)"
-    echo "$out" | head -20
-    bad=1
-  fi
-}
+. tests/check.sh
 check kinds 0 '^needle ' "$H" task
 check help 0 'hylab task mqar' "$H" task --help
 for kind in mqar induction selective_copy needle markov text; do check "fields of $kind" 0 "^  train " "$H" task $kind --show 0; done

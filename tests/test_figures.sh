@@ -5,19 +5,8 @@ cd "$(dirname "$0")/.." || exit 1
 H=$(realpath "${HYLAB:-./hylab}")
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-bad=0
+. tests/check.sh
 say() { if [ "$1" = 0 ]; then echo "ok $2"; else echo "not ok $2"; bad=1; fi; }
-check() { # name, wanted exit status, pattern that the output must hold, command
-  local name=$1 want=$2 pattern=$3 out rc
-  shift 3
-  out=$("$@" 2>&1)
-  rc=$?
-  if [ $rc = "$want" ] && grep -qE -- "$pattern" <<<"$out"; then echo "ok $name"; else
-    echo "not ok $name (exit $rc, wanted $want and /$pattern/)"
-    echo "$out" | head -20
-    bad=1
-  fi
-}
 if ! command -v gnuplot >/dev/null; then
   echo 'skip figures (gnuplot is not installed)'
   exit 0
