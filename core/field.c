@@ -131,8 +131,24 @@ static void value_text(const hy_field *f, const void *obj, hy_buf *out) {
     }
 }
 
+// Has a HY_QUIET field its default?
+static bool is_default(const hy_field *f, const void *obj) {
+    hy_field one[2] = {*f, HY_FIELD_END};
+    hy_doubles value = {0};  // the largest type there is
+    hy_buf a = {0}, b = {0};
+    one[0].offset = 0;
+    hy_fields_default(one, &value);
+    value_text(f, obj, &a);
+    value_text(one, &value, &b);
+    const bool same = !strcmp(a.s, b.s);
+    free(a.s);
+    free(b.s);
+    return same;
+}
+
 void hy_fields_text(const hy_field *f, const void *obj, int indent, hy_buf *out) {
     for (; f->name; f++) {
+        if (f->type != HY_F_STRING && f->size == HY_QUIET && is_default(f, obj)) continue;
         hy_buf_printf(out, "%*s%s: ", indent, "", f->name);
         value_text(f, obj, out);
         hy_buf_printf(out, "\n");

@@ -365,6 +365,12 @@ static void test_text(void **state) {
     b.layers[1].window = 6;
     hy_model_spec_hash(&b, h2);
     assert_string_not_equal(h1, h2);
+    // stored results and checkpoints live by the hash: fields that came later must not change the one of a model without them
+    must("name: pinned\nlayers: 4\nd_model: 64\nmixer: parallel\nattention: {heads: 4, kv_heads: 2, window: 8, global_layers: [first]}\n"
+         "kv_share: pairs\nmeta_tokens: 3\nrope: {kind: ntk}\nmax_len: 4096\n"
+         "pattern: [{mixer: parallel}, {mixer: attention}, {mixer: ssm, mlp: {kind: none}}, {mixer: ssm_attention, mlp: {kind: relu2}}]\n", &a);
+    hy_model_spec_hash(&a, h1);
+    assert_string_equal(h1, "bf429bcc262673b79105dcc4887c366b");
 }
 
 static void put(const char *dir, const char *name, const char *text) {

@@ -171,6 +171,8 @@ typedef struct {
     char s[8];
     hy_ints is, ps;
     hy_doubles ds;
+    int late;
+    double later;
 } thing;
 static const hy_field table[] = {
     {"count", HY_F_INT, offsetof(thing, i), 0, "3", 1, 100, NULL, "how many"},
@@ -182,6 +184,8 @@ static const hy_field table[] = {
     {"list", HY_F_INTS, offsetof(thing, is), 0, "[1, 2]", 0, 50, NULL, "list"},
     {"pairs", HY_F_PAIRS, offsetof(thing, ps), 0, "[[1, 2]]", 0, 0, NULL, "pairs"},
     {"reals", HY_F_DOUBLES, offsetof(thing, ds), 0, "[]", 0, 0, NULL, "reals"},
+    {"late", HY_F_BOOL, offsetof(thing, late), HY_QUIET, "false", 0, 0, NULL, "a field that came later"},
+    {"later", HY_F_DOUBLE, offsetof(thing, later), HY_QUIET, "1e-5", 0, 1, NULL, "another"},
     HY_FIELD_END,
 };
 
@@ -215,6 +219,13 @@ static void test_fields(void **state) {
     hy_buf b = {0};
     hy_fields_text(table, &t, 2, &b);
     assert_non_null(strstr(b.s, "  rate: 0.1\n"));
+    assert_null(strstr(b.s, "late"));  // quiet fields show only when they are not at their default
+    t.late = 1;
+    t.later = 0.5;
+    b.n = 0;
+    hy_fields_text(table, &t, 2, &b);
+    assert_non_null(strstr(b.s, "  late: true\n"));
+    assert_non_null(strstr(b.s, "  later: 0.5\n"));
     assert_int_equal(read_thing(b.s, NULL, &u), HY_OK);  // canonical text reads back as the same bytes
     assert_memory_equal(&t, &u, sizeof t);
     b.n = 0;
@@ -257,7 +268,7 @@ static void test_fields_refused(void **state) {
     field_refused("name: ~\n", "t:1:7: name has no value (write \"\" for an empty text)");
     field_refused("list: [1, 51]\n", "t:1:11: list is 51; it must be 0 to 50");
     field_refused("pairs: [[1, 2, 3]]\n", "t:1:9: pairs must be pairs, each [a, b], not a list");
-    field_refused("a:\n - 1\nconut: 3\n", "t:1:1: unknown key \"a\"; known: left_alone count flag kind seed rate name list pairs reals");
+    field_refused("a:\n - 1\nconut: 3\n", "t:1:1: unknown key \"a\"; known: left_alone count flag kind seed rate name list pairs reals late later");
     field_refused("conut: 3\n", "t:1:1: unknown key \"conut\" (did you mean \"count\"?)");
     field_refused("left_alon: 3\n", "t:1:1: unknown key \"left_alon\" (did you mean \"left_alone\"?)");
     field_refused("[1]\n", "t:1:1: keys and values are wanted here (key: value), not a list");
