@@ -91,7 +91,8 @@ static hy_status store_plan(hy_store *store, const hy_experiment *e, const char 
         plan[i] = (hy_plan_row){it->variant, it->task, it->grid, it->variant_ord, it->task_ord, it->grid_ord, it->seed, it->run_key, device};
     }
     for (int i = 0; i < e->n_paper; i++) paper[i] = (hy_paper_row){e->paper[i].variant, e->paper[i].name, e->paper[i].value};
-    const hy_experiment_record r = {e->name, e->scale, e->sets, e->question, e->yaml, e->n_items, e->n_paper, plan, paper};
+    const hy_experiment_record r = {e->name, e->scale, e->sets, e->question, e->yaml, e->n_items, e->n_paper, plan, paper,
+                                   e->tune_by, e->tune_cell};
     int64_t id;
     hy_status s = hy_experiment_store(store, &r, &id);
     free(plan);

@@ -6,6 +6,7 @@
 
 #include "experiments/experiment_impl.h"
 #include "experiments/yamltext.h"
+#include "results/schema.h"
 
 enum { MAX_FILE = 4 << 20 };
 
@@ -199,6 +200,28 @@ static hy_status read_grid(hy_reader *r) {
     return HY_OK;
 }
 
+// How the point of the grid that stands for a variant is chosen. Whether the cell exists is known when results are there.
+static hy_status read_tune(hy_reader *r) {
+    const hy_yaml *y = hy_yaml_get(r->root, "tune"), *cell;
+    const char *by = "";
+    r->e->tune_cell = hy_xstrdup("");
+    if (y && !hy_yaml_is_null(y)) {
+        HY_TRY(check_keys(y, "tune", "by|cell"));
+        HY_TRY(need_text(y, "tune", "by", &by));
+        const hy_metric_def *d = hy_metric_find(by);
+        if (!d || !strcmp(d->direction, "none"))
+            return hy_yaml_error(hy_yaml_get(y, "by"), "tune.by: %s; accuracy and loss are usual (hylab show metrics lists all)",
+                                 d ? "no value of this metric is better than another" : "there is no such metric");
+        if (r->n_axes == 0) return hy_yaml_error(y, "tune chooses among grid points, but there is no grid: {train.lr: [1e-3, 3e-3]}");
+        if ((cell = hy_yaml_get(y, "cell"))) {
+            free(r->e->tune_cell);
+            r->e->tune_cell = own_text(cell);
+        }
+    }
+    r->e->tune_by = hy_xstrdup(by);
+    return HY_OK;
+}
+
 static hy_status read_seeds(hy_reader *r) {
     const hy_yaml *y = hy_yaml_get(r->root, "seeds");
     struct {
@@ -237,7 +260,7 @@ static hy_status choose_scale(hy_reader *r, const char *scale) {
     }
     r->e->scale = hy_xstrdup(name);
     if (hy_yaml_is_null(over)) return HY_OK;
-    HY_TRY(check_keys(over, "a scale", "question|variants|variant|tasks|grid|seeds|train|measures"));
+    HY_TRY(check_keys(over, "a scale", "question|variants|variant|tasks|grid|tune|seeds|train|measures"));
     hy_yaml *merged = hy_yaml_merge(r->root, over);
     hy_yaml_free(r->root);
     r->root = merged;
@@ -261,7 +284,7 @@ static hy_status apply_sets(hy_reader *r, const char *const *sets) {
 }
 
 static hy_status read_all(hy_reader *r, const char *scale, const char *const *sets) {
-    static const char keys[] = "name|question|variants|variant|tasks|grid|seeds|train|measures|scales";
+    static const char keys[] = "name|question|variants|variant|tasks|grid|tune|seeds|train|measures|scales";
     const char *name;
     HY_TRY(check_keys(r->root, "an experiment", keys));
     HY_TRY(choose_scale(r, scale));
@@ -275,6 +298,7 @@ static hy_status read_all(hy_reader *r, const char *scale, const char *const *se
     HY_TRY(read_variants(r));
     HY_TRY(read_tasks(r));
     HY_TRY(read_grid(r));
+    HY_TRY(read_tune(r));
     HY_TRY(read_seeds(r));
     return hy_expand(r);
 }
@@ -313,6 +337,8 @@ void hy_experiment_free(hy_experiment *e) {
     free(e->scale);
     free(e->sets);
     free(e->yaml);
+    free(e->tune_by);
+    free(e->tune_cell);
     free(e);
 }
 
@@ -325,6 +351,8 @@ void hy_experiment_help(hy_buf *out) {
         {"variant", "changes to every variant, before its own set:"},
         {"tasks", "list of {name, kind, options, train}"},
         {"grid", "paths that start with train., task. or variant., each with a list of values: {train.lr: [1e-3, 3e-3]}"},
+        {"tune", "{by: loss} or {by: accuracy, cell: NAME}: of the grid, the point with the best mean of that metric over the seeds stands"},
+        {"", "for a variant; held-out figures are printed beside: for each seed, the point that is best over the other seeds"},
         {"seeds", "list of seeds; each gives weights, data and order of their own"},
         {"train", "training recipe (show fields train)"},
         {"measures", "cache, throughput, maps, erf (show fields measures)"},

@@ -247,6 +247,7 @@ const hy_plot_kind hy_plot_kinds[] = {
     {"throughput", "training, prefill and decoding against context", "measure throughput", hy_plot_throughput, true},
     {"cache", "cache by layer and kind", "measure cache", hy_plot_cache, true},
     {"maps", "attention maps: attention, SSM, layer (one figure a variant)", "measure maps", hy_plot_maps, false},
+    {"grid", "accuracy over the values of a grid of one axis, such as learning rates", "a grid", hy_plot_grid, false},
     {"cells", "accuracy over length and depth (tasks with many evaluation cells; one figure a variant)", "done runs", hy_plot_cells, false},
     {"entropy", "entropy of attention maps by layer", "measure maps", hy_plot_entropy, false},
     {"erf-cache", "effective receptive field against cache", "measures erf and cache", plot_erf_cache, false},
@@ -261,7 +262,10 @@ static hy_status draw_kind(hy_plots *p, const hy_plot_kind *k) {
 
 hy_status hy_plots_draw(hy_plots *p, const char *kind) {
     HY_TRY(hy_gnuplot_check());
-    snprintf(p->scale, sizeof p->scale, "%s%s", p->s->scale, *p->s->scale ? " scale" : "");
+    int n = snprintf(p->scale, sizeof p->scale, "%s%s", p->s->scale, *p->s->scale ? " scale" : "");
+    if (p->s->n_grid > 1 && n < (int)sizeof p->scale)
+        snprintf(p->scale + n, sizeof p->scale - (size_t)n, "%sof each variant the best of %d grid points by mean %s", n ? "; " : "", p->s->n_grid,
+                 *p->s->tune_by ? p->s->tune_by : "accuracy");
     hy_buf names = {0};
     for (const hy_plot_kind *k = hy_plot_kinds; k->name; k++) {
         hy_buf_printf(&names, "%s%s", names.n ? ", " : "", k->name);

@@ -14,7 +14,7 @@ typedef struct {
     const hy_summary *s;
     const char *dir;   // where files go
     unsigned formats;  // HY_FIG_*
-    char scale[80];    // "small scale", made by hy_plots_draw
+    char scale[160];   // "small scale" and how a grid point was chosen, made by hy_plots_draw
     int n;             // drawn so far
     hy_plot_file *file;
 } hy_plots;
@@ -51,6 +51,7 @@ hy_status hy_plot_loss(hy_plots *p, int task);
 hy_status hy_plot_throughput(hy_plots *p, int task);
 hy_status hy_plot_cache(hy_plots *p, int task);
 hy_status hy_plot_entropy(hy_plots *p, int task);
+hy_status hy_plot_grid(hy_plots *p, int task);
 hy_status hy_plot_maps(hy_plots *p, int task);
 hy_status hy_plot_cells(hy_plots *p, int task);
 // Up to so many evaluation cells are bars; more are a heat map.

@@ -152,7 +152,7 @@ static hy_status timing_facts(hy_plots *p, int *batch, char **note) {
         *batch = (int)hy_query_int(q, 0);
         const int runs = timed_runs(p);
         *note = hy_asprintf("%d timed run%s, batch %d, float32, %s%s. Points: median of at least %lld repetitions; bars: slowest to fastest", runs,
-                            runs == 1 ? "" : "s", *batch, hy_query_text(q, 2), p->s->n_grid > 1 ? "; of the grid, the point of the best mean accuracy" : "",
+                            runs == 1 ? "" : "s", *batch, hy_query_text(q, 2), p->s->n_grid > 1 ? "; of the grid, the chosen point" : "",
                             (long long)hy_query_int(q, 1));
     }
     hy_query_close(q);

@@ -17,6 +17,10 @@ static const column columns[] = {
     {"accuracy", "accuracy", "%", 100, 2, true},
     {"loss", "loss", "nats", 1, 3, true},
     {"excess_loss", "excess loss", "nats", 1, 3, true},
+    {"accuracy_held_out", "accuracy, held out", "%", 100, 2, true},
+    {"loss_held_out", "loss, held out", "nats", 1, 3, true},
+    {"reached", "stopped early", "%", 100, 0, false},
+    {"steps_to_reach", "after", "steps", 1, 0, true},
     {"parameters", "params", "thousands", 1e-3, 0, false},
     {"cache_true", "cache", "MB", 1e-6, 3, false},
     {"cache_paper", "cache, paper's way", "MB", 1e-6, 3, false},
@@ -96,7 +100,9 @@ static void add_table(const hy_summary *s, hy_report *r) {
     }
     hy_buf caption = {0};
     hy_buf_printf(&caption, "Mean ± standard deviation over seeds.");
-    if (s->n_grid > 1) hy_buf_printf(&caption, " Of the grid, the point with the best mean accuracy of each variant.");
+    char *choice = hy_summary_choice_text(s);
+    if (choice) hy_buf_printf(&caption, " %c%s.", toupper((unsigned char)*choice), choice + 1);
+    free(choice);
     for (int i = 0, cache = 0, timing = 0; i < s->n_rows; i++) {
         const hy_summary_value *c = value_of(&s->rows[i], "cache_true"), *v = value_of(&s->rows[i], "throughput_decode");
         if (c && !cache++) hy_buf_printf(&caption, " Cache: one sequence of %.0f tokens, float32.", c->x);
@@ -120,26 +126,20 @@ static void say_ranks(const hy_summary *s, const char *task, bool first_task, hy
     }
 }
 
-// How many pairs of variants differ by more than twice the standard error of their difference.
-static void say_pairs(const hy_plots *p, int task, hy_buf *b) {
-    int pairs = 0, apart = 0, perfect = 0, seen = 0;
+static void say_pairs(const hy_summary *s, const char *task, const char *metric, hy_buf *b) {
+    char *text = hy_summary_pairs_text(s, task, metric);
+    if (text) hy_buf_printf(b, "- %c%s.\n", toupper((unsigned char)*text), text + 1);
+    free(text);
+}
+
+static void say_perfect(const hy_plots *p, int task, hy_buf *b) {
+    int perfect = 0, seen = 0;
     for (int i = 0; i < p->s->n_variants; i++) {
         const hy_summary_row *r = hy_plots_row(p, task, i);
         const hy_summary_value *v = r ? hy_summary_get(r, "accuracy", "") : NULL;
-        if (!v) continue;
-        seen++;
-        perfect += v->stat.mean > 0.99;
-        for (int j = 0; j < i; j++) {
-            const hy_summary_row *q = hy_plots_row(p, task, j);
-            const hy_summary_value *w = q ? hy_summary_get(q, "accuracy", "") : NULL;
-            if (!w || v->n < 2 || w->n < 2) continue;
-            pairs++;
-            apart += fabs(v->stat.mean - w->stat.mean) > 2 * sqrt(v->stat.sd * v->stat.sd / v->n + w->stat.sd * w->stat.sd / w->n);
-        }
+        seen += v != NULL;
+        perfect += v && v->stat.mean > 0.99;
     }
-    if (pairs)
-        hy_buf_printf(b, "- On %s, %d of %d pairs of variants differ in accuracy by more than twice the standard error of their difference over seeds; "
-                         "the other pairs are not told apart.\n", hy_plots_task(p, task), apart, pairs);
     if (perfect > 1) hy_buf_printf(b, "- On %s, %d of %d variants are above 99 %%: the task does not tell these apart.\n", hy_plots_task(p, task), perfect, seen);
 }
 
@@ -170,7 +170,9 @@ static void add_findings(const hy_plots *p, hy_report *r) {
     hy_buf b = {0};
     for (int t = 0; t < p->s->n_tasks; t++) {
         say_ranks(p->s, hy_plots_task(p, t), t == 0, &b);
-        say_pairs(p, t, &b);
+        say_pairs(p->s, hy_plots_task(p, t), "accuracy", &b);
+        if (*p->s->tune_by && strcmp(p->s->tune_by, "accuracy")) say_pairs(p->s, hy_plots_task(p, t), p->s->tune_by, &b);
+        say_perfect(p, t, &b);
     }
     say_runs(p->s, &b);
     hy_report_text(r, b.s);

@@ -82,8 +82,14 @@ static void add_eval(worker *w, const hy_eval *e, long step, bool final) {
     }
 }
 
-static void add_training(worker *w) {
+static void add_training(worker *w, const hy_eval *last) {
     hy_facts_add(&w->facts, "train_seconds", "", w->seconds)->step = w->facts.steps;
+    const double wanted = w->job->item.train.stop_accuracy;
+    if (wanted > 0) {  // training ends at the first evaluation that reaches it
+        const bool reached = last->total.accuracy >= wanted;
+        hy_facts_add(&w->facts, "reached", "", reached)->step = w->facts.steps;
+        if (reached) hy_facts_add(&w->facts, "steps_to_reach", "", (double)w->facts.steps)->step = w->facts.steps;
+    }
     int n = w->facts.n_curve;
     if (n == 0) return;
     double *rate = hy_xcalloc((size_t)n, sizeof *rate);
@@ -158,7 +164,7 @@ static hy_status train(worker *w) {
     w->facts.steps = hy_trainer_step_count(w->trainer);
     if (!s) {
         add_eval(w, &last, w->facts.steps, true);
-        add_training(w);
+        add_training(w, &last);
         hy_eval_free(&last);
     }
     return s;

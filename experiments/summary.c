@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "experiments/summary_impl.h"
+
 // ---------------------------------------------------------------------------------------------------- statistics
 hy_stat hy_stat_of(const double *v, int n) {
     hy_stat s = {.mean = NAN, .sd = NAN, .n = n};
@@ -55,13 +57,14 @@ static hy_status open_for(hy_store *s, const hy_summary *m, const char *sql, hy_
 
 static hy_status load_experiment(hy_store *s, hy_summary *m) {
     hy_query *q;
-    HY_TRY(open_for(s, m, "SELECT question FROM experiment WHERE name = ?1 AND scale = ?2 AND sets = ?3", &q));
+    HY_TRY(open_for(s, m, "SELECT question, tune_by, tune_cell FROM experiment WHERE name = ?1 AND scale = ?2 AND sets = ?3", &q));
     bool row = false;
     hy_status st = hy_query_step(q, &row);
     if (!st && !row)
         st = hy_error(HY_EINPUT, "%s: experiment %s%s%s was never run in this database", hy_store_path(s), m->experiment,
                       *m->scale ? " at scale " : "", m->scale);
-    if (!st) m->question = hy_xstrdup(hy_query_text(q, 0));
+    char **to[] = {&m->question, &m->tune_by, &m->tune_cell};
+    for (int i = 0; i < 3 && !st; i++) *to[i] = hy_xstrdup(hy_query_text(q, i));
     hy_query_close(q);
     return st;
 }
@@ -94,25 +97,35 @@ static hy_summary_row *find_row(hy_summary *m, int variant, int task, int grid) 
     return NULL;
 }
 
+hy_summary_value *hy_summary_value_add(hy_summary_row *r) {
+    r->values = hy_xrealloc(r->values, (size_t)(r->n_values + 1) * sizeof *r->values);
+    return &r->values[r->n_values++];
+}
+
+void hy_summary_value_push(hy_summary_value *v, int64_t seed, double value) {
+    v->v = hy_xrealloc(v->v, (size_t)(v->n + 1) * sizeof *v->v);
+    v->seed = hy_xrealloc(v->seed, (size_t)(v->n + 1) * sizeof *v->seed);
+    v->seed[v->n] = seed;
+    v->v[v->n++] = value;
+}
+
 static void add_value(hy_summary_row *r, const hy_query *q) {
     const char *metric = hy_query_text(q, 3), *cell = hy_query_text(q, 4);
     hy_summary_value *v = NULL;
     for (int i = 0; i < r->n_values && !v; i++)
         if (!strcmp(r->values[i].metric, metric) && !strcmp(r->values[i].cell, cell)) v = &r->values[i];
     if (!v) {
-        r->values = hy_xrealloc(r->values, (size_t)(r->n_values + 1) * sizeof *r->values);
-        v = &r->values[r->n_values++];
+        v = hy_summary_value_add(r);
         *v = (hy_summary_value){.metric = hy_xstrdup(metric), .cell = hy_xstrdup(cell), .unit = hy_xstrdup(hy_query_text(q, 5)),
                                 .x = hy_query_double(q, 6), .y = hy_query_double(q, 7)};
     }
-    v->v = hy_xrealloc(v->v, (size_t)(v->n + 1) * sizeof *v->v);
-    v->v[v->n++] = hy_query_double(q, 8);
+    hy_summary_value_push(v, hy_query_int(q, 9), hy_query_double(q, 8));
 }
 
 // Only the newest definition of each figure: values of different meaning are not averaged.
 static hy_status load_values(hy_store *s, hy_summary *m) {
     hy_query *q;
-    HY_TRY(open_for(s, m, "SELECT r.variant_ord, r.task_ord, r.grid_ord, r.metric, r.cell, r.unit, r.x, r.y, r.value FROM v_result r"
+    HY_TRY(open_for(s, m, "SELECT r.variant_ord, r.task_ord, r.grid_ord, r.metric, r.cell, r.unit, r.x, r.y, r.value, r.seed FROM v_result r"
                           " WHERE r.experiment = ?1 AND r.scale = ?2 AND r.sets = ?3 AND r.value IS NOT NULL AND r.metric_version ="
                           " (SELECT max(version) FROM metric_def d WHERE d.name = r.metric) ORDER BY r.seed, r.run_id", &q));
     bool row = false;
@@ -152,23 +165,6 @@ static hy_status load_waited(hy_store *s, hy_summary *m) {
     return st;
 }
 
-static double mean_of(const hy_summary_row *r, const char *metric, double missing) {
-    const hy_summary_value *v = hy_summary_get(r, metric, "");
-    return v && !isnan(v->stat.mean) ? v->stat.mean : missing;
-}
-
-static void choose_best(hy_summary *m) {
-    for (int i = 0; i < m->n_rows;) {
-        int best = i, k = i;
-        for (; k < m->n_rows && m->rows[k].variant_ord == m->rows[i].variant_ord && m->rows[k].task_ord == m->rows[i].task_ord; k++) {
-            double a = mean_of(&m->rows[k], "accuracy", -1), b = mean_of(&m->rows[best], "accuracy", -1);
-            if (a > b || (a == b && mean_of(&m->rows[k], "loss", INFINITY) < mean_of(&m->rows[best], "loss", INFINITY))) best = k;
-        }
-        m->rows[best].best = true;
-        i = k;
-    }
-}
-
 hy_status hy_summary_load(hy_store *s, const char *experiment, const char *scale, const char *sets, hy_summary **out) {
     hy_summary *m = hy_xcalloc(1, sizeof *m);
     *out = NULL;
@@ -184,7 +180,7 @@ hy_status hy_summary_load(hy_store *s, const char *experiment, const char *scale
         hy_summary_free(m);
         return st;
     }
-    choose_best(m);
+    hy_summary_choose(m);
     *out = m;
     return HY_OK;
 }
@@ -198,6 +194,7 @@ void hy_summary_free(hy_summary *m) {
             free(r->values[k].cell);
             free(r->values[k].unit);
             free(r->values[k].v);
+            free(r->values[k].seed);
         }
         free(r->values);
         free(r->variant);
@@ -214,6 +211,8 @@ void hy_summary_free(hy_summary *m) {
     free(m->scale);
     free(m->sets);
     free(m->question);
+    free(m->tune_by);
+    free(m->tune_cell);
     free(m);
 }
 
@@ -244,7 +243,7 @@ double hy_summary_rank(const hy_summary *s, const char *task, const char *metric
     *n = 0;
     for (int i = 0; i < s->n_rows; i++) {
         if (!s->rows[i].best || strcmp(s->rows[i].task, task)) continue;
-        const hy_summary_value *v = hy_summary_get(&s->rows[i], metric, whole ? "" : NULL);
+        const hy_summary_value *v = whole ? hy_summary_fair(&s->rows[i], metric) : hy_summary_get(&s->rows[i], metric, NULL);
         double p = hy_summary_paper_value(s, s->rows[i].variant, paper);
         if (!v || isnan(p)) continue;
         a[*n] = v->stat.mean;

@@ -16,6 +16,10 @@ static const column columns[] = {
     {"accuracy", "accuracy", "accuracy", "%", 100, 2, true, false},
     {"loss", "loss", "loss", "nat", 1, 4, true, false},
     {"excess_loss", "excess_loss", "excess loss", "nat", 1, 4, true, false},
+    {"accuracy_held_out", "accuracy_held_out", "accuracy, held out", "%", 100, 2, true, false},
+    {"loss_held_out", "loss_held_out", "loss, held out", "nat", 1, 4, true, false},
+    {"reached", "reached", "stopped early", "%", 100, 0, false, false},
+    {"steps_to_reach", "steps_to_reach", "after", "step", 1, 0, true, false},
     {"parameters", "parameters", "parameters", "M", 1e-6, 3, false, false},
     {"cache_true", "cache", "cache", "MB", 1e-6, 3, false, false},
     {"cache_paper", "cache_paper", "cache, paper's way", "MB", 1e-6, 3, false, false},
@@ -24,7 +28,7 @@ static const column columns[] = {
     {"throughput_decode", "decode", "decoding", "tok/s", 1, 0, false, true},
     {"erf", "erf", "ERF", "tokens", 1, 1, true, false},
 };
-enum { N_COLUMNS = sizeof columns / sizeof columns[0] };
+enum { N_COLUMNS = sizeof columns / sizeof columns[0], N_GRID_COLUMNS = 3 };  // the table of all points has the first ones
 
 static const hy_summary_value *value_of(const hy_summary_row *r, const column *c) {
     return hy_summary_get(r, c->metric, c->timing ? NULL : "");
@@ -57,7 +61,7 @@ static void add_columns(const hy_summary *s, hy_table *t, bool grid, bool full, 
     hy_table_hidden(t);
     hy_table_column(t, "failed", NULL, NULL, HY_RIGHT);
     hy_table_hidden(t);
-    for (int i = 0; i < (full ? N_COLUMNS : 3); i++) {
+    for (int i = 0; i < (full ? N_COLUMNS : N_GRID_COLUMNS); i++) {
         const column *c = &columns[i];
         if (!anywhere(s, c)) continue;
         hy_table_column(t, c->name, c->header, c->unit, HY_RIGHT);
@@ -84,7 +88,7 @@ static void add_row(const hy_summary *s, hy_table *t, const hy_summary_row *r, b
     hy_table_int(t, r->done);
     hy_table_int(t, r->planned);
     hy_table_int(t, r->failed);
-    for (int i = 0; i < (full ? N_COLUMNS : 3); i++) {
+    for (int i = 0; i < (full ? N_COLUMNS : N_GRID_COLUMNS); i++) {
         const column *c = &columns[i];
         if (!anywhere(s, c)) continue;
         const hy_summary_value *v = value_of(r, c);
@@ -100,23 +104,9 @@ static void add_row(const hy_summary *s, hy_table *t, const hy_summary_row *r, b
     }
 }
 
-static void add_notes(const hy_summary *s, hy_table *t, const char *papers) {
-    int failed = 0, missing = 0;
-    for (int i = 0; i < s->n_rows; i++) {
-        failed += s->rows[i].failed;
-        missing += s->rows[i].planned - s->rows[i].done - s->rows[i].failed;
-    }
-    hy_table_note(t, "mean ± standard deviation over the seeds that are done%s", s->n_grid > 1 ? "; of the grid, the point of the best mean accuracy" : "");
-    if (failed) hy_table_note(t, "%d runs failed: hylab show runs --status failed", failed);
-    if (missing) hy_table_note(t, "%d runs are still to do", missing);
-    const hy_summary_value *timing = NULL;
-    for (int i = 0; i < s->n_rows && !timing; i++)
-        for (int k = 0; k < N_COLUMNS && !timing; k++) timing = columns[k].timing ? value_of(&s->rows[i], &columns[k]) : NULL;
-    if (timing)
-        hy_table_note(t, "throughput: context %.0f tokens, batch %.0f (hylab show sql v_timing has all of them)", timing->x, timing->y);
-    if (s->waited > HY_SUMMARY_WAITED)
-        hy_table_note(t, "throughput is disturbed: threads waited up to %.0f %% of the time while other programs had the processors; time again (--force) in quiet",
-                      100 * s->waited);
+// Ranks against the paper's figures, and pairs that are told apart, task by task.
+static void add_comparisons(const hy_summary *s, hy_table *t, const char *papers) {
+    const char *const metrics[] = {"accuracy", strcmp(s->tune_by, "accuracy") ? s->tune_by : ""};
     for (const char *p = papers; *p; p += strcspn(p, "|") + 1) {
         char *name = hy_asprintf("%.*s", (int)strcspn(p, "|"), p);
         for (int i = 0; i < s->n_rows; i++) {
@@ -127,6 +117,40 @@ static void add_notes(const hy_summary *s, hy_table *t, const char *papers) {
         }
         free(name);
     }
+    for (int i = 0; i < s->n_rows; i++)
+        for (int k = 0; k < 2; k++) {
+            if (!*metrics[k] || (i > 0 && s->rows[i].task_ord == s->rows[i - 1].task_ord)) continue;
+            char *text = hy_summary_pairs_text(s, s->rows[i].task, metrics[k]);
+            if (text) hy_table_note(t, "%s", text);
+            free(text);
+        }
+}
+
+static void add_notes(const hy_summary *s, hy_table *t, const char *papers) {
+    int failed = 0, missing = 0;
+    for (int i = 0; i < s->n_rows; i++) {
+        failed += s->rows[i].failed;
+        missing += s->rows[i].planned - s->rows[i].done - s->rows[i].failed;
+    }
+    char *choice = hy_summary_choice_text(s);
+    hy_table_note(t, "mean ± standard deviation over the seeds that are done%s%s", choice ? "; " : "", choice ? choice : "");
+    free(choice);
+    for (int i = 0; i < s->n_rows; i++)
+        if (hy_summary_get(&s->rows[i], "reached", "")) {
+            hy_table_note(t, "stopped early: share of the runs whose evaluation accuracy reached train.stop_accuracy; after: steps of these runs only");
+            break;
+        }
+    if (failed) hy_table_note(t, "%d runs failed: hylab show runs --status failed", failed);
+    if (missing) hy_table_note(t, "%d runs are still to do", missing);
+    const hy_summary_value *timing = NULL;
+    for (int i = 0; i < s->n_rows && !timing; i++)
+        for (int k = 0; k < N_COLUMNS && !timing; k++) timing = columns[k].timing ? value_of(&s->rows[i], &columns[k]) : NULL;
+    if (timing)
+        hy_table_note(t, "throughput: context %.0f tokens, batch %.0f (hylab show sql v_timing has all of them)", timing->x, timing->y);
+    if (s->waited > HY_SUMMARY_WAITED)
+        hy_table_note(t, "throughput is disturbed: threads waited up to %.0f %% of the time while other programs had the processors; time again (--force) in quiet",
+                      100 * s->waited);
+    add_comparisons(s, t, papers);
 }
 
 static hy_table *make_table(const hy_summary *s, bool full, const char *papers) {

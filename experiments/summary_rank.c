@@ -1,4 +1,4 @@
-// summary_rank.c - rank correlations with the paper's figures in words, for the table of a run and for the report; see summary.h.
+// summary_rank.c - rank correlations with the paper's figures and pairs of variants told apart, in words, for the table of a run and for the report; see summary.h.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,10 +40,26 @@ char *hy_summary_rank_text(const hy_summary *s, const char *task, bool first_tas
     const bool accuracy = !strcmp(metric, "accuracy"), cache = !strncmp(metric, "cache", 5);
     if (isnan(rho) || n < 3 || (!accuracy && !first_task)) return NULL;
     hy_buf b = {0};
-    hy_buf_printf(&b, "rank correlation (Spearman) of %s%s with the paper's %s: %.2f over n = %d variants",
-                  cache ? "the cache in the paper's accounting" : accuracy ? "accuracy on " : "decoding throughput", accuracy ? task : "", paper, rho, n);
+    const char *what = cache ? "the cache in the paper's accounting" : !accuracy ? "decoding throughput" : *s->tune_by ? "held-out accuracy on " : "accuracy on ";
+    hy_buf_printf(&b, "rank correlation (Spearman) of %s%s with the paper's %s: %.2f over n = %d variants", what, accuracy ? task : "", paper, rho, n);
     if (!cache)  // a cache is arithmetic; what is measured is held against chance
         hy_buf_printf(&b, "; a random order is at least as far from 0 with probability %.2g%s", p,
                       p > 0.05 ? ", so this is no evidence of agreement or disagreement" : "");
     return b.s;
+}
+
+char *hy_summary_pairs_text(const hy_summary *s, const char *task, const char *metric) {
+    int pairs = 0, apart = 0;
+    for (int i = 0; i < s->n_rows; i++)
+        for (int j = 0; j < i; j++) {
+            const hy_summary_row *a = &s->rows[i], *b = &s->rows[j];
+            if (!a->best || !b->best || strcmp(a->task, task) || strcmp(b->task, task)) continue;
+            const hy_summary_value *v = hy_summary_fair(a, metric), *w = hy_summary_fair(b, metric);
+            if (!v || !w || v->n < 2 || w->n < 2) continue;
+            pairs++;
+            apart += fabs(v->stat.mean - w->stat.mean) > 2 * sqrt(v->stat.sd * v->stat.sd / v->n + w->stat.sd * w->stat.sd / w->n);
+        }
+    if (pairs == 0) return NULL;
+    return hy_asprintf("on %s, %d of %d pairs of variants differ in %s%s by more than twice the standard error of their difference over seeds; "
+                       "the other pairs are not told apart", task, apart, pairs, *s->tune_by ? "held-out " : "", metric);
 }

@@ -109,6 +109,7 @@ typedef struct {
     int n_plan, n_paper;
     const hy_plan_row *plan;
     const hy_paper_row *paper;
+    const char *tune_by, *tune_cell;  // metric and cell that choose among grid points; NULL or "": not told
 } hy_experiment_record;
 // Replaces what was planned under the same (name, scale, sets), in one transaction.
 hy_status hy_experiment_store(hy_store *s, const hy_experiment_record *e, int64_t *id);

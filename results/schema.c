@@ -91,7 +91,12 @@ static const char v1[] =
     "  p.grid_ord, p.seed, p.run_id, v.metric, v.metric_version, v.unit, v.cell, v.step, v.value, v.stderr, v.n, v.x, v.y, v.meta\n"
     "  FROM v_plan p JOIN v_final v USING(run_id) WHERE p.status = 'done';\n";
 
-const char *const hy_schema_migrations[] = {v1, NULL};
+// Version 2. experiment: which metric ("" : not told, then accuracy) and which cell of it choose among the points of the grid.
+static const char v2[] =
+    "ALTER TABLE experiment ADD COLUMN tune_by TEXT NOT NULL DEFAULT '';\n"
+    "ALTER TABLE experiment ADD COLUMN tune_cell TEXT NOT NULL DEFAULT '';\n";
+
+const char *const hy_schema_migrations[] = {v1, v2, NULL};
 
 int hy_schema_newest(void) { return (int)(sizeof hy_schema_migrations / sizeof hy_schema_migrations[0]) - 1; }
 
