@@ -302,3 +302,18 @@ double hy_median(const double *v, int n) {
     free(c);
     return m;
 }
+
+uint16_t hy_bf16_from_f32(float f) {
+    uint32_t u;
+    memcpy(&u, &f, 4);
+    if ((u & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(u >> 16 | 0x40);  // NaN stays a (quiet) NaN
+    return (uint16_t)((u + 0x7fffu + (u >> 16 & 1)) >> 16);
+}
+
+float hy_f32_from_f16(uint16_t h) {
+    int exponent = h >> 10 & 31, mantissa = h & 1023;
+    float v = exponent == 31 ? (mantissa ? NAN : INFINITY)
+              : exponent == 0 ? ldexpf((float)mantissa, -24)
+                              : ldexpf((float)(mantissa | 1024), exponent - 25);
+    return h & 0x8000 ? -v : v;
+}

@@ -1,5 +1,5 @@
 // base.h - small tools that everything may use: status with context, memory, counter-based random numbers, hashing,
-// atomic files, time. Nothing here knows of tensors or models.
+// atomic files, time, numbers. Nothing here knows of tensors or models.
 #ifndef HY_BASE_H
 #define HY_BASE_H
 #include <stdarg.h>
@@ -94,6 +94,13 @@ double hy_now(void);                                 // seconds, monotonic
 // ---------------------------------------------------------------------------------------------------- numbers
 void hy_sort(double *v, int n);                      // ascending; no NaN
 double hy_median(const double *v, int n);            // n >= 1; the mean of the middle two when n is even
+// bfloat16 (the upper half of a float32) and half, in their bits.
+static inline float hy_f32_from_bf16(uint16_t h) {
+    const union { uint32_t u; float f; } v = {.u = (uint32_t)h << 16};
+    return v.f;
+}
+uint16_t hy_bf16_from_f32(float f);  // to nearest, ties to even; NaN stays NaN
+float hy_f32_from_f16(uint16_t h);
 
 // Set by the signal handler of main; long loops look at it and return HY_EINTR.
 extern volatile int hy_interrupted;

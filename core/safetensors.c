@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -327,28 +326,6 @@ const char *hy_st_meta(const hy_st *st, const char *key) {
 }
 
 // ---------------------------------------------------------------------------------------------------- conversion
-float hy_f32_from_bf16(uint16_t h) {
-    uint32_t u = (uint32_t)h << 16;
-    float f;
-    memcpy(&f, &u, 4);
-    return f;
-}
-
-uint16_t hy_bf16_from_f32(float f) {
-    uint32_t u;
-    memcpy(&u, &f, 4);
-    if ((u & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(u >> 16 | 0x40);  // NaN stays a (quiet) NaN
-    return (uint16_t)((u + 0x7fffu + (u >> 16 & 1)) >> 16);
-}
-
-float hy_f32_from_f16(uint16_t h) {
-    int exponent = h >> 10 & 31, mantissa = h & 1023;
-    float v = exponent == 31 ? (mantissa ? NAN : INFINITY)
-              : exponent == 0 ? ldexpf((float)mantissa, -24)
-                              : ldexpf((float)(mantissa | 1024), exponent - 25);
-    return h & 0x8000 ? -v : v;
-}
-
 // Loops over elements of C type `type` (copied: the data has no alignment), x in turn.
 #define EACH(type, expr)                                              \
     for (size_t i = 0; i < n; i++) {                                  \

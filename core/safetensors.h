@@ -68,11 +68,6 @@ void hy_st_read_f64(const hy_st_tensor *t, size_t first, size_t n, double *dst);
 // HY_EINPUT (naming the tensor) for a floating type or a value outside int64.
 hy_status hy_st_read_i64(const hy_st_tensor *t, size_t first, size_t n, int64_t *dst);
 
-// One value; float32 to bfloat16 and back (round to nearest even, NaN kept), half to float32.
-float hy_f32_from_bf16(uint16_t h);
-uint16_t hy_bf16_from_f32(float f);
-float hy_f32_from_f16(uint16_t h);
-
 // ---------------------------------------------------------------------------------------------------- writing
 // Tensors are announced first and written by hy_st_writer_commit one after the other: at most one is held in memory beside
 // its source. The file is sorted by element size so that every tensor is aligned to its elements.

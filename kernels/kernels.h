@@ -5,6 +5,8 @@
 //   B sequences, T tokens of each in this call, rows r = b*T + t. C, D, N widths. Row-major; `ld*` is the distance in
 //   elements between two rows of an operand (operands may be column ranges of a wider buffer).
 //   Every floating operand has the element type hy_plan_req.dtype. Statistics (norms, softmax, losses) are at least float32.
+//   Exception: where a struct has w_dtype and it is HY_BF16, its weight matrix (w or table) is bfloat16, widened as it is
+//   read: the results are those of the same weights in float32. Forward only; any other w_dtype means hy_plan_req.dtype.
 //   pos [B]: position of the first token of each sequence in this call (meta tokens counted); len [B]: how many of its T
 //   tokens are valid (the others are padding at the end: row-wise kernels compute something finite there, attention, conv
 //   and scan write 0 and leave the state as after token len-1).
@@ -24,6 +26,7 @@ typedef struct {
     int rows, C, V, m;
     const int32_t *ids;  // [rows]; the caller has checked the range
     const void *table, *meta;
+    hy_dtype w_dtype;    // of table
     void *y;
     int ldy;
 } hy_embed_args;
@@ -58,6 +61,7 @@ typedef struct {
 typedef struct {
     int M, N, K;
     const void *x, *w, *bias, *residual;
+    hy_dtype w_dtype;
     void *y;
     int ldx, ldres, ldy;
 } hy_linear_args;
@@ -217,6 +221,7 @@ typedef struct {
 typedef struct {
     int rows, C, V;
     const void *x, *w;  // w [V,C]
+    hy_dtype w_dtype;
     int ldx;
     const int32_t *labels;
     void *nll;      // [rows]
@@ -271,7 +276,9 @@ typedef struct {
 } hy_plan_req;
 
 typedef struct hy_launch {
-    const char *path;  // stored with throughput figures: "ref", "base", "avx2", "avx512", with "+library" where one is used
+    // Stored with throughput figures: "ref", "base", "avx2", "avx512", with "+library" where one is used and
+    // " (bf16 weights)" where weights are read as such.
+    const char *path;
     size_t workspace;  // scratch bytes for run
     size_t saved;      // bytes kept from forward to backward
     hy_status (*run)(const void *args, void *workspace, const hy_plan_req *req);

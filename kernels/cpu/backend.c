@@ -21,6 +21,19 @@ const char *hy_isa_name(hy_isa isa) {
     return names[isa];
 }
 
+const char *hy_cpu_path(hy_isa isa, hy_dtype w_dtype) {
+    static const char *const names[] = {"ref (bf16 weights)", "base (bf16 weights)", "avx2 (bf16 weights)", "avx512 (bf16 weights)"};
+    return w_dtype == HY_BF16 ? names[isa] : hy_isa_name(isa);
+}
+
+hy_status hy_cpu_check_weight(const char *op, hy_dtype w_dtype, bool backward, const hy_plan_req *req) {
+    if (w_dtype == HY_BF16 && backward)
+        return hy_error(HY_EINPUT, "%s: weights in bfloat16 are for inference; gradients need them in float32", op);
+    if (w_dtype != HY_F32 && w_dtype != HY_BF16 && w_dtype != req->dtype)
+        return hy_error(HY_EINPUT, "%s on the CPU: the weights must be bfloat16 or have the type of the other operands", op);
+    return HY_OK;
+}
+
 static hy_status isa_by_name(const char *name, hy_isa *out) {
     hy_isa best = hy_isa_best();
     *out = best;

@@ -29,6 +29,15 @@ hy_status hy_cpu_choose_ref(const char *op, const hy_plan_req *req, hy_launch *o
     do {                                                                                       \
         if (!(cond)) return hy_error(HY_EINPUT, "%s on the CPU needs %s", op, #cond);          \
     } while (0)
+// Element types of a weight matrix: as the operands, or bfloat16 unless a gradient is wanted.
+hy_status hy_cpu_check_weight(const char *op, hy_dtype w_dtype, bool backward, const hy_plan_req *req);
+const char *hy_cpu_path(hy_isa isa, hy_dtype w_dtype);  // "avx2", "avx2 (bf16 weights)"
+// Element i of a weight matrix as `real`.
+#ifdef HY_REF_SUFFIX
+static inline real hy_ref_weight(const void *w, hy_dtype w_dtype, size_t i) {
+    return w_dtype == HY_BF16 ? (real)hy_f32_from_bf16(((const uint16_t *)w)[i]) : ((const real *)w)[i];
+}
+#endif
 // What a run checks in the data that its plan could not see: positions, lengths, and that the ring holds what is needed.
 hy_status hy_cpu_attention_check_data(const hy_attention_args *a);
 hy_status hy_cpu_kv_append_check_data(const hy_kv_append_args *a);

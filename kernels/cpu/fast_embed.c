@@ -7,13 +7,15 @@
 hy_status HY_FAST(hy_fast_embed)(const void *args, void *ws, const hy_plan_req *req) {
     (void)ws;
     const hy_embed_args *a = args;
-    const float *table = a->table, *meta = a->meta;
+    const bool bf16 = a->w_dtype == HY_BF16;
     int threads = hy_cpu_threads(req, (size_t)a->rows * a->C);
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int r = 0; r < a->rows; r++) {
         int id = a->ids[r];
-        const float *src = id >= 0 ? table + (size_t)id * a->C : meta + (size_t)(-(id + 1)) * a->C;
-        memcpy((float *)a->y + (size_t)r * a->ldy, src, (size_t)a->C * sizeof *src);
+        float *y = (float *)a->y + (size_t)r * a->ldy;
+        if (id < 0) memcpy(y, (const float *)a->meta + (size_t)(-(id + 1)) * a->C, (size_t)a->C * sizeof *y);
+        else if (!bf16) memcpy(y, (const float *)a->table + (size_t)id * a->C, (size_t)a->C * sizeof *y);
+        else hy_vwiden(y, (const uint16_t *)a->table + (size_t)id * a->C, a->C);
     }
     return HY_OK;
 }

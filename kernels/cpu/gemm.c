@@ -58,7 +58,15 @@ static grid choose(const hy_gemm_args *g) {
     return t;
 }
 
-size_t hy_gemm_workspace(const hy_gemm_args *g) {
+// Rows of a forward product must not depend on M, so its sums are cut here; gradients need no such care.
+static int k_step(const hy_gemm_args *g, int k) { return g->trans_b ? ceil_div(k, ceil_div(k, K_BLOCK)) : k; }
+
+// The largest block of B that a thread widens at a time: TILE_N rows of k_step values in whole cache lines.
+static int widened_ld(const hy_gemm_args *g) { return ceil_div(k_step(g, g->K), 16) * 16; }
+static size_t widened_floats(const hy_gemm_args *g) { return (size_t)(g->N < TILE_N ? g->N : TILE_N) * (size_t)widened_ld(g); }
+
+size_t hy_gemm_workspace(const hy_gemm_args *g, int threads) {
+    if (g->widen) return (size_t)threads * widened_floats(g) * sizeof(float);
     grid t = choose(g);
     return t.parts > 1 ? (size_t)t.parts * g->M * g->N * sizeof(float) : 0;
 }
@@ -71,15 +79,18 @@ typedef struct {
     bool add;
 } tile;
 
-static bool tile_run(const hy_gemm_args *g, const tile *t) {
-    // Rows of a forward product must not depend on M, so its sums are cut here; gradients need no such care.
-    int step = g->trans_b ? ceil_div(t->k, ceil_div(t->k, K_BLOCK)) : t->k;
+// wide: scratch of widened_floats(g), used if B is bfloat16. A tile of M rows reads each value of it M times, so widening costs
+// 1 / M of the product's loads.
+static bool tile_run(const hy_gemm_args *g, const tile *t, float *wide) {
+    const int step = k_step(g, t->k), ldb = g->widen ? widened_ld(g) : g->ldb;
     for (int k = 0; k < t->k; k += step) {
         int n = t->k - k < step ? t->k - k : step, at = t->k0 + k;
         const float *a = g->a + (g->trans_a ? (size_t)at * g->lda + t->m0 : (size_t)t->m0 * g->lda + at);
-        const float *b = g->b + (g->trans_b ? (size_t)t->n0 * g->ldb + at : (size_t)at * g->ldb + t->n0);
+        const size_t at_b = g->trans_b ? (size_t)t->n0 * g->ldb + at : (size_t)at * g->ldb + t->n0;
+        if (g->widen) g->widen((const uint16_t *)g->b + at_b, g->ldb, wide, ldb, t->n, n);
+        const float *b = g->widen ? wide : (const float *)g->b + at_b;
         float beta = t->add || k > 0 ? 1.0f : 0.0f;
-        if (dnnl_sgemm(g->trans_a ? 'T' : 'N', g->trans_b ? 'T' : 'N', t->m, t->n, n, 1.0f, a, g->lda, b, g->ldb, beta, t->c,
+        if (dnnl_sgemm(g->trans_a ? 'T' : 'N', g->trans_b ? 'T' : 'N', t->m, t->n, n, 1.0f, a, g->lda, b, ldb, beta, t->c,
                        t->ldc) != dnnl_success)
             return false;
     }
@@ -99,18 +110,21 @@ static void add_parts(const hy_gemm_args *g, const grid *t, const float *parts, 
     }
 }
 
-const char *hy_gemm_path(hy_isa isa) {
-    static const char *const names[] = {"ref", "base+onednn", "avx2+onednn", "avx512+onednn"};
-    return names[isa];
+const char *hy_gemm_path(hy_isa isa, hy_dtype w_dtype) {
+    static const char *const names[][2] = {{"ref", "ref (bf16 weights)"}, {"base+onednn", "base+onednn (bf16 weights)"},
+                                           {"avx2+onednn", "avx2+onednn (bf16 weights)"}, {"avx512+onednn", "avx512+onednn (bf16 weights)"}};
+    return names[isa][w_dtype == HY_BF16];
 }
 
 hy_status hy_gemm_run(const hy_gemm_args *g, float *workspace, int threads) {
+    HY_ASSERT(!g->widen || (g->trans_b && !g->trans_a));
     grid t = choose(g);
     int tiles = t.gm * t.gn, jobs = tiles * t.parts, bad = 0;
     if (jobs < threads) threads = jobs;
 #pragma omp parallel num_threads(threads) reduction(| : bad)
     {
         omp_set_num_threads(1);  // of this region only; a region of one thread does not count as parallel for the library
+        float *wide = g->widen ? workspace + (size_t)omp_get_thread_num() * widened_floats(g) : NULL;
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < jobs; i++) {
             int p = i % t.parts, j = i / t.parts, r = j / t.gn, c = j % t.gn;
@@ -125,7 +139,7 @@ hy_status hy_gemm_run(const hy_gemm_args *g, float *workspace, int threads) {
             } else {
                 u.c = g->c + (size_t)u.m0 * g->ldc + u.n0;
             }
-            bad |= !tile_run(g, &u);
+            bad |= !tile_run(g, &u, wide);
         }
     }
     if (bad) return hy_error(HY_EFAIL, "oneDNN refused a matrix product of %d x %d x %d", g->M, g->N, g->K);

@@ -6,36 +6,47 @@
 #define PICK(name, isa) \
     ((isa) >= HY_ISA_AVX512 ? name##_avx512 : (isa) == HY_ISA_AVX2 ? name##_avx2 : name##_base)
 
-static hy_status check(const char *op, const hy_linear_args *a) {
+static hy_status check(const char *op, const hy_linear_args *a, bool backward, const hy_plan_req *req) {
+    HY_TRY(hy_cpu_check_weight(op, a->w_dtype, backward, req));
     HY_NEED(op, a->M >= 0 && a->N >= 1 && a->K >= 1 && a->ldx >= a->K);
     return HY_OK;
 }
 
 // ---------------------------------------------------------------------------------------------------- forward
+static hy_gemm_args gemm_y(const hy_linear_args *a, hy_isa isa) {
+    hy_gemm_args g = {.M = a->M, .N = a->N, .K = a->K, .trans_b = true, .a = a->x, .b = a->w, .c = a->y, .lda = a->ldx,
+                      .ldb = a->K, .ldc = a->ldy, .ctx = a};
+    if (a->bias || a->residual) g.done = PICK(hy_fast_linear_finish, isa);
+    if (a->w_dtype == HY_BF16) g.widen = PICK(hy_fast_widen, isa);
+    return g;
+}
+
 static hy_status run_linear(const void *args, void *ws, const hy_plan_req *req) {
-    (void)ws;
     const hy_linear_args *a = args;
     if (a->M < HY_GEMM_ROWS) {
         hy_gemv_args v = {.M = a->M, .N = a->N, .K = a->K, .ldx = a->ldx, .ldy = a->ldy, .ldres = a->ldres, .x = a->x, .w = a->w,
-                          .bias = a->bias, .residual = a->residual, .y = a->y};
+                          .bf16 = a->w_dtype == HY_BF16, .bias = a->bias, .residual = a->residual, .y = a->y};
         PICK(hy_fast_gemv, req->isa)(&v, req->threads);
         return HY_OK;
     }
-    hy_gemm_args g = {.M = a->M, .N = a->N, .K = a->K, .trans_b = true, .a = a->x, .b = a->w, .c = a->y, .lda = a->ldx,
-                      .ldb = a->K, .ldc = a->ldy, .ctx = a};
-    if (a->bias || a->residual) g.done = PICK(hy_fast_linear_finish, req->isa);
-    return hy_gemm_run(&g, NULL, req->threads);
+    hy_gemm_args g = gemm_y(a, req->isa);
+    return hy_gemm_run(&g, ws, req->threads);
 }
 
 hy_status hy_cpu_plan_linear(const void *args, const hy_plan_req *req, hy_launch *out) {
     const hy_linear_args *a = args;
-    HY_TRY(check("linear", a));
+    HY_TRY(check("linear", a, false, req));
     HY_NEED("linear", a->ldy >= a->N && (!a->residual || a->ldres >= a->N));
     *out = (hy_launch){0};
-    if (req->isa == HY_ISA_REF || req->dtype != HY_F32)
-        return hy_cpu_choose_ref("linear", req, out, hy_ref_linear_f32, hy_ref_linear_f64);
+    if (req->isa == HY_ISA_REF || req->dtype != HY_F32) {
+        HY_TRY(hy_cpu_choose_ref("linear", req, out, hy_ref_linear_f32, hy_ref_linear_f64));
+        out->path = hy_cpu_path(HY_ISA_REF, a->w_dtype);
+        return HY_OK;
+    }
+    hy_gemm_args g = gemm_y(a, req->isa);
+    out->workspace = a->M < HY_GEMM_ROWS ? 0 : hy_gemm_workspace(&g, req->threads);
     out->run = run_linear;
-    out->path = a->M < HY_GEMM_ROWS ? hy_isa_name(req->isa) : hy_gemm_path(req->isa);
+    out->path = a->M < HY_GEMM_ROWS ? hy_cpu_path(req->isa, a->w_dtype) : hy_gemm_path(req->isa, a->w_dtype);
     return HY_OK;
 }
 
@@ -66,15 +77,15 @@ static hy_status run_linear_bwd(const void *args, void *ws, const hy_plan_req *r
 
 hy_status hy_cpu_plan_linear_bwd(const void *args, const hy_plan_req *req, hy_launch *out) {
     const hy_linear_bwd_args *a = args;
-    HY_TRY(check("linear_bwd", &a->f));
+    HY_TRY(check("linear_bwd", &a->f, true, req));
     HY_NEED("linear_bwd", a->lddy >= a->f.N && (!a->dx || a->lddx >= a->f.K) && (!a->dres || a->lddres >= a->f.N));
     *out = (hy_launch){0};
     if (req->isa == HY_ISA_REF || req->dtype != HY_F32)
         return hy_cpu_choose_ref("linear_bwd", req, out, hy_ref_linear_bwd_f32, hy_ref_linear_bwd_f64);
     hy_gemm_args g = gemm_dw(a);
-    size_t sums = a->dbias ? (size_t)hy_cpu_row_blocks(a->f.M) * a->f.N * sizeof(float) : 0, parts = hy_gemm_workspace(&g);
+    size_t sums = a->dbias ? (size_t)hy_cpu_row_blocks(a->f.M) * a->f.N * sizeof(float) : 0, parts = hy_gemm_workspace(&g, req->threads);
     out->workspace = sums > parts ? sums : parts;
     out->run = run_linear_bwd;
-    out->path = hy_gemm_path(req->isa);
+    out->path = hy_gemm_path(req->isa, HY_F32);
     return HY_OK;
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/linear.h"
 #include "kernels/cpu/lm_loss.h"
 
 #define BLOCK_ROWS 512               // more rows make the product for dw no faster; below 1024 it needs no partial sums
@@ -14,23 +15,33 @@ static int block_rows(int rows, int V) {
     return n < rows ? n : rows;
 }
 
-// Workspace: the labelled rows, one block of them gathered, its logits, its gradient.
+static hy_gemm_args gemm_logits(const hy_lm_loss_args *a, hy_isa isa) {
+    hy_gemm_args g = {.N = a->V, .K = a->C, .trans_b = true, .b = a->w, .ldb = a->C, .ldc = a->V};
+    if (a->w_dtype == HY_BF16) g.widen = isa >= HY_ISA_AVX512 ? hy_fast_widen_avx512 : isa == HY_ISA_AVX2 ? hy_fast_widen_avx2 : hy_fast_widen_base;
+    return g;
+}
+
+// Workspace: the labelled rows, one block of them gathered, its logits, its gradient, and widened weights.
 typedef struct {
     int32_t *idx;
-    float *x, *logits, *dx;
+    float *x, *logits, *dx, *wide;
     size_t bytes;
 } layout;
-static layout lay_out(const hy_lm_loss_args *a, bool gradient, void *ws) {
+static layout lay_out(const hy_lm_loss_args *a, bool gradient, void *ws, const hy_plan_req *req) {
     size_t rows = (size_t)a->rows, m = (size_t)block_rows(a->rows, a->V), x = hy_align(m * (size_t)a->C * sizeof(float));
     size_t at_x = hy_align(rows * sizeof(int32_t)), at_logits = at_x + x;
     size_t at_dx = at_logits + hy_align(m * (size_t)a->V * sizeof(float));
-    layout l = {.bytes = at_dx + (gradient ? x : 0)};
+    size_t at_wide = at_dx + (gradient ? x : 0);
+    hy_gemm_args g = gemm_logits(a, req->isa);
+    g.M = (int)m;
+    layout l = {.bytes = at_wide + hy_gemm_workspace(&g, req->threads)};
     if (ws) {
         char *p = ws;
         l.idx = (int32_t *)p;
         l.x = (float *)(p + at_x);
         l.logits = (float *)(p + at_logits);
         l.dx = (float *)(p + at_dx);
+        l.wide = (float *)(p + at_wide);
     }
     return l;
 }
@@ -71,9 +82,9 @@ static hy_status run_block(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *
     int ldx = joined ? a->ldx : a->C;
     for (int i = 0; i < m && !joined; i++)
         memcpy(l->x + (size_t)i * a->C, (const float *)a->x + (size_t)idx[i] * a->ldx, (size_t)a->C * sizeof(float));
-    hy_gemm_args logits = {.M = m, .N = a->V, .K = a->C, .trans_b = true, .a = x, .b = a->w, .c = l->logits, .lda = ldx,
-                           .ldb = a->C, .ldc = a->V};
-    HY_TRY(hy_gemm_run(&logits, NULL, req->threads));
+    hy_gemm_args logits = gemm_logits(a, req->isa);
+    logits.M = m, logits.a = x, logits.lda = ldx, logits.c = l->logits;
+    HY_TRY(hy_gemm_run(&logits, l->wide, req->threads));
     hy_softmax_args s = {.rows = m, .V = a->V, .logits = l->logits, .idx = idx, .labels = a->labels, .nll = a->nll,
                          .pred = a->pred, .scale = b ? b->scale : 0, .gradient = b && (b->dx || b->dw)};
     (req->isa >= HY_ISA_AVX512 ? hy_fast_softmax_avx512 : req->isa == HY_ISA_AVX2 ? hy_fast_softmax_avx2 : hy_fast_softmax_base)(
@@ -88,7 +99,7 @@ static hy_status run_block(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *
     if (b && b->dw) {
         hy_gemm_args g = {.M = a->V, .N = a->C, .K = m, .trans_a = true, .add = true, .a = l->logits, .b = x, .c = b->dw,
                           .lda = a->V, .ldb = ldx, .ldc = a->C};
-        HY_ASSERT(hy_gemm_workspace(&g) == 0);
+        HY_ASSERT(hy_gemm_workspace(&g, req->threads) == 0);
         HY_TRY(hy_gemm_run(&g, NULL, req->threads));
     }
     return HY_OK;
@@ -96,7 +107,7 @@ static hy_status run_block(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *
 
 static hy_status run_blocks(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *b, void *ws, const hy_plan_req *req) {
     if (a->rows == 0) return HY_OK;
-    layout l = lay_out(a, b != NULL, ws);
+    layout l = lay_out(a, b != NULL, ws, req);
     int n, step = block_rows(a->rows, a->V);
     HY_TRY(list_rows(a, b, l.idx, &n));
     for (int i = 0; i < n; i += step) HY_TRY(run_block(a, b, &l, l.idx + i, n - i < step ? n - i : step, req));
@@ -109,28 +120,32 @@ static hy_status run_loss_bwd(const void *args, void *ws, const hy_plan_req *req
 }
 
 // ---------------------------------------------------------------------------------------------------- plans
-static hy_status check(const char *op, const hy_lm_loss_args *a) {
+static hy_status check(const char *op, const hy_lm_loss_args *a, bool backward, const hy_plan_req *req) {
+    HY_TRY(hy_cpu_check_weight(op, a->w_dtype, backward, req));
     HY_NEED(op, a->rows >= 0 && a->C >= 1 && a->V >= 1 && a->ldx >= a->C);
     return HY_OK;
 }
 
 hy_status hy_cpu_plan_lm_loss(const void *args, const hy_plan_req *req, hy_launch *out) {
     const hy_lm_loss_args *a = args;
-    HY_TRY(check("lm_loss", a));
+    HY_TRY(check("lm_loss", a, false, req));
     *out = (hy_launch){.workspace = (size_t)a->V * sizeof(double)};
-    if (req->isa == HY_ISA_REF || req->dtype != HY_F32)
-        return hy_cpu_choose_ref("lm_loss", req, out, hy_ref_lm_loss_f32, hy_ref_lm_loss_f64);
-    *out = (hy_launch){.path = hy_gemm_path(req->isa), .workspace = lay_out(a, false, NULL).bytes, .run = run_loss};
+    if (req->isa == HY_ISA_REF || req->dtype != HY_F32) {
+        HY_TRY(hy_cpu_choose_ref("lm_loss", req, out, hy_ref_lm_loss_f32, hy_ref_lm_loss_f64));
+        out->path = hy_cpu_path(HY_ISA_REF, a->w_dtype);
+        return HY_OK;
+    }
+    *out = (hy_launch){.path = hy_gemm_path(req->isa, a->w_dtype), .workspace = lay_out(a, false, NULL, req).bytes, .run = run_loss};
     return HY_OK;
 }
 
 hy_status hy_cpu_plan_lm_loss_bwd(const void *args, const hy_plan_req *req, hy_launch *out) {
     const hy_lm_loss_bwd_args *a = args;
-    HY_TRY(check("lm_loss_bwd", &a->f));
+    HY_TRY(check("lm_loss_bwd", &a->f, true, req));
     HY_NEED("lm_loss_bwd", !a->dx || a->lddx >= a->f.C);
     *out = (hy_launch){.workspace = (size_t)a->f.V * sizeof(double)};
     if (req->isa == HY_ISA_REF || req->dtype != HY_F32)
         return hy_cpu_choose_ref("lm_loss_bwd", req, out, hy_ref_lm_loss_bwd_f32, hy_ref_lm_loss_bwd_f64);
-    *out = (hy_launch){.path = hy_gemm_path(req->isa), .workspace = lay_out(&a->f, true, NULL).bytes, .run = run_loss_bwd};
+    *out = (hy_launch){.path = hy_gemm_path(req->isa, HY_F32), .workspace = lay_out(&a->f, true, NULL, req).bytes, .run = run_loss_bwd};
     return HY_OK;
 }

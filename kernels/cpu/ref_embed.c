@@ -4,12 +4,12 @@
 hy_status HY_REF(hy_ref_embed)(const void *args, void *ws, const hy_plan_req *req) {
     (void)ws, (void)req;
     const hy_embed_args *a = args;
-    const real *table = a->table, *meta = a->meta;
-    real *y = a->y;
+    const real *meta = a->meta;
     for (int r = 0; r < a->rows; r++) {
         int id = a->ids[r];
-        const real *src = id >= 0 ? table + (size_t)id * a->C : meta + (size_t)(-(id + 1)) * a->C;
-        for (int c = 0; c < a->C; c++) y[(size_t)r * a->ldy + c] = src[c];
+        real *y = (real *)a->y + (size_t)r * a->ldy;
+        for (int c = 0; c < a->C; c++)
+            y[c] = id >= 0 ? hy_ref_weight(a->table, a->w_dtype, (size_t)id * a->C + c) : meta[(size_t)(-(id + 1)) * a->C + c];
     }
     return HY_OK;
 }

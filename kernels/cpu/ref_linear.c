@@ -7,9 +7,9 @@ hy_status HY_REF(hy_ref_linear)(const void *args, void *ws, const hy_plan_req *r
     const real *bias = a->bias, *res = a->residual;
     for (int m = 0; m < a->M; m++)
         for (int n = 0; n < a->N; n++) {
-            const real *x = (const real *)a->x + (size_t)m * a->ldx, *w = (const real *)a->w + (size_t)n * a->K;
+            const real *x = (const real *)a->x + (size_t)m * a->ldx;
             double s = 0;
-            for (int k = 0; k < a->K; k++) s += (double)x[k] * w[k];
+            for (int k = 0; k < a->K; k++) s += (double)x[k] * hy_ref_weight(a->w, a->w_dtype, (size_t)n * a->K + k);
             if (bias) s += bias[n];
             if (res) s += res[(size_t)m * a->ldres + n];
             ((real *)a->y)[(size_t)m * a->ldy + n] = (real)s;

@@ -6,11 +6,11 @@
 
 // Fills logits [V] of row r with probabilities, nll[r] and pred[r].
 static void row_loss(const hy_lm_loss_args *a, int r, double *logits) {
-    const real *x = (const real *)a->x + (size_t)r * a->ldx, *w = a->w;
+    const real *x = (const real *)a->x + (size_t)r * a->ldx;
     int best = 0;
     for (int v = 0; v < a->V; v++) {
         double s = 0;
-        for (int c = 0; c < a->C; c++) s += (double)x[c] * w[(size_t)v * a->C + c];
+        for (int c = 0; c < a->C; c++) s += (double)x[c] * hy_ref_weight(a->w, a->w_dtype, (size_t)v * a->C + c);
         logits[v] = s;
         if (s > logits[best]) best = v;
     }

@@ -45,6 +45,21 @@ HY_VINLINE void hy_vstore_part(float *p, hy_vf v, int n) {
     for (int i = 0; i < n; i++) p[i] = v[i];
 #endif
 }
+// bfloat16 values as floats: exact.
+HY_VINLINE hy_vf hy_vload_bf16(const uint16_t *p) {
+#if defined(HY_ISA_avx512)
+    return (hy_vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16);
+#elif defined(HY_ISA_avx2)
+    return (hy_vf)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16);
+#else
+    return (hy_vf)_mm_unpacklo_epi16(_mm_setzero_si128(), _mm_loadl_epi64((const __m128i *)p));
+#endif
+}
+HY_VINLINE hy_vf hy_vload_bf16_part(const uint16_t *p, int n) {
+    uint16_t v[HY_LANES] = {0};
+    memcpy(v, p, (size_t)n * sizeof *p);
+    return hy_vload_bf16(v);
+}
 // A loop over C values in vectors: HY_VFOR(i, n, C) { ... } where n is the number of valid lanes at i.
 #define HY_VFOR(i, n, C) \
     for (int i = 0, n = (C) < HY_LANES ? (C) : HY_LANES; i < (C); i += HY_LANES, n = (C) - i < HY_LANES ? (C) - i : HY_LANES)
@@ -52,6 +67,10 @@ HY_VINLINE hy_vf hy_vget(const float *p, int n) { return n == HY_LANES ? hy_vloa
 HY_VINLINE void hy_vput(float *p, hy_vf v, int n) {
     if (n == HY_LANES) hy_vstore(p, v);
     else hy_vstore_part(p, v, n);
+}
+
+HY_VINLINE void hy_vwiden(float *dst, const uint16_t *src, int C) {
+    HY_VFOR(i, n, C) hy_vput(dst + i, n == HY_LANES ? hy_vload_bf16(src + i) : hy_vload_bf16_part(src + i, n), n);
 }
 
 // min and max return the second operand when one is NaN.
