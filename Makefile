@@ -132,7 +132,7 @@ fuzz-yaml: build/fuzz/yaml
 	@for f in variants/*.yaml variants/paper/*.yaml; do grep -v '^base:' $$f >build/fuzz/seeds-yaml/$$(basename $$f); done
 	@for s in attention.heads=2 pattern.0.mixer=ssm 'kv_share=[[0, 1]]' mlp.kind=none; do { cat variants/samba.yaml; echo "--set $$s"; } >"build/fuzz/seeds-yaml/set-$$s"; done
 	$< -dict=tests/data/yaml.dict -max_len=4096 -timeout=10 -rss_limit_mb=2048 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -artifact_prefix=build/fuzz/ build/fuzz/corpus-yaml build/fuzz/seeds-yaml
-build/fuzz/yaml: tests/fuzz_yaml.c core/yaml.c core/field.c core/spec.c core/specyaml.c core/specsugar.c core/count.c core/cachesize.c core/base.c
+build/fuzz/yaml: tests/fuzz_yaml.c core/yaml.c core/field.c core/spec.c core/specyaml.c core/specsugar.c core/published.c core/count.c core/cachesize.c core/base.c
 	@mkdir -p $(@D)
 	$(FUZZ_CC) $(CPPFLAGS) -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -o $@ $^ -lyaml -lxxhash -lm
 clean:

@@ -15,41 +15,32 @@ static bool windows_share(const hy_model_spec *m) {
     return false;
 }
 
-static void layer_true(const hy_model_spec *m, int i, int tokens, int elem, int state_elem, hy_cache_bytes *c) {
+void hy_layer_cache_terms(const hy_model_spec *m, int i, hy_cache_accounting how, int tokens, int elem, int state_elem,
+                          hy_cache_term out[HY_CACHE_KINDS]) {
     const hy_layer_spec *l = &m->layers[i];
-    if (hy_layer_has_attention(l) && l->kv_source == i) {
-        double row = (double)l->kv_heads * ((double)l->d_qk + l->d_v) * elem;
-        c->kv = row * (hy_attn_cap(tokens, l->window, m->meta_tokens) - m->meta_tokens);
-        c->meta = row * m->meta_tokens;
-    }
-    c->conv = l->d_inner ? (double)l->d_inner * (l->d_conv - 1) * state_elem : 0;
-    c->ssm = (double)l->d_inner * l->d_state * state_elem;
-}
-
-static void layer_paper(const hy_model_spec *m, int i, int tokens, bool half, hy_cache_bytes *c) {
-    const hy_layer_spec *l = &m->layers[i];
+    bool paper = how != HY_CACHE_TRUE, ssm = hy_layer_has_ssm(l);
+    if (paper) elem = state_elem = PAPER_BYTES;
+    memset(out, 0, HY_CACHE_KINDS * sizeof *out);
     if (hy_layer_has_attention(l)) {
-        double row = (double)l->kv_heads * ((double)l->d_qk + l->d_v) * PAPER_BYTES;
-        bool own = l->kv_source == i;
-        if (l->window) {
-            int seen = l->window < tokens ? l->window : tokens;
-            c->kv = row * seen * (half ? 0.5 : own);
-        } else if (own) {
-            c->kv = row * tokens;
-            c->meta = row * m->meta_tokens;
-        }
+        int values = l->kv_heads * (l->d_qk + l->d_v), seen = hy_attn_cap(tokens, l->window, m->meta_tokens) - m->meta_tokens;
+        double own = l->kv_source == i;
+        bool half = how == HY_CACHE_PAPER && l->window && windows_share(m);
+        out[HY_CACHE_KV] = (hy_cache_term){half ? 0.5 : own, seen, values, elem};
+        out[HY_CACHE_META] = (hy_cache_term){paper && l->window ? 0 : own, m->meta_tokens, values, elem};
     }
-    c->ssm = (double)l->d_inner * l->d_state * PAPER_BYTES;
+    out[HY_CACHE_CONV] = (hy_cache_term){ssm && !paper, ssm ? l->d_conv - 1 : 0, l->d_inner, state_elem};
+    out[HY_CACHE_SSM] = (hy_cache_term){ssm, l->d_state, l->d_inner, state_elem};
 }
 
 void hy_model_cache(const hy_model_spec *m, hy_cache_accounting how, int tokens, int elem, int state_elem,
                     hy_cache_bytes *layers, hy_cache_bytes *sum) {
-    bool half = how == HY_CACHE_PAPER && windows_share(m);
     memset(sum, 0, sizeof *sum);
     for (int i = 0; i < m->n_layers; i++) {
-        hy_cache_bytes c = {0};
-        if (how == HY_CACHE_TRUE) layer_true(m, i, tokens, elem, state_elem, &c);
-        else layer_paper(m, i, tokens, half, &c);
+        hy_cache_term t[HY_CACHE_KINDS];
+        double b[HY_CACHE_KINDS];
+        hy_layer_cache_terms(m, i, how, tokens, elem, state_elem, t);
+        for (int k = 0; k < HY_CACHE_KINDS; k++) b[k] = t[k].share * t[k].positions * t[k].values * t[k].bytes;
+        hy_cache_bytes c = {.kv = b[HY_CACHE_KV], .meta = b[HY_CACHE_META], .conv = b[HY_CACHE_CONV], .ssm = b[HY_CACHE_SSM]};
         c.total = c.kv + c.meta + c.conv + c.ssm;
         sum->kv += c.kv;
         sum->meta += c.meta;

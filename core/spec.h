@@ -96,10 +96,22 @@ double hy_model_flops_token(const hy_model_spec *m, int context);
 // count as exactly half (an idealisation: an odd one has no partner); SSM state, no convolution state.
 // PAPER_GROUPS: the same with the groups as they are instead of the half.
 typedef enum { HY_CACHE_TRUE = 0, HY_CACHE_PAPER, HY_CACHE_PAPER_GROUPS } hy_cache_accounting;
+typedef enum { HY_CACHE_KV = 0, HY_CACHE_META, HY_CACHE_CONV, HY_CACHE_SSM, HY_CACHE_KINDS } hy_cache_kind;
+// Every figure below is a sum of such products: share * positions * values * bytes.
+typedef struct {
+    double share;   // of the layer's part that is counted: 1; 0: absent, not counted, or held by another layer; 0.5: the half
+    int positions;  // KV, META: tokens; CONV: inputs kept, d_conv - 1; SSM: states a channel
+    int values;     // KV, META: of one token, kv_heads * (d_qk + d_v); CONV, SSM: channels
+    int bytes;      // of one value
+} hy_cache_term;
 typedef struct {
     double kv, meta, conv, ssm, total;  // bytes (the paper's half may not be whole)
 } hy_cache_bytes;
-// layers: [n_layers] or NULL; elem: bytes of one cached KV element, state_elem: of one conv or SSM state element.
+// The terms of one layer. tokens: of text, meta tokens not counted; elem: bytes of one cached KV element, state_elem: of one
+// conv or SSM state element (both ignored by the paper's accountings).
+void hy_layer_cache_terms(const hy_model_spec *m, int layer, hy_cache_accounting how, int tokens, int elem, int state_elem,
+                          hy_cache_term out[HY_CACHE_KINDS]);
+// Their sums. layers: [n_layers] or NULL.
 void hy_model_cache(const hy_model_spec *m, hy_cache_accounting how, int tokens, int elem, int state_elem,
                     hy_cache_bytes *layers, hy_cache_bytes *sum);
 #endif

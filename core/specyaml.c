@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/published.h"
 #include "core/specread.h"
 
 enum { MAX_BASES = 8 };
@@ -133,7 +134,10 @@ static hy_status read_model(hy_spec_reader *r, hy_layer_draft *top) {
     hy_fields_default(hy_spec_mlp_fields, &top->l);
     hy_fields_default(expand_field, top);
     HY_TRY(hy_yaml_fields(r->root, hy_spec_model_fields, m,
-                          "base|norm|rope|init|mixer|fusion|attention|ssm|mlp|pattern|layer_table|kv_share"));
+                          "base|published|norm|rope|init|mixer|fusion|attention|ssm|mlp|pattern|layer_table|kv_share"));
+    const hy_yaml *published = hy_yaml_get(r->root, "published");
+    hy_published_list printed;
+    if (published) HY_TRY(hy_published_read(published, &printed));
     HY_TRY(read_section(r->root, "norm", hy_spec_norm_fields, m, NULL));
     HY_TRY(read_section(r->root, "rope", hy_spec_rope_fields, m, NULL));
     HY_TRY(read_section(r->root, "init", hy_spec_init_fields, m, NULL));
@@ -354,4 +358,5 @@ void hy_spec_fields_help(hy_buf *out) {
                   "  layers and may hold mixer, fusion, attention, ssm, mlp and times, e.g.\n"
                   "  [{mixer: ssm, times: 3}, {mixer: attention, attention: {window: 64}}]\n"
                   "\nlayer_table: every layer written out, as `hylab show spec FILE --yaml` prints it; instead of the above.\n");
+    hy_published_help(out);
 }

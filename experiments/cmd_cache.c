@@ -1,10 +1,12 @@
 // cmd_cache.c - `hylab cache`: how large the cache of a variant is, by kind and by layer, in the true accounting and in the
-// paper's. Formulas only; that they equal what is allocated is a test.
+// paper's. Formulas only; that they equal what is allocated is a test. The longer views are cache_both.c, cache_explain.c.
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/published.h"
 #include "core/specyaml.h"
 #include "experiments/args.h"
+#include "experiments/cache_views.h"
 #include "experiments/commands.h"
 #include "experiments/show_spec.h"
 
@@ -12,7 +14,7 @@ typedef struct {
     hy_arg_list sets;
     int tokens;
     const char *accounting, *elem;
-    bool by_layer;
+    bool by_layer, both, explain;
     hy_table_format format;
     hy_cache_accounting how;
     int bytes;
@@ -22,12 +24,20 @@ static hy_status read_choices(options *o) {
     if (!strcmp(o->accounting, "true")) o->how = HY_CACHE_TRUE;
     else if (!strcmp(o->accounting, "paper")) o->how = HY_CACHE_PAPER;
     else if (!strcmp(o->accounting, "paper-groups")) o->how = HY_CACHE_PAPER_GROUPS;
-    else return hy_error(HY_EINPUT, "--accounting %s: there are true, paper and paper-groups", o->accounting);
+    else if (!strcmp(o->accounting, "both")) o->both = true;
+    else return hy_error(HY_EINPUT, "--accounting %s: there are true, paper, paper-groups and both", o->accounting);
     if (!strcmp(o->elem, "f32")) o->bytes = 4;
     else if (!strcmp(o->elem, "bf16")) o->bytes = 2;
     else return hy_error(HY_EINPUT, "--elem %s: there are f32 and bf16", o->elem);
+    if (o->by_layer && (o->both || o->explain))
+        return hy_error(HY_EINPUT, "--by-layer shows one accounting: not with %s", o->explain ? "--explain" : "--accounting both");
     if (o->tokens > 1 << 28) return hy_error(HY_EINPUT, "--tokens %d: at most %d", o->tokens, 1 << 28);
     return HY_OK;
+}
+
+// The paper's figures are of its accounting, at its length, of the model as the file has it.
+static bool compares(const options *o) {
+    return o->how == HY_CACHE_PAPER && !o->by_layer && o->tokens == HY_PUBLISHED_TOKENS && !o->sets.n;
 }
 
 static hy_table *new_table(const options *o) {
@@ -46,6 +56,12 @@ static hy_table *new_table(const options *o) {
     hy_table_column(t, "conv_mb", "convolution", "MB", HY_RIGHT);
     hy_table_column(t, "ssm_mb", "SSM state", "MB", HY_RIGHT);
     hy_table_column(t, "total_mb", "total", "MB", HY_RIGHT);
+    if (compares(o)) {  // for programs; people get --accounting both
+        hy_table_column(t, "published_mb", NULL, NULL, HY_RIGHT);
+        hy_table_hidden(t);
+        hy_table_column(t, "published_in", NULL, NULL, HY_LEFT);
+        hy_table_hidden(t);
+    }
     return t;
 }
 
@@ -71,6 +87,15 @@ static void add_layers(hy_table *t, const hy_model_spec *m, const hy_cache_bytes
         else hy_table_empty(t);
         add_bytes(t, &layers[i]);
     }
+}
+
+static hy_status add_published(hy_table *t, const char *path) {
+    hy_published_list printed;
+    HY_TRY(hy_published_load(path, &printed));
+    const hy_published *p = hy_published_cache(&printed);
+    hy_table_text(t, "%s", p ? p->cache_mb : "");
+    hy_table_text(t, "%s", p ? p->in : "");
+    return HY_OK;
 }
 
 static void add_note(hy_table *t, const options *o) {
@@ -105,6 +130,7 @@ static hy_status print_cache(const options *o, const hy_arg_list *files) {
         hy_table_text(t, "%s", m->name);
         hy_table_int(t, c.total);
         add_bytes(t, &sum);
+        if (compares(o)) st = add_published(t, files->v[i]);
         if (files->n > 1) hy_table_num(t, first / sum.total, 2);
     }
     add_note(t, o);
@@ -118,8 +144,9 @@ int hy_cmd_cache(int argc, char **argv) {
     options o = {.tokens = 8000, .accounting = "true", .elem = "f32"};
     const hy_arg args[] = {
         {"--tokens", "N", HY_ARG_INT, &o.tokens, 1, "text tokens held (8000, as in the paper)"},
-        {"--accounting", "true|paper|paper-groups", HY_ARG_TEXT, &o.accounting, 0,
-         "what a runtime holds; as the paper counts; the paper's with the sharing groups as they are (true)"},
+        {"--accounting", "true|paper|paper-groups|both", HY_ARG_TEXT, &o.accounting, 0,
+         "what a runtime holds; as the paper counts; so, with the sharing groups as they are; all beside the printed figures (true)"},
+        {"--explain", NULL, HY_ARG_FLAG, &o.explain, 0, "the terms in words, both accountings side by side, and why they differ"},
         {"--elem", "f32|bf16", HY_ARG_TEXT, &o.elem, 0, "element type in the true accounting; the paper's is 2 bytes (f32)"},
         {"--by-layer", NULL, HY_ARG_FLAG, &o.by_layer, 0, "a row for each layer"},
         {"--set", "KEY=VALUE", HY_ARG_LIST, &o.sets, 0, "change a key of every variant; may be given many times"},
@@ -133,7 +160,9 @@ int hy_cmd_cache(int argc, char **argv) {
                 "examples:\n"
                 "  hylab cache variants/llama.yaml variants/hymba.yaml --tokens 4096\n"
                 "  hylab cache variants/hymba.yaml --by-layer\n"
-                "  hylab cache variants/paper/llama-3.2-3b.yaml variants/paper/hymba-1.5b.yaml --accounting paper",
+                "  hylab cache variants/paper/llama-3.2-3b.yaml variants/paper/hymba-1.5b.yaml --accounting paper\n"
+                "  hylab cache variants/paper/*.yaml --accounting both --elem bf16      # beside the paper's tables\n"
+                "  hylab cache --explain variants/paper/hymba-1.5b.yaml --elem bf16",
         .args = args,
         .min_rest = 1,
         .max_rest = -1,
@@ -142,7 +171,8 @@ int hy_cmd_cache(int argc, char **argv) {
     bool help = false;
     hy_status st = hy_args_read(&a, argc, argv, &rest, &help);
     if (!st && !help) st = read_choices(&o);
-    if (!st && !help) st = print_cache(&o, &rest);
+    const hy_cache_request r = {&rest, o.sets.v, o.tokens, o.bytes, o.format};
+    if (!st && !help) st = o.explain ? hy_cache_print_explained(&r) : o.both ? hy_cache_print_both(&r) : print_cache(&o, &rest);
     free(rest.v);
     free(o.sets.v);
     return hy_command_end("cache", st);

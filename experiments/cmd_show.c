@@ -6,7 +6,6 @@
 #include "experiments/args.h"
 #include "experiments/commands.h"
 #include "experiments/show_spec.h"
-#include "experiments/show_spec.h"
 #include "results/store.h"
 
 typedef struct {
@@ -145,12 +144,9 @@ int hy_cmd_show(int argc, char **argv) {
     static const struct {
         const char *word;
         int (*show)(int, char **);
-    } others[] = {{"spec", hy_show_spec}, {"variants", hy_show_variants}, {"fields", hy_show_fields}};
-    for (int i = 0; argc > 1 && i < 3; i++)
+    } others[] = {{"spec", hy_show_spec}, {"variants", hy_show_variants}, {"published", hy_show_published}, {"fields", hy_show_fields}};
+    for (size_t i = 0; argc > 1 && i < sizeof others / sizeof *others; i++)
         if (!strcmp(argv[1], others[i].word)) return others[i].show(argc - 1, argv + 1);
-    if (argc > 1 && !strcmp(argv[1], "spec")) return hy_show_spec(argc - 1, argv + 1);
-    if (argc > 1 && !strcmp(argv[1], "variants")) return hy_show_variants(argc - 1, argv + 1);
-    if (argc > 1 && !strcmp(argv[1], "fields")) return hy_show_fields(argc - 1, argv + 1);
     options o = {.db = hy_default_db(), .experiment = "", .status = "", .variant = "", .limit = 10000};
     const hy_arg args[] = {
         {"--db", "FILE", HY_ARG_TEXT, &o.db, 0, "results database ($HYLAB_DB, else runs/hylab.db)"},
@@ -163,7 +159,7 @@ int hy_cmd_show(int argc, char **argv) {
         {0},
     };
     const hy_args a = {
-        .usage = "hylab show runs|metrics|run N|sql VIEW-OR-STATEMENT|spec FILE|variants|fields [options]",
+        .usage = "hylab show runs|metrics|run N|sql VIEW-OR-STATEMENT|spec FILE|variants|published FILE...|fields [options]",
         .text = "Shows what is stored, and (without a database) what can be built.\n"
                 "  runs             one line for each run\n"
                 "  run N            everything about run N: provenance, resolved model, figures, artifacts\n"
@@ -171,6 +167,7 @@ int hy_cmd_show(int argc, char **argv) {
                 "  sql TEXT         a view (v_run v_final v_metric v_curve v_timing v_plan v_result) or a SELECT\n"
                 "  spec FILE        a variant worked out: layers, parameters, cache, FLOPs; has its own --help\n"
                 "  variants [DIR]   the variant files there are\n"
+                "  published FILE.. what is printed elsewhere of the models of variant files, beside what they come to here\n"
                 "  fields [WHAT]    every key of a variant, a training recipe or a task\n\n"
                 "examples:\n"
                 "  hylab show runs --status failed\n"

@@ -6,6 +6,7 @@
 
 int hy_show_spec(int argc, char **argv);      // show spec FILE
 int hy_show_variants(int argc, char **argv);  // show variants [FOLDER]
+int hy_show_published(int argc, char **argv); // show published FILE...
 int hy_show_fields(int argc, char **argv);    // show fields [variant|train|experiment|measures|TASK]
 
 // Short words for tables: "parallel", "attention > ssm"; "-", "global" or "window 64".

@@ -26,6 +26,7 @@ static void test_released_totals(void **state) {
         {"paper/hymba-1.5b", 1522797824},   // nvidia/Hymba-1.5B-Base
         {"paper/llama-3.2-3b", 3212749824}, // meta-llama/Llama-3.2-3B
         {"paper/llama-3.2-1b", 1235814400}, // meta-llama/Llama-3.2-1B
+        {"paper/smollm2-1.7b", 1711376384}, // HuggingFaceTB/SmolLM2-1.7B
         {"paper/mamba-130m", 129135360},    // state-spaces/mamba-130m
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
@@ -80,6 +81,7 @@ static void test_paper_caches(void **state) {
         {"paper/300m-hymba-concat", 2, "39.42", HY_CACHE_PAPER},         // 11
         {"paper/300m-mamba-meta", 2, "1.87", HY_CACHE_PAPER},            // 12
         {"paper/300m-hymba", 2, "40.01", HY_CACHE_PAPER},                // 13
+        {"paper/300m-sequential-1080", 1, "156.3", HY_CACHE_PAPER},      // Table 1 row A, inferred
         {"paper/300m-llama", 1, "414.7", HY_CACHE_PAPER},                // Table 1
         {"paper/300m-mamba", 1, "1.9", HY_CACHE_PAPER},
         {"paper/300m-parallel", 1, "148.2", HY_CACHE_PAPER},             // B
@@ -91,6 +93,7 @@ static void test_paper_caches(void **state) {
         {"paper/llama-3.2-3b", 1, "917.5", HY_CACHE_PAPER},              // the abstract's 11.67 times
         {"paper/llama-3.2-3b", 0, "918", HY_CACHE_PAPER},                // Table 2
         {"paper/llama-3.2-1b", 0, "262", HY_CACHE_PAPER},
+        {"paper/smollm2-1.7b", 0, "1573", HY_CACHE_PAPER},
         {"paper/300m-parallel-kv-share", 2, "39.62", HY_CACHE_PAPER_GROUPS},  // with the groups as they are
         {"paper/hymba-1.5b", 2, "77.62", HY_CACHE_PAPER_GROUPS},
     };
@@ -137,6 +140,29 @@ static void test_true_cache(void **state) {
     hy_model_cache(&m, HY_CACHE_PAPER, 100, 4, 4, l, &sum);
     assert_true(l[1].kv == row * 5 / 2 && l[2].kv == row * 5 / 2 && l[1].meta == 0 && l[0].meta == row * 3);
     assert_true(l[0].conv == 0 && l[0].ssm == 16 * 4 * 2);
+}
+
+// The terms of a layer are the factors of its bytes; the half stands in share.
+static void test_terms(void **state) {
+    (void)state;
+    hy_model_spec m;
+    hy_cache_term t[HY_CACHE_KINDS];
+    load("paper/hymba-1.5b", &m);
+    hy_layer_cache_terms(&m, 1, HY_CACHE_TRUE, 8000, 4, 2, t);
+    assert_true(t[HY_CACHE_KV].share == 1 && t[HY_CACHE_KV].positions == 1024 && t[HY_CACHE_KV].values == 5 * (64 + 128));
+    assert_true(t[HY_CACHE_KV].bytes == 4 && t[HY_CACHE_CONV].bytes == 2 && t[HY_CACHE_SSM].bytes == 2);
+    assert_true(t[HY_CACHE_META].share == 1 && t[HY_CACHE_META].positions == 128);
+    assert_true(t[HY_CACHE_CONV].share == 1 && t[HY_CACHE_CONV].positions == 3 && t[HY_CACHE_CONV].values == 3200);
+    assert_true(t[HY_CACHE_SSM].share == 1 && t[HY_CACHE_SSM].positions == 16 && t[HY_CACHE_SSM].values == 3200);
+    hy_layer_cache_terms(&m, 2, HY_CACHE_TRUE, 8000, 4, 4, t);  // uses the keys of layer 1
+    assert_true(t[HY_CACHE_KV].share == 0 && t[HY_CACHE_META].share == 0);
+    hy_layer_cache_terms(&m, 2, HY_CACHE_PAPER, 8000, 4, 4, t);
+    assert_true(t[HY_CACHE_KV].share == 0.5 && t[HY_CACHE_META].share == 0 && t[HY_CACHE_CONV].share == 0 && t[HY_CACHE_KV].bytes == 2);
+    hy_layer_cache_terms(&m, 0, HY_CACHE_PAPER, 8000, 4, 4, t);
+    assert_true(t[HY_CACHE_KV].share == 1 && t[HY_CACHE_KV].positions == 8000 && t[HY_CACHE_META].share == 1);
+    load("paper/llama-3.2-1b", &m);
+    hy_layer_cache_terms(&m, 0, HY_CACHE_TRUE, 10, 2, 2, t);
+    assert_true(t[HY_CACHE_SSM].share == 0 && t[HY_CACHE_CONV].share == 0 && t[HY_CACHE_META].positions == 0);
 }
 
 // Every part of each kind of layer, worked by hand.
@@ -212,12 +238,13 @@ static void test_flops(void **state) {
     assert_true(a - c50 == 2.0 * 4 * (32 + 64) * (3 * 50 + 4 * (81 - 50)));
 }
 
-// The 300M rows are meant to be equal in size.
+// The 300M rows are meant to be equal in size: within 3 % of 300M, and of each other.
 static void test_300m_totals(void **state) {
     (void)state;
     DIR *dir = opendir("variants/paper");
     assert_non_null(dir);
     int n = 0;
+    double least = 1e18, most = 0;
     for (struct dirent *e; (e = readdir(dir));) {
         if (strncmp(e->d_name, "300m-", 5)) continue;
         char variant[300];
@@ -227,10 +254,13 @@ static void test_300m_totals(void **state) {
         load(variant, &m);
         hy_model_count(&m, &c);
         if (fabs((double)c.total / 300e6 - 1) > 0.03) fail_msg("%s: %lld", variant, (long long)c.total);
+        if ((double)c.total < least) least = (double)c.total;
+        if ((double)c.total > most) most = (double)c.total;
         n++;
     }
     closedir(dir);
-    assert_true(n >= 13);
+    assert_true(n >= 18);
+    assert_true(most / least < 1.03);
 }
 
 // The formulas against the program that is run: every variant.
@@ -266,7 +296,7 @@ static void test_equals_program(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_released_totals), cmocka_unit_test(test_table10_ratios), cmocka_unit_test(test_paper_caches),
-        cmocka_unit_test(test_true_cache),      cmocka_unit_test(test_parts),          cmocka_unit_test(test_flops),
+        cmocka_unit_test(test_terms),           cmocka_unit_test(test_true_cache),      cmocka_unit_test(test_parts),          cmocka_unit_test(test_flops),
         cmocka_unit_test(test_300m_totals),     cmocka_unit_test(test_equals_program),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -60,7 +60,27 @@ check 'cache csv' 0 '^llama,[0-9]+,12.288,0.0,0.0,0.0,12.288$' "$H" cache varian
 check 'cache json' 0 '"total_mb": 12.288' "$H" cache variants/llama.yaml --elem bf16 --format json
 check 'cache tokens' 0 '^llama .* 1\.573$' "$H" cache variants/llama.yaml --tokens 512
 check 'cache set' 0 '^llama .* 6\.144 ' "$H" cache variants/llama.yaml --elem bf16 --set attention.kv_heads=1
-check 'cache accounting' 2 'true, paper and paper-groups' "$H" cache $V --accounting papr
+check 'cache beside the printed' 0 '^Table 10 row 13 +300m-hymba +[0-9]+ +40.01 +40.01 +0.00 +40.21 +41.337$' "$H" cache $P/*.yaml --accounting both --elem bf16
+check 'cache csv names what is printed' 0 '^300m-parallel-16heads,[0-9]+,393.216,0.0,0.0,0.786432,394.002432,394.00,Table 10 row 4,' "$H" cache $P/*.yaml --accounting paper --tokens 8000 --format csv
+check 'cache csv at another length' 0 '^variant,parameters,kv_mb,meta_mb,conv_mb,ssm_mb,total_mb$' "$H" cache $P/300m-llama.yaml --accounting paper --tokens 100 --format csv
+check 'a changed model is not the printed one' 0 '^ +300m-llama ' "$H" cache $P/300m-llama.yaml --accounting both --set layers=6
+check 'by layer of both' 2 'by-layer shows one accounting' "$H" cache $V --accounting both --by-layer
+E='cache --explain variants/paper/hymba-1.5b.yaml'
+check 'explain in words' 0 '^ +14 of the 29 layers keep their own' "$H" $E
+check 'explain terms' 0 '^KV, window 1024 +14 x 1024 x 960 x 2  27.525 +14.5 x 1024 x 960 x 2  28.508 +-0.983$' "$H" $E --elem bf16
+check 'explain steps' 0 '^of 29 window layers 14 keep .* half, 14.5 +-0.983 +77.619$' "$H" $E
+check 'explain element type' 0 '^4 bytes a value are held .* 81.674 +163.348$' "$H" $E
+check 'explain what is printed' 0 'printed in Table 1 row F: 78.6 MB' "$H" $E
+check 'explain at another length' 0 'the newest 100 tokens of text' "$H" $E --tokens 100
+check 'explain json' 0 '"held_positions": 1024' "$H" $E --format json
+check 'explain csv' 0 '^hymba-1.5b,total,.*81.67424,.*78.602' "$H" $E --elem bf16 --format csv
+check 'explain without a mixer' 0 'no layer keeps anything' "$H" cache --explain variants/mixer-none.yaml
+check 'explain no file' 2 'no.yaml' "$H" cache --explain no.yaml
+wide=$("$H" cache --explain variants/*.yaml $P/*.yaml | awk '{ if (length($0) > m) m = length($0) } END { print m }')
+check "explain within 120 columns ($wide)" 0 '' [ "$wide" -le 120 ]
+check 'published figures' 0 '^released weights +hymba-1.5b +parameters +1522797824  1522797824  equal$' "$H" show published $P/*.yaml
+check 'published of nothing' 2 'too few arguments' "$H" show published
+check 'cache accounting' 2 'true, paper, paper-groups and both' "$H" cache $V --accounting papr
 check 'cache elem' 2 'f32 and bf16' "$H" cache $V --elem f16
 check 'cache no tokens' 2 'tokens' "$H" cache $V --tokens 0
 check 'cache no file' 2 'no.yaml' "$H" cache $V no.yaml
