@@ -84,7 +84,7 @@ hy_kernel_id hy_bind_fwd(const hy_exec *e, int i, const hy_params *w, const hy_s
                                          .residual = val(e, op->in[1]), .y = y, .ldx = ldx, .ldres = ld(e, op->in[1]), .ldy = ldy};
             return HY_K_linear;
         case HY_OP_ROPE:
-            a->rope = (hy_rope_args){.B = e->B, .T = e->T, .heads = op->heads, .d = op->d_qk, .base = op->base, .pos = e->pos,
+            a->rope = (hy_rope_args){.B = e->B, .T = e->T, .heads = op->heads, .d = op->d_qk, .base = op->base, .scale = op->rope, .pos = e->pos,
                                      .x = x, .y = y, .ldx = ldx, .ldy = ldy};
             return HY_K_rope;
         case HY_OP_ATTENTION: bind_attention(e, op, s, sv, &a->attention); return HY_K_attention;

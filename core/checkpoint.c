@@ -85,13 +85,18 @@ static hy_status compare_spec(const hy_st *st, const hy_model_spec *spec) {
     return s;
 }
 
+static bool is_extra(const void *user, const char *name) {
+    (void)user;
+    return !strncmp(name, HY_CHECKPOINT_EXTRA, strlen(HY_CHECKPOINT_EXTRA));
+}
+
 static hy_status match_params(const hy_st *st, const hy_program *p, hy_buf *report) {
     hy_st_want *want = hy_xcalloc((size_t)p->n_params, sizeof *want);
     for (int i = 0; i < p->n_params; i++) {
         snprintf(want[i].name, sizeof want[i].name, "%s", p->params[i].name);
         want[i].ndim = param_shape(&p->params[i], want[i].shape);
     }
-    hy_status s = hy_st_match(st, want, p->n_params, "the model", HY_CHECKPOINT_EXTRA, report);
+    hy_status s = hy_st_match(&st, 1, hy_st_path(st), want, p->n_params, "the model", is_extra, NULL, report);
     free(want);
     return s;
 }

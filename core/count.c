@@ -4,12 +4,14 @@
 #include "core/spec.h"
 
 // All weights are [out, in]; linear layers have no bias unless one is written here.
-static int64_t attention_params(const hy_model_spec *m, int i) {  // W_q, and W_k, W_v where the layer makes its own
+static int64_t attention_rows(const hy_model_spec *m, int i) {  // of W_q, and of W_k, W_v where the layer makes its own
     const hy_layer_spec *l = &m->layers[i];
     int64_t rows = (int64_t)l->heads * l->d_qk;
     if (l->kv_source == i) rows += (int64_t)l->kv_heads * (l->d_qk + l->d_v);
-    return rows * m->d_model;
+    return rows;
 }
+static int64_t attention_params(const hy_model_spec *m, int i) { return attention_rows(m, i) * m->d_model; }
+
 
 static int64_t qk_norm_params(const hy_model_spec *m, int i) {
     const hy_layer_spec *l = &m->layers[i];
@@ -45,9 +47,12 @@ static void mixer_count(const hy_model_spec *m, int i, hy_param_count *c) {
         c->fusion += norms + gate + out;
         c->ratio_ssm += norms;
         c->norm += d;
+        if (l->proj_bias) c->fusion += attention_rows(m, i) + 2 * l->d_inner + d;  // of the one in and out projection
     } else {  // sub-blocks with an input norm and an out projection each
         if (at) c->attention += d * wide, c->norm += d;
         if (ss) c->ssm += d * l->d_inner, c->norm += d;
+        c->attention += (l->qkv_bias ? attention_rows(m, i) : 0) + (l->out_bias ? d : 0);
+        if (l->proj_bias) c->ssm += 2 * l->d_inner + d;
     }
 }
 
@@ -61,6 +66,7 @@ void hy_layer_count(const hy_model_spec *m, int i, hy_param_count *c) {
     if (l->mixer != HY_MIXER_NONE) mixer_count(m, i, c);
     if (l->mlp != HY_MLP_NONE) {
         c->mlp = (l->mlp == HY_MLP_SILU ? 3 : 2) * (int64_t)m->d_model * l->d_ff;
+        if (l->mlp_bias) c->mlp += (l->mlp == HY_MLP_SILU ? 2 : 1) * (int64_t)l->d_ff + m->d_model;
         c->norm += m->d_model;
     }
     sum_parts(c);

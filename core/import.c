@@ -8,11 +8,25 @@
 
 #define CONFIG_MAX ((size_t)4 << 20)  // bytes of config.json: far above any real one
 
+static const hy_import_family *const families[] = {
+#define X(name) &hy_import_##name,
+#include "core/import_families.def"
+#undef X
+};
+
 const hy_import_family *hy_import_find(const char *model_type) {
-    static const hy_import_family *const all[] = {&hy_import_hymba};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (!strcmp(all[i]->model_type, model_type)) return all[i];
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        if (!strcmp(families[i]->model_type, model_type)) return families[i];
     return NULL;
+}
+
+const char *hy_import_families(void) {
+#define X(name) ", " #name
+    static const char list[] = ""
+#include "core/import_families.def"
+        ;
+#undef X
+    return list + 2;
 }
 
 // ---------------------------------------------------------------------------------------------------- the mapping
@@ -39,7 +53,13 @@ static void layer_name(const char *pattern, int layer, char *out, size_t cap) {
     HY_ASSERT(n >= 0 && (size_t)n < cap);
 }
 
-static void add_range(hy_import_map *m, const hy_program *p, const hy_import_row *row, int layer) {
+static void add_dim(hy_import_tensor *t, int64_t size) {
+    HY_ASSERT(t->theirs.ndim < HY_ST_MAX_DIMS);
+    t->theirs.shape[t->theirs.ndim++] = size;
+}
+
+// Adds the rows that a line of the table names to a tensor; nothing if the model lacks them.
+static void add_piece(hy_import_map *m, const hy_program *p, const hy_import_row *row, int layer, hy_import_tensor *t) {
     char ours[128];
     layer_name(row->ours, layer, ours, sizeof ours);
     const int param = hy_program_find_param(p, ours);
@@ -50,14 +70,27 @@ static void add_range(hy_import_map *m, const hy_program *p, const hy_import_row
     if (rows == 0) return;
     HY_ASSERT(first >= 0 && rows > 0 && rows <= q->shape[0] - first);
     const size_t width = q->n / (size_t)q->shape[0];
+    if (t->n == 0) {
+        add_dim(t, 0);
+        if (row->kind == HY_ROW_CONV) add_dim(t, 1);
+        for (int d = 1; d < q->ndim; d++) add_dim(t, q->shape[d]);
+    }
+    HY_ASSERT(t->elems % width == 0);  // pieces of one tensor are equally wide: the table's matter
+    m->pieces = hy_xrealloc(m->pieces, sizeof *m->pieces * (size_t)(m->n_pieces + 1));
+    m->pieces[m->n_pieces++] = (hy_import_piece){.param = param, .first = (size_t)first * width, .n = (size_t)rows * width, .at = t->elems};
+    t->theirs.shape[0] += rows;
+    t->elems += (size_t)rows * width;
+    t->n++;
+}
+
+// The tensor that `lines` lines of the table make in this layer.
+static void add_tensor(hy_import_map *m, const hy_program *p, const hy_import_row *row, int lines, int layer) {
+    hy_import_tensor t = {.first = m->n_pieces};
+    layer_name(row->theirs, layer, t.theirs.name, sizeof t.theirs.name);
+    for (int i = 0; i < lines; i++) add_piece(m, p, &row[i], layer, &t);
+    if (!t.n) return;
     m->v = hy_xrealloc(m->v, sizeof *m->v * (size_t)(m->n + 1));
-    hy_import_range *r = &m->v[m->n++];
-    *r = (hy_import_range){.param = param, .first = (size_t)first * width, .n = (size_t)rows * width};
-    layer_name(row->theirs, layer, r->theirs.name, sizeof r->theirs.name);
-    int64_t *shape = r->theirs.shape;
-    shape[r->theirs.ndim++] = rows;
-    if (row->middle_one) shape[r->theirs.ndim++] = 1;
-    for (int d = 1; d < q->ndim; d++) shape[r->theirs.ndim++] = q->shape[d];
+    m->v[m->n++] = t;
 }
 
 // Every element of every parameter must come from exactly one tensor.
@@ -66,8 +99,11 @@ static hy_status check_covered(const hy_import_family *f, const hy_program *p, c
     for (int i = 0; i < p->n_params && !s; i++) {
         uint8_t *seen = hy_xcalloc((size_t)p->params[i].shape[0], 1);
         const size_t rows = (size_t)p->params[i].shape[0], width = p->params[i].n / rows;
-        for (int k = 0; k < m->n; k++)
-            for (size_t r = 0; m->v[k].param == i && r < m->v[k].n / width; r++) seen[m->v[k].first / width + r]++;
+        for (int k = 0; k < m->n_pieces; k++)
+            for (size_t r = 0; m->pieces[k].param == i && r < m->pieces[k].n / width; r++) {
+                uint8_t *times = &seen[m->pieces[k].first / width + r];
+                if (*times < 2) ++*times;
+            }
         for (size_t r = 0; r < rows && !s; r++)
             if (seen[r] != 1)
                 s = hy_error(HY_EINPUT, "the %s layout has %s for row %zu of parameter \"%s\"", f->model_type,
@@ -79,9 +115,12 @@ static hy_status check_covered(const hy_import_family *f, const hy_program *p, c
 
 hy_status hy_import_map_make(const hy_import_family *f, const hy_program *p, hy_import_map *out) {
     *out = (hy_import_map){0};
-    for (const hy_import_row *row = f->rows; row->theirs; row++) {
+    for (const hy_import_row *row = f->rows; row->theirs;) {
+        int lines = 1;
+        while (row[lines].theirs && !strcmp(row[lines].theirs, row->theirs)) lines++;
         const int times = strstr(row->ours, "%d") ? p->spec.n_layers : 1;
-        for (int layer = 0; layer < times; layer++) add_range(out, p, row, layer);
+        for (int layer = 0; layer < times; layer++) add_tensor(out, p, row, lines, layer);
+        row += lines;
     }
     hy_status s = check_covered(f, p, out);
     if (s) hy_import_map_free(out);
@@ -90,13 +129,27 @@ hy_status hy_import_map_make(const hy_import_family *f, const hy_program *p, hy_
 
 void hy_import_map_free(hy_import_map *m) {
     free(m->v);
+    free(m->pieces);
     *m = (hy_import_map){0};
 }
 
-const hy_import_range *hy_import_map_find(const hy_import_map *m, const char *theirs) {
+const hy_import_tensor *hy_import_map_find(const hy_import_map *m, const char *theirs) {
     for (int i = 0; i < m->n; i++)
         if (!strcmp(m->v[i].theirs.name, theirs)) return &m->v[i];
     return NULL;
+}
+
+hy_status hy_import_gather(const hy_import_map *m, const hy_import_tensor *t, const hy_params *w, bool grad, float *dst) {
+    hy_status s = HY_OK;
+    for (int i = t->first; i < t->first + t->n && !s; i++) {
+        const hy_import_piece *x = &m->pieces[i];
+        float *whole = hy_alloc(w->prog->params[x->param].n * sizeof *whole);
+        if (!whole) return HY_ENOMEM;
+        s = hy_params_get(w, x->param, grad, whole);
+        if (!s) memcpy(dst + x->at, whole + x->first, x->n * sizeof *dst);
+        free(whole);
+    }
+    return s;
 }
 
 // ---------------------------------------------------------------------------------------------------- a folder
@@ -106,8 +159,12 @@ static hy_status read_spec(hy_import *m) {
     const char *type;
     hy_status s = hy_json_get_string(config, m->config_path, "model_type", &type);
     if (!s && !(m->family = hy_import_find(type)))
-        s = hy_error(HY_EINPUT, "%s: \"model_type\": \"%.60s\" is not a family that this build reads (hymba is)", m->config_path, type);
-    if (!s) s = m->family->spec(config, m->config_path, &m->spec);
+        s = hy_error(HY_EINPUT, "%s: \"model_type\": \"%.60s\" is not a family that this build reads (it reads %s)", m->config_path,
+                     type, hy_import_families());
+    if (!s) {
+        hy_model_spec_init(&m->spec);
+        s = m->family->spec(config, m->config_path, &m->spec);
+    }
     hy_json_free(config);
     if (!s) {
         s = hy_model_spec_check(&m->spec, NULL);
@@ -116,16 +173,21 @@ static hy_status read_spec(hy_import *m) {
     return s;
 }
 
-hy_status hy_import_open(const char *dir, hy_import **out) {
+hy_status hy_import_open_config(const char *dir, hy_import **out) {
     *out = NULL;
     hy_import *m = hy_xcalloc(1, sizeof *m);
     m->config_path = hy_asprintf("%s/config.json", dir);
     hy_status s = read_spec(m);
-    if (!s) {
-        char *path = hy_asprintf("%s/model.safetensors", dir);
-        s = hy_st_open(path, 0, &m->weights);
-        free(path);
-    }
+    if (s) hy_import_close(m);
+    else *out = m;
+    return s;
+}
+
+hy_status hy_import_open(const char *dir, hy_import **out) {
+    hy_import *m;
+    *out = NULL;
+    HY_TRY(hy_import_open_config(dir, &m));
+    hy_status s = hy_shards_open(dir, &m->weights);
     if (s) hy_import_close(m);
     else *out = m;
     return s;
@@ -133,7 +195,7 @@ hy_status hy_import_open(const char *dir, hy_import **out) {
 
 void hy_import_close(hy_import *m) {
     if (!m) return;
-    hy_st_close(m->weights);
+    hy_shards_close(m->weights);
     free(m->config_path);
     free(m);
 }
@@ -141,24 +203,47 @@ void hy_import_close(hy_import *m) {
 // A tied model's file may hold the output matrix too; another one would make the file a different model from its configuration.
 static hy_status check_tied(const hy_import *m) {
     const hy_import_family *f = m->family;
-    const hy_st_tensor *copy = f->tied_copy ? hy_st_find(m->weights, f->tied_copy) : NULL;
-    const hy_st_tensor *table = f->tied_copy ? hy_st_find(m->weights, f->tied_to) : NULL;
+    const hy_st_tensor *copy = f->tied_copy ? hy_shards_find(m->weights, f->tied_copy) : NULL;
+    const hy_st_tensor *table = f->tied_copy ? hy_shards_find(m->weights, f->tied_to) : NULL;
     if (!m->spec.tied || !copy || !table) return HY_OK;
     if (copy->n == table->n && copy->dtype == table->dtype && !memcmp(copy->data, table->data, copy->n * hy_st_dtype_size(copy->dtype)))
         return HY_OK;
     return hy_error(HY_EINPUT, "%s says that the output matrix is tied to the embedding, but in %s \"%s\" and \"%s\" differ",
-                    m->config_path, hy_st_path(m->weights), f->tied_copy, f->tied_to);
+                    m->config_path, m->weights->path, f->tied_copy, f->tied_to);
+}
+
+// Does `name` follow a pattern whose "%d" stands for any number?
+static bool follows(const char *pattern, const char *name) {
+    const char *at = strstr(pattern, "%d");
+    if (!at) return !strcmp(pattern, name);
+    const size_t head = (size_t)(at - pattern);
+    if (strncmp(pattern, name, head)) return false;
+    const size_t digits = strspn(name + head, "0123456789");
+    return digits && !strcmp(name + head + digits, at + 2);
+}
+
+static bool is_ignored(const void *user, const char *name) {
+    const hy_import *m = user;
+    if (m->spec.tied && m->family->tied_copy && !strcmp(m->family->tied_copy, name)) return true;
+    for (const char *const *p = m->family->ignored; p && *p; p++)
+        if (follows(*p, name)) return true;
+    return false;
 }
 
 hy_status hy_import_weights(const hy_import *m, const hy_import_map *map, hy_params *w, hy_buf *report) {
     hy_st_want *want = hy_xcalloc((size_t)map->n, sizeof *want);
     for (int i = 0; i < map->n; i++) want[i] = map->v[i].theirs;
     hy_status s = check_tied(m);
-    if (!s) s = hy_st_match(m->weights, want, map->n, m->config_path, m->spec.tied ? m->family->tied_copy : NULL, report);
-    for (int i = 0; i < map->n && !s; i++) {
-        const hy_import_range *r = &map->v[i];
-        s = hy_checkpoint_set(w, r->param, r->first, hy_st_find(m->weights, r->theirs.name), 0, r->n);
-    }
+    if (!s)
+        s = hy_st_match((const hy_st *const *)m->weights->files, m->weights->n, m->weights->path, want, map->n, m->config_path,
+                        is_ignored, m, report);
     free(want);
+    for (int i = 0; i < map->n && !s; i++) {
+        const hy_st_tensor *t = hy_shards_find(m->weights, map->v[i].theirs.name);
+        for (int k = 0; k < map->v[i].n && !s; k++) {
+            const hy_import_piece *x = &map->pieces[map->v[i].first + k];
+            s = hy_checkpoint_set(w, x->param, x->first, t, x->at, x->n);
+        }
+    }
     return s;
 }

@@ -3,42 +3,38 @@
 #include <string.h>
 
 #include "core/import.h"
+#include "core/import_config.h"
 
 #define LAYER "model.layers.%d."
 static const hy_import_row rows[] = {
-    {"model.embed_tokens.weight", "embed", HY_PART_ALL, false},
-    {"model.memory_tokens", "meta", HY_PART_ALL, false},
-    {"model.final_layernorm.weight", "final_norm", HY_PART_ALL, false},
-    {"lm_head.weight", "head", HY_PART_ALL, false},
-    {LAYER "input_layernorm.weight", "layers.%d.norm", HY_PART_ALL, false},
-    {LAYER "mamba.in_proj.weight", "layers.%d.in_proj", HY_PART_ALL, false},
-    {LAYER "mamba.out_proj.weight", "layers.%d.out_proj", HY_PART_ALL, false},
-    {LAYER "mamba.conv1d.weight", "layers.%d.conv.weight", HY_PART_ALL, true},
-    {LAYER "mamba.conv1d.bias", "layers.%d.conv.bias", HY_PART_ALL, false},
-    {LAYER "mamba.x_proj.0.weight", "layers.%d.x_proj", HY_PART_ALL, false},
-    {LAYER "mamba.dt_proj.0.weight", "layers.%d.dt_proj.weight", HY_PART_ALL, false},
-    {LAYER "mamba.dt_proj.0.bias", "layers.%d.dt_proj.bias", HY_PART_ALL, false},
-    {LAYER "mamba.A_log.0", "layers.%d.A_log", HY_PART_ALL, false},
-    {LAYER "mamba.D.0", "layers.%d.D", HY_PART_ALL, false},
-    {LAYER "mamba.dt_layernorm.weight", "layers.%d.dt_norm", HY_PART_ALL, false},
-    {LAYER "mamba.B_layernorm.weight", "layers.%d.B_norm", HY_PART_ALL, false},
-    {LAYER "mamba.C_layernorm.weight", "layers.%d.C_norm", HY_PART_ALL, false},
-    {LAYER "mamba.pre_avg_layernorm1.weight", "layers.%d.fuse.attn_norm", HY_PART_ALL, false},
-    {LAYER "mamba.pre_avg_layernorm2.weight", "layers.%d.fuse.ssm_norm", HY_PART_ALL, false},
-    {LAYER "pre_moe_layernorm.weight", "layers.%d.mlp.norm", HY_PART_ALL, false},
-    {LAYER "moe.experts.0.gate_proj.weight", "layers.%d.mlp.up", HY_PART_GATE, false},
-    {LAYER "moe.experts.0.up_proj.weight", "layers.%d.mlp.up", HY_PART_UP, false},
-    {LAYER "moe.experts.0.down_proj.weight", "layers.%d.mlp.down", HY_PART_ALL, false},
-    {NULL, NULL, HY_PART_ALL, false},
+    {"model.embed_tokens.weight", "embed", HY_PART_ALL, HY_ROW_PLAIN},
+    {"model.memory_tokens", "meta", HY_PART_ALL, HY_ROW_PLAIN},
+    {"model.final_layernorm.weight", "final_norm", HY_PART_ALL, HY_ROW_PLAIN},
+    {"lm_head.weight", "head", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "input_layernorm.weight", "layers.%d.norm", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "mamba.in_proj.weight", "layers.%d.in_proj", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "mamba.out_proj.weight", "layers.%d.out_proj", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "mamba.conv1d.weight", "layers.%d.conv.weight", HY_PART_ALL, HY_ROW_CONV},
+    {LAYER "mamba.conv1d.bias", "layers.%d.conv.bias", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "mamba.x_proj.0.weight", "layers.%d.x_proj", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "mamba.dt_proj.0.weight", "layers.%d.dt_proj.weight", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "mamba.dt_proj.0.bias", "layers.%d.dt_proj.bias", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "mamba.A_log.0", "layers.%d.A_log", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "mamba.D.0", "layers.%d.D", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "mamba.dt_layernorm.weight", "layers.%d.dt_norm", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "mamba.B_layernorm.weight", "layers.%d.B_norm", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "mamba.C_layernorm.weight", "layers.%d.C_norm", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "mamba.pre_avg_layernorm1.weight", "layers.%d.fuse.attn_norm", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "mamba.pre_avg_layernorm2.weight", "layers.%d.fuse.ssm_norm", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "pre_moe_layernorm.weight", "layers.%d.mlp.norm", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "moe.experts.0.gate_proj.weight", "layers.%d.mlp.up", HY_PART_GATE, HY_ROW_PLAIN},
+    {LAYER "moe.experts.0.up_proj.weight", "layers.%d.mlp.up", HY_PART_UP, HY_ROW_PLAIN},
+    {LAYER "moe.experts.0.down_proj.weight", "layers.%d.mlp.down", HY_PART_ALL, HY_ROW_PLAIN},
+    {NULL, NULL, HY_PART_ALL, HY_ROW_PLAIN},
 };
 
-// ---------------------------------------------------------------------------------------------------- keys
-// What is done with each key. A key that is not here might change the model, so it is an error.
-typedef struct {
-    const char *key;
-    const char *only;  // NULL: read below; "": does not touch what the model computes; else the one JSON text supported
-} key_rule;
-static const key_rule keys[] = {
+// ---------------------------------------------------------------------------------------------------- values
+static const hy_config_key keys[] = {
     {"model_type", NULL}, {"hidden_size", NULL}, {"num_hidden_layers", NULL}, {"num_attention_heads", NULL},
     {"num_key_value_heads", NULL}, {"intermediate_size", NULL}, {"vocab_size", NULL}, {"mamba_expand", NULL},
     {"mamba_d_state", NULL}, {"mamba_d_conv", NULL}, {"mamba_dt_rank", NULL}, {"mamba_conv_bias", NULL},
@@ -49,65 +45,9 @@ static const key_rule keys[] = {
     {"attn_hidden_size", "-1"}, {"hidden_act", "\"silu\""}, {"mlp_hidden_act", "\"silu\""}, {"kq_norm", "\"none\""},
     {"kv_reuse_every_i_layer", "-1"}, {"kv_weight_reuse", "false"}, {"mamba_proj_bias", "false"},
     {"memory_tokens_interspersed_every", "0"}, {"num_experts", "1"}, {"num_experts_per_tok", "1"}, {"num_mamba", "1"},
-    {"architectures", ""}, {"attention_dropout", ""}, {"attn_implementation", ""}, {"attn_implementation_new", ""},
-    {"auto_map", ""}, {"bos_token_id", ""}, {"calc_logits_for_entire_prompt", ""}, {"eos_token_id", ""}, {"pad_token_id", ""},
-    {"unk_token_id", ""}, {"output_router_logits", ""}, {"router_aux_loss_coef", ""}, {"seq_length", ""}, {"torch_dtype", ""},
-    {"dtype", ""}, {"use_cache", ""}, {"use_mamba_kernels", ""}, {"transformers_version", ""}, {"_name_or_path", ""},
+    {"attn_implementation", ""}, {"attn_implementation_new", ""}, {"calc_logits_for_entire_prompt", ""},
+    {"output_router_logits", ""}, {"router_aux_loss_coef", ""}, {"seq_length", ""}, {"use_mamba_kernels", ""}, {NULL, NULL},
 };
-
-static const key_rule *find_key(const char *key) {
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        if (!strcmp(keys[i].key, key)) return &keys[i];
-    return NULL;
-}
-
-static hy_status check_keys(const hy_json *c, const char *where) {
-    if (hy_json_type_of(c) != HY_JSON_OBJECT) return hy_error(HY_EINPUT, "%s: must be an object", where);
-    hy_status s = HY_OK;
-    for (void *it = hy_json_first(c); it && !s; it = hy_json_next(c, it)) {
-        const key_rule *r = find_key(hy_json_key(it));
-        if (!r)
-            s = hy_error(HY_EINPUT, "%s: \"%.100s\" is not a key that the reader of this family knows: it might change the model; "
-                         "remove it if it does not", where, hy_json_key(it));
-        else if (r->only && *r->only) {
-            hy_buf b = {0};
-            hy_json_text(hy_json_member(it), 0, &b);
-            if (strcmp(b.s, r->only))
-                s = hy_error(HY_EINPUT, "%s: \"%s\": %.100s is not supported, only %s is", where, r->key, b.s, r->only);
-            free(b.s);
-        }
-    }
-    return s;
-}
-
-// ---------------------------------------------------------------------------------------------------- values
-static hy_status get_int(const hy_json *c, const char *where, const char *key, int lo, int hi, int *out) {
-    int64_t v;
-    HY_TRY(hy_json_get_int(c, where, key, lo, hi, &v));
-    *out = (int)v;
-    return HY_OK;
-}
-
-// The same of a key that may be absent, null or -1: *out stays as it is.
-static hy_status get_int_or(const hy_json *c, const char *where, const char *key, int hi, int *out) {
-    const hy_json *j = hy_json_get(c, key);
-    int v;
-    if (!j || hy_json_type_of(j) == HY_JSON_NULL) return HY_OK;
-    HY_TRY(get_int(c, where, key, -1, hi, &v));
-    if (v != -1) *out = v;
-    return HY_OK;
-}
-
-static hy_status get_bool_or(const hy_json *c, const char *where, const char *key, int *out) {
-    bool v;
-    if (!hy_json_get(c, key)) return HY_OK;
-    HY_TRY(hy_json_get_bool(c, where, key, &v));
-    *out = v;
-    return HY_OK;
-}
-
-#define MAX_WIDTH (1 << 20)
-#define MAX_TOKENS (1 << 28)
 
 // Sizes that all layers share, in *l.
 static hy_status read_layer(const hy_json *c, const char *where, const hy_model_spec *m, hy_layer_spec *l) {
@@ -116,28 +56,22 @@ static hy_status read_layer(const hy_json *c, const char *where, const hy_model_
     l->fusion = HY_FUSION_MEAN;
     l->mlp = HY_MLP_SILU;
     l->inner_norms = l->conv_bias = 1;
-    HY_TRY(get_int(c, where, "num_attention_heads", 1, MAX_WIDTH, &l->heads));
-    HY_TRY(get_int(c, where, "num_key_value_heads", 1, MAX_WIDTH, &l->kv_heads));
-    HY_TRY(get_int(c, where, "intermediate_size", 1, MAX_WIDTH, &l->d_ff));
-    HY_TRY(get_int(c, where, "mamba_expand", 1, 64, &expand));
-    HY_TRY(get_int(c, where, "mamba_d_state", 1, 4096, &l->d_state));
-    HY_TRY(get_int(c, where, "mamba_d_conv", 1, 64, &l->d_conv));
-    HY_TRY(get_bool_or(c, where, "mamba_conv_bias", &l->conv_bias));
-    HY_TRY(get_bool_or(c, where, "mamba_inner_layernorms", &l->inner_norms));
-    const hy_json *rank = hy_json_get(c, "mamba_dt_rank");
-    if (rank && hy_json_type_of(rank) == HY_JSON_STRING) {
-        const char *text;
-        HY_TRY(hy_json_string(rank, where, &text));
-        if (strcmp(text, "auto")) return hy_error(HY_EINPUT, "%s: \"mamba_dt_rank\": must be a number or \"auto\"", where);
-        l->dt_rank = (m->d_model + 15) / 16;
-    } else HY_TRY(get_int(c, where, "mamba_dt_rank", 1, MAX_WIDTH, &l->dt_rank));
+    HY_TRY(hy_config_int(c, where, "num_attention_heads", 1, HY_CONFIG_MAX_WIDTH, &l->heads));
+    HY_TRY(hy_config_int(c, where, "num_key_value_heads", 1, HY_CONFIG_MAX_WIDTH, &l->kv_heads));
+    HY_TRY(hy_config_int(c, where, "intermediate_size", 1, HY_CONFIG_MAX_WIDTH, &l->d_ff));
+    HY_TRY(hy_config_int(c, where, "mamba_expand", 1, 64, &expand));
+    HY_TRY(hy_config_int(c, where, "mamba_d_state", 1, 4096, &l->d_state));
+    HY_TRY(hy_config_int(c, where, "mamba_d_conv", 1, 64, &l->d_conv));
+    HY_TRY(hy_config_bool_or(c, where, "mamba_conv_bias", &l->conv_bias));
+    HY_TRY(hy_config_bool_or(c, where, "mamba_inner_layernorms", &l->inner_norms));
+    HY_TRY(hy_config_dt_rank(c, where, "mamba_dt_rank", m->d_model, &l->dt_rank));
     l->d_inner = expand * m->d_model;
     if (m->d_model % l->heads)
         return hy_error(HY_EINPUT, "%s: \"hidden_size\" %d is not divisible by \"num_attention_heads\" %d", where, m->d_model, l->heads);
     l->d_qk = m->d_model / l->heads;
     l->d_v = l->d_inner / l->heads;
-    HY_TRY(get_int_or(c, where, "kq_head_dim", MAX_WIDTH, &l->d_qk));
-    HY_TRY(get_int_or(c, where, "v_head_dim", MAX_WIDTH, &l->d_v));
+    HY_TRY(hy_config_int_or(c, where, "kq_head_dim", HY_CONFIG_MAX_WIDTH, &l->d_qk));
+    HY_TRY(hy_config_int_or(c, where, "v_head_dim", HY_CONFIG_MAX_WIDTH, &l->d_v));
     if (l->heads * (int64_t)l->d_v != l->d_inner)
         return hy_error(HY_EINPUT, "%s: %d attention heads of \"v_head_dim\" %d make %lld channels, but the SSM heads have \"mamba_expand\" "
                         "* \"hidden_size\" = %d: their mean cannot be taken", where, l->heads, l->d_v, (long long)l->heads * l->d_v, l->d_inner);
@@ -148,11 +82,11 @@ static hy_status read_rope(const hy_json *c, const char *where, hy_model_spec *m
     const hy_json *type = hy_json_get(c, "rope_type");
     const char *text = "default";
     int on = 1;
-    HY_TRY(get_bool_or(c, where, "rope", &on));
+    HY_TRY(hy_config_bool_or(c, where, "rope", &on));
     HY_TRY(hy_json_get_double(c, where, "rope_theta", 1.0, 1e12, &m->rope_base));
-    HY_TRY(get_int(c, where, "max_position_embeddings", 1, MAX_TOKENS, &m->max_len));
+    HY_TRY(hy_config_int(c, where, "max_position_embeddings", 1, HY_CONFIG_MAX_TOKENS, &m->max_len));
     m->orig_len = m->max_len;
-    HY_TRY(get_int_or(c, where, "orig_max_position_embeddings", MAX_TOKENS, &m->orig_len));
+    HY_TRY(hy_config_int_or(c, where, "orig_max_position_embeddings", HY_CONFIG_MAX_TOKENS, &m->orig_len));
     if (type && hy_json_type_of(type) != HY_JSON_NULL) HY_TRY(hy_json_get_string(c, where, "rope_type", &text));
     if (strcmp(text, "default") && strcmp(text, "ntk"))
         return hy_error(HY_EINPUT, "%s: \"rope_type\": \"%.40s\" is not supported (null, default, ntk)", where, text);
@@ -162,10 +96,10 @@ static hy_status read_rope(const hy_json *c, const char *where, hy_model_spec *m
 
 static hy_status read_model(const hy_json *c, const char *where, hy_model_spec *m) {
     snprintf(m->name, sizeof m->name, "hymba");
-    HY_TRY(get_int(c, where, "hidden_size", 1, MAX_WIDTH, &m->d_model));
-    HY_TRY(get_int(c, where, "num_hidden_layers", 1, HY_MAX_LAYERS, &m->n_layers));
-    HY_TRY(get_int(c, where, "vocab_size", 1, 1 << 28, &m->vocab));
-    HY_TRY(get_int(c, where, "num_memory_tokens", 0, MAX_WIDTH, &m->meta_tokens));
+    HY_TRY(hy_config_int(c, where, "hidden_size", 1, HY_CONFIG_MAX_WIDTH, &m->d_model));
+    HY_TRY(hy_config_int(c, where, "num_hidden_layers", 1, HY_MAX_LAYERS, &m->n_layers));
+    HY_TRY(hy_config_int(c, where, "vocab_size", 1, 1 << 28, &m->vocab));
+    HY_TRY(hy_config_int(c, where, "num_memory_tokens", 0, HY_CONFIG_MAX_WIDTH, &m->meta_tokens));
     HY_TRY(hy_json_get_double(c, where, "rms_norm_eps", 0, 1, &m->norm_eps));
     bool tied;
     HY_TRY(hy_json_get_bool(c, where, "tie_word_embeddings", &tied));
@@ -181,7 +115,7 @@ static hy_status read_windows(const hy_json *c, const char *where, hy_model_spec
     int window;
     const hy_json *global;
     char path[512];
-    HY_TRY(get_int(c, where, "sliding_window", 1, MAX_TOKENS, &window));
+    HY_TRY(hy_config_int(c, where, "sliding_window", 1, HY_CONFIG_MAX_TOKENS, &window));
     HY_TRY(hy_json_get_array(c, where, "global_attn_idx", &global));
     for (int i = 0; i < m->n_layers; i++) m->layers[i].window = window;
     for (size_t k = 0; k < hy_json_size(global); k++) {
@@ -243,7 +177,7 @@ static hy_status check_repeats(const hy_json *c, const char *where, const hy_mod
     for (void *it = hy_json_first(dims); it; it = hy_json_next(dims, it)) {
         int64_t v;
         snprintf(path, sizeof path, "%s: \"conv_dim\": \"%.20s\"", where, hy_json_key(it));
-        HY_TRY(hy_json_int(hy_json_member(it), path, 1, MAX_WIDTH, &v));
+        HY_TRY(hy_json_int(hy_json_member(it), path, 1, HY_CONFIG_MAX_WIDTH, &v));
         if (v != m->layers[0].d_inner)
             return hy_error(HY_EINPUT, "%s: is %lld, but \"mamba_expand\" * \"hidden_size\" is %d", path, (long long)v, m->layers[0].d_inner);
     }
@@ -251,8 +185,7 @@ static hy_status check_repeats(const hy_json *c, const char *where, const hy_mod
 }
 
 static hy_status spec(const hy_json *c, const char *where, hy_model_spec *m) {
-    memset(m, 0, sizeof *m);
-    HY_TRY(check_keys(c, where));
+    HY_TRY(hy_config_check(c, where, keys));
     HY_TRY(read_model(c, where, m));
     hy_layer_spec l = {0};
     HY_TRY(read_layer(c, where, m, &l));

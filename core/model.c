@@ -64,6 +64,7 @@ static int weight(builder *b, const char *name, int out, int in, double std) {
     return add_param(b, name, 2, out, in, HY_INIT_NORMAL, std, true);
 }
 static int vector(builder *b, const char *name, int n, hy_init init) { return add_param(b, name, 1, n, 1, init, 0, false); }
+static int bias(builder *b, bool present, const char *name, int n) { return present ? vector(b, name, n, HY_INIT_ZEROS) : -1; }
 
 static hy_op *add_op(builder *b, hy_op_kind kind, hy_val out) {
     hy_program *p = b->p;
@@ -99,14 +100,21 @@ static hy_norm_kind spec_norm(const builder *b) {
     return b->p->spec.norm == HY_SPEC_NORM_LAYER ? HY_NORM_LAYER : HY_NORM_RMS;
 }
 
-static hy_val op_linear(builder *b, const char *out_name, hy_val x, int w, int bias, hy_val residual) {
+static hy_val op_linear(builder *b, const char *out_name, hy_val x, int w, int bias_par, hy_val residual) {
     hy_val y = value(b, out_name, b->p->params[w].shape[0]);
     hy_op *op = add_op(b, HY_OP_LINEAR, y);
     op->in[0] = x;
     op->in[1] = residual;
     op->par[0] = w;
-    op->par[1] = bias;
+    op->par[1] = bias_par;
     return y;
+}
+
+static hy_rope_scale rope_scale(const hy_model_spec *m) {
+    if (m->rope == HY_ROPE_LINEAR) return (hy_rope_scale){.factor = m->rope_factor};
+    if (m->rope == HY_ROPE_LLAMA3)
+        return (hy_rope_scale){.factor = m->rope_factor, .low = m->rope_low, .high = m->rope_high, .length = m->orig_len};
+    return (hy_rope_scale){0};
 }
 
 static hy_val op_rope(builder *b, const char *out_name, hy_val x, int heads, int d) {
@@ -116,6 +124,7 @@ static hy_val op_rope(builder *b, const char *out_name, hy_val x, int heads, int
     op->heads = heads;
     op->d_qk = d;
     op->base = hy_model_rope_base(&b->p->spec, d);
+    op->rope = rope_scale(&b->p->spec);
     return y;
 }
 
@@ -248,7 +257,9 @@ static hy_val mixer_block(builder *b, const hy_layer_spec *l, hy_val x, bool att
     const char *out = attention && ssm ? "mixer.proj" : attention ? "attn.proj" : "ssm.proj";
     hy_val u = op_norm(b, in, "norm", x, 1, spec_norm(b));
     const int width = (attention ? attention_width(l, b->layer) : 0) + (ssm ? 2 * l->d_inner : 0);
-    hy_val proj = op_linear(b, out, u, weight(b, "in_proj", width, m->d_model, m->init_std), -1, HY_NOVAL);
+    const int in_w = weight(b, "in_proj", width, m->d_model, m->init_std);
+    const int in_b = bias(b, attention ? l->qkv_bias : l->proj_bias, "in_proj.bias", width);
+    hy_val proj = op_linear(b, out, u, in_w, in_b, HY_NOVAL);
     int col = 0;
     hy_val z = HY_NOVAL, a = HY_NOVAL;
     if (attention) z = a = attention_heads(b, l, proj, &col);
@@ -256,7 +267,8 @@ static hy_val mixer_block(builder *b, const hy_layer_spec *l, hy_val x, bool att
     if (attention && ssm) z = fuse(b, l, u, a, z);
     HY_ASSERT(col == width);
     int w = weight(b, "out_proj", m->d_model, b->p->values[z].width, out_std(b));
-    return op_linear(b, out_name, z, w, -1, x);
+    const int out_b = bias(b, attention ? l->out_bias : l->proj_bias, "out_proj.bias", m->d_model);
+    return op_linear(b, out_name, z, w, out_b, x);
 }
 
 static hy_val mlp_block(builder *b, const hy_layer_spec *l, hy_val x, const char *out_name) {
@@ -264,12 +276,13 @@ static hy_val mlp_block(builder *b, const hy_layer_spec *l, hy_val x, const char
     const bool glu = l->mlp == HY_MLP_SILU;
     hy_val u = op_norm(b, "mlp.in", "mlp.norm", x, 1, spec_norm(b));
     int up = weight(b, "mlp.up", (glu ? 2 : 1) * l->d_ff, m->d_model, m->init_std);
-    hy_val h = op_linear(b, "mlp.up_out", u, up, -1, HY_NOVAL);
+    hy_val h = op_linear(b, "mlp.up_out", u, up, bias(b, l->mlp_bias, "mlp.up.bias", (glu ? 2 : 1) * l->d_ff), HY_NOVAL);
     hy_val a = value(b, "mlp.act", l->d_ff);
     hy_op *op = add_op(b, HY_OP_ACT, a);
     op->in[0] = h;
     op->act = glu ? HY_ACT_SILU_GLU : HY_ACT_RELU2;
-    return op_linear(b, out_name, a, weight(b, "mlp.down", m->d_model, l->d_ff, out_std(b)), -1, x);
+    const int down = weight(b, "mlp.down", m->d_model, l->d_ff, out_std(b));
+    return op_linear(b, out_name, a, down, bias(b, l->mlp_bias, "mlp.down.bias", m->d_model), x);
 }
 
 // The value that enters layer i+1 carries the name "layers.<i+1>.input" ("final_input" after the last one).

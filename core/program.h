@@ -44,7 +44,7 @@ enum { HY_HEAD_LOSS = 1, HY_HEAD_LOGITS = 2 };
 //   EMBED      in: -                        par: table, meta-          out: x
 //   NORM       in: x                        par: w                     out: y       groups, norm
 //   LINEAR     in: x, residual-             par: w, bias-              out: y
-//   ROPE       in: x                                                   out: y       heads, base
+//   ROPE       in: x                                                   out: y       heads, base, rope
 //   ATTENTION  in: q, k, v                                             out: o       heads.., window, slot
 //   KV_APPEND  in: k, v                                                             kv_heads.., slot
 //   CONV       in: x                        par: w, bias-              out: y       silu, slot
@@ -64,6 +64,7 @@ typedef struct {
     int heads, kv_heads, d_qk, d_v, window, groups, kernel;
     bool silu;
     double base, scale, eps;
+    hy_rope_scale rope;
     hy_act_kind act;
     hy_fuse_kind fuse;
     hy_norm_kind norm;

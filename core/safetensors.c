@@ -277,44 +277,60 @@ hy_status hy_st_expect(const hy_st *st, const char *name, int ndim, const int64_
     return HY_OK;
 }
 
-hy_status hy_st_match(const hy_st *st, const hy_st_want *want, int n, const char *against, const char *ignore_prefix,
-                      hy_buf *report) {
-    hy_buf list = {0};
-    hy_buf_write(&list, "", 0);
-    int missing = 0, wrong = 0, unknown = 0;
-    bool *known = hy_xcalloc((size_t)st->n, sizeof *known);
+typedef struct {
+    hy_buf list;
+    int missing, wrong, unknown;
+} misfits;
+
+static void match_wanted(const hy_st *const *files, int n_files, const hy_st_want *want, int n, const char *against, bool *const *known,
+                         misfits *m) {
     char have[192], shape[192];
     for (int i = 0; i < n; i++) {
-        const hy_st_tensor *t = hy_st_find(st, want[i].name);
+        const hy_st_tensor *t = NULL;
+        for (int f = 0; f < n_files && !t; f++) {
+            t = hy_st_find(files[f], want[i].name);
+            if (t) known[f][t - files[f]->tensors] = true;
+        }
         hy_st_shape_text(want[i].ndim, want[i].shape, shape, sizeof shape);
         if (!t) {
-            missing++;
-            hy_buf_printf(&list, "missing: %s %s\n", want[i].name, shape);
-            continue;
+            m->missing++;
+            hy_buf_printf(&m->list, "missing: %s %s\n", want[i].name, shape);
+        } else if (!same_shape(t, want[i].ndim, want[i].shape)) {
+            m->wrong++;
+            hy_st_shape_text(t->ndim, t->shape, have, sizeof have);
+            hy_buf_printf(&m->list, "wrong shape: %s is %s, but %s makes it %s\n", want[i].name, have, against, shape);
         }
-        known[t - st->tensors] = true;
-        if (same_shape(t, want[i].ndim, want[i].shape)) continue;
-        wrong++;
-        hy_st_shape_text(t->ndim, t->shape, have, sizeof have);
-        hy_buf_printf(&list, "wrong shape: %s is %s, but %s makes it %s\n", want[i].name, have, against, shape);
     }
-    for (int i = 0; i < st->n; i++) {
-        const hy_st_tensor *t = &st->tensors[i];
-        if (known[i] || (ignore_prefix && !strncmp(t->name, ignore_prefix, strlen(ignore_prefix)))) continue;
-        unknown++;
-        hy_st_shape_text(t->ndim, t->shape, have, sizeof have);
-        hy_buf_printf(&list, "unknown: %.200s %s\n", t->name, have);
-    }
-    hy_status s = HY_OK;
-    if (missing + wrong + unknown) {
-        int cut = list.n > 1400 ? 1400 : (int)list.n;  // what a message holds
-        while (cut > 0 && cut < (int)list.n && list.s[cut - 1] != '\n') cut--;
-        s = hy_error(HY_EINPUT, "%s: does not fit %s: %d tensors missing, %d of wrong shape, %d unknown\n%.*s%s", st->path, against,
-                     missing, wrong, unknown, cut < (int)list.n ? cut : cut - 1, list.s, cut < (int)list.n ? "..." : "");
-        if (report) hy_buf_write(report, list.s, list.n);
+}
+
+hy_status hy_st_match(const hy_st *const *files, int n_files, const char *what, const hy_st_want *want, int n, const char *against,
+                      bool (*ignored)(const void *user, const char *name), const void *user, hy_buf *report) {
+    misfits m = {0};
+    char have[192];
+    hy_buf_write(&m.list, "", 0);
+    bool **known = hy_xcalloc((size_t)n_files, sizeof *known);
+    for (int f = 0; f < n_files; f++) known[f] = hy_xcalloc((size_t)files[f]->n, sizeof **known);
+    match_wanted(files, n_files, want, n, against, known, &m);
+    for (int f = 0; f < n_files; f++) {
+        for (int i = 0; i < files[f]->n; i++) {
+            const hy_st_tensor *t = &files[f]->tensors[i];
+            if (known[f][i] || (ignored && ignored(user, t->name))) continue;
+            m.unknown++;
+            hy_st_shape_text(t->ndim, t->shape, have, sizeof have);
+            hy_buf_printf(&m.list, "unknown: %.200s %s\n", t->name, have);
+        }
+        free(known[f]);
     }
     free(known);
-    free(list.s);
+    hy_status s = HY_OK;
+    if (m.missing + m.wrong + m.unknown) {
+        int cut = m.list.n > 1400 ? 1400 : (int)m.list.n;  // what a message holds
+        while (cut > 0 && cut < (int)m.list.n && m.list.s[cut - 1] != '\n') cut--;
+        s = hy_error(HY_EINPUT, "%s: does not fit %s: %d tensors missing, %d of wrong shape, %d unknown\n%.*s%s", what, against,
+                     m.missing, m.wrong, m.unknown, cut < (int)m.list.n ? cut : cut - 1, m.list.s, cut < (int)m.list.n ? "..." : "");
+        if (report) hy_buf_write(report, m.list.s, m.list.n);
+    }
+    free(m.list.s);
     return s;
 }
 

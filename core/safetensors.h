@@ -47,16 +47,17 @@ const hy_st_tensor *hy_st_at(const hy_st *st, int i);               // in the or
 const hy_st_tensor *hy_st_find(const hy_st *st, const char *name);  // NULL if there is none
 // The same, with HY_EINPUT naming file and tensor if it is absent or not of this shape (any element type).
 hy_status hy_st_expect(const hy_st *st, const char *name, int ndim, const int64_t *shape, const hy_st_tensor **out);
-// Compares the file with all the tensors a reader wants. HY_OK if each is there with its shape and no other is; else HY_EINPUT
-// with the counts and the start of the list, the whole list (one line a tensor) in report if that is not NULL.
-// against: what asks for them ("config.json"); tensors whose names begin with ignore_prefix (or NULL) are nobody's business.
+// Compares files with all the tensors a reader wants of them together. HY_OK if each is there with its shape and no other is; else
+// HY_EINPUT with the counts and the start of the list, the whole list (one line a tensor) in report if that is not NULL.
+// what: the name of the files for messages; against: what asks for the tensors ("config.json"). Unknown tensors of which
+// ignored(user, name) is true are nobody's business (ignored may be NULL).
 typedef struct {
     char name[128];
     int ndim;
     int64_t shape[HY_ST_MAX_DIMS];
 } hy_st_want;
-hy_status hy_st_match(const hy_st *st, const hy_st_want *want, int n, const char *against, const char *ignore_prefix,
-                      hy_buf *report);
+hy_status hy_st_match(const hy_st *const *files, int n_files, const char *what, const hy_st_want *want, int n, const char *against,
+                      bool (*ignored)(const void *user, const char *name), const void *user, hy_buf *report);
 const char *hy_st_meta(const hy_st *st, const char *key);  // of __metadata__, NULL if there is none
 // "[3, 4]"
 void hy_st_shape_text(int ndim, const int64_t *shape, char *out, size_t cap);

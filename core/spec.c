@@ -23,7 +23,7 @@ const hy_field hy_spec_model_fields[] = {
     {"layers", HY_F_INT, M(n_layers), 0, "8", 1, HY_MAX_LAYERS, NULL, "number of layers"},
     {"meta_tokens", HY_F_INT, M(meta_tokens), 0, "0", 0, MAX_META, NULL, "learned tokens put before every sequence"},
     {"max_len", HY_F_INT, M(max_len), 0, "2048", 1, MAX_LEN, NULL, "longest text meant, in tokens; rope ntk uses it"},
-    {"orig_len", HY_F_INT, M(orig_len), 0, "2048", 1, MAX_LEN, NULL, "rope ntk: length of the first training, in tokens"},
+    {"orig_len", HY_F_INT, M(orig_len), 0, "2048", 1, MAX_LEN, NULL, "rope ntk, llama3: length of the first training, in tokens"},
     {"tied", HY_F_BOOL, M(tied), 0, "true", 0, 0, NULL, "the output matrix is the embedding"},
     HY_FIELD_END,
 };
@@ -33,8 +33,14 @@ const hy_field hy_spec_norm_fields[] = {
     HY_FIELD_END,
 };
 const hy_field hy_spec_rope_fields[] = {
-    {"kind", HY_F_ENUM, M(rope), 0, "default", 0, 0, "none|default|ntk", "rotary positions on queries and keys"},
+    {"kind", HY_F_ENUM, M(rope), 0, "default", 0, 0, "none|default|ntk|linear|llama3",
+     "rotary positions on queries and keys; linear: positions / factor; llama3: only those of slow angles"},
     {"base", HY_F_DOUBLE, M(rope_base), 0, "10000", 1, 1e12, NULL, "base of the angles, before ntk"},
+    {"factor", HY_F_DOUBLE, M(rope_factor), HY_QUIET, "1", 1, 1e6, NULL, "linear, llama3: by how much texts are longer than the first ones"},
+    {"low_freq_factor", HY_F_DOUBLE, M(rope_low), HY_QUIET, "1", 1e-3, 1e6, NULL,
+     "llama3: angles that turn less often than this in orig_len are divided by factor"},
+    {"high_freq_factor", HY_F_DOUBLE, M(rope_high), HY_QUIET, "4", 1e-3, 1e6, NULL,
+     "llama3: angles that turn more often than this in orig_len stay; between the two there is a ramp"},
     HY_FIELD_END,
 };
 const hy_field hy_spec_init_fields[] = {
@@ -57,6 +63,8 @@ const hy_field hy_spec_attention_fields[] = {
      "width of a value head; auto: d_inner / heads in parallel layers with fusion mean or gate, else d_qk"},
     {"window", HY_F_INT, L(window), 0, "none", 1, MAX_LEN, "none", "tokens before itself that a query sees; none: all (global)"},
     {"qk_norm", HY_F_BOOL, L(qk_norm), 0, "false", 0, 0, NULL, "RMSNorm on each query and key head before rope"},
+    {"qkv_bias", HY_F_BOOL, L(qkv_bias), HY_QUIET, "false", 0, 0, NULL, "bias of the query, key and value projections"},
+    {"out_bias", HY_F_BOOL, L(out_bias), HY_QUIET, "false", 0, 0, NULL, "bias of the out projection"},
     HY_FIELD_END,
 };
 const hy_field hy_spec_ssm_fields[] = {
@@ -66,18 +74,32 @@ const hy_field hy_spec_ssm_fields[] = {
     {"dt_rank", HY_F_INT, L(dt_rank), 0, "auto", 1, MAX_WIDTH, "auto", "rank of the step-size projection; auto: ceil(d_model / 16)"},
     {"inner_norms", HY_F_BOOL, L(inner_norms), 0, "true", 0, 0, NULL, "RMSNorm on dt, B and C"},
     {"conv_bias", HY_F_BOOL, L(conv_bias), 0, "true", 0, 0, NULL, "bias of the convolution"},
+    {"proj_bias", HY_F_BOOL, L(proj_bias), HY_QUIET, "false", 0, 0, NULL,
+     "bias of the in and the out projection; parallel layers: with attention's qkv_bias and out_bias, or none"},
     HY_FIELD_END,
 };
 const hy_field hy_spec_mlp_fields[] = {
     {"kind", HY_F_ENUM, L(mlp), 0, "silu", 0, 0, "none|silu|relu2", "gated silu, squared relu, or no MLP"},
     {"d_ff", HY_F_INT, L(d_ff), 0, "auto", 1, 1 << 22, "auto",
      "hidden width; auto: silu 8/3 d_model to a multiple of 32, relu2 4 d_model"},
+    {"bias", HY_F_BOOL, L(mlp_bias), HY_QUIET, "false", 0, 0, NULL, "biases of the projections"},
     HY_FIELD_END,
 };
 #undef M
 #undef L
 
 // ---------------------------------------------------------------------------------------------------- rules
+void hy_model_spec_init(hy_model_spec *m) {
+    memset(m, 0, sizeof *m);
+    const hy_field *const tables[] = {hy_spec_model_fields, hy_spec_norm_fields, hy_spec_rope_fields, hy_spec_init_fields};
+    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
+        for (const hy_field *f = tables[t]; f->name; f++)
+            if (f->type != HY_F_STRING && f->size == HY_QUIET) {
+                const hy_field one[2] = {*f, HY_FIELD_END};
+                hy_fields_default(one, m);
+            }
+}
+
 double hy_model_rope_base(const hy_model_spec *m, int d_qk) {
     if (m->rope != HY_ROPE_NTK) return m->rope_base;
     double stretch = 2.0 * m->max_len / m->orig_len - 1.0;
@@ -106,14 +128,15 @@ static bool fault_range(hy_spec_fault *f, int layer, const char *const *paths, c
 
 static const char *const model_paths[] = {"name", "vocab", "d_model", "layers", "meta_tokens", "max_len", "orig_len", "tied"};
 static const char *const norm_paths[] = {"norm.kind", "norm.eps"};
-static const char *const rope_paths[] = {"rope.kind", "rope.base"};
+static const char *const rope_paths[] = {"rope.kind", "rope.base", "rope.factor", "rope.low_freq_factor", "rope.high_freq_factor"};
 static const char *const init_paths[] = {"init.std", "init.residual_scale"};
 static const char *const layer_paths[] = {"mixer", "fusion"};
 static const char *const attention_paths[] = {"attention.heads", "attention.kv_heads", "attention.d_qk",
-                                              "attention.d_v",   "attention.window",   "attention.qk_norm"};
+                                              "attention.d_v",   "attention.window",   "attention.qk_norm",
+                                              "attention.qkv_bias", "attention.out_bias"};
 static const char *const ssm_paths[] = {"ssm.d_inner", "ssm.d_state",     "ssm.d_conv",
-                                        "ssm.dt_rank", "ssm.inner_norms", "ssm.conv_bias"};
-static const char *const mlp_paths[] = {"mlp.kind", "mlp.d_ff"};
+                                        "ssm.dt_rank", "ssm.inner_norms", "ssm.conv_bias", "ssm.proj_bias"};
+static const char *const mlp_paths[] = {"mlp.kind", "mlp.d_ff", "mlp.bias"};
 
 static bool model_fault(const hy_model_spec *m, hy_spec_fault *f) {
     if (fault_range(f, -1, model_paths, hy_spec_model_fields, m) || fault_range(f, -1, norm_paths, hy_spec_norm_fields, m) ||
@@ -127,18 +150,25 @@ static bool model_fault(const hy_model_spec *m, hy_spec_fault *f) {
     if (m->rope == HY_ROPE_NTK && 2.0 * m->max_len <= m->orig_len)
         return fault(f, -1, "max_len", "rope ntk stretches: max_len (%d) must be more than half of orig_len (%d)", m->max_len,
                      m->orig_len);
+    const bool scaled = m->rope == HY_ROPE_LINEAR || m->rope == HY_ROPE_LLAMA3;
+    if (!scaled && m->rope_factor != 1) return fault(f, -1, "rope.factor", "only rope linear and llama3 have a factor");
+    if (m->rope != HY_ROPE_LLAMA3 && (m->rope_low != 1 || m->rope_high != 4))
+        return fault(f, -1, "rope.low_freq_factor", "only rope llama3 has low_freq_factor and high_freq_factor");
+    if (m->rope_low >= m->rope_high)
+        return fault(f, -1, "rope.low_freq_factor", "low_freq_factor (%g) must be below high_freq_factor (%g)", m->rope_low, m->rope_high);
     return false;
 }
 
 // Fields of a part that the layer lacks must be 0: equal models are equal bytes.
 static bool absent_fault(const hy_layer_spec *l, int i, hy_spec_fault *f) {
     bool at = hy_layer_has_attention(l), ss = hy_layer_has_ssm(l);
-    if (!at && (l->heads || l->kv_heads || l->d_qk || l->d_v || l->window || l->qk_norm || l->kv_source != -1))
+    if (!at && (l->heads || l->kv_heads || l->d_qk || l->d_v || l->window || l->qk_norm || l->qkv_bias || l->out_bias ||
+                l->kv_source != -1))
         return fault(f, i, "attention", "the layer has no attention: its fields must be 0 (kv_source -1)");
-    if (!ss && (l->d_inner || l->d_state || l->d_conv || l->dt_rank || l->inner_norms || l->conv_bias))
+    if (!ss && (l->d_inner || l->d_state || l->d_conv || l->dt_rank || l->inner_norms || l->conv_bias || l->proj_bias))
         return fault(f, i, "ssm", "the layer has no ssm: its fields must be 0");
     if (l->mixer != HY_MIXER_PARALLEL && l->fusion) return fault(f, i, "fusion", "only parallel layers have a fusion");
-    if (l->mlp == HY_MLP_NONE && l->d_ff) return fault(f, i, "mlp.d_ff", "the layer has no mlp: its width must be 0");
+    if (l->mlp == HY_MLP_NONE && (l->d_ff || l->mlp_bias)) return fault(f, i, "mlp.d_ff", "the layer has no mlp: its fields must be 0");
     return false;
 }
 
@@ -194,6 +224,9 @@ static bool layer_fault(const hy_model_spec *m, int i, hy_spec_fault *f) {
                      "fusion by %s needs equal widths, but attention gives heads * d_v = %d and the ssm d_inner = %d; "
                      "make them equal or use fusion: concat",
                      l->fusion == HY_FUSION_MEAN ? "mean" : "gate", l->heads * l->d_v, l->d_inner);
+    if (l->mixer == HY_MIXER_PARALLEL && (l->qkv_bias != l->proj_bias || l->out_bias != l->proj_bias))
+        return fault(f, i, "ssm.proj_bias", "a parallel layer has one in and one out projection: attention.qkv_bias, attention.out_bias "
+                     "and ssm.proj_bias must be alike");
     if (fault_range(f, i, mlp_paths, hy_spec_mlp_fields, l)) return true;
     if (l->mlp != HY_MLP_NONE && !l->d_ff) return fault(f, i, "mlp.d_ff", "an mlp without a width");
     return hy_layer_has_attention(l) && sharing_fault(m, i, f);

@@ -15,7 +15,7 @@ typedef enum {
     HY_MIXER_SSM_ATTENTION,
 } hy_mixer;
 typedef enum { HY_FUSION_MEAN = 0, HY_FUSION_CONCAT, HY_FUSION_GATE } hy_fusion;  // as hy_fuse_kind
-typedef enum { HY_ROPE_NONE = 0, HY_ROPE_DEFAULT, HY_ROPE_NTK } hy_rope_kind;
+typedef enum { HY_ROPE_NONE = 0, HY_ROPE_DEFAULT, HY_ROPE_NTK, HY_ROPE_LINEAR, HY_ROPE_LLAMA3 } hy_rope_kind;
 typedef enum { HY_MLP_NONE = 0, HY_MLP_SILU, HY_MLP_RELU2 } hy_mlp_kind;
 typedef enum { HY_SPEC_NORM_RMS = 0, HY_SPEC_NORM_LAYER } hy_spec_norm;  // as hy_norm_kind
 
@@ -27,15 +27,18 @@ typedef struct {
     int window;                      // 0: global
     int kv_source;                   // the layer whose keys and values are used; its own index if it makes them
     int qk_norm;                     // RMSNorm over each query and key head before rope
+    int qkv_bias, out_bias;          // biases of the in and the out projection
     // ssm (Mamba-1)
     int d_inner, d_state, d_conv, dt_rank;
     int inner_norms;  // RMSNorm on dt, B, C
     int conv_bias;
+    int proj_bias;    // biases of the in and the out projection; a parallel layer has all three or none
     // parallel
     hy_fusion fusion;
     // mlp
     hy_mlp_kind mlp;
     int d_ff;
+    int mlp_bias;  // biases of its projections
 } hy_layer_spec;
 
 typedef struct {
@@ -43,9 +46,10 @@ typedef struct {
     int vocab, d_model, n_layers;
     int meta_tokens;
     int max_len;       // longest text the model is meant for (rope ntk uses it; caches may be larger)
-    int orig_len;      // rope ntk: length of the first training
+    int orig_len;      // rope ntk, llama3: length of the first training
     hy_rope_kind rope;
     double rope_base;  // before ntk; hy_model_rope_base gives the one in force
+    double rope_factor, rope_low, rope_high;  // linear: factor; llama3: all three (hy_rope_scale of kernels.h); else the defaults
     hy_spec_norm norm;
     double norm_eps;
     int tied;                 // output matrix is the embedding
@@ -57,6 +61,8 @@ typedef struct {
 static inline bool hy_layer_has_attention(const hy_layer_spec *l) { return l->mixer != HY_MIXER_NONE && l->mixer != HY_MIXER_SSM; }
 static inline bool hy_layer_has_ssm(const hy_layer_spec *l) { return l->mixer != HY_MIXER_NONE && l->mixer != HY_MIXER_ATTENTION; }
 
+// All zero but for the fields of the model whose default is not 0 and that a reader of other formats need not know.
+void hy_model_spec_init(hy_model_spec *m);
 // base * (2 max_len / orig_len - 1) ^ (d_qk / (d_qk - 2)) for ntk, else rope_base (paper-released configuration).
 double hy_model_rope_base(const hy_model_spec *m, int d_qk);
 

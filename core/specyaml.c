@@ -234,16 +234,16 @@ static hy_status resolve_layer(const hy_spec_reader *r, int i, const hy_layer_dr
     if (hy_layer_has_ssm(l)) {
         HY_TRY(resolve_ssm(r, i, d->expand, l));
     } else {
-        l->d_inner = l->d_state = l->d_conv = l->dt_rank = l->inner_norms = l->conv_bias = 0;
+        l->d_inner = l->d_state = l->d_conv = l->dt_rank = l->inner_norms = l->conv_bias = l->proj_bias = 0;
     }
     if (l->mixer != HY_MIXER_PARALLEL) l->fusion = 0;
     if (hy_layer_has_attention(l)) {
         HY_TRY(resolve_attention(r, i, l));
     } else {
-        l->heads = l->kv_heads = l->d_qk = l->d_v = l->window = l->qk_norm = 0;
+        l->heads = l->kv_heads = l->d_qk = l->d_v = l->window = l->qk_norm = l->qkv_bias = l->out_bias = 0;
     }
     int d_model = r->spec->d_model;
-    if (l->mlp == HY_MLP_NONE) l->d_ff = 0;
+    if (l->mlp == HY_MLP_NONE) l->d_ff = l->mlp_bias = 0;
     else if (!l->d_ff) l->d_ff = l->mlp == HY_MLP_RELU2 ? 4 * d_model : ((8 * d_model + 2) / 3 + 31) / 32 * 32;
     l->kv_source = hy_layer_has_attention(l) ? i : -1;
     return HY_OK;

@@ -214,15 +214,15 @@ static hy_status run_model(verify *v) {
 }
 
 static hy_status compare_gradient(verify *v, const hy_st_tensor *t) {
-    const hy_import_range *r = hy_import_map_find(&v->map, t->name + strlen("grad."));
+    const hy_import_tensor *r = hy_import_map_find(&v->map, t->name + strlen("grad."));
     if (!r) {
         report(v, t->name, t->ndim, t->shape, 0, limit(v, true), "the model has no such tensor");
         return HY_OK;
     }
-    float *grad = hy_alloc(v->prog->params[r->param].n * sizeof *grad);
+    float *grad = hy_alloc(r->elems * sizeof *grad);
     if (!grad) return HY_ENOMEM;
-    hy_status s = hy_params_get(v->w, r->param, true, grad);
-    if (!s) s = compare(v, t->name, r->theirs.ndim, r->theirs.shape, grad + r->first, limit(v, true));
+    hy_status s = hy_import_gather(&v->map, r, v->w, true, grad);
+    if (!s) s = compare(v, t->name, r->theirs.ndim, r->theirs.shape, grad, limit(v, true));
     free(grad);
     return s;
 }

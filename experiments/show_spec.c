@@ -126,13 +126,14 @@ static hy_table *lengths_table(const hy_model_spec *m) {
 
 // ---------------------------------------------------------------------------------------------------- printing
 static void print_head(const hy_model_spec *m) {
-    static const char *const ropes[] = {"none", "default", "ntk"};
+    static const char *const ropes[] = {"none", "default", "ntk", "linear", "llama3"};
     char hash[33];
     hy_model_spec_hash(m, hash);
     printf("%s  (%s)\n", m->name, hash);
     printf("vocabulary %d, d_model %d, %d layers, %d meta tokens, %s norm, rope %s", m->vocab, m->d_model, m->n_layers,
            m->meta_tokens, m->norm == HY_SPEC_NORM_RMS ? "RMS" : "layer", ropes[m->rope]);
     if (m->rope != HY_ROPE_NONE) printf(" base %g", m->rope_base);
+    if (m->rope_factor != 1) printf(" factor %g", m->rope_factor);
     printf(", %s embedding, texts of up to %d tokens\n\n", m->tied ? "tied" : "untied", m->max_len);
 }
 

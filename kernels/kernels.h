@@ -73,10 +73,17 @@ typedef struct {
     unsigned acc;  // bit 0: dx, bit 1: dres
 } hy_linear_bwd_args;
 
-// ---- rope: rotate-half over each head of d values: pairs (i, i + d/2), angle = position * base^(-2i/d)
+// ---- rope: rotate-half over each head of d values: pairs (i, i + d/2), angle = position * f, f = base^(-2i/d), scaled:
+//      factor 0: not; length 0: f / factor; else, with the turns n = length f / 2 pi of that pair in `length` positions
+//      (Llama 3.1): f / factor where n < low, f where n > high, and the mean of the two between them, weighted by
+//      (n - low) / (high - low) for f.
+typedef struct {
+    double factor, low, high, length;
+} hy_rope_scale;
 typedef struct {
     int B, T, heads, d;
     double base;
+    hy_rope_scale scale;
     const int32_t *pos;
     const void *x;
     void *y;

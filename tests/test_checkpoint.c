@@ -178,45 +178,48 @@ static void test_foreign_and_damaged(void **state) {
 // ---------------------------------------------------------------------------------------------------- foreign layouts
 // A layout that keeps every projection apart: the parts of in_proj and mlp.up must tile them exactly.
 static const hy_import_row apart[] = {
-    {"e", "embed", HY_PART_ALL, false},
-    {"m", "meta", HY_PART_ALL, false},
-    {"h", "head", HY_PART_ALL, false},
-    {"f", "final_norm", HY_PART_ALL, false},
-    {"l%d.n", "layers.%d.norm", HY_PART_ALL, false},
-    {"l%d.q", "layers.%d.in_proj", HY_PART_Q, false},
-    {"l%d.k", "layers.%d.in_proj", HY_PART_K, false},
-    {"l%d.v", "layers.%d.in_proj", HY_PART_V, false},
-    {"l%d.s", "layers.%d.in_proj", HY_PART_S, false},
-    {"l%d.g", "layers.%d.in_proj", HY_PART_G, false},
-    {"l%d.o", "layers.%d.out_proj", HY_PART_ALL, false},
-    {"l%d.cw", "layers.%d.conv.weight", HY_PART_ALL, true},
-    {"l%d.cb", "layers.%d.conv.bias", HY_PART_ALL, false},
-    {"l%d.x", "layers.%d.x_proj", HY_PART_ALL, false},
-    {"l%d.dw", "layers.%d.dt_proj.weight", HY_PART_ALL, false},
-    {"l%d.db", "layers.%d.dt_proj.bias", HY_PART_ALL, false},
-    {"l%d.A", "layers.%d.A_log", HY_PART_ALL, false},
-    {"l%d.D", "layers.%d.D", HY_PART_ALL, false},
-    {"l%d.dn", "layers.%d.dt_norm", HY_PART_ALL, false},
-    {"l%d.bn", "layers.%d.B_norm", HY_PART_ALL, false},
-    {"l%d.cn", "layers.%d.C_norm", HY_PART_ALL, false},
-    {"l%d.fa", "layers.%d.fuse.attn_norm", HY_PART_ALL, false},
-    {"l%d.fs", "layers.%d.fuse.ssm_norm", HY_PART_ALL, false},
-    {"l%d.mn", "layers.%d.mlp.norm", HY_PART_ALL, false},
-    {"l%d.gate", "layers.%d.mlp.up", HY_PART_GATE, false},
-    {"l%d.up", "layers.%d.mlp.up", HY_PART_UP, false},
-    {"l%d.down", "layers.%d.mlp.down", HY_PART_ALL, false},
-    {NULL, NULL, HY_PART_ALL, false},
+    {"e", "embed", HY_PART_ALL, HY_ROW_PLAIN},
+    {"m", "meta", HY_PART_ALL, HY_ROW_PLAIN},
+    {"h", "head", HY_PART_ALL, HY_ROW_PLAIN},
+    {"f", "final_norm", HY_PART_ALL, HY_ROW_PLAIN},
+    {"l%d.n", "layers.%d.norm", HY_PART_ALL, HY_ROW_PLAIN},
+    {"l%d.q", "layers.%d.in_proj", HY_PART_Q, HY_ROW_PLAIN},
+    {"l%d.k", "layers.%d.in_proj", HY_PART_K, HY_ROW_PLAIN},
+    {"l%d.v", "layers.%d.in_proj", HY_PART_V, HY_ROW_PLAIN},
+    {"l%d.s", "layers.%d.in_proj", HY_PART_S, HY_ROW_PLAIN},
+    {"l%d.g", "layers.%d.in_proj", HY_PART_G, HY_ROW_PLAIN},
+    {"l%d.o", "layers.%d.out_proj", HY_PART_ALL, HY_ROW_PLAIN},
+    {"l%d.cw", "layers.%d.conv.weight", HY_PART_ALL, HY_ROW_CONV},
+    {"l%d.cb", "layers.%d.conv.bias", HY_PART_ALL, HY_ROW_PLAIN},
+    {"l%d.x", "layers.%d.x_proj", HY_PART_ALL, HY_ROW_PLAIN},
+    {"l%d.dw", "layers.%d.dt_proj.weight", HY_PART_ALL, HY_ROW_PLAIN},
+    {"l%d.db", "layers.%d.dt_proj.bias", HY_PART_ALL, HY_ROW_PLAIN},
+    {"l%d.A", "layers.%d.A_log", HY_PART_ALL, HY_ROW_PLAIN},
+    {"l%d.D", "layers.%d.D", HY_PART_ALL, HY_ROW_PLAIN},
+    {"l%d.dn", "layers.%d.dt_norm", HY_PART_ALL, HY_ROW_PLAIN},
+    {"l%d.bn", "layers.%d.B_norm", HY_PART_ALL, HY_ROW_PLAIN},
+    {"l%d.cn", "layers.%d.C_norm", HY_PART_ALL, HY_ROW_PLAIN},
+    {"l%d.fa", "layers.%d.fuse.attn_norm", HY_PART_ALL, HY_ROW_PLAIN},
+    {"l%d.fs", "layers.%d.fuse.ssm_norm", HY_PART_ALL, HY_ROW_PLAIN},
+    {"l%d.mn", "layers.%d.mlp.norm", HY_PART_ALL, HY_ROW_PLAIN},
+    {"l%d.gate", "layers.%d.mlp.up", HY_PART_GATE, HY_ROW_PLAIN},
+    {"l%d.up", "layers.%d.mlp.up", HY_PART_UP, HY_ROW_PLAIN},
+    {"l%d.down", "layers.%d.mlp.down", HY_PART_ALL, HY_ROW_PLAIN},
+    {NULL, NULL, HY_PART_ALL, HY_ROW_PLAIN},
 };
 enum { APART = sizeof apart / sizeof *apart };
 
 static void expect_range(const hy_import_map *m, const hy_program *p, const char *theirs, const char *ours, int first, int rows) {
-    const hy_import_range *r = hy_import_map_find(m, theirs);
-    assert_non_null(r);
+    const hy_import_tensor *t = hy_import_map_find(m, theirs);
+    assert_non_null(t);
+    assert_int_equal(t->n, 1);
+    const hy_import_piece *r = &m->pieces[t->first];
     assert_string_equal(p->params[r->param].name, ours);
     const int width = (int)(p->params[r->param].n / (size_t)p->params[r->param].shape[0]);
     assert_int_equal(r->first, first * width);
     assert_int_equal(r->n, rows * width);
-    assert_int_equal(r->theirs.shape[0], rows);
+    assert_int_equal(r->at, 0);
+    assert_int_equal(t->theirs.shape[0], rows);
 }
 
 static void test_parts_tile(void **state) {
@@ -236,7 +239,7 @@ static void test_parts_tile(void **state) {
     assert_null(hy_import_map_find(&m, "l2.v"));
     expect_range(&m, p, "l0.gate", "layers.0.mlp.up", 0, 10);
     expect_range(&m, p, "l0.up", "layers.0.mlp.up", 10, 10);
-    const hy_import_range *conv = hy_import_map_find(&m, "l0.cw");
+    const hy_import_tensor *conv = hy_import_map_find(&m, "l0.cw");
     assert_int_equal(conv->theirs.ndim, 3);
     assert_int_equal(conv->theirs.shape[1], 1);
     assert_int_equal(conv->theirs.shape[2], 3);
@@ -262,6 +265,41 @@ static void test_layout_must_cover(void **state) {
     hy_program_free(p);
 }
 
+// A tensor that joins several of our parts, in another order than ours; and what a gather gives of it.
+static void test_joined_parts(void **state) {
+    (void)state;
+    const hy_backend be = backend();
+    hy_program *p = build(NULL, NULL);
+    hy_import_row rows[APART];
+    memcpy(rows, apart, sizeof rows);
+    int g = 0;
+    while (rows[g].part != HY_PART_S) g++;
+    rows[g].part = HY_PART_G;  // l%d.gs = [g | s]
+    rows[g + 1].part = HY_PART_S;
+    rows[g].theirs = "l%d.gs";
+    rows[g + 1].theirs = "l%d.gs";
+    const hy_import_family f = {.model_type = "joined", .rows = rows};
+    hy_import_map m;
+    if (hy_import_map_make(&f, p, &m)) fail_msg("%s", hy_error_text());
+    const hy_import_tensor *t = hy_import_map_find(&m, "l1.gs");
+    assert_non_null(t);
+    assert_int_equal(t->n, 2);
+    assert_int_equal(t->theirs.shape[0], 48);
+    assert_int_equal(m.pieces[t->first + 1].at, 24 * t->theirs.shape[1]);
+    hy_params *w = params(p, &be, HY_F64, 7);
+    const int param = hy_program_find_param(p, "layers.1.in_proj"), width = p->params[param].shape[1];
+    float *all = hy_xcalloc(p->params[param].n, sizeof *all), *theirs = hy_xcalloc(t->elems, sizeof *theirs);
+    assert_int_equal(hy_params_get(w, param, false, all), HY_OK);
+    assert_int_equal(hy_import_gather(&m, t, w, false, theirs), HY_OK);
+    assert_memory_equal(theirs, all + 54 * width, (size_t)(24 * width) * sizeof *all);
+    assert_memory_equal(theirs + 24 * width, all + 30 * width, (size_t)(24 * width) * sizeof *all);
+    free(all);
+    free(theirs);
+    hy_params_free(w);
+    hy_import_map_free(&m);
+    hy_program_free(p);
+}
+
 // Each tensor of the golden file lies in the parameter where the table says, and every value of the model comes from the file.
 static void test_import_values(void **state) {
     (void)state;
@@ -276,15 +314,17 @@ static void test_import_values(void **state) {
     assert_int_equal(im->spec.rope, HY_ROPE_DEFAULT);
     assert_int_equal(hy_model_build(&im->spec, &p), HY_OK);
     assert_int_equal(hy_import_map_make(im->family, p, &map), HY_OK);
-    assert_int_equal(map.n, hy_st_count(im->weights));
+    assert_int_equal(map.n, hy_st_count(im->weights->files[0]));
     hy_params *w = params(p, &be, HY_F32, 1);
     if (hy_import_weights(im, &map, w, NULL)) fail_msg("%s", hy_error_text());
-    const hy_st_tensor *up = hy_st_find(im->weights, "model.layers.2.moe.experts.0.up_proj.weight");
+    const hy_st_tensor *up = hy_shards_find(im->weights, "model.layers.2.moe.experts.0.up_proj.weight");
     const int param = hy_program_find_param(p, "layers.2.mlp.up");
     assert_memory_equal((const float *)hy_params_ptr(w, param, false) + 48 * 32, up->data, 48 * 32 * 4);
     for (int i = 0; i < map.n; i++) {
-        const hy_st_tensor *t = hy_st_find(im->weights, map.v[i].theirs.name);
-        assert_memory_equal((const float *)hy_params_ptr(w, map.v[i].param, false) + map.v[i].first, t->data, map.v[i].n * 4);
+        const hy_st_tensor *t = hy_shards_find(im->weights, map.v[i].theirs.name);
+        const hy_import_piece *x = &map.pieces[map.v[i].first];
+        assert_int_equal(map.v[i].n, 1);
+        assert_memory_equal((const float *)hy_params_ptr(w, x->param, false) + x->first, t->data, x->n * 4);
     }
     hy_params_free(w);
     hy_import_map_free(&map);
@@ -296,7 +336,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_bits_back),      cmocka_unit_test(test_extras_and_spec), cmocka_unit_test(test_misfits_are_listed),
         cmocka_unit_test(test_foreign_and_damaged), cmocka_unit_test(test_parts_tile),      cmocka_unit_test(test_layout_must_cover),
-        cmocka_unit_test(test_import_values),
+        cmocka_unit_test(test_import_values),       cmocka_unit_test(test_joined_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

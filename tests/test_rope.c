@@ -5,6 +5,8 @@
 #define TOL_GRADIENT 1e-9  // the map is linear: central differences are exact up to rounding
 #define TOL_F32 2e-7       // cosines rounded once to float32, two products each
 
+static hy_rope_scale scaling;  // of all problems: set by the test that wants one
+
 typedef struct {
     int B, T, heads, d;
     double base;
@@ -26,7 +28,7 @@ static void drop(prob_rope *p) {
     free(p->pos);
 }
 static hy_rope_args args_of(prob_rope *p) {
-    return (hy_rope_args){p->B, p->T, p->heads, p->d, p->base, p->pos, p->x.p, p->y.p, p->x.ld, p->y.ld};
+    return (hy_rope_args){p->B, p->T, p->heads, p->d, p->base, scaling, p->pos, p->x.p, p->y.p, p->x.ld, p->y.ld};
 }
 static void forward(prob_rope *p, hy_isa isa, int threads) {
     hy_rope_args a = args_of(p);
@@ -111,6 +113,38 @@ static void fast_against_oracle(void **state) {
     }
 }
 
+// The frequencies as the releases of Llama 3.1 define them, by wave lengths; then every fast build with them.
+static double scaled_frequency(double f) {
+    const double wave = 2 * 3.14159265358979323846 / f;
+    if (scaling.length == 0) return f / scaling.factor;
+    if (wave < scaling.length / scaling.high) return f;
+    if (wave > scaling.length / scaling.low) return f / scaling.factor;
+    const double smooth = (scaling.length / wave - scaling.low) / (scaling.high - scaling.low);
+    return (1 - smooth) * f / scaling.factor + smooth * f;
+}
+
+static void scaled(void **state) {
+    const hy_rope_scale all[] = {{.factor = 4}, {.factor = 8, .low = 1, .high = 4, .length = 64}, {.factor = 32, .low = 0.5, .high = 9, .length = 300}};
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
+        scaling = all[k];
+        prob_rope p = make(HY_F64, 1, 5, 1, 32, 10000.0, 40, 0);
+        int kinds[3] = {0};  // pairs left alone, between, divided
+        forward(&p, HY_ISA_REF, 1);
+        for (size_t r = 0; r < 5; r++)
+            for (size_t i = 0; i < 16; i++) {
+                const double f = pow(10000.0, -2.0 * (double)i / 32), want = scaled_frequency(f), angle = (40 + (double)r) * want;
+                const double x1 = at(&p.x, r, i), x2 = at(&p.x, r, i + 16);
+                assert_true(fabs(at(&p.y, r, i) - (x1 * cos(angle) - x2 * sin(angle))) < 1e-13);
+                assert_true(fabs(at(&p.y, r, i + 16) - (x2 * cos(angle) + x1 * sin(angle))) < 1e-13);
+                kinds[want == f ? 0 : want > f / scaling.factor ? 1 : 2]++;
+            }
+        if (k) assert_true(kinds[0] && kinds[1] && kinds[2]);
+        drop(&p);
+        fast_against_oracle(state);
+    }
+    scaling = (hy_rope_scale){0};
+}
+
 // A token's rotation depends on its position alone: not on the batch, the chunk or whether all start alike. In place too.
 static void bits_by_position(void **state) {
     (void)state;
@@ -142,7 +176,9 @@ static void bad_input_is_refused(void **state) {
     assert_int_equal(hy_cpu_plan_rope(&a, &r, &l), HY_EINPUT);
     a.d = 4, a.ldy = 7;
     assert_int_equal(hy_cpu_plan_rope(&a, &r, &l), HY_EINPUT);
-    a.ldy = 8, a.base = 0;
+    a.ldy = 8, a.scale = (hy_rope_scale){.factor = 8, .low = 4, .high = 1, .length = 64};
+    assert_int_equal(hy_cpu_plan_rope(&a, &r, &l), HY_EINPUT);
+    a.scale = (hy_rope_scale){0}, a.base = 0;
     assert_int_equal(hy_cpu_plan_rope(&a, &r, &l), HY_EINPUT);
     r.dtype = HY_BF16, a.base = 10;
     assert_int_equal(hy_cpu_plan_rope(&a, &r, &l), HY_EINPUT);
@@ -153,7 +189,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(definition),      cmocka_unit_test(gradient_finite_differences),
         cmocka_unit_test(fast_against_oracle), cmocka_unit_test(bits_by_position),
-        cmocka_unit_test(bad_input_is_refused),
+        cmocka_unit_test(bad_input_is_refused), cmocka_unit_test(scaled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -295,7 +295,13 @@ static void test_check(void **state) {
     BAD(bad.n_layers = 0, "layers");
     BAD(bad.n_layers = 257, "layers");
     BAD(bad.norm_eps = NAN, "norm.eps");
-    BAD(bad.rope = 3, "rope.kind");
+    BAD(bad.rope = 9, "rope.kind");
+    BAD(bad.rope_factor = 2, "rope.factor");
+    BAD(bad.rope_high = 5, "rope.low_freq_factor");
+    BAD((bad.rope = HY_ROPE_LLAMA3, bad.rope_low = 4), "rope.low_freq_factor");
+    BAD(bad.layers[0].qkv_bias = 1, "ssm.proj_bias");
+    BAD(bad.layers[0].proj_bias = 1, "ssm.proj_bias");
+    BAD((bad.layers[0].mlp = HY_MLP_NONE, bad.layers[0].d_ff = 0, bad.layers[0].mlp_bias = 1), "mlp.d_ff");
     BAD(bad.tied = 2, "tied");
     BAD(memset(bad.name, 'a', sizeof bad.name), "name");
     BAD(bad.layers[0].mixer = 9, "mixer");
@@ -355,6 +361,12 @@ static void test_text(void **state) {
     hy_model_spec a, b;
     must("name: x\nlayers: 6\nrope: {kind: ntk, base: 12345.678}\nnorm: {kind: layer, eps: 3e-7}\n"
          "kv_share: pairs\npattern: [{mixer: parallel, attention: {window: 9}}, {mixer: none, mlp: {kind: relu2}}, {mixer: ssm}]\n", &a);
+    round_trip(&a);
+    must("name: y\nlayers: 3\nrope: {kind: llama3, factor: 32, low_freq_factor: 1.5, high_freq_factor: 5}\norig_len: 64\n"
+         "attention: {qkv_bias: true}\nssm: {proj_bias: true}\nmlp: {bias: true}\n"
+         "pattern: [{mixer: attention}, {mixer: ssm}, {mixer: parallel, attention: {out_bias: true}}]\n", &a);
+    assert_int_equal(a.layers[0].qkv_bias + a.layers[1].proj_bias + a.layers[1].mlp_bias, 3);
+    assert_int_equal(a.layers[1].qkv_bias + a.layers[0].proj_bias + a.layers[0].out_bias, 0);
     round_trip(&a);
     // the same model, said otherwise, is the same bytes and the same hash; any difference is another hash
     must("mixer: attention\nattention: {window: 5, global_layers: [first]}\nlayers: 2\n", &a);

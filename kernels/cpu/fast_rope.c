@@ -47,7 +47,7 @@ static tables make_tables(const hy_rope_args *a, void *ws, int threads) {
     s.fine = s.freq + a->d / 2;
     s.coarse = s.fine + (size_t)COARSE * a->d;
     s.table = (float *)(s.coarse + (size_t)a->B * hy_rope_coarse_rows(a->T) * a->d);
-    for (int i = 0; i < a->d / 2; i++) s.freq[i] = pow(a->base, -2.0 * i / a->d);
+    for (int i = 0; i < a->d / 2; i++) s.freq[i] = hy_rope_frequency(a, i);
     bool need[COARSE] = {false};  // a decode step needs one entry a sequence, not all
     for (int b = 0; b < sequences; b++)
         for (int t = 0; t < a->T && t < COARSE; t++) need[(a->pos[b] + t) % COARSE] = true;

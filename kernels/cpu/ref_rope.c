@@ -4,9 +4,10 @@
 #include "kernels/cpu/rope.h"
 
 // Rotates one head of d values by sign * angle; adds to y where asked.
-static void rotate(const real *x, real *y, int d, double base, int pos, double sign, bool add) {
+static void rotate(const hy_rope_args *a, const real *x, real *y, int pos, double sign, bool add) {
+    const int d = a->d;
     for (int i = 0; i < d / 2; i++) {
-        double angle = pos * pow(base, -2.0 * i / d), c = cos(angle), s = sign * sin(angle);
+        double angle = pos * hy_rope_frequency(a, i), c = cos(angle), s = sign * sin(angle);
         double x1 = (double)x[i], x2 = (double)x[i + d / 2];
         y[i] = (real)((add ? (double)y[i] : 0.0) + (x1 * c - x2 * s));
         y[i + d / 2] = (real)((add ? (double)y[i + d / 2] : 0.0) + (x2 * c + x1 * s));
@@ -21,8 +22,7 @@ hy_status HY_REF(hy_ref_rope)(const void *args, void *ws, const hy_plan_req *req
         for (int t = 0; t < a->T; t++)
             for (int h = 0; h < a->heads; h++) {
                 size_t r = (size_t)b * a->T + t;
-                rotate((const real *)a->x + r * a->ldx + h * a->d, (real *)a->y + r * a->ldy + h * a->d, a->d, a->base,
-                       a->pos[b] + t, 1.0, false);
+                rotate(a, (const real *)a->x + r * a->ldx + h * a->d, (real *)a->y + r * a->ldy + h * a->d, a->pos[b] + t, 1.0, false);
             }
     return HY_OK;
 }
@@ -38,8 +38,8 @@ hy_status HY_REF(hy_ref_rope_bwd)(const void *args, void *ws, const hy_plan_req 
         for (int t = 0; t < a->T; t++)
             for (int h = 0; h < a->heads; h++) {
                 size_t r = (size_t)b * a->T + t;
-                rotate((const real *)g->dy + r * g->lddy + h * a->d, (real *)g->dx + r * g->lddx + h * a->d, a->d, a->base,
-                       a->pos[b] + t, -1.0, g->acc & 1);
+                rotate(a, (const real *)g->dy + r * g->lddy + h * a->d, (real *)g->dx + r * g->lddx + h * a->d, a->pos[b] + t, -1.0,
+                       g->acc & 1);
             }
     return HY_OK;
 }

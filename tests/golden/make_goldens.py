@@ -1,0 +1,210 @@
+#!/usr/bin/env python3
+"""Makes golden checkpoint folders: tiny random models of public families, run by the families' own code.
+
+    python3 make_goldens.py NAME...        write the folders NAME beside this script (see CASES; "all": every one)
+    python3 make_goldens.py --list         what there is
+    python3 make_goldens.py --check DIR... load folders that hylab exported and compare with their expected.safetensors
+
+Needs torch, transformers and safetensors in the Python that runs it (python3 -m venv, pip install). A folder holds config.json,
+model.safetensors and expected.safetensors: input_ids, logits, loss, hidden.0 .. N (the input of each layer, and what follows the
+final norm) and grad.NAME of the loss by tensors of the model. `hylab verify DIR` reads it.
+Norm weights and biases are random too: a weight that a reader forgets shows in the outputs.
+"""
+import json
+import os
+import sys
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+CASES = {}
+
+
+def case(name, seed, model, tokens=(2, 24), old_style=None, grads=()):
+    """A golden: `model` makes the configuration; old_style rewrites config.json as earlier versions did."""
+    CASES[name] = dict(seed=seed, model=model, tokens=tokens, old_style=old_style, grads=grads)
+
+
+# ---- the families; sizes are odd on purpose and keep a folder below some 150 kB
+def llama3_rope():
+    return transformers.LlamaConfig(
+        vocab_size=41, hidden_size=32, intermediate_size=28, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        head_dim=12, max_position_embeddings=128, rms_norm_eps=1e-5, tie_word_embeddings=True,
+        rope_parameters=dict(rope_type="llama3", rope_theta=5000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+                             original_max_position_embeddings=32))
+
+
+case("llama3-tiny", 11, llama3_rope, tokens=(2, 20), grads=("embed_tokens", "layers.1.self", "layers.0.mlp.up", "layernorm", "model.norm"))
+
+
+def llama_plain():
+    return transformers.LlamaConfig(
+        vocab_size=47, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=4,
+        max_position_embeddings=64, rms_norm_eps=1e-6, tie_word_embeddings=False, attention_bias=True, mlp_bias=True)
+
+
+def version_4(c):
+    """Keys as transformers 4 wrote them."""
+    rope = c.pop("rope_parameters")
+    c["rope_theta"] = rope["rope_theta"]
+    c["rope_scaling"] = None if rope["rope_type"] == "default" else {"type": rope["rope_type"], "factor": rope["factor"]}
+    c["torch_dtype"] = c.pop("dtype", "float32")
+    c["transformers_version"] = "4.40.0"
+    c["pretraining_tp"] = 1
+    return c
+
+
+case("llama-tiny", 12, llama_plain, old_style=version_4, tokens=(2, 20), grads=("lm_head", "layers.0.self", "bias", "model.norm"))
+
+
+def qwen2():
+    return transformers.Qwen2Config(
+        vocab_size=43, hidden_size=32, intermediate_size=24, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=1,
+        max_position_embeddings=64, rms_norm_eps=1e-6, tie_word_embeddings=True, use_sliding_window=True, sliding_window=7,
+        max_window_layers=1, rope_parameters=dict(rope_type="linear", rope_theta=1000.0, factor=2.5))
+
+
+case("qwen2-tiny", 13, qwen2, tokens=(2, 20), grads=("layers.0.self_attn", "layers.2."))
+
+
+def mistral():
+    return transformers.MistralConfig(
+        vocab_size=37, hidden_size=24, intermediate_size=20, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
+        head_dim=16, max_position_embeddings=64, rms_norm_eps=1e-5, tie_word_embeddings=False, sliding_window=5)
+
+
+case("mistral-tiny", 15, mistral, tokens=(2, 20), grads=("layers.0.self_attn", "norm"))
+
+
+def mamba():
+    return transformers.MambaConfig(
+        vocab_size=57, hidden_size=24, state_size=5, num_hidden_layers=3, conv_kernel=4, expand=2, use_bias=True, use_conv_bias=True,
+        time_step_rank=3, layer_norm_epsilon=1e-5, tie_word_embeddings=True, residual_in_fp32=True)
+
+
+case("mamba-tiny", 14, mamba, grads=("embeddings", "layers.1.", "norm_f"))
+
+
+# ---- making one
+def randomize(model, seed):
+    """Every parameter random, so that none can be forgotten: matrices N(0, 0.2), norms about 1, the rest as a perturbation."""
+    g = torch.Generator().manual_seed(seed)
+    for name, p in model.named_parameters():
+        r = torch.randn(p.shape, generator=g)
+        with torch.no_grad():
+            if name.endswith("A_log"):
+                p += 0.2 * r
+            elif "dt" in name and name.endswith("bias"):
+                p += 0.3 * r
+            elif name.endswith(".D") or ("norm" in name and p.ndim == 1):
+                p.copy_(1 + 0.3 * r)
+            elif p.ndim == 1:
+                p.copy_(0.2 * r)
+            else:
+                p.copy_(r * 0.25)
+
+
+def outputs(model, ids, grads):
+    model.eval()  # gradients too: there is no dropout, and no other code path in training
+    model.zero_grad()
+    out = model(input_ids=ids, labels=ids, output_hidden_states=True, use_cache=False)
+    out.loss.backward()
+    result = {"input_ids": ids, "logits": out.logits.detach().float(), "loss": out.loss.detach().float().reshape(1)}
+    for i, h in enumerate(out.hidden_states):
+        result[f"hidden.{i}"] = h.detach().float()
+    result.update({f"grad.{n}": p.grad.float() for n, p in model.named_parameters() if any(g in n for g in grads)})
+    return {k: v.contiguous().clone() for k, v in result.items()}
+
+
+def hidden_check(model, tensors):
+    """hidden.i must be the input of layer i and hidden.N the output of the final norm, whatever the family reports."""
+    base = getattr(model, "model", None) or model.backbone
+    layers, seen = base.layers, {}
+    final = next(getattr(base, n) for n in ("norm", "norm_f", "final_layernorm") if hasattr(base, n))
+    hooks = [l.register_forward_pre_hook(lambda _, a, k, i=i: seen.__setitem__(i, (a[0] if a else k["hidden_states"]).detach()), with_kwargs=True)
+             for i, l in enumerate(layers)]
+    hooks.append(final.register_forward_hook(lambda _, a, o: seen.__setitem__(len(layers), o.detach())))
+    with torch.no_grad():
+        model(input_ids=tensors["input_ids"], use_cache=False)
+    for h in hooks:
+        h.remove()
+    for k in [k for k in tensors if k.startswith("hidden.")]:
+        del tensors[k]
+    tensors.update({f"hidden.{i}": h.float().contiguous().clone() for i, h in seen.items()})
+
+
+def make(name):
+    c = CASES[name]
+    torch.manual_seed(c["seed"])
+    config = c["model"]()
+    config._attn_implementation = "eager"
+    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").float()
+    randomize(model, c["seed"])
+    ids = torch.randint(config.vocab_size, c["tokens"], generator=torch.Generator().manual_seed(c["seed"] + 100))
+    tensors = outputs(model, ids, c["grads"])
+    hidden_check(model, tensors)
+    folder = os.path.join(HERE, name)
+    os.makedirs(folder, exist_ok=True)
+    model.save_pretrained(folder)
+    if os.path.exists(os.path.join(folder, "generation_config.json")):
+        os.remove(os.path.join(folder, "generation_config.json"))
+    path = os.path.join(folder, "config.json")
+    with open(path) as f:
+        written = json.load(f)
+    if c["old_style"]:
+        written = c["old_style"](written)
+        with open(path, "w") as f:
+            json.dump(written, f, indent=2, sort_keys=True)
+            f.write("\n")
+        again = transformers.AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").float()
+        assert torch.equal(again(input_ids=ids, use_cache=False).logits, model(input_ids=ids, use_cache=False).logits), "the old keys mean another model"
+    save_file(tensors, os.path.join(folder, "expected.safetensors"))
+    for f in os.listdir(folder):
+        os.chmod(os.path.join(folder, f), 0o644)
+    size = sum(os.path.getsize(os.path.join(folder, f)) for f in os.listdir(folder))
+    print(f"{name}: {sum(p.numel() for p in model.parameters())} parameters, {size} bytes, loss {tensors['loss'].item():.6f}")
+
+
+# ---- checking exports
+LIMIT = 1e-5  # relative 2-norm of the difference of float32 logits
+
+
+def check(folder):
+    """Loads a folder with transformers and compares logits with the expected ones that lie in it."""
+    model, info = transformers.AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", output_loading_info=True)
+    bad = {k: v for k, v in info.items() if v}
+    expected = load_file(os.path.join(folder, "expected.safetensors"))
+    with torch.no_grad():
+        logits = model.float().eval()(input_ids=expected["input_ids"], use_cache=False).logits
+    error = ((logits - expected["logits"]).norm() / expected["logits"].norm()).item()
+    good = error <= LIMIT and not bad
+    print(f"{folder}: {type(model).__name__}, relative error of the logits {error:.2e} (limit {LIMIT:g}) {'PASS' if good else 'FAIL'}{f' {bad}' if bad else ''}")
+    return good
+
+
+def main(args):
+    print(f"python {sys.version.split()[0]}, torch {torch.__version__}, transformers {transformers.__version__}")
+    torch.set_num_threads(1)
+    if not args or args[0] in ("-h", "--help"):
+        print(__doc__)
+        return 2
+    if args[0] == "--list":
+        print("\n".join(CASES))
+        return 0
+    if args[0] == "--check":
+        return 0 if all([check(d) for d in args[1:]]) else 1
+    unknown = [a for a in args if a != "all" and a not in CASES]
+    if unknown:
+        print(f"no such golden: {', '.join(unknown)} (there are {', '.join(CASES)})", file=sys.stderr)
+        return 2
+    for name in CASES if "all" in args else args:
+        make(name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
