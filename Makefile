@@ -1,5 +1,5 @@
 # hylab. Two commands matter: `make demo` (the main job, end to end) and `make test` (all tests).
-# Others: all, asan, bench, layering, fuzz-yaml, fuzz-safetensors, clean. BUILD=dir builds elsewhere, SAN=1 with sanitizers.
+# Others: all, asan, bench, layering, fuzz, fuzz-NAME (tests/fuzz.mk), clean. BUILD=dir builds elsewhere, SAN=1 with sanitizers.
 BUILD ?= $(if $(SAN),build/asan,build/release)
 ifeq ($(origin CC),default)
 CC = gcc
@@ -31,7 +31,7 @@ TESTBIN := $(TESTSRC:tests/%.c=$(BUILD)/tests/%)
 BENCHSRC := $(wildcard experiments/bench/bench_*.c)
 BENCHBIN := $(BENCHSRC:experiments/bench/%.c=$(BUILD)/bench/%)
 
-.PHONY: all deps demo test check asan bench layering fuzz-yaml fuzz-safetensors clean
+.PHONY: all deps demo test check asan bench layering clean
 .SECONDARY:
 all: $(BUILD)/hylab
 
@@ -116,24 +116,6 @@ asan: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) SAN=1 check
 layering:
 	@tests/layering.sh
-# Fuzzing with libFuzzer (Debian: clang libclang-rt-14-dev): `make fuzz-safetensors`, `make fuzz-yaml` for FUZZ_SECONDS, new inputs in build/fuzz
-FUZZ_SECONDS ?= 60
-FUZZ_CC ?= clang
-fuzz-safetensors: build/fuzz/safetensors
-	@mkdir -p build/fuzz/corpus-safetensors build/fuzz/seeds-safetensors
-	@printf '\206\0\0\0\0\0\0\0%s01234567abc' '{"__metadata__":{"k":"v"},"a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},"b":{"dtype":"U8","shape":[3],"data_offsets":[8,11]}}' >build/fuzz/seeds-safetensors/small
-	$< -max_len=4096 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -artifact_prefix=build/fuzz/ build/fuzz/corpus-safetensors build/fuzz/seeds-safetensors
-build/fuzz/safetensors: tests/fuzz_safetensors.c core/safetensors.c core/safetensors_write.c core/json.c core/base.c
-	@mkdir -p $(@D)
-	$(FUZZ_CC) $(CPPFLAGS) -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -o $@ $^ -ljansson -lxxhash -lm
-# The corpus starts from the variants without their base:, and from some assignments (see the file).
-fuzz-yaml: build/fuzz/yaml
-	@mkdir -p build/fuzz/corpus-yaml build/fuzz/seeds-yaml
-	@for f in variants/*.yaml variants/paper/*.yaml; do grep -v '^base:' $$f >build/fuzz/seeds-yaml/$$(basename $$f); done
-	@for s in attention.heads=2 pattern.0.mixer=ssm 'kv_share=[[0, 1]]' mlp.kind=none; do { cat variants/samba.yaml; echo "--set $$s"; } >"build/fuzz/seeds-yaml/set-$$s"; done
-	$< -dict=tests/data/yaml.dict -max_len=4096 -timeout=10 -rss_limit_mb=2048 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -artifact_prefix=build/fuzz/ build/fuzz/corpus-yaml build/fuzz/seeds-yaml
-build/fuzz/yaml: tests/fuzz_yaml.c core/yaml.c core/field.c core/spec.c core/specyaml.c core/specsugar.c core/published.c core/count.c core/cachesize.c core/base.c
-	@mkdir -p $(@D)
-	$(FUZZ_CC) $(CPPFLAGS) -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -o $@ $^ -lyaml -lxxhash -lm
+include tests/fuzz.mk
 clean:
 	rm -rf build hylab

@@ -182,7 +182,7 @@ static void add_terms(const explained *e, hy_table *t) {
         hy_table_num(t, total(e, how) / 1e6, 3);
     }
     hy_table_num(t, (total(e, HELD) - total(e, PAPER)) / 1e6, 3);
-    hy_table_note(t, "layers x positions x values x bytes; SSM: layers x states x channels x bytes");
+    hy_table_note(t, "layers x positions x values x bytes; convolution: layers x inputs x channels x bytes; SSM: states for inputs");
 }
 
 // Why the two differ in a kind, counted over its groups: how many layers, how many of them held, as how many the paper counts.
@@ -304,7 +304,8 @@ static hy_status explain(const hy_cache_request *r, const char *path, hy_model_s
             print_words(&e, &printed);
             st = hy_table_print(terms, HY_TABLE_TEXT, stdout);
             printf("\n");
-            if (!st) st = hy_table_print(bridge, HY_TABLE_TEXT, stdout);
+            if (total(&e, HELD) == total(&e, PAPER)) printf("the two accountings agree\n");
+            else if (!st) st = hy_table_print(bridge, HY_TABLE_TEXT, stdout);
         }
         hy_table_free(terms);
         hy_table_free(bridge);

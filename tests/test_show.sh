@@ -74,6 +74,7 @@ check 'explain what is printed' 0 'printed in Table 1 row F: 78.6 MB' "$H" $E
 check 'explain at another length' 0 'the newest 100 tokens of text' "$H" $E --tokens 100
 check 'explain json' 0 '"held_positions": 1024' "$H" $E --format json
 check 'explain csv' 0 '^hymba-1.5b,total,.*81.67424,.*78.602' "$H" $E --elem bf16 --format csv
+check 'explain where both agree' 0 '^the two accountings agree$' "$H" cache --explain $P/llama-3.2-3b.yaml --elem bf16
 check 'explain without a mixer' 0 'no layer keeps anything' "$H" cache --explain variants/mixer-none.yaml
 check 'explain no file' 2 'no.yaml' "$H" cache --explain no.yaml
 wide=$("$H" cache --explain variants/*.yaml $P/*.yaml | awk '{ if (length($0) > m) m = length($0) } END { print m }')

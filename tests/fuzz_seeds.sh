@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Writes what a fuzz target starts from: fuzz_seeds.sh NAME FOLDER -> FOLDER/in/*, FOLDER/dict (words of its language).
+set -eu
+name=$1 out=$2
+rm -rf "$out"
+mkdir -p "$out/in"
+words() { sort -u | sed 's/["\\]/\\&/g; s/^/"/; s/$/"/' >"$out/dict"; } # a line each
+
+case $name in
+safetensors)
+  header='{"__metadata__":{"k":"v"},"a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},"b":{"dtype":"U8","shape":[3],"data_offsets":[8,11]}}'
+  printf '\206\0\0\0\0\0\0\0%s01234567abc' "$header" >"$out/in/small"
+  printf '%s\n' __metadata__ dtype shape data_offsets BF16 F64 BOOL I64 | words
+  ;;
+yaml)
+  for f in variants/*.yaml variants/paper/*.yaml; do grep -v '^base:' "$f" >"$out/in/$(basename "$f")"; done
+  for s in attention.heads=2 pattern.0.mixer=ssm 'kv_share=[[0, 1]]' mlp.kind=none; do
+    { cat variants/samba.yaml && echo "--set $s"; } >"$out/in/set-$s"
+  done
+  cp tests/data/yaml.dict "$out/dict"
+  ;;
+json)
+  printf '{"a": [1, -2.5e3, "x\\u00e9\\n", null, true], "o": {"k": {}}, "l": [[], [{}]]}' >"$out/in/all"
+  printf '[9223372036854775807, -9223372036854775808, 1e308, 0.1, -0.0]' >"$out/in/numbers"
+  printf '"\\ud83d\\ude00 \xf0\x9f\x98\x80 \xed\x9f\xbf"' >"$out/in/unicode"
+  { printf '[%.0s' {1..32}; printf ']%.0s' {1..32}; } >"$out/in/deep"
+  printf '%s\n' true false null '\u0000' '\ud800' '\udc00' 1e999 9223372036854775808 '":' '],[' | words
+  ;;
+*) echo "fuzz_seeds.sh: no inputs for \"$name\"" >&2; exit 2 ;;
+esac
