@@ -101,9 +101,12 @@ hy_kernel_id hy_bind_fwd(const hy_exec *e, int i, const hy_params *w, const hy_s
         case HY_OP_ACT:
             a->act = (hy_act_args){.rows = rows, .F = width(e, op->out), .kind = op->act, .x = x, .y = y, .ldx = ldx, .ldy = ldy};
             return HY_K_act;
+        case HY_OP_SCALE:
+            a->scale = (hy_scale_args){.rows = rows, .C = width(e, op->out), .parts = op->parts, .x = x, .y = y, .ldx = ldx, .ldy = ldy};
+            return HY_K_scale;
         case HY_OP_FUSE:
             a->fuse = (hy_fuse_args){.rows = rows, .Ca = width(e, op->in[0]), .Cs = width(e, op->in[1]), .G = op->heads,
-                                     .kind = op->fuse, .eps = op->eps, .a = x, .s = val(e, op->in[1]), .gate = val(e, op->in[2]),
+                                     .kind = op->fuse, .eps = op->eps, .by_a = op->parts.by[0], .by_s = op->parts.by[1], .a = x, .s = val(e, op->in[1]), .gate = val(e, op->in[2]),
                                      .wa = w0, .ws = w1, .z = y, .lda = ldx, .lds = ld(e, op->in[1]), .ldgate = ld(e, op->in[2]),
                                      .ldz = ldy, .saved = sv};
             return HY_K_fuse;
@@ -159,6 +162,9 @@ hy_kernel_id hy_bind_bwd(const hy_exec *e, int i, const hy_params *w, double sca
         case HY_OP_ACT:
             a->act_bwd = (hy_act_bwd_args){.f = f.act, .dy = dy, .dx = dx, .lddy = lddy, .lddx = lddx, .acc = acc};
             return HY_K_act_bwd;
+        case HY_OP_SCALE:
+            a->scale_bwd = (hy_scale_bwd_args){.f = f.scale, .dy = dy, .dx = dx, .lddy = lddy, .lddx = lddx, .acc = acc};
+            return HY_K_scale_bwd;
         case HY_OP_FUSE:
             a->fuse_bwd = (hy_fuse_bwd_args){.f = f.fuse, .dz = dy, .da = dx, .ds = grad(e, op->in[1]), .dgate = grad(e, op->in[2]),
                                              .dwa = dw0, .dws = dw1, .lddz = lddy, .ldda = lddx, .ldds = ld(e, op->in[1]),

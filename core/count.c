@@ -41,13 +41,14 @@ static void mixer_count(const hy_model_spec *m, int i, hy_param_count *c) {
         c->ratio_ssm += ssm_params(m, l) + d * l->d_inner;
     }
     if (l->mixer == HY_MIXER_PARALLEL) {
-        int64_t norms = wide + l->d_inner;
+        int64_t norms = l->fusion == HY_FUSION_SUM ? 0 : wide + l->d_inner;
         int64_t gate = l->fusion == HY_FUSION_GATE ? (int64_t)l->heads * d + l->heads : 0;
-        int64_t out = d * (l->fusion == HY_FUSION_CONCAT ? wide + l->d_inner : l->d_inner);
+        int64_t out = d * (hy_fusion_same_width(l->fusion) ? l->d_inner : wide + l->d_inner);
         c->fusion += norms + gate + out;
         c->ratio_ssm += norms;
         c->norm += d;
-        if (l->proj_bias) c->fusion += attention_rows(m, i) + 2 * l->d_inner + d;  // of the one in and out projection
+        if (l->proj_bias)  // of the one in projection and of the out projections
+            c->fusion += attention_rows(m, i) + 2 * l->d_inner + (l->fusion == HY_FUSION_SUM ? 2 : 1) * d;
     } else {  // sub-blocks with an input norm and an out projection each
         if (at) c->attention += d * wide, c->norm += d;
         if (ss) c->ssm += d * l->d_inner, c->norm += d;
@@ -108,7 +109,7 @@ double hy_model_flops_token(const hy_model_spec *m, int context) {
             f += 2.0 * inner * l->d_conv + 7.0 * inner * l->d_state + 5.0 * inner;
         }
         if (l->mixer == HY_MIXER_PARALLEL) {
-            f += 2.0 * d * (l->fusion == HY_FUSION_CONCAT ? wide + inner : inner);
+            f += 2.0 * d * (hy_fusion_same_width(l->fusion) ? inner : wide + inner);
             if (l->fusion == HY_FUSION_GATE) f += 2.0 * l->heads * d;
         } else {
             f += 2.0 * d * (wide + inner);  // the absent one is 0

@@ -36,6 +36,8 @@ typedef union {
     hy_scan_bwd_args scan_bwd;
     hy_act_args act;
     hy_act_bwd_args act_bwd;
+    hy_scale_args scale;
+    hy_scale_bwd_args scale_bwd;
     hy_fuse_args fuse;
     hy_fuse_bwd_args fuse_bwd;
     hy_gather_args gather;

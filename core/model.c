@@ -117,6 +117,34 @@ static hy_rope_scale rope_scale(const hy_model_spec *m) {
     return (hy_rope_scale){0};
 }
 
+// The next `width` columns of a value times a factor (0 columns: none of them).
+static void scale_part(hy_scale_parts *p, int width, double by) {
+    const int from = p->n ? p->end[p->n - 1] : 0;
+    if (!width) return;
+    if (p->n && p->by[p->n - 1] == by) {
+        p->end[p->n - 1] += width;
+        return;
+    }
+    HY_ASSERT(p->n < HY_SCALE_PARTS);
+    p->end[p->n] = from + width;
+    p->by[p->n++] = by;
+}
+
+// x with its columns multiplied (multipliers of the spec); x itself where all factors are 1.
+static hy_val op_scale(builder *b, const char *out_name, hy_val x, const hy_scale_parts *parts) {
+    if (parts->n == 1 && parts->by[0] == 1) return x;
+    HY_ASSERT(parts->end[parts->n - 1] == b->p->values[x].width);
+    hy_val y = value(b, out_name, b->p->values[x].width);
+    hy_op *op = add_op(b, HY_OP_SCALE, y);
+    op->in[0] = x;
+    op->parts = *parts;
+    return y;
+}
+
+static hy_val op_scale_all(builder *b, const char *out_name, hy_val x, double by) {
+    return op_scale(b, out_name, x, &(hy_scale_parts){.n = 1, .end = {b->p->values[x].width}, .by = {by}});
+}
+
 static hy_val op_rope(builder *b, const char *out_name, hy_val x, int heads, int d) {
     hy_val y = value(b, out_name, heads * d);
     hy_op *op = add_op(b, HY_OP_ROPE, y);
@@ -201,6 +229,11 @@ static hy_val ssm_heads(builder *b, const hy_layer_spec *l, hy_val proj, int *co
     op->slot = slot;
 
     hy_val xp = op_linear(b, "ssm.x_proj", x, weight(b, "x_proj", R + 2 * N, D, m->init_std), -1, HY_NOVAL);
+    hy_scale_parts f = {0};
+    scale_part(&f, R, m->multipliers.ssm_dt);
+    scale_part(&f, N, m->multipliers.ssm_B);
+    scale_part(&f, N, m->multipliers.ssm_C);
+    xp = op_scale(b, "ssm.x_proj_scaled", xp, &f);
     int c = 0;
     const bool n = l->inner_norms;
     hy_val dt = view(b, n ? "ssm.dt_raw" : "ssm.dt_in", xp, &c, R);
@@ -246,11 +279,40 @@ static hy_val fuse(builder *b, const hy_layer_spec *l, hy_val u, hy_val a, hy_va
     op->par[1] = ws;
     op->heads = l->heads;
     op->eps = b->p->spec.norm_eps;
+    op->parts = (hy_scale_parts){.n = 2, .by = {b->p->spec.multipliers.attention_out, b->p->spec.multipliers.ssm_out}};
     op->fuse = l->fusion == HY_FUSION_MEAN ? HY_FUSE_MEAN : l->fusion == HY_FUSION_CONCAT ? HY_FUSE_CONCAT : HY_FUSE_GATE;
     return z;
 }
 
-// norm, in projection, attention and/or SSM heads, fusion, out projection, residual.
+// What the multipliers do to the columns of the in projection, [q | k | v | s | g].
+static hy_scale_parts in_factors(const builder *b, const hy_layer_spec *l, bool attention, bool ssm) {
+    const hy_multipliers *f = &b->p->spec.multipliers;
+    hy_scale_parts p = {0};
+    if (attention) {
+        const bool own = l->kv_source == b->layer;
+        scale_part(&p, l->heads * l->d_qk, f->attention_in);
+        scale_part(&p, own ? l->kv_heads * l->d_qk : 0, f->attention_in * f->key);
+        scale_part(&p, own ? l->kv_heads * l->d_v : 0, f->attention_in);
+    }
+    if (ssm) {
+        scale_part(&p, l->d_inner, f->ssm_in * f->ssm_x);
+        scale_part(&p, l->d_inner, f->ssm_in * f->ssm_z);
+    }
+    return p;
+}
+
+// `prefix` of the parameter's name: "", or which kind of heads it serves.
+static hy_val out_proj(builder *b, const char *out_name, const char *prefix, hy_val z, bool with_bias, hy_val residual) {
+    char name[32];
+    const int d = b->p->spec.d_model;
+    join(name, sizeof name, prefix, "out_proj");
+    const int w = weight(b, name, d, b->p->values[z].width, out_std(b));
+    join(name, sizeof name, prefix, "out_proj.bias");
+    return op_linear(b, out_name, z, w, bias(b, with_bias, name, d), residual);
+}
+
+// norm, in projection, attention and/or SSM heads, fusion, out projection, residual. Fusion by sum has an out projection for
+// each kind of head, one after the other onto the residual.
 static hy_val mixer_block(builder *b, const hy_layer_spec *l, hy_val x, bool attention, bool ssm, const char *out_name) {
     const hy_model_spec *m = &b->p->spec;
     const char *in = attention && ssm ? "mixer.in" : attention ? "attn.in" : "ssm.in";
@@ -260,15 +322,19 @@ static hy_val mixer_block(builder *b, const hy_layer_spec *l, hy_val x, bool att
     const int in_w = weight(b, "in_proj", width, m->d_model, m->init_std);
     const int in_b = bias(b, attention ? l->qkv_bias : l->proj_bias, "in_proj.bias", width);
     hy_val proj = op_linear(b, out, u, in_w, in_b, HY_NOVAL);
+    const hy_scale_parts factors = in_factors(b, l, attention, ssm);
+    proj = op_scale(b, attention && ssm ? "mixer.proj_scaled" : attention ? "attn.proj_scaled" : "ssm.proj_scaled", proj, &factors);
     int col = 0;
-    hy_val z = HY_NOVAL, a = HY_NOVAL;
-    if (attention) z = a = attention_heads(b, l, proj, &col);
-    if (ssm) z = ssm_heads(b, l, proj, &col);
-    if (attention && ssm) z = fuse(b, l, u, a, z);
+    hy_val a = HY_NOVAL, y = HY_NOVAL;
+    if (attention) a = attention_heads(b, l, proj, &col);
+    if (ssm) y = ssm_heads(b, l, proj, &col);
     HY_ASSERT(col == width);
-    int w = weight(b, "out_proj", m->d_model, b->p->values[z].width, out_std(b));
-    const int out_b = bias(b, attention ? l->out_bias : l->proj_bias, "out_proj.bias", m->d_model);
-    return op_linear(b, out_name, z, w, out_b, x);
+    if (attention && ssm && l->fusion != HY_FUSION_SUM) return out_proj(b, out_name, "", fuse(b, l, u, a, y), l->out_bias, x);
+    if (attention) a = op_scale_all(b, "attn.out_scaled", a, m->multipliers.attention_out);
+    if (ssm) y = op_scale_all(b, "ssm.out_scaled", y, m->multipliers.ssm_out);
+    if (!attention || !ssm) return out_proj(b, out_name, "", attention ? a : y, attention ? l->out_bias : l->proj_bias, x);
+    x = out_proj(b, "mixer.mid", "attn_", a, l->out_bias, x);
+    return out_proj(b, out_name, "ssm_", y, l->proj_bias, x);
 }
 
 static hy_val mlp_block(builder *b, const hy_layer_spec *l, hy_val x, const char *out_name) {
@@ -277,10 +343,15 @@ static hy_val mlp_block(builder *b, const hy_layer_spec *l, hy_val x, const char
     hy_val u = op_norm(b, "mlp.in", "mlp.norm", x, 1, spec_norm(b));
     int up = weight(b, "mlp.up", (glu ? 2 : 1) * l->d_ff, m->d_model, m->init_std);
     hy_val h = op_linear(b, "mlp.up_out", u, up, bias(b, l->mlp_bias, "mlp.up.bias", (glu ? 2 : 1) * l->d_ff), HY_NOVAL);
+    hy_scale_parts f = {0};
+    scale_part(&f, glu ? l->d_ff : 0, m->multipliers.mlp_gate);
+    scale_part(&f, l->d_ff, 1);
+    h = op_scale(b, "mlp.up_scaled", h, &f);
     hy_val a = value(b, "mlp.act", l->d_ff);
     hy_op *op = add_op(b, HY_OP_ACT, a);
     op->in[0] = h;
     op->act = glu ? HY_ACT_SILU_GLU : HY_ACT_RELU2;
+    a = op_scale_all(b, "mlp.act_scaled", a, m->multipliers.mlp_down);
     const int down = weight(b, "mlp.down", m->d_model, l->d_ff, out_std(b));
     return op_linear(b, out_name, a, down, bias(b, l->mlp_bias, "mlp.down.bias", m->d_model), x);
 }
@@ -320,6 +391,7 @@ static void heads(builder *b, hy_val x, int table) {
     b->layer = -1;
     b->prefix[0] = b->par_prefix[0] = 0;
     p->hidden_final = x = op_norm(b, "final_norm", "final_norm", x, 1, spec_norm(b));
+    x = op_scale_all(b, "head_in", x, p->spec.multipliers.head);  // loss and logits read the same rows
     int w = p->spec.tied ? table : weight(b, "head", p->spec.vocab, p->spec.d_model, p->spec.init_std);
     hy_op *op = add_op(b, HY_OP_LM_LOSS, HY_NOVAL);
     op->in[0] = x;
@@ -350,7 +422,7 @@ hy_status hy_model_build(const hy_model_spec *spec, hy_program **out) {
     for (int i = 0; i < L; i++)
         if (hy_layer_has_attention(&spec->layers[i])) b.last_reader[spec->layers[i].kv_source] = i;
 
-    hy_val x = value(&b, L ? "layers.0.input" : "final_input", spec->d_model);
+    hy_val x = value(&b, "embed", spec->d_model);
     int table = weight(&b, "embed", spec->vocab, spec->d_model, spec->init_std);
     hy_op *op = add_op(&b, HY_OP_EMBED, x);
     op->par[0] = table;
@@ -358,6 +430,8 @@ hy_status hy_model_build(const hy_model_spec *spec, hy_program **out) {
         int meta = weight(&b, "meta", spec->meta_tokens, spec->d_model, 1.0);
         b.p->ops[b.p->n_ops - 1].par[1] = meta;
     }
+    x = op_scale_all(&b, "embed_scaled", x, spec->multipliers.embedding);
+    rename_input(&b, x, 0);
     for (int i = 0; i < L; i++) x = layer(&b, i, x);
     heads(&b, x, table);
     free(b.kv_k);

@@ -33,7 +33,7 @@ typedef struct {
 
 typedef enum {
     HY_OP_EMBED, HY_OP_NORM, HY_OP_LINEAR, HY_OP_ROPE, HY_OP_ATTENTION, HY_OP_KV_APPEND, HY_OP_CONV, HY_OP_SCAN,
-    HY_OP_ACT, HY_OP_FUSE, HY_OP_GATHER, HY_OP_LM_LOSS,
+    HY_OP_ACT, HY_OP_SCALE, HY_OP_FUSE, HY_OP_GATHER, HY_OP_LM_LOSS,
 } hy_op_kind;
 const char *hy_op_name(hy_op_kind k);
 
@@ -50,7 +50,8 @@ enum { HY_HEAD_LOSS = 1, HY_HEAD_LOGITS = 2 };
 //   CONV       in: x                        par: w, bias-              out: y       silu, slot
 //   SCAN       in: x, dt, B, C, gate-       par: A_log, skip-          out: y       slot
 //   ACT        in: x                                                   out: y       act
-//   FUSE       in: a, s, gate-              par: wa, ws                out: z       fuse
+//   SCALE      in: x                                                   out: y       parts
+//   FUSE       in: a, s, gate-              par: wa, ws                out: z       fuse, parts.by: of a and of s
 //   GATHER     in: x                                                   out: y (rows OUT)
 //   LM_LOSS    in: x                        par: w                     (nll and pred live in the exec)
 typedef struct {
@@ -65,6 +66,7 @@ typedef struct {
     bool silu;
     double base, scale, eps;
     hy_rope_scale rope;
+    hy_scale_parts parts;
     hy_act_kind act;
     hy_fuse_kind fuse;
     hy_norm_kind norm;

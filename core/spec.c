@@ -48,11 +48,31 @@ const hy_field hy_spec_init_fields[] = {
     {"residual_scale", HY_F_BOOL, M(init_residual_scale), 0, "false", 0, 0, NULL, "out projections / sqrt(2 layers)"},
     HY_FIELD_END,
 };
+#define FACTOR(name, doc) {#name, HY_F_DOUBLE, M(multipliers.name), HY_QUIET, "1", 1e-6, 1e6, NULL, doc}
+const hy_field hy_spec_multiplier_fields[] = {
+    FACTOR(embedding, "of what enters the first layer, meta tokens included"),
+    FACTOR(attention_in, "of queries, keys and values as they are projected"),
+    FACTOR(key, "of keys, besides"),
+    FACTOR(attention_out, "of what the attention heads give to the fusion (after its norm) or to their out projection"),
+    FACTOR(ssm_in, "of all that the ssm projects from its input"),
+    FACTOR(ssm_z, "of the ssm's gate, besides"),
+    FACTOR(ssm_x, "of the ssm's channels before the convolution, besides"),
+    FACTOR(ssm_B, "of B as it is projected, besides"),
+    FACTOR(ssm_C, "of C as it is projected, besides"),
+    FACTOR(ssm_dt, "of the step size as it is projected, before its bias, besides"),
+    FACTOR(ssm_out, "of what the ssm gives to the fusion (after its norm) or to its out projection"),
+    FACTOR(mlp_gate, "of the MLP's gate before silu"),
+    FACTOR(mlp_down, "of what enters the MLP's down projection"),
+    FACTOR(head, "of the logits"),
+    HY_FIELD_END,
+};
+#undef FACTOR
 const hy_field hy_spec_layer_fields[] = {
     {"mixer", HY_F_ENUM, L(mixer), 0, "attention", 0, 0, "none|attention|ssm|parallel|attention_ssm|ssm_attention",
      "what mixes tokens; parallel: both kinds of heads on one input; a_b: two sub-blocks in that order"},
-    {"fusion", HY_F_ENUM, L(fusion), 0, "mean", 0, 0, "mean|concat|gate",
-     "parallel: mean of the two norms, concatenation, or a learned gate per head and token"},
+    {"fusion", HY_F_ENUM, L(fusion), 0, "mean", 0, 0, "mean|concat|gate|sum",
+     "parallel: mean or concatenation of the two normed outputs, a learned gate per head and token, or (sum) no norms and an "
+     "out projection for each, added"},
     HY_FIELD_END,
 };
 const hy_field hy_spec_attention_fields[] = {
@@ -91,7 +111,8 @@ const hy_field hy_spec_mlp_fields[] = {
 // ---------------------------------------------------------------------------------------------------- rules
 void hy_model_spec_init(hy_model_spec *m) {
     memset(m, 0, sizeof *m);
-    const hy_field *const tables[] = {hy_spec_model_fields, hy_spec_norm_fields, hy_spec_rope_fields, hy_spec_init_fields};
+    const hy_field *const tables[] = {hy_spec_model_fields, hy_spec_norm_fields, hy_spec_rope_fields, hy_spec_init_fields,
+                                      hy_spec_multiplier_fields};
     for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
         for (const hy_field *f = tables[t]; f->name; f++)
             if (f->type != HY_F_STRING && f->size == HY_QUIET) {
@@ -130,6 +151,10 @@ static const char *const model_paths[] = {"name", "vocab", "d_model", "layers", 
 static const char *const norm_paths[] = {"norm.kind", "norm.eps"};
 static const char *const rope_paths[] = {"rope.kind", "rope.base", "rope.factor", "rope.low_freq_factor", "rope.high_freq_factor"};
 static const char *const init_paths[] = {"init.std", "init.residual_scale"};
+static const char *const multiplier_paths[] = {
+    "multipliers.embedding", "multipliers.attention_in", "multipliers.key", "multipliers.attention_out", "multipliers.ssm_in",
+    "multipliers.ssm_z", "multipliers.ssm_x", "multipliers.ssm_B", "multipliers.ssm_C", "multipliers.ssm_dt",
+    "multipliers.ssm_out", "multipliers.mlp_gate", "multipliers.mlp_down", "multipliers.head"};
 static const char *const layer_paths[] = {"mixer", "fusion"};
 static const char *const attention_paths[] = {"attention.heads", "attention.kv_heads", "attention.d_qk",
                                               "attention.d_v",   "attention.window",   "attention.qk_norm",
@@ -140,7 +165,8 @@ static const char *const mlp_paths[] = {"mlp.kind", "mlp.d_ff", "mlp.bias"};
 
 static bool model_fault(const hy_model_spec *m, hy_spec_fault *f) {
     if (fault_range(f, -1, model_paths, hy_spec_model_fields, m) || fault_range(f, -1, norm_paths, hy_spec_norm_fields, m) ||
-        fault_range(f, -1, rope_paths, hy_spec_rope_fields, m) || fault_range(f, -1, init_paths, hy_spec_init_fields, m))
+        fault_range(f, -1, rope_paths, hy_spec_rope_fields, m) || fault_range(f, -1, init_paths, hy_spec_init_fields, m) ||
+        fault_range(f, -1, multiplier_paths, hy_spec_multiplier_fields, m))
         return true;
     size_t n = strnlen(m->name, sizeof m->name);
     if (n == 0 || n == sizeof m->name) return fault(f, -1, "name", "the name is empty or too long");
@@ -157,6 +183,24 @@ static bool model_fault(const hy_model_spec *m, hy_spec_fault *f) {
     if (m->rope_low >= m->rope_high)
         return fault(f, -1, "rope.low_freq_factor", "low_freq_factor (%g) must be below high_freq_factor (%g)", m->rope_low, m->rope_high);
     return false;
+}
+
+// A factor of something that no layer has would silently do nothing.
+static bool multiplier_fault(const hy_model_spec *m, hy_spec_fault *f) {
+    const hy_multipliers *x = &m->multipliers;
+    bool attention = false, ssm = false, mlp = false, gate = false;
+    for (int i = 0; i < m->n_layers; i++) {
+        attention |= hy_layer_has_attention(&m->layers[i]);
+        ssm |= hy_layer_has_ssm(&m->layers[i]);
+        mlp |= m->layers[i].mlp != HY_MLP_NONE;
+        gate |= m->layers[i].mlp == HY_MLP_SILU;
+    }
+    const bool of_attention = x->attention_in != 1 || x->key != 1 || x->attention_out != 1;
+    const bool of_ssm = x->ssm_in != 1 || x->ssm_z != 1 || x->ssm_x != 1 || x->ssm_B != 1 || x->ssm_C != 1 || x->ssm_dt != 1 ||
+                        x->ssm_out != 1;
+    const char *of = of_attention && !attention ? "attention" : of_ssm && !ssm ? "ssm" : x->mlp_down != 1 && !mlp ? "mlp"
+                   : x->mlp_gate != 1 && !gate ? "mlp of kind silu" : NULL;
+    return of && fault(f, -1, "multipliers", "a factor for %s, but no layer has an %s", of, of);
 }
 
 // Fields of a part that the layer lacks must be 0: equal models are equal bytes.
@@ -219,10 +263,10 @@ static bool layer_fault(const hy_model_spec *m, int i, hy_spec_fault *f) {
         if (fault_range(f, i, ssm_paths, hy_spec_ssm_fields, l)) return true;
         if (!l->d_inner || !l->dt_rank) return fault(f, i, "ssm", "an ssm without a width");
     }
-    if (l->mixer == HY_MIXER_PARALLEL && l->fusion != HY_FUSION_CONCAT && (int64_t)l->heads * l->d_v != l->d_inner)
+    if (l->mixer == HY_MIXER_PARALLEL && hy_fusion_same_width(l->fusion) && (int64_t)l->heads * l->d_v != l->d_inner)
         return fault(f, i, "fusion",
                      "fusion by %s needs equal widths, but attention gives heads * d_v = %d and the ssm d_inner = %d; "
-                     "make them equal or use fusion: concat",
+                     "make them equal or use fusion: concat or sum",
                      l->fusion == HY_FUSION_MEAN ? "mean" : "gate", l->heads * l->d_v, l->d_inner);
     if (l->mixer == HY_MIXER_PARALLEL && (l->qkv_bias != l->proj_bias || l->out_bias != l->proj_bias))
         return fault(f, i, "ssm.proj_bias", "a parallel layer has one in and one out projection: attention.qkv_bias, attention.out_bias "
@@ -236,6 +280,7 @@ bool hy_model_spec_fault(const hy_model_spec *m, hy_spec_fault *f) {
     if (model_fault(m, f)) return true;
     for (int i = 0; i < m->n_layers; i++)
         if (layer_fault(m, i, f)) return true;
+    if (multiplier_fault(m, f)) return true;
     hy_param_count n;
     hy_model_count(m, &n);
     if (n.total > MAX_PARAMS)
@@ -270,6 +315,16 @@ static void layer_text(const hy_layer_spec *l, hy_buf *b) {
     hy_fields_text(hy_spec_mlp_fields, l, 6, b);
 }
 
+void hy_model_multipliers_text(const hy_model_spec *m, hy_buf *out) {
+    hy_buf lines = {0};
+    hy_fields_text(hy_spec_multiplier_fields, m, 0, &lines);
+    for (char *c = lines.s, *end; c && *c; c = end + 1) {
+        end = strchr(c, '\n');
+        hy_buf_printf(out, "%s%.*s", c == lines.s ? "" : ", ", (int)(end - c), c);
+    }
+    free(lines.s);
+}
+
 char *hy_model_spec_text(const hy_model_spec *m) {
     hy_buf b = {0};
     hy_fields_text(hy_spec_model_fields, m, 0, &b);
@@ -279,6 +334,10 @@ char *hy_model_spec_text(const hy_model_spec *m) {
     hy_fields_text(hy_spec_rope_fields, m, 2, &b);
     hy_buf_printf(&b, "init:\n");
     hy_fields_text(hy_spec_init_fields, m, 2, &b);
+    hy_buf factors = {0};
+    hy_fields_text(hy_spec_multiplier_fields, m, 2, &factors);
+    if (factors.n) hy_buf_printf(&b, "multipliers:\n%s", factors.s);
+    free(factors.s);
     hy_buf_printf(&b, "layer_table:\n");
     for (int i = 0; i < m->n_layers; i++) layer_text(&m->layers[i], &b);
     return b.s;

@@ -14,7 +14,7 @@ typedef enum {
     HY_MIXER_ATTENTION_SSM,  // attention sub-block, then SSM sub-block, each with norm, out projection, residual
     HY_MIXER_SSM_ATTENTION,
 } hy_mixer;
-typedef enum { HY_FUSION_MEAN = 0, HY_FUSION_CONCAT, HY_FUSION_GATE } hy_fusion;  // as hy_fuse_kind
+typedef enum { HY_FUSION_MEAN = 0, HY_FUSION_CONCAT, HY_FUSION_GATE, HY_FUSION_SUM } hy_fusion;
 typedef enum { HY_ROPE_NONE = 0, HY_ROPE_DEFAULT, HY_ROPE_NTK, HY_ROPE_LINEAR, HY_ROPE_LLAMA3 } hy_rope_kind;
 typedef enum { HY_MLP_NONE = 0, HY_MLP_SILU, HY_MLP_RELU2 } hy_mlp_kind;
 typedef enum { HY_SPEC_NORM_RMS = 0, HY_SPEC_NORM_LAYER } hy_spec_norm;  // as hy_norm_kind
@@ -41,6 +41,17 @@ typedef struct {
     int mlp_bias;  // biases of its projections
 } hy_layer_spec;
 
+// Fixed factors (muP-style, as Falcon-H1 has them), all 1 by default. They are not folded into weights: gradients and
+// checkpoints are those of the weights without them.
+typedef struct {
+    double embedding, head;                    // of what enters layer 0 (meta tokens too); of the logits
+    double attention_in, key, attention_out;   // of q, k and v; of k besides; of what the attention heads give
+    double ssm_in;                             // of everything that the SSM heads make of their input
+    double ssm_z, ssm_x, ssm_B, ssm_C, ssm_dt; // besides: of the gate, the scanned channels, B, C and dt as they are projected
+    double ssm_out;                            // of what the SSM heads give
+    double mlp_gate, mlp_down;                 // of the gate before silu; of what enters the down projection
+} hy_multipliers;
+
 typedef struct {
     char name[64];
     int vocab, d_model, n_layers;
@@ -55,9 +66,12 @@ typedef struct {
     int tied;                 // output matrix is the embedding
     double init_std;          // linear and embedding weights N(0, init_std)
     int init_residual_scale;  // out projections / sqrt(2 n_layers)
+    hy_multipliers multipliers;
     hy_layer_spec layers[HY_MAX_LAYERS];
 } hy_model_spec;
 
+// Fusions that add the two outputs channel by channel need heads * d_v = d_inner.
+static inline bool hy_fusion_same_width(hy_fusion f) { return f == HY_FUSION_MEAN || f == HY_FUSION_GATE; }
 static inline bool hy_layer_has_attention(const hy_layer_spec *l) { return l->mixer != HY_MIXER_NONE && l->mixer != HY_MIXER_SSM; }
 static inline bool hy_layer_has_ssm(const hy_layer_spec *l) { return l->mixer != HY_MIXER_NONE && l->mixer != HY_MIXER_ATTENTION; }
 
@@ -78,11 +92,13 @@ typedef struct {
 bool hy_model_spec_fault(const hy_model_spec *m, hy_spec_fault *fault);
 // Canonical YAML of the expanded spec: the per-layer table, every field, fixed order. Caller frees. hash: of that text.
 char *hy_model_spec_text(const hy_model_spec *m);
+// "key: 0.39, head: 0.04": the multipliers that are not 1; nothing if there are none.
+void hy_model_multipliers_text(const hy_model_spec *m, hy_buf *out);
 void hy_model_spec_hash(const hy_model_spec *m, char out[33]);
 
 // Parameters by part, from the spec alone (tests hold them equal to the built program). attention, ssm: with their own
 // norms (qk norm; dt, B, C) and, outside parallel layers, their out projection; fusion: what joins the heads of a parallel
-// layer: the two fusion norms, the gate, the out projection; norm: input norms of sub-blocks and the final one.
+// layer: the two fusion norms, the gate, the out projections; norm: input norms of sub-blocks and the final one.
 typedef struct {
     int64_t embedding, head, meta, attention, ssm, fusion, mlp, norm, total;
     // the paper's attention : Mamba ratio (Table 10): W_q, W_k, W_v against the rest of the mixer, of the out projection

@@ -9,6 +9,7 @@ extern const hy_field hy_spec_model_fields[];      // into hy_model_spec: the ke
 extern const hy_field hy_spec_norm_fields[];       // norm:   into hy_model_spec
 extern const hy_field hy_spec_rope_fields[];       // rope:
 extern const hy_field hy_spec_init_fields[];       // init:
+extern const hy_field hy_spec_multiplier_fields[]; // multipliers: (left out of the text where they are 1)
 extern const hy_field hy_spec_layer_fields[];      // mixer, fusion: into hy_layer_spec
 extern const hy_field hy_spec_attention_fields[];  // attention:
 extern const hy_field hy_spec_ssm_fields[];        // ssm:

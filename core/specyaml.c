@@ -128,19 +128,21 @@ static hy_status read_model(hy_spec_reader *r, hy_layer_draft *top) {
     hy_fields_default(hy_spec_norm_fields, m);
     hy_fields_default(hy_spec_rope_fields, m);
     hy_fields_default(hy_spec_init_fields, m);
+    hy_fields_default(hy_spec_multiplier_fields, m);
     hy_fields_default(hy_spec_layer_fields, &top->l);
     hy_fields_default(hy_spec_attention_fields, &top->l);
     hy_fields_default(hy_spec_ssm_fields, &top->l);
     hy_fields_default(hy_spec_mlp_fields, &top->l);
     hy_fields_default(expand_field, top);
     HY_TRY(hy_yaml_fields(r->root, hy_spec_model_fields, m,
-                          "base|published|norm|rope|init|mixer|fusion|attention|ssm|mlp|pattern|layer_table|kv_share"));
+                          "base|published|norm|rope|init|multipliers|mixer|fusion|attention|ssm|mlp|pattern|layer_table|kv_share"));
     const hy_yaml *published = hy_yaml_get(r->root, "published");
     hy_published_list printed;
     if (published) HY_TRY(hy_published_read(published, &printed));
     HY_TRY(read_section(r->root, "norm", hy_spec_norm_fields, m, NULL));
     HY_TRY(read_section(r->root, "rope", hy_spec_rope_fields, m, NULL));
     HY_TRY(read_section(r->root, "init", hy_spec_init_fields, m, NULL));
+    HY_TRY(read_section(r->root, "multipliers", hy_spec_multiplier_fields, m, NULL));
     for (const hy_field *f = hy_spec_layer_fields; f->name; f++) {
         const hy_yaml *v = hy_yaml_get(r->root, f->name);
         if (v) HY_TRY(hy_yaml_field(v, f, &top->l));
@@ -216,11 +218,11 @@ static hy_status resolve_attention(const hy_spec_reader *r, int i, hy_layer_spec
                          d, l->heads);
         l->d_qk = d / l->heads;
     }
-    if (!l->d_v && l->mixer == HY_MIXER_PARALLEL && l->fusion != HY_FUSION_CONCAT) {
+    if (!l->d_v && l->mixer == HY_MIXER_PARALLEL && hy_fusion_same_width(l->fusion)) {
         if (l->d_inner % l->heads)
             return fault(r, i, "attention.heads",
                          "the ssm's d_inner %d cannot be split over %d heads, as fusion by %s needs: change one or use "
-                         "fusion: concat", l->d_inner, l->heads, l->fusion == HY_FUSION_MEAN ? "mean" : "gate");
+                         "fusion: concat or sum", l->d_inner, l->heads, l->fusion == HY_FUSION_MEAN ? "mean" : "gate");
         l->d_v = l->d_inner / l->heads;
     }
     if (!l->d_v) l->d_v = l->d_qk;
@@ -345,6 +347,7 @@ void hy_spec_fields_help(hy_buf *out) {
     hy_fields_help(hy_spec_norm_fields, "\nnorm: {...}", out);
     hy_fields_help(hy_spec_rope_fields, "\nrope: {...}", out);
     hy_fields_help(hy_spec_init_fields, "\ninit: {...}", out);
+    hy_fields_help(hy_spec_multiplier_fields, "\nmultipliers: {...}, fixed factors", out);
     hy_buf_printf(out,
                   "\nattention.global_layers: which attention layers of a model with a window see everything:\n"
                   "  none (default), all, or a list of layer numbers from 0 and of the words first, middle, last, which\n"

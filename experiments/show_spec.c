@@ -25,7 +25,7 @@ void hy_mask_text(const hy_layer_spec *l, char out[32]) {
     else snprintf(out, 32, "global");
 }
 
-static const char *const fusion_words[] = {"mean", "concat", "gate"};
+static const char *const fusion_words[] = {"mean", "concat", "gate", "sum"};
 static const char *const mlp_words[] = {"none", "silu", "relu2"};
 
 static void cell_int(hy_table *t, bool present, int v) {
@@ -134,7 +134,12 @@ static void print_head(const hy_model_spec *m) {
            m->meta_tokens, m->norm == HY_SPEC_NORM_RMS ? "RMS" : "layer", ropes[m->rope]);
     if (m->rope != HY_ROPE_NONE) printf(" base %g", m->rope_base);
     if (m->rope_factor != 1) printf(" factor %g", m->rope_factor);
-    printf(", %s embedding, texts of up to %d tokens\n\n", m->tied ? "tied" : "untied", m->max_len);
+    printf(", %s embedding, texts of up to %d tokens\n", m->tied ? "tied" : "untied", m->max_len);
+    hy_buf factors = {0};
+    hy_model_multipliers_text(m, &factors);
+    if (factors.n) printf("multipliers: %s\n", factors.s);
+    printf("\n");
+    free(factors.s);
 }
 
 static hy_status print_json(const hy_model_spec *m, hy_table *const *tables) {

@@ -191,7 +191,30 @@ typedef struct {
     unsigned acc;  // bit 0: dx
 } hy_act_bwd_args;
 
-// ---- fuse: joins attention output a [rows, Ca] and SSM output s [rows, Cs], na = RMSNorm(a; wa), ns = RMSNorm(s; ws)
+// ---- scale: y = x times a factor that is the same for a range of columns
+#define HY_SCALE_PARTS 8
+typedef struct {
+    int n;                      // ranges
+    int end[HY_SCALE_PARTS];    // range i: columns end[i-1] (0 for the first) .. end[i]-1
+    double by[HY_SCALE_PARTS];  // its factor
+} hy_scale_parts;
+typedef struct {
+    int rows, C;  // parts.end[parts.n-1] = C
+    hy_scale_parts parts;
+    const void *x;
+    void *y;
+    int ldx, ldy;
+} hy_scale_args;
+typedef struct {
+    hy_scale_args f;
+    const void *dy;
+    void *dx;
+    int lddy, lddx;
+    unsigned acc;  // bit 0: dx
+} hy_scale_bwd_args;
+
+// ---- fuse: joins attention output a [rows, Ca] and SSM output s [rows, Cs], na = by_a RMSNorm(a; wa),
+//      ns = by_s RMSNorm(s; ws)
 //      MEAN (paper eq. 3): z = (na + ns) / 2              Ca = Cs
 //      CONCAT: z = [na | ns]                              z [rows, Ca + Cs]
 //      GATE: z = g na + (1 - g) ns, g = sigmoid(gate)     Ca = Cs; gate [rows, G], each value serves Ca / G channels
@@ -199,7 +222,7 @@ typedef enum { HY_FUSE_MEAN = 0, HY_FUSE_CONCAT, HY_FUSE_GATE } hy_fuse_kind;
 typedef struct {
     int rows, Ca, Cs, G;
     hy_fuse_kind kind;
-    double eps;
+    double eps, by_a, by_s;
     const void *a, *s, *gate, *wa, *ws;
     void *z;
     int lda, lds, ldgate, ldz;
@@ -264,8 +287,8 @@ typedef struct {
 // ---- the table: every kernel once. X(name)
 #define HY_KERNELS(X)                                                                                            \
     X(embed) X(embed_bwd) X(norm) X(norm_bwd) X(linear) X(linear_bwd) X(rope) X(rope_bwd) X(attention)           \
-    X(attention_bwd) X(kv_append) X(conv) X(conv_bwd) X(scan) X(scan_bwd) X(act) X(act_bwd) X(fuse) X(fuse_bwd)  \
-    X(gather) X(lm_loss) X(lm_loss_bwd) X(adamw) X(sumsq)
+    X(attention_bwd) X(kv_append) X(conv) X(conv_bwd) X(scan) X(scan_bwd) X(act) X(act_bwd) X(scale) X(scale_bwd)  \
+    X(fuse) X(fuse_bwd) X(gather) X(lm_loss) X(lm_loss_bwd) X(adamw) X(sumsq)
 typedef enum {
 #define X(name) HY_K_##name,
     HY_KERNELS(X)

@@ -213,6 +213,8 @@ static void test_parts(void **state) {
     count_is(text, at, ss, 12 + 60 + 20 + 2, 0, 20, 110);
     snprintf(text, sizeof text, "vocab: 11\nd_model: 10\nlayers: 1\nmixer: parallel\nfusion: concat\nmlp: {kind: none}\n%s", ssm);
     count_is(text, at, ss, 12 + 120, 0, 20, 110);
+    snprintf(text, sizeof text, "vocab: 11\nd_model: 10\nlayers: 1\nmixer: parallel\nfusion: sum\nmlp: {kind: none}\n%s", ssm);
+    count_is(text, at, ss, 120, 0, 20, 110);
     snprintf(text, sizeof text, "vocab: 11\nd_model: 10\nlayers: 1\nmixer: ssm_attention\nmlp: {kind: none}\n%s", ssm);
     count_is(text, at + at_out, ss + ss_out, 0, 0, 30, 110);
     count_is("vocab: 11\nd_model: 10\nlayers: 1\nmixer: ssm\nmlp: {kind: none}\n"

@@ -1,4 +1,4 @@
-// test_kernels.c - embed, norm, act, fuse, gather, adamw, sumsq: gradients, parity of all paths, sentinels, threads.
+// test_kernels.c - embed, norm, act, scale, fuse, gather, adamw, sumsq: gradients, parity of all paths, sentinels, threads.
 #include "kernels/cpu/vmath.h"
 #include "tests/kernel_test.h"
 
@@ -110,11 +110,51 @@ static void act_extremes(void **state) {
     }
 }
 
+// ---------------------------------------------------------------------------------------------------- scale
+static hy_scale_args scale_args(kt_case *c) {
+    return (hy_scale_args){.rows = c->in[0].rows, .C = c->in[0].cols, .parts = *(const hy_scale_parts *)c->ctx, .x = c->in[0].p,
+                           .y = c->out[0].p, .ldx = c->in[0].ld, .ldy = c->out[0].ld};
+}
+static void scale_forward(kt_case *c, const hy_plan_req *req) {
+    hy_scale_args a = scale_args(c);
+    kt_run(HY_K_scale, &a, req);
+}
+static void scale_backward(kt_case *c, const hy_plan_req *req) {
+    hy_scale_bwd_args a = {.f = scale_args(c), .dy = c->dout[0].p, .dx = c->grad[0].p, .lddy = c->dout[0].ld,
+                           .lddx = c->grad[0].ld, .acc = c->acc};
+    kt_run(HY_K_scale_bwd, &a, req);
+}
+static void scale_all(void **state) {
+    (void)state;
+    const struct {
+        int rows;
+        hy_scale_parts parts;
+    } shapes[] = {{1, {1, {1}, {0.3}}}, {3, {2, {1, 17}, {2.5, -0.7}}}, {67, {3, {16, 17, 48}, {1, 0.39, 3}}},
+                  {5, {8, {7, 15, 16, 33, 50, 65, 66, 131}, {0.5, 0.1, 1, 2, 3, 0.25, 7, 1.1}}}, {603, {2, {33, 66}, {0.9, 1}}}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        int rows = shapes[i].rows, C = shapes[i].parts.end[shapes[i].parts.n - 1];
+        kt_case c = {.n_in = 1, .n_out = 1, .ctx = &shapes[i].parts, .seed = 41 + i, .forward = scale_forward, .backward = scale_backward,
+                     .in_of = {{"x", rows, C, C + 3, C + 1, 2, 0, 1, 0.3}}, .out_of = {{"y", rows, C, C + 2, C + 5, 0, 0, 0, 0}}};
+        check(&c, rows > 300);
+    }
+    hy_launch l;
+    hy_plan_req req = {.dtype = HY_F32, .isa = HY_ISA_BASE, .threads = 1};
+    const hy_scale_parts bad[] = {{0, {4}, {1}}, {1, {3}, {1}}, {2, {4, 4}, {1, 1}}, {2, {0, 4}, {1, 1}}, {9, {4}, {1}}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        hy_scale_args a = {.rows = 1, .C = 4, .parts = bad[i], .x = HY_PRESENT, .y = HY_PRESENT, .ldx = 4, .ldy = 4};
+        assert_int_equal(hy_cpu_plan_scale(&a, &req, &l), HY_EINPUT);
+    }
+}
+
 // ---------------------------------------------------------------------------------------------------- fuse
+typedef struct {
+    hy_fuse_kind kind;
+    double by_a, by_s;
+} fuse_ctx;
 static hy_fuse_args fuse_args(kt_case *c) {
-    hy_fuse_kind kind = *(const hy_fuse_kind *)c->ctx;
+    const fuse_ctx *x = c->ctx;
     return (hy_fuse_args){.rows = c->in[0].rows, .Ca = c->in[0].cols, .Cs = c->in[1].cols, .G = c->n_in > 4 ? c->in[4].cols : 0,
-                          .kind = kind, .eps = EPS(c->in[0].cols), .a = c->in[0].p, .s = c->in[1].p, .wa = c->in[2].p, .ws = c->in[3].p,
+                          .kind = x->kind, .eps = EPS(c->in[0].cols), .by_a = x->by_a, .by_s = x->by_s, .a = c->in[0].p, .s = c->in[1].p, .wa = c->in[2].p, .ws = c->in[3].p,
                           .gate = c->n_in > 4 ? c->in[4].p : NULL, .z = c->out[0].p, .lda = c->in[0].ld, .lds = c->in[1].ld,
                           .ldgate = c->n_in > 4 ? c->in[4].ld : 0, .ldz = c->out[0].ld};
 }
@@ -133,11 +173,12 @@ static void fuse_all(void **state) {
     (void)state;
     int shapes[][4] = {{1, 1, 1, 1}, {3, 17, 5, 17}, {67, 16, 16, 4}, {5, 66, 33, 3}, {130, 24, 40, 1}, {603, 66, 33, 3}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        for (int k = 0; k < 3; k++) {
-            hy_fuse_kind kind = (hy_fuse_kind)k;
+        for (int k = 0; k < 6; k++) {
+            fuse_ctx x = {(hy_fuse_kind)(k % 3), k < 3 ? 1 : 0.4, k < 3 ? 1 : 1.7};
+            hy_fuse_kind kind = x.kind;
             int rows = shapes[i][0], Ca = shapes[i][1], Cs = kind == HY_FUSE_CONCAT ? shapes[i][2] : Ca, G = shapes[i][3];
             int z = kind == HY_FUSE_CONCAT ? Ca + Cs : Ca;
-            kt_case c = {.n_in = kind == HY_FUSE_GATE ? 5 : 4, .n_out = 1, .ctx = &kind, .seed = 31 + i,
+            kt_case c = {.n_in = kind == HY_FUSE_GATE ? 5 : 4, .n_out = 1, .ctx = &x, .seed = 31 + i,
                          .forward = fuse_forward, .backward = fuse_backward,
                          .in_of = {{"a", rows, Ca, Ca + 3, Ca + 1, 2, 0, 1, 0.3}, {"s", rows, Cs, Cs + 2, Cs + 4, 2, 1, 2, 0},
                                    {"wa", 1, Ca, 0, 0, 1, 0, 0.3, 1}, {"ws", 1, Cs, 0, 0, 1, 0, 0.3, 1},
@@ -292,7 +333,7 @@ static void sumsq_all(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exp_accuracy), cmocka_unit_test(norm_all), cmocka_unit_test(act_all),    cmocka_unit_test(act_extremes), cmocka_unit_test(fuse_all),
+        cmocka_unit_test(exp_accuracy), cmocka_unit_test(norm_all), cmocka_unit_test(act_all),    cmocka_unit_test(act_extremes), cmocka_unit_test(scale_all), cmocka_unit_test(fuse_all),
         cmocka_unit_test(embed_all), cmocka_unit_test(gather_all), cmocka_unit_test(adamw_all),    cmocka_unit_test(sumsq_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,6 +16,7 @@ static const double TOL_GRAD = 1e-6;
 
 #define COMMON "vocab: 13\nd_model: 12\ninit: {std: 0.3}\nmlp: {kind: silu, d_ff: 10}\n"
 #define SSM "ssm: {expand: 2, d_state: 3, d_conv: 3, dt_rank: 2}\n"
+#define FACTORS "multipliers: {embedding: 5.6, attention_in: 0.9, key: 0.39, attention_out: 0.4, ssm_in: 1.25, ssm_z: 0.7, ssm_x: 0.8, ssm_B: 0.5, ssm_C: 1.5, ssm_dt: 0.3, ssm_out: 0.24, mlp_gate: 0.88, mlp_down: 0.2, head: 0.04}\n"
 static const char *const models[] = {
     COMMON "name: llama\nlayers: 2\nmixer: attention\nattention: {heads: 3, kv_heads: 1, d_qk: 4}\n",
     COMMON "name: mamba\nlayers: 2\nmixer: ssm\nmlp: {kind: none}\n" SSM,
@@ -24,6 +25,12 @@ static const char *const models[] = {
            "kv_share: [[1, 2, 3]]\n",
     COMMON SSM "name: concat\nlayers: 2\nmixer: parallel\nfusion: concat\nmeta_tokens: 1\nattention: {heads: 2, kv_heads: 2, d_qk: 6, d_v: 3, window: 2, global_layers: none, qk_norm: true}\n",
     COMMON SSM "name: gate\nlayers: 2\nmixer: parallel\nfusion: gate\nattention: {heads: 2, kv_heads: 2}\nrope: {kind: ntk}\nmax_len: 64\norig_len: 16\n",
+    COMMON SSM "name: sum\nlayers: 3\nmixer: parallel\nfusion: sum\nmeta_tokens: 2\nattention: {heads: 2, kv_heads: 1, d_qk: 6, d_v: 3, qkv_bias: true, out_bias: true}\n"
+           "kv_share: [[0, 1]]\ntied: false\nssm: {proj_bias: true}\n" FACTORS,
+    COMMON SSM "name: mean-factors\nlayers: 2\nmixer: parallel\nmeta_tokens: 1\nattention: {heads: 2, kv_heads: 2}\n" FACTORS,
+    COMMON SSM "name: concat-factors\nlayers: 1\nmixer: parallel\nfusion: concat\nattention: {heads: 2, kv_heads: 2}\n" FACTORS,
+    COMMON SSM "name: gate-factors\nlayers: 1\nmixer: parallel\nfusion: gate\nattention: {heads: 2, kv_heads: 2}\n" FACTORS,
+    COMMON SSM "name: sequential-factors\nlayers: 1\nmixer: ssm_attention\nattention: {heads: 2, kv_heads: 1}\n" FACTORS,
     COMMON SSM "name: sequential\nlayers: 2\nmixer: attention_ssm\nattention: {heads: 2, kv_heads: 1}\nrope: {kind: none}\n",
     COMMON SSM "name: reverse\nlayers: 2\nmixer: ssm_attention\nattention: {heads: 2, kv_heads: 2}\nkv_share: [[0, 1]]\nnorm: {kind: layer, eps: 1e-6}\n",
     COMMON SSM "name: mixed\nlayers: 4\nmlp: {kind: relu2, d_ff: 9}\nattention: {heads: 2, kv_heads: 1, window: 4, global_layers: none}\n"
@@ -137,7 +144,90 @@ static void gradients(void **state) {
     }
 }
 
+// ---------------------------------------------------------------------------------------------------- multipliers
+static double nll_of(const hy_program *p, hy_params *w, const hy_backend *be, double *logit_norm) {
+    enum { T = 11 };
+    const int m = p->spec.meta_tokens;
+    int32_t text[T], labels[T], ids[T + 4], full[T + 4];
+    int rows[T + 4];
+    for (int i = 0; i < T; i++) text[i] = (i * 5 + 2) % 13, labels[i] = (i * 3 + 1) % 13;
+    hy_ids_with_meta(1, T, m, text, 0, ids);
+    hy_ids_with_meta(1, T, m, labels, HY_IGNORE, full);
+    for (int i = 0; i < m + T; i++) rows[i] = i;
+    const hy_batch b = {.B = 1, .T = m + T, .ids = ids, .labels = full, .out_rows = rows, .n_out = m + T};
+    hy_exec *e;
+    if (hy_exec_create(p, be, HY_F64, HY_EXEC_INFER, 1, m + T, m + T, &e)) fail_msg("%s", hy_error_text());
+    if (hy_exec_forward(e, w, &b, NULL, HY_HEAD_LOSS | HY_HEAD_LOGITS, NULL)) fail_msg("%s", hy_error_text());
+    const float *logits = hy_exec_logits(e);
+    *logit_norm = 0;
+    for (int i = 0; i < (m + T) * 13; i++) *logit_norm += (double)logits[i] * logits[i];
+    double nll = hy_exec_nll_sum(e);
+    hy_exec_free(e);
+    return nll;
+}
+
+// Rows first .. first+n-1 of a parameter times a factor.
+static void fold(hy_params *w, const char *name, int first, int n, double by) {
+    const int i = hy_program_find_param(w->prog, name);
+    if (i < 0) fail_msg("no parameter %s", name);
+    const hy_param *q = &w->prog->params[i];
+    const size_t width = q->n / (size_t)q->shape[0];
+    double *x = hy_params_ptr(w, i, false);
+    if (n < 0) n = q->shape[0];
+    for (size_t e = (size_t)first * width; e < (size_t)(first + n) * width; e++) x[e] *= by;
+}
+
+// Each factor means what the same factor in the weights means. in_proj is [q | k | v | s | g], x_proj [dt | B | C].
+static void fold_all(hy_params *w, const hy_multipliers *f, bool mean) {
+    const int q = 12, k = mean ? 12 : 6, v = mean ? 24 : 3;
+    fold(w, "embed", 0, -1, f->embedding);
+    fold(w, "meta", 0, -1, f->embedding);
+    fold(w, "layers.0.in_proj", 0, q + k + v, f->attention_in);
+    fold(w, "layers.0.in_proj", q, k, f->key);
+    fold(w, "layers.0.in_proj", q + k + v, 48, f->ssm_in);
+    fold(w, "layers.0.in_proj", q + k + v, 24, f->ssm_x);
+    fold(w, "layers.0.in_proj", q + k + v + 24, 24, f->ssm_z);
+    fold(w, "layers.0.x_proj", 0, 2, f->ssm_dt);
+    fold(w, "layers.0.x_proj", 2, 3, f->ssm_B);
+    fold(w, "layers.0.x_proj", 5, 3, f->ssm_C);
+    fold(w, mean ? "layers.0.fuse.attn_norm" : "layers.0.attn_out_proj", 0, -1, f->attention_out);
+    fold(w, mean ? "layers.0.fuse.ssm_norm" : "layers.0.ssm_out_proj", 0, -1, f->ssm_out);
+    fold(w, "layers.0.mlp.up", 0, 10, f->mlp_gate);
+    fold(w, "layers.0.mlp.down", 0, -1, f->mlp_down);
+    fold(w, "head", 0, -1, f->head);
+}
+
+static void factors_mean_what_they_say(void **state) {
+    (void)state;
+#define ONE COMMON "ssm: {expand: 2, d_state: 3, d_conv: 3, dt_rank: 2, inner_norms: false}\nlayers: 1\nmixer: parallel\nmeta_tokens: 2\ntied: false\n"
+    static const char *const texts[2] = {ONE "name: sum\nfusion: sum\nattention: {heads: 2, kv_heads: 1, d_qk: 6, d_v: 3}\n",
+                                         ONE "name: mean\nattention: {heads: 2, kv_heads: 2}\n"};
+    hy_backend be;
+    assert_int_equal(hy_backend_cpu("ref", 1, &be), HY_OK);
+    for (int mean = 0; mean < 2; mean++) {
+        hy_model_spec *spec = hy_xcalloc(2, sizeof *spec);
+        hy_program *p[2];
+        hy_params *w[2];
+        double nll[3], size[3];
+        for (int k = 0; k < 2; k++) {
+            char *text = hy_asprintf("%s%s", texts[mean], k ? FACTORS : "");
+            build(text, &spec[k], &p[k]);
+            free(text);
+            assert_int_equal(hy_params_create(p[k], &be, HY_F64, &w[k]), HY_OK);
+            assert_int_equal(hy_params_init(w[k], 3), HY_OK);
+            nll[k] = nll_of(p[k], w[k], &be, &size[k]);
+        }
+        assert_true(fabs(nll[1] - nll[0]) > 0.1);
+        fold_all(w[0], &spec[1].multipliers, mean);
+        nll[2] = nll_of(p[0], w[0], &be, &size[2]);
+        if (!(fabs(nll[2] - nll[1]) < 1e-11 * nll[1] && fabs(size[2] - size[1]) < 1e-6 * size[1]))  // logits come as floats
+            fail_msg("%s: loss %.15g with factors, %.15g with them in the weights", spec->name, nll[1], nll[2]);
+        for (int k = 0; k < 2; k++) hy_params_free(w[k]), hy_program_free(p[k]);
+        free(spec);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(gradients)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(gradients), cmocka_unit_test(factors_mean_what_they_say)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -330,6 +330,32 @@ static void round_trip(const hy_model_spec *m) {
     free(text);
 }
 
+static void test_multipliers(void **state) {
+    (void)state;
+    static hy_model_spec m;
+    must("name: x\n", &m);
+    assert_true(m.multipliers.key == 1 && m.multipliers.head == 1);
+    char *text = hy_model_spec_text(&m);
+    assert_null(strstr(text, "multipliers"));  // models from before this section keep their text and hash
+    free(text);
+    must("mixer: parallel\nfusion: sum\nmultipliers: {key: 0.39, mlp_gate: 1, ssm_B: 3}\n", &m);
+    assert_true(m.multipliers.key == 0.39 && m.multipliers.ssm_B == 3 && m.multipliers.ssm_C == 1);
+    assert_int_equal(m.layers[0].fusion, HY_FUSION_SUM);
+    assert_int_equal(m.layers[0].d_v, m.layers[0].d_qk);  // branches need not be equally wide
+    text = hy_model_spec_text(&m);
+    assert_non_null(strstr(text, "multipliers:\n  key: 0.39\n  ssm_B: 3\nlayer_table:"));
+    free(text);
+    round_trip(&m);
+    refused("multipliers: {keys: 2}\n", "v:1:15: unknown key \"keys\" (did you mean \"key\"?)");
+    refused("multipliers: {key: 0}\n", "v:1:20: key is 0; it must be 1e-06 to 1000000");
+    refused("multipliers: {key: nan}\n", "v:1:20: key must be a number");
+    refused("multipliers: {ssm_dt: 2}\n", "v:1:1: a factor for ssm, but no layer has an ssm");
+    refused("mixer: ssm\nmultipliers: {key: 2}\n", "v:2:1: a factor for attention, but no layer has an attention");
+    refused("mlp: {kind: relu2}\nmultipliers: {mlp_gate: 2}\n", "v:2:1: a factor for mlp of kind silu, but no layer");
+    hy_model_spec_init(&m);
+    assert_true(m.multipliers.embedding == 1 && m.multipliers.mlp_down == 1 && m.vocab == 0);
+}
+
 static int every_file(const char *folder) {
     static hy_model_spec m;
     DIR *dir = opendir(folder);
@@ -460,7 +486,7 @@ int main(void) {
         cmocka_unit_test(test_sharing),         cmocka_unit_test(test_pattern),         cmocka_unit_test(test_rope_base),
         cmocka_unit_test(test_refused_keys),    cmocka_unit_test(test_refused_widths),  cmocka_unit_test(test_refused_globals),
         cmocka_unit_test(test_refused_sharing), cmocka_unit_test(test_refused_pattern), cmocka_unit_test(test_check),
-        cmocka_unit_test(test_every_variant),   cmocka_unit_test(test_text),            cmocka_unit_test(test_bases_and_sets),
+        cmocka_unit_test(test_every_variant),   cmocka_unit_test(test_multipliers), cmocka_unit_test(test_text),            cmocka_unit_test(test_bases_and_sets),
         cmocka_unit_test(test_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

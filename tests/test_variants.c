@@ -60,7 +60,7 @@ static void shrink(hy_model_spec *m) {
             l->d_v = wide ? 16 : 8;
         }
         if (l->d_inner) {
-            l->d_inner = l->heads && l->fusion != HY_FUSION_CONCAT && l->mixer == HY_MIXER_PARALLEL ? l->heads * l->d_v : 48;
+            l->d_inner = l->heads && hy_fusion_same_width(l->fusion) && l->mixer == HY_MIXER_PARALLEL ? l->heads * l->d_v : 48;
             l->d_state = least(l->d_state, 5);
             l->dt_rank = 3;
         }

@@ -3,16 +3,17 @@
 #include "kernels/cpu/fast.h"
 #include "kernels/cpu/vmath.h"
 
-// What a norm's output is multiplied by: 1/2, 1, g or 1 - g.
+// What a norm's output is multiplied by: the branch's factor times 1/2, 1, g or 1 - g.
 typedef struct {
     const float *gate;  // of this row, or NULL
     int seg;            // channels of a segment
     bool each, rest;    // a gate value per channel; 1 - g instead of g
-    float fixed;
+    float fixed, by;    // without a gate; the branch's factor
 } share;
 
 HY_VINLINE share share_of(const hy_fuse_args *f, int r, bool rest) {
-    share s = {.seg = rest ? f->Cs : f->Ca, .rest = rest, .fixed = f->kind == HY_FUSE_MEAN ? 0.5f : 1.0f};
+    share s = {.seg = rest ? f->Cs : f->Ca, .rest = rest, .by = (float)(rest ? f->by_s : f->by_a)};
+    s.fixed = f->kind == HY_FUSE_MEAN ? 0.5f * s.by : s.by;
     if (f->kind == HY_FUSE_GATE) {
         s.gate = (const float *)f->gate + (size_t)r * f->ldgate;
         s.each = f->G == f->Ca;
@@ -24,7 +25,7 @@ HY_VINLINE share share_of(const hy_fuse_args *f, int r, bool rest) {
 HY_VINLINE hy_vf share_at(const share *s, int c, int n) {
     if (!s->gate) return hy_vset(s->fixed);
     hy_vf g = hy_vsigmoid(s->each ? hy_vget(s->gate + c, n) : hy_vset(s->gate[c / s->seg]));
-    return s->rest ? 1.0f - g : g;
+    return s->by * (s->rest ? 1.0f - g : g);
 }
 // Runs over channels i (n valid lanes) with the share `u`; C is a multiple of the segment.
 #define FOR_SHARED(s, C, i, n, u)                                                                   \
@@ -83,7 +84,7 @@ HY_VINLINE void side_backward(const share *s, const float *x, const float *w, co
     }
 }
 
-// dgate[j] = g (1 - g) * sum over the segment of dz (na - ns)
+// dgate[j] = g (1 - g) * sum over the segment of dz (na - ns); ra and rs hold the branches' factors too
 HY_VINLINE void gate_backward(const hy_fuse_bwd_args *b, int r, const float *a, const float *s, const float *dz, float ra, float rs) {
     const hy_fuse_args *f = &b->f;
     const float *wa = f->wa, *wsm = f->ws, *gate = (const float *)f->gate + (size_t)r * f->ldgate;
@@ -119,7 +120,7 @@ HY_VINLINE void row_backward(const hy_fuse_bwd_args *b, int r, float *dwa, float
     side_backward(&sa, a, f->wa, dz, f->Ca, ra, b->da ? (float *)b->da + (size_t)r * b->ldda : NULL, b->acc & 1, dwa);
     side_backward(&ss, s, f->ws, f->kind == HY_FUSE_CONCAT ? dz + f->Ca : dz, f->Cs, rs,
                   b->ds ? (float *)b->ds + (size_t)r * b->ldds : NULL, b->acc & 2, dws);
-    if (f->kind == HY_FUSE_GATE && b->dgate) gate_backward(b, r, a, s, dz, ra, rs);
+    if (f->kind == HY_FUSE_GATE && b->dgate) gate_backward(b, r, a, s, dz, ra * sa.by, rs * ss.by);
 }
 
 hy_status HY_FAST(hy_fast_fuse_bwd)(const void *args, void *ws, const hy_plan_req *req) {

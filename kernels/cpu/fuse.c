@@ -5,6 +5,7 @@ static int width_out(const hy_fuse_args *a) { return a->kind == HY_FUSE_CONCAT ?
 static hy_status check(const char *op, const hy_fuse_args *a) {
     HY_NEED(op, a->kind == HY_FUSE_MEAN || a->kind == HY_FUSE_CONCAT || a->kind == HY_FUSE_GATE);
     HY_NEED(op, a->rows >= 0 && a->Ca >= 1 && a->Cs >= 1 && a->Ca <= INT32_MAX - a->Cs);
+    HY_NEED(op, a->by_a != 0 && a->by_s != 0);
     HY_NEED(op, a->eps >= 0 && a->lda >= a->Ca && a->lds >= a->Cs);
     if (a->kind != HY_FUSE_CONCAT) HY_NEED(op, a->Ca == a->Cs);
     if (a->kind == HY_FUSE_GATE) HY_NEED(op, a->G >= 1 && a->Ca % a->G == 0 && a->ldgate >= a->G);

@@ -24,28 +24,30 @@ hy_status HY_REF(hy_ref_fuse)(const void *args, void *ws, const hy_plan_req *req
         real *z = (real *)f->z + (size_t)r * f->ldz;
         double ra = rms_rstd(a, f->Ca, f->eps), rs = rms_rstd(s, f->Cs, f->eps);
         if (f->kind == HY_FUSE_CONCAT) {
-            for (int c = 0; c < f->Ca; c++) z[c] = (real)(a[c] * ra * wa[c]);
-            for (int c = 0; c < f->Cs; c++) z[f->Ca + c] = (real)(s[c] * rs * wsm[c]);
+            for (int c = 0; c < f->Ca; c++) z[c] = (real)(f->by_a * (a[c] * ra * wa[c]));
+            for (int c = 0; c < f->Cs; c++) z[f->Ca + c] = (real)(f->by_s * (s[c] * rs * wsm[c]));
             continue;
         }
         for (int c = 0; c < f->Ca; c++) {
             double g = gate_value(f, r, c);
-            z[c] = (real)(g * (a[c] * ra * wa[c]) + (1 - g) * (s[c] * rs * wsm[c]));
+            z[c] = (real)(g * (f->by_a * (a[c] * ra * wa[c])) + (1 - g) * (f->by_s * (s[c] * rs * wsm[c])));
         }
     }
     return HY_OK;
 }
 
-// Backward of one RMSNorm whose output has the gradient share(c) dz[c]; share is 1, g or 1 - g.
+// Backward of one RMSNorm whose output has the gradient share(c) dz[c]; share is the branch's factor times 1, g or
+// 1 - g.
 typedef struct {
     const hy_fuse_args *f;
     int row;
     bool of_a;
 } share_of;
 static double share(share_of s, int c) {
-    if (s.f->kind == HY_FUSE_CONCAT) return 1;
+    double by = s.of_a ? s.f->by_a : s.f->by_s;
+    if (s.f->kind == HY_FUSE_CONCAT) return by;
     double g = gate_value(s.f, s.row, c);
-    return s.of_a ? g : 1 - g;
+    return by * (s.of_a ? g : 1 - g);
 }
 static void backward_norm(share_of sh, const real *x, const real *w, const real *dz, int C, real *dx, bool acc, real *dw) {
     double rstd = rms_rstd(x, C, sh.f->eps), m = 0;
@@ -66,7 +68,7 @@ static void backward_gate(const hy_fuse_bwd_args *b, int r, const real *a, const
     int per = f->Ca / f->G;
     for (int j = 0; j < f->G; j++) {
         double sum = 0, g = gate_value(f, r, j * per);
-        for (int c = j * per; c < (j + 1) * per; c++) sum += dz[c] * (a[c] * ra * wa[c] - s[c] * rs * wsm[c]);
+        for (int c = j * per; c < (j + 1) * per; c++) sum += dz[c] * (f->by_a * (a[c] * ra * wa[c]) - f->by_s * (s[c] * rs * wsm[c]));
         dgate[j] = (real)((b->acc & 4 ? dgate[j] : 0) + sum * g * (1 - g));
     }
 }
