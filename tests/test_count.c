@@ -27,6 +27,7 @@ static void test_released_totals(void **state) {
         {"paper/llama-3.2-3b", 3212749824}, // meta-llama/Llama-3.2-3B
         {"paper/llama-3.2-1b", 1235814400}, // meta-llama/Llama-3.2-1B
         {"paper/smollm2-1.7b", 1711376384}, // HuggingFaceTB/SmolLM2-1.7B
+        {"paper/qwen2.5-1.5b", 1543714304}, // Qwen/Qwen2.5-1.5B
         {"paper/mamba-130m", 129135360},    // state-spaces/mamba-130m
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
@@ -94,6 +95,7 @@ static void test_paper_caches(void **state) {
         {"paper/llama-3.2-3b", 0, "918", HY_CACHE_PAPER},                // Table 2
         {"paper/llama-3.2-1b", 0, "262", HY_CACHE_PAPER},
         {"paper/smollm2-1.7b", 0, "1573", HY_CACHE_PAPER},
+        {"paper/qwen2.5-1.5b", 0, "229", HY_CACHE_PAPER},
         {"paper/300m-parallel-kv-share", 2, "39.62", HY_CACHE_PAPER_GROUPS},  // with the groups as they are
         {"paper/hymba-1.5b", 2, "77.62", HY_CACHE_PAPER_GROUPS},
     };

@@ -38,7 +38,7 @@ static const struct {
     {"Table 1 Transformer", true}, {"Table 1 Mamba", true}, {"Table 1 row A", true}, {"Table 1 row B", true},
     {"Table 1 row C", true}, {"Table 1 row D", true}, {"Table 1 row E", true}, {"Table 1 row F", true},
     {"Table 1 row G", true}, {"Table 2 Hymba", true}, {"Table 2 Llama-3.2-1B", true}, {"Table 2 Llama-3.2-3B", true},
-    {"Table 2 SmolLM2", true}, {"Table 9 Mamba", false}, {"Table 9 Mamba w/ FFN", false}, {"Table 9 Llama3", false},
+    {"Table 2 SmolLM2", true}, {"Table 2 Qwen2.5", true}, {"Table 9 Mamba", false}, {"Table 9 Mamba w/ FFN", false}, {"Table 9 Llama3", false},
     {"Table 9 Samba", false}, {"Table 9 Hymba", false}, {"Table 10 row 1", true}, {"Table 10 row 2", true},
     {"Table 10 row 3", true}, {"Table 10 row 4", true}, {"Table 10 row 5", true}, {"Table 10 row 6", true},
     {"Table 10 row 7", true}, {"Table 10 row 8", true}, {"Table 10 row 9", true}, {"Table 10 row 10", true},
