@@ -1,4 +1,4 @@
-// test_variants.c - one test over every file of variants/: the model is the same whole, in chunks, token by token, and in a
+// test_variants.c - one test over every file of variants/ and every folder of tests/golden/ (with its own weights): the model is the same whole, in chunks, token by token, and in a
 // padded batch; its cache is what the formula says; its parameters are what the count says; a resumed run and any number of
 // threads give the same bits. Models are shrunk (never their structure) so that rings wrap and the test is quick.
 #include <dirent.h>
@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "core/import.h"
 #include "core/specyaml.h"
 #include "core/train.h"
 
@@ -23,12 +24,21 @@ static int n_files;
 
 static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
+static bool is_folder(const char *path) {
+    char *config = hy_asprintf("%s/config.json", path);
+    const bool yes = hy_file_exists(config);
+    free(config);
+    return yes;
+}
+
 static void find(const char *dir) {
     DIR *d = opendir(dir);
     if (!d) return;
     for (struct dirent *e; (e = readdir(d));) {
         const size_t n = strlen(e->d_name);
-        if (n > 5 && !strcmp(e->d_name + n - 5, ".yaml") && n_files < 256) files[n_files++] = hy_asprintf("%s/%s", dir, e->d_name);
+        char *path = hy_asprintf("%s/%s", dir, e->d_name);
+        if (n_files < 256 && e->d_name[0] != '.' && ((n > 5 && !strcmp(e->d_name + n - 5, ".yaml")) || is_folder(path))) files[n_files++] = path;
+        else free(path);
     }
     closedir(d);
 }
@@ -73,22 +83,43 @@ typedef struct {
     hy_program *p;
     hy_backend be;
     hy_params *w;
-    int m;
+    int m, vocab;
     int32_t ids[4][TEXT];
 } subject;
 
-static void open_subject(subject *s, const char *file, int threads) {
-    memset(s, 0, sizeof *s);
+// A released folder as it is: its own sizes and weights.
+static void open_folder(subject *s, const char *path) {
+    hy_import *im;
+    hy_import_map map;
+    if (hy_import_open(path, &im)) fail_msg("%s: %s", path, hy_error_text());
+    s->spec = im->spec;
+    if (hy_model_build(&s->spec, &s->p)) fail_msg("%s: %s", path, hy_error_text());
+    assert_int_equal(hy_params_create(s->p, &s->be, HY_F32, &s->w), HY_OK);
+    if (hy_import_map_make(im->family, s->p, &map)) fail_msg("%s: %s", path, hy_error_text());
+    if (hy_import_weights(im, &map, s->w, NULL)) fail_msg("%s: %s", path, hy_error_text());
+    hy_import_map_free(&map);
+    hy_import_close(im);
+}
+
+static void open_variant(subject *s, const char *file) {
     if (hy_spec_load(file, NULL, &s->spec)) fail_msg("%s: %s", file, hy_error_text());
     shrink(&s->spec);
     if (hy_model_build(&s->spec, &s->p)) fail_msg("%s: %s", file, hy_error_text());
-    assert_int_equal(hy_backend_cpu(NULL, threads, &s->be), HY_OK);
     assert_int_equal(hy_params_create(s->p, &s->be, HY_F32, &s->w), HY_OK);
     assert_int_equal(hy_params_init(s->w, 5), HY_OK);
+}
+
+static void open_subject(subject *s, const char *file, int threads) {
+    memset(s, 0, sizeof *s);
+    assert_int_equal(hy_backend_cpu(NULL, threads, &s->be), HY_OK);
+    if (is_folder(file)) open_folder(s, file);
+    else open_variant(s, file);
     s->m = s->spec.meta_tokens;
+    s->vocab = s->spec.vocab;
+    assert_true(s->vocab <= V);
     hy_rng r = hy_rng_make(9, 1);
     for (int b = 0; b < 4; b++)
-        for (int t = 0; t < TEXT; t++) s->ids[b][t] = (int32_t)hy_rng_below(&r, V);
+        for (int t = 0; t < TEXT; t++) s->ids[b][t] = (int32_t)hy_rng_below(&r, (uint64_t)s->vocab);
 }
 
 static void close_subject(subject *s) {
@@ -106,16 +137,17 @@ static void logits_of(subject *s, int seq, const int *chunks, int n_chunks, floa
     hy_state *st = NULL;
     if (hy_exec_create(s->p, &s->be, HY_F32, HY_EXEC_INFER, 1, total, total, &e)) fail_msg("%s", hy_error_text());
     if (chunks) assert_int_equal(hy_state_create(s->p, &s->be, HY_F32, 1, TEXT, &st), HY_OK);
-    float *all = hy_xcalloc((size_t)total * V, sizeof *all);
+    const size_t row = (size_t)s->vocab;
+    float *all = hy_xcalloc((size_t)total * row, sizeof *all);
     for (int at = 0, i = 0; at < total; i++) {
         const int n = chunks ? least(chunks[i % n_chunks], total - at) : total;
         for (int t = 0; t < n; t++) rows[t] = t;
         const hy_batch b = {.B = 1, .T = n, .ids = full + at, .out_rows = rows, .n_out = n};
         if (hy_exec_forward(e, s->w, &b, st, HY_HEAD_LOGITS, NULL)) fail_msg("%s", hy_error_text());
-        memcpy(all + (size_t)at * V, hy_exec_logits(e), (size_t)n * V * sizeof *all);
+        memcpy(all + (size_t)at * row, hy_exec_logits(e), (size_t)n * row * sizeof *all);
         at += n;
     }
-    memcpy(out, all + (size_t)s->m * V, (size_t)TEXT * V * sizeof *all);
+    memcpy(out, all + (size_t)s->m * row, (size_t)TEXT * row * sizeof *all);
     free(all);
     hy_exec_free(e);
     hy_state_free(st);
@@ -142,7 +174,7 @@ static void same_in_pieces(void **state) {
         logits_of(&s, 0, NULL, 0, whole);
         for (size_t k = 0; k < 3; k++) {
             logits_of(&s, 0, ways[k].c, ways[k].n, part);
-            const double d = difference(part, whole, TEXT * V);
+            const double d = difference(part, whole, (size_t)(TEXT * s.vocab));
             if (!(d <= TOL_SAME)) fail_msg("%s, %s: logits differ by %.2e from the whole sequence", files[f], ways[k].what, d);
         }
         close_subject(&s);
@@ -168,16 +200,17 @@ static void batch_logits(subject *s, int B, const int *which, const int *len, fl
     assert_int_equal(hy_state_create(s->p, &s->be, HY_F32, B, TEXT + new, &st), HY_OK);
     hy_batch b = {.B = B, .T = total, .ids = ids, .len = lens, .out_rows = rows, .n_out = B};
     if (hy_exec_forward(e, s->w, &b, st, HY_HEAD_LOGITS, NULL)) fail_msg("%s", hy_error_text());
-    memcpy(out, hy_exec_logits(e), (size_t)B * V * sizeof *out);
+    const size_t row = (size_t)s->vocab;
+    memcpy(out, hy_exec_logits(e), (size_t)B * row * sizeof *out);
     for (int i = 0; i < new; i++) {
         int32_t next[4];
         for (int k = 0; k < B; k++) {
-            next[k] = (which[k] * 7 + i * 3) % V;
+            next[k] = (which[k] * 7 + i * 3) % s->vocab;
             rows[k] = k;
         }
         const hy_batch d = {.B = B, .T = 1, .ids = next, .out_rows = rows, .n_out = B};
         if (hy_exec_forward(one, s->w, &d, st, HY_HEAD_LOGITS, NULL)) fail_msg("%s", hy_error_text());
-        memcpy(out + (size_t)(i + 1) * (size_t)B * V, hy_exec_logits(one), (size_t)B * V * sizeof *out);
+        memcpy(out + (size_t)(i + 1) * (size_t)B * row, hy_exec_logits(one), (size_t)B * row * sizeof *out);
     }
     hy_exec_free(e);
     hy_exec_free(one);
@@ -196,10 +229,11 @@ static void same_in_a_batch(void **state) {
         for (int b = 0; b < 4; b++) {
             batch_logits(&s, 1, &which[b], &len[b], alone);
             for (int i = 0; i < 5; i++) {
-                const float *x = many + ((size_t)i * 4 + (size_t)b) * V, *y = alone + (size_t)i * V;
-                const double d = difference(x, y, V);
+                const size_t row = (size_t)s.vocab;
+                const float *x = many + ((size_t)i * 4 + (size_t)b) * row, *y = alone + (size_t)i * row;
+                const double d = difference(x, y, row);
                 if (!(d <= TOL_SAME)) fail_msg("%s: sequence %d of %d tokens, step %d: %.2e from the same alone", files[f], b, len[b], i, d);
-                exact += !memcmp(x, y, V * sizeof *x);
+                exact += !memcmp(x, y, row * sizeof *x);
                 all++;
             }
         }
@@ -266,6 +300,7 @@ static void same_bits(void **state) {
     if (hy_task_open("mqar", "vocab: 60\ntrain: [[24, 3]]\ntest: [[24, 3]]\n", 3, &task)) fail_msg("%s", hy_error_text());
     for (int f = 0; f < n_files; f++) {
         static subject s;
+        if (is_folder(files[f])) continue;  // trains from random weights: the variants say it all
         open_subject(&s, files[f], 1);
         const size_t n = s.p->param_elems;
         float *one = hy_xcalloc(n * 2, sizeof *one), *other = one + n;
@@ -285,6 +320,7 @@ int main(int argc, char **argv) {
     else {
         find("variants");
         find("variants/paper");
+        find("tests/golden");
     }
     qsort(files, (size_t)n_files, sizeof *files, by_name);
     const struct CMUnitTest tests[] = {cmocka_unit_test(same_in_pieces), cmocka_unit_test(same_in_a_batch),
