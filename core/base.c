@@ -310,6 +310,19 @@ uint16_t hy_bf16_from_f32(float f) {
     return (uint16_t)((u + 0x7fffu + (u >> 16 & 1)) >> 16);
 }
 
+uint16_t hy_f16_from_f32(float f) {
+    uint32_t u;
+    memcpy(&u, &f, 4);
+    const uint16_t sign = (uint16_t)(u >> 16 & 0x8000);
+    u &= 0x7fffffffu;
+    if (u > 0x7f800000u) return sign | 0x7e00;
+    if (u >= 0x477ff000u) return sign | 0x7c00;  // 65520 and more round to infinity
+    if (u < 0x38800000u)  // below the smallest normal half: units of 2^-24, rounded by rint (to even)
+        return (uint16_t)(sign | (uint16_t)rint(fabs((double)f) * 0x1p24));
+    u += 0xfffu + (u >> 13 & 1);
+    return (uint16_t)(sign | (u - 0x38000000u) >> 13);
+}
+
 float hy_f32_from_f16(uint16_t h) {
     int exponent = h >> 10 & 31, mantissa = h & 1023;
     float v = exponent == 31 ? (mantissa ? NAN : INFINITY)

@@ -101,6 +101,7 @@ static inline float hy_f32_from_bf16(uint16_t h) {
 }
 uint16_t hy_bf16_from_f32(float f);  // to nearest, ties to even; NaN stays NaN
 float hy_f32_from_f16(uint16_t h);
+uint16_t hy_f16_from_f32(float f);  // to nearest, ties to even; NaN stays NaN; beyond 65504: infinity
 
 // Set by the signal handler of main; long loops look at it and return HY_EINTR.
 extern volatile int hy_interrupted;

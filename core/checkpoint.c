@@ -90,7 +90,7 @@ static bool is_extra(const void *user, const char *name) {
     return !strncmp(name, HY_CHECKPOINT_EXTRA, strlen(HY_CHECKPOINT_EXTRA));
 }
 
-static hy_status match_params(const hy_st *st, const hy_program *p, hy_buf *report) {
+hy_status hy_checkpoint_check(const hy_st *st, const hy_program *p, hy_buf *report) {
     hy_st_want *want = hy_xcalloc((size_t)p->n_params, sizeof *want);
     for (int i = 0; i < p->n_params; i++) {
         snprintf(want[i].name, sizeof want[i].name, "%s", p->params[i].name);
@@ -122,7 +122,7 @@ hy_status hy_checkpoint_set(hy_params *w, int param, size_t first, const hy_st_t
 
 hy_status hy_checkpoint_read(const hy_st *st, hy_params *w, hy_checkpoint_rule rule, hy_buf *report) {
     if (rule == HY_CHECKPOINT_SAME_SPEC) HY_TRY(compare_spec(st, &w->prog->spec));
-    HY_TRY(match_params(st, w->prog, report));
+    HY_TRY(hy_checkpoint_check(st, w->prog, report));
     for (int i = 0; i < w->prog->n_params; i++)
         HY_TRY(hy_checkpoint_set(w, i, 0, hy_st_find(st, w->prog->params[i].name), 0, w->prog->params[i].n));
     return HY_OK;

@@ -25,6 +25,8 @@ typedef enum {
 // Reads the parameters from an open checkpoint, converted to w's type. HY_EINPUT, before anything is overwritten, with the first
 // line in which the specs differ, or with every missing, unknown and mis-shaped tensor (whole list in report if not NULL).
 hy_status hy_checkpoint_read(const hy_st *st, hy_params *w, hy_checkpoint_rule rule, hy_buf *report);
+// What hy_checkpoint_read checks of the tensors, alone.
+hy_status hy_checkpoint_check(const hy_st *st, const hy_program *p, hy_buf *report);
 // Open, read, close.
 hy_status hy_checkpoint_load(hy_params *w, const char *path, hy_checkpoint_rule rule);
 

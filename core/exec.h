@@ -14,6 +14,8 @@ typedef struct hy_params {
 hy_status hy_params_create(const hy_program *p, const hy_backend *be, hy_dtype dt, hy_params **out);
 void hy_params_free(hy_params *w);
 hy_status hy_params_init(hy_params *w, uint64_t seed);  // each tensor from its own stream: adding one changes no other
+// Elements first .. first+n-1 of what hy_params_init gives a parameter.
+void hy_param_initial(const hy_param *q, uint64_t seed, size_t first, size_t n, double *dst);
 hy_status hy_params_want_grad(hy_params *w);
 // Copies one whole tensor to host floats (converted); grad: the gradient instead of the value.
 hy_status hy_params_get(const hy_params *w, int param, bool grad, float *dst);

@@ -6,8 +6,6 @@
 
 #include "core/checkpoint.h"
 
-#define CONFIG_MAX ((size_t)4 << 20)  // bytes of config.json: far above any real one
-
 static const hy_import_family *const families[] = {
 #define X(name) &hy_import_##name,
 #include "core/import_families.def"
@@ -155,7 +153,7 @@ hy_status hy_import_gather(const hy_import_map *m, const hy_import_tensor *t, co
 // ---------------------------------------------------------------------------------------------------- a folder
 static hy_status read_spec(hy_import *m) {
     hy_json *config;
-    HY_TRY(hy_json_read(m->config_path, CONFIG_MAX, &config));
+    HY_TRY(hy_json_read(m->config_path, HY_IMPORT_CONFIG_MAX, &config));
     const char *type;
     hy_status s = hy_json_get_string(config, m->config_path, "model_type", &type);
     if (!s && !(m->family = hy_import_find(type)))
@@ -230,7 +228,7 @@ static bool is_ignored(const void *user, const char *name) {
     return false;
 }
 
-hy_status hy_import_weights(const hy_import *m, const hy_import_map *map, hy_params *w, hy_buf *report) {
+hy_status hy_import_check(const hy_import *m, const hy_import_map *map, hy_buf *report) {
     hy_st_want *want = hy_xcalloc((size_t)map->n, sizeof *want);
     for (int i = 0; i < map->n; i++) want[i] = map->v[i].theirs;
     hy_status s = check_tied(m);
@@ -238,6 +236,11 @@ hy_status hy_import_weights(const hy_import *m, const hy_import_map *map, hy_par
         s = hy_st_match((const hy_st *const *)m->weights->files, m->weights->n, m->weights->path, want, map->n, m->config_path,
                         is_ignored, m, report);
     free(want);
+    return s;
+}
+
+hy_status hy_import_weights(const hy_import *m, const hy_import_map *map, hy_params *w, hy_buf *report) {
+    hy_status s = hy_import_check(m, map, report);
     for (int i = 0; i < map->n && !s; i++) {
         const hy_st_tensor *t = hy_shards_find(m->weights, map->v[i].theirs.name);
         for (int k = 0; k < map->v[i].n && !s; k++) {

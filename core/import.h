@@ -69,6 +69,7 @@ const hy_import_tensor *hy_import_map_find(const hy_import_map *m, const char *t
 hy_status hy_import_gather(const hy_import_map *m, const hy_import_tensor *t, const hy_params *w, bool grad, float *dst);
 
 // ---------------------------------------------------------------------------------------------------- a folder
+#define HY_IMPORT_CONFIG_MAX ((size_t)4 << 20)  // bytes of config.json: far above any real one
 typedef struct {
     char *config_path;
     const hy_import_family *family;
@@ -80,6 +81,8 @@ hy_status hy_import_open_config(const char *dir, hy_import **out);
 // The same, and opens the weights (shards.h).
 hy_status hy_import_open(const char *dir, hy_import **out);
 void hy_import_close(hy_import *m);
+// What hy_import_weights checks, alone: before memory is taken for parameters.
+hy_status hy_import_check(const hy_import *m, const hy_import_map *map, hy_buf *report);
 // Copies all weights. HY_EINPUT, before anything is overwritten, naming both files and every tensor that is missing, unknown
 // or not of the shape that the configuration makes it (the whole list in report if that is not NULL).
 hy_status hy_import_weights(const hy_import *m, const hy_import_map *map, hy_params *w, hy_buf *report);

@@ -195,10 +195,94 @@ static hy_status spec(const hy_json *c, const char *where, hy_model_spec *m) {
     return check_repeats(c, where, m);
 }
 
+// ---------------------------------------------------------------------------------------------------- writing
+// Groups of layers that share keys, the producer first.
+static hy_json *groups_of(const hy_model_spec *m) {
+    hy_json *groups = hy_json_new_array();
+    for (int i = 0; i < m->n_layers; i++) {
+        hy_json *group = hy_json_new_array();
+        hy_json_add(group, hy_json_new_int(i));
+        for (int k = i + 1; k < m->n_layers; k++)
+            if (m->layers[k].kv_source == i) hy_json_add(group, hy_json_new_int(k));
+        if (hy_json_size(group) > 1) hy_json_add(groups, group);
+        else hy_json_free(group);
+    }
+    return groups;
+}
+
+static void write_attention(const hy_model_spec *m, hy_json *out) {
+    const hy_layer_spec *l = &m->layers[0];
+    int window = m->max_len;
+    hy_json *global = hy_json_new_array();
+    for (int i = 0; i < m->n_layers; i++)
+        if (m->layers[i].window) window = m->layers[i].window;
+        else hy_json_add(global, hy_json_new_int(i));
+    hy_json_set_int(out, "num_attention_heads", l->heads);
+    hy_json_set_int(out, "num_key_value_heads", l->kv_heads);
+    hy_json_set_int(out, "kq_head_dim", l->d_qk);
+    hy_json_set_int(out, "v_head_dim", l->d_v);
+    hy_json_set_int(out, "sliding_window", window);
+    hy_json_set(out, "global_attn_idx", global);
+    hy_json_set(out, "kv_reuse_group", groups_of(m));
+    hy_json_set_bool(out, "rope", m->rope != HY_ROPE_NONE);
+    hy_json_set_double(out, "rope_theta", m->rope_base);
+    hy_json_set_string(out, "rope_type", m->rope == HY_ROPE_NTK ? "ntk" : NULL);
+    hy_json_set_int(out, "max_position_embeddings", m->max_len);
+    hy_json_set_int(out, "orig_max_position_embeddings", m->orig_len);
+}
+
+static void write_mamba(const hy_model_spec *m, hy_json *out) {
+    const hy_layer_spec *l = &m->layers[0];
+    hy_json *types = hy_json_new_array(), *dims = hy_json_new_object();
+    for (int i = 0; i < m->n_layers; i++) {
+        char number[16];
+        snprintf(number, sizeof number, "%d", i);
+        hy_json_add(types, hy_json_new_string("h"));
+        hy_json_set_int(dims, number, m->layers[i].d_inner);
+    }
+    hy_json_set(out, "layer_type", types);
+    hy_json_set(out, "conv_dim", dims);
+    hy_json_set_int(out, "mamba_expand", l->d_inner / m->d_model);
+    hy_json_set_int(out, "mamba_d_state", l->d_state);
+    hy_json_set_int(out, "mamba_d_conv", l->d_conv);
+    hy_json_set_int(out, "mamba_dt_rank", l->dt_rank);
+    hy_json_set_bool(out, "mamba_conv_bias", l->conv_bias);
+    hy_json_set_bool(out, "mamba_inner_layernorms", l->inner_norms);
+    hy_json_set_bool(out, "mamba_proj_bias", false);
+}
+
+static hy_status config(const hy_model_spec *m, hy_json *out) {
+    hy_json *classes = hy_json_new_array();
+    if (m->layers[0].mixer != HY_MIXER_PARALLEL) {
+        hy_json_free(classes);
+        return hy_error(HY_EINPUT, "every layer of a hymba model is parallel");
+    }
+    hy_json_add(classes, hy_json_new_string("HymbaForCausalLM"));
+    hy_json_set(out, "architectures", classes);
+    hy_json_set_string(out, "model_type", "hymba");
+    hy_json_set_int(out, "vocab_size", m->vocab);
+    hy_json_set_int(out, "hidden_size", m->d_model);
+    hy_json_set_int(out, "num_hidden_layers", m->n_layers);
+    hy_json_set_int(out, "intermediate_size", m->layers[0].d_ff);
+    hy_json_set_int(out, "num_memory_tokens", m->meta_tokens);
+    write_attention(m, out);
+    write_mamba(m, out);
+    hy_json_set_string(out, "hidden_act", "silu");
+    hy_json_set_string(out, "mlp_hidden_act", "silu");
+    hy_json_set_string(out, "kq_norm", "none");
+    hy_json_set_int(out, "num_experts", 1);
+    hy_json_set_int(out, "num_experts_per_tok", 1);
+    hy_json_set_double(out, "rms_norm_eps", m->norm_eps);
+    hy_json_set_double(out, "initializer_range", m->init_std);
+    hy_json_set_bool(out, "tie_word_embeddings", m->tied);
+    return HY_OK;
+}
+
 const hy_import_family hy_import_hymba = {
     .model_type = "hymba",
     .rows = rows,
     .tied_copy = "lm_head.weight",
     .tied_to = "model.embed_tokens.weight",
     .spec = spec,
+    .config = config,
 };

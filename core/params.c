@@ -77,14 +77,24 @@ static double initial(const hy_param *q, size_t i, hy_rng *r) {
     }
 }
 
+// Random words that initial() takes for each value of a kind, so that a stream can be entered anywhere.
+static size_t words(hy_init init) { return init == HY_INIT_NORMAL ? 4 : init == HY_INIT_DT_BIAS ? 2 : 0; }
+
+void hy_param_initial(const hy_param *q, uint64_t seed, size_t first, size_t n, double *dst) {
+    hy_rng r = hy_rng_make(seed, name_stream(q->name));
+    const size_t skip = first * words(q->init);
+    r.counter = skip / 4;  // four words a block
+    for (size_t i = 0; i < skip % 4; i++) hy_rng_u32(&r);
+    for (size_t i = 0; i < n; i++) dst[i] = initial(q, first + i, &r);
+}
+
 hy_status hy_params_init(hy_params *w, uint64_t seed) {
     hy_status s = HY_OK;
     for (int i = 0; !s && i < w->prog->n_params; i++) {
         const hy_param *q = &w->prog->params[i];
         double *v = hy_alloc(q->n * sizeof *v);
         if (!v) return HY_ENOMEM;
-        hy_rng r = hy_rng_make(seed, name_stream(q->name));
-        for (size_t j = 0; j < q->n; j++) v[j] = initial(q, j, &r);
+        hy_param_initial(q, seed, 0, q->n, v);
         s = set_double(w, i, v);
         free(v);
     }

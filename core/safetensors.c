@@ -28,6 +28,8 @@ size_t hy_st_dtype_size(hy_st_dtype t) { return dtypes[t].size; }
 
 struct hy_st {
     char *path;
+    const void *start;  // of the file
+    size_t before;      // bytes before the data
     void *map;  // NULL when the memory is the caller's
     size_t map_bytes;
     hy_json *header;  // owns the names
@@ -174,6 +176,8 @@ static hy_status parse_header(hy_st *st, const char *bytes, size_t n, unsigned f
     if (length < 2 || bytes[8] != '{') return hy_error(HY_EINPUT, "%s: the header is not a JSON object: not a safetensors file", st->path);
     HY_TRY(hy_json_parse(bytes + 8, length, st->path, 3, &st->header));
     if (hy_json_size(st->header) > MAX_TENSORS) return hy_error(HY_EINPUT, "%s: more than %d tensors", st->path, MAX_TENSORS);
+    st->start = bytes;
+    st->before = 8 + length;
     const char *data = bytes + 8 + length;
     size_t data_bytes = n - 8 - length;
     st->tensors = hy_xcalloc(hy_json_size(st->header), sizeof *st->tensors);
@@ -332,6 +336,11 @@ hy_status hy_st_match(const hy_st *const *files, int n_files, const char *what, 
     }
     free(m.list.s);
     return s;
+}
+
+const void *hy_st_header(const hy_st *st, size_t *bytes) {
+    *bytes = st->before;
+    return st->start;
 }
 
 const char *hy_st_meta(const hy_st *st, const char *key) {

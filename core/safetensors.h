@@ -58,6 +58,8 @@ typedef struct {
 } hy_st_want;
 hy_status hy_st_match(const hy_st *const *files, int n_files, const char *what, const hy_st_want *want, int n, const char *against,
                       bool (*ignored)(const void *user, const char *name), const void *user, hy_buf *report);
+// The bytes before the data: length and JSON text as they stand in the file.
+const void *hy_st_header(const hy_st *st, size_t *bytes);
 const char *hy_st_meta(const hy_st *st, const char *key);  // of __metadata__, NULL if there is none
 // "[3, 4]"
 void hy_st_shape_text(int ndim, const int64_t *shape, char *out, size_t cap);

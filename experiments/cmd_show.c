@@ -159,13 +159,13 @@ int hy_cmd_show(int argc, char **argv) {
         {0},
     };
     const hy_args a = {
-        .usage = "hylab show runs|metrics|run N|sql VIEW-OR-STATEMENT|spec FILE|variants|published FILE...|fields [options]",
+        .usage = "hylab show runs|metrics|run N|sql VIEW-OR-STATEMENT|spec MODEL|variants|published FILE...|fields [options]",
         .text = "Shows what is stored, and (without a database) what can be built.\n"
                 "  runs             one line for each run\n"
                 "  run N            everything about run N: provenance, resolved model, figures, artifacts\n"
                 "  metrics          what the stored figures mean\n"
                 "  sql TEXT         a view (v_run v_final v_metric v_curve v_timing v_plan v_result) or a SELECT\n"
-                "  spec FILE        a variant worked out: layers, parameters, cache, FLOPs; has its own --help\n"
+                "  spec MODEL       a variant, checkpoint or released folder worked out: layers, parameters, cache, FLOPs; has its own --help\n"
                 "  variants [DIR]   the variant files there are\n"
                 "  published FILE.. what is printed elsewhere of the models of variant files, beside what they come to here\n"
                 "  fields [WHAT]    every key of a variant, a training recipe or a task\n\n"

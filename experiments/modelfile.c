@@ -10,16 +10,52 @@
 #include "core/import.h"
 #include "core/specyaml.h"
 
-static hy_status from_checkpoint(const char *path, const char *const *sets, const hy_backend *be, hy_dtype dt, hy_model *out) {
-    hy_st *st;
+hy_model_kind hy_model_kind_of(const char *path) {
+    const size_t n = strlen(path);
+    struct stat info;
+    if (!stat(path, &info) && S_ISDIR(info.st_mode)) return HY_MODEL_FOLDER;
+    return n > 12 && !strcmp(path + n - 12, ".safetensors") ? HY_MODEL_CHECKPOINT : HY_MODEL_YAML;
+}
+
+static hy_status checkpoint_spec(const hy_st *st, const char *path, const char *const *sets, hy_model_spec *out) {
     hy_yaml *y = NULL;
-    HY_TRY(hy_checkpoint_open(path, &st));
     const char *text = hy_checkpoint_spec_text(st);
-    hy_model_spec *spec = hy_xcalloc(1, sizeof *spec);
     hy_status s = hy_yaml_parse(path, text, strlen(text), &y);
     for (; !s && sets && *sets; sets++) s = hy_yaml_set(y, *sets);
-    if (!s) s = hy_spec_from_yaml(y, spec);
+    if (!s) s = hy_spec_from_yaml(y, out);
     hy_yaml_free(y);
+    return s;
+}
+
+static hy_status no_sets(const char *path, const char *const *sets) {
+    if (!sets || !*sets) return HY_OK;
+    return hy_error(HY_EINPUT, "%s: --set is for variants and hylab checkpoints, not for a released checkpoint", path);
+}
+
+hy_status hy_model_read_spec(const char *path, const char *const *sets, hy_model_spec *out) {
+    hy_st *st;
+    hy_import *im;
+    switch (hy_model_kind_of(path)) {
+        case HY_MODEL_FOLDER:
+            HY_TRY(no_sets(path, sets));
+            HY_TRY(hy_import_open_config(path, &im));
+            *out = im->spec;
+            hy_import_close(im);
+            return HY_OK;
+        case HY_MODEL_CHECKPOINT:
+            HY_TRY(hy_checkpoint_open(path, &st));
+            hy_status s = checkpoint_spec(st, path, sets, out);
+            hy_st_close(st);
+            return s;
+        default: return hy_spec_load(path, sets, out);
+    }
+}
+
+static hy_status from_checkpoint(const char *path, const char *const *sets, const hy_backend *be, hy_dtype dt, hy_model *out) {
+    hy_st *st;
+    HY_TRY(hy_checkpoint_open(path, &st));
+    hy_model_spec *spec = hy_xcalloc(1, sizeof *spec);
+    hy_status s = checkpoint_spec(st, path, sets, spec);
     if (!s) s = hy_model_build(spec, &out->p);
     free(spec);
     if (!s) s = hy_params_create(out->p, be, dt, &out->w);
@@ -32,7 +68,7 @@ static hy_status from_checkpoint(const char *path, const char *const *sets, cons
 static hy_status from_folder(const char *path, const char *const *sets, const hy_backend *be, hy_dtype dt, hy_model *out) {
     hy_import *im;
     hy_import_map map = {0};
-    if (sets && *sets) return hy_error(HY_EINPUT, "%s: --set is for variants and hylab checkpoints, not for a released checkpoint", path);
+    HY_TRY(no_sets(path, sets));
     HY_TRY(hy_import_open(path, &im));
     hy_status s = hy_model_build(&im->spec, &out->p);
     if (!s) s = hy_params_create(out->p, be, dt, &out->w);
@@ -55,13 +91,10 @@ static hy_status from_yaml(const char *path, const char *const *sets, const hy_b
 
 hy_status hy_model_open(const char *path, const char *const *sets, const hy_backend *be, hy_dtype dt, uint64_t seed, hy_model *out) {
     *out = (hy_model){0};
-    const size_t n = strlen(path);
-    const bool st = n > 12 && !strcmp(path + n - 12, ".safetensors");
-    struct stat info;
-    const bool folder = !stat(path, &info) && S_ISDIR(info.st_mode);
-    hy_status s = folder ? from_folder(path, sets, be, dt, out)
-                  : st   ? from_checkpoint(path, sets, be, dt, out)
-                         : from_yaml(path, sets, be, dt, seed, out);
+    const hy_model_kind kind = hy_model_kind_of(path);
+    hy_status s = kind == HY_MODEL_FOLDER       ? from_folder(path, sets, be, dt, out)
+                  : kind == HY_MODEL_CHECKPOINT ? from_checkpoint(path, sets, be, dt, out)
+                                                : from_yaml(path, sets, be, dt, seed, out);
     if (s) hy_model_close(out);
     return s;
 }

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/specyaml.h"
 #include "experiments/args.h"
+#include "experiments/modelfile.h"
 
 typedef struct {
     hy_arg_list sets;
@@ -189,13 +189,14 @@ int hy_show_spec(int argc, char **argv) {
         {0},
     };
     const hy_args a = {
-        .usage = "hylab show spec VARIANT.yaml [options]",
-        .text = "Prints what a variant expands to: its layers, parameters by part with the attention : SSM ratio,\n"
+        .usage = "hylab show spec MODEL [options]",
+        .text = "Prints what a model expands to (a variant, a checkpoint, or a released folder): its layers, parameters by part with the attention : SSM ratio,\n"
                 "cache and forward FLOPs at several lengths.\n\n"
                 "examples:\n"
                 "  hylab show spec variants/hymba.yaml\n"
                 "  hylab show spec variants/hymba.yaml --set attention.window=32 --set kv_share='[[1, 2]]'\n"
-                "  hylab show spec variants/samba.yaml --yaml > expanded.yaml",
+                "  hylab show spec variants/samba.yaml --yaml > expanded.yaml\n"
+                "  hylab show spec tests/golden/llama3-tiny",
         .args = args,
         .min_rest = 1,
         .max_rest = 1,
@@ -205,7 +206,7 @@ int hy_show_spec(int argc, char **argv) {
     hy_status st = hy_args_read(&a, argc, argv, &rest, &help);
     if (!st && !help) {
         hy_model_spec *m = hy_xcalloc(1, sizeof *m);
-        st = hy_spec_load(rest.v[0], o.sets.v, m);
+        st = hy_model_read_spec(rest.v[0], o.sets.v, m);
         if (!st) st = print_spec(m, &o);
         free(m);
     }

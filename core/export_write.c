@@ -1,0 +1,213 @@
+// export_write.c - the files of an exported folder: new ones through the safetensors writer, or ones like those of another folder,
+// whose headers are taken over byte by byte.
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/export_impl.h"
+
+#define CHUNK ((size_t)1 << 16)      // elements converted at a time
+#define FILE_MAX_BYTES ((size_t)1 << 30)  // of a file that is copied: a tokenizer is far smaller
+
+// ---------------------------------------------------------------------------------------------------- folder
+hy_status hy_export_make_folder(const char *out) {
+    static const char *const model_files[] = {"config.json", "model.safetensors", "model.safetensors.index.json"};
+    for (size_t i = 0; i < sizeof model_files / sizeof *model_files; i++) {
+        char *path = hy_asprintf("%s/%s", out, model_files[i]);
+        const bool there = hy_file_exists(path);
+        free(path);
+        if (there) return hy_error(HY_EINPUT, "%s: already holds a model (%s); choose another folder", out, model_files[i]);
+    }
+    return hy_mkdirs(out);
+}
+
+static hy_status copy_file(const char *from, const char *out, const char *name) {
+    char *src = hy_asprintf("%s/%s", from, name), *dst = hy_asprintf("%s/%s", out, name), *data = NULL;
+    size_t n;
+    hy_status s = HY_OK;
+    if (hy_file_exists(src)) {
+        s = hy_file_read(src, FILE_MAX_BYTES, &data, &n);
+        if (!s) s = hy_file_write(dst, data, n);
+    }
+    free(data);
+    free(src);
+    free(dst);
+    return s;
+}
+
+hy_status hy_export_copy_files(const char *from, const char *out, bool config) {
+    static const char *const names[] = {
+        "generation_config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json",
+        "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt", "chat_template.jinja", "chat_template.json",
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) HY_TRY(copy_file(from, out, names[i]));
+    return config ? copy_file(from, out, "config.json") : HY_OK;
+}
+
+// ---------------------------------------------------------------------------------------------------- new files
+static void convert(const float *v, size_t n, hy_st_dtype to, void *dst) {
+    if (to == HY_ST_F32) memcpy(dst, v, n * sizeof *v);
+    for (size_t i = 0; to == HY_ST_BF16 && i < n; i++) ((uint16_t *)dst)[i] = hy_bf16_from_f32(v[i]);
+    for (size_t i = 0; to == HY_ST_F16 && i < n; i++) ((uint16_t *)dst)[i] = hy_f16_from_f32(v[i]);
+    for (size_t i = 0; to == HY_ST_F64 && i < n; i++) ((double *)dst)[i] = (double)v[i];
+}
+
+typedef struct {
+    hy_export_job *job;
+    hy_st_dtype dtype;
+    float *chunk;
+} filler;
+
+static hy_status fill(void *user, const char *name, void *dst, size_t bytes) {
+    const filler *f = user;
+    const hy_import_tensor *t = hy_import_map_find(&f->job->map, name);
+    const size_t size = hy_st_dtype_size(f->dtype);
+    HY_ASSERT(t && t->elems * size == bytes);
+    for (size_t i = 0; i < t->elems; i += CHUNK) {
+        const size_t m = t->elems - i < CHUNK ? t->elems - i : CHUNK;
+        HY_TRY(hy_export_read(f->job, t, i, m, f->chunk));
+        convert(f->chunk, m, f->dtype, (char *)dst + i * size);
+    }
+    return HY_OK;
+}
+
+static void shard_name(int i, int n, char out[64]) {
+    if (n == 1) snprintf(out, 64, "model.safetensors");
+    else snprintf(out, 64, "model-%05d-of-%05d.safetensors", i + 1, n);
+}
+
+static hy_status write_shard(filler *f, const int *shard, int i, int n) {
+    hy_export_job *j = f->job;
+    char name[64];
+    shard_name(i, n, name);
+    char *path = hy_asprintf("%s/%s", j->out, name);
+    hy_st_writer *w = hy_st_writer_new();
+    hy_st_writer_meta(w, "format", "pt");
+    for (int k = 0; k < j->map.n; k++)
+        if (shard[k] == i) hy_st_writer_add_fill(w, j->map.v[k].theirs.name, f->dtype, j->map.v[k].theirs.ndim, j->map.v[k].theirs.shape, fill, f);
+    hy_status s = hy_st_writer_commit(w, path);
+    hy_st_writer_free(w);
+    free(path);
+    j->report->files++;
+    return s;
+}
+
+static hy_status write_index(const hy_export_job *j, const int *shard, int n) {
+    hy_json *index = hy_json_new_object(), *meta = hy_json_new_object(), *map = hy_json_new_object();
+    char name[64];
+    hy_json_set_int(meta, "total_size", (int64_t)j->report->bytes);
+    for (int k = 0; k < j->map.n; k++) {
+        shard_name(shard[k], n, name);
+        hy_json_set_string(map, j->map.v[k].theirs.name, name);
+    }
+    hy_json_set(index, "metadata", meta);
+    hy_json_set(index, "weight_map", map);
+    hy_buf b = {0};
+    hy_json_text(index, 2, &b);
+    hy_buf_printf(&b, "\n");
+    char *path = hy_asprintf("%s/model.safetensors.index.json", j->out);
+    hy_status s = hy_file_write(path, b.s, b.n);
+    free(path);
+    free(b.s);
+    hy_json_free(index);
+    return s;
+}
+
+hy_status hy_export_write_new(hy_export_job *j, hy_st_dtype dtype, size_t shard_bytes) {
+    int *shard = hy_xcalloc((size_t)j->map.n, sizeof *shard), n = 1;
+    size_t filled = 0;
+    for (int k = 0; k < j->map.n; k++) {
+        const size_t bytes = j->map.v[k].elems * hy_st_dtype_size(dtype);
+        if (filled && (bytes > shard_bytes || filled > shard_bytes - bytes)) n++, filled = 0;
+        shard[k] = n - 1;
+        filled += bytes;
+        j->report->bytes += bytes;
+        j->report->tensors++;
+    }
+    filler f = {j, dtype, hy_alloc(CHUNK * sizeof(float))};
+    hy_status s = f.chunk ? HY_OK : HY_ENOMEM;
+    for (int i = 0; i < n && !s; i++) s = write_shard(&f, shard, i, n);
+    if (!s && n > 1) s = write_index(j, shard, n);
+    free(f.chunk);
+    free(shard);
+    return s;
+}
+
+// ---------------------------------------------------------------------------------------------------- files like others
+typedef struct {
+    float *ours, *theirs;
+    char *bytes;
+} buffers;
+
+static hy_status put(hy_outfile *o, const void *data, size_t n) {
+    if (!n || fwrite(data, 1, n, o->f) == n) return HY_OK;
+    return hy_error(HY_EFAIL, "%s: cannot write: %s", o->path, strerror(errno));
+}
+
+// The tensor's own bytes wherever the values are what they were.
+static hy_status write_tensor(hy_export_job *j, const hy_import_tensor *t, const hy_st_tensor *src, const buffers *b, hy_outfile *o) {
+    const size_t size = hy_st_dtype_size(src->dtype);
+    bool changed = false;
+    for (size_t i = 0; i < src->n; i += CHUNK) {
+        const size_t m = src->n - i < CHUNK ? src->n - i : CHUNK;
+        const char *raw = (const char *)src->data + i * size;
+        HY_TRY(hy_export_read(j, t, i, m, b->ours));
+        hy_st_read_f32(src, i, m, b->theirs);
+        const bool same = !memcmp(b->ours, b->theirs, m * sizeof *b->ours);
+        if (!same) convert(b->ours, m, src->dtype, b->bytes);
+        HY_TRY(put(o, same ? raw : b->bytes, m * size));
+        changed |= !same;
+    }
+    j->report->changed += changed;
+    return HY_OK;
+}
+
+static hy_status write_file_like(hy_export_job *j, const hy_import *like, const hy_st *st, const buffers *b) {
+    const char *slash = strrchr(hy_st_path(st), '/');
+    char *path = hy_asprintf("%s/%s", j->out, slash ? slash + 1 : hy_st_path(st));
+    hy_outfile o;
+    hy_status s = hy_outfile_open(&o, path);
+    free(path);
+    if (s) return s;
+    size_t n;
+    const void *header = hy_st_header(st, &n);
+    s = put(&o, header, n);
+    for (int i = 0; i < hy_st_count(st) && !s; i++) {
+        const hy_st_tensor *src = hy_st_at(st, i);
+        const bool copy = like->spec.tied && like->family->tied_copy && !strcmp(src->name, like->family->tied_copy);
+        const hy_import_tensor *t = hy_import_map_find(&j->map, copy ? like->family->tied_to : src->name);
+        j->report->tensors++;
+        j->report->bytes += src->n * hy_st_dtype_size(src->dtype);
+        s = t ? write_tensor(j, t, src, b, &o) : put(&o, src->data, src->n * hy_st_dtype_size(src->dtype));  // an ignored one
+    }
+    j->report->files++;
+    if (s) hy_outfile_abort(&o);
+    else s = hy_outfile_commit(&o);
+    return s;
+}
+
+static hy_status check_types(const hy_import *like) {
+    for (int f = 0; f < like->weights->n; f++)
+        for (int i = 0; i < hy_st_count(like->weights->files[f]); i++) {
+            const hy_st_tensor *t = hy_st_at(like->weights->files[f], i);
+            if (t->dtype != HY_ST_F32 && t->dtype != HY_ST_F16 && t->dtype != HY_ST_BF16 && t->dtype != HY_ST_F64)
+                return hy_error(HY_EINPUT, "%s: tensor \"%s\" has elements of type %s, which values of a model cannot be written as",
+                                hy_st_path(like->weights->files[f]), t->name, hy_st_dtype_name(t->dtype));
+        }
+    return HY_OK;
+}
+
+hy_status hy_export_write_like(hy_export_job *j, const hy_import *like) {
+    HY_TRY(check_types(like));
+    buffers b = {hy_alloc(CHUNK * sizeof(float)), hy_alloc(CHUNK * sizeof(float)), hy_alloc(CHUNK * sizeof(double))};
+    hy_status s = b.ours && b.theirs && b.bytes ? HY_OK : HY_ENOMEM;
+    for (int i = 0; i < like->weights->n && !s; i++) s = write_file_like(j, like, like->weights->files[i], &b);
+    free(b.ours);
+    free(b.theirs);
+    free(b.bytes);
+    if (s || !like->weights->indexed) return s;
+    char *dir = hy_asprintf("%.*s", (int)(strrchr(like->weights->path, '/') - like->weights->path), like->weights->path);
+    s = copy_file(dir, j->out, "model.safetensors.index.json");
+    free(dir);
+    return s;
+}
