@@ -234,7 +234,7 @@ double hy_summary_paper_value(const hy_summary *s, const char *variant, const ch
 }
 
 const char *hy_summary_counterpart(const char *paper) {
-    return strstr(paper, "cache") ? "cache_paper" : strstr(paper, "throughput") ? "throughput_decode" : "accuracy";
+    return strstr(paper, "cache") ? "cache_paper" : strstr(paper, "throughput") ? "throughput_decode" : strstr(paper, "ppl") ? "loss" : "accuracy";
 }
 
 double hy_summary_rank(const hy_summary *s, const char *task, const char *metric, const char *paper, int *n) {

@@ -72,7 +72,8 @@ char *hy_summary_pairs_text(const hy_summary *s, const char *task, const char *m
 // Two-sided probability that n untied pairs in random order reach a rank correlation of at least |rho|: exact up to 8,
 // by the normal approximation above. NAN below 3.
 double hy_rank_chance(double rho, int n);
-// The metric that a paper figure is compared with: names with "cache" cache_paper, "throughput" throughput_decode, else accuracy.
+// The metric that a paper figure is compared with: names with "cache" cache_paper, "throughput" throughput_decode, "ppl"
+// (perplexity) loss, else accuracy.
 const char *hy_summary_counterpart(const char *paper);
 
 // The table of best rows with the paper's figures beside, and, where there is a grid, the table of all its points.

@@ -37,11 +37,13 @@ char *hy_summary_rank_text(const hy_summary *s, const char *task, bool first_tas
     int n;
     const char *metric = hy_summary_counterpart(paper);
     const double rho = hy_summary_rank(s, task, metric, paper, &n), p = hy_rank_chance(rho, n);
-    const bool accuracy = !strcmp(metric, "accuracy"), cache = !strncmp(metric, "cache", 5);
-    if (isnan(rho) || n < 3 || (!accuracy && !first_task)) return NULL;
+    const bool score = !strcmp(metric, "accuracy") || !strcmp(metric, "loss"), cache = !strncmp(metric, "cache", 5);
+    if (isnan(rho) || n < 3 || (!score && !first_task)) return NULL;
     hy_buf b = {0};
-    const char *what = cache ? "the cache in the paper's accounting" : !accuracy ? "decoding throughput" : *s->tune_by ? "held-out accuracy on " : "accuracy on ";
-    hy_buf_printf(&b, "rank correlation (Spearman) of %s%s with the paper's %s: %.2f over n = %d variants", what, accuracy ? task : "", paper, rho, n);
+    hy_buf_printf(&b, "rank correlation (Spearman) of ");
+    if (score) hy_buf_printf(&b, "%s%s on %s", *s->tune_by ? "held-out " : "", metric, task);
+    else hy_buf_printf(&b, "%s", cache ? "the cache in the paper's accounting" : "decoding throughput");
+    hy_buf_printf(&b, " with the paper's %s: %.2f over n = %d variants", paper, rho, n);
     if (!cache)  // a cache is arithmetic; what is measured is held against chance
         hy_buf_printf(&b, "; a random order is at least as far from 0 with probability %.2g%s", p,
                       p > 0.05 ? ", so this is no evidence of agreement or disagreement" : "");

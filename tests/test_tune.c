@@ -129,6 +129,13 @@ static void test_lower_is_better(void **state) {
     hy_summary_free(m);
 }
 
+static void test_counterparts(void **state) {
+    (void)state;
+    assert_string_equal(hy_summary_counterpart("wikitext_ppl"), "loss");
+    assert_string_equal(hy_summary_counterpart("recall"), "accuracy");
+    assert_string_equal(hy_summary_counterpart("cache_mb"), "cache_paper");
+}
+
 // Of every point one seed failed: then the means decide, and the seed that failed at the chosen point is left out of what is held out.
 static void test_failures(void **state) {
     (void)state;
@@ -198,7 +205,7 @@ static void test_reading(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_choice), cmocka_unit_test(test_lower_is_better), cmocka_unit_test(test_failures),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_choice), cmocka_unit_test(test_lower_is_better), cmocka_unit_test(test_failures), cmocka_unit_test(test_counterparts),
                                        cmocka_unit_test(test_cell_and_default), cmocka_unit_test(test_reading)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
