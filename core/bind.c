@@ -63,6 +63,16 @@ static void bind_scan(const hy_exec *e, const hy_op *op, const hy_params *w, con
                         .len = e->len, .saved = sv};
 }
 
+static void bind_ssd(const hy_exec *e, const hy_op *op, const hy_params *w, const hy_state *s, void *sv, hy_ssd_args *a) {
+    *a = (hy_ssd_args){.B = e->B, .T = e->T, .H = op->heads, .P = width(e, op->in[0]) / op->heads, .G = op->groups,
+                       .N = width(e, op->in[2]) / op->groups, .dt_min = op->dt_min, .dt_max = op->dt_max,
+                       .x = val(e, op->in[0]), .dt = val(e, op->in[1]), .Bm = val(e, op->in[2]), .Cm = val(e, op->in[3]),
+                       .A_log = par(w, op->par[0], false), .skip = par(w, op->par[1], false),
+                       .dt_bias = par(w, op->par[2], false), .y = val(e, op->out), .ldx = ld(e, op->in[0]),
+                       .lddt = ld(e, op->in[1]), .ldB = ld(e, op->in[2]), .ldC = ld(e, op->in[3]), .ldy = ld(e, op->out),
+                       .state = slot_buf(e, op->slot, s), .len = e->len, .saved = sv};
+}
+
 hy_kernel_id hy_bind_fwd(const hy_exec *e, int i, const hy_params *w, const hy_state *s, hy_any_args *a) {
     const hy_op *op = &e->prog->ops[i];
     const int rows = e->B * e->T;
@@ -98,6 +108,12 @@ hy_kernel_id hy_bind_fwd(const hy_exec *e, int i, const hy_params *w, const hy_s
                                      .w = w0, .bias = w1, .y = y, .ldx = ldx, .ldy = ldy, .state = slot_buf(e, op->slot, s), .len = e->len};
             return HY_K_conv;
         case HY_OP_SCAN: bind_scan(e, op, w, s, sv, &a->scan); return HY_K_scan;
+        case HY_OP_SSD: bind_ssd(e, op, w, s, sv, &a->ssd); return HY_K_ssd;
+        case HY_OP_GATED_NORM:
+            a->gated_norm = (hy_gated_norm_args){.rows = rows, .groups = op->groups, .C = width(e, op->out) / op->groups,
+                                                 .kind = op->gated, .eps = op->eps, .x = x, .gate = val(e, op->in[1]), .w = w0,
+                                                 .y = y, .ldx = ldx, .ldgate = ld(e, op->in[1]), .ldy = ldy};
+            return HY_K_gated_norm;
         case HY_OP_ACT:
             a->act = (hy_act_args){.rows = rows, .F = width(e, op->out), .kind = op->act, .x = x, .y = y, .ldx = ldx, .ldy = ldy};
             return HY_K_act;
@@ -159,6 +175,16 @@ hy_kernel_id hy_bind_bwd(const hy_exec *e, int i, const hy_params *w, double sca
                                              .dgate = grad(e, op->in[4]), .lddy = lddy, .lddx = lddx, .ldddt = ld(e, op->in[1]),
                                              .lddB = ld(e, op->in[2]), .lddC = ld(e, op->in[3]), .lddgate = ld(e, op->in[4]), .acc = acc};
             return HY_K_scan_bwd;
+        case HY_OP_SSD:
+            a->ssd_bwd = (hy_ssd_bwd_args){.f = f.ssd, .dy = dy, .dx = dx, .ddt = grad(e, op->in[1]), .dBm = grad(e, op->in[2]),
+                                           .dCm = grad(e, op->in[3]), .dA_log = dw0, .dskip = dw1,
+                                           .ddt_bias = par(w, op->par[2], true), .lddy = lddy, .lddx = lddx,
+                                           .ldddt = ld(e, op->in[1]), .lddB = ld(e, op->in[2]), .lddC = ld(e, op->in[3]), .acc = acc};
+            return HY_K_ssd_bwd;
+        case HY_OP_GATED_NORM:
+            a->gated_norm_bwd = (hy_gated_norm_bwd_args){.f = f.gated_norm, .dy = dy, .dx = dx, .dgate = grad(e, op->in[1]),
+                                                         .dw = dw0, .lddy = lddy, .lddx = lddx, .lddgate = ld(e, op->in[1]), .acc = acc};
+            return HY_K_gated_norm_bwd;
         case HY_OP_ACT:
             a->act_bwd = (hy_act_bwd_args){.f = f.act, .dy = dy, .dx = dx, .lddy = lddy, .lddx = lddx, .acc = acc};
             return HY_K_act_bwd;

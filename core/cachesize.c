@@ -28,7 +28,7 @@ void hy_layer_cache_terms(const hy_model_spec *m, int i, hy_cache_accounting how
         out[HY_CACHE_KV] = (hy_cache_term){half ? 0.5 : own, seen, values, elem};
         out[HY_CACHE_META] = (hy_cache_term){paper && l->window ? 0 : own, m->meta_tokens, values, elem};
     }
-    out[HY_CACHE_CONV] = (hy_cache_term){ssm && !paper, ssm ? l->d_conv - 1 : 0, l->d_inner, state_elem};
+    out[HY_CACHE_CONV] = (hy_cache_term){ssm && !paper, ssm ? l->d_conv - 1 : 0, hy_layer_conv_width(l), state_elem};
     out[HY_CACHE_SSM] = (hy_cache_term){ssm, l->d_state, l->d_inner, state_elem};
 }
 

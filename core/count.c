@@ -18,7 +18,16 @@ static int64_t qk_norm_params(const hy_model_spec *m, int i) {
     return l->qk_norm ? (int64_t)l->d_qk * (l->kv_source == i ? 2 : 1) : 0;
 }
 
+static int64_t mamba2_params(const hy_model_spec *m, const hy_layer_spec *l) {  // without the out projection
+    int64_t heads = hy_layer_ssm_heads(l), wide = hy_layer_conv_width(l);
+    int64_t n = (int64_t)hy_layer_ssm_rows(l) * m->d_model;
+    n += wide * l->d_conv + (l->conv_bias ? wide : 0);     // convolution
+    n += 3 * heads;                                        // dt_bias, A_log, D
+    return n + (l->gated_norm ? l->d_inner : 0);
+}
+
 static int64_t ssm_params(const hy_model_spec *m, const hy_layer_spec *l) {  // without the out projection
+    if (l->ssm_kind == HY_SSM_MAMBA2) return mamba2_params(m, l);
     int64_t d = l->d_inner, n = 2 * d * m->d_model;     // s and g
     n += d * l->d_conv + (l->conv_bias ? d : 0);        // convolution
     n += (int64_t)(l->dt_rank + 2 * l->d_state) * d;    // x_proj
@@ -48,12 +57,12 @@ static void mixer_count(const hy_model_spec *m, int i, hy_param_count *c) {
         c->ratio_ssm += norms;
         c->norm += d;
         if (l->proj_bias)  // of the one in projection and of the out projections
-            c->fusion += attention_rows(m, i) + 2 * l->d_inner + (l->fusion == HY_FUSION_SUM ? 2 : 1) * d;
+            c->fusion += attention_rows(m, i) + hy_layer_ssm_rows(l) + (l->fusion == HY_FUSION_SUM ? 2 : 1) * d;
     } else {  // sub-blocks with an input norm and an out projection each
         if (at) c->attention += d * wide, c->norm += d;
         if (ss) c->ssm += d * l->d_inner, c->norm += d;
         c->attention += (l->qkv_bias ? attention_rows(m, i) : 0) + (l->out_bias ? d : 0);
-        if (l->proj_bias) c->ssm += 2 * l->d_inner + d;
+        if (l->proj_bias) c->ssm += hy_layer_ssm_rows(l) + d;
     }
 }
 
@@ -104,7 +113,11 @@ double hy_model_flops_token(const hy_model_spec *m, int context) {
             if (l->window && seen > most) seen = most;
             f += 2.0 * (double)attention_params(m, i) + 2.0 * l->heads * ((double)l->d_qk + l->d_v) * seen;
         }
-        if (ss) {
+        if (ss && l->ssm_kind == HY_SSM_MAMBA2) {
+            const double conv = hy_layer_conv_width(l);
+            f += 2.0 * hy_layer_ssm_rows(l) * d;
+            f += 2.0 * conv * l->d_conv + 5.0 * inner * l->d_state + 3.0 * inner;
+        } else if (ss) {
             f += 2.0 * (2 * inner * d + (l->dt_rank + 2.0 * l->d_state) * inner + inner * l->dt_rank);
             f += 2.0 * inner * l->d_conv + 7.0 * inner * l->d_state + 5.0 * inner;
         }

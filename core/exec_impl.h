@@ -34,6 +34,10 @@ typedef union {
     hy_conv_bwd_args conv_bwd;
     hy_scan_args scan;
     hy_scan_bwd_args scan_bwd;
+    hy_ssd_args ssd;
+    hy_ssd_bwd_args ssd_bwd;
+    hy_gated_norm_args gated_norm;
+    hy_gated_norm_bwd_args gated_norm_bwd;
     hy_act_args act;
     hy_act_bwd_args act_bwd;
     hy_scale_args scale;

@@ -70,7 +70,7 @@ static hy_op *add_op(builder *b, hy_op_kind kind, hy_val out) {
     hy_program *p = b->p;
     p->ops = grow(p->ops, p->n_ops, &b->cap_ops, sizeof *p->ops);
     hy_op *op = &p->ops[p->n_ops++];
-    *op = (hy_op){.kind = kind, .layer = b->layer, .in = {-1, -1, -1, -1, -1}, .par = {-1, -1}, .out = out, .slot = -1};
+    *op = (hy_op){.kind = kind, .layer = b->layer, .in = {-1, -1, -1, -1, -1}, .par = {-1, -1, -1}, .out = out, .slot = -1};
     return op;
 }
 
@@ -210,16 +210,13 @@ static int attention_width(const hy_layer_spec *l, int layer) {
 }
 
 // ---------------------------------------------------------------------------------------------------- SSM heads
-// s and g are the next columns of `proj` (Mamba-1: Gu and Dao 2023, algorithm 2; inner norms as Hymba has them).
-static hy_val ssm_heads(builder *b, const hy_layer_spec *l, hy_val proj, int *col) {
-    const hy_model_spec *m = &b->p->spec;
-    const int D = l->d_inner, N = l->d_state, R = l->dt_rank;
-    hy_val s = view(b, "ssm.s", proj, col, D), g = view(b, "ssm.gate", proj, col, D);
-
-    hy_val x = value(b, "ssm.x", D);
-    int cw = add_param(b, "conv.weight", 2, D, l->d_conv, HY_INIT_NORMAL, 1.0 / sqrt(3.0 * l->d_conv), true);
-    int cb = l->conv_bias ? vector(b, "conv.bias", D, HY_INIT_ZEROS) : -1;
-    int slot = add_slot(b, (hy_slot){.kind = HY_SLOT_CONV, .d_inner = D, .d_conv = l->d_conv});
+// The causal convolution over all columns of s, then silu.
+static hy_val op_conv(builder *b, const char *out_name, const hy_layer_spec *l, hy_val s) {
+    const int W = b->p->values[s].width;
+    hy_val x = value(b, out_name, W);
+    int cw = add_param(b, "conv.weight", 2, W, l->d_conv, HY_INIT_NORMAL, 1.0 / sqrt(3.0 * l->d_conv), true);
+    int cb = l->conv_bias ? vector(b, "conv.bias", W, HY_INIT_ZEROS) : -1;
+    int slot = add_slot(b, (hy_slot){.kind = HY_SLOT_CONV, .d_inner = W, .d_conv = l->d_conv});
     hy_op *op = add_op(b, HY_OP_CONV, x);
     op->in[0] = s;
     op->par[0] = cw;
@@ -227,7 +224,55 @@ static hy_val ssm_heads(builder *b, const hy_layer_spec *l, hy_val proj, int *co
     op->kernel = l->d_conv;
     op->silu = true;
     op->slot = slot;
+    return x;
+}
 
+// Mamba-2 (Dao and Gu 2024): z, then x, B, C, then dt are the next columns of `proj`; one convolution over x, B and C.
+static hy_val mamba2_heads(builder *b, const hy_layer_spec *l, hy_val proj, int *col) {
+    const int D = l->d_inner, GN = l->groups * l->d_state, H = hy_layer_ssm_heads(l);
+    hy_val g = view(b, "ssm.gate", proj, col, D);
+    hy_val s = view(b, "ssm.s", proj, col, hy_layer_conv_width(l)), dt = view(b, "ssm.dt", proj, col, H);
+    hy_val conv = op_conv(b, "ssm.conv", l, s);
+    int c = 0;
+    hy_val x = view(b, "ssm.x", conv, &c, D), B = view(b, "ssm.B", conv, &c, GN), C = view(b, "ssm.C", conv, &c, GN);
+
+    int bias = vector(b, "dt_bias", H, HY_INIT_DT_BIAS), A = vector(b, "A_log", H, HY_INIT_A_LOG_UNIFORM);
+    int skip = vector(b, "D", H, HY_INIT_ONES);
+    int slot = add_slot(b, (hy_slot){.kind = HY_SLOT_SSM, .d_inner = D, .d_state = l->d_state});
+    hy_val y = value(b, "ssm.y", D);
+    hy_op *op = add_op(b, HY_OP_SSD, y);
+    op->in[0] = x;
+    op->in[1] = dt;
+    op->in[2] = B;
+    op->in[3] = C;
+    op->par[0] = A;
+    op->par[1] = skip;
+    op->par[2] = bias;
+    op->heads = H;
+    op->groups = l->groups;
+    op->dt_min = l->dt_min;
+    op->dt_max = l->dt_max;
+    op->slot = slot;
+
+    int w = l->gated_norm ? vector(b, "gate_norm", D, HY_INIT_ONES) : -1;
+    hy_val out = value(b, "ssm.out", D);
+    op = add_op(b, HY_OP_GATED_NORM, out);
+    op->in[0] = y;
+    op->in[1] = g;
+    op->par[0] = w;
+    op->groups = l->gated_norm ? l->groups : 1;
+    op->gated = !l->gated_norm ? HY_GATED_ONLY : l->norm_before_gate ? HY_GATED_NORM_FIRST : HY_GATED_GATE_FIRST;
+    op->eps = b->p->spec.norm_eps;
+    return out;
+}
+
+// s and g are the next columns of `proj` (Mamba-1: Gu and Dao 2023, algorithm 2; inner norms as Hymba has them).
+static hy_val ssm_heads(builder *b, const hy_layer_spec *l, hy_val proj, int *col) {
+    const hy_model_spec *m = &b->p->spec;
+    const int D = l->d_inner, N = l->d_state, R = l->dt_rank;
+    hy_val s = view(b, "ssm.s", proj, col, D), g = view(b, "ssm.gate", proj, col, D);
+
+    hy_val x = op_conv(b, "ssm.x", l, s);
     hy_val xp = op_linear(b, "ssm.x_proj", x, weight(b, "x_proj", R + 2 * N, D, m->init_std), -1, HY_NOVAL);
     hy_scale_parts f = {0};
     scale_part(&f, R, m->multipliers.ssm_dt);
@@ -248,8 +293,8 @@ static hy_val ssm_heads(builder *b, const hy_layer_spec *l, hy_val proj, int *co
 
     hy_val y = value(b, "ssm.out", D);
     int A = add_param(b, "A_log", 2, D, N, HY_INIT_A_LOG, 0, false), skip = vector(b, "D", D, HY_INIT_ONES);
-    slot = add_slot(b, (hy_slot){.kind = HY_SLOT_SSM, .d_inner = D, .d_state = N});
-    op = add_op(b, HY_OP_SCAN, y);
+    int slot = add_slot(b, (hy_slot){.kind = HY_SLOT_SSM, .d_inner = D, .d_state = N});
+    hy_op *op = add_op(b, HY_OP_SCAN, y);
     op->in[0] = x;
     op->in[1] = delta;
     op->in[2] = B;
@@ -284,7 +329,7 @@ static hy_val fuse(builder *b, const hy_layer_spec *l, hy_val u, hy_val a, hy_va
     return z;
 }
 
-// What the multipliers do to the columns of the in projection, [q | k | v | s | g].
+// What the multipliers do to the columns of the in projection, [q | k | v | s | g] or [q | k | v | z | x | B | C | dt].
 static hy_scale_parts in_factors(const builder *b, const hy_layer_spec *l, bool attention, bool ssm) {
     const hy_multipliers *f = &b->p->spec.multipliers;
     hy_scale_parts p = {0};
@@ -294,7 +339,13 @@ static hy_scale_parts in_factors(const builder *b, const hy_layer_spec *l, bool 
         scale_part(&p, own ? l->kv_heads * l->d_qk : 0, f->attention_in * f->key);
         scale_part(&p, own ? l->kv_heads * l->d_v : 0, f->attention_in);
     }
-    if (ssm) {
+    if (ssm && l->ssm_kind == HY_SSM_MAMBA2) {
+        scale_part(&p, l->d_inner, f->ssm_in * f->ssm_z);
+        scale_part(&p, l->d_inner, f->ssm_in * f->ssm_x);
+        scale_part(&p, l->groups * l->d_state, f->ssm_in * f->ssm_B);
+        scale_part(&p, l->groups * l->d_state, f->ssm_in * f->ssm_C);
+        scale_part(&p, hy_layer_ssm_heads(l), f->ssm_in * f->ssm_dt);
+    } else if (ssm) {
         scale_part(&p, l->d_inner, f->ssm_in * f->ssm_x);
         scale_part(&p, l->d_inner, f->ssm_in * f->ssm_z);
     }
@@ -318,7 +369,7 @@ static hy_val mixer_block(builder *b, const hy_layer_spec *l, hy_val x, bool att
     const char *in = attention && ssm ? "mixer.in" : attention ? "attn.in" : "ssm.in";
     const char *out = attention && ssm ? "mixer.proj" : attention ? "attn.proj" : "ssm.proj";
     hy_val u = op_norm(b, in, "norm", x, 1, spec_norm(b));
-    const int width = (attention ? attention_width(l, b->layer) : 0) + (ssm ? 2 * l->d_inner : 0);
+    const int width = (attention ? attention_width(l, b->layer) : 0) + (ssm ? hy_layer_ssm_rows(l) : 0);
     const int in_w = weight(b, "in_proj", width, m->d_model, m->init_std);
     const int in_b = bias(b, attention ? l->qkv_bias : l->proj_bias, "in_proj.bias", width);
     hy_val proj = op_linear(b, out, u, in_w, in_b, HY_NOVAL);
@@ -327,7 +378,7 @@ static hy_val mixer_block(builder *b, const hy_layer_spec *l, hy_val x, bool att
     int col = 0;
     hy_val a = HY_NOVAL, y = HY_NOVAL;
     if (attention) a = attention_heads(b, l, proj, &col);
-    if (ssm) y = ssm_heads(b, l, proj, &col);
+    if (ssm) y = l->ssm_kind == HY_SSM_MAMBA2 ? mamba2_heads(b, l, proj, &col) : ssm_heads(b, l, proj, &col);
     HY_ASSERT(col == width);
     if (attention && ssm && l->fusion != HY_FUSION_SUM) return out_proj(b, out_name, "", fuse(b, l, u, a, y), l->out_bias, x);
     if (attention) a = op_scale_all(b, "attn.out_scaled", a, m->multipliers.attention_out);

@@ -69,6 +69,7 @@ static double initial(const hy_param *q, size_t i, hy_rng *r) {
         case HY_INIT_ONES: return 1;
         case HY_INIT_NORMAL: return q->init_std * hy_rng_normal(r);
         case HY_INIT_A_LOG: return log((double)(i % (size_t)q->shape[1]) + 1);  // A = -(1 .. d_state) per channel
+        case HY_INIT_A_LOG_UNIFORM: return log(1 + 15 * hy_rng_uniform(r));  // A = -U(1, 16)
         case HY_INIT_DT_BIAS: {  // softplus(bias) log-uniform in [1e-3, 1e-1]
             double dt = exp(log(1e-3) + hy_rng_uniform(r) * (log(1e-1) - log(1e-3)));
             return dt + log(-expm1(-dt));

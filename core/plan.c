@@ -18,6 +18,8 @@ static unsigned bwd_reads(hy_op_kind k) {
         case HY_OP_NORM: case HY_OP_LINEAR: case HY_OP_CONV: case HY_OP_ACT: case HY_OP_LM_LOSS: return 1;
         case HY_OP_ATTENTION: return 7 | 256;
         case HY_OP_SCAN: return 31;
+        case HY_OP_SSD: return 15;
+        case HY_OP_GATED_NORM: return 3;
         case HY_OP_FUSE: return 7;
         default: return 0;
     }

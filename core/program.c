@@ -6,7 +6,8 @@
 
 const char *hy_op_name(hy_op_kind k) {
     static const char *const names[] = {"embed", "norm", "linear", "rope", "attention", "kv_append",
-                                        "conv",  "scan", "act",    "scale", "fuse",     "gather", "lm_loss"};
+                                        "conv",  "scan", "act",    "scale", "fuse",     "gather", "lm_loss",
+                                        "ssd",   "gated_norm"};
     return names[k];
 }
 

@@ -19,7 +19,8 @@ typedef struct {
     int col;
 } hy_value;
 
-typedef enum { HY_INIT_ZEROS = 0, HY_INIT_ONES, HY_INIT_NORMAL, HY_INIT_A_LOG, HY_INIT_DT_BIAS } hy_init;
+typedef enum { HY_INIT_ZEROS = 0, HY_INIT_ONES, HY_INIT_NORMAL, HY_INIT_A_LOG, HY_INIT_DT_BIAS,
+               HY_INIT_A_LOG_UNIFORM } hy_init;
 typedef struct {
     char name[64];   // "layers.3.mixer.in_proj"
     int ndim;
@@ -33,7 +34,7 @@ typedef struct {
 
 typedef enum {
     HY_OP_EMBED, HY_OP_NORM, HY_OP_LINEAR, HY_OP_ROPE, HY_OP_ATTENTION, HY_OP_KV_APPEND, HY_OP_CONV, HY_OP_SCAN,
-    HY_OP_ACT, HY_OP_SCALE, HY_OP_FUSE, HY_OP_GATHER, HY_OP_LM_LOSS,
+    HY_OP_ACT, HY_OP_SCALE, HY_OP_FUSE, HY_OP_GATHER, HY_OP_LM_LOSS, HY_OP_SSD, HY_OP_GATED_NORM,
 } hy_op_kind;
 const char *hy_op_name(hy_op_kind k);
 
@@ -49,6 +50,8 @@ enum { HY_HEAD_LOSS = 1, HY_HEAD_LOGITS = 2 };
 //   KV_APPEND  in: k, v                                                             kv_heads.., slot
 //   CONV       in: x                        par: w, bias-              out: y       silu, slot
 //   SCAN       in: x, dt, B, C, gate-       par: A_log, skip-          out: y       slot
+//   SSD        in: x, dt, B, C              par: A_log, skip-, dt_bias-  out: y    heads, groups, dt_min, dt_max, slot
+//   GATED_NORM in: x, gate                  par: w- (kind GATE)     out: y       groups, gated
 //   ACT        in: x                                                   out: y       act
 //   SCALE      in: x                                                   out: y       parts
 //   FUSE       in: a, s, gate-              par: wa, ws                out: z       fuse, parts.by: of a and of s
@@ -59,17 +62,18 @@ typedef struct {
     int layer;      // -1 outside layers
     unsigned head;  // 0: body; else the head it belongs to
     hy_val in[5];
-    int par[2];     // index of a parameter, -1: none
+    int par[3];     // index of a parameter, -1: none
     hy_val out;
-    int slot;       // state slot (ATTENTION, KV_APPEND, CONV, SCAN), -1: none
+    int slot;       // state slot (ATTENTION, KV_APPEND, CONV, SCAN, SSD), -1: none
     int heads, kv_heads, d_qk, d_v, window, groups, kernel;
     bool silu;
-    double base, scale, eps;
+    double base, scale, eps, dt_min, dt_max;
     hy_rope_scale rope;
     hy_scale_parts parts;
     hy_act_kind act;
     hy_fuse_kind fuse;
     hy_norm_kind norm;
+    hy_gated_kind gated;
 } hy_op;
 
 // What persists between tokens, one entry per buffer owner.

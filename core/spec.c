@@ -98,6 +98,18 @@ const hy_field hy_spec_ssm_fields[] = {
      "bias of the in and the out projection; parallel layers: with attention's qkv_bias and out_bias, or none"},
     HY_FIELD_END,
 };
+const hy_field hy_spec_ssm_kind_fields[] = {
+    {"kind", HY_F_ENUM, L(ssm_kind), 0, "mamba", 0, 0, "mamba|mamba2",
+     "mamba: a decay for every channel and state; mamba2: one for each head (then dt_rank and inner_norms have no meaning)"},
+    {"head_dim", HY_F_INT, L(head_dim), 0, "64", 1, MAX_WIDTH, NULL, "mamba2: channels of a head; divides d_inner"},
+    {"groups", HY_F_INT, L(groups), 0, "1", 1, MAX_WIDTH, NULL, "mamba2: how many B and C there are; divides the heads"},
+    {"gated_norm", HY_F_BOOL, L(gated_norm), 0, "true", 0, 0, NULL,
+     "mamba2: RMSNorm, over d_inner / groups channels each, of the gated output; false: the gate alone"},
+    {"norm_before_gate", HY_F_BOOL, L(norm_before_gate), 0, "false", 0, 0, NULL, "mamba2: that norm comes first, then the gate"},
+    {"dt_min", HY_F_DOUBLE, L(dt_min), 0, "0", 0, 1e6, NULL, "mamba2: smallest step, after softplus"},
+    {"dt_max", HY_F_DOUBLE, L(dt_max), 0, "0", 0, 1e6, NULL, "mamba2: largest step, after softplus; 0: no limit"},
+    HY_FIELD_END,
+};
 const hy_field hy_spec_mlp_fields[] = {
     {"kind", HY_F_ENUM, L(mlp), 0, "silu", 0, 0, "none|silu|relu2", "gated silu, squared relu, or no MLP"},
     {"d_ff", HY_F_INT, L(d_ff), 0, "auto", 1, 1 << 22, "auto",
@@ -161,6 +173,8 @@ static const char *const attention_paths[] = {"attention.heads", "attention.kv_h
                                               "attention.qkv_bias", "attention.out_bias"};
 static const char *const ssm_paths[] = {"ssm.d_inner", "ssm.d_state",     "ssm.d_conv",
                                         "ssm.dt_rank", "ssm.inner_norms", "ssm.conv_bias", "ssm.proj_bias"};
+static const char *const ssm_kind_paths[] = {"ssm.kind",   "ssm.head_dim",         "ssm.groups",
+                                             "ssm.gated_norm", "ssm.norm_before_gate", "ssm.dt_min", "ssm.dt_max"};
 static const char *const mlp_paths[] = {"mlp.kind", "mlp.d_ff", "mlp.bias"};
 
 static bool model_fault(const hy_model_spec *m, hy_spec_fault *f) {
@@ -209,8 +223,11 @@ static bool absent_fault(const hy_layer_spec *l, int i, hy_spec_fault *f) {
     if (!at && (l->heads || l->kv_heads || l->d_qk || l->d_v || l->window || l->qk_norm || l->qkv_bias || l->out_bias ||
                 l->kv_source != -1))
         return fault(f, i, "attention", "the layer has no attention: its fields must be 0 (kv_source -1)");
-    if (!ss && (l->d_inner || l->d_state || l->d_conv || l->dt_rank || l->inner_norms || l->conv_bias || l->proj_bias))
+    if (!ss && (l->d_inner || l->d_state || l->d_conv || l->dt_rank || l->inner_norms || l->conv_bias || l->proj_bias || l->ssm_kind))
         return fault(f, i, "ssm", "the layer has no ssm: its fields must be 0");
+    if (hy_layer_is_mamba2(l) ? l->dt_rank || l->inner_norms
+                              : l->head_dim || l->groups || l->gated_norm || l->norm_before_gate || l->dt_min != 0 || l->dt_max != 0)
+        return fault(f, i, "ssm", "the ssm is of the other kind: these fields must be 0");
     if (l->mixer != HY_MIXER_PARALLEL && l->fusion) return fault(f, i, "fusion", "only parallel layers have a fusion");
     if (l->mlp == HY_MLP_NONE && (l->d_ff || l->mlp_bias)) return fault(f, i, "mlp.d_ff", "the layer has no mlp: its fields must be 0");
     return false;
@@ -255,14 +272,30 @@ static bool sharing_fault(const hy_model_spec *m, int i, hy_spec_fault *f) {
     return false;
 }
 
+static bool ssm_fault(const hy_layer_spec *l, int i, hy_spec_fault *f) {
+    if (fault_range(f, i, ssm_paths, hy_spec_ssm_fields, l)) return true;
+    if (!l->d_inner || (l->ssm_kind == HY_SSM_MAMBA && !l->dt_rank)) return fault(f, i, "ssm", "an ssm without a width");
+    if (l->ssm_kind == HY_SSM_MAMBA) return false;
+    if (fault_range(f, i, ssm_kind_paths, hy_spec_ssm_kind_fields, l)) return true;
+    if (l->d_inner % l->head_dim)
+        return fault(f, i, "ssm.head_dim", "the ssm's d_inner %d cannot be split into heads of head_dim %d", l->d_inner, l->head_dim);
+    if (hy_layer_ssm_heads(l) % l->groups)
+        return fault(f, i, "ssm.groups", "%d ssm heads cannot be shared out to %d groups", hy_layer_ssm_heads(l), l->groups);
+    if ((int64_t)l->d_inner + INT64_C(2) * l->groups * l->d_state > MAX_WIDTH)
+        return fault(f, i, "ssm.d_state", "d_inner + 2 groups d_state is %lld; at most %d",
+                     (long long)l->d_inner + 2LL * l->groups * l->d_state, MAX_WIDTH);
+    if (l->dt_max != 0 && l->dt_max < l->dt_min)
+        return fault(f, i, "ssm.dt_max", "dt_max (%g) is below dt_min (%g); 0 stands for no limit", l->dt_max, l->dt_min);
+    if (l->norm_before_gate && !l->gated_norm)
+        return fault(f, i, "ssm.norm_before_gate", "norm_before_gate without gated_norm: there is no norm");
+    return false;
+}
+
 static bool layer_fault(const hy_model_spec *m, int i, hy_spec_fault *f) {
     const hy_layer_spec *l = &m->layers[i];
     if (fault_range(f, i, layer_paths, hy_spec_layer_fields, l) || absent_fault(l, i, f)) return true;
     if (hy_layer_has_attention(l) && attention_fault(m, i, f)) return true;
-    if (hy_layer_has_ssm(l)) {
-        if (fault_range(f, i, ssm_paths, hy_spec_ssm_fields, l)) return true;
-        if (!l->d_inner || !l->dt_rank) return fault(f, i, "ssm", "an ssm without a width");
-    }
+    if (hy_layer_has_ssm(l) && ssm_fault(l, i, f)) return true;
     if (l->mixer == HY_MIXER_PARALLEL && hy_fusion_same_width(l->fusion) && (int64_t)l->heads * l->d_v != l->d_inner)
         return fault(f, i, "fusion",
                      "fusion by %s needs equal widths, but attention gives heads * d_v = %d and the ssm d_inner = %d; "
@@ -310,6 +343,7 @@ static void layer_text(const hy_layer_spec *l, hy_buf *b) {
     if (hy_layer_has_ssm(l)) {
         hy_buf_printf(b, "    ssm:\n");
         hy_fields_text(hy_spec_ssm_fields, l, 6, b);
+        if (hy_layer_is_mamba2(l)) hy_fields_text(hy_spec_ssm_kind_fields, l, 6, b);
     }
     hy_buf_printf(b, "    mlp:\n");
     hy_fields_text(hy_spec_mlp_fields, l, 6, b);

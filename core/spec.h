@@ -16,6 +16,7 @@ typedef enum {
 } hy_mixer;
 typedef enum { HY_FUSION_MEAN = 0, HY_FUSION_CONCAT, HY_FUSION_GATE, HY_FUSION_SUM } hy_fusion;
 typedef enum { HY_ROPE_NONE = 0, HY_ROPE_DEFAULT, HY_ROPE_NTK, HY_ROPE_LINEAR, HY_ROPE_LLAMA3 } hy_rope_kind;
+typedef enum { HY_SSM_MAMBA = 0, HY_SSM_MAMBA2 } hy_ssm_kind;
 typedef enum { HY_MLP_NONE = 0, HY_MLP_SILU, HY_MLP_RELU2 } hy_mlp_kind;
 typedef enum { HY_SPEC_NORM_RMS = 0, HY_SPEC_NORM_LAYER } hy_spec_norm;  // as hy_norm_kind
 
@@ -28,11 +29,17 @@ typedef struct {
     int kv_source;                   // the layer whose keys and values are used; its own index if it makes them
     int qk_norm;                     // RMSNorm over each query and key head before rope
     int qkv_bias, out_bias;          // biases of the in and the out projection
-    // ssm (Mamba-1)
-    int d_inner, d_state, d_conv, dt_rank;
-    int inner_norms;  // RMSNorm on dt, B, C
+    // ssm
+    int d_inner, d_state, d_conv;
+    int dt_rank;      // Mamba-1
+    int inner_norms;  // Mamba-1: RMSNorm on dt, B, C
     int conv_bias;
     int proj_bias;    // biases of the in and the out projection; a parallel layer has all three or none
+    hy_ssm_kind ssm_kind;
+    // Mamba-2 (0 in Mamba-1 layers): heads of head_dim channels, each with one decay; B and C serve the heads of a group
+    int head_dim, groups;
+    int gated_norm, norm_before_gate;
+    double dt_min, dt_max;  // limits of the step; dt_max 0: none
     // parallel
     hy_fusion fusion;
     // mlp
@@ -74,6 +81,12 @@ typedef struct {
 static inline bool hy_fusion_same_width(hy_fusion f) { return f == HY_FUSION_MEAN || f == HY_FUSION_GATE; }
 static inline bool hy_layer_has_attention(const hy_layer_spec *l) { return l->mixer != HY_MIXER_NONE && l->mixer != HY_MIXER_SSM; }
 static inline bool hy_layer_has_ssm(const hy_layer_spec *l) { return l->mixer != HY_MIXER_NONE && l->mixer != HY_MIXER_ATTENTION; }
+static inline bool hy_layer_is_mamba2(const hy_layer_spec *l) { return hy_layer_has_ssm(l) && l->ssm_kind == HY_SSM_MAMBA2; }
+// Mamba-2: heads, and the columns that the convolution goes over: x, B, C.
+static inline int hy_layer_ssm_heads(const hy_layer_spec *l) { return l->head_dim ? l->d_inner / l->head_dim : 0; }
+static inline int hy_layer_conv_width(const hy_layer_spec *l) { return l->d_inner + 2 * l->groups * l->d_state; }
+// Rows of the in projection that feed the SSM heads: x and gate; Mamba-2: gate, x, B, C and a step for each head.
+static inline int hy_layer_ssm_rows(const hy_layer_spec *l) { return l->d_inner + hy_layer_conv_width(l) + hy_layer_ssm_heads(l); }
 
 // All zero but for the fields of the model whose default is not 0 and that a reader of other formats need not know.
 void hy_model_spec_init(hy_model_spec *m);
@@ -109,7 +122,7 @@ void hy_model_count(const hy_model_spec *m, hy_param_count *out);
 void hy_layer_count(const hy_model_spec *m, int layer, hy_param_count *out);
 // Forward FLOPs of one token that sees `context` positions, itself and meta tokens counted (multiply-add = 2): matrix
 // products with the logits, attention (a window layer sees at most window + 1 + meta of them), convolution, and the scan
-// as 7 a state and 5 a channel. Norms, activations and rope are not counted.
+// as 7 a state and 5 a channel (Mamba-2, whose states share a decay: 5 and 3). Norms, activations and rope are not counted.
 double hy_model_flops_token(const hy_model_spec *m, int context);
 
 // Cache bytes by layer and kind. TRUE: what a runtime holds (hy_state allocates exactly this for batch 1).

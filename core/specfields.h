@@ -13,5 +13,6 @@ extern const hy_field hy_spec_multiplier_fields[]; // multipliers: (left out of 
 extern const hy_field hy_spec_layer_fields[];      // mixer, fusion: into hy_layer_spec
 extern const hy_field hy_spec_attention_fields[];  // attention:
 extern const hy_field hy_spec_ssm_fields[];        // ssm:
+extern const hy_field hy_spec_ssm_kind_fields[];   // ssm: its kind, and what only Mamba-2 has; not in the text of Mamba-1
 extern const hy_field hy_spec_mlp_fields[];        // mlp:
 #endif

@@ -101,8 +101,12 @@ static const hy_field kv_source_field[] = {
 // The parts of a layer that a map gives; what it does not give stays as it is in the draft.
 static hy_status read_parts(const hy_yaml *map, bool top, hy_layer_draft *d) {
     HY_TRY(read_section(map, "attention", hy_spec_attention_fields, &d->l, top ? "global_layers" : NULL));
-    HY_TRY(read_section(map, "ssm", hy_spec_ssm_fields, &d->l, "expand"));
+    HY_TRY(read_section(map, "ssm", hy_spec_ssm_fields, &d->l, "kind|head_dim|groups|gated_norm|norm_before_gate|dt_min|dt_max|expand"));
     const hy_yaml *ssm = hy_yaml_get(map, "ssm"), *expand = ssm ? hy_yaml_get(ssm, "expand") : NULL;
+    for (const hy_field *f = hy_spec_ssm_kind_fields; ssm && f->name; f++) {
+        const hy_yaml *v = hy_yaml_get(ssm, f->name);
+        if (v) HY_TRY(hy_yaml_field(v, f, &d->l));
+    }
     if (expand) {
         HY_TRY(hy_yaml_field(expand, expand_field, d));
         if (!hy_yaml_get(ssm, "d_inner")) d->l.d_inner = 0;  // the nearer of the two counts
@@ -132,6 +136,7 @@ static hy_status read_model(hy_spec_reader *r, hy_layer_draft *top) {
     hy_fields_default(hy_spec_layer_fields, &top->l);
     hy_fields_default(hy_spec_attention_fields, &top->l);
     hy_fields_default(hy_spec_ssm_fields, &top->l);
+    hy_fields_default(hy_spec_ssm_kind_fields, &top->l);
     hy_fields_default(hy_spec_mlp_fields, &top->l);
     hy_fields_default(expand_field, top);
     HY_TRY(hy_yaml_fields(r->root, hy_spec_model_fields, m,
@@ -197,6 +202,12 @@ static hy_status fault(const hy_spec_reader *r, int layer, const char *field, co
     return hy_spec_error_at(r, layer, field, text);
 }
 
+static void no_mamba2(hy_layer_spec *l) {
+    l->ssm_kind = HY_SSM_MAMBA;
+    l->head_dim = l->groups = l->gated_norm = l->norm_before_gate = 0;
+    l->dt_min = l->dt_max = 0;
+}
+
 static hy_status resolve_ssm(const hy_spec_reader *r, int i, double expand, hy_layer_spec *l) {
     double wide = expand * r->spec->d_model;
     if (!l->d_inner) {
@@ -205,7 +216,12 @@ static hy_status resolve_ssm(const hy_spec_reader *r, int i, double expand, hy_l
             return fault(r, i, "ssm.expand", "d_inner = expand * d_model = %g * %d = %g must be a whole number, 1 to %d",
                          expand, r->spec->d_model, wide, 1 << 20);
     }
-    if (!l->dt_rank) l->dt_rank = (r->spec->d_model + 15) / 16;
+    if (l->ssm_kind == HY_SSM_MAMBA2) {
+        l->dt_rank = l->inner_norms = 0;
+    } else {
+        if (!l->dt_rank) l->dt_rank = (r->spec->d_model + 15) / 16;
+        no_mamba2(l);
+    }
     return HY_OK;
 }
 
@@ -237,6 +253,7 @@ static hy_status resolve_layer(const hy_spec_reader *r, int i, const hy_layer_dr
         HY_TRY(resolve_ssm(r, i, d->expand, l));
     } else {
         l->d_inner = l->d_state = l->d_conv = l->dt_rank = l->inner_norms = l->conv_bias = l->proj_bias = 0;
+        no_mamba2(l);
     }
     if (l->mixer != HY_MIXER_PARALLEL) l->fusion = 0;
     if (hy_layer_has_attention(l)) {
@@ -343,6 +360,7 @@ void hy_spec_fields_help(hy_buf *out) {
     hy_fields_help(hy_spec_attention_fields, "\nattention: {...}, at the top or in an entry of pattern", out);
     hy_fields_help(hy_spec_ssm_fields, "\nssm: {...}, at the top or in an entry of pattern", out);
     hy_fields_help(expand_field, "\nssm: {...}, too", out);
+    hy_fields_help(hy_spec_ssm_kind_fields, "\nssm: {...}, too: the kind, and what only Mamba-2 has", out);
     hy_fields_help(hy_spec_mlp_fields, "\nmlp: {...}, at the top or in an entry of pattern", out);
     hy_fields_help(hy_spec_norm_fields, "\nnorm: {...}", out);
     hy_fields_help(hy_spec_rope_fields, "\nrope: {...}", out);

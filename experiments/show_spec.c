@@ -37,12 +37,16 @@ static void cell_word(hy_table *t, bool present, const char *word) { hy_table_te
 // ---------------------------------------------------------------------------------------------------- tables
 static hy_table *layers_table(const hy_model_spec *m, const char *title) {
     static const char *const columns[] = {"layer", "mixer", "fusion", "mask", "heads", "kv_heads", "d_qk", "d_v", "kv_source",
-                                          "d_inner", "d_state", "d_conv", "dt_rank", "mlp", "d_ff", "parameters"};
+                                          "d_inner", "d_state", "d_conv", "dt_rank", "head_dim", "groups", "mlp", "d_ff", "parameters"};
     static const char *const headers[] = {"layer", "mixer", "fusion", "mask", "heads", "KV", "d_qk", "d_v", "keys of",
-                                          "d_inner", "d_state", "d_conv", "dt_rank", "mlp", "d_ff", "parameters"};
+                                          "d_inner", "d_state", "d_conv", "dt_rank", "head_dim", "groups", "mlp", "d_ff", "parameters"};
     hy_table *t = hy_table_new(title);
-    for (int c = 0; c < 16; c++)
-        hy_table_column(t, columns[c], headers[c], NULL, c == 1 || c == 2 || c == 3 || c == 13 ? HY_LEFT : HY_RIGHT);
+    bool mamba2 = false;
+    for (int i = 0; i < m->n_layers; i++) mamba2 = mamba2 || hy_layer_is_mamba2(&m->layers[i]);
+    for (int c = 0; c < 18; c++) {
+        hy_table_column(t, columns[c], headers[c], NULL, c == 1 || c == 2 || c == 3 || c == 15 ? HY_LEFT : HY_RIGHT);
+        if ((c == 13 || c == 14) && !mamba2) hy_table_hidden(t);
+    }
     for (int i = 0; i < m->n_layers; i++) {
         const hy_layer_spec *l = &m->layers[i];
         bool at = hy_layer_has_attention(l), ss = hy_layer_has_ssm(l);
@@ -63,7 +67,9 @@ static hy_table *layers_table(const hy_model_spec *m, const char *title) {
         cell_int(t, ss, l->d_inner);
         cell_int(t, ss, l->d_state);
         cell_int(t, ss, l->d_conv);
-        cell_int(t, ss, l->dt_rank);
+        cell_int(t, ss && l->dt_rank, l->dt_rank);
+        cell_int(t, hy_layer_is_mamba2(l), l->head_dim);
+        cell_int(t, hy_layer_is_mamba2(l), l->groups);
         hy_table_text(t, "%s", mlp_words[l->mlp]);
         cell_int(t, l->mlp != HY_MLP_NONE, l->d_ff);
         hy_table_int(t, c.total);

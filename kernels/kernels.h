@@ -8,8 +8,8 @@
 //   Exception: where a struct has w_dtype and it is HY_BF16, its weight matrix (w or table) is bfloat16, widened as it is
 //   read: the results are those of the same weights in float32. Forward only; any other w_dtype means hy_plan_req.dtype.
 //   pos [B]: position of the first token of each sequence in this call (meta tokens counted); len [B]: how many of its T
-//   tokens are valid (the others are padding at the end: row-wise kernels compute something finite there, attention, conv
-//   and scan write 0 and leave the state as after token len-1).
+//   tokens are valid (the others are padding at the end: row-wise kernels compute something finite there, attention, conv,
+//   scan and ssd write 0 and leave the state as after token len-1).
 //   Parameter gradients are always added to (+=). Activation gradients are added to where the bit of `acc` is set and
 //   overwritten where it is not (the planner knows who writes first); a NULL gradient pointer is not wanted.
 //   `saved` is memory that forward fills for backward (size from the plan); NULL when no backward will follow.
@@ -174,6 +174,49 @@ typedef struct {
     unsigned acc;  // bit 0: dx, 1: ddt, 2: dBm, 3: dCm, 4: dgate
 } hy_scan_bwd_args;
 
+// ---- ssd (Mamba-2, state space duality), per head h of P channels; its B and C are those of group h / (H / G):
+//      delta = clamp(softplus(dt + dt_bias), dt_min, dt_max)   A = -exp(A_log)
+//      S_t [N,P] = exp(delta_t A) S_{t-1} + delta_t B_t x_t^T      y_t = C_t S_t + skip x_t
+//      x, y [B*T, H*P]; dt [B*T, H]; dt_bias (or NULL: 0), A_log, skip (or NULL: 0) [H]; Bm, Cm [B*T, G*N]; dt_max 0: no
+//      limit; state [B,H,N,P] in/out or NULL (starts at 0). No gradient passes a clamped delta. The same as a product with
+//      the matrix M_ij = C_i . B_j exp(A sum_{j<k<=i} delta_k) delta_j, which is never held beyond chunks of tokens.
+typedef struct {
+    int B, T, H, P, G, N;
+    double dt_min, dt_max;
+    const void *x, *dt, *dt_bias, *A_log, *Bm, *Cm, *skip;
+    void *y;
+    int ldx, lddt, ldB, ldC, ldy;
+    void *state;
+    const int32_t *len;
+    void *saved;
+} hy_ssd_args;
+typedef struct {
+    hy_ssd_args f;  // without state
+    const void *dy;
+    void *dx, *ddt, *ddt_bias, *dA_log, *dBm, *dCm, *dskip;
+    int lddy, lddx, ldddt, lddB, lddC;
+    unsigned acc;  // bit 0: dx, 1: ddt, 2: dBm, 3: dCm
+} hy_ssd_bwd_args;
+
+// ---- gated_norm: each row holds `groups` vectors of C; norm = RMSNorm of each vector, weight w [groups * C]
+//      GATE_FIRST: y = norm(x silu(gate))    NORM_FIRST: y = norm(x) silu(gate)    ONLY: y = x silu(gate), w NULL
+typedef enum { HY_GATED_ONLY = 0, HY_GATED_GATE_FIRST, HY_GATED_NORM_FIRST } hy_gated_kind;
+typedef struct {
+    int rows, groups, C;
+    hy_gated_kind kind;
+    double eps;
+    const void *x, *gate, *w;
+    void *y;
+    int ldx, ldgate, ldy;
+} hy_gated_norm_args;
+typedef struct {
+    hy_gated_norm_args f;
+    const void *dy;
+    void *dx, *dgate, *dw;
+    int lddy, lddx, lddgate;
+    unsigned acc;  // bit 0: dx, 1: dgate
+} hy_gated_norm_bwd_args;
+
 // ---- act: SILU_GLU: x [rows, 2F] = [gate | up], y = silu(gate) * up; RELU2: x [rows, F], y = max(x, 0)^2
 typedef enum { HY_ACT_SILU_GLU = 0, HY_ACT_RELU2 } hy_act_kind;
 typedef struct {
@@ -288,7 +331,8 @@ typedef struct {
 #define HY_KERNELS(X)                                                                                            \
     X(embed) X(embed_bwd) X(norm) X(norm_bwd) X(linear) X(linear_bwd) X(rope) X(rope_bwd) X(attention)           \
     X(attention_bwd) X(kv_append) X(conv) X(conv_bwd) X(scan) X(scan_bwd) X(act) X(act_bwd) X(scale) X(scale_bwd)  \
-    X(fuse) X(fuse_bwd) X(gather) X(lm_loss) X(lm_loss_bwd) X(adamw) X(sumsq)
+    X(fuse) X(fuse_bwd) X(gather) X(lm_loss) X(lm_loss_bwd) X(adamw) X(sumsq) X(ssd) X(ssd_bwd)                  \
+    X(gated_norm) X(gated_norm_bwd)
 typedef enum {
 #define X(name) HY_K_##name,
     HY_KERNELS(X)

@@ -29,6 +29,7 @@ static void test_released_totals(void **state) {
         {"paper/smollm2-1.7b", 1711376384}, // HuggingFaceTB/SmolLM2-1.7B
         {"paper/qwen2.5-1.5b", 1543714304}, // Qwen/Qwen2.5-1.5B
         {"paper/mamba-130m", 129135360},    // state-spaces/mamba-130m
+        {"paper/mamba2-130m", 128989632},   // state-spaces/mamba2-130m
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         hy_model_spec m;
@@ -222,6 +223,13 @@ static void test_parts(void **state) {
     count_is("vocab: 11\nd_model: 10\nlayers: 1\nmixer: ssm\nmlp: {kind: none}\n"
              "ssm: {d_inner: 6, d_state: 4, d_conv: 3, conv_bias: false, inner_norms: false}\n",
              0, ss + ss_out - 6 - 9, 0, 0, 20, 110);
+    // mamba2: d_inner 6, 3 heads of 2, 1 group, d_state 4, d_conv 3: z 6, x 6, B and C 8, dt 3; convolution over 14
+    count_is("vocab: 11\nd_model: 10\nlayers: 1\nmixer: ssm\nmlp: {kind: none}\n"
+             "ssm: {kind: mamba2, d_inner: 6, head_dim: 2, d_state: 4, d_conv: 3}\n",
+             0, 230 + 14 * 3 + 14 + 9 + 6 + ss_out, 0, 0, 20, 110);
+    count_is("vocab: 11\nd_model: 10\nlayers: 1\nmixer: ssm\nmlp: {kind: none}\n"
+             "ssm: {kind: mamba2, d_inner: 6, head_dim: 2, groups: 3, d_state: 4, d_conv: 3, conv_bias: false, gated_norm: false}\n",
+             0, 390 + 30 * 3 + 9 + ss_out, 0, 0, 20, 110);
     count_is("vocab: 11\nd_model: 10\nlayers: 1\nmixer: none\nmlp: {kind: none}\n", 0, 0, 0, 0, 10, 110);
 }
 
@@ -233,6 +241,10 @@ static void test_flops(void **state) {
     hy_model_count(&m, &c);
     // a Llama's token costs 2 FLOPs a parameter of a matrix (tied head included, norms not) and 4 T d a layer
     double want = 2.0 * (double)(c.total - c.norm) + 4.0 * 1000 * 2048 * 16;
+    assert_true(fabs(hy_model_flops_token(&m, 1000) / want - 1) < 1e-12);
+    load("paper/mamba2-130m", &m);  // the same without norms, biases and vectors, and 5 a state, 3 a channel
+    hy_model_count(&m, &c);
+    want = 2.0 * (double)(c.total - c.norm - 24 * (1792 + 3 * 24 + 1536)) + 24.0 * 1536 * (5 * 128 + 3);
     assert_true(fabs(hy_model_flops_token(&m, 1000) / want - 1) < 1e-12);
     load("hymba", &m);  // windows stop growing, global layers do not
     double a = hy_model_flops_token(&m, 100), b = hy_model_flops_token(&m, 200), d = hy_model_flops_token(&m, 300);

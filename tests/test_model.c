@@ -17,6 +17,7 @@ static const double TOL_GRAD = 1e-6;
 #define COMMON "vocab: 13\nd_model: 12\ninit: {std: 0.3}\nmlp: {kind: silu, d_ff: 10}\n"
 #define SSM "ssm: {expand: 2, d_state: 3, d_conv: 3, dt_rank: 2}\n"
 #define FACTORS "multipliers: {embedding: 5.6, attention_in: 0.9, key: 0.39, attention_out: 0.4, ssm_in: 1.25, ssm_z: 0.7, ssm_x: 0.8, ssm_B: 0.5, ssm_C: 1.5, ssm_dt: 0.3, ssm_out: 0.24, mlp_gate: 0.88, mlp_down: 0.2, head: 0.04}\n"
+#define SSM2 "ssm: {kind: mamba2, expand: 2, d_state: 3, d_conv: 3, head_dim: 6, groups: 2}\n"
 static const char *const models[] = {
     COMMON "name: llama\nlayers: 2\nmixer: attention\nattention: {heads: 3, kv_heads: 1, d_qk: 4}\n",
     COMMON "name: mamba\nlayers: 2\nmixer: ssm\nmlp: {kind: none}\n" SSM,
@@ -35,6 +36,14 @@ static const char *const models[] = {
     COMMON SSM "name: reverse\nlayers: 2\nmixer: ssm_attention\nattention: {heads: 2, kv_heads: 2}\nkv_share: [[0, 1]]\nnorm: {kind: layer, eps: 1e-6}\n",
     COMMON SSM "name: mixed\nlayers: 4\nmlp: {kind: relu2, d_ff: 9}\nattention: {heads: 2, kv_heads: 1, window: 4, global_layers: none}\n"
            "pattern: [{mixer: ssm}, {mixer: none}, {mixer: attention, mlp: {kind: none}}, {mixer: none, mlp: {kind: none}}]\n",
+    COMMON "name: mamba2\nlayers: 2\nmixer: ssm\nmlp: {kind: none}\n" SSM2,
+    COMMON SSM2 "name: hymba2\nlayers: 3\nmixer: parallel\nmeta_tokens: 2\nattention: {heads: 2, kv_heads: 1, window: 3}\nkv_share: [[1, 2]]\n"
+                "ssm: {gated_norm: false}\n",
+    COMMON SSM2 "name: gate2\nlayers: 1\nmixer: parallel\nfusion: gate\nattention: {heads: 2}\nssm: {conv_bias: false, dt_min: 0.01, dt_max: 0.09}\n",
+    COMMON SSM2 "name: concat2\nlayers: 2\nmixer: parallel\nfusion: concat\nattention: {heads: 2, d_v: 3}\nssm: {norm_before_gate: true}\n",
+    COMMON SSM2 "name: sum2\nlayers: 2\nmixer: parallel\nfusion: sum\nattention: {heads: 2, d_v: 3}\nssm: {gated_norm: false}\n" FACTORS,
+    COMMON SSM2 "name: bias2\nlayers: 1\nmixer: ssm\nssm: {proj_bias: true}\n",
+    COMMON SSM2 "name: sequential2\nlayers: 2\nmixer: ssm_attention\nattention: {heads: 2}\nssm: {groups: 4}\n",
 };
 
 static void build(const char *text, hy_model_spec *spec, hy_program **p) {
@@ -177,19 +186,23 @@ static void fold(hy_params *w, const char *name, int first, int n, double by) {
     for (size_t e = (size_t)first * width; e < (size_t)(first + n) * width; e++) x[e] *= by;
 }
 
-// Each factor means what the same factor in the weights means. in_proj is [q | k | v | s | g], x_proj [dt | B | C].
+// Each factor means what the same factor in the weights means. in_proj is [q | k | v | s | g], x_proj [dt | B | C];
+// Mamba-2: in_proj [q | k | v | z | x | B | C | dt].
 static void fold_all(hy_params *w, const hy_multipliers *f, bool mean) {
     const int q = 12, k = mean ? 12 : 6, v = mean ? 24 : 3;
     fold(w, "embed", 0, -1, f->embedding);
     fold(w, "meta", 0, -1, f->embedding);
     fold(w, "layers.0.in_proj", 0, q + k + v, f->attention_in);
     fold(w, "layers.0.in_proj", q, k, f->key);
-    fold(w, "layers.0.in_proj", q + k + v, 48, f->ssm_in);
-    fold(w, "layers.0.in_proj", q + k + v, 24, f->ssm_x);
-    fold(w, "layers.0.in_proj", q + k + v + 24, 24, f->ssm_z);
-    fold(w, "layers.0.x_proj", 0, 2, f->ssm_dt);
-    fold(w, "layers.0.x_proj", 2, 3, f->ssm_B);
-    fold(w, "layers.0.x_proj", 5, 3, f->ssm_C);
+    const bool two = hy_layer_is_mamba2(&w->prog->spec.layers[0]);
+    fold(w, "layers.0.in_proj", q + k + v, two ? 24 + 24 + 6 + 6 + 4 : 48, f->ssm_in);
+    fold(w, "layers.0.in_proj", q + k + v, 24, two ? f->ssm_z : f->ssm_x);
+    fold(w, "layers.0.in_proj", q + k + v + 24, 24, two ? f->ssm_x : f->ssm_z);
+    const char *rest = two ? "layers.0.in_proj" : "layers.0.x_proj";
+    const int at = two ? q + k + v + 48 : 2, n = two ? 6 : 3;
+    fold(w, rest, two ? at + 12 : 0, two ? 4 : 2, f->ssm_dt);
+    fold(w, rest, at, n, f->ssm_B);
+    fold(w, rest, at + n, n, f->ssm_C);
     fold(w, mean ? "layers.0.fuse.attn_norm" : "layers.0.attn_out_proj", 0, -1, f->attention_out);
     fold(w, mean ? "layers.0.fuse.ssm_norm" : "layers.0.ssm_out_proj", 0, -1, f->ssm_out);
     fold(w, "layers.0.mlp.up", 0, 10, f->mlp_gate);
@@ -200,17 +213,18 @@ static void fold_all(hy_params *w, const hy_multipliers *f, bool mean) {
 static void factors_mean_what_they_say(void **state) {
     (void)state;
 #define ONE COMMON "ssm: {expand: 2, d_state: 3, d_conv: 3, dt_rank: 2, inner_norms: false}\nlayers: 1\nmixer: parallel\nmeta_tokens: 2\ntied: false\n"
-    static const char *const texts[2] = {ONE "name: sum\nfusion: sum\nattention: {heads: 2, kv_heads: 1, d_qk: 6, d_v: 3}\n",
-                                         ONE "name: mean\nattention: {heads: 2, kv_heads: 2}\n"};
+    static const char *const texts[3] = {ONE "name: sum\nfusion: sum\nattention: {heads: 2, kv_heads: 1, d_qk: 6, d_v: 3}\n",
+                                         ONE "name: mean\nattention: {heads: 2, kv_heads: 2}\n",
+                                         ONE SSM2 "name: sum2\nfusion: sum\nattention: {heads: 2, kv_heads: 1, d_qk: 6, d_v: 3}\n"};
     hy_backend be;
     assert_int_equal(hy_backend_cpu("ref", 1, &be), HY_OK);
-    for (int mean = 0; mean < 2; mean++) {
+    for (int t = 0; t < 3; t++) {
         hy_model_spec *spec = hy_xcalloc(2, sizeof *spec);
         hy_program *p[2];
         hy_params *w[2];
         double nll[3], size[3];
         for (int k = 0; k < 2; k++) {
-            char *text = hy_asprintf("%s%s", texts[mean], k ? FACTORS : "");
+            char *text = hy_asprintf("%s%s", texts[t], k ? FACTORS : "");
             build(text, &spec[k], &p[k]);
             free(text);
             assert_int_equal(hy_params_create(p[k], &be, HY_F64, &w[k]), HY_OK);
@@ -218,7 +232,7 @@ static void factors_mean_what_they_say(void **state) {
             nll[k] = nll_of(p[k], w[k], &be, &size[k]);
         }
         assert_true(fabs(nll[1] - nll[0]) > 0.1);
-        fold_all(w[0], &spec[1].multipliers, mean);
+        fold_all(w[0], &spec[1].multipliers, t == 1);
         nll[2] = nll_of(p[0], w[0], &be, &size[2]);
         if (!(fabs(nll[2] - nll[1]) < 1e-11 * nll[1] && fabs(size[2] - size[1]) < 1e-6 * size[1]))  // logits come as floats
             fail_msg("%s: loss %.15g with factors, %.15g with them in the weights", spec->name, nll[1], nll[2]);

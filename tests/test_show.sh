@@ -35,7 +35,7 @@ ROWS
 check 'spec ratio of mamba' 0 'attention : SSM = 0 : 1' "$H" show spec $P/300m-mamba.yaml
 check 'spec 1.5B' 0 '^total +1522797824 ' "$H" show spec $P/hymba-1.5b.yaml
 check 'spec set' 0 '^ +1  parallel +mean +window 9 ' "$H" show spec $V --set attention.window=9
-check 'spec csv' 0 '^1,parallel,mean,window 64,4,2,32,64,1,256,16,4,8,silu,256,[0-9]+$' "$H" show spec $V --format csv
+check 'spec csv' 0 '^1,parallel,mean,window 64,4,2,32,64,1,256,16,4,8,,,silu,256,[0-9]+$' "$H" show spec $V --format csv
 check 'spec json' 0 '^ +"kv_source": 4,' "$H" show spec $V --format json
 check 'spec json names' 0 '"name": "hymba"' "$H" show spec $V --format json
 # the expanded text is a variant with the same hash and the same text

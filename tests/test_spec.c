@@ -382,6 +382,39 @@ static void test_every_variant(void **state) {
     assert_true(every_file("variants/paper") >= 15);
 }
 
+static void test_mamba2(void **state) {
+    (void)state;
+    hy_model_spec m, bad;
+    const char *field = NULL;
+    must("d_model: 64\nlayers: 3\nmixer: ssm\nssm: {kind: mamba2, head_dim: 16, groups: 4, d_state: 5, dt_rank: 9, dt_max: 0.5}\n"
+         "pattern: [{}, {ssm: {kind: mamba}}, {mixer: attention}]\n", &m);
+    const hy_layer_spec *l = m.layers;
+    assert_true(hy_layer_is_mamba2(&l[0]) && !hy_layer_is_mamba2(&l[1]) && !hy_layer_is_mamba2(&l[2]));
+    assert_int_equal(hy_layer_ssm_heads(&l[0]), 8);
+    assert_int_equal(hy_layer_conv_width(&l[0]), 128 + 2 * 4 * 5);
+    assert_int_equal(hy_layer_conv_width(&l[1]), 128);
+    assert_true(l[0].gated_norm && l[0].dt_max == 0.5 && !l[0].dt_rank && !l[0].inner_norms);
+    assert_true(!l[1].groups && !l[1].head_dim && !l[1].gated_norm && l[1].dt_max == 0 && l[1].dt_rank == 9 && l[1].inner_norms);
+    round_trip(&m);
+    bad = m, bad.layers[1].groups = 1;
+    assert_int_equal(hy_model_spec_check(&bad, &field), HY_EINPUT);
+    assert_string_equal(field, "ssm");
+    bad = m, bad.layers[0].dt_rank = 1;
+    assert_int_equal(hy_model_spec_check(&bad, &field), HY_EINPUT);
+    bad = m, bad.layers[2].ssm_kind = HY_SSM_MAMBA2;
+    assert_int_equal(hy_model_spec_check(&bad, &field), HY_EINPUT);
+#define TWO "mixer: ssm\nssm: {kind: mamba2, "
+    refused("mixer: ssm\nssm: {kind: mamba3}\n", "v:2:13: kind must be one of mamba, mamba2");
+    refused("ssm: {head_dims: 3}\n", "v:1:7: unknown key \"head_dims\" (did you mean \"head_dim\"?)");
+    refused("d_model: 40\n" TWO "head_dim: 64}\n", "v:3:21: the ssm's d_inner 80 cannot be split into heads of head_dim 64");
+    refused(TWO "groups: 3}\n", "v:2:21: 8 ssm heads cannot be shared out to 3 groups");
+    refused(TWO "groups: 0}\n", "v:2:29: groups is 0");
+    refused(TWO "dt_min: 1, dt_max: 0.5}\n", "v:2:32: dt_max (0.5) is below dt_min (1)");
+    refused(TWO "gated_norm: false, norm_before_gate: true}\n", "v:2:40: norm_before_gate without gated_norm");
+    refused("d_model: 262144\nlayers: 1\nmlp: {kind: none}\n" TWO "d_state: 4096, groups: 4096}\n", "v:5:21: d_inner + 2 groups d_state is");
+#undef TWO
+}
+
 static void test_text(void **state) {
     (void)state;
     hy_model_spec a, b;
@@ -486,7 +519,8 @@ int main(void) {
         cmocka_unit_test(test_sharing),         cmocka_unit_test(test_pattern),         cmocka_unit_test(test_rope_base),
         cmocka_unit_test(test_refused_keys),    cmocka_unit_test(test_refused_widths),  cmocka_unit_test(test_refused_globals),
         cmocka_unit_test(test_refused_sharing), cmocka_unit_test(test_refused_pattern), cmocka_unit_test(test_check),
-        cmocka_unit_test(test_every_variant),   cmocka_unit_test(test_multipliers), cmocka_unit_test(test_text),            cmocka_unit_test(test_bases_and_sets),
+        cmocka_unit_test(test_every_variant),   cmocka_unit_test(test_multipliers),     cmocka_unit_test(test_text),
+        cmocka_unit_test(test_mamba2),          cmocka_unit_test(test_bases_and_sets),
         cmocka_unit_test(test_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -72,7 +72,8 @@ static void shrink(hy_model_spec *m) {
         if (l->d_inner) {
             l->d_inner = l->heads && hy_fusion_same_width(l->fusion) && l->mixer == HY_MIXER_PARALLEL ? l->heads * l->d_v : 48;
             l->d_state = least(l->d_state, 5);
-            l->dt_rank = 3;
+            if (l->dt_rank) l->dt_rank = 3;
+            if (l->head_dim) l->head_dim = 8, l->groups = least(l->groups, 2);
         }
         if (l->mlp) l->d_ff = 24;
     }
