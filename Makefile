@@ -4,14 +4,18 @@ BUILD ?= $(if $(SAN),build/asan,build/release)
 ifeq ($(origin CC),default)
 CC = gcc
 endif
+ifeq ($(origin CXX),default)
+CXX = g++
+endif
 Q := $(if $(V),,@)  # V=1 shows the compiler's command lines
 OPT ?= $(if $(SAN),-O1 -g -fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer,-O2 -g)
 comma := ,
 COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
-DIRTY := $(if $(shell git status --porcelain -- Makefile '*.c' '*.h' '*.def' 2>/dev/null),1,0)
+DIRTY := $(if $(shell git status --porcelain -- Makefile '*.c' '*.cc' '*.h' '*.def' 2>/dev/null),1,0)
 CPPFLAGS += -I. -D_GNU_SOURCE
 CFLAGS += -std=c11 $(OPT) -fopenmp -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wvla -ffp-contract=off
-LDLIBS += -lyaml -lsqlite3 -ljansson -lxxhash -ldnnl -lm
+CXX_FLAGS = -std=c++17 $(OPT) -Wall -Wextra -Wshadow
+LDLIBS += -lyaml -lsqlite3 -ljansson -lxxhash -ldnnl -lutf8proc -lpcre2-8 -lsentencepiece -lstdc++ -lm
 FASTFLAGS = $(if $(SAN),,-O3) -ffp-contract=fast -fno-math-errno -fno-trapping-math
 ISA_base = -march=x86-64
 ISA_avx2 = -march=x86-64-v3
@@ -22,7 +26,8 @@ REF := $(filter kernels/cpu/ref_%,$(SRC))
 FAST := $(filter kernels/cpu/fast_%,$(SRC))
 MAIN := experiments/main.c
 PLAIN := $(filter-out $(REF) $(FAST) $(MAIN),$(SRC))
-OBJ := $(PLAIN:%.c=$(BUILD)/%.o) \
+CXXSRC := core/tok_sentencepiece.cc
+OBJ := $(PLAIN:%.c=$(BUILD)/%.o) $(CXXSRC:%.cc=$(BUILD)/%.o) \
        $(foreach s,f32 f64,$(REF:%.c=$(BUILD)/%.$(s).o)) \
        $(foreach i,base avx2 avx512,$(FAST:%.c=$(BUILD)/%.$(i).o))
 LIB := $(BUILD)/libhylab.a
@@ -36,8 +41,8 @@ BENCHBIN := $(BENCHSRC:experiments/bench/%.c=$(BUILD)/bench/%)
 all: $(BUILD)/hylab
 
 # ---- what a fresh machine lacks
-PACKAGES = gcc libc6-dev pkg-config libyaml-dev libsqlite3-dev libjansson-dev libxxhash-dev libdnnl-dev libcmocka-dev \
-           gnuplot-nox fonts-dejavu-core
+PACKAGES = gcc g++ libc6-dev pkg-config libyaml-dev libsqlite3-dev libjansson-dev libxxhash-dev libdnnl-dev libcmocka-dev \
+           libutf8proc-dev libpcre2-dev libsentencepiece-dev gnuplot-nox fonts-dejavu-core
 deps:
 	@missing=""; for p in $(PACKAGES); do dpkg -s $$p 2>/dev/null | grep -q '^Status: install ok installed' || missing="$$missing $$p"; done; \
 	if [ -n "$$missing" ]; then \
@@ -59,6 +64,10 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  cc    $<"
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+$(BUILD)/%.o: %.cc
+	@mkdir -p $(@D)
+	@echo "  c++   $<"
+	$(Q)$(CXX) $(CPPFLAGS) $(CXX_FLAGS) -MMD -MP -c -o $@ $<
 # The commit and whether the sources differ from it: version.o is built again exactly when one of them changes.
 $(BUILD)/commit: FORCE
 	@mkdir -p $(@D)

@@ -58,6 +58,15 @@ hy_status hy_json_read(const char *path, size_t max_bytes, hy_json **out) {
     return s;
 }
 
+hy_status hy_json_parse_string(const char *text, size_t n, const char *where, hy_buf *out) {
+    json_error_t e;
+    json_t *j = json_loadb(text, n, JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
+    const bool string = j && json_is_string(j);
+    if (string) hy_buf_write(out, json_string_value(j), json_string_length(j));
+    json_decref(j);
+    return string ? HY_OK : hy_error(HY_EINPUT, "%s: a JSON string is wanted: %.300s", where, j ? "this is another value" : e.text);
+}
+
 void hy_json_free(hy_json *j) { json_decref((json_t *)j); }
 
 hy_json_type hy_json_type_of(const hy_json *j) {
@@ -244,9 +253,9 @@ void hy_json_double_text(double v, char out[32]) {
     if (!strpbrk(out, ".e")) strcat(out, ".0");
 }
 
-static void string_text(const char *s, hy_buf *out) {
+void hy_json_string_text(const char *s, size_t n, hy_buf *out) {
     hy_buf_write(out, "\"", 1);
-    for (; *s; s++) {
+    for (const char *end = s + n; s < end; s++) {
         unsigned char c = (unsigned char)*s;
         if (c == '"' || c == '\\') hy_buf_printf(out, "\\%c", c);
         else if (c == '\n') hy_buf_write(out, "\\n", 2);
@@ -256,6 +265,8 @@ static void string_text(const char *s, hy_buf *out) {
     }
     hy_buf_write(out, "\"", 1);
 }
+
+static void string_text(const char *s, hy_buf *out) { hy_json_string_text(s, strlen(s), out); }
 
 static bool plain(const json_t *j) { return !json_is_object(j) && !json_is_array(j); }
 

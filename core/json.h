@@ -43,6 +43,9 @@ hy_status hy_json_get_object(const hy_json *object, const char *where, const cha
 hy_status hy_json_int(const hy_json *j, const char *where, int64_t lo, int64_t hi, int64_t *out);
 hy_status hy_json_string(const hy_json *j, const char *where, const char **out);
 
+// n bytes that are one JSON string, which may hold NUL; its text is appended to out.
+hy_status hy_json_parse_string(const char *text, size_t n, const char *where, hy_buf *out);
+
 // ---------------------------------------------------------------------------------------------------- building
 // Containers own what is put into them. Strings that are not UTF-8 get U+FFFD in place of the bad bytes. Numbers are
 // printed with as many digits as reading them back needs; NaN and infinity become null.
@@ -65,6 +68,8 @@ void hy_json_set_bool(hy_json *object, const char *key, bool v);
 void hy_json_text(const hy_json *j, int indent, hy_buf *out);
 // Writes text and a newline to f; HY_EFAIL if the stream reports an error.
 hy_status hy_json_print(const hy_json *j, FILE *f);
+// n bytes of UTF-8 as a JSON string, quotes included.
+void hy_json_string_text(const char *s, size_t n, hy_buf *out);
 // A double as JSON writes it: the shortest of 15 to 17 digits that reads back the same; "null" if not finite.
 void hy_json_double_text(double v, char out[32]);
 const char *hy_json_library(void);  // name and version

@@ -1,0 +1,58 @@
+// tok_config.c - tokenizer_config.json and special_tokens_map.json beside a tokenizer: which tokens are BOS, EOS, unknown and padding, and
+// whether the first two are added where the tokenizer file does not say.
+#include <stdlib.h>
+
+#include "core/tok_impl.h"
+
+#define CONFIG_MAX ((size_t)64 << 20)
+
+// A token by its text: "<s>" or {"content": "<s>"}.
+static hy_status role(hy_tokenizer *t, const hy_json *o, const char *path, const char *key, int32_t *id) {
+    const hy_json *j = hy_json_get(o, key);
+    const char *s = NULL;
+    if (!j || hy_json_type_of(j) == HY_JSON_NULL || *id >= 0) return HY_OK;
+    if (hy_json_type_of(j) == HY_JSON_OBJECT) HY_TRY(hy_json_get_string(j, path, "content", &s));
+    else HY_TRY(hy_json_get_string(o, path, key, &s));
+    *id = hy_tokenizer_id(t, s, strlen(s));
+    if (*id < 0) hy_buf_printf(&t->notes, "%s: %s \"%.60s\" is not in the vocabulary\n", path, key, s);
+    return HY_OK;
+}
+
+static hy_status flag(const hy_json *o, const char *path, const char *key, bool missing, bool *out) {
+    const hy_json *j = hy_json_get(o, key);
+    *out = missing;
+    return j && hy_json_type_of(j) != HY_JSON_NULL ? hy_json_get_bool(o, path, key, out) : HY_OK;
+}
+
+static hy_status read_one(hy_tokenizer *t, const char *path, bool config) {
+    static const char *const keys[] = {"bos_token", "eos_token", "unk_token", "pad_token"};
+    hy_json *o;
+    HY_TRY(hy_json_read(path, CONFIG_MAX, &o));
+    hy_status s = HY_OK;
+    if (hy_json_type_of(o) != HY_JSON_OBJECT) s = hy_error(HY_EINPUT, "%s: an object is wanted", path);
+    for (int i = 0; i < 4 && !s; i++) s = role(t, o, path, keys[i], &t->role[i]);
+    if (!s && config) {
+        // the classes of Llama add BOS unless told otherwise, where only the SentencePiece file is there
+        const hy_json *name = hy_json_get(o, "tokenizer_class");
+        const char *text = "";
+        if (name && hy_json_type_of(name) == HY_JSON_STRING) s = hy_json_string(name, path, &text);
+        if (!s) s = flag(o, path, "add_bos_token", t->type == HY_TOK_SP && !strncmp(text, "Llama", 5), &t->add_bos);
+        if (!s) s = flag(o, path, "add_eos_token", false, &t->add_eos);
+    }
+    hy_json_free(o);
+    return s;
+}
+
+hy_status hy_tok_config_read(hy_tokenizer *t, const char *dir) {
+    hy_status s = HY_OK;
+    for (int i = 0; i < 2 && !s; i++) {
+        char *path = hy_asprintf("%s/%s", dir, i ? "special_tokens_map.json" : "tokenizer_config.json");
+        if (hy_file_exists(path)) s = read_one(t, path, i == 0);
+        free(path);
+    }
+    if (s) return s;
+    if (t->template_given) t->add_bos = t->add_eos = false;
+    if (t->add_bos && t->role[HY_TOKEN_BOS] < 0) return hy_error(HY_EINPUT, "%s/tokenizer_config.json: \"add_bos_token\": true, but there is no bos_token", dir);
+    if (t->add_eos && t->role[HY_TOKEN_EOS] < 0) return hy_error(HY_EINPUT, "%s/tokenizer_config.json: \"add_eos_token\": true, but there is no eos_token", dir);
+    return HY_OK;
+}
