@@ -3,7 +3,7 @@
 # are kept in build/fuzz/corpus-NAME, what fails in build/fuzz/.
 FUZZ_SECONDS ?= 60
 FUZZ_CC ?= clang
-FUZZ_NAMES = safetensors yaml json
+FUZZ_NAMES = safetensors yaml json config shards
 FUZZ_FLAGS = $(CPPFLAGS) -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
 FUZZ_RUN = -timeout=10 -rss_limit_mb=2048 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -artifact_prefix=build/fuzz/
 
@@ -12,9 +12,13 @@ FUZZ_ST = core/safetensors.c core/safetensors_write.c core/json.c
 FUZZ_SRC_safetensors = $(FUZZ_ST)
 FUZZ_SRC_yaml = $(FUZZ_SPEC)
 FUZZ_SRC_json = core/json.c
+FUZZ_SRC_config = $(wildcard core/import*.c) core/model.c core/program.c core/params.c core/checkpoint.c core/state.c core/plan.c core/shards.c $(FUZZ_SPEC) $(FUZZ_ST)
+FUZZ_SRC_shards = core/shards.c $(FUZZ_ST)
 FUZZ_MAX_safetensors = 4096
 FUZZ_MAX_yaml = 4096
 FUZZ_MAX_json = 2048
+FUZZ_MAX_config = 4096
+FUZZ_MAX_shards = 2048
 
 .PHONY: fuzz $(FUZZ_NAMES:%=fuzz-%)
 fuzz: $(FUZZ_NAMES:%=fuzz-%)

@@ -26,5 +26,17 @@ json)
   { printf '[%.0s' {1..32}; printf ']%.0s' {1..32}; } >"$out/in/deep"
   printf '%s\n' true false null '\u0000' '\ud800' '\udc00' 1e999 9223372036854775808 '":' '],[' | words
   ;;
+config)
+  for f in tests/golden/*/config.json; do cp "$f" "$out/in/$(basename "$(dirname "$f")")"; done
+  grep -ohE '"[A-Za-z_0-9.]+"' tests/golden/*/config.json | tr -d '"' | words
+  ;;
+shards)
+  index='{"metadata":{"total_size":48},"weight_map":{"x":"a.safetensors","y":"a.safetensors","z":"b.safetensors"}}'
+  a='{"x":{"dtype":"F32","shape":[4],"data_offsets":[0,16]},"y":{"dtype":"BF16","shape":[2,2],"data_offsets":[16,24]}}'
+  b='{"__metadata__":{"format":"pt"},"z":{"dtype":"F16","shape":[3,4],"data_offsets":[0,24]}}'
+  printf '%s\n---\n%s\n---\n%s' "$index" "$a" "$b" >"$out/in/two"
+  printf '%s\n---\n%s\n---\n' '{"weight_map":{"x":"a.safetensors","y":"a.safetensors"}}' "$a" >"$out/in/one"
+  printf '%s\n' metadata weight_map a.safetensors b.safetensors ../a.safetensors dtype shape data_offsets F32 BF16 | words
+  ;;
 *) echo "fuzz_seeds.sh: no inputs for \"$name\"" >&2; exit 2 ;;
 esac
