@@ -31,7 +31,7 @@ void hy_checkpoint_add(hy_st_writer *out, hy_params *w) {
     for (int i = 0; i < w->prog->n_params; i++) {
         int64_t shape[3];
         int ndim = param_shape(&w->prog->params[i], shape);
-        hy_st_writer_add_fill(out, w->prog->params[i].name, file_dtype(w->dtype), ndim, shape, fill_param, w);
+        hy_st_writer_add_fill(out, w->prog->params[i].name, file_dtype(hy_params_dtype(w, i)), ndim, shape, fill_param, w);
     }
 }
 
@@ -101,21 +101,38 @@ hy_status hy_checkpoint_check(const hy_st *st, const hy_program *p, hy_buf *repo
     return s;
 }
 
+#define PIECE ((size_t)1 << 16)  // elements converted at a time: large tensors pass through a small buffer
+
+// m elements of t as element type `to`.
+static void convert(const hy_st_tensor *t, size_t first, size_t m, hy_dtype to, void *dst) {
+    if (to == HY_F64) {
+        hy_st_read_f64(t, first, m, dst);
+        return;
+    }
+    hy_st_read_f32(t, first, m, dst);
+    for (size_t i = 0; to == HY_BF16 && i < m; i++) {  // in place: element i lies at or before the float it comes from
+        float v;
+        memcpy(&v, (char *)dst + i * 4, 4);
+        uint16_t h = hy_bf16_from_f32(v);
+        memcpy((char *)dst + i * 2, &h, 2);
+    }
+}
+
 hy_status hy_checkpoint_set(hy_params *w, int param, size_t first, const hy_st_tensor *t, size_t src_first, size_t n) {
-    size_t size = hy_dtype_size(w->dtype);
+    const hy_dtype to = hy_params_dtype(w, param);
+    const size_t size = hy_dtype_size(to);
     HY_ASSERT(first <= w->prog->params[param].n && n <= w->prog->params[param].n - first);
-    void *host = hy_alloc(n * (w->dtype == HY_F64 ? 8 : 4));
+    HY_ASSERT(src_first <= t->n && n <= t->n - src_first);
+    char *dst = (char *)hy_params_ptr(w, param, false) + first * size;
+    if (t->dtype == file_dtype(to)) return w->be->from_host(dst, (const char *)t->data + src_first * size, n * size);
+    void *host = hy_alloc((n < PIECE ? n : PIECE) * (to == HY_F64 ? 8 : 4));
     if (!host) return HY_ENOMEM;
-    if (w->dtype == HY_F64) hy_st_read_f64(t, src_first, n, host);
-    else hy_st_read_f32(t, src_first, n, host);
-    if (w->dtype == HY_BF16)
-        for (size_t i = 0; i < n; i++) {  // in place: element i lies at or before the float it comes from
-            float v;
-            memcpy(&v, (char *)host + i * 4, 4);
-            uint16_t h = hy_bf16_from_f32(v);
-            memcpy((char *)host + i * 2, &h, 2);
-        }
-    hy_status s = w->be->from_host((char *)hy_params_ptr(w, param, false) + first * size, host, n * size);
+    hy_status s = HY_OK;
+    for (size_t i = 0; !s && i < n; i += PIECE) {
+        const size_t m = n - i < PIECE ? n - i : PIECE;
+        convert(t, src_first + i, m, to, host);
+        s = w->be->from_host(dst + i * size, host, m * size);
+    }
     free(host);
     return s;
 }
@@ -123,8 +140,11 @@ hy_status hy_checkpoint_set(hy_params *w, int param, size_t first, const hy_st_t
 hy_status hy_checkpoint_read(const hy_st *st, hy_params *w, hy_checkpoint_rule rule, hy_buf *report) {
     if (rule == HY_CHECKPOINT_SAME_SPEC) HY_TRY(compare_spec(st, &w->prog->spec));
     HY_TRY(hy_checkpoint_check(st, w->prog, report));
-    for (int i = 0; i < w->prog->n_params; i++)
-        HY_TRY(hy_checkpoint_set(w, i, 0, hy_st_find(st, w->prog->params[i].name), 0, w->prog->params[i].n));
+    for (int i = 0; i < w->prog->n_params; i++) {
+        const hy_st_tensor *t = hy_st_find(st, w->prog->params[i].name);
+        HY_TRY(hy_checkpoint_set(w, i, 0, t, 0, w->prog->params[i].n));
+        hy_st_release(t);
+    }
     return HY_OK;
 }
 

@@ -7,16 +7,19 @@
 typedef struct hy_params {
     const hy_program *prog;
     const hy_backend *be;
-    hy_dtype dtype;
-    void *data;  // device: prog->param_elems elements
-    void *grad;  // device: the same layout, or NULL until hy_params_want_grad
+    hy_dtype dtype;  // of every parameter that the program does not keep in bfloat16
+    void *data;      // device: prog->param_elems elements where all have one type
+    size_t *at;      // [n_params] bytes from data
+    size_t bytes;
+    void *grad;      // device: the same layout, or NULL until hy_params_want_grad
 } hy_params;
 hy_status hy_params_create(const hy_program *p, const hy_backend *be, hy_dtype dt, hy_params **out);
 void hy_params_free(hy_params *w);
+hy_dtype hy_params_dtype(const hy_params *w, int param);  // of its values
 hy_status hy_params_init(hy_params *w, uint64_t seed);  // each tensor from its own stream: adding one changes no other
 // Elements first .. first+n-1 of what hy_params_init gives a parameter.
 void hy_param_initial(const hy_param *q, uint64_t seed, size_t first, size_t n, double *dst);
-hy_status hy_params_want_grad(hy_params *w);
+hy_status hy_params_want_grad(hy_params *w);  // HY_EINPUT if some parameter is kept in bfloat16
 // Copies one whole tensor to host floats (converted); grad: the gradient instead of the value.
 hy_status hy_params_get(const hy_params *w, int param, bool grad, float *dst);
 void *hy_params_ptr(const hy_params *w, int param, bool grad);  // device address

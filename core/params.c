@@ -5,54 +5,87 @@
 
 #include "core/exec.h"
 
+// One type: the offsets of the program, which training relies on. Otherwise one after the other in the same order.
+static void lay_out(hy_params *w) {
+    const hy_program *p = w->prog;
+    const bool mixed = hy_program_keeps_bf16(p);
+    w->bytes = mixed ? 0 : p->param_elems * hy_dtype_size(w->dtype);
+    for (int i = 0; i < p->n_params; i++) {
+        w->at[i] = mixed ? w->bytes : p->params[i].offset * hy_dtype_size(w->dtype);
+        if (mixed) w->bytes += hy_align(p->params[i].n * hy_dtype_size(hy_params_dtype(w, i)));
+    }
+}
+
+hy_dtype hy_params_dtype(const hy_params *w, int param) {
+    return w->prog->params[param].kept == HY_BF16 ? HY_BF16 : w->dtype;
+}
+
 hy_status hy_params_create(const hy_program *p, const hy_backend *be, hy_dtype dt, hy_params **out) {
     *out = NULL;
-    void *data = be->alloc(p->param_elems * hy_dtype_size(dt));
-    if (!data) return hy_error_context(HY_ENOMEM, "parameters of %s (%zu values)", p->spec.name, p->param_elems);
     hy_params *w = hy_xcalloc(1, sizeof *w);
-    *w = (hy_params){.prog = p, .be = be, .dtype = dt, .data = data};
+    *w = (hy_params){.prog = p, .be = be, .dtype = dt, .at = hy_xcalloc((size_t)p->n_params, sizeof *w->at)};
+    lay_out(w);
+    w->data = be->alloc(w->bytes);
+    if (!w->data) {
+        hy_params_free(w);
+        return hy_error_context(HY_ENOMEM, "parameters of %s (%zu values)", p->spec.name, p->param_elems);
+    }
     *out = w;
     return HY_OK;
 }
 
 void hy_params_free(hy_params *w) {
     if (!w) return;
-    w->be->free(w->data);
+    if (w->data) w->be->free(w->data);
+    free(w->at);
     if (w->grad) w->be->free(w->grad);
     free(w);
 }
 
 hy_status hy_params_want_grad(hy_params *w) {
     if (w->grad) return HY_OK;
+    if (hy_program_keeps_bf16(w->prog))
+        return hy_error(HY_EINPUT, "%s: its weights are kept in bfloat16, which is for inference; gradients need them in float32", w->prog->spec.name);
     w->grad = w->be->alloc(w->prog->param_elems * hy_dtype_size(w->dtype));
     return w->grad ? HY_OK : hy_error_context(HY_ENOMEM, "gradients of %s", w->prog->spec.name);
 }
 
 void *hy_params_ptr(const hy_params *w, int param, bool grad) {
     HY_ASSERT(param >= 0 && param < w->prog->n_params && (!grad || w->grad));
-    return (char *)(grad ? w->grad : w->data) + w->prog->params[param].offset * hy_dtype_size(w->dtype);
+    return (char *)(grad ? w->grad : w->data) + w->at[param];
 }
+
+#define PIECE ((size_t)1 << 16)  // elements converted at a time: large tensors pass through a small buffer
 
 hy_status hy_params_get(const hy_params *w, int param, bool grad, float *dst) {
     const size_t n = w->prog->params[param].n;
-    if (w->dtype == HY_F32) return w->be->to_host(dst, hy_params_ptr(w, param, grad), n * 4);
-    HY_ASSERT(w->dtype == HY_F64);
-    double *tmp = hy_alloc(n * 8);
+    const hy_dtype dt = hy_params_dtype(w, param);
+    const char *src = hy_params_ptr(w, param, grad);
+    if (dt == HY_F32) return w->be->to_host(dst, src, n * 4);
+    void *tmp = hy_alloc((n < PIECE ? n : PIECE) * hy_dtype_size(dt));
     if (!tmp) return HY_ENOMEM;
-    hy_status s = w->be->to_host(tmp, hy_params_ptr(w, param, grad), n * 8);
-    for (size_t i = 0; !s && i < n; i++) dst[i] = (float)tmp[i];
+    hy_status s = HY_OK;
+    for (size_t i = 0; !s && i < n; i += PIECE) {
+        const size_t m = n - i < PIECE ? n - i : PIECE;
+        s = w->be->to_host(tmp, src + i * hy_dtype_size(dt), m * hy_dtype_size(dt));
+        for (size_t j = 0; !s && j < m; j++)
+            dst[i + j] = dt == HY_BF16 ? hy_f32_from_bf16(((const uint16_t *)tmp)[j]) : (float)((const double *)tmp)[j];
+    }
     free(tmp);
     return s;
 }
 
-static hy_status set_double(hy_params *w, int param, const double *src) {
-    const size_t n = w->prog->params[param].n;
-    if (w->dtype == HY_F64) return w->be->from_host(hy_params_ptr(w, param, false), src, n * 8);
-    HY_ASSERT(w->dtype == HY_F32);
-    float *tmp = hy_alloc(n * 4);
+static hy_status set_double(hy_params *w, int param, size_t first, size_t n, const double *src) {
+    const hy_dtype dt = hy_params_dtype(w, param);
+    HY_ASSERT(first <= w->prog->params[param].n && n <= w->prog->params[param].n - first);
+    char *dst = (char *)hy_params_ptr(w, param, false) + first * hy_dtype_size(dt);
+    if (dt == HY_F64) return w->be->from_host(dst, src, n * 8);
+    void *tmp = hy_alloc(n * hy_dtype_size(dt));
     if (!tmp) return HY_ENOMEM;
-    for (size_t i = 0; i < n; i++) tmp[i] = (float)src[i];
-    hy_status s = w->be->from_host(hy_params_ptr(w, param, false), tmp, n * 4);
+    for (size_t i = 0; i < n; i++)
+        if (dt == HY_BF16) ((uint16_t *)tmp)[i] = hy_bf16_from_f32((float)src[i]);
+        else ((float *)tmp)[i] = (float)src[i];
+    hy_status s = w->be->from_host(dst, tmp, n * hy_dtype_size(dt));
     free(tmp);
     return s;
 }
@@ -91,13 +124,15 @@ void hy_param_initial(const hy_param *q, uint64_t seed, size_t first, size_t n, 
 
 hy_status hy_params_init(hy_params *w, uint64_t seed) {
     hy_status s = HY_OK;
+    double *v = hy_alloc(PIECE * sizeof *v);
+    if (!v) return HY_ENOMEM;
     for (int i = 0; !s && i < w->prog->n_params; i++) {
         const hy_param *q = &w->prog->params[i];
-        double *v = hy_alloc(q->n * sizeof *v);
-        if (!v) return HY_ENOMEM;
-        hy_param_initial(q, seed, 0, q->n, v);
-        s = set_double(w, i, v);
-        free(v);
+        for (size_t j = 0; !s && j < q->n; j += PIECE) {
+            const size_t m = q->n - j < PIECE ? q->n - j : PIECE;
+            hy_param_initial(q, seed, j, m, v);
+            s = set_double(w, i, j, m, v);
+        }
     }
     return s;
 }

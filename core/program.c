@@ -31,3 +31,22 @@ int hy_program_find_param(const hy_program *p, const char *name) {
         if (!strcmp(p->params[i].name, name)) return i;
     return -1;
 }
+
+bool hy_program_keep_bf16(hy_program *p, int param) {
+    HY_ASSERT(param >= 0 && param < p->n_params);
+    bool used = false;
+    for (int i = 0; i < p->n_ops; i++) {
+        const hy_op *op = &p->ops[i];
+        const bool matrix = op->kind == HY_OP_LINEAR || op->kind == HY_OP_EMBED || op->kind == HY_OP_LM_LOSS;
+        if (op->par[1] == param || (op->par[0] == param && !matrix)) return false;
+        used = used || op->par[0] == param;
+    }
+    if (used) p->params[param].kept = HY_BF16;
+    return used;
+}
+
+bool hy_program_keeps_bf16(const hy_program *p) {
+    for (int i = 0; i < p->n_params; i++)
+        if (p->params[i].kept == HY_BF16) return true;
+    return false;
+}

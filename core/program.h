@@ -30,6 +30,7 @@ typedef struct {
     hy_init init;
     double init_std;
     bool decay;      // weight decay applies (not to norms, biases, A_log, D)
+    hy_dtype kept;   // HY_BF16: see hy_program_keep_bf16; else the values have the type of their set
 } hy_param;
 
 typedef enum {
@@ -102,4 +103,9 @@ hy_status hy_model_build(const hy_model_spec *spec, hy_program **out);
 void hy_program_free(hy_program *p);
 hy_val hy_program_find(const hy_program *p, const char *name);        // HY_NOVAL if there is none
 int hy_program_find_param(const hy_program *p, const char *name);     // -1 if there is none
+// For inference only: parameter sets of this program hold this parameter in bfloat16, half the bytes of float32, and kernels
+// read it so. Before parameters and executors are made. Only for matrices that every op reads through a kernel with such a
+// path (linear, embedding and output matrices); false, and nothing changes, for others.
+bool hy_program_keep_bf16(hy_program *p, int param);
+bool hy_program_keeps_bf16(const hy_program *p);                      // for any parameter
 #endif

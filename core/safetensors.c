@@ -114,6 +114,7 @@ static hy_status parse_tensor(const hy_st *st, const char *name, const hy_json *
     t->name = name;
     t->offset = (size_t)begin;
     t->data = data + begin;
+    t->mapped = st->map != NULL;
     return HY_OK;
 }
 
@@ -348,6 +349,12 @@ const char *hy_st_meta(const hy_st *st, const char *key) {
     if (!st->meta || !hy_json_get(st->meta, key)) return NULL;
     HY_ASSERT(hy_json_string(hy_json_get(st->meta, key), key, &value) == HY_OK);  // checked when it was opened
     return value;
+}
+
+void hy_st_release(const hy_st_tensor *t) {
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)t->data;
+    const uintptr_t first = begin - begin % page, bytes = begin - first + t->n * hy_st_dtype_size(t->dtype);
+    if (t->mapped && t->n) madvise((void *)first, bytes, MADV_DONTNEED);  // a failure costs memory only
 }
 
 // ---------------------------------------------------------------------------------------------------- conversion

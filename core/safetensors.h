@@ -28,6 +28,7 @@ typedef struct {
     size_t n;          // elements (1 for ndim 0, may be 0)
     size_t offset;     // of the data, from the end of the header
     const void *data;  // n elements, of any alignment: read through hy_st_read_*
+    bool mapped;       // data lies in a mapped file
 } hy_st_tensor;
 
 // ---------------------------------------------------------------------------------------------------- reading
@@ -58,6 +59,8 @@ typedef struct {
 } hy_st_want;
 hy_status hy_st_match(const hy_st *const *files, int n_files, const char *what, const hy_st_want *want, int n, const char *against,
                       bool (*ignored)(const void *user, const char *name), const void *user, hy_buf *report);
+// Its data will not be read soon: the pages of a mapped file leave this process (they come back if it is read after all).
+void hy_st_release(const hy_st_tensor *t);
 // The bytes before the data: length and JSON text as they stand in the file.
 const void *hy_st_header(const hy_st *st, size_t *bytes);
 const char *hy_st_meta(const hy_st *st, const char *key);  // of __metadata__, NULL if there is none
