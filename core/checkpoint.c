@@ -137,6 +137,13 @@ hy_status hy_checkpoint_set(hy_params *w, int param, size_t first, const hy_st_t
     return s;
 }
 
+void hy_checkpoint_keep_types(const hy_st *st, hy_program *p) {
+    for (int i = 0; i < p->n_params; i++) {
+        const hy_st_tensor *t = hy_st_find(st, p->params[i].name);
+        if (t && t->dtype == HY_ST_BF16) hy_program_keep_bf16(p, i);
+    }
+}
+
 hy_status hy_checkpoint_read(const hy_st *st, hy_params *w, hy_checkpoint_rule rule, hy_buf *report) {
     if (rule == HY_CHECKPOINT_SAME_SPEC) HY_TRY(compare_spec(st, &w->prog->spec));
     HY_TRY(hy_checkpoint_check(st, w->prog, report));

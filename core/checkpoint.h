@@ -22,6 +22,8 @@ typedef enum {
     HY_CHECKPOINT_SAME_SPEC = 0,  // the stored spec must be the program's
     HY_CHECKPOINT_ANY_SPEC,       // only names and shapes must agree (a changed window, rope base, ...)
 } hy_checkpoint_rule;
+// Before parameters are made: each matrix of the program that is bfloat16 in the file is kept so (hy_program_keep_bf16).
+void hy_checkpoint_keep_types(const hy_st *st, hy_program *p);
 // Reads the parameters from an open checkpoint, converted to w's type. HY_EINPUT, before anything is overwritten, with the first
 // line in which the specs differ, or with every missing, unknown and mis-shaped tensor (whole list in report if not NULL).
 hy_status hy_checkpoint_read(const hy_st *st, hy_params *w, hy_checkpoint_rule rule, hy_buf *report);

@@ -204,8 +204,11 @@ static hy_status check_tied(const hy_import *m) {
     const hy_st_tensor *copy = f->tied_copy ? hy_shards_find(m->weights, f->tied_copy) : NULL;
     const hy_st_tensor *table = f->tied_copy ? hy_shards_find(m->weights, f->tied_to) : NULL;
     if (!m->spec.tied || !copy || !table) return HY_OK;
-    if (copy->n == table->n && copy->dtype == table->dtype && !memcmp(copy->data, table->data, copy->n * hy_st_dtype_size(copy->dtype)))
-        return HY_OK;
+    const bool same = copy->n == table->n && copy->dtype == table->dtype &&
+                      !memcmp(copy->data, table->data, copy->n * hy_st_dtype_size(copy->dtype));
+    hy_st_release(copy);
+    hy_st_release(table);
+    if (same) return HY_OK;
     return hy_error(HY_EINPUT, "%s says that the output matrix is tied to the embedding, but in %s \"%s\" and \"%s\" differ",
                     m->config_path, m->weights->path, f->tied_copy, f->tied_to);
 }
@@ -239,6 +242,19 @@ hy_status hy_import_check(const hy_import *m, const hy_import_map *map, hy_buf *
     return s;
 }
 
+void hy_import_keep_types(const hy_import *m, const hy_import_map *map, hy_program *p) {
+    bool *all = hy_xcalloc((size_t)p->n_params, sizeof *all);
+    for (int i = 0; i < p->n_params; i++) all[i] = true;
+    for (int i = 0; i < map->n; i++) {
+        const hy_st_tensor *t = hy_shards_find(m->weights, map->v[i].theirs.name);
+        for (int k = 0; k < map->v[i].n; k++)
+            if (!t || t->dtype != HY_ST_BF16) all[map->pieces[map->v[i].first + k].param] = false;
+    }
+    for (int i = 0; i < p->n_params; i++)
+        if (all[i]) hy_program_keep_bf16(p, i);
+    free(all);
+}
+
 hy_status hy_import_weights(const hy_import *m, const hy_import_map *map, hy_params *w, hy_buf *report) {
     hy_status s = hy_import_check(m, map, report);
     for (int i = 0; i < map->n && !s; i++) {
@@ -247,6 +263,7 @@ hy_status hy_import_weights(const hy_import *m, const hy_import_map *map, hy_par
             const hy_import_piece *x = &map->pieces[map->v[i].first + k];
             s = hy_checkpoint_set(w, x->param, x->first, t, x->at, x->n);
         }
+        hy_st_release(t);
     }
     return s;
 }

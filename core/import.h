@@ -81,6 +81,9 @@ hy_status hy_import_open_config(const char *dir, hy_import **out);
 // The same, and opens the weights (shards.h).
 hy_status hy_import_open(const char *dir, hy_import **out);
 void hy_import_close(hy_import *m);
+// Before parameters are made: each matrix of the program whose tensors are all bfloat16 is kept so (hy_program_keep_bf16). What
+// is left, float16 and mixtures of types too, gets the type of the parameter set.
+void hy_import_keep_types(const hy_import *m, const hy_import_map *map, hy_program *p);
 // What hy_import_weights checks, alone: before memory is taken for parameters.
 hy_status hy_import_check(const hy_import *m, const hy_import_map *map, hy_buf *report);
 // Copies all weights. HY_EINPUT, before anything is overwritten, naming both files and every tensor that is missing, unknown

@@ -114,7 +114,6 @@ static hy_status parse_tensor(const hy_st *st, const char *name, const hy_json *
     t->name = name;
     t->offset = (size_t)begin;
     t->data = data + begin;
-    t->mapped = st->map != NULL;
     return HY_OK;
 }
 
@@ -236,6 +235,7 @@ hy_status hy_st_open(const char *path, unsigned flags, hy_st **out) {
     else {
         (*out)->map = map;
         (*out)->map_bytes = bytes;
+        for (int i = 0; i < (*out)->n; i++) (*out)->tensors[i].mapped = true;
     }
     return s;
 }

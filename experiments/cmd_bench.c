@@ -9,7 +9,7 @@
 #include "experiments/taskarg.h"
 
 typedef struct {
-    const char *device, *isa;
+    const char *device, *isa, *weights;
     int batch, context, repetitions, threads, tokens;
     bool train, prefill, decode, ops;
     hy_arg_list sets;
@@ -46,10 +46,12 @@ static hy_status rates(const options *o, const hy_model *m, const hy_backend *be
     hy_table_column(t, "repetitions", "n", NULL, HY_RIGHT);
     hy_table_column(t, "path", "kernels", NULL, HY_LEFT);
     hy_status s = HY_OK;
-    if (o->train || all) s = rate_row(t, o, m, HY_TP_TRAIN, "training step");
+    const bool bf16 = hy_program_keeps_bf16(m->p);
+    if (o->train || (all && !bf16)) s = rate_row(t, o, m, HY_TP_TRAIN, "training step");
     if (!s && (o->prefill || all)) s = rate_row(t, o, m, HY_TP_PREFILL, "prefill");
     if (!s && (o->decode || all)) s = rate_row(t, o, m, HY_TP_DECODE, "decode");
     hy_table_note(t, "%s; meta tokens are processed but not counted", be->device);
+    hy_table_note(t, "weights: %.1f MB, %s", (double)m->w->bytes / 1e6, !bf16 ? "float32" : all ? "matrices in bfloat16: no training step (--weights f32 has it)" : "matrices in bfloat16");
     if (!s) s = hy_table_print(t, o->format, stdout);
     hy_table_free(t);
     return s;
@@ -121,8 +123,11 @@ static hy_status ops(const options *o, const hy_model *m, const hy_backend *be) 
 static hy_status bench(const options *o, const char *file) {
     hy_backend be;
     hy_model m;
+    hy_weights how;
+    HY_TRY(hy_weights_parse(o->weights, &how));
+    if (how == HY_WEIGHTS_AUTO && (o->train || o->ops)) how = HY_WEIGHTS_F32;  // gradients need it
     HY_TRY(hy_backend_from_args(o->device, o->isa, o->threads, &be));
-    HY_TRY(hy_model_open(file, o->sets.v, &be, HY_F32, 1, &m));
+    HY_TRY(hy_model_open(file, o->sets.v, &be, how, 1, &m));
     hy_status s = o->ops ? ops(o, &m, &be) : rates(o, &m, &be);
     hy_model_close(&m);
     return s;
@@ -140,6 +145,7 @@ int hy_cmd_bench(int argc, char **argv) {
         {"--repetitions", "N", HY_ARG_INT, &o.repetitions, 1, "timed repetitions after one to warm up (default 5)"},
         {"--tokens", "N", HY_ARG_INT, &o.tokens, 1, "decoding: tokens in a repetition (default 16)"},
         {"--set", "PATH=VALUE", HY_ARG_LIST, &o.sets, 0, "a change to the variant"},
+        {"--weights", HY_WEIGHTS_NAMES, HY_ARG_TEXT, &o.weights, 0, HY_WEIGHTS_HELP},
         {"--threads", "N", HY_ARG_INT, &o.threads, 0, "threads (default: all cores)"},
         {"--device", "cpu|auto", HY_ARG_TEXT, &o.device, 0, "where to run"},
         {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0, "kernels: ref, base, avx2, avx512 (default: the best this machine has)"},

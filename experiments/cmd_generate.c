@@ -10,7 +10,7 @@
 #include "experiments/taskarg.h"
 
 typedef struct {
-    const char *device, *isa, *temperature, *top_p;
+    const char *device, *isa, *weights, *temperature, *top_p;
     int max_new, top_k, seed, threads, samples, eos;
     bool ids;
     hy_arg_list sets;
@@ -97,8 +97,10 @@ static hy_status open_and_generate(const options *o, const hy_arg_list *rest) {
     hy_model m;
     HY_TRY(read_number("--temperature", o->temperature, 0, 1e6, &spec.temperature));
     HY_TRY(read_number("--top-p", o->top_p, 0, 1, &spec.top_p));
+    hy_weights how;
+    HY_TRY(hy_weights_parse(o->weights, &how));
     HY_TRY(hy_backend_from_args(o->device, o->isa, o->threads, &be));
-    HY_TRY(hy_model_open(rest->v[0], o->sets.v, &be, HY_F32, 1, &m));
+    HY_TRY(hy_model_open(rest->v[0], o->sets.v, &be, how, 1, &m));
     hy_status s = HY_OK;
     if (!o->ids && m.p->spec.vocab < 256)
         s = hy_error(HY_EINPUT, "%s has a vocabulary of %d, not bytes: give prompts as token ids with --ids", rest->v[0], m.p->spec.vocab);
@@ -123,6 +125,7 @@ int hy_cmd_generate(int argc, char **argv) {
         {"--eos", "ID", HY_ARG_INT, &o.eos, 0, "stop after this token"},
         {"--ids", NULL, HY_ARG_FLAG, &o.ids, 0, "prompts and output are token ids, not bytes"},
         {"--set", "PATH=VALUE", HY_ARG_LIST, &o.sets, 0, "a change to the spec that keeps the shapes"},
+        {"--weights", HY_WEIGHTS_NAMES, HY_ARG_TEXT, &o.weights, 0, HY_WEIGHTS_HELP},
         {"--threads", "N", HY_ARG_INT, &o.threads, 0, "threads (default: all cores)"},
         {"--device", "cpu|auto", HY_ARG_TEXT, &o.device, 0, "where to run"},
         {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0, "kernels: ref, base, avx2, avx512"},

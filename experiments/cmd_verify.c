@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/import.h"
 #include "core/task.h"
 #include "experiments/args.h"
 #include "experiments/commands.h"
+#include "experiments/modelfile.h"
 
 // Largest relative errors, ||out - expected|| / ||expected||. The expected tensors are float32 results of another program;
 // a forward in double differs from them by up to 3e-7 (their rounding), one in float32 adds its own rounding, which
@@ -18,7 +18,7 @@
 #define LIMIT_GRAD_F64 1e-5
 
 typedef struct {
-    const char *dir, *dtype, *isa;
+    const char *dir, *dtype, *isa, *weights;
     int threads;
     hy_table_format format;
 } options;
@@ -39,6 +39,7 @@ typedef struct {
     int32_t *rows;   // [B*T] the text positions
     bool *seen;      // [n_layers+1] hidden states that the program showed
     int checked, failed;
+    bool gradients;  // expected and, with weights in float32, possible
 } verify;
 
 static double limit(const verify *v, bool grad) {
@@ -123,6 +124,27 @@ static hy_status read_ids(verify *v) {
     return s;
 }
 
+static bool has_gradients(const hy_st *st) {
+    for (int i = 0; i < hy_st_count(st); i++)
+        if (!strncmp(hy_st_at(st, i)->name, "grad.", 5)) return true;
+    return false;
+}
+
+// Gradients need float32 weights, and double takes the weights as double.
+static hy_status read_weights(verify *v, hy_dtype dt) {
+    hy_weights how;
+    HY_TRY(hy_weights_parse(v->o->weights, &how));
+    if (how == HY_WEIGHTS_AUTO && (dt == HY_F64 || has_gradients(v->expected))) how = HY_WEIGHTS_F32;
+    HY_TRY(hy_model_build(&v->import->spec, &v->prog));
+    HY_TRY(hy_import_map_make(v->import->family, v->prog, &v->map));
+    HY_TRY(hy_import_check(v->import, &v->map, NULL));
+    hy_weights_apply(how, v->import, &v->map, v->prog);
+    v->gradients = has_gradients(v->expected) && !hy_program_keeps_bf16(v->prog);
+    HY_TRY(hy_params_create(v->prog, &v->be, dt, &v->w));
+    HY_TRY(hy_import_weights(v->import, &v->map, v->w, NULL));
+    return v->gradients ? hy_params_want_grad(v->w) : HY_OK;
+}
+
 static hy_status set_up(verify *v) {
     const options *o = v->o;
     hy_dtype dt;
@@ -134,13 +156,8 @@ static hy_status set_up(verify *v) {
     char *path = hy_asprintf("%s/expected.safetensors", o->dir);
     hy_status s = hy_st_open(path, 0, &v->expected);
     free(path);
-    if (s) return s;
-    HY_TRY(hy_model_build(&v->import->spec, &v->prog));
-    HY_TRY(hy_import_map_make(v->import->family, v->prog, &v->map));
-    HY_TRY(hy_params_create(v->prog, &v->be, dt, &v->w));
-    HY_TRY(hy_import_weights(v->import, &v->map, v->w, NULL));
-    HY_TRY(hy_params_want_grad(v->w));
-    return read_ids(v);
+    if (!s) s = read_weights(v, dt);
+    return s ? s : read_ids(v);
 }
 
 static void tear_down(verify *v) {
@@ -180,7 +197,8 @@ static hy_status got(void *user, const char *value, const float *data, int rows,
     return compare(v, name, 3, (int64_t[]){v->B, rows / v->B, width}, data, limit(v, false));
 }
 
-// Two runs, as people use them: inference gives hidden states and logits, training gives the loss and the gradients.
+// Two runs, as people use them: inference gives hidden states and logits, training gives the loss and the gradients (a loss
+// without gradients is inference too).
 static hy_status infer(verify *v, hy_exec *e, const hy_batch *b) {
     const hy_model_spec *m = &v->prog->spec;
     const hy_probe probe = {wants, got, v};
@@ -193,12 +211,12 @@ static hy_status infer(verify *v, hy_exec *e, const hy_batch *b) {
     return compare(v, "logits", 3, (int64_t[]){v->B, v->T, m->vocab}, logits, limit(v, false));
 }
 
-static hy_status train(verify *v, hy_exec *e, const hy_batch *b) {
+static hy_status loss(verify *v, hy_exec *e, const hy_batch *b) {
     const double labels = (double)v->B * (v->T - 1);
     HY_TRY(hy_exec_forward(e, v->w, b, NULL, HY_HEAD_LOSS, NULL));
-    HY_TRY(hy_exec_backward(e, v->w, 1.0 / labels, NULL));
-    const float loss = (float)(hy_exec_nll_sum(e) / labels);
-    return compare(v, "loss", 1, (int64_t[]){1}, &loss, limit(v, false));
+    if (v->gradients) HY_TRY(hy_exec_backward(e, v->w, 1.0 / labels, NULL));
+    const float mean = (float)(hy_exec_nll_sum(e) / labels);
+    return compare(v, "loss", 1, (int64_t[]){1}, &mean, limit(v, false));
 }
 
 static hy_status run_model(verify *v) {
@@ -206,8 +224,8 @@ static hy_status run_model(verify *v) {
     hy_status s = HY_OK;
     for (int pass = 0; pass < 2 && !s; pass++) {
         hy_exec *e;
-        s = hy_exec_create(v->prog, &v->be, v->w->dtype, pass ? HY_EXEC_TRAIN : HY_EXEC_INFER, b.B, b.T, pass ? 0 : b.n_out, &e);
-        if (!s) s = pass ? train(v, e, &b) : infer(v, e, &b);
+        s = hy_exec_create(v->prog, &v->be, v->w->dtype, pass && v->gradients ? HY_EXEC_TRAIN : HY_EXEC_INFER, b.B, b.T, pass ? 0 : b.n_out, &e);
+        if (!s) s = pass ? loss(v, e, &b) : infer(v, e, &b);
         hy_exec_free(e);
     }
     return s;
@@ -234,13 +252,14 @@ static hy_status compare_rest(verify *v) {
         const hy_st_tensor *t = hy_st_at(v->expected, i);
         int layer, end = 0;
         if (!strncmp(t->name, "grad.", 5)) {
-            HY_TRY(compare_gradient(v, t));
+            if (v->gradients) HY_TRY(compare_gradient(v, t));
             grads++;
         } else if (strcmp(t->name, "logits") && strcmp(t->name, "loss") && strcmp(t->name, "input_ids") &&
                    !(sscanf(t->name, "hidden.%d%n", &layer, &end) == 1 && !t->name[end] && layer >= 0 && layer <= v->prog->spec.n_layers))
             report(v, t->name, t->ndim, t->shape, 0, limit(v, false), "not an output that is known");
     }
     if (!grads) hy_table_note(v->table, "the file holds no gradients: none were compared");
+    else if (!v->gradients) hy_table_note(v->table, "%d gradients were not compared: they need weights in float32 (--weights f32)", grads);
     return HY_OK;
 }
 
@@ -272,6 +291,7 @@ int hy_cmd_verify(int argc, char **argv) {
     options o = {.dtype = "f32", .isa = "auto"};
     const hy_arg args[] = {
         {"--dtype", "f32|f64", HY_ARG_TEXT, &o.dtype, 0, "element type to compute in (f32)"},
+        {"--weights", HY_WEIGHTS_NAMES, HY_ARG_TEXT, &o.weights, 0, HY_WEIGHTS_HELP "; auto is f32 where gradients are expected"},
         {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0, "kernels: ref, base, avx2, avx512 or auto, the best of this machine (auto)"},
         {"--threads", "N", HY_ARG_INT, &o.threads, 0, "threads (0: all cores)"},
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print"},

@@ -7,8 +7,24 @@
 #include <sys/stat.h>
 
 #include "core/checkpoint.h"
-#include "core/import.h"
 #include "core/specyaml.h"
+
+hy_status hy_weights_parse(const char *text, hy_weights *out) {
+    if (!text || !strcmp(text, "auto")) *out = HY_WEIGHTS_AUTO;
+    else if (!strcmp(text, "f32")) *out = HY_WEIGHTS_F32;
+    else if (!strcmp(text, "bf16")) *out = HY_WEIGHTS_BF16;
+    else return hy_error(HY_EINPUT, "--weights %s: there are auto, f32 and bf16", text);
+    return HY_OK;
+}
+
+static void keep_all(hy_program *p) {
+    for (int i = 0; i < p->n_params; i++) hy_program_keep_bf16(p, i);
+}
+
+void hy_weights_apply(hy_weights how, const hy_import *im, const hy_import_map *map, hy_program *p) {
+    if (how == HY_WEIGHTS_BF16) keep_all(p);
+    if (how == HY_WEIGHTS_AUTO) hy_import_keep_types(im, map, p);
+}
 
 hy_model_kind hy_model_kind_of(const char *path) {
     const size_t n = strlen(path);
@@ -51,28 +67,32 @@ hy_status hy_model_read_spec(const char *path, const char *const *sets, hy_model
     }
 }
 
-static hy_status from_checkpoint(const char *path, const char *const *sets, const hy_backend *be, hy_dtype dt, hy_model *out) {
+static hy_status from_checkpoint(const char *path, const char *const *sets, const hy_backend *be, hy_weights how, hy_model *out) {
     hy_st *st;
     HY_TRY(hy_checkpoint_open(path, &st));
     hy_model_spec *spec = hy_xcalloc(1, sizeof *spec);
     hy_status s = checkpoint_spec(st, path, sets, spec);
     if (!s) s = hy_model_build(spec, &out->p);
     free(spec);
-    if (!s) s = hy_params_create(out->p, be, dt, &out->w);
+    if (!s && how == HY_WEIGHTS_BF16) keep_all(out->p);
+    if (!s && how == HY_WEIGHTS_AUTO) hy_checkpoint_keep_types(st, out->p);
+    if (!s) s = hy_params_create(out->p, be, HY_F32, &out->w);
     if (!s) s = hy_checkpoint_read(st, out->w, HY_CHECKPOINT_ANY_SPEC, NULL);
     hy_st_close(st);
     out->trained = true;
     return s;
 }
 
-static hy_status from_folder(const char *path, const char *const *sets, const hy_backend *be, hy_dtype dt, hy_model *out) {
+static hy_status from_folder(const char *path, const char *const *sets, const hy_backend *be, hy_weights how, hy_model *out) {
     hy_import *im;
     hy_import_map map = {0};
     HY_TRY(no_sets(path, sets));
     HY_TRY(hy_import_open(path, &im));
     hy_status s = hy_model_build(&im->spec, &out->p);
-    if (!s) s = hy_params_create(out->p, be, dt, &out->w);
     if (!s) s = hy_import_map_make(im->family, out->p, &map);
+    if (!s) s = hy_import_check(im, &map, NULL);
+    if (!s) hy_weights_apply(how, im, &map, out->p);
+    if (!s) s = hy_params_create(out->p, be, HY_F32, &out->w);
     if (!s) s = hy_import_weights(im, &map, out->w, NULL);
     hy_import_map_free(&map);
     hy_import_close(im);
@@ -80,21 +100,22 @@ static hy_status from_folder(const char *path, const char *const *sets, const hy
     return s;
 }
 
-static hy_status from_yaml(const char *path, const char *const *sets, const hy_backend *be, hy_dtype dt, uint64_t seed, hy_model *out) {
+static hy_status from_yaml(const char *path, const char *const *sets, const hy_backend *be, hy_weights how, uint64_t seed, hy_model *out) {
     hy_model_spec *spec = hy_xcalloc(1, sizeof *spec);
     hy_status s = hy_spec_load(path, sets, spec);
     if (!s) s = hy_model_build(spec, &out->p);
     free(spec);
-    if (!s) s = hy_params_create(out->p, be, dt, &out->w);
+    if (!s && how == HY_WEIGHTS_BF16) keep_all(out->p);
+    if (!s) s = hy_params_create(out->p, be, HY_F32, &out->w);
     return s ? s : hy_params_init(out->w, seed);
 }
 
-hy_status hy_model_open(const char *path, const char *const *sets, const hy_backend *be, hy_dtype dt, uint64_t seed, hy_model *out) {
+hy_status hy_model_open(const char *path, const char *const *sets, const hy_backend *be, hy_weights how, uint64_t seed, hy_model *out) {
     *out = (hy_model){0};
     const hy_model_kind kind = hy_model_kind_of(path);
-    hy_status s = kind == HY_MODEL_FOLDER       ? from_folder(path, sets, be, dt, out)
-                  : kind == HY_MODEL_CHECKPOINT ? from_checkpoint(path, sets, be, dt, out)
-                                                : from_yaml(path, sets, be, dt, seed, out);
+    hy_status s = kind == HY_MODEL_FOLDER       ? from_folder(path, sets, be, how, out)
+                  : kind == HY_MODEL_CHECKPOINT ? from_checkpoint(path, sets, be, how, out)
+                                                : from_yaml(path, sets, be, how, seed, out);
     if (s) hy_model_close(out);
     return s;
 }

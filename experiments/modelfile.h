@@ -3,6 +3,7 @@
 #ifndef HY_MODELFILE_H
 #define HY_MODELFILE_H
 #include "core/exec.h"
+#include "core/import.h"
 
 typedef struct {
     hy_program *p;
@@ -13,8 +14,18 @@ typedef enum { HY_MODEL_YAML = 0, HY_MODEL_CHECKPOINT, HY_MODEL_FOLDER } hy_mode
 hy_model_kind hy_model_kind_of(const char *path);
 // The spec alone, of any of the three; no weights are read (of a folder, config.json only).
 hy_status hy_model_read_spec(const char *path, const char *const *sets, hy_model_spec *out);
+// How the large matrices lie in memory. HY_WEIGHTS_F32 is for training too; the others for inference (core/program.h).
+typedef enum {
+    HY_WEIGHTS_F32,   // float32, whatever the file has
+    HY_WEIGHTS_AUTO,  // bfloat16 where the file has it, else float32 (float16 is widened)
+    HY_WEIGHTS_BF16,  // bfloat16; float32 of a file and random values are rounded
+} hy_weights;
+#define HY_WEIGHTS_NAMES "auto|f32|bf16"
+#define HY_WEIGHTS_HELP "matrices in memory: as the file has them (auto), f32, bf16 (rounded if need be)"
+hy_status hy_weights_parse(const char *text, hy_weights *out);
+void hy_weights_apply(hy_weights how, const hy_import *im, const hy_import_map *map, hy_program *p);  // before parameters are made
 // sets: NULL-terminated "path=value" for a YAML (with a checkpoint only what keeps the shapes), or NULL. seed: of random
 // weights. HY_EINPUT with the file's name for what cannot be read.
-hy_status hy_model_open(const char *path, const char *const *sets, const hy_backend *be, hy_dtype dt, uint64_t seed, hy_model *out);
+hy_status hy_model_open(const char *path, const char *const *sets, const hy_backend *be, hy_weights weights, uint64_t seed, hy_model *out);
 void hy_model_close(hy_model *m);
 #endif
