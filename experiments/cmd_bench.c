@@ -125,7 +125,9 @@ static hy_status bench(const options *o, const char *file) {
     hy_model m;
     hy_weights how;
     HY_TRY(hy_weights_parse(o->weights, &how));
-    if (how == HY_WEIGHTS_AUTO && (o->train || o->ops)) how = HY_WEIGHTS_F32;  // gradients need it
+    if ((o->train || o->ops) && how == HY_WEIGHTS_BF16)
+        return hy_error(HY_EINPUT, "--weights bf16: training steps (--train, --ops) need weights in float32");
+    if (o->train || o->ops) how = HY_WEIGHTS_F32;
     HY_TRY(hy_backend_from_args(o->device, o->isa, o->threads, &be));
     HY_TRY(hy_model_open(file, o->sets.v, &be, how, 1, &m));
     hy_status s = o->ops ? ops(o, &m, &be) : rates(o, &m, &be);
