@@ -7,7 +7,6 @@
 #include "experiments/modelfile.h"
 #include "experiments/progress.h"
 #include "experiments/taskarg.h"
-#include "core/specyaml.h"
 
 typedef struct {
     hy_progress bar;
@@ -23,7 +22,7 @@ static hy_status on_step(void *user, const hy_train_point *p) {
 }
 
 typedef struct {
-    const char *task, *out, *resume, *curve, *device, *isa;
+    const char *from, *task, *out, *resume, *curve, *device, *isa;
     int seed, threads;
     hy_arg_list sets, task_sets, train_sets;
     hy_table_format format;
@@ -45,7 +44,7 @@ static hy_status recipe(const options *o, hy_train_spec *spec) {
 static hy_status run_training(const options *o, const hy_program *p, const hy_backend *be, const hy_train_spec *spec, const hy_task *task) {
     hy_trainer *t;
     HY_TRY(hy_trainer_create(p, be, HY_F32, spec, task, (uint64_t)o->seed, &t));
-    hy_status s = o->resume ? hy_trainer_load(t, o->resume) : HY_OK;
+    hy_status s = o->resume ? hy_trainer_load(t, o->resume) : o->from ? hy_model_load(o->from, hy_trainer_params(t)) : HY_OK;
     char what[64];
     snprintf(what, sizeof what, "train %.40s", p->spec.name);
     watcher w = {.bar = hy_progress_start(stderr, what, spec->steps, (double)hy_trainer_step_count(t))};
@@ -69,7 +68,7 @@ static hy_status run_training(const options *o, const hy_program *p, const hy_ba
     return s;
 }
 
-static hy_status train(const options *o, const char *file) {
+static hy_status train(const options *o, const char *model_path) {
     hy_backend be;
     hy_train_spec spec;
     hy_task *task = NULL;
@@ -78,7 +77,7 @@ static hy_status train(const options *o, const char *file) {
     HY_TRY(recipe(o, &spec));
     HY_TRY(hy_task_from_args(o->task, &o->task_sets, (uint64_t)o->seed, &task));
     hy_model_spec *model = hy_xcalloc(1, sizeof *model);
-    hy_status s = hy_spec_load(file, o->sets.v, model);
+    hy_status s = hy_model_read_spec(model_path, o->sets.v, model);
     if (!s) s = hy_model_build(model, &p);
     if (!s) s = run_training(o, p, &be, &spec, task);
     free(model);
@@ -90,6 +89,7 @@ static hy_status train(const options *o, const char *file) {
 int hy_cmd_train(int argc, char **argv) {
     options o = {.task = "mqar", .seed = 1};
     const hy_arg args[] = {
+        {"--from", "MODEL", HY_ARG_TEXT, &o.from, 0, "start from the weights of this checkpoint or released folder (instead of a variant)"},
         {"--task", "KIND", HY_ARG_TEXT, &o.task, 0, "task to train on (default mqar; `hylab task` lists them)"},
         {"--task-set", "NAME=VALUE", HY_ARG_LIST, &o.task_sets, 0, "an option of the task (`hylab task KIND` shows them)"},
         {"--set", "PATH=VALUE", HY_ARG_LIST, &o.sets, 0, "a change to the variant, e.g. attention.window=64"},
@@ -104,15 +104,19 @@ int hy_cmd_train(int argc, char **argv) {
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print the evaluation"},
         {0},
     };
-    const hy_args a = {.usage = "hylab train VARIANT.yaml [options]",
+    const hy_args a = {.usage = "hylab train VARIANT.yaml|--from MODEL [options]",
                        .text = "Trains one model on one task and evaluates it.\n\nexamples:\n"
                                "  hylab train variants/hymba.yaml --task mqar --train steps=400 --out runs/hymba.safetensors\n"
-                               "  hylab train variants/llama.yaml --task text --task-set path=book.txt --set vocab=256 --curve loss.csv\n",
-                       .args = args, .min_rest = 1, .max_rest = 1};
+                               "  hylab train variants/llama.yaml --task text --task-set path=book.txt --set vocab=256 --curve loss.csv\n"
+                               "  hylab train --from tests/golden/llama3-tiny --task mqar --task-set vocab=40 --train lr=1e-4 --out runs/tuned.safetensors\n",
+                       .args = args, .min_rest = 0, .max_rest = 1};
     hy_arg_list rest = {0};
     bool help = false;
     hy_status s = hy_args_read(&a, argc, argv, &rest, &help);
-    if (!s && !help) s = train(&o, rest.v[0]);
+    if (!s && !help && (rest.n == 1) == (o.from != NULL)) s = hy_error(HY_EINPUT, "name a variant or --from MODEL, one of the two");
+    if (!s && !help && o.from && hy_model_kind_of(o.from) == HY_MODEL_YAML)
+        s = hy_error(HY_EINPUT, "--from %s: a variant has no weights; name a checkpoint (.safetensors) or a folder", o.from);
+    if (!s && !help) s = train(&o, o.from ? o.from : rest.v[0]);
     free(rest.v);
     free(o.sets.v);
     free(o.task_sets.v);

@@ -110,6 +110,18 @@ static hy_status from_yaml(const char *path, const char *const *sets, const hy_b
     return s ? s : hy_params_init(out->w, seed);
 }
 
+hy_status hy_model_load(const char *path, hy_params *w) {
+    hy_import *im;
+    hy_import_map map = {0};
+    if (hy_model_kind_of(path) != HY_MODEL_FOLDER) return hy_checkpoint_load(w, path, HY_CHECKPOINT_ANY_SPEC);
+    HY_TRY(hy_import_open(path, &im));
+    hy_status s = hy_import_map_make(im->family, w->prog, &map);
+    if (!s) s = hy_import_weights(im, &map, w, NULL);
+    hy_import_map_free(&map);
+    hy_import_close(im);
+    return s;
+}
+
 hy_status hy_model_open(const char *path, const char *const *sets, const hy_backend *be, hy_weights how, uint64_t seed, hy_model *out) {
     *out = (hy_model){0};
     const hy_model_kind kind = hy_model_kind_of(path);

@@ -196,8 +196,8 @@ int hy_show_spec(int argc, char **argv) {
     };
     const hy_args a = {
         .usage = "hylab show spec MODEL [options]",
-        .text = "Prints what a model expands to (a variant, a checkpoint, or a released folder): its layers, parameters by part with the attention : SSM ratio,\n"
-                "cache and forward FLOPs at several lengths.\n\n"
+        .text = "Prints what a model (a variant, a checkpoint, a released folder) expands to: its layers, parameters by part with the\n"
+                "attention : SSM ratio, cache and forward FLOPs at several lengths.\n\n"
                 "examples:\n"
                 "  hylab show spec variants/hymba.yaml\n"
                 "  hylab show spec variants/hymba.yaml --set attention.window=32 --set kv_share='[[1, 2]]'\n"

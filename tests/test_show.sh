@@ -19,7 +19,10 @@ check() { # name, wanted exit status, pattern that the output must hold, command
   fi
 }
 V=variants/hymba.yaml P=variants/paper
-check 'spec help' 0 'hylab show spec VARIANT.yaml' "$H" show spec --help
+check 'spec help' 0 'hylab show spec MODEL' "$H" show spec --help
+check 'spec of a folder' 0 '^ +1  attention +global +4 +2 +12 +12 +1 ' "$H" show spec tests/golden/llama3-tiny
+check 'spec of a folder, rope' 0 'rope llama3 base 5000 factor 8' "$H" show spec tests/golden/llama3-tiny
+check 'spec of a folder, set' 2 'set is for variants' "$H" show spec tests/golden/llama3-tiny --set vocab=3
 check 'spec layers' 0 '^ +2  parallel +mean +window 64 +4 +2 +32 +64 +1 ' "$H" show spec $V
 check 'spec parts' 0 '^total +[0-9]+ +100.0' "$H" show spec $V
 while read -r file ratio; do # Table 10, rows 2 to 5, 7 and 8
