@@ -300,7 +300,7 @@ int hy_cmd_verify(int argc, char **argv) {
     const hy_args a = {
         .usage = "hylab verify DIR [options]",
         .text = "Runs a released checkpoint and compares with expected outputs, tensor by tensor: the 2-norm of the difference over\n"
-                "the 2-norm of the expected tensor. DIR holds config.json, model.safetensors (Hymba's names) and expected.safetensors:\n"
+                "the 2-norm of the expected tensor. DIR holds config.json, the weights as released and expected.safetensors:\n"
                 "  input_ids [B,T]    the tokens\n"
                 "  logits, loss       of them; the loss is the mean next-token cross-entropy in nats\n"
                 "  hidden.0 .. N      the input of layer 0 .. N-1 and what follows the final norm; meta positions included\n"

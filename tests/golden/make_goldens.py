@@ -4,6 +4,7 @@
     python3 make_goldens.py NAME...        write the folders NAME beside this script (see CASES; "all": every one)
     python3 make_goldens.py --list         what there is
     python3 make_goldens.py --check DIR... load folders that hylab exported and compare with their expected.safetensors
+    python3 make_goldens.py --expect DIR... write expected.safetensors into folders that have none: any checkpoint, for hylab verify
 
 Needs torch, transformers and safetensors in the Python that runs it (python3 -m venv, pip install). A folder holds config.json,
 model.safetensors and expected.safetensors: input_ids, logits, loss, hidden.0 .. N (the input of each layer, and what follows the
@@ -186,6 +187,19 @@ def check(folder):
     return good
 
 
+def expect(folder):
+    """What transformers computes from a folder, for `hylab verify`; gradients of the norms only."""
+    path = os.path.join(folder, "expected.safetensors")
+    if os.path.exists(path):
+        sys.exit(f"{path}: is there already")
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32)
+    ids = torch.randint(model.config.vocab_size, (2, 24), generator=torch.Generator().manual_seed(1))
+    tensors = outputs(model, ids, ("norm",))
+    hidden_check(model, tensors)
+    save_file(tensors, path)
+    print(f"{path}: loss {tensors['loss'].item():.6f}")
+
+
 def main(args):
     print(f"python {sys.version.split()[0]}, torch {torch.__version__}, transformers {transformers.__version__}")
     torch.set_num_threads(1)
@@ -197,6 +211,10 @@ def main(args):
         return 0
     if args[0] == "--check":
         return 0 if all([check(d) for d in args[1:]]) else 1
+    if args[0] == "--expect":
+        for d in args[1:]:
+            expect(d)
+        return 0
     unknown = [a for a in args if a != "all" and a not in CASES]
     if unknown:
         print(f"no such golden: {', '.join(unknown)} (there are {', '.join(CASES)})", file=sys.stderr)
