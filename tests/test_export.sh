@@ -38,7 +38,8 @@ tune() { "$hylab" train --from "$1" --task mqar --task-set vocab=34 --task-set '
 family_of() { sed -n 's/.*"model_type": *"\([a-z0-9_]*\)".*/\1/p' "$1/config.json"; }
 
 # ---- every golden folder
-for dir in "$golden"/*/; do
+for config in "$golden"/*/config.json; do
+  dir=${config%/config.json}
   g=$(basename "$dir")
   f=$(family_of "$dir")
   run "export_${g}" "$hylab" export "$dir" --out "$tmp/$g-copy" && same_files "$dir" "$tmp/$g-copy" && ok "export_${g}_bytes" || not_ok "export_${g}_bytes" "files differ"

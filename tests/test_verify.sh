@@ -19,7 +19,8 @@ has() { # does this machine run these kernels?
 }
 
 # ---- the golden files
-for dir in "$golden"/*/; do
+for config in "$golden"/*/config.json; do
+  dir=${config%/config.json}
   g=$(basename "$dir")
   for how in "f32 ref" "f32 base" "f32 avx2" "f32 avx512" "f64 ref"; do
     set -- $how
