@@ -39,6 +39,7 @@ static int part_rows(const hy_layer_spec *l, int i, hy_import_part part, int row
         case HY_PART_V: *first = q + k; return v;
         case HY_PART_S: *first = rows - 2 * l->d_inner; return l->d_inner;  // s and g are the last rows with and without attention
         case HY_PART_G: *first = rows - l->d_inner; return l->d_inner;
+        case HY_PART_SSM: *first = q + k + v; return rows - *first;
         case HY_PART_GATE: return l->mlp == HY_MLP_SILU ? l->d_ff : 0;
         case HY_PART_UP: *first = l->mlp == HY_MLP_SILU ? l->d_ff : 0; return l->d_ff;
         default: return rows;

@@ -8,9 +8,10 @@
 #include "core/shards.h"
 
 // ---------------------------------------------------------------------------------------------------- a family
-// Rows of a hylab parameter. in_proj and its bias are [q | k | v | s | g] (parts that the layer has), mlp.up is [gate | up].
+// Rows of a hylab parameter. in_proj and its bias are [q | k | v | s | g], or with Mamba-2 [q | k | v | z | x | B | C | dt] (parts
+// that the layer has; SSM: all that follow v), mlp.up is [gate | up].
 typedef enum {
-    HY_PART_ALL = 0, HY_PART_Q, HY_PART_K, HY_PART_V, HY_PART_S, HY_PART_G, HY_PART_GATE, HY_PART_UP,
+    HY_PART_ALL = 0, HY_PART_Q, HY_PART_K, HY_PART_V, HY_PART_S, HY_PART_G, HY_PART_SSM, HY_PART_GATE, HY_PART_UP,
 } hy_import_part;
 typedef enum {
     HY_ROW_PLAIN = 0,

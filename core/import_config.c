@@ -105,6 +105,32 @@ hy_status hy_config_dt_rank(const hy_json *c, const char *where, const char *key
     return strcmp(text, "auto") ? hy_error(HY_EINPUT, "%s: \"%s\": must be a number or \"auto\"", where, key) : HY_OK;
 }
 
+hy_status hy_config_dt_limit(const hy_json *c, const char *where, double *least, double *most) {
+    const hy_json *list, *last;
+    const char *text;
+    char path[512];
+    *least = *most = 0;
+    if (!hy_config_has(c, "time_step_limit")) return HY_OK;
+    HY_TRY(hy_json_get_array(c, where, "time_step_limit", &list));
+    if (hy_json_size(list) != 2) return hy_error(HY_EINPUT, "%s: \"time_step_limit\" must be [least, most]", where);
+    snprintf(path, sizeof path, "%s: \"time_step_limit\"[0]", where);
+    HY_TRY(hy_json_double(hy_json_at(list, 0), path, 0, 1e6, least));
+    snprintf(path, sizeof path, "%s: \"time_step_limit\"[1]", where);
+    last = hy_json_at(list, 1);
+    if (hy_json_type_of(last) != HY_JSON_OBJECT) return hy_json_double(last, path, 1e-12, 1e6, most);
+    HY_TRY(hy_json_get_string(last, path, "__float__", &text));
+    return strcmp(text, "Infinity") ? hy_error(HY_EINPUT, "%s: \"%.40s\" is not a limit, only a number or Infinity is", path, text) : HY_OK;
+}
+
+void hy_config_write_dt_limit(double least, double most, hy_json *out) {
+    hy_json *list = hy_json_new_array(), *last = most != 0 ? hy_json_new_double(most) : hy_json_new_object();
+    if (most == 0) hy_json_set_string(last, "__float__", "Infinity");
+    hy_json_add(list, hy_json_new_double(least));
+    hy_json_add(list, last);
+    if (least == 0 && most == 0) hy_json_free(list);
+    else hy_json_set(out, "time_step_limit", list);
+}
+
 // ---------------------------------------------------------------------------------------------------- rotary positions
 static const hy_config_key rope_keys[] = {
     {"rope_type", NULL}, {"type", NULL}, {"rope_theta", NULL}, {"factor", NULL}, {"low_freq_factor", NULL}, {"high_freq_factor", NULL},

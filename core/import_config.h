@@ -26,6 +26,10 @@ hy_status hy_config_bool_or(const hy_json *c, const char *where, const char *key
 hy_status hy_config_double_or(const hy_json *c, const char *where, const char *key, double lo, double hi, double *out);
 // "auto" or absent: ceil(d_model / 16), as all Mamba families have it.
 hy_status hy_config_dt_rank(const hy_json *c, const char *where, const char *key, int d_model, int *out);
+// time_step_limit of the Mamba-2 families: [least, most], where `most` may be Infinity as transformers 5 writes it
+// ({"__float__": "Infinity"}). Absent: [0, Infinity]. *most is 0 for Infinity, as in hy_layer_spec.dt_max.
+hy_status hy_config_dt_limit(const hy_json *c, const char *where, double *least, double *most);
+void hy_config_write_dt_limit(double least, double most, hy_json *out);
 // max_position_embeddings and the rotary positions, as transformers 5 writes them (rope_parameters: {rope_type, rope_theta, ...})
 // or 4 did (rope_theta, rope_scaling: {rope_type or type, factor, ...}): default, linear, llama3. default_base: where no
 // rope_theta is given.

@@ -117,7 +117,7 @@ hy_status hy_json_int(const hy_json *j, const char *where, int64_t lo, int64_t h
     return HY_OK;
 }
 
-static hy_status json_double(const hy_json *j, const char *where, double lo, double hi, double *out) {
+hy_status hy_json_double(const hy_json *j, const char *where, double lo, double hi, double *out) {
     if (!json_is_number(in(j))) return wrong_type(where, j, "a number");
     double v = json_number_value(in(j));
     if (!(v >= lo && v <= hi)) return hy_error(HY_EINPUT, "%s: %g is outside %g .. %g", where, v, lo, hi);
@@ -151,7 +151,7 @@ hy_status hy_json_get_double(const hy_json *object, const char *where, const cha
     char path[512];
     const hy_json *j;
     HY_TRY(required(object, where, key, path, sizeof path, &j));
-    return json_double(j, path, lo, hi, out);
+    return hy_json_double(j, path, lo, hi, out);
 }
 
 hy_status hy_json_get_bool(const hy_json *object, const char *where, const char *key, bool *out) {

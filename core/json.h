@@ -41,6 +41,7 @@ hy_status hy_json_get_array(const hy_json *object, const char *where, const char
 hy_status hy_json_get_object(const hy_json *object, const char *where, const char *key, const hy_json **out);
 // A value itself; `where` names it in full. false / HY_EINPUT if it is of another type.
 hy_status hy_json_int(const hy_json *j, const char *where, int64_t lo, int64_t hi, int64_t *out);
+hy_status hy_json_double(const hy_json *j, const char *where, double lo, double hi, double *out);
 hy_status hy_json_string(const hy_json *j, const char *where, const char **out);
 
 // n bytes that are one JSON string, which may hold NUL; its text is appended to out.

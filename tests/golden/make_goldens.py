@@ -90,6 +90,34 @@ def mamba():
 case("mamba-tiny", 14, mamba, grads=("embeddings", "layers.1.", "norm_f"))
 
 
+def falcon(**changes):
+    """Its own sizes wherever the family lets them differ: head_dim from hidden / heads, mamba_d_ssm from expand * hidden."""
+    return transformers.FalconH1Config(**(dict(
+        vocab_size=41, hidden_size=24, intermediate_size=20, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=10,
+        max_position_embeddings=64, rms_norm_eps=1e-5, tie_word_embeddings=False, mamba_d_ssm=36, mamba_n_heads=3, mamba_d_head=12,
+        mamba_n_groups=1, mamba_d_state=7, mamba_d_conv=4, mamba_chunk_size=8, mamba_rms_norm=False, mamba_norm_before_gate=False,
+        pad_token_id=None, rope_parameters=dict(rope_type="default", rope_theta=1e11), embedding_multiplier=5.656854249492381, lm_head_multiplier=0.4,
+        attention_in_multiplier=1.0, attention_out_multiplier=0.9375, key_multiplier=0.39062499999999994, ssm_in_multiplier=1.25,
+        ssm_out_multiplier=0.23570226039551587, mlp_multipliers=[0.8838834764831844, 0.5859375],
+        ssm_multipliers=[0.3535533905932738, 0.25, 0.3535533905932738, 0.5, 0.3535533905932738]) | changes))
+
+
+case("falcon-h1-tiny", 16, falcon, old_style=lambda c: falcon_version_4(c), grads=("embed", "layers.0.", "final_layernorm"))
+case("falcon-h1-tiny-norm", 17, lambda: falcon(
+    tie_word_embeddings=True, mamba_n_heads=6, mamba_d_head="auto", mamba_n_groups=2, mamba_d_state=5, mamba_rms_norm=True,
+    mamba_norm_before_gate=True, mamba_conv_bias=False, num_key_value_heads=1, time_step_limit=(0.3, 1.5), embedding_multiplier=2.5, lm_head_multiplier=0.3,
+    attention_in_multiplier=0.7, attention_out_multiplier=1.3, key_multiplier=0.6, ssm_in_multiplier=0.8, ssm_out_multiplier=1.7,
+    mlp_multipliers=[1.4, 0.45], ssm_multipliers=[0.9, 1.6, 0.55, 1.35, 0.75]), grads=("embed", "layers.1.", "layers.0.mamba"))
+
+
+def falcon_version_4(c):
+    """As released: no limit of the step, older keys of the rotary positions, and keys that say nothing."""
+    rope = c.pop("rope_parameters")
+    del c["time_step_limit"]
+    return c | dict(rope_theta=rope["rope_theta"], rope_scaling=None, torch_dtype=c.pop("dtype", "float32"), transformers_version="4.52.0.dev0",
+                    mamba_use_mlp=True, mlp_expansion_factor=8, attn_layer_indices=None)
+
+
 # ---- making one
 def randomize(model, seed):
     """Every parameter random, so that none can be forgotten: matrices N(0, 0.2), norms about 1, the rest as a perturbation."""
