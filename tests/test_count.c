@@ -29,6 +29,8 @@ static void test_released_totals(void **state) {
         {"paper/smollm2-1.7b", 1711376384}, // HuggingFaceTB/SmolLM2-1.7B
         {"paper/qwen2.5-1.5b", 1543714304}, // Qwen/Qwen2.5-1.5B
         {"paper/mamba-130m", 129135360},    // state-spaces/mamba-130m
+        {"paper/falcon-h1-0.5b", 521411104},   // tiiuae/Falcon-H1-0.5B-Base
+        {"paper/falcon-h1-1.5b", 1554863488},  // tiiuae/Falcon-H1-1.5B-Base
         {"paper/mamba2-130m", 128989632},   // state-spaces/mamba2-130m
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
