@@ -133,6 +133,7 @@ static void value_text(const hy_field *f, const void *obj, hy_buf *out) {
 
 // Has a HY_QUIET field its default?
 static bool is_default(const hy_field *f, const void *obj) {
+    if (f->type == HY_F_STRING) return !strcmp((const char *)obj + f->offset, f->def);  // a plain word
     hy_field one[2] = {*f, HY_FIELD_END};
     hy_doubles value = {0};  // the largest type there is
     hy_buf a = {0}, b = {0};
@@ -148,7 +149,8 @@ static bool is_default(const hy_field *f, const void *obj) {
 
 void hy_fields_text(const hy_field *f, const void *obj, int indent, hy_buf *out) {
     for (; f->name; f++) {
-        if (f->type != HY_F_STRING && f->size == HY_QUIET && is_default(f, obj)) continue;
+        const bool quiet = f->type == HY_F_STRING ? f->max == HY_QUIET : f->size == HY_QUIET;
+        if (quiet && is_default(f, obj)) continue;
         hy_buf_printf(out, "%*s%s: ", indent, "", f->name);
         value_text(f, obj, out);
         hy_buf_printf(out, "\n");

@@ -31,7 +31,7 @@ typedef struct {
     size_t offset;
     size_t size;          // of a STRING's array; of other types 0 or HY_QUIET
     const char *def;      // default in YAML syntax
-    double min, max;      // of numbers, inclusive (of each list element); both 0, or min > max: unbounded
+    double min, max;      // of numbers, inclusive (of each list element); both 0, or min > max: unbounded; max of a STRING: 0 or HY_QUIET
     const char *choices;  // of ENUM; of INT: the word that stands for 0 ("auto", "none"), or NULL
     const char *doc;      // one line, units included
 } hy_field;

@@ -110,10 +110,8 @@ static hy_status decode_all(generation *g, const hy_sample_spec *s, hy_on_token 
             next[b] = hy_sample_token(l, g->p->spec.vocab, s, &g->rng[b], g->scratch);
             out[(size_t)b * (size_t)s->max_new + (size_t)out_len[b]++] = next[b];
             if (on_token) st = on_token(user, b, next[b]);
-            if (next[b] == s->eos) {
-                done[b] = true;
-                left--;
-            }
+            for (int k = 0; k < s->n_eos; k++) done[b] |= next[b] == s->eos[k];
+            left -= done[b];
         }
         if (!st && hy_interrupted) st = hy_error(HY_EINTR, "interrupted after %d tokens", i + 1);
     }

@@ -8,7 +8,8 @@ typedef struct {
     double temperature;  // 0: greedy (the first of equal logits)
     int top_k;           // keep the k likeliest, 0: all
     double top_p;        // keep the smallest set with at least this probability, 1: all
-    int eos;             // stop a sequence after this token, -1: never
+    const int32_t *eos;  // [n_eos]: a sequence stops after any of these tokens
+    int n_eos;           // 0: never
     int prefill_chunk;   // positions of a prompt per call, at least 16; 0: 512
 } hy_sample_spec;
 

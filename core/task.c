@@ -103,7 +103,7 @@ hy_status hy_task_open(const char *kind, const char *options_yaml, uint64_t seed
     hy_task *t = hy_xcalloc(1, sizeof *t);
     t->def = def;
     t->seed = seed;
-    t->entropy = NAN;
+    t->entropy = t->bytes_per_token = NAN;
     t->options = hy_xcalloc(1, def->options_size);
     hy_status s = read_options(t, options_yaml);
     if (!s) s = def->setup(t);
@@ -134,6 +134,8 @@ const hy_cell *hy_task_cell(const hy_task *t, hy_split s, int cell) {
     return &t->cells[s][cell];
 }
 double hy_task_entropy(const hy_task *t) { return t->entropy; }
+double hy_task_bytes_per_token(const hy_task *t) { return t->bytes_per_token; }
+const char *hy_task_piece(const hy_task *t, int32_t id) { return t->def->piece ? t->def->piece(t, id) : NULL; }
 
 const hy_field *hy_task_fields(const char *kind) {
     const hy_task_kind_def *def = kind_find(kind);

@@ -35,6 +35,10 @@ hy_status hy_task_batch(const hy_task *t, int64_t step, int B, int32_t *ids, int
 // Nats per labelled token of evaluation examples that no model can beat on average (entropy of the source given the context:
 // 0 where the labels follow from the ids); NAN if unknown.
 double hy_task_entropy(const hy_task *t);
+// Bytes of source text per token of the evaluation part: loss / ln 2 / this is bits per byte. 1 for bytes; NAN if it is no text.
+double hy_task_bytes_per_token(const hy_task *t);
+// What a token stands for in a task whose tokens are pieces of a tokenizer; NULL if tokens are numbers or bytes.
+const char *hy_task_piece(const hy_task *t, int32_t id);
 // Table of fields of a kind (for YAML and help), NULL if there is no such kind; names: "mqar|induction|...".
 const hy_field *hy_task_fields(const char *kind);
 const char *hy_task_kinds(void);

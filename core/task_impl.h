@@ -21,6 +21,7 @@ typedef struct {
     hy_status (*example)(const hy_task *t, hy_split s, int cell, int64_t index, hy_rng *r, int32_t *ids, int32_t *labels);
     void (*release)(hy_task *t);              // frees what setup put into t->data; may be NULL
     void (*text)(const hy_task *t, hy_buf *out);  // adds identity that the options lack; may be NULL
+    const char *(*piece)(const hy_task *t, int32_t id);  // what a token stands for; NULL: tokens are numbers
 } hy_task_kind_def;
 
 struct hy_task {
@@ -32,6 +33,7 @@ struct hy_task {
     int n_cells[2];
     int vocab, max_len;
     double entropy;
+    double bytes_per_token;  // of the evaluation text; NAN: no text
 };
 
 extern const hy_task_kind_def hy_task_mqar, hy_task_induction, hy_task_copy, hy_task_needle, hy_task_markov, hy_task_text_kind;

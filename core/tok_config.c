@@ -1,5 +1,5 @@
-// tok_config.c - tokenizer_config.json and special_tokens_map.json beside a tokenizer: which tokens are BOS, EOS, unknown and padding, and
-// whether the first two are added where the tokenizer file does not say.
+// tok_config.c - the files beside a tokenizer. tokenizer_config.json and special_tokens_map.json: which tokens are BOS, EOS, unknown and
+// padding, and whether the first two are added where the tokenizer file does not say; generation_config.json: where generation ends.
 #include <stdlib.h>
 
 #include "core/tok_impl.h"
@@ -55,4 +55,34 @@ hy_status hy_tok_config_read(hy_tokenizer *t, const char *dir) {
     if (t->add_bos && t->role[HY_TOKEN_BOS] < 0) return hy_error(HY_EINPUT, "%s/tokenizer_config.json: \"add_bos_token\": true, but there is no bos_token", dir);
     if (t->add_eos && t->role[HY_TOKEN_EOS] < 0) return hy_error(HY_EINPUT, "%s/tokenizer_config.json: \"add_eos_token\": true, but there is no eos_token", dir);
     return HY_OK;
+}
+
+// ---------------------------------------------------------------------------------------------------- where generation ends
+static hy_status eos_ids(const hy_json *o, const char *path, hy_token_ids *out) {
+    const hy_json *j = hy_json_type_of(o) == HY_JSON_OBJECT ? hy_json_get(o, "eos_token_id") : NULL;
+    int64_t id;
+    if (!j || hy_json_type_of(j) == HY_JSON_NULL) return HY_OK;
+    const bool list = hy_json_type_of(j) == HY_JSON_ARRAY;
+    char where[512];
+    snprintf(where, sizeof where, "%s: \"eos_token_id\"", path);
+    for (size_t i = 0; i < (list ? hy_json_size(j) : 1); i++) {
+        HY_TRY(hy_json_int(list ? hy_json_at(j, i) : j, where, 0, HY_TOKENIZER_MAX_VOCAB - 1, &id));
+        hy_token_ids_add(out, (int32_t)id);
+    }
+    return HY_OK;
+}
+
+hy_status hy_tokenizer_folder_eos(const char *dir, hy_token_ids *out) {
+    hy_status s = HY_OK;
+    const size_t before = out->n;
+    for (int i = 0; i < 2 && !s && out->n == before; i++) {
+        char *path = hy_asprintf("%s/%s", dir, i ? "config.json" : "generation_config.json");
+        hy_json *o;
+        if (hy_file_exists(path) && !(s = hy_json_read(path, CONFIG_MAX, &o))) {
+            s = eos_ids(o, path, out);
+            hy_json_free(o);
+        }
+        free(path);
+    }
+    return s;
 }

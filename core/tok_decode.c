@@ -244,8 +244,7 @@ hy_status hy_token_stream_push(hy_token_stream *s, int32_t id, hy_buf *out) {
     if (s->skip_special && hy_tokenizer_is_special(s->t, id)) return HY_OK;
     if (s->t->type == HY_TOK_SP) return sp_push(s, id, out);
     if (s->t->type == HY_TOK_BYTES) {
-        const char c = (char)id;
-        if (id < 0 || id > 255) return HY_OK;
+        const char c = id < 0 || id > 255 ? (char)0xff : (char)id;  // no byte of UTF-8: U+FFFD
         hy_buf_write(&s->bytes, &c, 1);
         bytes_put(s, false, out);
         return HY_OK;

@@ -38,12 +38,16 @@ const char *hy_tokenizer_path(const hy_tokenizer *t);                        // 
 const char *hy_tokenizer_notes(const hy_tokenizer *t);
 // Hash of the file's bytes: part of a run's identity.
 const char *hy_tokenizer_hash(const hy_tokenizer *t);
+// The ids at which generation ends, of generation_config.json or else config.json in a folder (eos_token_id, one or a list): appended to
+// out, nothing if neither names any.
+hy_status hy_tokenizer_folder_eos(const char *dir, hy_token_ids *out);
 
 // Appends the ids of n bytes of text. special: with what the file adds around a text (BOS, EOS). The text must be UTF-8, as the strings
 // of the reference are: HY_EINPUT with the offset of the first byte that is not (kind bytes takes any byte). One call at a time for a
 // tokenizer: it keeps a cache of words.
 hy_status hy_tokenizer_encode(hy_tokenizer *t, const char *text, size_t n, bool special, hy_token_ids *out);
-// Appends the text of n ids; ids without a piece are left out as the reference does. UTF-8 always: bytes that are none become U+FFFD.
+// Appends the text of n ids; ids without a piece are left out as the reference does. UTF-8 always: bytes that are none become U+FFFD,
+// as do ids above 255 of kind bytes.
 hy_status hy_tokenizer_decode(hy_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, hy_buf *out);
 
 // Decoding as the ids come. Whatever is appended is whole UTF-8, and all of it together is what hy_tokenizer_decode gives; text that

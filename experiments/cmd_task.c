@@ -86,9 +86,15 @@ typedef struct {
     int32_t *ids, *labels;  // [T]
 } example;
 
-// A token as a person reads it: bytes of a text as characters, other tokens as numbers; "." for an ignored label.
+// A token as a person reads it: bytes of a text as characters, pieces of a tokenizer, other tokens as numbers; "." for an ignored label.
 static void token_text(const hy_task *task, int32_t id, char out[16]) {
+    const char *piece = id < 0 ? NULL : hy_task_piece(task, id);
     if (id < 0) snprintf(out, 16, ".");
+    else if (piece) {
+        size_t n = strnlen(piece, 15);
+        while (piece[n] && n && ((unsigned char)piece[n] & 0xc0) == 0x80) n--;  // no half character
+        snprintf(out, 16, "%.*s", (int)n, piece);
+    }
     else if (strcmp(hy_task_kind(task), "text")) snprintf(out, 16, "%d", id);
     else if (id == '\n') snprintf(out, 16, "\\n");
     else if (id == '\t') snprintf(out, 16, "\\t");

@@ -47,7 +47,8 @@ static void say(const worker *w, const char *fmt, ...) {
 }
 
 // ---------------------------------------------------------------------------------------------------- figures
-static void add_scores(hy_facts *f, const char *cell, const hy_cell *at, const hy_score *s, double entropy, long step, bool final) {
+static void add_scores(hy_facts *f, const char *cell, const hy_cell *at, const hy_score *s, const hy_task *task, long step, bool final) {
+    const double entropy = hy_task_entropy(task), bytes = hy_task_bytes_per_token(task);
     const struct {
         const char *name;
         double value, se;
@@ -56,11 +57,13 @@ static void add_scores(hy_facts *f, const char *cell, const hy_cell *at, const h
         {"accuracy", s->accuracy, s->accuracy_se, s->examples}, {"token_accuracy", s->token_accuracy, NAN, s->labels},
         {"exact", s->exact, s->exact_se, s->examples},          {"loss", s->loss, s->loss_se, s->labels},
         {"bits_per_token", s->loss / log(2), s->loss_se / log(2), s->labels},
+        {"bits_per_byte", s->loss / log(2) / bytes, s->loss_se / log(2) / bytes, s->labels},
         {"excess_loss", s->loss - entropy, s->loss_se, s->labels},
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         // a deterministic task has entropy 0: its excess is the loss
         if (!(entropy > 0) && !strcmp(all[i].name, "excess_loss")) continue;
+        if (isnan(bytes) && !strcmp(all[i].name, "bits_per_byte")) continue;
         hy_fact *m = hy_facts_add(f, all[i].name, cell, all[i].value);
         m->se = all[i].se;
         m->n = all[i].n;
@@ -74,11 +77,10 @@ static void add_scores(hy_facts *f, const char *cell, const hy_cell *at, const h
 }
 
 static void add_eval(worker *w, const hy_eval *e, long step, bool final) {
-    const double entropy = hy_task_entropy(w->task);
-    add_scores(&w->facts, "", NULL, &e->total, entropy, step, final);
+    add_scores(&w->facts, "", NULL, &e->total, w->task, step, final);
     for (int c = 0; e->n_cells > 1 && c < e->n_cells; c++) {
         const hy_cell *cell = hy_task_cell(w->task, HY_SPLIT_EVAL, c);
-        add_scores(&w->facts, cell->name, cell, &e->cells[c], entropy, step, final);
+        add_scores(&w->facts, cell->name, cell, &e->cells[c], w->task, step, final);
     }
 }
 

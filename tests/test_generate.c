@@ -64,7 +64,8 @@ static void check_variant(const char *file, double temperature) {
         prompts[b] = text[b];
         for (int t = 0; t < len[b]; t++) text[b][t] = (int32_t)hy_rng_below(&r, V);
     }
-    const hy_sample_spec s = {.max_new = NEW, .temperature = temperature, .top_p = 0.95, .eos = 7, .prefill_chunk = 20};
+    const int32_t eos[] = {7};
+    const hy_sample_spec s = {.max_new = NEW, .temperature = temperature, .top_p = 0.95, .eos = eos, .n_eos = 1, .prefill_chunk = 20};
     if (hy_generate(p, w, PROMPTS, prompts, len, seeds, &s, NULL, NULL, many, n_many)) fail_msg("%s", hy_error_text());
     for (int b = 0; b < PROMPTS; b++) {
         assert_int_equal(hy_generate(p, w, 1, &prompts[b], &len[b], &seeds[b], &s, NULL, NULL, alone, &n_alone), HY_OK);

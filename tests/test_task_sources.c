@@ -1,4 +1,5 @@
 // test_task_sources.c - the language sources: Markov chains of known entropy, and text files.
+#include "core/tokenizer.h"
 #include "tests/task_fixture.h"
 
 // ---------------------------------------------------------------------------------------------------- Markov source
@@ -193,10 +194,55 @@ static void text_folders(void **state) {
     assert_non_null(strstr(hy_error_text(), "No such file"));
 }
 
+// With a tokenizer: every token of the evaluation part but the first is scored once, the parts are those of the bytes, and the
+// identity names the tokenizer; without, it is what it was before there were any.
+static void text_tokens(void **state) {
+    (void)state;
+    char options[256];
+    snprintf(options, sizeof options, "path: %s\nvalidation: 0.1\ntrain: 50\ntest: [7, 64]\ntokenizer: tests/golden/tokenizers/llama3.json", text_file);
+    hy_task *t = open_task("text", options, 4);
+    hy_tokenizer *tok;
+    char *data;
+    size_t n;
+    hy_token_ids ids = {0};
+    hy_buf plain = {0}, with = {0};
+    assert_int_equal(hy_tokenizer_open("tests/golden/tokenizers/llama3.json", &tok), HY_OK);
+    assert_int_equal(hy_file_read(text_file, 1 << 20, &data, &n), HY_OK);
+    const size_t n_train = n - (size_t)((double)n * 0.1);
+    assert_int_equal(hy_tokenizer_encode(tok, data + n_train, n - n_train, false, &ids), HY_OK);
+    assert_int_equal(hy_task_vocab(t), hy_tokenizer_vocab(tok));
+    assert_true(fabs(hy_task_bytes_per_token(t) - (double)(n - n_train) / (double)ids.n) < 1e-12);
+    for (int cell = 0; cell < 2; cell++) {
+        size_t next = 1;
+        for (int64_t i = 0; i < hy_task_cell(t, HY_SPLIT_EVAL, cell)->count; i++) {
+            example e = example_get(t, HY_SPLIT_EVAL, cell, i);
+            for (int j = 0; j < e.T; j++)
+                if (e.labels[j] >= 0) {
+                    assert_int_equal(e.labels[j], ids.v[next]);
+                    assert_int_equal(e.ids[j], ids.v[next - 1]);
+                    next++;
+                }
+            example_free(&e);
+        }
+        assert_int_equal(next, ids.n);
+    }
+    hy_task_text(t, &with);
+    assert_non_null(strstr(with.s, "tokenizer_content: "));
+    hy_task_close(t);
+    *strstr(options, "\ntokenizer") = 0;
+    t = open_task("text", options, 4);
+    hy_task_text(t, &plain);
+    assert_null(strstr(plain.s, "token"));
+    assert_true(hy_task_bytes_per_token(t) == 1);
+    hy_task_close(t);
+    hy_tokenizer_close(tok);
+    free(data), free(ids.v), free(plain.s), free(with.s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(markov_entropy), cmocka_unit_test(markov_frequencies), cmocka_unit_test(text_windows),
-        cmocka_unit_test(text_folders), cmocka_unit_test(markov_exact),
+        cmocka_unit_test(text_folders), cmocka_unit_test(text_tokens), cmocka_unit_test(markov_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
