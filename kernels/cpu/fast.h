@@ -1,4 +1,4 @@
-// fast.h - the three builds of the row-wise float32 kernels (fast_norm.c, fast_act.c, fast_scale.c, fast_fuse.c, fast_embed.c,
+// fast.h - the three builds of the row-wise float32 kernels (fast_norm.c, fast_act.c, fast_scale.c, fast_fuse.c, fast_gated_norm.c, fast_embed.c,
 // fast_adamw.c), for their plans.
 #ifndef HY_FAST_H
 #define HY_FAST_H
@@ -10,6 +10,8 @@ HY_FAST_DECLARE(hy_fast_act)
 HY_FAST_DECLARE(hy_fast_act_bwd)
 HY_FAST_DECLARE(hy_fast_scale)
 HY_FAST_DECLARE(hy_fast_scale_bwd)
+HY_FAST_DECLARE(hy_fast_gated_norm)
+HY_FAST_DECLARE(hy_fast_gated_norm_bwd)
 HY_FAST_DECLARE(hy_fast_fuse)
 HY_FAST_DECLARE(hy_fast_fuse_bwd)
 HY_FAST_DECLARE(hy_fast_embed)

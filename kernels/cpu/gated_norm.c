@@ -14,6 +14,10 @@ hy_status hy_cpu_plan_gated_norm(const void *args, const hy_plan_req *req, hy_la
     HY_TRY(check("gated_norm", a));
     HY_NEED("gated_norm", a->ldy >= a->groups * a->C);
     *out = (hy_launch){0};
+    if (req->isa >= HY_ISA_BASE && req->dtype == HY_F32) {
+        HY_FAST_CHOOSE(hy_fast_gated_norm, req, out);
+        return HY_OK;
+    }
     return hy_cpu_choose_ref("gated_norm", req, out, hy_ref_gated_norm_f32, hy_ref_gated_norm_f64);
 }
 
@@ -23,5 +27,10 @@ hy_status hy_cpu_plan_gated_norm_bwd(const void *args, const hy_plan_req *req, h
     HY_TRY(check("gated_norm_bwd", &a->f));
     HY_NEED("gated_norm_bwd", a->lddy >= wide && (!a->dx || a->lddx >= wide) && (!a->dgate || a->lddgate >= wide));
     *out = (hy_launch){0};
+    if (req->isa >= HY_ISA_BASE && req->dtype == HY_F32) {
+        out->workspace = a->dw ? (size_t)hy_cpu_row_blocks(a->f.rows) * (size_t)wide * sizeof(float) : 0;
+        HY_FAST_CHOOSE(hy_fast_gated_norm_bwd, req, out);
+        return HY_OK;
+    }
     return hy_cpu_choose_ref("gated_norm_bwd", req, out, hy_ref_gated_norm_bwd_f32, hy_ref_gated_norm_bwd_f64);
 }

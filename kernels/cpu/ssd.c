@@ -2,6 +2,11 @@
 #include "kernels/cpu/ssd.h"
 #include "kernels/cpu/cpu.h"
 
+HY_FAST_DECLARE(hy_fast_ssd)
+HY_FAST_DECLARE(hy_fast_ssd_bwd)
+
+static bool is_fast(const hy_plan_req *req) { return req->dtype == HY_F32 && req->isa >= HY_ISA_BASE; }
+
 static hy_status check(const hy_ssd_args *a) {
     if (a->B < 1 || a->T < 1 || a->H < 1 || a->P < 1 || a->G < 1 || a->N < 1)
         return hy_error(HY_EINPUT, "ssd: sizes must be at least 1, got B %d, T %d, H %d, P %d, G %d, N %d", a->B, a->T, a->H, a->P,
@@ -23,6 +28,11 @@ hy_status hy_cpu_plan_ssd(const void *args, const hy_plan_req *req, hy_launch *o
     const size_t es = hy_dtype_size(req->dtype);
     *out = (hy_launch){0};
     HY_TRY(check(a));
+    if (is_fast(req)) {
+        HY_FAST_CHOOSE(hy_fast_ssd, req, out);
+        out->workspace = hy_ssd_ws_layout(a, req->threads).total * es;
+        return HY_OK;  // backward recomputes the states: nothing is saved
+    }
     HY_TRY(hy_cpu_choose_ref("ssd", req, out, hy_ref_ssd_f32, hy_ref_ssd_f64));
     out->workspace = (size_t)a->N * a->P * es;
     if (req->training) out->saved = (size_t)a->B * hy_ssd_chunks(a->T, HY_SSD_REF_CHUNK) * states(a) * es;
@@ -39,6 +49,11 @@ hy_status hy_cpu_plan_ssd_bwd(const void *args, const hy_plan_req *req, hy_launc
         return hy_error(HY_EINPUT, "ssd backward: a row of dy or dx is shorter than H P = %d * %d, or one of ddt than H", f->H, f->P);
     if ((a->dBm && a->lddB / f->G < f->N) || (a->dCm && a->lddC / f->G < f->N))
         return hy_error(HY_EINPUT, "ssd backward: a row of dB or dC is shorter than G N = %d * %d", f->G, f->N);
+    if (is_fast(req)) {
+        HY_FAST_CHOOSE(hy_fast_ssd_bwd, req, out);
+        out->workspace = hy_ssd_bwd_ws_layout(f, req->threads).total * sizeof(float);
+        return HY_OK;
+    }
     HY_TRY(hy_cpu_choose_ref("ssd backward", req, out, hy_ref_ssd_bwd_f32, hy_ref_ssd_bwd_f64));
     out->workspace = (size_t)f->N * f->P * (HY_SSD_REF_CHUNK + 2) * hy_dtype_size(req->dtype);
     return HY_OK;
