@@ -17,13 +17,25 @@ volatile int hy_interrupted = 0;
 // ---------------------------------------------------------------------------------------------------- status
 static _Thread_local char g_error[2048];
 
+// Names out of hostile files do not reach a terminal as its commands: control characters become '?'.
+static void keep_text(const char *text) {
+    size_t i = 0;
+    for (; text[i] && i + 1 < sizeof g_error; i++) {
+        unsigned char c = (unsigned char)text[i], next = (unsigned char)text[i + 1];
+        bool control = (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f || (c == 0xc2 && next >= 0x80 && next < 0xa0);
+        g_error[i] = control ? '?' : text[i];
+        if (control && c == 0xc2 && i + 2 < sizeof g_error) g_error[++i] = '?';  // C1 controls are two bytes of UTF-8
+    }
+    g_error[i] = 0;
+}
+
 hy_status hy_error(hy_status code, const char *fmt, ...) {
     char text[sizeof g_error];  // the arguments may point into g_error
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    memcpy(g_error, text, sizeof text);
+    keep_text(text);
     return code;
 }
 
@@ -36,7 +48,7 @@ hy_status hy_error_context(hy_status code, const char *fmt, ...) {
     size_t used = n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1;
     hy_buf b = {0};
     hy_buf_printf(&b, "%.*s: %s", (int)used, text, g_error);
-    snprintf(g_error, sizeof g_error, "%s", b.s);
+    keep_text(b.s);
     free(b.s);
     return code;
 }
@@ -189,10 +201,12 @@ void hy_hash_hex(const void *data, size_t n, char out[33]) {
 
 // ---------------------------------------------------------------------------------------------------- files, time
 hy_status hy_file_read(const char *path, size_t max_bytes, char **data, size_t *n) {
-    FILE *f = fopen(path, "rb");
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe that nobody writes to must not block
+    FILE *f = fd < 0 ? NULL : fdopen(fd, "rb");
     if (!f) return hy_error(HY_EINPUT, "%s: cannot open: %s", path, strerror(errno));
     hy_status s = HY_OK;
     struct stat st;
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);  // one that is written to is waited for
     size_t cap = 1 << 16, len = 0;
     if (fstat(fileno(f), &st) == 0 && S_ISDIR(st.st_mode)) s = hy_error(HY_EINPUT, "%s: is a folder, not a file", path);
     if (!s && st.st_size > 0) cap = (size_t)st.st_size + 1;

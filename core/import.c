@@ -92,23 +92,31 @@ static void add_tensor(hy_import_map *m, const hy_program *p, const hy_import_ro
     m->v[m->n++] = t;
 }
 
+static int by_first(const void *a, const void *b) {
+    const hy_import_piece *const *x = a, *const *y = b;
+    return (*x)->first < (*y)->first ? -1 : (*x)->first > (*y)->first;
+}
+
 // Every element of every parameter must come from exactly one tensor.
 static hy_status check_covered(const hy_import_family *f, const hy_program *p, const hy_import_map *m) {
+    const hy_import_piece **own = hy_xcalloc((size_t)m->n_pieces + 1, sizeof *own);
     hy_status s = HY_OK;
     for (int i = 0; i < p->n_params && !s; i++) {
-        uint8_t *seen = hy_xcalloc((size_t)p->params[i].shape[0], 1);
-        const size_t rows = (size_t)p->params[i].shape[0], width = p->params[i].n / rows;
+        const hy_param *q = &p->params[i];
+        size_t at = 0;  // covered so far
+        int n = 0;
         for (int k = 0; k < m->n_pieces; k++)
-            for (size_t r = 0; m->pieces[k].param == i && r < m->pieces[k].n / width; r++) {
-                uint8_t *times = &seen[m->pieces[k].first / width + r];
-                if (*times < 2) ++*times;
-            }
-        for (size_t r = 0; r < rows && !s; r++)
-            if (seen[r] != 1)
+            if (m->pieces[k].param == i) own[n++] = &m->pieces[k];
+        qsort(own, (size_t)n, sizeof *own, by_first);
+        for (int k = 0; k <= n && !s; k++) {
+            size_t next = k < n ? own[k]->first : q->n;
+            if (next != at)
                 s = hy_error(HY_EINPUT, "the %s layout has %s for row %zu of parameter \"%s\"", f->model_type,
-                             seen[r] ? "two tensors" : "no tensor", r, p->params[i].name);
-        free(seen);
+                             next < at ? "two tensors" : "no tensor", (next < at ? next : at) / (q->n / (size_t)q->shape[0]), q->name);
+            if (k < n) at = next + own[k]->n;
+        }
     }
+    free(own);
     return s;
 }
 

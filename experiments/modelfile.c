@@ -37,6 +37,7 @@ static hy_status checkpoint_spec(const hy_st *st, const char *path, const char *
     hy_yaml *y = NULL;
     const char *text = hy_checkpoint_spec_text(st);
     hy_status s = hy_yaml_parse(path, text, strlen(text), &y);
+    if (!s && hy_yaml_get(y, "base")) s = hy_yaml_error(hy_yaml_get(y, "base"), "the spec of a checkpoint stands alone: it has no base");
     for (; !s && sets && *sets; sets++) s = hy_yaml_set(y, *sets);
     if (!s) s = hy_spec_from_yaml(y, out);
     hy_yaml_free(y);
@@ -76,6 +77,7 @@ static hy_status from_checkpoint(const char *path, const char *const *sets, cons
     free(spec);
     if (!s && how == HY_WEIGHTS_BF16) keep_all(out->p);
     if (!s && how == HY_WEIGHTS_AUTO) hy_checkpoint_keep_types(st, out->p);
+    if (!s) s = hy_checkpoint_check(st, out->p, NULL);  // before memory is taken for what the file claims
     if (!s) s = hy_params_create(out->p, be, HY_F32, &out->w);
     if (!s) s = hy_checkpoint_read(st, out->w, HY_CHECKPOINT_ANY_SPEC, NULL);
     hy_st_close(st);

@@ -130,7 +130,7 @@ static void test_misfits_are_listed(void **state) {
     hy_st *st;
     hy_buf report = {0};
     assert_int_equal(hy_checkpoint_open(scratch_path(), &st), HY_OK);
-    must_refuse(hy_checkpoint_read(st, w, HY_CHECKPOINT_ANY_SPEC, &report), "0 tensors missing, 6 of wrong shape, 0 unknown");
+    must_refuse(hy_checkpoint_read(st, w, HY_CHECKPOINT_ANY_SPEC, &report), "0 tensors missing, 6 of wrong shape or type, 0 unknown");
     for (int i = 0; i < 3; i++) {
         char line[128];
         snprintf(line, sizeof line, "wrong shape: layers.%d.mlp.up is [22, 12], but the model makes it [20, 12]\n", i);
