@@ -1,6 +1,7 @@
 // cmd_bench.c - hylab bench: how fast a model trains, reads prompts and decodes, and where the time goes, op by op.
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "analysis/throughput.h"
 #include "core/task.h"
@@ -12,6 +13,7 @@ typedef struct {
     const char *device, *isa, *weights;
     int batch, context, repetitions, threads, tokens;
     bool train, prefill, decode, ops;
+    double load_seconds;
     hy_arg_list sets;
     hy_table_format format;
 } options;
@@ -51,7 +53,11 @@ static hy_status rates(const options *o, const hy_model *m, const hy_backend *be
     if (!s && (o->prefill || all)) s = rate_row(t, o, m, HY_TP_PREFILL, "prefill");
     if (!s && (o->decode || all)) s = rate_row(t, o, m, HY_TP_DECODE, "decode");
     hy_table_note(t, "%s; meta tokens are processed but not counted", be->device);
-    hy_table_note(t, "weights: %.1f MB, %s", (double)m->w->bytes / 1e6, !bf16 ? "float32" : all ? "matrices in bfloat16: no training step (--weights f32 has it)" : "matrices in bfloat16");
+    struct rusage use;
+    getrusage(RUSAGE_SELF, &use);
+    hy_table_note(t, "weights: %.1f MB, %s, ready after %.1f s; most memory in use at a time: %.1f MB", (double)m->w->bytes / 1e6,
+                  bf16 ? "matrices in bfloat16" : "float32", o->load_seconds, (double)use.ru_maxrss * 1024 / 1e6);
+    if (bf16 && all) hy_table_note(t, "no training step: gradients need weights in float32 (--weights f32)");
     if (!s) s = hy_table_print(t, o->format, stdout);
     hy_table_free(t);
     return s;
@@ -120,7 +126,7 @@ static hy_status ops(const options *o, const hy_model *m, const hy_backend *be) 
     return s;
 }
 
-static hy_status bench(const options *o, const char *file) {
+static hy_status bench(options *o, const char *file) {
     hy_backend be;
     hy_model m;
     hy_weights how;
@@ -129,7 +135,9 @@ static hy_status bench(const options *o, const char *file) {
         return hy_error(HY_EINPUT, "--weights bf16: training steps (--train, --ops) need weights in float32");
     if (o->train || o->ops) how = HY_WEIGHTS_F32;
     HY_TRY(hy_backend_from_args(o->device, o->isa, o->threads, &be));
+    const double start = hy_now();
     HY_TRY(hy_model_open(file, o->sets.v, &be, how, 1, &m));
+    o->load_seconds = hy_now() - start;
     hy_status s = o->ops ? ops(o, &m, &be) : rates(o, &m, &be);
     hy_model_close(&m);
     return s;

@@ -1,6 +1,6 @@
 // bench_linear.c - matrix products and row-wise kernels, each after a parity check in this process and each beside the limit
 // it is measured against, interleaved: the rate of a 1024^3 product, a read of memory, a copy of memory.
-//   usage: bench_linear [threads]      prints one table; medians of REPEATS runs
+//   usage: bench_linear [threads] [few]     prints one table (few: products with few rows alone); medians of REPEATS runs
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -47,7 +47,10 @@ static double read_memory(bench *b) {
         const v16 *p = (const v16 *)(from + (size_t)c * (PIECE / 64));
         v16 s[4] = {0};
         for (size_t i = 0; i + 4 <= PIECE / 64 / 16; i += 4)
-            for (int k = 0; k < 4; k++) s[k] += p[i + (size_t)k];
+            for (int k = 0; k < 4; k++) {
+                __builtin_prefetch((const char *)&p[i + (size_t)k] + 8192);
+                s[k] += p[i + (size_t)k];
+            }
         v16 u = s[0] + s[1] + s[2] + s[3];
         total += u[0];
     }
@@ -115,10 +118,19 @@ static layer make_layer(int M, int N, int K) {
 }
 static void drop_layer(layer *l) { free(l->x), free(l->w), free(l->y), free(l->dx), free(l->dw); }
 
-// Against the plain kernels, on the first rows (the plain ones are slow).
-static void check_layer(bench *b, int M, int N, int K, bool backward) {
+static uint16_t *halves(const float *v, size_t n) {
+    uint16_t *h = hy_alloc(n * sizeof *h);
+    if (!h) die("memory");
+    for (size_t i = 0; i < n; i++) h[i] = hy_bf16_from_f32(v[i]);
+    return h;
+}
+
+// Against the plain kernels, on the first rows (the plain ones are slow). bf16: the weights.
+static void check_layer(bench *b, int M, int N, int K, bool backward, bool bf16) {
     int m = M < 24 ? M : 24;
     layer a = make_layer(m, N, K), r = make_layer(m, N, K);
+    uint16_t *h = bf16 ? halves(a.w, (size_t)N * K) : NULL;
+    if (bf16) a.f.w = r.f.w = h, a.f.w_dtype = r.f.w_dtype = HY_BF16;
     planned pa = plan(&b->be, HY_K_linear, &a.f), pr = plan(&b->ref, HY_K_linear, &r.f);
     if (backward) {
         planned qa = plan(&b->be, HY_K_linear_bwd, &a.b), qr = plan(&b->ref, HY_K_linear_bwd, &r.b);
@@ -129,7 +141,7 @@ static void check_layer(bench *b, int M, int N, int K, bool backward) {
     }
     run(&pa, &a.f), run(&pr, &r.f);
     same("y", a.y, r.y, (size_t)m * N);
-    free(pa.ws), free(pr.ws);
+    free(pa.ws), free(pr.ws), free(h);
     drop_layer(&a), drop_layer(&r);
 }
 
@@ -148,7 +160,7 @@ static void products(bench *b) {
     line("sgemm", "1024 x 1024 x 1024", first, again, "GFLOP/s", "itself", pu.l.path);
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
         int M = shapes[s][0], N = shapes[s][1], K = shapes[s][2];
-        check_layer(b, M, N, K, true);
+        check_layer(b, M, N, K, true, false);
         layer l = make_layer(M, N, K);
         planned pf = plan(&b->be, HY_K_linear, &l.f), pb = plan(&b->be, HY_K_linear_bwd, &l.b);
         run(&pf, &l.f), run(&pb, &l.b);
@@ -169,33 +181,42 @@ static void products(bench *b) {
     drop_layer(&u);
 }
 
-// Decoding: the weights of each call are another part of a large array, as in a model larger than the cache.
+// Decoding: the weights of each call are another part of a large array, as in a model larger than the cache. Rates count the
+// bytes of the weights.
+static void few_rows_of(bench *b, const uint16_t *big, int M, int N, int K) {
+    const size_t size = big ? 2 : 4;
+    const int calls = (int)(64e6 / ((double)N * K * size)) + 1;
+    check_layer(b, M, N, K, false, big != NULL);
+    float *x = values((size_t)M * K, 1), *y = values((size_t)M * N, 2);
+    hy_linear_args a = {.M = M, .N = N, .K = K, .x = x, .w = b->big, .w_dtype = big ? HY_BF16 : HY_F32, .y = y, .ldx = K, .ldy = N};
+    planned p = plan(&b->be, HY_K_linear, &a);
+    double rate[REPEATS], limit[REPEATS];
+    for (int i = 0; i < REPEATS; i++) {
+        double t = 0;
+        limit[i] = read_memory(b);
+        for (int c = 0; c < calls; c++) {
+            if (b->at + (size_t)N * K > BIG) b->at = 0;
+            a.w = big ? (const void *)(big + b->at) : b->big + b->at;
+            b->at += (size_t)N * K;
+            t += run(&p, &a);
+        }
+        rate[i] = 1e-9 * (double)size * N * K * calls / t;
+    }
+    char name[40];
+    snprintf(name, sizeof name, "%d x %d x %d%s", M, N, K, big ? " bf16" : "");
+    line("few rows", name, rate, limit, "GB/s", "read", p.l.path);
+    free(p.ws), free(x), free(y);
+}
+
 static void few_rows(bench *b) {
-    static const int shapes[][2] = {{768, 768}, {2048, 768}, {768, 2048}, {8192, 768}, {32000, 768}};
+    static const int shapes[][2] = {{768, 768}, {2048, 768}, {768, 2048}, {8192, 768}, {32000, 768}, {8960, 1600}};
+    uint16_t *big = halves(b->big, BIG);
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
         for (int M = 1; M <= 8; M = M == 1 ? 4 : M * 2) {
-            int N = shapes[s][0], K = shapes[s][1], calls = (int)(16e6 / ((double)N * K)) + 1;
-            check_layer(b, M, N, K, false);
-            float *x = values((size_t)M * K, 1), *y = values((size_t)M * N, 2);
-            hy_linear_args a = {.M = M, .N = N, .K = K, .x = x, .w = b->big, .y = y, .ldx = K, .ldy = N};
-            planned p = plan(&b->be, HY_K_linear, &a);
-            double rate[REPEATS], limit[REPEATS];
-            for (int i = 0; i < REPEATS; i++) {
-                double t = 0;
-                limit[i] = read_memory(b);
-                for (int c = 0; c < calls; c++) {
-                    if (b->at + (size_t)N * K > BIG) b->at = 0;
-                    a.w = b->big + b->at;
-                    b->at += (size_t)N * K;
-                    t += run(&p, &a);
-                }
-                rate[i] = 4e-9 * N * K * calls / t;
-            }
-            char name[40];
-            snprintf(name, sizeof name, "%d x %d x %d", M, N, K);
-            line("few rows", name, rate, limit, "GB/s", "read", p.l.path);
-            free(p.ws), free(x), free(y);
+            few_rows_of(b, NULL, M, shapes[s][0], shapes[s][1]);
+            few_rows_of(b, big, M, shapes[s][0], shapes[s][1]);
         }
+    free(big);
 }
 
 // ---------------------------------------------------------------------------------------------------- row-wise kernels
@@ -253,9 +274,10 @@ int main(int argc, char **argv) {
     printf("%s; medians of %d, shares of a limit measured in turn\n", b.be.device, REPEATS);
     line("read", "32 of 256 MB", rd, rd2, "GB/s", "itself", "");
     line("copy", "256 MB", cp, cp2, "GB/s", "itself", "");
-    products(&b);
+    const bool all = argc < 3 || strcmp(argv[2], "few");
+    if (all) products(&b);
     few_rows(&b);
-    row_kernels(&b);
+    if (all) row_kernels(&b);
     free(b.big);
     return 0;
 }

@@ -70,11 +70,11 @@ static double train_flops(const hy_model_spec *m, int batch, int T) {
 
 // ---------------------------------------------------------------------------------------------------- parity
 // The kernels about to be timed against the plain ones: loss and gradient norm of a short batch.
-static hy_status loss_and_norm(const char *file, const char *isa, int threads, int T, bool gradient, double out[2]) {
+static hy_status loss_and_norm(const char *file, hy_weights how, const char *isa, int threads, int T, bool gradient, double out[2]) {
     hy_backend be;
     hy_model m;
     HY_TRY(hy_backend_cpu(isa, threads, &be));
-    HY_TRY(hy_model_open(file, NULL, &be, HY_WEIGHTS_F32, 1, &m));
+    HY_TRY(hy_model_open(file, NULL, &be, how, 1, &m));
     const int total = m.p->spec.meta_tokens + T;
     int32_t *ids = hy_xcalloc((size_t)T * 2, 4), *full = hy_xcalloc((size_t)total * 2, 4);
     hy_rng r = hy_rng_make(1, 1);
@@ -83,7 +83,7 @@ static hy_status loss_and_norm(const char *file, const char *isa, int threads, i
     hy_ids_with_meta(1, T, m.p->spec.meta_tokens, ids + T, HY_IGNORE, full + total);
     const hy_batch b = {.B = 1, .T = total, .ids = full, .labels = full + total};
     hy_exec *e = NULL;
-    hy_status s = hy_params_want_grad(m.w);
+    hy_status s = gradient ? hy_params_want_grad(m.w) : HY_OK;
     if (!s) s = hy_exec_create(m.p, &be, HY_F32, gradient ? HY_EXEC_TRAIN : HY_EXEC_INFER, 1, total, 0, &e);
     if (!s) s = hy_exec_forward(e, m.w, &b, NULL, HY_HEAD_LOSS, NULL);
     if (!s && gradient) s = hy_exec_backward(e, m.w, 1.0 / T, NULL);
@@ -97,10 +97,10 @@ static hy_status loss_and_norm(const char *file, const char *isa, int threads, i
     return s;
 }
 
-static hy_status parity(const char *file, const hy_backend *be, int T, bool gradient) {
+static hy_status parity(const char *file, hy_weights how, const hy_backend *be, int T, bool gradient) {
     double fast[2], ref[2];
-    HY_TRY(loss_and_norm(file, hy_isa_name(be->isa), be->threads, T, gradient, fast));
-    HY_TRY(loss_and_norm(file, "ref", be->threads, T, gradient, ref));
+    HY_TRY(loss_and_norm(file, how, hy_isa_name(be->isa), be->threads, T, gradient, fast));
+    HY_TRY(loss_and_norm(file, how, "ref", be->threads, T, gradient, ref));
     for (int i = 0; i < 1 + gradient; i++)  // the bound of the golden tests: 1e-5 forward, 1e-4 in gradients
         if (!(fabs(fast[i] - ref[i]) <= (i ? 1e-4 : 1e-5) * fabs(ref[i])))
             return hy_error(HY_EFAIL, "%s: %s %.9g with fast kernels, %.9g with plain ones: no timing", file, i ? "squared gradient norm" : "loss", fast[i], ref[i]);
@@ -164,7 +164,7 @@ static hy_status one_rate(const hy_model *m, hy_tp_kind kind, int batch, int con
 
 static hy_status training(hy_table *t, const char *file, const char *model, const hy_backend *be, const char *python, int rounds) {
     enum { BATCH = 8, T = 512 };
-    HY_TRY(parity(file, be, 33, true));
+    HY_TRY(parity(file, HY_WEIGHTS_F32, be, 33, true));
     hy_model m;
     torch py = {0};
     char *path = NULL;
@@ -204,7 +204,7 @@ static hy_status training(hy_table *t, const char *file, const char *model, cons
 
 // ---------------------------------------------------------------------------------------------------- prefill, decoding
 static hy_status serving(hy_table *t, const char *file, const hy_backend *be, int rounds) {
-    HY_TRY(parity(file, be, 5, false));
+    HY_TRY(parity(file, HY_WEIGHTS_F32, be, 5, false));
     hy_model m;
     double rate[256], share[256], sg[256], rd[256], near0[256], far[256];
     HY_TRY(hy_model_open(file, NULL, be, HY_WEIGHTS_F32, 1, &m));
@@ -259,10 +259,39 @@ static hy_status serving(hy_table *t, const char *file, const hy_backend *be, in
     return s;
 }
 
+// Decoding with weights in bfloat16, beside the bound of reading their bytes and beside float32.
+static hy_status decoding_bf16(hy_table *t, const char *file, const hy_backend *be, int rounds) {
+    HY_TRY(parity(file, HY_WEIGHTS_BF16, be, 5, false));
+    hy_model half, full = {0};
+    double rate[256], wide[256], rd[256], share[256], times[256];
+    HY_TRY(hy_model_open(file, NULL, be, HY_WEIGHTS_BF16, 1, &half));
+    hy_status s = hy_model_open(file, NULL, be, HY_WEIGHTS_F32, 1, &full);
+    for (int i = 0; !s && i < rounds; i++) {
+        rd[i] = read_rate(be->threads);
+        s = one_rate(&half, HY_TP_DECODE, 1, 1, 1, &rate[i], NULL);
+        if (!s) s = one_rate(&full, HY_TP_DECODE, 1, 1, 1, &wide[i], NULL);
+        share[i] = rate[i] * (double)half.w->bytes / rd[i];
+        times[i] = rate[i] / wide[i];
+    }
+    for (int k = 0; !s && k < 2; k++) {
+        hy_table_row(t);
+        hy_table_text(t, "decode at depth 0, bf16 weights, %s", half.p->spec.name);
+        hy_table_num(t, hy_median(rate, rounds), 1);
+        hy_table_empty(t);
+        if (k) hy_table_empty(t);
+        else hy_table_num(t, hy_median(rd, rounds) * 1e-9, 1);
+        hy_table_num(t, 100 * hy_median(k ? times : share, rounds), 1);
+        hy_table_text(t, k ? "float32 weights" : "DRAM read");
+    }
+    hy_model_close(&half);
+    hy_model_close(&full);
+    return s;
+}
+
 static hy_status bench(int threads, const char *isa, const char *python, int rounds, const char *only, hy_table_format format) {
     hy_backend be;
     HY_TRY(hy_backend_cpu(isa, threads, &be));
-    hy_table *t = hy_table_new("Whole models, float32");
+    hy_table *t = hy_table_new("Whole models, float32 (weights too where nothing else is said)");
     hy_table_column(t, "what", NULL, NULL, HY_LEFT);
     hy_table_column(t, "rate", NULL, "tok/s", HY_RIGHT);
     hy_table_column(t, "gflops", "work", "GFLOP/s", HY_RIGHT);
@@ -280,6 +309,7 @@ static hy_status bench(int threads, const char *isa, const char *python, int rou
     for (int i = 0; !s && i < 3; i++) {
         char *file = hy_asprintf("experiments/bench/%s.yaml", serve[i]);
         if (!only || strstr(file, only)) s = serving(t, file, &be, rounds);
+        if (!s && (!only || strstr(file, only))) s = decoding_bf16(t, file, &be, rounds);
         free(file);
     }
     hy_table_note(t, "%s; medians over %d interleaved rounds; shares and ratios are medians of per-round ratios", be.device, rounds);

@@ -68,7 +68,7 @@ HY_VINLINE void dot_rows(const hy_gemv_args *g, int m0, int n0, const int MR, co
 }
 
 HY_VINLINE void dot_block(const hy_gemv_args *g, int m0, int n0, int n1, const int MR, const int NR, const bool bf16) {
-    const int STEPS = NR == 1 ? 4 : bf16 && HY_LANES == 16 ? 2 : 1;
+    const int STEPS = NR == 1 ? 4 : HY_LANES == 16 && MR < 8 ? 2 : 1;
     int n = n0;
     for (; n + NR <= n1; n += NR) dot_rows(g, m0, n, MR, NR, STEPS, bf16);
     for (; n < n1; n++) dot_rows(g, m0, n, MR, 1, STEPS, bf16);
@@ -80,15 +80,15 @@ HY_VINLINE void gemv(const hy_gemv_args *g, int threads, const bool bf16) {
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int b = 0; b < blocks; b++) {
         int n0 = b * BLOCK_N, n1 = n0 + BLOCK_N < g->N ? n0 + BLOCK_N : g->N;
-        // As many sums as there are registers. One row of bfloat16 weights at a time is one stream: on 16 lanes a third faster
-        // than four, while with fewer lanes a single sum waits for its own additions.
-        const bool wide = HY_LANES == 16, one = wide && bf16;
+        // Few rows of w at a time are few streams of memory: on 16 lanes one is a third faster than four, and its single sum is
+        // fast enough; with fewer lanes it would wait for its own additions. Many rows of x need many sums at a time.
+        const bool wide = HY_LANES == 16;
         for (int m = 0; m < g->M;) {
             int left = g->M - m;
             if (left >= 8 && wide && !bf16) dot_block(g, m, n0, n1, 8, 2, bf16), m += 8;
-            else if (left >= 4) dot_block(g, m, n0, n1, 4, wide && !bf16 ? 4 : 2, bf16), m += 4;
-            else if (left >= 2) dot_block(g, m, n0, n1, 2, one ? 2 : 4, bf16), m += 2;
-            else dot_block(g, m, n0, n1, 1, one ? 1 : 4, bf16), m += 1;
+            else if (left >= 4) dot_block(g, m, n0, n1, 4, 2, bf16), m += 4;
+            else if (left >= 2) dot_block(g, m, n0, n1, 2, wide ? 2 : 4, bf16), m += 2;
+            else dot_block(g, m, n0, n1, 1, wide ? 1 : 4, bf16), m += 1;
         }
     }
 }
