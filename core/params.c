@@ -112,7 +112,16 @@ static double initial(const hy_param *q, size_t i, hy_rng *r) {
 }
 
 // Random words that initial() takes for each value of a kind, so that a stream can be entered anywhere.
-static size_t words(hy_init init) { return init == HY_INIT_NORMAL ? 4 : init == HY_INIT_DT_BIAS ? 2 : 0; }
+static size_t words(hy_init init) {
+    switch (init) {
+        case HY_INIT_NORMAL: return 4;
+        case HY_INIT_DT_BIAS: return 2;
+        case HY_INIT_A_LOG_UNIFORM: return 2;
+        case HY_INIT_ZEROS: case HY_INIT_ONES: case HY_INIT_A_LOG: return 0;
+    }
+    HY_ASSERT(!"init kind");
+    return 0;
+}
 
 void hy_param_initial(const hy_param *q, uint64_t seed, size_t first, size_t n, double *dst) {
     hy_rng r = hy_rng_make(seed, name_stream(q->name));

@@ -36,6 +36,9 @@ static const char *const models[] = {
     COMMON SSM "name: reverse\nlayers: 2\nmixer: ssm_attention\nattention: {heads: 2, kv_heads: 2}\nkv_share: [[0, 1]]\nnorm: {kind: layer, eps: 1e-6}\n",
     COMMON SSM "name: mixed\nlayers: 4\nmlp: {kind: relu2, d_ff: 9}\nattention: {heads: 2, kv_heads: 1, window: 4, global_layers: none}\n"
            "pattern: [{mixer: ssm}, {mixer: none}, {mixer: attention, mlp: {kind: none}}, {mixer: none, mlp: {kind: none}}]\n",
+    COMMON SSM "name: biases\nlayers: 4\nattention: {heads: 3, kv_heads: 1, d_qk: 6, d_v: 8, qkv_bias: true, out_bias: true}\nssm: {proj_bias: true}\n"
+           "mlp: {bias: true}\nrope: {kind: llama3, base: 100, factor: 3, low_freq_factor: 0.2, high_freq_factor: 1}\norig_len: 9\n"
+           "pattern: [{mixer: attention}, {mixer: ssm}, {mixer: parallel}, {mixer: ssm_attention, mlp: {kind: relu2}}]\n",
     COMMON "name: mamba2\nlayers: 2\nmixer: ssm\nmlp: {kind: none}\n" SSM2,
     COMMON SSM2 "name: hymba2\nlayers: 3\nmixer: parallel\nmeta_tokens: 2\nattention: {heads: 2, kv_heads: 1, window: 3}\nkv_share: [[1, 2]]\n"
                 "ssm: {gated_norm: false}\n",
@@ -241,7 +244,35 @@ static void factors_mean_what_they_say(void **state) {
     }
 }
 
+// A parameter's first values, made in any pieces, are those that a whole model gets.
+static void initial_in_pieces(void **state) {
+    (void)state;
+    hy_backend be;
+    hy_backend_cpu("ref", 1, &be);
+    for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
+        hy_model_spec spec;
+        hy_program *p;
+        hy_params *w;
+        build(models[m], &spec, &p);
+        assert_int_equal(hy_params_create(p, &be, HY_F64, &w), HY_OK);
+        assert_int_equal(hy_params_init(w, 11), HY_OK);
+        for (int i = 0; i < p->n_params; i++) {
+            const hy_param *q = &p->params[i];
+            const double *all = hy_params_ptr(w, i, false);
+            double piece[7];
+            for (size_t at = 0, step = 1; at < q->n; at += step, step = 1 + (step + 2) % 7) {
+                const size_t n = step < q->n - at ? step : q->n - at;
+                hy_param_initial(q, 11, at, n, piece);
+                if (memcmp(piece, all + at, n * sizeof *piece)) fail_msg("%s: %s differs from element %zu on", spec.name, q->name, at);
+            }
+        }
+        hy_params_free(w);
+        hy_program_free(p);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(gradients), cmocka_unit_test(factors_mean_what_they_say)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(gradients), cmocka_unit_test(factors_mean_what_they_say),
+                                       cmocka_unit_test(initial_in_pieces)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
