@@ -17,8 +17,9 @@ hy_export_values hy_export_checkpoint_values(const hy_st *checkpoint) { return (
 
 static hy_status read_initial(const void *user, const hy_param *q, int param, size_t first, size_t n, float *dst) {
     (void)param;
-    double v[256];
+#pragma omp parallel for schedule(static) if (n > 4096)  // any piece of a stream can be made alone
     for (size_t i = 0; i < n; i += 256) {
+        double v[256];
         const size_t m = n - i < 256 ? n - i : 256;
         hy_param_initial(q, *(const uint64_t *)user, first + i, m, v);
         for (size_t k = 0; k < m; k++) dst[i + k] = (float)v[k];

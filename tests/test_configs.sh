@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# test_configs.sh - config.json as public releases have them (as far as keys that matter and oddities go), read without weights: each
+# makes a model of the released number of parameters; what hylab does not compute is refused by the name of its key.
+set -u
+hylab=${HYLAB:-./hylab}
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+bad=0
+ok() { echo "ok $1"; }
+not_ok() { echo "not ok $1"; echo "  $2"; bad=1; }
+total() { # NAME, parameters, configuration, a line that show spec --yaml must have...
+  local name=$1 want=$2 out
+  mkdir -p "$tmp/$name"
+  printf '%s' "$3" >"$tmp/$name/config.json"
+  shift 3
+  out=$("$hylab" show spec "$tmp/$name" 2>&1 | sed -n 's/^total  *\([0-9]*\) .*/\1/p')
+  [ "$out" = "$want" ] || { not_ok "config_$name" "$out parameters instead of $want: $("$hylab" show spec "$tmp/$name" 2>&1 | tail -2)"; return; }
+  "$hylab" show spec "$tmp/$name" --yaml >"$tmp/yaml"
+  for line in "$@"; do grep -qF -- "$line" "$tmp/yaml" || { not_ok "config_$name" "no \"$line\""; return; }; done
+  ok "config_$name"
+}
+refused() { # NAME, words, configuration
+  mkdir -p "$tmp/$1"
+  printf '%s' "$3" >"$tmp/$1/config.json"
+  "$hylab" show spec "$tmp/$1" >"$tmp/out" 2>&1
+  local rc=$?
+  [ $rc = 2 ] && grep -qF -- "$2" "$tmp/out" && grep -qF config.json "$tmp/out" && ok "refused_$1" || not_ok "refused_$1" "exit $rc: $(cat "$tmp/out")"
+}
+
+total llama-2-7b 6738415616 '{"architectures": ["LlamaForCausalLM"], "bos_token_id": 1, "eos_token_id": 2, "hidden_act": "silu", "hidden_size": 4096,
+ "initializer_range": 0.02, "intermediate_size": 11008, "max_position_embeddings": 4096, "model_type": "llama", "num_attention_heads": 32,
+ "num_hidden_layers": 32, "num_key_value_heads": 32, "pretraining_tp": 1, "rms_norm_eps": 1e-05, "rope_scaling": null, "tie_word_embeddings": false,
+ "torch_dtype": "float16", "transformers_version": "4.31.0.dev0", "use_cache": true, "vocab_size": 32000}' 'max_len: 4096' '  eps: 1e-05' '  base: 10000'
+total llama-3.2-1b 1235814400 '{"architectures": ["LlamaForCausalLM"], "attention_bias": false, "attention_dropout": 0.0, "bos_token_id": 128000,
+ "eos_token_id": [128001, 128008], "head_dim": 64, "hidden_act": "silu", "hidden_size": 2048, "initializer_range": 0.02, "intermediate_size": 8192,
+ "max_position_embeddings": 131072, "mlp_bias": false, "model_type": "llama", "num_attention_heads": 32, "num_hidden_layers": 16,
+ "num_key_value_heads": 8, "pretraining_tp": 1, "rms_norm_eps": 1e-05, "rope_scaling": {"factor": 32.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
+ "original_max_position_embeddings": 8192, "rope_type": "llama3"}, "rope_theta": 500000.0, "tie_word_embeddings": true, "torch_dtype": "bfloat16",
+ "transformers_version": "4.45.0.dev0", "use_cache": true, "vocab_size": 128256}' '  kind: llama3' '  base: 500000' '  factor: 32' 'orig_len: 8192' 'tied: true'
+total tinyllama-1.1b 1100048384 '{"architectures": ["LlamaForCausalLM"], "hidden_act": "silu", "hidden_size": 2048, "intermediate_size": 5632,
+ "max_position_embeddings": 2048, "model_type": "llama", "num_attention_heads": 32, "num_hidden_layers": 22, "num_key_value_heads": 4,
+ "rms_norm_eps": 1e-05, "tie_word_embeddings": false, "torch_dtype": "float32", "vocab_size": 32000}'
+total smollm2-135m 134515008 '{"architectures": ["LlamaForCausalLM"], "attention_bias": false, "attention_dropout": 0.0, "bos_token_id": 0, "eos_token_id": 0,
+ "hidden_act": "silu", "hidden_size": 576, "initializer_range": 0.041666666666666664, "intermediate_size": 1536, "is_llama_config": true,
+ "max_position_embeddings": 8192, "model_type": "llama", "num_attention_heads": 9, "num_hidden_layers": 30, "num_key_value_heads": 3, "pretraining_tp": 1,
+ "rms_norm_eps": 1e-05, "rope_interleaved": false, "rope_scaling": null, "rope_theta": 100000, "tie_word_embeddings": true, "torch_dtype": "bfloat16",
+ "transformers_version": "4.40.1", "use_cache": true, "vocab_size": 49152}' '  base: 100000'
+total qwen2.5-0.5b 494032768 '{"architectures": ["Qwen2ForCausalLM"], "attention_dropout": 0.0, "bos_token_id": 151643, "eos_token_id": 151643, "hidden_act": "silu",
+ "hidden_size": 896, "initializer_range": 0.02, "intermediate_size": 4864, "max_position_embeddings": 32768, "max_window_layers": 24, "model_type": "qwen2",
+ "num_attention_heads": 14, "num_hidden_layers": 24, "num_key_value_heads": 2, "rms_norm_eps": 1e-06, "rope_theta": 1000000.0, "sliding_window": 32768,
+ "tie_word_embeddings": true, "torch_dtype": "bfloat16", "transformers_version": "4.40.1", "use_cache": true, "use_mrope": false,
+ "use_sliding_window": false, "vocab_size": 151936}' 'qkv_bias: true' 'window: none'
+total mistral-7b 7241732096 '{"architectures": ["MistralForCausalLM"], "bos_token_id": 1, "eos_token_id": 2, "hidden_act": "silu", "hidden_size": 4096,
+ "initializer_range": 0.02, "intermediate_size": 14336, "max_position_embeddings": 32768, "model_type": "mistral", "num_attention_heads": 32,
+ "num_hidden_layers": 32, "num_key_value_heads": 8, "rms_norm_eps": 1e-05, "rope_theta": 10000.0, "sliding_window": 4096, "tie_word_embeddings": false,
+ "torch_dtype": "bfloat16", "transformers_version": "4.34.0.dev0", "use_cache": true, "vocab_size": 32000}' 'window: 4095'
+total mamba-130m 129135360 '{"architectures": ["MambaForCausalLM"], "bos_token_id": 0, "conv_kernel": 4, "d_inner": 1536, "d_model": 768, "eos_token_id": 0, "expand": 2,
+ "fused_add_norm": true, "hidden_act": "silu", "hidden_size": 768, "initializer_range": 0.1, "intermediate_size": 1536, "layer_norm_epsilon": 1e-05,
+ "model_type": "mamba", "n_layer": 24, "num_hidden_layers": 24, "pad_token_id": 0, "pad_vocab_size_multiple": 8, "rescale_prenorm_residual": false,
+ "residual_in_fp32": true, "rms_norm": true, "ssm_cfg": {}, "state_size": 16, "time_step_floor": 0.0001, "time_step_init_scheme": "random",
+ "time_step_max": 0.1, "time_step_min": 0.001, "time_step_rank": 48, "time_step_scale": 1.0, "torch_dtype": "float32", "use_bias": false,
+ "use_cache": true, "use_conv_bias": true, "vocab_size": 50280}' 'inner_norms: false' 'dt_rank: 48'
+
+llama='"model_type": "llama", "hidden_size": 32, "intermediate_size": 16, "num_attention_heads": 4, "num_hidden_layers": 2, "vocab_size": 9, "max_position_embeddings": 64'
+total small "$((9 * 32 * 2 + 2 * (4 * 32 * 32 + 3 * 16 * 32 + 64) + 32))" "{$llama}"
+refused yarn '"yarn" is not supported (default, linear, llama3)' "{$llama, \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4.0}}"
+refused rope_twice 'say the same thing in two ways' "{$llama, \"rope_scaling\": {\"type\": \"linear\", \"factor\": 4.0}, \"rope_parameters\": {\"rope_type\": \"default\"}}"
+refused rope_no_factor 'factor' "{$llama, \"rope_scaling\": {\"type\": \"linear\"}}"
+refused rope_part 'partial_rotary_factor' "{$llama, \"rope_parameters\": {\"rope_type\": \"default\", \"partial_rotary_factor\": 0.5}}"
+refused rope_ramp 'low_freq_factor (4) must be below' "{$llama, \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 4, \"high_freq_factor\": 4, \"original_max_position_embeddings\": 16}}"
+refused unknown '"quantization_config" is not a key' "{$llama, \"quantization_config\": {}}"
+refused gelu '"hidden_act": "gelu" is not supported, only "silu" is' "{$llama, \"hidden_act\": \"gelu\"}"
+refused heads 'is not divisible' "{${llama/\"num_attention_heads\": 4/\"num_attention_heads\": 5}}"
+refused kv_heads 'kv_heads' "{$llama, \"num_key_value_heads\": 3}"
+refused huge 'heads * d_qk' "{$llama, \"head_dim\": 1000000, \"num_key_value_heads\": 1}"
+refused layers 'num_hidden_layers' "{${llama/\"num_hidden_layers\": 2/\"num_hidden_layers\": 1000000}}"
+refused text '"hidden_size"' "{${llama/\"hidden_size\": 32/\"hidden_size\": \"32\"}}"
+refused family '"gpt2" is not a family' '{"model_type": "gpt2"}'
+refused no_family '"model_type"' '{}'
+refused list 'an object is wanted' '[]'
+refused window_1 'sliding_window' "{${llama/llama/mistral}, \"sliding_window\": 1}"
+refused layer_types 'chunked_attention' "{${llama/llama/qwen2}, \"layer_types\": [\"full_attention\", \"chunked_attention\"]}"
+refused mamba_repeat '"d_inner" is 7' '{"model_type": "mamba", "hidden_size": 8, "num_hidden_layers": 1, "vocab_size": 5, "state_size": 2, "conv_kernel": 2, "d_inner": 7}'
+refused mamba2_cfg '"ssm_cfg"' '{"model_type": "mamba", "hidden_size": 8, "num_hidden_layers": 1, "vocab_size": 5, "state_size": 2, "conv_kernel": 2, "ssm_cfg": {"layer": "Mamba2"}}'
+exit $bad
