@@ -80,9 +80,22 @@ static void row_abs_normalise(double *row, int n) {
         for (int j = 0; j < n; j++) row[j] /= sum;
 }
 
+int hy_map_ssm_count(const hy_map_values *v) { return v->ssm_heads ? v->ssm_heads : v->D; }
+
+// What a gate does to row i of a unit: silu(gate) of its channel; of a head of channels, the mean of theirs (or of its size).
+static double gate_weight(const hy_map_values *v, int unit, int i, bool size) {
+    const int per = v->ssm_heads ? v->D / v->ssm_heads : 1;
+    double sum = 0;
+    for (int p = 0; p < per; p++) {
+        const double g = hy_ssm_silu(v->gate[(size_t)i * v->D + (size_t)unit * per + p]);
+        sum += size ? fabs(g) : g;
+    }
+    return sum / per;
+}
+
 // With the options' norm: ROWSUM as documented, SIGNED keeps signs, MINMAX stops before anything is normalised as a whole.
 static hy_status ssm_rows(const hy_map_values *v, int channel, const hy_map_options *o, int i0, int n, double *out) {
-    int first = channel < 0 ? 0 : channel, last = channel < 0 ? v->D - 1 : channel, S = v->S;
+    int first = channel < 0 ? 0 : channel, last = channel < 0 ? hy_map_ssm_count(v) - 1 : channel, S = v->S;
     hy_ssm_alpha a;
     HY_TRY(hy_ssm_alpha_open(&a, v, i0 + n));
     double *row = hy_alloc((size_t)n * S * sizeof *row);
@@ -94,7 +107,7 @@ static hy_status ssm_rows(const hy_map_values *v, int channel, const hy_map_opti
     hy_ssm_reduce reduce = o->norm == HY_MAP_SIGNED ? HY_SSM_ABS_MEAN : o->reduce;  // ABS_MEAN keeps signs until the end
     for (int d0 = first; d0 <= last; d0 += HY_SSM_BLOCK) {
         const int nd = last + 1 - d0 < HY_SSM_BLOCK ? last + 1 - d0 : HY_SSM_BLOCK;
-        hy_ssm_alpha_channels(&a, d0, nd);
+        hy_ssm_alpha_units(&a, d0, nd);
 #pragma omp parallel for schedule(dynamic, 4)
         for (int r = 0; r < n; r++)  // a row is one thread's, channels come in order: the same sums for any thread count
             for (int d = d0; d < d0 + nd; d++) {
@@ -102,7 +115,7 @@ static hy_status ssm_rows(const hy_map_values *v, int channel, const hy_map_opti
                 double *t = row + (size_t)r * S, *dst = out + (size_t)r * S, w = 1.0 / (last - first + 1);
                 hy_ssm_alpha_row(&a, d, i, t);
                 if (reduce == HY_SSM_MEAN_ROWS) row_abs_normalise(t, i + 1);  // (a gate would cancel)
-                else if (o->gate && v->gate) w *= hy_ssm_silu(v->gate[(size_t)i * v->D + d]);
+                else if (o->gate && v->gate) w *= gate_weight(v, d, i, reduce == HY_SSM_MEAN_ABS);
                 if (reduce == HY_SSM_MEAN_ABS)
                     for (int j = 0; j <= i; j++) dst[j] += fabs(w * t[j]);
                 else
@@ -118,10 +131,10 @@ static hy_status ssm_rows(const hy_map_values *v, int channel, const hy_map_opti
 
 // ---------------------------------------------------------------------------------------------------- maps
 static hy_status check(const hy_map_values *v, hy_map_src src, int index, hy_map_norm norm) {
-    int n = src == HY_MAP_ATTENTION ? v->heads : src == HY_MAP_SSM ? v->D : 0;
+    int n = src == HY_MAP_ATTENTION ? v->heads : src == HY_MAP_SSM ? hy_map_ssm_count(v) : 0;
     if (!hy_map_has(v, src)) return hy_error(HY_EINPUT, "layer %d has no %s map: it has no such heads", v->layer, hy_map_src_name(src));
     if (index < -1 || (index >= 0 && index >= n))
-        return hy_error(HY_EINPUT, "layer %d has no %s %d: there are %d", v->layer, src == HY_MAP_SSM ? "SSM channel" : "head", index, n);
+        return hy_error(HY_EINPUT, "layer %d has no %s %d: there are %d", v->layer, src != HY_MAP_SSM ? "head" : v->ssm_heads ? "SSM head" : "SSM channel", index, n);
     if (src == HY_MAP_LAYER && v->heads > 0 && v->D > 0 && norm != HY_MAP_ROWSUM)
         return hy_error(HY_EINPUT, "layer %d: the map of a layer with attention and SSM heads is the mean of two row-normalised "
                                    "maps; ask for norm rowsum, or for attention and ssm apart", v->layer);
@@ -261,14 +274,15 @@ hy_status hy_map_stats_layer(const hy_map_values *v, const hy_map_options *o, hy
 
 double hy_map_delta_entropy(const hy_map_values *v) {
     double mean = 0;
-    for (int d = 0; d < v->D; d++) {
+    const int units = hy_map_ssm_count(v);
+    for (int d = 0; d < units; d++) {
         double sum = 0, h = 0;
-        for (int i = 0; i < v->S; i++) sum += hy_ssm_softplus(v->dt[(size_t)i * v->D + d]);
+        for (int i = 0; i < v->S; i++) sum += hy_ssm_delta(v, i, d);
         for (int i = 0; i < v->S; i++) {
-            double p = hy_ssm_softplus(v->dt[(size_t)i * v->D + d]) / sum;
+            double p = hy_ssm_delta(v, i, d) / sum;
             if (p > 0) h -= p * log(p);
         }
-        mean += h / v->D;
+        mean += h / units;
     }
     return mean;
 }
@@ -296,38 +310,43 @@ static hy_status check_attention(const hy_map_values *v, hy_map_check *c) {
     return s;
 }
 
-// Errors of one channel; y and row are scratch of S.
-static void check_channel(const hy_ssm_alpha *a, int d, double *row, double *y, hy_map_check *c) {
+// Errors of one unit; row is scratch of S, y of S for each of its channels.
+static void check_unit(const hy_ssm_alpha *a, int unit, double *row, double *y, hy_map_check *c) {
     const hy_map_values *v = a->v;
-    hy_ssm_scan_channel(v, d, y);
+    const int per = v->ssm_heads ? v->D / v->ssm_heads : 1;
+    const float *seen = v->ssm_heads ? v->ssm_y : v->ssm_out, *gate = v->ssm_heads ? NULL : v->gate;
+    for (int p = 0; p < per; p++) hy_ssm_scan_channel(v, unit * per + p, y + (size_t)p * v->S);
     for (int i = 0; i < v->S; i++) {
-        double by_map = 0;
-        hy_ssm_alpha_row(a, d, i, row);
-        for (int j = 0; j <= i; j++) by_map += row[j] * v->x[(size_t)j * v->D + d];
-        if (v->skip) by_map += (double)v->skip[d] * v->x[(size_t)i * v->D + d];
-        c->ssm = fmax(c->ssm, fabs(by_map - y[i]));
-        c->ssm_scale = fmax(c->ssm_scale, fabs(y[i]));
-        if (!v->ssm_out) continue;
-        double out = v->ssm_out[(size_t)i * v->D + d], g = v->gate ? hy_ssm_silu(v->gate[(size_t)i * v->D + d]) : 1;
-        c->model = fmax(c->model, fabs(out - g * by_map));
-        c->model_scale = fmax(c->model_scale, fabs(out));
+        hy_ssm_alpha_row(a, unit, i, row);
+        for (int p = 0; p < per; p++) {
+            const size_t d = (size_t)unit * per + p, at = (size_t)i * v->D + d;
+            double by_map = 0;
+            for (int j = 0; j <= i; j++) by_map += row[j] * v->x[(size_t)j * v->D + d];
+            if (v->skip) by_map += (double)v->skip[unit] * v->x[at];
+            c->ssm = fmax(c->ssm, fabs(by_map - y[(size_t)p * v->S + i]));
+            c->ssm_scale = fmax(c->ssm_scale, fabs(y[(size_t)p * v->S + i]));
+            if (!seen) continue;
+            c->model = fmax(c->model, fabs(seen[at] - (gate ? hy_ssm_silu(gate[at]) : 1) * by_map));
+            c->model_scale = fmax(c->model_scale, fabs(seen[at]));
+        }
     }
 }
 
 static hy_status check_ssm(const hy_map_values *v, hy_map_check *c) {
-    const size_t S = (size_t)v->S;
+    const int units = hy_map_ssm_count(v);
+    const size_t S = (size_t)v->S, part_size = S * (size_t)(1 + v->D / units);
     hy_ssm_alpha a;
     HY_TRY(hy_ssm_alpha_open(&a, v, v->S));
-    double *scratch = hy_alloc(HY_SSM_BLOCK * 2 * S * sizeof *scratch);
+    double *scratch = hy_alloc(HY_SSM_BLOCK * part_size * sizeof *scratch);
     hy_status s = scratch ? HY_OK : HY_ENOMEM;
     c->ssm = c->ssm_scale = 0;
-    if (v->ssm_out) c->model = c->model_scale = 0;
-    for (int d0 = 0; d0 < v->D && !s; d0 += HY_SSM_BLOCK) {
-        const int nd = v->D - d0 < HY_SSM_BLOCK ? v->D - d0 : HY_SSM_BLOCK;
+    if (v->ssm_heads ? v->ssm_y : v->ssm_out) c->model = c->model_scale = 0;
+    for (int d0 = 0; d0 < units && !s; d0 += HY_SSM_BLOCK) {
+        const int nd = units - d0 < HY_SSM_BLOCK ? units - d0 : HY_SSM_BLOCK;
         hy_map_check part[HY_SSM_BLOCK] = {{0}};
-        hy_ssm_alpha_channels(&a, d0, nd);
+        hy_ssm_alpha_units(&a, d0, nd);
 #pragma omp parallel for schedule(dynamic, 1)
-        for (int k = 0; k < nd; k++) check_channel(&a, d0 + k, scratch + (size_t)k * 2 * S, scratch + (size_t)k * 2 * S + S, &part[k]);
+        for (int k = 0; k < nd; k++) check_unit(&a, d0 + k, scratch + (size_t)k * part_size, scratch + (size_t)k * part_size + S, &part[k]);
         for (int k = 0; k < nd; k++) {
             c->ssm = fmax(c->ssm, part[k].ssm), c->ssm_scale = fmax(c->ssm_scale, part[k].ssm_scale);
             c->model = fmax(c->model, part[k].model), c->model_scale = fmax(c->model_scale, part[k].model_scale);

@@ -6,7 +6,8 @@
 // Hidden attention of channel d, for j <= i (0 after):
 //     alpha_d[i,j] = sum_n C_i[n] exp(A_d[n] (c_i - c_j)) delta_j B_j[n]      c_i = sum_{k<=i} delta_k, delta = softplus(dt)
 // It maps the scan's input x (after convolution and silu) to its output before the gate: y_i = sum_j alpha[i,j] x_j + D x_i.
-// D, gate, convolution and projections are outside of it.
+// D, gate, convolution and projections are outside of it. The channels of a Mamba-2 head share one map: there an "SSM channel"
+// of these functions is a head, with its one A, its delta and the B and C of its group.
 //
 // Letters: S positions of the sequence (meta tokens counted, they come first), m meta tokens, H query heads, D channels, N states.
 #ifndef HY_ATTNMAP_H
@@ -26,7 +27,13 @@ typedef struct {
     const float *gate;       // [S, D] before silu, or NULL
     const float *A_log;      // [D, N]
     const float *skip;       // [D] or NULL
-    const float *ssm_out;    // [S, D] after the gate, only for hy_map_selftest
+    const float *ssm_out;    // [S, D] after the gate (and a norm there), only for statistics and hy_map_selftest
+    // Mamba-2: ssm_heads (0: Mamba-1) of D / ssm_heads channels; then dt is [S, ssm_heads] without its bias, Bm and Cm are
+    // [S, groups*N], A_log, skip and dt_bias [ssm_heads]; delta is clamped to dt_min .. dt_max (0: no limit)
+    int ssm_heads, groups;
+    double dt_min, dt_max;
+    const float *dt_bias;
+    const float *ssm_y;      // [S, D] before gate and norm, only for hy_map_selftest
 } hy_map_values;
 
 typedef enum { HY_MAP_ATTENTION = 0, HY_MAP_SSM, HY_MAP_LAYER } hy_map_src;
@@ -56,6 +63,9 @@ typedef struct {
 void hy_choice_text(hy_buf *out, const char *key, const char *choices, int i);
 // "norm=rowsum ssm_reduce=mean_abs gate=no ...": what a stored map says about itself.
 void hy_map_options_text(const hy_map_options *o, hy_buf *out);
+
+// Single maps of the SSM: channels, or heads of Mamba-2.
+int hy_map_ssm_count(const hy_map_values *v);
 
 // Rows i0 .. i0+n-1 of a map into out [n, S] (every entry written). index: a head or channel, -1: all of them (heads: mean).
 // norm must not be MINMAX, which needs the whole matrix. LAYER (index -1): (attention + ssm) / 2, both row-normalised (ROWSUM
@@ -90,7 +100,7 @@ double hy_map_delta_entropy(const hy_map_values *v);
 typedef struct {
     double attn, attn_scale;  // max |softmax v - attn_out| and max |attn_out|; -1 when absent
     double ssm, ssm_scale;    // max |y - (alpha x + D x)| before the gate, y by the recurrence in double; max |y|
-    double model, model_scale;  // max |ssm_out - silu(gate) (alpha x + D x)| against the model's own (float32) output
+    double model, model_scale;  // the same against the model's own (float32) output, times silu(gate) where that is the scan's
 } hy_map_check;
 hy_status hy_map_selftest(const hy_map_values *v, hy_map_check *out);
 #endif

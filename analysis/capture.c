@@ -5,13 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { Q, K, V, ATTN_OUT, X, DT, BM, CM, GATE, SSM_OUT, N_PARTS };
+enum { Q, K, V, ATTN_OUT, X, DT, BM, CM, GATE, SSM_OUT, SSM_Y, N_PARTS };
 
 typedef struct {
     hy_val part[N_PARTS];  // HY_NOVAL: the layer has none
     int attn_op, scan_op;  // -1: none
     int missing;           // parts not seen yet in this run
-    float *A_log, *skip;
+    float *A_log, *skip, *dt_bias;
 } layer_need;
 
 struct hy_capture {
@@ -44,8 +44,10 @@ static hy_status find_needs(hy_capture *c) {
     }
     for (int o = 0; o < c->p->n_ops; o++) {
         const hy_op *op = &c->p->ops[o];
-        if (op->layer < 0 || (op->kind != HY_OP_ATTENTION && op->kind != HY_OP_SCAN)) continue;
+        if (op->layer < 0) continue;
         layer_need *n = &c->need[op->layer];
+        if (op->kind == HY_OP_GATED_NORM) n->part[GATE] = op->in[1], n->part[SSM_Y] = op->in[0], n->part[SSM_OUT] = op->out;
+        if (op->kind != HY_OP_ATTENTION && op->kind != HY_OP_SCAN && op->kind != HY_OP_SSD) continue;
         bool attn = op->kind == HY_OP_ATTENTION;
         for (int k = 0; k < (attn ? 3 : 5); k++) n->part[(attn ? Q : X) + k] = op->in[k];
         n->part[attn ? ATTN_OUT : SSM_OUT] = op->out;
@@ -53,6 +55,7 @@ static hy_status find_needs(hy_capture *c) {
         if (attn) continue;
         HY_TRY(read_param(c, op->par[0], &n->A_log));
         HY_TRY(read_param(c, op->par[1], &n->skip));
+        HY_TRY(read_param(c, op->par[2], &n->dt_bias));
     }
     return HY_OK;
 }
@@ -84,7 +87,7 @@ static void drop_held(hy_capture *c) {
 void hy_capture_close(hy_capture *c) {
     if (!c) return;
     drop_held(c);
-    for (int i = 0; i < c->p->spec.n_layers; i++) free(c->need[i].A_log), free(c->need[i].skip);
+    for (int i = 0; i < c->p->spec.n_layers; i++) free(c->need[i].A_log), free(c->need[i].skip), free(c->need[i].dt_bias);
     hy_exec_free(c->exec);
     free(c->ids), free(c->need), free(c->users), free(c->held);
     free(c);
@@ -97,7 +100,8 @@ static hy_map_values layer_values(const hy_capture *c, int i) {
     for (int k = 0; k < N_PARTS; k++) part[k] = n->part[k] == HY_NOVAL ? NULL : c->held[n->part[k]];
     hy_map_values v = {.layer = i, .S = c->S, .meta = c->p->spec.meta_tokens, .q = part[Q], .k = part[K], .v = part[V],
                        .attn_out = part[ATTN_OUT], .x = part[X], .dt = part[DT], .Bm = part[BM], .Cm = part[CM],
-                       .gate = part[GATE], .ssm_out = part[SSM_OUT], .A_log = n->A_log, .skip = n->skip};
+                       .gate = part[GATE], .ssm_out = part[SSM_OUT], .A_log = n->A_log, .skip = n->skip,
+                       .dt_bias = n->dt_bias, .ssm_y = part[SSM_Y]};
     if (n->attn_op >= 0) {
         const hy_op *op = &c->p->ops[n->attn_op];
         v.heads = op->heads, v.kv_heads = op->kv_heads, v.d_qk = op->d_qk, v.d_v = op->d_v;
@@ -107,6 +111,11 @@ static hy_map_values layer_values(const hy_capture *c, int i) {
     if (n->scan_op >= 0) {
         v.D = c->p->values[n->part[X]].width;
         v.N = c->p->values[n->part[BM]].width;
+        const hy_op *op = &c->p->ops[n->scan_op];
+        if (op->kind == HY_OP_SSD) {
+            v.ssm_heads = op->heads, v.groups = op->groups, v.N /= op->groups;
+            v.dt_min = op->dt_min, v.dt_max = op->dt_max;
+        }
     }
     return v;
 }

@@ -31,7 +31,7 @@ hy_status hy_erf_measure(const hy_map_values *v, const hy_erf_options *o, hy_erf
     int last = v->S - 1, first = o->meta == HY_ERF_META_RENORM ? v->meta : 0;
     if (first > last) return hy_error(HY_EINPUT, "layer %d: the sequence has meta tokens only, an ERF needs text", v->layer);
     hy_map_options m = {.reduce = o->reduce, .norm = HY_MAP_ROWSUM, .gate = o->gate != 0};
-    *out = (hy_erf_layer){.layer = v->layer, .S = v->S, .heads = v->heads, .channels = v->D};
+    *out = (hy_erf_layer){.layer = v->layer, .S = v->S, .heads = v->heads, .channels = hy_map_ssm_count(v)};
     double *row = hy_alloc((size_t)v->S * sizeof *row);
     hy_status s = row ? HY_OK : HY_ENOMEM;
     for (int h = 0; h < v->heads && !s; h++) {
@@ -42,10 +42,11 @@ hy_status hy_erf_measure(const hy_map_values *v, const hy_erf_options *o, hy_erf
     if (v->D > 0 && !s) s = hy_map_rows(v, HY_MAP_SSM, -1, &m, last, 1, row);
     if (v->D > 0 && !s) out->ssm_group = expected_distance(row, last, first);
     if (v->D > 0 && !s) s = hy_ssm_alpha_open(&a, v, v->S);
-    for (int d = 0; d < v->D && !s; d++) {
-        if (d % HY_SSM_BLOCK == 0) hy_ssm_alpha_channels(&a, d, v->D - d < HY_SSM_BLOCK ? v->D - d : HY_SSM_BLOCK);
+    const int units = out->channels;
+    for (int d = 0; d < units && !s; d++) {
+        if (d % HY_SSM_BLOCK == 0) hy_ssm_alpha_units(&a, d, units - d < HY_SSM_BLOCK ? units - d : HY_SSM_BLOCK);
         hy_ssm_alpha_row(&a, d, last, row);
-        out->ssm_channels += expected_distance(row, last, first) / v->D;
+        out->ssm_channels += expected_distance(row, last, first) / units;
     }
     hy_ssm_alpha_close(&a);
     free(row);

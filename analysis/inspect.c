@@ -17,7 +17,7 @@ typedef struct {
 static bool on(const bool *list, int layer) { return list && list[layer]; }
 
 static bool has_index(const hy_map_values *v, const hy_inspect_map *m) {
-    return hy_map_has(v, m->src) && m->index < (m->src == HY_MAP_ATTENTION ? v->heads : m->src == HY_MAP_SSM ? v->D : 0) + (m->index < 0);
+    return hy_map_has(v, m->src) && m->index < (m->src == HY_MAP_ATTENTION ? v->heads : m->src == HY_MAP_SSM ? hy_map_ssm_count(v) : 0) + (m->index < 0);
 }
 
 static hy_status add_maps(job *j, const hy_map_values *v) {
@@ -88,7 +88,7 @@ static hy_status check_want(const hy_program *p, const hy_inspect_want *want) {
         int most = 0;
         for (int i = 0; i < p->spec.n_layers; i++) {
             const hy_layer_spec *l = &p->spec.layers[i];
-            const int n = m->src == HY_MAP_ATTENTION ? l->heads : m->src == HY_MAP_SSM ? l->d_inner : 0;
+            const int n = m->src == HY_MAP_ATTENTION ? l->heads : m->src != HY_MAP_SSM ? 0 : hy_layer_is_mamba2(l) ? hy_layer_ssm_heads(l) : l->d_inner;
             if (on(want->map_layers, i) && n > most) most = n;
         }
         if (m->index >= most)

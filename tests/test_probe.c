@@ -22,6 +22,7 @@ static const double TOL_DOUBLE = 1e-12;
 #define COMMON "vocab: 13\nd_model: 12\ninit: {std: 0.3}\n"
 #define MLP "mlp: {kind: silu, d_ff: 10}\n"
 #define SSM "ssm: {expand: 2, d_state: 3, d_conv: 3, dt_rank: 2}\n"
+#define SSM2 "ssm: {kind: mamba2, expand: 2, d_state: 3, d_conv: 3, head_dim: 6, "
 static const char *const models[] = {
     "name: llama\nlayers: 2\nmixer: attention\nattention: {heads: 3, kv_heads: 1, d_qk: 4}\n" COMMON MLP,
     "name: mamba\nlayers: 2\nmixer: ssm\nmlp: {kind: none}\n" COMMON SSM,
@@ -32,6 +33,10 @@ static const char *const models[] = {
     "name: mixed\nlayers: 4\nattention: {heads: 2, kv_heads: 1, window: 4, global_layers: none}\n"
     "pattern: [{mixer: ssm}, {mixer: none}, {mixer: attention, mlp: {kind: none}}, {mixer: none, mlp: {kind: none}}]\n" COMMON MLP
         "ssm: {expand: 2, d_state: 3, d_conv: 3, dt_rank: 2, inner_norms: false, conv_bias: false}\n",
+    "name: mamba2\nlayers: 2\nmixer: ssm\nmlp: {kind: none}\n" COMMON SSM2 "groups: 2}\n",
+    "name: hymba2\nlayers: 3\nmixer: parallel\nmeta_tokens: 2\nattention: {heads: 2, kv_heads: 1, window: 3}\n" COMMON MLP SSM2
+        "gated_norm: false, dt_min: 0.004, dt_max: 0.05}\n",
+    "name: sum2\nlayers: 2\nmixer: parallel\nfusion: sum\nattention: {heads: 2, d_v: 3}\n" COMMON MLP SSM2 "norm_before_gate: true}\n",
 };
 enum { N_MODELS = sizeof models / sizeof *models, TEXT = 21 };
 
