@@ -1,5 +1,5 @@
 // import_mamba.c - Mamba as transformers' MambaForCausalLM stores it (state-spaces/mamba-*-hf). Not the layout of the original
-// releases, nor Mamba-2.
+// releases; Mamba-2 is import_mamba2.c.
 #include <string.h>
 
 #include "core/import.h"

@@ -90,6 +90,19 @@ def mamba():
 case("mamba-tiny", 14, mamba, grads=("embeddings", "layers.1.", "norm_f"))
 
 
+def mamba2(**changes):
+    """More tokens than a chunk of either implementation."""
+    return transformers.Mamba2Config(**(dict(
+        vocab_size=53, hidden_size=20, num_heads=5, head_dim=8, n_groups=1, state_size=9, num_hidden_layers=2, conv_kernel=4, expand=2, use_bias=False,
+        use_conv_bias=True, layer_norm_epsilon=1e-5, chunk_size=8, tie_word_embeddings=True, pad_token_id=None) | changes))
+
+
+case("mamba2-tiny", 18, mamba2, tokens=(2, 70), grads=("embeddings", "layers.1.", "norm_f"))
+case("mamba2-tiny-groups", 19, lambda: mamba2(n_groups=2, num_heads=4, head_dim=10, state_size=5, conv_kernel=3, use_bias=True,
+                                              use_conv_bias=False, time_step_limit=(0.01, 0.06), tie_word_embeddings=False),
+     tokens=(2, 33), grads=("lm_head", "layers.0."))
+
+
 def falcon(**changes):
     """Its own sizes wherever the family lets them differ: head_dim from hidden / heads, mamba_d_ssm from expand * hidden."""
     return transformers.FalconH1Config(**(dict(
