@@ -247,7 +247,7 @@ const hy_plot_kind hy_plot_kinds[] = {
     {"throughput", "training, prefill and decoding against context", "measure throughput", hy_plot_throughput, true},
     {"cache", "cache by layer and kind", "measure cache", hy_plot_cache, true},
     {"maps", "attention maps: attention, SSM, layer (one figure a variant)", "measure maps", hy_plot_maps, false},
-    {"grid", "accuracy over the values of a grid of one axis, such as learning rates", "a grid", hy_plot_grid, false},
+    {"grid", "accuracy, and steps or loss, over the values of a grid of one axis, such as learning rates", "a grid", hy_plot_grid, false},
     {"cells", "accuracy over length and depth (tasks with many evaluation cells; one figure a variant)", "done runs", hy_plot_cells, false},
     {"entropy", "entropy of attention maps by layer", "measure maps", hy_plot_entropy, false},
     {"erf-cache", "effective receptive field against cache", "measures erf and cache", plot_erf_cache, false},
