@@ -5,7 +5,7 @@
 #include <string.h>
 
 const char *hy_op_name(hy_op_kind k) {
-    static const char *const names[] = {"embed", "norm", "linear", "rope", "attention", "kv_append",
+    static const char *const names[HY_OP_KINDS] = {"embed", "norm", "linear", "rope", "attention", "kv_append",
                                         "conv",  "scan", "act",    "scale", "fuse",     "gather", "lm_loss",
                                         "ssd",   "gated_norm"};
     return names[k];

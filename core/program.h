@@ -37,6 +37,7 @@ typedef enum {
     HY_OP_EMBED, HY_OP_NORM, HY_OP_LINEAR, HY_OP_ROPE, HY_OP_ATTENTION, HY_OP_KV_APPEND, HY_OP_CONV, HY_OP_SCAN,
     HY_OP_ACT, HY_OP_SCALE, HY_OP_FUSE, HY_OP_GATHER, HY_OP_LM_LOSS, HY_OP_SSD, HY_OP_GATED_NORM,
 } hy_op_kind;
+enum { HY_OP_KINDS = HY_OP_GATED_NORM + 1 };  // how many there are
 const char *hy_op_name(hy_op_kind k);
 
 // Which ops a run executes: the body always, the heads on request.

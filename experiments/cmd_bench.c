@@ -85,9 +85,8 @@ static hy_status profile_run(const options *o, const hy_model *m, hy_exec *e) {
 }
 
 static hy_status ops(const options *o, const hy_model *m, const hy_backend *be) {
-    enum { KINDS = HY_OP_LM_LOSS + 1 };
-    double fwd[KINDS] = {0}, bwd[KINDS] = {0}, total = 0;
-    int count[KINDS] = {0};
+    double fwd[HY_OP_KINDS] = {0}, bwd[HY_OP_KINDS] = {0}, total = 0;
+    int count[HY_OP_KINDS] = {0};
     hy_exec *e;
     HY_TRY(hy_params_want_grad(m->w));
     HY_TRY(hy_exec_create(m->p, be, HY_F32, HY_EXEC_TRAIN, o->batch, m->p->spec.meta_tokens + o->context, 0, &e));
@@ -106,7 +105,7 @@ static hy_status ops(const options *o, const hy_model *m, const hy_backend *be) 
     hy_table_column(t, "forward", NULL, "ms", HY_RIGHT);
     hy_table_column(t, "backward", NULL, "ms", HY_RIGHT);
     hy_table_column(t, "share", NULL, "%", HY_RIGHT);
-    for (int k = 0; k < KINDS; k++) {
+    for (int k = 0; k < HY_OP_KINDS; k++) {
         if (fwd[k] + bwd[k] == 0) continue;
         hy_table_row(t);
         hy_table_text(t, "%s", hy_op_name((hy_op_kind)k));

@@ -29,6 +29,7 @@ check "bytes need a byte vocabulary" 2 "--ids" $HYLAB generate "$dir/a.safetenso
 check "a token that is not there" 2 "outside the vocabulary" $HYLAB generate "$dir/a.safetensors" --ids "99"
 check "bench: three rates" 0 "decode" $HYLAB bench "$dir/a.safetensors" --context 8 --tokens 2 --repetitions 5 --threads 1
 check "bench: op by op" 0 "attention" $HYLAB bench "$dir/a.safetensors" --context 8 --ops --threads 1
+for op in ssd gated_norm scale; do check "bench: every op, $op" 0 "$op " $HYLAB bench tests/golden/falcon-h1-tiny --context 8 --ops --repetitions 1 --threads 1; done
 check "a released checkpoint is a model" 0 "accuracy" $HYLAB eval tests/golden/hymba-tiny $T --threads 1
 check "and generates" 0 " " $HYLAB generate tests/golden/hymba-tiny-groups --ids "5 6 7" --max-new 4 --threads 1
 check "an empty folder is not a model" 2 "config.json" $HYLAB eval "$dir" $T
