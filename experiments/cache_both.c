@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "core/published.h"
-#include "core/specyaml.h"
+#include "experiments/modelfile.h"
 #include "experiments/cache_views.h"
 
 typedef struct {
@@ -25,9 +25,9 @@ static hy_status add_entries(const hy_cache_request *r, const char *path, hy_mod
     hy_published_list printed = {0};
     hy_param_count count;
     hy_cache_bytes held, paper, groups;
-    HY_TRY(hy_spec_load(path, r->sets, m));
+    HY_TRY(hy_model_read_spec(path, r->sets, m));
     // a changed model, or another length, is not what was printed
-    if (r->tokens == HY_PUBLISHED_TOKENS && (!r->sets || !r->sets[0])) HY_TRY(hy_published_load(path, &printed));
+    if (r->tokens == HY_PUBLISHED_TOKENS && (!r->sets || !r->sets[0])) HY_TRY(hy_model_published(path, &printed));
     hy_model_count(m, &count);
     hy_model_cache(m, HY_CACHE_TRUE, r->tokens, r->bytes, r->bytes, NULL, &held);
     hy_model_cache(m, HY_CACHE_PAPER, r->tokens, 2, 2, NULL, &paper);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "core/published.h"
-#include "core/specyaml.h"
+#include "experiments/modelfile.h"
 #include "experiments/cache_views.h"
 
 enum { HELD = 0, PAPER = 1 };  // the accountings side by side
@@ -289,8 +289,8 @@ static hy_json *to_json(const explained *e, const hy_published_list *printed, hy
 static hy_status explain(const hy_cache_request *r, const char *path, hy_model_spec *m, hy_table *all, hy_json *list) {
     explained e = {.m = m, .r = r};
     hy_published_list printed = {0};
-    HY_TRY(hy_spec_load(path, r->sets, m));
-    if (r->tokens == HY_PUBLISHED_TOKENS && (!r->sets || !r->sets[0])) HY_TRY(hy_published_load(path, &printed));
+    HY_TRY(hy_model_read_spec(path, r->sets, m));
+    if (r->tokens == HY_PUBLISHED_TOKENS && (!r->sets || !r->sets[0])) HY_TRY(hy_model_published(path, &printed));
     group_layers(&e);
     hy_status st = HY_OK;
     if (r->format == HY_TABLE_CSV) {

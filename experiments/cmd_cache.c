@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "core/published.h"
-#include "core/specyaml.h"
+#include "experiments/modelfile.h"
 #include "experiments/args.h"
 #include "experiments/cache_views.h"
 #include "experiments/commands.h"
@@ -91,7 +91,7 @@ static void add_layers(hy_table *t, const hy_model_spec *m, const hy_cache_bytes
 
 static hy_status add_published(hy_table *t, const char *path) {
     hy_published_list printed;
-    HY_TRY(hy_published_load(path, &printed));
+    HY_TRY(hy_model_published(path, &printed));
     const hy_published *p = hy_published_cache(&printed);
     hy_table_text(t, "%s", p ? p->cache_mb : "");
     hy_table_text(t, "%s", p ? p->in : "");
@@ -115,7 +115,7 @@ static hy_status print_cache(const options *o, const hy_arg_list *files) {
     hy_status st = HY_OK;
     if (!o->by_layer && files->n > 1) hy_table_column(t, "times_smaller", "smaller than first", "times", HY_RIGHT);
     for (int i = 0; !st && i < files->n; i++) {
-        st = hy_spec_load(files->v[i], o->sets.v, m);
+        st = hy_model_read_spec(files->v[i], o->sets.v, m);
         if (st) break;
         hy_model_cache(m, o->how, o->tokens, o->bytes, o->bytes, layers, &sum);
         if (i == 0) first = sum.total;
@@ -154,9 +154,9 @@ int hy_cmd_cache(int argc, char **argv) {
         {0},
     };
     const hy_args a = {
-        .usage = "hylab cache VARIANT.yaml... [options]",
+        .usage = "hylab cache MODEL... [options]",
         .text = "Prints the size of the cache of one sequence: keys and values, those of meta tokens, convolution\n"
-                "tails and SSM states.\n\n"
+                "tails and SSM states. MODEL is a variant, a checkpoint or a released folder.\n\n"
                 "examples:\n"
                 "  hylab cache variants/llama.yaml variants/hymba.yaml --tokens 4096\n"
                 "  hylab cache variants/hymba.yaml --by-layer\n"

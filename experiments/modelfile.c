@@ -112,6 +112,11 @@ static hy_status from_yaml(const char *path, const char *const *sets, const hy_b
     return s ? s : hy_params_init(out->w, seed);
 }
 
+hy_status hy_model_published(const char *path, hy_published_list *out) {
+    *out = (hy_published_list){0};
+    return hy_model_kind_of(path) == HY_MODEL_YAML ? hy_published_load(path, out) : HY_OK;
+}
+
 hy_status hy_model_load(const char *path, hy_params *w) {
     hy_import *im;
     hy_import_map map = {0};

@@ -3,6 +3,7 @@
 #ifndef HY_MODELFILE_H
 #define HY_MODELFILE_H
 #include "core/exec.h"
+#include "core/published.h"
 #include "core/import.h"
 
 typedef struct {
@@ -30,4 +31,6 @@ hy_status hy_model_open(const char *path, const char *const *sets, const hy_back
 void hy_model_close(hy_model *m);
 // Reads the weights of a checkpoint or a folder into parameters of a program of its spec.
 hy_status hy_model_load(const char *path, hy_params *w);
+// The figures printed elsewhere of a variant; of other kinds of models an empty list.
+hy_status hy_model_published(const char *path, hy_published_list *out);
 #endif

@@ -64,7 +64,7 @@ check 'fields of training' 0 '^  weight_decay ' "$H" show fields train
 check 'fields of a task' 0 '^Task mqar' "$H" show fields mqar
 check 'fields of nothing' 2 'did you mean "mqar"' "$H" show fields mqr
 
-check 'cache help' 0 'hylab cache VARIANT.yaml' "$H" cache --help
+check 'cache help' 0 'hylab cache MODEL' "$H" cache --help
 check 'cache of the abstract' 0 '^hymba-1.5b .* 78\.602 +11\.67$' "$H" cache $P/llama-3.2-3b.yaml $P/hymba-1.5b.yaml --accounting paper
 check 'cache with the groups' 0 '^hymba-1.5b .* 77\.619$' "$H" cache $P/hymba-1.5b.yaml --accounting paper-groups
 check 'cache by layer' 0 '^hymba +2  parallel +window 64 +1  0.000 +0.000 ' "$H" cache $V --by-layer
