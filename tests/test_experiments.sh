@@ -14,7 +14,7 @@ spread() { awk -F, 'NR > 1 {n = $10; if (!lo || n < lo) lo = n; if (n > hi) hi =
 
 for file in experiments/*/*.yaml; do
   grep -q '^scales:' "$file" || continue
-  for scale in $(sed -n '/^scales:/,$s/^  \([a-z-]*\):.*/\1/p' "$file"); do
+  for scale in $(sed -n '/^scales:/,$s/^  \([a-z0-9-]*\):.*/\1/p' "$file"); do
     plan "$file" "$scale" >"$dir/plan" 2>"$dir/err" && [ "$(wc -l <"$dir/plan")" -gt 8 ]
     say $? "$file, scale $scale: $(($(wc -l <"$dir/plan") - 1)) runs $(head -n 1 "$dir/err")"
   done
