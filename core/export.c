@@ -46,6 +46,7 @@ static hy_status read_folder(const void *user, const hy_param *q, int param, siz
 hy_export_values hy_export_folder_values(const hy_export_folder *source) { return (hy_export_values){read_folder, source}; }
 
 hy_status hy_export_read(const hy_export_job *j, const hy_import_tensor *t, size_t first, size_t n, float *dst) {
+    if (hy_interrupted) return hy_error(HY_EINTR, "interrupted: %s has no config.json yet and can be written again", j->out);
     for (int k = t->first; k < t->first + t->n; k++) {
         const hy_import_piece *x = &j->map.pieces[k];
         const size_t lo = x->at > first ? x->at : first, hi = x->at + x->n < first + n ? x->at + x->n : first + n;

@@ -83,6 +83,18 @@ run export_init "$hylab" export "$tmp/v.yaml" --init 1 --family hymba --out "$tm
 run export_init_2 "$hylab" export "$tmp/v.yaml" --init 2 --family hymba --out "$tmp/init2" && ! cmp -s "$tmp/init/model.safetensors" "$tmp/init2/model.safetensors" && ok export_init_2 ||
   not_ok export_init_2 "the seed has no effect"
 
+# ---- ctrl-C leaves no file that looks whole, and the same command goes on
+"$hylab" export variants/paper/mamba-130m.yaml --init 1 --family mamba --out "$tmp/big" --shard-size 1MB >"$tmp/out" 2>&1 &
+pid=$!
+for _ in $(seq 100); do [ -e "$tmp/big" ] && break; sleep 0.05; done
+kill -INT $pid
+wait $pid
+rc=$?
+[ $rc = 130 ] && [ ! -e "$tmp/big/config.json" ] && ! ls "$tmp/big" | grep -qv '^model-.*safetensors$' && ok export_interrupted || not_ok export_interrupted "exit $rc: $(cat "$tmp/out"; ls "$tmp/big")"
+
+# ---- the spec of a checkpoint
+"$hylab" show spec "$tmp/llama-tiny-1.safetensors" >"$tmp/out" 2>&1 && grep -q '^total  *19520 ' "$tmp/out" && ok checkpoint_spec || not_ok checkpoint_spec "$(tail -3 "$tmp/out")"
+
 # ---- refused, with the reason
 must_fail export_no_init "--init SEED" -- "$hylab" export "$tmp/v.yaml" --family hymba --out "$tmp/x"
 must_fail export_not_llama 'cannot say what this model is' 'meta_tokens: 3' -- "$hylab" export "$tmp/v.yaml" --init 1 --family llama --out "$tmp/x"
