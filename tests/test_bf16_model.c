@@ -227,7 +227,7 @@ static void damaged_folder(void **state) {
 static void variants(void **state) {
     (void)state;
     const hy_backend be = backend("auto");
-    const char *const files[] = {"hymba", "hymba-gate", "parallel-sum", "samba", "llama-relu2", "mamba"};
+    const char *const files[] = {"hymba", "hymba-gate", "parallel-sum", "samba", "llama-relu2", "mamba", "mamba2"};
     for (size_t k = 0; k < sizeof files / sizeof *files; k++) {
         char *path = hy_asprintf("variants/%s.yaml", files[k]);
         const char *const sets[] = {"vocab=97", NULL};
