@@ -131,6 +131,12 @@ void hy_config_write_dt_limit(double least, double most, hy_json *out) {
     else hy_json_set(out, "time_step_limit", list);
 }
 
+void hy_config_write_class(const char *name, hy_json *out) {
+    hy_json *classes = hy_json_new_array();
+    hy_json_add(classes, hy_json_new_string(name));
+    hy_json_set(out, "architectures", classes);
+}
+
 // ---------------------------------------------------------------------------------------------------- rotary positions
 static const hy_config_key rope_keys[] = {
     {"rope_type", NULL}, {"type", NULL}, {"rope_theta", NULL}, {"factor", NULL}, {"low_freq_factor", NULL}, {"high_freq_factor", NULL},

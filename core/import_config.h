@@ -30,6 +30,8 @@ hy_status hy_config_dt_rank(const hy_json *c, const char *where, const char *key
 // ({"__float__": "Infinity"}). Absent: [0, Infinity]. *most is 0 for Infinity, as in hy_layer_spec.dt_max.
 hy_status hy_config_dt_limit(const hy_json *c, const char *where, double *least, double *most);
 void hy_config_write_dt_limit(double least, double most, hy_json *out);
+// The class of transformers that loads the folder.
+void hy_config_write_class(const char *name, hy_json *out);
 // max_position_embeddings and the rotary positions, as transformers 5 writes them (rope_parameters: {rope_type, rope_theta, ...})
 // or 4 did (rope_theta, rope_scaling: {rope_type or type, factor, ...}): default, linear, llama3. default_base: where no
 // rope_theta is given.

@@ -172,9 +172,7 @@ static void write_multipliers(const hy_multipliers *f, hy_json *out) {
 static hy_status config(const hy_model_spec *m, hy_json *out) {
     static const char *const no_bias[] = {"attention_bias", "mamba_proj_bias", "projectors_bias", "mlp_bias"};
     const hy_layer_spec *l = &m->layers[0];
-    hy_json *classes = hy_json_new_array();
-    hy_json_add(classes, hy_json_new_string("FalconH1ForCausalLM"));
-    hy_json_set(out, "architectures", classes);
+    hy_config_write_class("FalconH1ForCausalLM", out);
     hy_json_set_string(out, "model_type", "falcon_h1");
     hy_json_set_int(out, "vocab_size", m->vocab);
     hy_json_set_bool(out, "tie_word_embeddings", m->tied);

@@ -252,13 +252,8 @@ static void write_mamba(const hy_model_spec *m, hy_json *out) {
 }
 
 static hy_status config(const hy_model_spec *m, hy_json *out) {
-    hy_json *classes = hy_json_new_array();
-    if (m->layers[0].mixer != HY_MIXER_PARALLEL) {
-        hy_json_free(classes);
-        return hy_error(HY_EINPUT, "every layer of a hymba model is parallel");
-    }
-    hy_json_add(classes, hy_json_new_string("HymbaForCausalLM"));
-    hy_json_set(out, "architectures", classes);
+    if (m->layers[0].mixer != HY_MIXER_PARALLEL) return hy_error(HY_EINPUT, "every layer of a hymba model is parallel");
+    hy_config_write_class("HymbaForCausalLM", out);
     hy_json_set_string(out, "model_type", "hymba");
     hy_json_set_int(out, "vocab_size", m->vocab);
     hy_json_set_int(out, "hidden_size", m->d_model);

@@ -145,9 +145,7 @@ static hy_status qwen2_spec(const hy_json *c, const char *where, hy_model_spec *
 // ---------------------------------------------------------------------------------------------------- writing
 static hy_status write_shared(const hy_model_spec *m, const char *type, const char *class, hy_json *out) {
     const hy_layer_spec *l = &m->layers[0];
-    hy_json *classes = hy_json_new_array();
-    hy_json_add(classes, hy_json_new_string(class));
-    hy_json_set(out, "architectures", classes);
+    hy_config_write_class(class, out);
     hy_json_set_string(out, "model_type", type);
     hy_json_set_int(out, "vocab_size", m->vocab);
     hy_json_set_int(out, "hidden_size", m->d_model);

@@ -79,9 +79,7 @@ static hy_status spec(const hy_json *c, const char *where, hy_model_spec *m) {
 
 static hy_status config(const hy_model_spec *m, hy_json *out) {
     const hy_layer_spec *l = &m->layers[0];
-    hy_json *classes = hy_json_new_array();
-    hy_json_add(classes, hy_json_new_string("MambaForCausalLM"));
-    hy_json_set(out, "architectures", classes);
+    hy_config_write_class("MambaForCausalLM", out);
     hy_json_set_string(out, "model_type", "mamba");
     hy_json_set_int(out, "vocab_size", m->vocab);
     hy_json_set_int(out, "hidden_size", m->d_model);

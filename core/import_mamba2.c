@@ -85,9 +85,7 @@ static hy_status config(const hy_model_spec *m, hy_json *out) {
     const hy_layer_spec *l = &m->layers[0];
     if (l->d_inner % m->d_model)
         return hy_error(HY_EINPUT, "in this family d_inner (%d) is a whole number of times d_model (%d)", l->d_inner, m->d_model);
-    hy_json *classes = hy_json_new_array();
-    hy_json_add(classes, hy_json_new_string("Mamba2ForCausalLM"));
-    hy_json_set(out, "architectures", classes);
+    hy_config_write_class("Mamba2ForCausalLM", out);
     hy_json_set_string(out, "model_type", "mamba2");
     hy_json_set_int(out, "vocab_size", m->vocab);
     hy_json_set_int(out, "hidden_size", m->d_model);

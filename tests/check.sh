@@ -5,6 +5,7 @@ check() { # name, wanted exit status, pattern that the output must hold, command
   shift 3
   out=$("$@" 2>&1)
   rc=$?
+  out=${out//$'\r'/} # csv lines end in CR LF
   if [ $rc = "$want" ] && grep -qE -- "$pattern" <<<"$out"; then echo "ok $name"; else
     echo "not ok $name (exit $rc, wanted $want and /$pattern/)"
     echo "$out" | head -20

@@ -14,11 +14,15 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n, size_t most, unsigned se
 static const char *const values[] = {
     "0", "1", "2", "3", "4", "7", "8", "64", "-1", "65536", "1048576", "1048577", "16777216", "2147483647", "9223372036854775807", "0.5",
     "1e-6", "1e308", "true", "false", "null", "\"auto\"", "\"silu\"", "\"default\"", "\"linear\"", "\"llama3\"", "\"ntk\"", "\"hymba\"",
-    "\"llama\"", "\"qwen2\"", "\"mistral\"", "\"mamba\"", "\"mamba2\"", "\"\"", "[]", "{}", "[0]", "[0, 1]", "[[0, 1]]", "[[1, 2], [3, 4]]",
+    "\"llama\"", "\"qwen2\"", "\"mistral\"", "\"mamba\"", "\"mamba2\"", "\"falcon_h1\"", "\"\"", "[]", "{}", "[0]",
+    "[0, 1]", "[0.0, 1e30]", "[[0, 1]]", "[[1, 2], [3, 4]]",
     "{\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 1, \"high_freq_factor\": 4, \"original_max_position_embeddings\": 64}",
     "{\"type\": \"linear\", \"factor\": 2.0}",
 };
-static const char *exchange(unsigned *seed) { return values[*seed = *seed * 1664525u + 1013904223u, (*seed >> 8) % (sizeof values / sizeof *values)]; }
+static const char *exchange(unsigned *seed) {
+    *seed = *seed * 1664525u + 1013904223u;
+    return values[(*seed >> 8) % (sizeof values / sizeof *values)];
+}
 
 // The object's text with the values of one or two members exchanged (or the member dropped).
 static void change_members(const hy_json *j, unsigned seed, hy_buf *out) {

@@ -3,21 +3,9 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 H=${HYLAB:-./hylab}
-bad=0
+. tests/check.sh
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
-check() { # name, wanted exit status, pattern that the output must hold, command
-  local name=$1 want=$2 pattern=$3 out rc
-  shift 3
-  out=$("$@" 2>&1)
-  rc=$?
-  out=${out//$'\r'/} # csv lines end in CR LF
-  if [ $rc = "$want" ] && grep -qE -- "$pattern" <<<"$out"; then echo "ok $name"; else
-    echo "not ok $name (exit $rc, wanted $want and /$pattern/)"
-    echo "$out" | head -20
-    bad=1
-  fi
-}
 V=variants/hymba.yaml P=variants/paper
 check 'spec help' 0 'hylab show spec MODEL' "$H" show spec --help
 check 'spec of a folder' 0 '^ +1  attention +global +4 +2 +12 +12 +1 ' "$H" show spec tests/golden/llama3-tiny
