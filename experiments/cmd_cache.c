@@ -13,12 +13,31 @@
 typedef struct {
     hy_arg_list sets;
     int tokens;
-    const char *accounting, *elem;
+    const char *accounting, *elem, *state_elem;
     bool by_layer, both, explain;
     hy_table_format format;
     hy_cache_accounting how;
-    int bytes;
+    int bytes, state_bytes;
 } options;
+
+#define ELEMS "f64|f32|bf16|f16|f8|i8"
+static hy_status read_elem(const char *option, const char *word, int *bytes) {
+    static const struct {
+        const char *word;
+        int bytes;
+    } elems[] = {{"f64", 8}, {"f32", 4}, {"bf16", 2}, {"f16", 2}, {"f8", 1}, {"i8", 1}};
+    for (size_t i = 0; i < sizeof elems / sizeof *elems; i++)
+        if (!strcmp(elems[i].word, word)) {
+            *bytes = elems[i].bytes;
+            return HY_OK;
+        }
+    return hy_error(HY_EINPUT, "%s %s: there are " ELEMS, option, word);
+}
+
+void hy_cache_sizes_text(int bytes, int state_bytes, char out[64]) {
+    if (bytes == state_bytes) snprintf(out, 64, "%d byte%s a value", bytes, bytes == 1 ? "" : "s");
+    else snprintf(out, 64, "%d bytes a key or value, %d a value of states", bytes, state_bytes);
+}
 
 static hy_status read_choices(options *o) {
     if (!strcmp(o->accounting, "true")) o->how = HY_CACHE_TRUE;
@@ -26,9 +45,8 @@ static hy_status read_choices(options *o) {
     else if (!strcmp(o->accounting, "paper-groups")) o->how = HY_CACHE_PAPER_GROUPS;
     else if (!strcmp(o->accounting, "both")) o->both = true;
     else return hy_error(HY_EINPUT, "--accounting %s: there are true, paper, paper-groups and both", o->accounting);
-    if (!strcmp(o->elem, "f32")) o->bytes = 4;
-    else if (!strcmp(o->elem, "bf16")) o->bytes = 2;
-    else return hy_error(HY_EINPUT, "--elem %s: there are f32 and bf16", o->elem);
+    HY_TRY(read_elem("--elem", o->elem, &o->bytes));
+    HY_TRY(read_elem("--state-elem", o->state_elem ? o->state_elem : o->elem, &o->state_bytes));
     if (o->by_layer && (o->both || o->explain))
         return hy_error(HY_EINPUT, "--by-layer shows one accounting: not with %s", o->explain ? "--explain" : "--accounting both");
     if (o->tokens > 1 << 28) return hy_error(HY_EINPUT, "--tokens %d: at most %d", o->tokens, 1 << 28);
@@ -99,9 +117,11 @@ static hy_status add_published(hy_table *t, const char *path) {
 }
 
 static void add_note(hy_table *t, const options *o) {
+    char sizes[64];
+    hy_cache_sizes_text(o->bytes, o->state_bytes, sizes);
     static const char *const paper = "as the paper counts: 2 bytes a value, window layers exactly their window, no convolution state";
     if (o->how == HY_CACHE_TRUE)
-        hy_table_note(t, "one sequence of %d tokens, %d bytes a value, MB of 10^6 bytes: what a runtime holds", o->tokens, o->bytes);
+        hy_table_note(t, "one sequence of %d tokens, %s, MB of 10^6 bytes: what a runtime holds", o->tokens, sizes);
     else
         hy_table_note(t, "one sequence of %d tokens, MB of 10^6 bytes, %s, %s", o->tokens, paper,
                       o->how == HY_CACHE_PAPER ? "window layers that share counted as half" : "sharing groups as they are");
@@ -117,7 +137,7 @@ static hy_status print_cache(const options *o, const hy_arg_list *files) {
     for (int i = 0; !st && i < files->n; i++) {
         st = hy_model_read_spec(files->v[i], o->sets.v, m);
         if (st) break;
-        hy_model_cache(m, o->how, o->tokens, o->bytes, o->bytes, layers, &sum);
+        hy_model_cache(m, o->how, o->tokens, o->bytes, o->state_bytes, layers, &sum);
         if (i == 0) first = sum.total;
         if (o->by_layer) {
             if (i) hy_table_rule(t);
@@ -147,7 +167,8 @@ int hy_cmd_cache(int argc, char **argv) {
         {"--accounting", "true|paper|paper-groups|both", HY_ARG_TEXT, &o.accounting, 0,
          "what a runtime holds; as the paper counts; so, with the sharing groups as they are; all beside the printed figures (true)"},
         {"--explain", NULL, HY_ARG_FLAG, &o.explain, 0, "the terms in words, both accountings side by side, and why they differ"},
-        {"--elem", "f32|bf16", HY_ARG_TEXT, &o.elem, 0, "element type in the true accounting; the paper's is 2 bytes (f32)"},
+        {"--elem", ELEMS, HY_ARG_TEXT, &o.elem, 0, "element type in the true accounting; the paper's is 2 bytes (f32)"},
+        {"--state-elem", "TYPE", HY_ARG_TEXT, &o.state_elem, 0, "another one for convolution and SSM states (as --elem)"},
         {"--by-layer", NULL, HY_ARG_FLAG, &o.by_layer, 0, "a row for each layer"},
         {"--set", "KEY=VALUE", HY_ARG_LIST, &o.sets, 0, "change a key of every variant; may be given many times"},
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print"},
@@ -171,7 +192,7 @@ int hy_cmd_cache(int argc, char **argv) {
     bool help = false;
     hy_status st = hy_args_read(&a, argc, argv, &rest, &help);
     if (!st && !help) st = read_choices(&o);
-    const hy_cache_request r = {&rest, o.sets.v, o.tokens, o.bytes, o.format};
+    const hy_cache_request r = {&rest, o.sets.v, o.tokens, o.bytes, o.state_bytes, o.format};
     if (!st && !help) st = o.explain ? hy_cache_print_explained(&r) : o.both ? hy_cache_print_both(&r) : print_cache(&o, &rest);
     free(rest.v);
     free(o.sets.v);

@@ -84,7 +84,11 @@ check 'published figures' 0 '^released weights +hymba-1.5b +parameters +15227978
 check 'all but three printed figures come out' 1 '' test -s "$tmp/differs"
 check 'published of nothing' 2 'too few arguments' "$H" show published
 check 'cache accounting' 2 'true, paper, paper-groups and both' "$H" cache $V --accounting papr
-check 'cache elem' 2 'f32 and bf16' "$H" cache $V --elem f16
+check 'cache elem' 2 'elem f12: there are f64.f32.bf16.f16.f8.i8' "$H" cache $V --elem f12
+check 'cache elem of the states' 2 'state-elem x: there are' "$H" cache $V --state-elem x
+check 'cache of one byte' 0 '^llama .* 6\.144$' "$H" cache variants/llama.yaml --elem f8
+check 'states of another type' 0 '^mamba-130m +129135360 .* 0.442 +2.359 +2.802$' "$H" cache $P/mamba-130m.yaml --elem bf16 --state-elem f32
+check 'both types in words' 0 '^2 bytes a key or value, 4 a value of states are held .* 3.891 +85.565$' "$H" $E --elem bf16 --state-elem f32
 check 'cache no tokens' 2 'tokens' "$H" cache $V --tokens 0
 check 'cache no file' 2 'no.yaml' "$H" cache $V no.yaml
 if [ -w /dev/full ]; then
