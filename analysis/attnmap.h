@@ -1,7 +1,8 @@
 // attnmap.h - attention maps of one layer on one sequence, from the values that the model itself computed (capture.h).
 // Attention heads: softmax rows under the mask of attn_rule.h. SSM heads as hidden attention (Ali et al., arXiv 2403.01590,
 // eq. 10-20). The layer as a whole: their mean, whatever joins the heads: the maps say where a layer looks, not how much each
-// kind of head adds (after fusion norms both add alike; without them, fusion sum, the sizes of their outputs tell). Nothing here runs a model; nothing of size S x S is held unless asked for.
+// kind of head adds (after fusion norms both add alike; without them, fusion sum, output rms times multipliers tells).
+// Nothing here runs a model; nothing of size S x S is held unless asked for.
 //
 // Hidden attention of channel d, for j <= i (0 after):
 //     alpha_d[i,j] = sum_n C_i[n] exp(A_d[n] (c_i - c_j)) delta_j B_j[n]      c_i = sum_{k<=i} delta_k, delta = softplus(dt)

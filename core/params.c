@@ -143,5 +143,6 @@ hy_status hy_params_init(hy_params *w, uint64_t seed) {
             s = set_double(w, i, j, m, v);
         }
     }
+    free(v);
     return s;
 }
