@@ -83,9 +83,7 @@ static void states(const hy_ssd_bwd_args *b_, int b, int h, float *S, float *dS,
 static float dot(const float *a, const float *b, size_t n) {  // whole vectors; what is past n must be 0
     vf sum = {0};
     for (size_t i = 0; i < n; i += HY_LANES) sum += v_load(a + i) * v_load(b + i);
-    float s = 0;
-    for (int l = 0; l < HY_LANES; l++) s += sum[l];
-    return s;
+    return lane_sum(sum);
 }
 
 // M from C B^T, dG += dM * L, and across[k] = sum over i >= k > j of dM_ij M_ij, from the last row to the first.
@@ -100,16 +98,15 @@ static void inside(const steps *s, int n, const scratch *w, float *across) {
                 v_store(M + j, (vf){0});
                 continue;
             }
-            const vf L = decays(s, i, j), m = up_to(L * v_load(CB + j), i, j), d = up_to(v_load(dM + j), i, j);
+            const vf L = up_to(decays(s, i, j), i, j), m = L * up_to(v_load(CB + j), i, j), d = up_to(v_load(dM + j), i, j);
             v_store(M + j, m);
-            v_store(dG + j, v_load(dG + j) + d * up_to(L, i, j));
+            v_store(dG + j, v_load(dG + j) + d * L);
             if (j == i) continue;  // only the diagonal is left
             const vf c = v_load(column + j) + up_to(d * m, i - 1, j);
             v_store(column + j, c);
             sum += up_to(c, i - 1, j);
         }
-        across[i] = 0;
-        for (int l = 0; l < HY_LANES; l++) across[i] += sum[l];
+        across[i] = lane_sum(sum);
     }
 }
 
@@ -145,13 +142,11 @@ static void finish(const hy_ssd_bwd_args *b, size_t row, int n, int h, const ste
             xdy += xv * dyv;
             if (dx) put(dx + p, s->delta[i] * duv + skip * dyv, m, b->acc & 1);
         }
-        float direct = 0, passed = 0;
-        for (int l = 0; l < HY_LANES; l++) direct += xdu[l], passed += xdy[l];
-        const float gz = (float)(across[i] * s->A + direct) * s->free[i];
+        const float gz = (float)(across[i] * s->A + lane_sum(xdu)) * s->free[i];
         float *ddt = b->ddt ? (float *)b->ddt + (row + i) * b->ldddt + h : NULL;
         if (ddt) *ddt = b->acc & 2 ? *ddt + gz : gz;
         dA += across[i] * (s->delta[i] * s->A);
-        dskip += passed;
+        dskip += lane_sum(xdy);
         dbias += gz;
     }
     sums[0] = (float)dA, sums[1] = (float)dskip, sums[2] = (float)dbias;

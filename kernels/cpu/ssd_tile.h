@@ -160,11 +160,20 @@ static void make_steps(const hy_ssd_args *a, size_t row, int n, int h, steps *s)
 HY_INLINE vf decays(const steps *s, int i, int j) {
     return v_exp2(v_min((s->high[i] - v_load(s->high + j)) + (s->low[i] - v_load(s->low + j)), 0));
 }
-// Lanes j .. i of v, the rest 0; j <= i.
+// Of lanes that stand for tokens j, j+1, ..: those up to i, the rest 0.
 HY_INLINE vf up_to(vf v, int i, int j) {
-    if (j + HY_LANES <= i + 1) return v;
-    vf out = {0};
-    memcpy(&out, &v, (size_t)(i + 1 - j) * sizeof(float));
-    return out;
+    vi lane;
+    for (int l = 0; l < HY_LANES; l++) lane[l] = l;
+    return v_select(lane <= i - j, v, (vf){0});
+}
+// The sum of the lanes, as a tree.
+HY_INLINE float lane_sum(vf v) {
+#pragma GCC unroll 16
+    for (int s = HY_LANES / 2; s; s /= 2) {
+        vi from;
+        for (int l = 0; l < HY_LANES; l++) from[l] = l ^ s;
+        v += __builtin_shuffle(v, from);
+    }
+    return v[0];
 }
 #endif
