@@ -314,13 +314,15 @@ static bool cache_get(const cache_slot *c, uint64_t hash, const char *s, size_t 
     for (int i = 0; i < c->ids_n; i++) hy_token_ids_add(out, c->ids[i]);
     return true;
 }
-static void cache_put(cache_slot *c, uint64_t hash, const char *s, size_t n, const int32_t *ids, size_t k) {
+// The ids from `before` on.
+static void cache_put(cache_slot *c, uint64_t hash, const char *s, size_t n, const hy_token_ids *out, size_t before) {
+    const size_t k = out->n - before;
     if (k > CACHE_IDS) return;
     c->hash = hash;
     c->n = (uint8_t)n;
     c->ids_n = (uint8_t)k;
     memcpy(c->text, s, n);
-    memcpy(c->ids, ids, k * sizeof *ids);
+    for (size_t i = 0; i < k; i++) c->ids[i] = out->v[before + i];
 }
 
 // Cuts the symbols of a word into parts that no merge crosses, and merges each. text: the word where its parts may be remembered by
@@ -339,7 +341,7 @@ static void merge_parts(hy_bpe *b, size_t n, const char *text, bool bytes, hy_to
             if (!cache_get(c, hash, text + byte_start, bytes_n, out)) {
                 const size_t before = out->n;
                 merge_part(b, b->w.sym + from, b->w.rank + from, i + 1 - from, out);
-                cache_put(c, hash, text + byte_start, bytes_n, out->v + before, out->n - before);
+                cache_put(c, hash, text + byte_start, bytes_n, out, before);
             }
         } else {
             merge_part(b, b->w.sym + from, b->w.rank + from, i + 1 - from, out);
@@ -374,6 +376,6 @@ hy_status hy_bpe_word(hy_bpe *b, const char *s, size_t n, bool bytes, hy_token_i
         // parts of a word under ignore_merges are not words of their own, and short words are remembered whole
         merge_parts(b, sym.n, sym.plain && !b->o.ignore_merges && n > CACHE_BYTES ? s : NULL, bytes, out);
     }
-    if (c) cache_put(c, hash, s, n, out->v + before, out->n - before);
+    if (c) cache_put(c, hash, s, n, out, before);
     return HY_OK;
 }

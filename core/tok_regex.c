@@ -7,7 +7,7 @@
 #include "core/tok_impl.h"
 
 #define PATTERN_MAX 4096           // bytes
-#define MATCH_LIMIT 50000000u      // steps of one match: a pattern that needs more explodes
+#define MATCH_LIMIT 10000000u      // steps of one match, and 8 a byte of text: a pattern that needs more explodes
 #define JIT_STACK ((size_t)1 << 20)
 
 struct hy_regex {
@@ -212,10 +212,7 @@ static hy_status compile(const char *pattern, size_t n, const char *shown, const
         r->context = pcre2_match_context_create(NULL);
         r->stack = pcre2_jit_stack_create(32 << 10, JIT_STACK, NULL);
         if (!r->data || !r->context) s = hy_error(HY_ENOMEM, "%s: out of memory", where);
-        else {
-            pcre2_set_match_limit(r->context, MATCH_LIMIT);
-            if (r->stack) pcre2_jit_stack_assign(r->context, NULL, r->stack);
-        }
+        else if (r->stack) pcre2_jit_stack_assign(r->context, NULL, r->stack);
     }
     if (s) hy_regex_free(r);
     else *out = r;
@@ -254,6 +251,7 @@ void hy_regex_free(hy_regex *r) {
 // ---------------------------------------------------------------------------------------------------- matching
 hy_status hy_regex_next(hy_regex *r, const char *text, size_t n, hy_regex_at *at, size_t *start, size_t *end, bool *found) {
     *found = false;
+    pcre2_set_match_limit(r->context, MATCH_LIMIT + (uint32_t)(n < (size_t)400000000 ? 8 * n : 3200000000u));
     while (at->from <= n) {
         int k = pcre2_match(r->code, (PCRE2_SPTR)text, n, at->from, PCRE2_NO_UTF_CHECK, r->data, r->context);
         if (k == PCRE2_ERROR_JIT_STACKLIMIT)

@@ -38,5 +38,21 @@ shards)
   printf '%s\n---\n%s\n---\n' '{"weight_map":{"x":"a.safetensors","y":"a.safetensors"}}' "$a" >"$out/in/one"
   printf '%s\n' metadata weight_map a.safetensors b.safetensors ../a.safetensors dtype shape data_offsets F32 BF16 | words
   ;;
+tokenizer)
+  text=$'Hello  the \xc3\xa9<s>\n12'
+  for f in llama2 hymba-first llama3 qwen2 gptneox falcon; do printf '%s\n---\n%s' "$(cat tests/golden/tokenizers/$f.json)" "$text" >"$out/in/$f"; done
+  for f in sp-bpe sp-unigram; do { cat tests/golden/tokenizers/$f.model && printf '\n---\n%s' "$text"; } >"$out/in/$f"; done
+  # small ones, one for each kind of step: most of what fails is found in a few bytes
+  model='"model":{"type":"BPE","unk_token":"u","fuse_unk":true,"byte_fallback":true,"vocab":{"u":0,"a":1,"b":2,"ab":3,"<0x41>":4,"\u2581":5},"merges":["a b"]}'
+  i=0
+  for part in '"normalizer":{"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"x"},{"type":"Replace","pattern":{"Regex":"a+|b"},"content":"ab"},{"type":"NFKC"}]}' \
+    '"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"[^\\s\\p{L}]+|(?i:'"'"'s)"},"behavior":"MergedWithNext","invert":true},{"type":"ByteLevel","add_prefix_space":true},{"type":"Digits","individual_digits":true}]}' \
+    '"pre_tokenizer":{"type":"Metaspace","replacement":"_","prepend_scheme":"first","split":true},"decoder":{"type":"Metaspace","replacement":"_"}' \
+    '"decoder":{"type":"Sequence","decoders":[{"type":"Replace","pattern":{"String":"a"},"content":" "},{"type":"ByteFallback"},{"type":"Fuse"},{"type":"Strip","content":" ","start":1,"stop":1}]}' \
+    '"added_tokens":[{"id":6,"content":"<s>","special":true,"lstrip":true,"rstrip":true},{"id":7,"content":"ba","single_word":true,"normalized":true}],"post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>"}},{"Sequence":{"id":"A"}}],"special_tokens":{"<s>":{"ids":[6]}}}'; do
+    printf '{%s,%s}\n---\nab A <s> ba' "$model" "$part" >"$out/in/small$((i++))"
+  done
+  grep -ohE '"[A-Za-z_0-9]{4,24}"' tests/golden/tokenizers/*.json core/tok_*.c | tr -d '"' | words
+  ;;
 *) echo "fuzz_seeds.sh: no inputs for \"$name\"" >&2; exit 2 ;;
 esac
