@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/utf8.h"
+
 const char *hy_json_library(void) { return "jansson " JANSSON_VERSION; }
 
 static const json_t *in(const hy_json *j) { return (const json_t *)j; }
@@ -189,28 +191,10 @@ hy_status hy_json_get_object(const hy_json *object, const char *where, const cha
 }
 
 // ---------------------------------------------------------------------------------------------------- building
-// Bytes of the UTF-8 sequence at s, 0 if it is not a valid one.
-static int utf8_length(const unsigned char *s) {
-    if (s[0] < 0x80) return 1;
-    int n = s[0] >= 0xc2 && s[0] <= 0xdf ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4 : 0;
-    for (int i = 1; i < n; i++)
-        if ((s[i] & 0xc0) != 0x80) return 0;  // also stops at the closing NUL
-    if (s[0] == 0xe0 && s[1] < 0xa0) return 0;  // overlong
-    if (s[0] == 0xed && s[1] > 0x9f) return 0;  // surrogates
-    if (s[0] == 0xf0 && s[1] < 0x90) return 0;
-    if (s[0] == 0xf4 && s[1] > 0x8f) return 0;
-    return n;
-}
-
 static char *utf8_clean(const char *s) {
     hy_buf b = {0};
     hy_buf_write(&b, "", 0);
-    while (*s) {
-        int n = utf8_length((const unsigned char *)s);
-        if (n) hy_buf_write(&b, s, (size_t)n);
-        else hy_buf_write(&b, "\xef\xbf\xbd", 3);
-        s += n ? n : 1;
-    }
+    hy_utf8_lossy(s, strlen(s), &b);
     return b.s;
 }
 

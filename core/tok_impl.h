@@ -6,22 +6,7 @@
 #include "core/json.h"
 #include "core/tok_sp.h"
 #include "core/tokenizer.h"
-
-// ---------------------------------------------------------------------------------------------------- UTF-8 (tok_utf8.c)
-// Bytes of the well-formed sequence at s[0..n-1]; 0 if there is none.
-int hy_utf8_length(const char *s, size_t n);
-// Offset of the first byte that is not UTF-8; n if all is well.
-size_t hy_utf8_bad(const char *s, size_t n);
-// The code point of a well-formed sequence; *len its bytes.
-uint32_t hy_utf8_get(const char *s, int *len);
-int hy_utf8_put(uint32_t c, char out[4]);
-// Appends n bytes; each longest piece of a broken sequence becomes one U+FFFD, as Rust and Python do.
-void hy_utf8_lossy(const char *s, size_t n, hy_buf *out);
-// Bytes at the end that are the start of a sequence that more bytes could complete.
-size_t hy_utf8_open_tail(const char *s, size_t n);
-// The character that byte-level BPE writes for a byte, and back (-1: none).
-uint32_t hy_byte_char(uint8_t byte);
-int hy_char_byte(uint32_t c);
+#include "core/utf8.h"
 
 // ---------------------------------------------------------------------------------------------------- pieces (tok_vocab.c)
 typedef struct {
@@ -39,6 +24,9 @@ bool hy_vocab_add(hy_vocab *v, const char *s, size_t n, int32_t id);
 int32_t hy_vocab_find(const hy_vocab *v, const char *s, size_t n);  // -1: none
 const char *hy_vocab_piece(const hy_vocab *v, int32_t id, size_t *n);  // NULL: none
 void hy_vocab_grow(hy_vocab *v, int size);
+// The character that byte-level BPE writes for a byte, and back (-1: none).
+uint32_t hy_byte_char(uint8_t byte);
+int hy_char_byte(uint32_t c);
 
 // ---------------------------------------------------------------------------------------------------- BPE (tok_bpe.c)
 typedef struct {

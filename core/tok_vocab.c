@@ -62,3 +62,20 @@ const char *hy_vocab_piece(const hy_vocab *v, int32_t id, size_t *n) {
     if (n) *n = v->len[id];
     return v->pool.s + v->at[id];
 }
+
+// ---------------------------------------------------------------------------------------------------- bytes as characters
+// Printable Latin-1 bytes stand for themselves; the 68 others, in order, are U+0100 and up.
+uint32_t hy_byte_char(uint8_t b) {
+    if (b <= 0x20) return 0x100u + b;
+    if (b < 0x7f) return b;
+    if (b <= 0xa0) return 0x121u + (b - 0x7fu);
+    if (b == 0xad) return 0x143u;
+    return b;
+}
+
+int hy_char_byte(uint32_t c) {
+    if (c >= 0x100 && c <= 0x120) return (int)(c - 0x100);
+    if (c >= 0x121 && c <= 0x142) return (int)(c - 0x121 + 0x7f);
+    if (c == 0x143) return 0xad;
+    return (c > 0x20 && c < 0x7f) || (c > 0xa0 && c < 0x100 && c != 0xad) ? (int)c : -1;
+}

@@ -8,10 +8,10 @@ FUZZ_FLAGS = $(CPPFLAGS) -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined -fn
 FUZZ_RUN = -timeout=10 -rss_limit_mb=2048 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -artifact_prefix=build/fuzz/
 
 FUZZ_SPEC = core/yaml.c core/field.c core/spec.c core/specyaml.c core/specsugar.c core/published.c core/count.c core/cachesize.c
-FUZZ_ST = core/safetensors.c core/safetensors_write.c core/json.c
+FUZZ_ST = core/safetensors.c core/safetensors_write.c core/json.c core/utf8.c
 FUZZ_SRC_safetensors = $(FUZZ_ST)
 FUZZ_SRC_yaml = $(FUZZ_SPEC)
-FUZZ_SRC_json = core/json.c
+FUZZ_SRC_json = core/json.c core/utf8.c
 FUZZ_SRC_config = $(wildcard core/import*.c) core/model.c core/program.c core/params.c core/checkpoint.c core/state.c core/plan.c core/shards.c $(FUZZ_SPEC) $(FUZZ_ST)
 FUZZ_SRC_shards = core/shards.c $(FUZZ_ST)
 FUZZ_SRC_tokenizer = core/tokenizer.c $(wildcard core/tok_*.c) core/json.c build/fuzz/tok_sentencepiece.o

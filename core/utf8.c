@@ -1,5 +1,5 @@
-// tok_utf8.c - UTF-8 for the tokenizers, and the 256 characters in which byte-level BPE writes bytes.
-#include "core/tok_impl.h"
+// utf8.c - see utf8.h.
+#include "core/utf8.h"
 
 int hy_utf8_length(const char *str, size_t n) {
     const unsigned char *s = (const unsigned char *)str;
@@ -86,20 +86,4 @@ size_t hy_utf8_open_tail(const char *s, size_t n) {
         if (want > k && broken_length(at, k) == k) return k;
     }
     return 0;
-}
-
-// Printable Latin-1 bytes stand for themselves; the 68 others, in order, are U+0100 and up.
-uint32_t hy_byte_char(uint8_t b) {
-    if (b <= 0x20) return 0x100u + b;
-    if (b < 0x7f) return b;
-    if (b <= 0xa0) return 0x121u + (b - 0x7fu);
-    if (b == 0xad) return 0x143u;
-    return b;
-}
-
-int hy_char_byte(uint32_t c) {
-    if (c >= 0x100 && c <= 0x120) return (int)(c - 0x100);
-    if (c >= 0x121 && c <= 0x142) return (int)(c - 0x121 + 0x7f);
-    if (c == 0x143) return 0xad;
-    return (c > 0x20 && c < 0x7f) || (c > 0xa0 && c < 0x100 && c != 0xad) ? (int)c : -1;
 }
