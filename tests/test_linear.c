@@ -1,4 +1,7 @@
 // test_linear.c - linear and linear_bwd: gradients, parity of all paths, threads, and what a row depends on.
+#include <signal.h>
+#include <sys/time.h>
+
 #include "tests/kernel_test.h"
 
 // float32 sums of up to 1500 terms against double: the error grows like sqrt(terms) * 6e-8.
@@ -137,10 +140,32 @@ static void refusals(void **state) {
     assert_int_equal(hy_cpu_plan_linear(&a, &req, &l), HY_EINPUT);
 }
 
+// A signal may come at any moment of a product, and its handler needs stack: nothing else may be written over.
+static volatile sig_atomic_t signals;
+static void count_signal(int sig) {
+    (void)sig;
+    signals++;
+}
+
+static void signals_harm_nothing(void **state) {
+    (void)state;
+    struct sigaction before, storm = {.sa_handler = count_signal, .sa_flags = SA_RESTART};
+    sigaction(SIGALRM, &storm, &before);
+    const struct itimerval every = {{0, 100}, {0, 100}}, never = {0};
+    setitimer(ITIMER_REAL, &every, NULL);
+    const ctx_t x = {true, true};
+    for (int i = 0; i < 20 || signals < 200; i++) {
+        kt_case c = make(128, 64 + i % 3, 64, &x, 200 + (uint64_t)i);
+        kt_parity(&c, hy_isa_best(), ~0u, LIMIT);
+    }
+    setitimer(ITIMER_REAL, &never, NULL);
+    sigaction(SIGALRM, &before, NULL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(small_shapes), cmocka_unit_test(tiled_shapes), cmocka_unit_test(few_rows_are_independent),
-        cmocka_unit_test(many_rows_are_independent), cmocka_unit_test(no_rows), cmocka_unit_test(refusals),
+        cmocka_unit_test(many_rows_are_independent), cmocka_unit_test(no_rows), cmocka_unit_test(refusals), cmocka_unit_test(signals_harm_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

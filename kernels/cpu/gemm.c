@@ -7,6 +7,7 @@
 
 #include <oneapi/dnnl/dnnl.h>
 #include <omp.h>
+#include <signal.h>
 #include <string.h>
 
 #define TILE_M 256      // packing a transposed B costs as much as about 15 rows of work: keep tiles tall
@@ -79,6 +80,16 @@ typedef struct {
     bool add;
 } tile;
 
+// Routines of the library use the stack pointer as an ordinary register for a while. A signal handler that ran then would write its
+// frame over other memory (seen as a damaged heap after ctrl-C), so signals wait until the tiles are done. Faults are not put off.
+static void put_off_signals(sigset_t *before) {
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP};
+    sigset_t all;
+    sigfillset(&all);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&all, faults[i]);
+    pthread_sigmask(SIG_BLOCK, &all, before);
+}
+
 // wide: scratch of widened_floats(g), used if B is bfloat16. A tile of M rows reads each value of it M times, so widening costs
 // 1 / M of the product's loads.
 static bool tile_run(const hy_gemm_args *g, const tile *t, float *wide) {
@@ -123,6 +134,8 @@ hy_status hy_gemm_run(const hy_gemm_args *g, float *workspace, int threads) {
     if (jobs < threads) threads = jobs;
 #pragma omp parallel num_threads(threads) reduction(| : bad)
     {
+        sigset_t signals;
+        put_off_signals(&signals);
         omp_set_num_threads(1);  // of this region only; a region of one thread does not count as parallel for the library
         float *wide = g->widen ? workspace + (size_t)omp_get_thread_num() * widened_floats(g) : NULL;
 #pragma omp for schedule(dynamic)
@@ -141,6 +154,7 @@ hy_status hy_gemm_run(const hy_gemm_args *g, float *workspace, int threads) {
             }
             bad |= !tile_run(g, &u, wide);
         }
+        pthread_sigmask(SIG_SETMASK, &signals, NULL);
     }
     if (bad) return hy_error(HY_EFAIL, "oneDNN refused a matrix product of %d x %d x %d", g->M, g->N, g->K);
     if (t.parts > 1) add_parts(g, &t, workspace, threads);
