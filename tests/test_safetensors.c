@@ -94,6 +94,18 @@ static void test_conversions(void **state) {
     assert_true(hy_f32_from_f16(0x03ff) == 1023 * 0x1p-24f);
     assert_true(hy_f32_from_f16(0xfc00) == -INFINITY);
     assert_true(isnan(hy_f32_from_f16(0x7e00)));
+    for (uint32_t h = 0; h < 0x7c00; h++) {  // every half and its negative; the middle of two is a tie, to the even one
+        const float x = hy_f32_from_f16((uint16_t)h), y = h == 0x7bff ? 65536 : hy_f32_from_f16((uint16_t)(h + 1)), mid = (x + y) / 2;
+        assert_int_equal(hy_f16_from_f32(x), h);
+        assert_int_equal(hy_f16_from_f32(-x), h | 0x8000);
+        assert_int_equal(hy_f16_from_f32(mid), h % 2 ? h + 1 : h);
+        assert_int_equal(hy_f16_from_f32(nextafterf(mid, 0)), h);
+        assert_int_equal(hy_f16_from_f32(nextafterf(mid, INFINITY)), h + 1);
+    }
+    assert_int_equal(hy_f16_from_f32(-INFINITY), 0xfc00);
+    assert_int_equal(hy_f16_from_f32(1e30f), 0x7c00);
+    assert_int_equal(hy_f16_from_f32(1e-30f), 0);
+    assert_int_equal(hy_f16_from_f32(NAN) & 0x7fff, 0x7e00);
     assert_int_equal(hy_bf16_from_f32(1.00390625f), 0x3f80);   // a tie: to even, down
     assert_int_equal(hy_bf16_from_f32(1.01171875f), 0x3f82);   // a tie: to even, up
     assert_int_equal(hy_bf16_from_f32(1.00390637f), 0x3f81);
