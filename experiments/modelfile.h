@@ -22,7 +22,7 @@ typedef enum {
     HY_WEIGHTS_BF16,  // bfloat16; float32 of a file and random values are rounded
 } hy_weights;
 #define HY_WEIGHTS_NAMES "auto|f32|bf16"
-#define HY_WEIGHTS_HELP "matrices in memory: as the file has them (auto), f32, bf16 (rounded if need be)"
+#define HY_WEIGHTS_HELP "matrices in memory: as the file has them (auto; f16 becomes f32), f32, bf16 (rounded if need be)"
 hy_status hy_weights_parse(const char *text, hy_weights *out);
 void hy_weights_apply(hy_weights how, const hy_import *im, const hy_import_map *map, hy_program *p);  // before parameters are made
 // sets: NULL-terminated "path=value" for a YAML (with a checkpoint only what keeps the shapes), or NULL. seed: of random
