@@ -50,12 +50,42 @@ hy_status hy_json_parse(const char *text, size_t n, const char *where, int max_d
     return HY_OK;
 }
 
+// Python writes infinities and NaN as bare words, which JSON does not know: outside strings each becomes {"__float__": "Infinity"}.
+static void rewrite_floats(const char *s, size_t n, hy_buf *out) {
+    static const char *const words[] = {"-Infinity", "Infinity", "NaN"};
+    bool string = false;
+    size_t from = 0;
+    for (size_t i = 0; i < n; i++) {
+        const char c = s[i];
+        if (string) {
+            if (c == '\\') i++;
+            else if (c == '"') string = false;
+        } else if (c == '"') {
+            string = true;
+        } else {
+            for (size_t k = 0; k < sizeof words / sizeof *words; k++) {
+                const size_t m = strlen(words[k]);
+                if (m > n - i || memcmp(s + i, words[k], m)) continue;
+                hy_buf_write(out, s + from, i - from);
+                hy_buf_printf(out, "{\"__float__\": \"%s\"}", words[k]);
+                from = i + m;
+                i = from - 1;
+                break;
+            }
+        }
+    }
+    hy_buf_write(out, s + from, n - from);
+}
+
 hy_status hy_json_read(const char *path, size_t max_bytes, hy_json **out) {
     char *text;
     size_t n;
     *out = NULL;
     HY_TRY(hy_file_read(path, max_bytes, &text, &n));
-    hy_status s = hy_json_parse(text, n, path, 0, out);
+    hy_buf plain = {0};
+    rewrite_floats(text, n, &plain);
+    hy_status s = hy_json_parse(plain.n ? plain.s : "", plain.n, path, 0, out);
+    free(plain.s);
     free(text);
     return s;
 }

@@ -35,6 +35,7 @@ changed factor_mlp_gate 's/\("mlp_multipliers": \[\n *\)[0-9.]*/\10.31/' 1 FAIL
 changed factor_mlp_down 's/\("mlp_multipliers": \[\n *[0-9.]*,\n *\)[0-9.]*/\10.31/' 1 FAIL
 changed least_step 's/\("time_step_limit": \[\n *\)[0-9.]*/\10.01/' 1 FAIL
 changed most_step 's/\("time_step_limit": \[\n *[0-9.]*,\n *\)[0-9.]*/\1{"__float__": "Infinity"}/' 1 FAIL
+changed most_step_python 's/\("time_step_limit": \[\n *[0-9.]*,\n *\)[0-9.]*/\1Infinity/' 1 FAIL
 changed norm_place 's/"mamba_norm_before_gate": true/"mamba_norm_before_gate": false/' 1 FAIL
 changed rope 's/"rope_theta": [0-9.]*/"rope_theta": 10000.0/' 1 FAIL
 changed eps 's/"rms_norm_eps": 1e-05/"rms_norm_eps": 1e-02/' 1 FAIL

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -226,11 +227,41 @@ static void test_table_full(void **state) {
     fclose(f);
 }
 
+// What Python writes for numbers that JSON lacks; strings and broken words stay what they are.
+static void test_python_floats(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *wanted;  // NULL: refused
+    } cases[] = {
+        {"{\"a\": [0.0, Infinity], \"b\": -Infinity, \"c\":NaN}",
+         "{\"a\": [0.0,{\"__float__\": \"Infinity\"}], \"b\": {\"__float__\": \"-Infinity\"}, \"c\": {\"__float__\": \"NaN\"}}"},
+        {"{\"Infinity\": \"a \\\" NaN -Infinity\"}", "{\"Infinity\": \"a \\\" NaN -Infinity\"}"},
+        {"{\"a\": Infin", NULL},
+        {"{\"a\": InfinityNaN}", NULL},
+        {"NaN", "{\"__float__\": \"NaN\"}"},
+        {"", NULL},
+    };
+    const char *dir = getenv("TMPDIR");
+    char *path = hy_asprintf("%s/hylab-test-json-%d", dir ? dir : "/tmp", (int)getpid());
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(hy_file_write(path, cases[i].text, strlen(cases[i].text)), HY_OK);
+        hy_json *j = NULL;
+        assert_int_equal(hy_json_read(path, 1 << 10, &j), cases[i].wanted ? HY_OK : HY_EINPUT);
+        hy_buf b = {0};
+        if (j) hy_json_text(j, 0, &b);
+        if (cases[i].wanted) assert_string_equal(b.s, cases[i].wanted);
+        free(b.s);
+        hy_json_free(j);
+    }
+    unlink(path);
+    free(path);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused), cmocka_unit_test(test_depth),      cmocka_unit_test(test_getters),
         cmocka_unit_test(test_numbers), cmocka_unit_test(test_build),      cmocka_unit_test(test_table),
-        cmocka_unit_test(test_table_full),
+        cmocka_unit_test(test_table_full), cmocka_unit_test(test_python_floats),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
