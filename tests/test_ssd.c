@@ -219,6 +219,7 @@ static void test_shapes(void **unused) {
     check_shape((shape){1, 5, 1, 7, 1, 3, .dt_min = 0}, 2);
     check_shape((shape){3, 70, 6, 32, 2, 64, .len = ragged}, 1);
     check_shape((shape){1, 150, 3, 64, 1, 128, .dt_min = 0}, 0);
+    check_shape((shape){5, 257, 2, 3, 1, 4, .dt_min = 0}, 0);  // backward takes the sequences in more than one turn
     check_shape((shape){1, 66, 2, 20, 1, 200, .dt_min = 0}, 1);
 }
 
