@@ -58,6 +58,9 @@ typedef struct {
 // The next match in text; *found false: none. An empty match at the end of the one before is passed over.
 hy_status hy_regex_next(hy_regex *r, const char *text, size_t n, hy_regex_at *at, size_t *start, size_t *end, bool *found);
 
+void hy_regex_library(char out[64]);      // name, version, version of Unicode
+void hy_normalize_library(char out[64]);  // tok_norm.c
+
 // ---------------------------------------------------------------------------------------------------- steps
 typedef enum {
     HY_STEP_PREPEND = 0, HY_STEP_REPLACE, HY_STEP_NFC, HY_STEP_NFD, HY_STEP_NFKC, HY_STEP_NFKD,                  // normalizers

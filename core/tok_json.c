@@ -6,6 +6,7 @@
 
 #define ADDED_MAX (1 << 16)
 #define ADDED_BYTES 1024  // longest added token: finding them costs at most so many steps a byte
+#define ADDED_TOTAL (4 << 20)
 
 static bool given(const hy_json *j) { return j && hy_json_type_of(j) != HY_JSON_NULL; }
 
@@ -161,6 +162,7 @@ static hy_status read_added_list(hy_tokenizer *t, const hy_json *root) {
     t->added = hy_xcalloc(n, sizeof *t->added);
     hy_vocab_init(&t->extra, n, 0);
     int32_t next = t->vocab.n;
+    size_t total = 0;
     for (size_t i = 0; i < n; i++) {
         char path[512];
         int64_t id;
@@ -170,6 +172,8 @@ static hy_status read_added_list(hy_tokenizer *t, const hy_json *root) {
         t->n_added++;
         HY_TRY(read_added(hy_json_at(list, i), path, a, &id));
         HY_TRY(place_added(t, a, id, &next, path));
+        total += strlen(a->content);
+        if (total > ADDED_TOTAL) return hy_error(HY_EINPUT, "%s: the tokens up to here have %zu bytes; at most %d are supported", path, total, ADDED_TOTAL);
     }
     return HY_OK;
 }

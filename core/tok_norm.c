@@ -21,6 +21,8 @@ static const struct {
     {0x1e4ec, 0x1e4ef}, {0x1f16c, 0x1f16c}, {0x1fbf0, 0x1fbf9},
 };
 
+void hy_normalize_library(char out[64]) { snprintf(out, 64, "utf8proc %.20s (Unicode %.20s)", utf8proc_version(), utf8proc_unicode_version()); }
+
 static bool is_newer(uint32_t c) {
     size_t lo = 0, hi = sizeof newer / sizeof *newer;
     while (lo < hi) {
@@ -79,9 +81,12 @@ static hy_status form(const char *s, size_t n, hy_step_kind kind, hy_buf *out) {
 }
 
 // ---------------------------------------------------------------------------------------------------- steps
+static hy_status too_long(void) { return hy_error(HY_EINPUT, "a replacement makes the text longer than %zu bytes", HY_TOKENIZER_MAX_TEXT); }
+
 hy_status hy_replace(const hy_step *step, const char *s, size_t n, hy_buf *out) {
     if (!step->re) {
         for (size_t i = 0; i < n;) {
+            if (out->n > HY_TOKENIZER_MAX_TEXT) return too_long();
             const char *hit = memmem(s + i, n - i, step->from, step->from_n);
             const size_t end = hit ? (size_t)(hit - s) : n;
             hy_buf_write(out, s + i, end - i);
@@ -95,6 +100,7 @@ hy_status hy_replace(const hy_step *step, const char *s, size_t n, hy_buf *out) 
     for (bool found = true;;) {
         HY_TRY(hy_regex_next(step->re, s, n, &at, &start, &end, &found));
         if (!found) break;
+        if (out->n > HY_TOKENIZER_MAX_TEXT) return too_long();
         hy_buf_write(out, s + done, start - done);
         hy_buf_write(out, step->to, step->to_n);
         done = end;

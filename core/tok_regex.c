@@ -31,6 +31,14 @@ static const char *class_text(const char *name, size_t n) {
     return NULL;
 }
 
+void hy_regex_library(char out[64]) {
+    char version[32] = "", unicode[32] = "";
+    if (pcre2_config(PCRE2_CONFIG_VERSION, NULL) < 32) pcre2_config(PCRE2_CONFIG_VERSION, version);
+    if (pcre2_config(PCRE2_CONFIG_UNICODE_VERSION, NULL) < 32) pcre2_config(PCRE2_CONFIG_UNICODE_VERSION, unicode);
+    version[strcspn(version, " ")] = 0;  // without the date
+    snprintf(out, 64, "PCRE2 %s (Unicode %s)", version, unicode);
+}
+
 // ---------------------------------------------------------------------------------------------------- rewriting
 typedef struct {
     const char *p, *start, *where;

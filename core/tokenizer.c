@@ -126,6 +126,13 @@ void hy_tokenizer_close(hy_tokenizer *t) {
     free(t);
 }
 
+void hy_tokenizer_libraries(char out[160]) {
+    char regex[64], norm[64];
+    hy_regex_library(regex);
+    hy_normalize_library(norm);
+    snprintf(out, 160, "%s, %s", regex, norm);
+}
+
 // ---------------------------------------------------------------------------------------------------- pieces
 int hy_tokenizer_vocab(const hy_tokenizer *t) { return t->type == HY_TOK_SP ? hy_sp_size(t->sp) : t->size; }
 const char *hy_tokenizer_path(const hy_tokenizer *t) { return t->path; }

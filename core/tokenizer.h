@@ -50,6 +50,9 @@ hy_status hy_tokenizer_encode(hy_tokenizer *t, const char *text, size_t n, bool 
 // as do ids above 255 of kind bytes.
 hy_status hy_tokenizer_decode(hy_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, hy_buf *out);
 
+// "PCRE2 10.42 (Unicode 14.0.0), utf8proc 2.8.0 (Unicode 15.0.0)". Newer characters are told apart by tables of the reference's own.
+void hy_tokenizer_libraries(char out[160]);
+
 // Decoding as the ids come. Whatever is appended is whole UTF-8, and all of it together is what hy_tokenizer_decode gives; text that
 // later ids may still change is held back until they come (half a character, a run of byte tokens, a space that may be cut).
 typedef struct hy_token_stream hy_token_stream;

@@ -8,6 +8,7 @@
 
 #include "analysis/gnuplot.h"
 #include "core/json.h"
+#include "core/tokenizer.h"
 #include "core/version.h"
 #include "core/yaml.h"
 #include "experiments/args.h"
@@ -57,6 +58,9 @@ static void build_lines(hy_table *t) {
     hy_gemm_library(gemm);
     hy_yaml_library(yaml);
     line(t, "libraries", "ok", "%s, %s, %s, %s", gemm, hy_store_library(), yaml, hy_json_library());
+    char text[160];
+    hy_tokenizer_libraries(text);
+    line(t, "text", "ok", "%s, SentencePiece", text);
     line(t, "schema", "ok", "results of version %d and older", hy_schema_newest());
     line(t, "CUDA", "not built", "kernels for a GPU are not part of this build; --device cpu");
 }

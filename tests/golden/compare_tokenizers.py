@@ -7,6 +7,8 @@ post-processor settings of the families; other files are given with --file. Need
     python tests/golden/compare_tokenizers.py --hylab ./hylab --count 100000
     python tests/golden/compare_tokenizers.py --kinds llama3 qwen2 --count 1000
     python tests/golden/compare_tokenizers.py --file models/llama/tokenizer.json --count 20000
+    python tests/golden/compare_tokenizers.py --sweep
+        (every code point through the patterns and the normal forms: has the meaning of a class changed?)
     python tests/golden/compare_tokenizers.py --write tests/golden/tokenizers        (the small goldens of the C tests)
 """
 import argparse
@@ -243,6 +245,39 @@ def compare(name, path, exe, count):
     return wrong
 
 
+def sweep(folder, exe):
+    """Every code point between letters, digits, spaces, marks and added tokens."""
+    points = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
+    wrong = 0
+
+    def run(name, path, text, block):
+        nonlocal wrong
+        ref, bad = Tokenizer.from_file(path), 0
+        texts = ["|".join(text.replace("@", chr(c)) for c in points[i : i + block]) for i in range(0, len(points), block)]
+        for a in range(0, len(texts), 10000):
+            part = texts[a : a + 10000]
+            got = hylab([path], exe, [json.dumps(s) for s in part])
+            for s, want, ids in zip(part, ref.encode_batch(part), got):
+                if want.ids != ids:
+                    bad += 1
+                    if bad <= 3:
+                        print("  %s: %s" % (name, json.dumps(s)[:200]))
+        print("%-14s every code point, %d strings: %d differences" % (name, len(texts), bad), flush=True)
+        wrong += bad
+
+    for kind in ["llama2", "llama3", "qwen2", "gptneox", "gpt2-prefix", "gpt4o", "smollm", "falcon"]:
+        path = os.path.join(folder, kind + ".json")
+        write_file(path, kind, 600)
+        run(kind, path, "x@1@ @X@x@@\n@wort@wort<l>@<r>@'s@", 16)
+    plain = byte_level(300)
+    for form in ["NFC", "NFD", "NFKC", "NFKD"]:
+        path = os.path.join(folder, form + ".json")
+        with open(path, "w") as f:
+            json.dump(dict(plain, normalizer={"type": form}), f)
+        run(form, path, "@ a\u0315@\u0334 @\u0301\u0327 \uac00@ \u1100@\u0300", 8)
+    return wrong
+
+
 def write_file(path, kind, vocabulary, rules=None):
     if kind in SP_KINDS:
         with open(path, "wb") as f:
@@ -278,6 +313,7 @@ def main():
     a.add_argument("--kinds", nargs="*", default=KINDS + OLD + SP_KINDS)
     a.add_argument("--file", nargs="*", help="compare with these files only")
     a.add_argument("--keep", help="folder for the trained tokenizers (default: a temporary one)")
+    a.add_argument("--sweep", action="store_true", help="compare every code point instead")
     a.add_argument("--write", metavar="DIR", help="write the small goldens instead")
     o = a.parse_args()
     if o.write:
@@ -286,6 +322,8 @@ def main():
     with tempfile.TemporaryDirectory() as tmp:
         folder = o.keep or tmp
         os.makedirs(folder, exist_ok=True)
+        if o.sweep:
+            return 1 if sweep(folder, o.hylab) else 0
         for f in o.file or []:
             wrong += compare(os.path.basename(os.path.dirname(f)) or f, f, o.hylab, o.count)
         for kind in [] if o.file else o.kinds:
