@@ -39,7 +39,7 @@ hy_added_trie *hy_added_trie_new(const hy_added *list, char *const *patterns, in
     hy_added_trie *t = hy_xcalloc(1, sizeof *t);
     t->list = list;
     memset(t->root, 0xff, sizeof t->root);
-    hy_status s = hy_regex_class("word", &t->word);
+    hy_status s = hy_regex_class("rust_word", &t->word);
     if (!s) s = hy_regex_class("space", &t->space);
     HY_ASSERT(s == HY_OK);  // sets of tok_classes.def
     for (int special = 1; special >= 0; special--)  // special tokens come first in the reference: of equal patterns they count
