@@ -131,6 +131,8 @@ void hy_param_initial(const hy_param *q, uint64_t seed, size_t first, size_t n, 
     for (size_t i = 0; i < n; i++) dst[i] = initial(q, first + i, &r);
 }
 
+#define STEP ((size_t)1024)  // values that one thread makes at a time: the same ones whoever makes them
+
 hy_status hy_params_init(hy_params *w, uint64_t seed) {
     hy_status s = HY_OK;
     double *v = hy_alloc(PIECE * sizeof *v);
@@ -139,7 +141,8 @@ hy_status hy_params_init(hy_params *w, uint64_t seed) {
         const hy_param *q = &w->prog->params[i];
         for (size_t j = 0; !s && j < q->n; j += PIECE) {
             const size_t m = q->n - j < PIECE ? q->n - j : PIECE;
-            hy_param_initial(q, seed, j, m, v);
+#pragma omp parallel for schedule(static) num_threads(w->be->threads) if (m > 4 * STEP)
+            for (size_t k = 0; k < m; k += STEP) hy_param_initial(q, seed, j + k, m - k < STEP ? m - k : STEP, v + k);
             s = set_double(w, i, j, m, v);
         }
     }

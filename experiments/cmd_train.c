@@ -43,6 +43,7 @@ static hy_status recipe(const options *o, hy_train_spec *spec) {
 
 static hy_status run_training(const options *o, const hy_program *p, const hy_backend *be, const hy_train_spec *spec, const hy_task *task) {
     hy_trainer *t;
+    if (o->from && !o->resume) HY_TRY(hy_model_check(o->from, p));
     HY_TRY(hy_trainer_create(p, be, HY_F32, spec, task, (uint64_t)o->seed, &t));
     hy_status s = o->resume ? hy_trainer_load(t, o->resume) : o->from ? hy_model_load(o->from, hy_trainer_params(t)) : HY_OK;
     char what[64];

@@ -117,17 +117,28 @@ hy_status hy_model_published(const char *path, hy_published_list *out) {
     return hy_model_kind_of(path) == HY_MODEL_YAML ? hy_published_load(path, out) : HY_OK;
 }
 
-hy_status hy_model_load(const char *path, hy_params *w) {
+// w NULL: only the checks.
+static hy_status read_weights(const char *path, const hy_program *p, hy_params *w) {
     hy_import *im;
+    hy_st *st;
     hy_import_map map = {0};
-    if (hy_model_kind_of(path) != HY_MODEL_FOLDER) return hy_checkpoint_load(w, path, HY_CHECKPOINT_ANY_SPEC);
+    hy_status s;
+    if (hy_model_kind_of(path) != HY_MODEL_FOLDER) {
+        HY_TRY(hy_checkpoint_open(path, &st));
+        s = w ? hy_checkpoint_read(st, w, HY_CHECKPOINT_ANY_SPEC, NULL) : hy_checkpoint_check(st, p, NULL);
+        hy_st_close(st);
+        return s;
+    }
     HY_TRY(hy_import_open(path, &im));
-    hy_status s = hy_import_map_make(im->family, w->prog, &map);
-    if (!s) s = hy_import_weights(im, &map, w, NULL);
+    s = hy_import_map_make(im->family, p, &map);
+    if (!s) s = w ? hy_import_weights(im, &map, w, NULL) : hy_import_check(im, &map, NULL);
     hy_import_map_free(&map);
     hy_import_close(im);
     return s;
 }
+
+hy_status hy_model_check(const char *path, const hy_program *p) { return read_weights(path, p, NULL); }
+hy_status hy_model_load(const char *path, hy_params *w) { return read_weights(path, w->prog, w); }
 
 hy_status hy_model_open(const char *path, const char *const *sets, const hy_backend *be, hy_weights how, uint64_t seed, hy_model *out) {
     *out = (hy_model){0};

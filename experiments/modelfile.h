@@ -29,7 +29,9 @@ void hy_weights_apply(hy_weights how, const hy_import *im, const hy_import_map *
 // weights. HY_EINPUT with the file's name for what cannot be read.
 hy_status hy_model_open(const char *path, const char *const *sets, const hy_backend *be, hy_weights weights, uint64_t seed, hy_model *out);
 void hy_model_close(hy_model *m);
-// Reads the weights of a checkpoint or a folder into parameters of a program of its spec.
+// Reads the weights of a checkpoint or a folder into parameters of a program of its spec. check: what it checks, alone, before
+// memory is taken for parameters.
+hy_status hy_model_check(const char *path, const hy_program *p);
 hy_status hy_model_load(const char *path, hy_params *w);
 // The figures printed elsewhere of a variant; of other kinds of models an empty list.
 hy_status hy_model_published(const char *path, hy_published_list *out);
