@@ -74,6 +74,32 @@ typedef struct {
     hy_erf_layer erf[16];
 } seen;
 
+// The gated map of a layer of Mamba-2 heads: |alpha| of each head times the mean size of the gates of its channels, rows to sum 1.
+static void check_gated_heads(const hy_map_values *v) {
+    const hy_map_options gated = {.gate = true}, plain = {.norm = HY_MAP_SIGNED};
+    const int S = v->S, per = v->D / v->ssm_heads;
+    double *got = hy_xcalloc((size_t)S * S * 3, sizeof *got), *want = got + S * S, *one = want + S * S;
+    assert_int_equal(hy_map_rows(v, HY_MAP_SSM, -1, &gated, 0, S, got), HY_OK);
+    for (int h = 0; h < v->ssm_heads; h++) {
+        assert_int_equal(hy_map_rows(v, HY_MAP_SSM, h, &plain, 0, S, one), HY_OK);
+        for (int i = 0; i < S; i++) {
+            double size = 0;
+            for (int p = 0; p < per; p++) {
+                const double g = v->gate[i * v->D + h * per + p];
+                size += fabs(g / (1 + exp(-g)));
+            }
+            for (int j = 0; j <= i; j++) want[i * S + j] += size * fabs(one[i * S + j]);
+        }
+    }
+    for (int i = 0; i < S; i++) {
+        double sum = 0;
+        for (int j = 0; j <= i; j++) sum += want[i * S + j];
+        for (int j = 0; j <= i; j++) assert_true(fabs(got[i * S + j] - want[i * S + j] / sum) < 1e-12);
+    }
+    assert_int_equal(hy_map_rows(v, HY_MAP_SSM, v->ssm_heads, &plain, 0, S, one), HY_EINPUT);  // heads, not channels
+    free(got);
+}
+
 static hy_status check_layer(void *user, const hy_map_values *v) {
     seen *s = user;
     s->layers[s->calls++] = v->layer;
@@ -84,6 +110,7 @@ static hy_status check_layer(void *user, const hy_map_values *v) {
     if (c.model > TOL_MODEL * c.model_scale) fail_msg("layer %d: gated alpha x + D x is %g off, of %g", v->layer, c.model, c.model_scale);
     assert_true((c.attn >= 0) == (v->heads > 0) && (c.model >= 0) == (v->D > 0));
     assert_true((v->heads == 0 || c.attn_scale > 1e-3) && (v->D == 0 || c.model_scale > 1e-3));
+    if (v->ssm_heads) check_gated_heads(v);
     hy_map_options o = {0};
     double *m = hy_xcalloc((size_t)v->S * v->S, sizeof *m);
     for (int src = 0; src < 3; src++) {
