@@ -214,6 +214,7 @@ static hy_status special_ids(const hy_tokenizer *t, const hy_json *o, const char
     for (size_t i = 0; i < hy_json_size(ids); i++) {
         int64_t id;
         HY_TRY(hy_json_int(hy_json_at(ids, i), path, 0, t->size - 1, &id));
+        if (!hy_tokenizer_piece(t, (int32_t)id, NULL)) return hy_error(HY_EINPUT, "%s: \"%.100s\": there is no token %d", path, token, (int)id);
         hy_token_ids_add(out, (int32_t)id);
     }
     return HY_OK;

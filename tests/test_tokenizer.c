@@ -366,6 +366,8 @@ static void test_refused(void **state) {
         {"{" MODEL("") ", \"pre_tokenizer\": {\"type\": \"Metaspace\", \"replacement\": \"_\", \"prepend_scheme\": \"last\"}}", "\"last\" is not always"},
         {"{" MODEL("") ", \"decoder\": {\"type\": \"CTC\"}}", "decoder: \"type\": \"CTC\""},
         {"{" MODEL("") ", \"post_processor\": {\"type\": \"BertProcessing\"}}", "post_processor: \"type\": \"BertProcessing\""},
+        {"{\"model\": {\"vocab\": {\"a\": 0, \"b\": 5}, \"merges\": []}, \"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": "
+         "[{\"SpecialToken\": {\"id\": \"x\"}}, {\"Sequence\": {\"id\": \"A\"}}], \"special_tokens\": {\"x\": {\"ids\": [3]}}}}", "\"x\": there is no token 3"},
         {"{" MODEL("") ", \"added_tokens\": [{\"id\": 9, \"content\": \"<s>\"}]}", "says 9, but its place in the file gives it 3"},
         {"{" MODEL("") ", \"added_tokens\": [{\"id\": 3, \"content\": \"ab\"}]}", "says 3, but the vocabulary gives it 2"},
         {"{" MODEL("") ", \"added_tokens\": [{\"id\": 3, \"content\": \"x\"}, {\"id\": 4, \"content\": \"x\"}]}", "is there twice"},
