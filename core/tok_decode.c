@@ -179,8 +179,12 @@ static void write_buf(void *user, const char *data, size_t n) { hy_buf_write(use
 
 static hy_status sp_text(const hy_tokenizer *t, const hy_token_ids *ids, hy_buf *out) {
     char error[256];
+    hy_buf raw = {0};
     hy_buf_write(out, "", 0);
-    if (!hy_sp_decode(t->sp, ids->v, ids->n, write_buf, out, error, sizeof error)) return HY_OK;
+    const int bad = hy_sp_decode(t->sp, ids->v, ids->n, write_buf, &raw, error, sizeof error);
+    if (!bad) hy_utf8_lossy(raw.s, raw.n, out);  // pieces are UTF-8, but a model may write something else for the unknown one
+    free(raw.s);
+    if (!bad) return HY_OK;
     return hy_error(HY_EINPUT, "%s: %s", t->path, error);
 }
 

@@ -28,6 +28,11 @@ static hy_status open_sp(hy_tokenizer *t, const char *data, size_t n) {
     t->type = HY_TOK_SP;
     HY_TRY(hy_sp_check(data, n, t->path));
     if (!(t->sp = hy_sp_open(data, n, error, sizeof error))) return hy_error(HY_EINPUT, "%s: not a SentencePiece model: %s", t->path, error);
+    for (int i = 0; i < hy_sp_size(t->sp); i++) {
+        size_t len;
+        const char *piece = hy_sp_piece(t->sp, i, &len);
+        if (hy_utf8_bad(piece, len) < len) return hy_error(HY_EINPUT, "%s: piece %d is not UTF-8", t->path, i);
+    }
     for (int i = 0; i < 4; i++) t->role[i] = hy_sp_role(t->sp, i);
     return HY_OK;
 }
