@@ -22,7 +22,7 @@ static bool field(wire *w, uint64_t *number, wire *bytes, bool *bad) {
     if (w->p == w->end) return false;
     *bad = true;
     if (!varint(w, &key)) return false;
-    *number = key >> 3;
+    *number = (uint32_t)key >> 3;  // as the library cuts it
     *bytes = (wire){w->p, w->p};
     switch (key & 7) {
         case 0:
@@ -57,7 +57,7 @@ static hy_status check_map(wire m, const char *where) {
     for (uint32_t i = 0; i < size; i++) {
         uint32_t unit, value;
         memcpy(&unit, m.p + 4 + 4 * (size_t)i, 4);
-        if (unit >> 31) continue;  // a value
+        if (unit >> 31 && i) continue;  // a value; the first is followed whatever it is
         const uint32_t at = i ^ (unit >> 10) << ((unit & 0x200) >> 6);
         if ((at | 0xff) >= size) return hy_error(HY_EINPUT, "%s: unit %u of its character map points outside it", where, i);
         if (!(unit >> 8 & 1)) continue;
