@@ -64,11 +64,11 @@ int hy_figc_legend_width(const char *const *names, int n) {
         int c = hy_figc_chars(names[i]);
         longest = c > longest ? c : longest;
     }
-    return 60 + (int)(longest * 8.4);
+    return 74 + (int)(longest * 8.4);  // samples long enough to tell dashes
 }
 
 void hy_figc_legend(hy_plot *p, double left, double top) {
-    hy_buf_printf(&p->script, "set key at screen %.5f, screen %.5f left top vertical Left reverse samplen 1.5 spacing 1.25 width 0 maxrows 60\n",
+    hy_buf_printf(&p->script, "set key at screen %.5f, screen %.5f left top vertical Left reverse samplen 2.6 spacing 1.25 width 0 maxrows 60\n",
                   hy_figc_x(p, left), hy_figc_y(p, top));
 }
 
