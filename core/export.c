@@ -120,10 +120,10 @@ static hy_status make_config(const hy_import_family *f, const hy_model_spec *m, 
 
 const char *hy_export_dtype_name(hy_st_dtype t) { return t == HY_ST_BF16 ? "bfloat16" : t == HY_ST_F16 ? "float16" : "float32"; }
 
-// A folder's own configuration, but for the name of its element type.
-static hy_status other_dtype(const hy_import *from, hy_st_dtype dtype, hy_json **out) {
+// A folder's own configuration, but for the name of its element type (NULL: that too).
+static hy_status other_dtype(const hy_import *from, const hy_st_dtype *dtype, hy_json **out) {
     HY_TRY(hy_json_read(from->config_path, HY_IMPORT_CONFIG_MAX, out));
-    hy_json_set_string(*out, hy_json_get(*out, "torch_dtype") ? "torch_dtype" : "dtype", hy_export_dtype_name(dtype));
+    if (dtype) hy_json_set_string(*out, hy_json_get(*out, "torch_dtype") ? "torch_dtype" : "dtype", hy_export_dtype_name(*dtype));
     return HY_OK;
 }
 
@@ -160,8 +160,8 @@ hy_status hy_export_like(const hy_import *like, const char *like_dir, const hy_p
     return s;
 }
 
-static hy_status write_new(hy_export_job *j, const hy_json *config, const char *from_dir, hy_st_dtype dtype, size_t shard_bytes) {
-    hy_status s = hy_export_write_new(j, dtype, shard_bytes);
+static hy_status write_new(hy_export_job *j, const hy_json *config, const char *from_dir, size_t shard_bytes) {
+    hy_status s = hy_export_write_new(j, shard_bytes);
     if (!s && from_dir) s = hy_export_copy_files(from_dir, j->out, false);
     if (!s) s = write_config(config, j->out);
     hy_import_map_free(&j->map);
@@ -174,19 +174,22 @@ hy_status hy_export_new(const hy_import_family *f, const hy_program *p, hy_expor
     hy_export_job j;
     HY_TRY(make_config(f, &p->spec, dtype, &config));
     hy_status s = begin(&j, f, p, values, out, report);
-    if (!s) s = write_new(&j, config, NULL, dtype, shard_bytes);
+    j.dtype = dtype;
+    if (!s) s = write_new(&j, config, NULL, shard_bytes);
     hy_json_free(config);
     return s;
 }
 
-hy_status hy_export_rewrite(const hy_import *from, const char *from_dir, const hy_program *p, hy_export_values values, hy_st_dtype dtype,
+hy_status hy_export_rewrite(const hy_import *from, const char *from_dir, const hy_program *p, hy_export_values values, const hy_st_dtype *dtype,
                             size_t shard_bytes, const char *out, hy_export_report *report) {
     hy_json *config;
     hy_export_job j;
     HY_TRY(check_same(&p->spec, &from->spec, from->config_path));
     HY_TRY(other_dtype(from, dtype, &config));
     hy_status s = begin(&j, from->family, p, values, out, report);
-    if (!s) s = write_new(&j, config, from_dir, dtype, shard_bytes);
+    if (dtype) j.dtype = *dtype;
+    else j.types = from;
+    if (!s) s = write_new(&j, config, from_dir, shard_bytes);
     hy_json_free(config);
     return s;
 }

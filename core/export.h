@@ -34,7 +34,8 @@ hy_status hy_export_like(const hy_import *like, const char *like_dir, const hy_p
 // tensor has one to itself). HY_EINPUT, with the first line of the spec that gets lost, if the family cannot say what the model is.
 hy_status hy_export_new(const hy_import_family *f, const hy_program *p, hy_export_values values, hy_st_dtype dtype, size_t shard_bytes,
                         const char *out, hy_export_report *report);
-// The same for a folder's own model: its config.json with another "dtype", its other files.
-hy_status hy_export_rewrite(const hy_import *from, const char *from_dir, const hy_program *p, hy_export_values values, hy_st_dtype dtype,
+// The same for a folder's own model: its config.json with another "dtype", its other files. dtype NULL: every tensor and config.json
+// keep their type. HY_EINPUT in the middle of it if a value is beyond what the type holds.
+hy_status hy_export_rewrite(const hy_import *from, const char *from_dir, const hy_program *p, hy_export_values values, const hy_st_dtype *dtype,
                             size_t shard_bytes, const char *out, hy_export_report *report);
 #endif

@@ -79,9 +79,9 @@ static void fill_layers(hy_model_spec *m, const hy_layer_spec *l) {
     }
 }
 
-// Their window counts the query itself, ours the tokens before it.
+// Their window counts the query itself, ours the tokens before it. Where the key is not there at all, it is 4096 in both families.
 static hy_status read_window(const hy_json *c, const char *where, int *window) {
-    *window = 0;
+    *window = hy_json_get(c, "sliding_window") ? 0 : 4095;
     if (!hy_config_has(c, "sliding_window")) return HY_OK;
     HY_TRY(hy_config_int(c, where, "sliding_window", 2, HY_CONFIG_MAX_TOKENS, window));
     --*window;

@@ -130,9 +130,7 @@ static hy_status write_folder(const options *o, const char *path, const source *
     if (!f) return hy_error(HY_EINPUT, "name the layout: --family (%s), or --like FOLDER", hy_import_families());
     if (!s->folder || f != s->folder->family) return hy_export_new(f, s->p, s->values, dtype, shard, o->out, r);
     if (!o->dtype && !o->shard) return hy_export_like(s->folder, path, s->p, s->values, o->out, r);
-    if (!o->dtype) dtype = hy_st_at(s->folder->weights->files[0], 0)->dtype;
-    if (dtype != HY_ST_F32 && dtype != HY_ST_BF16 && dtype != HY_ST_F16) dtype = HY_ST_F32;
-    return hy_export_rewrite(s->folder, path, s->p, s->values, dtype, shard, o->out, r);
+    return hy_export_rewrite(s->folder, path, s->p, s->values, o->dtype ? &dtype : NULL, shard, o->out, r);
 }
 
 static hy_status print_report(const options *o, const source *s, const hy_export_report *r) {
@@ -171,7 +169,7 @@ int hy_cmd_export(int argc, char **argv) {
         {"--out", "DIR", HY_ARG_TEXT, &o.out, 0, "the folder to write; it must not hold a model yet"},
         {"--like", "DIR", HY_ARG_TEXT, &o.like, 0, "a folder to follow: its layout, element types, shards, configuration, tokenizer"},
         {"--family", "NAME", HY_ARG_TEXT, &o.family, 0, "layout of a new folder: llama, qwen2, mamba, hymba, ..."},
-        {"--dtype", "f32|bf16|f16", HY_ARG_TEXT, &o.dtype, 0, "element type of a new folder (f32)"},
+        {"--dtype", "f32|bf16|f16", HY_ARG_TEXT, &o.dtype, 0, "element type of a new folder (f32; of a folder: as it is)"},
         {"--shard-size", "SIZE", HY_ARG_TEXT, &o.shard, 0, "at most so much in one file: 5GB (default), 300MB, 64KB"},
         {"--init", "SEED", HY_ARG_TEXT, &o.seed, 0, "random initial weights for a variant: its real sizes without training"},
         {"--set", "PATH=VALUE", HY_ARG_LIST, &o.sets, 0, "a change to the variant"},

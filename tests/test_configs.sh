@@ -62,7 +62,13 @@ total mamba-130m 129135360 '{"architectures": ["MambaForCausalLM"], "bos_token_i
  "use_cache": true, "use_conv_bias": true, "vocab_size": 50280}' 'inner_norms: false' 'dt_rank: 48'
 
 llama='"model_type": "llama", "hidden_size": 32, "intermediate_size": 16, "num_attention_heads": 4, "num_hidden_layers": 2, "vocab_size": 9, "max_position_embeddings": 64'
-total small "$((9 * 32 * 2 + 2 * (4 * 32 * 32 + 3 * 16 * 32 + 64) + 32))" "{$llama}"
+small=$((9 * 32 * 2 + 2 * (4 * 32 * 32 + 3 * 16 * 32 + 64) + 32))
+total small "$small" "{$llama}"
+# without the key: the families' 4096
+shared="${llama#*, }, \"num_key_value_heads\": 4"
+total mistral_window "$small" "{\"model_type\": \"mistral\", $shared}" 'window: 4095'
+total mistral_no_window "$small" "{\"model_type\": \"mistral\", $shared, \"sliding_window\": null}" 'window: none'
+total qwen2_window "$((small + 2 * 3 * 32))" "{\"model_type\": \"qwen2\", $shared, \"use_sliding_window\": true, \"max_window_layers\": 0}" 'window: 4095'
 refused yarn '"yarn" is not supported (default, linear, llama3)' "{$llama, \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4.0}}"
 refused rope_twice 'say the same thing in two ways' "{$llama, \"rope_scaling\": {\"type\": \"linear\", \"factor\": 4.0}, \"rope_parameters\": {\"rope_type\": \"default\"}}"
 refused rope_no_factor 'factor' "{$llama, \"rope_scaling\": {\"type\": \"linear\"}}"

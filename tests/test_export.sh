@@ -65,7 +65,14 @@ for t in bf16 f16; do
 done
 echo '{}' >"$tmp/bf16/tokenizer.json"
 echo '{"a": 1}' >"$tmp/bf16/generation_config.json"
+echo 'x = 1' >"$tmp/bf16/modeling_x.py"  # config.json of a released Hymba names such a file
 run export_tokenizer "$hylab" export "$tmp/bf16" --out "$tmp/tok" && same_files "$tmp/bf16" "$tmp/tok" && ok export_tokenizer || not_ok export_tokenizer "$(ls "$tmp/tok")"
+
+# other shards alone: every tensor keeps its type (here the first file is bf16, the rest float32)
+run mixed_1 "$hylab" export "$golden/llama3-tiny" --shard-size 18KB --out "$tmp/f32s" && run mixed_2 "$hylab" export "$golden/llama3-tiny" --dtype bf16 --shard-size 9KB --out "$tmp/mixed" &&
+  last=model-00002-of-$(ls "$tmp/f32s" | sed -n 's/^model-00001-of-//p') && cp "$tmp/f32s/$last" "$tmp/mixed" && run mixed_3 "$hylab" export "$tmp/mixed" --shard-size 1KB --out "$tmp/mixed1" &&
+  run mixed_4 "$hylab" export "$tmp/mixed1" --dtype f32 --shard-size 18KB --out "$tmp/mixed2" && cmp -s "$tmp/f32s/$last" "$tmp/mixed2/$last" && cmp -s "$tmp/mixed/config.json" "$tmp/mixed1/config.json" &&
+  [ "$(cat "$tmp"/mixed1/*.safetensors | grep -ao '"BF16"' | wc -l)" = "$(cat "$tmp"/mixed/*.safetensors | grep -ao '"BF16"' | wc -l)" ] && ok export_keeps_types || not_ok export_keeps_types "other types or values"
 
 # ---- random weights of a variant are those that `hylab eval VARIANT` has
 cat >"$tmp/v.yaml" <<'V'
@@ -105,6 +112,8 @@ must_fail export_no_family "--family" -- "$hylab" export "$tmp/llama-tiny-1.safe
 must_fail export_bad_family "there are hymba" -- "$hylab" export "$tmp/llama-tiny-1.safetensors" --family rwkv --out "$tmp/x"
 must_fail export_other_like "config.json" "vocab" -- "$hylab" export "$tmp/llama-tiny-1.safetensors" --like "$golden/hymba-tiny" --out "$tmp/x"
 must_fail export_taken "already holds a model" -- "$hylab" export "$golden/llama-tiny" --out "$tmp/init"
+run tune_huge tune "$golden/llama-tiny" 1e6 "$tmp/huge.safetensors" && must_fail export_f16_overflow 'tensor "' 'which float16 cannot hold' -- \
+  "$hylab" export "$tmp/huge.safetensors" --family llama --dtype f16 --out "$tmp/huge"
 must_fail export_no_out "--out DIR" -- "$hylab" export "$golden/llama-tiny"
 must_fail train_two "one of the two" -- "$hylab" train "$tmp/v.yaml" --from "$golden/llama-tiny"
 must_fail train_from_variant "has no weights" -- "$hylab" train --from "$tmp/v.yaml"
