@@ -195,25 +195,40 @@ static hy_status evaluate_now(hy_trainer *t, const hy_train_watch *watch, hy_eva
     return watch && watch->on_eval ? watch->on_eval(watch->user, t->step, last) : HY_OK;
 }
 
+// Saves after `st`, HY_OK or an interruption, which stays what the caller hears of.
+static hy_status keep(hy_trainer *t, const char *checkpoint, hy_status st) {
+    char *why = st ? hy_xstrdup(hy_error_text()) : NULL;
+    const hy_status saved = hy_trainer_save(t, checkpoint);
+    if (!saved && st) st = hy_error(st, "%s", why);
+    free(why);
+    return saved ? saved : st;
+}
+
 hy_status hy_trainer_run(hy_trainer *t, const hy_train_watch *watch, const char *checkpoint, hy_eval *last) {
     hy_eval mine = {0}, *ev = last ? last : &mine;
     if (last) *last = (hy_eval){0};
     const hy_train_spec *s = &t->spec;
     bool stop = t->stopped;
     hy_status st = HY_OK;
-    while (!st && !stop && t->step < s->steps) {
+    while (!st && !stop && (t->step < s->steps || t->eval_due)) {
         hy_train_point p;
-        st = hy_trainer_step(t, &p);
-        if (!st && watch && watch->on_step) st = watch->on_step(watch->user, &p);
-        if (!st && s->eval_every && t->step % s->eval_every == 0 && t->step < s->steps) st = evaluate_now(t, watch, ev, &stop);
+        if (!t->eval_due) {
+            st = hy_trainer_step(t, &p);
+            t->eval_due = !st && s->eval_every && t->step % s->eval_every == 0 && t->step < s->steps;
+            if (!st && watch && watch->on_step) st = watch->on_step(watch->user, &p);
+        }
+        if (!st && t->eval_due) st = evaluate_now(t, watch, ev, &stop);
+        if (!st) t->eval_due = false;
         t->stopped = stop;
         const bool due = s->checkpoint_every && t->step % s->checkpoint_every == 0;
-        if (!st && checkpoint && (due || hy_interrupted)) st = hy_trainer_save(t, checkpoint);
+        if (checkpoint && (st ? st == HY_EINTR : due || hy_interrupted)) st = keep(t, checkpoint, st);
         if (!st && hy_interrupted && !stop && t->step < s->steps)
             st = hy_error(HY_EINTR, "interrupted after step %ld of %d", t->step, s->steps);
     }
-    if (!st) st = evaluate_now(t, watch, ev, &stop);
-    if (!st && checkpoint) st = hy_trainer_save(t, checkpoint);
+    if (!st) {
+        st = evaluate_now(t, watch, ev, &stop);
+        if (checkpoint && (!st || st == HY_EINTR)) st = keep(t, checkpoint, st);
+    }
     if (st || !last) hy_eval_free(ev);
     return st;
 }

@@ -24,5 +24,6 @@ struct hy_trainer {
     hy_batch last;
     long step;      // steps done = position of the loader
     bool stopped;   // stop_accuracy was reached
+    bool eval_due;  // the evaluation of this step was interrupted
 };
 #endif

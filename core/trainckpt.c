@@ -8,6 +8,8 @@
 #include "core/safetensors.h"
 #include "core/train_impl.h"
 
+enum { STOPPED = 1, EVAL_DUE = 2 };  // bits of the second number of "progress"
+
 static char *recipe_text(const hy_trainer *t) {
     hy_buf b = {0};
     hy_buf_printf(&b, "task: %s\n", hy_task_kind(t->task));
@@ -45,7 +47,7 @@ hy_status hy_trainer_save(hy_trainer *t, const char *path) {
             hy_st_writer_add_fill(w, name, dt, q->ndim, shape, fill_moment, k ? &sv : &sm);
         }
     }
-    const int64_t progress[2] = {t->step, t->stopped};
+    const int64_t progress[2] = {t->step, (t->stopped ? STOPPED : 0) | (t->eval_due ? EVAL_DUE : 0)};
     hy_st_writer_add_i64(w, HY_CHECKPOINT_EXTRA "progress", 2, progress);
     hy_st_writer_meta(w, "hylab.recipe", recipe);
     hy_status s = hy_st_writer_commit(w, path);
@@ -94,7 +96,8 @@ static hy_status load_from(hy_trainer *t, const hy_st *st) {
     if (progress[0] < 0 || progress[0] > t->spec.steps)
         return hy_error(HY_EINPUT, "%s: step %lld is outside 0 .. %d", hy_st_path(st), (long long)progress[0], t->spec.steps);
     t->step = (long)progress[0];
-    t->stopped = progress[1] != 0;
+    t->stopped = progress[1] & STOPPED;
+    t->eval_due = progress[1] & EVAL_DUE;
     return HY_OK;
 }
 
