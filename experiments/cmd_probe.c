@@ -183,7 +183,7 @@ static hy_table *stats_table(const hy_inspection *r, const char *title, const hy
     free(b.s);
     if (r->check.attn >= 0) hy_table_note(t, "check: softmax(q k) v against the model's output: %.1e of the largest", r->check.attn);
     if (r->check.ssm >= 0)
-        hy_table_note(t, "check: alpha x + D x against the recurrence: %.1e of the largest; with the gate against the model's output: %.1e",
+        hy_table_note(t, "check: alpha x + D x against the recurrence: %.1e of the largest; against the model's own values: %.1e",
                       r->check.ssm, r->check.model);
     return t;
 }
