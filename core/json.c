@@ -50,8 +50,21 @@ hy_status hy_json_parse(const char *text, size_t n, const char *where, int max_d
     return HY_OK;
 }
 
-// Python writes infinities and NaN as bare words, which JSON does not know: outside strings each becomes {"__float__": "Infinity"}.
-static void rewrite_floats(const char *s, size_t n, hy_buf *out) {
+static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+// Length of the number that begins here, and whether it is an integer outside int64.
+static size_t number_length(const char *s, size_t n, bool *huge) {
+    size_t k = 0, digits = 0;
+    for (; k < n && s[k] && strchr("+-.0123456789eE", s[k]); k++) digits += is_digit(s[k]);
+    const size_t sign = k && *s == '-';
+    const char *const most = sign ? "9223372036854775808" : "9223372036854775807";
+    *huge = digits == k - sign && (digits > 19 || (digits == 19 && memcmp(s + sign, most, 19) > 0));
+    return k;
+}
+
+// Python writes infinities and NaN as bare words, which JSON does not know: outside strings each becomes {"__float__": "Infinity"}. Its
+// integers have no end (1e30 in full is the "model_max_length" of many a tokenizer): those outside int64 become reals.
+static void rewrite_numbers(const char *s, size_t n, hy_buf *out) {
     static const char *const words[] = {"-Infinity", "Infinity", "NaN"};
     bool string = false;
     size_t from = 0;
@@ -62,6 +75,15 @@ static void rewrite_floats(const char *s, size_t n, hy_buf *out) {
             else if (c == '"') string = false;
         } else if (c == '"') {
             string = true;
+        } else if (is_digit(c) || (c == '-' && i + 1 < n && is_digit(s[i + 1]))) {
+            bool huge;
+            const size_t m = number_length(s + i, n - i, &huge);
+            if (huge) {
+                hy_buf_write(out, s + from, i + m - from);
+                hy_buf_printf(out, "e0");
+                from = i + m;
+            }
+            i += m - 1;
         } else {
             for (size_t k = 0; k < sizeof words / sizeof *words; k++) {
                 const size_t m = strlen(words[k]);
@@ -83,7 +105,7 @@ hy_status hy_json_read(const char *path, size_t max_bytes, hy_json **out) {
     *out = NULL;
     HY_TRY(hy_file_read(path, max_bytes, &text, &n));
     hy_buf plain = {0};
-    rewrite_floats(text, n, &plain);
+    rewrite_numbers(text, n, &plain);
     hy_status s = hy_json_parse(plain.n ? plain.s : "", plain.n, path, 0, out);
     free(plain.s);
     free(text);
@@ -141,6 +163,8 @@ static hy_status wrong_type(const char *where, const hy_json *j, const char *wan
 }
 
 hy_status hy_json_int(const hy_json *j, const char *where, int64_t lo, int64_t hi, int64_t *out) {
+    if (json_is_real(in(j)) && fabs(json_real_value(in(j))) > 0x1p62)
+        return hy_error(HY_EINPUT, "%s: %g is outside %lld .. %lld", where, json_real_value(in(j)), (long long)lo, (long long)hi);
     if (!json_is_integer(in(j))) return wrong_type(where, j, "an integer");
     int64_t v = json_integer_value(in(j));
     if (v < lo || v > hi)

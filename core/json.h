@@ -13,7 +13,7 @@ typedef struct hy_json hy_json;  // a value; owned by its document or, when buil
 // hold NUL. Free with hy_json_free.
 hy_status hy_json_parse(const char *text, size_t n, const char *where, int max_depth, hy_json **out);
 // The same from a file of at most max_bytes. Bare Infinity, -Infinity and NaN, which Python writes and JSON does not know, are read
-// as {"__float__": "Infinity"} and so on.
+// as {"__float__": "Infinity"} and so on; integers outside int64, which Python writes in full, as reals.
 hy_status hy_json_read(const char *path, size_t max_bytes, hy_json **out);
 void hy_json_free(hy_json *j);
 

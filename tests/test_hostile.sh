@@ -146,7 +146,7 @@ one 'the tensors of another family' 'cp "$golden/../mamba-tiny/config.json" $C' 
 one 'width zero' 'set_key hidden_size 0' $C hidden_size
 one 'width a text' 'set_key hidden_size "\"32\""' $C hidden_size 'an integer'
 one 'width a fraction' 'set_key hidden_size 32.5' $C hidden_size 'an integer'
-one 'width beyond 64 bits' 'set_key hidden_size 32000000000000000000' $C 'too big'
+one 'width beyond 64 bits' 'set_key hidden_size 32000000000000000000' $C '3.2e+19 is outside'
 one 'width beyond all models' 'set_key hidden_size 4000000000' $C hidden_size 4000000000
 one 'layers by the million' 'set_key num_hidden_layers 1000000' $C num_hidden_layers
 one 'heads that do not share out' 'set_key num_key_value_heads 3' $C kv_heads
