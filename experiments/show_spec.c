@@ -131,6 +131,47 @@ static hy_table *lengths_table(const hy_model_spec *m) {
 }
 
 // ---------------------------------------------------------------------------------------------------- printing
+// What the table of layers has no column for, where it is not the default.
+enum { QK_NORM, QKV_BIAS, OUT_BIAS, PROJ_BIAS, NO_CONV_BIAS, NO_INNER_NORMS, NO_GATED_NORM, NORM_FIRST, LIMITED, MLP_BIAS, DETAILS };
+static const char *const detail_words[DETAILS] = {
+    "qk norm", "query, key and value biases", "attention out bias", "ssm projection biases", "no convolution bias",
+    "no norms of dt, B, C", "ssm gate without a norm", "ssm norm before the gate", "ssm steps", "mlp biases"};
+
+// has: the layer is so; may: it could be.
+static void layer_details(const hy_layer_spec *l, bool has[DETAILS], bool may[DETAILS]) {
+    const bool at = hy_layer_has_attention(l), ss = hy_layer_has_ssm(l), two = hy_layer_is_mamba2(l);
+    may[QK_NORM] = may[QKV_BIAS] = may[OUT_BIAS] = at;
+    may[PROJ_BIAS] = may[NO_CONV_BIAS] = ss;
+    may[NO_INNER_NORMS] = ss && !two;
+    may[NO_GATED_NORM] = may[NORM_FIRST] = may[LIMITED] = two;
+    may[MLP_BIAS] = l->mlp != HY_MLP_NONE;
+    const bool is[DETAILS] = {l->qk_norm, l->qkv_bias, l->out_bias, l->proj_bias, !l->conv_bias, !l->inner_norms, !l->gated_norm,
+                              l->norm_before_gate, l->dt_min != 0 || l->dt_max != 0, l->mlp_bias};
+    for (int k = 0; k < DETAILS; k++) has[k] = may[k] && is[k];
+}
+
+static void details(const hy_model_spec *m, hy_buf *out) {
+    int layers[DETAILS] = {0}, possible[DETAILS] = {0};
+    double lo = 0, hi = 0;
+    bool one = true;  // one pair of limits
+    for (int i = 0; i < m->n_layers; i++) {
+        const hy_layer_spec *l = &m->layers[i];
+        bool has[DETAILS], may[DETAILS];
+        layer_details(l, has, may);
+        if (has[LIMITED] && layers[LIMITED]) one = one && l->dt_min == lo && l->dt_max == hi;
+        if (has[LIMITED]) lo = l->dt_min, hi = l->dt_max;
+        for (int k = 0; k < DETAILS; k++) layers[k] += has[k], possible[k] += may[k];
+    }
+    for (int k = 0; k < DETAILS; k++) {
+        if (!layers[k]) continue;
+        hy_buf_printf(out, "%s%s", out->n ? "; " : "", detail_words[k]);
+        if (k == LIMITED && !one) hy_buf_printf(out, " limited");
+        else if (k == LIMITED && hi != 0) hy_buf_printf(out, " of %g to %g", lo, hi);
+        else if (k == LIMITED) hy_buf_printf(out, " of at least %g", lo);
+        if (layers[k] < possible[k]) hy_buf_printf(out, " (%d of %d layers)", layers[k], possible[k]);
+    }
+}
+
 static void print_head(const hy_model_spec *m) {
     static const char *const ropes[] = {"none", "default", "ntk", "linear", "llama3"};
     char hash[33];
@@ -139,13 +180,18 @@ static void print_head(const hy_model_spec *m) {
     printf("vocabulary %d, d_model %d, %d layers, %d meta tokens, %s norm, rope %s", m->vocab, m->d_model, m->n_layers,
            m->meta_tokens, m->norm == HY_SPEC_NORM_RMS ? "RMS" : "layer", ropes[m->rope]);
     if (m->rope != HY_ROPE_NONE) printf(" base %g", m->rope_base);
+    if (m->rope == HY_ROPE_NTK) printf(" stretched from %d tokens", m->orig_len);
     if (m->rope_factor != 1) printf(" factor %g", m->rope_factor);
+    if (m->rope == HY_ROPE_LLAMA3) printf(" (%g to %g turns in %d tokens)", m->rope_low, m->rope_high, m->orig_len);
     printf(", %s embedding, texts of up to %d tokens\n", m->tied ? "tied" : "untied", m->max_len);
-    hy_buf factors = {0};
+    hy_buf factors = {0}, more = {0};
     hy_model_multipliers_text(m, &factors);
     if (factors.n) printf("multipliers: %s\n", factors.s);
+    details(m, &more);
+    if (more.n) printf("besides: %s\n", more.s);
     printf("\n");
     free(factors.s);
+    free(more.s);
 }
 
 static hy_status print_json(const hy_model_spec *m, hy_table *const *tables) {

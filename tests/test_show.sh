@@ -10,6 +10,12 @@ V=variants/hymba.yaml P=variants/paper
 check 'spec help' 0 'hylab show spec MODEL' "$H" show spec --help
 check 'spec of a folder' 0 '^ +1  attention +global +4 +2 +12 +12 +1 ' "$H" show spec tests/golden/llama3-tiny
 check 'spec of a folder, rope' 0 'rope llama3 base 5000 factor 8' "$H" show spec tests/golden/llama3-tiny
+# no two models that differ look alike
+check 'spec of a folder, llama3' 0 'factor 8 \(1 to 4 turns in 32 tokens\)' "$H" show spec tests/golden/llama3-tiny
+check 'spec, biases' 0 '^besides: query, key and value biases; attention out bias; mlp biases$' "$H" show spec tests/golden/llama-tiny
+check 'spec, Mamba-2' 0 '^besides: ssm projection biases; no convolution bias; ssm steps of 0.01 to 0.06$' "$H" show spec tests/golden/mamba2-tiny-groups
+check 'spec, some layers' 0 '^besides: ssm gate without a norm \(1 of 2 layers\)$' \
+  "$H" show spec variants/mamba2.yaml --set 'pattern=[{mixer: ssm, ssm: {gated_norm: false}}, {mixer: attention}, {mixer: ssm}]' --set layers=3
 check 'spec of a folder, set' 2 'set is for variants' "$H" show spec tests/golden/llama3-tiny --set vocab=3
 check 'spec layers' 0 '^ +2  parallel +mean +window 64 +4 +2 +32 +64 +1 ' "$H" show spec $V
 check 'spec parts' 0 '^total +[0-9]+ +100.0' "$H" show spec $V
