@@ -24,14 +24,31 @@ static hy_status flag(const hy_json *o, const char *path, const char *key, bool 
     return j && hy_json_type_of(j) != HY_JSON_NULL ? hy_json_get_bool(o, path, key, out) : HY_OK;
 }
 
-static hy_status read_one(hy_tokenizer *t, const char *path, bool config) {
+// A SentencePiece file has no place for tokens that were added later: they are only told of.
+static void note_added(hy_tokenizer *t, const hy_json *o, const char *path) {
+    const hy_json *list = hy_json_get(o, "added_tokens_decoder");
+    const char *first = NULL, *s;
+    int n = 0;
+    if (t->type != HY_TOK_SP || !list || hy_json_type_of(list) != HY_JSON_OBJECT) return;
+    for (void *it = hy_json_first(list); it; it = hy_json_next(list, it)) {
+        const hy_json *token = hy_json_member(it), *content = hy_json_type_of(token) == HY_JSON_OBJECT ? hy_json_get(token, "content") : NULL;
+        if (!content || hy_json_string(content, path, &s) || hy_tokenizer_id(t, s, strlen(s)) >= 0) continue;
+        if (!n++) first = s;
+    }
+    if (n) hy_buf_printf(&t->notes, "%s: %d added tokens (\"%.60s\"%s) are not in the SentencePiece file: in a text they are plain text (a tokenizer.json would have them)\n",
+                         path, n, first, n > 1 ? ", ..." : "");
+}
+
+// named[4]: the roles that the files name so far; the first file that names one counts.
+static hy_status read_one(hy_tokenizer *t, const char *path, bool config, int32_t *named) {
     static const char *const keys[] = {"bos_token", "eos_token", "unk_token", "pad_token"};
     hy_json *o;
     HY_TRY(hy_json_read(path, CONFIG_MAX, &o));
     hy_status s = HY_OK;
     if (hy_json_type_of(o) != HY_JSON_OBJECT) s = hy_error(HY_EINPUT, "%s: an object is wanted", path);
-    for (int i = 0; i < 4 && !s; i++) s = role(t, o, path, keys[i], &t->role[i]);
+    for (int i = 0; i < 4 && !s; i++) s = role(t, o, path, keys[i], &named[i]);
     if (!s && config) {
+        note_added(t, o, path);
         // the classes of Llama add BOS unless told otherwise, where only the SentencePiece file is there
         const hy_json *name = hy_json_get(o, "tokenizer_class");
         const char *text = "";
@@ -45,12 +62,15 @@ static hy_status read_one(hy_tokenizer *t, const char *path, bool config) {
 
 hy_status hy_tok_config_read(hy_tokenizer *t, const char *dir) {
     hy_status s = HY_OK;
+    int32_t named[4] = {-1, -1, -1, -1};
     for (int i = 0; i < 2 && !s; i++) {
         char *path = hy_asprintf("%s/%s", dir, i ? "special_tokens_map.json" : "tokenizer_config.json");
-        if (hy_file_exists(path)) s = read_one(t, path, i == 0);
+        if (hy_file_exists(path)) s = read_one(t, path, i == 0, named);
         free(path);
     }
     if (s) return s;
+    for (int i = 0; i < 4; i++)  // before what the tokenizer file itself says
+        if (named[i] >= 0) t->role[i] = named[i];
     if (t->template_given) t->add_bos = t->add_eos = false;
     if (t->add_bos && t->role[HY_TOKEN_BOS] < 0) return hy_error(HY_EINPUT, "%s/tokenizer_config.json: \"add_bos_token\": true, but there is no bos_token", dir);
     if (t->add_eos && t->role[HY_TOKEN_EOS] < 0) return hy_error(HY_EINPUT, "%s/tokenizer_config.json: \"add_eos_token\": true, but there is no eos_token", dir);

@@ -213,7 +213,7 @@ static hy_status sp_release(hy_token_stream *s, hy_buf *out) {
 }
 
 static hy_status sp_push(hy_token_stream *s, int32_t id, hy_buf *out) {
-    if (id < 0 || id >= hy_sp_size(s->t->sp)) return hy_error(HY_EINPUT, "id %d is outside 0 .. %d", (int)id, hy_sp_size(s->t->sp) - 1);
+    if (id < 0 || id >= hy_sp_size(s->t->sp)) return HY_OK;  // a model may have more ids than its tokenizer
     hy_token_ids_add(&s->pending, id);
     return hy_sp_type_of(s->t->sp, id) == HY_SP_BYTE ? HY_OK : sp_release(s, out);
 }
@@ -271,12 +271,9 @@ hy_status hy_tokenizer_decode(hy_tokenizer *t, const int32_t *ids, size_t n, boo
     hy_buf_write(out, "", 0);
     if (t->type == HY_TOK_SP) {
         hy_token_ids keep = {0};
-        hy_status st = HY_OK;
-        for (size_t i = 0; i < n && !st; i++) {
-            if (ids[i] < 0 || ids[i] >= hy_sp_size(t->sp)) st = hy_error(HY_EINPUT, "id %d is outside 0 .. %d", (int)ids[i], hy_sp_size(t->sp) - 1);
-            else if (!skip_special || !hy_tokenizer_is_special(t, ids[i])) hy_token_ids_add(&keep, ids[i]);
-        }
-        if (!st) st = sp_text(t, &keep, out);
+        for (size_t i = 0; i < n; i++)
+            if (ids[i] >= 0 && ids[i] < hy_sp_size(t->sp) && (!skip_special || !hy_tokenizer_is_special(t, ids[i]))) hy_token_ids_add(&keep, ids[i]);
+        hy_status st = sp_text(t, &keep, out);
         free(keep.v);
         return st;
     }

@@ -62,6 +62,13 @@ echo '{"eos_token_id": "x"}' >"$dir/generation_config.json"
 check 'EOS that is no id' 2 'generation_config.json: "eos_token_id"' "$H" generate "$dir" "the" --threads 1
 check 'no prompt' 2 'a prompt is missing' "$H" generate "$dir"
 
+# a SentencePiece file alone: the model may have more ids, and tokens that were added later are only told of
+rm "$dir/tokenizer.json" "$dir/generation_config.json"
+cp $G/sp-bpe.model "$dir/tokenizer.model"
+same 'ids beyond a SentencePiece model' 'a' "$H" tokenize $G/sp-bpe.model --decode "$("$H" tokenize $G/sp-bpe.model --ids --no-special a) 400 16000000"
+echo '{"tokenizer_class": "LlamaTokenizer", "eos_token": "<unk>", "added_tokens_decoder": {"400": {"content": "<|im_end|>", "special": true}, "1": {"content": "<s>"}}}' >"$dir/tokenizer_config.json"
+check 'added tokens of a SentencePiece model' 0 'tokenizer_config.json: 1 added tokens' "$H" tokenize "$dir" a
+
 # text tasks
 T="--task text --task-set path=tests/data/shakespeare-100k.txt --task-set train=16 --task-set test=16 --threads 1"
 M="variants/hymba.yaml --set d_model=32 --set layers=3 --set kv_share=none"
