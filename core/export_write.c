@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "core/export_impl.h"
 
@@ -44,7 +45,8 @@ static hy_status copy_code(const char *from, const char *out) {
     if (!d) return hy_error(HY_EFAIL, "%s: cannot read: %s", from, strerror(errno));
     for (const struct dirent *e; !s && (e = readdir(d));) {
         const size_t n = strlen(e->d_name);
-        if (n > 3 && !strcmp(e->d_name + n - 3, ".py")) s = copy_file(from, out, e->d_name);
+        struct stat st;
+        if (n > 3 && !strcmp(e->d_name + n - 3, ".py") && !fstatat(dirfd(d), e->d_name, &st, 0) && S_ISREG(st.st_mode)) s = copy_file(from, out, e->d_name);
     }
     closedir(d);
     return s;

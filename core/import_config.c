@@ -14,7 +14,11 @@ static const hy_config_key common[] = {
     {"label2id", ""}, {"finetuning_task", ""}, {"tokenizer_class", ""}, {"prefix", ""}, {"task_specific_params", ""},
     {"chunk_size_feed_forward", ""}, {"_attn_implementation_autoset", ""}, {"is_encoder_decoder", "false"},
     {"is_decoder", ""}, {"add_cross_attention", "false"}, {"cross_attention_hidden_size", "null"}, {"pruned_heads", "{}"},
-    {"tie_encoder_decoder", "false"}, {"is_llama_config", ""}, {"transformers.js_config", ""}, {NULL, NULL},
+    {"tie_encoder_decoder", "false"}, {"is_llama_config", ""}, {"transformers.js_config", ""},
+    {"_attn_implementation", ""}, {"attn_implementation", ""}, {"_commit_hash", ""}, {"unsloth_fixed", ""}, {"unsloth_version", ""},
+    {"do_sample", ""}, {"temperature", ""}, {"top_k", ""}, {"top_p", ""}, {"max_length", ""}, {"min_length", ""}, {"max_new_tokens", ""},
+    {"num_beams", ""}, {"num_return_sequences", ""}, {"repetition_penalty", ""}, {"length_penalty", ""}, {"no_repeat_ngram_size", ""},
+    {"early_stopping", ""}, {"output_scores", ""}, {"return_dict_in_generate", ""}, {NULL, NULL},
 };
 
 static const hy_config_key *find_key(const hy_config_key *table, const char *key) {

@@ -10,6 +10,8 @@
 #include "experiments/modelfile.h"
 #include "experiments/taskarg.h"
 
+enum { SEQUENCES_MAX = 1 << 20 };
+
 typedef struct {
     const char *model, *tokenizer, *device, *isa, *weights, *temperature, *top_p;
     int max_new, top_k, seed, threads, samples, eos;
@@ -129,6 +131,7 @@ static hy_status run(const options *o, const hy_model *m, hy_tokenizer *t, int B
 }
 
 static hy_status generate(const options *o, const hy_model *m, hy_tokenizer *t, int n, const char *const *texts, const hy_sample_spec *spec) {
+    if (o->samples > SEQUENCES_MAX / n) return hy_error(HY_EINPUT, "--samples %d of %d prompts: at most %d sequences in all", o->samples, n, SEQUENCES_MAX);
     const int B = n * o->samples;
     hy_token_ids *prompts = hy_xcalloc((size_t)B, sizeof *prompts);
     hy_status s = HY_OK;

@@ -64,6 +64,7 @@ total mamba-130m 129135360 '{"architectures": ["MambaForCausalLM"], "bos_token_i
 llama='"model_type": "llama", "hidden_size": 32, "intermediate_size": 16, "num_attention_heads": 4, "num_hidden_layers": 2, "vocab_size": 9, "max_position_embeddings": 64'
 small=$((9 * 32 * 2 + 2 * (4 * 32 * 32 + 3 * 16 * 32 + 64) + 32))
 total small "$small" "{$llama}"
+total passed_over "$small" "{$llama, \"unsloth_fixed\": true, \"_attn_implementation\": \"sdpa\", \"do_sample\": true, \"temperature\": 0.6}"
 # without the key: the families' 4096
 shared="${llama#*, }, \"num_key_value_heads\": 4"
 total mistral_window "$small" "{\"model_type\": \"mistral\", $shared}" 'window: 4095'

@@ -66,6 +66,7 @@ done
 echo '{}' >"$tmp/bf16/tokenizer.json"
 echo '{"a": 1}' >"$tmp/bf16/generation_config.json"
 echo 'x = 1' >"$tmp/bf16/modeling_x.py"  # config.json of a released Hymba names such a file
+mkdir "$tmp/bf16/folder.py"
 run export_tokenizer "$hylab" export "$tmp/bf16" --out "$tmp/tok" && same_files "$tmp/bf16" "$tmp/tok" && ok export_tokenizer || not_ok export_tokenizer "$(ls "$tmp/tok")"
 
 # other shards alone: every tensor keeps its type (here the first file is bf16, the rest float32)
