@@ -54,13 +54,13 @@ ids=$("$H" generate "$dir" --ids "1 32 29 3" --max-new 12 --seed 3 --threads 1)
 want="the a$("$H" tokenize "$dir" --decode "1 32 29 3 $ids" | tail -c +6)"
 same 'text of a folder' "$want" "$H" generate "$dir" "the a" --max-new 12 --seed 3 --threads 1
 same 'and as --model' "$want" "$H" generate --model "$dir" "the a" --max-new 12 --seed 3 --threads 1
+check 'too many samples' 2 'at most 1048576 sequences' "$H" generate "$dir" "the" "a" --samples 1500000000
 check 'in a batch too' 0 '^the a' "$H" generate "$dir" "the a" "the" --max-new 12 --seed 3 --threads 1
 first=${ids%% *}
 echo "{\"eos_token_id\": [60, $first]}" >"$dir/generation_config.json"
 same 'ends at EOS' "$first" bash -c "$H generate $dir --ids '1 32 29 3' --max-new 12 --seed 3 --threads 1 | sed 's/ *\$//'"
 echo '{"eos_token_id": "x"}' >"$dir/generation_config.json"
 check 'EOS that is no id' 2 'generation_config.json: "eos_token_id"' "$H" generate "$dir" "the" --threads 1
-check 'too many samples' 2 'at most 1048576 sequences' "$H" generate "$dir" "the" "a" --samples 1500000000
 check 'no prompt' 2 'a prompt is missing' "$H" generate "$dir"
 
 # a SentencePiece file alone: the model may have more ids, and tokens that were added later are only told of
