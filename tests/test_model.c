@@ -244,6 +244,37 @@ static void factors_mean_what_they_say(void **state) {
     }
 }
 
+// What the first values are: ranges reached to both ends, means within four standard errors.
+static void spread(const double *v, int n, double lo, double hi, double mean, double deviation, const char *what) {
+    double least = v[0], most = v[0], sum = 0;
+    for (int i = 0; i < n; i++) least = fmin(least, v[i]), most = fmax(most, v[i]), sum += v[i];
+    if (!(fabs(sum / n - mean) < 4 * deviation / sqrt(n))) fail_msg("%s: the mean is %g, not %g", what, sum / n, mean);
+    const double end = 0.01 * (hi - lo);
+    if (!(least >= lo - 1e-9 && least < lo + end && most <= hi + 1e-9 && most > hi - end)) fail_msg("%s: %g .. %g, not %g .. %g", what, least, most, lo, hi);
+}
+
+static void initial_distributions(void **state) {
+    (void)state;
+    enum { N = 4096 };
+    double v[N];
+    hy_param q = {.name = "p", .ndim = 1, .shape = {N, 1, 1}, .n = N, .init = HY_INIT_A_LOG_UNIFORM, .init_std = 0.3};
+    hy_param_initial(&q, 5, 0, N, v);  // Mamba-2: A = -U(1, 16)
+    for (int i = 0; i < N; i++) v[i] = exp(v[i]);
+    spread(v, N, 1, 16, 8.5, 15 / sqrt(12), "A");
+    q.init = HY_INIT_DT_BIAS;
+    hy_param_initial(&q, 5, 0, N, v);  // log of the step uniform between those of 0.001 and 0.1
+    for (int i = 0; i < N; i++) v[i] = log10(log1p(exp(v[i])));
+    spread(v, N, -3, -1, -2, 2 / sqrt(12), "log10 of the step");
+    q.init = HY_INIT_NORMAL;
+    hy_param_initial(&q, 5, 0, N, v);
+    double square = 0;
+    for (int i = 0; i < N; i++) square += v[i] * v[i] / (0.3 * 0.3 * N);
+    assert_true(fabs(square - 1) < 4 * sqrt(2.0 / N));
+    q = (hy_param){.name = "p", .ndim = 2, .shape = {4, 5, 1}, .n = 20, .init = HY_INIT_A_LOG};
+    hy_param_initial(&q, 5, 0, 20, v);  // Mamba-1: A = -(1 .. d_state)
+    for (int i = 0; i < 20; i++) assert_true(fabs(exp(v[i]) - (i % 5 + 1)) < 1e-12);
+}
+
 // A parameter's first values, made in any pieces, are those that a whole model gets.
 static void initial_in_pieces(void **state) {
     (void)state;
@@ -275,6 +306,6 @@ static void initial_in_pieces(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(gradients), cmocka_unit_test(factors_mean_what_they_say),
-                                       cmocka_unit_test(initial_in_pieces)};
+                                       cmocka_unit_test(initial_in_pieces), cmocka_unit_test(initial_distributions)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
