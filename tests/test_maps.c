@@ -391,6 +391,62 @@ static void test_delta_entropy(void **state) {
     drop(&v);
 }
 
+// Steps of very unlike sizes, written out.
+static void test_delta_entropy_of_steps(void **state) {
+    (void)state;
+    hy_map_values v = make(&shapes[3], 6);
+    double want = 0;
+    for (int d = 0; d < v.D; d++) {
+        double sum = 0, part = 0;  // -sum p log p = log(sum) - sum delta log(delta) / sum
+        for (int i = 0; i < v.S; i++) {
+            const double delta = softplus(v.dt[i * v.D + d]);
+            sum += delta;
+            part += delta * log(delta);
+        }
+        want += (log(sum) - part / sum) / v.D;
+    }
+    assert_true(fabs(hy_map_delta_entropy(&v) - want) < TOL && want < log(v.S) - 0.1);
+    drop(&v);
+}
+
+// Mamba-2 heads are channels that share decay, step, B and C: the same measures as of those channels one by one.
+static void test_mamba2_heads_are_channels(void **state) {
+    (void)state;
+    enum { S = 29, H = 3, P = 4, N = 5, D = H * P };
+    const shape wide = {S, 2, 0, 1, 1, 1, 0, D, N};
+    hy_map_values one = make(&wide, 12), two = make(&wide, 12);
+    float *dt = (float *)two.dt, *A = (float *)two.A_log, bias[H];
+    for (int h = 0; h < H; h++) bias[h] = 0.25f * (float)(h - 1);
+    two.ssm_heads = H, two.groups = 1, two.dt_bias = bias;
+    for (int t = 0; t < S; t++)
+        for (int h = 0; h < H; h++) {
+            dt[t * H + h] = rintf(16 * dt[t * H + h]) / 16;  // so that the bias adds without rounding
+            for (int p = 0; p < P; p++) ((float *)one.dt)[t * D + h * P + p] = dt[t * H + h] + bias[h];
+        }
+    for (int d = 0; d < D; d++)
+        for (int n = 0; n < N; n++) ((float *)one.A_log)[d * N + n] = A[d / P];
+    for (int d = 0; d < D; d++) ((float *)one.skip)[d] = two.skip[d / P];
+    hy_erf_layer a, b;
+    for (int reduce = 0; reduce < 3; reduce++) {
+        const hy_erf_options o = {.reduce = (hy_ssm_reduce)reduce};
+        assert_int_equal(hy_erf_measure(&one, &o, &a), HY_OK);
+        assert_int_equal(hy_erf_measure(&two, &o, &b), HY_OK);
+        assert_true(a.channels == D && b.channels == H);
+        assert_true(fabs(a.ssm_group - b.ssm_group) < TOL * S && fabs(a.ssm_channels - b.ssm_channels) < TOL * S);
+    }
+    assert_true(fabs(hy_map_delta_entropy(&one) - hy_map_delta_entropy(&two)) < TOL);
+    double rows[2][S];
+    const hy_map_options o = {.norm = HY_MAP_SIGNED};
+    for (int d = 0; d < D; d++) {
+        assert_int_equal(hy_map_rows(&one, HY_MAP_SSM, d, &o, S - 1, 1, rows[0]), HY_OK);
+        assert_int_equal(hy_map_rows(&two, HY_MAP_SSM, d / P, &o, S - 1, 1, rows[1]), HY_OK);
+        assert_near(rows[0], rows[1], S, TOL);
+    }
+    two.dt_bias = NULL;
+    drop(&one);
+    drop(&two);
+}
+
 // ---------------------------------------------------------------------------------------------------- ERF
 static void test_erf_closed_forms(void **state) {
     (void)state;
@@ -481,6 +537,8 @@ int main(void) {
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_categories_and_entropy),
         cmocka_unit_test(test_delta_entropy),
+        cmocka_unit_test(test_delta_entropy_of_steps),
+        cmocka_unit_test(test_mamba2_heads_are_channels),
         cmocka_unit_test(test_erf_closed_forms),
         cmocka_unit_test(test_erf_equation5),
         cmocka_unit_test(test_erf_options),
