@@ -106,7 +106,7 @@ hy_status hy_exec_create(const hy_program *p, const hy_backend *be, hy_dtype dt,
         return hy_error(HY_EINPUT, "a batch of %d sequences of %d tokens is outside 1 .. 2^30 positions", B, T);
     hy_exec *e = hy_xcalloc(1, sizeof *e);
     *e = (hy_exec){.prog = p, .be = be, .dt = dt, .mode = mode, .max_B = B, .max_T = T, .max_rows = B * T, .max_out = max_out,
-                   .B = B, .T = T, .n_out = max_out, .state_tokens = mode == HY_EXEC_INFER ? (T > p->spec.meta_tokens ? T - p->spec.meta_tokens : 1) : 0};
+                   .B = B, .T = T, .heads = HY_HEAD_LOSS | HY_HEAD_LOGITS, .n_out = max_out, .state_tokens = mode == HY_EXEC_INFER ? (T > p->spec.meta_tokens ? T - p->spec.meta_tokens : 1) : 0};
     e->fwd = hy_xcalloc((size_t)p->n_ops * 2, sizeof *e->fwd);
     e->bwd = e->fwd + p->n_ops;
     size_t *saved = hy_xcalloc((size_t)p->n_ops, sizeof *saved);
@@ -257,6 +257,7 @@ hy_status hy_exec_forward(hy_exec *e, hy_params *w, const hy_batch *b, hy_state 
     HY_ASSERT(w->prog == e->prog && w->dtype == e->dt);
     HY_TRY(load_batch(e, b, state, heads));
     const hy_plan_req req = request(e);
+    e->heads = heads;
     for (int i = 0; i < e->prog->n_ops; i++) {
         const hy_op *op = &e->prog->ops[i];
         if (!hy_op_runs(e, op, heads) || (op->head == HY_HEAD_LOGITS && e->n_out == 0)) continue;
@@ -332,12 +333,17 @@ const int32_t *hy_exec_pred(hy_exec *e) {
     return e->be->to_host(e->h_pred, e->pred, (size_t)(e->B * e->T) * 4) ? NULL : e->h_pred;
 }
 
+// Of kernel i, forward or (from n_ops on) backward; NULL: it does not run.
+static const char *path_of(const hy_exec *e, int i) {
+    return i < e->prog->n_ops && !hy_op_runs(e, &e->prog->ops[i], e->heads) ? NULL : e->fwd[i].path;
+}
+
 const char *hy_exec_path(hy_exec *e) {
     e->path.n = 0;
     const char *seen[16];
     int n = 0;
     for (int i = 0; i < 2 * e->prog->n_ops; i++) {  // group: "avx512: norm rope ...; avx512+onednn: linear"
-        const char *path = e->fwd[i].path;
+        const char *path = path_of(e, i);
         bool known = !path;
         for (int j = 0; j < n; j++) known = known || !strcmp(seen[j], path);
         if (!known && n < 16) seen[n++] = path;
@@ -347,7 +353,7 @@ const char *hy_exec_path(hy_exec *e) {
         hy_buf_printf(&e->path, "%s%s:", j ? "; " : "", seen[j]);
         for (int i = 0; i < 2 * e->prog->n_ops; i++) {
             const hy_op_kind k = e->prog->ops[i % e->prog->n_ops].kind;
-            if (!e->fwd[i].path || strcmp(e->fwd[i].path, seen[j]) || kinds >> k & 1) continue;
+            if (!path_of(e, i) || strcmp(path_of(e, i), seen[j]) || kinds >> k & 1) continue;
             kinds |= 1u << k;
             hy_buf_printf(&e->path, " %s", hy_op_name(k));
         }

@@ -83,7 +83,7 @@ const float *hy_exec_logits(hy_exec *e);      // [n_out, vocab]
 const float *hy_exec_nll(hy_exec *e);         // [B*T] nats, 0 where ignored
 double hy_exec_nll_sum(hy_exec *e);           // their sum, in double and row order; NAN if they cannot be fetched
 const int32_t *hy_exec_pred(hy_exec *e);      // [B*T], -1 where ignored
-// Kernel paths in use, e.g. "avx512 (linear avx512+onednn)"; valid while e lives.
+// Kernel paths of the newest run, e.g. "avx512: norm rope; avx512+onednn: linear"; valid while e lives.
 const char *hy_exec_path(hy_exec *e);
 // Seconds spent in each op since hy_exec_profile was switched on: [n_ops] forward, then [n_ops] backward. For finding what is
 // slow; the clock is the host's, so a backend that runs asynchronously is seen only in sum.

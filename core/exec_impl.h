@@ -57,6 +57,7 @@ struct hy_exec {
     int max_B, max_T, max_rows, max_out;
     hy_plan plan;
     char *arena;
+    unsigned heads;  // of the newest run; before the first: all
     void *workspace;
     size_t workspace_bytes;
     hy_launch *fwd, *bwd;  // [n_ops], for the current shape

@@ -36,7 +36,7 @@ static hy_status read_elem(const char *option, const char *word, int *bytes) {
 
 void hy_cache_sizes_text(int bytes, int state_bytes, char out[64]) {
     if (bytes == state_bytes) snprintf(out, 64, "%d byte%s a value", bytes, bytes == 1 ? "" : "s");
-    else snprintf(out, 64, "%d bytes a key or value, %d a value of states", bytes, state_bytes);
+    else snprintf(out, 64, "%d byte%s a key or value, %d a value of states", bytes, bytes == 1 ? "" : "s", state_bytes);
 }
 
 static hy_status read_choices(options *o) {
