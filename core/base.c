@@ -17,16 +17,18 @@ volatile int hy_interrupted = 0;
 // ---------------------------------------------------------------------------------------------------- status
 static _Thread_local char g_error[2048];
 
-// Names out of hostile files do not reach a terminal as its commands: control characters become '?'.
-static void keep_text(const char *text) {
-    size_t i = 0;
-    for (; text[i] && i + 1 < sizeof g_error; i++) {
-        unsigned char c = (unsigned char)text[i], next = (unsigned char)text[i + 1];
-        bool control = (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f || (c == 0xc2 && next >= 0x80 && next < 0xa0);
-        g_error[i] = control ? '?' : text[i];
-        if (control && c == 0xc2 && i + 2 < sizeof g_error) g_error[++i] = '?';  // C1 controls are two bytes of UTF-8
+void hy_text_hide_controls(char *s) {
+    for (; *s; s++) {
+        const unsigned char c = (unsigned char)s[0], next = (unsigned char)s[1];
+        const bool wide = c == 0xc2 && next >= 0x80 && next < 0xa0;  // C1 controls are two bytes of UTF-8
+        if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f || wide) *s = '?';
+        if (wide) *++s = '?';
     }
-    g_error[i] = 0;
+}
+
+static void keep_text(const char *text) {
+    snprintf(g_error, sizeof g_error, "%s", text);
+    hy_text_hide_controls(g_error);
 }
 
 hy_status hy_error(hy_status code, const char *fmt, ...) {

@@ -24,6 +24,9 @@ hy_status hy_error(hy_status code, const char *fmt, ...) __attribute__((format(p
 // hy_error_context puts "text: " before the recorded message and returns `code` unchanged.
 hy_status hy_error_context(hy_status code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 const char *hy_error_text(void);
+// Control characters but newline and tab become '?', in place: names out of hostile files do not reach a terminal as its commands.
+// Messages are treated so.
+void hy_text_hide_controls(char *s);
 int hy_status_exit(hy_status s);  // the process exit status that belongs to s
 
 #define HY_TRY(expr)                         \

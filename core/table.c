@@ -156,10 +156,20 @@ static int text_width(const char *s) {  // code points
     return n;
 }
 
+// Control characters, which would break the line or command the terminal, as "?": one column each.
+static void write_visible(hy_buf *b, const char *s) {
+    for (; *s; s++) {
+        const unsigned char c = (unsigned char)s[0], next = (unsigned char)s[1];
+        const bool wide = c == 0xc2 && next >= 0x80 && next < 0xa0;
+        hy_buf_write(b, c < 0x20 || c == 0x7f || wide ? "?" : s, 1);
+        s += wide;
+    }
+}
+
 static void pad(hy_buf *b, const char *s, int width, hy_align_side side, bool last) {
     int gap = width - text_width(s);
     if (side == HY_RIGHT) hy_buf_printf(b, "%*s", gap, "");
-    hy_buf_printf(b, "%s", s ? s : "");
+    write_visible(b, s ? s : "");
     if (side == HY_LEFT && !last) hy_buf_printf(b, "%*s", gap, "");
     if (!last) hy_buf_printf(b, "  ");
 }

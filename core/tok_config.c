@@ -69,6 +69,7 @@ hy_status hy_tok_config_read(hy_tokenizer *t, const char *dir) {
         free(path);
     }
     if (s) return s;
+    hy_text_hide_controls(t->notes.s);
     for (int i = 0; i < 4; i++)  // before what the tokenizer file itself says
         if (named[i] >= 0) t->role[i] = named[i];
     if (t->template_given) t->add_bos = t->add_eos = false;

@@ -110,24 +110,30 @@ static hy_status encode_one(hy_tokenizer *t, const options *o, const char *text,
     return s;
 }
 
-// "1 2 3" or "[1, 2, 3]".
-static hy_status ids_parse(const char *text, hy_token_ids *ids) {
-    const char *s = text + strspn(text, " \t[");
-    while (*s && *s != ']' && *s != '\n') {
+// "1 2 3" or "[1, 2, 3]", in any number of lines; nothing else may follow.
+static hy_status ids_parse(const char *text, size_t n, hy_token_ids *ids) {
+    static const char space[] = " \t\r\n";
+    const char *s = text + strspn(text, space);
+    const bool list = *s == '[';
+    s += list;
+    s += strspn(s, space);
+    while (*s && !(list && *s == ']')) {
         char *end;
         errno = 0;
         const long v = strtol(s, &end, 10);
-        if (end == s || errno || v < 0 || v > INT_MAX) return hy_error(HY_EINPUT, "\"%.60s\": token ids are wanted, like \"5 17 3\"", text);
+        if (end == s || errno || v < 0 || v > INT_MAX) return hy_error(HY_EINPUT, "\"%.60s\": token ids are wanted, like \"5 17 3\"", s);
         hy_token_ids_add(ids, (int32_t)v);
-        s = end + strspn(end, " ,\t");
+        s = end + strspn(end, " ,\t\r\n");
     }
-    return HY_OK;
+    if (list && *s == ']') s += 1 + strspn(s + 1, space);
+    else if (list) return hy_error(HY_EINPUT, "\"%.60s\": the list of ids does not end", text);
+    return s == text + n ? HY_OK : hy_error(HY_EINPUT, "\"%.60s\" follows the list of ids; with --lines there is one list a line", s);
 }
 
-static hy_status decode_one(hy_tokenizer *t, const options *o, const char *text) {
+static hy_status decode_one(hy_tokenizer *t, const options *o, const char *text, size_t n) {
     hy_token_ids ids = {0};
     hy_buf plain = {0}, out = {0};
-    hy_status s = ids_parse(text, &ids);
+    hy_status s = ids_parse(text, n, &ids);
     if (!s) s = hy_tokenizer_decode(t, ids.v, ids.n, !o->keep, &plain);
     if (!s) {
         if (o->lines) hy_json_string_text(plain.s, plain.n, &out);
@@ -154,7 +160,7 @@ static hy_status each_line(hy_tokenizer *t, const options *o) {
         text.n = 0;
         hy_buf_write(&text, "", 0);
         if (!o->decode) s = hy_json_parse_string(line, (size_t)n, where, &text);
-        if (!s) s = o->decode ? decode_one(t, o, line) : encode_one(t, o, text.s, text.n);
+        if (!s) s = o->decode ? decode_one(t, o, line, (size_t)n) : encode_one(t, o, text.s, text.n);
         if (s && o->decode) s = hy_error_context(s, "%s", where);
     }
     free(line);
@@ -169,7 +175,7 @@ static hy_status from_stdin(hy_tokenizer *t, const options *o) {
     hy_buf_write(&all, "", 0);
     for (size_t n; (n = fread(part, 1, sizeof part, stdin)) > 0 && all.n <= HY_TOKENIZER_MAX_TEXT;) hy_buf_write(&all, part, n);
     hy_status s = ferror(stdin) ? hy_error(HY_EFAIL, "cannot read standard input") : HY_OK;
-    if (!s) s = o->decode ? decode_one(t, o, all.s) : encode_one(t, o, all.s, all.n);
+    if (!s) s = o->decode ? decode_one(t, o, all.s, all.n) : encode_one(t, o, all.s, all.n);
     free(all.s);
     return s;
 }
@@ -179,7 +185,7 @@ static hy_status tokenize(const options *o, const hy_arg_list *rest) {
     HY_TRY(hy_tokenizer_open(rest->v[0], &t));
     fputs(hy_tokenizer_notes(t), stderr);
     hy_status s = rest->n == 1 ? from_stdin(t, o) : HY_OK;
-    for (int i = 1; i < rest->n && !s; i++) s = o->decode ? decode_one(t, o, rest->v[i]) : encode_one(t, o, rest->v[i], strlen(rest->v[i]));
+    for (int i = 1; i < rest->n && !s; i++) s = o->decode ? decode_one(t, o, rest->v[i], strlen(rest->v[i])) : encode_one(t, o, rest->v[i], strlen(rest->v[i]));
     hy_tokenizer_close(t);
     return s;
 }

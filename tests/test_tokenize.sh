@@ -17,6 +17,11 @@ check help 0 'hylab tokenize models/hymba' "$H" tokenize --help
 check table 0 'Ġthe' "$H" tokenize $G/llama3.json "in the end"
 same 'ids of bytes' '104 195 169' "$H" tokenize bytes --ids $'h\xc3\xa9'
 same 'bytes back' 'hé' "$H" tokenize bytes --decode "104 195 169"
+same 'ids in several lines' 'hihi' bash -c "printf '104 105\n\n104,\r\n 105\n' | $H tokenize bytes --decode"
+same 'a list of ids' 'hi' "$H" tokenize bytes --decode ' [104, 105] '
+check 'two lists of ids' 2 'follows the list of ids' bash -c "printf '[104]\n[105]\n' | $H tokenize bytes --decode"
+check 'half a list of ids' 2 'does not end' "$H" tokenize bytes --decode '[104, 105'
+check 'zeros among ids' 2 'follows the list' bash -c "printf '104\000 105' | $H tokenize bytes --decode"
 same 'half a character' $'h\xef\xbf\xbd' "$H" tokenize bytes --decode "104 195"
 check count 0 '^byte-level BPE,.*,8,' "$H" tokenize $G/llama3.json --count --format csv "12345678"
 check pieces 0 '^\["<\|begin_of_text\|>", "1' "$H" tokenize $G/llama3.json --pieces "123"
@@ -62,6 +67,12 @@ same 'ends at EOS' "$first" bash -c "$H generate $dir --ids '1 32 29 3' --max-ne
 echo '{"eos_token_id": "x"}' >"$dir/generation_config.json"
 check 'EOS that is no id' 2 'generation_config.json: "eos_token_id"' "$H" generate "$dir" "the" --threads 1
 check 'no prompt' 2 'a prompt is missing' "$H" generate "$dir"
+
+# control characters of a hostile file: no breaks in a table, no commands to a terminal
+sed 's/"content": *"<|begin_of_text|>"/"content":"\\n\\u001b[31m"/' $G/llama3.json >"$dir/control.json"
+check 'control characters in a table' 0 '[0-9] *[?][?]\[31m  *"' "$H" tokenize "$dir/control.json" --no-special $'\n\x1b[31m'
+mkdir "$dir/c" && cp $G/llama3.json "$dir/c/tokenizer.json" && printf '{"bos_token": "\\u001b[31m"}' >"$dir/c/tokenizer_config.json"
+check 'control characters in a note' 0 'bos_token "[?]\[31m" is not in the vocabulary' "$H" tokenize "$dir/c" a
 
 # a SentencePiece file alone: the model may have more ids, and tokens that were added later are only told of
 rm "$dir/tokenizer.json" "$dir/generation_config.json"
