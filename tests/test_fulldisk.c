@@ -39,7 +39,7 @@ static hy_status fill(void *user, const char *name, void *dst, size_t bytes) {
 static hy_status write_tensors(const char *path, size_t n) {
     hy_st_writer *w = hy_st_writer_new();
     for (int i = 0; i < 4; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "t%d", i);
         hy_st_writer_add_fill(w, name, HY_ST_U8, 1, (int64_t[]){(int64_t)n / 4}, fill, NULL);
     }

@@ -54,11 +54,11 @@ static hy_summary *summary_of(const table accuracy, const char *by, const char *
     unlink(g_db);
     assert_int_equal(hy_store_open(g_db, HY_STORE_WRITE, &s), HY_OK);
     hy_plan_row plan[VARIANTS * POINTS * SEEDS];
-    char key[VARIANTS * POINTS][8];
+    char key[VARIANTS * POINTS][32];
     int n = 0;
     for (int v = 0; v < VARIANTS; v++)
         for (int g = 0; g < POINTS; g++) {
-            snprintf(key[v * POINTS + g], 8, "k%d%d", v, g);
+            snprintf(key[v * POINTS + g], sizeof key[0], "k%d%d", v, g);
             for (int k = 0; k < SEEDS; k++) plan[n++] = (hy_plan_row){names[v], "t", grid[g], v, 0, g, k + 1, key[v * POINTS + g], "cpu"};
         }
     const hy_experiment_record e = {"e", "", "", "q", "yaml", n, 0, plan, NULL, by, cell};
