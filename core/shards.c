@@ -127,6 +127,11 @@ hy_status hy_shards_open(const char *dir, hy_shards **out) {
         st = read_index(s, dir);
     } else {
         st = open_file(s, dir, "model.safetensors");
+        char *pickled = hy_asprintf("%s/pytorch_model.bin", dir), *pickled_index = hy_asprintf("%s/pytorch_model.bin.index.json", dir);
+        if (st && !hy_file_exists(s->path) && (hy_file_exists(pickled) || hy_file_exists(pickled_index)))
+            st = hy_error(HY_EINPUT, "%s: has its weights in pytorch_model.bin, which is not read: save the model as safetensors", dir);
+        free(pickled);
+        free(pickled_index);
     }
     free(index);
     if (st) hy_shards_close(s);

@@ -141,4 +141,5 @@ shards; echo '{"weight_map": []}' >"$index"; broken shard_list "weight_map"
 shards; sed -i '$d' "$index"; broken shard_json "line"
 shards; cp "$tmp/s/$two" "$tmp/s/model-copy.safetensors"; sed -i "0,/\"model.*\": \"$two\"/s//\"model.twice\": \"model-copy.safetensors\",\n&/" "$index"; broken shard_twice "is both in" "model-copy.safetensors"
 shards; rm "$index"; broken shard_no_index "model.safetensors: cannot open"
+touch "$tmp/s/pytorch_model.bin"; broken shard_pickled "pytorch_model.bin, which is not read: save the model as safetensors"
 exit $bad
