@@ -109,6 +109,25 @@ hy_status hy_config_dt_rank(const hy_json *c, const char *where, const char *key
     return strcmp(text, "auto") ? hy_error(HY_EINPUT, "%s: \"%s\": must be a number or \"auto\"", where, key) : HY_OK;
 }
 
+hy_status hy_config_mamba(const hy_json *c, const char *where, hy_model_spec *m, hy_layer_spec *l) {
+    HY_TRY(hy_config_int(c, where, "hidden_size", 1, HY_CONFIG_MAX_WIDTH, &m->d_model));
+    HY_TRY(hy_config_int(c, where, "num_hidden_layers", 1, HY_MAX_LAYERS, &m->n_layers));
+    HY_TRY(hy_config_int(c, where, "vocab_size", 1, 1 << 24, &m->vocab));
+    m->norm = HY_SPEC_NORM_RMS;
+    m->norm_eps = 1e-5;
+    m->init_std = 0.1;
+    HY_TRY(hy_config_double_or(c, where, "layer_norm_epsilon", 1e-12, 1, &m->norm_eps));
+    HY_TRY(hy_config_double_or(c, where, "initializer_range", 0, 10, &m->init_std));
+    HY_TRY(hy_config_bool_or(c, where, "tie_word_embeddings", &m->tied));
+    m->rope = HY_ROPE_NONE;
+    m->rope_base = 10000;
+    m->max_len = m->orig_len = 2048;  // not a limit: the families have none
+    HY_TRY(hy_config_int(c, where, "state_size", 1, 4096, &l->d_state));
+    HY_TRY(hy_config_int(c, where, "conv_kernel", 1, 256, &l->d_conv));
+    HY_TRY(hy_config_bool_or(c, where, "use_bias", &l->proj_bias));
+    return hy_config_bool_or(c, where, "use_conv_bias", &l->conv_bias);
+}
+
 hy_status hy_config_dt_limit(const hy_json *c, const char *where, double *least, double *most) {
     const hy_json *list, *last;
     const char *text;

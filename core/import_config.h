@@ -28,6 +28,9 @@ hy_status hy_config_double_or(const hy_json *c, const char *where, const char *k
 hy_status hy_config_dt_rank(const hy_json *c, const char *where, const char *key, int d_model, int *out);
 // time_step_limit of the Mamba-2 families: [least, most], where `most` may be Infinity as transformers 5 writes it
 // ({"__float__": "Infinity"}). Absent: [0, Infinity]. *most is 0 for Infinity, as in hy_layer_spec.dt_max.
+// What folders of Mamba and Mamba-2 have in common: sizes of the model, norms, biases, d_state, d_conv. m->tied and the biases of l hold
+// the family's defaults.
+hy_status hy_config_mamba(const hy_json *c, const char *where, hy_model_spec *m, hy_layer_spec *l);
 hy_status hy_config_dt_limit(const hy_json *c, const char *where, double *least, double *most);
 void hy_config_write_dt_limit(double least, double most, hy_json *out);
 // The class of transformers that loads the folder.

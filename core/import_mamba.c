@@ -47,23 +47,8 @@ static hy_status spec(const hy_json *c, const char *where, hy_model_spec *m) {
     double expand = 2;
     HY_TRY(hy_config_check(c, where, keys));
     snprintf(m->name, sizeof m->name, "mamba");
-    HY_TRY(hy_config_int(c, where, "hidden_size", 1, HY_CONFIG_MAX_WIDTH, &m->d_model));
-    HY_TRY(hy_config_int(c, where, "num_hidden_layers", 1, HY_MAX_LAYERS, &m->n_layers));
-    HY_TRY(hy_config_int(c, where, "vocab_size", 1, 1 << 24, &m->vocab));
-    m->norm = HY_SPEC_NORM_RMS;
-    m->norm_eps = 1e-5;
-    m->init_std = 0.1;
     m->tied = 1;
-    HY_TRY(hy_config_double_or(c, where, "layer_norm_epsilon", 1e-12, 1, &m->norm_eps));
-    HY_TRY(hy_config_double_or(c, where, "initializer_range", 0, 10, &m->init_std));
-    HY_TRY(hy_config_bool_or(c, where, "tie_word_embeddings", &m->tied));
-    m->rope = HY_ROPE_NONE;
-    m->rope_base = 10000;
-    m->max_len = m->orig_len = 2048;  // not a limit: the family has none
-    HY_TRY(hy_config_int(c, where, "state_size", 1, 4096, &l.d_state));
-    HY_TRY(hy_config_int(c, where, "conv_kernel", 1, 256, &l.d_conv));
-    HY_TRY(hy_config_bool_or(c, where, "use_bias", &l.proj_bias));
-    HY_TRY(hy_config_bool_or(c, where, "use_conv_bias", &l.conv_bias));
+    HY_TRY(hy_config_mamba(c, where, m, &l));
     HY_TRY(hy_config_dt_rank(c, where, "time_step_rank", m->d_model, &l.dt_rank));
     HY_TRY(hy_config_double_or(c, where, "expand", 1e-3, 1024, &expand));
     if (expand * m->d_model < 1 || expand * m->d_model > HY_CONFIG_MAX_WIDTH)

@@ -41,8 +41,6 @@ static hy_status sizes(const hy_json *c, const char *where, const hy_model_spec 
     HY_TRY(hy_config_int(c, where, "num_heads", 1, HY_CONFIG_MAX_WIDTH, &heads));
     HY_TRY(hy_config_int(c, where, "head_dim", 1, HY_CONFIG_MAX_WIDTH, &l->head_dim));
     HY_TRY(hy_config_int(c, where, "n_groups", 1, HY_CONFIG_MAX_WIDTH, &l->groups));
-    HY_TRY(hy_config_int(c, where, "state_size", 1, 4096, &l->d_state));
-    HY_TRY(hy_config_int(c, where, "conv_kernel", 1, 256, &l->d_conv));
     if ((int64_t)heads * l->head_dim > HY_CONFIG_MAX_WIDTH)
         return hy_error(HY_EINPUT, "%s: \"num_heads\" * \"head_dim\" is %lld: at most %d", where, (long long)heads * l->head_dim, HY_CONFIG_MAX_WIDTH);
     l->d_inner = wide = heads * l->head_dim;
@@ -60,22 +58,9 @@ static hy_status spec(const hy_json *c, const char *where, hy_model_spec *m) {
     hy_layer_spec l = {.mixer = HY_MIXER_SSM, .kv_source = -1, .ssm_kind = HY_SSM_MAMBA2, .conv_bias = 1, .gated_norm = 1};
     HY_TRY(hy_config_check(c, where, keys));
     snprintf(m->name, sizeof m->name, "mamba2");
-    HY_TRY(hy_config_int(c, where, "hidden_size", 1, HY_CONFIG_MAX_WIDTH, &m->d_model));
-    HY_TRY(hy_config_int(c, where, "num_hidden_layers", 1, HY_MAX_LAYERS, &m->n_layers));
-    HY_TRY(hy_config_int(c, where, "vocab_size", 1, 1 << 24, &m->vocab));
-    m->norm = HY_SPEC_NORM_RMS;
-    m->norm_eps = 1e-5;
-    m->init_std = 0.1;
     m->tied = 0;
-    HY_TRY(hy_config_double_or(c, where, "layer_norm_epsilon", 1e-12, 1, &m->norm_eps));
-    HY_TRY(hy_config_double_or(c, where, "initializer_range", 0, 10, &m->init_std));
-    HY_TRY(hy_config_bool_or(c, where, "tie_word_embeddings", &m->tied));
-    m->rope = HY_ROPE_NONE;
-    m->rope_base = 10000;
-    m->max_len = m->orig_len = 2048;  // not a limit: the family has none
+    HY_TRY(hy_config_mamba(c, where, m, &l));
     HY_TRY(sizes(c, where, m, &l));
-    HY_TRY(hy_config_bool_or(c, where, "use_bias", &l.proj_bias));
-    HY_TRY(hy_config_bool_or(c, where, "use_conv_bias", &l.conv_bias));
     HY_TRY(hy_config_dt_limit(c, where, &l.dt_min, &l.dt_max));
     for (int i = 0; i < m->n_layers; i++) m->layers[i] = l;
     return HY_OK;

@@ -6,24 +6,7 @@ hylab=${HYLAB:-./hylab}
 golden=$(dirname "$0")/golden/falcon-h1-tiny-norm
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
-bad=0
-ok() { echo "ok $1"; }
-not_ok() { echo "not ok $1"; echo "  $2"; bad=1; }
-
-# NAME, sed script for config.json, exit status, words of the output
-changed() {
-  local name=$1 script=$2 want=$3 rc
-  shift 3
-  rm -rf "$tmp/d"
-  cp -r "$golden" "$tmp/d"
-  sed -i -z "$script" "$tmp/d/config.json" # -z: lists go over lines
-  cmp -s "$tmp/d/config.json" "$golden/config.json" && { not_ok "$name" "the script changed nothing"; return; }
-  "$hylab" verify "$tmp/d" --isa base --threads 1 >"$tmp/out" 2>&1
-  rc=$?
-  [ $rc = "$want" ] || { not_ok "$name" "exit $rc instead of $want: $(tail -3 "$tmp/out")"; return; }
-  for word in "$@"; do grep -qF -- "$word" "$tmp/out" || { not_ok "$name" "no \"$word\" in: $(tail -3 "$tmp/out")"; return; }; done
-  ok "$name"
-}
+. "$(dirname "$0")/changed.sh"
 "$hylab" verify "$golden" --isa base --threads 1 >"$tmp/out" 2>&1 && ok unchanged || not_ok unchanged "$(tail -3 "$tmp/out")"
 for k in embedding lm_head attention_in attention_out key ssm_in ssm_out; do changed "factor_$k" "s/\"${k}_multiplier\": [0-9.]*/\"${k}_multiplier\": 0.31/" 1 FAIL; done
 before=''
