@@ -109,16 +109,20 @@ hy_status hy_config_dt_rank(const hy_json *c, const char *where, const char *key
     return strcmp(text, "auto") ? hy_error(HY_EINPUT, "%s: \"%s\": must be a number or \"auto\"", where, key) : HY_OK;
 }
 
-hy_status hy_config_mamba(const hy_json *c, const char *where, hy_model_spec *m, hy_layer_spec *l) {
+hy_status hy_config_model(const hy_json *c, const char *where, const char *eps_key, hy_model_spec *m) {
     HY_TRY(hy_config_int(c, where, "hidden_size", 1, HY_CONFIG_MAX_WIDTH, &m->d_model));
     HY_TRY(hy_config_int(c, where, "num_hidden_layers", 1, HY_MAX_LAYERS, &m->n_layers));
     HY_TRY(hy_config_int(c, where, "vocab_size", 1, 1 << 24, &m->vocab));
     m->norm = HY_SPEC_NORM_RMS;
+    HY_TRY(hy_config_double_or(c, where, eps_key, 1e-12, 1, &m->norm_eps));
+    HY_TRY(hy_config_double_or(c, where, "initializer_range", 0, 10, &m->init_std));
+    return hy_config_bool_or(c, where, "tie_word_embeddings", &m->tied);
+}
+
+hy_status hy_config_mamba(const hy_json *c, const char *where, hy_model_spec *m, hy_layer_spec *l) {
     m->norm_eps = 1e-5;
     m->init_std = 0.1;
-    HY_TRY(hy_config_double_or(c, where, "layer_norm_epsilon", 1e-12, 1, &m->norm_eps));
-    HY_TRY(hy_config_double_or(c, where, "initializer_range", 0, 10, &m->init_std));
-    HY_TRY(hy_config_bool_or(c, where, "tie_word_embeddings", &m->tied));
+    HY_TRY(hy_config_model(c, where, "layer_norm_epsilon", m));
     m->rope = HY_ROPE_NONE;
     m->rope_base = 10000;
     m->max_len = m->orig_len = 2048;  // not a limit: the families have none

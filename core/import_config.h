@@ -26,11 +26,13 @@ hy_status hy_config_bool_or(const hy_json *c, const char *where, const char *key
 hy_status hy_config_double_or(const hy_json *c, const char *where, const char *key, double lo, double hi, double *out);
 // "auto" or absent: ceil(d_model / 16), as all Mamba families have it.
 hy_status hy_config_dt_rank(const hy_json *c, const char *where, const char *key, int d_model, int *out);
+// What all families have: hidden_size, num_hidden_layers, vocab_size, RMSNorm with the epsilon under eps_key, initializer_range,
+// tie_word_embeddings. m holds the family's defaults of the last three.
+hy_status hy_config_model(const hy_json *c, const char *where, const char *eps_key, hy_model_spec *m);
+// The same for Mamba and Mamba-2, with d_state, d_conv and the biases. m->tied and the biases of l hold the family's defaults.
+hy_status hy_config_mamba(const hy_json *c, const char *where, hy_model_spec *m, hy_layer_spec *l);
 // time_step_limit of the Mamba-2 families: [least, most], where `most` may be Infinity as transformers 5 writes it
 // ({"__float__": "Infinity"}). Absent: [0, Infinity]. *most is 0 for Infinity, as in hy_layer_spec.dt_max.
-// What folders of Mamba and Mamba-2 have in common: sizes of the model, norms, biases, d_state, d_conv. m->tied and the biases of l hold
-// the family's defaults.
-hy_status hy_config_mamba(const hy_json *c, const char *where, hy_model_spec *m, hy_layer_spec *l);
 hy_status hy_config_dt_limit(const hy_json *c, const char *where, double *least, double *most);
 void hy_config_write_dt_limit(double least, double most, hy_json *out);
 // The class of transformers that loads the folder.

@@ -129,15 +129,9 @@ static hy_status spec(const hy_json *c, const char *where, hy_model_spec *m) {
     hy_layer_spec l = {.mixer = HY_MIXER_PARALLEL, .fusion = HY_FUSION_SUM, .mlp = HY_MLP_SILU};
     HY_TRY(hy_config_check(c, where, keys));
     snprintf(m->name, sizeof m->name, "falcon-h1");
-    HY_TRY(hy_config_int(c, where, "hidden_size", 1, HY_CONFIG_MAX_WIDTH, &m->d_model));
-    HY_TRY(hy_config_int(c, where, "num_hidden_layers", 1, HY_MAX_LAYERS, &m->n_layers));
-    HY_TRY(hy_config_int(c, where, "vocab_size", 1, 1 << 24, &m->vocab));
-    m->norm = HY_SPEC_NORM_RMS;
     m->norm_eps = 1e-5;
     m->init_std = 0.02;
-    HY_TRY(hy_config_double_or(c, where, "rms_norm_eps", 1e-12, 1, &m->norm_eps));
-    HY_TRY(hy_config_double_or(c, where, "initializer_range", 0, 10, &m->init_std));
-    HY_TRY(hy_config_bool_or(c, where, "tie_word_embeddings", &m->tied));
+    HY_TRY(hy_config_model(c, where, "rms_norm_eps", m));
     HY_TRY(hy_config_rope(c, where, 10000, m));
     HY_TRY(read_multipliers(c, where, &m->multipliers));
     HY_TRY(hy_config_int(c, where, "intermediate_size", 1, 1 << 22, &l.d_ff));

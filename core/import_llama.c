@@ -48,15 +48,9 @@ static const hy_config_key mistral_keys[] = {SHARED_KEYS, {"sliding_window", NUL
 
 static hy_status read_shared(const hy_json *c, const char *where, const char *name, hy_model_spec *m, hy_layer_spec *l) {
     snprintf(m->name, sizeof m->name, "%s", name);
-    HY_TRY(hy_config_int(c, where, "hidden_size", 1, HY_CONFIG_MAX_WIDTH, &m->d_model));
-    HY_TRY(hy_config_int(c, where, "num_hidden_layers", 1, HY_MAX_LAYERS, &m->n_layers));
-    HY_TRY(hy_config_int(c, where, "vocab_size", 1, 1 << 24, &m->vocab));
-    m->norm = HY_SPEC_NORM_RMS;
     m->norm_eps = 1e-6;
-    HY_TRY(hy_config_double_or(c, where, "rms_norm_eps", 1e-12, 1, &m->norm_eps));
-    HY_TRY(hy_config_bool_or(c, where, "tie_word_embeddings", &m->tied));
     m->init_std = 0.02;
-    HY_TRY(hy_config_double_or(c, where, "initializer_range", 0, 10, &m->init_std));
+    HY_TRY(hy_config_model(c, where, "rms_norm_eps", m));
     HY_TRY(hy_config_rope(c, where, 10000, m));
     *l = (hy_layer_spec){.mixer = HY_MIXER_ATTENTION, .mlp = HY_MLP_SILU};
     HY_TRY(hy_config_int(c, where, "num_attention_heads", 1, HY_CONFIG_MAX_WIDTH, &l->heads));
