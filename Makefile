@@ -21,7 +21,7 @@ ISA_base = -march=x86-64
 ISA_avx2 = -march=x86-64-v3
 ISA_avx512 = -march=x86-64-v4 -mprefer-vector-width=512
 
-SRC := $(wildcard core/*.c kernels/cpu/*.c analysis/*.c results/*.c experiments/*.c)
+SRC := $(wildcard core/*.c kernels/cpu/*.c kernels/cuda/*.c analysis/*.c results/*.c experiments/*.c)
 REF := $(filter kernels/cpu/ref_%,$(SRC))
 FAST := $(filter kernels/cpu/fast_%,$(SRC))
 MAIN := experiments/main.c

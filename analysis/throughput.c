@@ -15,9 +15,9 @@ typedef struct {
     hy_exec *exec, *decode;  // whole steps or prefill chunks; one token
     hy_state *state;
     int32_t *ids, *labels, *part, *rows, *next;
-    void *mom, *var, *sumsq;
+    void *mom, *var;
+    double *ctl, *report;  // device: see kernels.h
     uint8_t *decay;
-    long step;
 } bench;
 
 // The clock must not stop before the device has finished: a copy to the host waits for it.
@@ -34,14 +34,15 @@ static hy_status train_open(bench *b) {
     HY_TRY(hy_exec_create(b->p, be, b->w->dtype, HY_EXEC_TRAIN, b->s.batch, b->m + b->s.context, 0, &b->exec));
     b->mom = be->alloc(bytes);
     b->var = b->mom ? be->alloc(bytes) : NULL;
-    b->sumsq = b->var ? be->alloc(sizeof(double)) : NULL;
-    b->decay = b->sumsq ? be->alloc(n / HY_DECAY_BLOCK + 1) : NULL;
+    b->ctl = b->var ? be->alloc(HY_CTL_N * sizeof(double)) : NULL;
+    b->report = b->ctl ? be->alloc(2 * sizeof(double)) : NULL;
+    b->decay = b->report ? be->alloc(n / HY_DECAY_BLOCK + 1) : NULL;
     return b->decay ? HY_OK : HY_ENOMEM;
 }
 
 static hy_status launch(bench *b, hy_kernel_id k, const void *args) {
     const hy_backend *be = b->w->be;
-    const hy_plan_req req = {.dtype = b->w->dtype, .isa = be->isa, .threads = be->threads};
+    const hy_plan_req req = hy_backend_request(be, b->w->dtype, false);
     hy_launch l = {0};
     HY_TRY(be->plan[k](args, &req, &l));
     HY_ASSERT(l.workspace == 0);
@@ -53,22 +54,27 @@ static hy_status train_step(bench *b) {
     const int T = b->m + b->s.context;
     const size_t n = b->p->param_elems;
     const hy_batch batch = {.B = b->s.batch, .T = T, .ids = b->ids, .labels = b->labels};
-    be->zero(b->w->grad, n * hy_dtype_size(b->w->dtype));
+    const double scale = 1.0 / ((double)b->s.batch * b->s.context);
+    const double ctl[HY_CTL_HOST] = {[HY_CTL_C1] = 0.1, [HY_CTL_C2] = 0.05, [HY_CTL_SCALE] = scale, [HY_CTL_STEP] = 1};
+    double report[2];
+    HY_TRY(be->from_host(b->ctl, ctl, sizeof ctl));
+    HY_TRY(be->zero(b->w->grad, n * hy_dtype_size(b->w->dtype)));
     HY_TRY(hy_exec_forward(b->exec, b->w, &batch, NULL, HY_HEAD_LOSS, NULL));
-    HY_TRY(hy_exec_backward(b->exec, b->w, 1.0 / ((double)b->s.batch * b->s.context), NULL));
-    if (isnan(hy_exec_nll_sum(b->exec))) return hy_error(HY_EDIVERGED, "throughput of training: the loss is not a number");
-    double sum = 0;
-    HY_TRY(launch(b, HY_K_sumsq, &(hy_sumsq_args){.n = n, .x = b->w->grad, .out = b->sumsq}));
-    HY_TRY(be->to_host(&sum, b->sumsq, sizeof sum));
+    HY_TRY(hy_exec_backward(b->exec, b->w, scale, NULL));
+    HY_TRY(launch(b, HY_K_nll_sum, &(hy_nll_sum_args){.rows = b->s.batch * T, .nll = hy_exec_device_nll(b->exec), .sum = b->ctl + HY_CTL_NLL}));
+    HY_TRY(launch(b, HY_K_sumsq, &(hy_sumsq_args){.n = n, .x = b->w->grad, .out = b->ctl + HY_CTL_SUMSQ}));
+    HY_TRY(launch(b, HY_K_clip, &(hy_clip_args){.ctl = b->ctl, .report = b->report, .cap = 1}));
     HY_TRY(launch(b, HY_K_adamw, &(hy_adamw_args){.n = n, .p = b->w->data, .m = b->mom, .v = b->var, .g = b->w->grad, .decay = b->decay,
-                                                  .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .grad_scale = 1, .step = ++b->step}));
+                                                  .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .ctl = b->ctl}));
+    HY_TRY(be->to_host(report, b->report, sizeof report));
+    if (isnan(report[0])) return hy_error(HY_EDIVERGED, "throughput of training: the loss is not a number");
     return finish(b);
 }
 
 // ---------------------------------------------------------------------------------------------------- prefill, decode
 static hy_status prefill(bench *b) {
     const int B = b->s.batch, total = b->m + b->s.context, chunk = b->s.chunk;
-    hy_state_reset(b->state);
+    HY_TRY(hy_state_reset(b->state));
     for (int from = 0; from < total; from += chunk) {
         const int n = total - from < chunk ? total - from : chunk;
         const bool last = from + n == total;
@@ -131,8 +137,8 @@ static void fill_ids(bench *b) {
 
 static void bench_close(bench *b) {
     const hy_backend *be = b->w->be;
-    void *dev[] = {b->mom, b->var, b->sumsq, b->decay};
-    for (int i = 0; i < 4; i++)
+    void *dev[] = {b->mom, b->var, b->ctl, b->report, b->decay};
+    for (int i = 0; i < 5; i++)
         if (dev[i]) be->free(dev[i]);
     hy_exec_free(b->exec);
     hy_exec_free(b->decode);

@@ -140,7 +140,7 @@ hy_kernel_id hy_bind_fwd(const hy_exec *e, int i, const hy_params *w, const hy_s
     return HY_K_COUNT;
 }
 
-hy_kernel_id hy_bind_bwd(const hy_exec *e, int i, const hy_params *w, double scale, hy_any_args *a) {
+hy_kernel_id hy_bind_bwd(const hy_exec *e, int i, const hy_params *w, hy_any_args *a) {
     const hy_op *op = &e->prog->ops[i];
     hy_any_args f;
     const hy_kernel_id fid = hy_bind_fwd(e, i, w, NULL, &f);
@@ -199,7 +199,7 @@ hy_kernel_id hy_bind_bwd(const hy_exec *e, int i, const hy_params *w, double sca
                                              .lddgate = ld(e, op->in[2]), .acc = acc};
             return HY_K_fuse_bwd;
         case HY_OP_LM_LOSS:
-            a->lm_loss_bwd = (hy_lm_loss_bwd_args){.f = f.lm_loss, .scale = scale, .dx = dx, .dw = dw0, .lddx = lddx, .acc = acc};
+            a->lm_loss_bwd = (hy_lm_loss_bwd_args){.f = f.lm_loss, .scale = e->scale, .dx = dx, .dw = dw0, .lddx = lddx, .acc = acc};
             return HY_K_lm_loss_bwd;
         default: HY_ASSERT(fid == HY_K_COUNT); return HY_K_COUNT;
     }

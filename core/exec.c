@@ -15,12 +15,12 @@ bool hy_op_runs(const hy_exec *e, const hy_op *op, unsigned heads) {
 
 // ---------------------------------------------------------------------------------------------------- planning kernels
 static hy_plan_req request(const hy_exec *e) {
-    return (hy_plan_req){.dtype = e->dt, .isa = e->be->isa, .threads = e->be->threads, .training = e->mode == HY_EXEC_TRAIN};
+    return hy_backend_request(e->be, e->dt, e->mode == HY_EXEC_TRAIN);
 }
 
 static hy_status plan_one(hy_exec *e, int i, bool backward, hy_launch *l) {
     hy_any_args a;
-    const hy_kernel_id id = backward ? hy_bind_bwd(e, i, NULL, 0, &a) : hy_bind_fwd(e, i, NULL, NULL, &a);
+    const hy_kernel_id id = backward ? hy_bind_bwd(e, i, NULL, &a) : hy_bind_fwd(e, i, NULL, NULL, &a);
     const hy_plan_req req = request(e);
     *l = (hy_launch){0};
     hy_status s = e->be->plan[id](&a, &req, l);
@@ -81,7 +81,8 @@ static hy_status allocate(hy_exec *e) {
     struct { void **p; size_t bytes; } dev[] = {
         {(void **)&e->arena, e->plan.arena_bytes}, {&e->workspace, e->workspace_bytes}, {(void **)&e->ids, rows * 4},
         {(void **)&e->labels, rows * 4}, {(void **)&e->pos, (size_t)e->max_B * 4}, {(void **)&e->len, (size_t)e->max_B * 4},
-        {(void **)&e->out_rows, out * 4}, {(void **)&e->pred, rows * 4}, {&e->nll, rows * size}};
+        {(void **)&e->out_rows, out * 4}, {(void **)&e->pred, rows * 4}, {&e->nll, rows * size},
+        {(void **)&e->scale, sizeof(double)}};
     for (size_t i = 0; i < sizeof dev / sizeof *dev; i++) {
         *dev[i].p = e->be->alloc(dev[i].bytes);
         if (!*dev[i].p)
@@ -128,7 +129,7 @@ hy_status hy_exec_create(const hy_program *p, const hy_backend *be, hy_dtype dt,
 
 void hy_exec_free(hy_exec *e) {
     if (!e) return;
-    void *dev[] = {e->arena, e->workspace, e->ids, e->labels, e->pos, e->len, e->out_rows, e->pred, e->nll};
+    void *dev[] = {e->arena, e->workspace, e->ids, e->labels, e->pos, e->len, e->out_rows, e->pred, e->nll, e->scale};
     for (size_t i = 0; i < sizeof dev / sizeof *dev; i++)
         if (dev[i]) e->be->free(dev[i]);
     hy_plan_free(&e->plan);
@@ -275,20 +276,20 @@ hy_status hy_exec_forward(hy_exec *e, hy_params *w, const hy_batch *b, hy_state 
 
 static hy_status zero_rows(hy_exec *e, hy_val root) {
     const size_t n = (size_t)(e->B * e->T) * (size_t)e->prog->values[root].width * hy_dtype_size(e->dt);
-    e->be->zero(e->arena + e->plan.grad[root], n);
-    return HY_OK;
+    return e->be->zero(e->arena + e->plan.grad[root], n);
 }
 
 hy_status hy_exec_backward(hy_exec *e, hy_params *w, double scale, const hy_probe *probe) {
     HY_ASSERT(e->mode == HY_EXEC_TRAIN && w->grad);
     const hy_plan_req req = request(e);
+    HY_TRY(e->be->from_host(e->scale, &scale, sizeof scale));
     for (int i = e->prog->n_ops - 1; i >= 0; i--) {
         const hy_op *op = &e->prog->ops[i];
         if (!e->plan.has_bwd[i]) continue;
         if (e->plan.zero[i] != HY_NOVAL) HY_TRY(zero_rows(e, e->plan.zero[i]));
         if (probe && op->out >= 0) HY_TRY(show(e, op->out, true, probe));
         hy_any_args a;
-        hy_bind_bwd(e, i, w, scale, &a);
+        hy_bind_bwd(e, i, w, &a);
         const double start = e->seconds ? hy_now() : 0;
         hy_status s = e->bwd[i].run(&a, e->workspace, &req);
         if (e->seconds) e->seconds[e->prog->n_ops + i] += hy_now() - start;
@@ -316,6 +317,8 @@ const float *hy_exec_logits(hy_exec *e) {
 const float *hy_exec_nll(hy_exec *e) {
     return fetch(e, e->nll, (size_t)(e->B * e->T), e->h_nll) ? NULL : e->h_nll;
 }
+
+const void *hy_exec_device_nll(const hy_exec *e) { return e->nll; }
 
 double hy_exec_nll_sum(hy_exec *e) {
     const size_t n = (size_t)(e->B * e->T);

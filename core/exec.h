@@ -36,7 +36,7 @@ typedef struct hy_state {
     size_t *bytes;      // per slot
 } hy_state;
 hy_status hy_state_create(const hy_program *p, const hy_backend *be, hy_dtype dt, int B, int max_tokens, hy_state **out);
-void hy_state_reset(hy_state *s);
+hy_status hy_state_reset(hy_state *s);
 void hy_state_free(hy_state *s);
 size_t hy_state_bytes(const hy_state *s);  // all slots
 hy_kv_view hy_state_kv(const hy_state *s, int slot);
@@ -81,6 +81,7 @@ hy_status hy_exec_backward(hy_exec *e, hy_params *w, double scale, const hy_prob
 // Results on the host, valid until the next run.
 const float *hy_exec_logits(hy_exec *e);      // [n_out, vocab]
 const float *hy_exec_nll(hy_exec *e);         // [B*T] nats, 0 where ignored
+const void *hy_exec_device_nll(const hy_exec *e);  // the same on the device, before any conversion
 double hy_exec_nll_sum(hy_exec *e);           // their sum, in double and row order; NAN if they cannot be fetched
 const int32_t *hy_exec_pred(hy_exec *e);      // [B*T], -1 where ignored
 // Kernel paths of the newest run, e.g. "avx512: norm rope; avx512+onednn: linear"; valid while e lives.

@@ -66,6 +66,7 @@ struct hy_exec {
     // device copies of the batch, results
     int32_t *ids, *labels, *pos, *len, *out_rows, *pred;
     void *nll;
+    double *scale;  // [1] of the loss, for its backward
     // host staging and results
     int32_t *h_ids, *h_labels, *h_pos, *h_len, *h_pred;
     float *h_nll, *h_logits;
@@ -82,6 +83,6 @@ void hy_plan_free(hy_plan *plan);
 
 // Kernel arguments of op i for the executor's current shape. w NULL: placeholders, for planning.
 hy_kernel_id hy_bind_fwd(const hy_exec *e, int i, const hy_params *w, const hy_state *state, hy_any_args *a);
-hy_kernel_id hy_bind_bwd(const hy_exec *e, int i, const hy_params *w, double scale, hy_any_args *a);
+hy_kernel_id hy_bind_bwd(const hy_exec *e, int i, const hy_params *w, hy_any_args *a);
 bool hy_op_runs(const hy_exec *e, const hy_op *op, unsigned heads);  // in forward
 #endif

@@ -37,10 +37,11 @@ hy_status hy_state_create(const hy_program *p, const hy_backend *be, hy_dtype dt
     return HY_OK;
 }
 
-void hy_state_reset(hy_state *s) {
+hy_status hy_state_reset(hy_state *s) {
     memset(s->pos, 0, (size_t)s->B * sizeof *s->pos);
     for (int i = 0; i < s->prog->n_slots; i++)
-        if (s->buf[i]) s->be->zero(s->buf[i], s->bytes[i]);
+        if (s->buf[i]) HY_TRY(s->be->zero(s->buf[i], s->bytes[i]));
+    return HY_OK;
 }
 
 void hy_state_free(hy_state *s) {

@@ -8,16 +8,13 @@
 
 #include "core/train_impl.h"
 
-static hy_plan_req request(const hy_trainer *t) {
-    return (hy_plan_req){.dtype = t->dt, .isa = t->be->isa, .threads = t->be->threads};
-}
 
 static hy_sumsq_args sumsq_args(const hy_trainer *t) {
-    return (hy_sumsq_args){.n = t->p->param_elems, .x = t->w->grad, .out = t->sumsq};
+    return (hy_sumsq_args){.n = t->p->param_elems, .x = t->w->grad, .out = t->ctl + HY_CTL_SUMSQ};
 }
 
 static hy_status plan_norm(hy_trainer *t) {
-    const hy_plan_req req = request(t);
+    const hy_plan_req req = hy_backend_request(t->be, t->dt, false);
     const hy_sumsq_args a = sumsq_args(t);
     HY_TRY(t->be->plan[HY_K_sumsq](&a, &req, &t->norm));
     if (t->norm.workspace && !(t->norm_ws = t->be->alloc(t->norm.workspace))) return HY_ENOMEM;
@@ -40,7 +37,7 @@ hy_status hy_trainer_create(const hy_program *p, const hy_backend *be, hy_dtype 
     if (!s) s = hy_params_want_grad(t->w);
     if (!s) s = hy_exec_create(p, be, dt, HY_EXEC_TRAIN, spec->batch, full, 0, &t->e);
     if (!s && (!(t->m = be->alloc(bytes)) || !(t->v = be->alloc(bytes)) || !(t->decay = be->alloc(blocks)) ||
-               !(t->sumsq = be->alloc(sizeof(double)))))
+               !(t->ctl = be->alloc(HY_CTL_N * sizeof(double))) || !(t->report = be->alloc(2 * sizeof(double)))))
         s = hy_error_context(HY_ENOMEM, "optimiser state of %s", p->spec.name);
     if (!s) s = plan_norm(t);
     if (!s) {
@@ -69,8 +66,8 @@ void hy_trainer_free(hy_trainer *t) {
     if (!t) return;
     hy_exec_free(t->e);
     hy_params_free(t->w);
-    void *dev[] = {t->m, t->v, t->decay, t->sumsq, t->norm_ws};
-    for (int i = 0; i < 5; i++)
+    void *dev[] = {t->m, t->v, t->decay, t->ctl, t->report, t->norm_ws};
+    for (int i = 0; i < 6; i++)
         if (dev[i]) t->be->free(dev[i]);
     free(t->ids);
     free(t->lengths);
@@ -120,37 +117,47 @@ static void blame(hy_trainer *t, const hy_batch *b, double scale, char *out, siz
 }
 
 // ---------------------------------------------------------------------------------------------------- one step
-static hy_status micro_batch(hy_trainer *t, const int32_t *ids, const int32_t *labels, int T, double scale, double *nll_sum) {
+// A kernel that needs no scratch memory.
+static hy_status run_plain(hy_trainer *t, hy_kernel_id k, const void *args) {
+    const hy_plan_req req = hy_backend_request(t->be, t->dt, false);
+    hy_launch l = {0};
+    HY_TRY(t->be->plan[k](args, &req, &l));
+    HY_ASSERT(l.workspace == 0);
+    return l.run(args, NULL, &req);
+}
+
+static hy_status micro_batch(hy_trainer *t, const int32_t *ids, const int32_t *labels, int T, double scale) {
     const int m = t->p->spec.meta_tokens, B = t->spec.batch;
     hy_ids_with_meta(B, T, m, ids, 0, t->full_ids);
     hy_ids_with_meta(B, T, m, labels, HY_IGNORE, t->full_labels);
     t->last = (hy_batch){.B = B, .T = m + T, .ids = t->full_ids, .labels = t->full_labels};
     HY_TRY(hy_exec_forward(t->e, t->w, &t->last, NULL, HY_HEAD_LOSS, NULL));
     HY_TRY(hy_exec_backward(t->e, t->w, scale, NULL));
-    *nll_sum += hy_exec_nll_sum(t->e);
-    return HY_OK;
+    const hy_nll_sum_args a = {.rows = t->last.B * t->last.T, .nll = hy_exec_device_nll(t->e), .sum = t->ctl + HY_CTL_NLL};
+    return run_plain(t, HY_K_nll_sum, &a);
 }
 
-static hy_status gradient_norm(hy_trainer *t, double *norm) {
-    const hy_plan_req req = request(t);
-    const hy_sumsq_args a = sumsq_args(t);
-    double sum = 0;
-    HY_TRY(t->norm.run(&a, t->norm_ws, &req));
-    HY_TRY(t->be->to_host(&sum, t->sumsq, sizeof sum));
-    *norm = sqrt(sum);
-    return HY_OK;
-}
-
-static hy_status update(hy_trainer *t, double lr, double grad_scale) {
-    const hy_plan_req req = request(t);
+// What the host gives the kernels of step t->step.
+static hy_status start_step(hy_trainer *t, double scale) {
     const hy_train_spec *s = &t->spec;
+    const double ctl[HY_CTL_HOST] = {
+        [HY_CTL_LR] = hy_train_lr(s, t->step), [HY_CTL_C1] = 1 - pow(s->beta1, (double)t->step),
+        [HY_CTL_C2] = 1 - pow(s->beta2, (double)t->step), [HY_CTL_CLIP] = s->clip, [HY_CTL_SCALE] = scale,
+        [HY_CTL_STEP] = (double)t->step, [HY_CTL_NLL] = 0};
+    HY_TRY(t->be->from_host(t->ctl, ctl, sizeof ctl));
+    return t->be->zero(t->w->grad, t->p->param_elems * hy_dtype_size(t->dt));
+}
+
+// Gradient norm, clipping and the update, all on the device.
+static hy_status finish_step(hy_trainer *t) {
+    const hy_plan_req req = hy_backend_request(t->be, t->dt, false);
+    const hy_sumsq_args n = sumsq_args(t);
+    const hy_clip_args c = {.ctl = t->ctl, .report = t->report, .cap = 1};
     const hy_adamw_args a = {.n = t->p->param_elems, .p = t->w->data, .m = t->m, .v = t->v, .g = t->w->grad, .decay = t->decay,
-                             .lr = lr, .beta1 = s->beta1, .beta2 = s->beta2, .eps = s->eps, .wd = s->weight_decay,
-                             .grad_scale = grad_scale, .step = t->step};
-    hy_launch l = {0};
-    HY_TRY(t->be->plan[HY_K_adamw](&a, &req, &l));
-    HY_ASSERT(l.workspace == 0);
-    return l.run(&a, NULL, &req);
+                             .beta1 = t->spec.beta1, .beta2 = t->spec.beta2, .eps = t->spec.eps, .wd = t->spec.weight_decay, .ctl = t->ctl};
+    HY_TRY(t->norm.run(&n, t->norm_ws, &req));
+    HY_TRY(run_plain(t, HY_K_clip, &c));
+    return run_plain(t, HY_K_adamw, &a);
 }
 
 hy_status hy_trainer_step(hy_trainer *t, hy_train_point *out) {
@@ -167,21 +174,24 @@ hy_status hy_trainer_step(hy_trainer *t, hy_train_point *out) {
         for (size_t i = 0; i < (size_t)s->batch * (size_t)t->lengths[k]; i++) labelled += t->labels[(size_t)k * stride + i] >= 0;
     }
     const double scale = labelled ? 1.0 / (double)labelled : 0;
-    double nll = 0, norm = 0;
-    t->be->zero(t->w->grad, t->p->param_elems * hy_dtype_size(t->dt));
-    for (int k = 0; !st && k < s->accumulate; k++)
-        st = micro_batch(t, t->ids + (size_t)k * stride, t->labels + (size_t)k * stride, t->lengths[k], scale, &nll);
-    if (!st) st = gradient_norm(t, &norm);
-    if (st) return st;
+    double report[2];
     t->step++;
-    const double loss = nll * scale, lr = hy_train_lr(s, t->step);
+    if (!st) st = start_step(t, scale);
+    for (int k = 0; !st && k < s->accumulate; k++)
+        st = micro_batch(t, t->ids + (size_t)k * stride, t->labels + (size_t)k * stride, t->lengths[k], scale);
+    if (!st) st = finish_step(t);
+    if (!st) st = t->be->to_host(report, t->report, sizeof report);
+    if (st) {
+        t->step--;
+        return st;
+    }
+    const double loss = report[0], norm = report[1], lr = hy_train_lr(s, t->step);
     if (!isfinite(loss) || !isfinite(norm)) {
         char where[128];
         blame(t, &t->last, scale, where, sizeof where);
         return hy_error(HY_EDIVERGED, "step %ld: loss %g, gradient norm %g; first not finite: %s. Lower train.lr (%g here), "
                         "lengthen train.warmup or set train.clip", t->step, loss, norm, where, lr);
     }
-    HY_TRY(update(t, lr, s->clip > 0 && norm > s->clip ? s->clip / norm : 1.0));
     *out = (hy_train_point){.step = t->step, .loss = loss, .lr = lr, .grad_norm = norm,
                             .tokens_per_s = (double)tokens / fmax(1e-9, hy_now() - start)};
     return HY_OK;

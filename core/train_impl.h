@@ -14,7 +14,8 @@ struct hy_trainer {
     hy_exec *e;
     void *m, *v;       // device: AdamW moments, laid out as the parameters
     uint8_t *decay;    // device: per HY_DECAY_BLOCK elements
-    double *sumsq;     // device
+    double *ctl;       // device: the control block of a step, see kernels.h
+    double *report;    // device: loss and gradient norm
     hy_launch norm;    // the plan of the gradient norm
     void *norm_ws;     // device: its scratch
     int T;             // longest example, meta not counted

@@ -6,7 +6,13 @@
 //   elements between two rows of an operand (operands may be column ranges of a wider buffer).
 //   Every floating operand has the element type hy_plan_req.dtype. Statistics (norms, softmax, losses) are at least float32.
 //   Exception: where a struct has w_dtype and it is HY_BF16, its weight matrix (w or table) is bfloat16, widened as it is
-//   read: the results are those of the same weights in float32. Forward only; any other w_dtype means hy_plan_req.dtype.
+//   read: the results are those of the same weights in float32. With dtype HY_F32 or HY_F64 this is forward only, and any
+//   other w_dtype means hy_plan_req.dtype.
+//   dtype HY_BF16 (a backend may refuse it; the CPU does): activations, their gradients, KV caches and convolution tails are
+//   bfloat16, sums are kept in float32. Parameters and all their gradients are float32, as are nll, SSM states and what is
+//   saved; a matrix with a w_dtype is bfloat16 where that says so (its gradient is float32 still) and float32 otherwise.
+//   Memory that a struct points to is the device's, scalars behind pointers (scale, ctl, sum) too: nothing that changes
+//   from step to step is part of a launch, so that a step can be recorded once and replayed.
 //   pos [B]: position of the first token of each sequence in this call (meta tokens counted); len [B]: how many of its T
 //   tokens are valid (the others are padding at the end: row-wise kernels compute something finite there, attention, conv,
 //   scan and ssd write 0 and leave the state as after token len-1).
@@ -302,37 +308,79 @@ typedef struct {
 } hy_lm_loss_args;
 typedef struct {
     hy_lm_loss_args f;
-    double scale;
+    const double *scale;  // [1]
     void *dx, *dw;
     int lddx;
     unsigned acc;  // bit 0: dx
 } hy_lm_loss_bwd_args;
 
-// ---- adamw (Loshchilov and Hutter 2019): g' = g * grad_scale; m, v as in Adam; p -= lr (mhat / (sqrt(vhat) + eps) + wd p).
-//      decay[i / HY_DECAY_BLOCK] tells whether weight decay applies (tensors are aligned to that block).
+// ---- one optimiser step. Its scalars lie in a control block `ctl` on the device: the host writes those before HY_CTL_SUMSQ
+//      when a step starts, kernels write the others.
+typedef enum {
+    HY_CTL_LR = 0,      // learning rate of this step
+    HY_CTL_C1,          // 1 - beta1^step
+    HY_CTL_C2,          // 1 - beta2^step
+    HY_CTL_CLIP,        // largest gradient norm, 0: no limit
+    HY_CTL_SCALE,       // of the loss: 1 / labels
+    HY_CTL_STEP,        // 1 for the first
+    HY_CTL_NLL,         // sum over the micro-batches; the host writes 0
+    HY_CTL_SUMSQ,       // of the gradient
+    HY_CTL_GRAD_SCALE,  // what clipping makes of the gradient
+    HY_CTL_BAD,         // not 0: a loss or norm was not finite; stays, and nothing is updated any more
+    HY_CTL_N,
+    HY_CTL_HOST = HY_CTL_SUMSQ,
+} hy_ctl;
+
+// ---- adamw (Loshchilov and Hutter 2019): g' = g * ctl[GRAD_SCALE]; m, v as in Adam; p -= lr (mhat / (sqrt(vhat) + eps) + wd p).
+//      decay[i / HY_DECAY_BLOCK] tells whether weight decay applies (tensors are aligned to that block). Nothing is written
+//      when ctl[BAD] is set. All of p, m, v, g have the type of parameters.
 #define HY_DECAY_BLOCK 16
 typedef struct {
     size_t n;
     void *p, *m, *v;
     const void *g;
+    uint16_t *p16;         // [n] the new parameters in bfloat16, or NULL
     const uint8_t *decay;  // [ceil(n / HY_DECAY_BLOCK)]
-    double lr, beta1, beta2, eps, wd, grad_scale;
-    long step;  // 1 for the first
+    double beta1, beta2, eps, wd;
+    const double *ctl;     // [HY_CTL_N]
 } hy_adamw_args;
 
-// ---- sumsq: *out = sum of x[i]^2, in double, in an order that does not depend on the number of threads
+// ---- sumsq: *out = sum of x[i]^2 (parameters' type), in double, in an order that does not depend on the number of threads
 typedef struct {
     size_t n;
     const void *x;
     double *out;
 } hy_sumsq_args;
 
+// ---- nll_sum: *sum += sum of nll[r], in double; on the CPU in row order
+typedef struct {
+    int rows;
+    const void *nll;  // [rows], as lm_loss writes it
+    double *sum;
+} hy_nll_sum_args;
+
+// ---- clip: the norm is sqrt(ctl[SUMSQ]), the loss ctl[NLL] * ctl[SCALE]; ctl[GRAD_SCALE] = clip / norm where a limit is set and
+//      the norm is above it, else 1; ctl[BAD] = 1 where one of the two is not finite. Both are written down:
+//      report[(step - 1) % cap] = {loss, norm}.
+typedef struct {
+    double *ctl;     // [HY_CTL_N]
+    double *report;  // [cap, 2]
+    int cap;
+} hy_clip_args;
+
+// ---- cast: y[i] = bfloat16 of x[i] (float32), to nearest, ties to even; NaN stays NaN
+typedef struct {
+    size_t n;
+    const float *x;
+    uint16_t *y;
+} hy_cast_args;
+
 // ---- the table: every kernel once. X(name)
 #define HY_KERNELS(X)                                                                                            \
     X(embed) X(embed_bwd) X(norm) X(norm_bwd) X(linear) X(linear_bwd) X(rope) X(rope_bwd) X(attention)           \
     X(attention_bwd) X(kv_append) X(conv) X(conv_bwd) X(scan) X(scan_bwd) X(act) X(act_bwd) X(scale) X(scale_bwd)  \
     X(fuse) X(fuse_bwd) X(gather) X(lm_loss) X(lm_loss_bwd) X(adamw) X(sumsq) X(ssd) X(ssd_bwd)                  \
-    X(gated_norm) X(gated_norm_bwd)
+    X(gated_norm) X(gated_norm_bwd) X(nll_sum) X(clip) X(cast)
 typedef enum {
 #define X(name) HY_K_##name,
     HY_KERNELS(X)
@@ -342,11 +390,14 @@ typedef enum {
 
 // What a plan may choose from. isa caps the CPU path: "ref" is the slow obvious one, the oracle of the others.
 typedef enum { HY_ISA_REF = 0, HY_ISA_BASE, HY_ISA_AVX2, HY_ISA_AVX512 } hy_isa;
+// How float32 products are made on a device with tensor cores: as float32, or with factors rounded to TF32 (10 bits of mantissa).
+typedef enum { HY_MATH_F32 = 0, HY_MATH_TF32 } hy_math;
 typedef struct {
     hy_dtype dtype;
-    hy_isa isa;
-    int threads;
+    hy_isa isa;     // CPU
+    int threads;    // CPU
     bool training;  // forward: a backward will follow (report `saved`)
+    hy_math math;   // CUDA
 } hy_plan_req;
 
 typedef struct hy_launch {
@@ -369,17 +420,40 @@ typedef struct hy_backend {
     char device[128];    // as people call it, for provenance
     hy_plan_fn plan[HY_K_COUNT];
     void *(*alloc)(size_t bytes);  // zeroed; NULL: see hy_error_text
-    void (*free)(void *p);
-    void (*zero)(void *p, size_t bytes);
-    hy_status (*to_host)(void *dst, const void *src, size_t bytes);
-    hy_status (*from_host)(void *dst, const void *src, size_t bytes);
-    hy_isa isa;  // best path allowed
+    void (*free)(void *p);         // waits for work that may use it
+    hy_status (*zero)(void *p, size_t bytes);
+    hy_status (*to_host)(void *dst, const void *src, size_t bytes);    // after all work so far; returns when it is there
+    hy_status (*from_host)(void *dst, const void *src, size_t bytes);  // before all work to come; src may change on return
+    hy_status (*wait)(void);                                           // until all work so far is done; errors of it surface here
+    size_t (*memory_free)(void);   // bytes that alloc could give now; NULL: not known
+    // Recording: the kernels run between begin and end are written down instead; replay queues them all at once. NULL where a
+    // backend has none. A recording holds addresses and sizes: it is valid while they are.
+    hy_status (*record_begin)(void);
+    hy_status (*record_end)(void **recording);
+    hy_status (*replay)(void *recording);
+    void (*forget)(void *recording);
+    bool async;          // kernels return before they have run
+    hy_isa isa;          // CPU: best path allowed
     int threads;
+    hy_math math;
 } hy_backend;
+static inline hy_plan_req hy_backend_request(const hy_backend *be, hy_dtype dtype, bool training) {
+    hy_plan_req r;
+    r.dtype = dtype, r.isa = be->isa, r.threads = be->threads, r.training = training, r.math = be->math;
+    return r;
+}
 
 // The CPU backend. isa: the best the machine has, or less if asked ("ref", "base", "avx2", "avx512", NULL or "auto");
 // threads 0: all cores this process may use. Sets up OpenMP; call once per configuration, free nothing.
 hy_status hy_backend_cpu(const char *isa, int threads, hy_backend *out);
+
+// The CUDA backend: the GPU numbered `device` (as CUDA counts those it is shown), one stream. HY_EINPUT with the reason where
+// there is none to be had: a build without CUDA, no driver, no such GPU, one older than compute capability 8.0. One
+// device a process: a second call may only name the same.
+hy_status hy_backend_cuda(int device, hy_math math, hy_backend *out);
+// One line on what this build and machine have, for people: "CUDA 13.0, driver 13.0: NVIDIA H100 (sm_90, 79.1 GiB)"; false: none
+// usable, and the line says why.
+bool hy_cuda_describe(char *line, size_t n);
 const char *hy_isa_name(hy_isa isa);
 hy_isa hy_isa_best(void);
 void hy_gemm_library(char out[64]);  // name and version of the library of matrix products

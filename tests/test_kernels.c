@@ -247,13 +247,13 @@ typedef struct {
 // Algorithm 2 of the paper, written out in double beside the kernels.
 static void adam_plain(adam_ref s, const double *g, const uint8_t *decay, int n, const hy_adamw_args *h) {
     for (int i = 0; i < n; i++) {
-        double gi = g[i] * h->grad_scale;
+        double gi = g[i] * h->ctl[HY_CTL_GRAD_SCALE];
         s.m[i] = h->beta1 * s.m[i] + (1 - h->beta1) * gi;
         s.v[i] = h->beta2 * s.v[i] + (1 - h->beta2) * gi * gi;
-        double mh = s.m[i] / (1 - pow(h->beta1, (double)h->step)), vh = s.v[i] / (1 - pow(h->beta2, (double)h->step));
+        double mh = s.m[i] / (1 - pow(h->beta1, h->ctl[HY_CTL_STEP])), vh = s.v[i] / (1 - pow(h->beta2, h->ctl[HY_CTL_STEP]));
         double old = s.p[i];
-        s.p[i] = old - h->lr * mh / (sqrt(vh) + h->eps);
-        if (decay[i / HY_DECAY_BLOCK]) s.p[i] -= h->lr * h->wd * old;
+        s.p[i] = old - h->ctl[HY_CTL_LR] * mh / (sqrt(vh) + h->eps);
+        if (decay[i / HY_DECAY_BLOCK]) s.p[i] -= h->ctl[HY_CTL_LR] * h->wd * old;
     }
 }
 static void adamw_one(hy_dtype dt, hy_isa isa, int threads, int n, double limit, kt_mat keep[3]) {
@@ -269,8 +269,10 @@ static void adamw_one(hy_dtype dt, hy_isa isa, int threads, int n, double limit,
         kt_random(&g, 10 + (uint64_t)step, 0.1, 0);
         if (step == 2) kt_put(&g, 0, 0, 0);
         kt_copy(&wg, &g);
-        hy_adamw_args a = {.n = (size_t)n, .p = p.p, .m = m.p, .v = v.p, .g = g.p, .decay = decay, .lr = 0.01, .beta1 = 0.9,
-                           .beta2 = 0.95, .eps = 1e-8, .wd = 0.1, .grad_scale = 0.7, .step = step};
+        const double ctl[HY_CTL_N] = {[HY_CTL_LR] = 0.01, [HY_CTL_C1] = 1 - pow(0.9, (double)step), [HY_CTL_C2] = 1 - pow(0.95, (double)step),
+                                      [HY_CTL_STEP] = (double)step, [HY_CTL_GRAD_SCALE] = 0.7};
+        hy_adamw_args a = {.n = (size_t)n, .p = p.p, .m = m.p, .v = v.p, .g = g.p, .decay = decay, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8,
+                           .wd = 0.1, .ctl = ctl};
         kt_run(HY_K_adamw, &a, &req);
         adam_plain((adam_ref){want.p, wm.p, wv.p}, wg.p, decay, n, &a);
     }

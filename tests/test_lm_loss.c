@@ -21,11 +21,12 @@ static void forward(kt_case *c, const hy_plan_req *req) {
     hy_lm_loss_args a = loss_args(c);
     kt_run(HY_K_lm_loss, &a, req);
 }
+static const double unit = 1;
 static void backward(kt_case *c, const hy_plan_req *req) {
     const ctx_t *x = c->ctx;
     kt_mat nll = kt_new(c->dt, 1, c->in[0].rows, c->in[0].rows);
     int32_t *pred = hy_xcalloc((size_t)c->in[0].rows, sizeof *pred);
-    hy_lm_loss_bwd_args b = {.f = loss_args(c), .scale = x->scale, .dx = c->grad[0].p, .dw = c->grad[1].p, .lddx = c->grad[0].ld,
+    hy_lm_loss_bwd_args b = {.f = loss_args(c), .scale = &x->scale, .dx = c->grad[0].p, .dw = c->grad[1].p, .lddx = c->grad[0].ld,
                              .acc = c->acc};
     b.f.nll = nll.p;
     b.f.pred = pred;
@@ -80,7 +81,7 @@ static void ties_and_extremes(void **state) {
         for (int v = 0; v < V; v++) w[v] = -1;
         w[1700] = w[2900] = w[2999] = 3;  // the largest, three times: in different chunks of the search
         hy_lm_loss_bwd_args b = {.f = {.rows = 4, .C = 1, .V = V, .x = x, .w = w, .ldx = 1, .labels = labels, .nll = nll, .pred = pred},
-                                 .scale = 1, .dx = dx, .dw = dw, .lddx = 1};
+                                 .scale = &unit, .dx = dx, .dw = dw, .lddx = 1};
         kt_run(HY_K_lm_loss_bwd, &b, &req);
         assert_int_equal(pred[0], 1700);
         assert_int_equal(pred[1], 1700);
@@ -104,7 +105,7 @@ static void without_gradients(void **state) {
         float x[2] = {1, 2}, w[3] = {0.5f, -1, 2}, nll[2], only[2], dw[3] = {0};
         int32_t labels[2] = {0, 2}, pred[2];
         hy_lm_loss_bwd_args b = {.f = {.rows = 2, .C = 1, .V = 3, .x = x, .w = w, .ldx = 1, .labels = labels, .nll = nll, .pred = pred},
-                                 .scale = 1, .lddx = 1};
+                                 .scale = &unit, .lddx = 1};
         kt_run(HY_K_lm_loss_bwd, &b, &req);
         b.f.nll = only;
         b.dw = dw;

@@ -257,8 +257,9 @@ static void row_kernels(bench *b) {
     float *p = values(m, 6), *q = values(m, 6), *v = values(m, 7), *vr = values(m, 7);
     for (size_t i = 0; i < m; i++) vr[i] = v[i] = fabsf(v[i]);
     uint8_t *decay = hy_alloc(m / HY_DECAY_BLOCK);
-    hy_adamw_args oa = {.n = m, .p = p, .m = y, .v = v, .g = d, .decay = decay, .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8,
-                        .wd = 0.1, .grad_scale = 1, .step = 10}, or_ = oa;
+    const double ctl[HY_CTL_N] = {[HY_CTL_LR] = 1e-3, [HY_CTL_C1] = 0.65, [HY_CTL_C2] = 0.4, [HY_CTL_GRAD_SCALE] = 1};
+    hy_adamw_args oa = {.n = m, .p = p, .m = y, .v = v, .g = d, .decay = decay, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8,
+                        .wd = 0.1, .ctl = ctl}, or_ = oa;
     memcpy(z, y, m * sizeof *z);
     or_.p = q, or_.m = z, or_.v = vr;
     rowwise(b, "adamw", HY_K_adamw, &oa, &or_, p, q, m, 28.0 * (double)m);

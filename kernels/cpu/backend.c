@@ -73,7 +73,11 @@ static void cpu_model(char *dst, size_t n) {
     fclose(f);
 }
 
-static void cpu_zero(void *p, size_t bytes) { memset(p, 0, bytes); }
+static hy_status cpu_zero(void *p, size_t bytes) {
+    if (bytes) memset(p, 0, bytes);
+    return HY_OK;
+}
+static hy_status cpu_wait(void) { return HY_OK; }
 static hy_status cpu_copy(void *dst, const void *src, size_t bytes) {
     if (bytes) memmove(dst, src, bytes);
     return HY_OK;
@@ -99,7 +103,7 @@ hy_status hy_backend_cpu(const char *isa, int threads, hy_backend *out) {
     omp_set_dynamic(0);
     omp_set_num_threads(threads);
     *out = (hy_backend){
-        .name = "cpu", .alloc = hy_alloc, .free = free, .zero = cpu_zero, .to_host = cpu_copy, .from_host = cpu_copy,
+        .name = "cpu", .alloc = hy_alloc, .free = free, .zero = cpu_zero, .to_host = cpu_copy, .from_host = cpu_copy, .wait = cpu_wait,
         .isa = level, .threads = threads,
 #define X(name) .plan[HY_K_##name] = hy_cpu_plan_##name,
         HY_KERNELS(X)

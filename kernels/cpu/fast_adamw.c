@@ -8,8 +8,10 @@ hy_status HY_FAST(hy_fast_adamw)(const void *args, void *ws, const hy_plan_req *
     float *p = a->p, *m = a->m, *v = a->v;
     const float *g = a->g;
     const float b1 = (float)a->beta1, b2 = (float)a->beta2, n1 = (float)(1 - a->beta1), n2 = (float)(1 - a->beta2);
-    const float i1 = (float)(1 / (1 - pow(a->beta1, (double)a->step))), i2 = (float)(1 / (1 - pow(a->beta2, (double)a->step)));
-    const float lr = (float)a->lr, eps = (float)a->eps, scale = (float)a->grad_scale, wd = (float)a->wd;
+    const double *ctl = a->ctl;
+    const float i1 = (float)(1 / ctl[HY_CTL_C1]), i2 = (float)(1 / ctl[HY_CTL_C2]);
+    const float lr = (float)ctl[HY_CTL_LR], eps = (float)a->eps, scale = (float)ctl[HY_CTL_GRAD_SCALE], wd = (float)a->wd;
+    if (ctl[HY_CTL_BAD] != 0) return HY_OK;
     size_t blocks = (a->n + HY_DECAY_BLOCK - 1) / HY_DECAY_BLOCK;
     int threads = hy_cpu_threads(req, a->n);
 #pragma omp parallel for num_threads(threads) schedule(static)
@@ -25,6 +27,7 @@ hy_status HY_FAST(hy_fast_adamw)(const void *args, void *ws, const hy_plan_req *
             hy_vput(v + i, vi, n);
             hy_vput(p + i, pi - lr * (mi * i1 / (hy_vsqrt(vi * i2) + eps) + decay * pi), n);
         }
+        for (int j = 0; a->p16 && j < count; j++) a->p16[at + (size_t)j] = hy_bf16_from_f32(p[at + (size_t)j]);
     }
     return HY_OK;
 }

@@ -86,7 +86,7 @@ static hy_status run_block(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *
     logits.M = m, logits.a = x, logits.lda = ldx, logits.c = l->logits;
     HY_TRY(hy_gemm_run(&logits, l->wide, req->threads));
     hy_softmax_args s = {.rows = m, .V = a->V, .logits = l->logits, .idx = idx, .labels = a->labels, .nll = a->nll,
-                         .pred = a->pred, .scale = b ? b->scale : 0, .gradient = b && (b->dx || b->dw)};
+                         .pred = a->pred, .scale = b ? *b->scale : 0, .gradient = b && (b->dx || b->dw)};
     (req->isa >= HY_ISA_AVX512 ? hy_fast_softmax_avx512 : req->isa == HY_ISA_AVX2 ? hy_fast_softmax_avx2 : hy_fast_softmax_base)(
         &s, req->threads);
     if (b && b->dx) {

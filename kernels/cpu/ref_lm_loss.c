@@ -61,10 +61,10 @@ hy_status HY_REF(hy_ref_lm_loss_bwd)(const void *args, void *ws, const hy_plan_r
         for (int c = 0; c < a->C && dx; c++) {
             double s = 0;
             for (int v = 0; v < a->V; v++) s += g[v] * w[(size_t)v * a->C + c];
-            dx[c] += (real)(b->scale * s);
+            dx[c] += (real)(*b->scale * s);
         }
         for (int v = 0; v < a->V && b->dw; v++)
-            for (int c = 0; c < a->C; c++) ((real *)b->dw)[(size_t)v * a->C + c] += (real)(b->scale * g[v] * x[c]);
+            for (int c = 0; c < a->C; c++) ((real *)b->dw)[(size_t)v * a->C + c] += (real)(*b->scale * g[v] * x[c]);
     }
     return HY_OK;
 }

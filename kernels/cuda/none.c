@@ -1,0 +1,16 @@
+// none.c - stands in for the CUDA backend in a build without nvcc: says so.
+#include <stdio.h>
+
+#include "kernels/kernels.h"
+
+static const char why[] = "this build has no CUDA: it was made without nvcc (make CUDA=/path/to/cuda builds with it)";
+
+hy_status hy_backend_cuda(int device, hy_math math, hy_backend *out) {
+    (void)device, (void)math, (void)out;
+    return hy_error(HY_EINPUT, "%s", why);
+}
+
+bool hy_cuda_describe(char *line, size_t n) {
+    snprintf(line, n, "%s", why);
+    return false;
+}
