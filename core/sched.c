@@ -7,7 +7,7 @@
     {.name = #field_, .type = type_, .offset = offsetof(hy_train_spec, field_), .def = def_, .min = min_, .max = max_, \
      .choices = choices_, .doc = doc_}
 const hy_field hy_train_fields[] = {
-    F(steps, HY_F_INT, "400", 1, 1e9, NULL, "optimiser steps"),
+    F(steps, HY_F_INT, "400", 0, 1e9, NULL, "optimiser steps; 0 in an experiment: random weights, measured without training or evaluation"),
     F(batch, HY_F_INT, "16", 1, 1e6, NULL, "sequences of one micro-batch"),
     F(accumulate, HY_F_INT, "1", 1, 1e6, NULL, "micro-batches of one step"),
     F(lr, HY_F_DOUBLE, "3e-3", 0, 1e12, NULL, "peak learning rate"),

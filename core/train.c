@@ -21,6 +21,8 @@ static hy_status plan_norm(hy_trainer *t) {
     return HY_OK;
 }
 
+uint64_t hy_trainer_init_seed(uint64_t seed) { return hy_mix64(seed, 1); }
+
 hy_status hy_trainer_create(const hy_program *p, const hy_backend *be, hy_dtype dt, const hy_train_spec *spec,
                             const hy_task *task, uint64_t seed, hy_trainer **out) {
     *out = NULL;
@@ -33,7 +35,7 @@ hy_status hy_trainer_create(const hy_program *p, const hy_backend *be, hy_dtype 
     const int full = p->spec.meta_tokens + t->T;
     const size_t bytes = p->param_elems * hy_dtype_size(dt), blocks = p->param_elems / HY_DECAY_BLOCK;
     hy_status s = hy_params_create(p, be, dt, &t->w);
-    if (!s) s = hy_params_init(t->w, hy_mix64(seed, 1));
+    if (!s) s = hy_params_init(t->w, hy_trainer_init_seed(seed));
     if (!s) s = hy_params_want_grad(t->w);
     if (!s) s = hy_exec_create(p, be, dt, HY_EXEC_TRAIN, spec->batch, full, 0, &t->e);
     if (!s && (!(t->m = be->alloc(bytes)) || !(t->v = be->alloc(bytes)) || !(t->decay = be->alloc(blocks)) ||

@@ -200,6 +200,17 @@ static hy_status read_grid(hy_reader *r) {
     return HY_OK;
 }
 
+static hy_status read_base(hy_reader *r) {
+    const hy_yaml *y = hy_yaml_get(r->root, "base");
+    const char *name = "";
+    if (y && !hy_yaml_is_null(y)) HY_TRY(need_text(r->root, "the experiment", "base", &name));
+    bool known = !*name;
+    for (int i = 0; i < r->n_variants; i++) known |= !strcmp(r->variants[i].name, name);
+    if (!known) return hy_yaml_error(y, "base: there is no variant \"%s\"", name);
+    r->e->base = hy_xstrdup(name);
+    return HY_OK;
+}
+
 // How the point of the grid that stands for a variant is chosen. Whether the cell exists is known when results are there.
 static hy_status read_tune(hy_reader *r) {
     const hy_yaml *y = hy_yaml_get(r->root, "tune"), *cell;
@@ -260,7 +271,7 @@ static hy_status choose_scale(hy_reader *r, const char *scale) {
     }
     r->e->scale = hy_xstrdup(name);
     if (hy_yaml_is_null(over)) return HY_OK;
-    HY_TRY(check_keys(over, "a scale", "question|variants|variant|tasks|grid|tune|seeds|train|measures"));
+    HY_TRY(check_keys(over, "a scale", "question|base|variants|variant|tasks|grid|tune|seeds|train|measures"));
     hy_yaml *merged = hy_yaml_merge(r->root, over);
     hy_yaml_free(r->root);
     r->root = merged;
@@ -284,7 +295,7 @@ static hy_status apply_sets(hy_reader *r, const char *const *sets) {
 }
 
 static hy_status read_all(hy_reader *r, const char *scale, const char *const *sets) {
-    static const char keys[] = "name|question|variants|variant|tasks|grid|tune|seeds|train|measures|scales";
+    static const char keys[] = "name|question|base|variants|variant|tasks|grid|tune|seeds|train|measures|scales";
     const char *name;
     HY_TRY(check_keys(r->root, "an experiment", keys));
     HY_TRY(choose_scale(r, scale));
@@ -296,6 +307,7 @@ static hy_status read_all(hy_reader *r, const char *scale, const char *const *se
     r->train = hy_yaml_get(r->root, "train");
     HY_TRY(hy_measures_read(hy_yaml_get(r->root, "measures"), &r->measures));
     HY_TRY(read_variants(r));
+    HY_TRY(read_base(r));
     HY_TRY(read_tasks(r));
     HY_TRY(read_grid(r));
     HY_TRY(read_tune(r));
@@ -337,6 +349,7 @@ void hy_experiment_free(hy_experiment *e) {
     free(e->scale);
     free(e->sets);
     free(e->yaml);
+    free(e->base);
     free(e->tune_by);
     free(e->tune_cell);
     free(e);
@@ -349,6 +362,7 @@ void hy_experiment_help(hy_buf *out) {
         {"variants", "list of {name, file or spec, set, train, paper}: a file (relative to this one) or an inline spec; set: changes"},
         {"", "to it ({d_model: 64, ssm.d_state: 8}); train: its own recipe; paper: {name: figure} to print beside"},
         {"variant", "changes to every variant, before its own set:"},
+        {"base", "the variant whose throughput the others are shown as multiples of"},
         {"tasks", "list of {name, kind, options, train}"},
         {"grid", "paths that start with train., task. or variant., each with a list of values: {train.lr: [1e-3, 3e-3]}"},
         {"tune", "{by: loss} or {by: accuracy, cell: NAME}: of the grid, the point with the best mean of that metric over the seeds stands"},

@@ -39,6 +39,7 @@ typedef struct hy_experiment {
     int n_variants, n_tasks, n_grid, n_seeds, n_items, n_paper;
     hy_run_item *items;  // in running order: seed, grid point, task, variant (the last changes first)
     hy_paper_value *paper;
+    char *base;  // the variant whose throughput the others are shown as multiples of, "": none
     char *tune_by, *tune_cell;  // tune: the metric and cell that choose a grid point for each variant; by "": not told
     hy_yaml *root;                // labels point into it
     struct hy_arena_list *owned;  // everything else that items point to

@@ -82,7 +82,7 @@ static double seconds_in_queue(void) {
     return sum;
 }
 
-static hy_status one_timing(const hy_measure_context *c, const hy_tp_spec *spec, hy_facts *f) {
+static hy_status one_timing(const hy_measure_context *c, const hy_tp_spec *spec, int asked, hy_facts *f) {
     static const char *const names[] = {[HY_TP_TRAIN] = "throughput_train", [HY_TP_PREFILL] = "throughput_prefill", [HY_TP_DECODE] = "throughput_decode"};
     hy_tp_result r = {0};
     const double queue = seconds_in_queue(), start = hy_now();
@@ -98,6 +98,7 @@ static hy_status one_timing(const hy_measure_context *c, const hy_tp_spec *spec,
     hy_json *meta = hy_json_new_object();
     hy_json_set_string(meta, "path", r.path);
     hy_json_set_int(meta, "jobs", c->jobs);
+    if (asked != spec->batch) hy_json_set_int(meta, "batch_asked", asked);
     hy_json_set_double(meta, "waited", fmin(1, fmax(0, waited)));  // share of the threads' time
     hy_buf text = {0};
     hy_json_text(meta, 0, &text);
@@ -107,6 +108,17 @@ static hy_status one_timing(const hy_measure_context *c, const hy_tp_spec *spec,
     return hy_interrupted ? hy_error(HY_EINTR, "interrupted while measuring throughput") : HY_OK;
 }
 
+// The batch as asked, or halved until it fits.
+static hy_status fitting_timing(const hy_measure_context *c, hy_tp_spec spec, bool fit, hy_facts *f) {
+    const int asked = spec.batch;
+    hy_status s = one_timing(c, &spec, asked, f);
+    while (s == HY_ENOMEM && fit && spec.batch > 1) {
+        spec.batch /= 2;
+        s = one_timing(c, &spec, asked, f);
+    }
+    return s;
+}
+
 static hy_status measure_throughput(const hy_measure_throughput *o, const hy_measure_context *c, hy_facts *f) {
     const int wanted[] = {[HY_TP_TRAIN] = o->train, [HY_TP_PREFILL] = o->prefill, [HY_TP_DECODE] = o->decode};
     for (int kind = HY_TP_TRAIN; kind <= HY_TP_DECODE; kind++)
@@ -114,7 +126,7 @@ static hy_status measure_throughput(const hy_measure_throughput *o, const hy_mea
             for (int j = 0; j < o->batch.n; j++) {
                 const hy_tp_spec spec = {.kind = (hy_tp_kind)kind, .batch = o->batch.v[j], .context = o->contexts.v[i], .reps = o->repetitions,
                                          .warmup = o->warmup, .tokens = o->decode_tokens};
-                HY_TRY(one_timing(c, &spec, f));
+                HY_TRY(fitting_timing(c, spec, o->fit, f));
             }
     return HY_OK;
 }

@@ -26,6 +26,7 @@ static const hy_field cache_fields[] = {
 static const hy_field throughput_fields[] = {
     {"contexts", HY_F_INTS, T(contexts), 0, "[256]", 1, 1e7, NULL, "tokens: length of training and prefill, depth of decoding"},
     {"batch", HY_F_INTS, T(batch), 0, "[1]", 1, 1e5, NULL, "sequences"},
+    {"fit", HY_F_BOOL, T(fit), HY_QUIET, "false", 0, 0, NULL, "a batch that does not fit in memory is halved until it does"},
     {"repetitions", HY_F_INT, T(repetitions), 0, "5", 1, 1000, NULL, "timed repetitions, all stored; the median counts"},
     {"warmup", HY_F_INT, T(warmup), 0, "1", 1, 1000, NULL, "repetitions before that are not counted"},
     {"decode_tokens", HY_F_INT, T(decode_tokens), 0, "16", 1, 1e6, NULL, "tokens decoded in one repetition"},

@@ -13,7 +13,7 @@ typedef struct {
 } hy_measure_cache;
 typedef struct {
     hy_ints contexts, batch;
-    int repetitions, warmup, decode_tokens, train, prefill, decode, only_seed;
+    int repetitions, warmup, decode_tokens, train, prefill, decode, fit, only_seed;
 } hy_measure_throughput;
 typedef struct {
     hy_ints layers;

@@ -22,7 +22,8 @@ typedef struct {
     hy_quiet quiet;
     hy_program *prog;
     hy_task *task;
-    hy_trainer *trainer;
+    hy_trainer *trainer;  // NULL: nothing is trained
+    hy_params *random;    // then: the weights
     hy_facts facts;
     hy_runlog log;
     char *stem, *checkpoint, *logfile;
@@ -153,10 +154,14 @@ static hy_status resume(worker *w) {
     return hy_runlog_open(&w->log, w->logfile, step, &w->facts, &w->seconds);
 }
 
+// The weights that training would start from, and no memory for training.
+static hy_status make_random(worker *w) {
+    HY_TRY(hy_params_create(w->prog, &w->be, HY_F32, &w->random));
+    return hy_params_init(w->random, hy_trainer_init_seed((uint64_t)w->job->item.seed));
+}
+
 static hy_status train(worker *w) {
     const hy_run_item *it = &w->job->item;
-    HY_TRY(hy_task_open(it->task_kind, it->task_options, (uint64_t)it->seed, &w->task));
-    HY_TRY(hy_model_build(it->spec, &w->prog));
     HY_TRY(hy_trainer_create(w->prog, &w->be, HY_F32, &it->train, w->task, (uint64_t)it->seed, &w->trainer));
     HY_TRY(resume(w));
     const hy_train_watch watch = {.user = w, .on_step = on_step, .on_eval = on_eval};
@@ -173,9 +178,12 @@ static hy_status train(worker *w) {
 }
 
 static hy_status work(worker *w) {
-    HY_TRY(train(w));
+    const hy_run_item *it = &w->job->item;
+    HY_TRY(hy_task_open(it->task_kind, it->task_options, (uint64_t)it->seed, &w->task));
+    HY_TRY(hy_model_build(it->spec, &w->prog));
+    HY_TRY(it->train.steps ? train(w) : make_random(w));
     say(w, "phase measuring");
-    const hy_measure_context c = {.prog = w->prog, .params = hy_trainer_params(w->trainer), .be = &w->be, .task = w->task,
+    const hy_measure_context c = {.prog = w->prog, .params = w->random ? w->random : hy_trainer_params(w->trainer), .be = &w->be, .task = w->task,
                                   .train = &w->job->item.train, .seed = (uint64_t)w->job->item.seed, .step = w->facts.steps, .quiet = &w->quiet, .jobs = w->job->jobs};
     HY_TRY(hy_measures_run(&w->job->item.measures, &c, &w->facts));
     return hy_interrupted ? hy_error(HY_EINTR, "interrupted while measuring") : HY_OK;
@@ -255,6 +263,7 @@ hy_status hy_run_one(const hy_job *job, int report_fd) {
     hy_runlog_close(&w.log);
     hy_facts_free(&w.facts);
     hy_trainer_free(w.trainer);
+    hy_params_free(w.random);
     if (w.prog) hy_program_free(w.prog);
     if (w.task) hy_task_close(w.task);
     hy_store_close(w.store);

@@ -57,14 +57,14 @@ static hy_status open_for(hy_store *s, const hy_summary *m, const char *sql, hy_
 
 static hy_status load_experiment(hy_store *s, hy_summary *m) {
     hy_query *q;
-    HY_TRY(open_for(s, m, "SELECT question, tune_by, tune_cell FROM experiment WHERE name = ?1 AND scale = ?2 AND sets = ?3", &q));
+    HY_TRY(open_for(s, m, "SELECT question, tune_by, tune_cell, base FROM experiment WHERE name = ?1 AND scale = ?2 AND sets = ?3", &q));
     bool row = false;
     hy_status st = hy_query_step(q, &row);
     if (!st && !row)
         st = hy_error(HY_EINPUT, "%s: experiment %s%s%s was never run in this database", hy_store_path(s), m->experiment,
                       *m->scale ? " at scale " : "", m->scale);
-    char **to[] = {&m->question, &m->tune_by, &m->tune_cell};
-    for (int i = 0; i < 3 && !st; i++) *to[i] = hy_xstrdup(hy_query_text(q, i));
+    char **to[] = {&m->question, &m->tune_by, &m->tune_cell, &m->base};
+    for (size_t i = 0; i < sizeof to / sizeof *to && !st; i++) *to[i] = hy_xstrdup(hy_query_text(q, i));
     hy_query_close(q);
     return st;
 }
@@ -211,6 +211,7 @@ void hy_summary_free(hy_summary *m) {
     free(m->scale);
     free(m->sets);
     free(m->question);
+    free(m->base);
     free(m->tune_by);
     free(m->tune_cell);
     free(m);

@@ -36,6 +36,7 @@ typedef struct {
 } hy_summary_paper;
 typedef struct {
     char *experiment, *scale, *sets, *question;
+    char *base;                 // the variant whose throughput the others are multiples of; "": none
     char *tune_by, *tune_cell;  // the metric and cell that choose a grid point; by "": not told
     int n_rows, n_paper, n_grid, n_tasks, n_variants;
     hy_summary_row *rows;  // by task, variant, grid point
@@ -75,6 +76,13 @@ double hy_rank_chance(double rho, int n);
 // The metric that a paper figure is compared with: names with "cache" cache_paper, "throughput" throughput_decode, "ppl"
 // (perplexity) loss, else accuracy.
 const char *hy_summary_counterpart(const char *paper);
+
+// Throughput as multiples of that of s->base, beside the same of a paper's figures (those whose name has "throughput").
+bool hy_summary_mixed_batch(const hy_summary *s);  // prefill and decoding were not all timed with one batch
+// Their columns, cells and note in the table of best rows.
+void hy_summary_speed_columns(const hy_summary *s, hy_table *t);
+void hy_summary_speed_row(const hy_summary *s, hy_table *t, const hy_summary_row *r);
+void hy_summary_speed_note(const hy_summary *s, hy_table *t);
 
 // The table of best rows with the paper's figures beside, and, where there is a grid, the table of all its points.
 // JSON: one document {"summary": ..., "grid": ...}.

@@ -78,6 +78,7 @@ static void add_columns(const hy_summary *s, hy_table *t, bool grid, bool full, 
         free(name);
         free(header);
     }
+    if (full) hy_summary_speed_columns(s, t);
 }
 
 static void add_row(const hy_summary *s, hy_table *t, const hy_summary_row *r, bool grid, bool full, const char *papers) {
@@ -102,6 +103,7 @@ static void add_row(const hy_summary *s, hy_table *t, const hy_summary_row *r, b
         hy_table_num(t, hy_summary_paper_value(s, r->variant, name), -5);
         free(name);
     }
+    if (full) hy_summary_speed_row(s, t, r);
 }
 
 // Ranks against the paper's figures, and pairs that are told apart, task by task.
@@ -145,8 +147,11 @@ static void add_notes(const hy_summary *s, hy_table *t, const char *papers) {
     const hy_summary_value *timing = NULL;
     for (int i = 0; i < s->n_rows && !timing; i++)
         for (int k = 0; k < N_COLUMNS && !timing; k++) timing = columns[k].timing ? value_of(&s->rows[i], &columns[k]) : NULL;
-    if (timing)
+    if (timing && hy_summary_mixed_batch(s))
+        hy_table_note(t, "throughput: context %.0f tokens (hylab show sql v_timing has all timings)", timing->x);
+    else if (timing)
         hy_table_note(t, "throughput: context %.0f tokens, batch %.0f (hylab show sql v_timing has all of them)", timing->x, timing->y);
+    hy_summary_speed_note(s, t);
     if (s->waited > HY_SUMMARY_WAITED)
         hy_table_note(t, "throughput is disturbed: threads waited up to %.0f %% of the time while other programs had the processors; time again (--force) in quiet",
                       100 * s->waited);

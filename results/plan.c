@@ -6,9 +6,9 @@
 
 static hy_status upsert(hy_store *s, const hy_experiment_record *e, int64_t *id) {
     hy_query *q;
-    HY_TRY(hy_query_open(s, "INSERT INTO experiment(name, scale, sets, question, yaml, tune_by, tune_cell, planned) VALUES(?1,?2,?3,?4,?5,?6,?7,"
+    HY_TRY(hy_query_open(s, "INSERT INTO experiment(name, scale, sets, question, yaml, tune_by, tune_cell, base, planned) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,"
                             " strftime('%Y-%m-%dT%H:%M:%SZ')) ON CONFLICT(name, scale, sets) DO UPDATE SET question = ?4, yaml = ?5,"
-                            " tune_by = ?6, tune_cell = ?7, planned = excluded.planned RETURNING id", &q));
+                            " tune_by = ?6, tune_cell = ?7, base = ?8, planned = excluded.planned RETURNING id", &q));
     hy_query_bind_text(q, 1, e->name);
     hy_query_bind_text(q, 2, e->scale);
     hy_query_bind_text(q, 3, e->sets);
@@ -16,6 +16,7 @@ static hy_status upsert(hy_store *s, const hy_experiment_record *e, int64_t *id)
     hy_query_bind_text(q, 5, e->yaml);
     hy_query_bind_text(q, 6, e->tune_by ? e->tune_by : "");
     hy_query_bind_text(q, 7, e->tune_cell ? e->tune_cell : "");
+    hy_query_bind_text(q, 8, e->base ? e->base : "");
     bool row = false;
     hy_status st = hy_query_step(q, &row);
     HY_ASSERT(st || row);

@@ -110,6 +110,7 @@ typedef struct {
     const hy_plan_row *plan;
     const hy_paper_row *paper;
     const char *tune_by, *tune_cell;  // metric and cell that choose among grid points; NULL or "": not told
+    const char *base;  // the variant whose throughput others are multiples of; NULL or "": none
 } hy_experiment_record;
 // Replaces what was planned under the same (name, scale, sets), in one transaction.
 hy_status hy_experiment_store(hy_store *s, const hy_experiment_record *e, int64_t *id);

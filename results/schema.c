@@ -96,7 +96,10 @@ static const char v2[] =
     "ALTER TABLE experiment ADD COLUMN tune_by TEXT NOT NULL DEFAULT '';\n"
     "ALTER TABLE experiment ADD COLUMN tune_cell TEXT NOT NULL DEFAULT '';\n";
 
-const char *const hy_schema_migrations[] = {v1, v2, NULL};
+// Version 3. experiment: the variant whose throughput the others are shown as multiples of, "": none.
+static const char v3[] = "ALTER TABLE experiment ADD COLUMN base TEXT NOT NULL DEFAULT '';\n";
+
+const char *const hy_schema_migrations[] = {v1, v2, v3, NULL};
 
 int hy_schema_newest(void) { return (int)(sizeof hy_schema_migrations / sizeof hy_schema_migrations[0]) - 1; }
 

@@ -193,4 +193,11 @@ check "all measures" same "$? $(sql "$dir/m.db" "SELECT count(*) FROM artifact")
 check "cache by formula equals what is allocated" same "$(sql "$dir/m.db" "SELECT count(*) FROM v_final a JOIN v_final b USING(run_id) WHERE a.metric = 'cache_true' AND a.cell = '' AND b.metric = 'cache_allocated' AND a.value = b.value")" 2
 check "every timing has its repetitions and its kernel path" same "$(sql "$dir/m.db" "SELECT count(*) FROM v_timing WHERE repetitions = 3 AND min <= median AND median <= max AND path != ''")" 12
 check "maps are row-normalised: their shares add to 1" same "$(sql "$dir/m.db" "SELECT sum(abs(t - 1) < 1e-9), count(*) FROM (SELECT sum(value) t FROM v_final WHERE metric IN ('map_meta','map_bos','map_self','map_cross') GROUP BY run_id, cell)")" "4,4"
+
+# ---- random weights: timed, not trained
+run "$dir/r.db" --scale speed
+check "random weights are timed and not trained" same "$? $(sql "$dir/r.db" "SELECT sum(metric = 'throughput_decode'), sum(metric = 'accuracy') FROM v_final")" "0 2,0"
+check "as multiples of one variant, the paper's beside" same "$(grep -cE '^Llama .* 1\.00 +1\.00$|^Mamba .* 6\.55$' "$dir/out")" 2
+run "$dir/r.db" --scale speed --set base=Lama
+check "the variant to compare with must exist" same "$? $(grep -c 'there is no variant "Lama"' "$dir/out")" "2 1"
 exit $failed

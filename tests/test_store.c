@@ -379,7 +379,7 @@ static void test_experiments(void **state) {
     settle(s, a, 0.5, NULL);
     hy_plan_row plan[] = {{"v", "t", "", 0, 0, 0, 1, "k", "cpu"}, {"w", "t", "", 1, 0, 0, 1, "other", "cpu"}};
     hy_paper_row paper[] = {{"v", "recall", 39.98}};
-    hy_experiment_record e = {"roadmap", "small", "", "q", "yaml", 2, 1, plan, paper, "loss", ""};
+    hy_experiment_record e = {"roadmap", "small", "", "q", "yaml", 2, 1, plan, paper, "loss", "", "v"};
     for (int i = 0; i < 2; i++) {  // planning again replaces the plan, not the results
         OK(hy_experiment_store(s, &e, &id));
         assert_int_equal(id, 1);
@@ -388,6 +388,7 @@ static void test_experiments(void **state) {
         assert_int_equal(number(s, "SELECT count(*) FROM v_result WHERE metric = 'accuracy' AND variant = 'v'"), 1);
         assert_int_equal(number(s, "SELECT count(*) FROM paper"), 1);
         assert_int_equal(number(s, "SELECT count(*) FROM experiment WHERE tune_by = 'loss'"), 1);
+        assert_int_equal(number(s, "SELECT count(*) FROM experiment WHERE base = 'v'"), 1);
     }
     hy_store_close(s);
 }

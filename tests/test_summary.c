@@ -148,7 +148,7 @@ static void test_refused(void **state) {
     (void)state;
     static const char *const sets[] = {"train.stepps=3", "variant.d_mode=3", "task.vocabulary=3", "seeds=[1, 1]", "seeds=[]", "seeds=-1",
                                        "measures.erf.ssm=heads", "measures.map=true", "grid={lr: [1]}", "grid={train.lr: 1}", "variants=[]",
-                                       "train.steps=0", "name=x", "train.steps", "variants.0.file=x.yaml", "variants.0.paper={recall: high}"};
+                                       "train.steps=-1", "name=x", "train.steps", "variants.0.file=x.yaml", "variants.0.paper={recall: high}"};
     for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
         hy_experiment *e = load(base, NULL, (const char *[]){sets[i], NULL});
         if (e) fail_msg("--set %s was taken", sets[i]);
