@@ -1,5 +1,8 @@
 # hylab. Two commands matter: `make demo` (the main job, end to end) and `make test` (all tests).
-# Others: all, asan, bench, layering, fuzz, fuzz-NAME (tests/fuzz.mk), clean. BUILD=dir builds elsewhere, SAN=1 with sanitizers.
+# Others: all, asan, bench, layering, fuzz, fuzz-NAME (tests/fuzz.mk), test-gpu, clean. BUILD=dir builds elsewhere, SAN=1 with
+# sanitizers. The CUDA backend is built where nvcc is found: on the PATH, in /usr/local/cuda, or CUDA=/path/to/cuda; CUDA=0 leaves
+# it out. `make test` checks its kernels on any machine, with nvcc or not, by an emulation of the GPU on the CPU
+# (tests/cuda_emu); `make test-gpu` on a GPU, where REQUIRE_GPU=1 makes it an error that there is none.
 BUILD ?= $(if $(SAN),build/asan,build/release)
 ifeq ($(origin CC),default)
 CC = gcc
@@ -11,7 +14,7 @@ Q := $(if $(V),,@)  # V=1 shows the compiler's command lines
 OPT ?= $(if $(SAN),-O1 -g -fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer,-O2 -g)
 comma := ,
 COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
-DIRTY := $(if $(shell git status --porcelain -- Makefile '*.c' '*.cc' '*.h' '*.def' 2>/dev/null),1,0)
+DIRTY := $(if $(shell git status --porcelain -- Makefile '*.c' '*.cc' '*.cu' '*.cuh' '*.h' '*.def' 2>/dev/null),1,0)
 CPPFLAGS += -I. -D_GNU_SOURCE
 CFLAGS += -std=c11 $(OPT) -fopenmp -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wvla -ffp-contract=off
 CXX_FLAGS = -std=c++17 $(OPT) -Wall -Wextra -Wshadow
@@ -21,7 +24,26 @@ ISA_base = -march=x86-64
 ISA_avx2 = -march=x86-64-v3
 ISA_avx512 = -march=x86-64-v4 -mprefer-vector-width=512
 
-SRC := $(wildcard core/*.c kernels/cpu/*.c kernels/cuda/*.c analysis/*.c results/*.c experiments/*.c)
+# ---- the CUDA backend. Sanitizer builds leave it out: its kernels run there in the emulation.
+CUDA ?=
+ifneq ($(or $(filter 0,$(CUDA)),$(SAN)),)
+NVCC :=
+else ifneq ($(CUDA),)
+NVCC := $(wildcard $(CUDA)/bin/nvcc)
+$(if $(NVCC),,$(error CUDA=$(CUDA): there is no bin/nvcc in it. CUDA=0 builds without CUDA))
+else
+NVCC := $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
+endif
+CUSRC := $(wildcard kernels/cuda/*.cu)
+CUDA_ARCH ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 -gencode arch=compute_90,code=compute_90
+NVCCFLAGS = -std=c++17 -O3 -lineinfo $(CUDA_ARCH) -ccbin $(CXX) -Xcompiler -Wall,-Wextra -Werror all-warnings
+CUOBJ := $(if $(NVCC),$(CUSRC:%.cu=$(BUILD)/%.o))
+ifneq ($(CUOBJ),)
+LDLIBS += -L$(dir $(NVCC))../lib64 -lcudart_static -ldl -lrt -lpthread
+endif
+CUDA_BUILD := $(if $(CUOBJ),$(shell $(NVCC) --version | tail -n 1) $(NVCC) $(CUDA_ARCH),none)
+
+SRC := $(wildcard core/*.c kernels/cpu/*.c $(if $(CUOBJ),,kernels/cuda/none.c) analysis/*.c results/*.c experiments/*.c)
 REF := $(filter kernels/cpu/ref_%,$(SRC))
 FAST := $(filter kernels/cpu/fast_%,$(SRC))
 MAIN := experiments/main.c
@@ -29,14 +51,21 @@ PLAIN := $(filter-out $(REF) $(FAST) $(MAIN),$(SRC))
 CXXSRC := core/tok_sentencepiece.cc
 OBJ := $(PLAIN:%.c=$(BUILD)/%.o) $(CXXSRC:%.cc=$(BUILD)/%.o) \
        $(foreach s,f32 f64,$(REF:%.c=$(BUILD)/%.$(s).o)) \
-       $(foreach i,base avx2 avx512,$(FAST:%.c=$(BUILD)/%.$(i).o))
+       $(foreach i,base avx2 avx512,$(FAST:%.c=$(BUILD)/%.$(i).o)) $(CUOBJ)
 LIB := $(BUILD)/libhylab.a
 TESTSRC := $(wildcard tests/test_*.c)
 TESTBIN := $(TESTSRC:tests/%.c=$(BUILD)/tests/%)
 BENCHSRC := $(wildcard experiments/bench/bench_*.c)
 BENCHBIN := $(BENCHSRC:experiments/bench/%.c=$(BUILD)/bench/%)
 
-.PHONY: all deps demo test check asan bench layering clean
+# The same kernels and backend over the emulated GPU: these objects come before the library and so win over what it has.
+EMU_FLAGS = -std=c++17 -O1 -g $(if $(SAN),$(OPT)) -DHY_CUDA_EMU -Wall -Wextra -Wno-unknown-pragmas -fno-strict-aliasing -ffp-contract=off
+EMU_OBJ := $(CUSRC:%.cu=$(BUILD)/emu/%.o) $(patsubst %.cc,$(BUILD)/emu/%.o,$(wildcard tests/cuda_emu/*.cc))
+KTSRC := $(shell grep -l 'kt_group(' tests/test_*.c)
+EMUBIN := $(KTSRC:tests/test_%.c=$(BUILD)/tests/emu_%)
+GPUBIN := $(KTSRC:tests/test_%.c=$(BUILD)/tests/gpu_%)
+
+.PHONY: all deps demo test check test-gpu asan bench layering clean
 .SECONDARY:
 all: $(BUILD)/hylab
 
@@ -57,9 +86,28 @@ $(BUILD)/hylab: $(BUILD)/experiments/main.o $(LIB)
 	@echo "  link  $@"
 	$(Q)$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(LDLIBS)
 	@ln -sfn $@ hylab
-$(LIB): $(OBJ)
+$(LIB): $(OBJ) $(BUILD)/cuda
 	@rm -f $@
-	$(Q)ar rcs $@ $^
+	$(Q)ar rcs $@ $(OBJ)
+# What this folder was built with: without and with CUDA, the library is another.
+$(BUILD)/cuda: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CUDA_BUILD)' | cmp -s - $@ || { echo '$(CUDA_BUILD)' >$@; $(if $(CUOBJ),,echo "  without CUDA: $(if $(SAN),a build with sanitizers,$(if $(filter 0,$(CUDA)),CUDA=0,no nvcc found)), so this is the CPU version";) }
+$(CUOBJ): $(BUILD)/%.o: %.cu $(BUILD)/cuda
+	@mkdir -p $(@D)
+	@echo "  nvcc  $<"
+	$(Q)$(NVCC) $(CPPFLAGS) $(NVCCFLAGS) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+$(BUILD)/emu/%.o: %.cu
+	@mkdir -p $(@D)
+	@echo "  c++   $< (emulated)"
+	$(Q)$(CXX) $(CPPFLAGS) $(EMU_FLAGS) -MMD -MP -x c++ -c -o $@ $<
+$(BUILD)/emu/%.o: %.cc
+	@mkdir -p $(@D)
+	@echo "  c++   $<"
+	$(Q)$(CXX) $(CPPFLAGS) $(EMU_FLAGS) -Wshadow -O2 -MMD -MP -c -o $@ $<
+$(BUILD)/hylab-emu: $(BUILD)/experiments/main.o $(EMU_OBJ) $(LIB)
+	@echo "  link  $@"
+	$(Q)$(CXX) $(OPT) -fopenmp -o $@ $^ $(LDFLAGS) $(LDLIBS)
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  cc    $<"
@@ -94,6 +142,15 @@ $(BUILD)/tests/%: tests/%.c $(LIB)
 	@mkdir -p $(@D)
 	@echo "  cc    $<"
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIB) $(LDFLAGS) -lcmocka $(LDLIBS)
+# Tests of kernels a second time, over the emulated GPU, and for test-gpu a third time, over the real one.
+$(BUILD)/tests/emu_%: tests/test_%.c $(EMU_OBJ) $(LIB)
+	@mkdir -p $(@D)
+	@echo "  cc    $< (emulated)"
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -DKT_CUDA=1 -MMD -MP -MF $@.d -o $@ $< $(EMU_OBJ) $(LIB) $(LDFLAGS) -lcmocka $(LDLIBS)
+$(BUILD)/tests/gpu_%: tests/test_%.c $(LIB)
+	@mkdir -p $(@D)
+	@echo "  cc    $< (GPU)"
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -DKT_CUDA=1 -MMD -MP -MF $@.d -o $@ $< $(LIB) $(LDFLAGS) -lcmocka $(LDLIBS)
 $(BUILD)/bench/%: experiments/bench/%.c $(LIB)
 	@mkdir -p $(@D)
 	@echo "  cc    $<"
@@ -117,7 +174,7 @@ bench: deps
 	@echo; echo "== bench_model"; $(BUILD)/bench/bench_model $(if $(PYTHON),--torch $(PYTHON))
 
 # ---- checks
-check: $(BUILD)/hylab $(TESTBIN)
+check: $(BUILD)/hylab $(BUILD)/hylab-emu $(TESTBIN) $(EMUBIN)
 	@BUILD=$(BUILD) tests/run.sh $(TESTS)
 test: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) check

@@ -1,44 +1,43 @@
 // kernel_test.h - what every kernel test needs: operands with sentinels around and between their rows, random fill,
 // relative errors, a runner with a guarded workspace, and one harness (kt_case) that holds an op and its backward
 // against the double-precision oracle and against finite differences. For cmocka programs; include after no other header.
+// In the CUDA mode (kernel_memory.h) the same tests hold the GPU's kernels, in every precision, against the same oracle.
 #ifndef HY_KERNEL_TEST_H
 #define HY_KERNEL_TEST_H
 #include <math.h>
-#include <setjmp.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "kernels/cpu/cpu.h"
-// cmocka needs the headers above
-#include <cmocka.h>
+#include "tests/kernel_memory.h"
 
 // ---------------------------------------------------------------------------------------------------- operands
 #define KT_GUARD 64             // elements before and after an operand
-#define KT_SENTINEL -12345.25   // exact in float and double; no kernel writes it
+#define KT_SENTINEL -12352.     // exact in float, double and bfloat16; no kernel writes it
 
-// rows x cols values in rows of ld elements; what is not a value holds the sentinel.
+// rows x cols values in rows of ld elements; what is not a value holds the sentinel. A test reads and writes at h; kernels get p,
+// which is the same but in the CUDA mode (kernel_memory.h), where only float64 operands are the CPU's.
 typedef struct {
-    hy_dtype dt;  // HY_F32 or HY_F64
+    hy_dtype dt;  // HY_F32, HY_F64 or HY_BF16
     int rows, cols, ld;
     size_t n;     // elements with guards
-    void *base, *p;
+    void *base, *h, *p;
 } kt_mat;
 
 static inline double kt_elem(const void *p, hy_dtype dt, size_t i) {
-    return dt == HY_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i];
+    return dt == HY_F64 ? ((const double *)p)[i] : dt == HY_BF16 ? (double)hy_f32_from_bf16(((const uint16_t *)p)[i]) : (double)((const float *)p)[i];
 }
 static inline void kt_elem_set(void *p, hy_dtype dt, size_t i, double v) {
     if (dt == HY_F64) ((double *)p)[i] = v;
+    else if (dt == HY_BF16) ((uint16_t *)p)[i] = hy_bf16_from_f32((float)v);
     else ((float *)p)[i] = (float)v;
 }
-static inline double kt_at(const kt_mat *m, int r, int c) { return kt_elem(m->p, m->dt, (size_t)r * m->ld + c); }
-static inline void kt_put(kt_mat *m, int r, int c, double v) { kt_elem_set(m->p, m->dt, (size_t)r * m->ld + c, v); }
+static inline double kt_at(const kt_mat *m, int r, int c) { return kt_elem(m->h, m->dt, (size_t)r * m->ld + c); }
+static inline void kt_put(kt_mat *m, int r, int c, double v) { kt_elem_set(m->h, m->dt, (size_t)r * m->ld + c, v); }
 
 static inline kt_mat kt_new(hy_dtype dt, int rows, int cols, int ld) {
     kt_mat m = {.dt = dt, .rows = rows, .cols = cols, .ld = ld, .n = (size_t)rows * ld + 2 * KT_GUARD};
-    m.base = hy_alloc(m.n * hy_dtype_size(dt));
+    m.base = dt == HY_F64 ? hy_alloc(m.n * sizeof(double)) : kt_alloc(m.n * hy_dtype_size(dt));
     assert_non_null(m.base);
-    m.p = (char *)m.base + KT_GUARD * hy_dtype_size(dt);
+    m.h = (char *)m.base + KT_GUARD * hy_dtype_size(dt);
+    m.p = kt_dev(dt, m.h);
     for (size_t i = 0; i < m.n; i++) kt_elem_set(m.base, dt, i, KT_SENTINEL);
     return m;
 }
@@ -47,7 +46,7 @@ static inline kt_mat kt_new_padded(hy_dtype dt, int rows, int cols, int pad) {
     return rows ? kt_new(dt, rows, cols, cols + pad) : (kt_mat){.dt = dt, .cols = cols, .ld = cols + pad};
 }
 static inline void kt_free(kt_mat *m) {
-    free(m->base);
+    kt_release(m->base);
     *m = (kt_mat){0};
 }
 // Fails the test if anything but the values was written.
@@ -74,6 +73,11 @@ static inline void kt_copy(kt_mat *dst, const kt_mat *src) {
     for (int i = 0; i < src->rows; i++)
         for (int j = 0; j < src->cols; j++) kt_put(dst, i, j, kt_at(src, i, j));
 }
+// The values a kernel in this type would be given.
+static inline void kt_round(kt_mat *m, hy_dtype like) {
+    for (int i = 0; i < m->rows && like == HY_BF16; i++)
+        for (int j = 0; j < m->cols; j++) kt_put(m, i, j, hy_f32_from_bf16(hy_bf16_from_f32((float)kt_at(m, i, j))));
+}
 // ||a - b|| / ||b|| over the values; infinity when one is not a number.
 static inline double kt_error(const kt_mat *a, const kt_mat *b) {
     double d = 0, n = 0;
@@ -97,39 +101,19 @@ static inline bool kt_same_bits(const kt_mat *a, const kt_mat *b) {
 static inline void kt_same_rows(const kt_mat *a, int ra, const kt_mat *b, int rb, int n, const char *what) {
     size_t es = hy_dtype_size(a->dt);
     for (int r = 0; r < n; r++)
-        if (memcmp((char *)a->p + (size_t)(ra + r) * a->ld * es, (char *)b->p + (size_t)(rb + r) * b->ld * es, (size_t)a->cols * es))
+        if (memcmp((char *)a->h + (size_t)(ra + r) * a->ld * es, (char *)b->h + (size_t)(rb + r) * b->ld * es, (size_t)a->cols * es))
             fail_msg("%s: other bits in row %d", what, r);
 }
 
-// ---------------------------------------------------------------------------------------------------- running
-static inline hy_plan_fn kt_plan_of(hy_kernel_id id) {
-    static const hy_plan_fn table[] = {
-#define X(name) hy_cpu_plan_##name,
-        HY_KERNELS(X)
-#undef X
-    };
-    return table[id];
+// What forward leaves for backward, of so many bytes: NaN until it is written, sentinels around it.
+static inline kt_mat kt_new_saved(hy_dtype dt, size_t bytes) {
+    const hy_dtype like = dt == HY_F64 ? HY_F64 : HY_F32;
+    kt_mat m = kt_new_padded(like, 1, (int)((bytes + hy_dtype_size(like) - 1) / hy_dtype_size(like)), 0);
+    kt_fill(&m, NAN);
+    return m;
 }
-static inline hy_launch kt_plan(hy_kernel_id id, const void *args, const hy_plan_req *req) {
-    hy_launch l = {0};
-    if (kt_plan_of(id)(args, req, &l) != HY_OK) fail_msg("plan refused: %s", hy_error_text());
-    return l;
-}
-// Runs a planned kernel with a workspace of exactly the planned size, filled with NaN bytes and guarded.
-static inline void kt_launch(hy_launch l, const void *args, const hy_plan_req *req) {
-    size_t guard = 256, n = hy_align(l.workspace);
-    unsigned char *base = hy_alloc(n + 2 * guard);
-    assert_non_null(base);
-    memset(base, 0xff, n + 2 * guard);
-    hy_status s = l.run(args, l.workspace ? base + guard : NULL, req);
-    if (s != HY_OK) fail_msg("%s failed: %s", l.path, hy_error_text());
-    for (size_t i = 0; i < guard; i++)
-        if (base[i] != 0xff || base[guard + n + i] != 0xff) fail_msg("%s: written outside the workspace", l.path);
-    free(base);
-}
-static inline void kt_run(hy_kernel_id id, const void *args, const hy_plan_req *req) {
-    kt_launch(kt_plan(id, args, req), args, req);
-}
+// The type of what is float32 even where activations are bfloat16: parameters, their gradients, losses, states.
+static inline hy_dtype kt_wide(hy_dtype dt) { return dt == HY_BF16 ? HY_F32 : dt; }
 
 // ---------------------------------------------------------------------------------------------------- one op, all checks
 // A case is an op with concrete shapes. The test fills names, sizes and the two run functions; the harness owns the rest.
@@ -137,12 +121,20 @@ static inline void kt_run(hy_kernel_id id, const void *args, const hy_plan_req *
 //   out[i]  outputs; dout[i] the random gradient that comes in. loss = sum over i of <out[i], dout[i]>
 #define KT_MAX 8
 typedef struct kt_case kt_case;
+// What an operand is, and so its type where activations are bfloat16.
+typedef enum {
+    KT_BY_GRAD = 0,  // a parameter if its gradient is always added to, else an activation
+    KT_ACTIVATION,
+    KT_WIDE,         // float32, gradient too: parameters, states, losses
+    KT_MATRIX,       // a weight matrix with a w_dtype: bfloat16 with kt_case.w_dtype HY_BF16; its gradient is float32
+} kt_class;
 typedef struct {
     const char *name;
     int rows, cols, ld, ldgrad;  // ld 0: cols; ldgrad 0: cols
     int grad;                    // 0: no gradient wanted, 1: always added to (parameter), 2: by the bit `accbit`
     int accbit;
     double scale, shift;         // random fill; scale 0: 1
+    kt_class is;
 } kt_operand;
 struct kt_case {
     int n_in, n_out;
@@ -151,29 +143,42 @@ struct kt_case {
     void (*backward)(kt_case *c, const hy_plan_req *req);  // NULL: the op has none
     const void *ctx;                                       // the test's own
     uint64_t seed;
+    double allow[KT_PRECISIONS];                           // CUDA: times the tolerance of the table; 0: 1. The test says why
     unsigned acc;
-    hy_dtype dt;
+    hy_dtype dt;       // of the operands of this run
+    hy_dtype like;     // of the numbers in them: HY_BF16 for an oracle in float64 that gets what a bfloat16 kernel gets
+    hy_dtype w_dtype;  // to give to kernels with one
     kt_mat in[KT_MAX], grad[KT_MAX], out[KT_MAX], dout[KT_MAX];
 };
-static inline void kt_case_open(kt_case *c, hy_dtype dt, unsigned acc) {
-    c->dt = dt;
-    c->acc = acc;
+static inline kt_class kt_class_of(const kt_operand *o) { return o->is ? o->is : o->grad == 1 ? KT_WIDE : KT_ACTIVATION; }
+static inline hy_dtype kt_values(const kt_operand *o, hy_dtype like, bool gradient) {
+    const kt_class k = kt_class_of(o);
+    return k == KT_ACTIVATION || (k == KT_MATRIX && !gradient) ? like : kt_wide(like);
+}
+// One operand of the case, full of random values that its type holds.
+static inline kt_mat kt_case_new(const kt_case *c, const kt_operand *o, bool gradient, uint64_t stream) {
+    const hy_dtype like = kt_values(o, c->like, gradient);
+    const int ld = gradient ? o->ldgrad : o->ld;
+    kt_mat m = kt_new(c->dt == HY_F64 ? HY_F64 : like, o->rows, o->cols, ld ? ld : o->cols);
+    kt_random(&m, hy_mix64(c->seed, stream), !gradient && o->scale != 0 ? o->scale : 1, gradient ? 0 : o->shift);
+    kt_round(&m, like);
+    return m;
+}
+static inline void kt_case_open_like(kt_case *c, hy_dtype dt, hy_dtype like, unsigned acc) {
+    c->dt = dt, c->like = like, c->acc = acc;
+    c->w_dtype = dt == HY_BF16 ? HY_BF16 : HY_F32;
     for (int i = 0; i < c->n_in; i++) {
-        const kt_operand *o = &c->in_of[i];
-        c->in[i] = kt_new(dt, o->rows, o->cols, o->ld ? o->ld : o->cols);
-        kt_random(&c->in[i], hy_mix64(c->seed, (uint64_t)i), o->scale != 0 ? o->scale : 1, o->shift);
-        if (!o->grad) continue;
-        c->grad[i] = kt_new(dt, o->rows, o->cols, o->ldgrad ? o->ldgrad : o->cols);
-        kt_random(&c->grad[i], hy_mix64(c->seed, 100 + (uint64_t)i), 1, 0);
+        c->in[i] = kt_case_new(c, &c->in_of[i], false, (uint64_t)i);
+        if (c->in_of[i].grad) c->grad[i] = kt_case_new(c, &c->in_of[i], true, 100 + (uint64_t)i);
     }
     for (int i = 0; i < c->n_out; i++) {
         const kt_operand *o = &c->out_of[i];
-        c->out[i] = kt_new(dt, o->rows, o->cols, o->ld ? o->ld : o->cols);
+        c->out[i] = kt_new(dt == HY_F64 ? dt : kt_values(o, like, false), o->rows, o->cols, o->ld ? o->ld : o->cols);
         kt_fill(&c->out[i], NAN);  // an output that is not written shows
-        c->dout[i] = kt_new(dt, o->rows, o->cols, o->ldgrad ? o->ldgrad : o->cols);
-        kt_random(&c->dout[i], hy_mix64(c->seed, 200 + (uint64_t)i), 1, 0);
+        c->dout[i] = kt_case_new(c, o, true, 200 + (uint64_t)i);
     }
 }
+static inline void kt_case_open(kt_case *c, hy_dtype dt, unsigned acc) { kt_case_open_like(c, dt, dt, acc); }
 static inline void kt_case_close(kt_case *c) {
     for (int i = 0; i < KT_MAX; i++) {
         kt_free(&c->in[i]);
@@ -209,7 +214,7 @@ static inline double kt_case_loss(kt_case *c, const hy_plan_req *req) {
 #define KT_FD_SAMPLES 200   // elements of an operand that are perturbed
 // Gradients of the double-precision oracle against finite differences of its forward; `acc` as given.
 static inline void kt_gradcheck(kt_case *c, unsigned acc) {
-    hy_plan_req req = {.dtype = HY_F64, .isa = HY_ISA_REF, .threads = 1, .training = true};
+    hy_plan_req req = kt_oracle(true);
     kt_case_open(c, HY_F64, acc);
     kt_mat before[KT_MAX] = {0};
     for (int i = 0; i < c->n_in; i++)
@@ -244,47 +249,70 @@ static inline void kt_gradcheck(kt_case *c, unsigned acc) {
     kt_case_close(c);
 }
 
-// float32 path `isa` against the double oracle on the same numbers, two micro-steps of backward, and the same bits for
-// 1, 2 and 3 threads.
-static inline void kt_parity(const kt_case *proto, hy_isa isa, unsigned acc, double limit) {
-    if (isa > hy_isa_best()) return;
+// Tolerances of the CUDA mode. For random factors an error of u relative to each product leaves about u relative to the sum,
+// whatever its length, so they do not grow with the shapes. An op with a reason for more multiplies (kt_case.allow).
+static const struct {
+    double out, grad, param;  // of outputs, gradients of activations, gradients of parameters (always float32)
+} kt_limits[KT_PRECISIONS] = {
+    [KT_F32] = {0, 0, 0},  // that of the op on the CPU
+    // Two factors of 11 significant bits a product: 2^-11 each at most, about 2^-11.5 together; products of products backward.
+    [KT_TF32] = {0x1p-10, 0x1p-9, 0x1p-9},
+    // Results are rounded to 8 significant bits (2^-9 at most), and so are factors made inside; gradients are added to twice,
+    // and rounded twice. Gradients of parameters are not rounded, their factors may be.
+    [KT_BF16] = {0x1p-8, 0x1p-7, 0x1p-8},
+};
+static inline double kt_limit(const kt_case *c, int path, const kt_operand *gradient_of, double limit) {
+    if (!KT_CUDA) return limit;
+    if (path == KT_TF32 && !kt_used_tf32) path = KT_F32;  // the kernel has no such products
+    const double t = !gradient_of ? kt_limits[path].out : kt_class_of(gradient_of) == KT_ACTIVATION ? kt_limits[path].grad : kt_limits[path].param;
+    return (path == KT_F32 ? limit : t) * (c->allow[path] != 0 ? c->allow[path] : 1);
+}
+
+// One path (kernel_memory.h: an instruction set, in the CUDA mode a precision) against the double oracle on the same numbers,
+// two micro-steps of backward, and the same bits for 1, 2 and 3 threads; on a GPU in three runs.
+static inline void kt_parity(const kt_case *proto, int path, unsigned acc, double limit) {
+    if (path >= kt_n_paths()) return;
+    const hy_dtype like = kt_req(path, 1, true).dtype;
     kt_case want = *proto, got[3] = {*proto, *proto, *proto};
-    hy_plan_req ref = {.dtype = HY_F64, .isa = HY_ISA_REF, .threads = 1, .training = true};
-    kt_case_open(&want, HY_F64, acc);
+    hy_plan_req ref = kt_oracle(true);
+    kt_case_open_like(&want, HY_F64, like, acc);
     want.forward(&want, &ref);
     for (int step = 0; step < 2 && want.backward; step++) want.backward(&want, &ref);
+    kt_used_tf32 = false;
     for (int t = 0; t < 3; t++) {
         kt_case *g = &got[t];
-        hy_plan_req req = {.dtype = HY_F32, .isa = isa, .threads = t + 1, .training = true};
-        kt_case_open(g, HY_F32, acc);
+        hy_plan_req req = kt_req(path, t + 1, true);
+        kt_case_open(g, req.dtype, acc);
         g->forward(g, &req);
         for (int step = 0; step < 2 && g->backward; step++) g->backward(g, &req);
         kt_case_check(g);
         for (int i = 0; i < g->n_out; i++) {
-            kt_near(&g->out[i], &want.out[i], limit, g->out_of[i].name);
-            if (t && !kt_same_bits(&g->out[i], &got[0].out[i])) fail_msg("%s: %d threads give other bits", g->out_of[i].name, t + 1);
+            char what[80];
+            snprintf(what, sizeof what, "%s: %s", kt_path_name(path), g->out_of[i].name);
+            kt_near(&g->out[i], &want.out[i], kt_limit(g, path, NULL, limit), what);
+            if (t && !kt_same_bits(&g->out[i], &got[0].out[i])) fail_msg("%s: %d threads (on a GPU: another run) give other bits", what, t + 1);
         }
         for (int i = 0; i < g->n_in && g->backward; i++) {
             if (!g->in_of[i].grad) continue;
             char what[80];
-            snprintf(what, sizeof what, "%s: gradient of %s", hy_isa_name(isa), g->in_of[i].name);
-            kt_near(&g->grad[i], &want.grad[i], limit, what);
-            if (t && !kt_same_bits(&g->grad[i], &got[0].grad[i])) fail_msg("%s: %d threads give other bits", what, t + 1);
+            snprintf(what, sizeof what, "%s: gradient of %s", kt_path_name(path), g->in_of[i].name);
+            kt_near(&g->grad[i], &want.grad[i], kt_limit(g, path, &g->in_of[i], limit), what);
+            if (t && !kt_same_bits(&g->grad[i], &got[0].grad[i])) fail_msg("%s: %d threads (on a GPU: another run) give other bits", what, t + 1);
         }
     }
     for (int t = 0; t < 3; t++) kt_case_close(&got[t]);
     kt_case_close(&want);
 }
-// Every path of this machine against the oracle, with no and all acc bits.
+// Every path against the oracle, with no and all acc bits.
 static inline void kt_paths(const kt_case *c, double limit) {
-    for (int isa = HY_ISA_REF; isa <= HY_ISA_AVX512; isa++) {
-        kt_parity(c, (hy_isa)isa, 0, limit);
-        kt_parity(c, (hy_isa)isa, ~0u, limit);
+    for (int path = 0; path < kt_n_paths(); path++) {
+        kt_parity(c, path, 0, limit);
+        kt_parity(c, path, ~0u, limit);
     }
 }
-// Everything: finite differences, then every path.
+// Everything: finite differences (of the oracle, so not again in the CUDA mode), then every path.
 static inline void kt_all(kt_case *c, double limit) {
-    if (c->backward) {
+    if (c->backward && !KT_CUDA) {
         kt_gradcheck(c, 0);
         kt_gradcheck(c, ~0u);
     }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every test binary ($BUILD/tests/test_*) and every test script (tests/test_*.sh), or those named as arguments
+# Runs every test binary ($BUILD/tests/test_*; emu_*: the same tests of kernels over the emulated GPU) and every test script (tests/test_*.sh), or those named as arguments
 # (part of the name), and ends with one line: "N passed, N failed, N skipped". Exit status 1 if anything failed.
 # A script reports its cases with lines "ok NAME", "not ok NAME" or "skip NAME"; a binary is a cmocka one.
 set -u
@@ -7,11 +7,13 @@ cd "$(dirname "$0")/.." || exit 1
 BUILD=${BUILD:-build/release}
 # threads of many small regions must not spin while others wait for the core
 export OMP_WAIT_POLICY=passive
-export BUILD HYLAB=${HYLAB:-$PWD/$BUILD/hylab}
+# no test uses a GPU by accident: those that want the emulated one say so
+export HYLAB_DEVICE=cpu
+export BUILD HYLAB=${HYLAB:-$PWD/$BUILD/hylab} HYLAB_EMU=${HYLAB_EMU:-$PWD/$BUILD/hylab-emu}
 passed=0 failed=0 skipped=0
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-for t in "$BUILD"/tests/test_* tests/test_*.sh; do
+for t in "$BUILD"/tests/test_* "$BUILD"/tests/emu_* tests/test_*.sh; do
   case "$t" in *.d) continue ;; esac
   [ -f "$t" ] || continue
   name=$(basename "$t")
@@ -20,7 +22,7 @@ for t in "$BUILD"/tests/test_* tests/test_*.sh; do
     for want in "$@"; do case "$name" in *"$want"*) hit=1 ;; esac; done
     [ $hit = 1 ] || continue
   fi
-  [ -f "tests/$name.c" ] || [ -f "tests/$name" ] || continue # a binary whose source is gone
+  [ -f "tests/test_${name#*_}.c" ] || [ -f "tests/$name" ] || continue # a binary whose source is gone
   start=$(date +%s)
   "$t" >"$log" 2>&1
   rc=$?
