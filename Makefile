@@ -59,9 +59,9 @@ BENCHSRC := $(wildcard experiments/bench/bench_*.c)
 BENCHBIN := $(BENCHSRC:experiments/bench/%.c=$(BUILD)/bench/%)
 
 # The same kernels and backend over the emulated GPU: these objects come before the library and so win over what it has.
-EMU_FLAGS = -std=c++17 -O1 -g $(if $(SAN),$(OPT)) -DHY_CUDA_EMU -Wall -Wextra -Wno-unknown-pragmas -fno-strict-aliasing -ffp-contract=off
+EMU_FLAGS = -std=c++17 -O1 -g $(if $(SAN),$(OPT)) -DHY_CUDA_EMU -Wall -Wextra -Wno-unknown-pragmas -Wno-maybe-uninitialized -fno-strict-aliasing -ffp-contract=off
 EMU_OBJ := $(CUSRC:%.cu=$(BUILD)/emu/%.o) $(patsubst %.cc,$(BUILD)/emu/%.o,$(wildcard tests/cuda_emu/*.cc))
-KTSRC := $(shell grep -l 'kt_group(' tests/test_*.c)
+KTSRC := $(shell grep -l kt_group tests/test_*.c)
 EMUBIN := $(KTSRC:tests/test_%.c=$(BUILD)/tests/emu_%)
 GPUBIN := $(KTSRC:tests/test_%.c=$(BUILD)/tests/gpu_%)
 
@@ -93,7 +93,10 @@ $(LIB): $(OBJ) $(BUILD)/cuda
 $(BUILD)/cuda: FORCE
 	@mkdir -p $(@D)
 	@echo '$(CUDA_BUILD)' | cmp -s - $@ || { echo '$(CUDA_BUILD)' >$@; $(if $(CUOBJ),,echo "  without CUDA: $(if $(SAN),a build with sanitizers,$(if $(filter 0,$(CUDA)),CUDA=0,no nvcc found)), so this is the CPU version";) }
-$(CUOBJ): $(BUILD)/%.o: %.cu $(BUILD)/cuda
+$(BUILD)/nvcc: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CUDA_BUILD)' | cmp -s - $@ || echo '$(CUDA_BUILD)' >$@
+$(CUOBJ): $(BUILD)/%.o: %.cu $(BUILD)/nvcc
 	@mkdir -p $(@D)
 	@echo "  nvcc  $<"
 	$(Q)$(NVCC) $(CPPFLAGS) $(NVCCFLAGS) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<

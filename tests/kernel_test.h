@@ -119,6 +119,7 @@ static inline hy_dtype kt_wide(hy_dtype dt) { return dt == HY_BF16 ? HY_F32 : dt
 // A case is an op with concrete shapes. The test fills names, sizes and the two run functions; the harness owns the rest.
 //   in[i]   inputs and parameters; grad[i] its gradient (absent when in_grad is 0)
 //   out[i]  outputs; dout[i] the random gradient that comes in. loss = sum over i of <out[i], dout[i]>
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"  // operands are written in short: what is left out is 0
 #define KT_MAX 8
 typedef struct kt_case kt_case;
 // What an operand is, and so its type where activations are bfloat16.

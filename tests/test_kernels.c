@@ -335,8 +335,8 @@ static void sumsq_all(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exp_accuracy), cmocka_unit_test(norm_all), cmocka_unit_test(act_all),    cmocka_unit_test(act_extremes), cmocka_unit_test(scale_all), cmocka_unit_test(fuse_all),
-        cmocka_unit_test(embed_all), cmocka_unit_test(gather_all), cmocka_unit_test(adamw_all),    cmocka_unit_test(sumsq_all),
+        kt_cpu_test(exp_accuracy), cmocka_unit_test(norm_all), cmocka_unit_test(act_all), kt_cpu_test(act_extremes), cmocka_unit_test(scale_all), kt_cpu_test(fuse_all),
+        kt_cpu_test(embed_all), kt_cpu_test(gather_all), kt_cpu_test(adamw_all), kt_cpu_test(sumsq_all),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return kt_group(tests);
 }

@@ -3,7 +3,7 @@
 // floating-point atomics (results would depend on the order of threads), __activemask, static __shared__ arrays.
 #ifndef HY_EMU_DEVICE_H
 #define HY_EMU_DEVICE_H
-#include <cmath>
+#include <math.h>
 #include <cstdint>
 #include <cstring>
 

@@ -18,8 +18,8 @@ void hy_emu_mma_tf32(float *d, const uint32_t *a, const uint32_t *b) {
 }
 uint32_t hy_emu_tf32(float x) {
     const uint32_t u = __float_as_uint(x);
-    if (std::isnan(x)) return 0x7fffe000u;
-    if (std::isinf(x)) return u;
+    if (isnan(x)) return 0x7fffe000u;
+    if (isinf(x)) return u;
     return (u + 0x1000u) & ~0x1fffu;  // magnitudes: half of the last place kept goes up
 }
 
