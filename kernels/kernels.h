@@ -454,6 +454,14 @@ hy_status hy_backend_cuda(int device, hy_math math, hy_backend *out);
 // One line on what this build and machine have, for people: "CUDA 13.0, driver 13.0: NVIDIA H100 (sm_90, 79.1 GiB)"; false: none
 // usable, and the line says why.
 bool hy_cuda_describe(char *line, size_t n);
+// For benchmarks. Seconds of the device, between events, that the launches of `work` take.
+hy_status hy_cuda_time(hy_status (*work)(void *user), void *user, double *seconds);
+// What the device can do at most, medians: bytes read and written per second by a copy of copy_bytes, floating-point operations per
+// second in the library's n x n x n products of bfloat16, TF32 and float32 factors, 2^x per second.
+typedef struct {
+    double copy, bf16, tf32, f32, exp2;
+} hy_cuda_ceilings;
+hy_status hy_cuda_measure_ceilings(size_t copy_bytes, int n, int reps, hy_cuda_ceilings *out);
 const char *hy_isa_name(hy_isa isa);
 hy_isa hy_isa_best(void);
 void hy_gemm_library(char out[64]);  // name and version of the library of matrix products

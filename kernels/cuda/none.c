@@ -10,6 +10,16 @@ hy_status hy_backend_cuda(int device, hy_math math, hy_backend *out) {
     return hy_error(HY_EINPUT, "%s", why);
 }
 
+hy_status hy_cuda_time(hy_status (*work)(void *), void *user, double *seconds) {
+    (void)work, (void)user, (void)seconds;
+    return hy_error(HY_EINPUT, "%s", why);
+}
+
+hy_status hy_cuda_measure_ceilings(size_t copy_bytes, int n, int reps, hy_cuda_ceilings *out) {
+    (void)copy_bytes, (void)n, (void)reps, (void)out;
+    return hy_error(HY_EINPUT, "%s", why);
+}
+
 bool hy_cuda_describe(char *line, size_t n) {
     snprintf(line, n, "%s", why);
     return false;
