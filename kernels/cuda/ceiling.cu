@@ -79,18 +79,18 @@ static hy_status median_time(hy_status (*work)(void *), trial *t, int reps, doub
 
 // Random bits that are numbers of about 1: products of zeros run faster than those of data.
 static hy_status fill(char *p, size_t n, hy_dtype type) {
-    enum { PIECE = 1 << 16 };
+    const size_t piece = 1 << 16;
     const size_t size = hy_dtype_size(type);
-    char *host = (char *)hy_xcalloc(PIECE, size);
+    char *host = (char *)hy_xcalloc(piece, size);
     hy_rng r = hy_rng_make(1, 2);
-    for (size_t i = 0; i < PIECE; i++) {
+    for (size_t i = 0; i < piece; i++) {
         const float x = (float)hy_rng_normal(&r);
         if (type == HY_BF16) ((uint16_t *)host)[i] = hy_bf16_from_f32(x);
         else ((float *)host)[i] = x;
     }
     hy_status s = HY_OK;
-    for (size_t i = 0; !s && i < n; i += PIECE)
-        s = hy_cuda_check(cudaMemcpyAsync(p + i * size, host, (n - i < PIECE ? n - i : PIECE) * size, cudaMemcpyHostToDevice, hy_cuda()->stream), "filling memory");
+    for (size_t i = 0; !s && i < n; i += piece)
+        s = hy_cuda_check(cudaMemcpyAsync(p + i * size, host, (n - i < piece ? n - i : piece) * size, cudaMemcpyHostToDevice, hy_cuda()->stream), "filling memory");
     if (!s) s = hy_cuda_check(cudaStreamSynchronize(hy_cuda()->stream), "filling memory");
     free(host);
     return s;
