@@ -54,13 +54,14 @@ OBJ := $(PLAIN:%.c=$(BUILD)/%.o) $(CXXSRC:%.cc=$(BUILD)/%.o) \
        $(foreach i,base avx2 avx512,$(FAST:%.c=$(BUILD)/%.$(i).o)) $(CUOBJ)
 LIB := $(BUILD)/libhylab.a
 TESTSRC := $(wildcard tests/test_*.c)
-TESTBIN := $(TESTSRC:tests/%.c=$(BUILD)/tests/%)
+TESTBIN := $(TESTSRC:tests/%.c=$(BUILD)/tests/%) $(BUILD)/tests/test_cuda_emu
 BENCHSRC := $(wildcard experiments/bench/bench_*.c)
 BENCHBIN := $(BENCHSRC:experiments/bench/%.c=$(BUILD)/bench/%)
 
 # The same kernels and backend over the emulated GPU: these objects come before the library and so win over what it has.
 EMU_FLAGS = -std=c++17 -O1 -g $(if $(SAN),$(OPT)) -DHY_CUDA_EMU -Wall -Wextra -Wno-unknown-pragmas -Wno-maybe-uninitialized -fno-strict-aliasing -ffp-contract=off
-EMU_OBJ := $(CUSRC:%.cu=$(BUILD)/emu/%.o) $(patsubst %.cc,$(BUILD)/emu/%.o,$(wildcard tests/cuda_emu/*.cc))
+EMU := $(patsubst %.cc,$(BUILD)/emu/%.o,$(wildcard tests/cuda_emu/*.cc))
+EMU_OBJ := $(CUSRC:%.cu=$(BUILD)/emu/%.o) $(EMU)
 KTSRC := $(shell grep -l kt_group tests/test_*.c)
 EMUBIN := $(KTSRC:tests/test_%.c=$(BUILD)/tests/emu_%)
 GPUBIN := $(KTSRC:tests/test_%.c=$(BUILD)/tests/gpu_%)
@@ -150,6 +151,10 @@ $(BUILD)/tests/emu_%: tests/test_%.c $(EMU_OBJ) $(LIB)
 	@mkdir -p $(@D)
 	@echo "  cc    $< (emulated)"
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -DKT_CUDA=1 -MMD -MP -MF $@.d -o $@ $< $(EMU_OBJ) $(LIB) $(LDFLAGS) -lcmocka $(LDLIBS)
+$(BUILD)/tests/test_cuda_emu: tests/test_cuda_emu.cc $(EMU) $(LIB)
+	@mkdir -p $(@D)
+	@echo "  c++   $<"
+	$(Q)$(CXX) $(CPPFLAGS) $(EMU_FLAGS) -fopenmp -MMD -MP -MF $@.d -o $@ $< $(EMU) $(LIB) $(LDFLAGS) -lcmocka $(LDLIBS)
 $(BUILD)/tests/gpu_%: tests/test_%.c $(LIB)
 	@mkdir -p $(@D)
 	@echo "  cc    $< (GPU)"

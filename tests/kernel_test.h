@@ -270,9 +270,10 @@ static inline double kt_limit(const kt_case *c, int path, const kt_operand *grad
 }
 
 // One path (kernel_memory.h: an instruction set, in the CUDA mode a precision) against the double oracle on the same numbers,
-// two micro-steps of backward, and the same bits for 1, 2 and 3 threads; on a GPU in three runs.
+// two micro-steps of backward, and the same bits for 1, 2 and 3 threads; on a GPU in two runs.
 static inline void kt_parity(const kt_case *proto, int path, unsigned acc, double limit) {
     if (path >= kt_n_paths()) return;
+    const int runs = KT_CUDA ? 2 : 3;
     const hy_dtype like = kt_req(path, 1, true).dtype;
     kt_case want = *proto, got[3] = {*proto, *proto, *proto};
     hy_plan_req ref = kt_oracle(true);
@@ -280,7 +281,7 @@ static inline void kt_parity(const kt_case *proto, int path, unsigned acc, doubl
     want.forward(&want, &ref);
     for (int step = 0; step < 2 && want.backward; step++) want.backward(&want, &ref);
     kt_used_tf32 = false;
-    for (int t = 0; t < 3; t++) {
+    for (int t = 0; t < runs; t++) {
         kt_case *g = &got[t];
         hy_plan_req req = kt_req(path, t + 1, true);
         kt_case_open(g, req.dtype, acc);
@@ -301,7 +302,7 @@ static inline void kt_parity(const kt_case *proto, int path, unsigned acc, doubl
             if (t && !kt_same_bits(&g->grad[i], &got[0].grad[i])) fail_msg("%s: %d threads (on a GPU: another run) give other bits", what, t + 1);
         }
     }
-    for (int t = 0; t < 3; t++) kt_case_close(&got[t]);
+    for (int t = 0; t < runs; t++) kt_case_close(&got[t]);
     kt_case_close(&want);
 }
 // Every path against the oracle, with no and all acc bits.

@@ -22,7 +22,7 @@ for t in "$BUILD"/tests/test_* "$BUILD"/tests/emu_* tests/test_*.sh; do
     for want in "$@"; do case "$name" in *"$want"*) hit=1 ;; esac; done
     [ $hit = 1 ] || continue
   fi
-  [ -f "tests/test_${name#*_}.c" ] || [ -f "tests/$name" ] || continue # a binary whose source is gone
+  [ -f "tests/test_${name#*_}.c" ] || [ -f "tests/$name.cc" ] || [ -f "tests/$name" ] || continue # a binary whose source is gone
   start=$(date +%s)
   "$t" >"$log" 2>&1
   rc=$?

@@ -22,7 +22,6 @@ struct thread {
     int id, at, op, predicate;
     unsigned mask;
     emu_lane lane;
-    emu_copies copies;
 };
 // The lanes of one warp that wait with the same mask.
 struct meeting {
@@ -33,6 +32,7 @@ struct warp {
     unsigned ended;  // lanes that have left the kernel
 };
 static thread threads[EMU_FIBERS];
+static emu_copies copies[EMU_FIBERS];
 static warp warps[EMU_FIBERS / 32];
 static int ready[EMU_FIBERS], n_ready, n_threads, n_ended, n_barrier, barrier_result;
 static thread *running;
@@ -42,8 +42,6 @@ static unsigned char *shared_pages, *shared_end, *shared;
 static uint64_t random_state;
 
 // ---------------------------------------------------------------------------------------------------- messages
-bool emu_in_kernel() { return kernel != NULL; }
-
 static void where(char *s, size_t n) {
     int k = snprintf(s, n, "%s, grid (%u,%u,%u), blocks of (%u,%u,%u)", kernel->name, gridDim.x, gridDim.y, gridDim.z, blockDim.x, blockDim.y, blockDim.z);
     if (running)
@@ -105,8 +103,6 @@ static uint32_t draw(uint32_t n) {  // 0 .. n-1 (splitmix64)
     z = (z ^ z >> 27) * 0x94d049bb133111ebu;
     return (uint32_t)((z >> 32) * n >> 32);
 }
-
-unsigned emu_linear(uint3 i, dim3 n) { return (i.z * n.y + i.y) * n.x + i.x; }
 
 static void make_ready(thread *t) {
     t->at = AT_NOTHING;
@@ -238,7 +234,7 @@ uint64_t hy_emu_warp(hy_emu_op op, unsigned mask, uint64_t value, int param, int
     return me->lane.result;
 }
 
-emu_copies *emu_my_copies() { return &running->copies; }
+emu_copies *emu_my_copies() { return &copies[running->id]; }
 
 // ---------------------------------------------------------------------------------------------------- shared memory
 #define SHARED_LIMIT (227 << 10)
@@ -280,7 +276,7 @@ static void run_block() {
         thread *t = &threads[i];
         t->id = i;
         t->idx = {(unsigned)i % blockDim.x, (unsigned)i / blockDim.x % blockDim.y, (unsigned)i / (blockDim.x * blockDim.y)};
-        t->copies.n = t->copies.group = 0;
+        copies[i].n = copies[i].group = 0;
         emu_fiber_start(&t->fiber, i, thread_entry);
         make_ready(t);
     }

@@ -13,8 +13,6 @@ struct emu_kernel {
     std::function<void()> thread;
 };
 void emu_run_kernel(const emu_kernel *k);  // all blocks, to their ends
-bool emu_in_kernel();
-unsigned emu_linear(uint3 i, dim3 n);
 
 struct emu_copy {  // an asynchronous copy that has not landed
     void *to;
