@@ -114,8 +114,8 @@ static hy_status ops(const options *o, const hy_model *m, const hy_backend *be) 
         hy_table_num(t, bwd[k], 2);
         hy_table_num(t, 100 * (fwd[k] + bwd[k]) / total, 1);
     }
-    hy_table_note(t, "%s, %d sequences of %d + %d meta tokens, %d threads, mean of %d steps: %.2f ms a step", m->p->spec.name,
-                  o->batch, o->context, m->p->spec.meta_tokens, be->threads, o->repetitions, total);
+    hy_table_note(t, "%s, %d sequences of %d + %d meta tokens, %s, mean of %d steps: %.2f ms a step", m->p->spec.name,
+                  o->batch, o->context, m->p->spec.meta_tokens, be->device, o->repetitions, total);
     const hy_exec_memory mem = hy_exec_memory_use(e);
     hy_table_note(t, "memory: activations %.1f MB, gradients %.1f MB, saved for backward %.1f MB, workspace %.1f MB",
                   (double)mem.activations / 1e6, (double)mem.gradients / 1e6, (double)mem.saved / 1e6, (double)mem.workspace / 1e6);
@@ -156,7 +156,7 @@ int hy_cmd_bench(int argc, char **argv) {
         {"--set", "PATH=VALUE", HY_ARG_LIST, &o.sets, 0, "a change to the variant"},
         {"--weights", HY_WEIGHTS_NAMES, HY_ARG_TEXT, &o.weights, 0, HY_WEIGHTS_HELP},
         {"--threads", "N", HY_ARG_INT, &o.threads, 0, "threads (default: all cores)"},
-        {"--device", "cpu|auto", HY_ARG_TEXT, &o.device, 0, "where to run"},
+        {"--device", HY_DEVICE_NAMES, HY_ARG_TEXT, &o.device, 0, HY_DEVICE_HELP},
         {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0, "kernels: ref, base, avx2, avx512 (default: the best this machine has)"},
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print"},
         {0},

@@ -62,7 +62,9 @@ static void build_lines(hy_table *t) {
     hy_tokenizer_libraries(text);
     line(t, "text", "ok", "%s, SentencePiece", text);
     line(t, "schema", "ok", "results of version %d and older", hy_schema_newest());
-    line(t, "CUDA", "not built", "kernels for a GPU are not part of this build; --device cpu");
+    char cuda[512];
+    const bool gpu = hy_cuda_describe(cuda, sizeof cuda);
+    line(t, "CUDA", gpu ? "ok" : "none", "%s%s", cuda, gpu ? "" : "; --device cpu works");
 }
 
 static void machine_lines(hy_table *t) {

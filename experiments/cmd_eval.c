@@ -49,7 +49,7 @@ int hy_cmd_eval(int argc, char **argv) {
         {"--examples", "N", HY_ARG_INT, &o.examples, 0, "examples a cell at most (default: the task's own count)"},
         {"--weights", HY_WEIGHTS_NAMES, HY_ARG_TEXT, &o.weights, 0, HY_WEIGHTS_HELP},
         {"--threads", "N", HY_ARG_INT, &o.threads, 0, "threads (default: all cores)"},
-        {"--device", "cpu|auto", HY_ARG_TEXT, &o.device, 0, "where to run"},
+        {"--device", HY_DEVICE_NAMES, HY_ARG_TEXT, &o.device, 0, HY_DEVICE_HELP},
         {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0, "kernels: ref, base, avx2, avx512"},
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print"},
         {0},

@@ -375,7 +375,7 @@ int hy_cmd_probe(int argc, char **argv) {
         {"--set", "PATH=VALUE", HY_ARG_LIST, &o.sets, 0, "a change to the spec, e.g. attention.window=64"},
         {"--weights", HY_WEIGHTS_NAMES, HY_ARG_TEXT, &o.weights, 0, HY_WEIGHTS_HELP},
         {"--threads", "N", HY_ARG_INT, &o.threads, 0, "threads (default: all cores)"},
-        {"--device", "cpu|auto", HY_ARG_TEXT, &o.device, 0, "where to run"},
+        {"--device", HY_DEVICE_NAMES, HY_ARG_TEXT, &o.device, 0, HY_DEVICE_HELP},
         {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0, "kernels: ref, base, avx2, avx512"},
         {"--formats", "LIST", HY_ARG_TEXT, &o.formats, 0, "of figures: svg,png,pdf (default svg,png)"},
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print tables"},

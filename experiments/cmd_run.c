@@ -12,6 +12,7 @@
 #include "experiments/job.h"
 #include "experiments/summary.h"
 #include "experiments/sweep.h"
+#include "experiments/taskarg.h"
 
 #define CHECK_MAX ((off_t)64 << 20)  // databases up to this size are checked page by page before a sweep
 
@@ -190,11 +191,12 @@ static hy_status dry_run(const options *o, hy_sweep *s) {
 static hy_status run(const options *o, const hy_arg_list *rest) {
     if (o->child >= 0) return be_child(o);
     if (rest->n == 0) return hy_error(HY_EINPUT, "which experiment? hylab run EXPERIMENT.yaml (--help tells more)");
-    if (strcmp(o->device, "cpu")) return hy_error(HY_EINPUT, "--device %s: this build has only the CPU; use cpu", o->device);
+    hy_device device;
+    HY_TRY(hy_device_from_args(o->device, o->isa, &device));
     hy_experiment *e;
     HY_TRY(hy_experiment_load(rest->v[0], o->scale, o->sets.v, &e));
     int total = o->threads ? o->threads : all_threads(), threads = total / o->jobs;
-    hy_sweep s = {.e = e, .db = o->db, .isa = o->isa, .device = o->device, .only = o->only, .jobs = o->jobs, .threads = threads ? threads : 1,
+    hy_sweep s = {.e = e, .db = o->db, .isa = o->isa, .device = device.kind, .gpu = device.number, .only = o->only, .jobs = o->jobs, .threads = threads ? threads : 1,
                   .claim = (o->force ? HY_CLAIM_FORCE : 0) | (o->retry_failed ? HY_CLAIM_RETRY_FAILED : 0)};
     hy_status st = hy_sweep_look(&s);  // before a database is made: does --only leave anything?
     if (!st) st = o->dry_run ? dry_run(o, &s) : sweep(o, &s);
@@ -205,7 +207,7 @@ static hy_status run(const options *o, const hy_arg_list *rest) {
 }
 
 int hy_cmd_run(int argc, char **argv) {
-    options o = {.db = hy_default_db(), .device = "cpu", .isa = "auto", .jobs = 1, .child = -1, .report = -1};
+    options o = {.db = hy_default_db(), .isa = "auto", .jobs = 1, .child = -1, .report = -1};
     const hy_arg args[] = {
         {"--db", "FILE", HY_ARG_TEXT, &o.db, 0, "results database ($HYLAB_DB, else runs/hylab.db)"},
         {"--scale", "NAME", HY_ARG_TEXT, &o.scale, 0, "one of the experiment's scales (small)"},
@@ -217,7 +219,7 @@ int hy_cmd_run(int argc, char **argv) {
         {"--jobs", "N", HY_ARG_INT, &o.jobs, 1, "runs at a time (1); each gets its share of the threads"},
         {"--threads", "N", HY_ARG_INT, &o.threads, 1, "threads in all (as many as there are cores)"},
         {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0, "kernels: auto, avx512, avx2, base or ref"},
-        {"--device", "NAME", HY_ARG_TEXT, &o.device, 0, "cpu"},
+        {"--device", HY_DEVICE_NAMES, HY_ARG_TEXT, &o.device, 0, HY_DEVICE_HELP},
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "of the table at the end"},
         {0},
     };

@@ -100,7 +100,7 @@ int hy_cmd_train(int argc, char **argv) {
         {"--resume", "FILE", HY_ARG_TEXT, &o.resume, 0, "continue from this checkpoint of the same run"},
         {"--curve", "FILE", HY_ARG_TEXT, &o.curve, 0, "loss, learning rate and gradient norm of every step as CSV"},
         {"--threads", "N", HY_ARG_INT, &o.threads, 0, "threads (default: all cores)"},
-        {"--device", "cpu|auto", HY_ARG_TEXT, &o.device, 0, "where to run"},
+        {"--device", HY_DEVICE_NAMES, HY_ARG_TEXT, &o.device, 0, HY_DEVICE_HELP},
         {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0, "kernels: ref, base, avx2, avx512 (default: the best this machine has)"},
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print the evaluation"},
         {0},

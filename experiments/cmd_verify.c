@@ -8,6 +8,7 @@
 #include "experiments/args.h"
 #include "experiments/commands.h"
 #include "experiments/modelfile.h"
+#include "experiments/taskarg.h"
 
 // Largest relative errors, ||out - expected|| / ||expected||. The expected tensors are float32 results of another program;
 // a forward in double differs from them by up to 3e-7 (their rounding), one in float32 adds its own rounding, which
@@ -18,7 +19,7 @@
 #define LIMIT_GRAD_F64 1e-5
 
 typedef struct {
-    const char *dir, *dtype, *isa, *weights;
+    const char *dir, *dtype, *device, *isa, *weights;
     int threads;
     hy_table_format format;
 } options;
@@ -151,7 +152,10 @@ static hy_status set_up(verify *v) {
     if (!strcmp(o->dtype, "f32")) dt = HY_F32;
     else if (!strcmp(o->dtype, "f64")) dt = HY_F64;
     else return hy_error(HY_EINPUT, "--dtype %s: there are f32 and f64", o->dtype);
-    HY_TRY(hy_backend_cpu(o->isa, o->threads, &v->be));
+    hy_device device;
+    HY_TRY(hy_device_from_args(dt == HY_F64 && !o->device ? "cpu" : o->device, o->isa, &device));
+    if (dt == HY_F64 && strcmp(device.kind, "cpu")) return hy_error(HY_EINPUT, "--dtype f64 is for --device cpu: a GPU computes in float32 and less");
+    HY_TRY(hy_device_open(&device, o->isa, o->threads, &v->be));
     HY_TRY(hy_import_open(o->dir, &v->import));
     char *path = hy_asprintf("%s/expected.safetensors", o->dir);
     hy_status s = hy_st_open(path, 0, &v->expected);
@@ -278,7 +282,7 @@ static hy_status run(const options *o) {
     }
     if (!s) s = compare_rest(&v);
     if (!s) {
-        hy_table_note(v.table, "%s, %d threads, %s", o->dtype, v.be.threads, v.path);
+        hy_table_note(v.table, "%s, %s, %s", o->dtype, v.be.device, v.path);
         hy_table_note(v.table, "%d of %d tensors agree", v.checked - v.failed, v.checked);
         s = hy_table_print(v.table, o->format, stdout);
     }
@@ -294,6 +298,7 @@ int hy_cmd_verify(int argc, char **argv) {
         {"--weights", HY_WEIGHTS_NAMES, HY_ARG_TEXT, &o.weights, 0, HY_WEIGHTS_HELP "; auto is f32 where gradients are expected"},
         {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0, "kernels: ref, base, avx2, avx512 or auto, the best of this machine (auto)"},
         {"--threads", "N", HY_ARG_INT, &o.threads, 0, "threads (0: all cores)"},
+        {"--device", HY_DEVICE_NAMES, HY_ARG_TEXT, &o.device, 0, HY_DEVICE_HELP},
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print"},
         {0},
     };

@@ -7,6 +7,7 @@
 typedef struct {
     hy_run_item item;
     const char *experiment, *db, *device, *isa;
+    int gpu;          // device "cuda": its number, -1: the first that can be used
     int threads;      // 0: all
     int jobs;         // how many runs share the machine: recorded with timings
     unsigned claim;   // HY_CLAIM_FORCE, HY_CLAIM_RETRY_FAILED

@@ -8,6 +8,7 @@
 #include "experiments/job.h"
 #include "experiments/quiet.h"
 #include "experiments/runlog.h"
+#include "experiments/taskarg.h"
 
 #define SAVE_S 60.0    // seconds between checkpoints that are made besides train.checkpoint_every
 #define REPORT_S 0.1   // seconds between progress lines
@@ -223,7 +224,7 @@ static hy_status settle(worker *w, hy_status s) {
         hy_status row = hy_run_interrupt(w->store, w->id, w->facts.steps, why);
         if (!stored) stored = row;
     } else {
-        snprintf(w->facts.kernel_path, sizeof w->facts.kernel_path, "%s", hy_isa_name(w->be.isa));
+        snprintf(w->facts.kernel_path, sizeof w->facts.kernel_path, "%s", strcmp(w->be.name, "cpu") ? w->be.name : hy_isa_name(w->be.isa));
         if (s) w->facts.steps = w->facts.n_curve ? w->facts.curve[w->facts.n_curve - 1].step : 0;
         stored = hy_run_settle(w->store, w->id, &w->facts, s ? why : NULL);
     }
@@ -239,8 +240,8 @@ static hy_status settle(worker *w, hy_status s) {
 
 static hy_status run(worker *w) {
     const hy_job *j = w->job;
-    if (strcmp(j->device, "cpu")) return hy_error(HY_EINPUT, "device %s: this build has only the CPU", j->device);
-    HY_TRY(hy_backend_cpu(j->isa, j->threads, &w->be));
+    const hy_device device = {j->device, j->gpu};
+    HY_TRY(hy_device_open(&device, j->isa, j->threads, &w->be));
     HY_TRY(hy_store_open(j->db, HY_STORE_WRITE, &w->store));
     char *dir = hy_asprintf("%s.work", j->db);
     hy_status s = hy_mkdirs(dir);

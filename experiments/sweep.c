@@ -113,7 +113,7 @@ static hy_status make_pipe(int p[2]) {
 }
 
 static hy_status launch(hy_sweep *s, hy_sweep_slot *c, int item) {
-    const hy_job job = {.item = s->e->items[item], .experiment = s->e->name, .db = s->db, .device = s->device, .isa = s->isa,
+    const hy_job job = {.item = s->e->items[item], .experiment = s->e->name, .db = s->db, .device = s->device, .isa = s->isa, .gpu = s->gpu,
                         .threads = s->threads, .jobs = s->jobs, .claim = s->claim};
     int low, report[2], errors[2];
     HY_TRY(hy_job_write(&job, &low));

@@ -45,6 +45,7 @@ typedef struct hy_sweep {
     const hy_experiment *e;
     hy_store *store;
     const char *db, *isa, *device, *only;
+    int gpu;            // device "cuda": its number, -1: the first that can be used
     int jobs, threads;  // threads of one child
     unsigned claim;     // HY_CLAIM_*
     hy_sweep_item *items;

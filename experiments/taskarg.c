@@ -20,10 +20,41 @@ hy_status hy_task_from_args(const char *kind, const hy_arg_list *sets, uint64_t 
     return s;
 }
 
+static bool asked_for_isa(const char *isa) { return isa && strcmp(isa, "auto"); }
+
+hy_status hy_device_from_args(const char *device, const char *isa, hy_device *out) {
+    const char *env = getenv("HYLAB_DEVICE"), *name = device ? device : env && *env ? env : "auto";
+    const char *from = device || strcmp(name, "auto") == 0 ? "--device " : "HYLAB_DEVICE=";
+    *out = (hy_device){"cpu", -1};
+    if (!strcmp(name, "cpu")) return HY_OK;
+    if (!strcmp(name, "auto")) {
+        char line[512];
+        if (asked_for_isa(isa) || !hy_cuda_describe(line, sizeof line)) return HY_OK;
+        fprintf(stderr, "device: %s\n", line);
+        out->kind = "cuda";
+        return HY_OK;
+    }
+    int n = 0;
+    if (sscanf(name, "cuda:%d%n", &out->number, &n) == 1 && n > 5 && !name[n] && out->number >= 0) out->kind = "cuda";
+    else if (!strcmp(name, "cuda")) out->number = -1, out->kind = "cuda";
+    else return hy_error(HY_EINPUT, "%s%s: there are cpu, cuda, cuda:N (the GPU of that number) and auto", from, name);
+    if (asked_for_isa(isa)) return hy_error(HY_EINPUT, "--isa %s names kernels of the CPU, but %s%s asks for a GPU: leave one of them out", isa, from, name);
+    return HY_OK;
+}
+
+hy_status hy_device_open(const hy_device *d, const char *isa, int threads, hy_backend *out) {
+    HY_TRY(hy_backend_cpu(isa, threads, out));  // the host's share of the work has threads too
+    if (!strcmp(d->kind, "cpu")) return HY_OK;
+    const int host_threads = out->threads;
+    HY_TRY(hy_backend_cuda(d->number, HY_MATH_F32, out));
+    out->threads = host_threads;
+    return HY_OK;
+}
+
 hy_status hy_backend_from_args(const char *device, const char *isa, int threads, hy_backend *out) {
-    if (device && strcmp(device, "cpu") && strcmp(device, "auto"))
-        return hy_error(HY_EINPUT, "--device %s: this build has cpu only", device);
-    return hy_backend_cpu(isa, threads, out);
+    hy_device d;
+    HY_TRY(hy_device_from_args(device, isa, &d));
+    return hy_device_open(&d, isa, threads, out);
 }
 
 static void eval_row(hy_table *t, const char *name, const hy_score *s, double entropy, double bytes_per_token) {
