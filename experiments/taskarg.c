@@ -25,10 +25,10 @@ static bool asked_for_isa(const char *isa) { return isa && strcmp(isa, "auto"); 
 hy_status hy_device_from_args(const char *device, const char *isa, hy_device *out) {
     const char *env = getenv("HYLAB_DEVICE"), *name = device ? device : env && *env ? env : "auto";
     const char *from = device || strcmp(name, "auto") == 0 ? "--device " : "HYLAB_DEVICE=";
+    char line[512];
     *out = (hy_device){"cpu", -1};
     if (!strcmp(name, "cpu")) return HY_OK;
     if (!strcmp(name, "auto")) {
-        char line[512];
         if (asked_for_isa(isa) || !hy_cuda_describe(line, sizeof line)) return HY_OK;
         fprintf(stderr, "device: %s\n", line);
         out->kind = "cuda";
@@ -39,6 +39,7 @@ hy_status hy_device_from_args(const char *device, const char *isa, hy_device *ou
     else if (!strcmp(name, "cuda")) out->number = -1, out->kind = "cuda";
     else return hy_error(HY_EINPUT, "%s%s: there are cpu, cuda, cuda:N (the GPU of that number) and auto", from, name);
     if (asked_for_isa(isa)) return hy_error(HY_EINPUT, "--isa %s names kernels of the CPU, but %s%s asks for a GPU: leave one of them out", isa, from, name);
+    if (!hy_cuda_describe(line, sizeof line)) return hy_error(HY_EINPUT, "%s%s: %s; --device cpu works", from, name, line);
     return HY_OK;
 }
 
