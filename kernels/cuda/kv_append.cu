@@ -22,8 +22,10 @@ template <class T, int N>
 static __global__ void append(int B, int T_, int heads, int meta, int cap, const int32_t *pos, const int32_t *len, keys k, keys v) {
     const int of_k = heads * k.d / N, units = of_k + heads * v.d / N;
     HY_EACH_UNIT(u, units) {
-        const keys &a = u < of_k ? k : v;
-        const int e = (u < of_k ? u : u - of_k) * N, h = e / a.d, c = e % a.d;
+        const bool is_k = u < of_k;
+        const T *const x = (const T *)(is_k ? k.x : v.x);
+        T *const cache = (T *)(is_k ? k.cache : v.cache);
+        const int ld = is_k ? k.ld : v.ld, d = is_k ? k.d : v.d, e = (is_k ? u : u - of_k) * N, h = e / d, c = e % d;
         hy_piece<T, N> q[EACH];
         long slot[EACH];
 #pragma unroll
@@ -31,11 +33,11 @@ static __global__ void append(int B, int T_, int heads, int meta, int cap, const
             const long r = hy_tile_row(i, EACH);
             const int b = (int)(r / T_);
             slot[i] = b < B ? slot_of(b, (int)(r % T_), heads, meta, cap, pos, len) : -1;
-            if (slot[i] >= 0) q[i].load((const T *)a.x + (size_t)r * a.ld + e);
+            if (slot[i] >= 0) q[i].load(x + (size_t)r * ld + e);
         }
 #pragma unroll
         for (int i = 0; i < EACH; i++)
-            if (slot[i] >= 0) q[i].store((T *)a.cache + ((size_t)slot[i] + (size_t)h * cap) * a.d + c);
+            if (slot[i] >= 0) q[i].store(cache + ((size_t)slot[i] + (size_t)h * cap) * d + c);
     }
 }
 
