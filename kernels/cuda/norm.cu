@@ -69,7 +69,7 @@ static __global__ void __launch_bounds__(HY_ROW_THREADS)
     weight.load(w, pieces);
     if (part) dw.open(part + (size_t)blockIdx.x * C, pieces);
     for (long q = blockIdx.x; q < vectors; q += gridDim.x) {
-        T *const out = dx + vector_at(q, groups, C, lddx);
+        T *const out = dx ? dx + vector_at(q, groups, C, lddx) : NULL;
         hy_row<T, N, V> row, grad, was;
         row.load(x + vector_at(q, groups, C, ldx), pieces);
         grad.load(dy + vector_at(q, groups, C, lddy), pieces);
