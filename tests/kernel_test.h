@@ -136,6 +136,7 @@ typedef struct {
     int accbit;
     double scale, shift;         // random fill; scale 0: 1
     kt_class is;
+    double allow;                // CUDA, but for f32: times the tolerance of its gradient; 0: 1. The test says why
 } kt_operand;
 struct kt_case {
     int n_in, n_out;
@@ -266,7 +267,8 @@ static inline double kt_limit(const kt_case *c, int path, const kt_operand *grad
     if (!KT_CUDA) return limit;
     if (path == KT_TF32 && !kt_used_tf32) path = KT_F32;  // the kernel has no such products
     const double t = !gradient_of ? kt_limits[path].out : kt_class_of(gradient_of) == KT_ACTIVATION ? kt_limits[path].grad : kt_limits[path].param;
-    return (path == KT_F32 ? limit : t) * (c->allow[path] != 0 ? c->allow[path] : 1);
+    const double own = path != KT_F32 && gradient_of && gradient_of->allow != 0 ? gradient_of->allow : 1;
+    return (path == KT_F32 ? limit : t) * (c->allow[path] != 0 ? c->allow[path] : 1) * own;
 }
 
 // One path (kernel_memory.h: an instruction set, in the CUDA mode a precision) against the double oracle on the same numbers,

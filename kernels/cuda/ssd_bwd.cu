@@ -42,7 +42,7 @@ static __device__ __forceinline__ size_t chunk_head(const ssd_bwd_work &r, int s
 static __device__ __forceinline__ float *of_tile(const ssd_bwd_work &r, float *p, int tile, size_t chunk_head) {
     return p + ((size_t)tile * r.b.f.B * r.cut.chunks * r.b.f.H + chunk_head) * HY_SSD_Q;
 }
-static __device__ __forceinline__ bool is_last(const ssd_bwd_work &r, int len, int c) { return (c + 1) * HY_SSD_Q >= len; }
+static __device__ __forceinline__ bool is_last(int len, int c) { return (c + 1) * HY_SSD_Q >= len; }
 
 // ---------------------------------------------------------------------------------------------------- dx
 #define HY_SSD_THREADS 128  // 4 warps, 2 x 2 parts of [32,32] of a tile
@@ -99,7 +99,7 @@ template <int MATH> static __global__ void __launch_bounds__(HY_SSD_THREADS, 3) 
     const int len = ssd_length(a, seq), tokens = ssd_tokens(len, c), whole = ssd_tokens(a.T, c), g = h / (a.H / a.G);
     const int p0 = pt * HY_SSD_Q, wp = min(HY_SSD_Q, a.P - p0), warp = threadIdx.x / 32, m = warp / 2 * 32, n = warp % 2 * 32;
     const size_t row = (size_t)seq * a.T + (size_t)c * HY_SSD_Q, part = chunk_head(r, seq, c, h);
-    const bool last = is_last(r, len, c);
+    const bool last = is_last(len, c);
     if (tokens < whole && r.b.dx && !(r.b.acc & 1))
         ssd_clear_rows((T *)r.b.dx + row * r.b.lddx + (size_t)h * a.P + p0, r.b.lddx, tokens, whole, wp);
     if (tokens == 0) return;
@@ -273,7 +273,7 @@ template <int MATH> static __global__ void __launch_bounds__(HY_SSD_GROUP_THREAD
     ssd_load(k.C, (const T *)a.Cm + row * a.ldC + column, a.ldC, tokens, wn);
     ssd_load(k.B, (const T *)a.Bm + row * a.ldB + column, a.ldB, tokens, wn);
     const int from = (int)((long)per * share / r.shares), to = (int)((long)per * (share + 1) / r.shares);
-    for (int h = from; h < to; h++) k.head(r, seq, c, tokens, g * per + h, nt, is_last(r, len, c));
+    for (int h = from; h < to; h++) k.head(r, seq, c, tokens, g * per + h, nt, is_last(len, c));
     k.close();
     const size_t GN = (size_t)a.G * a.N, partial = ((size_t)share * a.B * a.T + row) * GN + column;
     float *stage = (float *)k.x;  // x and dy
