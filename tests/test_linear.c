@@ -91,7 +91,7 @@ static void few_rows_are_independent(void **state) {
     for (int wide = 0; wide < 2; wide++)
         for (int path = KT_FIRST_FAST; path < kt_n_paths(); path++) {
             const hy_dtype dt = kt_req(path, 1, false).dtype;
-            const int N = wide && KT_CUDA ? 9 : 45, K = wide ? 512 : 77;
+            const int N = wide && KT_CUDA ? 21 : 45, K = wide ? 512 : 77;
             kt_mat x = kt_new(dt, 15, K, K + 8), w = kt_new(dt, N, K, K), odd = kt_new(dt, 15, K, K + 3);
             kt_mat one = kt_new(dt, 1, N, N), all = kt_new(dt, 15, N, N), moved = kt_new(dt, 15, N, N + 1);
             kt_random(&x, 1, 1, 0), kt_random(&w, 2, 1, 0);

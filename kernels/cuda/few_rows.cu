@@ -6,7 +6,11 @@
 #include "kernels/cuda/wide.cuh"
 
 enum { ROWS = 4, WARPS = 8, STRIDE = 256 };  // STRIDE: elements of K a warp reads at once
+#ifdef HY_CUDA_EMU
+#define WARPS_WANTED 16
+#else
 #define WARPS_WANTED 2048  // in flight on a large GPU
+#endif
 
 typedef struct {
     int M, N, K, turns;  // turns: warps that share K: 1, 2, 4 or 8

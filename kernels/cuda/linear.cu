@@ -73,20 +73,12 @@ template <class T> static __global__ void column_sums(int M, int N, const T *__r
     for (int l = 1; l < SUM_LANES; l++) s += sums[l * SUM_COLS + threadIdx.x];
     part[block * N + c] = s;
 }
-static __global__ void add_sums(int blocks, int N, const float *__restrict__ part, float *__restrict__ dbias) {
-    const int c = (int)(blockIdx.x * blockDim.x + threadIdx.x);
-    if (c >= N) return;
-    double s = 0;
-    for (int b = 0; b < blocks; b++) s += part[(size_t)b * N + c];
-    dbias[c] += (float)s;
-}
 
 template <class T> static hy_status run_dbias(const hy_linear_bwd_args *a, float *part) {
     const int blocks = hy_ceil_div(a->f.M, SUM_ROWS), N = a->f.N;
     HY_LAUNCH((column_sums<T>), (unsigned)(blocks * (long)hy_ceil_div(N, SUM_COLS)), dim3(SUM_COLS, SUM_LANES), SUM_COLS * SUM_LANES * sizeof(float),
               a->f.M, N, (const T *)a->dy, (long)a->lddy, part);
-    HY_LAUNCH(add_sums, hy_ceil_div(N, 128), 128, 0, blocks, N, (const float *)part, (float *)a->dbias);
-    return HY_OK;
+    return hy_cuda_add_columns(part, blocks, (float *)a->dbias, (size_t)N, NULL, 0);
 }
 
 static hy_status run_bwd(const void *args, void *ws, const hy_plan_req *req) {
