@@ -1,5 +1,6 @@
 // test_attention.c - attention forward and backward without a cache: the rule of attn_rule.h by brute force, the float64
-// oracle against finite differences, the float32 oracle against float64, every fast build against the oracle.
+// oracle against finite differences, the float32 oracle against float64, every fast build (in the CUDA mode: every
+// precision) against the oracle.
 #include "tests/attn_fixture.h"
 
 // Central differences in double with h = 1e-4: truncation ~ h^2, rounding ~ 1e-16 / h.
@@ -9,6 +10,16 @@
 // float32 sums over up to 300 products and keys, exp2 to 1e-7.
 #define TOL_FAST 2e-6
 #define TOL_FAST_BWD 4e-6
+// On the GPU other precisions round factors: queries, keys, values and, made inside, weights and gradients of scores. The
+// log-sum-exp is kept in float32, so in bfloat16, where what comes in is exact, it is as good as that.
+static const struct {
+    double o, lse, grad;
+} limits[KT_PRECISIONS] = {
+    [KT_F32] = {TOL_FAST, TOL_FAST, TOL_FAST_BWD},
+    [KT_TF32] = {0x1p-10, 0x1p-10, 0x1p-9},  // two factors of 11 significant bits a product; products of products backward
+    [KT_BF16] = {0x1p-8, TOL_FAST, 0x1p-7},  // weights and results are rounded to 8 significant bits, gradients of scores too
+};
+static int precision(int path) { return KT_CUDA ? path : KT_F32; }
 
 static void rule_brute_force(void **state) {
     (void)state;
@@ -39,7 +50,7 @@ static void rule_brute_force(void **state) {
 
 // Loss = sum of o * dout; its gradient in one operand by central differences.
 static double loss(prob *p) {
-    prob_forward(p, HY_ISA_REF, 1);
+    prob_forward(p, 0, 1);
     double s = 0;
     for (size_t r = 0; r < p->o.rows; r++)
         for (size_t c = 0; c < p->o.cols; c++) s += at(&p->o, r, c) * at(&p->dout, r, c);
@@ -70,8 +81,8 @@ static void gradient_finite_differences(void **state) {
         const int *c = cases[i];
         prob p = prob_make(HY_F64, 2, c[0], c[1], c[2], c[3], c[4], c[5], c[6], i);
         p.len[1] = c[0] - 2;
-        prob_forward(&p, HY_ISA_REF, 1);
-        prob_backward(&p, HY_ISA_REF, 1, 0);
+        prob_forward(&p, 0, 1);
+        prob_backward(&p, 0, 1, 0);
         check_numeric(&p, &p.q, &p.dq), check_numeric(&p, &p.k, &p.dk), check_numeric(&p, &p.v, &p.dv_);
         prob_check_edges(&p);
         prob_free(&p);
@@ -85,113 +96,113 @@ static const int shapes[][8] = {
     {1, 130, 4, 4, 64, 64, 64, 7},  {2, 130, 2, 1, 20, 3, 1, 130}, {1, 130, 1, 1, 256, 256, 0, 0}, {1, 127, 5, 5, 2, 16, 5, 0},
     {1, 130, 3, 1, 64, 128, 64, 130}, {1, 300, 2, 1, 16, 24, 100, 17}, {1, 65, 25, 1, 8, 8, 0, 3}, {3, 5, 2, 2, 16, 16, 0, 0}};
 #define SHAPES (sizeof shapes / sizeof *shapes)
-static prob shape_prob(hy_dtype type, size_t i) {
+static prob shape_prob_aligned(hy_dtype type, size_t i, int align) {
     const int *c = shapes[i];
-    prob p = prob_make(type, c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], 100 + i);
+    prob p = prob_make_aligned(type, c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], align, 100 + i);
     if (c[0] > 1) p.len[0] = c[1] / 2;
     if (c[0] > 2) p.len[1] = 1;
     return p;
 }
-static void inputs_from(prob *dst, const prob *src) {
-    mat_copy(&dst->q, &src->q), mat_copy(&dst->k, &src->k), mat_copy(&dst->v, &src->v), mat_copy(&dst->dout, &src->dout);
-    memcpy(dst->len, src->len, (size_t)src->B * sizeof *src->len);
-}
-static void expect_close(const char *what, size_t shape, const char *isa, const mat *got, const mat *want, double tol) {
+static prob shape_prob(hy_dtype type, size_t i) { return shape_prob_aligned(type, i, 1); }
+static void expect_close(const char *what, size_t shape, int path, const mat *got, const mat *want, double tol) {
     double e = mat_error(got, want);
-    if (!(e <= tol)) fail_msg("%s of shape %zu on %s is off by %g (allowed %g)", what, shape, isa, e, tol);
+    if (!(e <= tol)) fail_msg("%s of shape %zu on %s is off by %g (allowed %g)", what, shape, kt_path_name(path), e, tol);
 }
 
 static void ref_f32_against_f64(void **state) {
     (void)state;
     for (size_t i = 0; i < SHAPES; i++) {
-        prob f = shape_prob(HY_F32, i), d = shape_prob(HY_F64, i);
-        inputs_from(&d, &f);
-        prob_forward(&f, HY_ISA_REF, 1), prob_forward(&d, HY_ISA_REF, 1);
-        expect_close("o", i, "ref", &f.o, &d.o, TOL_REF_F32);
-        expect_close("lse", i, "ref", &f.lse, &d.lse, TOL_REF_F32);
+        prob f = shape_prob(HY_F32, i), d = prob_oracle(&f);
+        prob_forward(&f, HY_ISA_REF, 1), prob_forward(&d, 0, 1);
+        expect_close("o", i, HY_ISA_REF, &f.o, &d.o, TOL_REF_F32);
+        expect_close("lse", i, HY_ISA_REF, &f.lse, &d.lse, TOL_REF_F32);
         if (d.T <= 65) {
-            prob_backward(&f, HY_ISA_REF, 1, 0), prob_backward(&d, HY_ISA_REF, 1, 0);
-            expect_close("dq", i, "ref", &f.dq, &d.dq, TOL_REF_F32);
-            expect_close("dk", i, "ref", &f.dk, &d.dk, TOL_REF_F32);
-            expect_close("dv", i, "ref", &f.dv_, &d.dv_, TOL_REF_F32);
+            prob_backward(&f, HY_ISA_REF, 1, 0), prob_backward(&d, 0, 1, 0);
+            expect_close("dq", i, HY_ISA_REF, &f.dq, &d.dq, TOL_REF_F32);
+            expect_close("dk", i, HY_ISA_REF, &f.dk, &d.dk, TOL_REF_F32);
+            expect_close("dv", i, HY_ISA_REF, &f.dv_, &d.dv_, TOL_REF_F32);
         }
         prob_check_edges(&f), prob_check_edges(&d);
         prob_free(&f), prob_free(&d);
     }
 }
 
+// Every fast path against the oracle on the same numbers, with rows that can be read in wide pieces and rows that cannot, and
+// the same bits for 2 threads (on a GPU: in a second run).
+static const int aligns[] = {1, 8};
+#define ALIGNS (KT_CUDA ? 2 : 1)
 static void fast_forward(void **state) {
     (void)state;
-    for (size_t i = 0; i < SHAPES; i++) {
-        prob r = shape_prob(HY_F32, i);
-        prob_forward(&r, HY_ISA_REF, 1);
-        for (int isa = HY_ISA_BASE; isa <= (int)hy_isa_best(); isa++) {
-            prob f = shape_prob(HY_F32, i), g = shape_prob(HY_F32, i);
-            prob_forward(&f, (hy_isa)isa, 1), prob_forward(&g, (hy_isa)isa, 2);
-            expect_close("o", i, hy_isa_name((hy_isa)isa), &f.o, &r.o, TOL_FAST);
-            expect_close("lse", i, hy_isa_name((hy_isa)isa), &f.lse, &r.lse, TOL_FAST);
+    for (size_t i = 0; i < SHAPES; i++)
+        for (int n = 0; n < (kt_n_paths() - KT_FIRST_FAST) * ALIGNS; n++) {
+            const int path = KT_FIRST_FAST + n / ALIGNS, align = aligns[n % ALIGNS];
+            prob f = shape_prob_aligned(type_of(path), i, align), g = shape_prob_aligned(type_of(path), i, align), want = prob_oracle(&f);
+            prob_forward(&want, 0, 1), prob_forward(&f, path, 1), prob_forward(&g, path, 2);
+            expect_close("o", i, path, &f.o, &want.o, limits[precision(path)].o);
+            expect_close("lse", i, path, &f.lse, &want.lse, limits[precision(path)].lse);
             assert_true(mat_same_bits(&f.o, &g.o) && mat_same_bits(&f.lse, &g.lse));
             prob_check_edges(&f), prob_check_edges(&g);
-            prob_free(&f), prob_free(&g);
+            prob_free(&f), prob_free(&g), prob_free(&want);
         }
-        prob_free(&r);
-    }
 }
 
+static void expect_gradients(size_t i, int path, const prob *f, const prob *want) {
+    expect_close("dq", i, path, &f->dq, &want->dq, limits[precision(path)].grad);
+    expect_close("dk", i, path, &f->dk, &want->dk, limits[precision(path)].grad);
+    expect_close("dv", i, path, &f->dv_, &want->dv_, limits[precision(path)].grad);
+}
 static void fast_backward(void **state) {
     (void)state;
-    for (size_t i = 0; i < SHAPES; i++) {
-        prob r = shape_prob(HY_F32, i);
-        prob_forward(&r, HY_ISA_REF, 1), prob_backward(&r, HY_ISA_REF, 1, 0);
-        for (int isa = HY_ISA_BASE; isa <= (int)hy_isa_best(); isa++) {
-            const char *name = hy_isa_name((hy_isa)isa);
-            prob f = shape_prob(HY_F32, i);
-            prob_forward(&f, (hy_isa)isa, 1), prob_backward(&f, (hy_isa)isa, 1, 0);
-            expect_close("dq", i, name, &f.dq, &r.dq, TOL_FAST_BWD);
-            expect_close("dk", i, name, &f.dk, &r.dk, TOL_FAST_BWD);
-            expect_close("dv", i, name, &f.dv_, &r.dv_, TOL_FAST_BWD);
-            for (int threads = 2; threads <= 7; threads += 5) {  // some shapes split heads among threads, some do not
-                prob g = shape_prob(HY_F32, i);
-                prob_forward(&g, (hy_isa)isa, threads), prob_backward(&g, (hy_isa)isa, threads, 0);
+    for (size_t i = 0; i < SHAPES; i++)
+        for (int n = 0; n < (kt_n_paths() - KT_FIRST_FAST) * ALIGNS; n++) {
+            const int path = KT_FIRST_FAST + n / ALIGNS, align = aligns[n % ALIGNS];
+            prob f = shape_prob_aligned(type_of(path), i, align), want = prob_oracle(&f);
+            prob_forward(&want, 0, 1), prob_backward(&want, 0, 1, 0);
+            prob_forward(&f, path, 1), prob_backward(&f, path, 1, 0);
+            expect_gradients(i, path, &f, &want);
+            for (int threads = 2; threads <= (KT_CUDA ? 2 : 7); threads += 5) {  // some shapes split heads among threads, some do not
+                prob g = shape_prob_aligned(type_of(path), i, align);
+                prob_forward(&g, path, threads), prob_backward(&g, path, threads, 0);
                 assert_true(mat_same_bits(&f.dq, &g.dq) && mat_same_bits(&f.dk, &g.dk) && mat_same_bits(&f.dv_, &g.dv_));
                 prob_check_edges(&g);
                 prob_free(&g);
             }
             prob_check_edges(&f);
-            prob_free(&f);
+            prob_free(&f), prob_free(&want);
         }
-        prob_free(&r);
-    }
 }
 
 // Each bit of acc adds to what is there, alone; without it the result overwrites; NULL gradients are left out.
 static void accumulation_and_null(void **state) {
     (void)state;
-    for (int isa = HY_ISA_REF; isa <= (int)hy_isa_best(); isa++)
+    for (int path = 0; path < kt_n_paths(); path++)
         for (unsigned acc = 0; acc < 8; acc++) {
-            prob one = shape_prob(HY_F32, 3), two = shape_prob(HY_F32, 3);
-            prob_forward(&one, (hy_isa)isa, 2), prob_backward(&one, (hy_isa)isa, 2, 0);
-            prob_forward(&two, (hy_isa)isa, 2), prob_backward(&two, (hy_isa)isa, 2, 0);
-            prob_backward(&two, (hy_isa)isa, 2, acc);  // a second micro-step
+            const hy_dtype type = type_of(path);
+            prob one = shape_prob(type, 3), two = shape_prob(type, 3);
+            prob_forward(&one, path, 2), prob_backward(&one, path, 2, 0);
+            prob_forward(&two, path, 2), prob_backward(&two, path, 2, 0);
+            prob_backward(&two, path, 2, acc);  // a second micro-step
             mat *x[] = {&one.dq, &one.dk, &one.dv_}, *y[] = {&two.dq, &two.dk, &two.dv_};
             for (int i = 0; i < 3; i++) {
                 double factor = acc >> i & 1 ? 2 : 1;
                 for (size_t r = 0; r < x[i]->rows; r++)
                     for (size_t c = 0; c < x[i]->cols; c++) set(x[i], r, c, factor * at(x[i], r, c));
-                if (!(mat_error(y[i], x[i]) <= TOL_REF_F32)) fail_msg("acc %u, gradient %d, isa %d", acc, i, isa);
+                // in bfloat16 the first sum was rounded, the second is not, and then both together
+                if (!(mat_error(y[i], x[i]) <= (type == HY_BF16 ? 0x1p-8 : TOL_REF_F32)))
+                    fail_msg("acc %u, gradient %d, %s", acc, i, kt_path_name(path));
             }
             prob_check_edges(&two);
             // only those asked for, to the same bits
-            prob part = shape_prob(HY_F32, 3);
-            prob_forward(&part, (hy_isa)isa, 1);
+            prob part = shape_prob(type, 3);
+            prob_forward(&part, path, 1);
             hy_attention_bwd_args a = prob_bwd_args(&part, 0);
-            hy_plan_req req = req_of(HY_F32, (hy_isa)isa, 1);
+            hy_plan_req req = req_of(type, path, 1);
             if (!(acc & 1)) a.dq = NULL;
             if (!(acc & 2)) a.dk = NULL;
             if (!(acc & 4)) a.dv = NULL;
-            run_plan(hy_cpu_plan_attention_bwd, &a, &req);
+            kt_run(HY_K_attention_bwd, &a, &req);
             mat *z[] = {&part.dq, &part.dk, &part.dv_};
-            prob_backward(&one, (hy_isa)isa, 1, 0);
+            prob_backward(&one, path, 1, 0);
             for (int i = 0; i < 3; i++)
                 if (acc >> i & 1) assert_true(mat_same_bits(z[i], x[i]));
                 else assert_true(at(z[i], 0, 0) == SENTINEL);
@@ -202,60 +213,70 @@ static void accumulation_and_null(void **state) {
 // A NaN in a key reaches every query that sees the key and no other.
 static void nan_spreads_as_it_should(void **state) {
     (void)state;
-    for (int isa = HY_ISA_REF; isa <= (int)hy_isa_best(); isa++) {
-        prob p = prob_make(HY_F32, 1, 100, 2, 1, 16, 16, 20, 1, 5);
+    for (int path = 0; path < kt_n_paths(); path++) {
+        prob p = prob_make(type_of(path), 1, 100, 2, 1, 16, 16, 20, 1, 5);
         set(&p.k, 70, 3, NAN);
-        prob_forward(&p, (hy_isa)isa, 1);
+        prob_forward(&p, path, 1);
         for (size_t t = 0; t < 100; t++) {
             bool sees = hy_attn_visible((int)t, 70, 20, 1);
-            if (isnan(at(&p.o, t, 0)) != sees) fail_msg("query %zu on %s", t, hy_isa_name((hy_isa)isa));
+            if (isnan(at(&p.o, t, 0)) != sees) fail_msg("query %zu on %s", t, kt_path_name(path));
         }
         prob_free(&p);
     }
 }
 
+static void refused(hy_kernel_id id, const void *args) {
+    for (int path = 0; path < kt_n_paths(); path++) {
+        hy_plan_req req = req_of(type_of(path), path, 1);
+        hy_launch l;
+        assert_int_equal((kt_runs_on_device(&req) ? kt_device()->plan[id] : kt_plan_of(id))(args, &req, &l), HY_EINPUT);
+    }
+}
 static void bad_input_is_refused(void **state) {
     (void)state;
     prob p = prob_make(HY_F32, 1, 4, 4, 2, 8, 8, 0, 0, 1);
-    hy_plan_req req = req_of(HY_F32, hy_isa_best(), 1);
-    hy_launch l;
     hy_attention_args good = prob_args(&p), a = good;
     a.kv_heads = 3;
-    assert_int_equal(hy_cpu_plan_attention(&a, &req, &l), HY_EINPUT);
+    refused(HY_K_attention, &a);
     a = good, a.ldo = 31;
-    assert_int_equal(hy_cpu_plan_attention(&a, &req, &l), HY_EINPUT);
+    refused(HY_K_attention, &a);
     a = good, a.window = -1;
-    assert_int_equal(hy_cpu_plan_attention(&a, &req, &l), HY_EINPUT);
+    refused(HY_K_attention, &a);
     a = good, a.cache = (hy_kv_view){HY_PRESENT, HY_PRESENT, 2}, a.meta = 2;
-    assert_int_equal(hy_cpu_plan_attention(&a, &req, &l), HY_EINPUT);
+    refused(HY_K_attention, &a);
     hy_attention_bwd_args g = prob_bwd_args(&p, 0);
     g.f.cache = (hy_kv_view){HY_PRESENT, HY_PRESENT, 8};
-    assert_int_equal(hy_cpu_plan_attention_bwd(&g, &req, &l), HY_EINPUT);
-    // positions that only the run can see
+    refused(HY_K_attention_bwd, &g);
+    prob_free(&p);
+}
+// Positions that only the run can see; on a GPU it does not, the executor has looked.
+static void bad_positions_are_refused(void **state) {
+    (void)state;
+    prob p = prob_make(HY_F32, 1, 4, 4, 2, 8, 8, 0, 0, 1);
+    hy_attention_args a = prob_args(&p);
     for (int isa = HY_ISA_REF; isa <= (int)hy_isa_best(); isa++) {
-        req.isa = (hy_isa)isa;
+        hy_plan_req req = req_of(HY_F32, isa, 1);
+        hy_launch l = kt_plan(HY_K_attention, &a, &req);
         p.pos[0] = 3;
-        assert_int_equal(hy_cpu_plan_attention(&good, &req, &l), HY_OK);
-        void *ws = hy_alloc(l.workspace + 1);
-        assert_int_equal(l.run(&good, ws, &req), HY_EINPUT);
+        assert_int_equal(kt_try(l, &a, &req), HY_EINPUT);
         p.pos[0] = 0, p.len[0] = 5;
-        assert_int_equal(l.run(&good, ws, &req), HY_EINPUT);
+        assert_int_equal(kt_try(l, &a, &req), HY_EINPUT);
         p.len[0] = 4;
-        free(ws);
     }
     prob_free(&p);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rule_brute_force),
-        cmocka_unit_test(gradient_finite_differences),
-        cmocka_unit_test(ref_f32_against_f64),
+        kt_cpu_test(rule_brute_force),
+        kt_cpu_test(gradient_finite_differences),
+        kt_cpu_test(ref_f32_against_f64),
         cmocka_unit_test(fast_forward),
         cmocka_unit_test(fast_backward),
         cmocka_unit_test(accumulation_and_null),
         cmocka_unit_test(nan_spreads_as_it_should),
         cmocka_unit_test(bad_input_is_refused),
+        kt_cpu_test(bad_positions_are_refused),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return kt_group(tests);
 }

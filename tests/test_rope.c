@@ -33,12 +33,12 @@ static hy_rope_args args_of(prob_rope *p) {
 static void forward(prob_rope *p, hy_isa isa, int threads) {
     hy_rope_args a = args_of(p);
     hy_plan_req r = req_of(p->type, isa, threads);
-    run_plan(hy_cpu_plan_rope, &a, &r);
+    kt_run(HY_K_rope, &a, &r);
 }
 static void backward(prob_rope *p, hy_isa isa, int threads, unsigned acc) {
     hy_rope_bwd_args g = {args_of(p), p->dy.p, p->dx.p, p->dy.ld, p->dx.ld, acc};
     hy_plan_req r = req_of(p->type, isa, threads);
-    run_plan(hy_cpu_plan_rope_bwd, &g, &r);
+    kt_run(HY_K_rope_bwd, &g, &r);
 }
 
 static void definition(void **state) {
@@ -160,7 +160,7 @@ static void bits_by_position(void **state) {
         hy_rope_args a = args_of(&whole);
         hy_plan_req r = req_of(HY_F32, (hy_isa)isa, 1);
         a.y = whole.x.p, a.ldy = a.ldx;
-        run_plan(hy_cpu_plan_rope, &a, &r);
+        kt_run(HY_K_rope, &a, &r);
         assert_true(mat_same_bits(&whole.x, &whole.y));
         drop(&whole), drop(&part);
     }

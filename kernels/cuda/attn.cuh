@@ -43,6 +43,18 @@ static __host__ __device__ __forceinline__ bool hy_attn_sees_any(const hy_attn_k
     const int text = j0 > k.meta_n ? j0 : k.meta_n;
     return text < j1 && hy_attn_key_at(k, text) <= q1 && hy_attn_key_at(k, j1 - 1) >= hy_attn_first(q0, window, meta);
 }
+// The entries that the query at position q sees, q0 <= q <= q1: those below meta_end, and lo .. hi-1.
+struct hy_attn_span {
+    int meta_end, lo, hi;
+    __host__ __device__ __forceinline__ bool has(int j) const { return (j < meta_end) | ((j >= lo) & (j < hi)); }
+};
+static __host__ __device__ __forceinline__ hy_attn_span hy_attn_span_of(const hy_attn_keys &k, int q, int window, int meta) {
+    hy_attn_span s;
+    s.meta_end = q + 1 < k.meta_n ? q + 1 : k.meta_n;
+    s.lo = k.meta_n + hy_attn_first(q, window, meta) - k.first;
+    s.hi = k.meta_n + q + 1 - k.first;
+    return s;
+}
 // The last of T queries (positions 0 .. T-1) that sees any of the keys k0 .. k1; the first is k0.
 static __host__ __device__ __forceinline__ int hy_attn_last_query(int k0, int k1, int window, int meta, int T) {
     return window == 0 || k0 < meta || T - 1 - k1 < window ? T - 1 : k1 + window;
@@ -56,17 +68,18 @@ template <class T> static constexpr __host__ __device__ int hy_attn_ld(int D) { 
 // Brings ROWS rows of d <= D values into a tile (ld: hy_attn_ld), zeros to D columns; row(i): address of row i, or NULL for zeros.
 // wide: all rows are 16-byte aligned and d is whole pieces of 16 bytes; these are copied in the background: commit and wait are the
 // caller's. Otherwise by ordinary loads and stores. All THREADS threads of the block call it.
-template <class T, int D, int ROWS, int THREADS, class Row>
+template <class T, int D, int ROWS, int THREADS, int UNROLL = 32, class Row>
 static __device__ __forceinline__ void hy_attn_stage(T *tile, int d, bool wide, const Row &row) {
-    constexpr int V = 16 / (int)sizeof(T), LD = hy_attn_ld<T>(D);
-    static_assert(ROWS * (D / V) % THREADS == 0, "every thread has the same number of pieces");
+    constexpr int V = 16 / (int)sizeof(T), LD = hy_attn_ld<T>(D), STEP = THREADS / (D / V);  // rows apart that a thread copies of
+    static_assert(THREADS % (D / V) == 0 && ROWS % STEP == 0, "every thread has the same number of pieces, in one column");
     if (wide) {
-#pragma unroll
-        for (int i = 0; i < ROWS * (D / V) / THREADS; i++) {
-            const int at = i * THREADS + (int)threadIdx.x, r = at / (D / V), c = at % (D / V) * V;
-            const T *p = row(r);
-            if (p && c < d) hy_copy16(tile + r * LD + c, p + c, 16);
-            else *(uint4 *)(tile + r * LD + c) = uint4{0, 0, 0, 0};
+        const int r0 = (int)threadIdx.x / (D / V), c = (int)threadIdx.x % (D / V) * V;
+        T *to = tile + r0 * LD + c;
+#pragma unroll UNROLL
+        for (int i = 0; i < ROWS / STEP; i++) {
+            const T *p = c < d ? row(r0 + i * STEP) : nullptr;
+            if (p) hy_copy16(to + i * STEP * LD, p + c, 16);
+            else *(uint4 *)(to + i * STEP * LD) = uint4{0, 0, 0, 0};
         }
         return;
     }
