@@ -66,7 +66,7 @@ KTSRC := $(shell grep -l kt_group tests/test_*.c)
 EMUBIN := $(KTSRC:tests/test_%.c=$(BUILD)/tests/emu_%)
 GPUBIN := $(KTSRC:tests/test_%.c=$(BUILD)/tests/gpu_%)
 
-.PHONY: all deps demo test check test-gpu asan bench layering clean
+.PHONY: all deps demo test check test-gpu check-gpu asan bench layering clean
 .SECONDARY:
 all: $(BUILD)/hylab
 
@@ -186,6 +186,10 @@ check: $(BUILD)/hylab $(BUILD)/hylab-emu $(TESTBIN) $(EMUBIN)
 	@BUILD=$(BUILD) tests/run.sh $(TESTS)
 test: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) check
+test-gpu: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) check-gpu
+check-gpu: $(BUILD)/hylab $(if $(CUOBJ),$(GPUBIN))
+	@GPU=1 BUILD=$(BUILD) tests/run.sh $(TESTS)
 asan: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) SAN=1 check
 layering:
