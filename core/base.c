@@ -303,6 +303,11 @@ double hy_now(void) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+uint64_t hy_unique_id(void) {
+    static _Atomic uint64_t last;
+    return ++last;
+}
+
 static int by_value(const void *a, const void *b) {
     const double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);

@@ -93,6 +93,7 @@ void hy_outfile_abort(hy_outfile *o);
 hy_status hy_mkdirs(const char *path);               // mkdir -p
 bool hy_file_exists(const char *path);
 double hy_now(void);                                 // seconds, monotonic
+uint64_t hy_unique_id(void);                         // 1, 2, 3 ...: never the same twice in a process
 
 // ---------------------------------------------------------------------------------------------------- numbers
 void hy_sort(double *v, int n);                      // ascending; no NaN

@@ -27,7 +27,11 @@ static void *par(const hy_params *w, int i, bool want_grad) {
     return w ? hy_params_ptr(w, i, want_grad) : HY_PRESENT;
 }
 
-static hy_dtype kept(const hy_exec *e, const hy_op *op) { return e->prog->params[op->par[0]].kept; }
+// The matrix of a product and its type: computing in bfloat16 reads a copy in bfloat16 where the program keeps none.
+static const void *matrix(const hy_exec *e, const hy_params *w, const hy_op *op) {
+    return w ? hy_params_matrix(w, op->par[0], e->dt) : HY_PRESENT;
+}
+static hy_dtype matrix_type(const hy_exec *e, const hy_op *op) { return e->dt == HY_BF16 ? HY_BF16 : e->prog->params[op->par[0]].kept; }
 
 static void *saved(const hy_exec *e, int i) {
     if (e->mode != HY_EXEC_TRAIN) return NULL;
@@ -84,7 +88,7 @@ hy_kernel_id hy_bind_fwd(const hy_exec *e, int i, const hy_params *w, const hy_s
     switch (op->kind) {
         case HY_OP_EMBED:
             a->embed = (hy_embed_args){.rows = rows, .C = width(e, op->out), .V = e->prog->spec.vocab,
-                                       .m = e->prog->spec.meta_tokens, .ids = e->ids, .table = w0, .meta = w1, .w_dtype = kept(e, op), .y = y, .ldy = ldy};
+                                       .m = e->prog->spec.meta_tokens, .ids = e->ids, .table = matrix(e, w, op), .meta = w1, .w_dtype = matrix_type(e, op), .y = y, .ldy = ldy};
             return HY_K_embed;
         case HY_OP_NORM:
             a->norm = (hy_norm_args){.rows = rows, .groups = op->groups, .C = width(e, op->out) / op->groups, .kind = op->norm,
@@ -92,7 +96,7 @@ hy_kernel_id hy_bind_fwd(const hy_exec *e, int i, const hy_params *w, const hy_s
             return HY_K_norm;
         case HY_OP_LINEAR:
             a->linear = (hy_linear_args){.M = e->prog->values[op->out].rows == HY_ROWS_OUT ? e->n_out : rows,
-                                         .N = width(e, op->out), .K = width(e, op->in[0]), .x = x, .w = w0, .bias = w1, .w_dtype = kept(e, op),
+                                         .N = width(e, op->out), .K = width(e, op->in[0]), .x = x, .w = matrix(e, w, op), .bias = w1, .w_dtype = matrix_type(e, op),
                                          .residual = val(e, op->in[1]), .y = y, .ldx = ldx, .ldres = ld(e, op->in[1]), .ldy = ldy};
             return HY_K_linear;
         case HY_OP_ROPE:
@@ -132,7 +136,7 @@ hy_kernel_id hy_bind_fwd(const hy_exec *e, int i, const hy_params *w, const hy_s
             a->gather = (hy_gather_args){.n = e->n_out, .C = width(e, op->out), .idx = e->out_rows, .x = x, .y = y, .ldx = ldx, .ldy = ldy};
             return HY_K_gather;
         case HY_OP_LM_LOSS:
-            a->lm_loss = (hy_lm_loss_args){.rows = rows, .C = width(e, op->in[0]), .V = e->prog->spec.vocab, .x = x, .w = w0, .w_dtype = kept(e, op),
+            a->lm_loss = (hy_lm_loss_args){.rows = rows, .C = width(e, op->in[0]), .V = e->prog->spec.vocab, .x = x, .w = matrix(e, w, op), .w_dtype = matrix_type(e, op),
                                            .ldx = ldx, .labels = e->labels, .nll = e->nll, .pred = e->pred};
             return HY_K_lm_loss;
     }

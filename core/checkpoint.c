@@ -124,6 +124,7 @@ hy_status hy_checkpoint_set(hy_params *w, int param, size_t first, const hy_st_t
     HY_ASSERT(first <= w->prog->params[param].n && n <= w->prog->params[param].n - first);
     HY_ASSERT(src_first <= t->n && n <= t->n - src_first);
     char *dst = (char *)hy_params_ptr(w, param, false) + first * size;
+    hy_params_changed(w);
     if (t->dtype == file_dtype(to)) return w->be->from_host(dst, (const char *)t->data + src_first * size, n * size);
     void *host = hy_alloc((n < PIECE ? n : PIECE) * (to == HY_F64 ? 8 : 4));
     if (!host) return HY_ENOMEM;

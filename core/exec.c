@@ -1,4 +1,4 @@
-// exec.c - running a program: planning kernels for the shape at hand, forward, backward, results, probes.
+// exec.c - running a program: the batch, forward, backward, results, probes. How an executor is made: execmake.c; launches: shape.c.
 #include "core/exec.h"
 
 #include <math.h>
@@ -13,136 +13,8 @@ bool hy_op_runs(const hy_exec *e, const hy_op *op, unsigned heads) {
     return op->head == 0 || (op->head & heads);
 }
 
-// ---------------------------------------------------------------------------------------------------- planning kernels
 static hy_plan_req request(const hy_exec *e) {
     return hy_backend_request(e->be, e->dt, e->mode == HY_EXEC_TRAIN);
-}
-
-static hy_status plan_one(hy_exec *e, int i, bool backward, hy_launch *l) {
-    hy_any_args a;
-    const hy_kernel_id id = backward ? hy_bind_bwd(e, i, NULL, &a) : hy_bind_fwd(e, i, NULL, NULL, &a);
-    const hy_plan_req req = request(e);
-    *l = (hy_launch){0};
-    hy_status s = e->be->plan[id](&a, &req, l);
-    if (s) return hy_error_context(s, "layer %d, %s%s on %s", e->prog->ops[i].layer, hy_op_name(e->prog->ops[i].kind),
-                                   backward ? " backward" : "", e->be->name);
-    return HY_OK;
-}
-
-// Plans every op for the current shape; returns the largest workspace and, if wanted, what each op saves.
-static hy_status plan_ops(hy_exec *e, size_t *workspace, size_t *saved) {
-    char *arena = e->arena;
-    e->arena = NULL;  // placeholders: a plan looks at sizes only
-    hy_status s = HY_OK;
-    *workspace = 0;
-    for (int i = 0; !s && i < e->prog->n_ops; i++) {
-        const hy_op *op = &e->prog->ops[i];
-        if (op->head == HY_HEAD_LOGITS && e->n_out == 0) continue;
-        if (hy_op_runs(e, op, HY_HEAD_LOSS | HY_HEAD_LOGITS)) {
-            s = plan_one(e, i, false, &e->fwd[i]);
-            if (!s && e->fwd[i].workspace > *workspace) *workspace = e->fwd[i].workspace;
-            if (!s && saved) saved[i] = e->fwd[i].saved;
-        }
-        if (!s && e->mode == HY_EXEC_TRAIN && op->kind != HY_OP_KV_APPEND && op->head != HY_HEAD_LOGITS) {
-            s = plan_one(e, i, true, &e->bwd[i]);
-            if (!s && e->bwd[i].workspace > *workspace) *workspace = e->bwd[i].workspace;
-        }
-    }
-    e->arena = arena;
-    return s;
-}
-
-static hy_status set_shape(hy_exec *e, int B, int T, int n_out, int state_tokens) {
-    if (B == e->B && T == e->T && n_out == e->n_out && state_tokens == e->state_tokens) return HY_OK;
-    e->B = B;
-    e->T = T;
-    e->n_out = n_out;
-    e->state_tokens = state_tokens;
-    size_t need;
-    HY_TRY(plan_ops(e, &need, NULL));
-    if (need > e->workspace_bytes) {  // a smaller shape may choose a kernel with more scratch; this happens once
-        e->be->free(e->workspace);
-        e->workspace_bytes = 0;
-        e->workspace = e->be->alloc(need);
-        if (!e->workspace) return HY_ENOMEM;
-        e->workspace_bytes = need;
-    }
-    return HY_OK;
-}
-
-static hy_status allocate(hy_exec *e) {
-    const size_t rows = (size_t)e->max_rows, out = (size_t)e->max_out, size = hy_dtype_size(e->dt);
-    size_t raw = 0;
-    for (int v = 0; v < e->prog->n_values; v++) {
-        const size_t n = (e->prog->values[v].rows == HY_ROWS_OUT ? out : rows) * (size_t)e->prog->values[v].width * size;
-        if (n > raw) raw = n;
-    }
-    e->h_raw_bytes = raw;
-    struct { void **p; size_t bytes; } dev[] = {
-        {(void **)&e->arena, e->plan.arena_bytes}, {&e->workspace, e->workspace_bytes}, {(void **)&e->ids, rows * 4},
-        {(void **)&e->labels, rows * 4}, {(void **)&e->pos, (size_t)e->max_B * 4}, {(void **)&e->len, (size_t)e->max_B * 4},
-        {(void **)&e->out_rows, out * 4}, {(void **)&e->pred, rows * 4}, {&e->nll, rows * size},
-        {(void **)&e->scale, sizeof(double)}};
-    for (size_t i = 0; i < sizeof dev / sizeof *dev; i++) {
-        *dev[i].p = e->be->alloc(dev[i].bytes);
-        if (!*dev[i].p)
-            return hy_error_context(HY_ENOMEM, "%s with %d sequences of %d tokens needs %.1f MB (activations %.1f, gradients %.1f, "
-                                    "saved %.1f, workspace %.1f); try a smaller batch", e->prog->spec.name, e->max_B, e->max_T,
-                                    (double)(e->plan.arena_bytes + e->workspace_bytes) / 1e6, (double)e->plan.use.activations / 1e6,
-                                    (double)e->plan.use.gradients / 1e6, (double)e->plan.use.saved / 1e6, (double)e->workspace_bytes / 1e6);
-    }
-    e->h_ids = hy_xcalloc(rows * 2, 4);
-    e->h_labels = e->h_ids + rows;
-    e->h_pos = hy_xcalloc((size_t)e->max_B * 2, 4);
-    e->h_len = e->h_pos + e->max_B;
-    e->h_pred = hy_xcalloc(rows, 4);
-    e->h_nll = hy_xcalloc(rows, 4);
-    return HY_OK;
-}
-
-hy_status hy_exec_create(const hy_program *p, const hy_backend *be, hy_dtype dt, hy_exec_mode mode, int B, int T,
-                         int max_out, hy_exec **out) {
-    *out = NULL;
-    if (B < 1 || T < 1 || (int64_t)B * T > (1 << 30))
-        return hy_error(HY_EINPUT, "a batch of %d sequences of %d tokens is outside 1 .. 2^30 positions", B, T);
-    hy_exec *e = hy_xcalloc(1, sizeof *e);
-    *e = (hy_exec){.prog = p, .be = be, .dt = dt, .mode = mode, .max_B = B, .max_T = T, .max_rows = B * T, .max_out = max_out,
-                   .B = B, .T = T, .heads = HY_HEAD_LOSS | HY_HEAD_LOGITS, .n_out = max_out, .state_tokens = mode == HY_EXEC_INFER ? (T > p->spec.meta_tokens ? T - p->spec.meta_tokens : 1) : 0};
-    e->fwd = hy_xcalloc((size_t)p->n_ops * 2, sizeof *e->fwd);
-    e->bwd = e->fwd + p->n_ops;
-    size_t *saved = hy_xcalloc((size_t)p->n_ops, sizeof *saved);
-    // the plan of acc bits does not depend on the kernels, so it comes first; what they save decides the offsets
-    hy_plan_make(p, mode, dt, B * T, max_out, saved, &e->plan);
-    hy_status s = plan_ops(e, &e->workspace_bytes, saved);
-    hy_plan_free(&e->plan);
-    hy_plan_make(p, mode, dt, B * T, max_out, saved, &e->plan);
-    e->plan.use.workspace = e->workspace_bytes;
-    free(saved);
-    if (!s) s = allocate(e);
-    if (s) {
-        hy_exec_free(e);
-        return s;
-    }
-    *out = e;
-    return HY_OK;
-}
-
-void hy_exec_free(hy_exec *e) {
-    if (!e) return;
-    void *dev[] = {e->arena, e->workspace, e->ids, e->labels, e->pos, e->len, e->out_rows, e->pred, e->nll, e->scale};
-    for (size_t i = 0; i < sizeof dev / sizeof *dev; i++)
-        if (dev[i]) e->be->free(dev[i]);
-    hy_plan_free(&e->plan);
-    free(e->fwd);
-    free(e->h_ids);
-    free(e->h_pos);
-    free(e->h_pred);
-    free(e->h_nll);
-    free(e->h_logits);
-    free(e->h_raw);
-    free(e->path.s);
-    free(e->seconds);
-    free(e);
 }
 
 void hy_exec_profile(hy_exec *e, bool on) {
@@ -150,8 +22,6 @@ void hy_exec_profile(hy_exec *e, bool on) {
     e->seconds = on ? hy_xcalloc(2 * (size_t)e->prog->n_ops, sizeof *e->seconds) : NULL;
 }
 const double *hy_exec_seconds(const hy_exec *e) { return e->seconds; }
-
-hy_exec_memory hy_exec_memory_use(const hy_exec *e) { return e->plan.use; }
 
 // ---------------------------------------------------------------------------------------------------- the batch
 void hy_ids_with_meta(int B, int T, int meta, const int32_t *src, int32_t fill, int32_t *dst) {
@@ -202,7 +72,7 @@ static hy_status load_batch(hy_exec *e, const hy_batch *b, const hy_state *st, u
     }
     for (int i = 0; (heads & HY_HEAD_LOGITS) && i < b->n_out; i++)
         HY_ASSERT(b->out_rows[i] >= 0 && b->out_rows[i] < rows);
-    HY_TRY(set_shape(e, b->B, b->T, heads & HY_HEAD_LOGITS ? b->n_out : e->n_out, st ? st->max_tokens : 0));
+    HY_TRY(hy_exec_set_shape(e, b->B, b->T, heads & HY_HEAD_LOGITS ? b->n_out : e->n_out, st ? st->max_tokens : 0));
     const size_t R = (size_t)rows * 4, S = (size_t)b->B * 4;
     HY_TRY(e->be->from_host(e->ids, e->h_ids, R));
     HY_TRY(e->be->from_host(e->labels, e->h_labels, R));
@@ -219,8 +89,8 @@ static hy_status need_raw(hy_exec *e) {
     return e->h_raw ? HY_OK : HY_ENOMEM;
 }
 
-static float raw_at(const hy_exec *e, size_t i) {
-    return e->dt == HY_F64 ? (float)((const double *)e->h_raw)[i] : ((const float *)e->h_raw)[i];
+static float as_float(hy_dtype dt, const void *x, size_t i) {
+    return dt == HY_F64 ? (float)((const double *)x)[i] : dt == HY_BF16 ? hy_f32_from_bf16(((const uint16_t *)x)[i]) : ((const float *)x)[i];
 }
 
 // Shows the values that live in `root` (itself and its views), or their gradients, to a probe that wants them.
@@ -246,7 +116,7 @@ static hy_status show(hy_exec *e, hy_val root, bool gradient, const hy_probe *pr
         float *d = hy_alloc((size_t)rows * w * sizeof *d);
         if (!d) return HY_ENOMEM;
         for (size_t r = 0; r < (size_t)rows; r++)
-            for (size_t c = 0; c < w; c++) d[r * w + c] = raw_at(e, r * (size_t)W + col + c);
+            for (size_t c = 0; c < w; c++) d[r * w + c] = as_float(e->dt, e->h_raw, r * (size_t)W + col + c);
         s = probe->got(probe->user, name, d, rows, (int)w);
         free(d);
     }
@@ -254,22 +124,50 @@ static hy_status show(hy_exec *e, hy_val root, bool gradient, const hy_probe *pr
 }
 
 // ---------------------------------------------------------------------------------------------------- forward, backward
-hy_status hy_exec_forward(hy_exec *e, hy_params *w, const hy_batch *b, hy_state *state, unsigned heads, const hy_probe *probe) {
-    HY_ASSERT(w->prog == e->prog && w->dtype == e->dt);
-    HY_TRY(load_batch(e, b, state, heads));
+typedef struct {
+    hy_exec *e;
+    const hy_params *w;
+    const hy_state *state;
+    const hy_probe *probe;
+} a_run;
+
+static hy_run_key run_key(const a_run *r) {
+    const hy_exec *e = r->e;
+    return (hy_run_key){.params = r->w->id, .state = r->state ? r->state->id : 0, .grad = r->w->grad, .low = r->w->low, .B = e->B, .T = e->T,
+                        .n_out = e->n_out, .state_tokens = e->state_tokens, .heads = e->heads};
+}
+
+static hy_status forward_ops(void *user) {
+    const a_run *r = user;
+    hy_exec *e = r->e;
     const hy_plan_req req = request(e);
-    e->heads = heads;
     for (int i = 0; i < e->prog->n_ops; i++) {
         const hy_op *op = &e->prog->ops[i];
-        if (!hy_op_runs(e, op, heads) || (op->head == HY_HEAD_LOGITS && e->n_out == 0)) continue;
+        if (!hy_op_runs(e, op, e->heads) || (op->head == HY_HEAD_LOGITS && e->n_out == 0)) continue;
         hy_any_args a;
-        hy_bind_fwd(e, i, w, state, &a);
+        hy_bind_fwd(e, i, r->w, r->state, &a);
         const double start = e->seconds ? hy_now() : 0;
         hy_status s = e->fwd[i].run(&a, e->workspace, &req);
         if (e->seconds) e->seconds[i] += hy_now() - start;
         if (s) return hy_error_context(s, "layer %d, %s", op->layer, hy_op_name(op->kind));
-        if (probe && op->out >= 0) HY_TRY(show(e, op->out, false, probe));
+        if (r->probe && op->out >= 0) HY_TRY(show(e, op->out, false, r->probe));
     }
+    return HY_OK;
+}
+
+// Parameters of the executor's type, their bfloat16 copy there and up to date.
+static hy_status ready(const hy_exec *e, hy_params *w) {
+    HY_ASSERT(w->prog == e->prog && w->dtype == hy_wide_type(e->dt));
+    return e->dt == HY_BF16 ? hy_params_want_bf16(w) : HY_OK;
+}
+
+hy_status hy_exec_forward(hy_exec *e, hy_params *w, const hy_batch *b, hy_state *state, unsigned heads, const hy_probe *probe) {
+    HY_TRY(ready(e, w));
+    HY_TRY(load_batch(e, b, state, heads));
+    e->heads = heads;
+    a_run r = {e, w, state, probe};
+    const hy_run_key key = run_key(&r);
+    HY_TRY(probe ? forward_ops(&r) : hy_exec_run_recorded(e, false, &key, forward_ops, &r));
     for (int s = 0; state && s < b->B; s++) state->pos[s] += e->h_len[s];
     return HY_OK;
 }
@@ -279,17 +177,17 @@ static hy_status zero_rows(hy_exec *e, hy_val root) {
     return e->be->zero(e->arena + e->plan.grad[root], n);
 }
 
-hy_status hy_exec_backward(hy_exec *e, hy_params *w, double scale, const hy_probe *probe) {
-    HY_ASSERT(e->mode == HY_EXEC_TRAIN && w->grad);
+static hy_status backward_ops(void *user) {
+    const a_run *r = user;
+    hy_exec *e = r->e;
     const hy_plan_req req = request(e);
-    HY_TRY(e->be->from_host(e->scale, &scale, sizeof scale));
     for (int i = e->prog->n_ops - 1; i >= 0; i--) {
         const hy_op *op = &e->prog->ops[i];
         if (!e->plan.has_bwd[i]) continue;
         if (e->plan.zero[i] != HY_NOVAL) HY_TRY(zero_rows(e, e->plan.zero[i]));
-        if (probe && op->out >= 0) HY_TRY(show(e, op->out, true, probe));
+        if (r->probe && op->out >= 0) HY_TRY(show(e, op->out, true, r->probe));
         hy_any_args a;
-        hy_bind_bwd(e, i, w, &a);
+        hy_bind_bwd(e, i, r->w, &a);
         const double start = e->seconds ? hy_now() : 0;
         hy_status s = e->bwd[i].run(&a, e->workspace, &req);
         if (e->seconds) e->seconds[e->prog->n_ops + i] += hy_now() - start;
@@ -298,24 +196,33 @@ hy_status hy_exec_backward(hy_exec *e, hy_params *w, double scale, const hy_prob
     return HY_OK;
 }
 
+hy_status hy_exec_backward(hy_exec *e, hy_params *w, double scale, const hy_probe *probe) {
+    HY_ASSERT(e->mode == HY_EXEC_TRAIN && w->grad);
+    HY_TRY(ready(e, w));
+    HY_TRY(e->be->from_host(e->scale, &scale, sizeof scale));
+    a_run r = {e, w, NULL, probe};
+    const hy_run_key key = run_key(&r);
+    return probe ? backward_ops(&r) : hy_exec_run_recorded(e, true, &key, backward_ops, &r);
+}
+
 // ---------------------------------------------------------------------------------------------------- results
-static hy_status fetch(hy_exec *e, const void *src, size_t n, float *dst) {
-    if (e->dt == HY_F32) return e->be->to_host(dst, src, n * 4);
+static hy_status fetch(hy_exec *e, hy_dtype dt, const void *src, size_t n, float *dst) {
+    if (dt == HY_F32) return e->be->to_host(dst, src, n * 4);
     HY_TRY(need_raw(e));
-    HY_TRY(e->be->to_host(e->h_raw, src, n * hy_dtype_size(e->dt)));
-    for (size_t i = 0; i < n; i++) dst[i] = raw_at(e, i);
+    HY_TRY(e->be->to_host(e->h_raw, src, n * hy_dtype_size(dt)));
+    for (size_t i = 0; i < n; i++) dst[i] = as_float(dt, e->h_raw, i);
     return HY_OK;
 }
 
 const float *hy_exec_logits(hy_exec *e) {
     const size_t V = (size_t)e->prog->spec.vocab;
     if (!e->h_logits) e->h_logits = hy_xcalloc((size_t)e->max_out * V, 4);
-    if (fetch(e, e->arena + e->plan.val[e->prog->logits], (size_t)e->n_out * V, e->h_logits)) return NULL;
+    if (fetch(e, e->dt, e->arena + e->plan.val[e->prog->logits], (size_t)e->n_out * V, e->h_logits)) return NULL;
     return e->h_logits;
 }
 
 const float *hy_exec_nll(hy_exec *e) {
-    return fetch(e, e->nll, (size_t)(e->B * e->T), e->h_nll) ? NULL : e->h_nll;
+    return fetch(e, hy_wide_type(e->dt), e->nll, (size_t)(e->B * e->T), e->h_nll) ? NULL : e->h_nll;
 }
 
 const void *hy_exec_device_nll(const hy_exec *e) { return e->nll; }

@@ -7,12 +7,17 @@
 typedef struct hy_params {
     const hy_program *prog;
     const hy_backend *be;
-    hy_dtype dtype;  // of every parameter that the program does not keep in bfloat16
-    void *data;      // device: prog->param_elems elements where all have one type
-    size_t *at;      // [n_params] bytes from data
+    uint64_t id;       // no other set of this process has it
+    hy_dtype dtype;    // of every parameter that the program does not keep in bfloat16: HY_F32 or HY_F64
+    hy_dtype compute;  // what executors compute in with them: dtype, or HY_BF16 over float32
+    void *data;        // device: prog->param_elems elements where all have one type
+    size_t *at;        // [n_params] bytes from data
     size_t bytes;
-    void *grad;      // device: the same layout, or NULL until hy_params_want_grad
+    void *grad;        // device: the same layout, or NULL until hy_params_want_grad
+    uint16_t *low;     // device [prog->param_elems], or NULL until hy_params_want_bf16
+    bool low_old;      // values were changed since the bfloat16 copy was made
 } hy_params;
+// dt: what is computed in. HY_BF16: the parameters themselves are float32 (but for those that the program keeps in bfloat16).
 hy_status hy_params_create(const hy_program *p, const hy_backend *be, hy_dtype dt, hy_params **out);
 void hy_params_free(hy_params *w);
 hy_dtype hy_params_dtype(const hy_params *w, int param);  // of its values
@@ -23,13 +28,20 @@ hy_status hy_params_want_grad(hy_params *w);  // HY_EINPUT if some parameter is 
 // Copies one whole tensor to host floats (converted); grad: the gradient instead of the value.
 hy_status hy_params_get(const hy_params *w, int param, bool grad, float *dst);
 void *hy_params_ptr(const hy_params *w, int param, bool grad);  // device address
+// Computing in bfloat16 reads matrices in bfloat16: those the program keeps so, and of the others a copy at the program's
+// element offsets. want: makes it (once) and brings it up to date. Optimiser steps write it too; whoever changes values
+// otherwise, through hy_params_ptr, says so with changed.
+hy_status hy_params_want_bf16(hy_params *w);
+void hy_params_changed(hy_params *w);
+const void *hy_params_matrix(const hy_params *w, int param, hy_dtype compute);  // device address of what a matrix product reads
 
 // ---------------------------------------------------------------------------------------------------- sequence state
 // KV rings with pinned meta tokens (one per sharing group), convolution tails, SSM states, and how far each sequence is.
 typedef struct hy_state {
     const hy_program *prog;
     const hy_backend *be;
-    hy_dtype dtype;
+    uint64_t id;        // no other state of this process has it
+    hy_dtype dtype;     // of keys, values and convolution tails; SSM states: float32 where that is HY_BF16, else the same
     int B, max_tokens;  // text tokens that fit in a global layer's cache
     int32_t *pos;       // host [B]: next position, meta tokens counted
     void **buf;         // device, per slot; KV: K then V
@@ -73,7 +85,9 @@ hy_status hy_exec_create(const hy_program *p, const hy_backend *be, hy_dtype dt,
                          int max_out, hy_exec **out);
 void hy_exec_free(hy_exec *e);
 // Runs body and `heads`. state NULL: from an empty state, nothing kept. probe may be NULL. In HY_EXEC_TRAIN the loss head
-// runs in backward (forward and backward of the loss are one kernel).
+// runs in backward (forward and backward of the loss are one kernel). dt HY_BF16 goes with float32 parameters. On a backend that
+// records, the launches of a shape are written down when it comes a second time with the same parameters and state, and
+// replayed from then on; not with a probe, nor while profiling.
 hy_status hy_exec_forward(hy_exec *e, hy_params *w, const hy_batch *b, hy_state *state, unsigned heads, const hy_probe *probe);
 // Gradients of scale * sum(nll) are added to w->grad; fills nll and pred. After hy_exec_forward in HY_EXEC_TRAIN.
 // probe: sees "grad.<value>" of wanted values, just before the backward of the op that made the value.
@@ -92,7 +106,15 @@ void hy_exec_profile(hy_exec *e, bool on);
 const double *hy_exec_seconds(const hy_exec *e);  // NULL when off
 // Memory by lifetime class, for the plan printed before step 0.
 typedef struct {
-    size_t activations, gradients, saved, workspace;
+    size_t activations, gradients, saved;  // sums over the buffers
+    size_t arena;                          // what they take together: those whose times do not overlap share memory
+    size_t workspace;
+    size_t device;                         // all that an executor allocates on the device, the batch and the results too
 } hy_exec_memory;
 hy_exec_memory hy_exec_memory_use(const hy_exec *e);
+// The same of an executor that is not made.
+hy_status hy_exec_memory_plan(const hy_program *p, const hy_backend *be, hy_dtype dt, hy_exec_mode mode, int B, int T, int max_out,
+                              hy_exec_memory *out);
+// The largest B up to `most` of which an executor takes at most `bytes`; 0: none does.
+int hy_exec_fitting(const hy_program *p, const hy_backend *be, hy_dtype dt, hy_exec_mode mode, int most, int T, bool logits, size_t bytes);
 #endif

@@ -1,4 +1,5 @@
-// exec_impl.h - shared by plan.c (where everything lies), bind.c (program op -> kernel arguments) and exec.c (running).
+// exec_impl.h - shared by plan.c (where everything lies), bind.c (program op -> kernel arguments), shape.c (launches planned for a
+// shape, recordings of them) and exec.c (running).
 #ifndef HY_EXEC_IMPL_H
 #define HY_EXEC_IMPL_H
 #include "core/exec.h"
@@ -49,6 +50,28 @@ typedef union {
     hy_lm_loss_bwd_args lm_loss_bwd;
 } hy_any_args;
 
+// Launches planned for one shape of the batch. The newest few are kept: prompts' tails and single tokens alternate.
+enum { HY_SHAPES = 4, HY_RECORDINGS = 4 };
+typedef struct {
+    int B, T, n_out;
+    int state_tokens;      // text tokens the caches hold, 0: no state
+    hy_launch *fwd, *bwd;  // [n_ops] each, one allocation
+    uint64_t used;         // when, by the executor's clock; 0: free
+} hy_shape;
+
+// Everything that a recorded run depends on but the contents of device memory.
+typedef struct {
+    uint64_t params, state;  // ids; 0: no state
+    const void *grad, *low;
+    int B, T, n_out, state_tokens;
+    unsigned heads;
+} hy_run_key;
+typedef struct {
+    hy_run_key key;
+    void *recording;  // NULL: seen once
+    uint64_t used;    // 0: free
+} hy_recording;
+
 struct hy_exec {
     const hy_program *prog;
     const hy_backend *be;
@@ -56,13 +79,16 @@ struct hy_exec {
     hy_exec_mode mode;
     int max_B, max_T, max_rows, max_out;
     hy_plan plan;
+    size_t *saved_most;  // [n_ops] what each op may save
     char *arena;
     unsigned heads;  // of the newest run; before the first: all
     void *workspace;
     size_t workspace_bytes;
-    hy_launch *fwd, *bwd;  // [n_ops], for the current shape
-    int B, T, n_out;       // current shape
-    int state_tokens;      // text tokens the caches hold, 0: no state
+    hy_shape shapes[HY_SHAPES];
+    hy_recording records[2][HY_RECORDINGS];  // forward, backward
+    uint64_t clock;        // counts uses of shapes and recordings
+    hy_launch *fwd, *bwd;  // [n_ops], of the current shape
+    int B, T, n_out, state_tokens;  // current shape, see hy_shape
     // device copies of the batch, results
     int32_t *ids, *labels, *pos, *len, *out_rows, *pred;
     void *nll;
@@ -85,4 +111,16 @@ void hy_plan_free(hy_plan *plan);
 hy_kernel_id hy_bind_fwd(const hy_exec *e, int i, const hy_params *w, const hy_state *state, hy_any_args *a);
 hy_kernel_id hy_bind_bwd(const hy_exec *e, int i, const hy_params *w, hy_any_args *a);
 bool hy_op_runs(const hy_exec *e, const hy_op *op, unsigned heads);  // in forward
+
+// ---- shape.c
+// The type of what is float32 in bfloat16 computing: nll, SSM states.
+static inline hy_dtype hy_wide_type(hy_dtype dt) { return dt == HY_BF16 ? HY_F32 : dt; }
+// Plans every op for the executor's current shape; the largest workspace and what each op saves [n_ops].
+hy_status hy_exec_plan_ops(hy_exec *e, size_t *workspace, size_t *saved);
+// Makes a shape the current one: planned before, or now.
+hy_status hy_exec_set_shape(hy_exec *e, int B, int T, int n_out, int state_tokens);
+// Runs body(user), or replays what it launched before under the same key.
+hy_status hy_exec_run_recorded(hy_exec *e, bool backward, const hy_run_key *key, hy_status (*body)(void *user), void *user);
+void hy_exec_forget(hy_exec *e);       // all recordings
+void hy_exec_free_shapes(hy_exec *e);  // and all planned launches
 #endif

@@ -23,12 +23,13 @@ hy_dtype hy_params_dtype(const hy_params *w, int param) {
 hy_status hy_params_create(const hy_program *p, const hy_backend *be, hy_dtype dt, hy_params **out) {
     *out = NULL;
     hy_params *w = hy_xcalloc(1, sizeof *w);
-    *w = (hy_params){.prog = p, .be = be, .dtype = dt, .at = hy_xcalloc((size_t)p->n_params, sizeof *w->at)};
+    *w = (hy_params){.prog = p, .be = be, .id = hy_unique_id(), .dtype = dt == HY_BF16 ? HY_F32 : dt, .compute = dt, .at = hy_xcalloc((size_t)p->n_params, sizeof *w->at)};
     lay_out(w);
     w->data = be->alloc(w->bytes);
     if (!w->data) {
+        const size_t bytes = w->bytes;
         hy_params_free(w);
-        return hy_error_context(HY_ENOMEM, "parameters of %s (%zu values)", p->spec.name, p->param_elems);
+        return hy_error_context(HY_ENOMEM, "parameters of %s: %.1f MB", p->spec.name, (double)bytes / 1e6);
     }
     *out = w;
     return HY_OK;
@@ -39,6 +40,7 @@ void hy_params_free(hy_params *w) {
     if (w->data) w->be->free(w->data);
     free(w->at);
     if (w->grad) w->be->free(w->grad);
+    if (w->low) w->be->free(w->low);
     free(w);
 }
 
@@ -55,11 +57,47 @@ void *hy_params_ptr(const hy_params *w, int param, bool grad) {
     return (char *)(grad ? w->grad : w->data) + w->at[param];
 }
 
+// ---------------------------------------------------------------------------------------------------- bfloat16 copy
+static hy_status cast(const hy_params *w, size_t n, const float *x, uint16_t *y) {
+    const hy_cast_args a = {.n = n, .x = x, .y = y};
+    const hy_plan_req req = hy_backend_request(w->be, HY_F32, false);
+    hy_launch l = {0};
+    HY_TRY(w->be->plan[HY_K_cast](&a, &req, &l));
+    HY_ASSERT(l.workspace == 0);
+    return l.run(&a, NULL, &req);
+}
+
+hy_status hy_params_want_bf16(hy_params *w) {
+    const hy_program *p = w->prog;
+    const bool mixed = hy_program_keeps_bf16(p);
+    bool any = !mixed;
+    for (int i = 0; i < p->n_params && mixed; i++) any = any || (p->params[i].kept != HY_BF16 && hy_program_is_matrix(p, i));
+    HY_ASSERT(w->dtype == HY_F32);
+    if (!any || (w->low && !w->low_old)) return HY_OK;
+    if (!w->low && !(w->low = w->be->alloc(p->param_elems * sizeof *w->low)))
+        return hy_error_context(HY_ENOMEM, "weights of %s in bfloat16: %.1f MB", p->spec.name, (double)(p->param_elems * sizeof *w->low) / 1e6);
+    if (!mixed) HY_TRY(cast(w, p->param_elems, w->data, w->low));
+    for (int i = 0; i < p->n_params && mixed; i++)
+        if (p->params[i].kept != HY_BF16 && hy_program_is_matrix(p, i))
+            HY_TRY(cast(w, p->params[i].n, hy_params_ptr(w, i, false), w->low + p->params[i].offset));
+    w->low_old = false;
+    return HY_OK;
+}
+
+void hy_params_changed(hy_params *w) { w->low_old = true; }
+
+const void *hy_params_matrix(const hy_params *w, int param, hy_dtype compute) {
+    if (compute != HY_BF16 || w->prog->params[param].kept == HY_BF16) return hy_params_ptr(w, param, false);
+    HY_ASSERT(w->low);
+    return w->low + w->prog->params[param].offset;
+}
+
+// ---------------------------------------------------------------------------------------------------- values
 #define PIECE ((size_t)1 << 16)  // elements converted at a time: large tensors pass through a small buffer
 
 hy_status hy_params_get(const hy_params *w, int param, bool grad, float *dst) {
     const size_t n = w->prog->params[param].n;
-    const hy_dtype dt = hy_params_dtype(w, param);
+    const hy_dtype dt = grad ? w->dtype : hy_params_dtype(w, param);
     const char *src = hy_params_ptr(w, param, grad);
     if (dt == HY_F32) return w->be->to_host(dst, src, n * 4);
     void *tmp = hy_alloc((n < PIECE ? n : PIECE) * hy_dtype_size(dt));
@@ -78,6 +116,7 @@ hy_status hy_params_get(const hy_params *w, int param, bool grad, float *dst) {
 static hy_status set_double(hy_params *w, int param, size_t first, size_t n, const double *src) {
     const hy_dtype dt = hy_params_dtype(w, param);
     HY_ASSERT(first <= w->prog->params[param].n && n <= w->prog->params[param].n - first);
+    hy_params_changed(w);
     char *dst = (char *)hy_params_ptr(w, param, false) + first * hy_dtype_size(dt);
     if (dt == HY_F64) return w->be->from_host(dst, src, n * 8);
     void *tmp = hy_alloc(n * hy_dtype_size(dt));

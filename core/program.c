@@ -32,7 +32,7 @@ int hy_program_find_param(const hy_program *p, const char *name) {
     return -1;
 }
 
-bool hy_program_keep_bf16(hy_program *p, int param) {
+bool hy_program_is_matrix(const hy_program *p, int param) {
     HY_ASSERT(param >= 0 && param < p->n_params);
     bool used = false;
     for (int i = 0; i < p->n_ops; i++) {
@@ -41,8 +41,13 @@ bool hy_program_keep_bf16(hy_program *p, int param) {
         if (op->par[1] == param || (op->par[0] == param && !matrix)) return false;
         used = used || op->par[0] == param;
     }
-    if (used) p->params[param].kept = HY_BF16;
     return used;
+}
+
+bool hy_program_keep_bf16(hy_program *p, int param) {
+    const bool can = hy_program_is_matrix(p, param);
+    if (can) p->params[param].kept = HY_BF16;
+    return can;
 }
 
 bool hy_program_keeps_bf16(const hy_program *p) {

@@ -104,9 +104,11 @@ hy_status hy_model_build(const hy_model_spec *spec, hy_program **out);
 void hy_program_free(hy_program *p);
 hy_val hy_program_find(const hy_program *p, const char *name);        // HY_NOVAL if there is none
 int hy_program_find_param(const hy_program *p, const char *name);     // -1 if there is none
-// For inference only: parameter sets of this program hold this parameter in bfloat16, half the bytes of float32, and kernels
-// read it so. Before parameters and executors are made. Only for matrices that every op reads through a kernel with such a
-// path (linear, embedding and output matrices); false, and nothing changes, for others.
+// Whether every op that uses a parameter reads it through a kernel that takes bfloat16 matrices: linear, embedding and output
+// matrices.
+bool hy_program_is_matrix(const hy_program *p, int param);
+// For inference only: parameter sets of this program hold this matrix in bfloat16, half the bytes of float32, and kernels
+// read it so. Before parameters and executors are made. False, and nothing changes, where it is not a matrix.
 bool hy_program_keep_bf16(hy_program *p, int param);
 bool hy_program_keeps_bf16(const hy_program *p);                      // for any parameter
 #endif

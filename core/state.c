@@ -20,12 +20,13 @@ hy_status hy_state_create(const hy_program *p, const hy_backend *be, hy_dtype dt
     if (B < 1 || max_tokens < 1)
         return hy_error(HY_EINPUT, "a cache needs at least 1 sequence and 1 token, not %d and %d", B, max_tokens);
     hy_state *s = hy_xcalloc(1, sizeof *s);
-    *s = (hy_state){.prog = p, .be = be, .dtype = dt, .B = B, .max_tokens = max_tokens};
+    *s = (hy_state){.prog = p, .be = be, .id = hy_unique_id(), .dtype = dt, .B = B, .max_tokens = max_tokens};
     s->pos = hy_xcalloc((size_t)B, sizeof *s->pos);
     s->buf = hy_xcalloc((size_t)p->n_slots, sizeof *s->buf);
     s->bytes = hy_xcalloc((size_t)p->n_slots, sizeof *s->bytes);
     for (int i = 0; i < p->n_slots; i++) {
-        s->bytes[i] = (size_t)B * slot_elems(p, &p->slots[i], max_tokens) * hy_dtype_size(dt);
+        const bool wide = dt == HY_BF16 && p->slots[i].kind == HY_SLOT_SSM;  // sums over the whole sequence: float32
+        s->bytes[i] = (size_t)B * slot_elems(p, &p->slots[i], max_tokens) * hy_dtype_size(wide ? HY_F32 : dt);
         if (s->bytes[i] == 0) continue;  // d_conv 1 has no tail
         s->buf[i] = be->alloc(s->bytes[i]);
         if (!s->buf[i]) {

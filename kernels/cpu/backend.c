@@ -87,7 +87,7 @@ hy_status hy_cpu_choose_ref(const char *op, const hy_plan_req *req, hy_launch *o
                             hy_status (*f32)(const void *, void *, const hy_plan_req *),
                             hy_status (*f64)(const void *, void *, const hy_plan_req *)) {
     if (req->dtype != HY_F32 && req->dtype != HY_F64)
-        return hy_error(HY_EINPUT, "%s on the CPU computes in float32 or float64 only", op);
+        return hy_error(HY_EINPUT, "%s on the CPU computes in float32 or float64: bf16 computing needs --device cuda", op);
     out->path = "ref";
     out->run = req->dtype == HY_F32 ? f32 : f64;
     return HY_OK;
