@@ -70,7 +70,7 @@ hy_status hy_capture_open(const hy_program *p, hy_params *w, int T, hy_capture *
     c->users = hy_xcalloc((size_t)p->n_values, sizeof *c->users);
     c->held = hy_xcalloc((size_t)p->n_values, sizeof *c->held);
     hy_status s = find_needs(c);
-    if (!s) s = hy_exec_create(p, w->be, w->dtype, HY_EXEC_INFER, 1, c->S, 0, &c->exec);
+    if (!s) s = hy_exec_create(p, w->be, w->compute, HY_EXEC_INFER, 1, c->S, 0, &c->exec);
     if (s) hy_capture_close(c);
     else *out = c;
     return s;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/step.h"
 #include "core/task.h"
 
 typedef struct {
@@ -15,60 +16,26 @@ typedef struct {
     hy_exec *exec, *decode;  // whole steps or prefill chunks; one token
     hy_state *state;
     int32_t *ids, *labels, *part, *rows, *next;
-    void *mom, *var;
-    double *ctl, *report;  // device: see kernels.h
-    uint8_t *decay;
+    hy_step step;
 } bench;
-
-// The clock must not stop before the device has finished: a copy to the host waits for it.
-static hy_status finish(bench *b) {
-    double x;
-    return b->w->be->to_host(&x, b->w->data, hy_dtype_size(b->w->dtype));
-}
 
 // ---------------------------------------------------------------------------------------------------- training
 static hy_status train_open(bench *b) {
-    const hy_backend *be = b->w->be;
-    const size_t n = b->p->param_elems, bytes = n * hy_dtype_size(b->w->dtype);
-    HY_TRY(hy_params_want_grad(b->w));
-    HY_TRY(hy_exec_create(b->p, be, b->w->dtype, HY_EXEC_TRAIN, b->s.batch, b->m + b->s.context, 0, &b->exec));
-    b->mom = be->alloc(bytes);
-    b->var = b->mom ? be->alloc(bytes) : NULL;
-    b->ctl = b->var ? be->alloc(HY_CTL_N * sizeof(double)) : NULL;
-    b->report = b->ctl ? be->alloc(2 * sizeof(double)) : NULL;
-    b->decay = b->report ? be->alloc(n / HY_DECAY_BLOCK + 1) : NULL;
-    return b->decay ? HY_OK : HY_ENOMEM;
-}
-
-static hy_status launch(bench *b, hy_kernel_id k, const void *args) {
-    const hy_backend *be = b->w->be;
-    const hy_plan_req req = hy_backend_request(be, b->w->dtype, false);
-    hy_launch l = {0};
-    HY_TRY(be->plan[k](args, &req, &l));
-    HY_ASSERT(l.workspace == 0);
-    return l.run(args, NULL, &req);
+    HY_TRY(hy_step_open(b->w, 1, &b->step));
+    b->step.beta1 = 0.9, b->step.beta2 = 0.95, b->step.eps = 1e-8;
+    return hy_exec_create(b->p, b->w->be, b->w->compute, HY_EXEC_TRAIN, b->s.batch, b->m + b->s.context, 0, &b->exec);
 }
 
 static hy_status train_step(bench *b) {
-    const hy_backend *be = b->w->be;
-    const int T = b->m + b->s.context;
-    const size_t n = b->p->param_elems;
-    const hy_batch batch = {.B = b->s.batch, .T = T, .ids = b->ids, .labels = b->labels};
+    const hy_batch batch = {.B = b->s.batch, .T = b->m + b->s.context, .ids = b->ids, .labels = b->labels};
     const double scale = 1.0 / ((double)b->s.batch * b->s.context);
     const double ctl[HY_CTL_HOST] = {[HY_CTL_C1] = 0.1, [HY_CTL_C2] = 0.05, [HY_CTL_SCALE] = scale, [HY_CTL_STEP] = 1};
     double report[2];
-    HY_TRY(be->from_host(b->ctl, ctl, sizeof ctl));
-    HY_TRY(be->zero(b->w->grad, n * hy_dtype_size(b->w->dtype)));
-    HY_TRY(hy_exec_forward(b->exec, b->w, &batch, NULL, HY_HEAD_LOSS, NULL));
-    HY_TRY(hy_exec_backward(b->exec, b->w, scale, NULL));
-    HY_TRY(launch(b, HY_K_nll_sum, &(hy_nll_sum_args){.rows = b->s.batch * T, .nll = hy_exec_device_nll(b->exec), .sum = b->ctl + HY_CTL_NLL}));
-    HY_TRY(launch(b, HY_K_sumsq, &(hy_sumsq_args){.n = n, .x = b->w->grad, .out = b->ctl + HY_CTL_SUMSQ}));
-    HY_TRY(launch(b, HY_K_clip, &(hy_clip_args){.ctl = b->ctl, .report = b->report, .cap = 1}));
-    HY_TRY(launch(b, HY_K_adamw, &(hy_adamw_args){.n = n, .p = b->w->data, .m = b->mom, .v = b->var, .g = b->w->grad, .decay = b->decay,
-                                                  .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .ctl = b->ctl}));
-    HY_TRY(be->to_host(report, b->report, sizeof report));
-    if (isnan(report[0])) return hy_error(HY_EDIVERGED, "throughput of training: the loss is not a number");
-    return finish(b);
+    HY_TRY(hy_step_begin(&b->step, ctl));
+    HY_TRY(hy_step_add(&b->step, b->exec, &batch, scale));
+    HY_TRY(hy_step_end(&b->step));
+    HY_TRY(hy_step_reports(&b->step, report));  // and so the clock stops when the device has finished
+    return isnan(report[0]) ? hy_error(HY_EDIVERGED, "throughput of training: the loss is not a number") : HY_OK;
 }
 
 // ---------------------------------------------------------------------------------------------------- prefill, decode
@@ -86,7 +53,7 @@ static hy_status prefill(bench *b) {
         HY_TRY(hy_exec_forward(b->exec, b->w, &batch, b->state, last ? HY_HEAD_LOGITS : 0, NULL));
         if (last && !hy_exec_logits(b->exec)) return HY_EFAIL;
     }
-    return finish(b);
+    return b->w->be->wait();
 }
 
 static hy_status decode(bench *b) {
@@ -111,10 +78,10 @@ static hy_status infer_open(bench *b) {
     const hy_backend *be = b->w->be;
     const int total = b->m + b->s.context, room = b->s.kind == HY_TP_DECODE ? (b->s.warmup + b->s.reps) * b->s.tokens : 0;
     if (b->s.chunk > total) b->s.chunk = total;
-    HY_TRY(hy_state_create(b->p, be, b->w->dtype, b->s.batch, b->s.context + room, &b->state));
-    HY_TRY(hy_exec_create(b->p, be, b->w->dtype, HY_EXEC_INFER, b->s.batch, b->s.chunk, b->s.batch, &b->exec));
+    HY_TRY(hy_state_create(b->p, be, b->w->compute, b->s.batch, b->s.context + room, &b->state));
+    HY_TRY(hy_exec_create(b->p, be, b->w->compute, HY_EXEC_INFER, b->s.batch, b->s.chunk, b->s.batch, &b->exec));
     if (b->s.kind == HY_TP_PREFILL) return HY_OK;
-    HY_TRY(hy_exec_create(b->p, be, b->w->dtype, HY_EXEC_INFER, b->s.batch, 1, b->s.batch, &b->decode));
+    HY_TRY(hy_exec_create(b->p, be, b->w->compute, HY_EXEC_INFER, b->s.batch, 1, b->s.batch, &b->decode));
     return prefill(b);
 }
 
@@ -136,11 +103,8 @@ static void fill_ids(bench *b) {
 }
 
 static void bench_close(bench *b) {
-    const hy_backend *be = b->w->be;
-    void *dev[] = {b->mom, b->var, b->ctl, b->report, b->decay};
-    for (int i = 0; i < 5; i++)
-        if (dev[i]) be->free(dev[i]);
     hy_exec_free(b->exec);
+    hy_step_close(&b->step);
     hy_exec_free(b->decode);
     hy_state_free(b->state);
     free(b->ids), free(b->labels), free(b->part), free(b->rows), free(b->next);

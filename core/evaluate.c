@@ -62,7 +62,7 @@ hy_status hy_evaluate(const hy_program *p, hy_params *w, const hy_task *task, in
         if (hy_task_cell(task, HY_SPLIT_EVAL, c)->T > T) T = hy_task_cell(task, HY_SPLIT_EVAL, c)->T;
     const int m = p->spec.meta_tokens;
     evaluation ev = {.p = p, .w = w, .task = task, .batch = batch};
-    HY_TRY(hy_exec_create(p, w->be, w->dtype, HY_EXEC_INFER, batch, m + T, 0, &ev.e));
+    HY_TRY(hy_exec_create(p, w->be, w->compute, HY_EXEC_INFER, batch, m + T, 0, &ev.e));
     out->cells = hy_xcalloc((size_t)out->n_cells, sizeof *out->cells);
     const size_t small = (size_t)batch * (size_t)T, full = (size_t)batch * (size_t)(m + T);
     ev.ids = hy_xcalloc(2 * small + 2 * full, sizeof(int32_t));

@@ -51,6 +51,8 @@ hy_status hy_state_create(const hy_program *p, const hy_backend *be, hy_dtype dt
 hy_status hy_state_reset(hy_state *s);
 void hy_state_free(hy_state *s);
 size_t hy_state_bytes(const hy_state *s);  // all slots
+// The bytes of one sequence by formula, without making a state: hy_model_cache in the true accounting.
+void hy_state_cache(const hy_model_spec *m, hy_dtype dt, int max_tokens, hy_cache_bytes *layers, hy_cache_bytes *sum);
 hy_kv_view hy_state_kv(const hy_state *s, int slot);
 
 // ---------------------------------------------------------------------------------------------------- a batch

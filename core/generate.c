@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-// A product of fewer rows than this runs in a kernel of its own whose rows do not depend on how many there are; from here on
-// another one does, whose rows do not either but differ by rounding. Prompts are always on the many-row side, single
-// tokens always on the few-row side, so that a batch gives the bits that each prompt gives alone.
-enum { MANY_ROWS = 16 };
+// Where a backend promises that a product's rows do not depend on how many there are, but for few and many (hy_backend.few_rows),
+// prompts are always on the many-row side and single tokens always on the few-row side, so that a batch gives the bits that
+// each prompt gives alone.
+enum { CHUNK = 512 };
 
 static int by_logit(const void *a, const void *b) {
     const hy_ranked_token *x = a, *y = b;
@@ -137,13 +137,14 @@ static hy_status generate_group(const hy_program *p, hy_params *w, int B, const 
                                 const uint64_t *seeds, const hy_sample_spec *s, hy_on_token on_token, void *user, int32_t *out, int *out_len) {
     int longest;
     HY_TRY(check_prompts(p, B, prompts, len, &longest));
-    if (longest < MANY_ROWS) longest = MANY_ROWS;  // the rest is padding
-    const int total = p->spec.meta_tokens + longest, most = s->prefill_chunk > MANY_ROWS ? s->prefill_chunk : s->prefill_chunk ? MANY_ROWS : 512;
+    const int many = w->be->few_rows, wanted = s->prefill_chunk ? s->prefill_chunk : CHUNK, most = wanted > many ? wanted : many;
+    if (longest < many) longest = many;  // the rest is padding
+    const int total = p->spec.meta_tokens + longest;
     generation g = {.p = p, .w = w, .B = B, .chunk = total < most ? total : most};
     const size_t V = (size_t)p->spec.vocab;
-    hy_status st = hy_state_create(p, w->be, w->dtype, B, longest + s->max_new, &g.st);
-    if (!st) st = hy_exec_create(p, w->be, w->dtype, HY_EXEC_INFER, B, g.chunk, B, &g.prefill);
-    if (!st) st = hy_exec_create(p, w->be, w->dtype, HY_EXEC_INFER, B, 1, B, &g.decode);
+    hy_status st = hy_state_create(p, w->be, w->compute, B, longest + s->max_new, &g.st);
+    if (!st) st = hy_exec_create(p, w->be, w->compute, HY_EXEC_INFER, B, g.chunk, B, &g.prefill);
+    if (!st) st = hy_exec_create(p, w->be, w->compute, HY_EXEC_INFER, B, 1, B, &g.decode);
     g.ids = hy_xcalloc((size_t)B * (size_t)g.chunk, sizeof *g.ids);
     g.len = hy_xcalloc((size_t)B * 2, sizeof *g.len);
     g.rows = g.len + B;
@@ -181,8 +182,9 @@ static hy_status pass_on(void *user, int sequence, int32_t token) {
 hy_status hy_generate(const hy_program *p, hy_params *w, int B, const int32_t *const *prompts, const int *len,
                       const uint64_t *seeds, const hy_sample_spec *s, hy_on_token on_token, void *user, int32_t *out, int *out_len) {
     if (B < 1 || s->max_new < 1) return hy_error(HY_EINPUT, "nothing to generate: %d prompts, %d new tokens", B, s->max_new);
-    for (int b = 0; b < B; b += MANY_ROWS - 1) {
-        const int n = B - b < MANY_ROWS - 1 ? B - b : MANY_ROWS - 1;
+    const int most = w->be->few_rows ? w->be->few_rows - 1 : B;
+    for (int b = 0; b < B; b += most) {
+        const int n = B - b < most ? B - b : most;
         group_listener l = {on_token, user, b};
         HY_TRY(generate_group(p, w, n, prompts + b, len + b, seeds + b, s, on_token ? pass_on : NULL, &l,
                               out + (size_t)b * (size_t)s->max_new, out_len + b));

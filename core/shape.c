@@ -116,7 +116,7 @@ static hy_status record(hy_exec *e, hy_recording *r, hy_status (*body)(void *use
     HY_TRY(e->be->record_begin());
     hy_status s = body(user);
     char *why = s ? hy_xstrdup(hy_error_text()) : NULL;
-    const hy_status end = e->be->record_end(&r->recording);
+    const hy_status end = e->be->record_end(s ? NULL : &r->recording);
     if (s) {
         forget_one(e, r);
         hy_error(s, "%s", why);

@@ -142,11 +142,12 @@ typedef struct {
 typedef struct {
     double kv, meta, conv, ssm, total;  // bytes (the paper's half may not be whole)
 } hy_cache_bytes;
-// The terms of one layer. tokens: of text, meta tokens not counted; elem: bytes of one cached KV element, state_elem: of one
-// conv or SSM state element (both ignored by the paper's accountings).
-void hy_layer_cache_terms(const hy_model_spec *m, int layer, hy_cache_accounting how, int tokens, int elem, int state_elem,
+// The terms of one layer. tokens: of text, meta tokens not counted; elem: bytes of one cached KV element, conv_elem and ssm_elem:
+// of one in a convolution tail and in an SSM state (ignored by the paper's accountings). What hy_state allocates: 4, 4, 4 when
+// computing in float32, 8, 8, 8 in float64, 2, 2, 4 in bfloat16.
+void hy_layer_cache_terms(const hy_model_spec *m, int layer, hy_cache_accounting how, int tokens, int elem, int conv_elem, int ssm_elem,
                           hy_cache_term out[HY_CACHE_KINDS]);
 // Their sums. layers: [n_layers] or NULL.
-void hy_model_cache(const hy_model_spec *m, hy_cache_accounting how, int tokens, int elem, int state_elem,
+void hy_model_cache(const hy_model_spec *m, hy_cache_accounting how, int tokens, int elem, int conv_elem, int ssm_elem,
                     hy_cache_bytes *layers, hy_cache_bytes *sum);
 #endif

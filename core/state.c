@@ -5,6 +5,14 @@
 
 #include "core/exec.h"
 
+// Sums over the whole sequence stay in float32 at least.
+static hy_dtype slot_type(hy_slot_kind kind, hy_dtype dt) { return kind == HY_SLOT_SSM && dt == HY_BF16 ? HY_F32 : dt; }
+
+void hy_state_cache(const hy_model_spec *m, hy_dtype dt, int max_tokens, hy_cache_bytes *layers, hy_cache_bytes *sum) {
+    hy_model_cache(m, HY_CACHE_TRUE, max_tokens, (int)hy_dtype_size(slot_type(HY_SLOT_KV, dt)), (int)hy_dtype_size(slot_type(HY_SLOT_CONV, dt)),
+                   (int)hy_dtype_size(slot_type(HY_SLOT_SSM, dt)), layers, sum);
+}
+
 static size_t slot_elems(const hy_program *p, const hy_slot *s, int max_tokens) {
     switch (s->kind) {
         case HY_SLOT_KV:
@@ -25,8 +33,7 @@ hy_status hy_state_create(const hy_program *p, const hy_backend *be, hy_dtype dt
     s->buf = hy_xcalloc((size_t)p->n_slots, sizeof *s->buf);
     s->bytes = hy_xcalloc((size_t)p->n_slots, sizeof *s->bytes);
     for (int i = 0; i < p->n_slots; i++) {
-        const bool wide = dt == HY_BF16 && p->slots[i].kind == HY_SLOT_SSM;  // sums over the whole sequence: float32
-        s->bytes[i] = (size_t)B * slot_elems(p, &p->slots[i], max_tokens) * hy_dtype_size(wide ? HY_F32 : dt);
+        s->bytes[i] = (size_t)B * slot_elems(p, &p->slots[i], max_tokens) * hy_dtype_size(slot_type(p->slots[i].kind, dt));
         if (s->bytes[i] == 0) continue;  // d_conv 1 has no tail
         s->buf[i] = be->alloc(s->bytes[i]);
         if (!s->buf[i]) {

@@ -1,5 +1,6 @@
-// train.c - the training loop: batches, accumulation, clipping, AdamW, evaluation, checkpoints, divergence. What a
-// checkpoint holds is in trainckpt.c.
+// train.c - the training loop: batches, accumulation, evaluation, checkpoints, divergence. A step on the device is step.c; what a
+// checkpoint holds is in trainckpt.c. Where kernels run while the host goes on, several steps are started before the first is
+// heard of; the parameters stay those before a step that is not finite, so that nothing is lost by hearing late.
 #include "core/train.h"
 
 #include <math.h>
@@ -8,20 +9,27 @@
 
 #include "core/train_impl.h"
 
-
-static hy_sumsq_args sumsq_args(const hy_trainer *t) {
-    return (hy_sumsq_args){.n = t->p->param_elems, .x = t->w->grad, .out = t->ctl + HY_CTL_SUMSQ};
-}
-
-static hy_status plan_norm(hy_trainer *t) {
-    const hy_plan_req req = hy_backend_request(t->be, t->dt, false);
-    const hy_sumsq_args a = sumsq_args(t);
-    HY_TRY(t->be->plan[HY_K_sumsq](&a, &req, &t->norm));
-    if (t->norm.workspace && !(t->norm_ws = t->be->alloc(t->norm.workspace))) return HY_ENOMEM;
-    return HY_OK;
+// What training holds whatever the batch, where the rest does not fit any more.
+static hy_status no_room(const hy_trainer *t) {
+    hy_buf b = {0};
+    if (t->opt.w) hy_step_memory_text(&t->opt, &b);
+    const hy_status s = t->opt.w ? hy_error_context(HY_ENOMEM, "training %s holds, in MB, %s; besides", t->p->spec.name, b.s)
+                                 : hy_error_context(HY_ENOMEM, "training %s needs weights, gradients and two moments of %.1f MB each", t->p->spec.name,
+                                                    (double)(t->p->param_elems * hy_dtype_size(t->dt == HY_F64 ? HY_F64 : HY_F32)) / 1e6);
+    free(b.s);
+    return s;
 }
 
 uint64_t hy_trainer_init_seed(uint64_t seed) { return hy_mix64(seed, 1); }
+
+static hy_status open_device(hy_trainer *t, int full) {
+    const hy_train_spec *s = &t->spec;
+    HY_TRY(hy_params_create(t->p, t->be, t->dt, &t->w));
+    HY_TRY(hy_params_init(t->w, hy_trainer_init_seed(t->seed)));
+    HY_TRY(hy_step_open(t->w, HY_TRAIN_RING, &t->opt));
+    t->opt.beta1 = s->beta1, t->opt.beta2 = s->beta2, t->opt.eps = s->eps, t->opt.weight_decay = s->weight_decay;
+    return hy_exec_create(t->p, t->be, t->dt, HY_EXEC_TRAIN, s->batch, full, 0, &t->e);
+}
 
 hy_status hy_trainer_create(const hy_program *p, const hy_backend *be, hy_dtype dt, const hy_train_spec *spec,
                             const hy_task *task, uint64_t seed, hy_trainer **out) {
@@ -32,24 +40,11 @@ hy_status hy_trainer_create(const hy_program *p, const hy_backend *be, hy_dtype 
     hy_trainer *t = hy_xcalloc(1, sizeof *t);
     *t = (hy_trainer){.p = p, .be = be, .dt = dt, .spec = *spec, .task = task, .seed = seed};
     t->T = hy_task_max_len(task);
+    // a step that nobody waits for is worth it only where kernels run while the host does something else
+    t->ask_every = !be->async ? 1 : spec->log_every < HY_TRAIN_RING ? spec->log_every : HY_TRAIN_RING;
     const int full = p->spec.meta_tokens + t->T;
-    const size_t bytes = p->param_elems * hy_dtype_size(dt), blocks = p->param_elems / HY_DECAY_BLOCK;
-    hy_status s = hy_params_create(p, be, dt, &t->w);
-    if (!s) s = hy_params_init(t->w, hy_trainer_init_seed(seed));
-    if (!s) s = hy_params_want_grad(t->w);
-    if (!s) s = hy_exec_create(p, be, dt, HY_EXEC_TRAIN, spec->batch, full, 0, &t->e);
-    if (!s && (!(t->m = be->alloc(bytes)) || !(t->v = be->alloc(bytes)) || !(t->decay = be->alloc(blocks)) ||
-               !(t->ctl = be->alloc(HY_CTL_N * sizeof(double))) || !(t->report = be->alloc(2 * sizeof(double)))))
-        s = hy_error_context(HY_ENOMEM, "optimiser state of %s", p->spec.name);
-    if (!s) s = plan_norm(t);
-    if (!s) {
-        uint8_t *flags = hy_xcalloc(blocks, 1);
-        for (int i = 0; i < p->n_params; i++)
-            memset(flags + p->params[i].offset / HY_DECAY_BLOCK, p->params[i].decay,
-                   (p->params[i].n + HY_DECAY_BLOCK - 1) / HY_DECAY_BLOCK);
-        s = be->from_host(t->decay, flags, blocks);
-        free(flags);
-    }
+    hy_status s = open_device(t, full);
+    if (s == HY_ENOMEM) s = no_room(t);
     if (s) {
         hy_trainer_free(t);
         return s;
@@ -67,10 +62,8 @@ hy_status hy_trainer_create(const hy_program *p, const hy_backend *be, hy_dtype 
 void hy_trainer_free(hy_trainer *t) {
     if (!t) return;
     hy_exec_free(t->e);
+    hy_step_close(&t->opt);
     hy_params_free(t->w);
-    void *dev[] = {t->m, t->v, t->decay, t->ctl, t->report, t->norm_ws};
-    for (int i = 0; i < 6; i++)
-        if (dev[i]) t->be->free(dev[i]);
     free(t->ids);
     free(t->lengths);
     free(t);
@@ -78,6 +71,41 @@ void hy_trainer_free(hy_trainer *t) {
 
 hy_params *hy_trainer_params(hy_trainer *t) { return t->w; }
 long hy_trainer_step_count(const hy_trainer *t) { return t->step; }
+
+// ---------------------------------------------------------------------------------------------------- the batches of a step
+// All micro-batches of a step (1 ..), a pure function of its number: into t->ids, labels, lengths.
+static hy_status load_step(hy_trainer *t, long step, double *scale, int64_t *tokens) {
+    const hy_train_spec *s = &t->spec;
+    const size_t stride = (size_t)s->batch * (size_t)t->T;
+    int64_t labelled = 0;
+    *tokens = 0;
+    for (int k = 0; k < s->accumulate; k++) {
+        HY_TRY(hy_task_batch(t->task, (int64_t)(step - 1) * s->accumulate + k, s->batch, t->ids + (size_t)k * stride,
+                             t->labels + (size_t)k * stride, &t->lengths[k]));
+        *tokens += (int64_t)s->batch * t->lengths[k];
+        for (size_t i = 0; i < (size_t)s->batch * (size_t)t->lengths[k]; i++) labelled += t->labels[(size_t)k * stride + i] >= 0;
+    }
+    *scale = labelled ? 1.0 / (double)labelled : 0;
+    return HY_OK;
+}
+
+// Micro-batch k of the step that is loaded, meta tokens in front.
+static hy_batch micro_batch(hy_trainer *t, int k) {
+    const int m = t->p->spec.meta_tokens, B = t->spec.batch, T = t->lengths[k];
+    const size_t at = (size_t)k * (size_t)B * (size_t)t->T;
+    hy_ids_with_meta(B, T, m, t->ids + at, 0, t->full_ids);
+    hy_ids_with_meta(B, T, m, t->labels + at, HY_IGNORE, t->full_labels);
+    return (hy_batch){.B = B, .T = m + T, .ids = t->full_ids, .labels = t->full_labels};
+}
+
+// What the host gives the kernels of a step.
+static hy_status begin_step(hy_trainer *t, long step, double scale) {
+    const hy_train_spec *s = &t->spec;
+    const double ctl[HY_CTL_HOST] = {
+        [HY_CTL_LR] = hy_train_lr(s, step), [HY_CTL_C1] = 1 - pow(s->beta1, (double)step), [HY_CTL_C2] = 1 - pow(s->beta2, (double)step),
+        [HY_CTL_CLIP] = s->clip, [HY_CTL_SCALE] = scale, [HY_CTL_STEP] = (double)step, [HY_CTL_NLL] = 0};
+    return hy_step_begin(&t->opt, ctl);
+}
 
 // ---------------------------------------------------------------------------------------------------- divergence
 typedef struct {
@@ -96,17 +124,22 @@ static hy_status look_for_nan(void *user, const char *name, const float *data, i
     return HY_OK;
 }
 
-// The first value of the forward pass, or the first gradient, that is not finite.
-static void blame(hy_trainer *t, const hy_batch *b, double scale, char *out, size_t n) {
+// The first value of the forward passes of a step, or the first gradient, that is not finite. The parameters are still those
+// before it: nothing was updated since.
+static hy_status blame(hy_trainer *t, long step, char *out, size_t n) {
     nan_search f = {{0}};
     const hy_probe probe = {.wants = want_all, .got = look_for_nan, .user = &f};
-    if (!hy_exec_forward(t->e, t->w, b, NULL, HY_HEAD_LOSS, &probe) && !f.first[0]) hy_exec_backward(t->e, t->w, scale, &probe);
-    if (f.first[0]) {
-        snprintf(out, n, "%s", f.first);
-        return;
+    double scale;
+    int64_t tokens;
+    HY_TRY(load_step(t, step, &scale, &tokens));
+    HY_TRY(begin_step(t, step, scale));
+    for (int k = 0; k < t->spec.accumulate && !f.first[0]; k++) {
+        const hy_batch b = micro_batch(t, k);
+        HY_TRY(hy_exec_forward(t->e, t->w, &b, NULL, HY_HEAD_LOSS, &probe));
+        if (!f.first[0]) HY_TRY(hy_exec_backward(t->e, t->w, scale, &probe));
     }
-    snprintf(out, n, "the loss itself");
-    for (int i = 0; i < t->p->n_params; i++) {
+    snprintf(out, n, "%s", f.first[0] ? f.first : "the loss itself");
+    for (int i = 0; i < t->p->n_params && !f.first[0]; i++) {
         const size_t k = t->p->params[i].n;
         float *g = hy_xcalloc(k, sizeof *g);
         bool bad = hy_params_get(t->w, i, true, g) != HY_OK;
@@ -114,89 +147,62 @@ static void blame(hy_trainer *t, const hy_batch *b, double scale, char *out, siz
         free(g);
         if (!bad) continue;
         snprintf(out, n, "the gradient of %s", t->p->params[i].name);
-        return;
+        break;
     }
+    return HY_OK;
+}
+
+static hy_status diverged(hy_trainer *t, long step, double loss, double norm) {
+    char where[128];
+    t->step = step;
+    if (blame(t, step, where, sizeof where)) snprintf(where, sizeof where, "unknown (%.100s)", hy_error_text());
+    return hy_error(HY_EDIVERGED, "step %ld: loss %g, gradient norm %g; first not finite: %s. Lower train.lr (%g here), "
+                    "lengthen train.warmup or set train.clip", step, loss, norm, where, hy_train_lr(&t->spec, step));
 }
 
 // ---------------------------------------------------------------------------------------------------- one step
-// A kernel that needs no scratch memory.
-static hy_status run_plain(hy_trainer *t, hy_kernel_id k, const void *args) {
-    const hy_plan_req req = hy_backend_request(t->be, t->dt, false);
-    hy_launch l = {0};
-    HY_TRY(t->be->plan[k](args, &req, &l));
-    HY_ASSERT(l.workspace == 0);
-    return l.run(args, NULL, &req);
+// Starts a step; its report comes later.
+static hy_status start_step(hy_trainer *t) {
+    HY_ASSERT(t->pending < HY_TRAIN_RING);
+    const double start = hy_now();
+    double scale;
+    int64_t tokens;
+    HY_TRY(load_step(t, t->step + 1, &scale, &tokens));
+    HY_TRY(begin_step(t, t->step + 1, scale));
+    for (int k = 0; k < t->spec.accumulate; k++) {
+        const hy_batch b = micro_batch(t, k);
+        HY_TRY(hy_step_add(&t->opt, t->e, &b, scale));
+    }
+    HY_TRY(hy_step_end(&t->opt));
+    if (t->pending == 0) t->pending_start = start, t->pending_tokens = 0;
+    t->step++;
+    t->pending++;
+    t->pending_tokens += tokens;
+    return HY_OK;
 }
 
-static hy_status micro_batch(hy_trainer *t, const int32_t *ids, const int32_t *labels, int T, double scale) {
-    const int m = t->p->spec.meta_tokens, B = t->spec.batch;
-    hy_ids_with_meta(B, T, m, ids, 0, t->full_ids);
-    hy_ids_with_meta(B, T, m, labels, HY_IGNORE, t->full_labels);
-    t->last = (hy_batch){.B = B, .T = m + T, .ids = t->full_ids, .labels = t->full_labels};
-    HY_TRY(hy_exec_forward(t->e, t->w, &t->last, NULL, HY_HEAD_LOSS, NULL));
-    HY_TRY(hy_exec_backward(t->e, t->w, scale, NULL));
-    const hy_nll_sum_args a = {.rows = t->last.B * t->last.T, .nll = hy_exec_device_nll(t->e), .sum = t->ctl + HY_CTL_NLL};
-    return run_plain(t, HY_K_nll_sum, &a);
-}
-
-// What the host gives the kernels of step t->step.
-static hy_status start_step(hy_trainer *t, double scale) {
-    const hy_train_spec *s = &t->spec;
-    const double ctl[HY_CTL_HOST] = {
-        [HY_CTL_LR] = hy_train_lr(s, t->step), [HY_CTL_C1] = 1 - pow(s->beta1, (double)t->step),
-        [HY_CTL_C2] = 1 - pow(s->beta2, (double)t->step), [HY_CTL_CLIP] = s->clip, [HY_CTL_SCALE] = scale,
-        [HY_CTL_STEP] = (double)t->step, [HY_CTL_NLL] = 0};
-    HY_TRY(t->be->from_host(t->ctl, ctl, sizeof ctl));
-    return t->be->zero(t->w->grad, t->p->param_elems * hy_dtype_size(t->dt));
-}
-
-// Gradient norm, clipping and the update, all on the device.
-static hy_status finish_step(hy_trainer *t) {
-    const hy_plan_req req = hy_backend_request(t->be, t->dt, false);
-    const hy_sumsq_args n = sumsq_args(t);
-    const hy_clip_args c = {.ctl = t->ctl, .report = t->report, .cap = 1};
-    const hy_adamw_args a = {.n = t->p->param_elems, .p = t->w->data, .m = t->m, .v = t->v, .g = t->w->grad, .decay = t->decay,
-                             .beta1 = t->spec.beta1, .beta2 = t->spec.beta2, .eps = t->spec.eps, .wd = t->spec.weight_decay, .ctl = t->ctl};
-    HY_TRY(t->norm.run(&n, t->norm_ws, &req));
-    HY_TRY(run_plain(t, HY_K_clip, &c));
-    return run_plain(t, HY_K_adamw, &a);
+// Waits for the pending steps and tells of them in order. last: the newest, or NULL.
+static hy_status collect(hy_trainer *t, const hy_train_watch *watch, hy_train_point *last) {
+    double report[2 * HY_TRAIN_RING];
+    if (t->pending == 0) return HY_OK;
+    HY_TRY(hy_step_reports(&t->opt, report));
+    const double rate = (double)t->pending_tokens / fmax(1e-9, hy_now() - t->pending_start);
+    const long end = t->step;
+    const int n = t->pending;
+    t->pending = 0;
+    for (long step = end - n + 1; step <= end; step++) {
+        const double *r = &report[2 * ((step - 1) % HY_TRAIN_RING)];
+        if (!isfinite(r[0]) || !isfinite(r[1])) return diverged(t, step, r[0], r[1]);
+        const hy_train_point p = {.step = step, .loss = r[0], .lr = hy_train_lr(&t->spec, step), .grad_norm = r[1], .tokens_per_s = rate};
+        if (watch && watch->on_step) HY_TRY(watch->on_step(watch->user, &p));
+        if (last) *last = p;
+    }
+    return HY_OK;
 }
 
 hy_status hy_trainer_step(hy_trainer *t, hy_train_point *out) {
-    const hy_train_spec *s = &t->spec;
-    const double start = hy_now();
-    const size_t stride = (size_t)s->batch * (size_t)t->T;
-    int64_t labelled = 0, tokens = 0;
-    hy_status st = HY_OK;
-    for (int k = 0; !st && k < s->accumulate; k++) {
-        st = hy_task_batch(t->task, (int64_t)t->step * s->accumulate + k, s->batch, t->ids + (size_t)k * stride,
-                           t->labels + (size_t)k * stride, &t->lengths[k]);
-        if (st) break;
-        tokens += (int64_t)s->batch * t->lengths[k];
-        for (size_t i = 0; i < (size_t)s->batch * (size_t)t->lengths[k]; i++) labelled += t->labels[(size_t)k * stride + i] >= 0;
-    }
-    const double scale = labelled ? 1.0 / (double)labelled : 0;
-    double report[2];
-    t->step++;
-    if (!st) st = start_step(t, scale);
-    for (int k = 0; !st && k < s->accumulate; k++)
-        st = micro_batch(t, t->ids + (size_t)k * stride, t->labels + (size_t)k * stride, t->lengths[k], scale);
-    if (!st) st = finish_step(t);
-    if (!st) st = t->be->to_host(report, t->report, sizeof report);
-    if (st) {
-        t->step--;
-        return st;
-    }
-    const double loss = report[0], norm = report[1], lr = hy_train_lr(s, t->step);
-    if (!isfinite(loss) || !isfinite(norm)) {
-        char where[128];
-        blame(t, &t->last, scale, where, sizeof where);
-        return hy_error(HY_EDIVERGED, "step %ld: loss %g, gradient norm %g; first not finite: %s. Lower train.lr (%g here), "
-                        "lengthen train.warmup or set train.clip", t->step, loss, norm, where, lr);
-    }
-    *out = (hy_train_point){.step = t->step, .loss = loss, .lr = lr, .grad_norm = norm,
-                            .tokens_per_s = (double)tokens / fmax(1e-9, hy_now() - start)};
-    return HY_OK;
+    HY_TRY(start_step(t));
+    return collect(t, NULL, out);
 }
 
 // ---------------------------------------------------------------------------------------------------- the loop
@@ -216,6 +222,21 @@ static hy_status keep(hy_trainer *t, const char *checkpoint, hy_status st) {
     return saved ? saved : st;
 }
 
+// Starts the next step, and waits where something needs the steps so far.
+static hy_status next_step(hy_trainer *t, const hy_train_watch *watch) {
+    const hy_train_spec *s = &t->spec;
+    const hy_status st = start_step(t);
+    if (st && st != HY_EINTR) return st;
+    t->eval_due = !st && s->eval_every && t->step % s->eval_every == 0 && t->step < s->steps;
+    const bool save = s->checkpoint_every && t->step % s->checkpoint_every == 0;
+    if (!st && !t->eval_due && !save && !hy_interrupted && t->step < s->steps && t->pending < t->ask_every) return HY_OK;
+    char *why = st ? hy_xstrdup(hy_error_text()) : NULL;
+    const hy_status told = collect(t, watch, NULL);
+    if (!told && st) hy_error(st, "%s", why);
+    free(why);
+    return told ? told : st;
+}
+
 hy_status hy_trainer_run(hy_trainer *t, const hy_train_watch *watch, const char *checkpoint, hy_eval *last) {
     hy_eval mine = {0}, *ev = last ? last : &mine;
     if (last) *last = (hy_eval){0};
@@ -223,12 +244,7 @@ hy_status hy_trainer_run(hy_trainer *t, const hy_train_watch *watch, const char 
     bool stop = t->stopped;
     hy_status st = HY_OK;
     while (!st && !stop && (t->step < s->steps || t->eval_due)) {
-        hy_train_point p;
-        if (!t->eval_due) {
-            st = hy_trainer_step(t, &p);
-            t->eval_due = !st && s->eval_every && t->step % s->eval_every == 0 && t->step < s->steps;
-            if (!st && watch && watch->on_step) st = watch->on_step(watch->user, &p);
-        }
+        if (!t->eval_due) st = next_step(t, watch);
         if (!st && t->eval_due) st = evaluate_now(t, watch, ev, &stop);
         if (!st) t->eval_due = false;
         t->stopped = stop;

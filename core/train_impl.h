@@ -1,7 +1,11 @@
 // train_impl.h - what a trainer holds; shared by train.c (the loop) and trainckpt.c (its checkpoint).
 #ifndef HY_TRAIN_IMPL_H
 #define HY_TRAIN_IMPL_H
+#include "core/step.h"
 #include "core/train.h"
+
+// Steps whose reports the device keeps: at most so many are under way before the host asks.
+enum { HY_TRAIN_RING = 16 };
 
 struct hy_trainer {
     const hy_program *p;
@@ -12,18 +16,16 @@ struct hy_trainer {
     uint64_t seed;
     hy_params *w;
     hy_exec *e;
-    void *m, *v;       // device: AdamW moments, laid out as the parameters
-    uint8_t *decay;    // device: per HY_DECAY_BLOCK elements
-    double *ctl;       // device: the control block of a step, see kernels.h
-    double *report;    // device: loss and gradient norm
-    hy_launch norm;    // the plan of the gradient norm
-    void *norm_ws;     // device: its scratch
+    hy_step opt;
     int T;             // longest example, meta not counted
     int32_t *ids, *labels;            // host: [accumulate, batch, T]
     int32_t *full_ids, *full_labels;  // host: [batch, meta + T]
     int *lengths;   // host: [accumulate] tokens of the examples of each micro-batch
-    hy_batch last;
-    long step;      // steps done = position of the loader
+    long step;      // steps started = position of the loader
+    int pending;    // of these, the newest whose reports are still on the device
+    int ask_every;  // steps that may be pending
+    double pending_start;    // when the first of them started, and their tokens
+    int64_t pending_tokens;
     bool stopped;   // stop_accuracy was reached
     bool eval_due;  // the evaluation of this step was interrupted
 };

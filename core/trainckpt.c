@@ -29,15 +29,16 @@ static hy_status fill_moment(void *user, const char *name, void *dst, size_t byt
     const source *s = user;
     const int i = hy_program_find_param(s->t->p, name + strlen(HY_CHECKPOINT_EXTRA "m."));
     HY_ASSERT(i >= 0);
-    return s->t->be->to_host(dst, (const char *)s->arena + s->t->p->params[i].offset * hy_dtype_size(s->t->dt), bytes);
+    return s->t->be->to_host(dst, (const char *)s->arena + s->t->p->params[i].offset * hy_dtype_size(s->t->w->dtype), bytes);
 }
 
 hy_status hy_trainer_save(hy_trainer *t, const char *path) {
+    HY_ASSERT(t->pending == 0);  // a step that is not known to be good is no progress
     hy_st_writer *w = hy_st_writer_new();
     char *recipe = recipe_text(t);
     hy_checkpoint_add(w, t->w);
-    source sm = {t, t->m}, sv = {t, t->v};
-    const hy_st_dtype dt = t->dt == HY_F64 ? HY_ST_F64 : HY_ST_F32;
+    source sm = {t, t->opt.m}, sv = {t, t->opt.v};
+    const hy_st_dtype dt = t->w->dtype == HY_F64 ? HY_ST_F64 : HY_ST_F32;
     for (int i = 0; i < t->p->n_params; i++) {
         const hy_param *q = &t->p->params[i];
         const int64_t shape[3] = {q->shape[0], q->shape[1], q->shape[2]};
@@ -57,7 +58,7 @@ hy_status hy_trainer_save(hy_trainer *t, const char *path) {
 }
 
 static hy_status load_moments(hy_trainer *t, const hy_st *st, char which, void *arena) {
-    const size_t size = hy_dtype_size(t->dt);
+    const size_t size = hy_dtype_size(t->w->dtype);
     for (int i = 0; i < t->p->n_params; i++) {
         const hy_param *q = &t->p->params[i];
         const int64_t shape[3] = {q->shape[0], q->shape[1], q->shape[2]};
@@ -67,7 +68,7 @@ static hy_status load_moments(hy_trainer *t, const hy_st *st, char which, void *
         HY_TRY(hy_st_expect(st, name, q->ndim, shape, &x));
         void *tmp = hy_alloc(q->n * size);
         if (!tmp) return HY_ENOMEM;
-        if (t->dt == HY_F64) hy_st_read_f64(x, 0, q->n, tmp);
+        if (t->w->dtype == HY_F64) hy_st_read_f64(x, 0, q->n, tmp);
         else hy_st_read_f32(x, 0, q->n, tmp);
         hy_status s = t->be->from_host((char *)arena + q->offset * size, tmp, q->n * size);
         free(tmp);
@@ -86,8 +87,8 @@ static hy_status load_from(hy_trainer *t, const hy_st *st) {
     free(recipe);
     HY_TRY(s);
     HY_TRY(hy_checkpoint_read(st, t->w, HY_CHECKPOINT_SAME_SPEC, NULL));
-    HY_TRY(load_moments(t, st, 'm', t->m));
-    HY_TRY(load_moments(t, st, 'v', t->v));
+    HY_TRY(load_moments(t, st, 'm', t->opt.m));
+    HY_TRY(load_moments(t, st, 'v', t->opt.v));
     const hy_st_tensor *x;
     const int64_t shape[1] = {2};
     int64_t progress[2];
@@ -95,7 +96,9 @@ static hy_status load_from(hy_trainer *t, const hy_st *st) {
     HY_TRY(hy_st_read_i64(x, 0, 2, progress));
     if (progress[0] < 0 || progress[0] > t->spec.steps)
         return hy_error(HY_EINPUT, "%s: step %lld is outside 0 .. %d", hy_st_path(st), (long long)progress[0], t->spec.steps);
+    HY_TRY(hy_step_reset(&t->opt));
     t->step = (long)progress[0];
+    t->pending = 0;
     t->stopped = progress[1] & STOPPED;
     t->eval_due = progress[1] & EVAL_DUE;
     return HY_OK;

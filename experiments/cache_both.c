@@ -29,9 +29,9 @@ static hy_status add_entries(const hy_cache_request *r, const char *path, hy_mod
     // a changed model, or another length, is not what was printed
     if (r->tokens == HY_PUBLISHED_TOKENS && (!r->sets || !r->sets[0])) HY_TRY(hy_model_published(path, &printed));
     hy_model_count(m, &count);
-    hy_model_cache(m, HY_CACHE_TRUE, r->tokens, r->bytes, r->state_bytes, NULL, &held);
-    hy_model_cache(m, HY_CACHE_PAPER, r->tokens, 2, 2, NULL, &paper);
-    hy_model_cache(m, HY_CACHE_PAPER_GROUPS, r->tokens, 2, 2, NULL, &groups);
+    hy_model_cache(m, HY_CACHE_TRUE, r->tokens, r->bytes, r->conv_bytes, r->ssm_bytes, NULL, &held);
+    hy_model_cache(m, HY_CACHE_PAPER, r->tokens, 2, 2, 2, NULL, &paper);
+    hy_model_cache(m, HY_CACHE_PAPER_GROUPS, r->tokens, 2, 2, 2, NULL, &groups);
     entry e = {.parameters = count.total, .held = held.total, .paper = paper.total, .groups = groups.total, .order = *n};
     snprintf(e.name, sizeof e.name, "%s", m->name);
     *all = hy_xrealloc(*all, sizeof **all * (size_t)(*n + printed.n + 1));
@@ -93,8 +93,8 @@ hy_status hy_cache_print_both(const hy_cache_request *r) {
         hy_table_note(t, "one sequence of %d tokens, MB of 10^6 bytes; difference: of the printed digits", r->tokens);
         hy_table_note(t, "here: as the paper counts: 2 bytes a value, window layers exactly their window, those that share as exactly");
         hy_table_note(t, "half (real groups: as they are), no convolution state");
-        char sizes[64];
-        hy_cache_sizes_text(r->bytes, r->state_bytes, sizes);
+        char sizes[96];
+        hy_cache_sizes_text(r->bytes, r->conv_bytes, r->ssm_bytes, sizes);
         hy_table_note(t, "held: what a runtime holds, %s; --explain tells the terms of one model", sizes);
         st = hy_table_print(t, r->format, stdout);
         hy_table_free(t);

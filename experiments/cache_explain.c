@@ -55,8 +55,8 @@ static void group_layers(explained *e) {
     for (hy_cache_kind kind = 0; kind < HY_CACHE_KINDS; kind++)
         for (int i = 0; i < e->m->n_layers; i++) {
             hy_cache_term t[2][HY_CACHE_KINDS];
-            hy_layer_cache_terms(e->m, i, HY_CACHE_TRUE, e->r->tokens, e->r->bytes, e->r->state_bytes, t[HELD]);
-            hy_layer_cache_terms(e->m, i, HY_CACHE_PAPER, e->r->tokens, e->r->bytes, e->r->state_bytes, t[PAPER]);
+            hy_layer_cache_terms(e->m, i, HY_CACHE_TRUE, e->r->tokens, e->r->bytes, e->r->conv_bytes, e->r->ssm_bytes, t[HELD]);
+            hy_layer_cache_terms(e->m, i, HY_CACHE_PAPER, e->r->tokens, e->r->bytes, e->r->conv_bytes, e->r->ssm_bytes, t[PAPER]);
             if (t[HELD][kind].positions && t[HELD][kind].values) add_layer(e, kind, i, t);
         }
 }
@@ -231,9 +231,10 @@ static hy_table *bridge_table(const explained *e, const char *title) {
     }
     if (end != at) {
         hy_table_row(t);
-        char sizes[64];
-        hy_cache_sizes_text(e->r->bytes, e->r->state_bytes, sizes);
-        hy_table_text(t, "%s are held (--elem, --state-elem); the paper counts %d", sizes, paper_bytes);
+        char sizes[96];
+        hy_cache_sizes_text(e->r->bytes, e->r->conv_bytes, e->r->ssm_bytes, sizes);
+        hy_table_text(t, "%s are held (--elem, --state-elem%s); the paper counts %d", sizes,
+                      e->r->conv_bytes == e->r->ssm_bytes ? "" : ", --ssm-elem", paper_bytes);
         hy_table_num(t, (end - at) / 1e6, 3);
         hy_table_num(t, end / 1e6, 3);
     }

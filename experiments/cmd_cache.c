@@ -13,11 +13,11 @@
 typedef struct {
     hy_arg_list sets;
     int tokens;
-    const char *accounting, *elem, *state_elem;
+    const char *accounting, *elem, *state_elem, *ssm_elem;
     bool by_layer, both, explain;
     hy_table_format format;
     hy_cache_accounting how;
-    int bytes, state_bytes;
+    int bytes, conv_bytes, ssm_bytes;
 } options;
 
 #define ELEMS "f64|f32|bf16|f16|f8|i8"
@@ -34,9 +34,11 @@ static hy_status read_elem(const char *option, const char *word, int *bytes) {
     return hy_error(HY_EINPUT, "%s %s: there are " ELEMS, option, word);
 }
 
-void hy_cache_sizes_text(int bytes, int state_bytes, char out[64]) {
-    if (bytes == state_bytes) snprintf(out, 64, "%d byte%s a value", bytes, bytes == 1 ? "" : "s");
-    else snprintf(out, 64, "%d byte%s a key or value, %d a value of states", bytes, bytes == 1 ? "" : "s", state_bytes);
+void hy_cache_sizes_text(int bytes, int conv_bytes, int ssm_bytes, char out[96]) {
+    const char *s = bytes == 1 ? "" : "s";
+    if (bytes == conv_bytes && bytes == ssm_bytes) snprintf(out, 96, "%d byte%s a value", bytes, s);
+    else if (conv_bytes == ssm_bytes) snprintf(out, 96, "%d byte%s a key or value, %d a value of states", bytes, s, ssm_bytes);
+    else snprintf(out, 96, "%d byte%s a key or value, %d of a convolution tail, %d of an SSM state", bytes, s, conv_bytes, ssm_bytes);
 }
 
 static hy_status read_choices(options *o) {
@@ -46,7 +48,9 @@ static hy_status read_choices(options *o) {
     else if (!strcmp(o->accounting, "both")) o->both = true;
     else return hy_error(HY_EINPUT, "--accounting %s: there are true, paper, paper-groups and both", o->accounting);
     HY_TRY(read_elem("--elem", o->elem, &o->bytes));
-    HY_TRY(read_elem("--state-elem", o->state_elem ? o->state_elem : o->elem, &o->state_bytes));
+    if (!o->state_elem) o->state_elem = o->elem;
+    HY_TRY(read_elem("--state-elem", o->state_elem, &o->conv_bytes));
+    HY_TRY(read_elem("--ssm-elem", o->ssm_elem ? o->ssm_elem : o->state_elem, &o->ssm_bytes));
     if (o->by_layer && (o->both || o->explain))
         return hy_error(HY_EINPUT, "--by-layer shows one accounting: not with %s", o->explain ? "--explain" : "--accounting both");
     if (o->tokens > 1 << 28) return hy_error(HY_EINPUT, "--tokens %d: at most %d", o->tokens, 1 << 28);
@@ -117,8 +121,8 @@ static hy_status add_published(hy_table *t, const char *path) {
 }
 
 static void add_note(hy_table *t, const options *o) {
-    char sizes[64];
-    hy_cache_sizes_text(o->bytes, o->state_bytes, sizes);
+    char sizes[96];
+    hy_cache_sizes_text(o->bytes, o->conv_bytes, o->ssm_bytes, sizes);
     static const char *const paper = "as the paper counts: 2 bytes a value, window layers exactly their window, no convolution state";
     if (o->how == HY_CACHE_TRUE)
         hy_table_note(t, "one sequence of %d tokens, %s, MB of 10^6 bytes: what a runtime holds", o->tokens, sizes);
@@ -137,7 +141,7 @@ static hy_status print_cache(const options *o, const hy_arg_list *files) {
     for (int i = 0; !st && i < files->n; i++) {
         st = hy_model_read_spec(files->v[i], o->sets.v, m);
         if (st) break;
-        hy_model_cache(m, o->how, o->tokens, o->bytes, o->state_bytes, layers, &sum);
+        hy_model_cache(m, o->how, o->tokens, o->bytes, o->conv_bytes, o->ssm_bytes, layers, &sum);
         if (i == 0) first = sum.total;
         if (o->by_layer) {
             if (i) hy_table_rule(t);
@@ -169,6 +173,7 @@ int hy_cmd_cache(int argc, char **argv) {
         {"--explain", NULL, HY_ARG_FLAG, &o.explain, 0, "the terms in words, both accountings side by side, and why they differ"},
         {"--elem", ELEMS, HY_ARG_TEXT, &o.elem, 0, "element type in the true accounting; the paper's is 2 bytes (f32)"},
         {"--state-elem", "TYPE", HY_ARG_TEXT, &o.state_elem, 0, "another one for convolution and SSM states (as --elem)"},
+        {"--ssm-elem", "TYPE", HY_ARG_TEXT, &o.ssm_elem, 0, "another one for SSM states alone (as --state-elem)"},
         {"--by-layer", NULL, HY_ARG_FLAG, &o.by_layer, 0, "a row for each layer"},
         {"--set", "KEY=VALUE", HY_ARG_LIST, &o.sets, 0, "change a key of every variant; may be given many times"},
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print"},
@@ -178,6 +183,8 @@ int hy_cmd_cache(int argc, char **argv) {
         .usage = "hylab cache MODEL... [options]",
         .text = "Prints the size of the cache of one sequence: keys and values, those of meta tokens, convolution\n"
                 "tails and SSM states. MODEL is a variant, a checkpoint or a released folder.\n\n"
+                "What hylab itself allocates for one sequence is counted by --elem f32 when it computes in float32 or TF32, by\n"
+                "--elem bf16 --ssm-elem f32 with --precision bf16, which keeps SSM states in float32.\n\n"
                 "examples:\n"
                 "  hylab cache variants/llama.yaml variants/hymba.yaml --tokens 4096\n"
                 "  hylab cache variants/hymba.yaml --by-layer\n"
@@ -192,7 +199,7 @@ int hy_cmd_cache(int argc, char **argv) {
     bool help = false;
     hy_status st = hy_args_read(&a, argc, argv, &rest, &help);
     if (!st && !help) st = read_choices(&o);
-    const hy_cache_request r = {&rest, o.sets.v, o.tokens, o.bytes, o.state_bytes, o.format};
+    const hy_cache_request r = {&rest, o.sets.v, o.tokens, o.bytes, o.conv_bytes, o.ssm_bytes, o.format};
     if (!st && !help) st = o.explain ? hy_cache_print_explained(&r) : o.both ? hy_cache_print_both(&r) : print_cache(&o, &rest);
     free(rest.v);
     free(o.sets.v);

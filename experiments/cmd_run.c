@@ -59,8 +59,8 @@ static hy_status print_plan(const hy_sweep *s, hy_table_format format) {
         hy_param_count n;
         hy_cache_bytes true_bytes, paper_bytes;
         hy_model_count(it->spec, &n);
-        hy_model_cache(it->spec, HY_CACHE_TRUE, it->measures.cache.tokens, 4, 4, NULL, &true_bytes);
-        hy_model_cache(it->spec, HY_CACHE_PAPER, it->measures.cache.tokens, 4, 4, NULL, &paper_bytes);
+        hy_model_cache(it->spec, HY_CACHE_TRUE, it->measures.cache.tokens, 4, 4, 4, NULL, &true_bytes);
+        hy_model_cache(it->spec, HY_CACHE_PAPER, it->measures.cache.tokens, 4, 4, 4, NULL, &paper_bytes);
         hy_table_row(t);
         hy_table_text(t, "%s", it->variant);
         hy_table_text(t, "%s", it->task);

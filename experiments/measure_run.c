@@ -21,7 +21,8 @@ static void cache_facts(const hy_measure_context *c, hy_facts *f, hy_cache_accou
     const char *name = how == HY_CACHE_TRUE ? "cache_true" : "cache_paper";
     const hy_model_spec *spec = &c->prog->spec;
     hy_cache_bytes *layers = hy_xcalloc((size_t)spec->n_layers, sizeof *layers), sum;
-    hy_model_cache(spec, how, tokens, 4, 4, layers, &sum);
+    if (how == HY_CACHE_TRUE) hy_state_cache(spec, c->params->compute, tokens, layers, &sum);
+    else hy_model_cache(spec, how, tokens, 2, 2, 2, layers, &sum);
     const struct {
         const char *kind;
         size_t offset;
@@ -45,10 +46,10 @@ static hy_status measure_cache(const hy_measure_cache *o, const hy_measure_conte
     cache_facts(c, f, HY_CACHE_TRUE, o->tokens);
     cache_facts(c, f, HY_CACHE_PAPER, o->tokens);
     hy_cache_bytes sum;
-    hy_model_cache(&c->prog->spec, HY_CACHE_TRUE, o->tokens, 4, 4, NULL, &sum);
+    hy_state_cache(&c->prog->spec, c->params->compute, o->tokens, NULL, &sum);
     if (sum.total > (double)ALLOCATE_MAX) return HY_OK;
     hy_state *s = NULL;
-    HY_TRY(hy_state_create(c->prog, c->be, HY_F32, 1, o->tokens, &s));
+    HY_TRY(hy_state_create(c->prog, c->be, c->params->compute, 1, o->tokens, &s));
     cache_fact(c, f, "cache_allocated", "", (double)hy_state_bytes(s), o->tokens, -1);
     hy_state_free(s);
     return HY_OK;

@@ -90,7 +90,7 @@ static hy_status print_variants(const paths *p, hy_table_format format) {
         hy_cache_bytes b;
         char text[80];
         hy_model_count(m, &c);
-        hy_model_cache(m, HY_CACHE_TRUE, 8000, 2, 2, NULL, &b);
+        hy_model_cache(m, HY_CACHE_TRUE, 8000, 2, 2, 2, NULL, &b);
         about(p->path[i], text);
         hy_table_text(t, "%s", mixer_of_all(m));
         hy_table_int(t, m->n_layers);

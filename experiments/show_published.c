@@ -42,7 +42,7 @@ static hy_status add_file(entries *all, const char *path, hy_model_spec *m) {
     HY_TRY(hy_spec_load(path, NULL, m));
     HY_TRY(hy_published_load(path, &list));
     hy_model_count(m, &c);
-    hy_model_cache(m, HY_CACHE_PAPER, HY_PUBLISHED_TOKENS, 2, 2, NULL, &paper);
+    hy_model_cache(m, HY_CACHE_PAPER, HY_PUBLISHED_TOKENS, 2, 2, 2, NULL, &paper);
     for (int i = 0; i < list.n; i++) {
         const hy_published *p = &list.v[i];
         if (p->cache_mb[0]) add(all, p, m, "cache", "MB", p->cache_mb, paper.total / 1e6);

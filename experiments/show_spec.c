@@ -116,9 +116,9 @@ static hy_table *lengths_table(const hy_model_spec *m) {
     hy_table_column(t, "mflop_token", "forward", "MFLOP/token", HY_RIGHT);
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
         hy_cache_bytes f32, bf16, paper;
-        hy_model_cache(m, HY_CACHE_TRUE, lengths[i], 4, 4, NULL, &f32);
-        hy_model_cache(m, HY_CACHE_TRUE, lengths[i], 2, 2, NULL, &bf16);
-        hy_model_cache(m, HY_CACHE_PAPER, lengths[i], 2, 2, NULL, &paper);
+        hy_model_cache(m, HY_CACHE_TRUE, lengths[i], 4, 4, 4, NULL, &f32);
+        hy_model_cache(m, HY_CACHE_TRUE, lengths[i], 2, 2, 2, NULL, &bf16);
+        hy_model_cache(m, HY_CACHE_PAPER, lengths[i], 2, 2, 2, NULL, &paper);
         hy_table_row(t);
         hy_table_int(t, lengths[i]);
         hy_table_num(t, f32.total / 1e6, 3);

@@ -426,13 +426,15 @@ typedef struct hy_backend {
     hy_status (*from_host)(void *dst, const void *src, size_t bytes);  // before all work to come; src may change on return
     hy_status (*wait)(void);                                           // until all work so far is done; errors of it surface here
     size_t (*memory_free)(void);   // bytes that alloc could give now; NULL: not known
-    // Recording: the kernels run between begin and end are written down instead; replay queues them all at once. NULL where a
-    // backend has none. A recording holds addresses and sizes: it is valid while they are.
+    // Recording: the kernels run and the memory zeroed between begin and end are written down instead; replay queues them all at
+    // once. NULL where a backend has none. A recording holds addresses and sizes: it is valid while they are.
     hy_status (*record_begin)(void);
-    hy_status (*record_end)(void **recording);
+    hy_status (*record_end)(void **recording);  // NULL: what was written down is given up
     hy_status (*replay)(void *recording);
     void (*forget)(void *recording);
     bool async;          // kernels return before they have run
+    bool full_precision_only;  // no TF32, no bfloat16
+    int few_rows;        // a row of a product has the same bits in all products of fewer rows than this, and in all of more; 0: no such promise
     hy_isa isa;          // CPU: best path allowed
     int threads;
     hy_math math;

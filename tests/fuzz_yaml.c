@@ -15,7 +15,7 @@ static void check_model(const hy_model_spec *m) {
     HY_ASSERT(hy_spec_from_yaml(y, &again) == HY_OK);
     HY_ASSERT(!memcmp(m, &again, sizeof again));
     hy_cache_bytes sum;
-    hy_model_cache(m, HY_CACHE_TRUE, 1 << 20, 4, 4, NULL, &sum);
+    hy_model_cache(m, HY_CACHE_TRUE, 1 << 20, 4, 4, 4, NULL, &sum);
     HY_ASSERT(sum.total >= 0 && hy_model_flops_token(m, 1000) >= 0);
     hy_yaml_free(y);
     free(text);

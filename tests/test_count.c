@@ -107,7 +107,7 @@ static void test_paper_caches(void **state) {
         hy_cache_bytes sum;
         char text[32];
         load(rows[i].variant, &m);
-        hy_model_cache(&m, rows[i].how, 8000, 4, 4, NULL, &sum);
+        hy_model_cache(&m, rows[i].how, 8000, 4, 4, 4, NULL, &sum);
         snprintf(text, sizeof text, "%.*f", rows[i].digits, sum.total / 1e6);
         if (strcmp(text, rows[i].mb)) fail_msg("%s: %s MB, not %s", rows[i].variant, text, rows[i].mb);
     }
@@ -115,8 +115,8 @@ static void test_paper_caches(void **state) {
     hy_cache_bytes a, b;
     load("paper/hymba-1.5b", &hymba);
     load("paper/llama-3.2-3b", &llama);
-    hy_model_cache(&hymba, HY_CACHE_PAPER, 8000, 2, 2, NULL, &a);
-    hy_model_cache(&llama, HY_CACHE_PAPER, 8000, 2, 2, NULL, &b);
+    hy_model_cache(&hymba, HY_CACHE_PAPER, 8000, 2, 2, 2, NULL, &a);
+    hy_model_cache(&llama, HY_CACHE_PAPER, 8000, 2, 2, 2, NULL, &b);
     assert_true(fabs(b.total / a.total - 11.67) < 0.005);
 }
 
@@ -132,7 +132,7 @@ static void test_true_cache(void **state) {
     assert_int_equal(hy_spec_from_yaml(y, &m), HY_OK);
     hy_yaml_free(y);
     hy_cache_bytes l[3], sum;
-    hy_model_cache(&m, HY_CACHE_TRUE, 100, 2, 4, l, &sum);
+    hy_model_cache(&m, HY_CACHE_TRUE, 100, 2, 4, 4, l, &sum);
     const double row = 1 * (4 + 8) * 2;  // d_qk 8/2, d_v 16/2, 2 bytes
     const double conv = 16 * 2 * 4, ssm = 16 * 4 * 4;
     assert_true(l[0].kv == row * 100 && l[0].meta == row * 3 && l[0].conv == conv && l[0].ssm == ssm);
@@ -140,9 +140,9 @@ static void test_true_cache(void **state) {
     assert_true(l[2].kv == 0 && l[2].meta == 0 && l[2].conv == conv && l[2].ssm == ssm);
     assert_true(sum.total == row * (100 + 3 + 5 + 3) + 3 * (conv + ssm));
     assert_true(sum.total == sum.kv + sum.meta + sum.conv + sum.ssm);
-    hy_model_cache(&m, HY_CACHE_TRUE, 4, 2, 4, l, &sum);  // shorter than the window
+    hy_model_cache(&m, HY_CACHE_TRUE, 4, 2, 2, 4, l, &sum);  // shorter than the window
     assert_true(l[1].kv == row * 4);
-    hy_model_cache(&m, HY_CACHE_PAPER, 100, 4, 4, l, &sum);
+    hy_model_cache(&m, HY_CACHE_PAPER, 100, 4, 4, 4, l, &sum);
     assert_true(l[1].kv == row * 5 / 2 && l[2].kv == row * 5 / 2 && l[1].meta == 0 && l[0].meta == row * 3);
     assert_true(l[0].conv == 0 && l[0].ssm == 16 * 4 * 2);
 }
@@ -153,20 +153,20 @@ static void test_terms(void **state) {
     hy_model_spec m;
     hy_cache_term t[HY_CACHE_KINDS];
     load("paper/hymba-1.5b", &m);
-    hy_layer_cache_terms(&m, 1, HY_CACHE_TRUE, 8000, 4, 2, t);
+    hy_layer_cache_terms(&m, 1, HY_CACHE_TRUE, 8000, 4, 2, 2, t);
     assert_true(t[HY_CACHE_KV].share == 1 && t[HY_CACHE_KV].positions == 1024 && t[HY_CACHE_KV].values == 5 * (64 + 128));
     assert_true(t[HY_CACHE_KV].bytes == 4 && t[HY_CACHE_CONV].bytes == 2 && t[HY_CACHE_SSM].bytes == 2);
     assert_true(t[HY_CACHE_META].share == 1 && t[HY_CACHE_META].positions == 128);
     assert_true(t[HY_CACHE_CONV].share == 1 && t[HY_CACHE_CONV].positions == 3 && t[HY_CACHE_CONV].values == 3200);
     assert_true(t[HY_CACHE_SSM].share == 1 && t[HY_CACHE_SSM].positions == 16 && t[HY_CACHE_SSM].values == 3200);
-    hy_layer_cache_terms(&m, 2, HY_CACHE_TRUE, 8000, 4, 4, t);  // uses the keys of layer 1
+    hy_layer_cache_terms(&m, 2, HY_CACHE_TRUE, 8000, 4, 4, 4, t);  // uses the keys of layer 1
     assert_true(t[HY_CACHE_KV].share == 0 && t[HY_CACHE_META].share == 0);
-    hy_layer_cache_terms(&m, 2, HY_CACHE_PAPER, 8000, 4, 4, t);
+    hy_layer_cache_terms(&m, 2, HY_CACHE_PAPER, 8000, 4, 4, 4, t);
     assert_true(t[HY_CACHE_KV].share == 0.5 && t[HY_CACHE_META].share == 0 && t[HY_CACHE_CONV].share == 0 && t[HY_CACHE_KV].bytes == 2);
-    hy_layer_cache_terms(&m, 0, HY_CACHE_PAPER, 8000, 4, 4, t);
+    hy_layer_cache_terms(&m, 0, HY_CACHE_PAPER, 8000, 4, 4, 4, t);
     assert_true(t[HY_CACHE_KV].share == 1 && t[HY_CACHE_KV].positions == 8000 && t[HY_CACHE_META].share == 1);
     load("paper/llama-3.2-1b", &m);
-    hy_layer_cache_terms(&m, 0, HY_CACHE_TRUE, 10, 2, 2, t);
+    hy_layer_cache_terms(&m, 0, HY_CACHE_TRUE, 10, 2, 2, 2, t);
     assert_true(t[HY_CACHE_SSM].share == 0 && t[HY_CACHE_CONV].share == 0 && t[HY_CACHE_META].positions == 0);
 }
 

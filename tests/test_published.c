@@ -62,7 +62,7 @@ static void test_paper_folder(void **state) {
         snprintf(path, sizeof path, "variants/paper/%s", e->d_name);
         if (hy_spec_load(path, NULL, &m) || hy_published_load(path, &l)) fail_msg("%s", hy_error_text());
         hy_model_count(&m, &c);
-        hy_model_cache(&m, HY_CACHE_PAPER, HY_PUBLISHED_TOKENS, 4, 4, NULL, &paper);
+        hy_model_cache(&m, HY_CACHE_PAPER, HY_PUBLISHED_TOKENS, 4, 4, 4, NULL, &paper);
         for (int i = 0; i < l.n; i++) {
             check_figure(path, &l.v[i], paper.total / 1e6, l.v[i].cache_mb);
             check_figure(path, &l.v[i], (double)c.total, l.v[i].parameters);

@@ -257,7 +257,7 @@ static void formulas(void **state) {
         for (int tokens = 1; tokens < 60; tokens += 29) {
             hy_cache_bytes sum;
             hy_state *st;
-            hy_model_cache(&s.spec, HY_CACHE_TRUE, tokens, 4, 4, NULL, &sum);
+            hy_model_cache(&s.spec, HY_CACHE_TRUE, tokens, 4, 4, 4, NULL, &sum);
             assert_int_equal(hy_state_create(s.p, &s.be, HY_F32, 1, tokens, &st), HY_OK);
             if ((double)hy_state_bytes(st) != sum.total)
                 fail_msg("%s, %d tokens: formula %.0f bytes, allocated %zu", files[f], tokens, sum.total, hy_state_bytes(st));

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/gemm.h"
 
 hy_isa hy_isa_best(void) {
     // __builtin_cpu_supports looks at CPUID and at XGETBV, so it is false where the system does not save the registers.
@@ -104,7 +105,7 @@ hy_status hy_backend_cpu(const char *isa, int threads, hy_backend *out) {
     omp_set_num_threads(threads);
     *out = (hy_backend){
         .name = "cpu", .alloc = hy_alloc, .free = free, .zero = cpu_zero, .to_host = cpu_copy, .from_host = cpu_copy, .wait = cpu_wait,
-        .isa = level, .threads = threads,
+        .full_precision_only = true, .few_rows = HY_GEMM_ROWS, .isa = level, .threads = threads,
 #define X(name) .plan[HY_K_##name] = hy_cpu_plan_##name,
         HY_KERNELS(X)
 #undef X
