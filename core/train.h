@@ -3,6 +3,7 @@
 #define HY_TRAIN_H
 #include "core/exec.h"
 #include "core/field.h"
+#include "core/precision.h"
 #include "core/task.h"
 
 typedef enum { HY_SCHED_CONSTANT = 0, HY_SCHED_LINEAR, HY_SCHED_COSINE, HY_SCHED_WSD } hy_schedule;
@@ -18,6 +19,7 @@ typedef struct {
     double stop_accuracy;  // stop when evaluation accuracy reaches it; 0: never
     int eval_batch;
     int eval_examples;     // at most so many examples a cell; 0: the task's own count
+    hy_precision precision;  // of training, evaluation and measures
 } hy_train_spec;
 extern const hy_field hy_train_fields[];
 double hy_train_lr(const hy_train_spec *t, long step);  // of step 1 ..
@@ -41,6 +43,7 @@ typedef struct {
 } hy_train_watch;
 
 typedef struct hy_trainer hy_trainer;
+// dt: what is computed in (hy_precision_dtype of the recipe; HY_F64 for tests). Parameters and moments are float32 with HY_BF16.
 hy_status hy_trainer_create(const hy_program *p, const hy_backend *be, hy_dtype dt, const hy_train_spec *spec,
                             const hy_task *task, uint64_t seed, hy_trainer **out);
 uint64_t hy_trainer_init_seed(uint64_t seed);  // what hy_params_init gets for a run's seed
@@ -52,7 +55,8 @@ hy_status hy_trainer_save(hy_trainer *t, const char *path);
 hy_status hy_trainer_load(hy_trainer *t, const char *path);
 // One optimiser step (all its micro-batches).
 hy_status hy_trainer_step(hy_trainer *t, hy_train_point *out);
-// Runs to the end (or stop_accuracy). checkpoint: path written every checkpoint_every steps and at the end, or NULL.
+// Runs to the end (or stop_accuracy). on_step is called for every step in order; where kernels run while the host goes on, some
+// steps later, before anything that needs it (evaluation, checkpoint, interrupt, the end). checkpoint: path written every checkpoint_every steps and at the end, or NULL.
 // NaN or infinity: HY_EDIVERGED naming step and tensor, with advice. A pending interrupt saves the checkpoint first.
 hy_status hy_trainer_run(hy_trainer *t, const hy_train_watch *watch, const char *checkpoint, hy_eval *last);
 // Accuracy and loss of parameters on a task.

@@ -77,11 +77,27 @@ static hy_status load_moments(hy_trainer *t, const hy_st *st, char which, void *
     return HY_OK;
 }
 
+// The precision that a recipe's text tells; the default is left out of it.
+static hy_precision recipe_precision(const char *text) {
+    hy_precision p = HY_PRECISION_F32;
+    const char *at = strstr(text, "\nprecision: ");
+    if (at) {
+        char word[8];
+        at += strlen("\nprecision: ");
+        snprintf(word, sizeof word, "%.*s", (int)strcspn(at, "\n"), at);
+        if (hy_precision_parse(word, &p)) p = HY_PRECISION_F32;
+    }
+    return p;
+}
+
 static hy_status load_from(hy_trainer *t, const hy_st *st) {
     char *recipe = recipe_text(t);
     const char *theirs = hy_st_meta(st, "hylab.recipe");
     hy_status s = HY_OK;
     if (!theirs) s = hy_error(HY_EINPUT, "%s: holds a model but no training state", hy_st_path(st));
+    else if (recipe_precision(theirs) != t->spec.precision)
+        s = hy_error(HY_EINPUT, "%s: was trained in %s, this run computes in %s; a run is resumed in the precision that it began in (--precision)",
+                     hy_st_path(st), hy_precision_name(recipe_precision(theirs)), hy_precision_name(t->spec.precision));
     else if (strcmp(theirs, recipe))
         s = hy_error(HY_EINPUT, "%s: was written by another recipe, task or seed; a resumed run must be the same run", hy_st_path(st));
     free(recipe);

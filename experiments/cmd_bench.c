@@ -10,7 +10,7 @@
 #include "experiments/taskarg.h"
 
 typedef struct {
-    const char *device, *isa, *weights;
+    const char *device, *isa, *weights, *precision;
     int batch, context, repetitions, threads, tokens;
     bool train, prefill, decode, ops;
     double load_seconds;
@@ -129,13 +129,16 @@ static hy_status bench(options *o, const char *file) {
     hy_backend be;
     hy_model m;
     hy_weights how;
+    hy_precision precision;
     HY_TRY(hy_weights_parse(o->weights, &how));
+    HY_TRY(hy_precision_parse(o->precision, &precision));
     if ((o->train || o->ops) && how == HY_WEIGHTS_BF16)
         return hy_error(HY_EINPUT, "--weights bf16: training steps (--train, --ops) need weights in float32");
     if (o->train || o->ops) how = HY_WEIGHTS_F32;
     HY_TRY(hy_backend_from_args(o->device, o->isa, o->threads, &be));
+    HY_TRY(hy_precision_set(precision, &be));
     const double start = hy_now();
-    HY_TRY(hy_model_open(file, o->sets.v, &be, how, 1, &m));
+    HY_TRY(hy_model_open(file, o->sets.v, &be, how, precision, 1, &m));
     o->load_seconds = hy_now() - start;
     hy_status s = o->ops ? ops(o, &m, &be) : rates(o, &m, &be);
     hy_model_close(&m);
@@ -155,6 +158,7 @@ int hy_cmd_bench(int argc, char **argv) {
         {"--tokens", "N", HY_ARG_INT, &o.tokens, 1, "decoding: tokens in a repetition (default 16)"},
         {"--set", "PATH=VALUE", HY_ARG_LIST, &o.sets, 0, "a change to the variant"},
         {"--weights", HY_WEIGHTS_NAMES, HY_ARG_TEXT, &o.weights, 0, HY_WEIGHTS_HELP},
+        {"--precision", HY_PRECISION_NAMES, HY_ARG_TEXT, &o.precision, 0, HY_PRECISION_HELP},
         {"--threads", "N", HY_ARG_INT, &o.threads, 0, "threads (default: all cores)"},
         {"--device", HY_DEVICE_NAMES, HY_ARG_TEXT, &o.device, 0, HY_DEVICE_HELP},
         {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0, "kernels: ref, base, avx2, avx512 (default: the best this machine has)"},

@@ -6,7 +6,7 @@
 #include "experiments/taskarg.h"
 
 typedef struct {
-    const char *task, *device, *isa, *weights;
+    const char *task, *device, *isa, *weights, *precision;
     int seed, threads, batch, examples;
     hy_arg_list sets, task_sets;
     hy_table_format format;
@@ -17,10 +17,13 @@ static hy_status evaluate(const options *o, const char *file) {
     hy_task *task;
     hy_model m;
     hy_weights how;
+    hy_precision precision;
     HY_TRY(hy_weights_parse(o->weights, &how));
+    HY_TRY(hy_precision_parse(o->precision, &precision));
     HY_TRY(hy_backend_from_args(o->device, o->isa, o->threads, &be));
+    HY_TRY(hy_precision_set(precision, &be));
     HY_TRY(hy_task_from_args(o->task, &o->task_sets, (uint64_t)o->seed, &task));
-    hy_status s = hy_model_open(file, o->sets.v, &be, how, 1, &m);
+    hy_status s = hy_model_open(file, o->sets.v, &be, how, precision, 1, &m);
     if (!s) {
         hy_eval e;
         if (hy_task_vocab(task) > m.p->spec.vocab)
@@ -48,6 +51,7 @@ int hy_cmd_eval(int argc, char **argv) {
         {"--batch", "N", HY_ARG_INT, &o.batch, 1, "sequences at a time (default 32)"},
         {"--examples", "N", HY_ARG_INT, &o.examples, 0, "examples a cell at most (default: the task's own count)"},
         {"--weights", HY_WEIGHTS_NAMES, HY_ARG_TEXT, &o.weights, 0, HY_WEIGHTS_HELP},
+        {"--precision", HY_PRECISION_NAMES, HY_ARG_TEXT, &o.precision, 0, HY_PRECISION_HELP},
         {"--threads", "N", HY_ARG_INT, &o.threads, 0, "threads (default: all cores)"},
         {"--device", HY_DEVICE_NAMES, HY_ARG_TEXT, &o.device, 0, HY_DEVICE_HELP},
         {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0, "kernels: ref, base, avx2, avx512"},

@@ -13,7 +13,7 @@
 enum { SEQUENCES_MAX = 1 << 20 };
 
 typedef struct {
-    const char *model, *tokenizer, *device, *isa, *weights, *temperature, *top_p;
+    const char *model, *tokenizer, *device, *isa, *weights, *precision, *temperature, *top_p;
     int max_new, top_k, seed, threads, samples, eos;
     bool ids;
     hy_arg_list sets;
@@ -185,14 +185,17 @@ static hy_status open_and_generate(const options *o, const char *path, int n, co
     hy_sample_spec spec = {.max_new = o->max_new, .top_k = o->top_k};
     hy_backend be;
     hy_weights how;
+    hy_precision precision;
     hy_model m;
     hy_tokenizer *t = NULL;
     hy_token_ids eos = {0};
     HY_TRY(read_number("--temperature", o->temperature, 0, 1e6, &spec.temperature));
     HY_TRY(read_number("--top-p", o->top_p, 0, 1, &spec.top_p));
-    HY_TRY(hy_backend_from_args(o->device, o->isa, o->threads, &be));
     HY_TRY(hy_weights_parse(o->weights, &how));
-    HY_TRY(hy_model_open(path, o->sets.v, &be, how, 1, &m));
+    HY_TRY(hy_precision_parse(o->precision, &precision));
+    HY_TRY(hy_backend_from_args(o->device, o->isa, o->threads, &be));
+    HY_TRY(hy_precision_set(precision, &be));
+    HY_TRY(hy_model_open(path, o->sets.v, &be, how, precision, 1, &m));
     hy_status s = open_tokenizer(o, path, &m, &t);
     if (!s) s = find_eos(o, path, t, &eos);
     if (!s && !m.trained) fprintf(stderr, "note: %s is a variant with random weights\n", path);
@@ -220,6 +223,7 @@ int hy_cmd_generate(int argc, char **argv) {
         {"--ids", NULL, HY_ARG_FLAG, &o.ids, 0, "prompts and output are token ids, not text"},
         {"--set", "PATH=VALUE", HY_ARG_LIST, &o.sets, 0, "a change to the spec that keeps the shapes"},
         {"--weights", HY_WEIGHTS_NAMES, HY_ARG_TEXT, &o.weights, 0, HY_WEIGHTS_HELP},
+        {"--precision", HY_PRECISION_NAMES, HY_ARG_TEXT, &o.precision, 0, HY_PRECISION_HELP},
         {"--threads", "N", HY_ARG_INT, &o.threads, 0, "threads (default: all cores)"},
         {"--device", HY_DEVICE_NAMES, HY_ARG_TEXT, &o.device, 0, HY_DEVICE_HELP},
         {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0, "kernels: ref, base, avx2, avx512"},

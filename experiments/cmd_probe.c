@@ -11,7 +11,7 @@
 
 enum { MAX_MAPS = 12, MAX_MAP_LAYERS = 16 };
 typedef struct {
-    const char *task, *device, *isa, *weights, *layers, *maps, *out, *formats, *norm, *reduce;
+    const char *task, *device, *isa, *weights, *precision, *layers, *maps, *out, *formats, *norm, *reduce;
     int seed, threads, cell, prompts, tokens;
     bool gate, erf, entropy;
     hy_arg_list sets, task_sets, erf_sets, heads, channels;
@@ -339,10 +339,13 @@ static hy_status probe(const options *o, const char *file) {
     if (o->erf && o->entropy && o->format != HY_TABLE_TEXT)
         return hy_error(HY_EINPUT, "--entropy and --erf are two tables: with --format csv or json ask for one at a time");
     hy_weights how;
+    hy_precision precision;
     HY_TRY(hy_weights_parse(o->weights, &how));
+    HY_TRY(hy_precision_parse(o->precision, &precision));
     HY_TRY(hy_backend_from_args(o->device, o->isa, o->threads, &be));
+    HY_TRY(hy_precision_set(precision, &be));
     HY_TRY(hy_task_from_args(o->task, &o->task_sets, (uint64_t)o->seed, &task));
-    hy_status s = hy_model_open(file, o->sets.v, &be, how, 1, &m);
+    hy_status s = hy_model_open(file, o->sets.v, &be, how, precision, 1, &m);
     if (!s) {
         s = with_task(o, &m, task);
         hy_model_close(&m);
@@ -374,6 +377,7 @@ int hy_cmd_probe(int argc, char **argv) {
         {"--seed", "N", HY_ARG_INT, &o.seed, 0, "seed of the data (default 1)"},
         {"--set", "PATH=VALUE", HY_ARG_LIST, &o.sets, 0, "a change to the spec, e.g. attention.window=64"},
         {"--weights", HY_WEIGHTS_NAMES, HY_ARG_TEXT, &o.weights, 0, HY_WEIGHTS_HELP},
+        {"--precision", HY_PRECISION_NAMES, HY_ARG_TEXT, &o.precision, 0, HY_PRECISION_HELP},
         {"--threads", "N", HY_ARG_INT, &o.threads, 0, "threads (default: all cores)"},
         {"--device", HY_DEVICE_NAMES, HY_ARG_TEXT, &o.device, 0, HY_DEVICE_HELP},
         {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0, "kernels: ref, base, avx2, avx512"},

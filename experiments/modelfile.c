@@ -26,6 +26,10 @@ void hy_weights_apply(hy_weights how, const hy_import *im, const hy_import_map *
     if (how == HY_WEIGHTS_AUTO) hy_import_keep_types(im, map, p);
 }
 
+hy_weights hy_weights_in(hy_weights how, hy_precision precision) {
+    return how == HY_WEIGHTS_AUTO && precision == HY_PRECISION_BF16 ? HY_WEIGHTS_BF16 : how;
+}
+
 hy_model_kind hy_model_kind_of(const char *path) {
     const size_t n = strlen(path);
     struct stat info;
@@ -68,24 +72,30 @@ hy_status hy_model_read_spec(const char *path, const char *const *sets, hy_model
     }
 }
 
-static hy_status from_checkpoint(const char *path, const char *const *sets, const hy_backend *be, hy_weights how, hy_model *out) {
+typedef struct {
+    const hy_backend *be;
+    hy_weights weights;
+    hy_dtype dtype;
+} how_to;
+
+static hy_status from_checkpoint(const char *path, const char *const *sets, const how_to *h, hy_model *out) {
     hy_st *st;
     HY_TRY(hy_checkpoint_open(path, &st));
     hy_model_spec *spec = hy_xcalloc(1, sizeof *spec);
     hy_status s = checkpoint_spec(st, path, sets, spec);
     if (!s) s = hy_model_build(spec, &out->p);
     free(spec);
-    if (!s && how == HY_WEIGHTS_BF16) keep_all(out->p);
-    if (!s && how == HY_WEIGHTS_AUTO) hy_checkpoint_keep_types(st, out->p);
+    if (!s && h->weights == HY_WEIGHTS_BF16) keep_all(out->p);
+    if (!s && h->weights == HY_WEIGHTS_AUTO) hy_checkpoint_keep_types(st, out->p);
     if (!s) s = hy_checkpoint_check(st, out->p, NULL);  // before memory is taken for what the file claims
-    if (!s) s = hy_params_create(out->p, be, HY_F32, &out->w);
+    if (!s) s = hy_params_create(out->p, h->be, h->dtype, &out->w);
     if (!s) s = hy_checkpoint_read(st, out->w, HY_CHECKPOINT_ANY_SPEC, NULL);
     hy_st_close(st);
     out->trained = true;
     return s;
 }
 
-static hy_status from_folder(const char *path, const char *const *sets, const hy_backend *be, hy_weights how, hy_model *out) {
+static hy_status from_folder(const char *path, const char *const *sets, const how_to *h, hy_model *out) {
     hy_import *im;
     hy_import_map map = {0};
     HY_TRY(no_sets(path, sets));
@@ -93,8 +103,8 @@ static hy_status from_folder(const char *path, const char *const *sets, const hy
     hy_status s = hy_model_build(&im->spec, &out->p);
     if (!s) s = hy_import_map_make(im->family, out->p, &map);
     if (!s) s = hy_import_check(im, &map, NULL);
-    if (!s) hy_weights_apply(how, im, &map, out->p);
-    if (!s) s = hy_params_create(out->p, be, HY_F32, &out->w);
+    if (!s) hy_weights_apply(h->weights, im, &map, out->p);
+    if (!s) s = hy_params_create(out->p, h->be, h->dtype, &out->w);
     if (!s) s = hy_import_weights(im, &map, out->w, NULL);
     hy_import_map_free(&map);
     hy_import_close(im);
@@ -102,13 +112,13 @@ static hy_status from_folder(const char *path, const char *const *sets, const hy
     return s;
 }
 
-static hy_status from_yaml(const char *path, const char *const *sets, const hy_backend *be, hy_weights how, uint64_t seed, hy_model *out) {
+static hy_status from_yaml(const char *path, const char *const *sets, const how_to *h, uint64_t seed, hy_model *out) {
     hy_model_spec *spec = hy_xcalloc(1, sizeof *spec);
     hy_status s = hy_spec_load(path, sets, spec);
     if (!s) s = hy_model_build(spec, &out->p);
     free(spec);
-    if (!s && how == HY_WEIGHTS_BF16) keep_all(out->p);
-    if (!s) s = hy_params_create(out->p, be, HY_F32, &out->w);
+    if (!s && h->weights == HY_WEIGHTS_BF16) keep_all(out->p);
+    if (!s) s = hy_params_create(out->p, h->be, h->dtype, &out->w);
     return s ? s : hy_params_init(out->w, seed);
 }
 
@@ -140,12 +150,14 @@ static hy_status read_weights(const char *path, const hy_program *p, hy_params *
 hy_status hy_model_check(const char *path, const hy_program *p) { return read_weights(path, p, NULL); }
 hy_status hy_model_load(const char *path, hy_params *w) { return read_weights(path, w->prog, w); }
 
-hy_status hy_model_open(const char *path, const char *const *sets, const hy_backend *be, hy_weights how, uint64_t seed, hy_model *out) {
+hy_status hy_model_open(const char *path, const char *const *sets, const hy_backend *be, hy_weights weights, hy_precision precision,
+                        uint64_t seed, hy_model *out) {
     *out = (hy_model){0};
     const hy_model_kind kind = hy_model_kind_of(path);
-    hy_status s = kind == HY_MODEL_FOLDER       ? from_folder(path, sets, be, how, out)
-                  : kind == HY_MODEL_CHECKPOINT ? from_checkpoint(path, sets, be, how, out)
-                                                : from_yaml(path, sets, be, how, seed, out);
+    const how_to h = {be, hy_weights_in(weights, precision), hy_precision_dtype(precision)};
+    hy_status s = kind == HY_MODEL_FOLDER       ? from_folder(path, sets, &h, out)
+                  : kind == HY_MODEL_CHECKPOINT ? from_checkpoint(path, sets, &h, out)
+                                                : from_yaml(path, sets, &h, seed, out);
     if (s) hy_model_close(out);
     return s;
 }

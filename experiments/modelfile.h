@@ -5,6 +5,7 @@
 #include "core/exec.h"
 #include "core/published.h"
 #include "core/import.h"
+#include "core/precision.h"
 
 typedef struct {
     hy_program *p;
@@ -22,12 +23,16 @@ typedef enum {
     HY_WEIGHTS_BF16,  // bfloat16; float32 of a file and random values are rounded
 } hy_weights;
 #define HY_WEIGHTS_NAMES "auto|f32|bf16"
-#define HY_WEIGHTS_HELP "matrices in memory: as the file has them (auto; f16 becomes f32), f32, bf16 (rounded if need be)"
+#define HY_WEIGHTS_HELP "matrices in memory: as the file has them (auto; f16 becomes f32; bf16 with --precision bf16), f32, bf16 (rounded if need be)"
+#define HY_PRECISION_HELP "computing: f32, tf32 (products of rounded factors), bf16 (activations, cache and matrices, sums in f32); the last two with --device cuda (f32)"
 hy_status hy_weights_parse(const char *text, hy_weights *out);
+// Computing in bfloat16 reads matrices so: kept so (auto, bf16), or as copies of float32 ones (f32), which gives the same results.
+hy_weights hy_weights_in(hy_weights how, hy_precision precision);
 void hy_weights_apply(hy_weights how, const hy_import *im, const hy_import_map *map, hy_program *p);  // before parameters are made
-// sets: NULL-terminated "path=value" for a YAML (with a checkpoint only what keeps the shapes), or NULL. seed: of random
+// precision: what the parameters are made for (the backend has it too: hy_precision_set). sets: NULL-terminated "path=value" for a YAML (with a checkpoint only what keeps the shapes), or NULL. seed: of random
 // weights. HY_EINPUT with the file's name for what cannot be read.
-hy_status hy_model_open(const char *path, const char *const *sets, const hy_backend *be, hy_weights weights, uint64_t seed, hy_model *out);
+hy_status hy_model_open(const char *path, const char *const *sets, const hy_backend *be, hy_weights weights, hy_precision precision,
+                        uint64_t seed, hy_model *out);
 void hy_model_close(hy_model *m);
 // Reads the weights of a checkpoint or a folder into parameters of a program of its spec. check: what it checks, alone, before
 // memory is taken for parameters.

@@ -154,8 +154,8 @@ static void folder_of_bf16(void **state) {
     for (int k = 0; k < 3; k++) {
         const hy_backend be = backend(isas[k]);
         hy_model m, wide;
-        need(hy_model_open(folder(), NULL, &be, HY_WEIGHTS_AUTO, 1, &m));
-        need(hy_model_open(folder(), NULL, &be, HY_WEIGHTS_F32, 1, &wide));
+        need(hy_model_open(folder(), NULL, &be, HY_WEIGHTS_AUTO, HY_PRECISION_F32, 1, &m));
+        need(hy_model_open(folder(), NULL, &be, HY_WEIGHTS_F32, HY_PRECISION_F32, 1, &wide));
         const char *const matrices[] = {"in_proj", "out_proj", "x_proj", "dt_proj.weight", "mlp.up", "mlp.down"};
         int kept = 0;
         size_t bytes = 0;
@@ -183,9 +183,9 @@ static void mixed_folder(void **state) {
     const hy_backend be = backend("auto");
     hy_model m, wide, all;
     write_folder("layers.1.moe.experts.0.gate_proj", "layers.2.mamba.out_proj");
-    need(hy_model_open(folder(), NULL, &be, HY_WEIGHTS_AUTO, 1, &m));
-    need(hy_model_open(folder(), NULL, &be, HY_WEIGHTS_F32, 1, &wide));
-    need(hy_model_open(folder(), NULL, &be, HY_WEIGHTS_BF16, 1, &all));
+    need(hy_model_open(folder(), NULL, &be, HY_WEIGHTS_AUTO, HY_PRECISION_F32, 1, &m));
+    need(hy_model_open(folder(), NULL, &be, HY_WEIGHTS_F32, HY_PRECISION_F32, 1, &wide));
+    need(hy_model_open(folder(), NULL, &be, HY_WEIGHTS_BF16, HY_PRECISION_F32, 1, &all));
     assert_int_equal(type_of(&m, "layers.1.mlp.up"), HY_F32);
     assert_int_equal(type_of(&m, "layers.2.out_proj"), HY_F32);
     assert_int_equal(type_of(&m, "layers.0.mlp.up"), HY_BF16);
@@ -210,14 +210,14 @@ static void damaged_folder(void **state) {
     char *path = hy_asprintf("%s/model.safetensors", folder());
     assert_int_equal(truncate(path, 20000), 0);
     for (int how = HY_WEIGHTS_F32; how <= HY_WEIGHTS_BF16; how++) {
-        assert_int_equal(hy_model_open(folder(), NULL, &be, (hy_weights)how, 1, &m), HY_EINPUT);
+        assert_int_equal(hy_model_open(folder(), NULL, &be, (hy_weights)how, HY_PRECISION_F32, 1, &m), HY_EINPUT);
         assert_non_null(strstr(hy_error_text(), "model.safetensors"));
     }
     hy_st_writer *w = hy_st_writer_new();
     hy_st_writer_add(w, "model.embed_tokens.weight", HY_ST_BF16, 2, (int64_t[]){1, 1}, "ab");
     need(hy_st_writer_commit(w, path));
     hy_st_writer_free(w);
-    assert_int_equal(hy_model_open(folder(), NULL, &be, HY_WEIGHTS_AUTO, 1, &m), HY_EINPUT);
+    assert_int_equal(hy_model_open(folder(), NULL, &be, HY_WEIGHTS_AUTO, HY_PRECISION_F32, 1, &m), HY_EINPUT);
     assert_non_null(strstr(hy_error_text(), "model.memory_tokens"));
     free(path);
     drop_folder();
@@ -232,8 +232,8 @@ static void variants(void **state) {
         char *path = hy_asprintf("variants/%s.yaml", files[k]);
         const char *const sets[] = {"vocab=97", NULL};
         hy_model m, wide;
-        need(hy_model_open(path, sets, &be, HY_WEIGHTS_BF16, 7, &m));
-        need(hy_model_open(path, sets, &be, HY_WEIGHTS_F32, 7, &wide));
+        need(hy_model_open(path, sets, &be, HY_WEIGHTS_BF16, HY_PRECISION_F32, 7, &m));
+        need(hy_model_open(path, sets, &be, HY_WEIGHTS_F32, HY_PRECISION_F32, 7, &wide));
         assert_true(hy_program_keeps_bf16(m.p));
         for (int i = 0; i < m.p->n_params; i++) {
             float *v = hy_params_ptr(wide.w, i, false);
@@ -252,10 +252,10 @@ static void checkpoint(void **state) {
     const hy_backend be = backend("auto");
     hy_model m, back, wide;
     char *path = hy_asprintf("%s.safetensors", folder());
-    need(hy_model_open("variants/hymba.yaml", NULL, &be, HY_WEIGHTS_BF16, 7, &m));
+    need(hy_model_open("variants/hymba.yaml", NULL, &be, HY_WEIGHTS_BF16, HY_PRECISION_F32, 7, &m));
     need(hy_checkpoint_save(m.w, path));
-    need(hy_model_open(path, NULL, &be, HY_WEIGHTS_AUTO, 1, &back));
-    need(hy_model_open(path, NULL, &be, HY_WEIGHTS_F32, 1, &wide));
+    need(hy_model_open(path, NULL, &be, HY_WEIGHTS_AUTO, HY_PRECISION_F32, 1, &back));
+    need(hy_model_open(path, NULL, &be, HY_WEIGHTS_F32, HY_PRECISION_F32, 1, &wide));
     assert_true(back.w->bytes == m.w->bytes && !memcmp(back.w->data, m.w->data, m.w->bytes));
     assert_true(!hy_program_keeps_bf16(wide.p));
     same_values(&wide, &m);
@@ -270,7 +270,7 @@ static void training_is_refused(void **state) {
     hy_model m;
     hy_exec *e;
     hy_weights how;
-    need(hy_model_open("variants/hymba.yaml", NULL, &be, HY_WEIGHTS_BF16, 7, &m));
+    need(hy_model_open("variants/hymba.yaml", NULL, &be, HY_WEIGHTS_BF16, HY_PRECISION_F32, 7, &m));
     assert_int_equal(hy_params_want_grad(m.w), HY_EINPUT);
     assert_non_null(strstr(hy_error_text(), "inference"));
     assert_int_equal(hy_exec_create(m.p, &be, HY_F32, HY_EXEC_TRAIN, 1, 20, 0, &e), HY_EINPUT);

@@ -74,7 +74,7 @@ static hy_status loss_and_norm(const char *file, hy_weights how, const char *isa
     hy_backend be;
     hy_model m;
     HY_TRY(hy_backend_cpu(isa, threads, &be));
-    HY_TRY(hy_model_open(file, NULL, &be, how, 1, &m));
+    HY_TRY(hy_model_open(file, NULL, &be, how, HY_PRECISION_F32, 1, &m));
     const int total = m.p->spec.meta_tokens + T;
     int32_t *ids = hy_xcalloc((size_t)T * 2, 4), *full = hy_xcalloc((size_t)total * 2, 4);
     hy_rng r = hy_rng_make(1, 1);
@@ -169,7 +169,7 @@ static hy_status training(hy_table *t, const char *file, const char *model, cons
     torch py = {0};
     char *path = NULL;
     double rate[256], share[256], ratio[256], sg[256], seconds;
-    HY_TRY(hy_model_open(file, NULL, be, HY_WEIGHTS_F32, 1, &m));
+    HY_TRY(hy_model_open(file, NULL, be, HY_WEIGHTS_F32, HY_PRECISION_F32, 1, &m));
     hy_status s = HY_OK;
     if (python) s = torch_start(python, model, be->threads, &py);
     if (python && !s) s = torch_step(&py, &seconds);  // not counted
@@ -207,7 +207,7 @@ static hy_status serving(hy_table *t, const char *file, const hy_backend *be, in
     HY_TRY(parity(file, HY_WEIGHTS_F32, be, 5, false));
     hy_model m;
     double rate[256], share[256], sg[256], rd[256], near0[256], far[256];
-    HY_TRY(hy_model_open(file, NULL, be, HY_WEIGHTS_F32, 1, &m));
+    HY_TRY(hy_model_open(file, NULL, be, HY_WEIGHTS_F32, HY_PRECISION_F32, 1, &m));
     const hy_model_spec *spec = &m.p->spec;
     // mean depth of 512 prompt tokens; logits are made for the last one only
     const double bytes = (double)m.p->param_elems * 4, head = 2.0 * spec->vocab * spec->d_model;
@@ -264,8 +264,8 @@ static hy_status decoding_bf16(hy_table *t, const char *file, const hy_backend *
     HY_TRY(parity(file, HY_WEIGHTS_BF16, be, 5, false));
     hy_model half, full = {0};
     double rate[256], wide[256], rd[256], share[256], times[256];
-    HY_TRY(hy_model_open(file, NULL, be, HY_WEIGHTS_BF16, 1, &half));
-    hy_status s = hy_model_open(file, NULL, be, HY_WEIGHTS_F32, 1, &full);
+    HY_TRY(hy_model_open(file, NULL, be, HY_WEIGHTS_BF16, HY_PRECISION_F32, 1, &half));
+    hy_status s = hy_model_open(file, NULL, be, HY_WEIGHTS_F32, HY_PRECISION_F32, 1, &full);
     for (int i = 0; !s && i < rounds; i++) {
         rd[i] = read_rate(be->threads);
         s = one_rate(&half, HY_TP_DECODE, 1, 1, 1, &rate[i], NULL);
