@@ -52,7 +52,7 @@ static hy_status rates(const options *o, const hy_model *m, const hy_backend *be
     if (o->train || (all && !bf16)) s = rate_row(t, o, m, HY_TP_TRAIN, "training step");
     if (!s && (o->prefill || all)) s = rate_row(t, o, m, HY_TP_PREFILL, "prefill");
     if (!s && (o->decode || all)) s = rate_row(t, o, m, HY_TP_DECODE, "decode");
-    hy_table_note(t, "%s; meta tokens are processed but not counted", be->device);
+    hy_table_note(t, "%s, %s; meta tokens are processed but not counted", be->device, o->precision ? o->precision : "f32");
     struct rusage use;
     getrusage(RUSAGE_SELF, &use);
     hy_table_note(t, "weights: %.1f MB, %s, ready after %.1f s; most memory in use at a time: %.1f MB", (double)m->w->bytes / 1e6,
@@ -89,7 +89,7 @@ static hy_status ops(const options *o, const hy_model *m, const hy_backend *be) 
     int count[HY_OP_KINDS] = {0};
     hy_exec *e;
     HY_TRY(hy_params_want_grad(m->w));
-    HY_TRY(hy_exec_create(m->p, be, HY_F32, HY_EXEC_TRAIN, o->batch, m->p->spec.meta_tokens + o->context, 0, &e));
+    HY_TRY(hy_exec_create(m->p, be, m->w->compute, HY_EXEC_TRAIN, o->batch, m->p->spec.meta_tokens + o->context, 0, &e));
     hy_status s = profile_run(o, m, e);
     const double *sec = s ? NULL : hy_exec_seconds(e), ms = 1e3 / o->repetitions;
     for (int i = 0; sec && i < m->p->n_ops; i++) {
@@ -117,8 +117,8 @@ static hy_status ops(const options *o, const hy_model *m, const hy_backend *be) 
     hy_table_note(t, "%s, %d sequences of %d + %d meta tokens, %s, mean of %d steps: %.2f ms a step", m->p->spec.name,
                   o->batch, o->context, m->p->spec.meta_tokens, be->device, o->repetitions, total);
     const hy_exec_memory mem = hy_exec_memory_use(e);
-    hy_table_note(t, "memory: activations %.1f MB, gradients %.1f MB, saved for backward %.1f MB, workspace %.1f MB",
-                  (double)mem.activations / 1e6, (double)mem.gradients / 1e6, (double)mem.saved / 1e6, (double)mem.workspace / 1e6);
+    hy_table_note(t, "memory: activations %.1f MB, gradients %.1f MB, saved for backward %.1f MB, in one arena of %.1f MB; workspace %.1f MB",
+                  (double)mem.activations / 1e6, (double)mem.gradients / 1e6, (double)mem.saved / 1e6, (double)mem.arena / 1e6, (double)mem.workspace / 1e6);
     if (!s) s = hy_table_print(t, o->format, stdout);
     hy_table_free(t);
     hy_exec_free(e);
@@ -134,7 +134,9 @@ static hy_status bench(options *o, const char *file) {
     HY_TRY(hy_precision_parse(o->precision, &precision));
     if ((o->train || o->ops) && how == HY_WEIGHTS_BF16)
         return hy_error(HY_EINPUT, "--weights bf16: training steps (--train, --ops) need weights in float32");
-    if (o->train || o->ops) how = HY_WEIGHTS_F32;
+    // training steps need float32 weights; where nothing was said they are timed too, of a variant
+    const bool all = !o->train && !o->prefill && !o->decode;
+    if (o->train || o->ops || (all && how == HY_WEIGHTS_AUTO && hy_model_kind_of(file) == HY_MODEL_YAML)) how = HY_WEIGHTS_F32;
     HY_TRY(hy_backend_from_args(o->device, o->isa, o->threads, &be));
     HY_TRY(hy_precision_set(precision, &be));
     const double start = hy_now();

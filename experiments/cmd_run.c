@@ -48,6 +48,12 @@ static const char *state_word(hy_item_state s) {
     }
 }
 
+static const char *plan_precisions(const hy_experiment *e) {
+    for (int i = 1; i < e->n_items; i++)
+        if (e->items[i].train.precision != e->items[0].train.precision) return "each in its own precision";
+    return e->items[0].train.precision == HY_PRECISION_BF16 ? "bfloat16, SSM states float32" : "float32";
+}
+
 static hy_status print_plan(const hy_sweep *s, hy_table_format format) {
     hy_table *t = hy_table_new(NULL);
     static const char *const names[] = {"variant", "task", "grid", "seed", "state", "run", "steps", "batch", "lr", "parameters", "cache", "cache_paper", "key"};
@@ -59,8 +65,8 @@ static hy_status print_plan(const hy_sweep *s, hy_table_format format) {
         hy_param_count n;
         hy_cache_bytes true_bytes, paper_bytes;
         hy_model_count(it->spec, &n);
-        hy_model_cache(it->spec, HY_CACHE_TRUE, it->measures.cache.tokens, 4, 4, 4, NULL, &true_bytes);
-        hy_model_cache(it->spec, HY_CACHE_PAPER, it->measures.cache.tokens, 4, 4, 4, NULL, &paper_bytes);
+        hy_state_cache(it->spec, hy_precision_dtype(it->train.precision), it->measures.cache.tokens, NULL, &true_bytes);
+        hy_model_cache(it->spec, HY_CACHE_PAPER, it->measures.cache.tokens, 2, 2, 2, NULL, &paper_bytes);
         hy_table_row(t);
         hy_table_text(t, "%s", it->variant);
         hy_table_text(t, "%s", it->task);
@@ -77,8 +83,8 @@ static hy_status print_plan(const hy_sweep *s, hy_table_format format) {
         hy_table_num(t, paper_bytes.total / 1e6, 3);
         hy_table_text(t, "%.12s", it->run_key);
     }
-    hy_table_note(t, "cache: of %d tokens, MB of 10^6 bytes; first what a runtime holds (float32), then the paper's accounting (2 bytes a value)",
-                  s->e->items[0].measures.cache.tokens);
+    hy_table_note(t, "cache: of %d tokens, MB of 10^6 bytes; first what a runtime holds (%s), then the paper's accounting (2 bytes a value)",
+                  s->e->items[0].measures.cache.tokens, plan_precisions(s->e));
     hy_status st = hy_table_print(t, format, stdout);
     hy_table_free(t);
     return st;
@@ -195,6 +201,14 @@ static hy_status run(const options *o, const hy_arg_list *rest) {
     HY_TRY(hy_device_from_args(o->device, o->isa, &device));
     hy_experiment *e;
     HY_TRY(hy_experiment_load(rest->v[0], o->scale, o->sets.v, &e));
+    for (int i = 0; i < e->n_items; i++) {
+        const hy_run_item *it = &e->items[i];
+        if (it->train.precision == HY_PRECISION_F32 || strcmp(o->device, "cpu")) continue;
+        hy_status s = hy_error(HY_EINPUT, "%s: train.precision: %s of %s on %s needs --device cuda", rest->v[0],
+                               hy_precision_name(it->train.precision), it->variant, it->task);
+        hy_experiment_free(e);
+        return s;
+    }
     int total = o->threads ? o->threads : all_threads(), threads = total / o->jobs;
     hy_sweep s = {.e = e, .db = o->db, .isa = o->isa, .device = device.kind, .gpu = device.number, .only = o->only, .jobs = o->jobs, .threads = threads ? threads : 1,
                   .claim = (o->force ? HY_CLAIM_FORCE : 0) | (o->retry_failed ? HY_CLAIM_RETRY_FAILED : 0)};

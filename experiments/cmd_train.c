@@ -22,7 +22,7 @@ static hy_status on_step(void *user, const hy_train_point *p) {
 }
 
 typedef struct {
-    const char *from, *task, *out, *resume, *curve, *device, *isa;
+    const char *from, *task, *out, *resume, *curve, *device, *isa, *precision;
     int seed, threads;
     hy_arg_list sets, task_sets, train_sets;
     hy_table_format format;
@@ -38,13 +38,13 @@ static hy_status recipe(const options *o, hy_train_spec *spec) {
         free(name);
         if (s) return hy_error_context(s, "--train");
     }
-    return HY_OK;
+    return o->precision ? hy_precision_parse(o->precision, &spec->precision) : HY_OK;
 }
 
 static hy_status run_training(const options *o, const hy_program *p, const hy_backend *be, const hy_train_spec *spec, const hy_task *task) {
     hy_trainer *t;
     if (o->from && !o->resume) HY_TRY(hy_model_check(o->from, p));
-    HY_TRY(hy_trainer_create(p, be, HY_F32, spec, task, (uint64_t)o->seed, &t));
+    HY_TRY(hy_trainer_create(p, be, hy_precision_dtype(spec->precision), spec, task, (uint64_t)o->seed, &t));
     hy_status s = o->resume ? hy_trainer_load(t, o->resume) : o->from ? hy_model_load(o->from, hy_trainer_params(t)) : HY_OK;
     char what[64];
     snprintf(what, sizeof what, "train %.40s", p->spec.name);
@@ -74,8 +74,9 @@ static hy_status train(const options *o, const char *model_path) {
     hy_train_spec spec;
     hy_task *task = NULL;
     hy_program *p = NULL;
-    HY_TRY(hy_backend_from_args(o->device, o->isa, o->threads, &be));
     HY_TRY(recipe(o, &spec));
+    HY_TRY(hy_backend_from_args(o->device, o->isa, o->threads, &be));
+    HY_TRY(hy_precision_set(spec.precision, &be));
     HY_TRY(hy_task_from_args(o->task, &o->task_sets, (uint64_t)o->seed, &task));
     hy_model_spec *model = hy_xcalloc(1, sizeof *model);
     hy_status s = hy_model_read_spec(model_path, o->sets.v, model);
@@ -99,6 +100,8 @@ int hy_cmd_train(int argc, char **argv) {
         {"--out", "FILE", HY_ARG_TEXT, &o.out, 0, "checkpoint to write (.safetensors)"},
         {"--resume", "FILE", HY_ARG_TEXT, &o.resume, 0, "continue from this checkpoint of the same run"},
         {"--curve", "FILE", HY_ARG_TEXT, &o.curve, 0, "loss, learning rate and gradient norm of every step as CSV"},
+        {"--precision", HY_PRECISION_NAMES, HY_ARG_TEXT, &o.precision, 0, "what is computed in, as --train precision=: weights and moments stay float32; "
+         "tf32 and bf16 need --device cuda (f32)"},
         {"--threads", "N", HY_ARG_INT, &o.threads, 0, "threads (default: all cores)"},
         {"--device", HY_DEVICE_NAMES, HY_ARG_TEXT, &o.device, 0, HY_DEVICE_HELP},
         {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0, "kernels: ref, base, avx2, avx512 (default: the best this machine has)"},

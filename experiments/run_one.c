@@ -119,14 +119,16 @@ static hy_status on_step(void *user, const hy_train_point *p) {
         say(w, "step %ld %d %.6g %.6g", p->step, t->steps, p->loss, p->tokens_per_s);
         w->last_report = now;
     }
-    // not at a step with an evaluation to come: a run resumed after that step would leave it out
+    // not at a step with an evaluation to come: a run resumed after that step would leave it out; and not where later steps are
+    // done that are not told of yet: the checkpoint would have them
+    const bool newest = p->step == hy_trainer_step_count(w->trainer);
     const bool eval_due = t->eval_every && p->step % t->eval_every == 0;
     hy_status s = HY_OK;
-    if (now - w->last_save > SAVE_S && !eval_due && p->step < t->steps) {
+    if (now - w->last_save > SAVE_S && newest && !eval_due && p->step < t->steps) {
         s = hy_trainer_save(w->trainer, w->checkpoint);
         w->last_save = hy_now();
     }
-    hy_quiet_pass(&w->quiet);  // another run may be measuring throughput
+    if (newest) hy_quiet_pass(&w->quiet);  // another run may be measuring throughput
     w->last_time = hy_now();
     return s;
 }
@@ -142,13 +144,15 @@ static hy_status on_eval(void *user, long step, const hy_eval *e) {
     return hy_runlog_facts(&w->log, &w->facts, first);
 }
 
+static hy_dtype dtype_of(const worker *w) { return hy_precision_dtype(w->job->item.train.precision); }
+
 // The checkpoint of an earlier attempt, if it fits; else from the start.
 static hy_status resume(worker *w) {
     if (hy_file_exists(w->checkpoint) && hy_trainer_load(w->trainer, w->checkpoint)) {
         fprintf(stderr, "%s: not usable, this run starts again: %s\n", w->checkpoint, hy_error_text());
         hy_trainer_free(w->trainer);
         w->trainer = NULL;
-        HY_TRY(hy_trainer_create(w->prog, &w->be, HY_F32, &w->job->item.train, w->task, (uint64_t)w->job->item.seed, &w->trainer));
+        HY_TRY(hy_trainer_create(w->prog, &w->be, dtype_of(w), &w->job->item.train, w->task, (uint64_t)w->job->item.seed, &w->trainer));
     }
     const long step = hy_trainer_step_count(w->trainer);
     if (step) say(w, "resumed %ld", step);
@@ -157,13 +161,13 @@ static hy_status resume(worker *w) {
 
 // The weights that training would start from, and no memory for training.
 static hy_status make_random(worker *w) {
-    HY_TRY(hy_params_create(w->prog, &w->be, HY_F32, &w->random));
+    HY_TRY(hy_params_create(w->prog, &w->be, dtype_of(w), &w->random));
     return hy_params_init(w->random, hy_trainer_init_seed((uint64_t)w->job->item.seed));
 }
 
 static hy_status train(worker *w) {
     const hy_run_item *it = &w->job->item;
-    HY_TRY(hy_trainer_create(w->prog, &w->be, HY_F32, &it->train, w->task, (uint64_t)it->seed, &w->trainer));
+    HY_TRY(hy_trainer_create(w->prog, &w->be, dtype_of(w), &it->train, w->task, (uint64_t)it->seed, &w->trainer));
     HY_TRY(resume(w));
     const hy_train_watch watch = {.user = w, .on_step = on_step, .on_eval = on_eval};
     hy_eval last;
@@ -242,6 +246,7 @@ static hy_status run(worker *w) {
     const hy_job *j = w->job;
     const hy_device device = {j->device, j->gpu};
     HY_TRY(hy_device_open(&device, j->isa, j->threads, &w->be));
+    HY_TRY(hy_precision_set(j->item.train.precision, &w->be));
     HY_TRY(hy_store_open(j->db, HY_STORE_WRITE, &w->store));
     char *dir = hy_asprintf("%s.work", j->db);
     hy_status s = hy_mkdirs(dir);
