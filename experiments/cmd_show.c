@@ -6,7 +6,7 @@
 #include "experiments/args.h"
 #include "experiments/commands.h"
 #include "experiments/show_spec.h"
-#include "results/store.h"
+#include "results/record.h"
 
 typedef struct {
     const char *db, *experiment, *status, *variant;
@@ -53,7 +53,7 @@ static hy_status print_query(hy_store *s, const options *o, const char *title, c
 // ---------------------------------------------------------------------------------------------------- runs, metrics
 static hy_status show_runs(hy_store *s, const options *o) {
     static const char sql[] =
-        "SELECT r.id AS run, r.status, r.experiment, r.variant, r.task, r.grid, r.seed, r.steps,"
+        "SELECT r.id AS run, r.status, r.experiment, r.variant, r.task, r.grid, r.seed, r.device, " HY_SQL_PRECISION("r.train") " AS precision, r.steps,"
         " (SELECT round(100 * m.value, 2) FROM metric m JOIN metric_def d ON d.id = m.def_id WHERE m.run_id = r.id AND m.final = 1"
         "  AND m.cell = '' AND d.name = 'accuracy') AS accuracy_percent,"
         " (SELECT round(m.value, 4) FROM metric m JOIN metric_def d ON d.id = m.def_id WHERE m.run_id = r.id AND m.final = 1"

@@ -266,6 +266,10 @@ hy_status hy_plots_draw(hy_plots *p, const char *kind) {
     if (p->s->n_grid > 1 && n < (int)sizeof p->scale)
         snprintf(p->scale + n, sizeof p->scale - (size_t)n, "%sof each variant the best of %d grid points by mean %s", n ? "; " : "", p->s->n_grid,
                  *p->s->tune_by ? p->s->tune_by : "accuracy");
+    n = (int)strlen(p->scale);
+    char *computed = hy_summary_computed_text(p->s);
+    if (computed) snprintf(p->scale + n, sizeof p->scale - (size_t)n, "%s%s", n ? "; " : "", computed);
+    free(computed);
     hy_buf names = {0};
     for (const hy_plot_kind *k = hy_plot_kinds; k->name; k++) {
         hy_buf_printf(&names, "%s%s", names.n ? ", " : "", k->name);

@@ -14,7 +14,7 @@ typedef struct {
     const hy_summary *s;
     const char *dir;   // where files go
     unsigned formats;  // HY_FIG_*
-    char scale[160];   // "small scale" and how a grid point was chosen, made by hy_plots_draw
+    char scale[320];   // "small scale", how a grid point was chosen, what it was computed on; made by hy_plots_draw
     int n;             // drawn so far
     hy_plot_file *file;
 } hy_plots;

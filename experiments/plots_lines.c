@@ -151,8 +151,8 @@ static hy_status timing_facts(hy_plots *p, int *batch, char **note) {
     if (!st && row && !hy_query_null(q, 0)) {
         *batch = (int)hy_query_int(q, 0);
         const int runs = timed_runs(p);
-        *note = hy_asprintf("%d timed run%s, batch %d, float32, %s%s. Points: median of at least %lld repetitions; bars: slowest to fastest", runs,
-                            runs == 1 ? "" : "s", *batch, hy_query_text(q, 2), p->s->n_grid > 1 ? "; of the grid, the chosen point" : "",
+        *note = hy_asprintf("%d timed run%s, batch %d, %s, %s%s. Points: median of at least %lld repetitions; bars: slowest to fastest", runs,
+                            runs == 1 ? "" : "s", *batch, hy_summary_values_text(p->s), hy_query_text(q, 2), p->s->n_grid > 1 ? "; of the grid, the chosen point" : "",
                             (long long)hy_query_int(q, 1));
     }
     hy_query_close(q);
@@ -241,8 +241,8 @@ hy_status hy_plot_cache(hy_plots *p, int task) {
     hy_status st = HY_OK;
     if (panels) {
         char *title = hy_asprintf("%s: cache by layer and kind", p->s->experiment);
-        char *note = hy_asprintf("%.0f tokens, one sequence, float32, true accounting; shared keys and values stand at the layer that makes them%s",
-                                 tokens, own_scale ? ". Each panel has its own scale" : "");
+        char *note = hy_asprintf("%.0f tokens, one sequence, %s, true accounting; shared keys and values stand at the layer that makes them%s",
+                                 tokens, hy_summary_values_text(p->s), own_scale ? ". Each panel has its own scale" : "");
         const hy_fig_head head = {.title = title, .note = note, .scale = *p->scale ? p->scale : NULL};
         const hy_fig_out out = hy_plots_out(p, -1, "cache", NULL);
         st = hy_fig_stacks(&out, &head, "layer", small ? "cache, kB" : "cache, MB", kind_names, KINDS, own_scale, panel, panels);

@@ -4,6 +4,7 @@
 
 #include "core/version.h"
 #include "experiments/reportpage.h"
+#include "results/record.h"
 
 // Every row (key, value) of a statement as one fact.
 static hy_status facts(const hy_plots *p, hy_report *r, const char *sql) {
@@ -74,6 +75,7 @@ hy_status hy_report_provenance(const hy_plots *p, hy_report *r) {
     HY_TRY(facts(p, r, "SELECT 'commits', group_concat(DISTINCT r.git_commit || iif(r.git_dirty, ' with changes', '')) " RUNS));
     HY_TRY(facts(p, r, "SELECT 'builds', group_concat(v, '; ') FROM (SELECT DISTINCT r.build AS v " RUNS ")"));
     HY_TRY(facts(p, r, "SELECT 'devices', group_concat(v, '; ') FROM (SELECT DISTINCT r.device_name AS v " RUNS ")"));
+    HY_TRY(facts(p, r, "SELECT 'computed on', group_concat(v, '; ') FROM (SELECT DISTINCT r.device || ' in ' || " HY_SQL_PRECISION("r.train") " AS v " RUNS ")"));
     HY_TRY(facts(p, r, "SELECT 'threads of a run', iif(min(r.threads) = max(r.threads), max(r.threads), min(r.threads) || ' to ' || max(r.threads)) " RUNS));
     HY_TRY(facts(p, r, "SELECT 'kernels', group_concat(v, ' | ') FROM (SELECT DISTINCT r.kernel_path AS v " RUNS ")"));
     HY_TRY(facts(p, r, "SELECT 'measured', min(r.started) || ' to ' || max(r.ended) " RUNS));

@@ -105,7 +105,7 @@ static void add_table(const hy_summary *s, hy_report *r) {
     free(choice);
     for (int i = 0, cache = 0, timing = 0; i < s->n_rows; i++) {
         const hy_summary_value *c = value_of(&s->rows[i], "cache_true"), *v = value_of(&s->rows[i], "throughput_decode");
-        if (c && !cache++) hy_buf_printf(&caption, " Cache: one sequence of %.0f tokens, float32.", c->x);
+        if (c && !cache++) hy_buf_printf(&caption, " Cache: one sequence of %.0f tokens, %s.", c->x, hy_summary_values_text(s));
         if (v && !timing++) hy_buf_printf(&caption, " Decoding at depth %.0f, batch %.0f.", v->x, v->y);
     }
     if (n_paper) hy_buf_printf(&caption, " The paper's figures come from other sizes of model, data and machines: compare orders, not values.");

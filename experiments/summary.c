@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "experiments/summary_impl.h"
+#include "results/record.h"
 
 // ---------------------------------------------------------------------------------------------------- statistics
 hy_stat hy_stat_of(const double *v, int n) {
@@ -80,7 +81,7 @@ static hy_status load_rows(hy_store *s, hy_summary *m) {
         m->rows = hy_xrealloc(m->rows, (size_t)(m->n_rows + 1) * sizeof *m->rows);
         hy_summary_row *r = &m->rows[m->n_rows++];
         *r = (hy_summary_row){.variant = hy_xstrdup(hy_query_text(q, 0)), .task = hy_xstrdup(hy_query_text(q, 1)),
-                              .grid = hy_xstrdup(hy_query_text(q, 2))};
+                              .grid = hy_xstrdup(hy_query_text(q, 2)), .precision = hy_xstrdup("")};
         int *to[] = {&r->variant_ord, &r->task_ord, &r->grid_ord, &r->planned, &r->done, &r->failed};
         for (int i = 0; i < 6; i++) *to[i] = (int)hy_query_int(q, 3 + i);
         if (r->variant_ord >= m->n_variants) m->n_variants = r->variant_ord + 1;
@@ -154,6 +155,31 @@ static hy_status load_paper(hy_store *s, hy_summary *m) {
     return st;
 }
 
+// What the runs were computed in and on: rows of different precision are told apart, devices are named.
+static hy_status load_computed(hy_store *s, hy_summary *m) {
+    hy_query *q;
+    hy_buf names = {0};
+    HY_TRY(open_for(s, m, "SELECT DISTINCT p.variant_ord, p.task_ord, p.grid_ord, " HY_SQL_PRECISION("r.train") ", r.device, r.device_name"
+                          " FROM v_plan p JOIN run r ON r.id = p.run_id WHERE p.experiment = ?1 AND p.scale = ?2 AND p.sets = ?3"
+                          " AND p.status = 'done' ORDER BY p.variant_ord, p.task_ord, p.grid_ord, r.device_name", &q));
+    bool row = false;
+    hy_status st;
+    m->device = hy_xstrdup("");
+    while (!(st = hy_query_step(q, &row)) && row) {
+        hy_summary_row *r = find_row(m, (int)hy_query_int(q, 0), (int)hy_query_int(q, 1), (int)hy_query_int(q, 2));
+        if (r && !*r->precision) {
+            free(r->precision);
+            r->precision = hy_xstrdup(hy_query_text(q, 3));
+        }
+        free(m->device);
+        m->device = hy_xstrdup(hy_query_text(q, 4));
+        if (!names.s || !strstr(names.s, hy_query_text(q, 5))) hy_buf_printf(&names, "%s%s", names.n ? "; " : "", hy_query_text(q, 5));
+    }
+    hy_query_close(q);
+    m->device_names = names.s ? names.s : hy_xstrdup("");
+    return st;
+}
+
 static hy_status load_waited(hy_store *s, hy_summary *m) {
     hy_query *q;
     HY_TRY(open_for(s, m, "SELECT max(json_extract(r.meta, '$.waited')) FROM v_result r WHERE r.experiment = ?1 AND r.scale = ?2 AND r.sets = ?3"
@@ -176,6 +202,7 @@ hy_status hy_summary_load(hy_store *s, const char *experiment, const char *scale
     if (!st) st = load_values(s, m);
     if (!st) st = load_paper(s, m);
     if (!st) st = load_waited(s, m);
+    if (!st) st = load_computed(s, m);
     if (st) {
         hy_summary_free(m);
         return st;
@@ -200,6 +227,7 @@ void hy_summary_free(hy_summary *m) {
         free(r->variant);
         free(r->task);
         free(r->grid);
+        free(r->precision);
     }
     for (int i = 0; i < m->n_paper; i++) {
         free(m->paper[i].variant);
@@ -214,6 +242,8 @@ void hy_summary_free(hy_summary *m) {
     free(m->base);
     free(m->tune_by);
     free(m->tune_cell);
+    free(m->device);
+    free(m->device_names);
     free(m);
 }
 
@@ -226,6 +256,42 @@ const hy_summary_value *hy_summary_get(const hy_summary_row *r, const char *metr
         if (!best || v->x > best->x || (v->x == best->x && v->y > best->y)) best = v;
     }
     return best;
+}
+
+// The precisions of the rows, each once: "f32 and bf16".
+static char *precisions(const hy_summary *s) {
+    static const char *const all[] = {"f32", "tf32", "bf16"};
+    hy_buf b = {0};
+    for (int k = 0; k < 3; k++)
+        for (int i = 0; i < s->n_rows; i++)
+            if (!strcmp(s->rows[i].precision, all[k])) {
+                hy_buf_printf(&b, "%s%s", b.n ? " and " : "", all[k]);
+                break;
+            }
+    return b.s ? b.s : hy_xstrdup("");
+}
+
+bool hy_summary_mixes_precisions(const hy_summary *s) {
+    char *text = precisions(s);
+    const bool mixed = strchr(text, ' ') != NULL;
+    free(text);
+    return mixed;
+}
+
+const char *hy_summary_values_text(const hy_summary *s) {
+    bool half = false, full = false;
+    for (int i = 0; i < s->n_rows; i++) {
+        half = half || !strcmp(s->rows[i].precision, "bf16");
+        full = full || (*s->rows[i].precision && strcmp(s->rows[i].precision, "bf16"));
+    }
+    return !half ? "float32" : full ? "float32 or bfloat16, each as it was computed" : "bfloat16 (SSM states float32)";
+}
+
+char *hy_summary_computed_text(const hy_summary *s) {
+    char *how = precisions(s), *text = NULL;
+    if (*how && (strcmp(how, "f32") || strcmp(s->device, "cpu"))) text = hy_asprintf("computed in %s on %s (%s)", how, s->device, s->device_names);
+    free(how);
+    return text;
 }
 
 double hy_summary_paper_value(const hy_summary *s, const char *variant, const char *name) {

@@ -24,6 +24,7 @@ typedef struct {
 // One variant on one task at one grid point.
 typedef struct {
     char *variant, *task, *grid;
+    char *precision;  // of its runs: "bf16"; "" before any is done
     int variant_ord, task_ord, grid_ord;
     int planned, done, failed;  // seeds
     int n_values;
@@ -41,6 +42,7 @@ typedef struct {
     int n_rows, n_paper, n_grid, n_tasks, n_variants;
     hy_summary_row *rows;  // by task, variant, grid point
     hy_summary_paper *paper;
+    char *device, *device_names;  // the kind, one for all runs of a plan, and "NVIDIA H100; NVIDIA H200"; "" before any is done
     double waited;  // of all timings the largest share of the time that threads waited while other programs had the processors
 } hy_summary;
 // Above this share timings say more about the other programs than about the model.
@@ -60,6 +62,10 @@ const hy_summary_value *hy_summary_get(const hy_summary_row *r, const char *metr
 const hy_summary_value *hy_summary_fair(const hy_summary_row *r, const char *metric);
 // How a grid point was chosen, as a clause, NULL without a grid; the caller frees it.
 char *hy_summary_choice_text(const hy_summary *s);
+// "computed in bf16 on cuda (NVIDIA H100)", "computed in f32 and bf16 on ...": NULL where it is float32 on the CPU; the caller frees it.
+char *hy_summary_computed_text(const hy_summary *s);
+bool hy_summary_mixes_precisions(const hy_summary *s);
+const char *hy_summary_values_text(const hy_summary *s);  // what activations and caches are made of: "float32"
 // The paper's figure of a variant, NaN if none.
 double hy_summary_paper_value(const hy_summary *s, const char *variant, const char *name);
 // Rank correlation over the best rows of a task of a metric's means (held out where they are) with the paper's figure; *n: variants that have both.

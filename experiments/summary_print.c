@@ -56,6 +56,7 @@ static void add_columns(const hy_summary *s, hy_table *t, bool grid, bool full, 
     hy_table_column(t, "variant", NULL, NULL, HY_LEFT);
     if (s->n_tasks > 1) hy_table_column(t, "task", NULL, NULL, HY_LEFT);
     if (grid) hy_table_column(t, "grid", full ? "best at" : "at", NULL, HY_LEFT);
+    if (hy_summary_mixes_precisions(s)) hy_table_column(t, "precision", NULL, NULL, HY_LEFT);
     hy_table_column(t, "seeds", NULL, NULL, HY_RIGHT);
     hy_table_column(t, "planned", NULL, NULL, HY_RIGHT);
     hy_table_hidden(t);
@@ -86,6 +87,7 @@ static void add_row(const hy_summary *s, hy_table *t, const hy_summary_row *r, b
     hy_table_text(t, "%s", r->variant);
     if (s->n_tasks > 1) hy_table_text(t, "%s", r->task);
     if (grid) hy_table_text(t, "%s", r->grid);
+    if (hy_summary_mixes_precisions(s)) hy_table_text(t, "%s", r->precision);
     hy_table_int(t, r->done);
     hy_table_int(t, r->planned);
     hy_table_int(t, r->failed);
@@ -137,6 +139,9 @@ static void add_notes(const hy_summary *s, hy_table *t, const char *papers) {
     char *choice = hy_summary_choice_text(s);
     hy_table_note(t, "mean ± standard deviation over the seeds that are done%s%s", choice ? "; " : "", choice ? choice : "");
     free(choice);
+    char *computed = hy_summary_computed_text(s);
+    if (computed) hy_table_note(t, "%s%s", computed, hy_summary_mixes_precisions(s) ? "; rows of different precision are different runs" : "");
+    free(computed);
     for (int i = 0; i < s->n_rows; i++)
         if (hy_summary_get(&s->rows[i], "reached", "")) {
             hy_table_note(t, "stopped early: share of the runs whose evaluation accuracy reached train.stop_accuracy; after: steps of these runs only");

@@ -8,6 +8,10 @@
 #include "results/store.h"
 
 // ---------------------------------------------------------------------------------------------------- what was run
+// What a run computes in, of the text of its recipe; the default is left out of that.
+#define HY_SQL_PRECISION(train) \
+    "iif(instr(char(10) || " train ", char(10) || 'precision: bf16'), 'bf16', iif(instr(char(10) || " train ", char(10) || 'precision: tf32'), 'tf32', 'f32'))"
+
 // Texts are borrowed. run_key, seed and device are the identity (schema.c), the rest is provenance.
 typedef struct {
     char run_key[33];

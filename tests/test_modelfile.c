@@ -37,7 +37,7 @@ static void refused(const char *spec, const char *one, const char *two) {
     hy_st_writer_add(w, "embed", HY_ST_F32, 2, shape, v);
     assert_int_equal(hy_st_writer_commit(w, path), HY_OK);
     hy_st_writer_free(w);
-    hy_status s = hy_model_open(path, NULL, &be, HY_WEIGHTS_AUTO, 1, &m);
+    hy_status s = hy_model_open(path, NULL, &be, HY_WEIGHTS_AUTO, HY_PRECISION_F32, 1, &m);
     unlink(path);
     if (s != HY_EINPUT) fail_msg("status %d: %s", s, hy_error_text());
     if (!strstr(hy_error_text(), path) || !strstr(hy_error_text(), one) || !strstr(hy_error_text(), two))
