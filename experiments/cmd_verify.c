@@ -10,16 +10,20 @@
 #include "experiments/modelfile.h"
 #include "experiments/taskarg.h"
 
-// Largest relative errors, ||out - expected|| / ||expected||. The expected tensors are float32 results of another program;
-// a forward in double differs from them by up to 3e-7 (their rounding), one in float32 adds its own rounding, which
-// grows with depth, and gradients pass through every layer twice.
-#define LIMIT_F32 1e-5
-#define LIMIT_F64 1e-6
-#define LIMIT_GRAD_F32 1e-4
-#define LIMIT_GRAD_F64 1e-5
+// Largest relative errors, ||out - expected|| / ||expected||, of outputs and of gradients, which pass through every layer twice. The
+// expected tensors are float32 results of another program.
+static const struct {
+    const char *name, *why;
+    double forward, gradient;
+} limits[] = {
+    {"f64", "a forward in double differs from the expected float32 by up to 3e-7, their rounding", 1e-6, 1e-5},
+    {"f32", "adds its own rounding of 6e-8 a value, which grows with depth", 1e-5, 1e-4},
+    {"tf32", "both factors of a product are rounded by up to 4.9e-4 (11 bits), at random, once more in every layer", 5e-3, 2e-2},
+    {"bf16", "every activation and matrix is rounded by up to 3.9e-3 (8 bits), at random, some ten times a layer", 4e-2, 1e-1},
+};
 
 typedef struct {
-    const char *dir, *dtype, *device, *isa, *weights;
+    const char *dir, *dtype, *device, *isa, *weights, *precision;
     int threads;
     hy_table_format format;
 } options;
@@ -39,14 +43,12 @@ typedef struct {
     int32_t *labels;  // [B, m+T] the next token; ignored at meta positions and at the last one
     int32_t *rows;   // [B*T] the text positions
     bool *seen;      // [n_layers+1] hidden states that the program showed
+    int limit;       // index into limits
     int checked, failed;
     bool gradients;  // expected and, with weights in float32, possible
 } verify;
 
-static double limit(const verify *v, bool grad) {
-    const bool f64 = v->w->dtype == HY_F64;
-    return grad ? (f64 ? LIMIT_GRAD_F64 : LIMIT_GRAD_F32) : f64 ? LIMIT_F64 : LIMIT_F32;
-}
+static double limit(const verify *v, bool grad) { return grad ? limits[v->limit].gradient : limits[v->limit].forward; }
 
 // ---------------------------------------------------------------------------------------------------- comparing
 // NaN or infinity anywhere gives NaN, which passes no limit; so does infinity, where zeros alone are expected and others come.
@@ -132,10 +134,11 @@ static bool has_gradients(const hy_st *st) {
 }
 
 // Gradients need float32 weights, and double takes the weights as double.
-static hy_status read_weights(verify *v, hy_dtype dt) {
+static hy_status read_weights(verify *v, hy_dtype dt, hy_precision precision) {
     hy_weights how;
     HY_TRY(hy_weights_parse(v->o->weights, &how));
     if (how == HY_WEIGHTS_AUTO && (dt == HY_F64 || has_gradients(v->expected))) how = HY_WEIGHTS_F32;
+    how = hy_weights_in(how, precision);
     HY_TRY(hy_model_build(&v->import->spec, &v->prog));
     HY_TRY(hy_import_map_make(v->import->family, v->prog, &v->map));
     HY_TRY(hy_import_check(v->import, &v->map, NULL));
@@ -148,19 +151,24 @@ static hy_status read_weights(verify *v, hy_dtype dt) {
 
 static hy_status set_up(verify *v) {
     const options *o = v->o;
-    hy_dtype dt;
-    if (!strcmp(o->dtype, "f32")) dt = HY_F32;
-    else if (!strcmp(o->dtype, "f64")) dt = HY_F64;
-    else return hy_error(HY_EINPUT, "--dtype %s: there are f32 and f64", o->dtype);
+    hy_precision precision;
+    HY_TRY(hy_precision_parse(o->precision, &precision));
+    const bool f64 = o->dtype && !strcmp(o->dtype, "f64");
+    if (o->dtype && !f64 && strcmp(o->dtype, "f32")) return hy_error(HY_EINPUT, "--dtype %s: there are f32 and f64", o->dtype);
+    if (o->dtype && o->precision && (f64 || precision != HY_PRECISION_F32))
+        return hy_error(HY_EINPUT, "--dtype %s and --precision %s: give one of the two", o->dtype, o->precision);
+    const hy_dtype dt = f64 ? HY_F64 : hy_precision_dtype(precision);
+    v->limit = f64 ? 0 : 1 + (int)precision;
     hy_device device;
-    HY_TRY(hy_device_from_args(dt == HY_F64 && !o->device ? "cpu" : o->device, o->isa, &device));
-    if (dt == HY_F64 && strcmp(device.kind, "cpu")) return hy_error(HY_EINPUT, "--dtype f64 is for --device cpu: a GPU computes in float32 and less");
+    HY_TRY(hy_device_from_args(f64 && !o->device ? "cpu" : o->device, o->isa, &device));
+    if (f64 && strcmp(device.kind, "cpu")) return hy_error(HY_EINPUT, "--dtype f64 is for --device cpu: a GPU computes in float32 and less");
     HY_TRY(hy_device_open(&device, o->isa, o->threads, &v->be));
+    HY_TRY(hy_precision_set(precision, &v->be));
     HY_TRY(hy_import_open(o->dir, &v->import));
     char *path = hy_asprintf("%s/expected.safetensors", o->dir);
     hy_status s = hy_st_open(path, 0, &v->expected);
     free(path);
-    if (!s) s = read_weights(v, dt);
+    if (!s) s = read_weights(v, dt, precision);
     return s ? s : read_ids(v);
 }
 
@@ -228,7 +236,7 @@ static hy_status run_model(verify *v) {
     hy_status s = HY_OK;
     for (int pass = 0; pass < 2 && !s; pass++) {
         hy_exec *e;
-        s = hy_exec_create(v->prog, &v->be, v->w->dtype, pass && v->gradients ? HY_EXEC_TRAIN : HY_EXEC_INFER, b.B, b.T, pass ? 0 : b.n_out, &e);
+        s = hy_exec_create(v->prog, &v->be, v->w->compute, pass && v->gradients ? HY_EXEC_TRAIN : HY_EXEC_INFER, b.B, b.T, pass ? 0 : b.n_out, &e);
         if (!s) s = pass ? loss(v, e, &b) : infer(v, e, &b);
         hy_exec_free(e);
     }
@@ -282,7 +290,8 @@ static hy_status run(const options *o) {
     }
     if (!s) s = compare_rest(&v);
     if (!s) {
-        hy_table_note(v.table, "%s, %s, %s", o->dtype, v.be.device, v.path);
+        hy_table_note(v.table, "%s, %s, %s", limits[v.limit].name, v.be.device, v.path);
+        hy_table_note(v.table, "limits: %g, gradients %g: %s", limits[v.limit].forward, limits[v.limit].gradient, limits[v.limit].why);
         hy_table_note(v.table, "%d of %d tensors agree", v.checked - v.failed, v.checked);
         s = hy_table_print(v.table, o->format, stdout);
     }
@@ -292,9 +301,10 @@ static hy_status run(const options *o) {
 }
 
 int hy_cmd_verify(int argc, char **argv) {
-    options o = {.dtype = "f32", .isa = "auto"};
+    options o = {.isa = "auto"};
     const hy_arg args[] = {
-        {"--dtype", "f32|f64", HY_ARG_TEXT, &o.dtype, 0, "element type to compute in (f32)"},
+        {"--precision", HY_PRECISION_NAMES, HY_ARG_TEXT, &o.precision, 0, HY_PRECISION_HELP},
+        {"--dtype", "f32|f64", HY_ARG_TEXT, &o.dtype, 0, "f64: in float64 instead, on the CPU"},
         {"--weights", HY_WEIGHTS_NAMES, HY_ARG_TEXT, &o.weights, 0, HY_WEIGHTS_HELP "; auto is f32 where gradients are expected"},
         {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0, "kernels: ref, base, avx2, avx512 or auto, the best of this machine (auto)"},
         {"--threads", "N", HY_ARG_INT, &o.threads, 0, "threads (0: all cores)"},
@@ -310,7 +320,7 @@ int hy_cmd_verify(int argc, char **argv) {
                 "  logits, loss       of them; the loss is the mean next-token cross-entropy in nats\n"
                 "  hidden.0 .. N      the input of layer 0 .. N-1 and what follows the final norm; meta positions included\n"
                 "  grad.NAME          gradient of that loss by tensor NAME of model.safetensors (any number of them)\n"
-                "Limits: 1e-5 (gradients 1e-4) in f32, 1e-6 (1e-5) in f64. Exit status 1 if a tensor is above or missing.\n\n"
+                "Limits: 1e-5 (gradients 1e-4) in f32, 1e-6 (1e-5) in f64, 5e-3 (2e-2) in tf32, 4e-2 (1e-1) in bf16. Exit status 1 if a tensor is above or missing.\n\n"
                 "examples:\n"
                 "  hylab verify tests/golden/hymba-tiny\n"
                 "  hylab verify tests/golden/hymba-tiny --dtype f64 --isa ref --format csv",

@@ -26,7 +26,7 @@ static hy_status sgemm_rate(const hy_backend *be, double *flops) {
         for (int i = 0; i < N * N; i++) x[i] = (float)(i % 7) - 3, w[i] = (float)(i % 5) - 2;
     }
     const hy_linear_args a = {.M = N, .N = N, .K = N, .x = x, .w = w, .y = y, .ldx = N, .ldy = N};
-    const hy_plan_req req = {HY_F32, be->isa, be->threads, false};
+    const hy_plan_req req = hy_backend_request(be, HY_F32, false);
     hy_launch l = {0};
     HY_TRY(be->plan[HY_K_linear](&a, &req, &l));
     void *ws = hy_alloc(l.workspace);
