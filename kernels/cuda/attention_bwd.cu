@@ -20,8 +20,8 @@ enum {
 // ---------------------------------------------------------------------------------------------------- statistics
 // Eight lanes a query and head; entries from len[b] on are 0.
 template <class T>
-static __global__ void __launch_bounds__(STATS_THREADS) bwd_stats(hy_attention_args a, const T *dout, int lddo, int ld_stats, bool wide,
-                                                           float *lse, float *delta) {
+static __global__ void __launch_bounds__(STATS_THREADS)
+    bwd_stats(hy_attention_args a, const T *dout, int lddo, int ld_stats, bool wide, float *lse, float *delta) {
     constexpr int V = 16 / (int)sizeof(T);
     const long item = ((long)blockIdx.x * STATS_THREADS + threadIdx.x) / STATS_LANES;
     const int lane = threadIdx.x % STATS_LANES, h = (int)(item % a.heads), t = (int)(item / a.heads % ld_stats);
@@ -52,8 +52,8 @@ static __global__ void __launch_bounds__(STATS_THREADS) bwd_stats(hy_attention_a
 // ---------------------------------------------------------------------------------------------------- parts
 // Adds the parts of tiles that were cut, in order, for one of dK and dV: columns part_col .. part_col+d-1 of a part's row.
 template <class T>
-static __global__ void __launch_bounds__(REDUCE_THREADS) bwd_reduce(hy_attention_args a, bwd_geometry m, int part_col, int d, T *out, int ld,
-                                                             bool add) {
+static __global__ void __launch_bounds__(REDUCE_THREADS)
+    bwd_reduce(hy_attention_args a, bwd_geometry m, int part_col, int d, T *out, int ld, bool add) {
     const long at = (long)blockIdx.x * REDUCE_THREADS + threadIdx.x, tile_size = (long)m.own * d, tile = at / tile_size;
     const int r = (int)(at % tile_size / d), c = (int)(at % d), pair = (int)(tile / m.long_tiles), b = pair / a.kv_heads;
     const int t = (int)(tile % m.long_tiles) * m.own + r;
@@ -100,8 +100,8 @@ template <class S, bool KEYS> static hy_status choose_tiles(const hy_attention_a
                 if (s[0] > 32 && a->T <= 32) continue;
                 m->own = *warps * ROWS, m->stage = s[0], m->stages = s[1];
                 m->tiles = hy_ceil_div(a->T, m->own), m->long_tiles = 0, m->parts = 1;
-                if (shared_of<typename S::P, S::DQ, S::DV, S::SUB, KEYS>(m->own, m->stage, m->stages, *warps).bytes <= (share == 2 ? half : all))
-                    return HY_OK;
+                const int bytes = shared_of<typename S::P, S::DQ, S::DV, S::SUB, KEYS>(m->own, m->stage, m->stages, *warps).bytes;
+                if ((size_t)bytes <= (share == 2 ? half : all)) return HY_OK;
             }
     return hy_error(HY_EINPUT, "attention_bwd: heads of %d and %d values need more shared memory than the %zu bytes of this GPU", a->d_qk,
                     a->d_v, all);
@@ -131,10 +131,9 @@ static bwd_layout layout_of(const hy_attention_args *a, const bwd_geometry *keys
     bwd_layout w;
     w.ld_stats = (a->T + 3) / 4 * 4;
     const size_t stats = hy_align((size_t)a->B * a->heads * w.ld_stats * sizeof(float));
+    const size_t rows = (size_t)a->B * a->kv_heads * keys->long_tiles * keys->parts * keys->own;
     w.lse = 0, w.delta = stats, w.part = 2 * stats;
-    w.bytes = w.part;
-    if (keys->parts > 1)
-        w.bytes += hy_align((size_t)a->B * a->kv_heads * keys->long_tiles * keys->parts * keys->own * ((size_t)a->d_qk + a->d_v) * sizeof(float));
+    w.bytes = w.part + hy_align(rows * ((size_t)a->d_qk + a->d_v) * sizeof(float));
     return w;
 }
 
@@ -142,7 +141,7 @@ static bwd_layout layout_of(const hy_attention_args *a, const bwd_geometry *keys
 template <class S, int OUT, bool KEYS> static hy_status launch_tiles(const hy_attention_bwd_args *g, const bwd_geometry *m, int warps) {
     constexpr int MI = KEYS ? S::MI_KEYS : S::MI_QUERIES, WARPS = KEYS ? S::WARPS_KEYS : S::WARPS_QUERIES;
     const size_t items = (size_t)g->f.B * (KEYS ? g->f.kv_heads : g->f.heads) * (m->tiles + m->long_tiles * (m->parts - 1));
-    const size_t bytes = shared_of<typename S::P, S::DQ, S::DV, S::SUB, KEYS>(m->own, m->stage, m->stages, warps).bytes;
+    const int bytes = shared_of<typename S::P, S::DQ, S::DV, S::SUB, KEYS>(m->own, m->stage, m->stages, warps).bytes;
     HY_LAUNCH((bwd_tiles<typename S::P, S::DQ, S::DV, MI, S::SUB, OUT, KEYS, WARPS>), (unsigned)items, warps * 32, bytes, *g, *m);
     return HY_OK;
 }
@@ -150,18 +149,12 @@ template <class T> static hy_status launch_reduce(const hy_attention_bwd_args *g
     const size_t rows = (size_t)g->f.B * g->f.kv_heads * m->long_tiles * m->own;
     const hy_attention_args *a = &g->f;
     if (g->dk)
-        HY_LAUNCH((bwd_reduce<T>), hy_ceil_div((long)(rows * a->d_qk), REDUCE_THREADS), REDUCE_THREADS, 0, *a, *m, 0, a->d_qk, (T *)g->dk,
-                  g->lddk, (g->acc & 2) != 0);
+        HY_LAUNCH((bwd_reduce<T>), hy_ceil_div((long)(rows * a->d_qk), REDUCE_THREADS), REDUCE_THREADS, 0, *a, *m, 0, a->d_qk,
+                  (T *)g->dk, g->lddk, (g->acc & 2) != 0);
     if (g->dv)
-        HY_LAUNCH((bwd_reduce<T>), hy_ceil_div((long)(rows * a->d_v), REDUCE_THREADS), REDUCE_THREADS, 0, *a, *m, a->d_qk, a->d_v, (T *)g->dv,
-                  g->lddv, (g->acc & 4) != 0);
+        HY_LAUNCH((bwd_reduce<T>), hy_ceil_div((long)(rows * a->d_v), REDUCE_THREADS), REDUCE_THREADS, 0, *a, *m, a->d_qk, a->d_v,
+                  (T *)g->dv, g->lddv, (g->acc & 4) != 0);
     return HY_OK;
-}
-template <class T> static void note_widths(const hy_attention_bwd_args *g, bwd_geometry *m) {
-    const hy_attention_args *a = &g->f;
-    const bool qk = a->d_qk % hy_vec<T>::n == 0, v = a->d_v % hy_vec<T>::n == 0;
-    m->wide_q = qk && hy_wide<T>(a->q, a->ldq), m->wide_k = qk && hy_wide<T>(a->k, a->ldk);
-    m->wide_v = v && hy_wide<T>(a->v, a->ldv), m->wide_do = v && hy_wide<T>(g->dout, g->lddo);
 }
 template <class S> static hy_status run_shape(const hy_attention_bwd_args *g, unsigned char *ws) {
     typedef typename S::P::type T;
@@ -172,12 +165,14 @@ template <class S> static hy_status run_shape(const hy_attention_bwd_args *g, un
     HY_TRY((choose_tiles<S, true>(a, &m, &warps)));
     choose_parts(a, &m);
     const bwd_layout w = layout_of(a, &m);
-    m.ld_stats = w.ld_stats, m.lse = (const float *)(ws + w.lse), m.delta = (const float *)(ws + w.delta), m.part = (float *)(ws + w.part);
+    float *lse = (float *)(ws + w.lse), *delta = (float *)(ws + w.delta);
+    m.ld_stats = w.ld_stats, m.lse = lse, m.delta = delta, m.part = (float *)(ws + w.part);
     m.log2_scale = (float)(a->scale * 1.4426950408889634);
-    note_widths<T>(g, &m);
+    m.wide_q = qk && hy_wide<T>(a->q, a->ldq), m.wide_k = qk && hy_wide<T>(a->k, a->ldk);
+    m.wide_v = v && hy_wide<T>(a->v, a->ldv), m.wide_do = v && hy_wide<T>(g->dout, g->lddo);
     const size_t items = (size_t)a->B * w.ld_stats * a->heads;
-    HY_LAUNCH((bwd_stats<T>), hy_ceil_div((long)items, STATS_THREADS / STATS_LANES), STATS_THREADS, 0, *a, (const T *)g->dout, g->lddo, w.ld_stats,
-              m.wide_do && hy_wide<T>(a->o, a->ldo), (float *)(ws + w.lse), (float *)(ws + w.delta));
+    HY_LAUNCH((bwd_stats<T>), hy_ceil_div((long)items, STATS_THREADS / STATS_LANES), STATS_THREADS, 0, *a, (const T *)g->dout, g->lddo,
+              w.ld_stats, m.wide_do && hy_wide<T>(a->o, a->ldo), lse, delta);
     if (g->dk || g->dv) {
         m.wide_dqk = qk && hy_wide<T>(g->dk, g->lddk), m.wide_dv = v && hy_wide<T>(g->dv, g->lddv);
         if constexpr (S::apart) {
@@ -212,7 +207,7 @@ hy_status hy_cuda_plan_attention_bwd(const void *args, const hy_plan_req *req, h
     HY_NEED("attention_bwd", a->ldv / a->kv_heads >= a->d_v && a->ldo / a->heads >= a->d_v && g->lddo / a->heads >= a->d_v);
     HY_NEED("attention_bwd", !g->dq || g->lddq / a->heads >= a->d_qk);
     HY_NEED("attention_bwd", (!g->dk || g->lddk / a->kv_heads >= a->d_qk) && (!g->dv || g->lddv / a->kv_heads >= a->d_v));
-    HY_NEED("attention_bwd", (double)a->B * a->heads * (a->T + 3) * MOST_PARTS <= INT32_MAX);  // blocks
+    HY_NEED("attention_bwd", (double)a->B * a->heads * (a->T + 16) <= INT32_MAX);  // blocks
     out->path = hy_cuda_mma_path(req);
     out->run = run_attention_bwd;
     return by_products(a, req, [&](auto shape) {

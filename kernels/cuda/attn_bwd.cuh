@@ -123,21 +123,21 @@ template <bool KEYS> static __device__ __forceinline__ int step_rows(const bwd_w
 
 // Shared memory of a tiles kernel, in bytes from its start.
 struct bwd_shared {
-    size_t y, u, w, stats, scratch, buffer, bytes;  // x at 0; u, w, stats: of buffer 0; buffer: distance to the next
+    int y, u, w, stats, scratch, buffer, bytes;  // x at 0; u, w, stats: of buffer 0; buffer: distance to the next
 };
 template <class P, int DQ, int DV, int SUB, bool KEYS>
 static __host__ __device__ __forceinline__ bwd_shared shared_of(int own, int stage, int stages, int warps) {
     typedef typename P::type T;
-    const size_t lx = (size_t)hy_attn_ld<T>(DQ) * sizeof(T), ly = (size_t)hy_attn_ld<T>(DV) * sizeof(T);
+    constexpr int lx = hy_attn_ld<T>(DQ) * (int)sizeof(T), ly = hy_attn_ld<T>(DV) * (int)sizeof(T), word = sizeof(float);
     bwd_shared s;
     s.y = own * lx;
     s.scratch = s.y + own * ly;
-    s.u = s.scratch + (size_t)warps * P::scratch(SUB) * sizeof(float);
+    s.u = s.scratch + warps * P::scratch(SUB) * word;
     s.w = s.u + stage * lx;
     s.stats = s.w + stage * ly;  // log-sum-exp, then dO.o: of a buffer's queries with KEYS, of the own ones without
-    s.buffer = stage * (lx + ly) + (KEYS ? 2 * stage * sizeof(float) : 0);
+    s.buffer = stage * (lx + ly) + (KEYS ? 2 * stage * word : 0);
     if (!KEYS) s.stats = s.u + stages * s.buffer;
-    s.bytes = KEYS ? s.u + stages * s.buffer : s.stats + 2 * own * sizeof(float);
+    s.bytes = KEYS ? s.u + stages * s.buffer : s.stats + 2 * own * word;
     return s;
 }
 
@@ -216,7 +216,7 @@ static __device__ __forceinline__ void weights(float (&s)[MI * SUB / 2], float (
 #pragma unroll
     for (int e = 0; e < MI * SUB / 2; e++) {
         const int r = P::template row<SUB>(e), c = P::template col<SUB>(e), i = KEYS ? c : r;
-        float p = exp2f(fmaf(s[e], m.log2_scale, -stats[i])), d = OUT & OUT_QK ? p * (dp[e] - delta[i]) : 0.0f;
+        float p = hy_exp2(fmaf(s[e], m.log2_scale, -stats[i])), d = OUT & OUT_QK ? p * (dp[e] - delta[i]) : 0.0f;
         if (masked) {
             const int q = KEYS ? c0 + c : r0 + r, k = KEYS ? r0 + r : hy_attn_key_at(w.list, c0 + c);
             const bool seen = c0 + c < (KEYS ? w.to : w.list.n) && hy_attn_visible(q, k, a.window, a.meta);
@@ -243,7 +243,8 @@ static __device__ __forceinline__ void put_sum(const float (&sum)[MI * D / 2], T
 
 // MI: pieces of 16 own rows a warp; SUB: rows of the stream whose scores are held at once.
 template <class P, int DQ, int DV, int MI, int SUB, int OUT, bool KEYS, int WARPS>
-static __global__ void __launch_bounds__(WARPS * 32) bwd_tiles(const hy_attention_bwd_args g, const bwd_geometry m) {
+static __global__ void __launch_bounds__(WARPS * 32, WARPS == 8 && !KEYS && DQ <= 64 ? 2 : 1)
+    bwd_tiles(const hy_attention_bwd_args g, const bwd_geometry m) {
     typedef typename P::type T;
     constexpr int LDX = hy_attn_ld<T>(DQ), LDY = hy_attn_ld<T>(DV), ROWS = 16 * MI;
     const hy_attention_args &a = g.f;
@@ -261,7 +262,7 @@ static __global__ void __launch_bounds__(WARPS * 32) bwd_tiles(const hy_attentio
         issue<P, DQ, DV, KEYS>(g, m, w, w.begin, (T *)(mem + at.u), (T *)(mem + at.w), (float *)(mem + at.stats));
     }
     for (int step = w.begin; step < w.end; step++) {
-        const size_t here = m.stages == 2 && (step - w.begin) % 2 ? at.buffer : 0, next = m.stages == 2 ? at.buffer - here : 0;
+        const int here = m.stages == 2 && (step - w.begin) % 2 ? at.buffer : 0, next = m.stages == 2 ? at.buffer - here : 0;
         T *u = (T *)(mem + at.u + here), *v = (T *)(mem + at.w + here);
         const float *stats = (const float *)(mem + at.stats + (KEYS ? here : 0));
         if (m.stages == 2 && step + 1 < w.end) {

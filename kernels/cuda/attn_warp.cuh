@@ -37,7 +37,7 @@ template <class T> struct attn_mma {
         const int lane = threadIdx.x % 32;
         const T *a_at = own + lane % 16 * LD + lane / 16 * PIECE;
         const T *b_at = stream + (lane / 16 * 8 + lane % 8) * LD + lane / 8 % 2 * PIECE;
-#pragma unroll(D / STEP <= 8 ? D / STEP : 4)
+#pragma unroll(MI == 2 ? 1 : 4)  // with more, two rows of pieces spill
         for (int k = 0; k < D; k += STEP) {
             uint32_t a[MI][4];
 #pragma unroll
@@ -118,7 +118,7 @@ struct attn_fma {
         static_assert(MI == 1, "16 rows a warp");
         constexpr int LD = hy_attn_ld<float>(D), COLS = SUB / 8;
         const float *a_at = own + (int)threadIdx.x % 32 / 8 * LD, *b_at = stream + (int)threadIdx.x % 8 * LD;
-#pragma unroll 2
+#pragma unroll 1
         for (int k = 0; k < D; k += 4) {
             float4 b[COLS];
 #pragma unroll
