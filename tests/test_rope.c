@@ -1,195 +1,187 @@
 // test_rope.c - rotary embedding: the float64 oracle against finite differences and against the definition of a rotation,
-// every fast build against the oracle, views with strides, in place, accumulation, threads.
-#include "tests/attn_fixture.h"
+// every path against the oracle, views with strides, in place, accumulation, threads.
+#include "tests/kernel_test.h"
 
 #define TOL_GRADIENT 1e-9  // the map is linear: central differences are exact up to rounding
 #define TOL_F32 2e-7       // cosines rounded once to float32, two products each
 
-static hy_rope_scale scaling;  // of all problems: set by the test that wants one
-
 typedef struct {
     int B, T, heads, d;
     double base;
-    hy_dtype type;
-    mat x, y, dy, dx;
+    hy_rope_scale scale;
     int32_t *pos;
-} prob_rope;
-static prob_rope make(hy_dtype type, int B, int T, int heads, int d, double base, int pos, int step) {
-    prob_rope p = {B, T, heads, d, base, type, .pos = hy_xcalloc((size_t)B, sizeof(int32_t))};
-    mat *m[] = {&p.x, &p.y, &p.dy, &p.dx};
-    hy_rng rng = hy_rng_make((uint64_t)(d * 100 + T), 2);
-    for (int i = 0; i < 4; i++) *m[i] = mat_make(type, (size_t)B * T, (size_t)heads * d, i + 1), mat_random(m[i], &rng);
-    for (int b = 0; b < B; b++) p.pos[b] = pos + b * step;
-    return p;
+} rope_ctx;
+static rope_ctx ctx_new(int B, int T, int heads, int d, double base, int pos, int step) {
+    rope_ctx x = {.B = B, .T = T, .heads = heads, .d = d, .base = base, .pos = kt_alloc((size_t)B * sizeof(int32_t))};
+    for (int b = 0; b < B; b++) x.pos[b] = pos + b * step;
+    return x;
 }
-static void drop(prob_rope *p) {
-    mat *m[] = {&p->x, &p->y, &p->dy, &p->dx};
-    for (int i = 0; i < 4; i++) mat_check_edges(m[i]), mat_free(m[i]);
-    free(p->pos);
+static hy_rope_args args_of(const kt_case *c) {
+    const rope_ctx *x = c->ctx;
+    return (hy_rope_args){.B = x->B, .T = x->T, .heads = x->heads, .d = x->d, .base = x->base, .scale = x->scale, .pos = kt_dev(c->dt, x->pos),
+                          .x = c->in[0].p, .y = c->out[0].p, .ldx = c->in[0].ld, .ldy = c->out[0].ld};
 }
-static hy_rope_args args_of(prob_rope *p) {
-    return (hy_rope_args){p->B, p->T, p->heads, p->d, p->base, scaling, p->pos, p->x.p, p->y.p, p->x.ld, p->y.ld};
+static void forward(kt_case *c, const hy_plan_req *req) {
+    hy_rope_args a = args_of(c);
+    kt_run(HY_K_rope, &a, req);
 }
-static void forward(prob_rope *p, hy_isa isa, int threads) {
-    hy_rope_args a = args_of(p);
-    hy_plan_req r = req_of(p->type, isa, threads);
-    kt_run(HY_K_rope, &a, &r);
+static void backward(kt_case *c, const hy_plan_req *req) {
+    hy_rope_bwd_args g = {.f = args_of(c), .dy = c->dout[0].p, .dx = c->grad[0].p, .lddy = c->dout[0].ld, .lddx = c->grad[0].ld, .acc = c->acc};
+    kt_run(HY_K_rope_bwd, &g, req);
 }
-static void backward(prob_rope *p, hy_isa isa, int threads, unsigned acc) {
-    hy_rope_bwd_args g = {args_of(p), p->dy.p, p->dx.p, p->dy.ld, p->dx.ld, acc};
-    hy_plan_req r = req_of(p->type, isa, threads);
-    kt_run(HY_K_rope_bwd, &g, &r);
+// pad: elements between rows, times 1, 2, 3, 4 for the four operands.
+static kt_case case_of(const rope_ctx *x, int pad) {
+    const int rows = x->B * x->T, D = x->heads * x->d;
+    return (kt_case){.n_in = 1, .n_out = 1, .forward = forward, .backward = backward, .ctx = x, .seed = (uint64_t)(x->d * 100 + x->T),
+                     .in_of = {{.name = "x", .rows = rows, .cols = D, .ld = D + pad, .ldgrad = D + 4 * pad, .grad = 2}},
+                     .out_of = {{.name = "y", .rows = rows, .cols = D, .ld = D + 2 * pad, .ldgrad = D + 3 * pad}}};
 }
 
+// Holds the oracle's y against rotations by position times frequency(pair).
+static void check_rotations(const kt_case *c, double (*frequency)(const rope_ctx *x, int i)) {
+    const rope_ctx *x = c->ctx;
+    for (int r = 0; r < c->in[0].rows; r++)
+        for (int h = 0; h < x->heads; h++)
+            for (int i = 0; i < x->d / 2; i++) {
+                const double angle = (x->pos[r / x->T] + r % x->T) * frequency(x, i);
+                const int at = h * x->d + i;
+                const double x1 = kt_at(&c->in[0], r, at), x2 = kt_at(&c->in[0], r, at + x->d / 2);
+                assert_true(fabs(kt_at(&c->out[0], r, at) - (x1 * cos(angle) - x2 * sin(angle))) < 1e-13);
+                assert_true(fabs(kt_at(&c->out[0], r, at + x->d / 2) - (x2 * cos(angle) + x1 * sin(angle))) < 1e-13);
+            }
+}
+static double plain_frequency(const rope_ctx *x, int i) { return pow(x->base, -2.0 * i / x->d); }
 static void definition(void **state) {
     (void)state;
-    prob_rope p = make(HY_F64, 2, 3, 2, 6, 100.0, 4, 3);
-    forward(&p, HY_ISA_REF, 1);
-    for (int r = 0; r < 6; r++)
-        for (int h = 0; h < 2; h++)
-            for (int i = 0; i < 3; i++) {
-                double angle = (p.pos[r / 3] + r % 3) * pow(100.0, -2.0 * i / 6);
-                size_t row = (size_t)r, c = (size_t)(h * 6 + i);
-                double x1 = at(&p.x, row, c), x2 = at(&p.x, row, c + 3);
-                assert_true(fabs(at(&p.y, row, c) - (x1 * cos(angle) - x2 * sin(angle))) < 1e-14);
-                assert_true(fabs(at(&p.y, row, c + 3) - (x2 * cos(angle) + x1 * sin(angle))) < 1e-14);
-            }
-    drop(&p);
+    rope_ctx x = ctx_new(2, 3, 2, 6, 100.0, 4, 3);
+    kt_case c = case_of(&x, 1);
+    const hy_plan_req oracle = kt_oracle(true);
+    kt_case_open(&c, HY_F64, 0);
+    forward(&c, &oracle);
+    check_rotations(&c, plain_frequency);
+    kt_case_check(&c), kt_case_close(&c), kt_release(x.pos);
 }
 
 static void gradient_finite_differences(void **state) {
     (void)state;
-    prob_rope p = make(HY_F64, 2, 3, 2, 4, 10.0, 7, 5);
-    backward(&p, HY_ISA_REF, 1, 0);
-    mat num = mat_make(HY_F64, p.x.rows, p.x.cols, 0);
-    for (size_t r = 0; r < p.x.rows; r++)
-        for (size_t c = 0; c < p.x.cols; c++) {
-            double was = at(&p.x, r, c), sum[2] = {0, 0};
-            for (int side = 0; side < 2; side++) {
-                set(&p.x, r, c, was + (side ? -0.5 : 0.5));
-                forward(&p, HY_ISA_REF, 1);
-                for (size_t i = 0; i < p.y.rows; i++)
-                    for (size_t j = 0; j < p.y.cols; j++) sum[side] += at(&p.y, i, j) * at(&p.dy, i, j);
-            }
-            set(&p.x, r, c, was);
-            set(&num, r, c, sum[0] - sum[1]);
+    rope_ctx x = ctx_new(2, 3, 2, 4, 10.0, 7, 5);
+    kt_case c = case_of(&x, 1);
+    const hy_plan_req oracle = kt_oracle(true);
+    kt_case_open(&c, HY_F64, 0);
+    backward(&c, &oracle);
+    kt_mat num = kt_new(HY_F64, c.in[0].rows, c.in[0].cols, c.in[0].cols);
+    for (int r = 0; r < num.rows; r++)
+        for (int j = 0; j < num.cols; j++) {
+            const double was = kt_at(&c.in[0], r, j);
+            kt_put(&c.in[0], r, j, was + 0.5);
+            const double up = kt_case_loss(&c, &oracle);
+            kt_put(&c.in[0], r, j, was - 0.5);
+            kt_put(&num, r, j, up - kt_case_loss(&c, &oracle));
+            kt_put(&c.in[0], r, j, was);
         }
-    assert_true(mat_error(&p.dx, &num) < TOL_GRADIENT);
-    mat_free(&num);
-    drop(&p);
+    kt_near(&c.grad[0], &num, TOL_GRADIENT, "gradient");
+    kt_free(&num), kt_case_check(&c), kt_case_close(&c), kt_release(x.pos);
 }
 
+// The last: heads of more pairs than one launch on a GPU has.
 static const int shapes[][6] = {// B T heads d pos step
                                 {1, 1, 1, 2, 0, 0},   {1, 1, 3, 64, 4095, 0}, {2, 3, 2, 16, 5, 0},      {2, 17, 2, 20, 30, 7},
                                 {3, 65, 4, 64, 0, 0}, {3, 33, 5, 72, 63, 31}, {2, 130, 1, 128, 8000, 1}, {4, 1, 2, 256, 100, 37},
-                                {1, 127, 6, 6, 1000000, 0}};
-
-static void fast_against_oracle(void **state) {
-    (void)state;
+                                {1, 127, 6, 6, 1000000, 0}, {1, 2, 2, 528, 131000, 0}};
+static void all_paths(hy_rope_scale scale) {
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        const int *c = shapes[i];
-        prob_rope d = make(HY_F64, c[0], c[1], c[2], c[3], 10000, c[4], c[5]), r = make(HY_F32, c[0], c[1], c[2], c[3], 10000, c[4], c[5]);
-        mat_copy(&d.x, &r.x), mat_copy(&d.dy, &r.dy), mat_copy(&d.dx, &r.dx);
-        forward(&d, HY_ISA_REF, 1), backward(&d, HY_ISA_REF, 1, 0);
-        for (int isa = HY_ISA_REF; isa <= (int)hy_isa_best(); isa++) {
-            prob_rope f = make(HY_F32, c[0], c[1], c[2], c[3], 10000, c[4], c[5]), g = make(HY_F32, c[0], c[1], c[2], c[3], 10000, c[4], c[5]);
-            mat start = mat_make(HY_F64, d.dx.rows, d.dx.cols, 0);
-            mat_copy(&start, &f.dx);
-            forward(&f, (hy_isa)isa, 1), forward(&g, (hy_isa)isa, 2);
-            assert_true(mat_same_bits(&f.y, &g.y));
-            double e = mat_error(&f.y, &d.y);
-            if (!(e <= TOL_F32)) fail_msg("shape %zu on %s is off by %g", i, hy_isa_name((hy_isa)isa), e);
-            backward(&f, (hy_isa)isa, 1, 1);  // adds to what is there
-            for (size_t x = 0; x < start.rows; x++)
-                for (size_t y = 0; y < start.cols; y++) set(&start, x, y, at(&start, x, y) + at(&d.dx, x, y));
-            assert_true(mat_error(&f.dx, &start) <= TOL_F32);
-            backward(&f, (hy_isa)isa, 1, 0), backward(&g, (hy_isa)isa, 2, 0);
-            assert_true(mat_same_bits(&f.dx, &g.dx));
-            assert_true(mat_error(&f.dx, &d.dx) <= TOL_F32);
-            mat_free(&start);
-            drop(&f), drop(&g);
-        }
-        drop(&d), drop(&r);
+        const int *s = shapes[i];
+        rope_ctx x = ctx_new(s[0], s[1], s[2], s[3], 10000, s[4], s[5]);
+        x.scale = scale;
+        const kt_case c = case_of(&x, s[3] % 16 ? 1 : 8);  // rows on 16 bytes where wide loads are for them
+        kt_paths(&c, TOL_F32);
+        kt_release(x.pos);
     }
 }
-
-// The frequencies as the releases of Llama 3.1 define them, by wave lengths; then every fast build with them.
-static double scaled_frequency(double f) {
-    const double wave = 2 * 3.14159265358979323846 / f;
-    if (scaling.length == 0) return f / scaling.factor;
-    if (wave < scaling.length / scaling.high) return f;
-    if (wave > scaling.length / scaling.low) return f / scaling.factor;
-    const double smooth = (scaling.length / wave - scaling.low) / (scaling.high - scaling.low);
-    return (1 - smooth) * f / scaling.factor + smooth * f;
+static void paths_against_oracle(void **state) {
+    (void)state;
+    all_paths((hy_rope_scale){0});
 }
 
+// The frequencies as the releases of Llama 3.1 define them, by wave lengths; then every path with them.
+static double scaled_frequency(const rope_ctx *x, int i) {
+    const hy_rope_scale *s = &x->scale;
+    const double f = plain_frequency(x, i), wave = 2 * 3.14159265358979323846 / f;
+    if (s->length == 0) return f / s->factor;
+    if (wave < s->length / s->high) return f;
+    if (wave > s->length / s->low) return f / s->factor;
+    const double smooth = (s->length / wave - s->low) / (s->high - s->low);
+    return (1 - smooth) * f / s->factor + smooth * f;
+}
 static void scaled(void **state) {
+    (void)state;
     const hy_rope_scale all[] = {{.factor = 4}, {.factor = 8, .low = 1, .high = 4, .length = 64}, {.factor = 32, .low = 0.5, .high = 9, .length = 300}};
     for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
-        scaling = all[k];
-        prob_rope p = make(HY_F64, 1, 5, 1, 32, 10000.0, 40, 0);
+        rope_ctx x = ctx_new(1, 5, 1, 32, 10000.0, 40, 0);
+        x.scale = all[k];
+        kt_case c = case_of(&x, 1);
+        const hy_plan_req oracle = kt_oracle(true);
+        kt_case_open(&c, HY_F64, 0);
+        forward(&c, &oracle);
+        check_rotations(&c, scaled_frequency);
         int kinds[3] = {0};  // pairs left alone, between, divided
-        forward(&p, HY_ISA_REF, 1);
-        for (size_t r = 0; r < 5; r++)
-            for (size_t i = 0; i < 16; i++) {
-                const double f = pow(10000.0, -2.0 * (double)i / 32), want = scaled_frequency(f), angle = (40 + (double)r) * want;
-                const double x1 = at(&p.x, r, i), x2 = at(&p.x, r, i + 16);
-                assert_true(fabs(at(&p.y, r, i) - (x1 * cos(angle) - x2 * sin(angle))) < 1e-13);
-                assert_true(fabs(at(&p.y, r, i + 16) - (x2 * cos(angle) + x1 * sin(angle))) < 1e-13);
-                kinds[want == f ? 0 : want > f / scaling.factor ? 1 : 2]++;
-            }
+        for (int i = 0; i < 16; i++) {
+            const double f = plain_frequency(&x, i), want = scaled_frequency(&x, i);
+            kinds[want == f ? 0 : want > f / x.scale.factor ? 1 : 2]++;
+        }
         if (k) assert_true(kinds[0] && kinds[1] && kinds[2]);
-        drop(&p);
-        fast_against_oracle(state);
+        kt_case_close(&c), kt_release(x.pos);
+        all_paths(all[k]);
     }
-    scaling = (hy_rope_scale){0};
 }
 
 // A token's rotation depends on its position alone: not on the batch, the chunk or whether all start alike. In place too.
 static void bits_by_position(void **state) {
     (void)state;
-    for (int isa = HY_ISA_REF; isa <= (int)hy_isa_best(); isa++) {
-        prob_rope whole = make(HY_F32, 1, 100, 3, 20, 10000, 0, 0), part = make(HY_F32, 2, 13, 3, 20, 10000, 50, -19);
-        for (size_t b = 0; b < 2; b++)
-            for (size_t t = 0; t < 13; t++)
-                for (size_t c = 0; c < 60; c++) set(&part.x, b * 13 + t, c, at(&whole.x, (size_t)part.pos[b] + t, c));
-        forward(&whole, (hy_isa)isa, 1), forward(&part, (hy_isa)isa, 2);
-        for (size_t b = 0; b < 2; b++)
-            for (size_t t = 0; t < 13; t++)
-                for (size_t c = 0; c < 60; c++) assert_true(at(&part.y, b * 13 + t, c) == at(&whole.y, (size_t)part.pos[b] + t, c));
-        hy_rope_args a = args_of(&whole);
-        hy_plan_req r = req_of(HY_F32, (hy_isa)isa, 1);
-        a.y = whole.x.p, a.ldy = a.ldx;
-        kt_run(HY_K_rope, &a, &r);
-        assert_true(mat_same_bits(&whole.x, &whole.y));
-        drop(&whole), drop(&part);
-    }
+    for (int d = 20; d <= 32; d += 12)
+        for (int path = 0; path < kt_n_paths(); path++) {
+            const hy_plan_req one = kt_req(path, 1, true), two = kt_req(path, 2, true);
+            rope_ctx x = ctx_new(1, 100, 3, d, 10000, 0, 0), y = ctx_new(2, 13, 3, d, 10000, 50, -19);
+            kt_case whole = case_of(&x, 8), part = case_of(&y, 8);
+            kt_case_open(&whole, one.dtype, 0), kt_case_open(&part, two.dtype, 0);
+            for (int b = 0; b < 2; b++)
+                for (int t = 0; t < 13; t++)
+                    for (int c = 0; c < 3 * d; c++) kt_put(&part.in[0], b * 13 + t, c, kt_at(&whole.in[0], y.pos[b] + t, c));
+            forward(&whole, &one), forward(&part, &two);
+            for (int b = 0; b < 2; b++) kt_same_rows(&part.out[0], b * 13, &whole.out[0], y.pos[b], 13, "a chunk");
+            hy_rope_args a = args_of(&whole);
+            a.y = whole.in[0].p, a.ldy = a.ldx;
+            kt_run(HY_K_rope, &a, &one);
+            kt_same_rows(&whole.in[0], 0, &whole.out[0], 0, 100, "in place");
+            kt_case_check(&whole), kt_case_check(&part);
+            kt_case_close(&whole), kt_case_close(&part), kt_release(x.pos), kt_release(y.pos);
+        }
 }
 
 static void bad_input_is_refused(void **state) {
     (void)state;
-    prob_rope p = make(HY_F32, 1, 2, 2, 4, 10000, 0, 0);
-    hy_rope_args a = args_of(&p);
-    hy_plan_req r = req_of(HY_F32, hy_isa_best(), 1);
+    const hy_rope_args good = {.B = 1, .T = 2, .heads = 2, .d = 4, .base = 10000, .pos = HY_PRESENT, .x = HY_PRESENT, .y = HY_PRESENT, .ldx = 8, .ldy = 8};
+    hy_plan_req r = kt_req(0, 1, true);
+    const hy_plan_fn plan = KT_CUDA ? kt_device()->plan[HY_K_rope] : hy_cpu_plan_rope;
     hy_launch l;
+    hy_rope_args a = good;
+    assert_int_equal(plan(&a, &r, &l), HY_OK);
     a.d = 3;
-    assert_int_equal(hy_cpu_plan_rope(&a, &r, &l), HY_EINPUT);
-    a.d = 4, a.ldy = 7;
-    assert_int_equal(hy_cpu_plan_rope(&a, &r, &l), HY_EINPUT);
-    a.ldy = 8, a.scale = (hy_rope_scale){.factor = 8, .low = 4, .high = 1, .length = 64};
-    assert_int_equal(hy_cpu_plan_rope(&a, &r, &l), HY_EINPUT);
-    a.scale = (hy_rope_scale){0}, a.base = 0;
-    assert_int_equal(hy_cpu_plan_rope(&a, &r, &l), HY_EINPUT);
-    r.dtype = HY_BF16, a.base = 10;
-    assert_int_equal(hy_cpu_plan_rope(&a, &r, &l), HY_EINPUT);
-    drop(&p);
+    assert_int_equal(plan(&a, &r, &l), HY_EINPUT);
+    a = good, a.ldy = 7;
+    assert_int_equal(plan(&a, &r, &l), HY_EINPUT);
+    a = good, a.scale = (hy_rope_scale){.factor = 8, .low = 4, .high = 1, .length = 64};
+    assert_int_equal(plan(&a, &r, &l), HY_EINPUT);
+    a = good, a.base = 0;
+    assert_int_equal(plan(&a, &r, &l), HY_EINPUT);
+    a = good, r.dtype = KT_CUDA ? HY_F64 : HY_BF16;
+    assert_int_equal(plan(&a, &r, &l), HY_EINPUT);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(definition),      cmocka_unit_test(gradient_finite_differences),
-        cmocka_unit_test(fast_against_oracle), cmocka_unit_test(bits_by_position),
-        cmocka_unit_test(bad_input_is_refused), cmocka_unit_test(scaled),
+        kt_cpu_test(definition),            kt_cpu_test(gradient_finite_differences), cmocka_unit_test(paths_against_oracle),
+        cmocka_unit_test(bits_by_position), cmocka_unit_test(bad_input_is_refused),   cmocka_unit_test(scaled),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return kt_group(tests);
 }

@@ -11,15 +11,13 @@ template <class T> struct branch {
     const float *w;
     T *dx;
     float *part;
-    int ld, ldd;
-    bool add;
+    int C, ld, ldd, add;
 };
 template <class T> struct gate_grad {
     const T *gate;
     T *d;          // or NULL
     float *rows;   // [blocks, pieces] for the sums by piece, or NULL: in shared memory
-    int ld, ldd, G;
-    bool add;
+    int G, ld, ldd, add;
 };
 
 // A branch of the row at hand.
@@ -27,8 +25,8 @@ template <class T, int N, int V> struct side {
     hy_row<T, N, V> x, dz, was;
     int pieces;
     float rstd, mean;  // of u x rstd, with u = share dz w
-    __device__ __forceinline__ void load(const branch<T> &b, const T *dz_, int r, int C) {
-        pieces = C / N;
+    __device__ __forceinline__ void load(const branch<T> &b, const T *dz_, int r) {
+        pieces = b.C / N;
         x.load(b.x + (size_t)r * b.ld, pieces);
         dz.load(dz_, pieces);
         if (b.add) was.load(b.dx + (size_t)r * b.ldd, pieces);
@@ -117,8 +115,8 @@ static __global__ void __launch_bounds__(HY_ROW_THREADS)
         const fuse_share<T> share = {q.gate ? q.gate + (size_t)r * q.ld : NULL, f.per, f.by_a, f.by_s};
         const T *const z = dz + (size_t)r * lddz;
         side<T, N, V> ha, hs;
-        ha.load(a, z, r, f.Ca);
-        hs.load(s, f.kind == HY_FUSE_CONCAT ? z + f.Ca : z, r, f.Cs);
+        ha.load(a, z, r);
+        hs.load(s, f.kind == HY_FUSE_CONCAT ? z + f.Ca : z, r);
         float sum[4] = {0, 0, 0, 0};
         ha.sums(a, share, true, &sum[0], &sum[1]);
         hs.sums(s, share, false, &sum[2], &sum[3]);
@@ -143,11 +141,11 @@ template <class T, int N, int V> static hy_status launch(const hy_fuse_bwd_args 
     const int pieces = f->Ca / N;
     const bool gated = f->kind == HY_FUSE_GATE, sums = b->dwa || b->dws;
     float *const part = ws;
-    const branch<T> a = {(const T *)f->a, (const float *)f->wa, (T *)b->da, b->dwa ? part : NULL, f->lda, b->ldda, b->da && b->acc & 1};
-    const branch<T> s = {(const T *)f->s, (const float *)f->ws, (T *)b->ds, b->dws ? part + f->Ca : NULL, f->lds, b->ldds, b->ds && b->acc & 2};
+    const branch<T> a = {(const T *)f->a, (const float *)f->wa, (T *)b->da, b->dwa ? part : NULL, f->Ca, f->lda, b->ldda, b->da && b->acc & 1};
+    const branch<T> s = {(const T *)f->s, (const float *)f->ws, (T *)b->ds, b->dws ? part + f->Ca : NULL, f->Cs, f->lds, b->ldds, b->ds && b->acc & 2};
     gate_grad<T> q = {};
     size_t shared = HY_TEAM_BYTES;
-    if (gated) q.gate = (const T *)f->gate, q.d = (T *)b->dgate, q.ld = f->ldgate, q.ldd = b->lddgate, q.G = f->G, q.add = b->acc & 4;
+    if (gated) q.gate = (const T *)f->gate, q.d = (T *)b->dgate, q.ld = f->ldgate, q.ldd = b->lddgate, q.G = f->G, q.add = (b->acc & 4) != 0;
     if (q.d && pieces > BUFFER) q.rows = part + (sums ? blocks * width : 0);
     else if (q.d) shared += pieces * sizeof(float);
     HY_LAUNCH((fuse_bwd<T, N, V>), blocks, fuse_threads(f, N), shared, fuse_shape_of(f), a, s, (const T *)b->dz, b->lddz, q);
