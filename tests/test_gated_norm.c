@@ -1,5 +1,5 @@
-// test_gated_norm.c - the gate with or without RMSNorm: gradients against finite differences in double, every fast build
-// against the double reference over odd shapes, the formula written out, refusals.
+// test_gated_norm.c - the gate with or without RMSNorm: gradients against finite differences in double, every path against the
+// double reference over odd shapes, the formula written out, refusals.
 #include "tests/kernel_test.h"
 
 // Float against double on the same inputs: a few roundings for each value, sums over at most 1000 channels or rows.
@@ -51,9 +51,17 @@ static void test_gradients_and_paths(void **unused) {
         }
     for (int kind = 0; kind < 3; kind++) {  // rows in more than one block, enough work for threads
         gated_ctx x = {.kind = (hy_gated_kind)kind, .groups = 2};
-        kt_case c = case_of(&x, 500, 35, 1);
+        kt_case c = case_of(&x, KT_CUDA ? 103 : 500, 35, 1);
         kt_paths(&c, TOL);
     }
+    // rows on 16 bytes: several in a block, and what a block of a GPU holds, with one past it
+    static const int wide[][2] = {{67, 32}, {3, 2064}, {2, 4112}, {1, 8208}};
+    for (int k = 0; k < 4; k++)
+        for (int kind = 0; kind < 3; kind++) {
+            gated_ctx x = {.kind = (hy_gated_kind)kind, .groups = k ? 1 : 3};
+            kt_case c = case_of(&x, wide[k][0], wide[k][1], 8);
+            kt_paths(&c, TOL);
+        }
 }
 
 static void test_formula(void **unused) {
@@ -83,24 +91,25 @@ static void test_formula(void **unused) {
 
 static void test_plan_refuses(void **unused) {
     (void)unused;
-    const hy_plan_req req = {.dtype = HY_F32, .isa = hy_isa_best(), .threads = 1};
+    const hy_plan_req req = kt_req(0, 1, true);
+    const hy_plan_fn forward_plan = KT_CUDA ? kt_device()->plan[HY_K_gated_norm] : hy_cpu_plan_gated_norm;
+    const hy_plan_fn backward_plan = KT_CUDA ? kt_device()->plan[HY_K_gated_norm_bwd] : hy_cpu_plan_gated_norm_bwd;
     const hy_gated_norm_args good = {.rows = 2, .groups = 2, .C = 3, .kind = HY_GATED_GATE_FIRST, .x = HY_PRESENT, .gate = HY_PRESENT,
                                      .w = HY_PRESENT, .y = HY_PRESENT, .ldx = 6, .ldgate = 6, .ldy = 6};
     hy_launch l;
     hy_gated_norm_args a = good;
-    assert_int_equal(hy_cpu_plan_gated_norm(&a, &req, &l), HY_OK);
+    assert_int_equal(forward_plan(&a, &req, &l), HY_OK);
     a.ldgate = 5;
-    assert_int_equal(hy_cpu_plan_gated_norm(&a, &req, &l), HY_EINPUT);
+    assert_int_equal(forward_plan(&a, &req, &l), HY_EINPUT);
     a = good, a.w = NULL;
-    assert_int_equal(hy_cpu_plan_gated_norm(&a, &req, &l), HY_EINPUT);
+    assert_int_equal(forward_plan(&a, &req, &l), HY_EINPUT);
     a = good, a.kind = (hy_gated_kind)7;
-    assert_int_equal(hy_cpu_plan_gated_norm(&a, &req, &l), HY_EINPUT);
+    assert_int_equal(forward_plan(&a, &req, &l), HY_EINPUT);
     hy_gated_norm_bwd_args b = {.f = good, .dy = HY_PRESENT, .dgate = HY_PRESENT, .lddy = 6, .lddgate = 5};
-    assert_int_equal(hy_cpu_plan_gated_norm_bwd(&b, &req, &l), HY_EINPUT);
+    assert_int_equal(backward_plan(&b, &req, &l), HY_EINPUT);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_gradients_and_paths), cmocka_unit_test(test_formula),
-                                       cmocka_unit_test(test_plan_refuses)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_gradients_and_paths), kt_cpu_test(test_formula), cmocka_unit_test(test_plan_refuses)};
+    return kt_group(tests);
 }
