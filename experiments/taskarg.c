@@ -29,7 +29,8 @@ hy_status hy_device_from_args(const char *device, const char *isa, hy_device *ou
     *out = (hy_device){"cpu", -1};
     if (!strcmp(name, "cpu")) return HY_OK;
     if (!strcmp(name, "auto")) {
-        if (asked_for_isa(isa) || !hy_cuda_describe(line, sizeof line)) return HY_OK;
+        if (asked_for_isa(isa) || !hy_cuda_describe(NULL, 0)) return HY_OK;
+        hy_cuda_describe(line, sizeof line);
         fprintf(stderr, "device: %s\n", line);
         out->kind = "cuda";
         return HY_OK;

@@ -454,7 +454,7 @@ hy_status hy_backend_cpu(const char *isa, int threads, hy_backend *out);
 // device a process: a second call may only name the same.
 hy_status hy_backend_cuda(int device, hy_math math, hy_backend *out);
 // One line on what this build and machine have, for people: "CUDA 13.0, driver 13.0: NVIDIA H100 (sm_90, 79.1 GiB)"; false: none
-// usable, and the line says why.
+// usable, and the line says why. NULL and 0: only whether.
 bool hy_cuda_describe(char *line, size_t n);
 // For benchmarks. Seconds of the device, between events, that the launches of `work` take.
 hy_status hy_cuda_time(hy_status (*work)(void *user), void *user, double *seconds);

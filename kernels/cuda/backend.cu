@@ -107,8 +107,8 @@ bool hy_cuda_describe(char *line, size_t n) {
     if (count) hy_buf_printf(&b, ", driver %d.%d", VERSION(driver_version()));
     else hy_buf_printf(&b, ": %s", why);
     const int good = list_gpus(&b, count);
-    const bool has = hy_blas_describe(library, sizeof library);
-    hy_buf_printf(&b, "; %s", library);
+    const bool has = (good || line) && hy_blas_describe(library, sizeof library);
+    if (good || line) hy_buf_printf(&b, "; %s", library);
     snprintf(line, n, "%s", b.s);
     free(b.s);
     return good > 0 && has;

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# test_device.sh - --device, $HYLAB_DEVICE and doctor, with a GPU and without: over the emulated GPU, whose number of devices the
+# environment sets. Whole models on it: the golden files, training, generation, a stored run.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+. tests/check.sh
+E=${HYLAB_EMU:-build/release/hylab-emu}
+unset HYLAB_DEVICE
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+none="env HYLAB_EMU_DEVICES=0"
+M="variants/hymba.yaml --set vocab=40 --set d_model=32 --set layers=3 --set kv_share=none --threads 1"
+T="--task mqar --task-set vocab=40 --task-set pairs=2 --task-set length=16"
+without() { ! "$@" 2>&1 | grep -q "^device:"; }
+
+check "doctor tells of the GPU" 0 "CUDA +ok +CUDA .*emulated GPU \(sm_" "$E" doctor
+check "doctor without one" 0 "CUDA +none .*--device cpu works" $none "$E" doctor
+check "cuda where there is none" 2 "^hylab [a-z]*: --device cuda: CUDA " $none "$E" verify tests/golden/hymba-tiny --device cuda
+check "a GPU of another number" 2 "there is no GPU 7" "$E" verify tests/golden/hymba-tiny --device cuda:7
+for wrong in gpu cuda: cuda:x cuda:-1 cuda:1x CUDA; do check "no device: $wrong" 2 "--device $wrong: there are cpu, cuda" "$E" verify tests/golden/hymba-tiny --device "$wrong"; done
+check "the environment is told by its name" 2 "HYLAB_DEVICE=gpu: there are cpu" env HYLAB_DEVICE=gpu "$E" verify tests/golden/hymba-tiny
+check "an option wins over the environment" 0 "tensors agree" env HYLAB_DEVICE=gpu "$E" verify tests/golden/hymba-tiny --device cpu
+check "auto is the CPU without a GPU" 0 "thread" $none "$E" verify tests/golden/hymba-tiny
+check "auto is the CPU with --isa" 0 "thread" "$E" verify tests/golden/hymba-tiny --isa base
+check "and tells of no device" 0 "" without "$E" verify tests/golden/hymba-tiny --isa base
+check "--isa is none of a GPU's" 2 "--isa base names kernels of the CPU" "$E" verify tests/golden/hymba-tiny --isa base --device cuda
+check "float64 is the CPU's" 2 "f64 is for --device cpu" "$E" verify tests/golden/hymba-tiny --dtype f64 --device cuda
+check "float64 with auto is on the CPU" 0 "thread" "$E" verify tests/golden/hymba-tiny --dtype f64 --isa ref
+check "auto takes the GPU and says so" 0 "^device: .*emulated GPU" "$E" verify tests/golden/llama3-tiny
+
+for config in tests/golden/*/config.json; do
+  golden=${config%/config.json}
+  [ -f "$golden/expected.safetensors" ] || continue
+  check "golden on the GPU: $(basename "$golden")" 0 "emulated GPU" "$E" verify "$golden" --device cuda
+done
+
+check "train" 0 "accuracy" "$E" train $M $T --train steps=2 --train batch=2 --train eval_examples=4 --device cuda --out "$dir/a.safetensors"
+check "eval" 0 "accuracy" "$E" eval "$dir/a.safetensors" $T --examples 4 --device cuda
+check "generate" 0 "sample 1" "$E" generate "$dir/a.safetensors" --ids "1 2 3" "4" --max-new 2 --device cuda
+check "bench" 0 "emulated GPU" "$E" bench "$dir/a.safetensors" --context 8 --tokens 2 --repetitions 1 --device cuda
+exit $bad
