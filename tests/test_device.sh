@@ -10,7 +10,7 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 none="env HYLAB_EMU_DEVICES=0"
 M="variants/hymba.yaml --set vocab=40 --set d_model=32 --set layers=3 --set kv_share=none --threads 1"
-T="--task mqar --task-set vocab=40 --task-set pairs=2 --task-set length=16"
+T="--task mqar --task-set vocab=40 --task-set train=[[16,2]] --task-set test=[[16,2]] --task-set test_examples=4"
 without() { ! "$@" 2>&1 | grep -q "^device:"; }
 
 check "doctor tells of the GPU" 0 "CUDA +ok +CUDA .*emulated GPU \(sm_" "$E" doctor
@@ -34,7 +34,7 @@ for config in tests/golden/*/config.json; do
   check "golden on the GPU: $(basename "$golden")" 0 "emulated GPU" "$E" verify "$golden" --device cuda
 done
 
-check "train" 0 "accuracy" "$E" train $M $T --train steps=2 --train batch=2 --train eval_examples=4 --device cuda --out "$dir/a.safetensors"
+check "train" 0 "accuracy" "$E" train $M $T --train steps=2 --train batch=2 --device cuda --out "$dir/a.safetensors"
 check "eval" 0 "accuracy" "$E" eval "$dir/a.safetensors" $T --examples 4 --device cuda
 check "generate" 0 "sample 1" "$E" generate "$dir/a.safetensors" --ids "1 2 3" "4" --max-new 2 --device cuda
 check "bench" 0 "emulated GPU" "$E" bench "$dir/a.safetensors" --context 8 --tokens 2 --repetitions 1 --device cuda
