@@ -29,6 +29,7 @@ hy_status hy_emu_launch(const char *name, dim3 grid, dim3 block, size_t shared, 
     static_assert(sizeof...(P) == sizeof...(A), "number of arguments of the kernel");
     static_assert((std::is_trivially_copyable<P>::value && ...), "arguments are copied to the device byte by byte");
     auto args = std::make_shared<std::tuple<P...>>(hy_emu_convert<P>(a)...);
+    std::apply([](P &...p) { (__builtin_clear_padding(&p), ...); }, *args);  // what lies there by chance may look like an address
     int index = 0;
     std::apply([&](const P &...p) { (hy_emu_check_argument(name, index++, std::is_pointer<P>::value, &p, sizeof p), ...); }, *args);
     return hy_emu_enqueue(name, grid, block, shared, sizeof(std::tuple<P...>), [kernel, args] { std::apply(kernel, *args); });
