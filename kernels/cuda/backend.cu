@@ -238,16 +238,8 @@ static hy_status open_device(int device) {
     return HY_OK;
 }
 
-// A kernel whose file is not part of the build is refused when it is planned.
-#define X(name) extern "C" hy_status hy_cuda_plan_##name(const void *args, const hy_plan_req *req, hy_launch *out) __attribute__((weak));
-HY_KERNELS(X)
-#undef X
-static hy_status plan_missing(const void *args, const hy_plan_req *req, hy_launch *out) {
-    (void)args, (void)req, (void)out;
-    return hy_error(HY_EINPUT, "a kernel of this model is not part of this build for the GPU");
-}
 static void set_plans(hy_backend *out) {
-#define X(name) out->plan[HY_K_##name] = hy_cuda_plan_##name ? hy_cuda_plan_##name : plan_missing;
+#define X(name) out->plan[HY_K_##name] = hy_cuda_plan_##name;
     HY_KERNELS(X)
 #undef X
 }
