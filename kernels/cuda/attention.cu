@@ -84,12 +84,12 @@ static __device__ __forceinline__ void weigh(float (&s)[S::MT][S::KN / 8][4], fl
             for (int n = 0; n < S::KN / 8; n++) x = fmaxf(x, fmaxf(s[m][n][2 * i], s[m][n][2 * i + 1]));
             x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 1));
             x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 2));
-            const float base = hy_attn_base(x) * scale, shrink = hy_attn_exp2(top[m][i] * scale - base);
+            const float base = hy_attn_base(x) * scale, shrink = hy_exp2(top[m][i] * scale - base);
             float add = 0.0f;
 #pragma unroll
             for (int n = 0; n < S::KN / 8; n++)
 #pragma unroll
-                for (int e = 2 * i; e < 2 * i + 2; e++) add += s[m][n][e] = hy_attn_exp2(s[m][n][e] * scale - base);
+                for (int e = 2 * i; e < 2 * i + 2; e++) add += s[m][n][e] = hy_exp2(s[m][n][e] * scale - base);
             top[m][i] = x;
             sum[m][i] = sum[m][i] * shrink + add;
             if (shrink != 1.0f)  // late in a row of keys it mostly is
@@ -235,22 +235,27 @@ template <class S> static hy_status run_tiles(const hy_attention_args *a) {
     return HY_OK;
 }
 // Head widths are padded to those below inside shared memory: few shapes, so that compiling them takes little time.
+template <class T> using widest = tile_shape<T, 256, 256, 1, 32>;
 template <class T> static hy_status run_mma(const hy_attention_args *a) {
-
     constexpr int MT = sizeof(T) == 2 ? 2 : 1;
     const int q = a->d_qk, v = a->d_v;
     if (q <= 32 && v <= 32) return run_tiles<tile_shape<T, 32, 32, MT, 64>>(a);
     if (q <= 64 && v <= 64) return run_tiles<tile_shape<T, 64, 64, MT, 64>>(a);
     if (q <= 64 && v <= 128) return run_tiles<tile_shape<T, 64, 128, MT, 32>>(a);
     if (q <= 128 && v <= 128) return run_tiles<tile_shape<T, 128, 128, MT, 32>>(a);
-    return run_tiles<tile_shape<T, 256, 256, 1, 32>>(a);
+    return run_tiles<widest<T>>(a);
+}
+
+// The widest heads in TF32 need more shared memory than a block has outside data centres.
+static bool by_tf32(const hy_attention_args *a, const hy_plan_req *req) {
+    return req->math == HY_MATH_TF32 && ((a->d_qk <= 128 && a->d_v <= 128) || widest<float>::bytes <= hy_cuda()->smem_max);
 }
 
 static hy_status run(const void *args, void *ws, const hy_plan_req *req) {
     const hy_attention_args *a = (const hy_attention_args *)args;
     if (a->T == 1) return hy_attn_decode(a, ws, req);
     if (req->dtype == HY_BF16) return run_mma<hy_bf16>(a);
-    return req->math == HY_MATH_TF32 ? run_mma<float>(a) : hy_attn_ffma(a);
+    return by_tf32(a, req) ? run_mma<float>(a) : hy_attn_ffma(a);
 }
 
 hy_status hy_cuda_plan_attention(const void *args, const hy_plan_req *req, hy_launch *out) {
@@ -267,7 +272,7 @@ hy_status hy_cuda_plan_attention(const void *args, const hy_plan_req *req, hy_la
     HY_NEED("attention", (size_t)a->B * a->heads * hy_ceil_div(a->T, 32) <= INT32_MAX);  // blocks
     if (req->training) out->saved = (size_t)a->B * a->T * a->heads * sizeof(float);
     if (a->T == 1) out->workspace = hy_attn_decode_bytes(a);
-    out->path = a->T == 1 ? hy_cuda_path(req) : hy_cuda_mma_path(req);
+    out->path = a->T > 1 && by_tf32(a, req) ? hy_cuda_mma_path(req) : hy_cuda_path(req);
     out->run = run;
     return HY_OK;
 }

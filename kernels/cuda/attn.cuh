@@ -43,7 +43,8 @@ static __host__ __device__ __forceinline__ bool hy_attn_sees_any(const hy_attn_k
     const int text = j0 > k.meta_n ? j0 : k.meta_n;
     return text < j1 && hy_attn_key_at(k, text) <= q1 && hy_attn_key_at(k, j1 - 1) >= hy_attn_first(q0, window, meta);
 }
-// The entries that the query at position q sees, q0 <= q <= q1: those below meta_end, and lo .. hi-1.
+// The entries that the query at position q sees: those below meta_end, and lo .. hi-1. (For q past q1, rows of a tile without a
+// query, some are past the end of the list.)
 struct hy_attn_span {
     int meta_end, lo, hi;
     __host__ __device__ __forceinline__ bool has(int j) const { return (j < meta_end) | ((j >= lo) & (j < hi)); }

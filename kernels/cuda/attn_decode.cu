@@ -63,7 +63,7 @@ template <class T> static __device__ __forceinline__ token_rows<T> rows_of(const
 struct running {
     float top, sum, o[8];
     __device__ __forceinline__ void shrink_to(float x) {  // x >= top
-        const float f = hy_attn_exp2(top - hy_attn_base(x));
+        const float f = hy_exp2(top - hy_attn_base(x));
         top = x, sum *= f;
 #pragma unroll
         for (int e = 0; e < 8; e++) o[e] *= f;
@@ -81,7 +81,7 @@ static __device__ __forceinline__ float join_column(const float *part, size_t st
     float x = -INFINITY, l = 0.0f, o = 0.0f;
     for (int i = 0; i < n; i++) x = fmaxf(x, part[i * stride]);
     for (int i = 0; i < n; i++) {
-        const float f = hy_attn_exp2(part[i * stride] - hy_attn_base(x));
+        const float f = hy_exp2(part[i * stride] - hy_attn_base(x));
         l += f * part[i * stride + 1];
         o += f * part[i * stride + 2 + c];
     }
@@ -158,7 +158,7 @@ static __global__ void __launch_bounds__(THREADS) attend_token(const hy_attentio
             run[g].shrink_to(x);
 #pragma unroll
             for (int u = 0; u < AT_ONCE; u++) {
-                const float w = hy_attn_exp2(s[g][u] - hy_attn_base(x));
+                const float w = hy_exp2(s[g][u] - hy_attn_base(x));
                 run[g].sum += w;
 #pragma unroll
                 for (int e = 0; e < 8; e++) run[g].o[e] += w * v[u][e];

@@ -4,16 +4,6 @@
 #define HY_ATTN_FWD_CUH
 #include "kernels/cuda/attn.cuh"
 
-// 2^x to about 2^-22 of it; 0 for -inf, NaN stays.
-static __device__ __forceinline__ float hy_attn_exp2(float x) {
-#ifdef HY_CUDA_EMU
-    return exp2f(x);
-#else
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-#endif
-}
 // What is taken off scores whose largest is m: m, or 0 where nothing was seen yet (no difference of two infinities).
 static __device__ __forceinline__ float hy_attn_base(float m) { return m == -INFINITY ? 0.0f : m; }
 
