@@ -209,7 +209,7 @@ static void check_shape(shape s, int pad) {
 }
 // Several heads: the gradient of one head's parameter is one sum over all tokens, which may cancel to nothing.
 static void test_shapes_gpu(void) {
-    static const int32_t ragged[3] = {70, 33, 0}, cut[2] = {321, 70};
+    static const int32_t ragged[3] = {70, 0, 33}, cut[2] = {321, 70};
     check_shape((shape){1, 1, 1, 1, 1, 1, .dt_min = 0}, 0);
     check_shape((shape){2, 2, 3, 1, 1, 2, .no_bias = true}, 1);
     check_shape((shape){1, 63, 2, 16, 1, 16, .dt_min = 0}, 0);            // whole rows of 16 bytes
@@ -219,7 +219,7 @@ static void test_shapes_gpu(void) {
     check_shape((shape){1, 65, 3, 72, 1, 64, .dt_min = 0}, 0);
     check_shape((shape){3, 70, 6, 8, 2, 40, .len = ragged}, 1);           // backward in more than one wave
     check_shape((shape){2, 330, 2, 3, 1, 4, .len = cut}, 0);              // segments
-    check_shape((shape){1, 66, 2, 3, 1, 700, .dt_min = 0}, 1);            // states that shared memory cannot hold
+    check_shape((shape){1, 66, 2, 3, 1, 730, .dt_min = 0}, 1);            // states that shared memory cannot hold
 }
 static void test_shapes(void **unused) {
     (void)unused;
@@ -245,6 +245,18 @@ static void test_shapes(void **unused) {
     check_shape((shape){1, 150, 3, 64, 1, 128, .dt_min = 0}, 0);
     check_shape((shape){5, 257, 2, 3, 1, 4, .dt_min = 0}, 0);  // backward takes the sequences in more than one turn
     check_shape((shape){1, 66, 2, 20, 1, 200, .dt_min = 0}, 1);
+}
+
+// Each gradient follows its own bit: with and without heads that share a group.
+static void test_acc_bits(void **unused) {
+    (void)unused;
+    shape shapes[] = {{1, 5, 2, 3, 2, 2, .dt_min = 0}, {1, 4, 3, 2, 1, 3, .dt_min = 0}};
+    for (int i = 0; i < 2; i++) {
+        kt_case c = case_of(&shapes[i], 1);
+        for (int path = 0; path < kt_n_paths(); path++)
+            for (int bit = 0; bit < 4; bit++) kt_parity(&c, path, 1u << bit, BWD_TOL);
+        done(&shapes[i]);
+    }
 }
 
 // Any gradient may be unwanted; the others keep their bits.
@@ -511,7 +523,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         kt_cpu_test(test_gradients),   kt_cpu_test(test_published_form),          cmocka_unit_test(test_shapes),
         cmocka_unit_test(test_pieces), cmocka_unit_test(test_unwanted_gradients), cmocka_unit_test(test_ragged),
-        cmocka_unit_test(test_extremes), cmocka_unit_test(test_plan_refuses),
+        cmocka_unit_test(test_extremes), cmocka_unit_test(test_acc_bits),         cmocka_unit_test(test_plan_refuses),
     };
     return kt_group(tests);
 }
