@@ -8,9 +8,9 @@
 // Where that gives too few blocks, sequences are cut into segments: ssd_states makes what each adds to the state, ssd_pass the state
 // before each, then the blocks run side by side. Nothing is saved for the backward. One token (decoding) has its own kernel.
 //
-// Counted, not measured, for a token and head, Q = 64, N = 128, P = 64: C B^T 16384 operations (made by each head, not once a group:
-// it is less than a quarter of the work, and 2 Q bytes of it by every head would be read otherwise), C S 16384, B^T x 16384, the
-// product with x 8192: 57344. Bytes in bfloat16: x and y 256, dt 2, B and C 512 / (H / G): with 24 heads to a group 279, B and C read by
+// Counted, not measured, for a token and head, Q = 64, N = 128, P = 64: C B^T 16384 operations, C S 16384, B^T x 16384, the
+// product with x 8192: 57344. (C B^T is made by each head, not once a group: that would save less than a third of the operations and
+// cost 4 Q = 256 bytes, as much as x and y together.) Bytes in bfloat16: x and y 256, dt 2, B and C 512 / (H / G): with 24 heads to a group 279, B and C read by
 // the other heads from L2. The floor is 279 / 3.35e12 = 0.083 ns at the bandwidth of an H100, 57344 / 990e12 = 0.058 ns at its peak;
 // segments of t tokens add 16 N P / t bytes and 16384 operations.
 // Decoding reads and writes the state once: 8 N P bytes a head, nothing else counts.
@@ -23,7 +23,7 @@ typedef ssd_acc<2, 4> ssd_part;
 // One tile [Q,Q] of the state of a head, over the chunks of a segment. Forward: S = all S + B^T (to_end delta x), S from `starts` or
 // `a.state` or 0. Reverse, from the last chunk: dS = all dS + C^T (from_start dy). own: what the segment adds to 0 goes to
 // `starts`, and its decay to `decays`. Not own: the tile goes to `at` before each chunk.
-template <int MATH, bool REV, bool OWN> static __global__ void __launch_bounds__(HY_SSD_THREADS) ssd_states(ssd_states_args r) {
+template <int MATH, bool REV, bool OWN> static __global__ void __launch_bounds__(HY_SSD_THREADS, 4) ssd_states(ssd_states_args r) {
     typedef typename ssd_type_of<MATH>::type T;
     HY_SHARED(unsigned char, smem);
     ssd_steps *s = (ssd_steps *)smem;
@@ -55,9 +55,8 @@ template <int MATH, bool REV, bool OWN> static __global__ void __launch_bounds__
         if (!OWN) {
             T *to = (T *)r.at + (((size_t)seq * r.cut.chunks + c) * a.H + h) * a.N * r.cut.P8;
             S.each(m, n, [&](float v0, float v1, int i, int p) {
-                if (i >= wn || p0 + p >= r.cut.P8) return;
-                to[(size_t)(n0 + i) * r.cut.P8 + p0 + p] = hy_from_float<T>(v0);
-                to[(size_t)(n0 + i) * r.cut.P8 + p0 + p + 1] = hy_from_float<T>(v1);
+                if (i >= wn || p0 + p >= r.cut.P8) return;  // past P: zeros
+                ssd_store2(to + (size_t)(n0 + i) * r.cut.P8 + p0 + p, v0, v1);
             });
             if (k == end - 1) break;
         }
@@ -157,16 +156,16 @@ template <int MATH> struct ssd_chunk {
     }
     // Y = from_start Y + (G * L) delta x; then the tile of floats holds it.
     __device__ __forceinline__ void inside(ssd_part &G, ssd_part &Y) {
-        G.each(m, n, [&](float v0, float v1, int i, int j) {
-            C[i * ssd_ld<T> + j] = hy_from_float<T>(j <= i ? v0 * ssd_decay(s, i, j) * s->delta[j] : 0);
-            C[i * ssd_ld<T> + j + 1] = hy_from_float<T>(j + 1 <= i ? v1 * ssd_decay(s, i, j + 1) * s->delta[j + 1] : 0);
+        G.each(m, n, [&](float &v0, float &v1, int i, int j) {
+            v0 = j <= i ? v0 * ssd_decay(s, i, j) * s->delta[j] : 0;
+            v1 = j + 1 <= i ? v1 * ssd_decay(s, i, j + 1) * s->delta[j + 1] : 0;
         });
+        ssd_to_tile(C, G, m, n);
         Y.each(m, n, [&](float &v0, float &v1, int i, int) { v0 *= s->from_start[i], v1 *= s->from_start[i]; });
         __syncthreads();
         ssd_mm<MATH, false, false>(Y, C, ssd_ld<T>, x, ssd_ld<T>, m, n, m + 32);  // nothing is right of the diagonal
         __syncthreads();
-        float *out = (float *)C;
-        Y.each(m, n, [&](float v0, float v1, int i, int p) { out[i * HY_SSD_LDF + p] = v0, out[i * HY_SSD_LDF + p + 1] = v1; });
+        ssd_to_tile((float *)C, Y, m, n);
         __syncthreads();
     }
 };
@@ -195,7 +194,7 @@ template <int MATH> static __global__ void __launch_bounds__(HY_SSD_THREADS, 3) 
         const int tokens = ssd_tokens(len, c), whole = ssd_tokens(a.T, c);
         const size_t row = (size_t)seq * a.T + (size_t)c * HY_SSD_Q;
         T *y = (T *)a.y + row * a.ldy + (size_t)h * a.P + p0;
-        __syncthreads();  // the tiles are free
+        __syncthreads();  // the state is there, the tiles are free
         if (tokens < whole) ssd_clear_rows(y, a.ldy, tokens, whole, wp);
         if (tokens == 0) continue;
         ssd_load(k.x, (const T *)a.x + row * a.ldx + (size_t)h * a.P + p0, a.ldx, tokens, wp);

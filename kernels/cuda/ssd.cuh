@@ -48,7 +48,7 @@ template <> struct ssd_type_of<HY_SSD_BF16> { typedef hy_bf16 type; };
 // A tile is [Q, ssd_ld] elements, 16 bytes between rows more than the values: reads down a column meet different banks.
 template <class T> constexpr int ssd_ld = HY_SSD_Q + 16 / (int)sizeof(T);
 template <class T> constexpr int ssd_tile = HY_SSD_Q * ssd_ld<T>;
-#define HY_SSD_LDF (HY_SSD_Q + 4)  // ssd_ld<float>
+#define HY_SSD_LDF ssd_ld<float>
 
 // tile = src [rows, cols], 0 past them; in the background where rows can be read 16 bytes at a time: ssd_loaded() ends it.
 template <class T> static __device__ __forceinline__ void ssd_load(T *tile, const T *src, size_t ld, int rows, int cols) {
@@ -142,6 +142,14 @@ template <int MI, int NJ> struct ssd_acc {
     }
 };
 
+// Two neighbours of a row, the first in an even column.
+static __device__ __forceinline__ void ssd_store2(float *to, float v0, float v1) { *(float2 *)to = make_float2(v0, v1); }
+static __device__ __forceinline__ void ssd_store2(hy_bf16 *to, float v0, float v1) { *(uint32_t *)to = hy_pack_bf16(v0, v1); }
+// A warp's part to its place in a tile.
+template <class T, int MI, int NJ> static __device__ __forceinline__ void ssd_to_tile(T *tile, ssd_acc<MI, NJ> &acc, int m, int n) {
+    acc.each(m, n, [&](float v0, float v1, int i, int j) { ssd_store2(tile + i * ssd_ld<T> + j, v0, v1); });
+}
+
 // What the tensor cores take from a tile stored [row][k] (or, TR, [k][row]): rows r .. r+15 (A).
 template <bool TR> static __device__ __forceinline__ void ssd_frag_a(uint32_t f[4], const hy_bf16 *A, int ld, int r, int k) {
     const int lane = threadIdx.x % 32, q = lane / 8, e = lane % 8;
@@ -229,6 +237,7 @@ struct ssd_steps {
     float to_end[HY_SSD_Q];                  // decay of tokens i+1 ..
     float all, unused[3];
 };
+static_assert(sizeof(ssd_steps) % 16 == 0, "tiles come after it");
 
 static __device__ __forceinline__ double ssd_A(const hy_ssd_args &a, int h) {
     const float A_log = ((const float *)a.A_log)[h];

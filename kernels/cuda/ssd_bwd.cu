@@ -125,16 +125,17 @@ template <int MATH> static __global__ void __launch_bounds__(HY_SSD_THREADS, 3) 
     if (n <= m) ssd_mm<MATH, false, true>(F, dy, ssd_ld<T>, x, ssd_ld<T>, m, n, HY_SSD_Q);
     G.each(m, n, [&](float &v0, float &v1, int i, int j) {
         v0 = j <= i ? v0 * ssd_decay(s, i, j) : 0, v1 = j + 1 <= i ? v1 * ssd_decay(s, i, j + 1) : 0;
-        C[i * ssd_ld<T> + j] = hy_from_float<T>(v0), C[i * ssd_ld<T> + j + 1] = hy_from_float<T>(v1);
     });
+    ssd_to_tile(C, G, m, n);
     F.with(G, [](float &f, float M) { f = M != 0 ? f * M : 0; });
-    F.each(m, n, [&](float v0, float v1, int i, int j) { Z[i * HY_SSD_LDF + j] = v0 * s->delta[j], Z[i * HY_SSD_LDF + j + 1] = v1 * s->delta[j + 1]; });
+    F.each(m, n, [&](float &v0, float &v1, int, int j) { v0 *= s->delta[j], v1 *= s->delta[j + 1]; });
+    ssd_to_tile(Z, F, m, n);
     D.each(m, n, [&](float &v0, float &v1, int i, int) { v0 *= s->to_end[i], v1 *= s->to_end[i]; });
     __syncthreads();
     sum_across(Z, scratch, of_tile(r, r.inside, pt, part));
     if (n < wp) ssd_mm<MATH, true, false>(D, C + m * ssd_ld<T>, ssd_ld<T>, dy + m * ssd_ld<T>, ssd_ld<T>, m, n, HY_SSD_Q - m);  // i >= j >= m
     __syncthreads();
-    D.each(m, n, [&](float v0, float v1, int i, int p) { Z[i * HY_SSD_LDF + p] = v0, Z[i * HY_SSD_LDF + p + 1] = v1; });
+    ssd_to_tile(Z, D, m, n);
     __syncthreads();
     finish_rows(r, s, Z, x, dy, row, tokens, h, p0, wp, of_tile(r, r.xdu, pt, part), of_tile(r, r.xdy, pt, part));
 }
@@ -234,7 +235,7 @@ template <int MATH> struct ssd_group {
     // dC += dG B, dB += dG^T C.
     __device__ __forceinline__ void close() {
         __syncthreads();
-        dG.each(m, n, [&](float v0, float v1, int i, int j) { x[i * ssd_ld<T> + j] = hy_from_float<T>(v0), x[i * ssd_ld<T> + j + 1] = hy_from_float<T>(v1); });
+        ssd_to_tile(x, dG, m, n);
         __syncthreads();
         ssd_mm<MATH, false, false>(dC, x, ssd_ld<T>, B, ssd_ld<T>, m, n, m + 32);  // nothing of dG is above its diagonal
         ssd_mm<MATH, true, false>(dB, x + m * ssd_ld<T>, ssd_ld<T>, C + m * ssd_ld<T>, ssd_ld<T>, m, n, HY_SSD_Q - m);
@@ -243,7 +244,7 @@ template <int MATH> struct ssd_group {
     // v through the tile of floats at `stage` to rows of dst.
     template <class E>
     __device__ __forceinline__ void put(ssd_small &v, float *stage, E *dst, size_t ld, bool add, int tokens, int wn) {
-        v.each(m, n, [&](float v0, float v1, int i, int j) { stage[i * HY_SSD_LDF + j] = v0, stage[i * HY_SSD_LDF + j + 1] = v1; });
+        ssd_to_tile(stage, v, m, n);
         __syncthreads();
         ssd_put(dst, ld, tokens, wn, add, [&](int i, int j) { return stage[i * HY_SSD_LDF + j]; });
         __syncthreads();
@@ -360,7 +361,8 @@ template <class T> static __global__ void __launch_bounds__(32 * HY_SSD_FINISH_W
         }
     }
     dA = hy_warp_sum(dA), dskip = hy_warp_sum(dskip), dbias = hy_warp_sum(dbias);
-    if (lane == 0) r.sums[part * HY_SSD_SUMS] = (float)dA, r.sums[part * HY_SSD_SUMS + 1] = (float)dskip, r.sums[part * HY_SSD_SUMS + 2] = (float)dbias;
+    float *sums = r.sums + part * HY_SSD_SUMS;
+    if (lane == 0) sums[0] = (float)dA, sums[1] = (float)dskip, sums[2] = (float)dbias;
 }
 
 // Adds the sums of the chunks: a block a head and parameter.
