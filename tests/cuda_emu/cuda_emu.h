@@ -23,6 +23,10 @@ hy_status hy_emu_enqueue(const char *name, dim3 grid, dim3 block, size_t shared,
 // address of it.
 void hy_emu_check_argument(const char *name, int index, bool pointer, const void *value, size_t bytes);
 
+template <class T> void hy_emu_check(const char *name, int index, T value) {
+    __builtin_clear_padding(&value);  // old addresses in it are no arguments
+    hy_emu_check_argument(name, index, std::is_pointer<T>::value, &value, sizeof value);
+}
 template <class T> T hy_emu_convert(T x) { return x; }  // as by a call: narrowing and const are the compiler's matter
 template <class... P, class... A>
 hy_status hy_emu_launch(const char *name, dim3 grid, dim3 block, size_t shared, void (*kernel)(P...), A... a) {
@@ -31,7 +35,7 @@ hy_status hy_emu_launch(const char *name, dim3 grid, dim3 block, size_t shared, 
     auto args = std::make_shared<std::tuple<P...>>(hy_emu_convert<P>(a)...);
     std::apply([](P &...p) { (__builtin_clear_padding(&p), ...); }, *args);  // what lies there by chance may look like an address
     int index = 0;
-    std::apply([&](const P &...p) { (hy_emu_check_argument(name, index++, std::is_pointer<P>::value, &p, sizeof p), ...); }, *args);
+    std::apply([&](const P &...p) { (hy_emu_check<P>(name, index++, p), ...); }, *args);
     return hy_emu_enqueue(name, grid, block, shared, sizeof(std::tuple<P...>), [kernel, args] { std::apply(kernel, *args); });
 }
 #endif
