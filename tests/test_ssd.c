@@ -209,7 +209,7 @@ static void check_shape(shape s, int pad) {
 }
 // Several heads: the gradient of one head's parameter is one sum over all tokens, which may cancel to nothing.
 static void test_shapes_gpu(void) {
-    static const int32_t ragged[3] = {70, 0, 33}, cut[2] = {321, 70};
+    static const int32_t ragged[3] = {70, 0, 33}, cut[2] = {511, 70};
     check_shape((shape){1, 1, 1, 1, 1, 1, .dt_min = 0}, 0);
     check_shape((shape){2, 2, 3, 1, 1, 2, .no_bias = true}, 1);
     check_shape((shape){1, 63, 2, 16, 1, 16, .dt_min = 0}, 0);            // whole rows of 16 bytes
@@ -218,7 +218,7 @@ static void test_shapes_gpu(void) {
     check_shape((shape){1, 66, 2, 65, 1, 67, .dt_min = 0}, 1);            // a second tile of P and of N, by one and three
     check_shape((shape){1, 65, 3, 72, 1, 64, .dt_min = 0}, 0);
     check_shape((shape){3, 70, 6, 8, 2, 40, .len = ragged}, 1);           // backward in more than one wave
-    check_shape((shape){2, 330, 2, 3, 1, 4, .len = cut}, 0);              // segments
+    check_shape((shape){2, 520, 1, 3, 1, 4, .len = cut}, 0);              // segments
     check_shape((shape){1, 66, 2, 3, 1, 730, .dt_min = 0}, 1);            // states that shared memory cannot hold
 }
 static void test_shapes(void **unused) {
@@ -354,7 +354,7 @@ static void test_pieces(void **unused) {
         }
         if (!KT_CUDA) continue;
         check_pieces(path, (shape){1, 3, 2, 40, 1, 17, .dt_min = 0}, 1);         // wide rows of the state, more than a block's channels
-        check_pieces(path, (shape){1, 330, 1, 3, 1, 5, .dt_min = 0}, 193);       // segments, more than one chunk in each
+        check_pieces(path, (shape){1, 520, 1, 3, 1, 5, .dt_min = 0}, 321);       // segments, more than one chunk in each
         check_pieces(path, (shape){1, 70, 1, 66, 1, 67, .dt_min = 0}, 65);       // a second tile of P and of N
     }
 }
@@ -430,7 +430,7 @@ static void test_ragged(void **unused) {
     for (int path = 0; path < kt_n_paths(); path++) {
         check_ragged(path, (shape){5, 70, 4, 10, 2, 6, .len = lens});
         check_ragged(path, (shape){2, 1, 2, 33, 1, 5, .len = one});
-        if (KT_CUDA) check_ragged(path, (shape){2, 330, 1, 3, 1, 5, .len = cut});  // a sequence that ends before its last segment
+        if (KT_CUDA) check_ragged(path, (shape){2, 520, 1, 3, 1, 5, .len = cut});  // a sequence that ends before its last segment
     }
 }
 

@@ -8,11 +8,11 @@
 // Where that gives too few blocks, sequences are cut into segments: ssd_states makes what each adds to the state, ssd_pass the state
 // before each, then the blocks run side by side. Nothing is saved for the backward. One token (decoding) has its own kernel.
 //
-// Counted, not measured, for a token and head, Q = 64, N = 128, P = 64: C B^T 16384 operations, C S 16384, B^T x 16384, the
-// product with x 8192: 57344. (C B^T is made by each head, not once a group: that would save less than a third of the operations and
-// cost 4 Q = 256 bytes, as much as x and y together.) Bytes in bfloat16: x and y 256, dt 2, B and C 512 / (H / G): with 24 heads to a group 279, B and C read by
-// the other heads from L2. The floor is 279 / 3.35e12 = 0.083 ns at the bandwidth of an H100, 57344 / 990e12 = 0.058 ns at its peak;
-// segments of t tokens add 16 N P / t bytes and 16384 operations.
+// Counted, not measured, for a token and head, Q = 64, N = 128, P = 64. Operations: C B^T 16384, C S 16384, B^T x 16384, the product
+// with x 8192: 57344. (C B^T is made by each head, not once a group: that would save less than a third of the operations and cost
+// 4 Q = 256 bytes, as much as x and y together.) Bytes in bfloat16: x and y 256, dt 2, B and C 512 / (H / G): with 24 heads to a
+// group 279, B and C read by the other heads from L2. The floor is 279 / 3.35e12 = 0.083 ns at the bandwidth of an H100, and
+// 57344 / 990e12 = 0.058 ns at its peak; segments of t tokens add 16 N P / t bytes and 16384 operations.
 // Decoding reads and writes the state once: 8 N P bytes a head, nothing else counts.
 #include "kernels/cuda/ssd.cuh"
 
