@@ -20,8 +20,8 @@
 typedef ssd_acc<2, 4> ssd_part;
 
 // ---------------------------------------------------------------------------------------------------- states
-// One tile [Q,Q] of the state of a head, over the chunks of a segment. Forward: S = all S + B^T (to_end delta x), S from `starts` or
-// `a.state` or 0. Reverse, from the last chunk: dS = all dS + C^T (from_start dy). own: what the segment adds to 0 goes to
+// One tile [Q,Q] of the state of a head, over the chunks of a segment. Forward: S = all S + B^T (to_end delta x), S from `starts` or 0
+// (one segment). Reverse, from the last chunk: dS = all dS + C^T (from_start dy). own: what the segment adds to 0 goes to
 // `starts`, and its decay to `decays`. Not own: the tile goes to `at` before each chunk.
 template <int MATH, bool REV, bool OWN> static __global__ void __launch_bounds__(HY_SSD_THREADS, 4) ssd_states(ssd_states_args r) {
     typedef typename ssd_type_of<MATH>::type T;
