@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # test_device.sh - --device, $HYLAB_DEVICE and doctor, with a GPU and without: over the emulated GPU, whose number of devices the
-# environment sets. Whole models on it: the golden files, training, generation, a stored run.
+# environment sets; and that a stored run knows its kind of device. What models give there is test_cuda.sh's matter.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/check.sh
@@ -9,8 +9,6 @@ unset HYLAB_DEVICE
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 none="env HYLAB_EMU_DEVICES=0"
-M="variants/hymba.yaml --set vocab=40 --set d_model=32 --set layers=3 --set kv_share=none --threads 1"
-T="--task mqar --task-set vocab=40 --task-set train=[[16,2]] --task-set test=[[16,2]] --task-set test_examples=4"
 without() { ! "$@" 2>&1 | grep -q "^device:"; }
 
 check "doctor tells of the GPU" 0 "CUDA +ok +CUDA .*emulated GPU \(sm_" "$E" doctor
@@ -28,14 +26,11 @@ check "float64 is the CPU's" 2 "f64 is for --device cpu" "$E" verify tests/golde
 check "float64 with auto is on the CPU" 0 "thread" "$E" verify tests/golden/hymba-tiny --dtype f64 --isa ref
 check "auto takes the GPU and says so" 0 "^device: .*emulated GPU" "$E" verify tests/golden/llama3-tiny
 
-for config in tests/golden/*/config.json; do
-  golden=${config%/config.json}
-  [ -f "$golden/expected.safetensors" ] || continue
-  check "golden on the GPU: $(basename "$golden")" 0 "emulated GPU" "$E" verify "$golden" --device cuda
-done
+check "bf16 is none of the CPU's" 2 "bf16" "$E" verify tests/golden/llama3-tiny --precision bf16 --device cpu
 
-check "train" 0 "accuracy" "$E" train $M $T --train steps=2 --train batch=2 --device cuda --out "$dir/a.safetensors"
-check "eval" 0 "accuracy" "$E" eval "$dir/a.safetensors" $T --examples 4 --device cuda
-check "generate" 0 "sample 1" "$E" generate "$dir/a.safetensors" --ids "1 2 3" "4" --max-new 2 --device cuda
-check "bench" 0 "emulated GPU" "$E" bench "$dir/a.safetensors" --context 8 --tokens 2 --repetitions 1 --device cuda
+# a stored run knows its kind of device: those of the CPU are others
+run="run tests/data/runner-tiny.yaml --db $dir/r.db --only Llama --set seeds=[1]"
+check "a run on the GPU" 0 "Llama" "$E" $run --device cuda
+check "is stored as such" 0 "Llama +recall +1 +stored" "$E" $run --device cuda --dry-run
+check "and is not one of the CPU" 0 "Llama +recall +1 +to do" "$E" $run --device cpu --dry-run
 exit $bad
