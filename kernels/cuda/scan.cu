@@ -8,7 +8,14 @@
 // time: carrying states from piece to piece needs every exponential twice.
 // A token is computed in the same way whatever C, the tile, the batch or the kernel, so pieces, padded batches and single
 // tokens give the bits of the whole.
-
+//
+// Counted from the machine code (sm_90, bfloat16, N = 16, C = 4, with gate), for each channel and token, in cycles of a
+// multiprocessor; nothing of this is measured:
+//   special function unit   16 exponentials 1.0 (the floor), with softplus and silu 19 results 1.19
+//   issue                   about 180 instructions 1.4, of them 84 for states, 14 to sum and finish y, 82 to read and prepare
+//   memory                  8 bytes 0.4 (H200), 0.55 (H100); shared memory 0.4
+// So issue is the limit: at most 71 % of the floor, 55 to 65 % expected; less where a GPU is not full of warps (C = 1: more loads
+// from shared memory for each state). 111, 72, 53 registers for C = 4, 2, 1: room for 16, 28, 36 warps.
 #include "kernels/cuda/scan.cuh"
 
 #define TILE 8

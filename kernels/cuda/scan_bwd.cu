@@ -7,7 +7,14 @@
 // between them and the two decays are computed again. Sums over states end in the lane that owns the channel, sums over
 // channels are added up over the lanes, then over the warps of the block, then by a second kernel over the blocks of channels: always
 // in the same order, without atomics. Parameters: one sum for each sequence, added up by a third kernel.
-
+//
+// Counted from the machine code (sm_90, bfloat16, N = 16, with gate), for each channel and token, in cycles of a multiprocessor;
+// nothing of this is measured:
+//   special function unit   32 exponentials 2.0, with softplus and the gate 37 results 2.3 (16 exponentials, 1.0, are the floor)
+//   issue                   about 440 instructions 3.5: 78 forward, 290 backward, 65 to read and prepare
+//   memory                  22 bytes 1.1 (H200), 1.5 (H100), of them 4 for states and 2 for dB and dC; shared memory 1.7
+// So issue is the limit: at most 29 % of the floor, 20 to 25 % expected. Half of the floor leaves 256 instructions, and the products
+// and sums of the definition alone are 14 for each of 16 states. 219 registers, 98 KB of shared memory a block: 8 warps.
 #include "kernels/cuda/scan.cuh"
 
 #define CHUNK HY_SCAN_SAVE
