@@ -160,10 +160,12 @@ struct token {
 static __device__ __forceinline__ float step(const token &k, int c, int s, float decay, float h) { return fmaf(decay, h, k.u[c] * k.B[s]); }
 
 // States before each pair of the chunk to shared memory; h ends as the state after it.
-static __device__ __forceinline__ void forward(const float *bc, const float *mine, float *slots, hy_scan_lane me, int pairs, const float A2[4][4], float h[4][4]) {
+static __device__ __forceinline__ void forward(const float *bc, const float *mine, float *slots, hy_scan_lane me, int pairs,
+                                               const float A2[4][4], float h[4][4]) {
     for (int i = 0; i < pairs; i++) {
 #pragma unroll
-        for (int c = 0; c < 4; c++) *(float4 *)(slots + i * SLOT + (c * 32 + threadIdx.x % 32) * 4) = make_float4(h[c][0], h[c][1], h[c][2], h[c][3]);
+        for (int c = 0; c < 4; c++) *(float4 *)(slots + i * SLOT + (c * 32 + threadIdx.x % 32) * 4) =
+                make_float4(h[c][0], h[c][1], h[c][2], h[c][3]);
 #pragma unroll
         for (int j = 0; j < 2; j++) {
             token k;
@@ -182,8 +184,9 @@ struct sums {
     float bc, gB, gA;
 };
 // One token backward: h after it, hp before it, gh: gradient of the state, from later tokens in, to earlier ones out.
-static __device__ __forceinline__ sums reverse(const token &k, const float *bc, const float *mine, int t, hy_scan_lane me, const float decay[4][4], const float h[4][4],
-                                               const float hp[4][4], const float A2[4][4], float gh[4][4], float dA[4][4]) {
+static __device__ __forceinline__ sums reverse(const token &k, const float *bc, const float *mine, int t, hy_scan_lane me,
+                                               const float decay[4][4],
+                                               const float h[4][4], const float hp[4][4], const float A2[4][4], float gh[4][4], float dA[4][4]) {
     float G[4], gy[4], dBC[8], gB[4], gA[4];
     hy_scan_row<4>(bc + t * 32 + 16 + me.part * 4, G);
     hy_scan_row<4>(mine + 2 * OPERAND + t * WIDTH + me.quad * 4, gy);
@@ -209,7 +212,8 @@ template <class T> struct results {
     int n;
 };
 // dx and ddt of an own element, t tokens after the first.
-template <class T> static __device__ __forceinline__ void finish(const hy_scan_bwd_args &g, const place &p, const results<T> &r, int t, sums s, const float *mine) {
+template <class T>
+static __device__ __forceinline__ void finish(const hy_scan_bwd_args &g, const place &p, const results<T> &r, int t, sums s, const float *mine) {
     if (t >= r.n) return;
     if (r.acc) {
         float2 &so_far = hy_scan_at(r.acc, t * g.f.D * sizeof(float2));
@@ -223,8 +227,9 @@ template <class T> static __device__ __forceinline__ void finish(const hy_scan_b
 }
 
 // The pairs of a chunk, last first.
-template <class T> static __device__ __forceinline__ void backward(const hy_scan_bwd_args &g, const place &p, int t0, int n, const float *bc, const float *mine, float *slots,
-                                                                   const float A2[4][4], float h2[4][4], float gh[4][4], float dA[4][4], float *acc) {
+template <class T>
+static __device__ __forceinline__ void backward(const hy_scan_bwd_args &g, const place &p, int t0, int n, const float *bc, const float *mine,
+                                                float *slots, const float A2[4][4], float h2[4][4], float gh[4][4], float dA[4][4], float *acc) {
     const hy_scan_lane me = p.me;
     const size_t row = p.row0 + t0;
     const results<T> r = {g.dx ? (T *)g.dx + row * g.lddx + p.d : NULL, g.ddt ? (T *)g.ddt + row * g.ldddt + p.d : NULL,
