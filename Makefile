@@ -1,5 +1,5 @@
 # hylab. Two commands matter: `make demo` (the main job, end to end) and `make test` (all tests).
-# Others: all, asan, bench, layering, fuzz, fuzz-NAME (tests/fuzz.mk), test-gpu, clean. BUILD=dir builds elsewhere, SAN=1 with
+# Others: all, asan, bench, bench-gpu, layering, fuzz, fuzz-NAME (tests/fuzz.mk), test-gpu, clean. BUILD=dir builds elsewhere, SAN=1 with
 # sanitizers. The CUDA backend is built where nvcc is found: on the PATH, in /usr/local/cuda, or CUDA=/path/to/cuda; CUDA=0 leaves
 # it out. `make test` checks its kernels on any machine, with nvcc or not, by an emulation of the GPU on the CPU
 # (tests/cuda_emu); `make test-gpu` on a GPU, where REQUIRE_GPU=1 makes it an error that there is none.
@@ -55,7 +55,8 @@ OBJ := $(PLAIN:%.c=$(BUILD)/%.o) $(CXXSRC:%.cc=$(BUILD)/%.o) \
 LIB := $(BUILD)/libhylab.a
 TESTSRC := $(wildcard tests/test_*.c)
 TESTBIN := $(TESTSRC:tests/%.c=$(BUILD)/tests/%) $(BUILD)/tests/test_cuda_emu
-BENCHSRC := $(wildcard experiments/bench/bench_*.c)
+BENCHSRC := $(filter-out %/bench_gpu.c,$(wildcard experiments/bench/bench_*.c))
+GPUBENCH := $(wildcard experiments/bench/gpu_*.c) experiments/bench/bench_gpu.c
 BENCHBIN := $(BENCHSRC:experiments/bench/%.c=$(BUILD)/bench/%)
 
 # The same kernels and backend over the emulated GPU: these objects come before the library and so win over what it has.
@@ -66,7 +67,7 @@ KTSRC := $(shell grep -l kt_group tests/test_*.c)
 EMUBIN := $(KTSRC:tests/test_%.c=$(BUILD)/tests/emu_%)
 GPUBIN := $(KTSRC:tests/test_%.c=$(BUILD)/tests/gpu_%)
 
-.PHONY: all deps demo test check test-gpu check-gpu asan bench layering clean
+.PHONY: all deps demo test check test-gpu check-gpu asan bench bench-gpu layering clean
 .SECONDARY:
 all: $(BUILD)/hylab
 
@@ -165,6 +166,13 @@ $(BUILD)/bench/%: experiments/bench/%.c $(LIB)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIB) $(LDFLAGS) $(LDLIBS)
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
+$(BUILD)/bench/bench_gpu: $(GPUBENCH:%.c=$(BUILD)/%.o) $(LIB)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(LDLIBS)
+$(BUILD)/bench/bench_gpu-emu: $(GPUBENCH:%.c=$(BUILD)/%.o) $(EMU_OBJ) $(LIB)
+	@mkdir -p $(@D)
+	$(Q)$(CXX) $(OPT) -fopenmp -o $@ $^ $(LDFLAGS) $(LDLIBS)
+
 # ---- the main job: the paper's design roadmap in small
 RUNS ?= runs
 JOBS ?= $(shell nproc)
@@ -181,8 +189,14 @@ bench: deps
 	@for b in $(filter-out %/bench_model,$(BENCHBIN)); do echo; echo "== $$(basename $$b)"; $$b || exit 1; done
 	@echo; echo "== bench_model"; $(BUILD)/bench/bench_model $(if $(PYTHON),--torch $(PYTHON))
 
+# The GPU's kernels and models on them beside measured ceilings. PYTHON=/path/to/python with torch puts PyTorch beside them.
+PRECISION ?= bf16
+bench-gpu: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/bench/bench_gpu
+	@$(BUILD)/bench/bench_gpu --precision $(PRECISION) $(if $(PYTHON),--torch $(PYTHON))
+
 # ---- checks
-check: $(BUILD)/hylab $(BUILD)/hylab-emu $(TESTBIN) $(EMUBIN)
+check: $(BUILD)/hylab $(BUILD)/hylab-emu $(TESTBIN) $(EMUBIN) $(BUILD)/bench/bench_gpu-emu
 	@BUILD=$(BUILD) tests/run.sh $(TESTS)
 test: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) check

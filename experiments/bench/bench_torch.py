@@ -129,6 +129,7 @@ class Model(nn.Module):
         self.meta = nn.Parameter(torch.randn(c.meta, c.d_model)) if c.meta else None
         self.layers = nn.ModuleList(Layer(c, 0 if i in full else c.window, i not in consumers) for i in range(n))
         self.final_norm = RMSNorm(c.d_model)
+        self.head = None if getattr(c, "tied", True) else nn.Linear(c.d_model, c.vocab, bias=False)
         for m in self.modules():
             if isinstance(m, (nn.Linear, nn.Embedding)):
                 nn.init.normal_(m.weight, std=0.02)
@@ -150,7 +151,7 @@ class Model(nn.Module):
             mask = (k <= q) & ((q - k <= c.window) | (k < m))
         for layer in self.layers:
             x, kv = layer(x, rope, mask, kv)
-        return self.final_norm(x[:, m:]) @ self.embed.weight.T
+        return self.final_norm(x[:, m:]) @ (self.head or self.embed).weight.T
 
     def hylab_names(self):
         """Pairs of hylab's parameter name and the tensor here."""
@@ -169,6 +170,8 @@ class Model(nn.Module):
             for name, module in own.items():
                 yield f"layers.{i}.{name}", module.weight
         yield "final_norm", self.final_norm.weight
+        if self.head:
+            yield "head", self.head.weight
 
 
 # ---------------------------------------------------------------------------------------------------- files

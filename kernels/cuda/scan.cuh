@@ -101,9 +101,7 @@ static __device__ __forceinline__ float hy_scan_silu(float g) { return g * hy_sc
 // A plan sees to it that 16 rows are less than 2^32 bytes.
 #define HY_SCAN_LD_MAX (1 << 24)
 template <class T> static __device__ __forceinline__ T &hy_scan_at(T *row, unsigned bytes) { return *(T *)((char *)row + bytes); }
-template <class T> static __device__ __forceinline__ const T &hy_scan_at(const T *row, unsigned bytes) {
-    return *(const T *)((const char *)row + bytes);
-}
+template <class T> static __device__ __forceinline__ const T &hy_scan_at(const T *row, unsigned bytes) { return *(const T *)((const char *)row + bytes); }
 // 4 of the n values at p from index i on, zeros behind the end.
 static __device__ __forceinline__ float4 hy_scan_get4(const float *p, int i, int n) {
     if (n % 4 == 0 && (uintptr_t)p % 16 == 0) return i < n ? *(const float4 *)(p + i) : make_float4(0, 0, 0, 0);
