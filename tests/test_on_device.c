@@ -1,4 +1,4 @@
-// test_device.c - the model over a device: steps that nobody waits for, recordings, bfloat16, too little memory. On the CPU what needs
+// test_on_device.c - the model over a device: steps that nobody waits for, recordings, bfloat16, too little memory. On the CPU what needs
 // no device (an asynchronous one is a matter of when the host asks); over a GPU or the emulated one all of it.
 #include <math.h>
 #include <unistd.h>
@@ -191,7 +191,7 @@ static void same_resumed(void **state) {
     be.async = true;
     seen s;
     float *want = train(&x, &be, HY_F32, &s), *got = hy_xcalloc(x.p->param_elems, sizeof *got);
-    char path[] = "/tmp/hylab-device-XXXXXX";
+    char path[] = "/tmp/hylab-on-device-XXXXXX";
     const int fd = mkstemp(path);
     assert_true(fd >= 0);
     close(fd);
