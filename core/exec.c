@@ -148,6 +148,7 @@ static hy_status forward_ops(void *user) {
         hy_bind_fwd(e, i, r->w, r->state, &a);
         const double start = e->seconds ? hy_now() : 0;
         hy_status s = e->fwd[i].run(&a, e->workspace, &req);
+        if (e->seconds && !s) s = e->be->wait();
         if (e->seconds) e->seconds[i] += hy_now() - start;
         if (s) return hy_error_context(s, "layer %d, %s", op->layer, hy_op_name(op->kind));
         if (r->probe && op->out >= 0) HY_TRY(show(e, op->out, false, r->probe));
@@ -190,6 +191,7 @@ static hy_status backward_ops(void *user) {
         hy_bind_bwd(e, i, r->w, &a);
         const double start = e->seconds ? hy_now() : 0;
         hy_status s = e->bwd[i].run(&a, e->workspace, &req);
+        if (e->seconds && !s) s = e->be->wait();
         if (e->seconds) e->seconds[e->prog->n_ops + i] += hy_now() - start;
         if (s) return hy_error_context(s, "layer %d, %s backward", op->layer, hy_op_name(op->kind));
     }

@@ -103,7 +103,7 @@ const int32_t *hy_exec_pred(hy_exec *e);      // [B*T], -1 where ignored
 // Kernel paths of the newest run, e.g. "avx512: norm rope; avx512+onednn: linear"; valid while e lives.
 const char *hy_exec_path(hy_exec *e);
 // Seconds spent in each op since hy_exec_profile was switched on: [n_ops] forward, then [n_ops] backward. For finding what is
-// slow; the clock is the host's, so a backend that runs asynchronously is seen only in sum.
+// slow; the clock is the host's and waits for each op, which on a backend that runs asynchronously adds the time of a wait to each.
 void hy_exec_profile(hy_exec *e, bool on);
 const double *hy_exec_seconds(const hy_exec *e);  // NULL when off
 // Memory by lifetime class, for the plan printed before step 0.

@@ -37,8 +37,11 @@ hy_status hy_state_create(const hy_program *p, const hy_backend *be, hy_dtype dt
         if (s->bytes[i] == 0) continue;  // d_conv 1 has no tail
         s->buf[i] = be->alloc(s->bytes[i]);
         if (!s->buf[i]) {
+            hy_cache_bytes one;
+            hy_state_cache(&p->spec, dt, max_tokens, NULL, &one);
             hy_state_free(s);
-            return hy_error_context(HY_ENOMEM, "cache of %s for %d sequences of %d tokens", p->spec.name, B, max_tokens);
+            return hy_error_context(HY_ENOMEM, "cache of %s for %d sequences of %d tokens, %.1f MB of sequence state (%.3f each): fewer sequences or tokens",
+                                    p->spec.name, B, max_tokens, B * one.total / 1e6, one.total / 1e6);
         }
     }
     *out = s;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# test_precision.sh - --precision and train.precision over the emulated GPU: golden files within the limits of each, a run that is resumed
-# in its own precision only, what tables say of it, and the message of a GPU that is too small.
+# test_precision.sh - --precision and train.precision over the emulated GPU: what is refused, a run that is resumed in its own
+# precision only, what tables say of it, and the message of a GPU that is too small.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/check.sh
@@ -12,11 +12,6 @@ M="variants/hymba.yaml --set vocab=40 --set d_model=32 --set layers=2 --set kv_s
 T="--task mqar --task-set vocab=40 --task-set train=[[16,2]] --task-set test=[[16,2]] --task-set test_examples=4"
 R="--train steps=3 --train batch=2 --train log_every=2"
 
-for golden in hymba-tiny falcon-h1-tiny-norm llama3-tiny mamba2-tiny-groups; do
-  for p in tf32 bf16; do
-    check "golden in $p: $golden" 0 "^limits: .*" "$E" verify tests/golden/$golden --device cuda --precision $p
-  done
-done
 check "weights kept in float32 too" 0 "tensors agree" "$E" verify tests/golden/llama3-tiny --device cuda --precision bf16 --weights f32
 check "no such precision" 2 "precision f16: there are f32, tf32 and bf16" "$E" eval "$dir/none" --precision f16
 for p in tf32 bf16; do

@@ -61,7 +61,7 @@ static hy_summary *summary_of(const table accuracy, const char *by, const char *
             snprintf(key[v * POINTS + g], sizeof key[0], "k%d%d", v, g);
             for (int k = 0; k < SEEDS; k++) plan[n++] = (hy_plan_row){names[v], "t", grid[g], v, 0, g, k + 1, key[v * POINTS + g], "cpu"};
         }
-    const hy_experiment_record e = {"e", "", "", "q", "yaml", n, 0, plan, NULL, by, cell};
+    const hy_experiment_record e = {"e", "", "", "q", "yaml", n, 0, plan, NULL, by, cell, NULL};
     int64_t id;
     assert_int_equal(hy_experiment_store(s, &e, &id), HY_OK);
     for (int i = 0; i < n; i++) {
