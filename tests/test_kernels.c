@@ -239,6 +239,23 @@ static void embed_all(void **state) {
         kt_release(ids);
     }
 }
+// More rows than the sums over the tiles of a sort take in one step (256 tiles of 256): each id counts its rows.
+static void embed_many_rows(void **state) {
+    (void)state;
+    enum { ROWS = 256 * 256 + 300, V = 5 };
+    const hy_plan_req req = kt_req(0, 1, true);
+    int32_t *ids = kt_alloc(ROWS * sizeof *ids);
+    kt_mat dy = kt_new(HY_F32, ROWS, 1, 1), dtable = kt_new(HY_F32, V, 1, 1);
+    double want[V];
+    kt_fill(&dy, 1);
+    for (int i = 0; i < V; i++) kt_put(&dtable, i, 0, i), want[i] = i;
+    for (int r = 0; r < ROWS; r++) want[ids[r] = (r / 100 + r) % 7 % V]++;
+    hy_embed_bwd_args a = {.f = {.rows = ROWS, .C = 1, .V = V, .ids = kt_dev(HY_F32, ids)}, .dy = dy.p, .lddy = 1, .dtable = dtable.p};
+    kt_run(HY_K_embed_bwd, &a, &req);
+    for (int i = 0; i < V; i++) assert_true(kt_at(&dtable, i, 0) == want[i]);
+    kt_check(&dtable, "dtable");
+    kt_free(&dy), kt_free(&dtable), kt_release(ids);
+}
 static void gather_forward(kt_case *c, const hy_plan_req *req) {
     int32_t *idx = kt_alloc_copy((const int32_t[]){4, 0, 4, 2, 1}, 5 * sizeof *idx);
     hy_gather_args a = {.n = 5, .C = c->in[0].cols, .idx = kt_dev(c->dt, idx), .x = c->in[0].p, .y = c->out[0].p, .ldx = c->in[0].ld,
@@ -449,6 +466,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         kt_cpu_test(exp_accuracy),     cmocka_unit_test(norm_all),    cmocka_unit_test(act_all),   cmocka_unit_test(act_extremes),
         cmocka_unit_test(scale_all),   cmocka_unit_test(fuse_all),    cmocka_unit_test(embed_all), cmocka_unit_test(gather_all),
+        cmocka_unit_test(embed_many_rows),
         cmocka_unit_test(adamw_all),   cmocka_unit_test(sumsq_all),   cmocka_unit_test(nll_sum_all),
         cmocka_unit_test(clip_all),    cmocka_unit_test(cast_all),
     };
