@@ -108,7 +108,9 @@ static layout lay_out(const hy_lm_loss_args *a, const hy_plan_req *req) {
     l.ld = (int)(((long)a->V + 7) / 8 * 8);
     const size_t row = (size_t)l.ld * sizeof(float), fit = LOGITS / row, most = fit ? fit : 1;
     const int chunks = hy_ceil_div(a->rows, (long)most);
-    l.rows = chunks ? hy_ceil_div(a->rows, chunks) : 0;  // chunks of one size
+    const size_t even = chunks ? (size_t)hy_ceil_div(hy_ceil_div(a->rows, chunks), 64) * 64 : 0;  // of about one size
+    l.rows = (int)(even < most ? even : most);
+    l.rows = l.rows < a->rows ? l.rows : a->rows;
     l.logits = (size_t)l.rows * row;
     const hy_weight_product p = weight_product("lm_loss", a, l.rows, req);
     l.all = l.logits + hy_weight_product_workspace(&p);
