@@ -349,8 +349,11 @@ static void test_ragged(void **unused) {
         kt_fill(&batch.state, 0.25);
         for (int b = 0; b < 4; b++) {
             batch.len[b] = lens[b];
-            for (int t = lens[b]; t < 37; t++)
-                for (int c = 0; c < 21; c++) kt_put(&batch.in[DT], b * 37 + t, c, NAN);
+            for (int t = lens[b]; t < 37; t++) {
+                static const int rowwise[] = {X, DT, BM, CM, GATE};
+                for (int k = 0; k < 5; k++)
+                    for (int c = 0; c < batch.in[rowwise[k]].cols; c++) kt_put(&batch.in[rowwise[k]], b * 37 + t, c, NAN);
+            }
         }
         forward(&batch, path, 2, false);
         for (int b = 0; b < 4; b++) {

@@ -17,7 +17,7 @@
 #define HY_SCAN_LOG2E 1.44269504088896341f
 #define HY_SCAN_LN2 0.69314718055994531f
 // How many of a lane's 4 states take their exponential from the FMA units instead of the special function unit. Counted: that
-// unit needs 8 cycles a warp, its issue slot 1, the polynomial 11 slots, and both kernels are already as close to the limit of
+// unit needs 8 cycles a warp, its issue slot 1, the polynomial 14 slots, and both kernels are already as close to the limit of
 // issue as to that of the unit (see their heads): none.
 #ifndef HY_SCAN_FMA_EXP
 #define HY_SCAN_FMA_EXP 0
@@ -53,9 +53,8 @@ static __device__ __forceinline__ float hy_scan_quads_sum(const float v[8], int 
 
 // ---------------------------------------------------------------------------------------------------- mathematics
 // 2^x for x <= 0 with additions and multiplications alone: x = k + f, |f| <= 1/2, 2^f by a polynomial (its own error 2e-8), k goes to
-// the exponent. Below -126 it stays at 2^-126.
+// the exponent. Below -126 the result is 0; NaN stays NaN.
 static __device__ __forceinline__ float hy_scan_exp2_fma(float x) {
-    x = x < -126.0f ? -126.0f : x;
     const float shifted = x + 12582912.0f, f = x - (shifted - 12582912.0f);
     float p = 1.546144485e-04f;
     p = fmaf(p, f, 1.340042800e-03f);
@@ -64,7 +63,8 @@ static __device__ __forceinline__ float hy_scan_exp2_fma(float x) {
     p = fmaf(p, f, 2.402265072e-01f);
     p = fmaf(p, f, 6.931471825e-01f);
     p = fmaf(p, f, 1.0f);
-    return __int_as_float(__float_as_int(p) + (int)(__float_as_uint(shifted) << 23));
+    const float y = __uint_as_float(__float_as_uint(p) + (__float_as_uint(shifted) << 23));
+    return x >= -126.0f ? y : x < -126.0f ? 0.0f : x;
 }
 // The decay of a lane's state s: 2^(delta A2), A2 = A log2(e).
 static __device__ __forceinline__ float hy_scan_decay(int s, float x) { return s < HY_SCAN_FMA_EXP ? hy_scan_exp2_fma(x) : hy_exp2(x); }
@@ -101,7 +101,9 @@ static __device__ __forceinline__ float hy_scan_silu(float g) { return g * hy_sc
 // A plan sees to it that 16 rows are less than 2^32 bytes.
 #define HY_SCAN_LD_MAX (1 << 24)
 template <class T> static __device__ __forceinline__ T &hy_scan_at(T *row, unsigned bytes) { return *(T *)((char *)row + bytes); }
-template <class T> static __device__ __forceinline__ const T &hy_scan_at(const T *row, unsigned bytes) { return *(const T *)((const char *)row + bytes); }
+template <class T> static __device__ __forceinline__ const T &hy_scan_at(const T *row, unsigned bytes) {
+    return *(const T *)((const char *)row + bytes);
+}
 // 4 of the n values at p from index i on, zeros behind the end.
 static __device__ __forceinline__ float4 hy_scan_get4(const float *p, int i, int n) {
     if (n % 4 == 0 && (uintptr_t)p % 16 == 0) return i < n ? *(const float4 *)(p + i) : make_float4(0, 0, 0, 0);
