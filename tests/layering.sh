@@ -11,7 +11,7 @@ check() {
     grep -qE "^($2)" <<<"$path" || say "$file includes $path (allowed: $2)"
   done < <(grep -nE '^[[:space:]]*#[[:space:]]*include[[:space:]]*"' -r "$1" --include='*.c' --include='*.cc' --include='*.h' --include='*.cu' --include='*.cuh')
 }
-check kernels 'kernels/|core/base.h|tests/cuda_emu/cuda_emu.h' # the last one only in the build of the emulation
+check kernels 'kernels/|core/base.h|tests/cuda_emu/(cuda_emu|emu_cublas).h' # the last one only in the build of the emulation
 check core 'core/|kernels/kernels.h|kernels/attn_rule.h'
 check results 'results/|core/base.h'
 check analysis 'analysis/|results/|core/|kernels/kernels.h|kernels/attn_rule.h'

@@ -6,51 +6,11 @@
 #include "kernels/cuda/device.cuh"
 
 #ifdef HY_CUDA_EMU
-// ---------------------------------------------------------------------------------------------------- the emulation
-enum { STRIP = 16 };  // columns a thread computes
-
-template <class I, class O> static __global__ void product(hy_blas_args p, bool tf32) {
-    const int strips = (p.N + STRIP - 1) / STRIP;
-    const long i = (long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= (long)p.M * strips) return;
-    const int m = (int)(i / strips), first = (int)(i % strips) * STRIP, end = first + STRIP < p.N ? first + STRIP : p.N;
-    const I *a = (const I *)p.a, *b = (const I *)p.b;
-    for (int n = first; n < end; n++) {
-        float sum = 0, part = 0;  // parts of 32 terms, so that rounding grows slowly
-        for (int k = 0; k < p.K; k++) {
-            float x = hy_to_float(p.trans_a ? a[(size_t)k * p.lda + m] : a[(size_t)m * p.lda + k]);
-            float y = hy_to_float(p.trans_b ? b[(size_t)n * p.ldb + k] : b[(size_t)k * p.ldb + n]);
-            if (tf32) x = __uint_as_float(hy_emu_tf32(x)), y = __uint_as_float(hy_emu_tf32(y));
-            part += x * y;
-            if (k % 32 == 31 || k == p.K - 1) sum += part, part = 0;
-        }
-        O *c = (O *)p.c + (size_t)m * p.ldc + n;
-        hy_store(c, p.add ? hy_load(c) + sum : sum);
-    }
-}
-
-static hy_status multiply(const char *op, const hy_blas_args *p, hy_math math) {
-    (void)op;
-    const bool tf32 = p->in == HY_F32 && math == HY_MATH_TF32;
-    const int block = 64, grid = hy_ceil_div((long)p->M * hy_ceil_div(p->N, STRIP), block);
-    if (p->in == HY_F32) HY_LAUNCH((product<float, float>), grid, block, 0, *p, tf32);
-    else if (p->out == HY_F32) HY_LAUNCH((product<hy_bf16, float>), grid, block, 0, *p, tf32);
-    else HY_LAUNCH((product<hy_bf16, hy_bf16>), grid, block, 0, *p, tf32);
-    return HY_OK;
-}
-
-hy_status hy_blas_open(const hy_cuda_device *d) {
-    (void)d;
-    return HY_OK;
-}
-bool hy_blas_describe(char *line, size_t n) {
-    snprintf(line, n, "plain products in place of cuBLAS");
-    return true;
-}
+#include "tests/cuda_emu/emu_cublas.h"
 #else
-// ---------------------------------------------------------------------------------------------------- cuBLAS
 #include <cublas_v2.h>
 #include <dlfcn.h>
+#endif
 
 #define WORKSPACE ((size_t)32 << 20)  // bytes: what NVIDIA advises for Hopper
 #define NAME "libcublas.so."
@@ -76,6 +36,14 @@ static hy_status check(cublasStatus_t s, const char *what) {
     return hy_error(HY_EFAIL, "cuBLAS %d.%d.%d: %s: %s", blas.version[0], blas.version[1], blas.version[2], what, blas.status_text(s));
 }
 
+#ifdef HY_CUDA_EMU
+static hy_status load(void) {
+    blas.create = emu_cublas_create, blas.set_stream = emu_cublas_set_stream, blas.set_workspace = emu_cublas_set_workspace;
+    blas.set_math = emu_cublas_set_math, blas.property = emu_cublas_property, blas.status_text = emu_cublas_status_text;
+    blas.gemm = emu_cublas_gemm_ex;
+    return HY_OK;
+}
+#else
 // The loader's own places first, then the usual folders of a toolkit, that of the build among them.
 static void *find_library(void) {
     void *l = dlopen(NAME TEXT(CUBLAS_VER_MAJOR), RTLD_NOW | RTLD_LOCAL);
@@ -118,6 +86,7 @@ static hy_status load(void) {
     blas.property(PATCH_LEVEL, &blas.version[2]);
     return HY_OK;
 }
+#endif
 
 bool hy_blas_describe(char *line, size_t n) {
     const bool ok = load() == HY_OK;
@@ -151,7 +120,6 @@ static hy_status multiply(const char *op, const hy_blas_args *p, hy_math math) {
              p->lda, p->ldb, p->ldc);
     return check(s, what);
 }
-#endif
 
 hy_status hy_blas_run(const char *op, const hy_blas_args *p, hy_math math) {
     HY_ASSERT((p->in == HY_F32 || p->in == HY_BF16) && (p->out == HY_F32 || (p->out == HY_BF16 && p->in == HY_BF16)));

@@ -1,5 +1,5 @@
 // blas.h - products of large row-major matrices: cuBLAS, loaded when the backend opens (a binary starts without it). In the
-// emulation a plain kernel of the same meaning. Everything goes to the stream of the backend and can be recorded; one stream and a
+// emulation a plain kernel behind the same calls. Everything goes to the stream of the backend and can be recorded; one stream and a
 // workspace of its own make the bits the same from run to run. They may depend on all three sizes, M too.
 #ifndef HY_CUDA_BLAS_H
 #define HY_CUDA_BLAS_H
