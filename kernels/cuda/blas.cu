@@ -12,7 +12,11 @@
 #include <dlfcn.h>
 #endif
 
+#ifdef HY_CUDA_EMU
+#define WORKSPACE ((size_t)256)
+#else
 #define WORKSPACE ((size_t)32 << 20)  // bytes: what NVIDIA advises for Hopper
+#endif
 #define NAME "libcublas.so."
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
