@@ -55,12 +55,24 @@ static hy_status eval_cell(evaluation *ev, int cell, int64_t n, hy_score *score)
     return HY_OK;
 }
 
+// Tokens of the longest example, those of meta counted.
+static int longest(const hy_program *p, const hy_task *task) {
+    int T = 0;
+    for (int c = 0; c < hy_task_cells(task, HY_SPLIT_EVAL); c++)
+        if (hy_task_cell(task, HY_SPLIT_EVAL, c)->T > T) T = hy_task_cell(task, HY_SPLIT_EVAL, c)->T;
+    return p->spec.meta_tokens + T;
+}
+
+hy_status hy_evaluate_memory(const hy_program *p, const hy_backend *be, hy_dtype dt, const hy_task *task, int batch, size_t *bytes) {
+    hy_exec_memory m;
+    HY_TRY(hy_exec_memory_plan(p, be, dt, HY_EXEC_INFER, batch, longest(p, task), 0, &m));
+    *bytes = m.device;
+    return HY_OK;
+}
+
 hy_status hy_evaluate(const hy_program *p, hy_params *w, const hy_task *task, int batch, int max_examples, hy_eval *out) {
     *out = (hy_eval){.n_cells = hy_task_cells(task, HY_SPLIT_EVAL)};
-    int T = 0;
-    for (int c = 0; c < out->n_cells; c++)
-        if (hy_task_cell(task, HY_SPLIT_EVAL, c)->T > T) T = hy_task_cell(task, HY_SPLIT_EVAL, c)->T;
-    const int m = p->spec.meta_tokens;
+    const int m = p->spec.meta_tokens, T = longest(p, task) - m;
     evaluation ev = {.p = p, .w = w, .task = task, .batch = batch};
     HY_TRY(hy_exec_create(p, w->be, w->compute, HY_EXEC_INFER, batch, m + T, 0, &ev.e));
     out->cells = hy_xcalloc((size_t)out->n_cells, sizeof *out->cells);

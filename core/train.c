@@ -22,13 +22,29 @@ static hy_status no_room(const hy_trainer *t) {
 
 uint64_t hy_trainer_init_seed(uint64_t seed) { return hy_mix64(seed, 1); }
 
+// The executor, where memory is scarce with room left for that of an evaluation: what does not fit is told before the first step.
+static hy_status open_exec(hy_trainer *t, int full) {
+    const hy_train_spec *s = &t->spec;
+    void *room = NULL;
+    size_t bytes = 0;
+    if (t->be->memory_free) {
+        HY_TRY(hy_evaluate_memory(t->p, t->be, t->dt, t->task, s->eval_batch, &bytes));
+        if (!(room = t->be->alloc(bytes)))
+            return hy_error_context(HY_ENOMEM, "an evaluation needs %.1f MB: lower train.eval_batch (%d here)", (double)bytes / 1e6, s->eval_batch);
+    }
+    const hy_status st = hy_exec_create(t->p, t->be, t->dt, HY_EXEC_TRAIN, s->batch, full, 0, &t->e);
+    if (!room) return st;
+    t->be->free(room);
+    return st == HY_ENOMEM ? hy_error_context(st, "beside %.1f MB for evaluations (train.eval_batch %d)", (double)bytes / 1e6, s->eval_batch) : st;
+}
+
 static hy_status open_device(hy_trainer *t, int full) {
     const hy_train_spec *s = &t->spec;
     HY_TRY(hy_params_create(t->p, t->be, t->dt, &t->w));
     HY_TRY(hy_params_init(t->w, hy_trainer_init_seed(t->seed)));
     HY_TRY(hy_step_open(t->w, HY_TRAIN_RING, &t->opt));
     t->opt.beta1 = s->beta1, t->opt.beta2 = s->beta2, t->opt.eps = s->eps, t->opt.weight_decay = s->weight_decay;
-    return hy_exec_create(t->p, t->be, t->dt, HY_EXEC_TRAIN, s->batch, full, 0, &t->e);
+    return open_exec(t, full);
 }
 
 hy_status hy_trainer_create(const hy_program *p, const hy_backend *be, hy_dtype dt, const hy_train_spec *spec,
@@ -67,6 +83,11 @@ void hy_trainer_free(hy_trainer *t) {
     free(t->ids);
     free(t->lengths);
     free(t);
+}
+
+void hy_trainer_end_steps(hy_trainer *t) {
+    hy_exec_free(t->e);
+    t->e = NULL;
 }
 
 hy_params *hy_trainer_params(hy_trainer *t) { return t->w; }
@@ -226,15 +247,15 @@ static hy_status keep(hy_trainer *t, const char *checkpoint, hy_status st) {
 static hy_status next_step(hy_trainer *t, const hy_train_watch *watch) {
     const hy_train_spec *s = &t->spec;
     const hy_status st = start_step(t);
-    if (st && st != HY_EINTR) return st;
     t->eval_due = !st && s->eval_every && t->step % s->eval_every == 0 && t->step < s->steps;
     const bool save = s->checkpoint_every && t->step % s->checkpoint_every == 0;
     if (!st && !t->eval_due && !save && !hy_interrupted && t->step < s->steps && t->pending < t->ask_every) return HY_OK;
     char *why = st ? hy_xstrdup(hy_error_text()) : NULL;
     const hy_status told = collect(t, watch, NULL);
-    if (!told && st) hy_error(st, "%s", why);
+    const bool first = told && (!st || told == HY_EDIVERGED);  // of what went wrong
+    if (!first && st) hy_error(st, "%s", why);
     free(why);
-    return told ? told : st;
+    return first ? told : st;
 }
 
 hy_status hy_trainer_run(hy_trainer *t, const hy_train_watch *watch, const char *checkpoint, hy_eval *last) {
@@ -249,8 +270,9 @@ hy_status hy_trainer_run(hy_trainer *t, const hy_train_watch *watch, const char 
         if (!st) t->eval_due = false;
         t->stopped = stop;
         const bool due = s->checkpoint_every && t->step % s->checkpoint_every == 0;
-        if (checkpoint && (st ? st == HY_EINTR : due || hy_interrupted)) st = keep(t, checkpoint, st);
-        if (!st && hy_interrupted && !stop && t->step < s->steps)
+        const bool interrupted = t->pending == 0 && hy_interrupted;  // one that comes after next_step looked waits for the next
+        if (checkpoint && (st ? st == HY_EINTR : due || interrupted)) st = keep(t, checkpoint, st);
+        if (!st && interrupted && !stop && t->step < s->steps)
             st = hy_error(HY_EINTR, "interrupted after step %ld of %d", t->step, s->steps);
     }
     if (!st) {

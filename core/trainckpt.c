@@ -33,7 +33,8 @@ static hy_status fill_moment(void *user, const char *name, void *dst, size_t byt
 }
 
 hy_status hy_trainer_save(hy_trainer *t, const char *path) {
-    HY_ASSERT(t->pending == 0);  // a step that is not known to be good is no progress
+    if (t->pending)
+        return hy_error(HY_EFAIL, "%s: not saved: of %d steps nobody knows whether they were good", path, t->pending);
     hy_st_writer *w = hy_st_writer_new();
     char *recipe = recipe_text(t);
     hy_checkpoint_add(w, t->w);

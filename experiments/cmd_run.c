@@ -203,7 +203,7 @@ static hy_status run(const options *o, const hy_arg_list *rest) {
     HY_TRY(hy_experiment_load(rest->v[0], o->scale, o->sets.v, &e));
     for (int i = 0; i < e->n_items; i++) {
         const hy_run_item *it = &e->items[i];
-        if (it->train.precision == HY_PRECISION_F32 || strcmp(device.kind, "cpu")) continue;
+        if (o->dry_run || it->train.precision == HY_PRECISION_F32 || strcmp(device.kind, "cpu")) continue;
         hy_status s = hy_error(HY_EINPUT, "%s: train.precision: %s of %s on %s needs --device cuda", rest->v[0],
                                hy_precision_name(it->train.precision), it->variant, it->task);
         hy_experiment_free(e);

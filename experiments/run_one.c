@@ -178,6 +178,7 @@ static hy_status train(worker *w) {
         add_eval(w, &last, w->facts.steps, true);
         add_training(w, &last);
         hy_eval_free(&last);
+        hy_trainer_end_steps(w->trainer);  // measures need memory too
     }
     return s;
 }

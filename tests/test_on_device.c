@@ -218,6 +218,50 @@ static void same_resumed(void **state) {
     close_setting(&x);
 }
 
+static hy_status (*real_to_host)(void *dst, const void *src, size_t bytes);
+static hy_status (*real_zero)(void *p, size_t bytes);
+static int good;   // calls that work before one fails
+static bool gone;  // the device fails for good then
+static hy_status lost(void) { return hy_error(HY_EFAIL, "the device is lost"); }
+static hy_status failing_to_host(void *dst, const void *src, size_t bytes) { return gone && good < 0 ? lost() : real_to_host(dst, src, bytes); }
+static hy_status failing_zero(void *p, size_t bytes) { return --good < 0 ? lost() : real_zero(p, bytes); }
+
+// A device that fails in the middle of a run: its error is told, steps that nobody heard of are not saved as progress, and those
+// that can still be heard of are told.
+static void lost_device(void **state) {
+    (void)state;
+    setting x;
+    hy_trainer *t;
+    open_setting(&x);
+    hy_backend be = backend();
+    be.async = true;
+    x.recipe.eval_every = 0;
+    real_to_host = be.to_host, real_zero = be.zero;
+    be.to_host = failing_to_host;
+    be.zero = failing_zero;
+    be.record_begin = NULL;
+    for (int once = 0; once < 2; once++) {
+        seen s = {0};
+        const hy_train_watch watch = {&s, on_step, on_eval};
+        gone = !once;
+        good = 1 << 30;
+        need(hy_trainer_create(x.p, &be, HY_F32, &x.recipe, x.task, 17, &t));
+        hy_train_point point;
+        const int before = good;
+        need(hy_trainer_step(t, &point));
+        good = (before - good) * 4;  // steps 2 .. 5; 2 .. 4 are told together
+        assert_int_equal(hy_trainer_run(t, &watch, NULL, NULL), HY_EFAIL);
+        assert_string_equal(hy_error_text(), "the device is lost");
+        assert_int_equal(s.n, once ? 4 : 3);
+        if (!once) {
+            assert_int_equal(hy_trainer_save(t, "/tmp/hylab-on-device-none"), HY_EFAIL);
+            assert_false(hy_file_exists("/tmp/hylab-on-device-none"));
+        }
+        hy_trainer_free(t);
+    }
+    close_setting(&x);
+}
+
 // ---------------------------------------------------------------------------------------------------- inference
 // Logits of every position, fed in chunks from a fresh state, the last chunk's shape coming again and again.
 static void logits_of(setting *x, hy_exec *e, hy_params *w, hy_state *st, int chunk, float *out) {
@@ -415,10 +459,16 @@ static void says_what_fits(void **state) {
     const int fits = atoi(at + strlen("enough for a batch of "));
     assert_true(fits > 1 && fits < 64);
     x.recipe.batch = fits;
+    x.recipe.steps = 1;
     need(hy_trainer_create(x.p, &be, HY_F32, &x.recipe, x.task, 17, &t));
+    need(hy_trainer_run(t, NULL, NULL, NULL));  // the evaluation has room too
     hy_trainer_free(t);
     x.recipe.batch = fits + 1;
     assert_int_equal(hy_trainer_create(x.p, &be, HY_F32, &x.recipe, x.task, 17, &t), HY_ENOMEM);
+    room = fixed;
+    assert_int_equal(hy_trainer_create(x.p, &be, HY_F32, &x.recipe, x.task, 17, &t), HY_ENOMEM);
+    assert_non_null(strstr(hy_error_text(), "lower train.eval_batch"));
+    x.recipe.eval_batch = 1;
     room = fixed + one.device / 2;
     assert_int_equal(hy_trainer_create(x.p, &be, HY_F32, &x.recipe, x.task, 17, &t), HY_ENOMEM);
     assert_non_null(strstr(hy_error_text(), "too little for one sequence"));
@@ -431,6 +481,7 @@ static void says_what_fits(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(same_training),     cmocka_unit_test(same_divergence), cmocka_unit_test(same_resumed),
+        cmocka_unit_test(lost_device),
         cmocka_unit_test(recorded_is_eager), cmocka_unit_test(bf16_states),     cmocka_unit_test(says_what_fits),
         kt_cpu_test(cpu_refuses_bf16),
         {"near_the_cpu", KT_CUDA ? near_the_cpu : NULL, NULL, NULL, NULL},
