@@ -155,6 +155,14 @@ static hy_status load_paper(hy_store *s, hy_summary *m) {
     return st;
 }
 
+// Whether a list "a; b; c" has that name: of "RTX 4080 SUPER" another is a part.
+static bool listed(const char *names, const char *name) {
+    const size_t n = strlen(name);
+    for (const char *at = names; n && at && (at = strstr(at, name)); at += n)
+        if ((at == names || !strncmp(at - 2, "; ", 2)) && (!at[n] || at[n] == ';')) return true;
+    return false;
+}
+
 // What the runs were computed in and on: rows of different precision are told apart, devices are named.
 static hy_status load_computed(hy_store *s, hy_summary *m) {
     hy_query *q;
@@ -173,7 +181,7 @@ static hy_status load_computed(hy_store *s, hy_summary *m) {
         }
         free(m->device);
         m->device = hy_xstrdup(hy_query_text(q, 4));
-        if (!names.s || !strstr(names.s, hy_query_text(q, 5))) hy_buf_printf(&names, "%s%s", names.n ? "; " : "", hy_query_text(q, 5));
+        if (!listed(names.s, hy_query_text(q, 5))) hy_buf_printf(&names, "%s%s", names.n ? "; " : "", hy_query_text(q, 5));
     }
     hy_query_close(q);
     m->device_names = names.s ? names.s : hy_xstrdup("");

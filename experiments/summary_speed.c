@@ -16,15 +16,15 @@ static const char *paper_name(const hy_summary *s) {
     return NULL;
 }
 
-static const hy_summary_row *best_row(const hy_summary *s, const char *variant) {
+static const hy_summary_row *base_row(const hy_summary *s, int task_ord) {
     for (int i = 0; i < s->n_rows; i++)
-        if (s->rows[i].best && !strcmp(s->rows[i].variant, variant)) return &s->rows[i];
+        if (s->rows[i].best && s->rows[i].task_ord == task_ord && !strcmp(s->rows[i].variant, s->base)) return &s->rows[i];
     return NULL;
 }
 
-// A multiple of the base's figure; NAN unless both were timed at the same context.
+// A multiple of the base's figure on the same task; NAN unless both were timed at the same context.
 static double multiple(const hy_summary *s, const hy_summary_row *r, const char *metric) {
-    const hy_summary_row *base = best_row(s, s->base);
+    const hy_summary_row *base = base_row(s, r->task_ord);
     const hy_summary_value *v = hy_summary_get(r, metric, NULL), *b = base ? hy_summary_get(base, metric, NULL) : NULL;
     return v && b && v->x == b->x ? v->stat.mean / b->stat.mean : NAN;
 }

@@ -41,7 +41,7 @@ hy_status hy_device_from_args(const char *device, const char *isa, hy_device *ou
     else return hy_error(HY_EINPUT, "%s%s: there are cpu, cuda, cuda:N (the GPU of that number) and auto", from, name);
     if (asked_for_isa(isa)) return hy_error(HY_EINPUT, "--isa %s names kernels of the CPU, but %s%s asks for a GPU: leave one of them out", isa, from, name);
     if (!hy_cuda_describe(line, sizeof line)) return hy_error(HY_EINPUT, "%s%s: %s; --device cpu works", from, name, line);
-    return HY_OK;
+    return hy_cuda_find(out->number);
 }
 
 hy_status hy_device_open(const hy_device *d, const char *isa, int threads, hy_backend *out) {

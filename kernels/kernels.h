@@ -449,10 +449,11 @@ static inline hy_plan_req hy_backend_request(const hy_backend *be, hy_dtype dtyp
 // threads 0: all cores this process may use. Sets up OpenMP; call once per configuration, free nothing.
 hy_status hy_backend_cpu(const char *isa, int threads, hy_backend *out);
 
-// The CUDA backend: the GPU numbered `device` (as CUDA counts those it is shown), one stream. HY_EINPUT with the reason where
+// The CUDA backend: the GPU numbered `device` (as CUDA counts those it is shown; -1: the first that can be used), one stream. HY_EINPUT with the reason where
 // there is none to be had: a build without CUDA, no driver, no such GPU, one older than compute capability 8.0. One
 // device a process: a second call may only name the same.
 hy_status hy_backend_cuda(int device, hy_math math, hy_backend *out);
+hy_status hy_cuda_find(int device);  // whether there is that GPU, without taking it: HY_EINPUT with the reason
 // One line on what this build and machine have, for people: "CUDA 13.0, driver 13.0: NVIDIA H100 (sm_90, 79.1 GiB)"; false: none
 // usable, and the line says why. NULL and 0: only whether.
 bool hy_cuda_describe(char *line, size_t n);

@@ -15,6 +15,7 @@ check "doctor tells of the GPU" 0 "CUDA +ok +CUDA .*emulated GPU \(sm_" "$E" doc
 check "doctor without one" 0 "CUDA +none .*--device cpu works" $none "$E" doctor
 check "cuda where there is none" 2 "^hylab [a-z]*: --device cuda: CUDA " $none "$E" verify tests/golden/hymba-tiny --device cuda
 check "a GPU of another number" 2 "there is no GPU 7" "$E" verify tests/golden/hymba-tiny --device cuda:7
+check "a sweep on a GPU of another number" 2 "there is no GPU 7" "$E" run tests/data/runner-tiny.yaml --db "$dir/none.db" --device cuda:7
 for wrong in gpu cuda: cuda:x cuda:-1 cuda:1x CUDA; do check "no device: $wrong" 2 "--device $wrong: there are cpu, cuda" "$E" verify tests/golden/hymba-tiny --device "$wrong"; done
 check "the environment is told by its name" 2 "HYLAB_DEVICE=gpu: there are cpu" env HYLAB_DEVICE=gpu "$E" verify tests/golden/hymba-tiny
 check "an option wins over the environment" 0 "tensors agree" env HYLAB_DEVICE=gpu "$E" verify tests/golden/hymba-tiny --device cpu
@@ -27,6 +28,9 @@ check "float64 with auto is on the CPU" 0 "thread" "$E" verify tests/golden/hymb
 check "auto takes the GPU and says so" 0 "^device: .*emulated GPU" "$E" verify tests/golden/llama3-tiny
 
 check "bf16 is none of the CPU's" 2 "bf16" "$E" verify tests/golden/llama3-tiny --precision bf16 --device cpu
+
+check "nor of a sweep there" 2 "precision: bf16 of Llama on recall needs --device cuda" $none "$E" run tests/data/runner-tiny.yaml --db "$dir/none.db" --set train.precision=bf16
+check "which can be planned there" 0 "Llama +recall +1 +to do" $none "$E" run tests/data/runner-tiny.yaml --db "$dir/none.db" --set train.precision=bf16 --dry-run
 
 # a stored run knows its kind of device: those of the CPU are others
 run="run tests/data/runner-tiny.yaml --db $dir/r.db --only Llama --set seeds=[1]"

@@ -199,6 +199,9 @@ check "maps are row-normalised: their shares add to 1" same "$(sql "$dir/m.db" "
 run "$dir/r.db" --scale speed
 check "random weights are timed and not trained" same "$? $(sql "$dir/r.db" "SELECT sum(metric = 'throughput_decode'), sum(metric = 'accuracy') FROM v_final")" "0 2,0"
 check "as multiples of one variant, the paper's beside" same "$(grep -cE '^Llama .* 1\.00 +1\.00$|^Mamba .* 6\.55$' "$dir/out")" 2
+sed -e "s|../../variants|$PWD/variants|" -e 's/^  - {name: recall.*/&\n  - {name: again, kind: mqar, options: {vocab: 64, train: [[16, 2]], test: [[16, 2]], test_examples: 4}}/' "$EXP" >"$dir/two.yaml"
+"$HYLAB" run "$dir/two.yaml" --scale speed --threads 1 --db "$dir/r.db" >"$dir/out" 2>&1
+check "on each task as multiples of the same task's" same "$(grep -cE '^Llama +(recall|again) .* 1\.00 +1\.00 +1\.00$' "$dir/out")" 2
 run "$dir/r.db" --scale speed --set base=Lama
 check "the variant to compare with must exist" same "$? $(grep -c 'there is no variant "Lama"' "$dir/out")" "2 1"
 exit $failed

@@ -215,17 +215,29 @@ static void cuda_forget(void *recording) {
 }
 
 // ---------------------------------------------------------------------------------------------------- opening
-static hy_status open_device(int device) {
+// The GPU that was asked for, or for -1 the first that can be used.
+static hy_status choose(int device, cudaDeviceProp *p, int *chosen) {
     char why[200];
     const int count = count_gpus(why, sizeof why);
     if (!count)
         return hy_error(HY_EINPUT, "CUDA cannot be used here: %s; --device cpu works everywhere", why);
     if (device >= count) return hy_error(HY_EINPUT, "there is no GPU %d: this machine shows %d, numbered from 0", device, count);
+    *chosen = device < 0 ? 0 : device;
+    bool ok = usable(*chosen, p, why, sizeof why);
+    while (!ok && device < 0 && ++*chosen < count) ok = usable(*chosen, p, why, sizeof why);
+    return ok ? HY_OK : hy_error(HY_EINPUT, "%s; --device cpu works everywhere", why);
+}
+
+hy_status hy_cuda_find(int device) {
     cudaDeviceProp p = {};
-    int chosen = device < 0 ? 0 : device;
-    bool ok = usable(chosen, &p, why, sizeof why);
-    while (!ok && device < 0 && ++chosen < count) ok = usable(chosen, &p, why, sizeof why);
-    if (!ok) return hy_error(HY_EINPUT, "%s; --device cpu works everywhere", why);
+    int chosen;
+    return choose(device, &p, &chosen);
+}
+
+static hy_status open_device(int device) {
+    cudaDeviceProp p = {};
+    int chosen;
+    HY_TRY(choose(device, &p, &chosen));
     snprintf(gpu.name, sizeof gpu.name, "%.100s", p.name);
     gpu.total = p.totalGlobalMem;
     gpu.d.device = chosen, gpu.d.cc = p.major * 10 + p.minor, gpu.d.sms = p.multiProcessorCount;

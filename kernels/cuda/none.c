@@ -10,6 +10,11 @@ hy_status hy_backend_cuda(int device, hy_math math, hy_backend *out) {
     return hy_error(HY_EINPUT, "%s", why);
 }
 
+hy_status hy_cuda_find(int device) {
+    (void)device;
+    return hy_error(HY_EINPUT, "%s", why);
+}
+
 hy_status hy_cuda_time(hy_status (*work)(void *), void *user, double *seconds) {
     (void)work, (void)user, (void)seconds;
     return hy_error(HY_EINPUT, "%s", why);
