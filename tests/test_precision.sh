@@ -50,7 +50,8 @@ check "float32 on the CPU is told of nowhere" 0 "^Llama +1 " "$E" run "$dir/x.ya
 check "runs of both devices are kept apart" 0 "cpu +f32" "$E" show runs --db "$dir/x.db"
 
 check "too small: a batch that fits" 1 "activation gradients .* are free, enough for a batch of [0-9]+: with batch [0-9]+ and accumulate times" \
-  env HYLAB_EMU_MEMORY=4000000 "$E" train $M $T --train batch=64
+  env HYLAB_EMU_MEMORY=4000000 "$E" train $M $T --train batch=64 --train eval_batch=1
 check "too small: what is held" 1 "holds, in MB, weights [0-9.]+, gradients [0-9.]+, optimiser moments [0-9.]+, weights in bfloat16" \
-  env HYLAB_EMU_MEMORY=4000000 "$E" train $M $T --train batch=64 --precision bf16
+  env HYLAB_EMU_MEMORY=4000000 "$E" train $M $T --train batch=64 --train eval_batch=1 --precision bf16
+check "too small: an evaluation" 1 "an evaluation needs [0-9.]+ MB: lower train.eval_batch" env HYLAB_EMU_MEMORY=4000000 "$E" train $M $T --train batch=1
 exit $bad
