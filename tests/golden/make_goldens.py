@@ -4,6 +4,7 @@
     python3 make_goldens.py NAME...        write the folders NAME beside this script (see CASES; "all": every one)
     python3 make_goldens.py --list         what there is
     python3 make_goldens.py --check DIR... load folders that hylab exported and compare with their expected.safetensors
+    python3 make_goldens.py --bf16 DIR...  the relative errors of PyTorch's own bfloat16 in a folder
     python3 make_goldens.py --expect DIR... write expected.safetensors into folders that have none: any checkpoint, for hylab verify
 
 Needs torch, transformers and safetensors in the Python that runs it (python3 -m venv, pip install). A folder holds config.json,
@@ -241,6 +242,19 @@ def expect(folder):
     print(f"{path}: loss {tensors['loss'].item():.6f}")
 
 
+def low(folder):
+    """PyTorch's own bfloat16 against the expected float32: what `hylab verify --precision bf16` may be set beside."""
+    want = load_file(os.path.join(folder, "expected.safetensors"))
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.bfloat16)
+    ids = want["input_ids"].long()
+    out = model(input_ids=ids, labels=ids)
+    out.loss.backward()
+    error = lambda a, b: ((a.double() - b.double()).norm() / b.double().norm()).item()
+    grads = {n: error(p.grad, want["grad." + n]) for n, p in model.named_parameters() if "grad." + n in want}
+    worst = max(grads, key=grads.get)
+    print(f"{folder}: in bfloat16 logits {error(out.logits, want['logits']):.4f}, largest of {len(grads)} gradients {grads[worst]:.4f} ({worst})")
+
+
 def main(args):
     print(f"python {sys.version.split()[0]}, torch {torch.__version__}, transformers {transformers.__version__}")
     torch.set_num_threads(1)
@@ -255,6 +269,10 @@ def main(args):
     if args[0] == "--expect":
         for d in args[1:]:
             expect(d)
+        return 0
+    if args[0] == "--bf16":
+        for d in args[1:]:
+            low(d)
         return 0
     unknown = [a for a in args if a != "all" and a not in CASES]
     if unknown:
