@@ -106,13 +106,16 @@ static const hy_summary_row *timed_row(const hy_plots *p, int variant, const cha
     return NULL;
 }
 
-static hy_status load_timing(hy_plots *p, const char *metric, int batch, points *out) {
+// Of several batches the largest counts; where a batch was made smaller until it fitted, that is another one for each run and context.
+#define LARGEST "WITH largest AS (SELECT run_id, metric, context, max(batch) AS batch FROM v_timing GROUP BY 1, 2, 3) "
+#define TIMINGS " FROM v_plan p JOIN v_timing t ON t.run_id = p.run_id JOIN largest USING(run_id, metric, context, batch)" \
+    " WHERE p.experiment = ?1 AND p.scale = ?2 AND p.sets = ?3 AND p.status = 'done'"
+
+static hy_status load_timing(hy_plots *p, const char *metric, points *out) {
     hy_query *q;
-    HY_TRY(hy_plots_query(p, "SELECT p.variant_ord, p.task_ord, p.grid_ord, t.context, avg(t.median), min(t.min), max(t.max) FROM v_plan p JOIN"
-                             " v_timing t ON t.run_id = p.run_id WHERE p.experiment = ?1 AND p.scale = ?2 AND p.sets = ?3 AND p.status = 'done'"
-                             " AND t.metric = ?4 AND t.batch = ?5 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4", &q));
+    HY_TRY(hy_plots_query(p, LARGEST "SELECT p.variant_ord, p.task_ord, p.grid_ord, t.context, avg(t.median), min(t.min), max(t.max)" TIMINGS
+                             " AND t.metric = ?4 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4", &q));
     hy_query_bind_text(q, 4, metric);
-    hy_query_bind_int(q, 5, batch);
     bool row = false;
     hy_status st;
     while (!(st = hy_query_step(q, &row)) && row) {
@@ -140,19 +143,16 @@ static int timed_runs(const hy_plots *p) {
     return runs;
 }
 
-// Largest batch, repetitions and device of what was timed.
-static hy_status timing_facts(hy_plots *p, int *batch, char **note) {
+// Batches, repetitions and device of what was timed; NULL: nothing.
+static hy_status timing_facts(hy_plots *p, char **note) {
     hy_query *q;
-    *batch = 0;
-    HY_TRY(hy_plots_query(p, "SELECT max(t.batch), min(t.repetitions), max(t.device_name) FROM v_plan p JOIN v_timing t ON t.run_id = p.run_id"
-                             " WHERE p.experiment = ?1 AND p.scale = ?2 AND p.sets = ?3 AND p.status = 'done'", &q));
+    HY_TRY(hy_plots_query(p, LARGEST "SELECT max(t.batch), min(t.repetitions), max(t.device_name), iif(min(t.batch) < max(t.batch), min(t.batch) || ' to ', '')" TIMINGS, &q));
     bool row = false;
     hy_status st = hy_query_step(q, &row);
     if (!st && row && !hy_query_null(q, 0)) {
-        *batch = (int)hy_query_int(q, 0);
         const int runs = timed_runs(p);
-        *note = hy_asprintf("%d timed run%s, batch %d, %s, %s%s. Points: median of at least %lld repetitions; bars: slowest to fastest", runs,
-                            runs == 1 ? "" : "s", *batch, hy_summary_values_text(p->s), hy_query_text(q, 2), p->s->n_grid > 1 ? "; of the grid, the chosen point" : "",
+        *note = hy_asprintf("%d timed run%s, batch %s%lld, %s, %s%s. Points: median of at least %lld repetitions; bars: slowest to fastest", runs,
+                            runs == 1 ? "" : "s", hy_query_text(q, 3), (long long)hy_query_int(q, 0), hy_summary_values_text(p->s), hy_query_text(q, 2), p->s->n_grid > 1 ? "; of the grid, the chosen point" : "",
                             (long long)hy_query_int(q, 1));
     }
     hy_query_close(q);
@@ -161,17 +161,17 @@ static hy_status timing_facts(hy_plots *p, int *batch, char **note) {
 
 hy_status hy_plot_throughput(hy_plots *p, int task) {
     (void)task;
-    int batch, n = p->s->n_variants, panels = 0;
+    int n = p->s->n_variants, panels = 0;
     char *note = NULL;
-    HY_TRY(timing_facts(p, &batch, &note));
-    if (!batch) return HY_OK;
+    HY_TRY(timing_facts(p, &note));
+    if (!note) return HY_OK;
     points *s = hy_xcalloc((size_t)n * 3, sizeof *s);
     hy_fig_series *series = hy_xcalloc((size_t)n * 3, sizeof *series);
     hy_fig_panel panel[3];
     const char **names = hy_plots_variants(p);
     hy_status st = HY_OK;
     for (int i = 0; i < 3 && !st; i++) {
-        st = load_timing(p, timings[i], batch, s + i * n);
+        st = load_timing(p, timings[i], s + i * n);
         const int k = st ? 0 : series_of(s + i * n, names, n, true, series + i * n);
         const char *x = i == 2 ? "depth, tokens" : "context, tokens";
         if (k) panel[panels++] = (hy_fig_panel){timing_titles[i], {x, true, NAN, NAN, HY_TICS_POWERS_OF_2}, {"tokens/s", true, NAN, NAN, HY_TICS_AUTO}, series + i * n, k};

@@ -29,7 +29,7 @@ static const column columns[] = {
     {"throughput_decode", "decoding", "tokens/s", 1, 0, false},
     {"erf", "ERF", "tokens", 1, 1, true},
 };
-enum { N_COLUMNS = sizeof columns / sizeof *columns, MAX_PAPER = 8, MAX_ALL = N_COLUMNS + MAX_PAPER + 4 };
+enum { N_COLUMNS = sizeof columns / sizeof *columns, MAX_PAPER = 8, MAX_ALL = N_COLUMNS + MAX_PAPER + 5 };
 
 static const hy_summary_value *value_of(const hy_summary_row *r, const char *metric) {
     return hy_summary_get(r, metric, strncmp(metric, "throughput", 10) ? "" : NULL);
@@ -71,6 +71,27 @@ static char *shown(const hy_summary_value *v, const column *c) {
     return hy_asprintf("%.*f ± %.*f", c->decimals, v->stat.mean * c->scale, c->decimals, v->stat.sd * c->scale);
 }
 
+// Under the table: how the figures came about.
+static void add_caption(const hy_summary *s, bool paper, hy_buf *caption) {
+    hy_buf_printf(caption, "Mean ± standard deviation over seeds.");
+    char *choice = hy_summary_choice_text(s), *computed = hy_summary_computed_text(s);
+    if (choice) hy_buf_printf(caption, " %c%s.", toupper((unsigned char)*choice), choice + 1);
+    if (computed) hy_buf_printf(caption, " %c%s.", toupper((unsigned char)*computed), computed + 1);
+    free(choice), free(computed);
+    const hy_summary_value *cache = NULL, *timing = NULL;
+    double low = INFINITY, high = 0;
+    for (int i = 0; i < s->n_rows; i++) {
+        const hy_summary_value *c = value_of(&s->rows[i], "cache_true"), *v = value_of(&s->rows[i], "throughput_decode");
+        if (!cache) cache = c;
+        if (!timing) timing = v;
+        if (v) low = fmin(low, v->y), high = fmax(high, v->y);
+    }
+    if (cache) hy_buf_printf(caption, " Cache: one sequence of %.0f tokens, %s.", cache->x, hy_summary_values_text(s));
+    if (timing && low < high) hy_buf_printf(caption, " Decoding at depth %.0f, batch %.0f to %.0f.", timing->x, low, high);
+    else if (timing) hy_buf_printf(caption, " Decoding at depth %.0f, batch %.0f.", timing->x, timing->y);
+    if (paper) hy_buf_printf(caption, " The paper's figures come from other sizes of model, data and machines: compare orders, not values.");
+}
+
 static void add_table(const hy_summary *s, hy_report *r) {
     grid g = {0};
     const char *paper[MAX_PAPER];
@@ -78,6 +99,8 @@ static void add_table(const hy_summary *s, hy_report *r) {
     g.col[g.n_cols++] = (hy_report_column){NULL, "variant", NULL, false};
     if (s->n_tasks > 1) g.col[g.n_cols++] = (hy_report_column){NULL, "task", NULL, false};
     if (s->n_grid > 1) g.col[g.n_cols++] = (hy_report_column){NULL, "best at", NULL, false};
+    const bool precision = hy_summary_mixes_precisions(s);
+    if (precision) g.col[g.n_cols++] = (hy_report_column){NULL, "precision", NULL, false};
     g.col[g.n_cols++] = (hy_report_column){NULL, "seeds", NULL, true};
     for (int k = 0; k < N_COLUMNS; k++)
         if (anywhere(s, columns[k].metric)) g.col[g.n_cols++] = (hy_report_column){n_paper ? "these runs" : NULL, columns[k].header, columns[k].unit, true};
@@ -90,6 +113,7 @@ static void add_table(const hy_summary *s, hy_report *r) {
         put(&g, hy_xstrdup(w->variant));
         if (s->n_tasks > 1) put(&g, hy_xstrdup(w->task));
         if (s->n_grid > 1) put(&g, hy_xstrdup(w->grid));
+        if (precision) put(&g, hy_xstrdup(w->precision));
         put(&g, w->done == w->planned ? hy_asprintf("%d", w->done) : hy_asprintf("%d of %d", w->done, w->planned));
         for (int k = 0; k < N_COLUMNS; k++)
             if (anywhere(s, columns[k].metric)) put(&g, shown(value_of(w, columns[k].metric), &columns[k]));
@@ -99,16 +123,7 @@ static void add_table(const hy_summary *s, hy_report *r) {
         }
     }
     hy_buf caption = {0};
-    hy_buf_printf(&caption, "Mean ± standard deviation over seeds.");
-    char *choice = hy_summary_choice_text(s);
-    if (choice) hy_buf_printf(&caption, " %c%s.", toupper((unsigned char)*choice), choice + 1);
-    free(choice);
-    for (int i = 0, cache = 0, timing = 0; i < s->n_rows; i++) {
-        const hy_summary_value *c = value_of(&s->rows[i], "cache_true"), *v = value_of(&s->rows[i], "throughput_decode");
-        if (c && !cache++) hy_buf_printf(&caption, " Cache: one sequence of %.0f tokens, %s.", c->x, hy_summary_values_text(s));
-        if (v && !timing++) hy_buf_printf(&caption, " Decoding at depth %.0f, batch %.0f.", v->x, v->y);
-    }
-    if (n_paper) hy_buf_printf(&caption, " The paper's figures come from other sizes of model, data and machines: compare orders, not values.");
+    add_caption(s, n_paper > 0, &caption);
     hy_report_table(r, caption.s, g.col, g.n_cols, (const char *const *)g.cell, rows);
     for (int i = 0; i < g.n_cells; i++) free(g.cell[i]);
     free(g.cell);

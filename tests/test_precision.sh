@@ -45,6 +45,9 @@ X
 check "refused on the CPU before anything runs" 2 "train.precision: bf16 of Half on recall needs --device cuda" "$E" run "$dir/x.yaml" --db "$dir/x.db" --device cpu
 check "a run of two precisions" 0 "^Half +bf16 +1 " "$E" run "$dir/x.yaml" --db "$dir/x.db" --device cuda
 check "its note" 0 "computed in f32 and bf16 on cuda \(emulated GPU\)" "$E" run "$dir/x.yaml" --db "$dir/x.db" --device cuda
+"$E" report "$dir/x.yaml" --db "$dir/x.db" --out "$dir/x.html" >"$dir/out" 2>&1
+check "the report's table tells them apart" 0 "precision" grep -E "<th[^>]*>precision|<td[^>]*>bf16" "$dir/x.html"
+check "and its caption" 0 "Computed in f32 and bf16 on cuda" cat "$dir/x.html"
 check "runs tell device and precision" 0 "cuda +bf16" "$E" show runs --db "$dir/x.db"
 check "float32 on the CPU is told of nowhere" 0 "^Llama +1 " "$E" run "$dir/x.yaml" --db "$dir/x.db" --device cpu --set train.precision=f32
 check "runs of both devices are kept apart" 0 "cpu +f32" "$E" show runs --db "$dir/x.db"
