@@ -84,7 +84,7 @@ static __device__ __forceinline__ void weigh(float (&s)[S::MT][S::KN / 8][4], fl
             for (int n = 0; n < S::KN / 8; n++) x = fmaxf(x, fmaxf(s[m][n][2 * i], s[m][n][2 * i + 1]));
             x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 1));
             x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 2));
-            const float base = hy_attn_base(x) * scale, shrink = hy_exp2(top[m][i] * scale - base);
+            const float base = __fmul_rn(hy_attn_base(x), scale), shrink = hy_attn_shrink(top[m][i], scale, base);
             float add = 0.0f;
 #pragma unroll
             for (int n = 0; n < S::KN / 8; n++)

@@ -61,7 +61,7 @@ static __device__ __forceinline__ void weigh(float (&s)[S::R][S::KN / 16], float
             x = fmaxf(x, s[i][j]);
         }
         x = half_warp_max(x);
-        const float base = hy_attn_base(x) * scale, shrink = hy_exp2(top[i] * scale - base);
+        const float base = __fmul_rn(hy_attn_base(x), scale), shrink = hy_attn_shrink(top[i], scale, base);
 #pragma unroll
         for (int j = 0; j < S::KN / 16; j++) {
             const float w = hy_exp2(s[i][j] * scale - base);

@@ -6,6 +6,10 @@
 
 // What is taken off scores whose largest is m: m, or 0 where nothing was seen yet (no difference of two infinities).
 static __device__ __forceinline__ float hy_attn_base(float m) { return m == -INFINITY ? 0.0f : m; }
+// What was summed while the largest score was `top` shrinks by this when `base`, the rounded product of the new one and scale, is taken
+// off: exactly 1 as long as the largest stays. As one fused multiply-add it would keep the rounding error of base instead, at every
+// tile of keys anew: over 8192 keys errors of 1e-4, where float32 is to give 1e-6.
+static __device__ __forceinline__ float hy_attn_shrink(float top, float scale, float base) { return hy_exp2(__fmul_rn(top, scale) - base); }
 
 // The keys, or the values, of one sequence and KV head: position p >= pos is row p - pos of the call, an earlier one a slot of
 // the cache.

@@ -115,8 +115,12 @@ static inline float __fdividef(float x, float y) { return x / y; }
 static inline float __frcp_rn(float x) { return 1.0f / x; }
 static inline float __fsqrt_rn(float x) { return sqrtf(x); }
 static inline float __frsqrt_rn(float x) { return 1.0f / sqrtf(x); }
-static inline float __fadd_rn(float x, float y) { return x + y; }
-static inline float __fmul_rn(float x, float y) { return x * y; }
+static inline float hy_emu_rounded(float x) {  // a result that no fused multiply-add swallows
+    __asm__("" : "+m"(x));
+    return x;
+}
+static inline float __fadd_rn(float x, float y) { return hy_emu_rounded(x + y); }
+static inline float __fmul_rn(float x, float y) { return hy_emu_rounded(x * y); }
 static inline float __fmaf_rn(float x, float y, float z) { return fmaf(x, y, z); }
 static inline float __saturatef(float x) { return x > 0 ? (x < 1 ? x : 1.0f) : 0.0f; }
 static inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
