@@ -11,4 +11,7 @@ check() { # name, wanted text, command
 }
 check "kernels" '^norm_bwd,2x150 C200,cuda (bf16),0.00' "$BUILD/bench/bench_gpu-emu" --tiny --kernels --only norm --reps 2 --format csv
 check "a recorded step of a model" '^hymba,decoding,2,16,' "$BUILD/bench/bench_gpu-emu" --tiny --models --precision f32 --format csv
+out=$(HYLAB_EMU_MEMORY=2450000 "$BUILD/bench/bench_gpu-emu" --tiny --kernels --only m --reps 2 --format csv 2>&1)
+if [ $? = 1 ] && grep -q '^norm,' <<<"$out" && grep -q 'kernels have no times' <<<"$out"; then echo "ok some kernels fail, the others have times"; else
+  echo "not ok some kernels fail, the others have times"; tail -n 5 <<<"$out"; failed=1; fi
 exit $failed

@@ -252,19 +252,28 @@ hy_status hy_gpu_bench_kernels(const hy_gpu_bench *b, FILE *out) {
     double *seconds = hy_xcalloc((size_t)b->reps, sizeof *seconds);
     hy_status s = b->torch ? hy_torch_times_run(b, "kernels", &torch) : HY_OK;
     hy_gpu_case k;
+    int failed = 0;
     for (int i = 0; !s && hy_gpu_case_make(i, true, &k); i++) {
         char name[96];
         snprintf(name, sizeof name, "%s %s", k.name, k.shape);
         if (b->only && !strstr(name, b->only)) continue;
         if (b->format == HY_TABLE_TEXT) fprintf(stderr, "\r%-40s", k.name);
-        s = add_case(b, &torch, i, t, seconds);
+        const hy_status one = add_case(b, &torch, i, t, seconds);
+        if (!one) continue;
+        fprintf(stderr, "\n%s\n", hy_error_text());  // the others are worth their times all the same
+        failed++;
+        if (b->gpu.wait()) s = one;  // unless the device is lost
     }
     if (b->format == HY_TABLE_TEXT) fprintf(stderr, "\r%40s\r", "");
     hy_table_note(t, "error: largest relative error (2-norm) of any result against float64 on the CPU, at a small size; shape: sequences x tokens");
     hy_table_note(t, "floor: the largest of bytes / copy, operations / product rate, exponentials / their rate; medians of %d readings", b->reps);
-    if (!s) s = hy_table_print(t, b->format, out);
+    if (!s || failed) {
+        const hy_status printed = hy_table_print(t, b->format, out);
+        if (!s) s = printed;
+    }
     hy_table_free(t);
     hy_torch_times_free(&torch);
     free(seconds);
+    if (failed) return hy_error(HY_EFAIL, "%d kernels have no times, for the reasons above", failed);
     return s;
 }
