@@ -99,7 +99,7 @@ static hy_status print_variants(const paths *p, hy_table_format format) {
         hy_table_num(t, b.total / 1e6, 2);
         hy_table_text(t, "%s", text);
     }
-    hy_table_note(t, "cache: what one sequence of 8000 tokens holds, in bf16; hylab show spec FILE tells all about one");
+    hy_table_note(t, "cache: what one sequence of 8000 tokens holds at 2 bytes a value; hylab show spec FILE tells all about one");
     hy_status st = hy_table_print(t, format, stdout);
     free(m);
     hy_table_free(t);

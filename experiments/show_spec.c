@@ -126,7 +126,7 @@ static hy_table *lengths_table(const hy_model_spec *m) {
         hy_table_num(t, paper.total / 1e6, 2);
         hy_table_num(t, hy_model_flops_token(m, lengths[i] + m->meta_tokens) / 1e6, 2);
     }
-    hy_table_note(t, "MB of 10^6 bytes; `hylab cache` has the parts and layers");
+    hy_table_note(t, "MB of 10^6 bytes, bf16: 2 bytes a value (--precision bf16 keeps SSM states in float32); `hylab cache` has the parts and layers");
     return t;
 }
 
