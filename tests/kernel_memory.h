@@ -4,6 +4,7 @@
 // runs on the CPU: it is the oracle.
 #ifndef HY_KERNEL_MEMORY_H
 #define HY_KERNEL_MEMORY_H
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -161,4 +162,15 @@ static inline int kt_group_(const char *name, const struct CMUnitTest *all, size
     return failed;
 }
 #define kt_group(tests) kt_group_(#tests, tests, sizeof tests / sizeof *tests)
+
+// Largest difference over the largest magnitude of b; infinity when a value is not a number or b is zero.
+static inline double kt_difference(const float *a, const float *b, size_t n) {
+    double d = 0, top = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(a[i]) || !isfinite(b[i])) return INFINITY;
+        d = fmax(d, fabs((double)a[i] - b[i]));
+        top = fmax(top, fabs((double)b[i]));
+    }
+    return top > 0 ? d / top : INFINITY;
+}
 #endif

@@ -6,18 +6,7 @@ H=${HYLAB:-./hylab}
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 . tests/check.sh
-cat >"$dir/m.yaml" <<'END'
-name: tiny
-vocab: 256
-d_model: 16
-layers: 3
-mixer: parallel
-meta_tokens: 2
-attention: {heads: 2, kv_heads: 1, window: 5, global_layers: [0]}
-kv_share: [[1, 2]]
-ssm: {d_state: 4, dt_rank: 2}
-mlp: {kind: silu, d_ff: 16}
-END
+cp tests/data/tiny-parallel.yaml "$dir/m.yaml"
 sed 's/^name: tiny/name: attn/; s/parallel/attention/; /^ssm/d' "$dir/m.yaml" >"$dir/a.yaml"
 P=("$H" probe "$dir/m.yaml" --task mqar --task-set vocab=256 --task-set 'test=[[24, 2]]' --task-set 'train=[[24, 2]]')
 check help 0 'hylab probe .*--erf' "$H" probe --help

@@ -27,18 +27,7 @@ for config in tests/golden/*/config.json; do
   done
 done
 
-cat >"$dir/m.yaml" <<'END'
-name: tiny
-vocab: 256
-d_model: 16
-layers: 3
-mixer: parallel
-meta_tokens: 2
-attention: {heads: 2, kv_heads: 1, window: 5, global_layers: [0]}
-kv_share: [[1, 2]]
-ssm: {d_state: 4, dt_rank: 2}
-mlp: {kind: silu, d_ff: 16}
-END
+cp tests/data/tiny-parallel.yaml "$dir/m.yaml"
 task=(--task mqar --task-set vocab=256 --task-set 'test=[[24, 2]]' --task-set 'train=[[24, 2]]' --task-set test_examples=20)
 train() { # name, more arguments
   local name=$1

@@ -69,16 +69,6 @@ static hy_params *params(const setting *x, const hy_backend *be, hy_dtype dt) {
     return w;
 }
 
-static double difference(const float *a, const float *b, size_t n) {
-    double d = 0, top = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (!isfinite(a[i]) || !isfinite(b[i])) return INFINITY;
-        d = fmax(d, fabs((double)a[i] - b[i]));
-        top = fmax(top, fabs((double)b[i]));
-    }
-    return top > 0 ? d / top : INFINITY;
-}
-
 // ---------------------------------------------------------------------------------------------------- training
 typedef struct {
     int n, evals;
@@ -348,10 +338,10 @@ static void near_the_cpu(void **state) {
     const int chunks[] = {META + T, 5, 1};
     for (int c = 0; c < 3; c++) {
         infer(&x, &be, HY_F32, false, chunks[c], got);
-        double d = difference(got, want, ROWS * V);
+        double d = kt_difference(got, want, ROWS * V);
         if (!(d <= TOL_CPU)) fail_msg("float32, chunks of %d: %.2e from the CPU", chunks[c], d);
         infer(&x, &be, HY_BF16, false, chunks[c], low);
-        d = difference(low, want, ROWS * V);
+        d = kt_difference(low, want, ROWS * V);
         if (!(d <= TOL_BF16 && d > TOL_CPU)) fail_msg("bfloat16, chunks of %d: %.2e from float32", chunks[c], d);
         infer(&x, &be, HY_BF16, true, chunks[c], got);
         assert_memory_equal(got, low, sizeof got);

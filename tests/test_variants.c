@@ -165,16 +165,6 @@ static void logits_of(subject *s, int seq, const int *chunks, int n_chunks, floa
     hy_state_free(st);
 }
 
-static double difference(const float *a, const float *b, size_t n) {
-    double d = 0, top = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (!isfinite(a[i]) || !isfinite(b[i])) return INFINITY;
-        d = fmax(d, fabs((double)a[i] - b[i]));
-        top = fmax(top, fabs((double)b[i]));
-    }
-    return top > 0 ? d / top : INFINITY;
-}
-
 static void same_in_pieces(void **state) {
     (void)state;
     static float whole[TEXT * V], part[TEXT * V];
@@ -186,7 +176,7 @@ static void same_in_pieces(void **state) {
         logits_of(&s, 0, NULL, 0, whole);
         for (size_t k = 0; k < 3; k++) {
             logits_of(&s, 0, ways[k].c, ways[k].n, part);
-            const double d = difference(part, whole, (size_t)(TEXT * s.vocab));
+            const double d = kt_difference(part, whole, (size_t)(TEXT * s.vocab));
             if (!(d <= TOL_SAME)) fail_msg("%s, %s: logits differ by %.2e from the whole sequence", files[f], ways[k].what, d);
         }
         close_subject(&s);
@@ -243,7 +233,7 @@ static void same_in_a_batch(void **state) {
             for (int i = 0; i < 5; i++) {
                 const size_t row = (size_t)s.vocab;
                 const float *x = many + ((size_t)i * 4 + (size_t)b) * row, *y = alone + (size_t)i * row;
-                const double d = difference(x, y, row);
+                const double d = kt_difference(x, y, row);
                 if (!(d <= TOL_SAME)) fail_msg("%s: sequence %d of %d tokens, step %d: %.2e from the same alone", files[f], b, len[b], i, d);
                 exact += !memcmp(x, y, row * sizeof *x);
                 all++;
