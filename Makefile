@@ -1,5 +1,5 @@
 # hylab. Two commands matter: `make demo` (the main job, end to end) and `make test` (all tests).
-# Others: all, asan, bench, bench-gpu, layering, fuzz, fuzz-NAME (tests/fuzz.mk), test-gpu, clean. BUILD=dir builds elsewhere, SAN=1 with
+# Others: all, asan, bench, bench-gpu, layering, fuzz, fuzz-NAME (tests/fuzz/fuzz.mk), test-gpu, clean. BUILD=dir builds elsewhere, SAN=1 with
 # sanitizers. The CUDA backend is built where nvcc is found: on the PATH, in /usr/local/cuda, or CUDA=/path/to/cuda; CUDA=0 leaves
 # it out. `make test` checks its kernels on any machine, with nvcc or not, by an emulation of the GPU on the CPU
 # (tests/cuda_emu); `make test-gpu` on a GPU, where REQUIRE_GPU=1 makes it an error that there is none.
@@ -16,7 +16,7 @@ comma := ,
 COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 DIRTY := $(if $(shell git status --porcelain -- Makefile '*.c' '*.cc' '*.cu' '*.cuh' '*.h' '*.def' 2>/dev/null),1,0)
 CPPFLAGS += -I. -D_GNU_SOURCE
-CFLAGS += -std=c11 $(OPT) -fopenmp -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wvla -ffp-contract=off
+CFLAGS += -std=c11 $(OPT) -fopenmp -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wno-missing-field-initializers -Wvla -ffp-contract=off
 CXX_FLAGS = -std=c++17 $(OPT) -Wall -Wextra -Wshadow
 LDLIBS += -lyaml -lsqlite3 -ljansson -lxxhash -ldnnl -lutf8proc -lpcre2-8 -lsentencepiece -lstdc++ -lm
 FASTFLAGS = $(if $(SAN),,-O3) -ffp-contract=fast -fno-math-errno -fno-trapping-math
@@ -43,18 +43,19 @@ LDLIBS += -L$(dir $(NVCC))../lib64 -lcudart_static -ldl -lrt -lpthread
 endif
 CUDA_BUILD := $(if $(CUOBJ),$(shell $(NVCC) --version | tail -n 1) $(NVCC) $(CUDA_ARCH),none)
 
-SRC := $(wildcard core/*.c kernels/cpu/*.c $(if $(CUOBJ),,kernels/cuda/none.c) analysis/*.c results/*.c experiments/*.c)
-REF := $(filter kernels/cpu/ref_%,$(SRC))
-FAST := $(filter kernels/cpu/fast_%,$(SRC))
-MAIN := experiments/main.c
+SRC := $(wildcard core/*/*.c kernels/cpu/*.c kernels/cpu/*/*.c $(if $(CUOBJ),,kernels/cuda/none.c) analysis/*/*.c results/*.c \
+         experiments/cli/*.c experiments/runner/*.c)
+REF := $(filter kernels/cpu/ref/%,$(SRC))
+FAST := $(filter kernels/cpu/fast/%,$(SRC))
+MAIN := experiments/cli/main.c
 PLAIN := $(filter-out $(REF) $(FAST) $(MAIN),$(SRC))
-CXXSRC := core/tok_sentencepiece.cc
+CXXSRC := core/token/tok_sentencepiece.cc
 OBJ := $(PLAIN:%.c=$(BUILD)/%.o) $(CXXSRC:%.cc=$(BUILD)/%.o) \
        $(foreach s,f32 f64,$(REF:%.c=$(BUILD)/%.$(s).o)) \
        $(foreach i,base avx2 avx512,$(FAST:%.c=$(BUILD)/%.$(i).o)) $(CUOBJ)
 LIB := $(BUILD)/libhylab.a
-TESTSRC := $(wildcard tests/test_*.c)
-TESTBIN := $(TESTSRC:tests/%.c=$(BUILD)/tests/%) $(BUILD)/tests/test_cuda_emu
+TESTSRC := $(wildcard tests/unit/test_*.c)
+TESTBIN := $(TESTSRC:tests/unit/%.c=$(BUILD)/tests/%) $(BUILD)/tests/test_cuda_emu
 BENCHSRC := $(filter-out %/bench_gpu.c,$(wildcard experiments/bench/bench_*.c))
 GPUBENCH := $(wildcard experiments/bench/gpu_*.c) experiments/bench/bench_gpu.c
 BENCHBIN := $(BENCHSRC:experiments/bench/%.c=$(BUILD)/bench/%)
@@ -66,9 +67,9 @@ EMU_FLAGS = -std=c++17 -O2 -g $(if $(SAN),$(OPT)) -DHY_CUDA_EMU -Wall -Wextra -W
             $(if $(EMU_FUSED),$(EMU_FUSED) -ffp-contract=fast,-ffp-contract=off)
 EMU := $(patsubst %.cc,$(BUILD)/emu/%.o,$(wildcard tests/cuda_emu/*.cc))
 EMU_OBJ := $(CUSRC:%.cu=$(BUILD)/emu/%.o) $(EMU)
-KTSRC := $(shell grep -l kt_group tests/test_*.c)
-EMUBIN := $(KTSRC:tests/test_%.c=$(BUILD)/tests/emu_%)
-GPUBIN := $(KTSRC:tests/test_%.c=$(BUILD)/tests/gpu_%)
+KTSRC := $(shell grep -l kt_group tests/unit/test_*.c)
+EMUBIN := $(KTSRC:tests/unit/test_%.c=$(BUILD)/tests/emu_%)
+GPUBIN := $(KTSRC:tests/unit/test_%.c=$(BUILD)/tests/gpu_%)
 
 .PHONY: all deps demo test check test-gpu check-gpu asan bench bench-gpu layering clean
 .SECONDARY:
@@ -87,13 +88,13 @@ deps:
 	fi
 
 # ---- build
-$(BUILD)/hylab: $(BUILD)/experiments/main.o $(LIB)
+$(BUILD)/hylab: $(BUILD)/experiments/cli/main.o $(LIB)
 	@echo "  link  $@"
 	$(Q)$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(LDLIBS)
 	@ln -sfn $@ hylab
 $(LIB): $(OBJ) $(BUILD)/cuda
 	@rm -f $@
-	$(Q)ar rcs $@ $(OBJ)
+	$(Q)ar qcs $@ $(OBJ)
 # What this folder was built with: without and with CUDA, the library is another.
 $(BUILD)/cuda: FORCE
 	@mkdir -p $(@D)
@@ -113,7 +114,7 @@ $(BUILD)/emu/%.o: %.cc
 	@mkdir -p $(@D)
 	@echo "  c++   $<"
 	$(Q)$(CXX) $(CPPFLAGS) $(EMU_FLAGS) -Wshadow -O2 -MMD -MP -c -o $@ $<
-$(BUILD)/hylab-emu: $(BUILD)/experiments/main.o $(EMU_OBJ) $(LIB)
+$(BUILD)/hylab-emu: $(BUILD)/experiments/cli/main.o $(EMU_OBJ) $(LIB)
 	@echo "  link  $@"
 	$(Q)$(CXX) $(OPT) -fopenmp -o $@ $^ $(LDFLAGS) $(LDLIBS)
 $(BUILD)/%.o: %.c
@@ -129,8 +130,8 @@ $(BUILD)/commit: FORCE
 	@mkdir -p $(@D)
 	@echo '$(COMMIT) $(DIRTY)' | cmp -s - $@ || echo '$(COMMIT) $(DIRTY)' >$@
 .PHONY: FORCE  # phony, because .SECONDARY would take a missing file for an old one
-$(BUILD)/core/version.o: $(BUILD)/commit
-$(BUILD)/core/version.o: CPPFLAGS += -DHY_COMMIT='"$(COMMIT)"' -DHY_DIRTY=$(DIRTY)
+$(BUILD)/core/base/version.o: $(BUILD)/commit
+$(BUILD)/core/base/version.o: CPPFLAGS += -DHY_COMMIT='"$(COMMIT)"' -DHY_DIRTY=$(DIRTY)
 define REF_RULE
 $(BUILD)/%.$(1).o: %.c
 	@mkdir -p $$(@D)
@@ -146,20 +147,20 @@ $(BUILD)/%.$(1).o: %.c
 	$$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(FASTFLAGS) $(ISA_$(1)) -DHY_ISA_SUFFIX=$(1) -DHY_ISA_$(1) -MMD -MP -c -o $$@ $$<
 endef
 $(foreach i,base avx2 avx512,$(eval $(call FAST_RULE,$(i))))
-$(BUILD)/tests/%: tests/%.c $(LIB)
+$(BUILD)/tests/%: tests/unit/%.c $(LIB)
 	@mkdir -p $(@D)
 	@echo "  cc    $<"
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIB) $(LDFLAGS) -lcmocka $(LDLIBS)
 # Tests of kernels a second time, over the emulated GPU, and for test-gpu a third time, over the real one.
-$(BUILD)/tests/emu_%: tests/test_%.c $(EMU_OBJ) $(LIB)
+$(BUILD)/tests/emu_%: tests/unit/test_%.c $(EMU_OBJ) $(LIB)
 	@mkdir -p $(@D)
 	@echo "  cc    $< (emulated)"
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -DKT_CUDA=1 -MMD -MP -MF $@.d -o $@ $< $(EMU_OBJ) $(LIB) $(LDFLAGS) -lcmocka $(LDLIBS)
-$(BUILD)/tests/test_cuda_emu: tests/test_cuda_emu.cc $(EMU) $(LIB)
+$(BUILD)/tests/test_cuda_emu: tests/unit/test_cuda_emu.cc $(EMU) $(LIB)
 	@mkdir -p $(@D)
 	@echo "  c++   $<"
 	$(Q)$(CXX) $(CPPFLAGS) $(EMU_FLAGS) -fopenmp -MMD -MP -MF $@.d -o $@ $< $(EMU) $(LIB) $(LDFLAGS) -lcmocka $(LDLIBS)
-$(BUILD)/tests/gpu_%: tests/test_%.c $(LIB)
+$(BUILD)/tests/gpu_%: tests/unit/test_%.c $(LIB)
 	@mkdir -p $(@D)
 	@echo "  cc    $< (GPU)"
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -DKT_CUDA=1 -MMD -MP -MF $@.d -o $@ $< $(LIB) $(LDFLAGS) -lcmocka $(LDLIBS)
@@ -211,6 +212,6 @@ asan: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) SAN=1 check
 layering:
 	@tests/layering.sh
-include tests/fuzz.mk
+include tests/fuzz/fuzz.mk
 clean:
 	rm -rf build hylab

@@ -1,4 +1,4 @@
-// record.c - see record.h: claiming and settling of runs. Facts in memory: facts.c; experiments: plan.c.
+// record.c - see record.h: claiming and settling of runs. Facts in memory: facts.c; experiments: planned.c.
 #include "results/record.h"
 
 #include <stdlib.h>

@@ -103,7 +103,7 @@ typedef struct {
     int variant_ord, task_ord, grid_ord;
     int64_t seed;
     const char *run_key, *device;
-} hy_plan_row;
+} hy_planned_row;
 typedef struct {
     const char *variant, *name;
     double value;
@@ -111,7 +111,7 @@ typedef struct {
 typedef struct {
     const char *name, *scale, *sets, *question, *yaml;
     int n_plan, n_paper;
-    const hy_plan_row *plan;
+    const hy_planned_row *plan;
     const hy_paper_row *paper;
     const char *tune_by, *tune_cell;  // metric and cell that choose among grid points; NULL or "": not told
     const char *base;  // the variant whose throughput others are multiples of; NULL or "": none

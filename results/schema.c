@@ -146,3 +146,7 @@ hy_status hy_schema_define(hy_store *s) {
     hy_query_close(add);
     return st;
 }
+
+static const hy_store_schema schema = {.application_id = HY_APPLICATION_ID, .migrations = hy_schema_migrations, .opened = hy_schema_define};
+
+hy_status hy_store_open(const char *path, hy_store_mode mode, hy_store **out) { return hy_store_open_as(path, mode, &schema, out); }

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "results/schema.h"
 
 #define BUSY_MS 30000  // how long to wait for another writer; its transactions take milliseconds
 
@@ -17,6 +16,7 @@ struct hy_store {
     char *path;
     hy_store_mode mode;
     int version;
+    uint32_t application_id;
 };
 struct hy_query {
     sqlite3_stmt *st;
@@ -191,9 +191,9 @@ static hy_status look(hy_store *s, int newest, bool *empty) {
     *empty = objects == 0 && app == 0 && version == 0;
     s->version = (int)version;
     if (*empty) return HY_OK;
-    if (app != HY_APPLICATION_ID)
+    if (app != (int64_t)s->application_id)
         return hy_error(HY_EINPUT, "%s: is an SQLite database, but not one of hylab's (application_id 0x%08llx, expected "
-                        "0x%08x); nothing was changed", s->path, (unsigned long long)(app & 0xffffffff), HY_APPLICATION_ID);
+                        "0x%08x); nothing was changed", s->path, (unsigned long long)(app & 0xffffffff), s->application_id);
     if (version > newest)
         return hy_error(HY_EINPUT, "%s: has schema version %lld, this hylab knows versions up to %d; use the newer hylab that "
                         "wrote it (nothing was changed)", s->path, (long long)version, newest);
@@ -233,7 +233,7 @@ static hy_status apply(hy_store *s, const char *const *m, int newest) {
         if (st) return hy_error_context(st, "migrating from version %d to %d (nothing was changed)", v, v + 1);
     }
     char pragma[96];
-    snprintf(pragma, sizeof pragma, "PRAGMA application_id = %d; PRAGMA user_version = %d", HY_APPLICATION_ID, newest);
+    snprintf(pragma, sizeof pragma, "PRAGMA application_id = %d; PRAGMA user_version = %d", (int)s->application_id, newest);
     return hy_store_exec(s, pragma);
 }
 
@@ -265,8 +265,10 @@ static hy_status use_wal(hy_store *s) {
     }
 }
 
-static hy_status prepare(hy_store *s, const char *const *m) {
+static hy_status prepare(hy_store *s, const hy_store_schema *schema) {
+    const char *const *m = schema->migrations;
     int newest = count_migrations(m);
+    s->application_id = schema->application_id;
     if (s->mode == HY_STORE_READ) {
         bool empty = false;
         HY_TRY(look(s, newest, &empty));
@@ -281,10 +283,10 @@ static hy_status prepare(hy_store *s, const char *const *m) {
     HY_TRY(use_wal(s));
     HY_TRY(hy_store_exec(s, "PRAGMA foreign_keys = ON"));
     HY_TRY(migrate(s, m, newest));
-    return hy_schema_define(s);
+    return schema->opened ? schema->opened(s) : HY_OK;
 }
 
-hy_status hy_store_open_with(const char *path, hy_store_mode mode, const char *const *migrations, hy_store **out) {
+hy_status hy_store_open_as(const char *path, hy_store_mode mode, const hy_store_schema *schema, hy_store **out) {
     *out = NULL;
     if (mode == HY_STORE_READ && !hy_file_exists(path))
         return hy_error(HY_EINPUT, "%s: no such database; `hylab run EXPERIMENT.yaml --db %s` makes one", path, path);
@@ -297,7 +299,7 @@ hy_status hy_store_open_with(const char *path, hy_store_mode mode, const char *c
     if (!st) {
         sqlite3_extended_result_codes(s->db, 0);
         sqlite3_busy_timeout(s->db, BUSY_MS);
-        st = prepare(s, migrations);
+        st = prepare(s, schema);
     }
     if (st) {
         hy_store_close(s);
@@ -305,10 +307,6 @@ hy_status hy_store_open_with(const char *path, hy_store_mode mode, const char *c
     }
     *out = s;
     return HY_OK;
-}
-
-hy_status hy_store_open(const char *path, hy_store_mode mode, hy_store **out) {
-    return hy_store_open_with(path, mode, hy_schema_migrations, out);
 }
 
 void hy_store_close(hy_store *s) {

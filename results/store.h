@@ -2,7 +2,7 @@
 // writing and finding runs: record.h. The only module that knows SQLite is store.c.
 #ifndef HY_STORE_H
 #define HY_STORE_H
-#include "core/base.h"
+#include "core/base/base.h"
 
 typedef struct hy_store hy_store;
 typedef struct hy_query hy_query;
@@ -17,8 +17,14 @@ typedef enum {
 hy_status hy_store_open(const char *path, hy_store_mode mode, hy_store **out);
 void hy_store_close(hy_store *s);
 const char *hy_store_path(const hy_store *s);
-// The same with a given list of migrations (SQL text, NULL at the end); hy_store_open uses hy_schema_migrations.
-hy_status hy_store_open_with(const char *path, hy_store_mode mode, const char *const *migrations, hy_store **out);
+// What a file of one program holds: how it is told from others, how it came to be, and what is done after it was opened for writing.
+typedef struct {
+    uint32_t application_id;        // PRAGMA application_id
+    const char *const *migrations;  // SQL texts; i brings a file from version i to i + 1; NULL ends the list
+    hy_status (*opened)(hy_store *s);  // NULL: nothing
+} hy_store_schema;
+// The same as hy_store_open for any schema; hy_store_open (schema.c) is this with the schema of results.
+hy_status hy_store_open_as(const char *path, hy_store_mode mode, const hy_store_schema *schema, hy_store **out);
 // Reads every page of the file: HY_EINPUT with the first fault if it is damaged.
 hy_status hy_store_check(hy_store *s);
 int hy_store_version(const hy_store *s);  // schema version of the open file

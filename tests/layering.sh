@@ -1,37 +1,108 @@
 #!/usr/bin/env bash
-# Who may include whom. Prints each violation and exits 1; prints one line and exits 0 when the layering holds.
+# layering.sh - who may know whom, as one table. Prints each violation and exits 1, or one line and exits 0 when all of it holds.
+#   1. a folder includes folders of a lower rank only, never another of its own rank;
+#   2. NAME_impl.h is included only inside its folder;
+#   3. kernels and results know core/base only;
+#   4. no circle between headers (by include) nor between sources (by the symbols of the objects of the last build);
+#   5. each system library has one file that knows it;
+#   6. SELECT is written under results/ only; only main and a lack of memory end the process; gnuplot is started in one file.
+# ROOT=folder checks another tree, BUILD=folder the objects of another build.
 set -u
-cd "$(dirname "$0")/.." || exit 1
+cd "${ROOT:-$(dirname "$0")/..}" || exit 1
+BUILD=${BUILD:-build/release}
 bad=0
 say() { echo "layering: $*"; bad=1; }
-# folder: the project headers it may include (regular expression)
-check() {
-  while IFS=: read -r file _ inc; do
-    path=$(sed -E 's/.*"([^"]+)".*/\1/' <<<"$inc")
-    grep -qE "^($2)" <<<"$path" || say "$file includes $path (allowed: $2)"
-  done < <(grep -nE '^[[:space:]]*#[[:space:]]*include[[:space:]]*"' -r "$1" --include='*.c' --include='*.cc' --include='*.h' --include='*.cu' --include='*.cuh')
+
+# ---- the table: rank, folder. tests/ and experiments/bench are outside: they may know everything.
+ranks='0 core/base
+1 core/format
+1 kernels
+1 results
+2 core/spec
+2 core/token
+3 core/model
+4 core/exec
+4 core/task
+5 core/train
+5 core/family
+6 analysis/probe
+6 analysis/figure
+7 analysis/measure
+7 analysis/summary
+8 analysis/report
+9 experiments/runner
+10 experiments/cli'
+sources() { find core kernels results analysis experiments -name '*.c' -o -name '*.cc' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' -o -name '*.def' | grep -v '^experiments/bench/' | sort; }
+includes() { # file included
+  sources | xargs grep -HE '^[[:space:]]*#[[:space:]]*include[[:space:]]*"' | sed -E 's/^([^:]+):[^"]*"([^"]+)".*/\1 \2/'
 }
-check kernels 'kernels/|core/base.h|tests/cuda_emu/(cuda_emu|emu_cublas).h' # the last one only in the build of the emulation
-check core 'core/|kernels/kernels.h|kernels/attn_rule.h'
-check results 'results/|core/base.h'
-check analysis 'analysis/|results/|core/|kernels/kernels.h|kernels/attn_rule.h'
-check experiments 'experiments/|analysis/|results/|core/|kernels/kernels.h|kernels/attn_rule.h'
+
+# ---- 1, 2, 3
+faults=$(includes | awk -v ranks="$ranks" '
+  BEGIN { n = split(ranks, line, "\n"); for (i = 1; i <= n; i++) { split(line[i], f, " "); rank[f[2]] = f[1] } }
+  function room(path,  best, r) { best = ""; for (r in rank) if (index(path, r "/") == 1 && length(r) > length(best)) best = r; return best }
+  function folder(path) { sub(/\/[^\/]*$/, "", path); return path }
+  {
+    a = room($1); b = room($2)
+    if (a == "") { if (!seen[$1]++) print $1 " lies in no room of the table" ; next }
+    if ($2 ~ /^tests\/cuda_emu\/(cuda_emu|emu_cublas)\.h$/ && a == "kernels") next  # in the build of the emulation only
+    if ($2 == "core/hylab.h") { print $1 " includes the umbrella header"; next }
+    if (b == "") { print $1 " includes " $2 ", which lies in no room of the table"; next }
+    if (a == b) { if ($2 ~ /_impl\.h$/ && folder($1) != folder($2)) print $1 " includes " $2 " of another folder"; next }
+    if ($2 ~ /_impl\.h$/) print $1 " includes " $2 ", which is internal to its folder"
+    else if (rank[b] > rank[a]) print $1 " (rank " rank[a] ") includes " $2 " (rank " rank[b] ")"
+    else if (rank[b] == rank[a]) print $1 " includes " $2 " of a room beside its own (rank " rank[a] ")"
+    else if ((a == "kernels" || a == "results") && b != "core/base") print $1 " includes " $2 ": " a " knows core/base only"
+  }')
+[ -z "$faults" ] || while read -r f; do say "$f"; done <<<"$faults"
+
+# ---- 4
+circle() { # what; edges "user used" on standard input
+  local loop
+  loop=$(tsort 2>&1 >/dev/null | sed -n 's/^tsort: //p' | grep -v 'input contains a loop' | tr '\n' ' ')
+  [ -z "$loop" ] || say "circle between $1: $loop"
+}
+circle headers < <(includes | grep -E '^[^ ]+\.(h|cuh) ')
+objects=$(find "$BUILD/core" "$BUILD/kernels" "$BUILD/results" "$BUILD/analysis" "$BUILD/experiments/runner" "$BUILD/experiments/cli" -name '*.o' 2>/dev/null |
+  while read -r o; do # those of sources that are still there; of a kernel built several times, one
+    s=${o#"$BUILD"/} s=${s%.o}
+    case $s in *.f64 | *.base | *.avx2) continue ;; esac
+    s=${s%.f32} s=${s%.avx512}
+    for e in c cc cu; do [ -f "$s.$e" ] && echo "$o" && break; done
+  done)
+if [ -n "$objects" ]; then
+  circle sources < <(echo "$objects" | xargs nm -A -g 2>/dev/null | awk -v build="$BUILD/" '
+    { file = $1; sub(/:[0-9a-fA-F]*$/, "", file); sub(/:$/, "", file); name = $NF; type = $(NF - 1)
+      sub("^" build, "", file); sub(/\.o$/, "", file)
+      if (type == "U") use[file, name] = 1
+      else if (type ~ /[TDBRVW]/ && !(name in home)) home[name] = file }
+    END { for (k in use) { split(k, p, SUBSEP); if (p[2] in home && home[p[2]] != p[1] && !((p[1], home[p[2]]) in done)) { done[p[1], home[p[2]]] = 1; print p[1], home[p[2]] } } }')
+fi
+
+# ---- 5
 only() { # system header, the one file that may include it
-  hits=$(grep -rlE "#[[:space:]]*include[[:space:]]*<$1" --include='*.c' --include='*.h' --include='*.cc' --include='*.cu' core kernels analysis results experiments | grep -v "^$2\$")
+  local hits
+  hits=$(sources | xargs grep -lE "#[[:space:]]*include[[:space:]]*<$1" | grep -v "^$2\$")
   [ -z "$hits" ] || say "<$1> only in $2, but also in: $hits"
+  [ -f "$2" ] || say "$2 is gone: who knows <$1> now?"
 }
-only 'yaml\.h' core/yaml.c
+only 'yaml\.h' core/format/yaml.c
 only 'sqlite3\.h' results/store.c
 only 'oneapi/dnnl' kernels/cpu/gemm.c
-only 'jansson\.h' core/json.c
-only 'pcre2\.h' core/tok_regex.c
-only 'utf8proc\.h' core/tok_norm.c
-only 'sentencepiece' core/tok_sentencepiece.cc
-hits=$(grep -rlE '"gnuplot' --include='*.c' core kernels analysis results experiments | grep -v '^analysis/gnuplot.c$')
-[ -z "$hits" ] || say "gnuplot is started only in analysis/gnuplot.c, but also in: $hits"
-hits=$(grep -rlE '#[[:space:]]*include[[:space:]]*<(cuda|cublas)' --include='*.c' --include='*.h' --include='*.cu' . | grep -v '^./kernels/cuda/')
+only 'jansson\.h' core/format/json.c
+only 'xxhash\.h' core/base/hash.c
+only 'pcre2\.h' core/token/tok_regex.c
+only 'utf8proc\.h' core/token/tok_norm.c
+only 'sentencepiece' core/token/tok_sentencepiece.cc
+hits=$(sources | xargs grep -lE '#[[:space:]]*include[[:space:]]*<(cuda|cublas)' | grep -v '^kernels/cuda/')
 [ -z "$hits" ] || say "CUDA headers only under kernels/cuda: $hits"
-hits=$(grep -rnE '[^_a-z]exit\(' --include='*.c' core kernels analysis results experiments | grep -vE '^(experiments/main\.c|core/base\.c):|_exit\(')
-[ -z "$hits" ] || say "only main exits the process: $hits"
+
+# ---- 6
+hits=$(sources | xargs grep -lE '"gnuplot' | grep -v '^analysis/figure/gnuplot\.c$')
+[ -z "$hits" ] || say "gnuplot is started only in analysis/figure/gnuplot.c, but also in: $hits"
+hits=$(sources | xargs grep -nE '(^|[^_a-zA-Z])exit\(' | grep -vE '^(experiments/cli/main\.c|core/base/memory\.c):')
+[ -z "$hits" ] || say "only main ends the process: $hits"
+hits=$(sources | grep -v '^results/' | xargs grep -nE '"[^"]*\<SELECT\>' | grep -vE '"[^"]*(hylab show sql|show sql)')
+[ -z "$hits" ] || say "SELECT only under results/: $(echo "$hits" | cut -c1-120 | head -5)"
 [ $bad = 0 ] && echo "layering holds"
 exit $bad

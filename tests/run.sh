@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs every test binary ($BUILD/tests/test_*; emu_*: the same tests of kernels over the emulated GPU) and every test script
-# (tests/test_*.sh), or those named as arguments (part of the name), and ends with one line: "N passed, N failed, N skipped".
+# (tests/cli/test_*.sh), or those named as arguments (part of the name), and ends with one line: "N passed, N failed, N skipped".
 # Exit status 1 if anything failed. A script reports its cases with lines "ok NAME", "not ok NAME" or "skip NAME"; a binary is
-# a cmocka one. With GPU=1 (make test-gpu) the tests are those on a real GPU: $BUILD/tests/gpu_* and tests/gpu_*.sh. Without one
+# a cmocka one. With GPU=1 (make test-gpu) the tests are those on a real GPU: $BUILD/tests/gpu_* and tests/cli/gpu_*.sh. Without one
 # that is one case skipped, or failed with REQUIRE_GPU=1.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -12,9 +12,9 @@ export OMP_WAIT_POLICY=passive
 # no test uses a GPU by accident: those that want the emulated one say so
 export HYLAB_DEVICE=cpu
 export BUILD HYLAB=${HYLAB:-$PWD/$BUILD/hylab} HYLAB_EMU=${HYLAB_EMU:-$PWD/$BUILD/hylab-emu}
-tests=("$BUILD"/tests/test_* "$BUILD"/tests/emu_* tests/test_*.sh)
+tests=("$BUILD"/tests/test_* "$BUILD"/tests/emu_* tests/cli/test_*.sh)
 if [ "${GPU:-}" = 1 ]; then
-  tests=("$BUILD"/tests/gpu_* tests/gpu_*.sh)
+  tests=("$BUILD"/tests/gpu_* tests/cli/gpu_*.sh)
   if ! gpu=$("$HYLAB" doctor | grep '^CUDA') || ! grep -qE '^CUDA +ok' <<<"$gpu"; then
     echo "SKIP: ${gpu:-this build knows no CUDA}"
     if [ "${REQUIRE_GPU:-}" = 1 ]; then echo "0 passed, 1 failed, 0 skipped"; exit 1; fi
@@ -34,7 +34,7 @@ for t in "${tests[@]}"; do
     for want in "$@"; do case "$name" in *"$want"*) hit=1 ;; esac; done
     [ $hit = 1 ] || continue
   fi
-  [ -f "tests/test_${name#*_}.c" ] || [ -f "tests/$name.cc" ] || [ -f "tests/$name" ] || continue # a binary whose source is gone
+  [ -f "tests/unit/test_${name#*_}.c" ] || [ -f "tests/unit/$name.cc" ] || [ -f "tests/cli/$name" ] || continue # a binary whose source is gone
   start=$(date +%s)
   "$t" >"$log" 2>&1
   rc=$?

@@ -8,9 +8,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "core/base.h"
-#include "core/table.h"
-#include "kernels/kernels.h"
+#include "core/base/base.h"
+#include "core/format/table.h"
+#include "kernels/ceilings.h"
 
 #define TOL_PARITY 1e-5  // of single values against sums in double, relative to the largest of the row
 

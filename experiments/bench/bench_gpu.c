@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "experiments/args.h"
+#include "experiments/cli/args.h"
 #include "experiments/bench/gpu_bench.h"
 
 typedef struct {

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/kernels.h"
+#include "kernels/ceilings.h"
 
 #define REPEATS 11
 #define BIG ((size_t)64 << 20)  // floats: 256 MB, far more than any cache

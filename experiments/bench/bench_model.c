@@ -8,11 +8,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "analysis/throughput.h"
-#include "core/table.h"
-#include "core/task.h"
-#include "experiments/args.h"
-#include "experiments/modelfile.h"
+#include "analysis/measure/throughput.h"
+#include "core/format/table.h"
+#include "core/task/task.h"
+#include "experiments/cli/args.h"
+#include "core/family/model_file.h"
 
 // ---------------------------------------------------------------------------------------------------- yardsticks
 enum { N = 1024 };

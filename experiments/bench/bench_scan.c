@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/table.h"
-#include "kernels/kernels.h"
+#include "core/format/table.h"
+#include "kernels/ceilings.h"
 
 #define PARITY_LIMIT 5e-6  // relative to the norm, float against double over 64 tokens
 #define MAX_REPS 101

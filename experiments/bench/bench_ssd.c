@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/table.h"
-#include "kernels/kernels.h"
+#include "core/format/table.h"
+#include "kernels/ceilings.h"
 
 #define PARITY_LIMIT 1e-5  // relative to the norm, float against double over 130 tokens
 #define MAX_REPS 101

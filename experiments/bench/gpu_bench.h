@@ -1,8 +1,8 @@
 // gpu_bench.h - what the parts of bench_gpu share.
 #ifndef HY_GPU_BENCH_H
 #define HY_GPU_BENCH_H
-#include "core/table.h"
-#include "kernels/kernels.h"
+#include "core/format/table.h"
+#include "kernels/ceilings.h"
 
 typedef struct {
     hy_backend gpu, ref;  // the GPU; the CPU's plain kernels

@@ -1,7 +1,7 @@
 // gpu_cases.h - the kernels that bench_gpu times: operands, arguments, counted work. See gpu_cases.c.
 #ifndef HY_GPU_CASES_H
 #define HY_GPU_CASES_H
-#include "kernels/kernels.h"
+#include "kernels/ceilings.h"
 
 // What an operand holds: ACT activations (the precision's type), PAR parameters and their gradients (float32), MAT matrices
 // (bfloat16 in bfloat16), F32 states and losses, F64 scalars, CTL the control block of a step, INT indices, POS a constant, BYTE zeros.

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "analysis/throughput.h"
+#include "analysis/measure/throughput.h"
 #include "experiments/bench/gpu_bench.h"
-#include "experiments/modelfile.h"
+#include "core/family/model_file.h"
 
 typedef struct {
     const char *file;

@@ -5,7 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "core/json.h"
+#include "core/format/json.h"
 #include "experiments/bench/gpu_bench.h"
 
 static hy_status take_line(const char *line, hy_torch_times *t) {

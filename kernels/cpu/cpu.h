@@ -4,7 +4,7 @@
 //   <op>.c       the plan functions: support check and choice in one
 #ifndef HY_CPU_H
 #define HY_CPU_H
-#include "kernels/kernels.h"
+#include "kernels/backend.h"
 
 #define HY_CAT_(a, b) a##_##b
 #define HY_CAT(a, b) HY_CAT_(a, b)

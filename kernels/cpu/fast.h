@@ -1,5 +1,5 @@
-// fast.h - the three builds of the row-wise float32 kernels (fast_norm.c, fast_act.c, fast_scale.c, fast_fuse.c, fast_gated_norm.c, fast_embed.c,
-// fast_adamw.c), for their plans.
+// fast.h - the three builds of the row-wise float32 kernels (norm.c, act.c, scale.c, fuse.c, gated_norm.c, embed.c,
+// adamw.c), for their plans.
 #ifndef HY_FAST_H
 #define HY_FAST_H
 #include "kernels/cpu/cpu.h"

@@ -2,7 +2,7 @@
 // with it every bit of the result, depends on the shape alone and not on the number of threads. B may be bfloat16.
 #ifndef HY_GEMM_H
 #define HY_GEMM_H
-#include "kernels/kernels.h"
+#include "kernels/ceilings.h"
 
 // Called on a finished tile while it is in the cache: rows m0 .. m0+m-1, columns n0 .. n0+n-1 of C.
 typedef void (*hy_gemm_done)(const void *ctx, int m0, int n0, int m, int n);

@@ -1,4 +1,4 @@
-// linear.h - between linear.c (plans and the order of work) and fast_linear.c (its vectorised parts).
+// linear.h - between linear.c (plans and the order of work) and linear.c (its vectorised parts).
 #ifndef HY_LINEAR_H
 #define HY_LINEAR_H
 #include "kernels/cpu/cpu.h"

@@ -1,4 +1,4 @@
-// lm_loss.h - between lm_loss.c (blocks of rows, products) and fast_lm_loss.c (the softmax).
+// lm_loss.h - between lm_loss.c (blocks of rows, products) and lm_loss.c (the softmax).
 #ifndef HY_LM_LOSS_H
 #define HY_LM_LOSS_H
 #include "kernels/cpu/cpu.h"

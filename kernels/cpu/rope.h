@@ -1,4 +1,4 @@
-// rope.h - what the plans of the rotary embedding (rope.c) and its float32 kernels (fast_rope.c) agree on.
+// rope.h - what the plans of the rotary embedding (rope.c) and its float32 kernels (rope.c) agree on.
 #ifndef HY_CPU_ROPE_H
 #define HY_CPU_ROPE_H
 #include "kernels/cpu/cpu.h"

@@ -9,7 +9,7 @@
 //            blocks at all, such walks are cut in parts whose sums lie in the workspace; this adds them in order
 //
 // mma.sync reaches about 60 % of what wgmma reaches on Hopper.
-#include "kernels/cuda/attn_bwd.cuh"
+#include "kernels/cuda/attention_bwd.cuh"
 
 enum { STATS_THREADS = 256, STATS_LANES = 8, REDUCE_THREADS = 256 };
 enum {

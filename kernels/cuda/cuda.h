@@ -5,7 +5,7 @@
 #ifndef HY_CUDA_H
 #define HY_CUDA_H
 extern "C" {
-#include "kernels/kernels.h"
+#include "kernels/ceilings.h"
 }
 #ifdef HY_CUDA_EMU
 #include "tests/cuda_emu/cuda_emu.h"

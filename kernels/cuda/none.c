@@ -1,7 +1,7 @@
 // none.c - stands in for the CUDA backend in a build without nvcc: says so.
 #include <stdio.h>
 
-#include "kernels/kernels.h"
+#include "kernels/ceilings.h"
 
 static const char why[] = "this build has no CUDA: it was made without nvcc (make CUDA=/path/to/cuda builds with it)";
 

@@ -1,5 +1,5 @@
 // scan.cu - the selective scan (Mamba-1) on the GPU, forward: a kernel for sequences and one for single tokens. The mathematics
-// is in kernels.h, who holds which state in scan.cuh, the backward in scan_bwd.cu, the oracle in kernels/cpu/ref_scan.c.
+// is in kernels.h, who holds which state in scan.cuh, the backward in scan_bwd.cu, the oracle in kernels/cpu/ref/scan.c.
 //
 // Sequences: a warp owns 8 C channels of one sequence and walks through its tokens in tiles of 8; states never leave registers.
 // Each lane prepares one operand of a tile at a time (softplus, silu once per channel and token) for all lanes of its warp through

@@ -1,5 +1,5 @@
 // scan_bwd.cu - the selective scan (Mamba-1) on the GPU, backward. The mathematics is in kernels.h, who holds which state in
-// scan.cuh, the forward in scan.cu, the oracle in kernels/cpu/ref_scan.c.
+// scan.cuh, the forward in scan.cu, the oracle in kernels/cpu/ref/scan.c.
 //
 // A warp owns 32 channels of one sequence, 4 channels x 4 states a lane, and walks through its chunks of 16 tokens from the last to
 // the first. In a chunk: the operands are prepared once (softplus, gate; dgate is finished here, with y before the gate from the

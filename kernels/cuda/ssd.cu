@@ -1,5 +1,5 @@
 // ssd.cu - SSD (Mamba-2) on the GPU: forward, and the states that forward and backward start their parts from. The backward is in
-// ssd_bwd.cu, the mathematics in kernels.h, the oracle in kernels/cpu/ref_ssd.c.
+// ssd_bwd.cu, the mathematics in kernels.h, the oracle in kernels/cpu/ref/ssd.c.
 //
 // Chunks of Q tokens (Dao and Gu 2024, section 6), S the state before the chunk [N,P], L_ij the decay from token j to token i:
 //   y = (C B^T * L) (delta x) + from_start (C S) + skip x        S' = all S + B^T (to_end delta x)

@@ -1,5 +1,5 @@
 // ssd_bwd.cu - SSD (Mamba-2) on the GPU: backward. The forward, the states and the symbols are in ssd.cu, the derivation in
-// kernels/cpu/fast_ssd_bwd.c, the oracle in kernels/cpu/ref_ssd.c.
+// kernels/cpu/fast/ssd_bwd.c, the oracle in kernels/cpu/ref/ssd.c.
 //
 // Nothing is saved by the forward. For some sequences at a time (a wave, HY_SSD_WAVE_BYTES):
 //   ssd_states   S before each chunk, and dS = gradient of the state after each chunk, from the last to the first

@@ -11,7 +11,7 @@
 #include <type_traits>
 
 extern "C" {
-#include "core/base.h"
+#include "core/base/base.h"
 }
 #include "tests/cuda_emu/emu_device.h"
 #include "tests/cuda_emu/emu_runtime.h"

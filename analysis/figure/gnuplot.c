@@ -1,0 +1,171 @@
+// gnuplot.c - see gnuplot.h. Common style, files beside the figure, and the child process.
+#include "analysis/figure/gnuplot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+// ---------------------------------------------------------------------------------------------------- style
+static const char *const colours[HY_PLOT_COLOURS] = {"#0072B2", "#D55E00", "#009E73", "#CC79A7",
+                                                     "#E69F00", "#56B4E9", "#000000", "#888888"};
+static const int shapes[HY_PLOT_COLOURS] = {7, 5, 9, 11, 13, 15, 6, 4};  // filled circle, square, ... then hollow
+
+static void style_write(hy_buf *b, const hy_plot *p, const char *name) {
+    hy_buf_printf(b,
+                  "# Drawn by hylab. To draw again, in this folder: gnuplot -e \"FORMAT='png'\" %s.gp   (svg, png or pdf)\n"
+                  "if (!exists('FORMAT')) FORMAT = 'svg'\n"
+                  "if (!exists('OUT')) OUT = '%s.' . FORMAT\n"
+                  "DATA = '%s.dat'\n"
+                  "if (FORMAT eq 'png') set terminal pngcairo noenhanced size %d,%d fontscale 1.5 linewidth 1.5 pointscale 1.4 font 'DejaVu Sans,12' background '#ffffff'\n"
+                  "if (FORMAT eq 'pdf') set terminal pdfcairo noenhanced size %.3fin,%.3fin fontscale 0.78 linewidth 1.3 pointscale 0.7 font 'DejaVu Sans,12' background '#ffffff'\n"
+                  "if (FORMAT eq 'svg') set terminal svg noenhanced size %d,%d font 'DejaVu Sans,12' background '#ffffff'\n"
+                  "set output OUT\nset encoding utf8\n",
+                  name, name, name, p->width * 3 / 2, p->height * 3 / 2, p->width / 96.0, p->height / 96.0, p->width,
+                  p->height);
+    hy_buf_printf(b, "array LCS[%d] = [", HY_PLOT_COLOURS);
+    for (int i = 0; i < HY_PLOT_COLOURS; i++)
+        hy_buf_printf(b, "%s0x%s", i ? ", " : "", colours[i] + 1);
+    hy_buf_printf(b, "]  # Okabe and Ito's colours, safe for colour-blind readers\narray PTS[%d] = [", HY_PLOT_COLOURS);
+    for (int i = 0; i < HY_PLOT_COLOURS; i++) hy_buf_printf(b, "%s%d", i ? ", " : "", shapes[i]);
+    hy_buf_printf(b,
+                  "]\nPS(s) = s * (FORMAT eq 'svg' ? 0.7 : 1)  # that terminal draws larger points\nLC(i) = LCS[1 + int(i) %% %d]\nPT(i) = PTS[1 + int(i) %% %d]\n"
+                  "set border 3 linecolor rgb '#444444'\nset tics out nomirror scale 0.6 textcolor rgb '#222222'\n"
+                  "set grid back linecolor rgb '#dddddd' linetype 1 linewidth 0.7\n"
+                  "set key outside right top vertical Left reverse samplen 1.5 spacing 1.25\n"
+                  "set format '%%g'\nset title font ',14' offset 0,0.3\n\n",
+                  HY_PLOT_COLOURS, HY_PLOT_COLOURS);
+}
+
+// ---------------------------------------------------------------------------------------------------- text
+void hy_plot_quote(hy_buf *b, const char *text) {
+    hy_buf_write(b, "'", 1);
+    for (const char *c = text; *c; c++) {
+        if (*c == '\'') hy_buf_write(b, "''", 2);
+        else if ((unsigned char)*c < ' ') hy_buf_write(b, " ", 1);
+        else hy_buf_write(b, c, 1);
+    }
+    hy_buf_write(b, "'", 1);
+}
+
+void hy_plot_field(hy_buf *b, const char *text) {
+    hy_buf_write(b, "\"", 1);
+    for (const char *c = text; *c; c++) {
+        if (*c == '"' || *c == '\\') hy_buf_write(b, "'", 1);
+        else if ((unsigned char)*c < ' ') hy_buf_write(b, " ", 1);
+        else hy_buf_write(b, c, 1);
+    }
+    hy_buf_write(b, "\"", 1);
+}
+
+void hy_plot_free(hy_plot *p) {
+    free(p->data.s);
+    free(p->script.s);
+    memset(p, 0, sizeof *p);
+}
+
+static const char *const format_names[] = {"svg", "png", "pdf"};
+
+hy_status hy_fig_formats_parse(const char *text, unsigned *formats) {
+    *formats = 0;
+    for (const char *c = text; *c;) {
+        size_t n = strcspn(c, ",");
+        unsigned bit = 0;
+        for (int i = 0; i < 3; i++)
+            if (n == strlen(format_names[i]) && !strncmp(c, format_names[i], n)) bit = 1u << i;
+        if (!bit) return hy_error(HY_EINPUT, "unknown figure format \"%.*s\": use a list of svg, png, pdf", (int)n, c);
+        *formats |= bit;
+        c += n + (c[n] == ',');
+    }
+    return *formats ? HY_OK : hy_error(HY_EINPUT, "no figure format given: use a list of svg, png, pdf");
+}
+
+// ---------------------------------------------------------------------------------------------------- the child
+// Runs argv with stdout and stderr into *out (at most a few kB are kept). *rc: exit status, 128 + n for a signal.
+static hy_status run(char *const argv[], hy_buf *out, int *rc) {
+    int fd[2];
+    if (pipe2(fd, O_CLOEXEC)) return hy_error(HY_EFAIL, "cannot make a pipe to gnuplot: %s", strerror(errno));
+    posix_spawn_file_actions_t fa;
+    posix_spawn_file_actions_init(&fa);
+    posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&fa, fd[1], 1);
+    posix_spawn_file_actions_adddup2(&fa, fd[1], 2);
+    pid_t pid;
+    int err = posix_spawnp(&pid, argv[0], &fa, NULL, argv, environ);
+    posix_spawn_file_actions_destroy(&fa);
+    close(fd[1]);
+    if (err) {
+        close(fd[0]);
+        return hy_error(HY_EFAIL, "gnuplot could not be started (%s). Figures need it; install it with: "
+                                  "apt-get install gnuplot-nox fonts-dejavu-core", strerror(err));
+    }
+    char buf[1024];
+    for (;;) {
+        ssize_t n = read(fd[0], buf, sizeof buf);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) break;
+        if (out->n < 4096) hy_buf_write(out, buf, (size_t)n);
+    }
+    close(fd[0]);
+    int st = 0;
+    while (waitpid(pid, &st, 0) < 0 && errno == EINTR) {}
+    *rc = WIFEXITED(st) ? WEXITSTATUS(st) : 128 + WTERMSIG(st);
+    hy_buf_write(out, "", 0);
+    return HY_OK;
+}
+
+hy_status hy_gnuplot_check(void) {
+    hy_buf said = {0};
+    int rc = 0;
+    hy_status s = run((char *[]){"gnuplot", "--version", NULL}, &said, &rc);
+    if (!s && rc != 0)
+        s = hy_error(HY_EFAIL, "gnuplot --version failed (exit %d): %.300s. Figures need gnuplot 5.2 or newer; install it "
+                               "with: apt-get install gnuplot-nox fonts-dejavu-core", rc, said.s);
+    free(said.s);
+    return s;
+}
+
+// gnuplot draws beside the final name; the picture appears under its name only when it is complete.
+static hy_status draw_one(const hy_fig_out *o, const char *format) {
+    char *final = hy_asprintf("%s/%s.%s", o->dir, o->name, format), *tmp = hy_asprintf("%s.tmp.%ld", final, (long)getpid());
+    hy_buf chdir_cmd = {0}, said = {0}, out_set = {0};
+    hy_buf_printf(&chdir_cmd, "cd ");
+    hy_plot_quote(&chdir_cmd, o->dir);
+    char *tmp_name = hy_asprintf("%s.%s.tmp.%ld", o->name, format, (long)getpid());
+    hy_buf_printf(&out_set, "FORMAT='%s'; OUT='%s'", format, tmp_name);
+    char *load = hy_asprintf("load '%s.gp'; unset output", o->name);
+    int rc = 0;
+    hy_status s = run((char *[]){"gnuplot", "-e", chdir_cmd.s, "-e", out_set.s, "-e", load, NULL}, &said, &rc);
+    struct stat st;
+    if (!s && (rc != 0 || stat(tmp, &st) || st.st_size == 0))
+        s = hy_error(HY_EFAIL, "gnuplot could not draw %s (exit %d): %.1500s", final, rc,
+                     said.n ? said.s : "it wrote no picture and gave no reason; is the disk full?");
+    if (!s && rename(tmp, final)) s = hy_error(HY_EFAIL, "%s: cannot rename: %s", final, strerror(errno));
+    if (s) unlink(tmp);
+    free(chdir_cmd.s), free(out_set.s), free(said.s), free(load), free(tmp_name), free(tmp), free(final);
+    return s;
+}
+
+hy_status hy_plot_draw(const hy_plot *p, const hy_fig_out *o) {
+    HY_ASSERT(p->width > 0 && p->height > 0 && o->formats != 0);
+    if (!*o->name || o->name[strspn(o->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")])
+        return hy_error(HY_EINPUT, "figure name \"%s\": use letters, digits, '-', '_' and '.' only", o->name);
+    HY_TRY(hy_gnuplot_check());
+    HY_TRY(hy_mkdirs(o->dir));
+    hy_buf script = {0};
+    style_write(&script, p, o->name);
+    hy_buf_write(&script, p->script.s, p->script.n);
+    char *gp = hy_asprintf("%s/%s.gp", o->dir, o->name), *dat = hy_asprintf("%s/%s.dat", o->dir, o->name);
+    hy_status s = hy_file_write(dat, p->data.s ? p->data.s : "", p->data.n);
+    if (!s) s = hy_file_write(gp, script.s, script.n);
+    for (int i = 0; i < 3 && !s; i++)
+        if (o->formats & 1u << i) s = draw_one(o, format_names[i]);
+    free(script.s), free(gp), free(dat);
+    return s;
+}

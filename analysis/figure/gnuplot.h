@@ -1,0 +1,46 @@
+// gnuplot.h - draws a figure with the external program gnuplot. The only place that starts it. What figures show is not
+// known here: see figures.h.
+//
+// For a figure "NAME" in folder DIR these files appear: NAME.gp (the script), NAME.dat (the data it reads) and one of
+// NAME.svg, NAME.png, NAME.pdf for each wanted format. They stand alone: in DIR,
+//     gnuplot -e "FORMAT='png'" NAME.gp
+// draws again after the data or the script was edited.
+#ifndef HY_GNUPLOT_H
+#define HY_GNUPLOT_H
+#include "core/base/base.h"
+
+enum { HY_FIG_SVG = 1, HY_FIG_PNG = 2, HY_FIG_PDF = 4 };
+// "svg,png,pdf" -> bits; HY_EINPUT names an unknown format.
+hy_status hy_fig_formats_parse(const char *text, unsigned *formats);
+
+// Where a figure goes.
+typedef struct {
+    const char *dir;   // created if missing
+    const char *name;  // file stem: letters, digits, '-', '_', '.'
+    unsigned formats;  // HY_FIG_*
+} hy_fig_out;
+
+// One figure while it is put together. Zero-initialise; width and height are in pixels of 1/96 inch.
+typedef struct {
+    int width, height;
+    hy_buf data;    // NAME.dat, bytes
+    hy_buf script;  // plot commands, after the common style; DATA is the name of the data file, PT(i), LC(i) the
+                    // point type and colour of series i, PS(s) a point size
+} hy_plot;
+void hy_plot_free(hy_plot *p);
+
+// HY_OK when gnuplot can be started; else HY_EFAIL and what to install.
+hy_status hy_gnuplot_check(void);
+// Writes script and data, runs gnuplot once per format. HY_EFAIL with gnuplot's own words when it fails; a picture that
+// was there before stays as it was.
+hy_status hy_plot_draw(const hy_plot *p, const hy_fig_out *out);
+
+// A string as a gnuplot literal in single quotes (line breaks become spaces).
+void hy_plot_quote(hy_buf *b, const char *text);
+// A string as one field of the data file: double quotes, inner ones replaced.
+void hy_plot_field(hy_buf *b, const char *text);
+
+// The colour-blind-safe palette of Okabe and Ito (2008), without its yellow (too faint on white), plus grey; each with its
+// own point shape.
+#define HY_PLOT_COLOURS 8
+#endif

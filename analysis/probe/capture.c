@@ -1,0 +1,179 @@
+// capture.c - see capture.h. Which values a layer's maps need is read off the program's ops, so shared keys, views and
+// sequential layers need no cases of their own.
+#include "analysis/probe/capture.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { Q, K, V, ATTN_OUT, X, DT, BM, CM, GATE, SSM_OUT, SSM_Y, N_PARTS };
+
+typedef struct {
+    hy_val part[N_PARTS];  // HY_NOVAL: the layer has none
+    int attn_op, scan_op;  // -1: none
+    int missing;           // parts not seen yet in this run
+    float *A_log, *skip, *dt_bias;
+} layer_need;
+
+struct hy_capture {
+    const hy_program *p;
+    hy_params *w;
+    hy_exec *exec;
+    int T, S;
+    int32_t *ids;         // [S]
+    layer_need *need;     // [n_layers]
+    // of one run
+    const bool *want;
+    int *users;           // [n_values] wanted layers that still need it
+    float **held;         // [n_values]
+    hy_capture_fn on_layer;
+    void *user;
+};
+
+// ---------------------------------------------------------------------------------------------------- what is needed
+static hy_status read_param(const hy_capture *c, int par, float **out) {
+    *out = NULL;
+    if (par < 0) return HY_OK;
+    *out = hy_alloc(c->p->params[par].n * sizeof **out);
+    return *out ? hy_params_get(c->w, par, false, *out) : HY_ENOMEM;
+}
+
+static hy_status find_needs(hy_capture *c) {
+    for (int i = 0; i < c->p->spec.n_layers; i++) {
+        c->need[i].attn_op = c->need[i].scan_op = -1;
+        for (int k = 0; k < N_PARTS; k++) c->need[i].part[k] = HY_NOVAL;
+    }
+    for (int o = 0; o < c->p->n_ops; o++) {
+        const hy_op *op = &c->p->ops[o];
+        if (op->layer < 0) continue;
+        layer_need *n = &c->need[op->layer];
+        if (op->kind == HY_OP_GATED_NORM) n->part[GATE] = op->in[1], n->part[SSM_Y] = op->in[0], n->part[SSM_OUT] = op->out;
+        if (op->kind != HY_OP_ATTENTION && op->kind != HY_OP_SCAN && op->kind != HY_OP_SSD) continue;
+        bool attn = op->kind == HY_OP_ATTENTION;
+        for (int k = 0; k < (attn ? 3 : 5); k++) n->part[(attn ? Q : X) + k] = op->in[k];
+        n->part[attn ? ATTN_OUT : SSM_OUT] = op->out;
+        *(attn ? &n->attn_op : &n->scan_op) = o;
+        if (attn) continue;
+        HY_TRY(read_param(c, op->par[0], &n->A_log));
+        HY_TRY(read_param(c, op->par[1], &n->skip));
+        HY_TRY(read_param(c, op->par[2], &n->dt_bias));
+    }
+    return HY_OK;
+}
+
+hy_status hy_capture_open(const hy_program *p, hy_params *w, int T, hy_capture **out) {
+    *out = NULL;
+    if (T < 1) return hy_error(HY_EINPUT, "a map needs at least one token, not %d", T);
+    hy_capture *c = hy_xcalloc(1, sizeof *c);
+    *c = (hy_capture){.p = p, .w = w, .T = T, .S = T + p->spec.meta_tokens};
+    c->ids = hy_xcalloc((size_t)c->S, sizeof *c->ids);
+    c->need = hy_xcalloc((size_t)p->spec.n_layers, sizeof *c->need);
+    c->users = hy_xcalloc((size_t)p->n_values, sizeof *c->users);
+    c->held = hy_xcalloc((size_t)p->n_values, sizeof *c->held);
+    hy_status s = find_needs(c);
+    if (!s) s = hy_exec_create(p, w->be, w->compute, HY_EXEC_INFER, 1, c->S, 0, &c->exec);
+    if (s) hy_capture_close(c);
+    else *out = c;
+    return s;
+}
+
+static void drop_held(hy_capture *c) {
+    for (int v = 0; v < c->p->n_values; v++) {
+        free(c->held[v]);
+        c->held[v] = NULL;
+        c->users[v] = 0;
+    }
+}
+
+void hy_capture_close(hy_capture *c) {
+    if (!c) return;
+    drop_held(c);
+    for (int i = 0; i < c->p->spec.n_layers; i++) free(c->need[i].A_log), free(c->need[i].skip), free(c->need[i].dt_bias);
+    hy_exec_free(c->exec);
+    free(c->ids), free(c->need), free(c->users), free(c->held);
+    free(c);
+}
+
+// ---------------------------------------------------------------------------------------------------- one run
+static hy_map_values layer_values(const hy_capture *c, int i) {
+    const layer_need *n = &c->need[i];
+    const float *part[N_PARTS];
+    for (int k = 0; k < N_PARTS; k++) part[k] = n->part[k] == HY_NOVAL ? NULL : c->held[n->part[k]];
+    hy_map_values v = {.layer = i, .S = c->S, .meta = c->p->spec.meta_tokens, .q = part[Q], .k = part[K], .v = part[V],
+                       .attn_out = part[ATTN_OUT], .x = part[X], .dt = part[DT], .Bm = part[BM], .Cm = part[CM],
+                       .gate = part[GATE], .ssm_out = part[SSM_OUT], .A_log = n->A_log, .skip = n->skip,
+                       .dt_bias = n->dt_bias, .ssm_y = part[SSM_Y]};
+    if (n->attn_op >= 0) {
+        const hy_op *op = &c->p->ops[n->attn_op];
+        v.heads = op->heads, v.kv_heads = op->kv_heads, v.d_qk = op->d_qk, v.d_v = op->d_v;
+        v.window = op->window;
+        v.scale = op->scale;
+    }
+    if (n->scan_op >= 0) {
+        v.D = c->p->values[n->part[X]].width;
+        v.N = c->p->values[n->part[BM]].width;
+        const hy_op *op = &c->p->ops[n->scan_op];
+        if (op->kind == HY_OP_SSD) {
+            v.ssm_heads = op->heads, v.groups = op->groups, v.N /= op->groups;
+            v.dt_min = op->dt_min, v.dt_max = op->dt_max;
+        }
+    }
+    return v;
+}
+
+// A value has arrived: the layers that waited for nothing else are complete.
+static hy_status arrived(hy_capture *c, hy_val v) {
+    for (int i = 0; i < c->p->spec.n_layers; i++) {
+        layer_need *n = &c->need[i];
+        int hits = 0;
+        for (int k = 0; k < N_PARTS && c->want[i]; k++) hits += n->part[k] == v;
+        n->missing -= hits;
+        if (!hits || n->missing > 0) continue;
+        hy_map_values values = layer_values(c, i);
+        HY_TRY(c->on_layer(c->user, &values));
+        for (int k = 0; k < N_PARTS; k++) {
+            hy_val u = n->part[k];
+            if (u == HY_NOVAL || --c->users[u] > 0) continue;
+            free(c->held[u]);
+            c->held[u] = NULL;
+        }
+    }
+    return hy_interrupted ? hy_error(HY_EINTR, "interrupted") : HY_OK;
+}
+
+static bool wants(void *user, const char *name) {
+    const hy_capture *c = user;
+    hy_val v = hy_program_find(c->p, name);
+    return v != HY_NOVAL && c->users[v] > 0;
+}
+
+static hy_status got(void *user, const char *name, const float *data, int rows, int width) {
+    hy_capture *c = user;
+    hy_val v = hy_program_find(c->p, name);
+    size_t bytes = (size_t)rows * (size_t)width * sizeof(float);
+    HY_ASSERT(v != HY_NOVAL && rows == c->S && width == c->p->values[v].width && !c->held[v]);
+    c->held[v] = hy_alloc(bytes);
+    if (!c->held[v]) return HY_ENOMEM;
+    memcpy(c->held[v], data, bytes);
+    return arrived(c, v);
+}
+
+hy_status hy_capture_run(hy_capture *c, const int32_t *ids, const bool *want, hy_capture_fn on_layer, void *user) {
+    drop_held(c);
+    c->want = want;
+    c->on_layer = on_layer;
+    c->user = user;
+    for (int i = 0; i < c->p->spec.n_layers; i++) {
+        c->need[i].missing = 0;
+        for (int k = 0; k < N_PARTS && want[i]; k++) {
+            if (c->need[i].part[k] == HY_NOVAL) continue;
+            c->users[c->need[i].part[k]]++;
+            c->need[i].missing++;
+        }
+    }
+    hy_ids_with_meta(1, c->T, c->p->spec.meta_tokens, ids, 0, c->ids);
+    const hy_batch b = {.B = 1, .T = c->S, .ids = c->ids};
+    const hy_probe probe = {.wants = wants, .got = got, .user = c};
+    hy_status s = hy_exec_forward(c->exec, c->w, &b, NULL, 0, &probe);
+    drop_held(c);
+    return s;
+}

@@ -1,0 +1,21 @@
+// capture.h - the values that attention maps are made of, taken by a probe from one run of the model on one sequence.
+// There is no second forward implementation: what is seen here is what the model computed.
+#ifndef HY_CAPTURE_H
+#define HY_CAPTURE_H
+#include "analysis/probe/attnmap.h"
+#include "core/exec/exec.h"
+
+typedef struct hy_capture hy_capture;
+
+// Prepares runs of T text tokens (meta tokens are put before them: S = meta + T positions). w stays in use until close.
+// HY_EINPUT: T below 1.
+hy_status hy_capture_open(const hy_program *p, hy_params *w, int T, hy_capture **out);
+void hy_capture_close(hy_capture *c);
+
+// Runs ids [T] through the model from an empty state and calls on_layer once for each layer marked in want
+// [n_layers] that has attention or SSM heads, as soon as its values are complete. The values are freed when no wanted
+// layer needs them any more (shared keys are kept for their consumers), so memory is that of the layers in flight. A
+// status other than HY_OK from on_layer ends the run with it.
+typedef hy_status (*hy_capture_fn)(void *user, const hy_map_values *v);
+hy_status hy_capture_run(hy_capture *c, const int32_t *ids, const bool *want, hy_capture_fn on_layer, void *user);
+#endif

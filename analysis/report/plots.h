@@ -1,0 +1,59 @@
+// plots.h - the figures of a stored experiment: which figures of the store go into which picture. How a picture looks is
+// analysis/figure/figures.h; what the numbers are is summary.h.
+#ifndef HY_PLOTS_H
+#define HY_PLOTS_H
+#include "analysis/figure/figures.h"
+#include "analysis/summary/summary.h"
+
+typedef struct {
+    char *name;     // file stem
+    char *caption;  // one or two sentences for people
+} hy_plot_file;
+typedef struct {
+    hy_store *store;
+    const hy_summary *s;
+    const char *dir;   // where files go
+    unsigned formats;  // HY_FIG_*
+    char scale[320];   // "small scale", how a grid point was chosen, what it was computed on; made by hy_plots_draw
+    int n;             // drawn so far
+    hy_plot_file *file;
+} hy_plots;
+void hy_plots_free(hy_plots *p);  // the list of files only
+
+// The kinds of figures: name, what it shows, what a run must measure for it. name NULL at the end.
+typedef struct {
+    const char *name, *shows, *needs;
+    hy_status (*draw)(hy_plots *p, int task);  // draws nothing when there is no data
+    bool once;                                 // one figure for the experiment, else one for each task
+} hy_plot_kind;
+extern const hy_plot_kind hy_plot_kinds[];
+
+// Draws one kind, or (NULL) every kind that has data. HY_EINPUT: no such kind, or nothing stored that it could show.
+hy_status hy_plots_draw(hy_plots *p, const char *kind);
+
+// ---- for the files that draw (plots*.c)
+// The best row of a variant on a task, NULL if nothing of it is done.
+const hy_summary_row *hy_plots_row(const hy_plots *p, int task, int variant);
+const char *hy_plots_task(const hy_plots *p, int task);
+// Names of all variants by their order; free() the array only.
+const char **hy_plots_variants(const hy_plots *p);
+// Fills head with title, runs, seeds and scale of the rows of a task that have the metric; title is made with the task's
+// name where there are several, freed by the caller.
+char *hy_plots_head(const hy_plots *p, int task, const char *metric, const char *title, const char *note, hy_fig_head *head);
+// "NAME" or "NAME-TASK", only letters that a file name may have; the returned name lives as long as p.
+hy_fig_out hy_plots_out(hy_plots *p, int task, const char *name, const char *suffix);
+// Counts a drawn figure, with its caption, if s is HY_OK; else forgets its name. Returns s.
+hy_status hy_plots_done(hy_plots *p, hy_status s, const char *caption, ...) __attribute__((format(printf, 3, 4)));
+// A statement with ?1 experiment, ?2 scale, ?3 sets bound.
+hy_status hy_plots_query(const hy_plots *p, const char *sql, hy_query **q);
+
+hy_status hy_plot_loss(hy_plots *p, int task);
+hy_status hy_plot_throughput(hy_plots *p, int task);
+hy_status hy_plot_cache(hy_plots *p, int task);
+hy_status hy_plot_entropy(hy_plots *p, int task);
+hy_status hy_plot_grid(hy_plots *p, int task);
+hy_status hy_plot_maps(hy_plots *p, int task);
+hy_status hy_plot_cells(hy_plots *p, int task);
+// Up to so many evaluation cells are bars; more are a heat map.
+#define HY_PLOTS_MAX_BARS 6
+#endif

@@ -1,0 +1,82 @@
+// plots_common.c - what the figures of an experiment share: rows, headings, names of files, queries. See plots.h.
+#include <ctype.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analysis/report/plots.h"
+
+const char *hy_plots_task(const hy_plots *p, int task) {
+    for (int i = 0; i < p->s->n_rows; i++)
+        if (p->s->rows[i].task_ord == task) return p->s->rows[i].task;
+    return "";
+}
+
+const hy_summary_row *hy_plots_row(const hy_plots *p, int task, int variant) {
+    for (int i = 0; i < p->s->n_rows; i++) {
+        const hy_summary_row *r = &p->s->rows[i];
+        if (r->best && r->task_ord == task && r->variant_ord == variant && r->done > 0) return r;
+    }
+    return NULL;
+}
+
+const char **hy_plots_variants(const hy_plots *p) {
+    const char **names = hy_xcalloc((size_t)p->s->n_variants + 1, sizeof *names);
+    for (int i = 0; i < p->s->n_variants; i++) names[i] = "";
+    for (int i = 0; i < p->s->n_rows; i++) names[p->s->rows[i].variant_ord] = p->s->rows[i].variant;
+    return names;
+}
+
+char *hy_plots_head(const hy_plots *p, int task, const char *metric, const char *title, const char *note, hy_fig_head *head) {
+    *head = (hy_fig_head){.note = note, .scale = *p->scale ? p->scale : NULL};
+    for (int v = 0; v < p->s->n_variants; v++) {
+        const hy_summary_row *r = hy_plots_row(p, task, v);
+        const hy_summary_value *x = r ? hy_summary_get(r, metric, NULL) : NULL;
+        if (!x) continue;
+        head->seeds_min = head->runs == 0 || x->n < head->seeds_min ? x->n : head->seeds_min;
+        head->seeds_max = x->n > head->seeds_max ? x->n : head->seeds_max;
+        head->runs += x->n;
+    }
+    char *text = p->s->n_tasks > 1 ? hy_asprintf("%s: %s, %s", p->s->experiment, title, hy_plots_task(p, task))
+                                   : hy_asprintf("%s: %s", p->s->experiment, title);
+    head->title = text;
+    return text;
+}
+
+hy_fig_out hy_plots_out(hy_plots *p, int task, const char *name, const char *suffix) {
+    char *stem = hy_asprintf("%s%s%s%s%s", name, p->s->n_tasks > 1 && task >= 0 ? "-" : "",
+                             p->s->n_tasks > 1 && task >= 0 ? hy_plots_task(p, task) : "", suffix ? "-" : "", suffix ? suffix : "");
+    for (char *c = stem; *c; c++)
+        if (!isalnum((unsigned char)*c) && *c != '-' && *c != '_') *c = '_';
+    p->file = hy_xrealloc(p->file, (size_t)(p->n + 1) * sizeof *p->file);
+    p->file[p->n] = (hy_plot_file){.name = stem};
+    return (hy_fig_out){p->dir, stem, p->formats};
+}
+
+hy_status hy_plots_done(hy_plots *p, hy_status s, const char *caption, ...) {
+    if (s) {
+        free(p->file[p->n].name);
+        return s;
+    }
+    va_list ap;
+    va_start(ap, caption);
+    if (vasprintf(&p->file[p->n].caption, caption, ap) < 0) p->file[p->n].caption = hy_xstrdup("");
+    va_end(ap);
+    p->n++;
+    return HY_OK;
+}
+
+void hy_plots_free(hy_plots *p) {
+    for (int i = 0; i < p->n; i++) free(p->file[i].name), free(p->file[i].caption);
+    free(p->file);
+    p->file = NULL;
+    p->n = 0;
+}
+
+hy_status hy_plots_query(const hy_plots *p, const char *sql, hy_query **q) {
+    HY_TRY(hy_query_open(p->store, sql, q));
+    hy_query_bind_text(*q, 1, p->s->experiment);
+    hy_query_bind_text(*q, 2, p->s->scale);
+    hy_query_bind_text(*q, 3, p->s->sets);
+    return HY_OK;
+}

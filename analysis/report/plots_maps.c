@@ -1,0 +1,189 @@
+// plots_maps.c - matrices as colours, one figure for each variant: attention maps from the artifacts of its first seed that has
+// them, and accuracy over the evaluation cells of tasks with two coordinates (needle: length and depth).
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analysis/report/plots.h"
+
+enum { MAX_ROWS = 3, COLS = 3, TITLE = 48 };
+
+typedef struct {
+    int layer, source, S, meta;  // source 0 .. 2: attention, ssm, layer
+    float *a;
+} stored_map;
+typedef struct {
+    int n;
+    stored_map *map;
+    int64_t run, seed;
+    char *cell, *options;
+} stored_maps;
+
+static void maps_free(stored_maps *m) {
+    for (int i = 0; i < m->n; i++) free(m->map[i].a);
+    free(m->map), free(m->cell), free(m->options);
+}
+
+// One artifact "map.layer3.ssm" of shape "[S,S]". The maps of single heads are left out; what does not fit is an error.
+static hy_status read_map(const hy_query *q, stored_maps *m) {
+    static const char *const sources[COLS] = {"attention", "ssm", "layer"};
+    const char *name = hy_query_text(q, 2);
+    int layer, used = 0, source = 0, rows = 0, cols = 0;
+    if (sscanf(name, "map.layer%d.%n", &layer, &used) != 1 || !used) return HY_OK;
+    while (source < COLS && strcmp(name + used, sources[source])) source++;
+    if (source == COLS) return HY_OK;
+    size_t bytes;
+    const void *data = hy_query_blob(q, 4, &bytes);
+    if (sscanf(hy_query_text(q, 3), "[%d,%d]", &rows, &cols) != 2 || rows < 1 || rows > 65536 || rows != cols ||
+        bytes != (size_t)rows * (size_t)cols * sizeof(float))
+        return hy_error(HY_EINPUT, "run %lld, artifact %s: shape %s does not fit its %zu bytes", (long long)hy_query_int(q, 0), name,
+                        hy_query_text(q, 3), bytes);
+    m->map = hy_xrealloc(m->map, (size_t)(m->n + 1) * sizeof *m->map);
+    stored_map *out = &m->map[m->n++];
+    *out = (stored_map){.layer = layer, .source = source, .S = rows, .meta = (int)hy_query_int(q, 5), .a = hy_xcalloc(bytes, 1)};
+    memcpy(out->a, data, bytes);
+    if (!m->cell) m->cell = hy_xstrdup(hy_query_text(q, 6));
+    if (!m->options) m->options = hy_xstrdup(hy_query_text(q, 7));
+    return HY_OK;
+}
+
+static hy_status load_maps(hy_plots *p, const hy_summary_row *r, stored_maps *m) {
+    hy_query *q;
+    HY_TRY(hy_plots_query(p, "SELECT p.run_id, p.seed, a.name, a.shape, a.data, json_extract(a.meta, '$.meta_tokens'), json_extract(a.meta, '$.cell'),"
+                             " json_extract(a.meta, '$.options') FROM v_plan p JOIN artifact a ON a.run_id = p.run_id WHERE p.experiment = ?1"
+                             " AND p.scale = ?2 AND p.sets = ?3 AND p.task_ord = ?4 AND p.variant_ord = ?5 AND p.grid_ord = ?6"
+                             " AND p.status = 'done' AND a.dtype = 'f32' AND a.name LIKE 'map.layer%' ORDER BY p.seed, a.id", &q));
+    hy_query_bind_int(q, 4, r->task_ord);
+    hy_query_bind_int(q, 5, r->variant_ord);
+    hy_query_bind_int(q, 6, r->grid_ord);
+    bool row = false;
+    hy_status st;
+    while (!(st = hy_query_step(q, &row)) && row) {
+        if (m->n && hy_query_int(q, 1) != m->seed) break;
+        m->run = hy_query_int(q, 0);
+        m->seed = hy_query_int(q, 1);
+        if ((st = read_map(q, m))) break;
+    }
+    hy_query_close(q);
+    return st;
+}
+
+// First, middle and last of the stored layers.
+static int choose_layers(const stored_maps *m, int *layers) {
+    int all[256], n = 0, k = 0;
+    for (int i = 0; i < m->n; i++) {
+        int at = 0;
+        while (at < n && all[at] != m->map[i].layer) at++;
+        if (at == n && n < 256) all[n++] = m->map[i].layer;
+    }
+    for (int i = 0; i < n; i++)
+        if (n <= MAX_ROWS || i == 0 || i == n / 2 || i == n - 1) layers[k++] = all[i];
+    return k;
+}
+
+static hy_status draw(hy_plots *p, int task, const hy_summary_row *r, const stored_maps *m) {
+    static const char *const names[COLS] = {"attention", "SSM", "whole layer"};
+    hy_fig_map grid[MAX_ROWS * COLS] = {{0}};
+    char titles[MAX_ROWS * COLS][TITLE];
+    int layers[MAX_ROWS];
+    const int rows = choose_layers(m, layers);
+    bool used[COLS] = {false};
+    for (int i = 0; i < m->n; i++) used[m->map[i].source] = true;
+    if (!used[0] || !used[1]) used[2] = false;  // the layer is the one kind of heads that it has
+    int cols = 0, col[COLS];
+    for (int c = 0; c < COLS; c++) col[c] = used[c] ? cols++ : -1;
+    for (int i = 0; i < m->n; i++)
+        for (int k = 0; k < rows; k++) {
+            const stored_map *s = &m->map[i];
+            const int at = k * cols + col[s->source];
+            if (s->layer != layers[k] || col[s->source] < 0) continue;
+            snprintf(titles[at], TITLE, "layer %d: %s", s->layer, names[s->source]);
+            grid[at] = (hy_fig_map){titles[at], s->S, s->meta, s->a};
+        }
+    hy_buf note = {0};
+    hy_buf_printf(&note, "1 run: number %lld, seed %lld; evaluation cell %s. %s. Dashed: end of the meta tokens; grey: not visible", (long long)m->run,
+                  (long long)m->seed, m->cell, m->options);
+    char *title = hy_asprintf("%s: attention maps of %s%s%s", p->s->experiment, r->variant, p->s->n_tasks > 1 ? ", " : "",
+                              p->s->n_tasks > 1 ? r->task : "");
+    const hy_fig_head head = {.title = title, .scale = *p->scale ? p->scale : NULL, .note = note.s};
+    const hy_fig_out out = hy_plots_out(p, task, "maps", r->variant);
+    hy_status s = hy_fig_maps(&out, &head, "share of the row", true, 1e-4, rows, cols, grid);
+    s = hy_plots_done(p, s, "%s (seed %lld): rows are queries, columns the keys that they look at, on a logarithmic scale of colours.", title,
+                      (long long)m->seed);
+    free(note.s), free(title);
+    return s;
+}
+
+hy_status hy_plot_maps(hy_plots *p, int task) {
+    hy_status s = HY_OK;
+    for (int v = 0; v < p->s->n_variants && !s; v++) {
+        const hy_summary_row *r = hy_plots_row(p, task, v);
+        stored_maps m = {0};
+        if (r) s = load_maps(p, r, &m);
+        if (r && !s && m.n) s = draw(p, task, r, &m);
+        maps_free(&m);
+    }
+    return s;
+}
+
+// ---------------------------------------------------------------------------------------------------- evaluation cells
+enum { MAX_SIDE = 40 };
+
+static int place(double *list, int *n, double v) {
+    int i = 0;
+    while (i < *n && list[i] != v) i++;
+    if (i == *n && *n < MAX_SIDE) list[(*n)++] = v;
+    return i;
+}
+
+// Accuracy cells with both coordinates as a matrix [ny, nx] of percentages; false if they are few or not of that kind.
+static bool cell_matrix(const hy_summary_row *r, double *xs, int *nx, double *ys, int *ny, double *out) {
+    int cells = 0;
+    *nx = *ny = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (int i = 0; i < r->n_values; i++) {
+            const hy_summary_value *v = &r->values[i];
+            if (strcmp(v->metric, "accuracy") || !*v->cell || isnan(v->x) || isnan(v->y)) continue;
+            const int x = place(xs, nx, v->x), y = place(ys, ny, v->y);
+            cells += pass == 0;
+            if (pass == 1 && x < *nx && y < *ny) out[y * *nx + x] = 100 * v->stat.mean;
+        }
+        if (pass == 1) return true;
+        if (cells <= HY_PLOTS_MAX_BARS || *nx < 2 || *ny < 2) return false;
+        hy_sort(xs, *nx);
+        hy_sort(ys, *ny);
+        for (int i = 0; i < *nx * *ny; i++) out[i] = NAN;
+    }
+    return true;
+}
+
+static hy_status draw_cells(hy_plots *p, int task, const hy_summary_row *r) {
+    double xs[MAX_SIDE], ys[MAX_SIDE], a[MAX_SIDE * MAX_SIDE];
+    char text[2 * MAX_SIDE][32];
+    const char *names[2 * MAX_SIDE];
+    int nx, ny;
+    if (!cell_matrix(r, xs, &nx, ys, &ny, a)) return HY_OK;
+    for (int i = 0; i < nx + ny; i++) {
+        snprintf(text[i], sizeof text[i], "%.6g", i < nx ? xs[i] : ys[i - nx]);
+        names[i] = text[i];
+    }
+    char *title = hy_asprintf("%s: accuracy of %s by cell, %s", p->s->experiment, r->variant, r->task);
+    const hy_fig_head head = {.title = title, .runs = r->done, .seeds_min = r->done, .seeds_max = r->done, .scale = *p->scale ? p->scale : NULL,
+                              .note = "Mean over seeds"};
+    const hy_fig_out out = hy_plots_out(p, task, "cells", r->variant);
+    const bool needle = ys[ny - 1] <= 1;
+    hy_status s = hy_fig_heat(&out, &head, "length (tokens)", needle ? "depth" : "second coordinate of the cell", "accuracy (%)", 0, 100, names, nx,
+                              names + nx, ny, a);
+    s = hy_plots_done(p, s, "%s. Each field is an evaluation cell, the mean over seeds.", title);
+    free(title);
+    return s;
+}
+
+hy_status hy_plot_cells(hy_plots *p, int task) {
+    hy_status s = HY_OK;
+    for (int v = 0; v < p->s->n_variants && !s; v++) {
+        const hy_summary_row *r = hy_plots_row(p, task, v);
+        if (r) s = draw_cells(p, task, r);
+    }
+    return s;
+}

@@ -1,0 +1,96 @@
+// summary.h - the figures of an experiment over its seeds, from the store: what `hylab run` prints and reports show.
+#ifndef HY_SUMMARY_H
+#define HY_SUMMARY_H
+#include "core/format/table.h"
+#include "results/store.h"
+
+typedef struct {
+    double mean, sd;  // sd: of a sample (n - 1), NaN below two values
+    int n;
+} hy_stat;
+hy_stat hy_stat_of(const double *v, int n);
+// Spearman's rank correlation, ties at their mean rank. NaN below two values or when one side is constant.
+double hy_spearman(const double *a, const double *b, int n);
+
+// One figure of one row, over the seeds that have it.
+typedef struct {
+    char *metric, *cell, *unit;
+    double x, y;      // NaN: none
+    int n;
+    double *v;        // [n] by seed, in running order
+    int64_t *seed;    // [n]
+    hy_stat stat;
+} hy_summary_value;
+// One variant on one task at one grid point.
+typedef struct {
+    char *variant, *task, *grid;
+    char *precision;  // of its runs: "bf16"; "" before any is done
+    int variant_ord, task_ord, grid_ord;
+    int planned, done, failed;  // seeds
+    int n_values;
+    hy_summary_value *values;
+    bool best;  // of the grid points of this variant and task: by tune, else highest mean accuracy, then lowest mean loss
+} hy_summary_row;
+typedef struct {
+    char *variant, *name;
+    double value;
+} hy_summary_paper;
+typedef struct {
+    char *experiment, *scale, *sets, *question;
+    char *base;                 // the variant whose throughput the others are multiples of; "": none
+    char *tune_by, *tune_cell;  // the metric and cell that choose a grid point; by "": not told
+    int n_rows, n_paper, n_grid, n_tasks, n_variants;
+    hy_summary_row *rows;  // by task, variant, grid point
+    hy_summary_paper *paper;
+    char *device, *device_names;  // the kind, one for all runs of a plan, and "NVIDIA H100; NVIDIA H200"; "" before any is done
+    double waited;  // of all timings the largest share of the time that threads waited while other programs had the processors
+} hy_summary;
+// Above this share timings say more about the other programs than about the model.
+#define HY_SUMMARY_WAITED 0.05
+
+// In a tuned experiment the point of the grid with the best mean over its seeds stands for a variant: a choice made on the same
+// runs that are shown, which flatters. So best rows also have "accuracy_held_out" and "loss_held_out": for each seed the value at
+// the point that is best over the other seeds. A point with failed runs is chosen only if every other point has as many.
+
+// sets: "" for a run without --set. HY_EINPUT if no such experiment was planned in this database.
+hy_status hy_summary_load(hy_store *s, const char *experiment, const char *scale, const char *sets, hy_summary **out);
+void hy_summary_free(hy_summary *s);
+// A figure of a whole task or a given cell; NULL if the row lacks it. cell NULL: of several cells (contexts of a
+// throughput) the one of the largest x, then the largest y.
+const hy_summary_value *hy_summary_get(const hy_summary_row *r, const char *metric, const char *cell);
+// Of a whole task: the held-out value where there is one, else the plain value; NULL if the row has neither.
+const hy_summary_value *hy_summary_fair(const hy_summary_row *r, const char *metric);
+// How a grid point was chosen, as a clause, NULL without a grid; the caller frees it.
+char *hy_summary_choice_text(const hy_summary *s);
+// "computed in bf16 on cuda (NVIDIA H100)", "computed in f32 and bf16 on ...": NULL where it is float32 on the CPU; the caller frees it.
+char *hy_summary_computed_text(const hy_summary *s);
+bool hy_summary_mixes_precisions(const hy_summary *s);
+const char *hy_summary_values_text(const hy_summary *s);  // what activations and caches are made of: "float32"
+// The paper's figure of a variant, NaN if none.
+double hy_summary_paper_value(const hy_summary *s, const char *variant, const char *name);
+// Rank correlation over the best rows of a task of a metric's means (held out where they are) with the paper's figure; *n: variants that have both.
+double hy_summary_rank(const hy_summary *s, const char *task, const char *metric, const char *paper, int *n);
+// That as a clause without a full stop, with the probability that chance does as well; the caller frees it. NULL: fewer than
+// three variants, a constant side, or not of this task (a cache and a throughput belong to no task: said of the first only).
+char *hy_summary_rank_text(const hy_summary *s, const char *task, bool first_task, const char *paper);
+// How many pairs of variants differ in a metric (held out where it is) by more than twice the standard error of their
+// difference, as a sentence without a full stop; NULL if there is no pair with two seeds each. The caller frees it.
+char *hy_summary_pairs_text(const hy_summary *s, const char *task, const char *metric);
+// Two-sided probability that n untied pairs in random order reach a rank correlation of at least |rho|: exact up to 8,
+// by the normal approximation above. NAN below 3.
+double hy_rank_chance(double rho, int n);
+// The metric that a paper figure is compared with: names with "cache" cache_paper, "throughput" throughput_decode, "ppl"
+// (perplexity) loss, else accuracy.
+const char *hy_summary_counterpart(const char *paper);
+
+// Throughput as multiples of that of s->base, beside the same of a paper's figures (those whose name has "throughput").
+bool hy_summary_mixed_batch(const hy_summary *s);  // prefill and decoding were not all timed with one batch
+// Their columns, cells and note in the table of best rows.
+void hy_summary_speed_columns(const hy_summary *s, hy_table *t);
+void hy_summary_speed_row(const hy_summary *s, hy_table *t, const hy_summary_row *r);
+void hy_summary_speed_note(const hy_summary *s, hy_table *t);
+
+// The table of best rows with the paper's figures beside, and, where there is a grid, the table of all its points.
+// JSON: one document {"summary": ..., "grid": ...}.
+hy_status hy_summary_print(const hy_summary *s, hy_table_format format, FILE *f);
+#endif

@@ -1,0 +1,113 @@
+// base.h - small tools that everything may use: status with context, memory, counter-based random numbers, hashing,
+// atomic files, time, numbers. Nothing here knows of tensors or models.
+#ifndef HY_BASE_H
+#define HY_BASE_H
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+// ---------------------------------------------------------------------------------------------------- status
+// A function that can fail returns a hy_status; the text of the newest failure is kept per thread.
+typedef enum {
+    HY_OK = 0,
+    HY_EFAIL,      // the work failed: exit status 1
+    HY_EINPUT,     // bad usage, file or data: exit status 2
+    HY_ENOMEM,     // out of memory: exit status 1
+    HY_EDIVERGED,  // NaN or infinity in training: exit status 1
+    HY_EINTR,      // interrupted by the user: exit status 130
+} hy_status;
+
+// hy_error records a message (printf style) and returns `code`; use as `return hy_error(HY_EINPUT, "...")`.
+hy_status hy_error(hy_status code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+// hy_error_context puts "text: " before the recorded message and returns `code` unchanged.
+hy_status hy_error_context(hy_status code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+const char *hy_error_text(void);
+// Control characters but newline and tab become '?', in place: names out of hostile files do not reach a terminal as its commands.
+// Messages are treated so.
+void hy_text_hide_controls(char *s);
+int hy_status_exit(hy_status s);  // the process exit status that belongs to s
+
+#define HY_TRY(expr)                         \
+    do {                                     \
+        hy_status hy_s_ = (expr);            \
+        if (hy_s_ != HY_OK) return hy_s_;    \
+    } while (0)
+
+// An invariant; stays in release builds. Prints file, line and text, then aborts.
+void hy_assert_fail(const char *file, int line, const char *text) __attribute__((noreturn));
+#define HY_ASSERT(cond) ((cond) ? (void)0 : hy_assert_fail(__FILE__, __LINE__, #cond))
+
+// ---------------------------------------------------------------------------------------------------- memory
+#define HY_ALIGN 64
+static inline size_t hy_align(size_t n) { return (n + HY_ALIGN - 1) & ~(size_t)(HY_ALIGN - 1); }
+// Large blocks: 64-byte aligned, zeroed; NULL with HY_ENOMEM recorded. Free with free().
+void *hy_alloc(size_t bytes);
+// Small blocks: never NULL (a failure ends the program with a message). Free with free().
+void *hy_xcalloc(size_t n, size_t size);
+void *hy_xrealloc(void *p, size_t bytes);
+char *hy_xstrdup(const char *s);
+char *hy_asprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));  // caller frees
+
+// A growing text buffer; zero-initialise, free(b.s).
+typedef struct {
+    char *s;
+    size_t n, cap;
+} hy_buf;
+void hy_buf_printf(hy_buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void hy_buf_write(hy_buf *b, const void *data, size_t n);
+
+// ---------------------------------------------------------------------------------------------------- random numbers
+// Philox4x32-10 (Salmon et al. 2011): a pure function of (seed, stream, counter). No global state anywhere.
+typedef struct {
+    uint64_t seed, stream, counter;
+    uint32_t block[4];
+    int have;  // unused words left in block
+} hy_rng;
+hy_rng hy_rng_make(uint64_t seed, uint64_t stream);
+uint32_t hy_rng_u32(hy_rng *r);
+uint64_t hy_rng_u64(hy_rng *r);
+double hy_rng_uniform(hy_rng *r);                    // [0, 1), 53 bits
+uint64_t hy_rng_below(hy_rng *r, uint64_t n);        // 0 .. n-1 without bias; n >= 1
+double hy_rng_normal(hy_rng *r);                     // N(0, 1), Box-Muller, uses two uniforms each
+uint64_t hy_mix64(uint64_t a, uint64_t b);           // combines two numbers into a well-mixed one (for seeds of streams)
+
+// ---------------------------------------------------------------------------------------------------- hashing
+// 128-bit XXH3 as 32 lower-case hex digits and a NUL: identifies resolved specs. Not cryptographic.
+void hy_hash_hex(const void *data, size_t n, char out[33]);
+uint64_t hy_hash64(const void *data, size_t n);  // 64-bit XXH3, for hash tables
+
+// ---------------------------------------------------------------------------------------------------- files, time
+// Reads a whole file; refuses more than max_bytes. *data is NUL-terminated and freed by the caller.
+hy_status hy_file_read(const char *path, size_t max_bytes, char **data, size_t *n);
+// Writes to a temporary name in the same folder, fsyncs, renames. A failure leaves the old file as it was.
+hy_status hy_file_write(const char *path, const void *data, size_t n);
+// The same for a writer that streams: opens the temporary file; commit syncs and renames, abort removes.
+typedef struct {
+    FILE *f;
+    char *path, *tmp;
+} hy_outfile;
+hy_status hy_outfile_open(hy_outfile *o, const char *path);
+hy_status hy_outfile_commit(hy_outfile *o);
+void hy_outfile_abort(hy_outfile *o);
+hy_status hy_mkdirs(const char *path);               // mkdir -p
+bool hy_file_exists(const char *path);
+double hy_now(void);                                 // seconds, monotonic
+uint64_t hy_unique_id(void);                         // 1, 2, 3 ...: never the same twice in a process
+
+// ---------------------------------------------------------------------------------------------------- numbers
+void hy_sort(double *v, int n);                      // ascending; no NaN
+double hy_median(const double *v, int n);            // n >= 1; the mean of the middle two when n is even
+// bfloat16 (the upper half of a float32) and half, in their bits.
+static inline float hy_f32_from_bf16(uint16_t h) {
+    const union { uint32_t u; float f; } v = {.u = (uint32_t)h << 16};
+    return v.f;
+}
+uint16_t hy_bf16_from_f32(float f);  // to nearest, ties to even; NaN stays NaN
+float hy_f32_from_f16(uint16_t h);
+uint16_t hy_f16_from_f32(float f);  // to nearest, ties to even; NaN stays NaN; beyond 65504: infinity
+
+// Set by the signal handler of main; long loops look at it and return HY_EINTR.
+extern volatile int hy_interrupted;
+#endif

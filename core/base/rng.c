@@ -1,0 +1,59 @@
+// rng.c - counter-based random numbers: Philox4x32-10 (Salmon et al. 2011). See base.h.
+#include "core/base/base.h"
+
+#include <math.h>
+#include <string.h>
+
+static void philox(uint32_t c[4], uint32_t k0, uint32_t k1) {
+    for (int i = 0; i < 10; i++) {
+        uint64_t p0 = (uint64_t)0xD2511F53u * c[0], p1 = (uint64_t)0xCD9E8D57u * c[2];
+        uint32_t n0 = (uint32_t)(p1 >> 32) ^ c[1] ^ k0, n2 = (uint32_t)(p0 >> 32) ^ c[3] ^ k1;
+        c[0] = n0;
+        c[1] = (uint32_t)p1;
+        c[2] = n2;
+        c[3] = (uint32_t)p0;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+}
+
+hy_rng hy_rng_make(uint64_t seed, uint64_t stream) { return (hy_rng){.seed = seed, .stream = stream}; }
+
+uint32_t hy_rng_u32(hy_rng *r) {
+    if (r->have == 0) {
+        uint32_t c[4] = {(uint32_t)r->counter, (uint32_t)(r->counter >> 32), (uint32_t)r->stream,
+                         (uint32_t)(r->stream >> 32)};
+        philox(c, (uint32_t)r->seed, (uint32_t)(r->seed >> 32));
+        memcpy(r->block, c, sizeof c);
+        r->counter++;
+        r->have = 4;
+    }
+    return r->block[4 - r->have--];
+}
+
+uint64_t hy_rng_u64(hy_rng *r) {
+    uint64_t hi = hy_rng_u32(r);
+    return hi << 32 | hy_rng_u32(r);
+}
+
+double hy_rng_uniform(hy_rng *r) { return (double)(hy_rng_u64(r) >> 11) * 0x1p-53; }
+
+uint64_t hy_rng_below(hy_rng *r, uint64_t n) {
+    HY_ASSERT(n >= 1);
+    uint64_t limit = UINT64_MAX - UINT64_MAX % n, x;
+    do x = hy_rng_u64(r);
+    while (x >= limit);
+    return x % n;
+}
+
+double hy_rng_normal(hy_rng *r) {
+    double u = 1.0 - hy_rng_uniform(r), v = hy_rng_uniform(r);
+    return sqrt(-2.0 * log(u)) * cos(6.283185307179586476925 * v);
+}
+
+uint64_t hy_mix64(uint64_t a, uint64_t b) {  // splitmix64 finaliser over both words
+    uint64_t x = a + 0x9E3779B97F4A7C15u * (b + 1);
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
+    return x ^ (x >> 31);
+}

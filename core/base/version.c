@@ -1,0 +1,12 @@
+// version.c - which build this is: for provenance.
+#include "core/base/version.h"
+
+const char *hy_version_commit(void) { return HY_COMMIT; }
+int hy_version_dirty(void) { return HY_DIRTY; }
+const char *hy_version_build(void) {
+    return "gcc " __VERSION__
+#ifdef __SANITIZE_ADDRESS__
+           " asan"
+#endif
+        ;
+}

@@ -1,0 +1,269 @@
+// exec.c - running a program: the batch, forward, backward, results, probes. How an executor is made: exec_create.c; launches: exec_launch.c.
+#include "core/exec/exec.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/exec/exec_impl.h"
+
+
+static hy_plan_req request(const hy_exec *e) {
+    return hy_backend_request(e->be, e->dt, e->mode == HY_EXEC_TRAIN);
+}
+
+void hy_exec_profile(hy_exec *e, bool on) {
+    free(e->seconds);
+    e->seconds = on ? hy_xcalloc(2 * (size_t)e->prog->n_ops, sizeof *e->seconds) : NULL;
+}
+const double *hy_exec_seconds(const hy_exec *e) { return e->seconds; }
+
+// ---------------------------------------------------------------------------------------------------- the batch
+void hy_ids_with_meta(int B, int T, int meta, const int32_t *src, int32_t fill, int32_t *dst) {
+    for (int b = 0; b < B; b++) {
+        int32_t *d = dst + (size_t)b * (size_t)(meta + T);
+        for (int j = 0; j < meta; j++) d[j] = fill ? fill : -(j + 1);
+        memcpy(d + meta, src + (size_t)b * (size_t)T, (size_t)T * sizeof *d);
+    }
+}
+
+static hy_status check_ids(const hy_exec *e, const hy_batch *b) {
+    const int V = e->prog->spec.vocab, m = e->prog->spec.meta_tokens;
+    for (int s = 0; s < b->B; s++) {
+        const int n = b->len ? b->len[s] : b->T;
+        if (n < 0 || n > b->T) return hy_error(HY_EINPUT, "sequence %d: length %d is outside 0 .. %d", s, n, b->T);
+        e->h_len[s] = n;
+        for (int t = 0; t < b->T; t++) {
+            const int r = s * b->T + t;
+            e->h_ids[r] = t < n ? b->ids[r] : 0;  // padding
+            e->h_labels[r] = b->labels && t < n ? b->labels[r] : -1;
+            if (e->h_ids[r] >= V || e->h_ids[r] < -m)
+                return hy_error(HY_EINPUT, "sequence %d, position %d: token %d is outside the vocabulary 0 .. %d%s", s, t,
+                                (int)e->h_ids[r], V - 1, e->h_ids[r] < 0 ? " (and no such meta token exists)" : "");
+            if (e->h_labels[r] >= V)
+                return hy_error(HY_EINPUT, "sequence %d, position %d: label %d is outside the vocabulary 0 .. %d", s, t,
+                                (int)e->h_labels[r], V - 1);
+        }
+    }
+    return HY_OK;
+}
+
+static hy_status load_batch(hy_exec *e, const hy_batch *b, const hy_state *st, unsigned heads) {
+    const int rows = b->B * b->T;
+    if (b->B < 1 || b->T < 1 || b->B > e->max_B || (int64_t)b->B * b->T > e->max_rows)
+        return hy_error(HY_EINPUT, "%d sequences of %d tokens do not fit an executor planned for %d of %d", b->B, b->T, e->max_B, e->max_T);
+    if ((heads & HY_HEAD_LOGITS) && e->mode == HY_EXEC_TRAIN)
+        return hy_error(HY_EINPUT, "logits are made by an executor for inference; one for training makes the loss only");
+    if ((heads & HY_HEAD_LOGITS) && b->n_out > e->max_out)
+        return hy_error(HY_EINPUT, "%d output positions wanted, %d planned", b->n_out, e->max_out);
+    HY_ASSERT(!st || (st->B >= b->B && st->dtype == e->dt));
+    HY_TRY(check_ids(e, b));
+    const int m = e->prog->spec.meta_tokens;
+    for (int s = 0; s < b->B; s++) {
+        e->h_pos[s] = st ? st->pos[s] : 0;
+        if (st && e->h_pos[s] + e->h_len[s] > m + st->max_tokens)
+            return hy_error(HY_EINPUT, "sequence %d: %d more tokens after %d do not fit a cache of %d + %d meta tokens", s,
+                            e->h_len[s], e->h_pos[s], st->max_tokens, m);
+    }
+    for (int i = 0; (heads & HY_HEAD_LOGITS) && i < b->n_out; i++)
+        HY_ASSERT(b->out_rows[i] >= 0 && b->out_rows[i] < rows);
+    HY_TRY(hy_exec_set_shape(e, b->B, b->T, heads & HY_HEAD_LOGITS ? b->n_out : e->n_out, st ? st->max_tokens : 0));
+    const size_t R = (size_t)rows * 4, S = (size_t)b->B * 4;
+    HY_TRY(e->be->from_host(e->ids, e->h_ids, R));
+    HY_TRY(e->be->from_host(e->labels, e->h_labels, R));
+    HY_TRY(e->be->from_host(e->pos, e->h_pos, S));
+    HY_TRY(e->be->from_host(e->len, e->h_len, S));
+    if ((heads & HY_HEAD_LOGITS) && b->n_out) HY_TRY(e->be->from_host(e->out_rows, b->out_rows, (size_t)b->n_out * 4));
+    return HY_OK;
+}
+
+// ---------------------------------------------------------------------------------------------------- probes
+// The host buffer for one value or result, made when it is first wanted.
+static hy_status need_raw(hy_exec *e) {
+    if (!e->h_raw) e->h_raw = hy_alloc(e->h_raw_bytes);
+    return e->h_raw ? HY_OK : HY_ENOMEM;
+}
+
+static float as_float(hy_dtype dt, const void *x, size_t i) {
+    return dt == HY_F64 ? (float)((const double *)x)[i] : dt == HY_BF16 ? hy_f32_from_bf16(((const uint16_t *)x)[i]) : ((const float *)x)[i];
+}
+
+// Shows the values that live in `root` (itself and its views), or their gradients, to a probe that wants them.
+static hy_status show(hy_exec *e, hy_val root, bool gradient, const hy_probe *probe) {
+    const hy_program *p = e->prog;
+    const int rows = p->values[root].rows == HY_ROWS_OUT ? e->n_out : e->B * e->T, W = p->values[root].width;
+    bool have = false;
+    hy_status s = HY_OK;
+    for (int v = root; !s && v < p->n_values; v++) {
+        if (hy_value_root(p, v) != root) continue;
+        char name[64];
+        snprintf(name, sizeof name, "%s%s", gradient ? "grad." : "", p->values[v].name);
+        if (!probe->wants(probe->user, name)) continue;
+        if (!have) {
+            HY_TRY(need_raw(e));
+            const char *src = e->arena + (gradient ? e->layout.grad[root] : e->layout.val[root]);
+            HY_TRY(e->be->to_host(e->h_raw, src, (size_t)rows * (size_t)W * hy_dtype_size(e->dt)));
+            have = true;
+        }
+        size_t col = 0;
+        for (hy_val u = v; p->values[u].parent >= 0; u = p->values[u].parent) col += (size_t)p->values[u].col;
+        const size_t w = (size_t)p->values[v].width;
+        float *d = hy_alloc((size_t)rows * w * sizeof *d);
+        if (!d) return HY_ENOMEM;
+        for (size_t r = 0; r < (size_t)rows; r++)
+            for (size_t c = 0; c < w; c++) d[r * w + c] = as_float(e->dt, e->h_raw, r * (size_t)W + col + c);
+        s = probe->got(probe->user, name, d, rows, (int)w);
+        free(d);
+    }
+    return s;
+}
+
+// ---------------------------------------------------------------------------------------------------- forward, backward
+typedef struct {
+    hy_exec *e;
+    const hy_params *w;
+    const hy_state *state;
+    const hy_probe *probe;
+} a_run;
+
+static hy_run_key run_key(const a_run *r) {
+    const hy_exec *e = r->e;
+    return (hy_run_key){.params = r->w->id, .state = r->state ? r->state->id : 0, .grad = r->w->grad, .low = r->w->low, .B = e->B, .T = e->T,
+                        .n_out = e->n_out, .state_tokens = e->state_tokens, .heads = e->heads};
+}
+
+static hy_status forward_ops(void *user) {
+    const a_run *r = user;
+    hy_exec *e = r->e;
+    const hy_plan_req req = request(e);
+    for (int i = 0; i < e->prog->n_ops; i++) {
+        const hy_op *op = &e->prog->ops[i];
+        if (!hy_op_runs(e, op, e->heads) || (op->head == HY_HEAD_LOGITS && e->n_out == 0)) continue;
+        hy_any_args a;
+        hy_bind_fwd(e, i, r->w, r->state, &a);
+        const double start = e->seconds ? hy_now() : 0;
+        hy_status s = e->fwd[i].run(&a, e->workspace, &req);
+        if (e->seconds && !s) s = e->be->wait();
+        if (e->seconds) e->seconds[i] += hy_now() - start;
+        if (s) return hy_error_context(s, "layer %d, %s", op->layer, hy_op_name(op->kind));
+        if (r->probe && op->out >= 0) HY_TRY(show(e, op->out, false, r->probe));
+    }
+    return HY_OK;
+}
+
+// Parameters of the executor's type, their bfloat16 copy there and up to date.
+static hy_status ready(const hy_exec *e, hy_params *w) {
+    HY_ASSERT(w->prog == e->prog && w->dtype == hy_wide_type(e->dt));
+    return e->dt == HY_BF16 ? hy_params_want_bf16(w) : HY_OK;
+}
+
+hy_status hy_exec_forward(hy_exec *e, hy_params *w, const hy_batch *b, hy_state *state, unsigned heads, const hy_probe *probe) {
+    HY_TRY(ready(e, w));
+    HY_TRY(load_batch(e, b, state, heads));
+    e->heads = heads;
+    a_run r = {e, w, state, probe};
+    const hy_run_key key = run_key(&r);
+    HY_TRY(probe ? forward_ops(&r) : hy_exec_run_recorded(e, false, &key, forward_ops, &r));
+    for (int s = 0; state && s < b->B; s++) state->pos[s] += e->h_len[s];
+    return HY_OK;
+}
+
+static hy_status zero_rows(hy_exec *e, hy_val root) {
+    const size_t n = (size_t)(e->B * e->T) * (size_t)e->prog->values[root].width * hy_dtype_size(e->dt);
+    return e->be->zero(e->arena + e->layout.grad[root], n);
+}
+
+static hy_status backward_ops(void *user) {
+    const a_run *r = user;
+    hy_exec *e = r->e;
+    const hy_plan_req req = request(e);
+    for (int i = e->prog->n_ops - 1; i >= 0; i--) {
+        const hy_op *op = &e->prog->ops[i];
+        if (!e->layout.has_bwd[i]) continue;
+        if (e->layout.zero[i] != HY_NOVAL) HY_TRY(zero_rows(e, e->layout.zero[i]));
+        if (r->probe && op->out >= 0) HY_TRY(show(e, op->out, true, r->probe));
+        hy_any_args a;
+        hy_bind_bwd(e, i, r->w, &a);
+        const double start = e->seconds ? hy_now() : 0;
+        hy_status s = e->bwd[i].run(&a, e->workspace, &req);
+        if (e->seconds && !s) s = e->be->wait();
+        if (e->seconds) e->seconds[e->prog->n_ops + i] += hy_now() - start;
+        if (s) return hy_error_context(s, "layer %d, %s backward", op->layer, hy_op_name(op->kind));
+    }
+    return HY_OK;
+}
+
+hy_status hy_exec_backward(hy_exec *e, hy_params *w, double scale, const hy_probe *probe) {
+    HY_ASSERT(e->mode == HY_EXEC_TRAIN && w->grad);
+    HY_TRY(ready(e, w));
+    HY_TRY(e->be->from_host(e->scale, &scale, sizeof scale));
+    a_run r = {e, w, NULL, probe};
+    const hy_run_key key = run_key(&r);
+    return probe ? backward_ops(&r) : hy_exec_run_recorded(e, true, &key, backward_ops, &r);
+}
+
+// ---------------------------------------------------------------------------------------------------- results
+static hy_status fetch(hy_exec *e, hy_dtype dt, const void *src, size_t n, float *dst) {
+    if (dt == HY_F32) return e->be->to_host(dst, src, n * 4);
+    HY_TRY(need_raw(e));
+    HY_TRY(e->be->to_host(e->h_raw, src, n * hy_dtype_size(dt)));
+    for (size_t i = 0; i < n; i++) dst[i] = as_float(dt, e->h_raw, i);
+    return HY_OK;
+}
+
+const float *hy_exec_logits(hy_exec *e) {
+    const size_t V = (size_t)e->prog->spec.vocab;
+    if (!e->h_logits) e->h_logits = hy_xcalloc((size_t)e->max_out * V, 4);
+    if (fetch(e, e->dt, e->arena + e->layout.val[e->prog->logits], (size_t)e->n_out * V, e->h_logits)) return NULL;
+    return e->h_logits;
+}
+
+const float *hy_exec_nll(hy_exec *e) {
+    return fetch(e, hy_wide_type(e->dt), e->nll, (size_t)(e->B * e->T), e->h_nll) ? NULL : e->h_nll;
+}
+
+const void *hy_exec_device_nll(const hy_exec *e) { return e->nll; }
+
+double hy_exec_nll_sum(hy_exec *e) {
+    const size_t n = (size_t)(e->B * e->T);
+    if (e->dt == HY_F64) {
+        if (need_raw(e) || e->be->to_host(e->h_raw, e->nll, n * 8)) return NAN;
+    } else if (!hy_exec_nll(e)) {
+        return NAN;
+    }
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += e->dt == HY_F64 ? ((const double *)e->h_raw)[i] : e->h_nll[i];
+    return sum;
+}
+
+const int32_t *hy_exec_pred(hy_exec *e) {
+    return e->be->to_host(e->h_pred, e->pred, (size_t)(e->B * e->T) * 4) ? NULL : e->h_pred;
+}
+
+// Of kernel i, forward or (from n_ops on) backward; NULL: it does not run.
+static const char *path_of(const hy_exec *e, int i) {
+    return i < e->prog->n_ops && !hy_op_runs(e, &e->prog->ops[i], e->heads) ? NULL : e->fwd[i].path;
+}
+
+const char *hy_exec_path(hy_exec *e) {
+    e->path.n = 0;
+    const char *seen[16];
+    int n = 0;
+    for (int i = 0; i < 2 * e->prog->n_ops; i++) {  // group: "avx512: norm rope ...; avx512+onednn: linear"
+        const char *path = path_of(e, i);
+        bool known = !path;
+        for (int j = 0; j < n; j++) known = known || !strcmp(seen[j], path);
+        if (!known && n < 16) seen[n++] = path;
+    }
+    for (int j = 0; j < n; j++) {
+        unsigned kinds = 0;
+        hy_buf_printf(&e->path, "%s%s:", j ? "; " : "", seen[j]);
+        for (int i = 0; i < 2 * e->prog->n_ops; i++) {
+            const hy_op_kind k = e->prog->ops[i % e->prog->n_ops].kind;
+            if (!path_of(e, i) || strcmp(path_of(e, i), seen[j]) || kinds >> k & 1) continue;
+            kinds |= 1u << k;
+            hy_buf_printf(&e->path, " %s", hy_op_name(k));
+        }
+    }
+    return e->path.s ? e->path.s : "";
+}

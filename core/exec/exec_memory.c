@@ -1,0 +1,255 @@
+// exec_memory.c - where every value, gradient and saved buffer lies, decided once per executor at its largest size.
+//
+// Time runs over the forward ops 0 .. n-1, then the backward ops: op i runs backward at 2n-1-i. A buffer occupies an
+// interval of that time; buffers whose intervals overlap must not overlap in memory (first fit in order of start).
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/exec/exec_impl.h"
+
+hy_val hy_value_root(const hy_program *p, hy_val v) {
+    while (v >= 0 && p->values[v].parent >= 0) v = p->values[v].parent;
+    return v;
+}
+
+// Bit k: the backward kernel of this kind reads input k; bit 8: it reads the output.
+static unsigned bwd_reads(hy_op_kind k) {
+    switch (k) {
+        case HY_OP_NORM: case HY_OP_LINEAR: case HY_OP_CONV: case HY_OP_ACT: case HY_OP_LM_LOSS: return 1;
+        case HY_OP_ATTENTION: return 7 | 256;
+        case HY_OP_SCAN: return 31;
+        case HY_OP_SSD: return 15;
+        case HY_OP_GATED_NORM: return 3;
+        case HY_OP_FUSE: return 7;
+        default: return 0;
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------- gradients
+#define MAX_PARTS 8
+typedef struct {
+    int n, from[MAX_PARTS], to[MAX_PARTS];  // columns of the root whose gradient has been written, disjoint
+    bool zero_first;                        // parts alone do not cover it: zero all, then add
+    int first, last;                        // times of first write and of the producer's backward; first -1: none
+    hy_val store;                           // root whose gradient buffer is used
+} grad_root;
+
+typedef struct {
+    const hy_program *p;
+    hy_exec_layout *out;
+    grad_root *g;
+    bool restart;  // zero_first was found too late: plan again
+} grad_plan;
+
+static int covered(const grad_root *r) {
+    int n = 0;
+    for (int i = 0; i < r->n; i++) n += r->to[i] - r->from[i];
+    return n;
+}
+
+// Columns of the root that value v stands for.
+static void columns(const hy_program *p, hy_val v, int *from, int *to) {
+    int c = 0;
+    const int width = p->values[v].width;
+    for (; p->values[v].parent >= 0; v = p->values[v].parent) c += p->values[v].col;
+    *from = c;
+    *to = c + width;
+}
+
+// Notes that op i (backward) writes the gradient of v; true: it must add.
+static bool grad_write(grad_plan *gp, int i, hy_val v) {
+    const hy_val root = hy_value_root(gp->p, v);
+    grad_root *r = &gp->g[root];
+    if (r->first < 0) {
+        r->first = 2 * gp->p->n_ops - 1 - i;
+        if (r->zero_first) {
+            HY_ASSERT(gp->out->zero[i] == HY_NOVAL);
+            gp->out->zero[i] = root;
+        }
+    }
+    int from, to;
+    columns(gp->p, v, &from, &to);
+    for (int k = 0; k < r->n; k++) {
+        if (from >= r->from[k] && to <= r->to[k]) return true;
+        if (from < r->to[k] && to > r->from[k]) {  // partly written before
+            if (!r->zero_first) gp->restart = r->zero_first = true;
+            return true;
+        }
+    }
+    HY_ASSERT(r->n < MAX_PARTS);
+    r->from[r->n] = from;
+    r->to[r->n++] = to;
+    return r->zero_first;
+}
+
+// The residual's gradient is the output's, unchanged: it may live in the same buffer if nobody wrote it before. The kernel then
+// writes nothing there; later writers add.
+static bool can_alias_residual(const grad_plan *gp, const hy_op *op) {
+    const hy_program *p = gp->p;
+    const hy_val res = hy_value_root(p, op->in[1]);
+    const grad_root *r = &gp->g[res];
+    return r->first < 0 && !r->zero_first && p->values[res].width == p->values[op->in[1]].width &&
+           p->values[op->out].parent < 0 && !gp->g[op->out].zero_first;
+}
+
+static void grad_op(grad_plan *gp, int i) {
+    const hy_program *p = gp->p;
+    const hy_op *op = &p->ops[i];
+    hy_exec_layout *out = gp->out;
+    const int now = 2 * p->n_ops - 1 - i;
+    if (op->kind == HY_OP_KV_APPEND || op->head == HY_HEAD_LOGITS) return;
+    if (op->kind != HY_OP_LM_LOSS) {
+        grad_root *r = &gp->g[op->out];
+        if (r->first < 0) return;  // nothing depends on it
+        if (covered(r) < p->values[op->out].width && !r->zero_first) gp->restart = r->zero_first = true;
+        r->last = now;
+    }
+    out->has_bwd[i] = true;
+    for (int k = 0; k < 5; k++) {
+        if (op->in[k] < 0) continue;
+        if (op->kind == HY_OP_LINEAR && k == 1 && can_alias_residual(gp, op)) {
+            const hy_val res = hy_value_root(p, op->in[1]);
+            grad_write(gp, i, op->in[1]);
+            gp->g[res].store = gp->g[op->out].store;
+            out->res_alias[i] = true;
+        } else if (grad_write(gp, i, op->in[k])) {
+            out->acc[i] |= 1u << k;
+        }
+    }
+}
+
+static void plan_gradients(grad_plan *gp) {
+    const hy_program *p = gp->p;
+    do {
+        gp->restart = false;
+        for (int v = 0; v < p->n_values; v++) {
+            const bool keep = gp->g[v].zero_first;
+            gp->g[v] = (grad_root){.zero_first = keep, .first = -1, .last = -1, .store = v};
+        }
+        for (int i = 0; i < p->n_ops; i++) {
+            gp->out->acc[i] = 0;
+            gp->out->zero[i] = HY_NOVAL;
+            gp->out->has_bwd[i] = gp->out->res_alias[i] = false;
+        }
+        for (int i = p->n_ops - 1; i >= 0; i--) grad_op(gp, i);
+    } while (gp->restart);
+}
+
+// ---------------------------------------------------------------------------------------------------- placing
+typedef struct {
+    size_t bytes, offset;
+    int start, end;  // inclusive
+    size_t *where;
+} buffer;
+
+static int by_start(const void *a, const void *b) {
+    const buffer *x = a, *y = b;
+    if (x->start != y->start) return x->start < y->start ? -1 : 1;
+    return x->bytes > y->bytes ? -1 : x->bytes < y->bytes;
+}
+static int by_offset(const void *a, const void *b) {
+    const buffer *const *x = a, *const *y = b;
+    return (*x)->offset < (*y)->offset ? -1 : (*x)->offset > (*y)->offset;
+}
+
+static size_t place(buffer *b, int n) {
+    qsort(b, (size_t)n, sizeof *b, by_start);
+    buffer **live = hy_xcalloc((size_t)n, sizeof *live);  // sorted by offset
+    int n_live = 0;
+    size_t top = 0;
+    for (int i = 0; i < n; i++) {
+        int k = 0;
+        for (int j = 0; j < n_live; j++)
+            if (live[j]->end >= b[i].start) live[k++] = live[j];
+        n_live = k;
+        size_t at = 0;
+        for (int j = 0; j < n_live && at + b[i].bytes > live[j]->offset; j++)
+            if (live[j]->offset + live[j]->bytes > at) at = live[j]->offset + live[j]->bytes;
+        b[i].offset = at;
+        *b[i].where = at;
+        live[n_live++] = &b[i];
+        qsort(live, (size_t)n_live, sizeof *live, by_offset);
+        if (at + b[i].bytes > top) top = at + b[i].bytes;
+    }
+    free(live);
+    return top;
+}
+
+static size_t value_bytes(const hy_program *p, hy_val v, hy_dtype dt, int rows, int out_rows) {
+    size_t n = (size_t)(p->values[v].rows == HY_ROWS_OUT ? out_rows : rows) * (size_t)p->values[v].width;
+    return hy_align(n * hy_dtype_size(dt));
+}
+
+// Last time a forward value is read: by later ops, and by backward kernels.
+static void forward_lives(const hy_program *p, hy_exec_mode mode, const hy_exec_layout *plan, int *start, int *end) {
+    const int n = p->n_ops;
+    for (int v = 0; v < p->n_values; v++) start[v] = end[v] = -1;
+    for (int i = 0; i < n; i++) {
+        const hy_op *op = &p->ops[i];
+        if (mode == HY_EXEC_TRAIN && op->head == HY_HEAD_LOGITS) continue;
+        const int back = 2 * n - 1 - i;
+        const unsigned reads = mode == HY_EXEC_TRAIN && plan->has_bwd[i] ? bwd_reads(op->kind) : 0;
+        for (int k = 0; k < 5; k++) {
+            if (op->in[k] < 0) continue;
+            const hy_val r = hy_value_root(p, op->in[k]);
+            const int t = reads >> k & 1 ? back : i;
+            if (t > end[r]) end[r] = t;
+        }
+        if (op->out < 0) continue;
+        start[op->out] = i;
+        const int t = reads & 256 ? back : i;
+        if (t > end[op->out]) end[op->out] = t;
+    }
+    if (p->logits >= 0 && start[p->logits] >= 0) end[p->logits] = 2 * n;
+}
+
+void hy_exec_layout_make(const hy_program *p, hy_exec_mode mode, hy_dtype dt, int rows, int out_rows, const size_t *saved, hy_exec_layout *out) {
+    const size_t nv = (size_t)p->n_values, no = (size_t)p->n_ops;
+    *out = (hy_exec_layout){.val = hy_xcalloc(nv, sizeof(size_t)), .grad = hy_xcalloc(nv, sizeof(size_t)),
+                     .saved = hy_xcalloc(no, sizeof(size_t)), .acc = hy_xcalloc(no, sizeof(unsigned)),
+                     .zero = hy_xcalloc(no, sizeof(hy_val)), .has_bwd = hy_xcalloc(no, sizeof(bool)),
+                     .res_alias = hy_xcalloc(no, sizeof(bool))};
+    grad_plan gp = {.p = p, .out = out, .g = hy_xcalloc(nv, sizeof(grad_root))};
+    if (mode == HY_EXEC_TRAIN) plan_gradients(&gp);
+
+    int *start = hy_xcalloc(nv * 2, sizeof(int)), *end = start + nv, n = 0;
+    forward_lives(p, mode, out, start, end);
+    buffer *b = hy_xcalloc(2 * nv + no, sizeof *b);
+    for (int v = 0; v < p->n_values; v++) {
+        out->val[v] = out->grad[v] = HY_NOWHERE;
+        if (p->values[v].parent >= 0 || start[v] < 0) continue;
+        const size_t bytes = value_bytes(p, v, dt, rows, out_rows);
+        b[n++] = (buffer){.bytes = bytes, .start = start[v], .end = end[v], .where = &out->val[v]};
+        out->use.activations += bytes;
+    }
+    for (int v = 0; mode == HY_EXEC_TRAIN && v < p->n_values; v++) {  // one buffer per group of aliased gradients
+        if (gp.g[v].first < 0 || gp.g[v].store != v) continue;
+        buffer x = {.bytes = value_bytes(p, v, dt, rows, out_rows), .start = gp.g[v].first, .end = gp.g[v].last, .where = &out->grad[v]};
+        for (int u = 0; u < p->n_values; u++)
+            if (gp.g[u].store == v && gp.g[u].first >= 0 && gp.g[u].last > x.end) x.end = gp.g[u].last;
+        b[n++] = x;
+        out->use.gradients += x.bytes;
+    }
+    for (int i = 0; i < p->n_ops; i++) {
+        out->saved[i] = HY_NOWHERE;
+        if (!saved[i] || !out->has_bwd[i]) continue;
+        b[n++] = (buffer){.bytes = hy_align(saved[i]), .start = i, .end = 2 * p->n_ops - 1 - i, .where = &out->saved[i]};
+        out->use.saved += hy_align(saved[i]);
+    }
+    out->arena_bytes = place(b, n);
+    for (int v = 0; mode == HY_EXEC_TRAIN && v < p->n_values; v++)
+        if (gp.g[v].first >= 0) out->grad[v] = out->grad[gp.g[v].store];
+    free(b);
+    free(start);
+    free(gp.g);
+}
+
+void hy_exec_layout_free(hy_exec_layout *plan) {
+    free(plan->val);
+    free(plan->grad);
+    free(plan->saved);
+    free(plan->acc);
+    free(plan->zero);
+    free(plan->has_bwd);
+    free(plan->res_alias);
+}

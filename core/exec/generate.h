@@ -1,0 +1,31 @@
+// generate.h - decoding with caches: batches of prompts of different lengths, each giving what it gives alone.
+#ifndef HY_GENERATE_H
+#define HY_GENERATE_H
+#include "core/exec/exec.h"
+
+typedef struct {
+    int max_new;         // tokens to add to each prompt
+    double temperature;  // 0: greedy (the first of equal logits)
+    int top_k;           // keep the k likeliest, 0: all
+    double top_p;        // keep the smallest set with at least this probability, 1: all
+    const int32_t *eos;  // [n_eos]: a sequence stops after any of these tokens
+    int n_eos;           // 0: never
+    int prefill_chunk;   // positions of a prompt per call, at least the backend's few_rows; 0: 512
+} hy_sample_spec;
+
+// One draw from logits [V]. scratch: [V].
+typedef struct {
+    float logit;
+    int32_t token;
+} hy_ranked_token;
+int32_t hy_sample_token(const float *logits, int V, const hy_sample_spec *s, hy_rng *rng, hy_ranked_token *scratch);
+
+// Called for every new token, in order of steps then sequences (on a backend with few_rows: of fewer than that at a time); not OK stops the generation with that status.
+typedef hy_status (*hy_on_token)(void *user, int sequence, int32_t token);
+
+// Continues B prompts (text ids, len >= 1 each; meta tokens are added here). seeds [B]: each sequence draws from its own
+// generator, so that a batch gives what each prompt gives alone: bit for bit on a backend with few_rows, else but for the rounding
+// of products with another number of rows. out [B, max_new] and out_len [B]: the new tokens.
+hy_status hy_generate(const hy_program *p, hy_params *w, int B, const int32_t *const *prompts, const int *len,
+                      const uint64_t *seeds, const hy_sample_spec *s, hy_on_token on_token, void *user, int32_t *out, int *out_len);
+#endif

@@ -1,0 +1,278 @@
+// import.c - see import.h: the mapping and the copying, the same for every family.
+#include "core/family/import.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/model/checkpoint.h"
+
+static const hy_import_family *const families[] = {
+#define X(name) &hy_import_##name,
+#include "core/family/families.def"
+#undef X
+};
+
+const hy_import_family *hy_import_find(const char *model_type) {
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        if (!strcmp(families[i]->model_type, model_type)) return families[i];
+    return NULL;
+}
+
+const char *hy_import_families(void) {
+#define X(name) ", " #name
+    static const char list[] = ""
+#include "core/family/families.def"
+        ;
+#undef X
+    return list + 2;
+}
+
+// ---------------------------------------------------------------------------------------------------- the mapping
+// Rows `part` of a parameter with `rows` rows in layer l (number i): *first and the count.
+static int part_rows(const hy_layer_spec *l, int i, hy_import_part part, int rows, int *first) {
+    const int q = l->heads * l->d_qk, own = l->kv_source == i;
+    const int k = own ? l->kv_heads * l->d_qk : 0, v = own ? l->kv_heads * l->d_v : 0;
+    *first = 0;
+    switch (part) {
+        case HY_PART_Q: return q;
+        case HY_PART_K: *first = q; return k;
+        case HY_PART_V: *first = q + k; return v;
+        case HY_PART_S: *first = rows - 2 * l->d_inner; return l->d_inner;  // s and g are the last rows with and without attention
+        case HY_PART_G: *first = rows - l->d_inner; return l->d_inner;
+        case HY_PART_SSM: *first = q + k + v; return rows - *first;
+        case HY_PART_GATE: return l->mlp == HY_MLP_SILU ? l->d_ff : 0;
+        case HY_PART_UP: *first = l->mlp == HY_MLP_SILU ? l->d_ff : 0; return l->d_ff;
+        default: return rows;
+    }
+}
+
+static void layer_name(const char *pattern, int layer, char *out, size_t cap) {
+    const char *at = strstr(pattern, "%d");
+    int n = at ? snprintf(out, cap, "%.*s%d%s", (int)(at - pattern), pattern, layer, at + 2) : snprintf(out, cap, "%s", pattern);
+    HY_ASSERT(n >= 0 && (size_t)n < cap);
+}
+
+static void add_dim(hy_import_tensor *t, int64_t size) {
+    HY_ASSERT(t->theirs.ndim < HY_ST_MAX_DIMS);
+    t->theirs.shape[t->theirs.ndim++] = size;
+}
+
+// Adds the rows that a line of the table names to a tensor; nothing if the model lacks them.
+static void add_piece(hy_import_map *m, const hy_program *p, const hy_import_row *row, int layer, hy_import_tensor *t) {
+    char ours[128];
+    layer_name(row->ours, layer, ours, sizeof ours);
+    const int param = hy_program_find_param(p, ours);
+    if (param < 0) return;
+    const hy_param *q = &p->params[param];
+    int first = 0;
+    const int rows = row->part == HY_PART_ALL ? q->shape[0] : part_rows(&p->spec.layers[layer], layer, row->part, q->shape[0], &first);
+    if (rows == 0) return;
+    HY_ASSERT(first >= 0 && rows > 0 && rows <= q->shape[0] - first);
+    const size_t width = q->n / (size_t)q->shape[0];
+    if (t->n == 0) {
+        add_dim(t, 0);
+        if (row->kind == HY_ROW_CONV) add_dim(t, 1);
+        for (int d = 1; d < q->ndim; d++) add_dim(t, q->shape[d]);
+    }
+    HY_ASSERT(t->elems % width == 0);  // pieces of one tensor are equally wide: the table's matter
+    m->pieces = hy_xrealloc(m->pieces, sizeof *m->pieces * (size_t)(m->n_pieces + 1));
+    m->pieces[m->n_pieces++] = (hy_import_piece){.param = param, .first = (size_t)first * width, .n = (size_t)rows * width, .at = t->elems};
+    t->theirs.shape[0] += rows;
+    t->elems += (size_t)rows * width;
+    t->n++;
+}
+
+// The tensor that `lines` lines of the table make in this layer.
+static void add_tensor(hy_import_map *m, const hy_program *p, const hy_import_row *row, int lines, int layer) {
+    hy_import_tensor t = {.first = m->n_pieces};
+    layer_name(row->theirs, layer, t.theirs.name, sizeof t.theirs.name);
+    for (int i = 0; i < lines; i++) add_piece(m, p, &row[i], layer, &t);
+    if (!t.n) return;
+    m->v = hy_xrealloc(m->v, sizeof *m->v * (size_t)(m->n + 1));
+    m->v[m->n++] = t;
+}
+
+static int by_first(const void *a, const void *b) {
+    const hy_import_piece *const *x = a, *const *y = b;
+    return (*x)->first < (*y)->first ? -1 : (*x)->first > (*y)->first;
+}
+
+// Every element of every parameter must come from exactly one tensor.
+static hy_status check_covered(const hy_import_family *f, const hy_program *p, const hy_import_map *m) {
+    const hy_import_piece **own = hy_xcalloc((size_t)m->n_pieces + 1, sizeof *own);
+    hy_status s = HY_OK;
+    for (int i = 0; i < p->n_params && !s; i++) {
+        const hy_param *q = &p->params[i];
+        size_t at = 0;  // covered so far
+        int n = 0;
+        for (int k = 0; k < m->n_pieces; k++)
+            if (m->pieces[k].param == i) own[n++] = &m->pieces[k];
+        qsort(own, (size_t)n, sizeof *own, by_first);
+        for (int k = 0; k <= n && !s; k++) {
+            size_t next = k < n ? own[k]->first : q->n;
+            if (next != at)
+                s = hy_error(HY_EINPUT, "the %s layout has %s for row %zu of parameter \"%s\"", f->model_type,
+                             next < at ? "two tensors" : "no tensor", (next < at ? next : at) / (q->n / (size_t)q->shape[0]), q->name);
+            if (k < n) at = next + own[k]->n;
+        }
+    }
+    free(own);
+    return s;
+}
+
+hy_status hy_import_map_make(const hy_import_family *f, const hy_program *p, hy_import_map *out) {
+    *out = (hy_import_map){0};
+    for (const hy_import_row *row = f->rows; row->theirs;) {
+        int lines = 1;
+        while (row[lines].theirs && !strcmp(row[lines].theirs, row->theirs)) lines++;
+        const int times = strstr(row->ours, "%d") ? p->spec.n_layers : 1;
+        for (int layer = 0; layer < times; layer++) add_tensor(out, p, row, lines, layer);
+        row += lines;
+    }
+    hy_status s = check_covered(f, p, out);
+    if (s) hy_import_map_free(out);
+    return s;
+}
+
+void hy_import_map_free(hy_import_map *m) {
+    free(m->v);
+    free(m->pieces);
+    *m = (hy_import_map){0};
+}
+
+const hy_import_tensor *hy_import_map_find(const hy_import_map *m, const char *theirs) {
+    for (int i = 0; i < m->n; i++)
+        if (!strcmp(m->v[i].theirs.name, theirs)) return &m->v[i];
+    return NULL;
+}
+
+hy_status hy_import_gather(const hy_import_map *m, const hy_import_tensor *t, const hy_params *w, bool grad, float *dst) {
+    hy_status s = HY_OK;
+    for (int i = t->first; i < t->first + t->n && !s; i++) {
+        const hy_import_piece *x = &m->pieces[i];
+        float *whole = hy_alloc(w->prog->params[x->param].n * sizeof *whole);
+        if (!whole) return HY_ENOMEM;
+        s = hy_params_get(w, x->param, grad, whole);
+        if (!s) memcpy(dst + x->at, whole + x->first, x->n * sizeof *dst);
+        free(whole);
+    }
+    return s;
+}
+
+// ---------------------------------------------------------------------------------------------------- a folder
+static hy_status read_spec(hy_import *m) {
+    hy_json *config;
+    HY_TRY(hy_json_read(m->config_path, HY_IMPORT_CONFIG_MAX, &config));
+    const char *type;
+    hy_status s = hy_json_get_string(config, m->config_path, "model_type", &type);
+    if (!s && !(m->family = hy_import_find(type)))
+        s = hy_error(HY_EINPUT, "%s: \"model_type\": \"%.60s\" is not a family that this build reads (it reads %s)", m->config_path,
+                     type, hy_import_families());
+    if (!s) {
+        hy_model_spec_init(&m->spec);
+        s = m->family->spec(config, m->config_path, &m->spec);
+    }
+    hy_json_free(config);
+    if (!s) {
+        s = hy_model_spec_check(&m->spec, NULL);
+        if (s) hy_error_context(s, "%s", m->config_path);
+    }
+    return s;
+}
+
+hy_status hy_import_open_config(const char *dir, hy_import **out) {
+    *out = NULL;
+    hy_import *m = hy_xcalloc(1, sizeof *m);
+    m->config_path = hy_asprintf("%s/config.json", dir);
+    hy_status s = read_spec(m);
+    if (s) hy_import_close(m);
+    else *out = m;
+    return s;
+}
+
+hy_status hy_import_open(const char *dir, hy_import **out) {
+    hy_import *m;
+    *out = NULL;
+    HY_TRY(hy_import_open_config(dir, &m));
+    hy_status s = hy_shards_open(dir, &m->weights);
+    if (s) hy_import_close(m);
+    else *out = m;
+    return s;
+}
+
+void hy_import_close(hy_import *m) {
+    if (!m) return;
+    hy_shards_close(m->weights);
+    free(m->config_path);
+    free(m);
+}
+
+// A tied model's file may hold the output matrix too; another one would make the file a different model from its configuration.
+static hy_status check_tied(const hy_import *m) {
+    const hy_import_family *f = m->family;
+    const hy_st_tensor *copy = f->tied_copy ? hy_shards_find(m->weights, f->tied_copy) : NULL;
+    const hy_st_tensor *table = f->tied_copy ? hy_shards_find(m->weights, f->tied_to) : NULL;
+    if (!m->spec.tied || !copy || !table) return HY_OK;
+    const bool same = copy->n == table->n && copy->dtype == table->dtype &&
+                      !memcmp(copy->data, table->data, copy->n * hy_st_dtype_size(copy->dtype));
+    hy_st_release(copy);
+    hy_st_release(table);
+    if (same) return HY_OK;
+    return hy_error(HY_EINPUT, "%s says that the output matrix is tied to the embedding, but in %s \"%s\" and \"%s\" differ",
+                    m->config_path, m->weights->path, f->tied_copy, f->tied_to);
+}
+
+// Does `name` follow a pattern whose "%d" stands for any number?
+static bool follows(const char *pattern, const char *name) {
+    const char *at = strstr(pattern, "%d");
+    if (!at) return !strcmp(pattern, name);
+    const size_t head = (size_t)(at - pattern);
+    if (strncmp(pattern, name, head)) return false;
+    const size_t digits = strspn(name + head, "0123456789");
+    return digits && !strcmp(name + head + digits, at + 2);
+}
+
+static bool is_ignored(const void *user, const char *name) {
+    const hy_import *m = user;
+    if (m->spec.tied && m->family->tied_copy && !strcmp(m->family->tied_copy, name)) return true;
+    for (const char *const *p = m->family->ignored; p && *p; p++)
+        if (follows(*p, name)) return true;
+    return false;
+}
+
+hy_status hy_import_check(const hy_import *m, const hy_import_map *map, hy_buf *report) {
+    hy_st_want *want = hy_xcalloc((size_t)map->n, sizeof *want);
+    for (int i = 0; i < map->n; i++) want[i] = map->v[i].theirs;
+    hy_status s = check_tied(m);
+    if (!s)
+        s = hy_st_match((const hy_st *const *)m->weights->files, m->weights->n, m->weights->path, want, map->n, m->config_path,
+                        is_ignored, m, report);
+    free(want);
+    return s;
+}
+
+void hy_import_keep_types(const hy_import *m, const hy_import_map *map, hy_program *p) {
+    bool *all = hy_xcalloc((size_t)p->n_params, sizeof *all);
+    for (int i = 0; i < p->n_params; i++) all[i] = true;
+    for (int i = 0; i < map->n; i++) {
+        const hy_st_tensor *t = hy_shards_find(m->weights, map->v[i].theirs.name);
+        for (int k = 0; k < map->v[i].n; k++)
+            if (!t || t->dtype != HY_ST_BF16) all[map->pieces[map->v[i].first + k].param] = false;
+    }
+    for (int i = 0; i < p->n_params; i++)
+        if (all[i]) hy_program_keep_bf16(p, i);
+    free(all);
+}
+
+hy_status hy_import_weights(const hy_import *m, const hy_import_map *map, hy_params *w, hy_buf *report) {
+    hy_status s = hy_import_check(m, map, report);
+    for (int i = 0; i < map->n && !s; i++) {
+        const hy_st_tensor *t = hy_shards_find(m->weights, map->v[i].theirs.name);
+        for (int k = 0; k < map->v[i].n && !s; k++) {
+            const hy_import_piece *x = &map->pieces[map->v[i].first + k];
+            s = hy_checkpoint_set(w, x->param, x->first, t, x->at, x->n);
+        }
+        hy_st_release(t);
+    }
+    return s;
+}

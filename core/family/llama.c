@@ -1,0 +1,189 @@
+// llama.c - the Llama layout and the families that differ from it by a few keys: llama (Llama 2 and 3, SmolLM), qwen2
+// (biases of q, k, v; windows in the later layers) and mistral (a window everywhere).
+#include <string.h>
+
+#include "core/family/import.h"
+#include "core/family/import_impl.h"
+
+#define LAYER "model.layers.%d."
+static const hy_import_row rows[] = {
+    {"model.embed_tokens.weight", "embed", HY_PART_ALL, HY_ROW_PLAIN},
+    {"model.norm.weight", "final_norm", HY_PART_ALL, HY_ROW_PLAIN},
+    {"lm_head.weight", "head", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "input_layernorm.weight", "layers.%d.norm", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "self_attn.q_proj.weight", "layers.%d.in_proj", HY_PART_Q, HY_ROW_PLAIN},
+    {LAYER "self_attn.k_proj.weight", "layers.%d.in_proj", HY_PART_K, HY_ROW_PLAIN},
+    {LAYER "self_attn.v_proj.weight", "layers.%d.in_proj", HY_PART_V, HY_ROW_PLAIN},
+    {LAYER "self_attn.q_proj.bias", "layers.%d.in_proj.bias", HY_PART_Q, HY_ROW_PLAIN},
+    {LAYER "self_attn.k_proj.bias", "layers.%d.in_proj.bias", HY_PART_K, HY_ROW_PLAIN},
+    {LAYER "self_attn.v_proj.bias", "layers.%d.in_proj.bias", HY_PART_V, HY_ROW_PLAIN},
+    {LAYER "self_attn.o_proj.weight", "layers.%d.out_proj", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "self_attn.o_proj.bias", "layers.%d.out_proj.bias", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "post_attention_layernorm.weight", "layers.%d.mlp.norm", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "mlp.gate_proj.weight", "layers.%d.mlp.up", HY_PART_GATE, HY_ROW_PLAIN},
+    {LAYER "mlp.up_proj.weight", "layers.%d.mlp.up", HY_PART_UP, HY_ROW_PLAIN},
+    {LAYER "mlp.gate_proj.bias", "layers.%d.mlp.up.bias", HY_PART_GATE, HY_ROW_PLAIN},
+    {LAYER "mlp.up_proj.bias", "layers.%d.mlp.up.bias", HY_PART_UP, HY_ROW_PLAIN},
+    {LAYER "mlp.down_proj.weight", "layers.%d.mlp.down", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "mlp.down_proj.bias", "layers.%d.mlp.down.bias", HY_PART_ALL, HY_ROW_PLAIN},
+    {NULL, NULL, HY_PART_ALL, HY_ROW_PLAIN},
+};
+// Tables of angles that early versions stored.
+static const char *const ignored[] = {LAYER "self_attn.rotary_emb.inv_freq", "model.rotary_emb.inv_freq", NULL};
+
+// ---------------------------------------------------------------------------------------------------- reading
+#define SHARED_KEYS                                                                                                              \
+    {"model_type", NULL}, {"hidden_size", NULL}, {"num_hidden_layers", NULL}, {"num_attention_heads", NULL},                      \
+    {"num_key_value_heads", NULL}, {"intermediate_size", NULL}, {"vocab_size", NULL}, {"rms_norm_eps", NULL}, {"head_dim", NULL}, \
+    {"max_position_embeddings", NULL}, {"rope_theta", NULL}, {"rope_scaling", NULL}, {"rope_parameters", NULL},                   \
+    {"tie_word_embeddings", NULL}, {"initializer_range", NULL}, {"hidden_act", "\"silu\""}
+static const hy_config_key llama_keys[] = {
+    SHARED_KEYS, {"attention_bias", NULL}, {"mlp_bias", NULL}, {"pretraining_tp", ""}, {"rope_interleaved", "false"}, {NULL, NULL},
+};
+static const hy_config_key qwen2_keys[] = {
+    SHARED_KEYS, {"use_sliding_window", NULL}, {"sliding_window", NULL}, {"max_window_layers", NULL}, {"layer_types", NULL},
+    {"use_mrope", "false"}, {NULL, NULL},
+};
+static const hy_config_key mistral_keys[] = {SHARED_KEYS, {"sliding_window", NULL}, {NULL, NULL}};
+
+static hy_status read_shared(const hy_json *c, const char *where, const char *name, hy_model_spec *m, hy_layer_spec *l) {
+    snprintf(m->name, sizeof m->name, "%s", name);
+    m->norm_eps = 1e-6;
+    m->init_std = 0.02;
+    HY_TRY(hy_config_model(c, where, "rms_norm_eps", m));
+    HY_TRY(hy_config_rope(c, where, 10000, m));
+    *l = (hy_layer_spec){.mixer = HY_MIXER_ATTENTION, .mlp = HY_MLP_SILU};
+    HY_TRY(hy_config_int(c, where, "num_attention_heads", 1, HY_CONFIG_MAX_WIDTH, &l->heads));
+    l->kv_heads = l->heads;
+    HY_TRY(hy_config_int_or(c, where, "num_key_value_heads", HY_CONFIG_MAX_WIDTH, &l->kv_heads));
+    HY_TRY(hy_config_int(c, where, "intermediate_size", 1, 1 << 22, &l->d_ff));
+    if (hy_config_has(c, "head_dim")) HY_TRY(hy_config_int(c, where, "head_dim", 1, HY_CONFIG_MAX_WIDTH, &l->d_qk));
+    else if (m->d_model % l->heads)
+        return hy_error(HY_EINPUT, "%s: \"hidden_size\" %d is not divisible by \"num_attention_heads\" %d, and there is no \"head_dim\"",
+                        where, m->d_model, l->heads);
+    else l->d_qk = m->d_model / l->heads;
+    l->d_v = l->d_qk;
+    return HY_OK;
+}
+
+static void fill_layers(hy_model_spec *m, const hy_layer_spec *l) {
+    for (int i = 0; i < m->n_layers; i++) {
+        m->layers[i] = *l;
+        m->layers[i].kv_source = i;
+    }
+}
+
+// Their window counts the query itself, ours the tokens before it. Where the key is not there at all, it is 4096 in both families.
+static hy_status read_window(const hy_json *c, const char *where, int *window) {
+    *window = hy_json_get(c, "sliding_window") ? 0 : 4095;
+    if (!hy_config_has(c, "sliding_window")) return HY_OK;
+    HY_TRY(hy_config_int(c, where, "sliding_window", 2, HY_CONFIG_MAX_TOKENS, window));
+    --*window;
+    return HY_OK;
+}
+
+static hy_status llama_spec(const hy_json *c, const char *where, hy_model_spec *m) {
+    hy_layer_spec l;
+    HY_TRY(hy_config_check(c, where, llama_keys));
+    HY_TRY(read_shared(c, where, "llama", m, &l));
+    HY_TRY(hy_config_bool_or(c, where, "attention_bias", &l.qkv_bias));
+    HY_TRY(hy_config_bool_or(c, where, "mlp_bias", &l.mlp_bias));
+    l.out_bias = l.qkv_bias;
+    fill_layers(m, &l);
+    return HY_OK;
+}
+
+static hy_status mistral_spec(const hy_json *c, const char *where, hy_model_spec *m) {
+    hy_layer_spec l;
+    HY_TRY(hy_config_check(c, where, mistral_keys));
+    HY_TRY(read_shared(c, where, "mistral", m, &l));
+    HY_TRY(read_window(c, where, &l.window));
+    fill_layers(m, &l);
+    return HY_OK;
+}
+
+// layer_types repeats what the window keys say; where it is there it counts.
+static hy_status read_layer_types(const hy_json *c, const char *where, int window, hy_model_spec *m) {
+    const hy_json *types;
+    char path[512];
+    if (!hy_config_has(c, "layer_types")) return HY_OK;
+    HY_TRY(hy_json_get_array(c, where, "layer_types", &types));
+    if (hy_json_size(types) != (size_t)m->n_layers)
+        return hy_error(HY_EINPUT, "%s: \"layer_types\" lists %zu layers, but \"num_hidden_layers\" is %d", where, hy_json_size(types), m->n_layers);
+    for (int i = 0; i < m->n_layers; i++) {
+        const char *t;
+        snprintf(path, sizeof path, "%s: \"layer_types\"[%d]", where, i);
+        HY_TRY(hy_json_string(hy_json_at(types, (size_t)i), path, &t));
+        if (strcmp(t, "full_attention") && strcmp(t, "sliding_attention"))
+            return hy_error(HY_EINPUT, "%s: \"%.40s\" is not supported (full_attention, sliding_attention)", path, t);
+        if (*t == 's' && !window) return hy_error(HY_EINPUT, "%s: \"sliding_attention\" needs \"use_sliding_window\" and \"sliding_window\"", path);
+        m->layers[i].window = *t == 's' ? window : 0;
+    }
+    return HY_OK;
+}
+
+static hy_status qwen2_spec(const hy_json *c, const char *where, hy_model_spec *m) {
+    hy_layer_spec l;
+    int windows = 0, from = 28, window = 0;
+    HY_TRY(hy_config_check(c, where, qwen2_keys));
+    HY_TRY(read_shared(c, where, "qwen2", m, &l));
+    l.qkv_bias = 1;
+    HY_TRY(hy_config_bool_or(c, where, "use_sliding_window", &windows));
+    HY_TRY(hy_config_int_or(c, where, "max_window_layers", HY_CONFIG_MAX_WIDTH, &from));
+    if (windows) HY_TRY(read_window(c, where, &window));
+    fill_layers(m, &l);
+    for (int i = from; i < m->n_layers; i++) m->layers[i].window = window;
+    return read_layer_types(c, where, window, m);
+}
+
+// ---------------------------------------------------------------------------------------------------- writing
+static hy_status write_shared(const hy_model_spec *m, const char *type, const char *class, hy_json *out) {
+    const hy_layer_spec *l = &m->layers[0];
+    hy_config_write_class(class, out);
+    hy_json_set_string(out, "model_type", type);
+    hy_json_set_int(out, "vocab_size", m->vocab);
+    hy_json_set_int(out, "hidden_size", m->d_model);
+    hy_json_set_int(out, "intermediate_size", l->d_ff);
+    hy_json_set_int(out, "num_hidden_layers", m->n_layers);
+    hy_json_set_int(out, "num_attention_heads", l->heads);
+    hy_json_set_int(out, "num_key_value_heads", l->kv_heads);
+    hy_json_set_int(out, "head_dim", l->d_qk);
+    hy_json_set_string(out, "hidden_act", "silu");
+    hy_json_set_double(out, "rms_norm_eps", m->norm_eps);
+    hy_json_set_double(out, "initializer_range", m->init_std);
+    hy_json_set_bool(out, "tie_word_embeddings", m->tied);
+    hy_config_write_rope(m, out);
+    return HY_OK;
+}
+
+static hy_status llama_config(const hy_model_spec *m, hy_json *out) {
+    hy_json_set_bool(out, "attention_bias", m->layers[0].qkv_bias);
+    hy_json_set_bool(out, "mlp_bias", m->layers[0].mlp_bias);
+    return write_shared(m, "llama", "LlamaForCausalLM", out);
+}
+
+static hy_status mistral_config(const hy_model_spec *m, hy_json *out) {
+    hy_json_set(out, "sliding_window", m->layers[0].window ? hy_json_new_int(m->layers[0].window + 1) : hy_json_new_null());
+    return write_shared(m, "mistral", "MistralForCausalLM", out);
+}
+
+static hy_status qwen2_config(const hy_model_spec *m, hy_json *out) {
+    int window = 0, from = m->n_layers;
+    hy_json *types = hy_json_new_array();
+    for (int i = m->n_layers - 1; i >= 0; i--)
+        if (m->layers[i].window) window = m->layers[i].window, from = i;
+    for (int i = 0; i < m->n_layers; i++) hy_json_add(types, hy_json_new_string(m->layers[i].window ? "sliding_attention" : "full_attention"));
+    hy_json_set_bool(out, "use_sliding_window", window != 0);
+    hy_json_set(out, "sliding_window", window ? hy_json_new_int(window + 1) : hy_json_new_null());
+    hy_json_set_int(out, "max_window_layers", from);
+    hy_json_set(out, "layer_types", types);
+    return write_shared(m, "qwen2", "Qwen2ForCausalLM", out);
+}
+
+#define FAMILY(name)                                                                                                    \
+    const hy_import_family hy_import_##name = {.model_type = #name, .rows = rows, .tied_copy = "lm_head.weight",         \
+                                               .tied_to = "model.embed_tokens.weight", .ignored = ignored,               \
+                                               .spec = name##_spec, .config = name##_config}
+FAMILY(llama);
+FAMILY(qwen2);
+FAMILY(mistral);

@@ -1,0 +1,94 @@
+// mamba.c - Mamba as transformers' MambaForCausalLM stores it (state-spaces/mamba-*-hf). Not the layout of the original
+// releases; Mamba-2 is mamba2.c.
+#include <string.h>
+
+#include "core/family/import.h"
+#include "core/family/import_impl.h"
+
+#define LAYER "backbone.layers.%d."
+static const hy_import_row rows[] = {
+    {"backbone.embeddings.weight", "embed", HY_PART_ALL, HY_ROW_PLAIN},
+    {"backbone.norm_f.weight", "final_norm", HY_PART_ALL, HY_ROW_PLAIN},
+    {"lm_head.weight", "head", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "norm.weight", "layers.%d.norm", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "mixer.in_proj.weight", "layers.%d.in_proj", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "mixer.in_proj.bias", "layers.%d.in_proj.bias", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "mixer.conv1d.weight", "layers.%d.conv.weight", HY_PART_ALL, HY_ROW_CONV},
+    {LAYER "mixer.conv1d.bias", "layers.%d.conv.bias", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "mixer.x_proj.weight", "layers.%d.x_proj", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "mixer.dt_proj.weight", "layers.%d.dt_proj.weight", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "mixer.dt_proj.bias", "layers.%d.dt_proj.bias", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "mixer.A_log", "layers.%d.A_log", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "mixer.D", "layers.%d.D", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "mixer.out_proj.weight", "layers.%d.out_proj", HY_PART_ALL, HY_ROW_PLAIN},
+    {LAYER "mixer.out_proj.bias", "layers.%d.out_proj.bias", HY_PART_ALL, HY_ROW_PLAIN},
+    {NULL, NULL, HY_PART_ALL, HY_ROW_PLAIN},
+};
+
+// The time_step_* keys but for the rank say how dt was initialised; d_model, d_inner and n_layer repeat other keys.
+static const hy_config_key keys[] = {
+    {"model_type", NULL}, {"vocab_size", NULL}, {"hidden_size", NULL}, {"state_size", NULL}, {"num_hidden_layers", NULL},
+    {"layer_norm_epsilon", NULL}, {"expand", NULL}, {"conv_kernel", NULL}, {"use_bias", NULL}, {"use_conv_bias", NULL},
+    {"initializer_range", NULL}, {"time_step_rank", NULL}, {"tie_word_embeddings", NULL}, {"intermediate_size", NULL},
+    {"d_inner", NULL}, {"d_model", NULL}, {"n_layer", NULL}, {"hidden_act", "\"silu\""}, {"rms_norm", "true"}, {"ssm_cfg", "{}"},
+    {"residual_in_fp32", ""}, {"rescale_prenorm_residual", ""}, {"use_mambapy", ""}, {"use_associative_scan", ""},
+    {"fused_add_norm", ""}, {"pad_vocab_size_multiple", ""}, {"time_step_scale", ""}, {"time_step_min", ""}, {"time_step_max", ""},
+    {"time_step_init_scheme", ""}, {"time_step_floor", ""}, {NULL, NULL},
+};
+
+static hy_status check_repeat(const hy_json *c, const char *where, const char *key, int value, const char *what) {
+    int v = value;
+    HY_TRY(hy_config_int_or(c, where, key, HY_CONFIG_MAX_WIDTH, &v));
+    return v == value ? HY_OK : hy_error(HY_EINPUT, "%s: \"%s\" is %d, but %s is %d", where, key, v, what, value);
+}
+
+static hy_status spec(const hy_json *c, const char *where, hy_model_spec *m) {
+    hy_layer_spec l = {.mixer = HY_MIXER_SSM, .kv_source = -1, .conv_bias = 1};
+    double expand = 2;
+    HY_TRY(hy_config_check(c, where, keys));
+    snprintf(m->name, sizeof m->name, "mamba");
+    m->tied = 1;
+    HY_TRY(hy_config_mamba(c, where, m, &l));
+    HY_TRY(hy_config_dt_rank(c, where, "time_step_rank", m->d_model, &l.dt_rank));
+    HY_TRY(hy_config_double_or(c, where, "expand", 1e-3, 1024, &expand));
+    if (expand * m->d_model < 1 || expand * m->d_model > HY_CONFIG_MAX_WIDTH)
+        return hy_error(HY_EINPUT, "%s: \"expand\" * \"hidden_size\" is %g: it must be 1 to %d", where, expand * m->d_model, HY_CONFIG_MAX_WIDTH);
+    l.d_inner = (int)(expand * m->d_model);
+    HY_TRY(check_repeat(c, where, "intermediate_size", l.d_inner, "\"expand\" * \"hidden_size\""));
+    HY_TRY(check_repeat(c, where, "d_inner", l.d_inner, "\"expand\" * \"hidden_size\""));
+    HY_TRY(check_repeat(c, where, "d_model", m->d_model, "\"hidden_size\""));
+    HY_TRY(check_repeat(c, where, "n_layer", m->n_layers, "\"num_hidden_layers\""));
+    for (int i = 0; i < m->n_layers; i++) m->layers[i] = l;
+    return HY_OK;
+}
+
+static hy_status config(const hy_model_spec *m, hy_json *out) {
+    const hy_layer_spec *l = &m->layers[0];
+    hy_config_write_class("MambaForCausalLM", out);
+    hy_json_set_string(out, "model_type", "mamba");
+    hy_json_set_int(out, "vocab_size", m->vocab);
+    hy_json_set_int(out, "hidden_size", m->d_model);
+    hy_json_set_int(out, "num_hidden_layers", m->n_layers);
+    hy_json_set_int(out, "state_size", l->d_state);
+    if (l->d_inner % m->d_model == 0) hy_json_set_int(out, "expand", l->d_inner / m->d_model);
+    else hy_json_set_double(out, "expand", (double)l->d_inner / m->d_model);
+    hy_json_set_int(out, "intermediate_size", l->d_inner);
+    hy_json_set_int(out, "conv_kernel", l->d_conv);
+    hy_json_set_int(out, "time_step_rank", l->dt_rank);
+    hy_json_set_bool(out, "use_bias", l->proj_bias);
+    hy_json_set_bool(out, "use_conv_bias", l->conv_bias);
+    hy_json_set_string(out, "hidden_act", "silu");
+    hy_json_set_double(out, "layer_norm_epsilon", m->norm_eps);
+    hy_json_set_double(out, "initializer_range", m->init_std);
+    hy_json_set_bool(out, "tie_word_embeddings", m->tied);
+    return HY_OK;
+}
+
+const hy_import_family hy_import_mamba = {
+    .model_type = "mamba",
+    .rows = rows,
+    .tied_copy = "lm_head.weight",
+    .tied_to = "backbone.embeddings.weight",
+    .spec = spec,
+    .config = config,
+};

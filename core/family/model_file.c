@@ -1,0 +1,169 @@
+// model_file.c - see model_file.h.
+#include "core/family/model_file.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <sys/stat.h>
+
+#include "core/model/checkpoint.h"
+#include "core/spec/spec_read.h"
+
+hy_status hy_weights_parse(const char *text, hy_weights *out) {
+    if (!text || !strcmp(text, "auto")) *out = HY_WEIGHTS_AUTO;
+    else if (!strcmp(text, "f32")) *out = HY_WEIGHTS_F32;
+    else if (!strcmp(text, "bf16")) *out = HY_WEIGHTS_BF16;
+    else return hy_error(HY_EINPUT, "--weights %s: there are auto, f32 and bf16", text);
+    return HY_OK;
+}
+
+static void keep_all(hy_program *p) {
+    for (int i = 0; i < p->n_params; i++) hy_program_keep_bf16(p, i);
+}
+
+void hy_weights_apply(hy_weights how, const hy_import *im, const hy_import_map *map, hy_program *p) {
+    if (how == HY_WEIGHTS_BF16) keep_all(p);
+    if (how == HY_WEIGHTS_AUTO) hy_import_keep_types(im, map, p);
+}
+
+hy_weights hy_weights_in(hy_weights how, hy_precision precision) {
+    return how == HY_WEIGHTS_AUTO && precision == HY_PRECISION_BF16 ? HY_WEIGHTS_BF16 : how;
+}
+
+hy_model_file_kind hy_model_file_kind_of(const char *path) {
+    const size_t n = strlen(path);
+    struct stat info;
+    if (!stat(path, &info) && S_ISDIR(info.st_mode)) return HY_MODEL_FOLDER;
+    return n > 12 && !strcmp(path + n - 12, ".safetensors") ? HY_MODEL_CHECKPOINT : HY_MODEL_YAML;
+}
+
+static hy_status checkpoint_spec(const hy_st *st, const char *path, const char *const *sets, hy_model_spec *out) {
+    hy_yaml *y = NULL;
+    const char *text = hy_checkpoint_spec_text(st);
+    hy_status s = hy_yaml_parse(path, text, strlen(text), &y);
+    if (!s && hy_yaml_get(y, "base")) s = hy_yaml_error(hy_yaml_get(y, "base"), "the spec of a checkpoint stands alone: it has no base");
+    for (; !s && sets && *sets; sets++) s = hy_yaml_set(y, *sets);
+    if (!s) s = hy_spec_from_yaml(y, out);
+    hy_yaml_free(y);
+    return s;
+}
+
+static hy_status no_sets(const char *path, const char *const *sets) {
+    if (!sets || !*sets) return HY_OK;
+    return hy_error(HY_EINPUT, "%s: --set is for variants and hylab checkpoints, not for a released checkpoint", path);
+}
+
+hy_status hy_model_read_spec(const char *path, const char *const *sets, hy_model_spec *out) {
+    hy_st *st;
+    hy_import *im;
+    switch (hy_model_file_kind_of(path)) {
+        case HY_MODEL_FOLDER:
+            HY_TRY(no_sets(path, sets));
+            HY_TRY(hy_import_open_config(path, &im));
+            *out = im->spec;
+            hy_import_close(im);
+            return HY_OK;
+        case HY_MODEL_CHECKPOINT:
+            HY_TRY(hy_checkpoint_open(path, &st));
+            hy_status s = checkpoint_spec(st, path, sets, out);
+            hy_st_close(st);
+            return s;
+        default: return hy_spec_load(path, sets, out);
+    }
+}
+
+typedef struct {
+    const hy_backend *be;
+    hy_weights weights;
+    hy_dtype dtype;
+} how_to;
+
+static hy_status from_checkpoint(const char *path, const char *const *sets, const how_to *h, hy_model *out) {
+    hy_st *st;
+    HY_TRY(hy_checkpoint_open(path, &st));
+    hy_model_spec *spec = hy_xcalloc(1, sizeof *spec);
+    hy_status s = checkpoint_spec(st, path, sets, spec);
+    if (!s) s = hy_model_build(spec, &out->p);
+    free(spec);
+    if (!s && h->weights == HY_WEIGHTS_BF16) keep_all(out->p);
+    if (!s && h->weights == HY_WEIGHTS_AUTO) hy_checkpoint_keep_types(st, out->p);
+    if (!s) s = hy_checkpoint_check(st, out->p, NULL);  // before memory is taken for what the file claims
+    if (!s) s = hy_params_create(out->p, h->be, h->dtype, &out->w);
+    if (!s) s = hy_checkpoint_read(st, out->w, HY_CHECKPOINT_ANY_SPEC, NULL);
+    hy_st_close(st);
+    out->trained = true;
+    return s;
+}
+
+static hy_status from_folder(const char *path, const char *const *sets, const how_to *h, hy_model *out) {
+    hy_import *im;
+    hy_import_map map = {0};
+    HY_TRY(no_sets(path, sets));
+    HY_TRY(hy_import_open(path, &im));
+    hy_status s = hy_model_build(&im->spec, &out->p);
+    if (!s) s = hy_import_map_make(im->family, out->p, &map);
+    if (!s) s = hy_import_check(im, &map, NULL);
+    if (!s) hy_weights_apply(h->weights, im, &map, out->p);
+    if (!s) s = hy_params_create(out->p, h->be, h->dtype, &out->w);
+    if (!s) s = hy_import_weights(im, &map, out->w, NULL);
+    hy_import_map_free(&map);
+    hy_import_close(im);
+    out->trained = true;
+    return s;
+}
+
+static hy_status from_yaml(const char *path, const char *const *sets, const how_to *h, uint64_t seed, hy_model *out) {
+    hy_model_spec *spec = hy_xcalloc(1, sizeof *spec);
+    hy_status s = hy_spec_load(path, sets, spec);
+    if (!s) s = hy_model_build(spec, &out->p);
+    free(spec);
+    if (!s && h->weights == HY_WEIGHTS_BF16) keep_all(out->p);
+    if (!s) s = hy_params_create(out->p, h->be, h->dtype, &out->w);
+    return s ? s : hy_params_init(out->w, seed);
+}
+
+hy_status hy_model_published(const char *path, hy_published_list *out) {
+    *out = (hy_published_list){0};
+    return hy_model_file_kind_of(path) == HY_MODEL_YAML ? hy_published_load(path, out) : HY_OK;
+}
+
+// w NULL: only the checks.
+static hy_status read_weights(const char *path, const hy_program *p, hy_params *w) {
+    hy_import *im;
+    hy_st *st;
+    hy_import_map map = {0};
+    hy_status s;
+    if (hy_model_file_kind_of(path) != HY_MODEL_FOLDER) {
+        HY_TRY(hy_checkpoint_open(path, &st));
+        s = w ? hy_checkpoint_read(st, w, HY_CHECKPOINT_ANY_SPEC, NULL) : hy_checkpoint_check(st, p, NULL);
+        hy_st_close(st);
+        return s;
+    }
+    HY_TRY(hy_import_open(path, &im));
+    s = hy_import_map_make(im->family, p, &map);
+    if (!s) s = w ? hy_import_weights(im, &map, w, NULL) : hy_import_check(im, &map, NULL);
+    hy_import_map_free(&map);
+    hy_import_close(im);
+    return s;
+}
+
+hy_status hy_model_check(const char *path, const hy_program *p) { return read_weights(path, p, NULL); }
+hy_status hy_model_load(const char *path, hy_params *w) { return read_weights(path, w->prog, w); }
+
+hy_status hy_model_open(const char *path, const char *const *sets, const hy_backend *be, hy_weights weights, hy_precision precision,
+                        uint64_t seed, hy_model *out) {
+    *out = (hy_model){0};
+    const hy_model_file_kind kind = hy_model_file_kind_of(path);
+    const how_to h = {be, hy_weights_in(weights, precision), hy_precision_dtype(precision)};
+    hy_status s = kind == HY_MODEL_FOLDER       ? from_folder(path, sets, &h, out)
+                  : kind == HY_MODEL_CHECKPOINT ? from_checkpoint(path, sets, &h, out)
+                                                : from_yaml(path, sets, &h, seed, out);
+    if (s) hy_model_close(out);
+    return s;
+}
+
+void hy_model_close(hy_model *m) {
+    hy_params_free(m->w);
+    hy_program_free(m->p);
+    *m = (hy_model){0};
+}

@@ -1,0 +1,57 @@
+// program.c - the program's tables: lookup, names, release. Building one is model.c.
+#include "core/model/program.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *hy_op_name(hy_op_kind k) {
+    static const char *const names[HY_OP_KINDS] = {"embed", "norm", "linear", "rope", "attention", "kv_append",
+                                        "conv",  "scan", "act",    "scale", "fuse",     "gather", "lm_loss",
+                                        "ssd",   "gated_norm"};
+    return names[k];
+}
+
+void hy_program_free(hy_program *p) {
+    if (!p) return;
+    free(p->values);
+    free(p->params);
+    free(p->ops);
+    free(p->slots);
+    free(p);
+}
+
+hy_val hy_program_find(const hy_program *p, const char *name) {
+    for (int i = 0; i < p->n_values; i++)
+        if (!strcmp(p->values[i].name, name)) return i;
+    return HY_NOVAL;
+}
+
+int hy_program_find_param(const hy_program *p, const char *name) {
+    for (int i = 0; i < p->n_params; i++)
+        if (!strcmp(p->params[i].name, name)) return i;
+    return -1;
+}
+
+bool hy_program_is_matrix(const hy_program *p, int param) {
+    HY_ASSERT(param >= 0 && param < p->n_params);
+    bool used = false;
+    for (int i = 0; i < p->n_ops; i++) {
+        const hy_op *op = &p->ops[i];
+        const bool matrix = op->kind == HY_OP_LINEAR || op->kind == HY_OP_EMBED || op->kind == HY_OP_LM_LOSS;
+        if (op->par[1] == param || (op->par[0] == param && !matrix)) return false;
+        used = used || op->par[0] == param;
+    }
+    return used;
+}
+
+bool hy_program_keep_bf16(hy_program *p, int param) {
+    const bool can = hy_program_is_matrix(p, param);
+    if (can) p->params[param].kept = HY_BF16;
+    return can;
+}
+
+bool hy_program_keeps_bf16(const hy_program *p) {
+    for (int i = 0; i < p->n_params; i++)
+        if (p->params[i].kept == HY_BF16) return true;
+    return false;
+}

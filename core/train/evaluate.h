@@ -1,0 +1,18 @@
+// evaluate.h - loss and accuracy of a model on the evaluation examples of a task.
+#ifndef HY_EVALUATE_H
+#define HY_EVALUATE_H
+#include "core/exec/exec.h"
+#include "core/task/task.h"
+
+typedef struct {
+    hy_score total;   // over all cells
+    hy_score *cells;  // [hy_task_cells(EVAL)]
+    int n_cells;
+} hy_eval;
+void hy_eval_free(hy_eval *e);
+
+// Accuracy and loss of parameters on a task.
+hy_status hy_evaluate(const hy_program *p, hy_params *w, const hy_task *task, int batch, int max_examples, hy_eval *out);
+// What an evaluation takes on the device while it lasts, but for the parameters.
+hy_status hy_evaluate_memory(const hy_program *p, const hy_backend *be, hy_dtype dt, const hy_task *task, int batch, size_t *bytes);
+#endif

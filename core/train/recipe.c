@@ -1,0 +1,50 @@
+// recipe.c - the training recipe: its fields, and the learning rate of each step.
+#include <math.h>
+
+#include "core/train/recipe.h"
+
+#define F(field_, type_, def_, min_, max_, choices_, doc_)                                                         \
+    {.name = #field_, .type = type_, .offset = offsetof(hy_train_spec, field_), .def = def_, .min = min_, .max = max_, \
+     .choices = choices_, .doc = doc_}
+const hy_field hy_train_fields[] = {
+    F(steps, HY_F_INT, "400", 0, 1e9, NULL, "optimiser steps; 0 in an experiment: random weights, measured without training or evaluation"),
+    F(batch, HY_F_INT, "16", 1, 1e6, NULL, "sequences of one micro-batch"),
+    F(accumulate, HY_F_INT, "1", 1, 1e6, NULL, "micro-batches of one step"),
+    F(lr, HY_F_DOUBLE, "3e-3", 0, 1e12, NULL, "peak learning rate"),
+    F(min_lr, HY_F_DOUBLE, "0.0", 0, 1, NULL, "final learning rate as a share of lr"),
+    F(schedule, HY_F_ENUM, "cosine", 0, 0, "constant|linear|cosine|wsd", "course of the learning rate after the warm-up"),
+    F(warmup, HY_F_DOUBLE, "0.05", 0, 1, NULL, "linear warm-up, share of steps"),
+    F(decay, HY_F_DOUBLE, "0.2", 0, 1, NULL, "wsd: final linear decay, share of steps"),
+    F(weight_decay, HY_F_DOUBLE, "0.1", 0, 1e3, NULL, "decoupled; not on norms, biases, A_log, D"),
+    F(beta1, HY_F_DOUBLE, "0.9", 0, 0.9999999, NULL, "AdamW first-moment decay"),
+    F(beta2, HY_F_DOUBLE, "0.95", 0, 0.9999999, NULL, "AdamW second-moment decay"),
+    F(eps, HY_F_DOUBLE, "1e-8", 1e-30, 1, NULL, "AdamW epsilon"),
+    F(clip, HY_F_DOUBLE, "1.0", 0, 1e30, NULL, "largest gradient norm, 0: no clipping"),
+    F(eval_every, HY_F_INT, "0", 0, 1e9, NULL, "steps between evaluations, 0: only at the end"),
+    F(log_every, HY_F_INT, "10", 1, 1e9, NULL, "steps between points of the loss curve"),
+    F(checkpoint_every, HY_F_INT, "0", 0, 1e9, NULL, "steps between checkpoints, 0: only at the end or when interrupted"),
+    F(stop_accuracy, HY_F_DOUBLE, "0", 0, 1, NULL, "stop once an evaluation reaches it, 0: never"),
+    F(eval_batch, HY_F_INT, "32", 1, 1e6, NULL, "sequences of an evaluation batch"),
+    F(eval_examples, HY_F_INT, "0", 0, 1e9, NULL, "examples a cell at most, 0: the task's own count"),
+    {.name = "precision", .type = HY_F_ENUM, .offset = offsetof(hy_train_spec, precision), .quiet = true, .def = "f32", .choices = HY_PRECISION_NAMES,
+     .doc = "what is computed in, also when evaluating and measuring; tf32 and bf16 need a GPU"},
+    HY_FIELD_END,
+};
+
+double hy_train_lr(const hy_train_spec *t, long step) {
+    const double warm = t->warmup * t->steps, s = (double)step, floor = t->min_lr;
+    if (s < warm) return t->lr * s / warm;
+    double share = 1;
+    const double left = t->steps - warm, at = left > 0 ? fmin(1, (s - warm) / left) : 1;
+    switch (t->schedule) {
+        case HY_SCHED_CONSTANT: break;
+        case HY_SCHED_LINEAR: share = 1 - (1 - floor) * at; break;
+        case HY_SCHED_COSINE: share = floor + (1 - floor) * 0.5 * (1 + cos(3.14159265358979323846 * at)); break;
+        case HY_SCHED_WSD: {
+            const double start = t->steps * (1 - t->decay);
+            if (s > start && t->decay > 0) share = 1 - (1 - floor) * fmin(1, (s - start) / (t->steps - start));
+            break;
+        }
+    }
+    return t->lr * share;
+}

@@ -1,0 +1,284 @@
+// train.c - the training loop: batches, accumulation, evaluation, checkpoints, divergence. A step on the device is optim.c; what a
+// checkpoint holds is in train_checkpoint.c. Where kernels run while the host goes on, several steps are started before the first is
+// heard of; the parameters stay those before a step that is not finite, so that nothing is lost by hearing late.
+#include "core/train/train.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/train/train_impl.h"
+
+// What training holds whatever the batch, where the rest does not fit any more.
+static hy_status no_room(const hy_trainer *t) {
+    hy_buf b = {0};
+    if (t->opt.w) hy_optim_memory_text(&t->opt, &b);
+    const hy_status s = t->opt.w ? hy_error_context(HY_ENOMEM, "training %s holds, in MB, %s; besides", t->p->spec.name, b.s)
+                                 : hy_error_context(HY_ENOMEM, "training %s needs weights, gradients and two moments of %.1f MB each", t->p->spec.name,
+                                                    (double)(t->p->param_elems * hy_dtype_size(t->dt == HY_F64 ? HY_F64 : HY_F32)) / 1e6);
+    free(b.s);
+    return s;
+}
+
+uint64_t hy_trainer_init_seed(uint64_t seed) { return hy_mix64(seed, 1); }
+
+// The executor, where memory is scarce with room left for that of an evaluation: what does not fit is told before the first step.
+static hy_status open_exec(hy_trainer *t, int full) {
+    const hy_train_spec *s = &t->spec;
+    void *room = NULL;
+    size_t bytes = 0;
+    if (t->be->memory_free) {
+        HY_TRY(hy_evaluate_memory(t->p, t->be, t->dt, t->task, s->eval_batch, &bytes));
+        if (!(room = t->be->alloc(bytes)))
+            return hy_error_context(HY_ENOMEM, "an evaluation needs %.1f MB: lower train.eval_batch (%d here)", (double)bytes / 1e6, s->eval_batch);
+    }
+    const hy_status st = hy_exec_create(t->p, t->be, t->dt, HY_EXEC_TRAIN, s->batch, full, 0, &t->e);
+    if (!room) return st;
+    t->be->free(room);
+    return st == HY_ENOMEM ? hy_error_context(st, "beside %.1f MB for evaluations (train.eval_batch %d)", (double)bytes / 1e6, s->eval_batch) : st;
+}
+
+static hy_status open_device(hy_trainer *t, int full) {
+    const hy_train_spec *s = &t->spec;
+    HY_TRY(hy_params_create(t->p, t->be, t->dt, &t->w));
+    HY_TRY(hy_params_init(t->w, hy_trainer_init_seed(t->seed)));
+    HY_TRY(hy_optim_open(t->w, HY_TRAIN_RING, &t->opt));
+    t->opt.beta1 = s->beta1, t->opt.beta2 = s->beta2, t->opt.eps = s->eps, t->opt.weight_decay = s->weight_decay;
+    return open_exec(t, full);
+}
+
+hy_status hy_trainer_create(const hy_program *p, const hy_backend *be, hy_dtype dt, const hy_train_spec *spec,
+                            const hy_task *task, uint64_t seed, hy_trainer **out) {
+    *out = NULL;
+    if (hy_task_vocab(task) > p->spec.vocab)
+        return hy_error(HY_EINPUT, "task %s uses %d tokens, but %s has a vocabulary of %d: set vocab", hy_task_kind(task),
+                        hy_task_vocab(task), p->spec.name, p->spec.vocab);
+    hy_trainer *t = hy_xcalloc(1, sizeof *t);
+    *t = (hy_trainer){.p = p, .be = be, .dt = dt, .spec = *spec, .task = task, .seed = seed};
+    t->T = hy_task_max_len(task);
+    // a step that nobody waits for is worth it only where kernels run while the host does something else
+    t->ask_every = !be->async ? 1 : spec->log_every < HY_TRAIN_RING ? spec->log_every : HY_TRAIN_RING;
+    const int full = p->spec.meta_tokens + t->T;
+    hy_status s = open_device(t, full);
+    if (s == HY_ENOMEM) s = no_room(t);
+    if (s) {
+        hy_trainer_free(t);
+        return s;
+    }
+    const size_t small = (size_t)spec->batch * (size_t)t->T * (size_t)spec->accumulate, rows = (size_t)spec->batch * (size_t)full;
+    t->lengths = hy_xcalloc((size_t)spec->accumulate, sizeof *t->lengths);
+    t->ids = hy_xcalloc(2 * small + 2 * rows, sizeof(int32_t));
+    t->labels = t->ids + small;
+    t->full_ids = t->labels + small;
+    t->full_labels = t->full_ids + rows;
+    *out = t;
+    return HY_OK;
+}
+
+void hy_trainer_free(hy_trainer *t) {
+    if (!t) return;
+    hy_exec_free(t->e);
+    hy_optim_close(&t->opt);
+    hy_params_free(t->w);
+    free(t->ids);
+    free(t->lengths);
+    free(t);
+}
+
+void hy_trainer_end_steps(hy_trainer *t) {
+    hy_exec_free(t->e);
+    t->e = NULL;
+}
+
+hy_params *hy_trainer_params(hy_trainer *t) { return t->w; }
+long hy_trainer_step_count(const hy_trainer *t) { return t->step; }
+
+// ---------------------------------------------------------------------------------------------------- the batches of a step
+// All micro-batches of a step (1 ..), a pure function of its number: into t->ids, labels, lengths.
+static hy_status load_step(hy_trainer *t, long step, double *scale, int64_t *tokens) {
+    const hy_train_spec *s = &t->spec;
+    const size_t stride = (size_t)s->batch * (size_t)t->T;
+    int64_t labelled = 0;
+    *tokens = 0;
+    for (int k = 0; k < s->accumulate; k++) {
+        HY_TRY(hy_task_batch(t->task, (int64_t)(step - 1) * s->accumulate + k, s->batch, t->ids + (size_t)k * stride,
+                             t->labels + (size_t)k * stride, &t->lengths[k]));
+        *tokens += (int64_t)s->batch * t->lengths[k];
+        for (size_t i = 0; i < (size_t)s->batch * (size_t)t->lengths[k]; i++) labelled += t->labels[(size_t)k * stride + i] >= 0;
+    }
+    *scale = labelled ? 1.0 / (double)labelled : 0;
+    return HY_OK;
+}
+
+// Micro-batch k of the step that is loaded, meta tokens in front.
+static hy_batch micro_batch(hy_trainer *t, int k) {
+    const int m = t->p->spec.meta_tokens, B = t->spec.batch, T = t->lengths[k];
+    const size_t at = (size_t)k * (size_t)B * (size_t)t->T;
+    hy_ids_with_meta(B, T, m, t->ids + at, 0, t->full_ids);
+    hy_ids_with_meta(B, T, m, t->labels + at, HY_IGNORE, t->full_labels);
+    return (hy_batch){.B = B, .T = m + T, .ids = t->full_ids, .labels = t->full_labels};
+}
+
+// What the host gives the kernels of a step.
+static hy_status begin_step(hy_trainer *t, long step, double scale) {
+    const hy_train_spec *s = &t->spec;
+    const double ctl[HY_CTL_HOST] = {
+        [HY_CTL_LR] = hy_train_lr(s, step), [HY_CTL_C1] = 1 - pow(s->beta1, (double)step), [HY_CTL_C2] = 1 - pow(s->beta2, (double)step),
+        [HY_CTL_CLIP] = s->clip, [HY_CTL_SCALE] = scale, [HY_CTL_STEP] = (double)step, [HY_CTL_NLL] = 0};
+    return hy_optim_begin(&t->opt, ctl);
+}
+
+// ---------------------------------------------------------------------------------------------------- divergence
+typedef struct {
+    char first[96];
+} nan_search;
+
+static bool want_all(void *user, const char *name) {
+    (void)name;
+    return ((nan_search *)user)->first[0] == 0;
+}
+
+static hy_status look_for_nan(void *user, const char *name, const float *data, int rows, int width) {
+    nan_search *s = user;
+    for (size_t i = 0; !s->first[0] && i < (size_t)rows * (size_t)width; i++)
+        if (!isfinite(data[i])) snprintf(s->first, sizeof s->first, "%s (row %zu)", name, i / (size_t)width);
+    return HY_OK;
+}
+
+// The first value of the forward passes of a step, or the first gradient, that is not finite. The parameters are still those
+// before it: nothing was updated since.
+static hy_status blame(hy_trainer *t, long step, char *out, size_t n) {
+    nan_search f = {{0}};
+    const hy_probe probe = {.wants = want_all, .got = look_for_nan, .user = &f};
+    double scale;
+    int64_t tokens;
+    HY_TRY(load_step(t, step, &scale, &tokens));
+    HY_TRY(begin_step(t, step, scale));
+    for (int k = 0; k < t->spec.accumulate && !f.first[0]; k++) {
+        const hy_batch b = micro_batch(t, k);
+        HY_TRY(hy_exec_forward(t->e, t->w, &b, NULL, HY_HEAD_LOSS, &probe));
+        if (!f.first[0]) HY_TRY(hy_exec_backward(t->e, t->w, scale, &probe));
+    }
+    snprintf(out, n, "%s", f.first[0] ? f.first : "the loss itself");
+    for (int i = 0; i < t->p->n_params && !f.first[0]; i++) {
+        const size_t k = t->p->params[i].n;
+        float *g = hy_xcalloc(k, sizeof *g);
+        bool bad = hy_params_get(t->w, i, true, g) != HY_OK;
+        for (size_t j = 0; !bad && j < k; j++) bad = !isfinite(g[j]);
+        free(g);
+        if (!bad) continue;
+        snprintf(out, n, "the gradient of %s", t->p->params[i].name);
+        break;
+    }
+    return HY_OK;
+}
+
+static hy_status diverged(hy_trainer *t, long step, double loss, double norm) {
+    char where[128];
+    t->step = step;
+    if (blame(t, step, where, sizeof where)) snprintf(where, sizeof where, "unknown (%.100s)", hy_error_text());
+    return hy_error(HY_EDIVERGED, "step %ld: loss %g, gradient norm %g; first not finite: %s. Lower train.lr (%g here), "
+                    "lengthen train.warmup or set train.clip", step, loss, norm, where, hy_train_lr(&t->spec, step));
+}
+
+// ---------------------------------------------------------------------------------------------------- one step
+// Starts a step; its report comes later.
+static hy_status start_step(hy_trainer *t) {
+    HY_ASSERT(t->pending < HY_TRAIN_RING);
+    const double start = hy_now();
+    double scale;
+    int64_t tokens;
+    HY_TRY(load_step(t, t->step + 1, &scale, &tokens));
+    HY_TRY(begin_step(t, t->step + 1, scale));
+    for (int k = 0; k < t->spec.accumulate; k++) {
+        const hy_batch b = micro_batch(t, k);
+        HY_TRY(hy_optim_add(&t->opt, t->e, &b, scale));
+    }
+    HY_TRY(hy_optim_end(&t->opt));
+    if (t->pending == 0) t->pending_start = start, t->pending_tokens = 0;
+    t->step++;
+    t->pending++;
+    t->pending_tokens += tokens;
+    return HY_OK;
+}
+
+// Waits for the pending steps and tells of them in order. last: the newest, or NULL.
+static hy_status collect(hy_trainer *t, const hy_train_watch *watch, hy_train_point *last) {
+    double report[2 * HY_TRAIN_RING];
+    if (t->pending == 0) return HY_OK;
+    HY_TRY(hy_optim_reports(&t->opt, report));
+    const double rate = (double)t->pending_tokens / fmax(1e-9, hy_now() - t->pending_start);
+    const long end = t->step;
+    const int n = t->pending;
+    t->pending = 0;
+    for (long step = end - n + 1; step <= end; step++) {
+        const double *r = &report[2 * ((step - 1) % HY_TRAIN_RING)];
+        if (!isfinite(r[0]) || !isfinite(r[1])) return diverged(t, step, r[0], r[1]);
+        const hy_train_point p = {.step = step, .loss = r[0], .lr = hy_train_lr(&t->spec, step), .grad_norm = r[1], .tokens_per_s = rate};
+        if (watch && watch->on_step) HY_TRY(watch->on_step(watch->user, &p));
+        if (last) *last = p;
+    }
+    return HY_OK;
+}
+
+hy_status hy_trainer_step(hy_trainer *t, hy_train_point *out) {
+    HY_TRY(start_step(t));
+    return collect(t, NULL, out);
+}
+
+// ---------------------------------------------------------------------------------------------------- the loop
+static hy_status evaluate_now(hy_trainer *t, const hy_train_watch *watch, hy_eval *last, bool *stop) {
+    hy_eval_free(last);
+    HY_TRY(hy_evaluate(t->p, t->w, t->task, t->spec.eval_batch, t->spec.eval_examples, last));
+    *stop = t->spec.stop_accuracy > 0 && last->total.accuracy >= t->spec.stop_accuracy;
+    return watch && watch->on_eval ? watch->on_eval(watch->user, t->step, last) : HY_OK;
+}
+
+// Saves after `st`, HY_OK or an interruption, which stays what the caller hears of.
+static hy_status keep(hy_trainer *t, const char *checkpoint, hy_status st) {
+    char *why = st ? hy_xstrdup(hy_error_text()) : NULL;
+    const hy_status saved = hy_trainer_save(t, checkpoint);
+    if (!saved && st) st = hy_error(st, "%s", why);
+    free(why);
+    return saved ? saved : st;
+}
+
+// Starts the next step, and waits where something needs the steps so far.
+static hy_status next_step(hy_trainer *t, const hy_train_watch *watch) {
+    const hy_train_spec *s = &t->spec;
+    const hy_status st = start_step(t);
+    t->eval_due = !st && s->eval_every && t->step % s->eval_every == 0 && t->step < s->steps;
+    const bool save = s->checkpoint_every && t->step % s->checkpoint_every == 0;
+    if (!st && !t->eval_due && !save && !hy_interrupted && t->step < s->steps && t->pending < t->ask_every) return HY_OK;
+    char *why = st ? hy_xstrdup(hy_error_text()) : NULL;
+    const hy_status told = collect(t, watch, NULL);
+    const bool first = told && (!st || told == HY_EDIVERGED);  // of what went wrong
+    if (!first && st) hy_error(st, "%s", why);
+    free(why);
+    return first ? told : st;
+}
+
+hy_status hy_trainer_run(hy_trainer *t, const hy_train_watch *watch, const char *checkpoint, hy_eval *last) {
+    hy_eval mine = {0}, *ev = last ? last : &mine;
+    if (last) *last = (hy_eval){0};
+    const hy_train_spec *s = &t->spec;
+    bool stop = t->stopped;
+    hy_status st = HY_OK;
+    while (!st && !stop && (t->step < s->steps || t->eval_due)) {
+        if (!t->eval_due) st = next_step(t, watch);
+        if (!st && t->eval_due) st = evaluate_now(t, watch, ev, &stop);
+        if (!st) t->eval_due = false;
+        t->stopped = stop;
+        const bool due = s->checkpoint_every && t->step % s->checkpoint_every == 0;
+        const bool interrupted = t->pending == 0 && hy_interrupted;  // one that comes after next_step looked waits for the next
+        if (checkpoint && (st ? st == HY_EINTR : due || interrupted)) st = keep(t, checkpoint, st);
+        if (!st && interrupted && !stop && t->step < s->steps)
+            st = hy_error(HY_EINTR, "interrupted after step %ld of %d", t->step, s->steps);
+    }
+    if (!st) {
+        st = evaluate_now(t, watch, ev, &stop);
+        if (checkpoint && (!st || st == HY_EINTR)) st = keep(t, checkpoint, st);
+    }
+    if (st || !last) hy_eval_free(ev);
+    return st;
+}

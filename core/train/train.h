@@ -1,0 +1,36 @@
+// train.h - the training loop: steps, evaluations, checkpoints.
+#ifndef HY_TRAIN_H
+#define HY_TRAIN_H
+#include "core/train/evaluate.h"
+#include "core/train/recipe.h"
+
+typedef struct {
+    long step;
+    double loss, lr, grad_norm, tokens_per_s;  // loss: mean over labelled positions of the step, nats
+} hy_train_point;
+// What a caller may watch; every callback may be NULL; a non-OK return stops the run with that status.
+typedef struct {
+    void *user;
+    hy_status (*on_step)(void *user, const hy_train_point *p);
+    hy_status (*on_eval)(void *user, long step, const hy_eval *e);
+} hy_train_watch;
+
+typedef struct hy_trainer hy_trainer;
+// dt: what is computed in (hy_precision_dtype of the recipe; HY_F64 for tests). Parameters and moments are float32 with HY_BF16.
+hy_status hy_trainer_create(const hy_program *p, const hy_backend *be, hy_dtype dt, const hy_train_spec *spec,
+                            const hy_task *task, uint64_t seed, hy_trainer **out);
+uint64_t hy_trainer_init_seed(uint64_t seed);  // what hy_params_init gets for a run's seed
+void hy_trainer_free(hy_trainer *t);
+void hy_trainer_end_steps(hy_trainer *t);  // no step follows: gives back the memory of activations
+hy_params *hy_trainer_params(hy_trainer *t);
+long hy_trainer_step_count(const hy_trainer *t);
+// Everything a resumed run needs (weights, optimiser moments, step = loader position, seeds) as one safetensors file.
+hy_status hy_trainer_save(hy_trainer *t, const char *path);
+hy_status hy_trainer_load(hy_trainer *t, const char *path);
+// One optimiser step (all its micro-batches).
+hy_status hy_trainer_step(hy_trainer *t, hy_train_point *out);
+// Runs to the end (or stop_accuracy). on_step is called for every step in order; where kernels run while the host goes on, some
+// steps later, before anything that needs it (evaluation, checkpoint, interrupt, the end). checkpoint: path written every checkpoint_every steps and at the end, or NULL.
+// NaN or infinity: HY_EDIVERGED naming step and tensor, with advice. A pending interrupt saves the checkpoint first.
+hy_status hy_trainer_run(hy_trainer *t, const hy_train_watch *watch, const char *checkpoint, hy_eval *last);
+#endif

@@ -1,0 +1,187 @@
+// cmd_show.c - `hylab show`: what is stored (runs, one run, metric definitions, any view), read-only. What needs no database
+// is show_spec.c and show_fields.c.
+#include <stdlib.h>
+#include <string.h>
+
+#include "experiments/cli/args.h"
+#include "experiments/cli/commands.h"
+#include "experiments/cli/show_spec.h"
+#include "results/record.h"
+
+typedef struct {
+    const char *db, *experiment, *status, *variant;
+    int limit;
+    bool all;
+    hy_table_format format;
+} options;
+
+// Adds every row of a query to a new table; numeric columns to the right, blobs as their size.
+static hy_status query_table(hy_query *q, const char *title, int limit, hy_table **out) {
+    hy_table *t = hy_table_new(title);
+    int n = hy_query_columns(q), rows = 0;
+    bool row = false;
+    hy_status st = hy_query_step(q, &row);
+    for (int c = 0; c < n; c++) hy_table_column(t, hy_query_name(q, c), NULL, NULL, row && hy_query_number(q, c) ? HY_RIGHT : HY_LEFT);
+    for (; !st && row && rows < limit; rows++, st = hy_query_step(q, &row)) {
+        hy_table_row(t);
+        for (int c = 0; c < n; c++) {
+            size_t bytes = 0;
+            if (hy_query_null(q, c)) hy_table_empty(t);
+            else if (hy_query_is_blob(q, c)) hy_query_blob(q, c, &bytes), hy_table_text(t, "<%zu bytes>", bytes);
+            else if (!hy_query_number(q, c)) hy_table_text(t, "%s", hy_query_text(q, c));
+            else if (!strpbrk(hy_query_text(q, c), ".eE")) hy_table_int(t, hy_query_int(q, c));
+            else hy_table_num(t, hy_query_double(q, c), -6);
+        }
+    }
+    if (!st && row) hy_table_note(t, "only the first %d rows are shown (--limit)", limit);
+    *out = t;
+    return st;
+}
+
+static hy_status print_query(hy_store *s, const options *o, const char *title, const char *sql, const char *const *bind) {
+    hy_query *q;
+    HY_TRY(hy_query_open(s, sql, &q));
+    for (int i = 0; bind && bind[i]; i++) hy_query_bind_text(q, i + 1, bind[i]);
+    hy_table *t = NULL;
+    hy_status st = query_table(q, title, o->limit, &t);
+    if (!st) st = hy_table_print(t, o->format, stdout);
+    hy_table_free(t);
+    hy_query_close(q);
+    return st;
+}
+
+// ---------------------------------------------------------------------------------------------------- runs, metrics
+static hy_status show_runs(hy_store *s, const options *o) {
+    static const char sql[] =
+        "SELECT r.id AS run, r.status, r.experiment, r.variant, r.task, r.grid, r.seed, r.device, " HY_SQL_PRECISION("r.train") " AS precision, r.steps,"
+        " (SELECT round(100 * m.value, 2) FROM metric m JOIN metric_def d ON d.id = m.def_id WHERE m.run_id = r.id AND m.final = 1"
+        "  AND m.cell = '' AND d.name = 'accuracy') AS accuracy_percent,"
+        " (SELECT round(m.value, 4) FROM metric m JOIN metric_def d ON d.id = m.def_id WHERE m.run_id = r.id AND m.final = 1"
+        "  AND m.cell = '' AND d.name = 'loss') AS loss,"
+        " r.git_commit || iif(r.git_dirty, '+', '') AS git_commit, r.started,"
+        " coalesce(r.error, '') || iif(r.superseded_by IS NULL, '', ' (superseded by run ' || r.superseded_by || ')') AS note"
+        " FROM run r WHERE (?1 = '' OR r.experiment = ?1) AND (?2 = '' OR r.status = ?2) AND (?3 = '' OR r.variant = ?3)"
+        " AND (?4 = 'all' OR r.superseded_by IS NULL) ORDER BY r.id";
+    const char *bind[] = {o->experiment, o->status, o->variant, o->all ? "all" : "current", NULL};
+    return print_query(s, o, NULL, sql, bind);
+}
+
+static hy_status show_metrics(hy_store *s, const options *o) {
+    static const char sql[] =
+        "SELECT name, version, unit, direction, (SELECT count(*) FROM metric m WHERE m.def_id = d.id) AS stored, meaning"
+        " FROM metric_def d ORDER BY name, version";
+    return print_query(s, o, NULL, sql, NULL);
+}
+
+// ---------------------------------------------------------------------------------------------------- one run
+static hy_status show_run_texts(hy_store *s, const char *id) {
+    hy_query *q;
+    HY_TRY(hy_query_open(s, "SELECT * FROM run WHERE id = ?1", &q));
+    hy_query_bind_text(q, 1, id);
+    bool row = false;
+    hy_status st = hy_query_step(q, &row);
+    if (!st && !row) st = hy_error(HY_EINPUT, "%s: there is no run %s; `hylab show runs` lists them", hy_store_path(s), id);
+    for (int c = 0; !st && c < hy_query_columns(q); c++) {
+        const char *text = hy_query_text(q, c);
+        if (hy_query_null(q, c)) continue;
+        if (!strchr(text, '\n')) {
+            printf("%-14s %s\n", hy_query_name(q, c), text);
+            continue;
+        }
+        printf("%s\n", hy_query_name(q, c));
+        for (const char *line = text; *line;) {
+            size_t n = strcspn(line, "\n");
+            printf("    %.*s\n", (int)n, line);
+            line += n + (line[n] == '\n');
+        }
+    }
+    hy_query_close(q);
+    return st;
+}
+
+static hy_status show_run(hy_store *s, const options *o, const char *id) {
+    static const char metrics[] =
+        "SELECT d.name AS metric, m.cell, iif(m.final, 'end', 'step ' || m.step) AS \"when\", m.value, m.stderr, m.n, d.unit,"
+        " m.meta FROM metric m JOIN metric_def d ON d.id = m.def_id WHERE m.run_id = ?1 ORDER BY m.final DESC, m.id";
+    static const char artifacts[] = "SELECT name, dtype, shape, length(data) AS bytes, meta FROM artifact WHERE run_id = ?1 ORDER BY id";
+    const char *bind[] = {id, NULL};
+    if (o->format != HY_TABLE_TEXT) return print_query(s, o, NULL, metrics, bind);
+    HY_TRY(show_run_texts(s, id));
+    printf("\n");
+    HY_TRY(print_query(s, o, "figures", metrics, bind));
+    printf("\n");
+    return print_query(s, o, "artifacts", artifacts, bind);
+}
+
+// ---------------------------------------------------------------------------------------------------- any query
+// A name becomes SELECT * FROM it; the connection cannot write.
+static hy_status show_sql(hy_store *s, const options *o, const char *text) {
+    if (strpbrk(text, " \t\n;")) return print_query(s, o, NULL, text, NULL);
+    char *sql = hy_asprintf("SELECT * FROM \"%s\"", text);
+    if (strchr(text, '"')) sql[0] = 0;
+    hy_status st = *sql ? print_query(s, o, NULL, sql, NULL) : hy_error(HY_EINPUT, "%s: not a name of a view or table", text);
+    free(sql);
+    return st;
+}
+
+static hy_status dispatch(const options *o, const hy_arg_list *rest) {
+    const char *what = rest->v[0], *arg = rest->n > 1 ? rest->v[1] : NULL;
+    bool needs = !strcmp(what, "run") || !strcmp(what, "sql");
+    if (!needs && strcmp(what, "runs") && strcmp(what, "metrics"))
+        return hy_error(HY_EINPUT, "nothing to show called \"%s\"; --help lists what there is", what);
+    if (needs && !arg) return hy_error(HY_EINPUT, "show %s needs %s", what, !strcmp(what, "run") ? "the number of a run" : "a view or a statement");
+    hy_store *s;
+    HY_TRY(hy_store_open(o->db, HY_STORE_READ, &s));
+    hy_status st = !strcmp(what, "runs")      ? show_runs(s, o)
+                   : !strcmp(what, "metrics") ? show_metrics(s, o)
+                   : !strcmp(what, "run")     ? show_run(s, o, arg)
+                                              : show_sql(s, o, arg);
+    hy_store_close(s);
+    return st;
+}
+
+int hy_cmd_show(int argc, char **argv) {
+    static const struct {
+        const char *word;
+        int (*show)(int, char **);
+    } others[] = {{"spec", hy_show_spec}, {"variants", hy_show_variants}, {"published", hy_show_published}, {"fields", hy_show_fields}};
+    for (size_t i = 0; argc > 1 && i < sizeof others / sizeof *others; i++)
+        if (!strcmp(argv[1], others[i].word)) return others[i].show(argc - 1, argv + 1);
+    options o = {.db = hy_default_db(), .experiment = "", .status = "", .variant = "", .limit = 10000};
+    const hy_arg args[] = {
+        {"--db", "FILE", HY_ARG_TEXT, &o.db, 0, "results database ($HYLAB_DB, else runs/hylab.db)"},
+        {"--experiment", "NAME", HY_ARG_TEXT, &o.experiment, 0, "runs: only those first made for this experiment"},
+        {"--variant", "NAME", HY_ARG_TEXT, &o.variant, 0, "runs: only this variant"},
+        {"--status", "S", HY_ARG_TEXT, &o.status, 0, "runs: running, interrupted, done or failed"},
+        {"--all", NULL, HY_ARG_FLAG, &o.all, 0, "runs: also those that a later run replaced"},
+        {"--limit", "N", HY_ARG_INT, &o.limit, 1, "at most N rows (10000)"},
+        {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print"},
+        {0},
+    };
+    const hy_args a = {
+        .usage = "hylab show runs|metrics|run N|sql VIEW-OR-STATEMENT|spec MODEL|variants|published FILE...|fields [options]",
+        .text = "Shows what is stored, and (without a database) what can be built.\n"
+                "  runs             one line for each run\n"
+                "  run N            everything about run N: provenance, resolved model, figures, artifacts\n"
+                "  metrics          what the stored figures mean\n"
+                "  sql TEXT         a view (v_run v_final v_metric v_curve v_timing v_plan v_result) or a SELECT\n"
+                "  spec MODEL       a variant, checkpoint or released folder worked out: layers, parameters, cache, FLOPs; has its own --help\n"
+                "  variants [DIR]   the variant files there are\n"
+                "  published FILE.. what is printed elsewhere of the models of variant files, beside what they come to here\n"
+                "  fields [WHAT]    every key of a variant, a training recipe or a task\n\n"
+                "examples:\n"
+                "  hylab show runs --status failed\n"
+                "  hylab show run 12\n"
+                "  hylab show sql v_timing --format csv > timing.csv\n"
+                "  hylab show sql 'SELECT variant, avg(value) FROM v_final WHERE metric = \"accuracy\" GROUP BY 1'",
+        .args = args,
+        .min_rest = 1,
+        .max_rest = 2,
+    };
+    hy_arg_list rest;
+    bool help;
+    hy_status st = hy_args_read(&a, argc, argv, &rest, &help);
+    if (!st && !help) st = dispatch(&o, &rest);
+    free(rest.v);
+    return hy_command_end("show", st);
+}

@@ -1,0 +1,132 @@
+// cmd_train.c - hylab train: one model, one task, one recipe; a progress line, a checkpoint, an evaluation. Nothing is
+// stored in a database: that is `hylab run`.
+#include <stdlib.h>
+#include <string.h>
+
+#include "experiments/cli/commands.h"
+#include "core/family/model_file.h"
+#include "core/train/train.h"
+#include "experiments/runner/progress.h"
+#include "experiments/cli/device_arg.h"
+#include "experiments/cli/eval_table.h"
+#include "experiments/cli/task_arg.h"
+
+typedef struct {
+    hy_progress bar;
+    FILE *curve;
+} watcher;
+
+static hy_status on_step(void *user, const hy_train_point *p) {
+    watcher *w = user;
+    hy_progress_update(&w->bar, (double)p->step, "step %ld  loss %.4f  lr %.2e  grad %.2f  %.0f tok/s", p->step, p->loss, p->lr,
+                       p->grad_norm, p->tokens_per_s);
+    if (w->curve) fprintf(w->curve, "%ld,%.9g,%.9g,%.9g,%.6g\n", p->step, p->loss, p->lr, p->grad_norm, p->tokens_per_s);
+    return w->curve && ferror(w->curve) ? hy_error(HY_EFAIL, "--curve: cannot write") : HY_OK;
+}
+
+typedef struct {
+    const char *from, *task, *out, *resume, *curve, *device, *isa, *precision;
+    int seed, threads;
+    hy_arg_list sets, task_sets, train_sets;
+    hy_table_format format;
+} options;
+
+static hy_status recipe(const options *o, hy_train_spec *spec) {
+    hy_fields_default(hy_train_fields, spec);
+    for (int i = 0; i < o->train_sets.n; i++) {
+        const char *eq = strchr(o->train_sets.v[i], '=');
+        if (!eq) return hy_error(HY_EINPUT, "--train %s: NAME=VALUE is wanted", o->train_sets.v[i]);
+        char *name = hy_asprintf("%.*s", (int)(eq - o->train_sets.v[i]), o->train_sets.v[i]);
+        hy_status s = hy_fields_set(hy_train_fields, spec, name, eq + 1);
+        free(name);
+        if (s) return hy_error_context(s, "--train");
+    }
+    return o->precision ? hy_precision_parse(o->precision, &spec->precision) : HY_OK;
+}
+
+static hy_status run_training(const options *o, const hy_program *p, const hy_backend *be, const hy_train_spec *spec, const hy_task *task) {
+    hy_trainer *t;
+    if (o->from && !o->resume) HY_TRY(hy_model_check(o->from, p));
+    HY_TRY(hy_trainer_create(p, be, hy_precision_dtype(spec->precision), spec, task, (uint64_t)o->seed, &t));
+    hy_status s = o->resume ? hy_trainer_load(t, o->resume) : o->from ? hy_model_load(o->from, hy_trainer_params(t)) : HY_OK;
+    char what[64];
+    snprintf(what, sizeof what, "train %.40s", p->spec.name);
+    watcher w = {.bar = hy_progress_start(stderr, what, spec->steps, (double)hy_trainer_step_count(t))};
+    if (!s && o->curve && !(w.curve = fopen(o->curve, o->resume ? "a" : "w")))
+        s = hy_error(HY_EINPUT, "%s: cannot be written", o->curve);
+    if (w.curve && !o->resume) fprintf(w.curve, "step,loss_nats,lr,grad_norm,tokens_per_s\n");
+    const hy_train_watch watch = {.user = &w, .on_step = on_step};
+    hy_eval eval = {0};
+    if (!s) s = hy_trainer_run(t, &watch, o->out, &eval);
+    hy_progress_end(&w.bar);
+    if (w.curve && fclose(w.curve) && !s) s = hy_error(HY_EFAIL, "%s: cannot be written", o->curve);
+    if (!s) {
+        char *title = hy_asprintf("%s on %s after %ld steps", p->spec.name, hy_task_kind(task), hy_trainer_step_count(t));
+        s = hy_eval_print(title, task, &eval, o->format, stdout);
+        free(title);
+        hy_eval_free(&eval);
+    }
+    if (!s && o->out) fprintf(stderr, "checkpoint: %s\n", o->out);
+    if (s == HY_EINTR && o->out) s = hy_error_context(s, "progress is kept in %s (continue with --resume %s)", o->out, o->out);
+    hy_trainer_free(t);
+    return s;
+}
+
+static hy_status train(const options *o, const char *model_path) {
+    hy_backend be;
+    hy_train_spec spec;
+    hy_task *task = NULL;
+    hy_program *p = NULL;
+    HY_TRY(recipe(o, &spec));
+    HY_TRY(hy_backend_from_args(o->device, o->isa, o->threads, &be));
+    HY_TRY(hy_precision_set(spec.precision, &be));
+    HY_TRY(hy_task_from_args(o->task, &o->task_sets, (uint64_t)o->seed, &task));
+    hy_model_spec *model = hy_xcalloc(1, sizeof *model);
+    hy_status s = hy_model_read_spec(model_path, o->sets.v, model);
+    if (!s) s = hy_model_build(model, &p);
+    if (!s) s = run_training(o, p, &be, &spec, task);
+    free(model);
+    hy_program_free(p);
+    hy_task_close(task);
+    return s;
+}
+
+int hy_cmd_train(int argc, char **argv) {
+    options o = {.task = "mqar", .seed = 1};
+    const hy_arg args[] = {
+        {"--from", "MODEL", HY_ARG_TEXT, &o.from, 0, "start from the weights of this checkpoint or released folder (instead of a variant)"},
+        {"--task", "KIND", HY_ARG_TEXT, &o.task, 0, "task to train on (default mqar; `hylab task` lists them)"},
+        {"--task-set", "NAME=VALUE", HY_ARG_LIST, &o.task_sets, 0, "an option of the task (`hylab task KIND` shows them)"},
+        {"--set", "PATH=VALUE", HY_ARG_LIST, &o.sets, 0, "a change to the variant, e.g. attention.window=64"},
+        {"--train", "NAME=VALUE", HY_ARG_LIST, &o.train_sets, 0, "a field of the recipe (`hylab show fields` lists them)"},
+        {"--seed", "N", HY_ARG_INT, &o.seed, 0, "seed of weights and data (default 1)"},
+        {"--out", "FILE", HY_ARG_TEXT, &o.out, 0, "checkpoint to write (.safetensors)"},
+        {"--resume", "FILE", HY_ARG_TEXT, &o.resume, 0, "continue from this checkpoint of the same run"},
+        {"--curve", "FILE", HY_ARG_TEXT, &o.curve, 0, "loss, learning rate and gradient norm of every step as CSV"},
+        {"--precision", HY_PRECISION_NAMES, HY_ARG_TEXT, &o.precision, 0, "what is computed in, as --train precision=: weights and moments stay float32; "
+         "tf32 and bf16 need --device cuda (f32)"},
+        {"--threads", "N", HY_ARG_INT, &o.threads, 0, "threads (default: all cores)"},
+        {"--device", HY_DEVICE_NAMES, HY_ARG_TEXT, &o.device, 0, HY_DEVICE_HELP},
+        {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0, "kernels: ref, base, avx2, avx512 (default: the best this machine has)"},
+        {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print the evaluation"},
+        {0},
+    };
+    const hy_args a = {.usage = "hylab train VARIANT.yaml|--from MODEL [options]",
+                       .text = "Trains one model on one task and evaluates it.\n\nexamples:\n"
+                               "  hylab train variants/hymba.yaml --task mqar --train steps=400 --out runs/hymba.safetensors\n"
+                               "  hylab train variants/llama.yaml --task text --task-set path=book.txt --set vocab=256 --curve loss.csv\n"
+                               "  hylab train --from tests/golden/llama3-tiny --task mqar --task-set vocab=40 --train lr=1e-4 --out runs/tuned.safetensors\n",
+                       .args = args, .min_rest = 0, .max_rest = 1};
+    hy_arg_list rest = {0};
+    bool help = false;
+    hy_status s = hy_args_read(&a, argc, argv, &rest, &help);
+    if (!s && !help && (rest.n == 1) == (o.from != NULL)) s = hy_error(HY_EINPUT, "name a variant or --from MODEL, one of the two");
+    if (!s && !help && o.from && hy_model_file_kind_of(o.from) == HY_MODEL_YAML)
+        s = hy_error(HY_EINPUT, "--from %s: a variant has no weights; name a checkpoint (.safetensors) or a folder", o.from);
+    if (!s && !help) s = train(&o, o.from ? o.from : rest.v[0]);
+    free(rest.v);
+    free(o.sets.v);
+    free(o.task_sets.v);
+    free(o.train_sets.v);
+    return hy_command_end("train", s);
+}

@@ -1,0 +1,73 @@
+// main.c - the hylab command: finds the subcommand, handles signals. The only place that ends the process.
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/base.h"
+#include "core/base/version.h"
+#include "experiments/cli/commands.h"
+
+static const struct {
+    const char *name, *help;
+    int (*run)(int, char **);
+} commands[] = {
+#define X(name, help) {#name, help, hy_cmd_##name},
+#include "experiments/cli/commands.def"
+#undef X
+    {NULL, NULL, NULL},
+};
+
+static void on_signal(int sig) {
+    if (hy_interrupted) {  // a second ctrl-C does not wait
+        signal(sig, SIG_DFL);
+        raise(sig);
+    }
+    hy_interrupted = sig;
+}
+
+static void usage(FILE *f) {
+    fprintf(f,
+            "hylab: build, train, measure and compare hybrid-head language models\n\n"
+            "usage: hylab COMMAND [options]      hylab COMMAND --help tells more\n\n");
+    for (int i = 0; commands[i].name; i++) fprintf(f, "  %-10s %s\n", commands[i].name, commands[i].help);
+    fprintf(f, "\nexit status: 0 done, 1 the work failed, 2 bad usage or input, 130 interrupted\n");
+}
+
+// Threads that wait for one another spin for about 0.1 ms, then sleep. The library's own default spins far longer, which
+// costs several times the work itself when other programs want the cores. It reads the variable only when a process
+// starts, hence the new start.
+static void calm_threads(char **argv) {
+    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT") || setenv("GOMP_SPINCOUNT", "20000", 1)) return;
+    char self[4096];
+    const ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (n < 0) return;
+    self[n] = 0;
+    execv(self, argv);  // if this fails the defaults serve
+}
+
+int main(int argc, char **argv) {
+    calm_threads(argv);
+    struct sigaction sa = {.sa_handler = on_signal};
+    sigaction(SIGINT, &sa, NULL);
+    sigaction(SIGTERM, &sa, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);  // a file size limit is a failed write, not a crash
+    if (argc < 2) {
+        usage(stderr);
+        return 2;
+    }
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+        usage(stdout);
+        return 0;
+    }
+    if (!strcmp(argv[1], "--version")) {
+        printf("hylab %s%s (%s)\n", hy_version_commit(), hy_version_dirty() ? " with local changes" : "", hy_version_build());
+        return 0;
+    }
+    for (int i = 0; commands[i].name; i++)
+        if (!strcmp(argv[1], commands[i].name)) return commands[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "hylab: no command \"%s\"; `hylab --help` lists them\n", argv[1]);
+    return 2;
+}

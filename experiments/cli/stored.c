@@ -1,0 +1,73 @@
+// stored.c - see stored.h.
+#include "experiments/cli/stored.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "experiments/runner/experiment.h"
+
+typedef struct {
+    char *name, *scale, *sets;
+} identity;
+
+static void identity_free(identity *id) { free(id->name), free(id->scale), free(id->sets); }
+
+static hy_status from_file(const hy_stored_options *o, const char *file, identity *id) {
+    hy_experiment *e;
+    HY_TRY(hy_experiment_load(file, o->scale, o->sets.v, &e));
+    *id = (identity){hy_xstrdup(e->name), hy_xstrdup(e->scale), hy_xstrdup(e->sets)};
+    hy_experiment_free(e);
+    return HY_OK;
+}
+
+// By name (and scale), or the only one there is. Experiments with --set are found by their file.
+static hy_status from_store(const hy_stored_options *o, hy_store *s, identity *id) {
+    hy_query *q;
+    HY_TRY(hy_query_open(s, "SELECT name, scale, sets, (?1 IS NULL OR name = ?1) AND (?2 IS NULL OR scale = ?2) AND sets = '' FROM experiment ORDER BY planned", &q));
+    hy_query_bind_text(q, 1, o->name);
+    hy_query_bind_text(q, 2, o->scale);
+    hy_buf all = {0};
+    int hits = 0;
+    bool row = false;
+    hy_status st;
+    while (!(st = hy_query_step(q, &row)) && row) {
+        const bool set = *hy_query_text(q, 2) != 0;
+        hy_buf_printf(&all, "%s%s%s%s%s", all.n ? ", " : "", hy_query_text(q, 0), *hy_query_text(q, 1) ? " at scale " : "", hy_query_text(q, 1),
+                      set ? " with --set" : "");
+        if (!hy_query_int(q, 3)) continue;
+        if (hits++ == 0) *id = (identity){hy_xstrdup(hy_query_text(q, 0)), hy_xstrdup(hy_query_text(q, 1)), hy_xstrdup(hy_query_text(q, 2))};
+    }
+    hy_query_close(q);
+    if (!st && hits != 1)
+        st = hy_error(HY_EINPUT, "%s: which experiment? %s: %s (give --experiment and --scale, or the YAML file)", hy_store_path(s),
+                      all.n ? "It holds" : "It holds no experiment; hylab run makes one", all.n ? all.s : "none");
+    free(all.s);
+    return st;
+}
+
+hy_status hy_stored_open(const hy_stored_options *o, const char *file, hy_store **store, hy_summary **out) {
+    identity id = {0};
+    *store = NULL;
+    if (!file && o->sets.n) return hy_error(HY_EINPUT, "--set needs the experiment's YAML file");
+    hy_status s = file ? from_file(o, file, &id) : HY_OK;
+    if (!s) s = hy_store_open(o->db, HY_STORE_READ, store);
+    if (!s && !file) s = from_store(o, *store, &id);
+    if (!s) s = hy_summary_load(*store, id.name, id.scale, id.sets, out);
+    if (s && *store) {
+        hy_store_close(*store);
+        *store = NULL;
+    }
+    identity_free(&id);
+    return s;
+}
+
+char *hy_stored_folder(const hy_stored_options *o, const hy_summary *s) {
+    const char *slash = strrchr(o->db, '/');
+    char *name = hy_asprintf("%s%s%s", s->experiment, *s->scale ? "-" : "", s->scale);
+    for (char *c = name; *c; c++)
+        if (!isalnum((unsigned char)*c) && *c != '-' && *c != '_') *c = '_';
+    char *dir = hy_asprintf("%.*sfigures/%s", slash ? (int)(slash - o->db) + 1 : 0, o->db, name);
+    free(name);
+    return dir;
+}

@@ -1,0 +1,21 @@
+// experiment_own.c - what lives as long as an experiment, and the names of its runs. See experiment_impl.h.
+#include <stdio.h>
+
+#include "experiments/runner/experiment_impl.h"
+
+void *hy_experiment_own(hy_experiment *e, void *p) {
+    hy_arena_list *l = hy_xcalloc(1, sizeof *l);
+    *l = (hy_arena_list){.next = e->owned, .p = p};
+    e->owned = l;
+    return p;
+}
+
+void hy_assignments_add(hy_experiment *e, hy_assignments *a, const char *text) {
+    a->v = hy_xrealloc(a->v, (size_t)(a->n + 2) * sizeof *a->v);
+    a->v[a->n++] = hy_experiment_own(e, hy_xstrdup(text));
+    a->v[a->n] = NULL;
+}
+
+void hy_item_label(const hy_run_item *it, char out[256]) {
+    snprintf(out, 256, "%s %s%s%s seed %lld", it->variant, it->task, *it->grid ? " " : "", it->grid, (long long)it->seed);
+}

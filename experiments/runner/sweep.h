@@ -1,0 +1,76 @@
+// sweep.h - runs the items of an experiment that are not stored yet, each in a child process, some at a time. What is on
+// the screen while it does is sweep_view.c.
+#ifndef HY_SWEEP_H
+#define HY_SWEEP_H
+#include <sys/types.h>
+
+#include "experiments/runner/experiment.h"
+#include "results/record.h"
+
+enum { HY_SWEEP_MAX_JOBS = 64 };
+typedef enum {
+    HY_ITEM_PENDING = 0,
+    HY_ITEM_RUNNING,      // by a child of ours
+    HY_ITEM_BUSY,         // by another hylab
+    HY_ITEM_STORED,       // was stored before
+    HY_ITEM_STORED_FAILED,
+    HY_ITEM_DONE,         // stored by this sweep
+    HY_ITEM_FAILED,
+    HY_ITEM_INTERRUPTED,  // resumable: ctrl-C, or its process was killed
+    HY_ITEM_LOST,         // its result could not be stored
+    HY_ITEM_TWIN,         // the same run as an earlier item of the plan
+    HY_ITEM_LEFT_OUT,     // --only
+} hy_item_state;
+typedef struct {
+    hy_item_state state;
+    int64_t run_id;
+    int twin;         // of TWIN: which item
+    double seconds;   // wall time of this sweep's run
+    char *text;       // what its last line said: error, or NULL
+} hy_sweep_item;
+
+// One child.
+typedef struct {
+    int item;  // -1: free
+    pid_t pid;
+    int report, errors;  // pipes
+    hy_buf in, err;      // not yet complete line; stderr so far
+    double start;
+    char phase[64], end[24], end_text[1024];
+    long step, steps;
+    double loss, rate;
+} hy_sweep_slot;
+
+typedef struct hy_sweep {
+    const hy_experiment *e;
+    hy_store *store;
+    const char *db, *isa, *device, *only;
+    int gpu;            // device "cuda": its number, -1: the first that can be used
+    int jobs, threads;  // threads of one child
+    unsigned claim;     // HY_CLAIM_*
+    hy_sweep_item *items;
+    hy_sweep_slot slots[HY_SWEEP_MAX_JOBS];
+    bool stopping;      // no more launches
+    double start;
+    bool first_seed_told, early_told;
+    // Called once early on, with whatever is stored by then, and once when the first seed is complete; may be NULL.
+    void (*interim)(struct hy_sweep *s, bool first_seed);
+} hy_sweep;
+
+// Fills items by what is stored. sets state only.
+hy_status hy_sweep_look(hy_sweep *s);
+// Removes work files of stored runs that killed processes left.
+hy_status hy_sweep_clean(hy_sweep *s);
+// Runs what is pending until everything is settled, interrupted or lost. HY_OK: all selected items are stored as done;
+// HY_EFAIL: some failed or were lost; HY_EINTR.
+hy_status hy_sweep_run(hy_sweep *s);
+void hy_sweep_free(hy_sweep *s);
+
+// ---- sweep_view.c
+typedef struct hy_sweepview hy_sweepview;
+hy_sweepview *hy_sweepview_new(void);  // on stderr: lines that are redrawn on a terminal, plain lines otherwise
+void hy_sweepview_free(hy_sweepview *p);
+void hy_sweepview_draw(hy_sweepview *p, const hy_sweep *s);                       // as often as one likes
+void hy_sweepview_line(hy_sweepview *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));  // stays on the screen
+void hy_sweepview_clear(hy_sweepview *p);  // before something else prints
+#endif

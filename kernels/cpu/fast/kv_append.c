@@ -1,0 +1,28 @@
+// kv_append.c - float32 kv_append: whole rows are copied, and tokens that the same call overwrites are left out.
+#include <string.h>
+
+#include "kernels/cpu/attention.h"
+
+enum { SERIAL = 16384 };  // values below which threads cost more than they bring
+
+hy_status HY_FAST(hy_fast_kv_append)(const void *args, void *ws, const hy_plan_req *req) {
+    const hy_kv_append_args *a = args;
+    (void)ws;
+    HY_TRY(hy_cpu_kv_append_check_data(a));
+    long pairs = (long)a->B * a->kv_heads;
+    int ring = a->cache.cap - a->meta;
+#pragma omp parallel for schedule(static) num_threads(req->threads) if (pairs * a->T * (a->d_qk + a->d_v) > SERIAL)
+    for (long n = 0; n < pairs; n++) {
+        int b = (int)(n / a->kv_heads), h = (int)(n % a->kv_heads);
+        for (int t = 0; t < a->len[b]; t++) {
+            int p = a->pos[b] + t;
+            if (p >= a->meta && a->len[b] - t > ring) continue;
+            size_t row = (size_t)b * a->T + t, slot = (size_t)n * a->cache.cap + (size_t)hy_attn_slot(p, a->meta, a->cache.cap);
+            memcpy((float *)a->cache.k + slot * a->d_qk, (const float *)a->k + row * a->ldk + (size_t)h * a->d_qk,
+                   (size_t)a->d_qk * sizeof(float));
+            memcpy((float *)a->cache.v + slot * a->d_v, (const float *)a->v + row * a->ldv + (size_t)h * a->d_v,
+                   (size_t)a->d_v * sizeof(float));
+        }
+    }
+    return HY_OK;
+}

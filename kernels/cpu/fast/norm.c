@@ -1,0 +1,94 @@
+// norm.c - RMS and layer norm in float32, forward and backward. Backward recomputes the statistics: the row is in
+// the cache anyway. Workspace of backward: one row of C sums for each row block.
+#include "kernels/cpu/fast.h"
+#include "kernels/cpu/fast/vmath.h"
+
+typedef struct {
+    float mean, rstd;
+} stats;
+
+HY_VINLINE float mean_of(const float *x, int C) {
+    hy_vf s = {0};
+    HY_VFOR(i, n, C) s += hy_vget(x + i, n);
+    return hy_vsum(s) / (float)C;
+}
+
+HY_VINLINE stats statistics(const float *x, int C, bool layer, double eps) {
+    float mean = layer ? mean_of(x, C) : 0;
+    hy_vf s = {0};
+    HY_VFOR(i, n, C) {
+        hy_vf v = hy_vget(x + i, n);
+        if (layer) {
+            v -= mean;
+            if (n < HY_LANES) {  // the lanes past the end must stay 0
+                float t[HY_LANES];
+                hy_vstore(t, v);
+                v = hy_vload_part(t, n);
+            }
+        }
+        s += v * v;
+    }
+    return (stats){mean, (float)(1 / sqrt((double)hy_vsum(s) / C + eps))};
+}
+
+hy_status HY_FAST(hy_fast_norm)(const void *args, void *ws, const hy_plan_req *req) {
+    (void)ws;
+    const hy_norm_args *a = args;
+    const float *w = a->w;
+    int C = a->C, threads = hy_cpu_threads(req, (size_t)a->rows * a->groups * C);
+    bool layer = a->kind == HY_NORM_LAYER;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int r = 0; r < a->rows; r++)
+        for (int g = 0; g < a->groups; g++) {
+            const float *x = (const float *)a->x + (size_t)r * a->ldx + (size_t)g * C;
+            float *y = (float *)a->y + (size_t)r * a->ldy + (size_t)g * C;
+            stats s = statistics(x, C, layer, a->eps);
+            HY_VFOR(i, n, C) hy_vput(y + i, (hy_vget(x + i, n) - s.mean) * s.rstd * hy_vget(w + i, n), n);
+        }
+    return HY_OK;
+}
+
+// With g = w dy and h = (x - mean) rstd: dx = rstd (g - mean(g) - h mean(g h)), where RMS has no mean(g) term.
+HY_VINLINE void backward_vector(const hy_norm_bwd_args *a, const float *x, const float *dy, float *dx, float *dw, bool layer) {
+    int C = a->f.C;
+    const float *w = a->f.w;
+    stats s = statistics(x, C, layer, a->f.eps);
+    hy_vf sg = {0}, sgh = {0};
+    HY_VFOR(i, n, C) {
+        hy_vf g = hy_vget(w + i, n) * hy_vget(dy + i, n);
+        sgh += g * ((hy_vget(x + i, n) - s.mean) * s.rstd);
+        sg += g;
+    }
+    float mg = layer ? hy_vsum(sg) / (float)C : 0, mgh = hy_vsum(sgh) / (float)C;
+    HY_VFOR(i, n, C) {
+        hy_vf d = hy_vget(dy + i, n), h = (hy_vget(x + i, n) - s.mean) * s.rstd;
+        if (dx) {
+            hy_vf v = s.rstd * (hy_vget(w + i, n) * d - mg - h * mgh);
+            hy_vput(dx + i, a->acc & 1 ? hy_vget(dx + i, n) + v : v, n);
+        }
+        if (dw) hy_vput(dw + i, hy_vget(dw + i, n) + d * h, n);
+    }
+}
+
+hy_status HY_FAST(hy_fast_norm_bwd)(const void *args, void *ws, const hy_plan_req *req) {
+    const hy_norm_bwd_args *a = args;
+    int rows = a->f.rows, groups = a->f.groups, C = a->f.C;
+    int blocks = hy_cpu_row_blocks(rows), step = (rows + blocks - 1) / blocks;
+    int threads = hy_cpu_threads(req, (size_t)rows * groups * C);
+    bool layer = a->f.kind == HY_NORM_LAYER;
+    float *dw = a->dw;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int b = 0; b < blocks; b++) {
+        float *sum = dw ? (float *)ws + (size_t)b * C : NULL;
+        if (sum) memset(sum, 0, (size_t)C * sizeof *sum);
+        for (int r = b * step; r < rows && r < (b + 1) * step; r++)
+            for (int g = 0; g < groups; g++) {
+                size_t off = (size_t)g * C;
+                backward_vector(a, (const float *)a->f.x + (size_t)r * a->f.ldx + off, (const float *)a->dy + (size_t)r * a->lddy + off,
+                                a->dx ? (float *)a->dx + (size_t)r * a->lddx + off : NULL, sum, layer);
+            }
+    }
+    for (int b = 0; b < blocks && dw; b++)
+        for (int c = 0; c < C; c++) dw[c] += ((float *)ws)[(size_t)b * C + c];
+    return HY_OK;
+}

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# hylab probe: tables, figures, options and exit statuses.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+H=${HYLAB:-./hylab}
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+. tests/check.sh
+cp tests/data/tiny-parallel.yaml "$dir/m.yaml"
+sed 's/^name: tiny/name: attn/; s/parallel/attention/; /^ssm/d' "$dir/m.yaml" >"$dir/a.yaml"
+P=("$H" probe "$dir/m.yaml" --task mqar --task-set vocab=256 --task-set 'test=[[24, 2]]' --task-set 'train=[[24, 2]]')
+check help 0 'hylab probe .*--erf' "$H" probe --help
+check table 0 '^ +2 +layer ' "${P[@]}"
+check 'self-test' 0 'alpha x \+ D x against the recurrence: [0-9.]+e-1[4-9]' "${P[@]}"
+check erf 0 '^ERF ' "${P[@]}" --erf --prompts 3 --erf-set meta=renormalised --erf-set heads=pooled
+check 'options on record' 0 'heads=pooled meta=renormalised' "${P[@]}" --erf --erf-set meta=renormalised --erf-set heads=pooled
+check csv 0 '^0,attention,[0-9.]+,' "${P[@]}" --entropy --format csv
+check json 0 '"entropy_relative": 0\.[0-9]+' "${P[@]}" --entropy --format json
+check 'attention only' 0 '^ +1 +attention ' "$H" probe "$dir/a.yaml" --task-set vocab=256 --tokens 20
+if command -v gnuplot >/dev/null; then
+  check maps 0 "figures are in $dir/out" "${P[@]}" --layers 0,2 --head 1 --channel 3 --out "$dir/out" --entropy --formats svg,png,pdf
+  for f in maps.svg maps.png maps.pdf maps.dat maps.gp entropy.svg; do
+    if [ -s "$dir/out/$f" ]; then echo "ok $f"; else echo "not ok $f"; bad=1; fi
+  done
+  # 2 layers x 5 maps of 26 x 26 positions, as float32
+  size=$(stat -c %s "$dir/out/maps.dat")
+  if [ "$size" = $((2 * 5 * 26 * 26 * 4)) ]; then echo 'ok data of the maps'; else echo "not ok data of the maps ($size bytes)"; bad=1; fi
+else
+  echo 'skip maps (gnuplot is not installed)'
+fi
+H=$(realpath "$H")
+check 'no gnuplot' 1 'apt-get install gnuplot-nox' env PATH=/nonexistent "$H" "${P[@]:1}" --out "$dir/none"
+check 'no model' 2 'cannot open' "$H" probe "$dir/none.yaml"
+check 'no layer' 2 'from 0 to 2' "${P[@]}" --layers 3
+check 'no head' 2 'no attention head 7' "${P[@]}" --out "$dir/none" --head 7
+check 'no cell' 2 'evaluation cells 0 to 0' "${P[@]}" --cell 4
+check 'no such map' 2 'attention\|ssm\|layer' "${P[@]}" --maps ssn --out "$dir/none"
+check 'no such norm' 2 'rowsum\|minmax' "${P[@]}" --norm softmax
+check 'no such ERF option' 2 'group\|channels' "${P[@]}" --erf --erf-set ssm=all
+check 'two tables as CSV' 2 'one at a time' "${P[@]}" --erf --entropy --format csv
+check 'vocabulary' 2 'vocabulary' "$H" probe "$dir/m.yaml" --task mqar --task-set vocab=300
+exit $bad

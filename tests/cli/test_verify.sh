@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# test_verify.sh - `hylab verify` on the golden checkpoints of every family, with every kernel set that this machine has;
+# and that it fails when a weight, a tensor or a key of the configuration is wrong.
+set -u
+hylab=${HYLAB:-./hylab}
+golden=$(dirname "$0")/../golden
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+bad=0
+ok() { echo "ok $1"; }
+not_ok() { echo "not ok $1"; echo "  $2"; bad=1; }
+
+has() { # does this machine run these kernels?
+  case $1 in
+    ref | base) return 0 ;;
+    avx2) grep -qw avx2 /proc/cpuinfo && grep -qw fma /proc/cpuinfo && grep -qw bmi2 /proc/cpuinfo ;;
+    avx512) grep -qw avx512f /proc/cpuinfo && grep -qw avx512vl /proc/cpuinfo && grep -qw avx512dq /proc/cpuinfo ;;
+  esac
+}
+
+# ---- the golden files
+for config in "$golden"/*/config.json; do
+  dir=${config%/config.json}
+  g=$(basename "$dir")
+  for how in "f32 ref" "f32 base" "f32 avx2" "f32 avx512" "f64 ref"; do
+    set -- $how
+    name="verify_${g}_$1_$2"
+    if ! has "$2"; then echo "skip $name"; continue; fi
+    if "$hylab" verify "$golden/$g" --dtype "$1" --isa "$2" --threads 2 >"$tmp/out" 2>"$tmp/err" && ! grep -q FAIL "$tmp/out"; then ok "$name"
+    else not_ok "$name" "$(grep FAIL "$tmp/out"; cat "$tmp/err")"; fi
+  done
+done
+# every tensor of the file is a line: logits, loss, hidden states, gradients; input_ids is the one that is not
+lines=$("$hylab" verify "$golden/hymba-tiny" --format csv | grep -c ',PASS,')
+[ "$lines" = 25 ] && ok verify_all_lines || not_ok verify_all_lines "$lines lines instead of 25"
+"$hylab" verify "$golden/hymba-tiny" --format json | grep -q '"tensor": "grad.model.memory_tokens"' && ok verify_json || not_ok verify_json "no such row"
+one=$("$hylab" verify "$golden/hymba-tiny" --threads 1 --format csv) two=$("$hylab" verify "$golden/hymba-tiny" --threads 2 --format csv)
+[ "$one" = "$two" ] && ok verify_threads_agree || not_ok verify_threads_agree "errors differ between 1 and 2 threads"
+
+if [ -w /dev/full ]; then # a full disk behind the output
+  "$hylab" verify "$golden/hymba-tiny" --format csv >/dev/full 2>"$tmp/err"
+  rc=$?
+  [ $rc = 1 ] && grep -q "No space left" "$tmp/err" && ok verify_full_output || not_ok verify_full_output "exit $rc: $(cat "$tmp/err")"
+else echo "skip verify_full_output"; fi
+
+# ---- what must fail: NAME, exit status, words of the output, each
+damaged() { rm -rf "$tmp/d"; cp -r "$golden/hymba-tiny" "$tmp/d"; }
+must_fail() {
+  local name=$1 want=$2
+  shift 2
+  "$hylab" verify "$tmp/d" --isa base --threads 1 >"$tmp/out" 2>&1
+  local rc=$?
+  if [ $rc != "$want" ]; then not_ok "$name" "exit $rc instead of $want: $(tail -3 "$tmp/out")"; return; fi
+  for word in "$@"; do
+    grep -qF -- "$word" "$tmp/out" || { not_ok "$name" "no \"$word\" in: $(tail -8 "$tmp/out")"; return; }
+  done
+  ok "$name"
+}
+poke() { printf '%b' "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none; }
+
+damaged # one weight in the middle of the file becomes 2.0
+poke "$tmp/d/model.safetensors" 200000 '\x00\x00\x00\x40'
+must_fail verify_wrong_weight 1 "FAIL" "tensors are missing or differ"
+damaged
+poke "$tmp/d/model.safetensors" 200000 '\x00\x00\xc0\x7f'
+must_fail verify_nan_weight 1 "not a finite number"
+damaged
+LC_ALL=C sed -i 's/model.layers.1.mamba.D.0/model.layers.1.mamba.E.0/' "$tmp/d/model.safetensors"
+must_fail verify_missing_weight 2 "missing: model.layers.1.mamba.D.0 [64]" "unknown: model.layers.1.mamba.E.0 [64]" config.json model.safetensors
+damaged
+LC_ALL=C sed -i 's/"logits"/"logitz"/; s/"hidden.3"/"hidden.9"/' "$tmp/d/expected.safetensors"
+must_fail verify_missing_expected 1 "missing in the file" "not an output that is known" "4 of 27"
+damaged
+LC_ALL=C sed -i 's/"grad.model.layers.0.mamba.D.0"/"grad.model.layers.0.mamba.X.0"/' "$tmp/d/expected.safetensors"
+must_fail verify_unknown_gradient 1 "the model has no such tensor"
+damaged
+truncate -s -4 "$tmp/d/model.safetensors"
+must_fail verify_cut_weights 2 "cut short"
+damaged
+rm "$tmp/d/expected.safetensors"
+must_fail verify_no_expected 2 "expected.safetensors: cannot open"
+config() { # NAME, sed script, words
+  local name=$1 script=$2
+  shift 2
+  damaged
+  sed -i "$script" "$tmp/d/config.json"
+  cmp -s "$tmp/d/config.json" "$golden/hymba-tiny/config.json" && { not_ok "$name" "the script changed nothing"; return; }
+  must_fail "$name" 2 config.json "$@"
+}
+config verify_config_meta 's/"num_memory_tokens": 4/"num_memory_tokens": 5/' model.safetensors "model.memory_tokens is [4, 32]" "makes it [5, 32]"
+config verify_config_tied 's/"tie_word_embeddings": true/"tie_word_embeddings": false/' "missing: lm_head.weight [61, 32]"
+config verify_config_groups 's/"kv_reuse_every_i_layer": -1/"kv_reuse_every_i_layer": 2/' kv_reuse_every_i_layer
+config verify_config_v_head 's/"v_head_dim": 16/"v_head_dim": 8/' v_head_dim mamba_expand
+config verify_config_conv_dim 's/"3": 64/"3": 32/' conv_dim mamba_expand
+config verify_config_heads 's/"num_attention_heads": 4/"num_attention_heads": 5/' num_attention_heads
+config verify_config_global 's/"num_hidden_layers": 6/"num_hidden_layers": 5/' global_attn_idx
+config verify_config_unknown 's/"num_mamba": 1/"num_mambas": 1/' num_mambas
+config verify_config_act 's/"hidden_act": "silu"/"hidden_act": "gelu"/' '"gelu" is not supported'
+config verify_config_rope 's/"rope_type": "ntk"/"rope_type": "yarn"/' yarn
+config verify_config_family 's/"model_type": "hymba"/"model_type": "rwkv"/' rwkv
+config verify_config_missing '/"sliding_window"/d' '"sliding_window" is missing'
+config verify_config_cut '20q' 'line 21'
+config verify_config_mask 's/   1,$/   0,/' 'layer'
+exit $bad

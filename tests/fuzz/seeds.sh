@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Writes what a fuzz target starts from: seeds.sh NAME FOLDER -> FOLDER/in/*, FOLDER/dict (words of its language).
+set -eu
+name=$1 out=$2
+rm -rf "$out"
+mkdir -p "$out/in"
+words() { sort -u | sed 's/["\\]/\\&/g; s/^/"/; s/$/"/' >"$out/dict"; } # a line each
+
+case $name in
+safetensors)
+  header='{"__metadata__":{"k":"v"},"a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},"b":{"dtype":"U8","shape":[3],"data_offsets":[8,11]}}'
+  printf '\206\0\0\0\0\0\0\0%s01234567abc' "$header" >"$out/in/small"
+  printf '%s\n' __metadata__ dtype shape data_offsets BF16 F64 BOOL I64 | words
+  ;;
+yaml)
+  for f in variants/*.yaml variants/paper/*.yaml; do grep -v '^base:' "$f" >"$out/in/$(basename "$f")"; done
+  for s in attention.heads=2 pattern.0.mixer=ssm 'kv_share=[[0, 1]]' mlp.kind=none; do
+    { cat variants/samba.yaml && echo "--set $s"; } >"$out/in/set-$s"
+  done
+  cp tests/fuzz/yaml.dict "$out/dict"
+  ;;
+json)
+  printf '{"a": [1, -2.5e3, "x\\u00e9\\n", null, true], "o": {"k": {}}, "l": [[], [{}]]}' >"$out/in/all"
+  printf '[9223372036854775807, -9223372036854775808, 1e308, 0.1, -0.0]' >"$out/in/numbers"
+  printf '"\\ud83d\\ude00 \xf0\x9f\x98\x80 \xed\x9f\xbf"' >"$out/in/unicode"
+  { printf '[%.0s' {1..32}; printf ']%.0s' {1..32}; } >"$out/in/deep"
+  printf '%s\n' true false null '\u0000' '\ud800' '\udc00' 1e999 9223372036854775808 '":' '],[' | words
+  ;;
+config)
+  for f in tests/golden/*/config.json; do cp "$f" "$out/in/$(basename "$(dirname "$f")")"; done
+  grep -ohE '"[A-Za-z_0-9.]+"' tests/golden/*/config.json | tr -d '"' | words
+  ;;
+shards)
+  index='{"metadata":{"total_size":48},"weight_map":{"x":"a.safetensors","y":"a.safetensors","z":"b.safetensors"}}'
+  a='{"x":{"dtype":"F32","shape":[4],"data_offsets":[0,16]},"y":{"dtype":"BF16","shape":[2,2],"data_offsets":[16,24]}}'
+  b='{"__metadata__":{"format":"pt"},"z":{"dtype":"F16","shape":[3,4],"data_offsets":[0,24]}}'
+  printf '%s\n---\n%s\n---\n%s' "$index" "$a" "$b" >"$out/in/two"
+  printf '%s\n---\n%s\n---\n' '{"weight_map":{"x":"a.safetensors","y":"a.safetensors"}}' "$a" >"$out/in/one"
+  printf '%s\n' metadata weight_map a.safetensors b.safetensors ../a.safetensors dtype shape data_offsets F32 BF16 | words
+  ;;
+tokenizer)
+  text=$'Hello  the \xc3\xa9<s>\n12'
+  for f in llama2 hymba-first llama3 qwen2 gptneox falcon; do printf '%s\n---\n%s' "$(cat tests/golden/tokenizers/$f.json)" "$text" >"$out/in/$f"; done
+  for f in sp-bpe sp-unigram; do { cat tests/golden/tokenizers/$f.model && printf '\n---\n%s' "$text"; } >"$out/in/$f"; done
+  # small ones, one for each kind of step: most of what fails is found in a few bytes
+  model='"model":{"type":"BPE","unk_token":"u","fuse_unk":true,"byte_fallback":true,"vocab":{"u":0,"a":1,"b":2,"ab":3,"<0x41>":4,"\u2581":5},"merges":["a b"]}'
+  i=0
+  for part in '"normalizer":{"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"x"},{"type":"Replace","pattern":{"Regex":"a+|b"},"content":"ab"},{"type":"NFKC"}]}' \
+    '"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"[^\\s\\p{L}]+|(?i:'"'"'s)"},"behavior":"MergedWithNext","invert":true},{"type":"ByteLevel","add_prefix_space":true},{"type":"Digits","individual_digits":true}]}' \
+    '"pre_tokenizer":{"type":"Metaspace","replacement":"_","prepend_scheme":"first","split":true},"decoder":{"type":"Metaspace","replacement":"_"}' \
+    '"decoder":{"type":"Sequence","decoders":[{"type":"Replace","pattern":{"String":"a"},"content":" "},{"type":"ByteFallback"},{"type":"Fuse"},{"type":"Strip","content":" ","start":1,"stop":1}]}' \
+    '"added_tokens":[{"id":6,"content":"<s>","special":true,"lstrip":true,"rstrip":true},{"id":7,"content":"ba","single_word":true,"normalized":true}],"post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>"}},{"Sequence":{"id":"A"}}],"special_tokens":{"<s>":{"ids":[6]}}}'; do
+    printf '{%s,%s}\n---\nab A <s> ba' "$model" "$part" >"$out/in/small$((i++))"
+  done
+  grep -ohE '"[A-Za-z_0-9]{4,24}"' tests/golden/tokenizers/*.json core/tok_*.c | tr -d '"' | words
+  ;;
+*) echo "fuzz_seeds.sh: no inputs for \"$name\"" >&2; exit 2 ;;
+esac

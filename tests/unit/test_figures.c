@@ -1,0 +1,246 @@
+// test_figures.c - every kind of figure is drawn from made-up figures in every format, with names that try to break the
+// script; a missing or failing gnuplot is a clear error; an older picture survives a failure. Needs gnuplot.
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "analysis/figure/figures.h"
+#include "analysis/report/report.h"
+#include "analysis/report/report_page.h"
+
+static char dir[] = "/tmp/hylab-figures-XXXXXX";
+// Quotes, a command substitution, markup of gnuplot's enhanced text and of XML.
+static const char *const names[] = {"Llama", "it's \"B\" `touch pwned` <&>", "C_1^2 {/Bold x} @y \\n", "Größe", ""};
+enum { N = 5 };
+static const hy_fig_head head = {"Recall <&> \"cache\" 'MQAR' `touch pwned` \\", 15, 2, 3, "small scale",
+                                 "a long note that needs more than one line because it tells everything there is to know about the figures, their "
+                                 "units, how often they were measured and what the bars are; tail"};
+
+static int setup(void **state) {
+    (void)state;
+    return mkdtemp(dir) ? chdir(dir) : -1;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    char *cmd = hy_asprintf("rm -rf '%s'", dir);
+    int rc = chdir("/") || system(cmd);
+    free(cmd);
+    return rc;
+}
+
+// Balanced tags, quoted attributes: what a simple reader of XML needs.
+static void assert_well_formed(const char *xml) {
+    const char *stack[256];
+    size_t length[256];
+    int depth = 0;
+    for (const char *c = strchr(xml, '<'); c; c = strchr(c, '<')) {
+        if (!strncmp(c, "<!--", 4)) c = strstr(c, "-->");
+        else if (!strncmp(c, "<![CDATA[", 9)) c = strstr(c, "]]>");
+        if (!c) fail_msg("unfinished comment");
+        if (c[0] != '<') continue;
+        const char *end = c;
+        for (char quote = 0; *end && (quote || *end != '>'); end++) {
+            if (quote && *end == quote) quote = 0;
+            else if (!quote && (*end == '"' || *end == '\'')) quote = *end;
+            if (end > c && *end == '<') fail_msg("< inside a tag: %.60s", c);
+        }
+        if (!*end) fail_msg("unfinished tag: %.60s", c);
+        if (c[1] == '/') {
+            size_t n = strcspn(c + 2, "> \t\r\n");
+            if (depth == 0 || n != length[depth - 1] || strncmp(c + 2, stack[depth - 1], n)) fail_msg("closes what is not open: %.60s", c);
+            depth--;
+        } else if (c[1] != '!' && c[1] != '?' && end[-1] != '/') {
+            assert_true(depth < 256);
+            stack[depth] = c + 1;
+            length[depth++] = strcspn(c + 1, "> \t\r\n");
+        }
+        c = end;
+    }
+    if (depth) fail_msg("not closed: %.60s", stack[depth - 1]);
+}
+
+static void assert_drawn(const char *name) {
+    static const char *const ext[] = {"svg", "png", "pdf"}, *const magic[] = {"<?xml", "\x89PNG\r\n", "%PDF-"};
+    for (int i = 0; i < 3; i++) {
+        char *path = hy_asprintf("out/%s.%s", name, ext[i]), *data;
+        size_t n;
+        if (hy_file_read(path, 1 << 24, &data, &n)) fail_msg("%s", hy_error_text());
+        assert_true(n > 1000 && !memcmp(data, magic[i], strlen(magic[i])));
+        if (i == 0) assert_well_formed(data);
+        if (i == 0 && strcmp(name, "again")) assert_non_null(strstr(data, "15 runs, 2 to 3 seeds each; small scale"));
+        free(data);
+        free(path);
+    }
+    assert_false(hy_file_exists("pwned") || hy_file_exists("out/pwned"));
+}
+
+static hy_fig_out to(const char *name) { return (hy_fig_out){"out", name, HY_FIG_SVG | HY_FIG_PNG | HY_FIG_PDF}; }
+#define DRAW(call, name)                                \
+    do {                                                \
+        hy_fig_out o = to(name);                        \
+        if (call) fail_msg("%s", hy_error_text());      \
+        assert_drawn(name);                             \
+    } while (0)
+
+static void test_points(void **state) {
+    (void)state;
+    hy_fig_point p[N];
+    for (int i = 0; i < N; i++) p[i] = (hy_fig_point){names[i], pow(7, i), 0.2 * i, i % 2 ? 0.02 : NAN, i == 3 ? NAN : 100.0 * i};
+    p[4].y = NAN;  // left out
+    hy_fig_axis x = {"cache, MB", true, NAN, NAN, 0}, y = {"accuracy", false, NAN, NAN, 0};
+    DRAW(hy_fig_points(&o, &head, &x, &y, "tokens/s", p, N), "points");
+    DRAW(hy_fig_points(&o, &head, &x, &y, NULL, p, 1), "one-point");
+    hy_fig_out o = to("none");
+    assert_int_equal(hy_fig_points(&o, &head, &x, &y, NULL, p + 4, 1), HY_EINPUT);
+    assert_int_equal(hy_fig_points(&o, &head, &x, &y, NULL, p, 0), HY_EINPUT);
+}
+
+static void test_bars_and_stacks(void **state) {
+    (void)state;
+    double v[3] = {0.3, 0.5, 0.4}, layers[6] = {1, 2, 0, 4, 5, 6};
+    hy_fig_bar b[N * 2];
+    for (int i = 0; i < N * 2; i++) b[i] = (hy_fig_bar){i == 3 ? NAN : 0.1 * i, i == 2 ? NAN : 0.05, i % 3 ? v : NULL, i % 3 ? 3 : 0};
+    hy_fig_axis y = {"recall", false, 0, 1.05, 0};
+    DRAW(hy_fig_bars(&o, &head, &y, names, N, names, 2, b), "bars");
+    DRAW(hy_fig_bars(&o, &head, &y, names, N, names, 1, b), "single");
+    hy_fig_stack s[N];
+    for (int i = 0; i < N; i++) s[i] = (hy_fig_stack){names[i], i == 4 ? 0 : 3, layers};
+    DRAW(hy_fig_stacks(&o, &head, "layer", "cache, kB", names, 2, false, s, N), "stacks");
+    DRAW(hy_fig_stacks(&o, &head, "layer", "cache, kB", names, 2, true, s, 2), "own-scale");
+}
+
+static void test_lines(void **state) {
+    (void)state;
+    enum { MANY = 60 };
+    double x[MANY], y[MANY], lo[MANY], hi[MANY];
+    for (int i = 0; i < MANY; i++) x[i] = i, y[i] = i == 7 ? NAN : 5 / (1.0 + i), lo[i] = 0.8 * y[i], hi[i] = 1.2 * y[i];
+    hy_fig_series s[3] = {{names[0], 0, MANY, x, y, lo, hi}, {names[1], 9, 4, x, y, lo, hi}, {names[2], 2, 0, x, y, NULL, NULL}};
+    hy_fig_panel p[2] = {{names[1], {"step", false, NAN, NAN, 0}, {"loss, nats", true, NAN, NAN, 0}, s, 3},
+                         {"b", {"context, tokens", true, NAN, NAN, 0}, {"tokens/s", false, 0, NAN, 0}, s, 2}};
+    DRAW(hy_fig_lines(&o, &head, p, 2), "lines");
+    DRAW(hy_fig_lines(&o, &head, p, 1), "curve");
+    hy_fig_out o = to("none");
+    p[0].series = s + 2;
+    p[0].n_series = 1;
+    assert_int_equal(hy_fig_lines(&o, &head, p, 1), HY_EINPUT);
+}
+
+static void test_maps_and_heat(void **state) {
+    (void)state;
+    enum { S = 9 };
+    float a[S * S];
+    double v[6] = {0, 0.2, NAN, 0.6, 0.8, 1};
+    for (int i = 0; i < S * S; i++) a[i] = i % S > i / S ? NAN : (float)exp(-(i % S));
+    hy_fig_map m[4] = {{names[1], S, 2, a}, {names[2], S, 0, a}, {names[0], S, 0, NULL}, {names[3], 1, 0, a}};
+    DRAW(hy_fig_maps(&o, &head, "share", true, 1e-4, 2, 2, m), "maps");
+    DRAW(hy_fig_maps(&o, &head, "share", false, 0, 1, 1, m), "map");
+    DRAW(hy_fig_heat(&o, &head, "length", "depth", "accuracy", 0, 1, names, 3, names + 1, 2, v), "heat");
+}
+
+// The script beside the figure draws it again by itself.
+static void test_drawn_again(void **state) {
+    (void)state;
+    if (system("cd out && cp points.gp again.gp && for f in svg png pdf; do gnuplot -e \"FORMAT='$f'; OUT='again.$f'\" again.gp || exit 1; done"))
+        fail_msg("gnuplot failed on a script of ours");
+    assert_drawn("again");
+}
+
+static void test_failures(void **state) {
+    (void)state;
+    hy_plot p = {.width = 300, .height = 200};
+    hy_fig_out o = to("bad");
+    hy_buf_printf(&p.script, "plot sin(x)\n");
+    assert_int_equal(hy_plot_draw(&p, &o), HY_OK);
+    char *before, *after;
+    size_t n, m;
+    assert_int_equal(hy_file_read("out/bad.svg", 1 << 20, &before, &n), HY_OK);
+    hy_buf_printf(&p.script, "plot nosuchfunction(x)\n");
+    assert_int_equal(hy_plot_draw(&p, &o), HY_EFAIL);
+    assert_non_null(strstr(hy_error_text(), "bad.svg"));
+    assert_non_null(strstr(hy_error_text(), "nosuchfunction"));
+    assert_int_equal(hy_file_read("out/bad.svg", 1 << 20, &after, &m), HY_OK);
+    assert_true(m == n && !memcmp(before, after, n));
+    free(before), free(after);
+    o.name = "../x";
+    assert_int_equal(hy_plot_draw(&p, &o), HY_EINPUT);
+    unsigned f;
+    assert_int_equal(hy_fig_formats_parse("svg,pdf", &f), HY_OK);
+    assert_int_equal(f, HY_FIG_SVG | HY_FIG_PDF);
+    assert_int_equal(hy_fig_formats_parse("svg,jpg", &f), HY_EINPUT);
+    assert_int_equal(hy_fig_formats_parse("", &f), HY_EINPUT);
+    char *path = hy_xstrdup(getenv("PATH"));
+    setenv("PATH", "/nonexistent", 1);
+    assert_int_equal(hy_gnuplot_check(), HY_EFAIL);
+    assert_non_null(strstr(hy_error_text(), "apt-get install gnuplot-nox"));
+    setenv("PATH", path, 1);
+    free(path);
+    hy_plot_free(&p);
+}
+
+// ---------------------------------------------------------------------------------------------------- report
+static int count(const char *text, const char *what) {
+    int n = 0;
+    for (const char *c = text; (c = strstr(c, what)); c++) n++;
+    return n;
+}
+
+static void test_report(void **state) {
+    (void)state;
+    hy_report *r = hy_report_new("Roadmap <script>alert(1)</script>", "small scale");
+    const hy_report_column col[] = {{NULL, "variant", NULL, false}, {"here", "recall", "%", true}, {"here", "cache <b>", "MB", true}, {"paper", "recall", "%", true}};
+    const char *cells[] = {names[1], "99.0 ± 0.1", "3.2", "39.98", "Mamba", NULL, "0.1", NULL};
+    hy_report_section(r, "Question & answer");
+    hy_report_text(r, "First <p>.\n\nSecond:\n- one\n- two & three\n\nLast.");
+    hy_report_table(r, "means", col, 4, cells, 2);
+    hy_report_code(r, "recipe", "lr: 1e-3 # <x>\n");
+    hy_report_fact(r, "commit", "abc");
+    hy_report_fact(r, "device", "a & b");
+    if (hy_report_figure(r, "out/points.svg", "accuracy <1>") || hy_report_figure(r, "out/maps.svg", "maps"))
+        fail_msg("%s", hy_error_text());
+    assert_int_equal(hy_report_figure(r, "out/points.png", "no"), HY_EINPUT);
+    assert_int_equal(hy_report_figure(r, "out/missing.svg", "no"), HY_EINPUT);
+    assert_int_equal(hy_report_write(r, "out/report.html"), HY_OK);
+    hy_report_free(r);
+    char *html;
+    size_t n;
+    assert_int_equal(hy_file_read("out/report.html", 1 << 24, &html, &n), HY_OK);
+    char *body = strstr(html, "<body>");
+    assert_non_null(body);
+    *strstr(body, "</html>") = 0;  // opened before
+    assert_well_formed(body);
+    assert_int_equal(count(html, "<script"), 0);
+    assert_int_equal(count(html, "<svg"), 2);
+    assert_int_equal(count(html, "<li>"), 2);
+    assert_int_equal(count(html, "<p>"), 3);
+    assert_int_equal(count(html, "<dl>"), count(html, "</dl>"));
+    // nothing is loaded from elsewhere, and no two symbols share a name
+    assert_int_equal(count(html, "http"), count(html, "xmlns=\"http") + count(html, "xmlns:xlink=\"http"));
+    assert_int_equal(count(html, "id='gp") + count(html, "href='#gp"), 0);
+    assert_true(count(html, "id='f1-gp") > 0 && count(html, "id='f2-gp") > 0);
+    free(html);
+}
+
+static void test_rank_chance(void **state) {
+    (void)state;
+    assert_true(fabs(hy_rank_chance(1, 3) - 2 / 6.0) < 1e-12);
+    assert_true(fabs(hy_rank_chance(-1, 4) - 2 / 24.0) < 1e-12);
+    assert_true(hy_rank_chance(0, 5) == 1 && isnan(hy_rank_chance(1, 2)) && isnan(hy_rank_chance(NAN, 5)));
+    assert_true(fabs(hy_rank_chance(0.738, 8) - 0.0458) < 5e-4);  // Zar's table: 0.738 is the 5 % value for n = 8
+    assert_true(hy_rank_chance(0.9, 30) < 1e-5);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_points),     cmocka_unit_test(test_bars_and_stacks), cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_maps_and_heat), cmocka_unit_test(test_drawn_again),  cmocka_unit_test(test_report),        cmocka_unit_test(test_rank_chance),        cmocka_unit_test(test_failures),
+    };
+    return cmocka_run_group_tests_name("figures", tests, setup, teardown);
+}

@@ -1,0 +1,137 @@
+// test_interrupt.c - an interruption that falls into an evaluation loses nothing: the checkpoint holds the steps done, the run
+// that goes on makes the evaluation up for, and ends with the weights of one that was left alone.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "core/spec/spec_read.h"
+#include "core/train/train.h"
+
+enum { STEPS = 5, EVERY = 2 };
+typedef struct {
+    long stop_after, steps, evals[8];
+    int n_evals;
+} seen;
+
+static hy_status on_step(void *user, const hy_train_point *p) {
+    seen *s = user;
+    s->steps++;
+    if (p->step == s->stop_after) hy_interrupted = 2;
+    return HY_OK;
+}
+static hy_status on_eval(void *user, long step, const hy_eval *e) {
+    seen *s = user;
+    (void)e;
+    s->evals[s->n_evals++] = step;
+    return HY_OK;
+}
+
+typedef struct {
+    hy_backend be;
+    hy_program *p;
+    hy_task *task;
+    hy_train_spec spec;
+    char path[64];
+} setting;
+
+static hy_trainer *trainer(const setting *x) {
+    hy_trainer *t;
+    if (hy_trainer_create(x->p, &x->be, HY_F32, &x->spec, x->task, 5, &t)) fail_msg("%s", hy_error_text());
+    return t;
+}
+static float *weights(const setting *x, hy_trainer *t) {
+    float *w = hy_xcalloc(x->p->param_elems, sizeof *w);
+    for (int i = 0; i < x->p->n_params; i++)
+        assert_int_equal(hy_params_get(hy_trainer_params(t), i, false, w + x->p->params[i].offset), HY_OK);
+    return w;
+}
+static hy_status run(const setting *x, hy_trainer *t, seen *s) {
+    const hy_train_watch watch = {.user = s, .on_step = on_step, .on_eval = on_eval};
+    return hy_trainer_run(t, &watch, x->path, NULL);
+}
+
+static void open_setting(setting *x) {
+    static const char text[] = "name: x\nvocab: 40\nd_model: 16\nlayers: 1\nattention: {heads: 2}\nmlp: {d_ff: 16}\n";
+    hy_yaml *y;
+    hy_model_spec *m = hy_xcalloc(1, sizeof *m);
+    if (hy_yaml_parse("model", text, sizeof text - 1, &y) || hy_spec_from_yaml(y, m)) fail_msg("%s", hy_error_text());
+    if (hy_model_build(m, &x->p)) fail_msg("%s", hy_error_text());
+    hy_yaml_free(y);
+    free(m);
+    assert_int_equal(hy_backend_cpu(NULL, 1, &x->be), HY_OK);
+    if (hy_task_open("mqar", "vocab: 30\ntrain: [[24, 3]]\ntest: [[24, 3]]\n", 3, &x->task)) fail_msg("%s", hy_error_text());
+    hy_fields_default(hy_train_fields, &x->spec);
+    x->spec.steps = STEPS, x->spec.batch = 2, x->spec.eval_every = EVERY, x->spec.eval_examples = 2;
+    snprintf(x->path, sizeof x->path, "/tmp/hylab-interrupt-%ld", (long)getpid());
+}
+
+static void in_a_periodic_evaluation(const setting *x, const float *want) {
+    seen s = {.stop_after = EVERY};
+    hy_trainer *t = trainer(x);
+    assert_int_equal(run(x, t, &s), HY_EINTR);
+    assert_int_equal(s.n_evals, 0);
+    hy_trainer_free(t);
+    hy_interrupted = 0;
+    t = trainer(x);
+    if (hy_trainer_load(t, x->path)) fail_msg("%s", hy_error_text());
+    assert_int_equal(hy_trainer_step_count(t), EVERY);
+    s = (seen){0};
+    assert_int_equal(run(x, t, &s), HY_OK);
+    assert_int_equal(s.steps, STEPS - EVERY);
+    assert_int_equal(s.n_evals, 3);
+    assert_int_equal(s.evals[0], EVERY);
+    assert_int_equal(s.evals[1], 2 * EVERY);
+    assert_int_equal(s.evals[2], STEPS);
+    float *got = weights(x, t);
+    assert_memory_equal(got, want, x->p->param_elems * sizeof *got);
+    free(got);
+    hy_trainer_free(t);
+    unlink(x->path);
+}
+
+// All steps are done and none is saved yet.
+static void in_the_last_evaluation(const setting *x, const float *want) {
+    seen s = {0};
+    hy_train_point p;
+    hy_trainer *t = trainer(x);
+    for (int i = 0; i < STEPS; i++) assert_int_equal(hy_trainer_step(t, &p), HY_OK);
+    hy_interrupted = 2;
+    assert_int_equal(run(x, t, &s), HY_EINTR);
+    hy_interrupted = 0;
+    hy_trainer_free(t);
+    t = trainer(x);
+    if (hy_trainer_load(t, x->path)) fail_msg("%s", hy_error_text());
+    assert_int_equal(run(x, t, &s), HY_OK);
+    assert_int_equal(s.steps, 0);
+    assert_int_equal(s.n_evals, 1);
+    float *got = weights(x, t);
+    assert_memory_equal(got, want, x->p->param_elems * sizeof *got);
+    free(got);
+    hy_trainer_free(t);
+    unlink(x->path);
+}
+
+static void interrupted_evaluations(void **unused) {
+    (void)unused;
+    setting x;
+    seen s = {0};
+    open_setting(&x);
+    hy_trainer *t = trainer(&x);
+    assert_int_equal(run(&x, t, &s), HY_OK);
+    float *want = weights(&x, t);
+    hy_trainer_free(t);
+    unlink(x.path);
+    in_a_periodic_evaluation(&x, want);
+    in_the_last_evaluation(&x, want);
+    free(want);
+    hy_task_close(x.task);
+    hy_program_free(x.p);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(interrupted_evaluations)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,311 @@
+// test_model.c - whole models against finite differences in double precision: the builder, the executor's bookkeeping of
+// first writers, views, aliased residuals and shared values, and every kernel's backward, together.
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "core/exec/exec.h"
+#include "core/spec/spec_read.h"
+#include "core/task/task.h"
+
+// Four-point differences in double along a unit direction with step 1e-3 are good to about 1e-11 relative to the loss.
+static const double TOL_GRAD = 1e-6;
+
+#define COMMON "vocab: 13\nd_model: 12\ninit: {std: 0.3}\nmlp: {kind: silu, d_ff: 10}\n"
+#define SSM "ssm: {expand: 2, d_state: 3, d_conv: 3, dt_rank: 2}\n"
+#define FACTORS "multipliers: {embedding: 5.6, attention_in: 0.9, key: 0.39, attention_out: 0.4, ssm_in: 1.25, ssm_z: 0.7, ssm_x: 0.8, ssm_B: 0.5, ssm_C: 1.5, ssm_dt: 0.3, ssm_out: 0.24, mlp_gate: 0.88, mlp_down: 0.2, head: 0.04}\n"
+#define SSM2 "ssm: {kind: mamba2, expand: 2, d_state: 3, d_conv: 3, head_dim: 6, groups: 2}\n"
+static const char *const models[] = {
+    COMMON "name: llama\nlayers: 2\nmixer: attention\nattention: {heads: 3, kv_heads: 1, d_qk: 4}\n",
+    COMMON "name: mamba\nlayers: 2\nmixer: ssm\nmlp: {kind: none}\n" SSM,
+    COMMON SSM "name: bare-mamba\nlayers: 1\nmixer: ssm\nssm: {inner_norms: false, conv_bias: false}\ntied: false\n",
+    COMMON SSM "name: hymba\nlayers: 5\nmixer: parallel\nmeta_tokens: 3\nattention: {heads: 2, kv_heads: 1, window: 3, global_layers: [0, 4]}\n"
+           "kv_share: [[1, 2, 3]]\n",
+    COMMON SSM "name: concat\nlayers: 2\nmixer: parallel\nfusion: concat\nmeta_tokens: 1\nattention: {heads: 2, kv_heads: 2, d_qk: 6, d_v: 3, window: 2, global_layers: none, qk_norm: true}\n",
+    COMMON SSM "name: gate\nlayers: 2\nmixer: parallel\nfusion: gate\nattention: {heads: 2, kv_heads: 2}\nrope: {kind: ntk}\nmax_len: 64\norig_len: 16\n",
+    COMMON SSM "name: sum\nlayers: 3\nmixer: parallel\nfusion: sum\nmeta_tokens: 2\nattention: {heads: 2, kv_heads: 1, d_qk: 6, d_v: 3, qkv_bias: true, out_bias: true}\n"
+           "kv_share: [[0, 1]]\ntied: false\nssm: {proj_bias: true}\n" FACTORS,
+    COMMON SSM "name: mean-factors\nlayers: 2\nmixer: parallel\nmeta_tokens: 1\nattention: {heads: 2, kv_heads: 2}\n" FACTORS,
+    COMMON SSM "name: concat-factors\nlayers: 1\nmixer: parallel\nfusion: concat\nattention: {heads: 2, kv_heads: 2}\n" FACTORS,
+    COMMON SSM "name: gate-factors\nlayers: 1\nmixer: parallel\nfusion: gate\nattention: {heads: 2, kv_heads: 2}\n" FACTORS,
+    COMMON SSM "name: sequential-factors\nlayers: 1\nmixer: ssm_attention\nattention: {heads: 2, kv_heads: 1}\n" FACTORS,
+    COMMON SSM "name: sequential\nlayers: 2\nmixer: attention_ssm\nattention: {heads: 2, kv_heads: 1}\nrope: {kind: none}\n",
+    COMMON SSM "name: reverse\nlayers: 2\nmixer: ssm_attention\nattention: {heads: 2, kv_heads: 2}\nkv_share: [[0, 1]]\nnorm: {kind: layer, eps: 1e-6}\n",
+    COMMON SSM "name: mixed\nlayers: 4\nmlp: {kind: relu2, d_ff: 9}\nattention: {heads: 2, kv_heads: 1, window: 4, global_layers: none}\n"
+           "pattern: [{mixer: ssm}, {mixer: none}, {mixer: attention, mlp: {kind: none}}, {mixer: none, mlp: {kind: none}}]\n",
+    COMMON SSM "name: biases\nlayers: 4\nattention: {heads: 3, kv_heads: 1, d_qk: 6, d_v: 8, qkv_bias: true, out_bias: true}\nssm: {proj_bias: true}\n"
+           "mlp: {bias: true}\nrope: {kind: llama3, base: 100, factor: 3, low_freq_factor: 0.2, high_freq_factor: 1}\norig_len: 9\n"
+           "pattern: [{mixer: attention}, {mixer: ssm}, {mixer: parallel}, {mixer: ssm_attention, mlp: {kind: relu2}}]\n",
+    COMMON "name: mamba2\nlayers: 2\nmixer: ssm\nmlp: {kind: none}\n" SSM2,
+    COMMON SSM2 "name: hymba2\nlayers: 3\nmixer: parallel\nmeta_tokens: 2\nattention: {heads: 2, kv_heads: 1, window: 3}\nkv_share: [[1, 2]]\n"
+                "ssm: {gated_norm: false}\n",
+    COMMON SSM2 "name: gate2\nlayers: 1\nmixer: parallel\nfusion: gate\nattention: {heads: 2}\nssm: {conv_bias: false, dt_min: 0.01, dt_max: 0.09}\n",
+    COMMON SSM2 "name: concat2\nlayers: 2\nmixer: parallel\nfusion: concat\nattention: {heads: 2, d_v: 3}\nssm: {norm_before_gate: true}\n",
+    COMMON SSM2 "name: sum2\nlayers: 2\nmixer: parallel\nfusion: sum\nattention: {heads: 2, d_v: 3}\nssm: {gated_norm: false}\n" FACTORS,
+    COMMON SSM2 "name: bias2\nlayers: 1\nmixer: ssm\nssm: {proj_bias: true}\n",
+    COMMON SSM2 "name: sequential2\nlayers: 2\nmixer: ssm_attention\nattention: {heads: 2}\nssm: {groups: 4}\n",
+};
+
+static void build(const char *text, hy_model_spec *spec, hy_program **p) {
+    hy_yaml *y = NULL;
+    hy_buf b = {0};
+    hy_buf_printf(&b, "name: x\n");
+    if (hy_yaml_parse("model", b.s, b.n, &y)) fail_msg("%s", hy_error_text());
+    free(b.s);
+    char *copy = hy_xstrdup(text), *save = NULL;
+    for (char *line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        hy_yaml *part = NULL;
+        if (hy_yaml_parse("line", line, strlen(line), &part)) fail_msg("%s", hy_error_text());
+        hy_yaml *merged = hy_yaml_merge(y, part);
+        hy_yaml_free(y);
+        hy_yaml_free(part);
+        y = merged;
+    }
+    free(copy);
+    if (hy_spec_from_yaml(y, spec)) fail_msg("%s", hy_error_text());
+    hy_yaml_free(y);
+    if (hy_model_build(spec, p)) fail_msg("%s", hy_error_text());
+}
+
+typedef struct {
+    hy_exec *e;
+    hy_params *w;
+    hy_batch b;
+} rig;
+
+static double loss(rig *r) {
+    if (hy_exec_forward(r->e, r->w, &r->b, NULL, HY_HEAD_LOSS, NULL)) fail_msg("%s", hy_error_text());
+    if (hy_exec_backward(r->e, r->w, 1.0, NULL)) fail_msg("%s", hy_error_text());
+    return hy_exec_nll_sum(r->e);
+}
+
+// Derivative along a random direction of each tensor, against central differences.
+static void check_tensor(rig *r, const double *grad, int i) {
+    const hy_param *q = &r->w->prog->params[i];
+    double *x = hy_params_ptr(r->w, i, false), *dir = hy_xcalloc(q->n, sizeof *dir), *keep = hy_xcalloc(q->n, sizeof *keep);
+    memcpy(keep, x, q->n * sizeof *x);
+    hy_rng rng = hy_rng_make(7, (uint64_t)i);
+    double want = 0, norm = 0, length = 0;
+    for (size_t j = 0; j < q->n; j++) length += pow(dir[j] = hy_rng_normal(&rng), 2);
+    for (size_t j = 0; j < q->n; j++) {
+        dir[j] /= sqrt(length);
+        want += dir[j] * grad[q->offset + j];
+        norm += grad[q->offset + j] * grad[q->offset + j];
+    }
+    const double h = 1e-3, at[4] = {-2 * h, -h, h, 2 * h};
+    double f[4];
+    for (int s = 0; s < 4; s++) {
+        for (size_t j = 0; j < q->n; j++) x[j] = keep[j] + at[s] * dir[j];
+        f[s] = loss(r);
+    }
+    memcpy(x, keep, q->n * sizeof *x);
+    const double got = (8 * (f[2] - f[1]) - (f[3] - f[0])) / (12 * h), scale = fmax(fabs(got), sqrt(norm)) + 1e-6;
+    if (!(fabs(got - want) <= TOL_GRAD * scale))
+        fail_msg("%s %s: backward %.12g, differences %.12g", r->w->prog->spec.name, q->name, want, got);
+    free(dir);
+    free(keep);
+}
+
+static void gradients(void **state) {
+    (void)state;
+    hy_backend be;
+    assert_int_equal(hy_backend_cpu("ref", 1, &be), HY_OK);
+    for (size_t k = 0; k < sizeof models / sizeof *models; k++) {
+        hy_model_spec *spec = hy_xcalloc(1, sizeof *spec);
+        hy_program *p;
+        build(models[k], spec, &p);
+        enum { B = 2, TEXT = 9 };
+        const int m = spec->meta_tokens, T = m + TEXT;
+        int32_t ids[B * TEXT], labels[B * TEXT], full[B * 64], full_labels[B * 64];
+        hy_rng rng = hy_rng_make(3, k);
+        for (int i = 0; i < B * TEXT; i++) {
+            ids[i] = (int32_t)hy_rng_below(&rng, 13);
+            labels[i] = hy_rng_below(&rng, 3) ? (int32_t)hy_rng_below(&rng, 13) : HY_IGNORE;
+        }
+        hy_ids_with_meta(B, TEXT, m, ids, 0, full);
+        hy_ids_with_meta(B, TEXT, m, labels, HY_IGNORE, full_labels);
+        rig r = {.b = {.B = B, .T = T, .ids = full, .labels = full_labels}};
+        assert_int_equal(hy_params_create(p, &be, HY_F64, &r.w), HY_OK);
+        assert_int_equal(hy_params_init(r.w, 11), HY_OK);
+        assert_int_equal(hy_params_want_grad(r.w), HY_OK);
+        if (hy_exec_create(p, &be, HY_F64, HY_EXEC_TRAIN, B, T, 0, &r.e)) fail_msg("%s", hy_error_text());
+        for (int i = 0; i < p->n_params; i++) {  // norms at 1 and biases at 0 would hide errors
+            double *x = hy_params_ptr(r.w, i, false);
+            for (size_t j = 0; j < p->params[i].n; j++)
+                if (p->params[i].init == HY_INIT_ONES || p->params[i].init == HY_INIT_ZEROS) x[j] += 0.2 * hy_rng_normal(&rng);
+        }
+        loss(&r);
+        double *grad = hy_xcalloc(p->param_elems, sizeof *grad);
+        memcpy(grad, r.w->grad, p->param_elems * sizeof *grad);
+        for (int i = 0; i < p->n_params; i++) check_tensor(&r, grad, i);
+
+        // two micro-steps add up
+        memset(r.w->grad, 0, p->param_elems * sizeof *grad);
+        loss(&r);
+        loss(&r);
+        const double *twice = r.w->grad;
+        for (size_t j = 0; j < p->param_elems; j++) assert_true(fabs(twice[j] - 2 * grad[j]) <= 1e-12 + 1e-10 * fabs(grad[j]));
+        free(grad);
+        hy_exec_free(r.e);
+        hy_params_free(r.w);
+        hy_program_free(p);
+        free(spec);
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------- multipliers
+static double nll_of(const hy_program *p, hy_params *w, const hy_backend *be, double *logit_norm) {
+    enum { T = 11 };
+    const int m = p->spec.meta_tokens;
+    int32_t text[T], labels[T], ids[T + 4], full[T + 4];
+    int rows[T + 4];
+    for (int i = 0; i < T; i++) text[i] = (i * 5 + 2) % 13, labels[i] = (i * 3 + 1) % 13;
+    hy_ids_with_meta(1, T, m, text, 0, ids);
+    hy_ids_with_meta(1, T, m, labels, HY_IGNORE, full);
+    for (int i = 0; i < m + T; i++) rows[i] = i;
+    const hy_batch b = {.B = 1, .T = m + T, .ids = ids, .labels = full, .out_rows = rows, .n_out = m + T};
+    hy_exec *e;
+    if (hy_exec_create(p, be, HY_F64, HY_EXEC_INFER, 1, m + T, m + T, &e)) fail_msg("%s", hy_error_text());
+    if (hy_exec_forward(e, w, &b, NULL, HY_HEAD_LOSS | HY_HEAD_LOGITS, NULL)) fail_msg("%s", hy_error_text());
+    const float *logits = hy_exec_logits(e);
+    *logit_norm = 0;
+    for (int i = 0; i < (m + T) * 13; i++) *logit_norm += (double)logits[i] * logits[i];
+    double nll = hy_exec_nll_sum(e);
+    hy_exec_free(e);
+    return nll;
+}
+
+// Rows first .. first+n-1 of a parameter times a factor.
+static void fold(hy_params *w, const char *name, int first, int n, double by) {
+    const int i = hy_program_find_param(w->prog, name);
+    if (i < 0) fail_msg("no parameter %s", name);
+    const hy_param *q = &w->prog->params[i];
+    const size_t width = q->n / (size_t)q->shape[0];
+    double *x = hy_params_ptr(w, i, false);
+    if (n < 0) n = q->shape[0];
+    for (size_t e = (size_t)first * width; e < (size_t)(first + n) * width; e++) x[e] *= by;
+}
+
+// Each factor means what the same factor in the weights means. in_proj is [q | k | v | s | g], x_proj [dt | B | C];
+// Mamba-2: in_proj [q | k | v | z | x | B | C | dt].
+static void fold_all(hy_params *w, const hy_multipliers *f, bool mean) {
+    const int q = 12, k = mean ? 12 : 6, v = mean ? 24 : 3;
+    fold(w, "embed", 0, -1, f->embedding);
+    fold(w, "meta", 0, -1, f->embedding);
+    fold(w, "layers.0.in_proj", 0, q + k + v, f->attention_in);
+    fold(w, "layers.0.in_proj", q, k, f->key);
+    const bool two = hy_layer_is_mamba2(&w->prog->spec.layers[0]);
+    fold(w, "layers.0.in_proj", q + k + v, two ? 24 + 24 + 6 + 6 + 4 : 48, f->ssm_in);
+    fold(w, "layers.0.in_proj", q + k + v, 24, two ? f->ssm_z : f->ssm_x);
+    fold(w, "layers.0.in_proj", q + k + v + 24, 24, two ? f->ssm_x : f->ssm_z);
+    const char *rest = two ? "layers.0.in_proj" : "layers.0.x_proj";
+    const int at = two ? q + k + v + 48 : 2, n = two ? 6 : 3;
+    fold(w, rest, two ? at + 12 : 0, two ? 4 : 2, f->ssm_dt);
+    fold(w, rest, at, n, f->ssm_B);
+    fold(w, rest, at + n, n, f->ssm_C);
+    fold(w, mean ? "layers.0.fuse.attn_norm" : "layers.0.attn_out_proj", 0, -1, f->attention_out);
+    fold(w, mean ? "layers.0.fuse.ssm_norm" : "layers.0.ssm_out_proj", 0, -1, f->ssm_out);
+    fold(w, "layers.0.mlp.up", 0, 10, f->mlp_gate);
+    fold(w, "layers.0.mlp.down", 0, -1, f->mlp_down);
+    fold(w, "head", 0, -1, f->head);
+}
+
+static void factors_mean_what_they_say(void **state) {
+    (void)state;
+#define ONE COMMON "ssm: {expand: 2, d_state: 3, d_conv: 3, dt_rank: 2, inner_norms: false}\nlayers: 1\nmixer: parallel\nmeta_tokens: 2\ntied: false\n"
+    static const char *const texts[3] = {ONE "name: sum\nfusion: sum\nattention: {heads: 2, kv_heads: 1, d_qk: 6, d_v: 3}\n",
+                                         ONE "name: mean\nattention: {heads: 2, kv_heads: 2}\n",
+                                         ONE SSM2 "name: sum2\nfusion: sum\nattention: {heads: 2, kv_heads: 1, d_qk: 6, d_v: 3}\n"};
+    hy_backend be;
+    assert_int_equal(hy_backend_cpu("ref", 1, &be), HY_OK);
+    for (int t = 0; t < 3; t++) {
+        hy_model_spec *spec = hy_xcalloc(2, sizeof *spec);
+        hy_program *p[2];
+        hy_params *w[2];
+        double nll[3], size[3];
+        for (int k = 0; k < 2; k++) {
+            char *text = hy_asprintf("%s%s", texts[t], k ? FACTORS : "");
+            build(text, &spec[k], &p[k]);
+            free(text);
+            assert_int_equal(hy_params_create(p[k], &be, HY_F64, &w[k]), HY_OK);
+            assert_int_equal(hy_params_init(w[k], 3), HY_OK);
+            nll[k] = nll_of(p[k], w[k], &be, &size[k]);
+        }
+        assert_true(fabs(nll[1] - nll[0]) > 0.1);
+        fold_all(w[0], &spec[1].multipliers, t == 1);
+        nll[2] = nll_of(p[0], w[0], &be, &size[2]);
+        if (!(fabs(nll[2] - nll[1]) < 1e-11 * nll[1] && fabs(size[2] - size[1]) < 1e-6 * size[1]))  // logits come as floats
+            fail_msg("%s: loss %.15g with factors, %.15g with them in the weights", spec->name, nll[1], nll[2]);
+        for (int k = 0; k < 2; k++) hy_params_free(w[k]), hy_program_free(p[k]);
+        free(spec);
+    }
+}
+
+// What the first values are: ranges reached to both ends, means within four standard errors.
+static void spread(const double *v, int n, double lo, double hi, double mean, double deviation, const char *what) {
+    double least = v[0], most = v[0], sum = 0;
+    for (int i = 0; i < n; i++) least = fmin(least, v[i]), most = fmax(most, v[i]), sum += v[i];
+    if (!(fabs(sum / n - mean) < 4 * deviation / sqrt(n))) fail_msg("%s: the mean is %g, not %g", what, sum / n, mean);
+    const double end = 0.01 * (hi - lo);
+    if (!(least >= lo - 1e-9 && least < lo + end && most <= hi + 1e-9 && most > hi - end)) fail_msg("%s: %g .. %g, not %g .. %g", what, least, most, lo, hi);
+}
+
+static void initial_distributions(void **state) {
+    (void)state;
+    enum { N = 4096 };
+    double v[N];
+    hy_param q = {.name = "p", .ndim = 1, .shape = {N, 1, 1}, .n = N, .init = HY_INIT_A_LOG_UNIFORM, .init_std = 0.3};
+    hy_param_initial(&q, 5, 0, N, v);  // Mamba-2: A = -U(1, 16)
+    for (int i = 0; i < N; i++) v[i] = exp(v[i]);
+    spread(v, N, 1, 16, 8.5, 15 / sqrt(12), "A");
+    q.init = HY_INIT_DT_BIAS;
+    hy_param_initial(&q, 5, 0, N, v);  // log of the step uniform between those of 0.001 and 0.1
+    for (int i = 0; i < N; i++) v[i] = log10(log1p(exp(v[i])));
+    spread(v, N, -3, -1, -2, 2 / sqrt(12), "log10 of the step");
+    q.init = HY_INIT_NORMAL;
+    hy_param_initial(&q, 5, 0, N, v);
+    double square = 0;
+    for (int i = 0; i < N; i++) square += v[i] * v[i] / (0.3 * 0.3 * N);
+    assert_true(fabs(square - 1) < 4 * sqrt(2.0 / N));
+    q = (hy_param){.name = "p", .ndim = 2, .shape = {4, 5, 1}, .n = 20, .init = HY_INIT_A_LOG};
+    hy_param_initial(&q, 5, 0, 20, v);  // Mamba-1: A = -(1 .. d_state)
+    for (int i = 0; i < 20; i++) assert_true(fabs(exp(v[i]) - (i % 5 + 1)) < 1e-12);
+}
+
+// A parameter's first values, made in any pieces, are those that a whole model gets.
+static void initial_in_pieces(void **state) {
+    (void)state;
+    hy_backend be;
+    hy_backend_cpu("ref", 1, &be);
+    be.threads = 3;
+    for (size_t m = 0; m <= sizeof models / sizeof *models; m++) {
+        static const char large[] = "name: large\nvocab: 6003\nd_model: 12\nlayers: 1\nattention: {heads: 2}\n";  // an embedding of several pieces
+        hy_model_spec spec;
+        hy_program *p;
+        hy_params *w;
+        build(m < sizeof models / sizeof *models ? models[m] : large, &spec, &p);
+        assert_int_equal(hy_params_create(p, &be, HY_F64, &w), HY_OK);
+        assert_int_equal(hy_params_init(w, 11), HY_OK);
+        for (int i = 0; i < p->n_params; i++) {
+            const hy_param *q = &p->params[i];
+            const double *all = hy_params_ptr(w, i, false);
+            double piece[7];
+            for (size_t at = 0, step = 1; at < q->n; at += step, step = 1 + (step + 2) % 7) {
+                const size_t n = step < q->n - at ? step : q->n - at;
+                hy_param_initial(q, 11, at, n, piece);
+                if (memcmp(piece, all + at, n * sizeof *piece)) fail_msg("%s: %s differs from element %zu on", spec.name, q->name, at);
+            }
+        }
+        hy_params_free(w);
+        hy_program_free(p);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(gradients), cmocka_unit_test(factors_mean_what_they_say),
+                                       cmocka_unit_test(initial_in_pieces), cmocka_unit_test(initial_distributions)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,164 @@
+// test_summary.c - statistics over seeds, rank correlation, and experiments as lists of resolved runs.
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "experiments/runner/experiment.h"
+#include "analysis/summary/summary.h"
+
+#define EXACT 1e-12  // sums of a few doubles
+
+static void near(double a, double b) {
+    if (!(fabs(a - b) <= EXACT * fmax(1, fabs(b)))) fail_msg("%.17g is not %.17g", a, b);
+}
+
+static void test_stat(void **state) {
+    (void)state;
+    hy_stat s = hy_stat_of((double[]){2, 4, 4, 4, 5, 5, 7, 9}, 8);
+    near(s.mean, 5);
+    near(s.sd, sqrt(32.0 / 7));
+    s = hy_stat_of((double[]){3}, 1);
+    near(s.mean, 3);
+    assert_true(isnan(s.sd));
+    assert_true(isnan(hy_stat_of(NULL, 0).mean));
+}
+
+static void test_median(void **state) {
+    (void)state;
+    double v[] = {9, 1, 5, 3};
+    near(hy_median(v, 1), 9);
+    near(hy_median(v, 3), 5);
+    near(hy_median(v, 4), 4);
+    near(v[0], 9);  // left as it was
+    hy_sort(v, 4);
+    for (int i = 1; i < 4; i++) assert_true(v[i - 1] < v[i]);
+}
+
+// By hand: ranks a = 1 2 3 4 5, b = 2 1 4 3 5: 1 - 6 * 4 / (5 * 24) = 0.8; with ties at mean ranks.
+static void test_spearman(void **state) {
+    (void)state;
+    const double a[] = {10, 20, 30, 40, 50}, b[] = {0.2, 0.1, 0.4, 0.3, 0.9}, tied[] = {1, 1, 2, 2, 3};
+    near(hy_spearman(a, b, 5), 0.8);
+    near(hy_spearman(a, a, 5), 1);
+    near(hy_spearman(a, (double[]){5, 4, 3, 2, 1}, 5), -1);
+    near(hy_spearman(a, tied, 5), 9 / sqrt(10 * 9.0));  // ranks 1.5 1.5 3.5 3.5 5
+    near(hy_spearman(a, (double[]){1, 4, 9, 16, 1e6}, 5), 1);  // any rising function
+    assert_true(isnan(hy_spearman(a, (double[]){7, 7, 7}, 3)));
+    assert_true(isnan(hy_spearman(a, b, 1)));
+}
+
+// ---------------------------------------------------------------------------------------------------- experiments
+static char g_path[64];
+static hy_experiment *load(const char *yaml, const char *scale, const char *const *sets) {
+    strcpy(g_path, "/tmp/hylab-exp-XXXXXX");
+    int fd = mkstemp(g_path);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(hy_file_write(g_path, yaml, strlen(yaml)), HY_OK);
+    hy_experiment *e = NULL;
+    if (hy_experiment_load(g_path, scale, sets, &e)) print_message("%s\n", hy_error_text());
+    unlink(g_path);
+    return e;
+}
+
+static const char base[] =
+    "name: t\n"
+    "variants:\n"
+    "  - {name: a, spec: {name: one, d_model: 16, layers: 1, vocab: 64, mixer: attention, attention: {heads: 2}}, train: {batch: 5}}\n"
+    "  - {name: b, spec: {name: two, d_model: 16, layers: 1, vocab: 64, mixer: attention, attention: {heads: 2}}, set: {attention.heads: 4}}\n"
+    "variant: {max_len: 77, attention: {heads: 1}}\n"
+    "tasks: [{name: x, kind: mqar, options: {vocab: 64, train: [[16, 2]], test: [[16, 2]]}, train: {batch: 3, steps: 9}}]\n"
+    "seeds: [3, 4]\n"
+    "train: {steps: 7, batch: 2}\n"
+    "scales: {small: {}, big: {train: {lr: 0.5}, seeds: 1}}\n";
+
+static void test_order_of_configuration(void **state) {
+    (void)state;
+    hy_experiment *e = load(base, NULL, NULL);
+    assert_non_null(e);
+    assert_int_equal(e->n_items, 4);
+    const hy_run_item *a = &e->items[0], *b = &e->items[1];
+    assert_string_equal(a->variant, "a");
+    assert_string_equal(b->variant, "b");
+    assert_int_equal(a->seed, 3);
+    assert_int_equal(e->items[2].seed, 4);              // all variants of the first seed first
+    assert_int_equal(a->spec->layers[0].heads, 1);      // spec < variant:
+    assert_int_equal(b->spec->layers[0].heads, 4);      // < set:
+    assert_int_equal(a->spec->max_len, 77);
+    assert_int_equal(a->train.steps, 9);                // train: < the task's
+    assert_int_equal(a->train.batch, 5);                // < the variant's
+    assert_int_equal(b->train.batch, 3);
+    hy_experiment_free(e);
+    e = load(base, "big", (const char *[]){"train.batch=8", "variant.attention.heads=2", "task.vocab=32", NULL});
+    assert_non_null(e);
+    assert_int_equal(e->n_items, 2);
+    near(e->items[0].train.lr, 0.5);
+    assert_int_equal(e->items[0].train.batch, 8);
+    assert_int_equal(e->items[1].spec->layers[0].heads, 2);
+    assert_non_null(strstr(e->items[0].task_text, "vocab: 32"));
+    hy_experiment_free(e);
+}
+
+static void test_identity(void **state) {
+    (void)state;
+    hy_experiment *e = load(base, NULL, NULL);
+    assert_non_null(e);
+    char a[33], b[33];
+    strcpy(a, e->items[0].run_key);
+    strcpy(b, e->items[1].run_key);
+    assert_string_not_equal(a, b);
+    assert_string_equal(e->items[2].run_key, a);  // the seed is beside the key, not in it
+    hy_experiment_free(e);
+    // names, the log and checkpoints do not make another run; everything else does
+    const char *same[] = {"train.log_every=3", "train.checkpoint_every=5", "question=why", "variants.0.name=z", "variants.0.spec.name=other", "tasks.0.name=y"};
+    const char *other[] = {"train.lr=0.1", "train.eval_every=2", "variant.tied=false", "task.power_a=1", "measures.cache.tokens=5"};
+    for (int i = 0; i < 11; i++) {
+        const char *text = i < 6 ? same[i] : other[i - 6];
+        e = load(base, NULL, (const char *[]){text, NULL});
+        assert_non_null(e);
+        if ((strcmp(e->items[0].run_key, a) == 0) != (i < 6)) fail_msg("%s: %s", text, i < 6 ? "another run" : "the same run");
+        hy_experiment_free(e);
+    }
+}
+
+static void test_grid(void **state) {
+    (void)state;
+    char *yaml = hy_asprintf("%sgrid: {train.lr: [1e-3, 0.01], variant.attention.heads: [1, 2, 4]}\n", base);
+    hy_experiment *e = load(yaml, NULL, NULL);
+    assert_non_null(e);
+    assert_int_equal(e->n_grid, 6);
+    assert_int_equal(e->n_items, 24);
+    assert_string_equal(e->items[0].grid, "lr=1e-3 heads=1");
+    assert_string_equal(e->items[2].grid, "lr=1e-3 heads=2");
+    assert_string_equal(e->items[11].grid, "lr=0.01 heads=4");
+    near(e->items[11].train.lr, 0.01);
+    assert_int_equal(e->items[11].spec->layers[0].heads, 4);  // a grid point goes over set:
+    hy_experiment_free(e);
+    assert_null(load(yaml, NULL, (const char *[]){"train.lr=1", NULL}));
+    free(yaml);
+}
+
+static void test_refused(void **state) {
+    (void)state;
+    static const char *const sets[] = {"train.stepps=3", "variant.d_mode=3", "task.vocabulary=3", "seeds=[1, 1]", "seeds=[]", "seeds=-1",
+                                       "measures.erf.ssm=heads", "measures.map=true", "grid={lr: [1]}", "grid={train.lr: 1}", "variants=[]",
+                                       "train.steps=-1", "name=x", "train.steps", "variants.0.file=x.yaml", "variants.0.paper={recall: high}"};
+    for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
+        hy_experiment *e = load(base, NULL, (const char *[]){sets[i], NULL});
+        if (e) fail_msg("--set %s was taken", sets[i]);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_stat),  cmocka_unit_test(test_median), cmocka_unit_test(test_spearman), cmocka_unit_test(test_order_of_configuration), cmocka_unit_test(test_identity),
+        cmocka_unit_test(test_grid),  cmocka_unit_test(test_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
