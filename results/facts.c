@@ -17,7 +17,7 @@ hy_fact *hy_facts_add(hy_facts *f, const char *name, const char *cell, double va
     HY_ASSERT(d != NULL);
     f->fact = grow(f->fact, f->n_facts, &f->cap_facts, sizeof *f->fact);
     hy_fact *m = &f->fact[f->n_facts++];
-    *m = (hy_fact){.name = d->name, .cell = hy_xstrdup(cell), .final = true, .value = value, .se = NAN, .n = 1, .x = NAN, .y = NAN};
+    *m = (hy_fact){.name = d->name, .cell = hy_xstrdup(cell), .final = true, .value = value, .se = NAN, .n = 1, .x = NAN, .y = NAN, .layer = -1, .head = -1};
     return m;
 }
 
@@ -29,12 +29,18 @@ void hy_fact_samples(hy_fact *f, const double *v, int n) {
     f->n = n;
 }
 
-void hy_facts_artifact(hy_facts *f, const char *name, const char *dtype, int ndim, const int *shape, const void *data,
+void hy_fact_at(hy_fact *f, int layer, const char *kind, int head) {
+    f->layer = layer;
+    f->kind = kind;
+    f->head = head;
+}
+
+hy_artifact *hy_facts_artifact(hy_facts *f, const char *name, const char *dtype, int ndim, const int *shape, const void *data,
                        const char *meta) {
     HY_ASSERT(ndim >= 1 && ndim <= 4);
     f->artifact = grow(f->artifact, f->n_artifacts, &f->cap_artifacts, sizeof *f->artifact);
     hy_artifact *a = &f->artifact[f->n_artifacts++];
-    *a = (hy_artifact){.name = hy_xstrdup(name), .dtype = dtype, .ndim = ndim, .meta = meta ? hy_xstrdup(meta) : NULL};
+    *a = (hy_artifact){.name = hy_xstrdup(name), .dtype = dtype, .ndim = ndim, .meta = meta ? hy_xstrdup(meta) : NULL, .layer = -1, .head = -1};
     a->bytes = !strcmp(dtype, "f64") ? 8 : 4;
     for (int i = 0; i < ndim; i++) {
         a->shape[i] = shape[i];
@@ -42,6 +48,7 @@ void hy_facts_artifact(hy_facts *f, const char *name, const char *dtype, int ndi
     }
     a->data = hy_xcalloc(1, a->bytes);
     memcpy(a->data, data, a->bytes);
+    return a;
 }
 
 void hy_facts_curve(hy_facts *f, const hy_curve_point *p) {

@@ -40,6 +40,8 @@ typedef struct {
     char *meta;        // JSON or NULL
     int n_samples;
     double *samples;
+    int layer, head;   // -1: of none
+    const char *kind;  // a static word: "attention", "ssm", "layer", "kv", "meta", "conv"; NULL: of none
 } hy_fact;
 typedef struct {
     char *name;
@@ -48,6 +50,8 @@ typedef struct {
     char *meta;         // JSON
     void *data;
     size_t bytes;
+    int layer, head;   // as of a fact
+    const char *kind;
 } hy_artifact;
 typedef struct {
     int64_t step;
@@ -65,8 +69,10 @@ typedef struct {
 // The name must be one of metrics.def (an assertion).
 hy_fact *hy_facts_add(hy_facts *f, const char *name, const char *cell, double value);
 void hy_fact_samples(hy_fact *f, const double *v, int n);
-// Copies data. dtype "f32", "f64" or "i32"; meta: JSON object text or NULL.
-void hy_facts_artifact(hy_facts *f, const char *name, const char *dtype, int ndim, const int *shape, const void *data,
+// What part of the model it is of. layer, head -1, kind NULL: of none.
+void hy_fact_at(hy_fact *f, int layer, const char *kind, int head);
+// Copies data. dtype "f32", "f64" or "i32"; meta: JSON object text or NULL. Valid until the next one.
+hy_artifact *hy_facts_artifact(hy_facts *f, const char *name, const char *dtype, int ndim, const int *shape, const void *data,
                        const char *meta);
 void hy_facts_curve(hy_facts *f, const hy_curve_point *p);
 void hy_facts_free(hy_facts *f);
