@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "core/base/version.h"
+#include "core/spec/published.h"
 #include "experiments/cli/args.h"
 #include "experiments/cli/commands.h"
 #include "experiments/runner/job.h"
@@ -54,19 +55,34 @@ static const char *plan_precisions(const hy_experiment *e) {
     return e->items[0].train.precision == HY_PRECISION_BF16 ? "bfloat16, SSM states float32" : "float32";
 }
 
+// Tokens of the first cache that is measured; if none is, the paper's.
+static int cache_tokens(const hy_measure_plan *p) {
+    for (int i = 0; i < p->n; i++)
+        if (!strcmp(p->v[i].measure->name, "cache")) return hy_measure_option_int(p->v[i].measure, &p->v[i].options, "tokens");
+    return HY_PUBLISHED_TOKENS;
+}
+
+// Whether a run of this seed times something.
+static bool needs_quiet(const hy_measure_plan *p, int64_t seed) {
+    for (int i = 0; i < p->n; i++)
+        if ((p->v[i].measure->needs & HY_NEEDS_QUIET) && hy_measure_plan_wants(&p->v[i], seed)) return true;
+    return false;
+}
+
 static hy_status print_plan(const hy_sweep *s, hy_table_format format) {
     hy_table *t = hy_table_new(NULL);
     static const char *const names[] = {"variant", "task", "grid", "seed", "state", "run", "steps", "batch", "lr", "parameters", "cache", "cache_paper", "key"};
     static const char *const headers[] = {[10] = "cache", [11] = "paper's way"}, *const units[] = {[10] = "MB", [11] = "MB"};
     for (int i = 0; i < 13; i++)
         hy_table_column(t, names[i], i < 12 ? headers[i] : NULL, i < 12 ? units[i] : NULL, i == 3 || (i >= 5 && i < 12) ? HY_RIGHT : HY_LEFT);
+    const int tokens = cache_tokens(&s->e->measures);
     for (int i = 0; i < s->e->n_items; i++) {
         const hy_run_item *it = &s->e->items[i];
         hy_param_count n;
         hy_cache_bytes true_bytes, paper_bytes;
         hy_model_count(it->spec, &n);
-        hy_state_cache(it->spec, hy_precision_dtype(it->train.precision), it->measures.cache.tokens, NULL, &true_bytes);
-        hy_model_cache(it->spec, HY_CACHE_PAPER, it->measures.cache.tokens, 2, 2, 2, NULL, &paper_bytes);
+        hy_state_cache(it->spec, hy_precision_dtype(it->train.precision), tokens, NULL, &true_bytes);
+        hy_model_cache(it->spec, HY_CACHE_PAPER, tokens, 2, 2, 2, NULL, &paper_bytes);
         hy_table_row(t);
         hy_table_text(t, "%s", it->variant);
         hy_table_text(t, "%s", it->task);
@@ -84,7 +100,7 @@ static hy_status print_plan(const hy_sweep *s, hy_table_format format) {
         hy_table_text(t, "%.12s", it->run_key);
     }
     hy_table_note(t, "cache: of %d tokens, MB of 10^6 bytes; first what a runtime holds (%s), then the paper's accounting (2 bytes a value)",
-                  s->e->items[0].measures.cache.tokens, plan_precisions(s->e));
+                  tokens, plan_precisions(s->e));
     hy_status st = hy_table_print(t, format, stdout);
     hy_table_free(t);
     return st;
@@ -175,7 +191,7 @@ static hy_status sweep(const options *o, hy_sweep *s) {
     HY_TRY(hy_sweep_clean(s));
     HY_TRY(tell_other_commits(s));
     for (int i = 0; i < s->e->n_items && s->jobs > 1; i++) {
-        if (s->items[i].state != HY_ITEM_PENDING || !(s->e->items[i].measures.on & HY_MEASURE_THROUGHPUT)) continue;
+        if (s->items[i].state != HY_ITEM_PENDING || !needs_quiet(&s->e->measures, s->e->items[i].seed)) continue;
         fprintf(stderr, "note: throughput is measured with %d of the threads, while the other runs pause; use --jobs 1 for all threads\n", s->threads);
         break;
     }

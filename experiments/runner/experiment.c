@@ -292,7 +292,7 @@ static hy_status read_all(hy_reader *r, const char *scale, const char *const *se
     r->e->name = hy_xstrdup(name);
     r->e->question = own_text(hy_yaml_get(r->root, "question"));
     r->train = hy_yaml_get(r->root, "train");
-    HY_TRY(hy_measures_read(hy_yaml_get(r->root, "measures"), &r->measures));
+    HY_TRY(hy_measure_plan_read(hy_yaml_get(r->root, "measures"), &r->e->measures));
     HY_TRY(read_variants(r));
     HY_TRY(read_base(r));
     HY_TRY(read_tasks(r));
@@ -356,7 +356,7 @@ void hy_experiment_help(hy_buf *out) {
         {"", "for a variant; held-out figures are printed beside: for each seed, the point that is best over the other seeds"},
         {"seeds", "list of seeds; each gives weights, data and order of their own"},
         {"train", "training recipe (show fields train)"},
-        {"measures", "cache, throughput, maps, erf (show fields measures)"},
+        {"measures", "what is measured of each model (show fields measures); accuracy, size and cache unless they are false"},
         {"scales", "named changes to all of the above, chosen with --scale; \"small\" unless told"},
     };
     hy_buf_printf(out, "Experiment\n");

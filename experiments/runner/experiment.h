@@ -8,7 +8,7 @@
 #define HY_EXPERIMENT_H
 #include "core/spec/spec.h"
 #include "core/train/train.h"
-#include "analysis/measure/measures.h"
+#include "analysis/measure/measure_plan.h"
 
 // Raised when the program changes so that the same configuration gives another result: stored runs of older versions are
 // then not taken for answers any more.
@@ -24,8 +24,7 @@ typedef struct {
     const char *task_text;                 // canonical
     hy_train_spec train;
     const char *train_text;
-    hy_measures measures;
-    const char *measures_text;
+    const char *measures_text;  // hy_measure_plan_text of the seed
     char run_key[33];
 } hy_run_item;
 
@@ -39,6 +38,7 @@ typedef struct hy_experiment {
     int n_variants, n_tasks, n_grid, n_seeds, n_items, n_paper;
     hy_run_item *items;  // in running order: seed, grid point, task, variant (the last changes first)
     hy_paper_value *paper;
+    hy_measure_plan measures;
     char *base;  // the variant whose throughput the others are shown as multiples of, "": none
     char *tune_by, *tune_cell;  // tune: the metric and cell that choose a grid point for each variant; by "": not told
     hy_yaml *root;                // labels point into it

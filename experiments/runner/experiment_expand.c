@@ -159,10 +159,9 @@ static hy_status make_item(hy_reader *r, const resolved_variant *rv, const resol
     hy_buf text = {0};
     hy_fields_text(hy_train_fields, &it->train, 0, &text);
     it->train_text = hy_experiment_own(r->e, text.s);
-    it->measures = hy_measures_of_seed(&r->measures, seed);
     hy_buf m = {0};
     hy_buf_printf(&m, "%s", "");
-    hy_measures_text(&it->measures, &m);
+    hy_measure_plan_text(&r->e->measures, seed, &m);
     it->measures_text = hy_experiment_own(r->e, m.s);
     make_key(it, rv->identity);
     return HY_OK;

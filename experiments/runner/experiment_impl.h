@@ -47,7 +47,6 @@ typedef struct {
     hy_axis *axes;
     int64_t *seeds;
     const hy_yaml *train;
-    hy_measures measures;
     hy_assignments set[3];  // --set by target, without the target's name
 } hy_reader;
 
