@@ -220,7 +220,7 @@ static const char move[] =
     // A plan row that was never run keeps its old key, which is nothing's: it is missing until it is planned again.
     "INSERT INTO planned SELECT p.experiment_id, p.ord, p.variant, p.variant_ord, p.task, p.task_ord, p.grid, p.grid_ord, p.seed,"
     "  coalesce((SELECT m.model_key FROM moved m WHERE m.run_key = p.run_key LIMIT 1), p.run_key), p.device FROM old_plan p;\n"
-    "INSERT INTO planned_measure SELECT p.experiment_id, p.ord, w.measure, 1, w.key FROM old_plan p JOIN wanted w USING(run_key) WHERE w.ord > 0;\n";
+    "INSERT INTO planned_measure(experiment_id, ord, nth, measure, version, key) SELECT p.experiment_id, p.ord, w.ord, w.measure, 1, w.key FROM old_plan p JOIN wanted w USING(run_key) WHERE w.ord > 0;\n";
 
 static const char after[] =
     "DROP TABLE old_sample; DROP TABLE old_metric; DROP TABLE old_artifact; DROP TABLE old_curve; DROP TABLE old_plan; DROP TABLE old_run;\n"

@@ -6,17 +6,16 @@
 #include "results/identity.h"
 #include "results/record_impl.h"
 
-// Values of one path over the layers.
+// The values of one path over the layers, each once, in the order of the layers: "16", or "none,16" where they differ.
 typedef struct {
-    char *path, *value;
-    bool differ;
-} common_value;
+    char *path, *values;
+} layer_values;
 typedef struct {
     hy_query *insert;
     int64_t model_id;
     const char *prefix;
-    int n_common;
-    common_value *common;
+    int n_layer;
+    layer_values *layer;
     bool precision;  // seen in the recipe
     hy_status st;
 } param_writer;
@@ -40,21 +39,25 @@ static void insert(param_writer *w, const char *path, const char *value) {
     w->st = hy_query_run(w->insert);
 }
 
-// "none" (no window, no MLP ...) is what layers are that a setting leaves out: it gives way to a value.
-static void note_common(param_writer *w, const char *path, const char *value) {
-    for (int i = 0; i < w->n_common; i++) {
-        common_value *c = &w->common[i];
-        if (strcmp(c->path, path)) continue;
-        if (!strcmp(c->value, "none")) {
-            free(c->value);
-            c->value = hy_xstrdup(value);
-        } else if (strcmp(value, "none") && strcmp(c->value, value)) {
-            c->differ = true;
-        }
+static bool has_value(const char *values, const char *value) {
+    const size_t n = strlen(value);
+    for (const char *v = values; *v; v += strcspn(v, ","), v += *v == ',')
+        if (!strncmp(v, value, n) && (v[n] == ',' || !v[n])) return true;
+    return false;
+}
+
+static void note_layer(param_writer *w, const char *path, const char *value) {
+    for (int i = 0; i < w->n_layer; i++) {
+        layer_values *l = &w->layer[i];
+        if (strcmp(l->path, path)) continue;
+        if (has_value(l->values, value)) return;
+        char *longer = hy_asprintf("%s,%s", l->values, value);
+        free(l->values);
+        l->values = longer;
         return;
     }
-    w->common = hy_xrealloc(w->common, (size_t)(w->n_common + 1) * sizeof *w->common);
-    w->common[w->n_common++] = (common_value){hy_xstrdup(path), hy_xstrdup(value), false};
+    w->layer = hy_xrealloc(w->layer, (size_t)(w->n_layer + 1) * sizeof *w->layer);
+    w->layer[w->n_layer++] = (layer_values){hy_xstrdup(path), hy_xstrdup(value)};
 }
 
 static void spec_leaf(void *user, const char *path, const char *value) {
@@ -69,7 +72,7 @@ static void spec_leaf(void *user, const char *path, const char *value) {
     char *full = hy_asprintf("layers.%s", number);
     insert(w, full, value);
     free(full);
-    if (rest) note_common(w, rest + 1, value);
+    if (rest) note_layer(w, rest + 1, value);
 }
 
 static void other_leaf(void *user, const char *path, const char *value) {
@@ -82,8 +85,7 @@ static void other_leaf(void *user, const char *path, const char *value) {
 
 static void write_params(param_writer *w, const char *spec, const char *task, const char *train, const char *precision) {
     hy_canonical_leaves(spec, spec_leaf, w);
-    for (int i = 0; i < w->n_common; i++)
-        if (!w->common[i].differ) insert(w, w->common[i].path, w->common[i].value);
+    for (int i = 0; i < w->n_layer; i++) insert(w, w->layer[i].path, w->layer[i].values);
     w->prefix = "task";
     hy_canonical_leaves(task, other_leaf, w);
     w->prefix = "train";
@@ -97,10 +99,10 @@ hy_status hy_store_params(hy_store *s, int64_t model_id, const char *spec, const
     HY_TRY(hy_query_open(s, "INSERT OR IGNORE INTO model_param(model_id, path, value) VALUES(?1, ?2, ?3)", &w.insert));
     write_params(&w, spec, task, train, precision);
     hy_query_close(w.insert);
-    for (int i = 0; i < w.n_common; i++) {
-        free(w.common[i].path);
-        free(w.common[i].value);
+    for (int i = 0; i < w.n_layer; i++) {
+        free(w.layer[i].path);
+        free(w.layer[i].values);
     }
-    free(w.common);
+    free(w.layer);
     return w.st;
 }

@@ -24,7 +24,7 @@ static hy_status add_row(hy_query *planned, hy_query *measure, int64_t id, int o
                   p->device);
     HY_TRY(hy_query_run(planned));
     for (int i = 0; i < p->n_measures; i++) {
-        hy_query_bind(measure, "lisis", id, ord, p->measures[i].measure, p->measures[i].version, p->measures[i].key);
+        hy_query_bind(measure, "liisis", id, ord, i, p->measures[i].measure, p->measures[i].version, p->measures[i].key);
         HY_TRY(hy_query_run(measure));
     }
     return HY_OK;
@@ -35,7 +35,7 @@ static hy_status add_plan(hy_store *s, const hy_experiment_record *e, int64_t id
     hy_status st = hy_query_open(s, "INSERT INTO planned(experiment_id, ord, variant, variant_ord, task, task_ord, grid, grid_ord, seed, model_key,"
                                     " device) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)", &planned);
     // a measurement that is planned twice is wanted once
-    if (!st) st = hy_query_open(s, "INSERT OR IGNORE INTO planned_measure(experiment_id, ord, measure, version, key) VALUES(?1, ?2, ?3, ?4, ?5)", &measure);
+    if (!st) st = hy_query_open(s, "INSERT OR IGNORE INTO planned_measure(experiment_id, ord, nth, measure, version, key) VALUES(?1, ?2, ?3, ?4, ?5, ?6)", &measure);
     for (int i = 0; !st && i < e->n_plan; i++) st = add_row(planned, measure, id, i, &e->plan[i]);
     hy_query_close(planned);
     hy_query_close(measure);

@@ -1,26 +1,11 @@
 // schema.c - the list of migrations, the definitions of the figures, and opening. What the tables and views are: schema_v4.c.
 #include "results/schema.h"
 
-#include <string.h>
-
 #include "results/schema_impl.h"
 
 const hy_migration hy_schema_migrations[] = {{hy_schema_v1, NULL}, {hy_schema_v2, NULL}, {hy_schema_v3, NULL}, {NULL, hy_schema_migrate_v4}, {NULL, NULL}};
 
 int hy_schema_newest(void) { return (int)(sizeof hy_schema_migrations / sizeof hy_schema_migrations[0]) - 1; }
-
-const hy_metric_def hy_metric_defs[] = {
-#define X(name, version, unit, direction, meaning) {#name, version, unit, direction, meaning},
-#include "results/metrics.def"
-#undef X
-    {NULL, 0, NULL, NULL, NULL},
-};
-
-const hy_metric_def *hy_metric_find(const char *name) {
-    for (const hy_metric_def *d = hy_metric_defs; d->name; d++)
-        if (!strcmp(d->name, name)) return d;
-    return NULL;
-}
 
 hy_status hy_schema_define(hy_store *s) {
     hy_query *q;

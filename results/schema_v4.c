@@ -8,8 +8,8 @@
 //              when it settles the older one gets superseded_by and stays as a fact. (A failed attempt at what is done is superseded by
 //              that at once.) origin: how it got its weights. weights: file name in the folder models/ beside the database; NULL: they
 //              are not stored (pruned, or of before version 4).
-// model_param  every resolved value of a model: "d_model", "layers.3.attention.window", "task.vocab", "train.lr"; and, without a layer
-//              number, the value that all layers which have it agree on, "none" not counted ("attention.window"). Numbers are numbers.
+// model_param  every resolved value of a model: "d_model", "layers.3.attention.window", "task.vocab", "train.lr"; and "attention.window",
+//              without a layer number: the values of all layers that have it, each once ("none,16"). Numbers are numbers.
 // measurement  one attempt at one (model, measure, version, key), by the same rules. key: hash of the options and the task that it was
 //              taken with. Training itself is the measurement "training": evaluations on the way, loss curve, rates.
 // metric       figures of a measurement. final = 1: at the end; 0: during training. cell: "" for all of a task, else the cell; or what
@@ -19,7 +19,7 @@
 // artifact     typed, shaped blobs in row-major order, little-endian (maps).
 // curve        training, by step.
 // experiment, planned, planned_measure, paper: what `hylab run` was asked for. A planned row names the model_key that answers it, so two
-//              experiments share a model and a plan can be rewritten without touching any result.
+//              experiments share a model and a plan can be rewritten without touching any result. nth: the order of its measures.
 #define PROVENANCE                                                                                                              \
     "  git_commit TEXT NOT NULL, git_dirty INTEGER NOT NULL CHECK(git_dirty IN (0,1)), build TEXT NOT NULL,\n"                   \
     "  host TEXT NOT NULL, device_name TEXT NOT NULL, threads INTEGER NOT NULL, kernel_path TEXT NOT NULL DEFAULT '',\n"         \
@@ -83,12 +83,12 @@ const char hy_schema_v4_tables[] =
     "  PRIMARY KEY(experiment_id, ord)) STRICT, WITHOUT ROWID;\n"
     "CREATE INDEX planned_key ON planned(model_key, seed, device);\n"
     "CREATE TABLE planned_measure(\n"
-    "  experiment_id INTEGER NOT NULL, ord INTEGER NOT NULL, measure TEXT NOT NULL, version INTEGER NOT NULL, key TEXT NOT NULL,\n"
+    "  experiment_id INTEGER NOT NULL, ord INTEGER NOT NULL, nth INTEGER NOT NULL, measure TEXT NOT NULL, version INTEGER NOT NULL, key TEXT NOT NULL,\n"
     "  PRIMARY KEY(experiment_id, ord, measure, version, key),\n"
     "  FOREIGN KEY(experiment_id, ord) REFERENCES planned(experiment_id, ord) ON DELETE CASCADE) STRICT, WITHOUT ROWID;\n";
 
 // Views: the part that other programs may rely on. run_id is model.id. Those of results show finished measurements of finished models
-// only; v_run, v_model and v_measurement show what is under way and what failed, too.
+// only; v_run and v_measurement show what is under way and what failed, too, and v_model also what a later attempt took the place of.
 //
 // v_finished       what makes a result: everything below that shows figures is joined to it
 // v_plan           status done: the model and all that was planned of it; failed: one of these failed; missing: one is not there yet
@@ -104,10 +104,9 @@ const char hy_schema_v4_views[] =
     "CREATE VIEW v_run AS SELECT id AS run_id, model_key AS run_key, seed, device, status, variant, experiment, grid, spec_hash, task,\n"
     "  task_kind, git_commit, git_dirty, build, host, device_name, threads, kernel_path, started, ended, resumes, steps, error,\n"
     "  origin, precision, spec, task_options, train, source, weights FROM model WHERE superseded_by IS NULL;\n"
-    "CREATE VIEW v_model AS SELECT m.id AS model_id, m.model_key, m.seed, m.device, m.origin, m.status, m.variant, m.experiment, m.task, m.grid,\n"
-    "  m.precision, m.source, m.steps, m.weights, m.weights_hash, m.started, m.ended, m.error,\n"
-    "  (SELECT count(*) FROM measurement x WHERE x.model_id = m.id AND x.status = 'done' AND x.superseded_by IS NULL) AS measurements\n"
-    "  FROM model m WHERE m.superseded_by IS NULL;\n"
+    "CREATE VIEW v_model AS SELECT id AS model_id, model_key, seed, device, origin, status, superseded_by, variant, experiment, grid, spec_hash,\n"
+    "  spec, task, task_kind, task_options, train, precision, source, steps, weights, weights_hash, git_commit, git_dirty, build, host,\n"
+    "  device_name, threads, kernel_path, started, ended, resumes, error FROM model;\n"
     "CREATE VIEW v_param AS SELECT m.id AS run_id, m.variant, m.task, m.grid, m.seed, p.path, p.value\n"
     "  FROM model_param p JOIN model m ON m.id = p.model_id WHERE m.superseded_by IS NULL;\n"
     "CREATE VIEW v_measurement AS SELECT x.id AS measurement_id, m.id AS run_id, m.variant, m.task, m.grid, m.seed, m.device, x.measure, x.version,\n"
@@ -131,8 +130,8 @@ const char hy_schema_v4_views[] =
     "  CAST(v.y AS INTEGER) AS batch, v.value AS median, min(s.value) AS min, max(s.value) AS max, count(s.rep) AS repetitions,\n"
     "  json_extract(v.meta, '$.path') AS path, json_extract(v.meta, '$.jobs') AS jobs, x.threads, x.device_name, v.measurement_id, v.options\n"
     "  FROM v_final v JOIN sample s USING(metric_id) JOIN measurement x ON x.id = v.measurement_id GROUP BY v.metric_id;\n"
-    "CREATE VIEW v_plan_measure AS SELECT e.name AS experiment, e.scale, e.sets, p.ord, p.variant, p.task, p.grid, p.seed, p.device, m.id AS run_id,\n"
-    "  w.measure, w.version, w.key, x.id AS measurement_id, coalesce(x.status, 'missing') AS status, x.error\n"
+    "CREATE VIEW v_plan_measure AS SELECT e.name AS experiment, e.scale, e.sets, p.ord, p.variant, p.variant_ord,\n"
+    "  p.task, p.task_ord, p.grid, p.grid_ord, p.seed, p.device, m.id AS run_id, w.nth, w.measure, w.version, w.key, x.id AS measurement_id, coalesce(x.status, 'missing') AS status, x.error\n"
     "  FROM planned_measure w JOIN planned p USING(experiment_id, ord) JOIN experiment e ON e.id = p.experiment_id\n"
     "  LEFT JOIN model m ON " OF_PLAN " LEFT JOIN measurement x ON " OF_MEASURE ";\n"
     "CREATE VIEW v_plan AS SELECT e.name AS experiment, e.scale, e.sets, p.ord, p.variant, p.variant_ord, p.task, p.task_ord,\n"
@@ -143,8 +142,8 @@ const char hy_schema_v4_views[] =
     "     WHERE w.experiment_id = p.experiment_id AND w.ord = p.ord) END AS status\n"
     "  FROM planned p JOIN experiment e ON e.id = p.experiment_id LEFT JOIN model m ON " OF_PLAN ";\n"
     "CREATE VIEW v_result AS SELECT e.name AS experiment, e.scale, e.sets, p.variant, p.variant_ord, p.task, p.task_ord, p.grid, p.grid_ord,\n"
-    "  p.seed, m.id AS run_id, " FIGURE ", v.measurement_id, v.measure, v.options, v.layer, v.kind, v.head\n"
+    "  p.seed, m.id AS run_id, " FIGURE ", p.ord, w.nth, v.measurement_id, v.measure, v.options, v.layer, v.kind, v.head\n"
     "  FROM planned p JOIN experiment e ON e.id = p.experiment_id JOIN model m ON " OF_PLAN "\n"
-    "  JOIN measurement x ON x.model_id = m.id JOIN v_final v ON v.measurement_id = x.id\n"
-    "  WHERE x.measure = 'training' OR EXISTS (SELECT 1 FROM planned_measure w WHERE w.experiment_id = p.experiment_id AND w.ord = p.ord\n"
-    "  AND w.measure = x.measure AND w.version = x.version AND w.key = x.key);\n";
+    "  JOIN measurement x ON x.model_id = m.id JOIN v_final v ON v.measurement_id = x.id LEFT JOIN planned_measure w\n"
+    "  ON w.experiment_id = p.experiment_id AND w.ord = p.ord AND w.measure = x.measure AND w.version = x.version AND w.key = x.key\n"
+    "  WHERE x.measure = 'training' OR w.nth IS NOT NULL;\n";
