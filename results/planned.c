@@ -51,7 +51,7 @@ static hy_status add_plan(hy_store *s, const hy_experiment_record *e, int64_t id
         hy_query_bind_text(q, 7, p->grid);
         hy_query_bind_int(q, 8, p->grid_ord);
         hy_query_bind_int(q, 9, p->seed);
-        hy_query_bind_text(q, 10, p->run_key);
+        hy_query_bind_text(q, 10, p->model_key);
         hy_query_bind_text(q, 11, p->device);
         st = hy_query_run(q);
     }
