@@ -103,19 +103,6 @@ const char *const hy_schema_migrations[] = {v1, v2, v3, NULL};
 
 int hy_schema_newest(void) { return (int)(sizeof hy_schema_migrations / sizeof hy_schema_migrations[0]) - 1; }
 
-const hy_metric_def hy_metric_defs[] = {
-#define X(name, version, unit, direction, meaning) {#name, version, unit, direction, meaning},
-#include "results/metrics.def"
-#undef X
-    {NULL, 0, NULL, NULL, NULL},
-};
-
-const hy_metric_def *hy_metric_find(const char *name) {
-    for (const hy_metric_def *d = hy_metric_defs; d->name; d++)
-        if (!strcmp(d->name, name)) return d;
-    return NULL;
-}
-
 static hy_status define_all(hy_query *have, hy_query *add) {
     for (const hy_metric_def *d = hy_metric_defs; d->name; d++) {
         bool row = false;

@@ -48,15 +48,11 @@ static char *metric_label(const char *metric, const hy_summary_value *any, doubl
 
 // What the receptive field of a task was measured with, "; ssm=... meta=..."; "" if nothing is stored of it. The caller frees it.
 static char *erf_options(const hy_plots *p, int task) {
-    hy_query *q;
-    char *text = NULL;
-    bool row = false;
-    if (hy_plots_query(p, "SELECT DISTINCT json_extract(meta, '$.options') FROM v_result WHERE experiment = ?1 AND scale = ?2 AND sets = ?3"
-                          " AND task_ord = ?4 AND metric = 'erf' AND cell = ''", &q))
-        return hy_xstrdup("");
-    hy_query_bind_int(q, 4, task);
-    if (!hy_query_step(q, &row) && row && !hy_query_null(q, 0)) text = hy_asprintf("; %s", hy_query_text(q, 0));
-    hy_query_close(q);
+    const hy_experiment_id e = hy_plots_id(p);
+    char *options, *text = NULL;
+    if (hy_ask_erf_options(p->store, &e, task, &options)) return hy_xstrdup("");
+    if (*options) text = hy_asprintf("; %s", options);
+    free(options);
     return text ? text : hy_xstrdup("");
 }
 

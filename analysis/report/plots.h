@@ -4,6 +4,7 @@
 #define HY_PLOTS_H
 #include "analysis/figure/figures.h"
 #include "analysis/summary/summary.h"
+#include "results/query.h"
 
 typedef struct {
     char *name;     // file stem
@@ -44,8 +45,8 @@ char *hy_plots_head(const hy_plots *p, int task, const char *metric, const char 
 hy_fig_out hy_plots_out(hy_plots *p, int task, const char *name, const char *suffix);
 // Counts a drawn figure, with its caption, if s is HY_OK; else forgets its name. Returns s.
 hy_status hy_plots_done(hy_plots *p, hy_status s, const char *caption, ...) __attribute__((format(printf, 3, 4)));
-// A statement with ?1 experiment, ?2 scale, ?3 sets bound.
-hy_status hy_plots_query(const hy_plots *p, const char *sql, hy_query **q);
+// How the experiment is named in the store; borrowed from p.
+hy_experiment_id hy_plots_id(const hy_plots *p);
 
 hy_status hy_plot_loss(hy_plots *p, int task);
 hy_status hy_plot_throughput(hy_plots *p, int task);

@@ -1,4 +1,4 @@
-// plots_common.c - what the figures of an experiment share: rows, headings, names of files, queries. See plots.h.
+// plots_common.c - what the figures of an experiment share: rows, headings, names of files. See plots.h.
 #include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
@@ -73,10 +73,4 @@ void hy_plots_free(hy_plots *p) {
     p->n = 0;
 }
 
-hy_status hy_plots_query(const hy_plots *p, const char *sql, hy_query **q) {
-    HY_TRY(hy_query_open(p->store, sql, q));
-    hy_query_bind_text(*q, 1, p->s->experiment);
-    hy_query_bind_text(*q, 2, p->s->scale);
-    hy_query_bind_text(*q, 3, p->s->sets);
-    return HY_OK;
-}
+hy_experiment_id hy_plots_id(const hy_plots *p) { return (hy_experiment_id){p->s->experiment, p->s->scale, p->s->sets}; }

@@ -45,25 +45,17 @@ static bool wide(const hy_fig_series *s, int n) {
 }
 
 // ---------------------------------------------------------------------------------------------------- loss
-// Mean over seeds of each step; long runs are averaged over equal stretches of steps, so that a curve has at most 100 points.
 static hy_status load_loss(hy_plots *p, int task, points *out, int *stretch) {
+    const hy_experiment_id e = hy_plots_id(p);
     hy_query *q;
-    HY_TRY(hy_plots_query(p,
-                          "WITH c AS (SELECT p.variant_ord AS v, p.grid_ord AS g, p.seed AS seed, c.step AS step, c.loss AS loss"
-                          "  FROM v_plan p JOIN curve c ON c.run_id = p.run_id WHERE p.experiment = ?1 AND p.scale = ?2 AND p.sets = ?3"
-                          "  AND p.task_ord = ?4 AND p.status = 'done'),"
-                          " w AS (SELECT max(1, (max(step) + 99) / 100) AS w FROM c),"
-                          " b AS (SELECT v, g, seed, (step - 1) / w AS bin, avg(loss) AS loss, avg(step) AS step FROM c, w GROUP BY 1, 2, 3, 4)"
-                          " SELECT v, g, avg(step), avg(loss), min(loss), max(loss), (SELECT w FROM w) FROM b GROUP BY v, g, bin ORDER BY v, g, bin", &q));
-    hy_query_bind_int(q, 4, task);
+    HY_TRY(hy_ask_losses(p->store, &e, task, &q));
     bool row = false;
     hy_status st;
-    while (!(st = hy_query_step(q, &row)) && row) {
-        const int v = (int)hy_query_int(q, 0);
-        const hy_summary_row *r = v < p->s->n_variants ? hy_plots_row(p, task, v) : NULL;
-        *stretch = (int)hy_query_int(q, 6);
-        if (r && r->grid_ord == hy_query_int(q, 1))
-            add(&out[v], hy_query_double(q, 2), hy_query_double(q, 3), hy_query_double(q, 4), hy_query_double(q, 5));
+    hy_loss_point x;
+    while (!(st = hy_next_loss(q, &row, &x)) && row) {
+        const hy_summary_row *r = x.variant_ord < p->s->n_variants ? hy_plots_row(p, task, x.variant_ord) : NULL;
+        *stretch = x.stretch;
+        if (r && r->grid_ord == x.grid_ord) add(&out[x.variant_ord], x.step, x.mean, x.min, x.max);
     }
     hy_query_close(q);
     return st;
@@ -106,23 +98,16 @@ static const hy_summary_row *timed_row(const hy_plots *p, int variant, const cha
     return NULL;
 }
 
-// Of several batches the largest counts; where a batch was made smaller until it fitted, that is another one for each run and context.
-#define LARGEST "WITH largest AS (SELECT run_id, metric, context, max(batch) AS batch FROM v_timing GROUP BY 1, 2, 3) "
-#define TIMINGS " FROM v_plan p JOIN v_timing t ON t.run_id = p.run_id JOIN largest USING(run_id, metric, context, batch)" \
-    " WHERE p.experiment = ?1 AND p.scale = ?2 AND p.sets = ?3 AND p.status = 'done'"
-
 static hy_status load_timing(hy_plots *p, const char *metric, points *out) {
+    const hy_experiment_id e = hy_plots_id(p);
     hy_query *q;
-    HY_TRY(hy_plots_query(p, LARGEST "SELECT p.variant_ord, p.task_ord, p.grid_ord, t.context, avg(t.median), min(t.min), max(t.max)" TIMINGS
-                             " AND t.metric = ?4 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4", &q));
-    hy_query_bind_text(q, 4, metric);
+    HY_TRY(hy_ask_timings(p->store, &e, metric, &q));
     bool row = false;
     hy_status st;
-    while (!(st = hy_query_step(q, &row)) && row) {
-        const int v = (int)hy_query_int(q, 0);
-        const hy_summary_row *r = v < p->s->n_variants ? timed_row(p, v, metric) : NULL;
-        if (r && r->task_ord == hy_query_int(q, 1) && r->grid_ord == hy_query_int(q, 2))
-            add(&out[v], hy_query_double(q, 3), hy_query_double(q, 4), hy_query_double(q, 5), hy_query_double(q, 6));
+    hy_timing_point x;
+    while (!(st = hy_next_timing(q, &row, &x)) && row) {
+        const hy_summary_row *r = x.variant_ord < p->s->n_variants ? timed_row(p, x.variant_ord, metric) : NULL;
+        if (r && r->task_ord == x.task_ord && r->grid_ord == x.grid_ord) add(&out[x.variant_ord], x.context, x.median, x.min, x.max);
     }
     hy_query_close(q);
     return st;
@@ -145,18 +130,21 @@ static int timed_runs(const hy_plots *p) {
 
 // Batches, repetitions and device of what was timed; NULL: nothing.
 static hy_status timing_facts(hy_plots *p, char **note) {
-    hy_query *q;
-    HY_TRY(hy_plots_query(p, LARGEST "SELECT max(t.batch), min(t.repetitions), max(t.device_name), iif(min(t.batch) < max(t.batch), min(t.batch) || ' to ', '')" TIMINGS, &q));
-    bool row = false;
-    hy_status st = hy_query_step(q, &row);
-    if (!st && row && !hy_query_null(q, 0)) {
+    const hy_experiment_id e = hy_plots_id(p);
+    hy_timing_conditions c;
+    HY_TRY(hy_ask_timing_conditions(p->store, &e, &c));
+    if (c.batch_max > 0) {
         const int runs = timed_runs(p);
-        *note = hy_asprintf("%d timed run%s, batch %s%lld, %s, %s%s. Points: median of at least %lld repetitions; bars: slowest to fastest", runs,
-                            runs == 1 ? "" : "s", hy_query_text(q, 3), (long long)hy_query_int(q, 0), hy_summary_values_text(p->s), hy_query_text(q, 2), p->s->n_grid > 1 ? "; of the grid, the chosen point" : "",
-                            (long long)hy_query_int(q, 1));
+        hy_buf b = {0};
+        hy_buf_printf(&b, "%d timed run%s, batch ", runs, runs == 1 ? "" : "s");
+        if (c.batch_min < c.batch_max) hy_buf_printf(&b, "%lld to ", (long long)c.batch_min);
+        hy_buf_printf(&b, "%lld, %s, %s%s. Points: median of at least %lld repetitions; bars: slowest to fastest", (long long)c.batch_max,
+                      hy_summary_values_text(p->s), c.device_name, p->s->n_grid > 1 ? "; of the grid, the chosen point" : "",
+                      (long long)c.repetitions);
+        *note = b.s;
     }
-    hy_query_close(q);
-    return st;
+    free(c.device_name);
+    return HY_OK;
 }
 
 hy_status hy_plot_throughput(hy_plots *p, int task) {

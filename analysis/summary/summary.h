@@ -2,6 +2,7 @@
 #ifndef HY_SUMMARY_H
 #define HY_SUMMARY_H
 #include "core/format/table.h"
+#include "results/metrics.h"
 #include "results/store.h"
 
 typedef struct {
@@ -58,6 +59,8 @@ void hy_summary_free(hy_summary *s);
 // A figure of a whole task or a given cell; NULL if the row lacks it. cell NULL: of several cells (contexts of a
 // throughput) the one of the largest x, then the largest y.
 const hy_summary_value *hy_summary_get(const hy_summary_row *r, const char *metric, const char *cell);
+// What a table shows of a metric: the figure of a whole task, or, where there is none (throughput), of the largest context.
+const hy_summary_value *hy_summary_shown(const hy_summary_row *r, const char *metric);
 // Of a whole task: the held-out value where there is one, else the plain value; NULL if the row has neither.
 const hy_summary_value *hy_summary_fair(const hy_summary_row *r, const char *metric);
 // How a grid point was chosen, as a clause, NULL without a grid; the caller frees it.
@@ -83,7 +86,25 @@ double hy_rank_chance(double rho, int n);
 // (perplexity) loss, else accuracy.
 const char *hy_summary_counterpart(const char *paper);
 
+// A column of a table of results: a metric, or what is held out of it, as it is shown.
+typedef struct {
+    char *name;    // "accuracy", "accuracy_held_out": of the values, and the key in CSV and JSON
+    char *header;  // "accuracy, held out"
+    const hy_metric_def *metric;
+    hy_metric_look look;
+} hy_summary_column;
+typedef struct {
+    int n;
+    hy_summary_column *v;
+} hy_summary_columns;
+// Those that some row has a value for, in the order of metrics.def: the metrics that it wants in tables and the one that chooses
+// grid points, each with what is held out of it. points: of the table of all grid points. readable: units are chosen
+// for the eye by the size of the values; else those of metrics.def, so that programs find the same ones in every experiment.
+hy_summary_columns hy_summary_columns_of(const hy_summary *s, bool points, bool readable);
+void hy_summary_columns_free(hy_summary_columns *c);
+
 // Throughput as multiples of that of s->base, beside the same of a paper's figures (those whose name has "throughput").
+const hy_summary_value *hy_summary_any_timing(const hy_summary *s);  // of any row; NULL: nothing was timed
 bool hy_summary_mixed_batch(const hy_summary *s);  // prefill and decoding were not all timed with one batch
 // Their columns, cells and note in the table of best rows.
 void hy_summary_speed_columns(const hy_summary *s, hy_table *t);
@@ -91,6 +112,7 @@ void hy_summary_speed_row(const hy_summary *s, hy_table *t, const hy_summary_row
 void hy_summary_speed_note(const hy_summary *s, hy_table *t);
 
 // The table of best rows with the paper's figures beside, and, where there is a grid, the table of all its points.
-// JSON: one document {"summary": ..., "grid": ...}.
+// One document for programs: JSON {"summary": ..., "grid": ...}; CSV with a grid has a row for each of its points with all
+// columns, and in the column `best` 1 for the points that stand for their variants.
 hy_status hy_summary_print(const hy_summary *s, hy_table_format format, FILE *f);
 #endif

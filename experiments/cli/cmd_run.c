@@ -13,6 +13,7 @@
 #include "experiments/runner/job.h"
 #include "analysis/summary/summary.h"
 #include "experiments/runner/sweep.h"
+#include "results/query.h"
 #include "experiments/cli/device_arg.h"
 
 #define CHECK_MAX ((off_t)64 << 20)  // databases up to this size are checked page by page before a sweep
@@ -143,26 +144,19 @@ static void on_interim(hy_sweep *s, bool first_seed) {
 
 // Says what was stored by other builds: the commit is provenance and does not make a run another one.
 static hy_status tell_other_commits(const hy_sweep *s) {
-    hy_query *q;
-    HY_TRY(hy_query_open(s->store, "SELECT git_commit, git_dirty FROM run WHERE id = ?1", &q));
     int stored = 0, other = 0;
-    char first[64] = "";
-    hy_status st = HY_OK;
-    for (int i = 0; !st && i < s->e->n_items; i++) {
+    char first[80] = "";
+    for (int i = 0; i < s->e->n_items; i++) {
+        char commit[64];
+        bool dirty;
         if (s->items[i].state != HY_ITEM_STORED) continue;
-        bool row;
         stored++;
-        hy_query_bind_int(q, 1, s->items[i].run_id);
-        st = hy_query_step(q, &row);
-        if (!st && row && strcmp(hy_query_text(q, 0), hy_version_commit())) {
-            if (!other++) snprintf(first, sizeof first, "%s%s", hy_query_text(q, 0), hy_query_int(q, 1) ? " with changes" : "");
-        }
-        hy_query_reset(q);
+        HY_TRY(hy_ask_commit(s->store, s->items[i].run_id, commit, &dirty));
+        if (*commit && strcmp(commit, hy_version_commit()) && !other++) snprintf(first, sizeof first, "%s%s", commit, dirty ? " with changes" : "");
     }
-    hy_query_close(q);
     if (stored) fprintf(stderr, "%d runs are stored already\n", stored);
     if (other) fprintf(stderr, "note: %d of them come from another commit (%s%s); --force runs them again\n", other, first, other > 1 ? ", ..." : "");
-    return st;
+    return HY_OK;
 }
 
 // ---------------------------------------------------------------------------------------------------- the command
@@ -261,7 +255,10 @@ int hy_cmd_run(int argc, char **argv) {
         .text = "Trains, measures and stores every variant x task x grid point x seed of an experiment that is not stored yet, then\n"
                 "prints mean and standard deviation over the seeds. Ctrl-C stops cleanly; the same command goes on where it stopped.\n"
                 "A run is the same when its model, task, training recipe, measures, seed and kind of device are; the commit that made\n"
-                "it is recorded but does not make it another run.\n\n"
+                "it is recorded but does not make it another run.\n"
+                "--format csv is one document: a row for each variant and task, of an experiment with a grid for each of its points,\n"
+                "with 1 in the column `best` of those that stand for their variants. Its keys are the names of the metrics\n"
+                "(hylab show metrics), its units always those of --format json: %, MB, millions of parameters.\n\n"
                 "examples:\n"
                 "  hylab run experiments/roadmap/roadmap.yaml --dry-run\n"
                 "  hylab run experiments/roadmap/roadmap.yaml --jobs 2\n"

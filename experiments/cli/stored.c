@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "experiments/runner/experiment.h"
+#include "results/query.h"
 
 typedef struct {
     char *name, *scale, *sets;
@@ -24,19 +25,16 @@ static hy_status from_file(const hy_stored_options *o, const char *file, identit
 // By name (and scale), or the only one there is. Experiments with --set are found by their file.
 static hy_status from_store(const hy_stored_options *o, hy_store *s, identity *id) {
     hy_query *q;
-    HY_TRY(hy_query_open(s, "SELECT name, scale, sets, (?1 IS NULL OR name = ?1) AND (?2 IS NULL OR scale = ?2) AND sets = '' FROM experiment ORDER BY planned", &q));
-    hy_query_bind_text(q, 1, o->name);
-    hy_query_bind_text(q, 2, o->scale);
+    HY_TRY(hy_ask_experiments(s, &q));
     hy_buf all = {0};
     int hits = 0;
     bool row = false;
     hy_status st;
-    while (!(st = hy_query_step(q, &row)) && row) {
-        const bool set = *hy_query_text(q, 2) != 0;
-        hy_buf_printf(&all, "%s%s%s%s%s", all.n ? ", " : "", hy_query_text(q, 0), *hy_query_text(q, 1) ? " at scale " : "", hy_query_text(q, 1),
-                      set ? " with --set" : "");
-        if (!hy_query_int(q, 3)) continue;
-        if (hits++ == 0) *id = (identity){hy_xstrdup(hy_query_text(q, 0)), hy_xstrdup(hy_query_text(q, 1)), hy_xstrdup(hy_query_text(q, 2))};
+    hy_experiment_id e;
+    while (!(st = hy_next_experiment(q, &row, &e)) && row) {
+        hy_buf_printf(&all, "%s%s%s%s%s", all.n ? ", " : "", e.name, *e.scale ? " at scale " : "", e.scale, *e.sets ? " with --set" : "");
+        if (*e.sets || (o->name && strcmp(o->name, e.name)) || (o->scale && strcmp(o->scale, e.scale))) continue;
+        if (hits++ == 0) *id = (identity){hy_xstrdup(e.name), hy_xstrdup(e.scale), hy_xstrdup(e.sets)};
     }
     hy_query_close(q);
     if (!st && hits != 1)

@@ -89,7 +89,7 @@ say $? "the timing shown ($value) is that of a run"
 sed -e 's/name: mini/name: rates/' -e '/^measures/,$d' -e 's/^train:.*/grid: {train.lr: [1e-3, 1e-2]}\ntune: {by: loss}\ntrain: {steps: 3, batch: 2, stop_accuracy: 1, eval_every: 1}/' "$dir/e.yaml" >"$dir/r.yaml"
 check 'run rates' 0 'loss, held out' "$H" run "$dir/r.yaml"
 check 'how a rate was chosen' 0 "of the grid's 2 points, the one of the best mean loss over the same seeds" "$H" run "$dir/r.yaml"
-check 'runs that never reach train.stop_accuracy' 0 '^Llama,lr=[^,]*,2,2,0,.*,0.0,0.00144' "$H" run "$dir/r.yaml" --format csv
+check 'runs that never reach train.stop_accuracy' 0 '^Llama,lr=[^,]*,[01],2,2,0,.*,0.0,0.00144' "$H" run "$dir/r.yaml" --format csv
 check 'plot rates' 0 'grid' "$H" plot "$dir/r.yaml" --out "$dir/r" --formats svg
 grep -q '>learning rate' "$dir/r/grid.svg" && grep -q '12 runs, 2 seeds each' "$dir/r/grid.svg"
 say $? 'all rates are on the figure'

@@ -1,0 +1,126 @@
+// query.c - see query.h: experiments and the figures of their runs. Figures are query_figures.c, reports query_report.c,
+// listings query_show.c.
+#include "results/query.h"
+
+#include <stdlib.h>
+
+#include "results/query_impl.h"
+
+hy_status hy_query_of(hy_store *s, const hy_experiment_id *e, const char *sql, hy_query **q) {
+    HY_TRY(hy_query_open(s, sql, q));
+    hy_query_bind_text(*q, 1, e->name);
+    hy_query_bind_text(*q, 2, e->scale);
+    hy_query_bind_text(*q, 3, e->sets);
+    return HY_OK;
+}
+
+hy_status hy_query_one(hy_query **q, bool *row) {
+    *row = false;
+    const hy_status st = hy_query_step(*q, row);
+    if (!st) return HY_OK;
+    hy_query_close(*q);
+    *q = NULL;
+    return st;
+}
+
+// ---------------------------------------------------------------------------------------------------- experiments
+hy_status hy_ask_experiments(hy_store *s, hy_query **q) {
+    return hy_query_open(s, "SELECT name, scale, sets FROM experiment ORDER BY planned", q);
+}
+
+hy_status hy_next_experiment(hy_query *q, bool *row, hy_experiment_id *e) {
+    HY_TRY(hy_query_step(q, row));
+    if (*row) *e = (hy_experiment_id){hy_query_text(q, 0), hy_query_text(q, 1), hy_query_text(q, 2)};
+    return HY_OK;
+}
+
+hy_status hy_ask_experiment_texts(hy_store *s, const hy_experiment_id *e, hy_experiment_texts *out) {
+    hy_query *q;
+    bool row;
+    *out = (hy_experiment_texts){0};
+    HY_TRY(hy_query_of(s, e, "SELECT question, tune_by, tune_cell, base FROM experiment WHERE name = ?1 AND scale = ?2 AND sets = ?3", &q));
+    HY_TRY(hy_query_one(&q, &row));
+    if (row) {
+        char **to[] = {&out->question, &out->tune_by, &out->tune_cell, &out->base};
+        for (int i = 0; i < 4; i++) *to[i] = hy_xstrdup(hy_query_text(q, i));
+    }
+    hy_query_close(q);
+    if (row) return HY_OK;
+    return hy_error(HY_EINPUT, "%s: experiment %s%s%s was never run in this database", hy_store_path(s), e->name,
+                    *e->scale ? " at scale " : "", e->scale);
+}
+
+void hy_experiment_texts_free(hy_experiment_texts *t) {
+    free(t->question), free(t->tune_by), free(t->tune_cell), free(t->base);
+    *t = (hy_experiment_texts){0};
+}
+
+// ---------------------------------------------------------------------------------------------------- plan and results
+hy_status hy_ask_points(hy_store *s, const hy_experiment_id *e, hy_query **q) {
+    return hy_query_of(s, e,
+                       "SELECT variant, task, grid, variant_ord, task_ord, grid_ord, count(*), sum(status = 'done'), sum(status = 'failed')"
+                       " FROM v_plan p WHERE " HY_OF_EXPERIMENT("p") " GROUP BY task_ord, variant_ord, grid_ord"
+                       " ORDER BY task_ord, variant_ord, grid_ord", q);
+}
+
+hy_status hy_next_point(hy_query *q, bool *row, hy_planned_point *p) {
+    HY_TRY(hy_query_step(q, row));
+    if (!*row) return HY_OK;
+    *p = (hy_planned_point){.variant = hy_query_text(q, 0), .task = hy_query_text(q, 1), .grid = hy_query_text(q, 2)};
+    int *to[] = {&p->variant_ord, &p->task_ord, &p->grid_ord, &p->planned, &p->done, &p->failed};
+    for (int i = 0; i < 6; i++) *to[i] = (int)hy_query_int(q, 3 + i);
+    return HY_OK;
+}
+
+hy_status hy_ask_results(hy_store *s, const hy_experiment_id *e, hy_query **q) {
+    return hy_query_of(s, e,
+                       "SELECT r.variant_ord, r.task_ord, r.grid_ord, r.seed, r.metric, r.cell, r.unit, r.x, r.y, r.value FROM v_result r"
+                       " WHERE " HY_OF_EXPERIMENT("r") " AND r.value IS NOT NULL AND r.metric_version ="
+                       " (SELECT max(version) FROM metric_def d WHERE d.name = r.metric) ORDER BY r.seed, r.run_id", q);
+}
+
+hy_status hy_next_result(hy_query *q, bool *row, hy_result_row *r) {
+    HY_TRY(hy_query_step(q, row));
+    if (!*row) return HY_OK;
+    *r = (hy_result_row){.variant_ord = (int)hy_query_int(q, 0), .task_ord = (int)hy_query_int(q, 1), .grid_ord = (int)hy_query_int(q, 2),
+                         .seed = hy_query_int(q, 3), .metric = hy_query_text(q, 4), .cell = hy_query_text(q, 5), .unit = hy_query_text(q, 6),
+                         .x = hy_query_double(q, 7), .y = hy_query_double(q, 8), .value = hy_query_double(q, 9)};
+    return HY_OK;
+}
+
+hy_status hy_ask_paper(hy_store *s, const hy_experiment_id *e, hy_query **q) {
+    return hy_query_of(s, e, "SELECT p.variant, p.name, p.value FROM paper p JOIN experiment e ON e.id = p.experiment_id"
+                             " WHERE e.name = ?1 AND e.scale = ?2 AND e.sets = ?3 ORDER BY p.name", q);
+}
+
+hy_status hy_next_paper(hy_query *q, bool *row, hy_paper_figure *p) {
+    HY_TRY(hy_query_step(q, row));
+    if (*row) *p = (hy_paper_figure){hy_query_text(q, 0), hy_query_text(q, 1), hy_query_double(q, 2)};
+    return HY_OK;
+}
+
+hy_status hy_ask_computed(hy_store *s, const hy_experiment_id *e, hy_query **q) {
+    return hy_query_of(s, e,
+                       "SELECT DISTINCT p.variant_ord, p.task_ord, p.grid_ord, r.precision, r.device, r.device_name"
+                       " FROM v_plan p JOIN " HY_RUNS " r ON r.run_id = p.run_id WHERE " HY_OF_EXPERIMENT("p")
+                       " AND p.status = 'done' ORDER BY p.variant_ord, p.task_ord, p.grid_ord, r.device_name", q);
+}
+
+hy_status hy_next_computed(hy_query *q, bool *row, hy_computed_row *c) {
+    HY_TRY(hy_query_step(q, row));
+    if (*row)
+        *c = (hy_computed_row){(int)hy_query_int(q, 0), (int)hy_query_int(q, 1), (int)hy_query_int(q, 2), hy_query_text(q, 3), hy_query_text(q, 4),
+                               hy_query_text(q, 5)};
+    return HY_OK;
+}
+
+hy_status hy_ask_waited(hy_store *s, const hy_experiment_id *e, double *share) {
+    hy_query *q;
+    bool row;
+    HY_TRY(hy_query_of(s, e, "SELECT max(json_extract(r.meta, '$.waited')) FROM v_result r WHERE " HY_OF_EXPERIMENT("r")
+                             " AND r.metric LIKE 'throughput%'", &q));
+    HY_TRY(hy_query_one(&q, &row));
+    *share = row && !hy_query_null(q, 0) ? hy_query_double(q, 0) : 0;
+    hy_query_close(q);
+    return HY_OK;
+}
