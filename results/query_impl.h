@@ -10,6 +10,9 @@
 #define HY_FIGURES "(SELECT m.*, d.name AS metric, d.version AS metric_version, d.unit FROM metric m JOIN metric_def d ON d.id = m.def_id)"
 #define HY_ARTIFACTS "artifact"
 
+// The layer and kind in a name such as "layer3.kv", "layer3" or "kv": -1 and "" for what it has not.
+void hy_query_place(const char *name, int *layer, const char **kind);
+
 // The condition on v_plan or v_result that they are of one experiment, bound by hy_query_of.
 #define HY_OF_EXPERIMENT(t) t ".experiment = ?1 AND " t ".scale = ?2 AND " t ".sets = ?3"
 // Opens a statement and binds ?1 name, ?2 scale, ?3 sets.
