@@ -96,9 +96,10 @@ void hy_query_place(const char *name, int *layer, const char **kind) {
 
 hy_status hy_ask_results(hy_store *s, const hy_experiment_id *e, hy_query **q) {
     return hy_query_of(s, e,
-                       "SELECT r.variant_ord, r.task_ord, r.grid_ord, r.seed, r.metric, r.cell, r.unit, r.x, r.y, r.value FROM v_result r"
-                       " WHERE " HY_OF_EXPERIMENT("r") " AND r.value IS NOT NULL AND r.metric_version ="
-                       " (SELECT max(version) FROM metric_def d WHERE d.name = r.metric) ORDER BY r.seed, r.run_id", q);
+                       "SELECT variant_ord, task_ord, grid_ord, seed, metric, cell, unit, x, y, value FROM (SELECT r.*, row_number() OVER"
+                       " (PARTITION BY r.ord, r.metric, r.cell ORDER BY r.nth) AS choice FROM v_result r WHERE " HY_OF_EXPERIMENT("r")
+                       " AND r.value IS NOT NULL AND r.metric_version = (SELECT max(version) FROM metric_def d WHERE d.name = r.metric))"
+                       " WHERE choice = 1 ORDER BY seed, run_id", q);
 }
 
 hy_status hy_next_result(hy_query *q, bool *row, hy_result_row *r) {
@@ -126,7 +127,7 @@ hy_status hy_ask_computed(hy_store *s, const hy_experiment_id *e, hy_query **q) 
     return hy_query_of(s, e,
                        "SELECT DISTINCT p.variant_ord, p.task_ord, p.grid_ord, r.precision, r.device, r.device_name"
                        " FROM v_plan p JOIN " HY_RUNS " r ON r.run_id = p.run_id WHERE " HY_OF_EXPERIMENT("p")
-                       " AND p.status = 'done' ORDER BY p.variant_ord, p.task_ord, p.grid_ord, r.device_name", q);
+                       " AND r.status = 'done' ORDER BY p.variant_ord, p.task_ord, p.grid_ord, r.device_name", q);
 }
 
 hy_status hy_next_computed(hy_query *q, bool *row, hy_computed_row *c) {

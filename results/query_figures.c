@@ -8,7 +8,7 @@ hy_status hy_ask_losses(hy_store *s, const hy_experiment_id *e, int task_ord, hy
     HY_TRY(hy_query_of(s, e,
                        "WITH c AS (SELECT p.variant_ord AS v, p.grid_ord AS g, p.seed AS seed, c.step AS step, c.loss AS loss"
                        "  FROM v_plan p JOIN v_curve c ON c.run_id = p.run_id WHERE " HY_OF_EXPERIMENT("p")
-                       "  AND p.task_ord = ?4 AND p.status = 'done'),"
+                       "  AND p.task_ord = ?4),"
                        " w AS (SELECT max(1, (max(step) + 99) / 100) AS w FROM c),"
                        " b AS (SELECT v, g, seed, (step - 1) / w AS bin, avg(loss) AS loss, avg(step) AS step FROM c, w GROUP BY 1, 2, 3, 4)"
                        " SELECT v, g, (SELECT w FROM w), avg(step), avg(loss), min(loss), max(loss) FROM b GROUP BY v, g, bin"
@@ -26,9 +26,9 @@ hy_status hy_next_loss(hy_query *q, bool *row, hy_loss_point *p) {
 }
 
 // ---------------------------------------------------------------------------------------------------- timings
-#define LARGEST "WITH largest AS (SELECT run_id, metric, context, max(batch) AS batch FROM v_timing GROUP BY 1, 2, 3) "
-#define TIMINGS " FROM v_plan p JOIN v_timing t ON t.run_id = p.run_id JOIN largest USING(run_id, metric, context, batch)" \
-    " WHERE " HY_OF_EXPERIMENT("p") " AND p.status = 'done'"
+#define LARGEST "WITH largest AS (SELECT measurement_id, metric, context, max(batch) AS batch FROM v_timing GROUP BY 1, 2, 3) "
+#define TIMINGS " FROM v_plan_measure p JOIN v_timing t USING(measurement_id) JOIN largest USING(measurement_id, metric, context, batch)" \
+    " WHERE " HY_OF_EXPERIMENT("p")
 
 hy_status hy_ask_timings(hy_store *s, const hy_experiment_id *e, const char *metric, hy_query **q) {
     HY_TRY(hy_query_of(s, e,
@@ -73,9 +73,9 @@ hy_status hy_ask_erf_options(hy_store *s, const hy_experiment_id *e, int task_or
 hy_status hy_ask_maps(hy_store *s, const hy_experiment_id *e, int variant_ord, int task_ord, int grid_ord, hy_query **q) {
     HY_TRY(hy_query_of(s, e,
                        "SELECT p.run_id, p.seed, a.name, a.shape, a.data, json_extract(a.meta, '$.meta_tokens'), json_extract(a.meta, '$.cell'),"
-                       " json_extract(a.meta, '$.options') FROM v_plan p JOIN " HY_ARTIFACTS " a ON a.run_id = p.run_id"
+                       " json_extract(a.meta, '$.options') FROM v_plan_measure p JOIN v_artifact a USING(measurement_id)"
                        " WHERE " HY_OF_EXPERIMENT("p") " AND p.variant_ord = ?4 AND p.task_ord = ?5 AND p.grid_ord = ?6"
-                       " AND p.status = 'done' AND a.dtype = 'f32' AND a.name LIKE 'map.layer%' ORDER BY p.seed, a.id", q));
+                       " AND a.dtype = 'f32' AND a.name LIKE 'map.layer%' ORDER BY p.seed, p.nth, a.artifact_id", q));
     hy_query_bind_int(*q, 4, variant_ord);
     hy_query_bind_int(*q, 5, task_ord);
     hy_query_bind_int(*q, 6, grid_ord);

@@ -96,7 +96,8 @@ static hy_status store_plan(hy_store *store, const hy_experiment *e, const char 
     hy_paper_row *paper = hy_xcalloc((size_t)e->n_paper, sizeof *paper);
     for (int i = 0; i < e->n_items; i++) {
         const hy_run_item *it = &e->items[i];
-        plan[i] = (hy_planned_row){it->variant, it->task, it->grid, it->variant_ord, it->task_ord, it->grid_ord, it->seed, it->run_key, device};
+        plan[i] = (hy_planned_row){.variant = it->variant, .task = it->task, .grid = it->grid, .variant_ord = it->variant_ord, .task_ord = it->task_ord,
+                                   .grid_ord = it->grid_ord, .seed = it->seed, .model_key = it->run_key, .device = device};
     }
     for (int i = 0; i < e->n_paper; i++) paper[i] = (hy_paper_row){e->paper[i].variant, e->paper[i].name, e->paper[i].value};
     const hy_experiment_record r = {e->name, e->scale, e->sets, e->question, e->yaml, e->n_items, e->n_paper, plan, paper,

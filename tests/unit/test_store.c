@@ -381,7 +381,7 @@ static void test_experiments(void **state) {
     OK(hy_store_open(g_db, HY_STORE_WRITE, &s));
     claim(s, "k", 0, &a);
     settle(s, a, 0.5, NULL);
-    hy_planned_row plan[] = {{"v", "t", "", 0, 0, 0, 1, "k", "cpu"}, {"w", "t", "", 1, 0, 0, 1, "other", "cpu"}};
+    hy_planned_row plan[] = {{"v", "t", "", 0, 0, 0, 1, "k", "cpu", 0, NULL}, {"w", "t", "", 1, 0, 0, 1, "other", "cpu", 0, NULL}};
     hy_paper_row paper[] = {{"v", "recall", 39.98}};
     hy_experiment_record e = {"roadmap", "small", "", "q", "yaml", 2, 1, plan, paper, "loss", "", "v"};
     for (int i = 0; i < 2; i++) {  // planning again replaces the plan, not the results

@@ -29,7 +29,7 @@ static void near(double a, double b) {
 static void fill_run(hy_store *s, const hy_planned_row *p, double accuracy, double loss) {
     hy_run_record r = {.seed = p->seed, .device = "cpu", .variant = p->variant, .experiment = "e", .grid = p->grid, .spec_hash = "", .spec = "", .task = p->task,
                        .task_kind = "", .task_options = "", .train = "", .measures = "", .commit = "", .build = "", .device_name = ""};
-    snprintf(r.run_key, sizeof r.run_key, "%s", p->run_key);
+    snprintf(r.run_key, sizeof r.run_key, "%s", p->model_key);
     hy_claim c;
     int64_t id;
     assert_int_equal(hy_run_claim(s, &r, 0, &c, &id), HY_OK);
@@ -59,7 +59,7 @@ static hy_summary *summary_of(const table accuracy, const char *by, const char *
     for (int v = 0; v < VARIANTS; v++)
         for (int g = 0; g < POINTS; g++) {
             snprintf(key[v * POINTS + g], sizeof key[0], "k%d%d", v, g);
-            for (int k = 0; k < SEEDS; k++) plan[n++] = (hy_planned_row){names[v], "t", grid[g], v, 0, g, k + 1, key[v * POINTS + g], "cpu"};
+            for (int k = 0; k < SEEDS; k++) plan[n++] = (hy_planned_row){.variant = names[v], .task = "t", .grid = grid[g], .variant_ord = v, .grid_ord = g, .seed = k + 1, .model_key = key[v * POINTS + g], .device = "cpu"};
         }
     const hy_experiment_record e = {"e", "", "", "q", "yaml", n, 0, plan, NULL, by, cell, NULL};
     int64_t id;
