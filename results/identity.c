@@ -32,10 +32,14 @@ static double number_of(const char *text, const char *name) {
     return hy_canonical_value(text, name, v, sizeof v) ? strtod(v, NULL) : 0;
 }
 
-// Appends the lines that keep() wants.
+// Appends the lines that keep() wants; where a text tells the content of a file, the place of the file is nothing to it.
 static void filter(const char *text, bool (*keep)(const char *line, bool stops), bool stops, hy_buf *out) {
+    char value[8];
+    const bool content = hy_canonical_value(text, "content", value, sizeof value);
+    const bool tokenizer = hy_canonical_value(text, "tokenizer_content", value, sizeof value);
     for (const char *line = text, *next; *line; line = next) {
         next = next_line(line);
+        if ((content && has_key(line, "path")) || (tokenizer && has_key(line, "tokenizer"))) continue;
         if (keep(line, stops)) hy_buf_write(out, line, (size_t)(next - line));
     }
     if (out->n && out->s[out->n - 1] != '\n') hy_buf_printf(out, "\n");
@@ -84,9 +88,16 @@ void hy_model_identity(const char *spec_text, const char *task_kind, const char 
     free(b.s);
 }
 
+static bool any_line(const char *line, bool stops) {
+    (void)line;
+    (void)stops;
+    return true;
+}
+
 void hy_measurement_identity(const char *options_text, const char *task_text, char key[33]) {
     hy_buf b = {0};
-    hy_buf_printf(&b, "options:\n%s\ntask:\n%s", options_text, task_text);
+    hy_buf_printf(&b, "options:\n%s\ntask:\n", options_text);
+    filter(task_text, any_line, false, &b);
     hy_hash_hex(b.s, b.n, key);
     free(b.s);
 }

@@ -31,16 +31,20 @@ typedef struct {
     const char *variant, *task, *grid;
     int variant_ord, task_ord, grid_ord;
     int planned, done, failed;  // seeds
+    double number;              // of a grid of one axis the value of the point, NaN where it is no number
 } hy_planned_point;
 hy_status hy_ask_points(hy_store *s, const hy_experiment_id *e, hy_query **q);
 hy_status hy_next_point(hy_query *q, bool *row, hy_planned_point *p);
 
 // Every figure that finished runs of the experiment have at their end, by seed. Only the newest definition of each metric:
-// values of different meaning are not averaged.
+// values of different meaning are not averaged. Where a measure was taken with several options, a figure that all of them have is
+// that of the first in the plan.
 typedef struct {
     int variant_ord, task_ord, grid_ord;
     int64_t seed;
     const char *metric, *cell, *unit;
+    int layer, head;   // -1: of no layer, of no single head
+    const char *kind;  // of heads or memory: "attention", "ssm", "kv", "meta", "conv"; "": of none
     double x, y, value;
 } hy_result_row;
 hy_status hy_ask_results(hy_store *s, const hy_experiment_id *e, hy_query **q);
@@ -99,7 +103,7 @@ hy_status hy_ask_erf_options(hy_store *s, const hy_experiment_id *e, int task_or
 typedef struct {
     int64_t run_id, seed;
     int layer;
-    const char *source;          // "attention", "ssm", "layer"
+    const char *kind;            // of heads: "attention", "ssm"; "layer": of both together
     int size, meta_tokens;       // the first meta_tokens positions are meta tokens
     const void *data;            // size * size floats, perhaps not aligned
     const char *cell, *options;  // the evaluation cell of the examples; how maps were made of heads
@@ -135,8 +139,9 @@ typedef struct {
 hy_status hy_ask_runs(hy_store *s, const hy_run_filter *f, hy_query **q);
 // All definitions, with how many figures are stored of each.
 hy_status hy_ask_metrics(hy_store *s, hy_query **q);
-// Everything about one run as one row; its figures; its artifacts without their data. id: as the user wrote it.
+// Everything about one run as one row; its measurements; its figures; its artifacts without their data. id: as the user wrote it.
 hy_status hy_ask_run(hy_store *s, const char *id, hy_query **q);
+hy_status hy_ask_run_measurements(hy_store *s, const char *id, hy_query **q);
 hy_status hy_ask_run_metrics(hy_store *s, const char *id, hy_query **q);
 hy_status hy_ask_run_artifacts(hy_store *s, const char *id, hy_query **q);
 // All of a view or table. HY_EINPUT: not a name.

@@ -8,7 +8,7 @@ hy_status hy_ask_losses(hy_store *s, const hy_experiment_id *e, int task_ord, hy
     HY_TRY(hy_query_of(s, e,
                        "WITH c AS (SELECT p.variant_ord AS v, p.grid_ord AS g, p.seed AS seed, c.step AS step, c.loss AS loss"
                        "  FROM v_plan p JOIN v_curve c ON c.run_id = p.run_id WHERE " HY_OF_EXPERIMENT("p")
-                       "  AND p.task_ord = ?4 AND p.status = 'done'),"
+                       "  AND p.task_ord = ?4),"
                        " w AS (SELECT max(1, (max(step) + 99) / 100) AS w FROM c),"
                        " b AS (SELECT v, g, seed, (step - 1) / w AS bin, avg(loss) AS loss, avg(step) AS step FROM c, w GROUP BY 1, 2, 3, 4)"
                        " SELECT v, g, (SELECT w FROM w), avg(step), avg(loss), min(loss), max(loss) FROM b GROUP BY v, g, bin"
@@ -26,9 +26,9 @@ hy_status hy_next_loss(hy_query *q, bool *row, hy_loss_point *p) {
 }
 
 // ---------------------------------------------------------------------------------------------------- timings
-#define LARGEST "WITH largest AS (SELECT run_id, metric, context, max(batch) AS batch FROM v_timing GROUP BY 1, 2, 3) "
-#define TIMINGS " FROM v_plan p JOIN v_timing t ON t.run_id = p.run_id JOIN largest USING(run_id, metric, context, batch)" \
-    " WHERE " HY_OF_EXPERIMENT("p") " AND p.status = 'done'"
+#define LARGEST "WITH largest AS (SELECT measurement_id, metric, context, max(batch) AS batch FROM v_timing GROUP BY 1, 2, 3) "
+#define TIMINGS " FROM v_plan_measure p JOIN v_timing t USING(measurement_id) JOIN largest USING(measurement_id, metric, context, batch)" \
+    " WHERE " HY_OF_EXPERIMENT("p")
 
 hy_status hy_ask_timings(hy_store *s, const hy_experiment_id *e, const char *metric, hy_query **q) {
     HY_TRY(hy_query_of(s, e,
@@ -73,23 +73,23 @@ hy_status hy_ask_erf_options(hy_store *s, const hy_experiment_id *e, int task_or
 hy_status hy_ask_maps(hy_store *s, const hy_experiment_id *e, int variant_ord, int task_ord, int grid_ord, hy_query **q) {
     HY_TRY(hy_query_of(s, e,
                        "SELECT p.run_id, p.seed, a.name, a.shape, a.data, json_extract(a.meta, '$.meta_tokens'), json_extract(a.meta, '$.cell'),"
-                       " json_extract(a.meta, '$.options') FROM v_plan p JOIN " HY_ARTIFACTS " a ON a.run_id = p.run_id"
+                       " json_extract(a.meta, '$.options') FROM v_plan_measure p JOIN v_artifact a USING(measurement_id)"
                        " WHERE " HY_OF_EXPERIMENT("p") " AND p.variant_ord = ?4 AND p.task_ord = ?5 AND p.grid_ord = ?6"
-                       " AND p.status = 'done' AND a.dtype = 'f32' AND a.name LIKE 'map.layer%' ORDER BY p.seed, a.id", q));
+                       " AND a.dtype = 'f32' AND a.name LIKE 'map.layer%' ORDER BY p.seed, p.nth, a.artifact_id", q));
     hy_query_bind_int(*q, 4, variant_ord);
     hy_query_bind_int(*q, 5, task_ord);
     hy_query_bind_int(*q, 6, grid_ord);
     return HY_OK;
 }
 
-// "map.layer3.ssm" of shape "[S,S]": the layer, and what comes after it.
+// "map.layer3.ssm" of shape "[S,S]".
 static hy_status read_map(const hy_query *q, hy_map_row *m) {
     const char *name = hy_query_text(q, 2), *shape = hy_query_text(q, 3);
-    int used = 0, rows = 0, cols = 0;
+    int rows = 0, cols = 0;
     size_t bytes;
-    *m = (hy_map_row){.run_id = hy_query_int(q, 0), .seed = hy_query_int(q, 1), .layer = -1, .source = "", .data = hy_query_blob(q, 4, &bytes),
+    *m = (hy_map_row){.run_id = hy_query_int(q, 0), .seed = hy_query_int(q, 1), .data = hy_query_blob(q, 4, &bytes),
                       .meta_tokens = (int)hy_query_int(q, 5), .cell = hy_query_text(q, 6), .options = hy_query_text(q, 7)};
-    if (sscanf(name, "map.layer%d.%n", &m->layer, &used) == 1 && used) m->source = name + used;
+    hy_query_place(name + strlen("map."), &m->layer, &m->kind);
     if (sscanf(shape, "[%d,%d]", &rows, &cols) != 2 || rows < 1 || rows > 65536 || rows != cols ||
         bytes != (size_t)rows * (size_t)cols * sizeof(float))
         return hy_error(HY_EINPUT, "run %lld, artifact %s: shape %s does not fit its %zu bytes", (long long)m->run_id, name, shape, bytes);

@@ -2,13 +2,17 @@
 #ifndef HY_QUERY_IMPL_H
 #define HY_QUERY_IMPL_H
 #include "results/query.h"
-#include "results/record.h"
 
-// Runs of any status with everything that is known of them: what v_run lacks is read from the table here and nowhere else.
-#define HY_RUNS "(SELECT *, id AS run_id, " HY_SQL_PRECISION("train") " AS precision FROM run)"
-// Figures and artifacts of runs of any status.
-#define HY_FIGURES "(SELECT m.*, d.name AS metric, d.version AS metric_version, d.unit FROM metric m JOIN metric_def d ON d.id = m.def_id)"
-#define HY_ARTIFACTS "artifact"
+// Models of any status, superseded ones too, with everything that is known of them. To a reader a model is a run.
+#define HY_RUNS "(SELECT *, model_id AS run_id FROM v_model)"
+// Figures and artifacts of any status, which no view shows: they are read from the tables here and nowhere else.
+#define HY_FIGURES \
+    "(SELECT m.*, x.model_id AS run_id, x.measure, x.options, x.status, d.name AS metric, d.version AS metric_version, d.unit" \
+    " FROM metric m JOIN measurement x ON x.id = m.measurement_id JOIN metric_def d ON d.id = m.def_id WHERE x.superseded_by IS NULL)"
+#define HY_ARTIFACTS "(SELECT a.*, x.model_id AS run_id FROM artifact a JOIN measurement x ON x.id = a.measurement_id WHERE x.superseded_by IS NULL)"
+
+// The layer and kind in a name such as "layer3.kv", "layer3" or "kv": -1 and "" for what it has not.
+void hy_query_place(const char *name, int *layer, const char **kind);
 
 // The condition on v_plan or v_result that they are of one experiment, bound by hy_query_of.
 #define HY_OF_EXPERIMENT(t) t ".experiment = ?1 AND " t ".scale = ?2 AND " t ".sets = ?3"

@@ -17,7 +17,7 @@ static hy_status tell(hy_store *s, const hy_experiment_id *e, const char *const 
 }
 
 #define PLAN "FROM v_plan p WHERE " HY_OF_EXPERIMENT("p")
-#define RUNS "FROM v_plan p JOIN " HY_RUNS " r ON r.run_id = p.run_id WHERE " HY_OF_EXPERIMENT("p") " AND p.status = 'done'"
+#define RUNS "FROM v_plan p JOIN " HY_RUNS " r ON r.run_id = p.run_id WHERE " HY_OF_EXPERIMENT("p") " AND r.status = 'done'"
 #define EXPERIMENT "FROM experiment WHERE name = ?1 AND scale = ?2 AND sets = ?3"
 
 hy_status hy_ask_recipe(hy_store *s, const hy_experiment_id *e, hy_take_text take, void *to) {

@@ -1,4 +1,4 @@
-// schema.h - what is in the results database. The tables and views are described in schema.c beside their SQL.
+// schema.h - what is in the results database. The tables and views are described in schema_v4.c beside their SQL.
 #ifndef HY_SCHEMA_H
 #define HY_SCHEMA_H
 #include "results/metrics.h"
@@ -6,8 +6,8 @@
 
 #define HY_APPLICATION_ID 0x48594C42  // "HYLB": PRAGMA application_id of every results database
 
-// Migration i brings a database from version i to i + 1; NULL ends the list. A published migration never changes.
-extern const char *const hy_schema_migrations[];
+// Migration i brings a database from version i to i + 1; an empty one ends the list. A published migration never changes.
+extern const hy_migration hy_schema_migrations[];
 int hy_schema_newest(void);  // how many there are: the version that this build reads
 
 // Puts the definitions that the file lacks into metric_def; called when a database is opened for writing.

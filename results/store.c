@@ -223,9 +223,9 @@ hy_status hy_store_check(hy_store *s) {
 }
 
 // ---------------------------------------------------------------------------------------------------- migrations
-static int count_migrations(const char *const *m) {
+static int count_migrations(const hy_migration *m) {
     int n = 0;
-    while (m[n]) n++;
+    while (m[n].sql || m[n].run) n++;
     return n;
 }
 
@@ -287,9 +287,9 @@ static hy_status back_up(hy_store *s) {
     return status;
 }
 
-static hy_status apply(hy_store *s, const char *const *m, int newest) {
+static hy_status apply(hy_store *s, const hy_migration *m, int newest) {
     for (int v = s->version; v < newest; v++) {
-        hy_status st = hy_store_exec(s, m[v]);
+        hy_status st = m[v].sql ? hy_store_exec(s, m[v].sql) : m[v].run(s);
         if (st) return hy_error_context(st, "migrating from version %d to %d (nothing was changed)", v, v + 1);
     }
     char pragma[96];
@@ -299,7 +299,7 @@ static hy_status apply(hy_store *s, const char *const *m, int newest) {
 
 // Brings the file to the newest version. The lock comes first, then the version is read again: of two processes that
 // open an old file at once, one migrates and the other finds it done.
-static hy_status migrate(hy_store *s, const char *const *m, int newest) {
+static hy_status migrate(hy_store *s, const hy_migration *m, int newest) {
     bool empty = false;
     hy_status st = look(s, newest, &empty);
     if (st || (!empty && s->version == newest)) return st;
@@ -333,7 +333,7 @@ static int stop_query(void *user) {
 }
 
 static hy_status prepare(hy_store *s, const hy_store_schema *schema) {
-    const char *const *m = schema->migrations;
+    const hy_migration *m = schema->migrations;
     int newest = count_migrations(m);
     s->application_id = schema->application_id;
     if (s->mode == HY_STORE_READ) {

@@ -17,10 +17,15 @@ typedef enum {
 hy_status hy_store_open(const char *path, hy_store_mode mode, hy_store **out);
 void hy_store_close(hy_store *s);
 const char *hy_store_path(const hy_store *s);
+// One step of a schema: an SQL text (any number of statements), or a function. Either runs inside a transaction.
+typedef struct {
+    const char *sql;
+    hy_status (*run)(hy_store *s);
+} hy_migration;
 // What a file of one program holds: how it is told from others, how it came to be, and what is done after it was opened for writing.
 typedef struct {
-    uint32_t application_id;        // PRAGMA application_id
-    const char *const *migrations;  // SQL texts; i brings a file from version i to i + 1; NULL ends the list
+    uint32_t application_id;         // PRAGMA application_id
+    const hy_migration *migrations;  // i brings a file from version i to i + 1; an empty one ends the list
     hy_status (*opened)(hy_store *s);  // NULL: nothing
 } hy_store_schema;
 // The same as hy_store_open for any schema; hy_store_open (schema.c) is this with the schema of results.

@@ -91,6 +91,9 @@ static hy_status show_run(hy_store *s, const options *o, const char *id) {
     if (o->format == HY_TABLE_TEXT) {
         HY_TRY(show_run_texts(s, id));
         printf("\n");
+        HY_TRY(hy_ask_run_measurements(s, id, &q));
+        HY_TRY(print_query(q, o, "measurements"));
+        printf("\n");
     }
     HY_TRY(hy_ask_run_metrics(s, id, &q));
     HY_TRY(print_query(q, o, o->format == HY_TABLE_TEXT ? "figures" : NULL));
@@ -147,7 +150,7 @@ int hy_cmd_show(int argc, char **argv) {
                 "  runs             one line for each run\n"
                 "  run N            everything about run N: provenance, resolved model, figures, artifacts\n"
                 "  metrics          what the stored figures mean\n"
-                "  sql TEXT         a view (v_run v_final v_metric v_curve v_timing v_plan v_result) or a statement that only reads\n"
+                "  sql TEXT         a view (v_run v_final v_metric v_curve v_timing v_param v_plan v_result ...) or a statement that only reads\n"
                 "  spec MODEL       a variant, checkpoint or released folder worked out: layers, parameters, cache, FLOPs; has its own --help\n"
                 "  variants [DIR]   the variant files there are\n"
                 "  published FILE.. what is printed elsewhere of the models of variant files, beside what they come to here\n"
