@@ -9,9 +9,15 @@ hy_status hy_examples_check(const hy_measure_subject *s, int cell) {
     return hy_error(HY_EINPUT, "cell %d: task %s has evaluation cells 0 to %d", cell, hy_task_kind(s->task), cells - 1);
 }
 
-bool hy_spec_has_heads(const hy_model_spec *spec) {
+bool hy_layer_wanted(const hy_ints *layers, int i) {
+    for (int k = 0; k < layers->n; k++)
+        if (layers->v[k] == i) return true;
+    return layers->n == 0;
+}
+
+bool hy_layers_have_heads(const hy_model_spec *spec, const hy_ints *layers) {
     for (int i = 0; i < spec->n_layers; i++)
-        if (hy_layer_has_attention(&spec->layers[i]) || hy_layer_has_ssm(&spec->layers[i])) return true;
+        if (hy_layer_wanted(layers, i) && spec->layers[i].mixer != HY_MIXER_NONE) return true;
     return false;
 }
 

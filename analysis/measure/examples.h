@@ -16,7 +16,9 @@
 
 // HY_EINPUT: the task has no such evaluation cell.
 hy_status hy_examples_check(const hy_measure_subject *s, int cell);
-bool hy_spec_has_heads(const hy_model_spec *spec);  // attention or SSM, in any layer
+// Whether an option `layers` (empty: all) names layer i; whether any layer that it names has attention or SSM heads.
+bool hy_layer_wanted(const hy_ints *layers, int i);
+bool hy_layers_have_heads(const hy_model_spec *spec, const hy_ints *layers);
 
 typedef struct {
     const hy_cell *cell;

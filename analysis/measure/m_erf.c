@@ -31,7 +31,7 @@ static hy_status erf_check(const hy_measure_subject *s, const void *options) {
 
 static bool erf_applies(const hy_model_spec *spec, const void *options) {
     (void)options;
-    return hy_spec_has_heads(spec);
+    return hy_layers_have_heads(spec, &(hy_ints){0});
 }
 
 typedef struct {
@@ -83,13 +83,18 @@ static hy_fact *add(const hy_measure_context *c, hy_facts *f, const char *metric
     return m;
 }
 
-static char *meta_text(const work *w, const hy_examples *e, int meta_tokens) {
+static void erf_facts(const hy_measure_context *c, hy_facts *f, const char *cell, double erf, double se, int positions, int layer, int n,
+                      const char *meta) {
+    add(c, f, "erf", cell, erf, layer, NULL, n, meta)->se = se;
+    add(c, f, "erf_relative", cell, erf / positions, layer, NULL, n, meta)->se = se / positions;
+}
+
+static char *meta_text(const work *w, const hy_examples *e) {
     hy_json *j = hy_json_new_object();
     hy_buf options = {0}, text = {0};
     hy_erf_options_text(&w->o, &options);
     hy_json_set_string(j, "options", options.s);
     hy_json_set_string(j, "cell", e->cell->name);
-    hy_json_set_int(j, "positions", e->T + (w->o.meta == HY_ERF_META_INCLUDED ? meta_tokens : 0));  // that count
     hy_json_text(j, 0, &text);
     hy_json_free(j);
     free(options.s);
@@ -98,16 +103,17 @@ static char *meta_text(const work *w, const hy_examples *e, int meta_tokens) {
 
 static void add_facts(const work *w, const hy_measure_context *c, const hy_examples *e, hy_facts *f) {
     const int L = c->prog->spec.n_layers, n = e->n;
-    char *meta = meta_text(w, e, c->prog->spec.meta_tokens);
+    const int positions = e->T + (w->o.meta == HY_ERF_META_INCLUDED ? c->prog->spec.meta_tokens : 0);  // that count
+    char *meta = meta_text(w, e);
     bool any = false;  // layers with heads of the wanted kind
     double d;
     for (int k = 0; k < w->n; k++) any = any || hy_erf_layer_distance(&w->mean[k], &w->o, &d);
-    if (any) add(c, f, "erf", "", hy_erf_combine(w->mean, w->n, &w->o), -1, NULL, n, meta)->se = error_of(w->sum[L], w->squares[L], n);
+    if (any) erf_facts(c, f, "", hy_erf_combine(w->mean, w->n, &w->o), error_of(w->sum[L], w->squares[L], n), positions, -1, n, meta);
     for (int k = 0; k < w->n; k++) {
         const hy_erf_layer *l = &w->mean[k];
         char cell[48];
         snprintf(cell, sizeof cell, "layer%d", l->layer);
-        if (hy_erf_layer_distance(l, &w->o, &d)) add(c, f, "erf", cell, d, l->layer, NULL, n, meta)->se = error_of(w->sum[k], w->squares[k], n);
+        if (hy_erf_layer_distance(l, &w->o, &d)) erf_facts(c, f, cell, d, error_of(w->sum[k], w->squares[k], n), positions, l->layer, n, meta);
         snprintf(cell, sizeof cell, "layer%d.attention", l->layer);
         if (l->heads) add(c, f, "head_distance", cell, l->attention, l->layer, "attention", n, meta);
         snprintf(cell, sizeof cell, "layer%d.ssm", l->layer);

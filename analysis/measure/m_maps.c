@@ -31,17 +31,9 @@ static const hy_field maps_fields[] = {
 };
 
 // ---------------------------------------------------------------------------------------------------- before
-// Whether layer i of a model takes part.
-static bool takes_part(const maps_options *o, const hy_model_spec *m, int i) {
-    bool on = o->layers.n == 0;
-    for (int k = 0; k < o->layers.n; k++) on = on || o->layers.v[k] == i;
-    return on && (hy_layer_has_attention(&m->layers[i]) || hy_layer_has_ssm(&m->layers[i]));
-}
-
-static bool maps_apply(const hy_model_spec *m, const void *options) {
-    for (int i = 0; i < m->n_layers; i++)
-        if (takes_part(options, m, i)) return true;
-    return false;
+static bool maps_apply(const hy_model_spec *spec, const void *options) {
+    const maps_options *o = options;
+    return hy_layers_have_heads(spec, &o->layers);
 }
 
 static int ssm_units(const hy_layer_spec *l) { return hy_layer_is_mamba2(l) ? hy_layer_ssm_heads(l) : l->d_inner; }
@@ -59,7 +51,7 @@ static hy_status maps_check(const hy_measure_subject *s, const void *options) {
     HY_TRY(hy_examples_check(s, o->cell));
     for (int i = 0; i < s->spec->n_layers; i++) {
         const hy_layer_spec *l = &s->spec->layers[i];
-        if (!takes_part(o, s->spec, i)) continue;
+        if (!hy_layer_wanted(&o->layers, i)) continue;
         if (l->heads > heads) heads = l->heads;
         if (ssm_units(l) > units) units = ssm_units(l);
     }
@@ -239,7 +231,7 @@ static hy_status maps_run(const hy_measure_context *c, const void *options, hy_f
               .check = {.attn = -1, .ssm = -1, .model = -1},
               .stats = hy_xcalloc((size_t)spec->n_layers, sizeof *w.stats)};
     hy_status s = hy_examples_open(c, o->cell, o->max_len, o->examples, &w.e);
-    for (int i = 0; !s && i < spec->n_layers; i++) w.e.want[i] = takes_part(o, spec, i);
+    for (int i = 0; !s && i < spec->n_layers; i++) w.e.want[i] = hy_layer_wanted(&o->layers, i);
     for (w.example = 0; !s && w.example < w.e.n; w.example++) {
         w.next = 0;
         s = hy_examples_run(c, &w.e, w.example, on_layer, &w);
