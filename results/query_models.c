@@ -17,7 +17,7 @@ hy_status hy_ask_model_steps(hy_store *s, int64_t model_id, int64_t *steps) {
 
 hy_status hy_ask_model_of_weights(hy_store *s, const char *hash, int64_t *model_id) {
     hy_query *q;
-    HY_TRY(hy_store_query(s, &q, "SELECT model_id FROM v_model WHERE weights_hash = ?1 AND status = 'done' LIMIT 1", "s", hash));
+    HY_TRY(hy_store_query(s, &q, "SELECT model_id FROM v_model WHERE weights_hash = ?1 AND status = 'done' AND superseded_by IS NULL LIMIT 1", "s", hash));
     return one_number(q, model_id);
 }
 
@@ -26,7 +26,7 @@ hy_status hy_ask_rates(hy_store *s, const char *device, hy_query **q) {
                           "SELECT m.model_key, m.variant, m.task, m.precision, avg(r.value), avg(p.value) FROM v_model m"
                           " JOIN v_final r ON r.run_id = m.model_id AND r.metric = 'train_rate'"
                           " LEFT JOIN v_final p ON p.run_id = m.model_id AND p.metric = 'parameters'"
-                          " WHERE m.status = 'done' AND m.device = ?1 GROUP BY m.model_key, m.variant, m.task, m.precision",
+                          " WHERE m.status = 'done' AND m.superseded_by IS NULL AND m.device = ?1 GROUP BY m.model_key, m.variant, m.task, m.precision",
                           "s", device);
 }
 
@@ -40,8 +40,8 @@ hy_status hy_next_rate(hy_query *q, bool *row, hy_rate_row *r) {
 
 hy_status hy_ask_weights(hy_store *s, hy_query **q) {
     return hy_store_query(s, q,
-                          "SELECT model_id, seed, steps, variant, task, grid, device, experiment, weights, weights_hash, ended, measurements"
-                          " FROM v_model WHERE weights IS NOT NULL ORDER BY ended, model_id",
+                          "SELECT model_id, seed, steps, variant, task, grid, device, experiment, weights, weights_hash, ended,"
+                          " (SELECT count(*) FROM v_measurement x WHERE x.run_id = model_id AND x.status = 'done') FROM v_model WHERE weights IS NOT NULL ORDER BY ended, model_id",
                           "");
 }
 

@@ -68,8 +68,8 @@ typedef struct hy_experiment {
 // are relative to the file like the files of variants if they exist there, else to the current folder.
 hy_status hy_experiment_load(const char *path, const char *scale, const char *const *sets, hy_experiment **out);
 void hy_experiment_free(hy_experiment *e);
-// What can be refused before anything is trained on a kind of device: precisions, and the measures of every run. HY_EINPUT names the
-// variant and where it stands.
+// What can be refused before anything is trained: the measures of every run, and precisions that the kind of device lacks (device NULL:
+// it is not known where the runs will be). HY_EINPUT names the variant and where it stands.
 hy_status hy_experiment_check(const hy_experiment *e, const char *device);
 // "Llama mqar lr=1e-3 seed 2"
 void hy_item_label(const hy_run_item *it, char out[256]);
