@@ -27,19 +27,18 @@ static void near(double a, double b) {
 }
 
 static void fill_run(hy_store *s, const hy_planned_row *p, double accuracy, double loss) {
-    hy_run_record r = {.seed = p->seed, .device = "cpu", .variant = p->variant, .experiment = "e", .grid = p->grid, .spec_hash = "", .spec = "", .task = p->task,
-                       .task_kind = "", .task_options = "", .train = "", .measures = "", .commit = "", .build = "", .device_name = ""};
-    snprintf(r.run_key, sizeof r.run_key, "%s", p->model_key);
+    hy_model_record r = {.seed = p->seed, .device = "cpu", .variant = p->variant, .experiment = "e", .grid = p->grid, .task = p->task};
+    snprintf(r.model_key, sizeof r.model_key, "%s", p->model_key);
     hy_claim c;
     int64_t id;
-    assert_int_equal(hy_run_claim(s, &r, 0, &c, &id), HY_OK);
+    assert_int_equal(hy_model_claim(s, &r, 0, &c, &id), HY_OK);
     hy_facts f = {.steps = 1};
     if (!isnan(accuracy)) {
         hy_facts_add(&f, "accuracy", "", accuracy);
         hy_facts_add(&f, "accuracy", "far", accuracy / 2);
         hy_facts_add(&f, "loss", "", loss);
     }
-    assert_int_equal(hy_run_settle(s, id, &f, isnan(accuracy) ? "diverged" : NULL), HY_OK);
+    assert_int_equal(hy_model_settle(s, id, &f, NULL, NULL, isnan(accuracy) ? "diverged" : NULL), HY_OK);
     hy_facts_free(&f);
 }
 
@@ -191,12 +190,12 @@ static void test_reading(void **state) {
     assert_string_equal(e->tune_by, "loss");
     assert_string_equal(e->tune_cell, "T16.K2");
     char key[33];
-    strcpy(key, e->items[0].run_key);
+    strcpy(key, e->items[0].model_key);
     hy_experiment_free(e);
     e = load("grid: {train.lr: [1e-3, 1e-2]}\n");
     assert_non_null(e);
     assert_string_equal(e->tune_by, "");
-    assert_string_equal(e->items[0].run_key, key);  // how a point is chosen does not make another run
+    assert_string_equal(e->items[0].model_key, key);  // how a point is chosen does not make another run
     hy_experiment_free(e);
     static const char *const bad[] = {"tune: {by: loss}\n", "grid: {train.lr: [1]}\ntune: {by: los}\n", "grid: {train.lr: [1]}\ntune: {by: parameters}\n",
                                       "grid: {train.lr: [1]}\ntune: loss\n", "grid: {train.lr: [1]}\ntune: {cell: x}\n", "grid: {train.lr: [1]}\ntune: {by: loss, over: x}\n"};
