@@ -2,7 +2,9 @@
 // listings query_show.c.
 #include "results/query.h"
 
+#include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "results/query_impl.h"
 
@@ -56,6 +58,15 @@ void hy_experiment_texts_free(hy_experiment_texts *t) {
 }
 
 // ---------------------------------------------------------------------------------------------------- plan and results
+// The number of a label "lr=1e-3"; NaN for several axes and for what is no number.
+static double number_of(const char *label) {
+    const char *eq = strchr(label, '=');
+    char *end = NULL;
+    if (!eq || strchr(eq + 1, '=')) return NAN;
+    const double x = strtod(eq + 1, &end);
+    return end != eq + 1 && *end == 0 ? x : NAN;
+}
+
 hy_status hy_ask_points(hy_store *s, const hy_experiment_id *e, hy_query **q) {
     return hy_query_of(s, e,
                        "SELECT variant, task, grid, variant_ord, task_ord, grid_ord, count(*), sum(status = 'done'), sum(status = 'failed')"
@@ -69,7 +80,18 @@ hy_status hy_next_point(hy_query *q, bool *row, hy_planned_point *p) {
     *p = (hy_planned_point){.variant = hy_query_text(q, 0), .task = hy_query_text(q, 1), .grid = hy_query_text(q, 2)};
     int *to[] = {&p->variant_ord, &p->task_ord, &p->grid_ord, &p->planned, &p->done, &p->failed};
     for (int i = 0; i < 6; i++) *to[i] = (int)hy_query_int(q, 3 + i);
+    p->number = number_of(p->grid);
     return HY_OK;
+}
+
+void hy_query_place(const char *name, int *layer, const char **kind) {
+    static const char *const kinds[] = {"attention", "ssm", "layer", "kv", "meta", "conv"};
+    int used = 0;
+    *layer = -1;
+    *kind = "";
+    if (sscanf(name, "layer%d%n", layer, &used) == 1) used += name[used] == '.';
+    for (int i = 0; i < 6; i++)
+        if (!strcmp(name + used, kinds[i])) *kind = kinds[i];
 }
 
 hy_status hy_ask_results(hy_store *s, const hy_experiment_id *e, hy_query **q) {
@@ -85,7 +107,8 @@ hy_status hy_next_result(hy_query *q, bool *row, hy_result_row *r) {
     if (!*row) return HY_OK;
     *r = (hy_result_row){.variant_ord = (int)hy_query_int(q, 0), .task_ord = (int)hy_query_int(q, 1), .grid_ord = (int)hy_query_int(q, 2),
                          .seed = hy_query_int(q, 3), .metric = hy_query_text(q, 4), .cell = hy_query_text(q, 5), .unit = hy_query_text(q, 6),
-                         .x = hy_query_double(q, 7), .y = hy_query_double(q, 8), .value = hy_query_double(q, 9)};
+                         .x = hy_query_double(q, 7), .y = hy_query_double(q, 8), .value = hy_query_double(q, 9), .head = -1};
+    hy_query_place(r->cell, &r->layer, &r->kind);
     return HY_OK;
 }
 

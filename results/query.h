@@ -31,6 +31,7 @@ typedef struct {
     const char *variant, *task, *grid;
     int variant_ord, task_ord, grid_ord;
     int planned, done, failed;  // seeds
+    double number;              // of a grid of one axis the value of the point, NaN where it is no number
 } hy_planned_point;
 hy_status hy_ask_points(hy_store *s, const hy_experiment_id *e, hy_query **q);
 hy_status hy_next_point(hy_query *q, bool *row, hy_planned_point *p);
@@ -42,6 +43,8 @@ typedef struct {
     int variant_ord, task_ord, grid_ord;
     int64_t seed;
     const char *metric, *cell, *unit;
+    int layer, head;   // -1: of no layer, of no single head
+    const char *kind;  // of heads or memory: "attention", "ssm", "kv", "meta", "conv"; "": of none
     double x, y, value;
 } hy_result_row;
 hy_status hy_ask_results(hy_store *s, const hy_experiment_id *e, hy_query **q);
@@ -100,7 +103,7 @@ hy_status hy_ask_erf_options(hy_store *s, const hy_experiment_id *e, int task_or
 typedef struct {
     int64_t run_id, seed;
     int layer;
-    const char *source;          // "attention", "ssm", "layer"
+    const char *kind;            // of heads: "attention", "ssm"; "layer": of both together
     int size, meta_tokens;       // the first meta_tokens positions are meta tokens
     const void *data;            // size * size floats, perhaps not aligned
     const char *cell, *options;  // the evaluation cell of the examples; how maps were made of heads

@@ -82,14 +82,14 @@ hy_status hy_ask_maps(hy_store *s, const hy_experiment_id *e, int variant_ord, i
     return HY_OK;
 }
 
-// "map.layer3.ssm" of shape "[S,S]": the layer, and what comes after it.
+// "map.layer3.ssm" of shape "[S,S]".
 static hy_status read_map(const hy_query *q, hy_map_row *m) {
     const char *name = hy_query_text(q, 2), *shape = hy_query_text(q, 3);
-    int used = 0, rows = 0, cols = 0;
+    int rows = 0, cols = 0;
     size_t bytes;
-    *m = (hy_map_row){.run_id = hy_query_int(q, 0), .seed = hy_query_int(q, 1), .layer = -1, .source = "", .data = hy_query_blob(q, 4, &bytes),
+    *m = (hy_map_row){.run_id = hy_query_int(q, 0), .seed = hy_query_int(q, 1), .data = hy_query_blob(q, 4, &bytes),
                       .meta_tokens = (int)hy_query_int(q, 5), .cell = hy_query_text(q, 6), .options = hy_query_text(q, 7)};
-    if (sscanf(name, "map.layer%d.%n", &m->layer, &used) == 1 && used) m->source = name + used;
+    hy_query_place(name + strlen("map."), &m->layer, &m->kind);
     if (sscanf(shape, "[%d,%d]", &rows, &cols) != 2 || rows < 1 || rows > 65536 || rows != cols ||
         bytes != (size_t)rows * (size_t)cols * sizeof(float))
         return hy_error(HY_EINPUT, "run %lld, artifact %s: shape %s does not fit its %zu bytes", (long long)m->run_id, name, shape, bytes);

@@ -1,6 +1,7 @@
 // gnuplot.c - see gnuplot.h. Common style, files beside the figure, and the child process.
 #include "analysis/figure/gnuplot.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
@@ -18,24 +19,26 @@ static const char *const colours[HY_PLOT_COLOURS] = {"#0072B2", "#D55E00", "#009
 static const int shapes[HY_PLOT_COLOURS] = {7, 5, 9, 11, 13, 15, 6, 4};  // filled circle, square, ... then hollow
 
 static void style_write(hy_buf *b, const hy_plot *p, const char *name) {
+    static const char font[] = "font 'DejaVu Sans,12' background '#ffffff'";
     hy_buf_printf(b,
                   "# Drawn by hylab. To draw again, in this folder: gnuplot -e \"FORMAT='png'\" %s.gp   (svg, png or pdf)\n"
                   "if (!exists('FORMAT')) FORMAT = 'svg'\n"
                   "if (!exists('OUT')) OUT = '%s.' . FORMAT\n"
-                  "DATA = '%s.dat'\n"
-                  "if (FORMAT eq 'png') set terminal pngcairo noenhanced size %d,%d fontscale 1.5 linewidth 1.5 pointscale 1.4 font 'DejaVu Sans,12' background '#ffffff'\n"
-                  "if (FORMAT eq 'pdf') set terminal pdfcairo noenhanced size %.3fin,%.3fin fontscale 0.78 linewidth 1.3 pointscale 0.7 font 'DejaVu Sans,12' background '#ffffff'\n"
-                  "if (FORMAT eq 'svg') set terminal svg noenhanced size %d,%d font 'DejaVu Sans,12' background '#ffffff'\n"
+                  "DATA = '%s.dat'\n", name, name, name);
+    hy_buf_printf(b,
+                  "if (FORMAT eq 'png') set terminal pngcairo noenhanced size %d,%d fontscale 1.5 linewidth 1.5 pointscale 1.4 %s\n"
+                  "if (FORMAT eq 'pdf') set terminal pdfcairo noenhanced size %.3fin,%.3fin fontscale 0.78 linewidth 1.3 pointscale 0.7 %s\n"
+                  "if (FORMAT eq 'svg') set terminal svg noenhanced size %d,%d %s\n"
                   "set output OUT\nset encoding utf8\n",
-                  name, name, name, p->width * 3 / 2, p->height * 3 / 2, p->width / 96.0, p->height / 96.0, p->width,
-                  p->height);
+                  p->width * 3 / 2, p->height * 3 / 2, font, p->width / 96.0, p->height / 96.0, font, p->width, p->height, font);
     hy_buf_printf(b, "array LCS[%d] = [", HY_PLOT_COLOURS);
     for (int i = 0; i < HY_PLOT_COLOURS; i++)
         hy_buf_printf(b, "%s0x%s", i ? ", " : "", colours[i] + 1);
     hy_buf_printf(b, "]  # Okabe and Ito's colours, safe for colour-blind readers\narray PTS[%d] = [", HY_PLOT_COLOURS);
     for (int i = 0; i < HY_PLOT_COLOURS; i++) hy_buf_printf(b, "%s%d", i ? ", " : "", shapes[i]);
     hy_buf_printf(b,
-                  "]\nPS(s) = s * (FORMAT eq 'svg' ? 0.7 : 1)  # that terminal draws larger points\nLC(i) = LCS[1 + int(i) %% %d]\nPT(i) = PTS[1 + int(i) %% %d]\n"
+                  "]\nPS(s) = s * (FORMAT eq 'svg' ? 0.7 : 1)  # that terminal draws larger points\n"
+                  "LC(i) = LCS[1 + int(i) %% %d]\nPT(i) = PTS[1 + int(i) %% %d]\n"
                   "set border 3 linecolor rgb '#444444'\nset tics out nomirror scale 0.6 textcolor rgb '#222222'\n"
                   "set grid back linecolor rgb '#dddddd' linetype 1 linewidth 0.7\n"
                   "set key outside right top vertical Left reverse samplen 1.5 spacing 1.25\n"
@@ -44,14 +47,24 @@ static void style_write(hy_buf *b, const hy_plot *p, const char *name) {
 }
 
 // ---------------------------------------------------------------------------------------------------- text
-void hy_plot_quote(hy_buf *b, const char *text) {
+static void quote(hy_buf *b, const char *text, bool format) {
     hy_buf_write(b, "'", 1);
     for (const char *c = text; *c; c++) {
         if (*c == '\'') hy_buf_write(b, "''", 2);
+        else if (*c == '%' && format) hy_buf_write(b, "%%", 2);
         else if ((unsigned char)*c < ' ') hy_buf_write(b, " ", 1);
         else hy_buf_write(b, c, 1);
     }
     hy_buf_write(b, "'", 1);
+}
+
+void hy_plot_quote(hy_buf *b, const char *text) { quote(b, text, false); }
+void hy_plot_quote_tic(hy_buf *b, const char *text) { quote(b, text, true); }
+
+void hy_plot_comment(hy_buf *b, const char *text) {
+    hy_buf_write(b, "# ", 2);
+    for (const char *c = text; *c; c++) hy_buf_write(b, (unsigned char)*c < ' ' ? " " : c, 1);
+    hy_buf_write(b, "\n", 1);
 }
 
 void hy_plot_field(hy_buf *b, const char *text) {
@@ -154,8 +167,9 @@ static hy_status draw_one(const hy_fig_out *o, const char *format) {
 
 hy_status hy_plot_draw(const hy_plot *p, const hy_fig_out *o) {
     HY_ASSERT(p->width > 0 && p->height > 0 && o->formats != 0);
-    if (!*o->name || o->name[strspn(o->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")])
-        return hy_error(HY_EINPUT, "figure name \"%s\": use letters, digits, '-', '_' and '.' only", o->name);
+    for (const char *c = o->name; *c || c == o->name; c++)
+        if ((unsigned char)*c < 0x80 && !isalnum((unsigned char)*c) && !(*c && strchr("-_.", *c)))
+            return hy_error(HY_EINPUT, "figure name \"%s\": use letters, digits, '-', '_' and '.' only", o->name);
     HY_TRY(hy_gnuplot_check());
     HY_TRY(hy_mkdirs(o->dir));
     hy_buf script = {0};

@@ -28,7 +28,7 @@ static void maps_free(stored_maps *m) {
 static void keep_map(const hy_map_row *row, stored_maps *m) {
     static const char *const sources[COLS] = {"attention", "ssm", "layer"};
     int source = 0;
-    while (source < COLS && strcmp(row->source, sources[source])) source++;
+    while (source < COLS && strcmp(row->kind, sources[source])) source++;
     if (source == COLS) return;
     const size_t bytes = (size_t)row->size * (size_t)row->size * sizeof(float);
     m->map = hy_xrealloc(m->map, (size_t)(m->n + 1) * sizeof *m->map);
@@ -89,8 +89,8 @@ static hy_status draw(hy_plots *p, int task, const hy_summary_row *r, const stor
             grid[at] = (hy_fig_map){titles[at], s->S, s->meta, s->a};
         }
     hy_buf note = {0};
-    hy_buf_printf(&note, "1 run: number %lld, seed %lld; evaluation cell %s. %s. Dashed: end of the meta tokens; grey: not visible", (long long)m->run,
-                  (long long)m->seed, m->cell, m->options);
+    hy_buf_printf(&note, "1 run: number %lld, seed %lld; evaluation cell %s. %s. Dashed: end of the meta tokens; grey: not visible",
+                  (long long)m->run, (long long)m->seed, m->cell, m->options);
     char *title = hy_asprintf("%s: attention maps of %s%s%s", p->s->experiment, r->variant, p->s->n_tasks > 1 ? ", " : "",
                               p->s->n_tasks > 1 ? r->task : "");
     const hy_fig_head head = {.title = title, .scale = *p->scale ? p->scale : NULL, .note = note.s};
@@ -124,8 +124,8 @@ static int place(double *list, int *n, double v) {
     return i;
 }
 
-// Accuracy cells with both coordinates as a matrix [ny, nx] of percentages; false if they are few or not of that kind.
-static bool cell_matrix(const hy_summary_row *r, double *xs, int *nx, double *ys, int *ny, double *out) {
+// Accuracy cells with both coordinates as a matrix [ny, nx], scaled; false if they are few or not of that kind.
+static bool cell_matrix(const hy_summary_row *r, double scale, double *xs, int *nx, double *ys, int *ny, double *out) {
     int cells = 0;
     *nx = *ny = 0;
     for (int pass = 0; pass < 2; pass++) {
@@ -134,7 +134,7 @@ static bool cell_matrix(const hy_summary_row *r, double *xs, int *nx, double *ys
             if (strcmp(v->metric, "accuracy") || !*v->cell || isnan(v->x) || isnan(v->y)) continue;
             const int x = place(xs, nx, v->x), y = place(ys, ny, v->y);
             cells += pass == 0;
-            if (pass == 1 && x < *nx && y < *ny) out[y * *nx + x] = 100 * v->stat.mean;
+            if (pass == 1 && x < *nx && y < *ny) out[y * *nx + x] = scale * v->stat.mean;
         }
         if (pass == 1) return true;
         if (cells <= HY_PLOTS_MAX_BARS || *nx < 2 || *ny < 2) return false;
@@ -150,20 +150,22 @@ static hy_status draw_cells(hy_plots *p, int task, const hy_summary_row *r) {
     char text[2 * MAX_SIDE][32];
     const char *names[2 * MAX_SIDE];
     int nx, ny;
-    if (!cell_matrix(r, xs, &nx, ys, &ny, a)) return HY_OK;
+    const hy_metric_def *d = hy_metric_find("accuracy");
+    const hy_metric_look look = hy_metric_look_of(d, 1);
+    if (!cell_matrix(r, look.scale, xs, &nx, ys, &ny, a)) return HY_OK;
     for (int i = 0; i < nx + ny; i++) {
         snprintf(text[i], sizeof text[i], "%.6g", i < nx ? xs[i] : ys[i - nx]);
         names[i] = text[i];
     }
-    char *title = hy_asprintf("%s: accuracy of %s by cell, %s", p->s->experiment, r->variant, r->task);
-    const hy_fig_head head = {.title = title, .runs = r->done, .seeds_min = r->done, .seeds_max = r->done, .scale = *p->scale ? p->scale : NULL,
-                              .note = "Mean over seeds"};
+    char *title = hy_asprintf("%s: accuracy of %s by cell, %s", p->s->experiment, r->variant, r->task), *label = hy_metric_axis(d, &look, "");
+    const hy_fig_head head = {.title = title, .runs = r->done, .seeds_min = r->done, .seeds_max = r->done,
+                              .scale = *p->scale ? p->scale : NULL, .note = "Mean over seeds"};
     const hy_fig_out out = hy_plots_out(p, task, "cells", r->variant);
     const bool needle = ys[ny - 1] <= 1;
-    hy_status s = hy_fig_heat(&out, &head, "length (tokens)", needle ? "depth" : "second coordinate of the cell", "accuracy (%)", 0, 100, names, nx,
-                              names + nx, ny, a);
+    hy_status s = hy_fig_heat(&out, &head, "length (tokens)", needle ? "depth" : "second coordinate of the cell", label, 0, look.scale,
+                              names, nx, names + nx, ny, a);
     s = hy_plots_done(p, s, "%s. Each field is an evaluation cell, the mean over seeds.", title);
-    free(title);
+    free(title), free(label);
     return s;
 }
 

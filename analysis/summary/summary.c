@@ -20,7 +20,7 @@ static hy_status load_rows(hy_store *s, const hy_experiment_id *e, hy_summary *m
         m->rows[m->n_rows++] = (hy_summary_row){
             .variant = hy_xstrdup(p.variant), .task = hy_xstrdup(p.task), .grid = hy_xstrdup(p.grid), .precision = hy_xstrdup(""),
             .variant_ord = p.variant_ord, .task_ord = p.task_ord, .grid_ord = p.grid_ord,
-            .planned = p.planned, .done = p.done, .failed = p.failed,
+            .planned = p.planned, .done = p.done, .failed = p.failed, .number = p.number,
         };
         if (p.variant_ord >= m->n_variants) m->n_variants = p.variant_ord + 1;
         if (p.task_ord >= m->n_tasks) m->n_tasks = p.task_ord + 1;
@@ -43,7 +43,7 @@ static void add_value(hy_summary_row *r, const hy_result_row *of) {
     if (!v) {
         v = hy_summary_value_add(r);
         *v = (hy_summary_value){.metric = hy_xstrdup(of->metric), .cell = hy_xstrdup(of->cell), .unit = hy_xstrdup(of->unit),
-                                .x = of->x, .y = of->y};
+                                .layer = of->layer, .head = of->head, .kind = hy_xstrdup(of->kind), .x = of->x, .y = of->y};
     }
     hy_summary_value_push(v, of->seed, of->value);
 }
@@ -145,6 +145,7 @@ void hy_summary_free(hy_summary *m) {
             free(r->values[k].metric);
             free(r->values[k].cell);
             free(r->values[k].unit);
+            free(r->values[k].kind);
             free(r->values[k].v);
             free(r->values[k].seed);
         }

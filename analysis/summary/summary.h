@@ -16,6 +16,8 @@ double hy_spearman(const double *a, const double *b, int n);
 // One figure of one row, over the seeds that have it.
 typedef struct {
     char *metric, *cell, *unit;
+    int layer, head;  // -1: of no layer, of no single head
+    char *kind;       // of heads or memory: "attention", "kv"; "": of none
     double x, y;      // NaN: none
     int n;
     double *v;        // [n] by seed, in running order
@@ -26,6 +28,7 @@ typedef struct {
 typedef struct {
     char *variant, *task, *grid;
     char *precision;  // of its runs: "bf16"; "" before any is done
+    double number;    // of a grid of one axis the value of the point; NaN: no number
     int variant_ord, task_ord, grid_ord;
     int planned, done, failed;  // seeds
     int n_values;

@@ -131,7 +131,7 @@ static void add_notes(const hy_summary *s, hy_table *t, const char *papers) {
     free(computed);
     if (stopped)
         hy_table_note(t, "stopped early: share of the runs whose evaluation accuracy reached train.stop_accuracy;"
-                         " steps to stop: of these runs only");
+                         " stopped after: of these runs only");
     if (failed) hy_table_note(t, "%d runs failed: hylab show runs --status failed", failed);
     if (missing) hy_table_note(t, "%d runs are still to do", missing);
     add_timing_notes(s, t);

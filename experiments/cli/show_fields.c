@@ -150,7 +150,7 @@ static hy_status print_fields(const char *what) {
     }
     if (all || !strcmp(what, "measures")) {
         if (all) hy_buf_printf(&b, "\n");
-        hy_measures_help(&b);
+        hy_measure_help(NULL, &b);
     }
     for (const char *p = hy_task_kinds(); *p; p += strcspn(p, "|"), p += *p == '|') {
         char kind[48], title[80];

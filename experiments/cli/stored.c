@@ -1,10 +1,10 @@
 // stored.c - see stored.h.
 #include "experiments/cli/stored.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "analysis/figure/gnuplot.h"
 #include "experiments/runner/experiment.h"
 #include "results/query.h"
 
@@ -61,11 +61,10 @@ hy_status hy_stored_open(const hy_stored_options *o, const char *file, hy_store 
 }
 
 char *hy_stored_folder(const hy_stored_options *o, const hy_summary *s) {
-    const char *slash = strrchr(o->db, '/');
-    char *name = hy_asprintf("%s%s%s", s->experiment, *s->scale ? "-" : "", s->scale);
-    for (char *c = name; *c; c++)
-        if (!isalnum((unsigned char)*c) && *c != '-' && *c != '_') *c = '_';
-    char *dir = hy_asprintf("%.*sfigures/%s", slash ? (int)(slash - o->db) + 1 : 0, o->db, name);
-    free(name);
+    const char *slash = strrchr(o->db, '/'), *parts[] = {s->experiment, s->scale};
+    char *name = hy_fig_name(parts, *s->scale ? 2 : 1), *sets = NULL;
+    if (*s->sets) sets = hy_asprintf("%s..set-%08x", name, (unsigned)hy_hash64(s->sets, strlen(s->sets)));
+    char *dir = hy_asprintf("%.*sfigures/%s", slash ? (int)(slash - o->db) + 1 : 0, o->db, sets ? sets : name);
+    free(name), free(sets);
     return dir;
 }

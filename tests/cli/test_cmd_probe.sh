@@ -35,8 +35,8 @@ check 'no layer' 2 'from 0 to 2' "${P[@]}" --layers 3
 check 'no head' 2 'no attention head 7' "${P[@]}" --out "$dir/none" --head 7
 check 'no cell' 2 'evaluation cells 0 to 0' "${P[@]}" --cell 4
 check 'no such map' 2 'attention\|ssm\|layer' "${P[@]}" --maps ssn --out "$dir/none"
-check 'no such norm' 2 'rowsum\|minmax' "${P[@]}" --norm softmax
-check 'no such ERF option' 2 'group\|channels' "${P[@]}" --erf --erf-set ssm=all
+check 'no such norm' 2 'rowsum, minmax' "${P[@]}" --norm softmax
+check 'no such ERF option' 2 'group, channels' "${P[@]}" --erf --erf-set ssm=all
 check 'two tables as CSV' 2 'one at a time' "${P[@]}" --erf --entropy --format csv
 check 'vocabulary' 2 'vocabulary' "$H" probe "$dir/m.yaml" --task mqar --task-set vocab=300
 exit $bad

@@ -33,7 +33,7 @@ export HYLAB_DB=$dir/r.db
 check 'nothing stored' 2 'r.db' "$H" plot "$dir/e.yaml"
 check run 0 'Llama +2 ' "$H" run "$dir/e.yaml" --jobs 2 --threads 2
 check plot 0 'erf-cache' "$H" plot "$dir/e.yaml" --out "$dir/f"
-for f in accuracy-cache accuracy-throughput recall loss throughput cache maps-Llama maps-A_1__b_ maps-hybrid entropy erf-cache; do
+for f in accuracy-cache accuracy-throughput recall loss throughput cache maps-Llama maps-A__1_.3cb.3e maps-hybrid entropy erf-cache; do
   for x in svg png pdf; do
     case $x in svg) magic='<?xml' ;; png) magic=$'\x89PNG' ;; pdf) magic='%PDF' ;; esac
     # a figure is of some size, complete (no half-written file under its name) and what its name says
@@ -61,6 +61,33 @@ say $? 'text is escaped'
 say $? 'nothing is loaded from elsewhere'
 grep -q 'over n = 3 variants' "$page" && grep -q '>19<' "$page" && grep -q 'commits' "$page"
 say $? 'rank correlation, paper and provenance'
+# names that once became one file, and names that gnuplot takes for formats: every variant has its own map, under its own name
+spec=$(sed -n 's/.*hybrid, spec: \({.*}\), paper.*/\1/p' "$dir/e.yaml")
+sed -e 's/^name: mini/name: 名前 50%d/' -e 's/name: Llama/name: "50% SSM"/; s/name: "A_1 <b>"/name: "50%d SSM"/; s/^seeds: .*/seeds: [1]/' \
+  -e '/throughput:/d; /erf:/d' "$dir/e.yaml" >"$dir/p.yaml"
+for name in A+B 'A B' A_B 窗口 全局; do sed -i "/name: hybrid/a\\  - {name: \"$name\", spec: $spec}" "$dir/p.yaml"; done
+check 'run odd names' 0 '全局' "$H" run "$dir/p.yaml"
+check 'plot odd names' 0 'recall' "$H" plot "$dir/p.yaml" --out "$dir/p" --formats svg,png
+maps=0
+while IFS='|' read -r file title; do
+  grep -qF "attention maps of $title" "$dir/p/maps-$file.svg" && maps=$((maps + 1))
+done <<'NAMES'
+50.25_SSM|50% SSM
+50.25d_SSM|50%d SSM
+A.2bB|A+B
+A_B|A B
+A__B|A_B
+窗口|窗口
+全局|全局
+NAMES
+[ $maps = 7 ] && [ "$(find "$dir/p" -name 'maps-*.svg' | wc -l)" = 8 ]
+say $? "each variant has its own map ($maps of 7)"
+grep -qF '>50% SSM<' "$dir/p/recall.svg" && grep -qF '>50%d SSM<' "$dir/p/recall.svg"
+say $? 'percent signs in names are drawn'
+check 'report of odd names' 0 'html' "$H" report "$dir/p.yaml" --out "$dir/p/r.html"
+check 'folder of odd names' 0 'figures/名前_50.25d/recall' "$H" plot "$dir/p.yaml" --figure recall --formats svg
+check 'run with --set' 0 '全局' "$H" run "$dir/p.yaml" --set train.steps=3
+check 'folder of --set' 0 'figures/名前_50.25d..set-[0-9a-f]{8}/recall' "$H" plot "$dir/p.yaml" --set train.steps=3 --figure recall --formats svg
 cat >"$dir/n.yaml" <<'END'
 name: needles
 question: Where is it found?
@@ -113,7 +140,7 @@ if [ -r /proc/self/schedstat ] && command -v taskset >/dev/null; then
   grep -q 'Throughput is disturbed' "$dir/b/r.html"
   say $? 'the report says so'
 fi
-check 'which experiment' 2 'mini, needles, sizes' "$H" plot
+check 'which experiment' 2 'mini, .*needles, sizes' "$H" plot
 check 'no gnuplot' 1 'apt-get install gnuplot-nox' env PATH=/nonexistent "$H" plot "$dir/e.yaml" --out "$dir/none"
 check 'no gnuplot, report' 1 'apt-get install gnuplot-nox' env PATH=/nonexistent "$H" report "$dir/e.yaml" --figures "$dir/none"
 check 'no such figure' 2 'accuracy-cache, accuracy-throughput' "$H" plot "$dir/e.yaml" --figure recal
