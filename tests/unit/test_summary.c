@@ -110,19 +110,21 @@ static void test_identity(void **state) {
     hy_experiment *e = load(base, NULL, NULL);
     assert_non_null(e);
     char a[33], b[33];
-    strcpy(a, e->items[0].run_key);
-    strcpy(b, e->items[1].run_key);
+    strcpy(a, e->items[0].model_key);
+    strcpy(b, e->items[1].model_key);
     assert_string_not_equal(a, b);
-    assert_string_equal(e->items[2].run_key, a);  // the seed is beside the key, not in it
+    assert_string_equal(e->items[2].model_key, a);  // the seed is beside the key, not in it
     hy_experiment_free(e);
-    // names, the log and checkpoints do not make another run; everything else does
-    const char *same[] = {"train.log_every=3", "train.checkpoint_every=5", "question=why", "variants.0.name=z", "variants.0.spec.name=other", "tasks.0.name=y"};
-    const char *other[] = {"train.lr=0.1", "train.eval_every=2", "variant.tied=false", "task.power_a=1", "measures.cache.tokens=5"};
-    for (int i = 0; i < 11; i++) {
-        const char *text = i < 6 ? same[i] : other[i - 6];
+    // names, the log, checkpoints, evaluations and what is measured do not make another model; everything else does
+    const char *same[] = {"train.log_every=3", "train.checkpoint_every=5", "question=why", "variants.0.name=z", "variants.0.spec.name=other",
+                          "tasks.0.name=y", "train.eval_every=2", "train.eval_batch=3", "measures.cache.tokens=5", "task.test_examples=3"};
+    const char *other[] = {"train.lr=0.1", "variant.tied=false", "task.power_a=1"};
+    enum { SAME = sizeof same / sizeof same[0], ALL = SAME + sizeof other / sizeof other[0] };
+    for (int i = 0; i < ALL; i++) {
+        const char *text = i < SAME ? same[i] : other[i - SAME];
         e = load(base, NULL, (const char *[]){text, NULL});
         assert_non_null(e);
-        if ((strcmp(e->items[0].run_key, a) == 0) != (i < 6)) fail_msg("%s: %s", text, i < 6 ? "another run" : "the same run");
+        if ((strcmp(e->items[0].model_key, a) == 0) != (i < SAME)) fail_msg("%s: %s", text, i < SAME ? "another model" : "the same model");
         hy_experiment_free(e);
     }
 }
