@@ -82,8 +82,10 @@ const char hy_schema_v4_tables[] =
     "  grid TEXT NOT NULL, grid_ord INTEGER NOT NULL, seed INTEGER NOT NULL, model_key TEXT NOT NULL, device TEXT NOT NULL,\n"
     "  PRIMARY KEY(experiment_id, ord)) STRICT, WITHOUT ROWID;\n"
     "CREATE INDEX planned_key ON planned(model_key, seed, device);\n"
+    // in a table WITHOUT ROWID the columns of its key stand first: integrity_check of SQLite 3.40 takes what lies between for NULL
     "CREATE TABLE planned_measure(\n"
-    "  experiment_id INTEGER NOT NULL, ord INTEGER NOT NULL, nth INTEGER NOT NULL, measure TEXT NOT NULL, version INTEGER NOT NULL, key TEXT NOT NULL,\n"
+    "  experiment_id INTEGER NOT NULL, ord INTEGER NOT NULL, measure TEXT NOT NULL, version INTEGER NOT NULL, key TEXT NOT NULL,\n"
+    "  nth INTEGER NOT NULL,\n"
     "  PRIMARY KEY(experiment_id, ord, measure, version, key),\n"
     "  FOREIGN KEY(experiment_id, ord) REFERENCES planned(experiment_id, ord) ON DELETE CASCADE) STRICT, WITHOUT ROWID;\n";
 

@@ -2,10 +2,9 @@
 # layering.sh - who may know whom, as one table. Prints each violation and exits 1, or one line and exits 0 when all of it holds.
 #   1. a folder includes folders of a lower rank only, never another of its own rank;
 #   2. NAME_impl.h is included only inside its folder;
-#   3. kernels and results know core/base only;
-#   4. no circle between headers (by include) nor between sources (by the symbols of the objects of the last build);
-#   5. each system library has one file that knows it;
-#   6. SELECT is written under results/ only; only main and a lack of memory end the process; gnuplot is started in one file.
+#   3. no circle between headers (by include) nor between sources (by the symbols of the objects of the last build);
+#   4. each system library has one file that knows it;
+#   5. SELECT is written under results/ only; only main and a lack of memory end the process; gnuplot is started in one file.
 # ROOT=folder checks another tree, BUILD=folder the objects of another build.
 set -u
 cd "${ROOT:-$(dirname "$0")/..}" || exit 1
@@ -37,7 +36,7 @@ includes() { # file included
   sources | xargs grep -HE '^[[:space:]]*#[[:space:]]*include[[:space:]]*"' | sed -E 's/^([^:]+):[^"]*"([^"]+)".*/\1 \2/'
 }
 
-# ---- 1, 2, 3
+# ---- 1, 2
 faults=$(includes | awk -v ranks="$ranks" '
   BEGIN { n = split(ranks, line, "\n"); for (i = 1; i <= n; i++) { split(line[i], f, " "); rank[f[2]] = f[1] } }
   function room(path,  best, r) { best = ""; for (r in rank) if (index(path, r "/") == 1 && length(r) > length(best)) best = r; return best }
@@ -52,11 +51,10 @@ faults=$(includes | awk -v ranks="$ranks" '
     if ($2 ~ /_impl\.h$/) print $1 " includes " $2 ", which is internal to its folder"
     else if (rank[b] > rank[a]) print $1 " (rank " rank[a] ") includes " $2 " (rank " rank[b] ")"
     else if (rank[b] == rank[a]) print $1 " includes " $2 " of a room beside its own (rank " rank[a] ")"
-    else if ((a == "kernels" || a == "results") && b != "core/base") print $1 " includes " $2 ": " a " knows core/base only"
   }')
 [ -z "$faults" ] || while read -r f; do say "$f"; done <<<"$faults"
 
-# ---- 4
+# ---- 3
 circle() { # what; edges "user used" on standard input
   local loop
   loop=$(tsort 2>&1 >/dev/null | sed -n 's/^tsort: //p' | grep -v 'input contains a loop' | tr '\n' ' ')
@@ -79,7 +77,7 @@ if [ -n "$objects" ]; then
     END { for (k in use) { split(k, p, SUBSEP); if (p[2] in home && home[p[2]] != p[1] && !((p[1], home[p[2]]) in done)) { done[p[1], home[p[2]]] = 1; print p[1], home[p[2]] } } }')
 fi
 
-# ---- 5
+# ---- 4
 only() { # system header, the one file that may include it
   local hits
   hits=$(sources | xargs grep -lE "#[[:space:]]*include[[:space:]]*<$1" | grep -v "^$2\$")
@@ -97,7 +95,7 @@ only 'sentencepiece' core/token/tok_sentencepiece.cc
 hits=$(sources | xargs grep -lE '#[[:space:]]*include[[:space:]]*<(cuda|cublas)' | grep -v '^kernels/cuda/')
 [ -z "$hits" ] || say "CUDA headers only under kernels/cuda: $hits"
 
-# ---- 6
+# ---- 5
 hits=$(sources | xargs grep -lE '"gnuplot' | grep -v '^analysis/figure/gnuplot\.c$')
 [ -z "$hits" ] || say "gnuplot is started only in analysis/figure/gnuplot.c, but also in: $hits"
 hits=$(sources | xargs grep -nE '(^|[^_a-zA-Z])exit\(' | grep -vE '^(experiments/cli/main\.c|core/base/memory\.c):')

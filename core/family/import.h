@@ -1,5 +1,5 @@
 // import.h - checkpoint folders of other programs: config.json -> ModelSpec, and which rows of which hylab parameter each of
-// their tensors is. A family of models is one table (import_<family>.c) and one line of families.def; the mapping
+// their tensors is. A family of models is one table (<family>.c) and one line of families.def; the mapping
 // serves weights, gradients and export alike.
 #ifndef HY_IMPORT_H
 #define HY_IMPORT_H

@@ -1,4 +1,4 @@
-// task_impl.h - what the files of the task kinds (task_*.c) share with task.c. Internal: users of tasks include task.h.
+// task_impl.h - what the files of the task kinds (task_*.c), task.c and task_cells.c share. Internal: users of tasks include task.h.
 #ifndef HY_TASK_IMPL_H
 #define HY_TASK_IMPL_H
 #include "core/task/task.h"
@@ -36,7 +36,12 @@ struct hy_task {
     double bytes_per_token;  // of the evaluation text; NAN: no text
 };
 
-extern const hy_task_kind_def hy_task_mqar, hy_task_induction, hy_task_copy, hy_task_needle, hy_task_markov, hy_task_text_kind;
+// All kinds there are: a new one is its file and its row of task_kinds.def.
+#define X0(name, def) extern const hy_task_kind_def def;
+#define X(name, def) extern const hy_task_kind_def def;
+#include "core/task/task_kinds.def"
+#undef X0
+#undef X
 
 // The stream of (seed, purpose, cell, index).
 hy_rng hy_task_rng(uint64_t seed, hy_draw purpose, int cell, int64_t index);

@@ -28,14 +28,17 @@ facts() {
   sql "$1" "SELECT variant, seed, metric, cell, step, final, value, stderr, n FROM v_metric WHERE metric NOT IN ('train_seconds','train_rate') ORDER BY 1, 2, 3, 4, 5, 6"
   sql "$1" "SELECT variant, seed, step, loss, lr, grad_norm FROM v_curve ORDER BY 1, 2, 3"
 }
-once() { same "$(sql "$1" "SELECT count(*), count(DISTINCT run_key || seed), sum(status = 'done') FROM run")" "$2,$2,$2"; }
+once() { # each model, and each measurement of it, is stored exactly once
+  same "$(sql "$1" "SELECT count(*), count(DISTINCT model_key || seed), sum(status = 'done') FROM model")" "$2,$2,$2" &&
+    same "$(sql "$1" "SELECT count(*) - count(DISTINCT model_id || measure || version || key), count(*) - sum(status = 'done') FROM measurement")" "0,0"
+}
 
 # ---- plan, run, skip, force
 run "$dir/a.db" --dry-run
 check "dry run lists the runs" same "$? $(grep -c 'to do' "$dir/out")" "0 4"
 check "dry run stores nothing" test ! -e "$dir/a.db"
 run "$dir/a.db" --only 'Mamba/*/seed2'
-check "--only runs one of them" same "$? $(sql "$dir/a.db" "SELECT variant, seed, status FROM run")" "0 Mamba,2,done"
+check "--only runs one of them" same "$? $(sql "$dir/a.db" "SELECT variant, seed, status FROM model")" "0 Mamba,2,done"
 run "$dir/a.db"
 check "a run stores the rest" same "$?" 0
 check "each run is stored once" once "$dir/a.db" 4
@@ -49,7 +52,7 @@ check "figures and curves are there" test "$(wc -l <"$dir/a.facts")" -gt 100
 run "$dir/b.db" --jobs 2
 check "two jobs give the same bits" same "$? $(facts "$dir/b.db" | cmp - "$dir/a.facts" 2>&1)" "0 "
 run "$dir/a.db" --force --only Mamba
-check "--force runs again, the old result stays as superseded" same "$? $(sql "$dir/a.db" "SELECT count(*), sum(superseded_by IS NULL) FROM run")" "0 6,4"
+check "--force runs again, the old result stays as superseded" same "$? $(sql "$dir/a.db" "SELECT count(*), sum(superseded_by IS NULL) FROM model")" "0 6,4"
 check "the same bits again" same "$(facts "$dir/a.db" | cmp - "$dir/a.facts" 2>&1)" ""
 run "$dir/a.db" --set train.steps=5
 check "another recipe is another run" same "$? $(sql "$dir/a.db" "SELECT count(*) FROM v_run")" "0 8"
@@ -59,9 +62,9 @@ run "$dir/f.db" --set train.lr=1e9 --set train.clip=0 --set seeds=[1] --only Lla
 check "a diverging run ends with status 1" same "$?" 1
 check "it is a failed row that names step and tensor" test -n "$(sql "$dir/f.db" "SELECT error FROM v_run WHERE status = 'failed' AND error LIKE 'step %first not finite: %'")"
 run "$dir/f.db" --set train.lr=1e9 --set train.clip=0 --set seeds=[1] --only Llama
-check "a failed run is not repeated by itself" same "$? $(sql "$dir/f.db" "SELECT count(*) FROM run")" "1 1"
+check "a failed run is not repeated by itself" same "$? $(sql "$dir/f.db" "SELECT count(*) FROM model")" "1 1"
 run "$dir/f.db" --set train.lr=1e9 --set train.clip=0 --set seeds=[1] --only Llama --retry-failed
-check "--retry-failed repeats it" same "$? $(sql "$dir/f.db" "SELECT count(*), sum(superseded_by IS NULL) FROM run")" "1 2,1"
+check "--retry-failed repeats it" same "$? $(sql "$dir/f.db" "SELECT count(*), sum(superseded_by IS NULL) FROM model")" "1 2,1"
 
 # ---- interruption: long runs, so that there is something to interrupt
 LONG=(--set train.steps=5000 --set train.eval_every=1000 --set train.checkpoint_every=250 --set seeds=[1])
@@ -86,13 +89,13 @@ kill -INT "$pid"
 wait "$pid"
 rc=$?
 check "ctrl-C ends with status 130" same "$rc" 130
-check "the run is interrupted, not lost" same "$(sql "$dir/i.db" "SELECT status FROM run WHERE status != 'done'")" "interrupted"
-steps=$(sql "$dir/i.db" "SELECT max(steps) FROM run WHERE status = 'interrupted'")
+check "the run is interrupted, not lost" same "$(sql "$dir/i.db" "SELECT status FROM model WHERE status != 'done'")" "interrupted"
+steps=$(sql "$dir/i.db" "SELECT max(steps) FROM model WHERE status = 'interrupted'")
 check "it stopped at a step" test "${steps:-0}" -gt 0 -a "${steps:-0}" -lt 5000
 run "$dir/i.db" "${LONG[@]}"
 check "it did go on, not start again" grep -q "goes on from step $steps\$" "$dir/out"
 check "the same command goes on" once "$dir/i.db" 2
-check "the row counts it" same "$(sql "$dir/i.db" "SELECT count(*) FROM run WHERE resumes = 1")" 1
+check "the row counts it" same "$(sql "$dir/i.db" "SELECT count(*) FROM model WHERE resumes = 1")" 1
 check "the same bits as without a stop" same "$(facts "$dir/i.db" | cmp - "$dir/l.facts" 2>&1)" ""
 
 # ---- kill -9 of the parent, of the child, of both, at times that differ
@@ -119,8 +122,8 @@ start "$dir/c.db" "${LONG[@]}"
 wait_for "$dir/c.db"
 kill -ABRT "$(child_of "$pid")"
 wait "$pid"
-check "a crash does not end the sweep" same "$? $(sql "$dir/c.db" "SELECT sum(status = 'failed'), sum(status = 'done') FROM run")" "1 1,1"
-check "the row names the signal" test -n "$(sql "$dir/c.db" "SELECT error FROM run WHERE error LIKE '%SIGABRT%'")"
+check "a crash does not end the sweep" same "$? $(sql "$dir/c.db" "SELECT sum(status = 'failed'), sum(status = 'done') FROM model")" "1 1,1"
+check "the row names the signal" test -n "$(sql "$dir/c.db" "SELECT error FROM model WHERE error LIKE '%SIGABRT%'")"
 
 # ---- two at once
 start "$dir/two.db"

@@ -1,0 +1,29 @@
+// adopt.h - what a command trained or measured as rows of a results database, the same that `hylab run` makes: `hylab train --db`
+// stores a model, `hylab eval|probe|bench|cache --db` store what they measured.
+#ifndef HY_ADOPT_H
+#define HY_ADOPT_H
+#include "analysis/measure/measure.h"
+#include "core/train/train.h"
+#include "results/record.h"
+
+// The model that a command worked on.
+typedef struct {
+    const hy_model_spec *spec;
+    const char *path;       // what the user named: a variant (random weights), a checkpoint or a folder
+    bool from_file;         // the weights are, or training started from, those of path
+    uint64_t init_seed;     // without a file: what hy_params_init was given
+    const hy_task *task;    // NULL: none was named
+    int64_t seed;           // of the data
+    const hy_backend *be;   // NULL: nothing was computed on a device
+    hy_precision precision;
+} hy_adopted;
+
+// A model that was trained: stored with the facts of its training and its weights, in place of an earlier one that is the same run. id: of
+// its row. HY_EFAIL: another process works on it, or the disk is full.
+hy_status hy_adopt_trained(hy_store *s, const hy_adopted *a, const hy_train_spec *recipe, const hy_facts *training, hy_params *w, int64_t *id);
+// Stores the facts of a measure; the model is stored too if it is new. Where the file is a stored model of this database (by the hash
+// of its content), the measurement is that model's. A measurement of the same model with the same options is replaced.
+hy_status hy_adopt_measurement(hy_store *s, const hy_adopted *a, const hy_measure *m, const void *options, const hy_facts *facts);
+// hy_adopt_measurement for a command with --db: opens the database (made if there is none) and says on stderr what was stored.
+hy_status hy_adopt_into(const char *db, const hy_adopted *a, const hy_measure *m, const void *options, const hy_facts *facts);
+#endif

@@ -1,0 +1,187 @@
+// run_train.c - training the model of a run: what is seen on the way is logged beside the checkpoint, so that a killed process loses
+// nothing; at the end the weights are stored, then the model is settled. See run_impl.h.
+#include <stdlib.h>
+#include <string.h>
+
+#include "experiments/runner/run_impl.h"
+#include "experiments/runner/runlog.h"
+#include "experiments/runner/weights.h"
+
+#define REPORT_S 0.1  // seconds between progress lines
+
+typedef struct {
+    hy_worker *w;
+    hy_trainer *trainer;
+    hy_facts facts;
+    hy_runlog log;
+    double seconds, last_time, last_report;  // seconds: of training, without evaluations and checkpoints
+    double accuracy;                         // of the newest evaluation
+} training;
+
+// ---------------------------------------------------------------------------------------------------- on the way
+static hy_status on_step(void *user, const hy_train_point *p) {
+    training *t = user;
+    const hy_train_spec *recipe = t->w->job->item.train;
+    const double now = hy_now();
+    t->seconds += now - t->last_time;
+    if (p->step == 1 || p->step == recipe->steps || p->step % recipe->log_every == 0) {
+        const hy_curve_point c = {p->step, p->loss, p->lr, p->grad_norm, p->tokens_per_s};
+        hy_facts_curve(&t->facts, &c);
+        HY_TRY(hy_runlog_point(&t->log, &c, t->seconds));
+    }
+    if (now - t->last_report > REPORT_S || p->step == recipe->steps) {
+        hy_worker_say(t->w, "step %ld %d %.6g %.6g", p->step, recipe->steps, p->loss, p->tokens_per_s);
+        t->last_report = now;
+    }
+    // another run may be measuring throughput; where steps are still under way, this one has to wait for them first
+    if (p->step == hy_trainer_step_count(t->trainer)) hy_timing_lock_pass(&t->w->timing);
+    t->last_time = hy_now();
+    return HY_OK;
+}
+
+static hy_status on_eval(void *user, long step, const hy_eval *e) {
+    training *t = user;
+    const int first = t->facts.n_facts;
+    t->accuracy = e->total.accuracy;
+    t->last_time = hy_now();
+    // a resumed run may evaluate a step again that its log has
+    if (first && t->facts.fact[first - 1].step == step) return HY_OK;
+    hy_accuracy_facts(&t->facts, t->w->task, e, step, false);
+    return hy_runlog_facts(&t->log, &t->facts, first);
+}
+
+static hy_status on_save(void *user, long step) {
+    (void)step;
+    ((training *)user)->last_time = hy_now();
+    return HY_OK;
+}
+
+// ---------------------------------------------------------------------------------------------------- the training
+static hy_status create(training *t) {
+    const hy_worker *w = t->w;
+    const hy_run_item *it = &w->job->item;
+    HY_TRY(hy_trainer_create(w->prog, &w->be, hy_precision_dtype(it->train->precision), it->train, w->task, (uint64_t)it->seed,
+                             &t->trainer));
+    return it->file ? hy_model_load(it->file, hy_trainer_params(t->trainer)) : HY_OK;
+}
+
+// The checkpoint of an earlier attempt, if it fits; else from the start.
+static hy_status resume(training *t) {
+    hy_worker *w = t->w;
+    if (hy_file_exists(w->checkpoint) && hy_trainer_load(t->trainer, w->checkpoint)) {
+        fprintf(stderr, "%s: not usable, this run starts again: %s\n", w->checkpoint, hy_error_text());
+        hy_trainer_free(t->trainer);
+        t->trainer = NULL;
+        HY_TRY(create(t));
+    }
+    const long step = hy_trainer_step_count(t->trainer);
+    if (step) hy_worker_say(w, "resumed %ld", step);
+    return hy_runlog_open(&t->log, w->logfile, step, &t->facts, &t->seconds);
+}
+
+static void add_facts(training *t) {
+    hy_facts *f = &t->facts;
+    hy_facts_add(f, "train_seconds", "", t->seconds)->step = f->steps;
+    const double wanted = t->w->job->item.train->stop_accuracy;
+    if (wanted > 0) {  // training ends at the first evaluation that reaches it
+        const bool reached = t->accuracy >= wanted;
+        hy_facts_add(f, "reached", "", reached)->step = f->steps;
+        if (reached) hy_facts_add(f, "steps_to_reach", "", (double)f->steps)->step = f->steps;
+    }
+    const int n = f->n_curve;
+    if (n == 0) return;
+    double *rate = hy_xcalloc((size_t)n, sizeof *rate);
+    for (int i = 0; i < n; i++) rate[i] = f->curve[i].tokens_per_s;
+    hy_fact *m = hy_facts_add(f, "train_rate", "", hy_median(rate, n));
+    m->n = n;
+    m->step = f->steps;
+    free(rate);
+}
+
+static hy_status train(training *t) {
+    HY_TRY(create(t));
+    HY_TRY(resume(t));
+    const hy_train_watch watch = {.user = t, .on_step = on_step, .on_eval = on_eval, .on_save = on_save};
+    t->last_time = hy_now();
+    const hy_status s = hy_trainer_run(t->trainer, &watch, t->w->checkpoint, NULL);
+    t->facts.steps = hy_trainer_step_count(t->trainer);
+    if (!s) add_facts(t);
+    return s;
+}
+
+// ---------------------------------------------------------------------------------------------------- the end
+// Training that failed because nothing can be written is not a failed model: it goes on when there is space again.
+static bool disk_trouble(training *t, hy_status s) {
+    return s == HY_EFAIL && t->trainer && hy_trainer_save(t->trainer, t->w->checkpoint) != HY_OK;
+}
+
+// Leaves the model to be taken up again.
+static void interrupt(training *t, hy_run_end end, const char *why) {
+    hy_worker *w = t->w;
+    const hy_status row = hy_model_interrupt(w->store, w->model_id, t->facts.steps, why);
+    if (row) hy_worker_end(w, HY_END_LOST, "%s", hy_error_text());
+    else hy_worker_end(w, end, "%s", why);
+}
+
+static void interrupted(training *t, const char *why) {
+    // the trainer saves itself, but not where its last evaluation was cut short
+    const bool all = t->trainer && hy_trainer_step_count(t->trainer) == t->w->job->item.train->steps;
+    const hy_status saved = all ? hy_trainer_save(t->trainer, t->w->checkpoint) : HY_OK;
+    interrupt(t, saved ? HY_END_LOST : HY_END_INTERRUPTED, saved ? hy_error_text() : why);
+}
+
+static bool settle_failed(training *t, const char *why) {
+    hy_worker *w = t->w;
+    t->facts.steps = t->facts.n_curve ? t->facts.curve[t->facts.n_curve - 1].step : 0;
+    if (hy_model_settle(w->store, w->model_id, &t->facts, NULL, NULL, why)) {
+        hy_worker_end(w, HY_END_LOST, "%s", hy_error_text());
+        return false;
+    }
+    hy_worker_end(w, HY_END_FAILED, "%s", why);
+    hy_job_clean(w->stem, true);
+    return false;
+}
+
+// Weights first: a model is done when what it stands for is safe.
+static bool settle_done(training *t) {
+    hy_worker *w = t->w;
+    const hy_run_item *it = &w->job->item;
+    char *name = NULL, hash[33];
+    hy_status s = HY_OK;
+    if (t->trainer) {
+        name = hy_weights_name(it->model_key, it->seed, w->job->device);
+        s = hy_weights_save(w->job->db, name, hy_trainer_params(t->trainer), hash);
+    }
+    if (s) {
+        char *why = hy_xstrdup(hy_error_text());
+        interrupt(t, HY_END_LOST, why);
+        free(why);
+    } else if ((s = hy_model_settle(w->store, w->model_id, t->trainer ? &t->facts : NULL, name, name ? hash : NULL, NULL))) {
+        hy_worker_end(w, HY_END_LOST, "%s", hy_error_text());
+    } else {
+        w->fresh = true;
+        w->steps = t->facts.steps;
+        hy_job_clean(w->stem, true);
+    }
+    free(name);
+    return !s;
+}
+
+bool hy_worker_train(hy_worker *w, hy_claim claim) {
+    training t = {.w = w};
+    hy_job_clean(w->stem, claim == HY_CLAIM_NEW);  // what a settled attempt or a killed process left behind
+    const hy_status s = w->job->item.origin == HY_ORIGIN_TRAINED ? train(&t) : HY_OK;
+    char *why = hy_xstrdup(s ? hy_error_text() : "");
+    snprintf(t.facts.kernel_path, sizeof t.facts.kernel_path, "%s", hy_worker_kernels(w));
+    bool done = false;
+    if (!s) done = settle_done(&t);
+    else if (s == HY_EINTR) interrupted(&t, why);
+    else if (disk_trouble(&t, s)) interrupt(&t, HY_END_LOST, why);
+    else settle_failed(&t, why);
+    hy_worker_say(w, "release");
+    free(why);
+    hy_runlog_close(&t.log);
+    hy_facts_free(&t.facts);
+    hy_trainer_free(t.trainer);
+    return done;
+}
