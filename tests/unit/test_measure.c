@@ -315,6 +315,18 @@ static void checks(void **state) {
     refused(&narrow, "accuracy", "", "task mqar uses 40 tokens, but mean has a vocabulary of 39");
     free(small);
 
+    rig mixed;  // heads count in the wanted layers only
+    rig_open(&mixed, "name: mixed\nlayers: 2\nattention: {heads: 2}\npattern: [{mixer: ssm}, {mixer: attention}]\n" SSM COMMON);
+    const hy_measure_subject some = {mixed.spec, mixed.task, "cpu", HY_PRECISION_F32};
+    accepted(&some, "maps", "layers: [0]\nsingle_heads: [5]", true);
+    refused(&some, "maps", "layers: [1]\nsingle_heads: [5]", "there is no attention head 5");
+    rig_close(&mixed);
+    hy_measure_options bad;  // options that no reader saw
+    assert_int_equal(hy_measure_options_read(hy_measure_find("size"), "", &bad), HY_OK);
+    *(int *)&bad = -3;
+    assert_int_equal(hy_measure_check(hy_measure_find("size"), &s, &bad), HY_EINPUT);
+    assert_error("measure size: context is -3");
+
     hy_measure_plan p;
     const hy_measure_subject both[] = {empty, s};
     assert_int_equal(plan_of("{erf: true, maps: {layers: [1]}}", &p), HY_OK);
@@ -341,7 +353,7 @@ static void weights_that_are_no_numbers(void **state) {
         const hy_measure *m = hy_measure_find(all[i]);
         assert_int_equal(hy_measure_options_read(m, "", &o), HY_OK);
         if (hy_measure_run(m, &c, &o, &f) != HY_EDIVERGED) fail_msg("%s took it", all[i]);
-        assert_error("is not a number");
+        assert_error(i == 0 ? "the weights hold NaN" : "is not a number");
         hy_facts_free(&f);
     }
     rig_close(&r);
