@@ -289,6 +289,8 @@ static hy_status take(const options *o, const wanted *w, const hy_subject *s) {
 static hy_status probe(const options *o, const char *file) {
     if (o->erf && o->entropy && o->format != HY_TABLE_TEXT)
         return hy_error(HY_EINPUT, "--entropy and --erf are two tables: with --format csv or json ask for one at a time");
+    if (o->measure && (o->erf || o->entropy || o->out))
+        return hy_error(HY_EINPUT, "--measure %s stands alone: not with --entropy, --erf or --out", o->measure);
     hy_weights how;
     HY_TRY(hy_weights_parse(o->m.weights, &how));
     hy_model_spec *spec = hy_xcalloc(1, sizeof *spec);
