@@ -130,28 +130,4 @@ typedef struct {
 } hy_experiment_record;
 // Replaces what was planned under the same (name, scale, sets), in one transaction.
 hy_status hy_experiment_store(hy_store *s, const hy_experiment_record *e, int64_t *id);
-
-// ---------------------------------------------------------------------------------------------------- the old interface
-// Until the runner claims models and measurements: a run is both at once.
-#define HY_SQL_PRECISION(train) \
-    "iif(instr(char(10) || " train ", char(10) || 'precision: bf16'), 'bf16', iif(instr(char(10) || " train ", char(10) || 'precision: tf32'), 'tf32', 'f32'))"
-typedef struct {
-    char run_key[33];
-    int64_t seed;
-    const char *device;
-    const char *variant, *experiment, *grid;
-    const char *spec_hash, *spec;
-    const char *task, *task_kind, *task_options;
-    const char *train, *measures;
-    const char *commit, *build;
-    bool dirty;
-    const char *device_name;
-    int threads;
-} hy_run_record;
-hy_status hy_run_claim(hy_store *s, const hy_run_record *r, unsigned flags, hy_claim *claim, int64_t *id);
-hy_status hy_run_peek(hy_store *s, const char *run_key, int64_t seed, const char *device, unsigned flags, hy_claim *claim, int64_t *id);
-hy_status hy_run_heartbeat(hy_store *s, int64_t id);
-hy_status hy_run_settle(hy_store *s, int64_t id, const hy_facts *f, const char *error);
-hy_status hy_run_interrupt(hy_store *s, int64_t id, int64_t steps, const char *why);
-hy_status hy_run_bury(hy_store *s, int64_t id, long pid, bool settle, const char *why, bool *changed);
 #endif

@@ -9,6 +9,7 @@
 #include "core/base/version.h"
 #include "experiments/cli/args.h"
 #include "experiments/cli/commands.h"
+#include "experiments/runner/adopt.h"
 #include "experiments/runner/job.h"
 #include "analysis/summary/summary.h"
 #include "experiments/runner/sweep.h"
@@ -73,14 +74,7 @@ static hy_status print_other_commits(const hy_sweep *s) {
 
 // ---------------------------------------------------------------------------------------------------- the command
 static hy_status open_store(const char *db, hy_store **store) {
-    const char *slash = strrchr(db, '/');
-    if (slash && slash != db) {
-        char *dir = hy_asprintf("%.*s", (int)(slash - db), db);
-        hy_status s = hy_mkdirs(dir);
-        free(dir);
-        if (s) return s;
-    }
-    HY_TRY(hy_store_open(db, HY_STORE_WRITE, store));
+    HY_TRY(hy_adopt_open(db, store));
     struct stat st;
     return !stat(db, &st) && st.st_size <= CHECK_MAX ? hy_store_check(*store) : HY_OK;
 }

@@ -5,6 +5,7 @@
 
 #include "experiments/runner/run_impl.h"
 #include "experiments/runner/runlog.h"
+#include "experiments/runner/training_facts.h"
 #include "experiments/runner/weights.h"
 
 #define REPORT_S 0.1  // seconds between progress lines
@@ -12,47 +13,35 @@
 typedef struct {
     hy_worker *w;
     hy_trainer *trainer;
-    hy_facts facts;
+    hy_training_facts seen;
     hy_runlog log;
-    double seconds, last_time, last_report;  // seconds: of training, without evaluations and checkpoints
-    double accuracy;                         // of the newest evaluation
+    double last_report;
 } training;
 
 // ---------------------------------------------------------------------------------------------------- on the way
 static hy_status on_step(void *user, const hy_train_point *p) {
     training *t = user;
-    const hy_train_spec *recipe = t->w->job->item.train;
-    const double now = hy_now();
-    t->seconds += now - t->last_time;
-    if (p->step == 1 || p->step == recipe->steps || p->step % recipe->log_every == 0) {
-        const hy_curve_point c = {p->step, p->loss, p->lr, p->grad_norm, p->tokens_per_s};
-        hy_facts_curve(&t->facts, &c);
-        HY_TRY(hy_runlog_point(&t->log, &c, t->seconds));
-    }
-    if (now - t->last_report > REPORT_S || p->step == recipe->steps) {
-        hy_worker_say(t->w, "step %ld %d %.6g %.6g", p->step, recipe->steps, p->loss, p->tokens_per_s);
-        t->last_report = now;
+    const hy_facts *f = &t->seen.facts;
+    if (hy_training_step(&t->seen, p)) HY_TRY(hy_runlog_point(&t->log, &f->curve[f->n_curve - 1], t->seen.seconds));
+    if (hy_now() - t->last_report > REPORT_S || p->step == t->seen.recipe->steps) {
+        hy_worker_say(t->w, "step %ld %d %.6g %.6g", p->step, t->seen.recipe->steps, p->loss, p->tokens_per_s);
+        t->last_report = hy_now();
     }
     // another run may be measuring throughput; where steps are still under way, this one has to wait for them first
     if (p->step == hy_trainer_step_count(t->trainer)) hy_timing_lock_pass(&t->w->timing);
-    t->last_time = hy_now();
+    t->seen.last_time = hy_now();
     return HY_OK;
 }
 
 static hy_status on_eval(void *user, long step, const hy_eval *e) {
     training *t = user;
-    const int first = t->facts.n_facts;
-    t->accuracy = e->total.accuracy;
-    t->last_time = hy_now();
-    // a resumed run may evaluate a step again that its log has
-    if (first && t->facts.fact[first - 1].step == step) return HY_OK;
-    hy_accuracy_facts(&t->facts, t->w->task, e, step, false);
-    return hy_runlog_facts(&t->log, &t->facts, first);
+    const int first = t->seen.facts.n_facts;
+    return hy_training_eval(&t->seen, step, e) ? hy_runlog_facts(&t->log, &t->seen.facts, first) : HY_OK;
 }
 
 static hy_status on_save(void *user, long step) {
     (void)step;
-    ((training *)user)->last_time = hy_now();
+    ((training *)user)->seen.last_time = hy_now();
     return HY_OK;
 }
 
@@ -76,36 +65,17 @@ static hy_status resume(training *t) {
     }
     const long step = hy_trainer_step_count(t->trainer);
     if (step) hy_worker_say(w, "resumed %ld", step);
-    return hy_runlog_open(&t->log, w->logfile, step, &t->facts, &t->seconds);
-}
-
-static void add_facts(training *t) {
-    hy_facts *f = &t->facts;
-    hy_facts_add(f, "train_seconds", "", t->seconds)->step = f->steps;
-    const double wanted = t->w->job->item.train->stop_accuracy;
-    if (wanted > 0) {  // training ends at the first evaluation that reaches it
-        const bool reached = t->accuracy >= wanted;
-        hy_facts_add(f, "reached", "", reached)->step = f->steps;
-        if (reached) hy_facts_add(f, "steps_to_reach", "", (double)f->steps)->step = f->steps;
-    }
-    const int n = f->n_curve;
-    if (n == 0) return;
-    double *rate = hy_xcalloc((size_t)n, sizeof *rate);
-    for (int i = 0; i < n; i++) rate[i] = f->curve[i].tokens_per_s;
-    hy_fact *m = hy_facts_add(f, "train_rate", "", hy_median(rate, n));
-    m->n = n;
-    m->step = f->steps;
-    free(rate);
+    return hy_runlog_open(&t->log, w->logfile, step, &t->seen.facts, &t->seen.seconds);
 }
 
 static hy_status train(training *t) {
     HY_TRY(create(t));
     HY_TRY(resume(t));
     const hy_train_watch watch = {.user = t, .on_step = on_step, .on_eval = on_eval, .on_save = on_save};
-    t->last_time = hy_now();
+    t->seen.last_time = hy_now();
     const hy_status s = hy_trainer_run(t->trainer, &watch, t->w->checkpoint, NULL);
-    t->facts.steps = hy_trainer_step_count(t->trainer);
-    if (!s) add_facts(t);
+    t->seen.facts.steps = hy_trainer_step_count(t->trainer);
+    if (!s) hy_training_end(&t->seen, hy_trainer_step_count(t->trainer));
     return s;
 }
 
@@ -118,7 +88,7 @@ static bool disk_trouble(training *t, hy_status s) {
 // Leaves the model to be taken up again.
 static void interrupt(training *t, hy_run_end end, const char *why) {
     hy_worker *w = t->w;
-    const hy_status row = hy_model_interrupt(w->store, w->model_id, t->facts.steps, why);
+    const hy_status row = hy_model_interrupt(w->store, w->model_id, t->seen.facts.steps, why);
     if (row) hy_worker_end(w, HY_END_LOST, "%s", hy_error_text());
     else hy_worker_end(w, end, "%s", why);
 }
@@ -132,8 +102,8 @@ static void interrupted(training *t, const char *why) {
 
 static bool settle_failed(training *t, const char *why) {
     hy_worker *w = t->w;
-    t->facts.steps = t->facts.n_curve ? t->facts.curve[t->facts.n_curve - 1].step : 0;
-    if (hy_model_settle(w->store, w->model_id, &t->facts, NULL, NULL, why)) {
+    t->seen.facts.steps = t->seen.facts.n_curve ? t->seen.facts.curve[t->seen.facts.n_curve - 1].step : 0;
+    if (hy_model_settle(w->store, w->model_id, &t->seen.facts, NULL, NULL, why)) {
         hy_worker_end(w, HY_END_LOST, "%s", hy_error_text());
         return false;
     }
@@ -156,11 +126,11 @@ static bool settle_done(training *t) {
         char *why = hy_xstrdup(hy_error_text());
         interrupt(t, HY_END_LOST, why);
         free(why);
-    } else if ((s = hy_model_settle(w->store, w->model_id, t->trainer ? &t->facts : NULL, name, name ? hash : NULL, NULL))) {
+    } else if ((s = hy_model_settle(w->store, w->model_id, t->trainer ? &t->seen.facts : NULL, name, name ? hash : NULL, NULL))) {
         hy_worker_end(w, HY_END_LOST, "%s", hy_error_text());
     } else {
         w->fresh = true;
-        w->steps = t->facts.steps;
+        w->steps = t->seen.facts.steps;
         hy_job_clean(w->stem, true);
     }
     free(name);
@@ -168,11 +138,11 @@ static bool settle_done(training *t) {
 }
 
 bool hy_worker_train(hy_worker *w, hy_claim claim) {
-    training t = {.w = w};
+    training t = {.w = w, .seen = {.recipe = w->job->item.train, .task = w->task}};
     hy_job_clean(w->stem, claim == HY_CLAIM_NEW);  // what a settled attempt or a killed process left behind
     const hy_status s = w->job->item.origin == HY_ORIGIN_TRAINED ? train(&t) : HY_OK;
     char *why = hy_xstrdup(s ? hy_error_text() : "");
-    snprintf(t.facts.kernel_path, sizeof t.facts.kernel_path, "%s", hy_worker_kernels(w));
+    snprintf(t.seen.facts.kernel_path, sizeof t.seen.facts.kernel_path, "%s", hy_worker_kernels(w));
     bool done = false;
     if (!s) done = settle_done(&t);
     else if (s == HY_EINTR) interrupted(&t, why);
@@ -181,7 +151,7 @@ bool hy_worker_train(hy_worker *w, hy_claim claim) {
     hy_worker_say(w, "release");
     free(why);
     hy_runlog_close(&t.log);
-    hy_facts_free(&t.facts);
+    hy_facts_free(&t.seen.facts);
     hy_trainer_free(t.trainer);
     return done;
 }

@@ -17,6 +17,16 @@ check 'options on record' 0 'heads=pooled meta=renormalised' "${P[@]}" --erf --e
 check csv 0 '^0,attention,[0-9.]+,' "${P[@]}" --entropy --format csv
 check json 0 '"entropy_relative": 0\.[0-9]+' "${P[@]}" --entropy --format json
 check 'attention only' 0 '^ +1 +attention ' "$H" probe "$dir/a.yaml" --task-set vocab=256 --tokens 20
+check 'any measure' 0 '^layer2.ssm ' "${P[@]}" --measure outputs --prompts 2
+check 'its options' 0 '^positions: all' "${P[@]}" --measure outputs --option positions=all --layers 1
+check 'its figures as CSV' 0 '^layer1.attention,1,attention,[0-9.e-]+,[0-9.e-]*,' "${P[@]}" --measure outputs --format csv
+check 'a measure without a task' 0 '^layer0.kv ' "${P[@]}" --measure cache --option tokens=100
+check 'options are in the help' 0 'Measure outputs, version 1' "$H" probe --help
+check 'no such measure' 2 'did you mean "outputs"' "${P[@]}" --measure output
+check 'no such option' 2 'measure outputs: unknown key "position"' "${P[@]}" --measure outputs --option position=all
+check 'an option of no measure' 2 'that --measure names' "${P[@]}" --option cell=0
+sed 's/parallel/none/; /^attention/d; /^kv_share/d; /^ssm/d; /^meta/d' "$dir/m.yaml" >"$dir/n.yaml"
+check 'no heads' 2 'finds nothing in tiny' "$H" probe "$dir/n.yaml" --task-set vocab=256
 if command -v gnuplot >/dev/null; then
   check maps 0 "figures are in $dir/out" "${P[@]}" --layers 0,2 --head 1 --channel 3 --out "$dir/out" --entropy --formats svg,png,pdf
   for f in maps.svg maps.png maps.pdf maps.dat maps.gp entropy.svg; do

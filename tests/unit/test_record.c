@@ -209,6 +209,27 @@ static void test_measurements(void **state) {
     hy_store_close(s);
 }
 
+// What is measured of a model whose training is not at its end, or failed later, is no result.
+static void test_unfinished_model(void **state) {
+    (void)state;
+    hy_store *s = open_store();
+    int64_t id, m;
+    claim_model(s, "k", 0, &id);
+    claim_measure(s, id, "", 0, &m);
+    settle_measure(s, m, 0.5, NULL);
+    static const char *const views[] = {"v_metric", "v_final", "v_timing", "v_artifact", "v_curve", "v_result"};
+    for (int end = 0; end < 2; end++) {
+        for (size_t i = 0; i < sizeof views / sizeof views[0]; i++) {
+            char *sql = hy_asprintf("SELECT count(*) FROM %s", views[i]);
+            NUMBER(s, sql, 0);
+            free(sql);
+        }
+        if (!end) settle_model(s, id, 2, NULL, NULL, "diverged");
+    }
+    NUMBER(s, "SELECT count(*) FROM v_measurement WHERE status = 'done'", 1);
+    hy_store_close(s);
+}
+
 static void test_wrong_facts_store_nothing(void **state) {
     (void)state;
     hy_store *s = open_store();
@@ -466,7 +487,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         T(test_claim_and_settle), T(test_failed_and_interrupted), T(test_failed_again), T(test_weights), T(test_made_again), T(test_other_steps),
-        T(test_measurements), T(test_wrong_facts_store_nothing), T(test_unique), T(test_dead_owner), T(test_owner_elsewhere),
+        T(test_measurements), T(test_unfinished_model), T(test_wrong_facts_store_nothing), T(test_unique), T(test_dead_owner), T(test_owner_elsewhere),
         T(test_processes_at_once), T(test_experiments), T(test_params),
 #undef T
     };
