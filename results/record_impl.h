@@ -50,5 +50,7 @@ hy_status hy_model_same_bits(hy_store *s, int64_t a, int64_t b, bool *same);
 hy_status hy_store_facts(hy_store *s, int64_t measurement_id, const hy_facts *f);
 
 // ---- param.c: rows of model_param
+// Binds the text of a value: as a number if it is one.
+void hy_query_bind_value(hy_query *q, int i, const char *text);
 hy_status hy_store_params(hy_store *s, int64_t model_id, const char *spec, const char *task, const char *train, const char *precision);
 #endif
