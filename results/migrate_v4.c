@@ -71,9 +71,10 @@ static hy_status name_models(hy_store *s) {
         hy_canonical_value(train, "precision", precision, sizeof precision);
         hy_model_identity(hy_query_text(q, 4), hy_query_text(q, 5), hy_query_text(q, 6), train, "", key);
         const bool failed_later = !strcmp(status, "failed") && hy_query_int(q, 11);  // in a measure; in which: find_failed_measures
-        hy_query_bind(add, "lsslsssss" "li", hy_query_int(q, 0), hy_query_text(q, 1), key, hy_query_int(q, 2), hy_query_text(q, 3),
-                      strcmp(steps, "0") ? "trained" : "random", precision, failed_later ? "done" : status, failed_later ? NULL : hy_query_null(q, 9) ? NULL : hy_query_text(q, 9),
-                      hy_query_int(q, 10), failed_later ? 1 : 0);
+        const char *error = failed_later || hy_query_null(q, 9) ? NULL : hy_query_text(q, 9);
+        hy_query_bind(add, "lsslsssssli", hy_query_int(q, 0), hy_query_text(q, 1), key, hy_query_int(q, 2), hy_query_text(q, 3),
+                      strcmp(steps, "0") ? "trained" : "random", precision, failed_later ? "done" : status, error, hy_query_int(q, 10),
+                      (int)failed_later);
         st = hy_query_run(add);
     }
     hy_query_close(add);
@@ -220,6 +221,10 @@ static const char move[] =
     // A plan row that was never run keeps its old key, which is nothing's: it is missing until it is planned again.
     "INSERT INTO planned SELECT p.experiment_id, p.ord, p.variant, p.variant_ord, p.task, p.task_ord, p.grid, p.grid_ord, p.seed,"
     "  coalesce((SELECT m.model_key FROM moved m WHERE m.run_key = p.run_key LIMIT 1), p.run_key), p.device FROM old_plan p;\n"
+    // a grid of one axis, out of its label "lr=1e-3"; of which part of the experiment it was is not known
+    "INSERT OR IGNORE INTO planned_grid(experiment_id, grid_ord, path, value) SELECT experiment_id, grid_ord, substr(grid, 1, at - 1),\n"
+    "  iif(v GLOB '*[0-9]*' AND v NOT GLOB '*[^-+0-9.eE]*', CAST(v AS NUMERIC), v) FROM (SELECT experiment_id, grid_ord, grid,\n"
+    "  instr(grid, '=') AS at, substr(grid, instr(grid, '=') + 1) AS v FROM old_plan) WHERE at > 0 AND instr(v, '=') = 0;\n"
     "INSERT INTO planned_measure(experiment_id, ord, nth, measure, version, key) SELECT p.experiment_id, p.ord, w.ord, w.measure, 1, w.key FROM old_plan p JOIN wanted w USING(run_key) WHERE w.ord > 0;\n";
 
 static const char after[] =

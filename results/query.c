@@ -4,7 +4,6 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "results/query_impl.h"
 
@@ -60,20 +59,13 @@ void hy_experiment_texts_free(hy_experiment_texts *t) {
 }
 
 // ---------------------------------------------------------------------------------------------------- plan and results
-// The number of a label "lr=1e-3"; NaN for several axes and for what is no number.
-static double number_of(const char *label) {
-    const char *eq = strchr(label, '=');
-    char *end = NULL;
-    if (!eq || strchr(eq + 1, '=')) return NAN;
-    const double x = strtod(eq + 1, &end);
-    return end != eq + 1 && *end == 0 ? x : NAN;
-}
-
 hy_status hy_ask_points(hy_store *s, const hy_experiment_id *e, hy_query **q) {
     return hy_query_of(s, e,
                        "SELECT p.variant, p.task, p.grid, p.variant_ord, p.task_ord, p.grid_ord, count(*), sum(r.status = 'done'),"
-                       " sum(r.status = 'failed'), sum(iif(r.status = 'done', w.failed, 0)), sum(iif(r.status = 'done', w.missing, 0))"
+                       " sum(r.status = 'failed'), sum(iif(r.status = 'done', w.failed, 0)), sum(iif(r.status = 'done', w.missing, 0)), g.path, g.value"
                        " FROM v_plan p LEFT JOIN v_run r USING(run_id) LEFT JOIN"
+                       " (SELECT grid_ord, min(path) AS path, min(value) AS value FROM v_grid g WHERE " HY_OF_EXPERIMENT("g")
+                       "  GROUP BY grid_ord HAVING count(*) = 1) g USING(grid_ord) LEFT JOIN"
                        " (SELECT ord, sum(status = 'failed') AS failed, sum(status = 'missing') AS missing FROM v_plan_measure m"
                        "  WHERE " HY_OF_EXPERIMENT("m") " GROUP BY ord) w USING(ord)"
                        " WHERE " HY_OF_EXPERIMENT("p") " GROUP BY p.task_ord, p.variant_ord, p.grid_ord"
@@ -86,7 +78,8 @@ hy_status hy_next_point(hy_query *q, bool *row, hy_planned_point *p) {
     *p = (hy_planned_point){.variant = hy_query_text(q, 0), .task = hy_query_text(q, 1), .grid = hy_query_text(q, 2)};
     int *to[] = {&p->variant_ord, &p->task_ord, &p->grid_ord, &p->planned, &p->done, &p->failed, &p->measures_failed, &p->measures_left};
     for (int i = 0; i < 8; i++) *to[i] = (int)hy_query_int(q, 3 + i);
-    p->number = number_of(p->grid);
+    p->axis = hy_query_text(q, 11);
+    p->number = hy_query_number(q, 12) ? hy_query_double(q, 12) : NAN;
     return HY_OK;
 }
 

@@ -32,7 +32,8 @@ typedef struct {
     int variant_ord, task_ord, grid_ord;
     int planned, done, failed;           // seeds; done, failed: their models, whatever was measured of them
     int measures_failed, measures_left;  // measurements of the done ones
-    double number;                       // of a grid of one axis the value of the point, NaN where it is no number
+    const char *axis;                    // of a grid of one axis its path ("train.lr"), else ""
+    double number;                       // and its value at the point; NaN where it is no number
 } hy_planned_point;
 hy_status hy_ask_points(hy_store *s, const hy_experiment_id *e, hy_query **q);
 hy_status hy_next_point(hy_query *q, bool *row, hy_planned_point *p);

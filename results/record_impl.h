@@ -37,6 +37,7 @@ hy_status hy_row_dead_owner(hy_store *s, const hy_row_kind *k, int64_t id, long 
 hy_status hy_row_settle_dead(hy_store *s, const hy_row_kind *k, int64_t id, long pid, bool failed, const char *why, bool *changed);
 // Ends a transaction: commits if st is HY_OK, else rolls back and keeps st and its text.
 hy_status hy_store_end(hy_store *s, hy_status st);
+static inline const char *hy_text(const char *t) { return t ? t : ""; }
 void hy_host_name(char out[65]);
 void hy_time_text(char out[32]);  // now, "2026-01-31T12:00:00Z"
 
@@ -49,5 +50,7 @@ hy_status hy_model_same_bits(hy_store *s, int64_t a, int64_t b, bool *same);
 hy_status hy_store_facts(hy_store *s, int64_t measurement_id, const hy_facts *f);
 
 // ---- param.c: rows of model_param
+// Binds the text of a value: as a number if it is one.
+void hy_query_bind_value(hy_query *q, int i, const char *text);
 hy_status hy_store_params(hy_store *s, int64_t model_id, const char *spec, const char *task, const char *train, const char *precision);
 #endif

@@ -18,7 +18,7 @@
 // sample       every repetition behind a metric that is a median of timings.
 // artifact     typed, shaped blobs in row-major order, little-endian (maps).
 // curve        training, by step.
-// experiment, planned, planned_measure, paper: what `hylab run` was asked for. A planned row names the model_key that answers it, so two
+// experiment, planned, planned_grid, planned_measure, paper: what `hylab run` was asked for. A planned row names the model_key that answers it, so two
 //              experiments share a model and a plan can be rewritten without touching any result. nth: the order of its measures.
 #define PROVENANCE                                                                                                              \
     "  git_commit TEXT NOT NULL, git_dirty INTEGER NOT NULL CHECK(git_dirty IN (0,1)), build TEXT NOT NULL,\n"                   \
@@ -82,6 +82,9 @@ const char hy_schema_v4_tables[] =
     "  grid TEXT NOT NULL, grid_ord INTEGER NOT NULL, seed INTEGER NOT NULL, model_key TEXT NOT NULL, device TEXT NOT NULL,\n"
     "  PRIMARY KEY(experiment_id, ord)) STRICT, WITHOUT ROWID;\n"
     "CREATE INDEX planned_key ON planned(model_key, seed, device);\n"
+    "CREATE TABLE planned_grid(\n"
+    "  experiment_id INTEGER NOT NULL REFERENCES experiment(id) ON DELETE CASCADE, grid_ord INTEGER NOT NULL, path TEXT NOT NULL,\n"
+    "  value ANY NOT NULL, PRIMARY KEY(experiment_id, grid_ord, path)) STRICT, WITHOUT ROWID;\n"
     // in a table WITHOUT ROWID the columns of its key stand first: integrity_check of SQLite 3.40 takes what lies between for NULL
     "CREATE TABLE planned_measure(\n"
     "  experiment_id INTEGER NOT NULL, ord INTEGER NOT NULL, measure TEXT NOT NULL, version INTEGER NOT NULL, key TEXT NOT NULL,\n"
@@ -94,6 +97,7 @@ const char hy_schema_v4_tables[] =
 //
 // v_finished       what makes a result: everything below that shows figures is joined to it
 // v_plan           status done: the model and all that was planned of it; failed: one of these failed; missing: one is not there yet
+// v_grid           the values of the grid's axes at each of its points, by the paths of model_param; numbers are numbers
 // v_plan_measure   the same, each planned measurement a row
 // v_result         figures of what was planned and is finished, and of the training
 #define FACTS_OF_RUN "f.run_id, f.variant, f.task, f.grid, f.seed"
@@ -136,6 +140,8 @@ const char hy_schema_v4_views[] =
     "  p.task, p.task_ord, p.grid, p.grid_ord, p.seed, p.device, m.id AS run_id, w.nth, w.measure, w.version, w.key, x.id AS measurement_id, coalesce(x.status, 'missing') AS status, x.error\n"
     "  FROM planned_measure w JOIN planned p USING(experiment_id, ord) JOIN experiment e ON e.id = p.experiment_id\n"
     "  LEFT JOIN model m ON " OF_PLAN " LEFT JOIN measurement x ON " OF_MEASURE ";\n"
+    "CREATE VIEW v_grid AS SELECT e.name AS experiment, e.scale, e.sets, g.grid_ord, g.path, g.value\n"
+    "  FROM planned_grid g JOIN experiment e ON e.id = g.experiment_id;\n"
     "CREATE VIEW v_plan AS SELECT e.name AS experiment, e.scale, e.sets, p.ord, p.variant, p.variant_ord, p.task, p.task_ord,\n"
     "  p.grid, p.grid_ord, p.seed, p.model_key AS run_key, p.device, m.id AS run_id,\n"
     "  CASE coalesce(m.status, 'missing') WHEN 'missing' THEN 'missing' WHEN 'failed' THEN 'failed' ELSE\n"

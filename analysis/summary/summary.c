@@ -24,11 +24,13 @@ static hy_status load_rows(hy_store *s, const hy_experiment_id *e, hy_summary *m
             .planned = p.planned, .done = p.done, .failed = p.failed, .measures_failed = p.measures_failed,
             .measures_left = p.measures_left, .number = p.number,
         };
+        if (!m->axis) m->axis = hy_xstrdup(p.axis);
         if (p.variant_ord >= m->n_variants) m->n_variants = p.variant_ord + 1;
         if (p.task_ord >= m->n_tasks) m->n_tasks = p.task_ord + 1;
         if (p.grid_ord >= m->n_grid) m->n_grid = p.grid_ord + 1;
     }
     hy_query_close(q);
+    if (!m->axis) m->axis = hy_xstrdup("");
     return st;
 }
 
@@ -191,6 +193,7 @@ void hy_summary_free(hy_summary *m) {
     free(m->sets);
     free(m->question);
     free(m->base);
+    free(m->axis);
     free(m->tune_by);
     free(m->tune_cell);
     free(m->device);

@@ -45,6 +45,7 @@ typedef struct {
 typedef struct {
     char *experiment, *scale, *sets, *question;
     char *base;                 // the variant whose throughput the others are multiples of; "": none
+    char *axis;                 // of a grid of one axis its path: "train.lr"; else ""
     char *tune_by, *tune_cell;  // the metric and cell that choose a grid point; by "": not told
     int n_rows, n_paper, n_grid, n_tasks, n_variants;
     hy_summary_row *rows;  // by task, variant, grid point

@@ -112,6 +112,8 @@ tail -n +2 "$dir/csv" | awk -F, -v loss="$loss" '{printf "%s|%s|%.4f\n", $1, $2,
   awk -F'|' '/^(Llama|Mamba)/ {printf "%s|%s|%.4f\n", $1, $2, $5}' >"$dir/lines"
 diff "$dir/points" "$dir/lines"
 say $? 'and its points are those of the table'
+[ "$(sql "SELECT DISTINCT path, typeof(value), value FROM v_grid ORDER BY value" | tr '\n' ' ')" = 'train.lr,real,0.003 train.lr,real,0.03 ' ]
+say $? 'values of the grid are numbers in the store'
 "$H" run "$dir/g.yaml" --format json 2>/dev/null >"$dir/json"
 grep -q '"summary"' "$dir/json" && grep -q '"grid"' "$dir/json"
 say $? 'JSON has both tables'
