@@ -1,9 +1,10 @@
-// process.c - which process owns a running row, and whether it still lives. See record.h.
+// process.c - which process owns a running row, and whether it still lives. See process.h.
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "results/record.h"
+#include "core/base/base.h"
+#include "results/process.h"
 
 // Start time of a process in clock ticks since boot (field 22 of /proc/PID/stat), 0 if it is gone or a zombie.
 static unsigned long long start_time(long pid) {
@@ -49,4 +50,9 @@ hy_process_state hy_process_look(const char *process) {
     if (sscanf(process + n, "/%ld/%llu", &pid, &start) != 2 || pid <= 0) return HY_PROCESS_GONE;
     unsigned long long now = start_time(pid);
     return now && now == start ? HY_PROCESS_ALIVE : HY_PROCESS_GONE;
+}
+
+long hy_process_pid(const char *process) {
+    const char *slash = strchr(process, '/');
+    return slash ? atol(slash + 1) : 0;
 }

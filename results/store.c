@@ -40,6 +40,7 @@ static hy_status failure(sqlite3 *db, const char *path, int rc) {
                             "was stored", path, text);
         case SQLITE_BUSY: case SQLITE_LOCKED:
             return hy_error(HY_EFAIL, "%s: another process has held the database for more than %d s", path, BUSY_MS / 1000);
+        case SQLITE_INTERRUPT: return hy_error(HY_EINTR, "%s: interrupted in a query", path);
         case SQLITE_NOMEM: return hy_error(HY_ENOMEM, "%s: out of memory in the database", path);
         default: return hy_error(HY_EFAIL, "%s: database error: %s", path, text);
     }
@@ -72,12 +73,27 @@ const char *hy_store_path(const hy_store *s) { return s->path; }
 
 const char *hy_store_library(void) { return "SQLite " SQLITE_VERSION; }
 
+// What follows a statement may be blank or a comment, no second statement: that would never be run.
+static hy_status check_tail(hy_store *s, const char *tail) {
+    sqlite3_stmt *second = NULL;
+    const int rc = sqlite3_prepare_v2(s->db, tail, -1, &second, NULL);
+    sqlite3_finalize(second);
+    if (rc == SQLITE_OK && !second) return HY_OK;
+    return hy_error(HY_EINPUT, "%s: one SQL statement at a time; a second one begins at: %.60s", s->path, tail + strspn(tail, " \t\r\n;"));
+}
+
 hy_status hy_query_open(hy_store *s, const char *sql, hy_query **out) {
     *out = NULL;
     sqlite3_stmt *st = NULL;
-    int rc = sqlite3_prepare_v2(s->db, sql, -1, &st, NULL);
+    const char *tail = NULL;
+    int rc = sqlite3_prepare_v2(s->db, sql, -1, &st, &tail);
     if (rc != SQLITE_OK) return fail(s, rc);
     if (!st) return hy_error(HY_EINPUT, "%s: empty SQL statement", s->path);
+    if (*tail) {
+        const hy_status status = check_tail(s, tail);
+        if (status) sqlite3_finalize(st);
+        if (status) return status;
+    }
     *out = hy_xcalloc(1, sizeof **out);
     **out = (hy_query){.st = st, .store = s};
     return HY_OK;
@@ -107,6 +123,29 @@ void hy_query_bind_blob(hy_query *q, int i, const void *v, size_t n) {
     bound(n ? sqlite3_bind_blob64(q->st, i, v, n, SQLITE_TRANSIENT) : sqlite3_bind_zeroblob(q->st, i, 0));
 }
 
+static void bind_all(hy_query *q, const char *types, va_list ap) {
+    HY_ASSERT((int)strlen(types) == sqlite3_bind_parameter_count(q->st));
+    for (int i = 1; *types; types++, i++) switch (*types) {
+            case 'i': hy_query_bind_int(q, i, va_arg(ap, int)); break;
+            case 'l': hy_query_bind_int(q, i, va_arg(ap, int64_t)); break;
+            case 'd': hy_query_bind_double(q, i, va_arg(ap, double)); break;
+            case 's': hy_query_bind_text(q, i, va_arg(ap, const char *)); break;
+            case 'b': {
+                const void *v = va_arg(ap, const void *);
+                hy_query_bind_blob(q, i, v, va_arg(ap, size_t));
+                break;
+            }
+            default: HY_ASSERT(!"a letter of i l d s b");
+        }
+}
+
+void hy_query_bind(hy_query *q, const char *types, ...) {
+    va_list ap;
+    va_start(ap, types);
+    bind_all(q, types, ap);
+    va_end(ap);
+}
+
 hy_status hy_query_step(hy_query *q, bool *row) {
     int rc = sqlite3_step(q->st);
     *row = rc == SQLITE_ROW;
@@ -118,6 +157,27 @@ hy_status hy_query_run(hy_query *q) {
     hy_status st = hy_query_step(q, &row);
     hy_query_reset(q);
     return st;
+}
+
+hy_status hy_store_run(hy_store *s, const char *sql, const char *types, ...) {
+    hy_query *q;
+    HY_TRY(hy_query_open(s, sql, &q));
+    va_list ap;
+    va_start(ap, types);
+    bind_all(q, types, ap);
+    va_end(ap);
+    const hy_status st = hy_query_run(q);
+    hy_query_close(q);
+    return st;
+}
+
+hy_status hy_store_query(hy_store *s, hy_query **out, const char *sql, const char *types, ...) {
+    HY_TRY(hy_query_open(s, sql, out));
+    va_list ap;
+    va_start(ap, types);
+    bind_all(*out, types, ap);
+    va_end(ap);
+    return HY_OK;
 }
 
 int hy_query_columns(const hy_query *q) { return sqlite3_column_count(q->st); }
@@ -163,9 +223,9 @@ hy_status hy_store_check(hy_store *s) {
 }
 
 // ---------------------------------------------------------------------------------------------------- migrations
-static int count_migrations(const char *const *m) {
+static int count_migrations(const hy_migration *m) {
     int n = 0;
-    while (m[n]) n++;
+    while (m[n].sql || m[n].run) n++;
     return n;
 }
 
@@ -227,9 +287,9 @@ static hy_status back_up(hy_store *s) {
     return status;
 }
 
-static hy_status apply(hy_store *s, const char *const *m, int newest) {
+static hy_status apply(hy_store *s, const hy_migration *m, int newest) {
     for (int v = s->version; v < newest; v++) {
-        hy_status st = hy_store_exec(s, m[v]);
+        hy_status st = m[v].sql ? hy_store_exec(s, m[v].sql) : m[v].run(s);
         if (st) return hy_error_context(st, "migrating from version %d to %d (nothing was changed)", v, v + 1);
     }
     char pragma[96];
@@ -239,7 +299,7 @@ static hy_status apply(hy_store *s, const char *const *m, int newest) {
 
 // Brings the file to the newest version. The lock comes first, then the version is read again: of two processes that
 // open an old file at once, one migrates and the other finds it done.
-static hy_status migrate(hy_store *s, const char *const *m, int newest) {
+static hy_status migrate(hy_store *s, const hy_migration *m, int newest) {
     bool empty = false;
     hy_status st = look(s, newest, &empty);
     if (st || (!empty && s->version == newest)) return st;
@@ -265,8 +325,15 @@ static hy_status use_wal(hy_store *s) {
     }
 }
 
+static int stop_query(void *user) {
+    (void)user;
+    return hy_interrupted != 0;
+}
+
+void hy_store_interruptible(hy_store *s) { sqlite3_progress_handler(s->db, 100000, stop_query, NULL); }
+
 static hy_status prepare(hy_store *s, const hy_store_schema *schema) {
-    const char *const *m = schema->migrations;
+    const hy_migration *m = schema->migrations;
     int newest = count_migrations(m);
     s->application_id = schema->application_id;
     if (s->mode == HY_STORE_READ) {

@@ -16,7 +16,7 @@ static int name_tics(hy_plot *p, const char *const *names, int n, double room) {
     hy_buf_printf(&p->script, "set xtics scale 0 %s (", slant ? "rotate by 35 right offset 0.6,0" : "norotate center");
     for (int i = 0; i < n; i++) {
         hy_buf_printf(&p->script, "%s", i ? ", " : "");
-        hy_plot_quote(&p->script, names[i]);
+        hy_plot_quote_tic(&p->script, names[i]);
         hy_buf_printf(&p->script, " %d", i);
     }
     hy_buf_printf(&p->script, ")\n");
@@ -69,7 +69,8 @@ hy_status hy_fig_bars(const hy_fig_out *out, const hy_fig_head *head, const hy_f
     hy_figc_axis(&p, "y", &a, lo, hi);
     int below = name_tics(&p, names, n_names, (double)body / n_names);
     hy_figc_area(&p, 84, 84 + body, y0 + 8, p.height - below);
-    hy_buf_printf(&p.script, "set xrange [-0.7:%g]\nset grid noxtics ytics\nset boxwidth %g\nset style fill solid 0.6 noborder\n", n_names - 0.3, box * 0.9);
+    hy_buf_printf(&p.script, "set xrange [-0.7:%g]\nset grid noxtics ytics\nset boxwidth %g\nset style fill solid 0.6 noborder\n",
+                  n_names - 0.3, box * 0.9);
     if (legend) hy_figc_legend(&p, 84 + body + 16, y0);
     else hy_buf_printf(&p.script, "set key off\n");
     bars_data(&p, names, n_names, n_series, bars, box);
@@ -80,7 +81,8 @@ hy_status hy_fig_bars(const hy_fig_out *out, const hy_fig_head *head, const hy_f
             hy_buf_printf(&p.script, ", \\\n  DATA index %d using 1:2 with boxes lc rgb LC(%d) title ", k, k);
             hy_plot_quote(&p.script, series[k]);
         }
-        hy_buf_printf(&p.script, ", \\\n  DATA index %d using 1:($2-$3):(0):(2*$3) with vectors " HY_FIGC_BAR " lw 1.5 lc rgb '#222222' notitle", k);
+        hy_buf_printf(&p.script, ", \\\n  DATA index %d using 1:($2-$3):(0):(2*$3) with vectors " HY_FIGC_BAR
+                                 " lw 1.5 lc rgb '#222222' notitle", k);
     }
     hy_buf_printf(&p.script, ", \\\n  DATA index %d using 1:2 with points pt 6 ps PS(0.7) lw 1 lc rgb '#222222' notitle\n", n_series);
     hy_status s = hy_plot_draw(&p, out);
@@ -102,7 +104,8 @@ static double stack_top(const hy_fig_stack *panels, int n_panels, int n_kinds) {
 
 static void stack_panel(hy_plot *p, const hy_fig_stack *q, int index, const char *const *kinds, int n_kinds, bool keyed) {
     hy_buf *b = &p->script;
-    hy_buf_printf(&p->data, "# panel %d: %s\n# bar, then the lower and upper end of each kind\n", index, q->title);
+    hy_plot_comment(&p->data, q->title);
+    hy_plot_comment(&p->data, "bar, then the lower and upper end of each kind");
     for (int i = 0; i < q->n; i++) {
         double sum = 0;
         hy_buf_printf(&p->data, "%d", i);
@@ -132,7 +135,8 @@ hy_status hy_fig_stacks(const hy_fig_out *out, const hy_fig_head *head, const ch
                         const char *const *kinds, int n_kinds, bool own_scale, const hy_fig_stack *panels, int n_panels) {
     if (n_panels < 1) return hy_error(HY_EINPUT, "figure %s: nothing to draw, no panel given", out->name);
     int cols = n_panels < 4 ? n_panels : 4, rows = (n_panels + cols - 1) / cols;
-    int legend = hy_figc_legend_width(kinds, n_kinds), pw = cols == 1 ? 560 : 240, ph = rows == 1 ? 330 : 190, gap_x = own_scale ? 72 : 26, gap_y = 66;
+    int legend = hy_figc_legend_width(kinds, n_kinds), pw = cols == 1 ? 560 : 240, ph = rows == 1 ? 330 : 190;
+    int gap_x = own_scale ? 72 : 26, gap_y = 66;
     hy_plot p = {0};
     int y0 = hy_figc_head(&p, head, 90 + cols * (pw + gap_x) + legend, 520);
     p.script.n = 0;  // the height depends on the lines of the header: once more with the right one
@@ -144,7 +148,8 @@ hy_status hy_fig_stacks(const hy_fig_out *out, const hy_fig_head *head, const ch
         int c = q % cols, r = q / cols;
         double left = 90 + c * (pw + gap_x), upper = y0 + 30 + r * (ph + gap_y);
         hy_figc_area(&p, left, left + pw, upper, upper + ph);
-        hy_figc_axis(&p, "y", &(hy_fig_axis){c == 0 ? y_label : "", false, 0, NAN, HY_TICS_AUTO}, 0, own_scale ? stack_top(&panels[q], 1, n_kinds) : top);
+        const hy_fig_axis y = {c == 0 ? y_label : "", false, 0, NAN, HY_TICS_AUTO};
+        hy_figc_axis(&p, "y", &y, 0, own_scale ? stack_top(&panels[q], 1, n_kinds) : top);
         if (c > 0 && !own_scale) hy_buf_printf(&p.script, "set format y ''\n");
         hy_buf_printf(&p.script, "set xlabel ");
         hy_plot_quote(&p.script, q + cols >= n_panels ? x_label : "");

@@ -54,8 +54,8 @@ int hy_figc_head(hy_plot *p, const hy_fig_head *h, int width, int height) {
 }
 
 void hy_figc_area(hy_plot *p, double left, double right, double top, double bottom) {
-    hy_buf_printf(&p->script, "set lmargin at screen %.5f\nset rmargin at screen %.5f\nset tmargin at screen %.5f\nset bmargin at screen %.5f\n",
-                  hy_figc_x(p, left), hy_figc_x(p, right), hy_figc_y(p, top), hy_figc_y(p, bottom));
+    hy_buf_printf(&p->script, "set lmargin at screen %.5f\nset rmargin at screen %.5f\nset tmargin at screen %.5f\n"
+                              "set bmargin at screen %.5f\n", hy_figc_x(p, left), hy_figc_x(p, right), hy_figc_y(p, top), hy_figc_y(p, bottom));
 }
 
 int hy_figc_legend_width(const char *const *names, int n) {
@@ -92,7 +92,8 @@ static void log_tics(hy_buf *b, const char *axis, double lo, double hi, bool bas
     for (int e = (int)floor(log10(lo)); e <= (int)ceil(log10(hi)) && !base2; e++)
         for (int k = 1; k < 10; k++) {
             double v = pow(10, e) * k;
-            if (v < lo * 0.999 || v > hi * 1.001 || (decades > 2.5 && k > 1) || (decades > 0.8 && k != 1 && k != 2 && k != 5) || (decades > 0.4 && k > 5 && k != 7)) continue;
+            const bool crowded = (decades > 2.5 && k > 1) || (decades > 0.8 && k != 1 && k != 2 && k != 5) || (decades > 0.4 && k > 5 && k != 7);
+            if (v < lo * 0.999 || v > hi * 1.001 || crowded) continue;
             char text[32];
             hy_figc_number(text, sizeof text, v);
             hy_buf_printf(b, "%s'%s' %.10g", comma, text, v);

@@ -25,7 +25,9 @@ static void panel_range(const hy_fig_panel *q, double r[4]) {
 static void panel_data(hy_plot *p, const hy_fig_panel *q) {
     for (int k = 0; k < q->n_series; k++) {
         const hy_fig_series *s = &q->series[k];
-        hy_buf_printf(&p->data, "# %s: %s\n# x  y  low  high\n", q->title ? q->title : "", s->name);
+        hy_plot_comment(&p->data, q->title ? q->title : "");
+        hy_plot_comment(&p->data, s->name);
+        hy_plot_comment(&p->data, "x  y  low  high");
         for (int i = 0; i < s->n; i++)
             hy_buf_printf(&p->data, "%.10g %.10g %.10g %.10g\n", q->x.log && s->x[i] <= 0 ? NAN : s->x[i],
                           q->y.log && s->y[i] <= 0 ? NAN : s->y[i], s->lo ? s->lo[i] : s->y[i], s->hi ? s->hi[i] : s->y[i]);
@@ -42,7 +44,8 @@ static void panel_plot(hy_plot *p, const hy_fig_panel *q, int block) {
         if (s->n >= MANY)
             hy_buf_printf(b, ", \\\n  DATA index %d using 1:3:4 with filledcurves lc rgb LC(%d)+0xc0000000 notitle", block + k, s->colour);
         else
-            hy_buf_printf(b, ", \\\n  DATA index %d using 1:3:(0):($4-$3) with vectors " HY_FIGC_BAR " lw 1.2 lc rgb LC(%d) notitle", block + k, s->colour);
+            hy_buf_printf(b, ", \\\n  DATA index %d using 1:3:(0):($4-$3) with vectors " HY_FIGC_BAR " lw 1.2 lc rgb LC(%d) notitle",
+                          block + k, s->colour);
     }
     for (int k = 0; k < q->n_series; k++) {
         const hy_fig_series *s = &q->series[k];
@@ -60,7 +63,8 @@ static int distinct(const hy_fig_panel *panels, int n_panels, const char **names
             int i = 0;
             while (i < n && strcmp(names[i], panels[q].series[k].name)) i++;
             if (i < n) continue;
-            for (i = n++; i > 0 && colours[i - 1] > panels[q].series[k].colour; i--) names[i] = names[i - 1], colours[i] = colours[i - 1];
+            for (i = n++; i > 0 && colours[i - 1] > panels[q].series[k].colour; i--)
+                names[i] = names[i - 1], colours[i] = colours[i - 1];
             names[i] = panels[q].series[k].name;
             colours[i] = panels[q].series[k].colour;
         }

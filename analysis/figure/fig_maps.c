@@ -7,8 +7,8 @@
 
 // The colour scale at the right edge, drawn with the last panel.
 static void colour_box(hy_plot *p, double left, double top, double bottom, const char *label) {
-    hy_buf_printf(&p->script, "set colorbox vertical user origin screen %.5f, screen %.5f size screen %.5f, screen %.5f border\nset cblabel ",
-                  hy_figc_x(p, left), hy_figc_y(p, bottom), 16.0 / p->width, (bottom - top) / p->height);
+    hy_buf_printf(&p->script, "set colorbox vertical user origin screen %.5f, screen %.5f size screen %.5f, screen %.5f border\n"
+                              "set cblabel ", hy_figc_x(p, left), hy_figc_y(p, bottom), 16.0 / p->width, (bottom - top) / p->height);
     hy_plot_quote(&p->script, label);
     hy_buf_printf(&p->script, " font ',11' offset 1,0\n");
 }
@@ -25,7 +25,8 @@ static void map_panel(hy_plot *p, const hy_fig_map *m, double left, double top, 
         hy_buf_printf(b, "set arrow from %g,-0.5 to %g,%g nohead front lw 1 dt 2 lc rgb '#D55E00'\n"
                          "set arrow from -0.5,%g to %g,%g nohead front lw 1 dt 2 lc rgb '#D55E00'\n",
                       meta, meta, end, meta, end, meta);
-    hy_buf_printf(b, "plot DATA binary array=(%d,%d) format='%%float32' endian=little skip=%zu using (COLOUR($1)) with image notitle\nunset label\n",
+    hy_buf_printf(b, "plot DATA binary array=(%d,%d) format='%%float32' endian=little skip=%zu using (COLOUR($1)) with image notitle\n"
+                     "unset label\n",
                   m->S, m->S, *offset);
     *offset += (size_t)m->S * m->S * sizeof(float);
 }
@@ -76,7 +77,7 @@ static void name_axis(hy_buf *b, char axis, const char *const *names, int n, boo
     hy_buf_printf(b, "set %ctics scale 0 %s (", axis, slant ? "rotate by 35 right" : "norotate");
     for (int i = 0; i < n; i++) {
         hy_buf_printf(b, "%s", i ? ", " : "");
-        hy_plot_quote(b, names[i]);
+        hy_plot_quote_tic(b, names[i]);
         hy_buf_printf(b, " %d", i);
     }
     hy_buf_printf(b, ")\n");
@@ -102,7 +103,8 @@ hy_status hy_fig_heat(const hy_fig_out *out, const hy_fig_head *head, const char
     hy_buf_printf(&p.script, "\nset ylabel ");
     hy_plot_quote(&p.script, y_label);
     hy_buf_printf(&p.script, "\nset xrange [-0.5:%g]\nset yrange [%g:-0.5]\nset cbrange [%.6g:%.6g]\n" HY_FIGC_VIRIDIS
-                             "unset grid\nset key off\nset object 1 rectangle from graph 0,0 to graph 1,1 fillcolor rgb '#e4e4e4' fillstyle solid noborder behind\n",
+                             "unset grid\nset key off\nset object 1 rectangle from graph 0,0 to graph 1,1"
+                             " fillcolor rgb '#e4e4e4' fillstyle solid noborder behind\n",
                   n_cols - 0.5, n_rows - 0.5, min, max);
     colour_box(&p, left + n_cols * cell + 22, y0 + 12, bottom, value_label);
     hy_buf_printf(&p.data, "# column  row  value\n");
@@ -111,7 +113,8 @@ hy_status hy_fig_heat(const hy_fig_out *out, const hy_fig_head *head, const char
             if (isfinite(values[r * n_cols + c])) hy_buf_printf(&p.data, "%d %d %.10g\n", c, r, values[r * n_cols + c]);
     hy_buf_printf(&p.script, "set style fill solid noborder\nmid = %.6g\n"
                              "plot DATA using 1:2:(0.5):(0.5):3 with boxxyerror lc palette notitle, \\\n"
-                             "  DATA using 1:2:(sprintf('%s', $3)):($3 < mid ? 0xffffff : 0x000000) with labels tc rgb variable font ',10' notitle\n",
+                             "  DATA using 1:2:(sprintf('%s', $3)):($3 < mid ? 0xffffff : 0x000000) with labels"
+                             " tc rgb variable font ',10' notitle\n",
                   min + 0.6 * (max - min), max - min > 10 ? "%.0f" : "%.2f");
     hy_status s = hy_plot_draw(&p, out);
     hy_plot_free(&p);

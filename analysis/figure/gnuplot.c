@@ -1,6 +1,7 @@
 // gnuplot.c - see gnuplot.h. Common style, files beside the figure, and the child process.
 #include "analysis/figure/gnuplot.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
@@ -10,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/base/utf8.h"
+
 extern char **environ;
 
 // ---------------------------------------------------------------------------------------------------- style
@@ -18,24 +21,26 @@ static const char *const colours[HY_PLOT_COLOURS] = {"#0072B2", "#D55E00", "#009
 static const int shapes[HY_PLOT_COLOURS] = {7, 5, 9, 11, 13, 15, 6, 4};  // filled circle, square, ... then hollow
 
 static void style_write(hy_buf *b, const hy_plot *p, const char *name) {
+    static const char font[] = "font 'DejaVu Sans,12' background '#ffffff'";
     hy_buf_printf(b,
                   "# Drawn by hylab. To draw again, in this folder: gnuplot -e \"FORMAT='png'\" %s.gp   (svg, png or pdf)\n"
                   "if (!exists('FORMAT')) FORMAT = 'svg'\n"
                   "if (!exists('OUT')) OUT = '%s.' . FORMAT\n"
-                  "DATA = '%s.dat'\n"
-                  "if (FORMAT eq 'png') set terminal pngcairo noenhanced size %d,%d fontscale 1.5 linewidth 1.5 pointscale 1.4 font 'DejaVu Sans,12' background '#ffffff'\n"
-                  "if (FORMAT eq 'pdf') set terminal pdfcairo noenhanced size %.3fin,%.3fin fontscale 0.78 linewidth 1.3 pointscale 0.7 font 'DejaVu Sans,12' background '#ffffff'\n"
-                  "if (FORMAT eq 'svg') set terminal svg noenhanced size %d,%d font 'DejaVu Sans,12' background '#ffffff'\n"
+                  "DATA = '%s.dat'\n", name, name, name);
+    hy_buf_printf(b,
+                  "if (FORMAT eq 'png') set terminal pngcairo noenhanced size %d,%d fontscale 1.5 linewidth 1.5 pointscale 1.4 %s\n"
+                  "if (FORMAT eq 'pdf') set terminal pdfcairo noenhanced size %.3fin,%.3fin fontscale 0.78 linewidth 1.3 pointscale 0.7 %s\n"
+                  "if (FORMAT eq 'svg') set terminal svg noenhanced size %d,%d %s\n"
                   "set output OUT\nset encoding utf8\n",
-                  name, name, name, p->width * 3 / 2, p->height * 3 / 2, p->width / 96.0, p->height / 96.0, p->width,
-                  p->height);
+                  p->width * 3 / 2, p->height * 3 / 2, font, p->width / 96.0, p->height / 96.0, font, p->width, p->height, font);
     hy_buf_printf(b, "array LCS[%d] = [", HY_PLOT_COLOURS);
     for (int i = 0; i < HY_PLOT_COLOURS; i++)
         hy_buf_printf(b, "%s0x%s", i ? ", " : "", colours[i] + 1);
     hy_buf_printf(b, "]  # Okabe and Ito's colours, safe for colour-blind readers\narray PTS[%d] = [", HY_PLOT_COLOURS);
     for (int i = 0; i < HY_PLOT_COLOURS; i++) hy_buf_printf(b, "%s%d", i ? ", " : "", shapes[i]);
     hy_buf_printf(b,
-                  "]\nPS(s) = s * (FORMAT eq 'svg' ? 0.7 : 1)  # that terminal draws larger points\nLC(i) = LCS[1 + int(i) %% %d]\nPT(i) = PTS[1 + int(i) %% %d]\n"
+                  "]\nPS(s) = s * (FORMAT eq 'svg' ? 0.7 : 1)  # that terminal draws larger points\n"
+                  "LC(i) = LCS[1 + int(i) %% %d]\nPT(i) = PTS[1 + int(i) %% %d]\n"
                   "set border 3 linecolor rgb '#444444'\nset tics out nomirror scale 0.6 textcolor rgb '#222222'\n"
                   "set grid back linecolor rgb '#dddddd' linetype 1 linewidth 0.7\n"
                   "set key outside right top vertical Left reverse samplen 1.5 spacing 1.25\n"
@@ -44,14 +49,24 @@ static void style_write(hy_buf *b, const hy_plot *p, const char *name) {
 }
 
 // ---------------------------------------------------------------------------------------------------- text
-void hy_plot_quote(hy_buf *b, const char *text) {
+static void quote(hy_buf *b, const char *text, bool format) {
     hy_buf_write(b, "'", 1);
     for (const char *c = text; *c; c++) {
         if (*c == '\'') hy_buf_write(b, "''", 2);
+        else if (*c == '%' && format) hy_buf_write(b, "%%", 2);
         else if ((unsigned char)*c < ' ') hy_buf_write(b, " ", 1);
         else hy_buf_write(b, c, 1);
     }
     hy_buf_write(b, "'", 1);
+}
+
+void hy_plot_quote(hy_buf *b, const char *text) { quote(b, text, false); }
+void hy_plot_quote_tic(hy_buf *b, const char *text) { quote(b, text, true); }
+
+void hy_plot_comment(hy_buf *b, const char *text) {
+    hy_buf_write(b, "# ", 2);
+    for (const char *c = text; *c; c++) hy_buf_write(b, (unsigned char)*c < ' ' ? " " : c, 1);
+    hy_buf_write(b, "\n", 1);
 }
 
 void hy_plot_field(hy_buf *b, const char *text) {
@@ -131,15 +146,62 @@ hy_status hy_gnuplot_check(void) {
     return s;
 }
 
+// ---------------------------------------------------------------------------------------------------- missing fonts
+// A character that no font has ruins a whole PNG or PDF: gnuplot's cairo terminals draw the box for it in a gigantic size. So
+// fontconfig is asked about characters of rare scripts. Where it cannot be asked, fonts are taken to have everything.
+enum { COMMON = 0x530, ASKED_MAX = 256 };  // DejaVu, which is installed with gnuplot, has Latin, Greek and Cyrillic
+static struct {
+    uint32_t c;
+    bool there;
+} asked[ASKED_MAX];
+static int n_asked;
+static char missing[256];
+
+static bool has_font(uint32_t c, const char *text, int bytes) {
+    for (int i = 0; i < n_asked; i++)
+        if (asked[i].c == c) return asked[i].there;
+    if (n_asked == ASKED_MAX) return false;
+    char pattern[32];
+    hy_buf said = {0};
+    int rc = 0;
+    snprintf(pattern, sizeof pattern, ":charset=%x", (unsigned)c);
+    const bool there = run((char *[]){"fc-list", pattern, "family", NULL}, &said, &rc) || rc || said.n;
+    free(said.s);
+    asked[n_asked].c = c;
+    asked[n_asked++].there = there;
+    const size_t n = strlen(missing);
+    if (!there && n + (size_t)bytes < sizeof missing) snprintf(missing + n, sizeof missing - n, "%.*s", bytes, text);
+    return there;
+}
+
+// Appends the script with U+FFFD in the place of what no font has; false: it has none of these.
+static bool without_missing(const hy_buf *script, hy_buf *out) {
+    bool any = false;
+    for (size_t i = 0; i < script->n;) {
+        int n = hy_utf8_length(script->s + i, script->n - i), len;
+        const bool rare = n > 1 && hy_utf8_get(script->s + i, &len) >= COMMON;
+        const bool lost = rare && !has_font(hy_utf8_get(script->s + i, &len), script->s + i, n);
+        if (n < 1) n = 1;
+        if (lost) hy_buf_write(out, "\xEF\xBF\xBD", 3);
+        else hy_buf_write(out, script->s + i, (size_t)n);
+        any = any || lost;
+        i += (size_t)n;
+    }
+    return any;
+}
+
+const char *hy_plot_missing(void) { return missing; }
+
+// ---------------------------------------------------------------------------------------------------- drawing
 // gnuplot draws beside the final name; the picture appears under its name only when it is complete.
-static hy_status draw_one(const hy_fig_out *o, const char *format) {
+static hy_status draw_one(const hy_fig_out *o, const char *format, const char *script) {
     char *final = hy_asprintf("%s/%s.%s", o->dir, o->name, format), *tmp = hy_asprintf("%s.tmp.%ld", final, (long)getpid());
     hy_buf chdir_cmd = {0}, said = {0}, out_set = {0};
     hy_buf_printf(&chdir_cmd, "cd ");
     hy_plot_quote(&chdir_cmd, o->dir);
     char *tmp_name = hy_asprintf("%s.%s.tmp.%ld", o->name, format, (long)getpid());
     hy_buf_printf(&out_set, "FORMAT='%s'; OUT='%s'", format, tmp_name);
-    char *load = hy_asprintf("load '%s.gp'; unset output", o->name);
+    char *load = hy_asprintf("load '%s'; unset output", script);
     int rc = 0;
     hy_status s = run((char *[]){"gnuplot", "-e", chdir_cmd.s, "-e", out_set.s, "-e", load, NULL}, &said, &rc);
     struct stat st;
@@ -152,20 +214,36 @@ static hy_status draw_one(const hy_fig_out *o, const char *format) {
     return s;
 }
 
+// SVG keeps every character: whoever shows it may have the font.
+static hy_status draw_all(const hy_fig_out *o, const hy_buf *style, const hy_buf *script) {
+    hy_buf plain = {0};
+    hy_buf_write(&plain, style->s, style->n);  // with names of files, which stay
+    char *own = hy_asprintf("%s.gp", o->name), *other = hy_asprintf("%s.gp.tmp.%ld", o->name, (long)getpid());
+    char *path = hy_asprintf("%s/%s", o->dir, other);
+    const bool lost = (o->formats & (HY_FIG_PNG | HY_FIG_PDF)) && without_missing(script, &plain);
+    hy_status s = lost ? hy_file_write(path, plain.s, plain.n) : HY_OK;
+    for (int i = 0; i < 3 && !s; i++)
+        if (o->formats & 1u << i) s = draw_one(o, format_names[i], lost && 1u << i != HY_FIG_SVG ? other : own);
+    if (lost) unlink(path);
+    free(plain.s), free(own), free(other), free(path);
+    return s;
+}
+
 hy_status hy_plot_draw(const hy_plot *p, const hy_fig_out *o) {
     HY_ASSERT(p->width > 0 && p->height > 0 && o->formats != 0);
-    if (!*o->name || o->name[strspn(o->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")])
-        return hy_error(HY_EINPUT, "figure name \"%s\": use letters, digits, '-', '_' and '.' only", o->name);
+    for (const char *c = o->name; *c || c == o->name; c++)
+        if ((unsigned char)*c < 0x80 && !isalnum((unsigned char)*c) && !(*c && strchr("-_.", *c)))
+            return hy_error(HY_EINPUT, "figure name \"%s\": use letters, digits, '-', '_' and '.' only", o->name);
     HY_TRY(hy_gnuplot_check());
     HY_TRY(hy_mkdirs(o->dir));
-    hy_buf script = {0};
-    style_write(&script, p, o->name);
+    hy_buf style = {0}, script = {0};
+    style_write(&style, p, o->name);
+    hy_buf_write(&script, style.s, style.n);
     hy_buf_write(&script, p->script.s, p->script.n);
     char *gp = hy_asprintf("%s/%s.gp", o->dir, o->name), *dat = hy_asprintf("%s/%s.dat", o->dir, o->name);
     hy_status s = hy_file_write(dat, p->data.s ? p->data.s : "", p->data.n);
     if (!s) s = hy_file_write(gp, script.s, script.n);
-    for (int i = 0; i < 3 && !s; i++)
-        if (o->formats & 1u << i) s = draw_one(o, format_names[i]);
-    free(script.s), free(gp), free(dat);
+    if (!s) s = draw_all(o, &style, &p->script);
+    free(style.s), free(script.s), free(gp), free(dat);
     return s;
 }

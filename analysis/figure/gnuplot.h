@@ -16,7 +16,7 @@ hy_status hy_fig_formats_parse(const char *text, unsigned *formats);
 // Where a figure goes.
 typedef struct {
     const char *dir;   // created if missing
-    const char *name;  // file stem: letters, digits, '-', '_', '.'
+    const char *name;  // file stem: letters of any script, digits, '-', '_', '.'
     unsigned formats;  // HY_FIG_*
 } hy_fig_out;
 
@@ -31,12 +31,23 @@ void hy_plot_free(hy_plot *p);
 
 // HY_OK when gnuplot can be started; else HY_EFAIL and what to install.
 hy_status hy_gnuplot_check(void);
+// The characters, as one text, that so far stood in PNG and PDF pictures as U+FFFD because no font here has them; "": none.
+const char *hy_plot_missing(void);
 // Writes script and data, runs gnuplot once per format. HY_EFAIL with gnuplot's own words when it fails; a picture that
 // was there before stays as it was.
 hy_status hy_plot_draw(const hy_plot *p, const hy_fig_out *out);
 
+// A file stem of parts joined by '-', other parts give other stems: letters of any script and digits stay, a space becomes
+// '_', '_' becomes "__", other bytes become ".XX" (hexadecimal); so does '-' in all but the first and the last part. A long
+// one is cut and ends in "..HASH". The first part must be one of a list of which none starts another. The caller frees it.
+char *hy_fig_name(const char *const *parts, int n);
+
 // A string as a gnuplot literal in single quotes (line breaks become spaces).
 void hy_plot_quote(hy_buf *b, const char *text);
+// The same as the label of a tic, which gnuplot takes for a format: % is doubled.
+void hy_plot_quote_tic(hy_buf *b, const char *text);
+// A line of the data file that gnuplot skips.
+void hy_plot_comment(hy_buf *b, const char *text);
 // A string as one field of the data file: double quotes, inner ones replaced.
 void hy_plot_field(hy_buf *b, const char *text);
 

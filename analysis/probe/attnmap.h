@@ -35,6 +35,9 @@ typedef struct {
     double dt_min, dt_max;
     const float *dt_bias;
     const float *ssm_y;      // [S, D] before gate and norm, only for hy_map_selftest
+    // fusion by a learned gate: [S, fuse_groups] before the sigmoid, each for heads*d_v / fuse_groups channels; NULL: none
+    const float *fuse_gate;
+    int fuse_groups;
 } hy_map_values;
 
 typedef enum { HY_MAP_ATTENTION = 0, HY_MAP_SSM, HY_MAP_LAYER } hy_map_src;

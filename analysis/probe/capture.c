@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { Q, K, V, ATTN_OUT, X, DT, BM, CM, GATE, SSM_OUT, SSM_Y, N_PARTS };
+enum { Q, K, V, ATTN_OUT, X, DT, BM, CM, GATE, SSM_OUT, SSM_Y, FUSE_GATE, N_PARTS };
 
 typedef struct {
     hy_val part[N_PARTS];  // HY_NOVAL: the layer has none
@@ -47,6 +47,7 @@ static hy_status find_needs(hy_capture *c) {
         if (op->layer < 0) continue;
         layer_need *n = &c->need[op->layer];
         if (op->kind == HY_OP_GATED_NORM) n->part[GATE] = op->in[1], n->part[SSM_Y] = op->in[0], n->part[SSM_OUT] = op->out;
+        if (op->kind == HY_OP_FUSE) n->part[FUSE_GATE] = op->in[2];
         if (op->kind != HY_OP_ATTENTION && op->kind != HY_OP_SCAN && op->kind != HY_OP_SSD) continue;
         bool attn = op->kind == HY_OP_ATTENTION;
         for (int k = 0; k < (attn ? 3 : 5); k++) n->part[(attn ? Q : X) + k] = op->in[k];
@@ -101,7 +102,8 @@ static hy_map_values layer_values(const hy_capture *c, int i) {
     hy_map_values v = {.layer = i, .S = c->S, .meta = c->p->spec.meta_tokens, .q = part[Q], .k = part[K], .v = part[V],
                        .attn_out = part[ATTN_OUT], .x = part[X], .dt = part[DT], .Bm = part[BM], .Cm = part[CM],
                        .gate = part[GATE], .ssm_out = part[SSM_OUT], .A_log = n->A_log, .skip = n->skip,
-                       .dt_bias = n->dt_bias, .ssm_y = part[SSM_Y]};
+                       .dt_bias = n->dt_bias, .ssm_y = part[SSM_Y], .fuse_gate = part[FUSE_GATE]};
+    if (v.fuse_gate) v.fuse_groups = c->p->values[n->part[FUSE_GATE]].width;
     if (n->attn_op >= 0) {
         const hy_op *op = &c->p->ops[n->attn_op];
         v.heads = op->heads, v.kv_heads = op->kv_heads, v.d_qk = op->d_qk, v.d_v = op->d_v;

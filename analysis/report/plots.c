@@ -1,103 +1,97 @@
 // plots.c - see plots.h: names, headers, and the figures with one point or bar for each variant.
 #include "analysis/report/plots.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-static hy_fig_axis axis(const char *label, bool log) { return (hy_fig_axis){label, log, NAN, NAN, HY_TICS_AUTO}; }
-
 // ---------------------------------------------------------------------------------------------------- points
-// A metric of every variant on a task, scaled; NAN where missing. timing: of the largest context.
-static int column(const hy_plots *p, int task, const char *metric, double scale, double *mean, double *sd, const hy_summary_value **any) {
-    const bool timing = !strncmp(metric, "throughput", 10);
-    int n = 0;
-    *any = NULL;
-    for (int v = 0; v < p->s->n_variants; v++) {
+// A metric of every variant on a task, in the unit that it is shown in; NAN where missing. Free mean (which sd follows) and label.
+typedef struct {
+    double *mean, *sd;  // [n_variants]
+    char *label;        // of an axis; NULL: no variant has the metric
+} column;
+
+static column column_of(const hy_plots *p, int task, const char *metric) {
+    const int n = p->s->n_variants;
+    const hy_metric_def *d = hy_metric_find(metric);
+    const hy_summary_value *any = NULL;
+    column c = {.mean = hy_xcalloc(2 * (size_t)n, sizeof(double))};
+    double largest = -INFINITY;
+    c.sd = c.mean + n;
+    for (int v = 0; v < n; v++) {
         const hy_summary_row *r = hy_plots_row(p, task, v);
-        const hy_summary_value *x = r ? hy_summary_get(r, metric, timing ? NULL : "") : NULL;
-        mean[v] = x ? x->stat.mean * scale : NAN;
-        if (sd) sd[v] = x ? x->stat.sd * scale : NAN;
-        if (x) *any = x;
-        n += x != NULL;
+        const hy_summary_value *x = r ? hy_summary_shown(r, metric) : NULL;
+        c.mean[v] = x ? x->stat.mean : NAN;
+        c.sd[v] = x ? x->stat.sd : NAN;
+        if (!x) continue;
+        any = x;
+        largest = fmax(largest, x->stat.mean);
     }
-    return n;
+    if (!any) return c;
+    const hy_metric_look look = hy_metric_look_of(d, largest);
+    char at[40];
+    hy_plots_context(any, at);
+    c.label = hy_metric_axis(d, &look, at);
+    for (int v = 0; v < 2 * n; v++) c.mean[v] *= look.scale;
+    return c;
 }
+
+static void column_free(column *c) { free(c->mean), free(c->label); }
 
 typedef struct {
     const char *name, *title, *x, *y, *size;
     bool log_y;
 } point_figure;
 
-// Bytes as MB, or kB where all are small.
-static const char *byte_unit(double *v, int n) {
-    double top = 0;
-    for (int i = 0; i < n; i++) top = fmax(top, isnan(v[i]) ? 0 : v[i]);
-    const bool small = top < 1e6;
-    for (int i = 0; i < n; i++) v[i] /= small ? 1e3 : 1e6;
-    return small ? "kB" : "MB";
-}
-
-static char *metric_label(const char *metric, const hy_summary_value *any, double *v, int n) {
-    if (!strcmp(metric, "cache_true")) return hy_asprintf("cache at %.0f tokens (%s)", any->x, byte_unit(v, n));
-    if (!strcmp(metric, "throughput_decode")) return hy_asprintf("decoding at depth %.0f (tokens/s)", any->x);
-    if (!strcmp(metric, "erf")) return hy_xstrdup("effective receptive field (tokens)");
-    return hy_xstrdup("accuracy (%)");
-}
-
 // What the receptive field of a task was measured with, "; ssm=... meta=..."; "" if nothing is stored of it. The caller frees it.
 static char *erf_options(const hy_plots *p, int task) {
-    hy_query *q;
-    char *text = NULL;
-    bool row = false;
-    if (hy_plots_query(p, "SELECT DISTINCT json_extract(meta, '$.options') FROM v_result WHERE experiment = ?1 AND scale = ?2 AND sets = ?3"
-                          " AND task_ord = ?4 AND metric = 'erf' AND cell = ''", &q))
-        return hy_xstrdup("");
-    hy_query_bind_int(q, 4, task);
-    if (!hy_query_step(q, &row) && row && !hy_query_null(q, 0)) text = hy_asprintf("; %s", hy_query_text(q, 0));
-    hy_query_close(q);
+    const hy_experiment_id e = hy_plots_id(p);
+    char *options, *text = NULL;
+    if (hy_ask_erf_options(p->store, &e, task, &options)) return hy_xstrdup("");
+    if (*options) text = hy_asprintf("; %s", options);
+    free(options);
     return text ? text : hy_xstrdup("");
 }
 
-static hy_status draw_points(hy_plots *p, int task, const point_figure *f) {
+static hy_status draw_points(hy_plots *p, int task, const point_figure *f, const column *x, const column *y, const column *size) {
     const int n = p->s->n_variants;
-    double *x = hy_xcalloc((size_t)n * 4, sizeof *x), *y = x + n, *sd = x + 2 * n, *size = x + 3 * n;
-    const hy_summary_value *ax, *ay, *as = NULL;
-    const bool share = !strcmp(f->y, "accuracy");
-    int have = column(p, task, f->x, 1, x, NULL, &ax) && column(p, task, f->y, share ? 100 : 1, y, sd, &ay), both = 0;
-    for (int v = 0; v < n && have; v++) both += !isnan(x[v]) && !isnan(y[v]);
-    if (!both) {
-        free(x);
-        return HY_OK;
-    }
-    for (int v = 0; v < n; v++) size[v] = NAN;
-    if (f->size) column(p, task, f->size, 1, size, NULL, &as);
-    char *lx = metric_label(f->x, ax, x, n), *ly = metric_label(f->y, ay, y, n), *ls = as ? metric_label(f->size, as, size, n) : NULL;
-    const char **names = hy_plots_variants(p);
+    const char **names = hy_plots_variants(p), *area = size->label;
     hy_fig_point *q = hy_xcalloc((size_t)n, sizeof *q);
-    for (int v = 0; v < n; v++) q[v] = (hy_fig_point){names[v], x[v], y[v], sd[v], size[v]};
+    for (int v = 0; v < n; v++) q[v] = (hy_fig_point){names[v], x->mean[v], y->mean[v], y->sd[v], area ? size->mean[v] : NAN};
     hy_fig_head head;
     char *options = strcmp(f->y, "erf") ? hy_xstrdup("") : erf_options(p, task);
-    char *note = hy_asprintf("Mean over seeds, bars: standard deviation%s%s", ls ? "; area of a point: see legend" : "", options);
+    char *note = hy_asprintf("Mean over seeds, bars: standard deviation%s%s", area ? "; area of a point: see legend" : "", options);
     char *title = hy_plots_head(p, task, f->y, f->title, note, &head);
     const hy_fig_out out = hy_plots_out(p, task, f->name, NULL);
-    const hy_fig_axis hx = axis(lx, true), hy = axis(ly, f->log_y);
-    hy_status s = hy_fig_points(&out, &head, &hx, &hy, ls, q, n);
-    s = hy_plots_done(p, s, "%s: %s against %s%s%s%s. Each point is a variant: the mean over its seeds, with the standard deviation.",
-                      title, ly, lx, ls ? "; the area of a point is " : "", ls ? ls : "", "");
-    free(title), free(note), free(options), free(q), free(names), free(lx), free(ly), free(ls), free(x);
+    const hy_fig_axis hx = hy_plots_axis(x->label, true), hy = hy_plots_axis(y->label, f->log_y);
+    hy_status s = hy_fig_points(&out, &head, &hx, &hy, area, q, n);
+    s = hy_plots_done(p, s, "%s: %s against %s%s%s. Each point is a variant: the mean over its seeds, with the standard deviation.",
+                      title, y->label, x->label, area ? "; the area of a point is " : "", area ? area : "");
+    free(title), free(note), free(options), free(q), free(names);
+    return s;
+}
+
+// Nothing is drawn unless some variant has both figures.
+static hy_status plot_points(hy_plots *p, int task, const point_figure *f) {
+    column x = column_of(p, task, f->x), y = column_of(p, task, f->y), size = {0};
+    if (f->size) size = column_of(p, task, f->size);
+    int both = 0;
+    for (int v = 0; v < p->s->n_variants; v++) both += !isnan(x.mean[v]) && !isnan(y.mean[v]);
+    const hy_status s = both ? draw_points(p, task, f, &x, &y, &size) : HY_OK;
+    column_free(&x), column_free(&y), column_free(&size);
     return s;
 }
 
 static hy_status plot_accuracy_cache(hy_plots *p, int task) {
-    return draw_points(p, task, &(point_figure){"accuracy-cache", "accuracy against cache", "cache_true", "accuracy", "throughput_decode", false});
+    return plot_points(p, task, &(point_figure){"accuracy-cache", "accuracy against cache", "cache_true", "accuracy", "throughput_decode", false});
 }
 static hy_status plot_accuracy_throughput(hy_plots *p, int task) {
-    return draw_points(p, task, &(point_figure){"accuracy-throughput", "accuracy against throughput", "throughput_decode", "accuracy", "cache_true", false});
+    return plot_points(p, task, &(point_figure){"accuracy-throughput", "accuracy against throughput", "throughput_decode", "accuracy",
+                                                "cache_true", false});
 }
 static hy_status plot_erf_cache(hy_plots *p, int task) {
-    return draw_points(p, task, &(point_figure){"erf-cache", "receptive field against cache", "cache_true", "erf", NULL, true});
+    return plot_points(p, task, &(point_figure){"erf-cache", "receptive field against cache", "cache_true", "erf", NULL, true});
 }
 
 // ---------------------------------------------------------------------------------------------------- recall
@@ -121,42 +115,52 @@ static int cells_of(const hy_plots *p, int task, const char **cells) {
     return n;
 }
 
+// Means, spreads and single runs of n variants and k cells; *values holds the single runs. Returns how many bars have a value.
+static int fill_bars(const hy_plots *p, int task, const char *const *cells, int k, double scale, hy_fig_bar *bars, double **values) {
+    const int n = p->s->n_variants;
+    int total = 0, have = 0;
+    *values = NULL;
+    for (int pass = 0; pass < 2; pass++) {
+        double *at = *values;
+        for (int i = 0; i < n * k; i++) {
+            const hy_summary_row *r = hy_plots_row(p, task, i / k);
+            const hy_summary_value *x = r ? hy_summary_get(r, "accuracy", cells[i % k]) : NULL;
+            if (pass == 0) {
+                bars[i] = (hy_fig_bar){.mean = x ? scale * x->stat.mean : NAN, .err = x ? scale * x->stat.sd : NAN, .n = x ? x->n : 0};
+                total += bars[i].n;
+                have += x != NULL;
+                continue;
+            }
+            bars[i].values = at;
+            for (int j = 0; x && j < x->n; j++) *at++ = scale * x->v[j];
+        }
+        if (pass == 0) *values = hy_xcalloc((size_t)total + 1, sizeof **values);
+    }
+    return have;
+}
+
 static hy_status plot_recall(hy_plots *p, int task) {
     const char *cells[HY_PLOTS_MAX_BARS];
     const int n = p->s->n_variants, k = cells_of(p, task, cells);
+    const hy_metric_def *d = hy_metric_find("accuracy");
+    const hy_metric_look look = hy_metric_look_of(d, 1);
     hy_fig_bar *bars = hy_xcalloc((size_t)n * (size_t)k, sizeof *bars);
-    double *values = NULL;
-    int total = 0, have = 0;
-    for (int v = 0; v < n; v++)
-        for (int c = 0; c < k; c++) {
-            const hy_summary_row *r = hy_plots_row(p, task, v);
-            const hy_summary_value *x = r ? hy_summary_get(r, "accuracy", cells[c]) : NULL;
-            bars[v * k + c] = (hy_fig_bar){.mean = x ? 100 * x->stat.mean : NAN, .err = x ? 100 * x->stat.sd : NAN, .n = x ? x->n : 0};
-            total += x ? x->n : 0;
-            have += x != NULL;
-        }
-    values = hy_xcalloc((size_t)total + 1, sizeof *values);
-    double *at = values;
-    for (int v = 0; v < n && have; v++)
-        for (int c = 0; c < k; c++) {
-            const hy_summary_row *r = hy_plots_row(p, task, v);
-            const hy_summary_value *x = r ? hy_summary_get(r, "accuracy", cells[c]) : NULL;
-            bars[v * k + c].values = at;
-            for (int i = 0; x && i < x->n; i++) *at++ = 100 * x->v[i];
-        }
+    double *values;
     hy_status s = HY_OK;
-    if (have) {
+    if (fill_bars(p, task, cells, k, look.scale, bars, &values)) {
         const char **names = hy_plots_variants(p);
         hy_fig_head head;
-        char *title = hy_plots_head(p, task, "accuracy", "accuracy by variant", "Bars: mean over seeds; lines: standard deviation; circles: single runs", &head);
+        char *title = hy_plots_head(p, task, "accuracy", "accuracy by variant",
+                                    "Bars: mean over seeds; lines: standard deviation; circles: single runs", &head);
+        char *label = hy_metric_axis(d, &look, "");
         const hy_fig_out out = hy_plots_out(p, task, "recall", NULL);
         double top = 0;
         for (int i = 0; i < n * k; i++) top = fmax(top, isnan(bars[i].mean) ? 0 : bars[i].mean);
-        const hy_fig_axis y = {"accuracy (%)", false, 0, top > 40 ? 105 : NAN, HY_TICS_AUTO};
+        const hy_fig_axis y = {label, false, 0, top > 0.4 * look.scale ? 1.05 * look.scale : NAN, HY_TICS_AUTO};
         s = hy_fig_bars(&out, &head, &y, names, n, cells, k, bars);
         s = hy_plots_done(p, s, "%s%s. Bars are means over seeds, lines the standard deviation, circles the single runs.", title,
                           k > 1 ? ", by evaluation cell" : "");
-        free(title), free(names);
+        free(title), free(label), free(names);
     }
     free(values), free(bars);
     return s;
@@ -165,15 +169,19 @@ static hy_status plot_recall(hy_plots *p, int task) {
 // ---------------------------------------------------------------------------------------------------- dispatch
 const hy_plot_kind hy_plot_kinds[] = {
     {"accuracy-cache", "accuracy against cache, decoding throughput as point size", "measure cache", plot_accuracy_cache, false},
-    {"accuracy-throughput", "accuracy against decoding throughput, cache as point size", "measure throughput", plot_accuracy_throughput, false},
+    {"accuracy-throughput", "accuracy against decoding throughput, cache as point size", "measure throughput", plot_accuracy_throughput,
+     false},
     {"recall", "accuracy of each variant with error bars and single runs", "done runs", plot_recall, false},
     {"loss", "training loss over steps", "done runs", hy_plot_loss, false},
     {"throughput", "training, prefill and decoding against context", "measure throughput", hy_plot_throughput, true},
     {"cache", "cache by layer and kind", "measure cache", hy_plot_cache, true},
     {"maps", "attention maps: attention, SSM, layer (one figure a variant)", "measure maps", hy_plot_maps, false},
-    {"grid", "accuracy, and steps or loss, over the values of a grid of one axis, such as learning rates", "a grid", hy_plot_grid, false},
-    {"cells", "accuracy over length and depth (tasks with many evaluation cells; one figure a variant)", "done runs", hy_plot_cells, false},
+    {"grid", "accuracy, and steps or loss, over the values of a grid of one axis, such as learning rates", "a grid",
+     hy_plot_grid, false},
+    {"cells", "accuracy over length and depth (tasks with many evaluation cells; one figure a variant)", "done runs",
+     hy_plot_cells, false},
     {"entropy", "entropy of attention maps by layer", "measure maps", hy_plot_entropy, false},
+    {"outputs", "output of attention and SSM heads by layer, and their weights in the fusion (one figure a variant)", "measure outputs", hy_plot_outputs, false},
     {"erf-cache", "effective receptive field against cache", "measures erf and cache", plot_erf_cache, false},
     {NULL, NULL, NULL, NULL, false},
 };
@@ -188,8 +196,8 @@ hy_status hy_plots_draw(hy_plots *p, const char *kind) {
     HY_TRY(hy_gnuplot_check());
     int n = snprintf(p->scale, sizeof p->scale, "%s%s", p->s->scale, *p->s->scale ? " scale" : "");
     if (p->s->n_grid > 1 && n < (int)sizeof p->scale)
-        snprintf(p->scale + n, sizeof p->scale - (size_t)n, "%sof each variant the best of %d grid points by mean %s", n ? "; " : "", p->s->n_grid,
-                 *p->s->tune_by ? p->s->tune_by : "accuracy");
+        snprintf(p->scale + n, sizeof p->scale - (size_t)n, "%sof each variant the best of %d grid points by mean %s", n ? "; " : "",
+                 p->s->n_grid, *p->s->tune_by ? p->s->tune_by : "accuracy");
     n = (int)strlen(p->scale);
     char *computed = hy_summary_computed_text(p->s);
     if (computed) snprintf(p->scale + n, sizeof p->scale - (size_t)n, "%s%s", n ? "; " : "", computed);

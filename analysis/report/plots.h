@@ -4,6 +4,7 @@
 #define HY_PLOTS_H
 #include "analysis/figure/figures.h"
 #include "analysis/summary/summary.h"
+#include "results/query.h"
 
 typedef struct {
     char *name;     // file stem
@@ -40,17 +41,23 @@ const char **hy_plots_variants(const hy_plots *p);
 // Fills head with title, runs, seeds and scale of the rows of a task that have the metric; title is made with the task's
 // name where there are several, freed by the caller.
 char *hy_plots_head(const hy_plots *p, int task, const char *metric, const char *title, const char *note, hy_fig_head *head);
-// "NAME" or "NAME-TASK", only letters that a file name may have; the returned name lives as long as p.
+// Of file NAME, NAME-TASK, NAME-SUFFIX or NAME-TASK-SUFFIX, the task only where there are several (-1: of no task): see
+// hy_fig_name. The returned name lives as long as p.
 hy_fig_out hy_plots_out(hy_plots *p, int task, const char *name, const char *suffix);
+// An axis that shows a metric in its look; label must outlive it.
+hy_fig_axis hy_plots_axis(const char *label, bool log);
+// " at 8000 tokens" of a value that was measured at a context, else "".
+void hy_plots_context(const hy_summary_value *v, char out[40]);
 // Counts a drawn figure, with its caption, if s is HY_OK; else forgets its name. Returns s.
 hy_status hy_plots_done(hy_plots *p, hy_status s, const char *caption, ...) __attribute__((format(printf, 3, 4)));
-// A statement with ?1 experiment, ?2 scale, ?3 sets bound.
-hy_status hy_plots_query(const hy_plots *p, const char *sql, hy_query **q);
+// How the experiment is named in the store; borrowed from p.
+hy_experiment_id hy_plots_id(const hy_plots *p);
 
 hy_status hy_plot_loss(hy_plots *p, int task);
 hy_status hy_plot_throughput(hy_plots *p, int task);
 hy_status hy_plot_cache(hy_plots *p, int task);
 hy_status hy_plot_entropy(hy_plots *p, int task);
+hy_status hy_plot_outputs(hy_plots *p, int task);
 hy_status hy_plot_grid(hy_plots *p, int task);
 hy_status hy_plot_maps(hy_plots *p, int task);
 hy_status hy_plot_cells(hy_plots *p, int task);

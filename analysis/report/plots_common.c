@@ -1,5 +1,4 @@
-// plots_common.c - what the figures of an experiment share: rows, headings, names of files, queries. See plots.h.
-#include <ctype.h>
+// plots_common.c - what the figures of an experiment share: rows, headings, axes, names of files. See plots.h.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,13 +43,21 @@ char *hy_plots_head(const hy_plots *p, int task, const char *metric, const char 
 }
 
 hy_fig_out hy_plots_out(hy_plots *p, int task, const char *name, const char *suffix) {
-    char *stem = hy_asprintf("%s%s%s%s%s", name, p->s->n_tasks > 1 && task >= 0 ? "-" : "",
-                             p->s->n_tasks > 1 && task >= 0 ? hy_plots_task(p, task) : "", suffix ? "-" : "", suffix ? suffix : "");
-    for (char *c = stem; *c; c++)
-        if (!isalnum((unsigned char)*c) && *c != '-' && *c != '_') *c = '_';
+    const char *parts[3] = {name};
+    int n = 1;
+    if (p->s->n_tasks > 1 && task >= 0) parts[n++] = hy_plots_task(p, task);
+    if (suffix) parts[n++] = suffix;
+    char *stem = hy_fig_name(parts, n);
     p->file = hy_xrealloc(p->file, (size_t)(p->n + 1) * sizeof *p->file);
     p->file[p->n] = (hy_plot_file){.name = stem};
     return (hy_fig_out){p->dir, stem, p->formats};
+}
+
+hy_fig_axis hy_plots_axis(const char *label, bool log) { return (hy_fig_axis){label, log, NAN, NAN, HY_TICS_AUTO}; }
+
+void hy_plots_context(const hy_summary_value *v, char out[40]) {
+    snprintf(out, 40, "%s", "");
+    if (v && v->x > 0 && (!*v->cell || !strncmp(v->metric, "throughput", 10))) snprintf(out, 40, " at %.0f tokens", v->x);
 }
 
 hy_status hy_plots_done(hy_plots *p, hy_status s, const char *caption, ...) {
@@ -73,10 +80,4 @@ void hy_plots_free(hy_plots *p) {
     p->n = 0;
 }
 
-hy_status hy_plots_query(const hy_plots *p, const char *sql, hy_query **q) {
-    HY_TRY(hy_query_open(p->store, sql, q));
-    hy_query_bind_text(*q, 1, p->s->experiment);
-    hy_query_bind_text(*q, 2, p->s->scale);
-    hy_query_bind_text(*q, 3, p->s->sets);
-    return HY_OK;
-}
+hy_experiment_id hy_plots_id(const hy_plots *p) { return (hy_experiment_id){p->s->experiment, p->s->scale, p->s->sets}; }

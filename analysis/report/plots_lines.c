@@ -19,7 +19,10 @@ static void add(points *s, double x, double y, double lo, double hi) {
         for (int i = 0; i < 4; i++) *all[i] = hy_xrealloc(*all[i], (size_t)s->cap * sizeof(double));
     }
     int i = s->n++;
-    for (; i > 0 && s->x[i - 1] > x; i--) s->x[i] = s->x[i - 1], s->y[i] = s->y[i - 1], s->lo[i] = s->lo[i - 1], s->hi[i] = s->hi[i - 1];
+    for (; i > 0 && s->x[i - 1] > x; i--) {
+        s->x[i] = s->x[i - 1], s->y[i] = s->y[i - 1];
+        s->lo[i] = s->lo[i - 1], s->hi[i] = s->hi[i - 1];
+    }
     s->x[i] = x, s->y[i] = y, s->lo[i] = lo, s->hi[i] = hi;
 }
 
@@ -32,7 +35,8 @@ static void drop(points *s, int n) {
 static int series_of(const points *s, const char *const *names, int n, bool range, hy_fig_series *out) {
     int k = 0;
     for (int v = 0; v < n; v++)
-        if (s[v].n) out[k++] = (hy_fig_series){names[v], v, s[v].n, s[v].x, s[v].y, range ? s[v].lo : NULL, range ? s[v].hi : NULL};
+        if (s[v].n)
+            out[k++] = (hy_fig_series){names[v], v, s[v].n, s[v].x, s[v].y, range ? s[v].lo : NULL, range ? s[v].hi : NULL};
     return k;
 }
 
@@ -44,26 +48,25 @@ static bool wide(const hy_fig_series *s, int n) {
     return lo > 0 && hi > 10 * lo;
 }
 
+// The label of an axis that shows a metric in the unit of metrics.def. The caller frees it.
+static char *label_of(const char *metric) {
+    const hy_metric_def *d = hy_metric_find(metric);
+    const hy_metric_look look = hy_metric_look_of(d, INFINITY);
+    return hy_metric_axis(d, &look, "");
+}
+
 // ---------------------------------------------------------------------------------------------------- loss
-// Mean over seeds of each step; long runs are averaged over equal stretches of steps, so that a curve has at most 100 points.
 static hy_status load_loss(hy_plots *p, int task, points *out, int *stretch) {
+    const hy_experiment_id e = hy_plots_id(p);
     hy_query *q;
-    HY_TRY(hy_plots_query(p,
-                          "WITH c AS (SELECT p.variant_ord AS v, p.grid_ord AS g, p.seed AS seed, c.step AS step, c.loss AS loss"
-                          "  FROM v_plan p JOIN curve c ON c.run_id = p.run_id WHERE p.experiment = ?1 AND p.scale = ?2 AND p.sets = ?3"
-                          "  AND p.task_ord = ?4 AND p.status = 'done'),"
-                          " w AS (SELECT max(1, (max(step) + 99) / 100) AS w FROM c),"
-                          " b AS (SELECT v, g, seed, (step - 1) / w AS bin, avg(loss) AS loss, avg(step) AS step FROM c, w GROUP BY 1, 2, 3, 4)"
-                          " SELECT v, g, avg(step), avg(loss), min(loss), max(loss), (SELECT w FROM w) FROM b GROUP BY v, g, bin ORDER BY v, g, bin", &q));
-    hy_query_bind_int(q, 4, task);
+    HY_TRY(hy_ask_losses(p->store, &e, task, &q));
     bool row = false;
     hy_status st;
-    while (!(st = hy_query_step(q, &row)) && row) {
-        const int v = (int)hy_query_int(q, 0);
-        const hy_summary_row *r = v < p->s->n_variants ? hy_plots_row(p, task, v) : NULL;
-        *stretch = (int)hy_query_int(q, 6);
-        if (r && r->grid_ord == hy_query_int(q, 1))
-            add(&out[v], hy_query_double(q, 2), hy_query_double(q, 3), hy_query_double(q, 4), hy_query_double(q, 5));
+    hy_loss_point x;
+    while (!(st = hy_next_loss(q, &row, &x)) && row) {
+        const hy_summary_row *r = x.variant_ord < p->s->n_variants ? hy_plots_row(p, task, x.variant_ord) : NULL;
+        *stretch = x.stretch;
+        if (r && r->grid_ord == x.grid_ord) add(&out[x.variant_ord], x.step, x.mean, x.min, x.max);
     }
     hy_query_close(q);
     return st;
@@ -79,14 +82,16 @@ hy_status hy_plot_loss(hy_plots *p, int task) {
     const int k = st ? 0 : series_of(s, names, n, true, series);
     if (k) {
         char *note = hy_asprintf("Lines: mean over seeds%s; bands: smallest to largest seed", stretch > 1 ? " and neighbouring steps" : "");
+        char *label = label_of("loss");
         hy_fig_head head;
         char *title = hy_plots_head(p, task, "loss", "training loss", note, &head);
-        const hy_fig_panel panel = {NULL, {"training step", false, 0, NAN, HY_TICS_AUTO}, {"loss, nats per label", wide(series, k), NAN, NAN, HY_TICS_AUTO}, series, k};
+        const hy_fig_axis x = {"training step", false, 0, NAN, HY_TICS_AUTO};
+        const hy_fig_panel panel = {NULL, x, hy_plots_axis(label, wide(series, k)), series, k};
         const hy_fig_out out = hy_plots_out(p, task, "loss", NULL);
         st = hy_fig_lines(&out, &head, &panel, 1);
         st = hy_plots_done(p, st, "%s. Lines are means over seeds%s, bands go from the smallest to the largest seed.", title,
                            stretch > 1 ? " (and over neighbouring steps)" : "");
-        free(title), free(note);
+        free(title), free(note), free(label);
     }
     free(names), free(series);
     drop(s, n);
@@ -94,7 +99,7 @@ hy_status hy_plot_loss(hy_plots *p, int task) {
 }
 
 // ---------------------------------------------------------------------------------------------------- throughput
-static const char *const timings[] = {"throughput_train", "throughput_prefill", "throughput_decode"}, *const timing_titles[] = {"training", "prefill", "decoding"};
+static const char *const timings[] = {"throughput_train", "throughput_prefill", "throughput_decode"};
 
 // The row that a variant's timings come from: its best grid point on the first task that has any. Grid points may be models of
 // different size, so their timings are not averaged.
@@ -106,23 +111,16 @@ static const hy_summary_row *timed_row(const hy_plots *p, int variant, const cha
     return NULL;
 }
 
-// Of several batches the largest counts; where a batch was made smaller until it fitted, that is another one for each run and context.
-#define LARGEST "WITH largest AS (SELECT run_id, metric, context, max(batch) AS batch FROM v_timing GROUP BY 1, 2, 3) "
-#define TIMINGS " FROM v_plan p JOIN v_timing t ON t.run_id = p.run_id JOIN largest USING(run_id, metric, context, batch)" \
-    " WHERE p.experiment = ?1 AND p.scale = ?2 AND p.sets = ?3 AND p.status = 'done'"
-
 static hy_status load_timing(hy_plots *p, const char *metric, points *out) {
+    const hy_experiment_id e = hy_plots_id(p);
     hy_query *q;
-    HY_TRY(hy_plots_query(p, LARGEST "SELECT p.variant_ord, p.task_ord, p.grid_ord, t.context, avg(t.median), min(t.min), max(t.max)" TIMINGS
-                             " AND t.metric = ?4 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4", &q));
-    hy_query_bind_text(q, 4, metric);
+    HY_TRY(hy_ask_timings(p->store, &e, metric, &q));
     bool row = false;
     hy_status st;
-    while (!(st = hy_query_step(q, &row)) && row) {
-        const int v = (int)hy_query_int(q, 0);
-        const hy_summary_row *r = v < p->s->n_variants ? timed_row(p, v, metric) : NULL;
-        if (r && r->task_ord == hy_query_int(q, 1) && r->grid_ord == hy_query_int(q, 2))
-            add(&out[v], hy_query_double(q, 3), hy_query_double(q, 4), hy_query_double(q, 5), hy_query_double(q, 6));
+    hy_timing_point x;
+    while (!(st = hy_next_timing(q, &row, &x)) && row) {
+        const hy_summary_row *r = x.variant_ord < p->s->n_variants ? timed_row(p, x.variant_ord, metric) : NULL;
+        if (r && r->task_ord == x.task_ord && r->grid_ord == x.grid_ord) add(&out[x.variant_ord], x.context, x.median, x.min, x.max);
     }
     hy_query_close(q);
     return st;
@@ -145,18 +143,21 @@ static int timed_runs(const hy_plots *p) {
 
 // Batches, repetitions and device of what was timed; NULL: nothing.
 static hy_status timing_facts(hy_plots *p, char **note) {
-    hy_query *q;
-    HY_TRY(hy_plots_query(p, LARGEST "SELECT max(t.batch), min(t.repetitions), max(t.device_name), iif(min(t.batch) < max(t.batch), min(t.batch) || ' to ', '')" TIMINGS, &q));
-    bool row = false;
-    hy_status st = hy_query_step(q, &row);
-    if (!st && row && !hy_query_null(q, 0)) {
+    const hy_experiment_id e = hy_plots_id(p);
+    hy_timing_conditions c;
+    HY_TRY(hy_ask_timing_conditions(p->store, &e, &c));
+    if (c.batch_max > 0) {
         const int runs = timed_runs(p);
-        *note = hy_asprintf("%d timed run%s, batch %s%lld, %s, %s%s. Points: median of at least %lld repetitions; bars: slowest to fastest", runs,
-                            runs == 1 ? "" : "s", hy_query_text(q, 3), (long long)hy_query_int(q, 0), hy_summary_values_text(p->s), hy_query_text(q, 2), p->s->n_grid > 1 ? "; of the grid, the chosen point" : "",
-                            (long long)hy_query_int(q, 1));
+        hy_buf b = {0};
+        hy_buf_printf(&b, "%d timed run%s, batch ", runs, runs == 1 ? "" : "s");
+        if (c.batch_min < c.batch_max) hy_buf_printf(&b, "%lld to ", (long long)c.batch_min);
+        hy_buf_printf(&b, "%lld, %s, %s%s. Points: median of at least %lld repetitions; bars: slowest to fastest", (long long)c.batch_max,
+                      hy_summary_values_text(p->s), c.device_name, p->s->n_grid > 1 ? "; of the grid, the chosen point" : "",
+                      (long long)c.repetitions);
+        *note = b.s;
     }
-    hy_query_close(q);
-    return st;
+    free(c.device_name);
+    return HY_OK;
 }
 
 hy_status hy_plot_throughput(hy_plots *p, int task) {
@@ -174,7 +175,9 @@ hy_status hy_plot_throughput(hy_plots *p, int task) {
         st = load_timing(p, timings[i], s + i * n);
         const int k = st ? 0 : series_of(s + i * n, names, n, true, series + i * n);
         const char *x = i == 2 ? "depth, tokens" : "context, tokens";
-        if (k) panel[panels++] = (hy_fig_panel){timing_titles[i], {x, true, NAN, NAN, HY_TICS_POWERS_OF_2}, {"tokens/s", true, NAN, NAN, HY_TICS_AUTO}, series + i * n, k};
+        const hy_metric_def *d = hy_metric_find(timings[i]);
+        const hy_fig_axis hx = {x, true, NAN, NAN, HY_TICS_POWERS_OF_2};
+        if (k) panel[panels++] = (hy_fig_panel){d->label, hx, hy_plots_axis(d->unit_shown, true), series + i * n, k};
     }
     if (!st && panels) {
         char *title = hy_asprintf("%s: throughput", p->s->experiment);
@@ -193,64 +196,94 @@ hy_status hy_plot_throughput(hy_plots *p, int task) {
 static const char *const kinds[] = {"kv", "meta", "conv", "ssm"}, *const kind_names[] = {"KV", "KV of meta tokens", "convolution", "SSM state"};
 enum { KINDS = 4, PANEL_TITLE = 96 };
 
+static int kind_of(const hy_summary_value *v) {
+    for (int k = 0; k < KINDS; k++)
+        if (!strcmp(v->kind, kinds[k])) return k;
+    return -1;
+}
+
 // Fills bytes [layers, KINDS]; returns the number of layers (0: not measured).
 static int layer_bytes(const hy_summary_row *r, double **bytes, double *tokens) {
     int n = 0;
-    for (int i = 0; i < r->n_values; i++) {
-        int layer, used = 0;
-        if (strcmp(r->values[i].metric, "cache_true") || sscanf(r->values[i].cell, "layer%d.%n", &layer, &used) != 1 || !used) continue;
-        if (layer + 1 > n) n = layer + 1;
-        *tokens = r->values[i].x;
-    }
-    *bytes = hy_xcalloc((size_t)n * KINDS + 1, sizeof **bytes);
-    for (int i = 0; i < r->n_values; i++) {
-        int layer, used = 0;
-        if (strcmp(r->values[i].metric, "cache_true") || sscanf(r->values[i].cell, "layer%d.%n", &layer, &used) != 1 || !used) continue;
-        for (int k = 0; k < KINDS; k++)
-            if (!strcmp(r->values[i].cell + used, kinds[k])) (*bytes)[layer * KINDS + k] = r->values[i].stat.mean;
+    *bytes = NULL;
+    for (int pass = 0; pass < 2; pass++) {
+        for (int i = 0; i < r->n_values; i++) {
+            const hy_summary_value *v = &r->values[i];
+            const int kind = v->layer < 0 || strcmp(v->metric, "cache_true") ? -1 : kind_of(v);
+            if (kind < 0) continue;
+            if (pass == 1) (*bytes)[v->layer * KINDS + kind] = v->stat.mean;
+            if (v->layer + 1 > n) n = v->layer + 1;
+            *tokens = v->x;
+        }
+        if (pass == 0) *bytes = hy_xcalloc((size_t)n * KINDS + 1, sizeof **bytes);
     }
     return n;
 }
 
-hy_status hy_plot_cache(hy_plots *p, int task) {
-    const int n = p->s->n_variants;
-    hy_fig_stack *panel = hy_xcalloc((size_t)n, sizeof *panel);
-    double **bytes = hy_xcalloc((size_t)n, sizeof *bytes), top = 0, tokens = 0;
-    char(*titles)[PANEL_TITLE] = hy_xcalloc((size_t)n, sizeof *titles);
-    int panels = 0;
-    for (int v = 0; v < n; v++) {
+// The panels of a figure of caches.
+typedef struct {
+    int n;
+    hy_fig_stack *panel;
+    double **bytes;  // of each panel [layers, KINDS], in the unit of the axis in the end
+    char **titles;
+    double top, tokens;
+    bool own_scale;  // where one variant's layers hold far more than another's, one scale would show nothing of the other
+} cache_panels;
+
+static double most_of(const cache_panels *c, int q) {
+    double most = 0;
+    for (int i = 0; i < c->panel[q].n * KINDS; i++) most = fmax(most, c->bytes[q][i]);
+    return most;
+}
+
+static cache_panels load_caches(const hy_plots *p) {
+    const size_t n = (size_t)p->s->n_variants;
+    const hy_metric_def *d = hy_metric_find("cache_true");
+    cache_panels c = {.panel = hy_xcalloc(n, sizeof *c.panel), .bytes = hy_xcalloc(n, sizeof *c.bytes), .titles = hy_xcalloc(n, sizeof *c.titles)};
+    for (int v = 0; v < p->s->n_variants; v++) {
         const hy_summary_row *r = NULL;  // of any task: the cache is the variant's
-        for (task = 0; task < p->s->n_tasks && !r; task++) r = hy_plots_row(p, task, v);
+        for (int task = 0; task < p->s->n_tasks && !r; task++) r = hy_plots_row(p, task, v);
         const hy_summary_value *sum = r ? hy_summary_get(r, "cache_true", "") : NULL;
-        const int layers = sum ? layer_bytes(r, &bytes[panels], &tokens) : 0;
-        if (!layers) continue;
-        for (int i = 0; i < layers * KINDS; i++) top = fmax(top, bytes[panels][i]);
-        snprintf(titles[panels], PANEL_TITLE, "%s: %.3g %s", r->variant, sum->stat.mean / (sum->stat.mean < 1e6 ? 1e3 : 1e6), sum->stat.mean < 1e6 ? "kB" : "MB");
-        panel[panels] = (hy_fig_stack){titles[panels], layers, bytes[panels]};
-        panels++;
+        const int layers = sum ? layer_bytes(r, &c.bytes[c.n], &c.tokens) : 0;
+        if (!layers) {
+            free(c.bytes[c.n]);
+            c.bytes[c.n] = NULL;
+            continue;
+        }
+        const hy_metric_look look = hy_metric_look_of(d, sum->stat.mean);
+        c.titles[c.n] = hy_asprintf("%s: %.*f %s", r->variant, look.decimals, look.scale * sum->stat.mean, look.unit);
+        c.panel[c.n] = (hy_fig_stack){c.titles[c.n], layers, c.bytes[c.n]};
+        c.top = fmax(c.top, most_of(&c, c.n));
+        c.n++;
     }
-    bool own_scale = false;  // where one variant's layers hold far more than another's, one scale would show nothing of the other
-    for (int q = 0; q < panels; q++) {
-        double most = 0;
-        for (int i = 0; i < panel[q].n * KINDS; i++) most = fmax(most, bytes[q][i]);
-        own_scale = own_scale || most < top / 10;
-    }
-    const bool small = top < 1e6 || (own_scale && top < 1e8);
-    for (int q = 0; q < panels; q++)
-        for (int i = 0; i < panel[q].n * KINDS; i++) bytes[q][i] /= small ? 1e3 : 1e6;
+    for (int q = 0; q < c.n; q++) c.own_scale = c.own_scale || most_of(&c, q) < c.top / 10;
+    return c;
+}
+
+static void cache_panels_free(cache_panels *c) {
+    for (int q = 0; q < c->n; q++) free(c->bytes[q]), free(c->titles[q]);
+    free(c->bytes), free(c->panel), free(c->titles);
+}
+
+hy_status hy_plot_cache(hy_plots *p, int task) {
+    (void)task;
+    cache_panels c = load_caches(p);
     hy_status st = HY_OK;
-    if (panels) {
-        char *title = hy_asprintf("%s: cache by layer and kind", p->s->experiment);
+    if (c.n) {
+        const hy_metric_def *d = hy_metric_find("cache_true");
+        const hy_metric_look look = hy_metric_look_of(d, c.own_scale ? c.top / 100 : c.top);  // small panels decide
+        for (int q = 0; q < c.n; q++)
+            for (int i = 0; i < c.panel[q].n * KINDS; i++) c.bytes[q][i] *= look.scale;
+        char *title = hy_asprintf("%s: cache by layer and kind", p->s->experiment), *label = hy_metric_axis(d, &look, "");
         char *note = hy_asprintf("%.0f tokens, one sequence, %s, true accounting; shared keys and values stand at the layer that makes them%s",
-                                 tokens, hy_summary_values_text(p->s), own_scale ? ". Each panel has its own scale" : "");
+                                 c.tokens, hy_summary_values_text(p->s), c.own_scale ? ". Each panel has its own scale" : "");
         const hy_fig_head head = {.title = title, .note = note, .scale = *p->scale ? p->scale : NULL};
         const hy_fig_out out = hy_plots_out(p, -1, "cache", NULL);
-        st = hy_fig_stacks(&out, &head, "layer", small ? "cache, kB" : "cache, MB", kind_names, KINDS, own_scale, panel, panels);
+        st = hy_fig_stacks(&out, &head, "layer", label, kind_names, KINDS, c.own_scale, c.panel, c.n);
         st = hy_plots_done(p, st, "%s: %s.", title, note);
-        free(title), free(note);
+        free(title), free(note), free(label);
     }
-    for (int v = 0; v < n; v++) free(bytes[v]);
-    free(bytes), free(panel), free(titles);
+    cache_panels_free(&c);
     return st;
 }
 
@@ -262,30 +295,33 @@ hy_status hy_plot_entropy(hy_plots *p, int task) {
     hy_fig_series *series = hy_xcalloc((size_t)n * 2, sizeof *series);
     hy_fig_panel panel[2];
     const char **names = hy_plots_variants(p);
+    char *label = label_of("map_entropy");
     int panels = 0;
     for (int i = 0; i < 2; i++) {
         for (int v = 0; v < n; v++) {
             const hy_summary_row *r = hy_plots_row(p, task, v);
             for (int k = 0; r && k < r->n_values; k++) {
                 const hy_summary_value *x = &r->values[k];
-                const char *dot = strchr(x->cell, '.');
-                if (strcmp(x->metric, "map_entropy") || !dot || strcmp(dot + 1, sources[i])) continue;
-                add(&s[i * n + v], x->x, x->stat.mean, x->stat.mean - x->stat.sd, x->stat.mean + x->stat.sd);
+                if (strcmp(x->metric, "map_entropy") || x->layer < 0 || strcmp(x->kind, sources[i])) continue;
+                add(&s[i * n + v], x->layer, x->stat.mean, x->stat.mean - x->stat.sd, x->stat.mean + x->stat.sd);
             }
         }
         const int k = series_of(s + i * n, names, n, true, series + i * n);
-        if (k) panel[panels++] = (hy_fig_panel){titles[i], {"layer", false, NAN, NAN, HY_TICS_WHOLE}, {"entropy of a row, nats", false, 0, NAN, HY_TICS_AUTO}, series + i * n, k};
+        const hy_fig_axis x = {"layer", false, NAN, NAN, HY_TICS_WHOLE}, y = {label, false, 0, NAN, HY_TICS_AUTO};
+        if (k) panel[panels++] = (hy_fig_panel){titles[i], x, y, series + i * n, k};
     }
     hy_status st = HY_OK;
     if (panels) {
         hy_fig_head head;
-        char *title = hy_plots_head(p, task, "map_entropy", "entropy of the attention maps", "Rows of text positions, row-normalised; mean over seeds, bars: standard deviation", &head);
+        char *title = hy_plots_head(p, task, "map_entropy", "entropy of the attention maps",
+                                    "Rows of text positions, row-normalised; mean over seeds, bars: standard deviation", &head);
         const hy_fig_out out = hy_plots_out(p, task, "entropy", NULL);
         st = hy_fig_lines(&out, &head, panel, panels);
-        st = hy_plots_done(p, st, "%s by layer, of attention heads and of SSM heads as hidden attention; means over seeds with standard deviation.", title);
+        st = hy_plots_done(p, st, "%s by layer, of attention heads and of SSM heads as hidden attention;"
+                                  " means over seeds with standard deviation.", title);
         free(title);
     }
-    free(names), free(series);
+    free(names), free(series), free(label);
     drop(s, n * 2);
     return st;
 }

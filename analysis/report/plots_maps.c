@@ -24,45 +24,33 @@ static void maps_free(stored_maps *m) {
     free(m->map), free(m->cell), free(m->options);
 }
 
-// One artifact "map.layer3.ssm" of shape "[S,S]". The maps of single heads are left out; what does not fit is an error.
-static hy_status read_map(const hy_query *q, stored_maps *m) {
+// The maps of single heads are left out.
+static void keep_map(const hy_map_row *row, stored_maps *m) {
     static const char *const sources[COLS] = {"attention", "ssm", "layer"};
-    const char *name = hy_query_text(q, 2);
-    int layer, used = 0, source = 0, rows = 0, cols = 0;
-    if (sscanf(name, "map.layer%d.%n", &layer, &used) != 1 || !used) return HY_OK;
-    while (source < COLS && strcmp(name + used, sources[source])) source++;
-    if (source == COLS) return HY_OK;
-    size_t bytes;
-    const void *data = hy_query_blob(q, 4, &bytes);
-    if (sscanf(hy_query_text(q, 3), "[%d,%d]", &rows, &cols) != 2 || rows < 1 || rows > 65536 || rows != cols ||
-        bytes != (size_t)rows * (size_t)cols * sizeof(float))
-        return hy_error(HY_EINPUT, "run %lld, artifact %s: shape %s does not fit its %zu bytes", (long long)hy_query_int(q, 0), name,
-                        hy_query_text(q, 3), bytes);
+    int source = 0;
+    while (source < COLS && strcmp(row->kind, sources[source])) source++;
+    if (source == COLS) return;
+    const size_t bytes = (size_t)row->size * (size_t)row->size * sizeof(float);
     m->map = hy_xrealloc(m->map, (size_t)(m->n + 1) * sizeof *m->map);
     stored_map *out = &m->map[m->n++];
-    *out = (stored_map){.layer = layer, .source = source, .S = rows, .meta = (int)hy_query_int(q, 5), .a = hy_xcalloc(bytes, 1)};
-    memcpy(out->a, data, bytes);
-    if (!m->cell) m->cell = hy_xstrdup(hy_query_text(q, 6));
-    if (!m->options) m->options = hy_xstrdup(hy_query_text(q, 7));
-    return HY_OK;
+    *out = (stored_map){.layer = row->layer, .source = source, .S = row->size, .meta = row->meta_tokens, .a = hy_xcalloc(bytes, 1)};
+    memcpy(out->a, row->data, bytes);
+    if (!m->cell) m->cell = hy_xstrdup(row->cell);
+    if (!m->options) m->options = hy_xstrdup(row->options);
 }
 
 static hy_status load_maps(hy_plots *p, const hy_summary_row *r, stored_maps *m) {
+    const hy_experiment_id e = hy_plots_id(p);
     hy_query *q;
-    HY_TRY(hy_plots_query(p, "SELECT p.run_id, p.seed, a.name, a.shape, a.data, json_extract(a.meta, '$.meta_tokens'), json_extract(a.meta, '$.cell'),"
-                             " json_extract(a.meta, '$.options') FROM v_plan p JOIN artifact a ON a.run_id = p.run_id WHERE p.experiment = ?1"
-                             " AND p.scale = ?2 AND p.sets = ?3 AND p.task_ord = ?4 AND p.variant_ord = ?5 AND p.grid_ord = ?6"
-                             " AND p.status = 'done' AND a.dtype = 'f32' AND a.name LIKE 'map.layer%' ORDER BY p.seed, a.id", &q));
-    hy_query_bind_int(q, 4, r->task_ord);
-    hy_query_bind_int(q, 5, r->variant_ord);
-    hy_query_bind_int(q, 6, r->grid_ord);
+    HY_TRY(hy_ask_maps(p->store, &e, r->variant_ord, r->task_ord, r->grid_ord, &q));
     bool row = false;
     hy_status st;
-    while (!(st = hy_query_step(q, &row)) && row) {
-        if (m->n && hy_query_int(q, 1) != m->seed) break;
-        m->run = hy_query_int(q, 0);
-        m->seed = hy_query_int(q, 1);
-        if ((st = read_map(q, m))) break;
+    hy_map_row map;
+    while (!(st = hy_next_map(q, &row, &map)) && row) {
+        if (m->n && map.seed != m->seed) break;
+        m->run = map.run_id;
+        m->seed = map.seed;
+        keep_map(&map, m);
     }
     hy_query_close(q);
     return st;
@@ -101,8 +89,8 @@ static hy_status draw(hy_plots *p, int task, const hy_summary_row *r, const stor
             grid[at] = (hy_fig_map){titles[at], s->S, s->meta, s->a};
         }
     hy_buf note = {0};
-    hy_buf_printf(&note, "1 run: number %lld, seed %lld; evaluation cell %s. %s. Dashed: end of the meta tokens; grey: not visible", (long long)m->run,
-                  (long long)m->seed, m->cell, m->options);
+    hy_buf_printf(&note, "1 run: number %lld, seed %lld; evaluation cell %s. %s. Dashed: end of the meta tokens; grey: not visible",
+                  (long long)m->run, (long long)m->seed, m->cell, m->options);
     char *title = hy_asprintf("%s: attention maps of %s%s%s", p->s->experiment, r->variant, p->s->n_tasks > 1 ? ", " : "",
                               p->s->n_tasks > 1 ? r->task : "");
     const hy_fig_head head = {.title = title, .scale = *p->scale ? p->scale : NULL, .note = note.s};
@@ -136,8 +124,8 @@ static int place(double *list, int *n, double v) {
     return i;
 }
 
-// Accuracy cells with both coordinates as a matrix [ny, nx] of percentages; false if they are few or not of that kind.
-static bool cell_matrix(const hy_summary_row *r, double *xs, int *nx, double *ys, int *ny, double *out) {
+// Accuracy cells with both coordinates as a matrix [ny, nx], scaled; false if they are few or not of that kind.
+static bool cell_matrix(const hy_summary_row *r, double scale, double *xs, int *nx, double *ys, int *ny, double *out) {
     int cells = 0;
     *nx = *ny = 0;
     for (int pass = 0; pass < 2; pass++) {
@@ -146,7 +134,7 @@ static bool cell_matrix(const hy_summary_row *r, double *xs, int *nx, double *ys
             if (strcmp(v->metric, "accuracy") || !*v->cell || isnan(v->x) || isnan(v->y)) continue;
             const int x = place(xs, nx, v->x), y = place(ys, ny, v->y);
             cells += pass == 0;
-            if (pass == 1 && x < *nx && y < *ny) out[y * *nx + x] = 100 * v->stat.mean;
+            if (pass == 1 && x < *nx && y < *ny) out[y * *nx + x] = scale * v->stat.mean;
         }
         if (pass == 1) return true;
         if (cells <= HY_PLOTS_MAX_BARS || *nx < 2 || *ny < 2) return false;
@@ -162,20 +150,22 @@ static hy_status draw_cells(hy_plots *p, int task, const hy_summary_row *r) {
     char text[2 * MAX_SIDE][32];
     const char *names[2 * MAX_SIDE];
     int nx, ny;
-    if (!cell_matrix(r, xs, &nx, ys, &ny, a)) return HY_OK;
+    const hy_metric_def *d = hy_metric_find("accuracy");
+    const hy_metric_look look = hy_metric_look_of(d, 1);
+    if (!cell_matrix(r, look.scale, xs, &nx, ys, &ny, a)) return HY_OK;
     for (int i = 0; i < nx + ny; i++) {
         snprintf(text[i], sizeof text[i], "%.6g", i < nx ? xs[i] : ys[i - nx]);
         names[i] = text[i];
     }
-    char *title = hy_asprintf("%s: accuracy of %s by cell, %s", p->s->experiment, r->variant, r->task);
-    const hy_fig_head head = {.title = title, .runs = r->done, .seeds_min = r->done, .seeds_max = r->done, .scale = *p->scale ? p->scale : NULL,
-                              .note = "Mean over seeds"};
+    char *title = hy_asprintf("%s: accuracy of %s by cell, %s", p->s->experiment, r->variant, r->task), *label = hy_metric_axis(d, &look, "");
+    const hy_fig_head head = {.title = title, .runs = r->done, .seeds_min = r->done, .seeds_max = r->done,
+                              .scale = *p->scale ? p->scale : NULL, .note = "Mean over seeds"};
     const hy_fig_out out = hy_plots_out(p, task, "cells", r->variant);
     const bool needle = ys[ny - 1] <= 1;
-    hy_status s = hy_fig_heat(&out, &head, "length (tokens)", needle ? "depth" : "second coordinate of the cell", "accuracy (%)", 0, 100, names, nx,
-                              names + nx, ny, a);
+    hy_status s = hy_fig_heat(&out, &head, "length (tokens)", needle ? "depth" : "second coordinate of the cell", label, 0, look.scale,
+                              names, nx, names + nx, ny, a);
     s = hy_plots_done(p, s, "%s. Each field is an evaluation cell, the mean over seeds.", title);
-    free(title);
+    free(title), free(label);
     return s;
 }
 

@@ -7,37 +7,11 @@
 #include <string.h>
 
 // ---------------------------------------------------------------------------------------------------- the table
-typedef struct {
-    const char *metric, *header, *unit;
-    double scale;
-    int decimals;
-    bool spread;
-} column;
-static const column columns[] = {
-    {"accuracy", "accuracy", "%", 100, 2, true},
-    {"loss", "loss", "nats", 1, 3, true},
-    {"excess_loss", "excess loss", "nats", 1, 3, true},
-    {"accuracy_held_out", "accuracy, held out", "%", 100, 2, true},
-    {"loss_held_out", "loss, held out", "nats", 1, 3, true},
-    {"reached", "stopped early", "%", 100, 0, false},
-    {"steps_to_reach", "after", "steps", 1, 0, true},
-    {"parameters", "params", "thousands", 1e-3, 0, false},
-    {"cache_true", "cache", "MB", 1e-6, 3, false},
-    {"cache_paper", "cache, paper's way", "MB", 1e-6, 3, false},
-    {"throughput_train", "training", "tokens/s", 1, 0, false},
-    {"throughput_prefill", "prefill", "tokens/s", 1, 0, false},
-    {"throughput_decode", "decoding", "tokens/s", 1, 0, false},
-    {"erf", "ERF", "tokens", 1, 1, true},
-};
-enum { N_COLUMNS = sizeof columns / sizeof *columns, MAX_PAPER = 8, MAX_ALL = N_COLUMNS + MAX_PAPER + 5 };
-
-static const hy_summary_value *value_of(const hy_summary_row *r, const char *metric) {
-    return hy_summary_get(r, metric, strncmp(metric, "throughput", 10) ? "" : NULL);
-}
+enum { MAX_PAPER = 8 };
 
 static bool anywhere(const hy_summary *s, const char *metric) {
     for (int i = 0; i < s->n_rows; i++)
-        if (s->rows[i].best && value_of(&s->rows[i], metric)) return true;
+        if (s->rows[i].best && hy_summary_shown(&s->rows[i], metric)) return true;
     return false;
 }
 
@@ -52,7 +26,7 @@ static int paper_names(const hy_summary *s, const char **names) {
 }
 
 typedef struct {
-    hy_report_column col[MAX_ALL];
+    hy_report_column *col;
     int n_cols, n_cells, cap;
     char **cell;
 } grid;
@@ -65,10 +39,12 @@ static void put(grid *g, char *text) {  // takes text; NULL: an empty cell
     g->cell[g->n_cells++] = text;
 }
 
-static char *shown(const hy_summary_value *v, const column *c) {
+static char *shown(const hy_summary_row *r, const hy_summary_column *c) {
+    const hy_summary_value *v = hy_summary_shown(r, c->name);
+    const hy_metric_look *l = &c->look;
     if (!v || isnan(v->stat.mean)) return NULL;
-    if (!c->spread || isnan(v->stat.sd)) return hy_asprintf("%.*f", c->decimals, v->stat.mean * c->scale);
-    return hy_asprintf("%.*f ± %.*f", c->decimals, v->stat.mean * c->scale, c->decimals, v->stat.sd * c->scale);
+    if (!c->metric->spread || isnan(v->stat.sd)) return hy_asprintf("%.*f", l->decimals, v->stat.mean * l->scale);
+    return hy_asprintf("%.*f ± %.*f", l->decimals, v->stat.mean * l->scale, l->decimals, v->stat.sd * l->scale);
 }
 
 // Under the table: how the figures came about.
@@ -81,7 +57,7 @@ static void add_caption(const hy_summary *s, bool paper, hy_buf *caption) {
     const hy_summary_value *cache = NULL, *timing = NULL;
     double low = INFINITY, high = 0;
     for (int i = 0; i < s->n_rows; i++) {
-        const hy_summary_value *c = value_of(&s->rows[i], "cache_true"), *v = value_of(&s->rows[i], "throughput_decode");
+        const hy_summary_value *c = hy_summary_shown(&s->rows[i], "cache_true"), *v = hy_summary_shown(&s->rows[i], "throughput_decode");
         if (!cache) cache = c;
         if (!timing) timing = v;
         if (v) low = fmin(low, v->y), high = fmax(high, v->y);
@@ -89,62 +65,63 @@ static void add_caption(const hy_summary *s, bool paper, hy_buf *caption) {
     if (cache) hy_buf_printf(caption, " Cache: one sequence of %.0f tokens, %s.", cache->x, hy_summary_values_text(s));
     if (timing && low < high) hy_buf_printf(caption, " Decoding at depth %.0f, batch %.0f to %.0f.", timing->x, low, high);
     else if (timing) hy_buf_printf(caption, " Decoding at depth %.0f, batch %.0f.", timing->x, timing->y);
-    if (paper) hy_buf_printf(caption, " The paper's figures come from other sizes of model, data and machines: compare orders, not values.");
+    if (paper)
+        hy_buf_printf(caption, " The paper's figures come from other sizes of model, data and machines: compare orders, not values.");
+}
+
+static void add_row(const hy_summary *s, const hy_summary_row *w, const hy_summary_columns *columns, const char *const *paper, int n_paper, grid *g) {
+    put(g, hy_xstrdup(w->variant));
+    if (s->n_tasks > 1) put(g, hy_xstrdup(w->task));
+    if (s->n_grid > 1) put(g, hy_xstrdup(w->grid));
+    if (hy_summary_mixes_precisions(s)) put(g, hy_xstrdup(w->precision));
+    put(g, w->done == w->planned ? hy_asprintf("%d", w->done) : hy_asprintf("%d of %d", w->done, w->planned));
+    for (int k = 0; k < columns->n; k++) put(g, shown(w, &columns->v[k]));
+    for (int k = 0; k < n_paper; k++) {
+        const double v = hy_summary_paper_value(s, w->variant, paper[k]);
+        put(g, isnan(v) ? NULL : hy_asprintf("%.6g", v));
+    }
 }
 
 static void add_table(const hy_summary *s, hy_report *r) {
     grid g = {0};
     const char *paper[MAX_PAPER];
     const int n_paper = paper_names(s, paper);
+    hy_summary_columns columns = hy_summary_columns_of(s, false, true);
+    g.col = hy_xcalloc((size_t)(columns.n + n_paper + 5), sizeof *g.col);
     g.col[g.n_cols++] = (hy_report_column){NULL, "variant", NULL, false};
     if (s->n_tasks > 1) g.col[g.n_cols++] = (hy_report_column){NULL, "task", NULL, false};
     if (s->n_grid > 1) g.col[g.n_cols++] = (hy_report_column){NULL, "best at", NULL, false};
-    const bool precision = hy_summary_mixes_precisions(s);
-    if (precision) g.col[g.n_cols++] = (hy_report_column){NULL, "precision", NULL, false};
+    if (hy_summary_mixes_precisions(s)) g.col[g.n_cols++] = (hy_report_column){NULL, "precision", NULL, false};
     g.col[g.n_cols++] = (hy_report_column){NULL, "seeds", NULL, true};
-    for (int k = 0; k < N_COLUMNS; k++)
-        if (anywhere(s, columns[k].metric)) g.col[g.n_cols++] = (hy_report_column){n_paper ? "these runs" : NULL, columns[k].header, columns[k].unit, true};
+    for (int k = 0; k < columns.n; k++)
+        g.col[g.n_cols++] = (hy_report_column){n_paper ? "these runs" : NULL, columns.v[k].header, columns.v[k].look.unit, true};
     for (int k = 0; k < n_paper; k++) g.col[g.n_cols++] = (hy_report_column){"the paper", paper[k], NULL, true};
     int rows = 0;
     for (int i = 0; i < s->n_rows; i++) {
-        const hy_summary_row *w = &s->rows[i];
-        if (!w->best) continue;
+        if (!s->rows[i].best) continue;
         rows++;
-        put(&g, hy_xstrdup(w->variant));
-        if (s->n_tasks > 1) put(&g, hy_xstrdup(w->task));
-        if (s->n_grid > 1) put(&g, hy_xstrdup(w->grid));
-        if (precision) put(&g, hy_xstrdup(w->precision));
-        put(&g, w->done == w->planned ? hy_asprintf("%d", w->done) : hy_asprintf("%d of %d", w->done, w->planned));
-        for (int k = 0; k < N_COLUMNS; k++)
-            if (anywhere(s, columns[k].metric)) put(&g, shown(value_of(w, columns[k].metric), &columns[k]));
-        for (int k = 0; k < n_paper; k++) {
-            const double v = hy_summary_paper_value(s, w->variant, paper[k]);
-            put(&g, isnan(v) ? NULL : hy_asprintf("%.6g", v));
-        }
+        add_row(s, &s->rows[i], &columns, paper, n_paper, &g);
     }
     hy_buf caption = {0};
     add_caption(s, n_paper > 0, &caption);
     hy_report_table(r, caption.s, g.col, g.n_cols, (const char *const *)g.cell, rows);
     for (int i = 0; i < g.n_cells; i++) free(g.cell[i]);
-    free(g.cell);
+    free(g.cell), free(g.col);
     free(caption.s);
+    hy_summary_columns_free(&columns);
 }
 
 // ---------------------------------------------------------------------------------------------------- what it shows
+// A clause as an item of the list. Takes text; NULL: nothing.
+static void say(hy_buf *b, char *text) {
+    if (text) hy_buf_printf(b, "- %c%s.\n", toupper((unsigned char)*text), text + 1);
+    free(text);
+}
+
 static void say_ranks(const hy_summary *s, const char *task, bool first_task, hy_buf *b) {
     const char *paper[MAX_PAPER];
     const int n_paper = paper_names(s, paper);
-    for (int k = 0; k < n_paper; k++) {
-        char *text = hy_summary_rank_text(s, task, first_task, paper[k]);
-        if (text) hy_buf_printf(b, "- %c%s.\n", toupper((unsigned char)*text), text + 1);
-        free(text);
-    }
-}
-
-static void say_pairs(const hy_summary *s, const char *task, const char *metric, hy_buf *b) {
-    char *text = hy_summary_pairs_text(s, task, metric);
-    if (text) hy_buf_printf(b, "- %c%s.\n", toupper((unsigned char)*text), text + 1);
-    free(text);
+    for (int k = 0; k < n_paper; k++) say(b, hy_summary_rank_text(s, task, first_task, paper[k]));
 }
 
 static void say_perfect(const hy_plots *p, int task, hy_buf *b) {
@@ -155,38 +132,42 @@ static void say_perfect(const hy_plots *p, int task, hy_buf *b) {
         seen += v != NULL;
         perfect += v && v->stat.mean > 0.99;
     }
-    if (perfect > 1) hy_buf_printf(b, "- On %s, %d of %d variants are above 99 %%: the task does not tell these apart.\n", hy_plots_task(p, task), perfect, seen);
+    if (perfect > 1)
+        hy_buf_printf(b, "- On %s, %d of %d variants are above 99 %%: the task does not tell these apart.\n", hy_plots_task(p, task), perfect, seen);
 }
 
 static void say_runs(const hy_summary *s, hy_buf *b) {
-    int planned = 0, done = 0, failed = 0, few = 1 << 30;
+    int planned = 0, done = 0, few = 1 << 30;
     double largest = 0;
     for (int i = 0; i < s->n_rows; i++) {
         const hy_summary_row *r = &s->rows[i];
-        planned += r->planned, done += r->done, failed += r->failed;
+        planned += r->planned, done += r->done;
         if (r->best && r->done < few) few = r->done;
         const hy_summary_value *v = hy_summary_get(r, "parameters", "");
         if (v && v->stat.mean > largest) largest = v->stat.mean;
     }
-    hy_buf_printf(b, "- %d of %d planned runs are done%s", done, planned, failed ? "" : ".\n");
-    if (failed) hy_buf_printf(b, ", %d failed: what failed is not in the means.\n", failed);
+    hy_buf_printf(b, "- %d of %d planned runs are done; what failed or is missing is not in the means.\n", done, planned);
+    char *gap;
+    for (int k = 0; (gap = hy_summary_gap_text(s, k)); k++) say(b, gap);
+    say(b, hy_summary_origin_text(s));
     if (few < 3) hy_buf_printf(b, "- Some variants have fewer than three seeds: their standard deviation says little.\n");
     if (largest > 0)
-        hy_buf_printf(b, "- The largest model here has %.3g million parameters. What holds at this size and on these tasks need not hold at others.\n",
-                      largest / 1e6);
+        hy_buf_printf(b, "- The largest model here has %.3g million parameters. What holds at this size and on these tasks need not hold"
+                         " at others.\n", largest / 1e6);
     if (s->waited > HY_SUMMARY_WAITED)
-        hy_buf_printf(b, "- Throughput is disturbed: threads waited up to %.0f %% of the time while other programs had the processors. Its figures say little.\n",
-                      100 * s->waited);
+        hy_buf_printf(b, "- Throughput is disturbed: threads waited up to %.0f %% of the time while other programs had the processors."
+                         " Its figures say little.\n", 100 * s->waited);
     if (anywhere(s, "throughput_decode"))
-        hy_buf_printf(b, "- Throughput is that of this machine and these kernels; ratios between variants change with size, context and device.\n");
+        hy_buf_printf(b, "- Throughput is that of this machine and these kernels; ratios between variants change with size, context and"
+                         " device.\n");
 }
 
 static void add_findings(const hy_plots *p, hy_report *r) {
     hy_buf b = {0};
     for (int t = 0; t < p->s->n_tasks; t++) {
         say_ranks(p->s, hy_plots_task(p, t), t == 0, &b);
-        say_pairs(p->s, hy_plots_task(p, t), "accuracy", &b);
-        if (*p->s->tune_by && strcmp(p->s->tune_by, "accuracy")) say_pairs(p->s, hy_plots_task(p, t), p->s->tune_by, &b);
+        say(&b, hy_summary_pairs_text(p->s, hy_plots_task(p, t), "accuracy"));
+        if (*p->s->tune_by && strcmp(p->s->tune_by, "accuracy")) say(&b, hy_summary_pairs_text(p->s, hy_plots_task(p, t), p->s->tune_by));
         say_perfect(p, t, &b);
     }
     say_runs(p->s, &b);

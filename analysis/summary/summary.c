@@ -6,50 +6,31 @@
 #include <string.h>
 
 #include "analysis/summary/summary_impl.h"
-#include "results/record.h"
+#include "results/query.h"
 
 // ---------------------------------------------------------------------------------------------------- loading
-static hy_status open_for(hy_store *s, const hy_summary *m, const char *sql, hy_query **q) {
-    HY_TRY(hy_query_open(s, sql, q));
-    hy_query_bind_text(*q, 1, m->experiment);
-    hy_query_bind_text(*q, 2, m->scale);
-    hy_query_bind_text(*q, 3, m->sets);
-    return HY_OK;
-}
-
-static hy_status load_experiment(hy_store *s, hy_summary *m) {
+static hy_status load_rows(hy_store *s, const hy_experiment_id *e, hy_summary *m) {
     hy_query *q;
-    HY_TRY(open_for(s, m, "SELECT question, tune_by, tune_cell, base FROM experiment WHERE name = ?1 AND scale = ?2 AND sets = ?3", &q));
-    bool row = false;
-    hy_status st = hy_query_step(q, &row);
-    if (!st && !row)
-        st = hy_error(HY_EINPUT, "%s: experiment %s%s%s was never run in this database", hy_store_path(s), m->experiment,
-                      *m->scale ? " at scale " : "", m->scale);
-    char **to[] = {&m->question, &m->tune_by, &m->tune_cell, &m->base};
-    for (size_t i = 0; i < sizeof to / sizeof *to && !st; i++) *to[i] = hy_xstrdup(hy_query_text(q, i));
-    hy_query_close(q);
-    return st;
-}
-
-static hy_status load_rows(hy_store *s, hy_summary *m) {
-    hy_query *q;
-    HY_TRY(open_for(s, m, "SELECT variant, task, grid, variant_ord, task_ord, grid_ord, count(*), sum(status = 'done'), sum(status = 'failed')"
-                          " FROM v_plan WHERE experiment = ?1 AND scale = ?2 AND sets = ?3 GROUP BY task_ord, variant_ord, grid_ord"
-                          " ORDER BY task_ord, variant_ord, grid_ord", &q));
+    HY_TRY(hy_ask_points(s, e, &q));
     bool row = false;
     hy_status st;
-    while (!(st = hy_query_step(q, &row)) && row) {
+    hy_planned_point p;
+    while (!(st = hy_next_point(q, &row, &p)) && row) {
         m->rows = hy_xrealloc(m->rows, (size_t)(m->n_rows + 1) * sizeof *m->rows);
-        hy_summary_row *r = &m->rows[m->n_rows++];
-        *r = (hy_summary_row){.variant = hy_xstrdup(hy_query_text(q, 0)), .task = hy_xstrdup(hy_query_text(q, 1)),
-                              .grid = hy_xstrdup(hy_query_text(q, 2)), .precision = hy_xstrdup("")};
-        int *to[] = {&r->variant_ord, &r->task_ord, &r->grid_ord, &r->planned, &r->done, &r->failed};
-        for (int i = 0; i < 6; i++) *to[i] = (int)hy_query_int(q, 3 + i);
-        if (r->variant_ord >= m->n_variants) m->n_variants = r->variant_ord + 1;
-        if (r->task_ord >= m->n_tasks) m->n_tasks = r->task_ord + 1;
-        if (r->grid_ord >= m->n_grid) m->n_grid = r->grid_ord + 1;
+        m->rows[m->n_rows++] = (hy_summary_row){
+            .variant = hy_xstrdup(p.variant), .task = hy_xstrdup(p.task), .grid = hy_xstrdup(p.grid), .precision = hy_xstrdup(""),
+            .origin = hy_xstrdup(""),
+            .variant_ord = p.variant_ord, .task_ord = p.task_ord, .grid_ord = p.grid_ord,
+            .planned = p.planned, .done = p.done, .failed = p.failed, .measures_failed = p.measures_failed,
+            .measures_left = p.measures_left, .number = p.number,
+        };
+        if (!m->axis) m->axis = hy_xstrdup(p.axis);
+        if (p.variant_ord >= m->n_variants) m->n_variants = p.variant_ord + 1;
+        if (p.task_ord >= m->n_tasks) m->n_tasks = p.task_ord + 1;
+        if (p.grid_ord >= m->n_grid) m->n_grid = p.grid_ord + 1;
     }
     hy_query_close(q);
+    if (!m->axis) m->axis = hy_xstrdup("");
     return st;
 }
 
@@ -59,46 +40,62 @@ static hy_summary_row *find_row(hy_summary *m, int variant, int task, int grid) 
     return NULL;
 }
 
-static void add_value(hy_summary_row *r, const hy_query *q) {
-    const char *metric = hy_query_text(q, 3), *cell = hy_query_text(q, 4);
+static void add_value(hy_summary_row *r, const hy_result_row *of) {
     hy_summary_value *v = NULL;
     for (int i = 0; i < r->n_values && !v; i++)
-        if (!strcmp(r->values[i].metric, metric) && !strcmp(r->values[i].cell, cell)) v = &r->values[i];
+        if (!strcmp(r->values[i].metric, of->metric) && !strcmp(r->values[i].cell, of->cell)) v = &r->values[i];
     if (!v) {
         v = hy_summary_value_add(r);
-        *v = (hy_summary_value){.metric = hy_xstrdup(metric), .cell = hy_xstrdup(cell), .unit = hy_xstrdup(hy_query_text(q, 5)),
-                                .x = hy_query_double(q, 6), .y = hy_query_double(q, 7)};
+        *v = (hy_summary_value){.metric = hy_xstrdup(of->metric), .cell = hy_xstrdup(of->cell), .unit = hy_xstrdup(of->unit),
+                                .layer = of->layer, .head = of->head, .kind = hy_xstrdup(of->kind), .x = of->x, .y = of->y};
     }
-    hy_summary_value_push(v, hy_query_int(q, 9), hy_query_double(q, 8));
+    hy_summary_value_push(v, of->seed, of->value);
 }
 
-// Only the newest definition of each figure: values of different meaning are not averaged.
-static hy_status load_values(hy_store *s, hy_summary *m) {
+static hy_status load_values(hy_store *s, const hy_experiment_id *e, hy_summary *m) {
     hy_query *q;
-    HY_TRY(open_for(s, m, "SELECT r.variant_ord, r.task_ord, r.grid_ord, r.metric, r.cell, r.unit, r.x, r.y, r.value, r.seed FROM v_result r"
-                          " WHERE r.experiment = ?1 AND r.scale = ?2 AND r.sets = ?3 AND r.value IS NOT NULL AND r.metric_version ="
-                          " (SELECT max(version) FROM metric_def d WHERE d.name = r.metric) ORDER BY r.seed, r.run_id", &q));
+    HY_TRY(hy_ask_results(s, e, &q));
     bool row = false;
     hy_status st;
-    while (!(st = hy_query_step(q, &row)) && row) {
-        hy_summary_row *r = find_row(m, (int)hy_query_int(q, 0), (int)hy_query_int(q, 1), (int)hy_query_int(q, 2));
-        if (r) add_value(r, q);
+    hy_result_row v;
+    while (!(st = hy_next_result(q, &row, &v)) && row) {
+        hy_summary_row *r = find_row(m, v.variant_ord, v.task_ord, v.grid_ord);
+        if (r) add_value(r, &v);
     }
     hy_query_close(q);
     for (int i = 0; i < m->n_rows; i++)
-        for (int k = 0; k < m->rows[i].n_values; k++) m->rows[i].values[k].stat = hy_stat_of(m->rows[i].values[k].v, m->rows[i].values[k].n);
+        for (int k = 0; k < m->rows[i].n_values; k++) {
+            hy_summary_value *x = &m->rows[i].values[k];
+            x->stat = hy_stat_of(x->v, x->n);
+        }
     return st;
 }
 
-static hy_status load_paper(hy_store *s, hy_summary *m) {
+static hy_status load_paper(hy_store *s, const hy_experiment_id *e, hy_summary *m) {
     hy_query *q;
-    HY_TRY(open_for(s, m, "SELECT p.variant, p.name, p.value FROM paper p JOIN experiment e ON e.id = p.experiment_id"
-                          " WHERE e.name = ?1 AND e.scale = ?2 AND e.sets = ?3 ORDER BY p.name", &q));
+    HY_TRY(hy_ask_paper(s, e, &q));
     bool row = false;
     hy_status st;
-    while (!(st = hy_query_step(q, &row)) && row) {
+    hy_paper_figure p;
+    while (!(st = hy_next_paper(q, &row, &p)) && row) {
         m->paper = hy_xrealloc(m->paper, (size_t)(m->n_paper + 1) * sizeof *m->paper);
-        m->paper[m->n_paper++] = (hy_summary_paper){hy_xstrdup(hy_query_text(q, 0)), hy_xstrdup(hy_query_text(q, 1)), hy_query_double(q, 2)};
+        m->paper[m->n_paper++] = (hy_summary_paper){hy_xstrdup(p.variant), hy_xstrdup(p.name), p.value};
+    }
+    hy_query_close(q);
+    return st;
+}
+
+static hy_status load_faults(hy_store *s, const hy_experiment_id *e, hy_summary *m) {
+    hy_query *q;
+    HY_TRY(hy_ask_failed_measures(s, e, &q));
+    bool row = false;
+    hy_status st;
+    hy_failed_measure f;
+    while (!(st = hy_next_failed_measure(q, &row, &f)) && row) {
+        m->faults = hy_xrealloc(m->faults, (size_t)(m->n_faults + 1) * sizeof *m->faults);
+        m->faults[m->n_faults++] = hy_asprintf("%s of %s%s%s%s%s, seed %lld (run %lld): %s", f.measure, f.variant, m->n_tasks > 1 ? " on " : "",
+                                                    m->n_tasks > 1 ? f.task : "", *f.grid ? " at " : "", f.grid, (long long)f.seed,
+                                                    (long long)f.run_id, f.error);
     }
     hy_query_close(q);
     return st;
@@ -113,53 +110,48 @@ static bool listed(const char *names, const char *name) {
 }
 
 // What the runs were computed in and on: rows of different precision are told apart, devices are named.
-static hy_status load_computed(hy_store *s, hy_summary *m) {
+static hy_status load_computed(hy_store *s, const hy_experiment_id *e, hy_summary *m) {
     hy_query *q;
     hy_buf names = {0};
-    HY_TRY(open_for(s, m, "SELECT DISTINCT p.variant_ord, p.task_ord, p.grid_ord, " HY_SQL_PRECISION("r.train") ", r.device, r.device_name"
-                          " FROM v_plan p JOIN run r ON r.id = p.run_id WHERE p.experiment = ?1 AND p.scale = ?2 AND p.sets = ?3"
-                          " AND p.status = 'done' ORDER BY p.variant_ord, p.task_ord, p.grid_ord, r.device_name", &q));
+    HY_TRY(hy_ask_computed(s, e, &q));
     bool row = false;
     hy_status st;
+    hy_computed_row c;
     m->device = hy_xstrdup("");
-    while (!(st = hy_query_step(q, &row)) && row) {
-        hy_summary_row *r = find_row(m, (int)hy_query_int(q, 0), (int)hy_query_int(q, 1), (int)hy_query_int(q, 2));
+    while (!(st = hy_next_computed(q, &row, &c)) && row) {
+        hy_summary_row *r = find_row(m, c.variant_ord, c.task_ord, c.grid_ord);
         if (r && !*r->precision) {
             free(r->precision);
-            r->precision = hy_xstrdup(hy_query_text(q, 3));
+            free(r->origin);
+            r->precision = hy_xstrdup(c.precision);
+            r->origin = hy_xstrdup(c.origin);
+            r->from_file = c.from_file;
         }
         free(m->device);
-        m->device = hy_xstrdup(hy_query_text(q, 4));
-        if (!listed(names.s, hy_query_text(q, 5))) hy_buf_printf(&names, "%s%s", names.n ? "; " : "", hy_query_text(q, 5));
+        m->device = hy_xstrdup(c.device);
+        if (!listed(names.s, c.device_name)) hy_buf_printf(&names, "%s%s", names.n ? "; " : "", c.device_name);
     }
     hy_query_close(q);
     m->device_names = names.s ? names.s : hy_xstrdup("");
     return st;
 }
 
-static hy_status load_waited(hy_store *s, hy_summary *m) {
-    hy_query *q;
-    HY_TRY(open_for(s, m, "SELECT max(json_extract(r.meta, '$.waited')) FROM v_result r WHERE r.experiment = ?1 AND r.scale = ?2 AND r.sets = ?3"
-                          " AND r.metric LIKE 'throughput%'", &q));
-    bool row = false;
-    hy_status st = hy_query_step(q, &row);
-    if (!st && row && !hy_query_null(q, 0)) m->waited = hy_query_double(q, 0);
-    hy_query_close(q);
-    return st;
-}
-
 hy_status hy_summary_load(hy_store *s, const char *experiment, const char *scale, const char *sets, hy_summary **out) {
+    const hy_experiment_id e = {experiment, scale, sets};
     hy_summary *m = hy_xcalloc(1, sizeof *m);
     *out = NULL;
     m->experiment = hy_xstrdup(experiment);
     m->scale = hy_xstrdup(scale);
     m->sets = hy_xstrdup(sets);
-    hy_status st = load_experiment(s, m);
-    if (!st) st = load_rows(s, m);
-    if (!st) st = load_values(s, m);
-    if (!st) st = load_paper(s, m);
-    if (!st) st = load_waited(s, m);
-    if (!st) st = load_computed(s, m);
+    hy_experiment_texts texts;
+    hy_status st = hy_ask_experiment_texts(s, &e, &texts);
+    m->question = texts.question, m->tune_by = texts.tune_by, m->tune_cell = texts.tune_cell, m->base = texts.base;
+    if (!st) st = load_rows(s, &e, m);
+    if (!st) st = load_values(s, &e, m);
+    if (!st) st = load_paper(s, &e, m);
+    if (!st) st = load_faults(s, &e, m);
+    if (!st) st = hy_ask_waited(s, &e, &m->waited);
+    if (!st) st = load_computed(s, &e, m);
     if (st) {
         hy_summary_free(m);
         return st;
@@ -177,6 +169,7 @@ void hy_summary_free(hy_summary *m) {
             free(r->values[k].metric);
             free(r->values[k].cell);
             free(r->values[k].unit);
+            free(r->values[k].kind);
             free(r->values[k].v);
             free(r->values[k].seed);
         }
@@ -185,7 +178,10 @@ void hy_summary_free(hy_summary *m) {
         free(r->task);
         free(r->grid);
         free(r->precision);
+        free(r->origin);
     }
+    for (int i = 0; i < m->n_faults; i++) free(m->faults[i]);
+    free(m->faults);
     for (int i = 0; i < m->n_paper; i++) {
         free(m->paper[i].variant);
         free(m->paper[i].name);
@@ -197,47 +193,12 @@ void hy_summary_free(hy_summary *m) {
     free(m->sets);
     free(m->question);
     free(m->base);
+    free(m->axis);
     free(m->tune_by);
     free(m->tune_cell);
     free(m->device);
     free(m->device_names);
     free(m);
-}
-
-// The precisions of the rows, each once: "f32 and bf16".
-static char *precisions(const hy_summary *s) {
-    static const char *const all[] = {"f32", "tf32", "bf16"};
-    hy_buf b = {0};
-    for (int k = 0; k < 3; k++)
-        for (int i = 0; i < s->n_rows; i++)
-            if (!strcmp(s->rows[i].precision, all[k])) {
-                hy_buf_printf(&b, "%s%s", b.n ? " and " : "", all[k]);
-                break;
-            }
-    return b.s ? b.s : hy_xstrdup("");
-}
-
-bool hy_summary_mixes_precisions(const hy_summary *s) {
-    char *text = precisions(s);
-    const bool mixed = strchr(text, ' ') != NULL;
-    free(text);
-    return mixed;
-}
-
-const char *hy_summary_values_text(const hy_summary *s) {
-    bool half = false, full = false;
-    for (int i = 0; i < s->n_rows; i++) {
-        half = half || !strcmp(s->rows[i].precision, "bf16");
-        full = full || (*s->rows[i].precision && strcmp(s->rows[i].precision, "bf16"));
-    }
-    return !half ? "float32" : full ? "float32 or bfloat16, each as it was computed" : "bfloat16 (SSM states float32)";
-}
-
-char *hy_summary_computed_text(const hy_summary *s) {
-    char *how = precisions(s), *text = NULL;
-    if (*how && (strcmp(how, "f32") || strcmp(s->device, "cpu"))) text = hy_asprintf("computed in %s on %s (%s)", how, s->device, s->device_names);
-    free(how);
-    return text;
 }
 
 double hy_summary_paper_value(const hy_summary *s, const char *variant, const char *name) {

@@ -2,6 +2,7 @@
 #ifndef HY_SUMMARY_H
 #define HY_SUMMARY_H
 #include "core/format/table.h"
+#include "results/metrics.h"
 #include "results/store.h"
 
 typedef struct {
@@ -15,6 +16,8 @@ double hy_spearman(const double *a, const double *b, int n);
 // One figure of one row, over the seeds that have it.
 typedef struct {
     char *metric, *cell, *unit;
+    int layer, head;  // -1: of no layer, of no single head
+    char *kind;       // of heads or memory: "attention", "kv"; "": of none
     double x, y;      // NaN: none
     int n;
     double *v;        // [n] by seed, in running order
@@ -25,8 +28,12 @@ typedef struct {
 typedef struct {
     char *variant, *task, *grid;
     char *precision;  // of its runs: "bf16"; "" before any is done
+    char *origin;     // of their weights: "trained", "random", "file"; "" before any is done
+    bool from_file;   // they were trained on from the weights of a file
+    double number;    // of a grid of one axis the value of the point; NaN: no number
     int variant_ord, task_ord, grid_ord;
-    int planned, done, failed;  // seeds
+    int planned, done, failed;           // seeds; done, failed: models, whatever was measured of them
+    int measures_failed, measures_left;  // measurements of the done ones that failed, or were not yet taken
     int n_values;
     hy_summary_value *values;
     bool best;  // of the grid points of this variant and task: by tune, else highest mean accuracy, then lowest mean loss
@@ -38,10 +45,13 @@ typedef struct {
 typedef struct {
     char *experiment, *scale, *sets, *question;
     char *base;                 // the variant whose throughput the others are multiples of; "": none
+    char *axis;                 // of a grid of one axis its path: "train.lr"; else ""
     char *tune_by, *tune_cell;  // the metric and cell that choose a grid point; by "": not told
     int n_rows, n_paper, n_grid, n_tasks, n_variants;
     hy_summary_row *rows;  // by task, variant, grid point
     hy_summary_paper *paper;
+    int n_faults;
+    char **faults;  // measurements that failed: "maps of Llama on mqar, seed 2 (run 7): ERROR"
     char *device, *device_names;  // the kind, one for all runs of a plan, and "NVIDIA H100; NVIDIA H200"; "" before any is done
     double waited;  // of all timings the largest share of the time that threads waited while other programs had the processors
 } hy_summary;
@@ -58,6 +68,8 @@ void hy_summary_free(hy_summary *s);
 // A figure of a whole task or a given cell; NULL if the row lacks it. cell NULL: of several cells (contexts of a
 // throughput) the one of the largest x, then the largest y.
 const hy_summary_value *hy_summary_get(const hy_summary_row *r, const char *metric, const char *cell);
+// What a table shows of a metric: the figure of a whole task, or, where there is none (throughput), of the largest context.
+const hy_summary_value *hy_summary_shown(const hy_summary_row *r, const char *metric);
 // Of a whole task: the held-out value where there is one, else the plain value; NULL if the row has neither.
 const hy_summary_value *hy_summary_fair(const hy_summary_row *r, const char *metric);
 // How a grid point was chosen, as a clause, NULL without a grid; the caller frees it.
@@ -66,6 +78,11 @@ char *hy_summary_choice_text(const hy_summary *s);
 char *hy_summary_computed_text(const hy_summary *s);
 bool hy_summary_mixes_precisions(const hy_summary *s);
 const char *hy_summary_values_text(const hy_summary *s);  // what activations and caches are made of: "float32"
+// Which rows were not trained here, as a sentence without a full stop: "not trained here: SmolLM (weights from a file)"; NULL: all
+// were. The caller frees it.
+char *hy_summary_origin_text(const hy_summary *s);
+// What is incomplete, each a clause without a full stop; k from 0 on, NULL at the end. The caller frees each.
+char *hy_summary_gap_text(const hy_summary *s, int k);
 // The paper's figure of a variant, NaN if none.
 double hy_summary_paper_value(const hy_summary *s, const char *variant, const char *name);
 // Rank correlation over the best rows of a task of a metric's means (held out where they are) with the paper's figure; *n: variants that have both.
@@ -83,7 +100,25 @@ double hy_rank_chance(double rho, int n);
 // (perplexity) loss, else accuracy.
 const char *hy_summary_counterpart(const char *paper);
 
+// A column of a table of results: a metric, or what is held out of it, as it is shown.
+typedef struct {
+    char *name;    // "accuracy", "accuracy_held_out": of the values, and the key in CSV and JSON
+    char *header;  // "accuracy, held out"
+    const hy_metric_def *metric;
+    hy_metric_look look;
+} hy_summary_column;
+typedef struct {
+    int n;
+    hy_summary_column *v;
+} hy_summary_columns;
+// Those that some row has a value for, in the order of metrics.def: the metrics that it wants in tables and the one that chooses
+// grid points, each with what is held out of it. points: of the table of all grid points. readable: units are chosen
+// for the eye by the size of the values; else those of metrics.def, so that programs find the same ones in every experiment.
+hy_summary_columns hy_summary_columns_of(const hy_summary *s, bool points, bool readable);
+void hy_summary_columns_free(hy_summary_columns *c);
+
 // Throughput as multiples of that of s->base, beside the same of a paper's figures (those whose name has "throughput").
+const hy_summary_value *hy_summary_any_timing(const hy_summary *s);  // of any row; NULL: nothing was timed
 bool hy_summary_mixed_batch(const hy_summary *s);  // prefill and decoding were not all timed with one batch
 // Their columns, cells and note in the table of best rows.
 void hy_summary_speed_columns(const hy_summary *s, hy_table *t);
@@ -91,6 +126,7 @@ void hy_summary_speed_row(const hy_summary *s, hy_table *t, const hy_summary_row
 void hy_summary_speed_note(const hy_summary *s, hy_table *t);
 
 // The table of best rows with the paper's figures beside, and, where there is a grid, the table of all its points.
-// JSON: one document {"summary": ..., "grid": ...}.
+// One document for programs: JSON {"summary": ..., "grid": ...}; CSV with a grid has a row for each of its points with all
+// columns, and in the column `best` 1 for the points that stand for their variants.
 hy_status hy_summary_print(const hy_summary *s, hy_table_format format, FILE *f);
 #endif

@@ -4,9 +4,10 @@
 
 #include "analysis/summary/summary.h"
 
+// What is compared, and its name in the keys of columns; of training no paper says anything.
 static const struct {
-    const char *metric, *name, *header;
-} timings[] = {{"throughput_prefill", "prefill", "prefill"}, {"throughput_decode", "decode", "decoding"}};
+    const char *metric, *name;
+} timings[] = {{"throughput_prefill", "prefill"}, {"throughput_decode", "decode"}};
 enum { N_TIMINGS = sizeof timings / sizeof timings[0] };
 
 // The first of the paper's figures that is a throughput, or NULL.
@@ -27,6 +28,16 @@ static double multiple(const hy_summary *s, const hy_summary_row *r, const char 
     const hy_summary_row *base = base_row(s, r->task_ord);
     const hy_summary_value *v = hy_summary_get(r, metric, NULL), *b = base ? hy_summary_get(base, metric, NULL) : NULL;
     return v && b && v->x == b->x ? v->stat.mean / b->stat.mean : NAN;
+}
+
+const hy_summary_value *hy_summary_any_timing(const hy_summary *s) {
+    static const char *const all[] = {"throughput_train", "throughput_prefill", "throughput_decode"};
+    for (int i = 0; i < s->n_rows; i++)
+        for (int k = 0; k < 3; k++) {
+            const hy_summary_value *v = hy_summary_get(&s->rows[i], all[k], NULL);
+            if (v) return v;
+        }
+    return NULL;
 }
 
 bool hy_summary_mixed_batch(const hy_summary *s) {
@@ -52,10 +63,11 @@ void hy_summary_speed_columns(const hy_summary *s, hy_table *t) {
         if (!anywhere(s, timings[k].metric)) continue;
         char name[40], header[40];
         snprintf(name, sizeof name, "%s_batch", timings[k].name);
-        snprintf(header, sizeof header, "%s batch", timings[k].header);
+        const char *label = hy_metric_find(timings[k].metric)->label;
+        snprintf(header, sizeof header, "%s batch", label);
         if (mixed) hy_table_column(t, name, header, NULL, HY_RIGHT);
         snprintf(name, sizeof name, "%s_multiple", timings[k].name);
-        snprintf(header, sizeof header, "%s, times", timings[k].header);
+        snprintf(header, sizeof header, "%s, times", label);
         if (ratios) hy_table_column(t, name, header, NULL, HY_RIGHT);
     }
     if (ratios && paper_name(s)) hy_table_column(t, "paper_multiple", "paper, times", NULL, HY_RIGHT);

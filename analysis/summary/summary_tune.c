@@ -100,7 +100,7 @@ static void add_held_out(const hy_summary *m, const points *p, hy_summary_row *b
         if (!wants_held_out(m, from.metric)) continue;
         hy_summary_value *to = hy_summary_value_add(best);
         *to = (hy_summary_value){.metric = hy_asprintf("%s_held_out", from.metric), .cell = hy_xstrdup(from.cell), .unit = hy_xstrdup(from.unit),
-                                 .x = from.x, .y = from.y};
+                                 .layer = from.layer, .head = from.head, .kind = hy_xstrdup(from.kind), .x = from.x, .y = from.y};
         for (int i = 0; i < n_seeds; i++) {
             double v;
             if (held_out(m, p, from.metric, from.cell, seeds[i], &v)) hy_summary_value_push(to, seeds[i], v);

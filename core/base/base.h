@@ -15,7 +15,7 @@ typedef enum {
     HY_EFAIL,      // the work failed: exit status 1
     HY_EINPUT,     // bad usage, file or data: exit status 2
     HY_ENOMEM,     // out of memory: exit status 1
-    HY_EDIVERGED,  // NaN or infinity in training: exit status 1
+    HY_EDIVERGED,  // NaN or infinity where a figure should be: exit status 1
     HY_EINTR,      // interrupted by the user: exit status 130
 } hy_status;
 
@@ -76,6 +76,7 @@ uint64_t hy_mix64(uint64_t a, uint64_t b);           // combines two numbers int
 // ---------------------------------------------------------------------------------------------------- hashing
 // 128-bit XXH3 as 32 lower-case hex digits and a NUL: identifies resolved specs. Not cryptographic.
 void hy_hash_hex(const void *data, size_t n, char out[33]);
+hy_status hy_hash_file(const char *path, char out[33]);  // of a file's content, read in blocks
 uint64_t hy_hash64(const void *data, size_t n);  // 64-bit XXH3, for hash tables
 
 // ---------------------------------------------------------------------------------------------------- files, time

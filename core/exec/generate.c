@@ -98,6 +98,15 @@ static hy_status step(generation *g, const int32_t *next, const bool *done) {
     return HY_OK;
 }
 
+// The likeliest token of logits that are not finite would be an arbitrary one.
+static hy_status check_finite(const float *logits, int V, int sequence, int step) {
+    for (int i = 0; i < V; i++)
+        if (!isfinite(logits[i]))
+            return hy_error(HY_EDIVERGED, "prompt %d, new token %d: the logit of token %d is %g: the weights hold NaN or infinity, or are too large",
+                            sequence + 1, step + 1, i, (double)logits[i]);
+    return HY_OK;
+}
+
 static hy_status decode_all(generation *g, const hy_sample_spec *s, hy_on_token on_token, void *user, int32_t *out, int *out_len) {
     bool *done = hy_xcalloc((size_t)g->B, sizeof *done);
     int32_t *next = hy_xcalloc((size_t)g->B, sizeof *next);
@@ -107,6 +116,7 @@ static hy_status decode_all(generation *g, const hy_sample_spec *s, hy_on_token 
         for (int b = 0; !st && b < g->B; b++) {
             if (done[b]) continue;
             const float *l = g->logits + (size_t)b * (size_t)g->p->spec.vocab;
+            if ((st = check_finite(l, g->p->spec.vocab, b, i))) break;
             next[b] = hy_sample_token(l, g->p->spec.vocab, s, &g->rng[b], g->scratch);
             out[(size_t)b * (size_t)s->max_new + (size_t)out_len[b]++] = next[b];
             if (on_token) st = on_token(user, b, next[b]);

@@ -37,35 +37,61 @@ hy_model_file_kind hy_model_file_kind_of(const char *path) {
     return n > 12 && !strcmp(path + n - 12, ".safetensors") ? HY_MODEL_CHECKPOINT : HY_MODEL_YAML;
 }
 
-static hy_status checkpoint_spec(const hy_st *st, const char *path, const char *const *sets, hy_model_spec *out) {
+// Applies "key.path=value" to a canonical spec, which says everything layer by layer: a part of layers ("attention.window=64") is
+// changed in every layer that has it.
+static hy_status set_part(hy_yaml *root, const char *set) {
+    const hy_yaml *layers = hy_yaml_get(root, "layer_table");
+    char *part = hy_asprintf("%.*s", (int)strcspn(set, ".="), set);
+    bool found = false;
+    hy_status s = HY_OK;
+    for (int i = 0; !s && layers && !hy_yaml_get(root, part) && i < layers->n; i++) {
+        if (!hy_yaml_get(layers->child[i], part)) continue;
+        char *at = hy_asprintf("layer_table.%d.%s", i, set);
+        found = true;
+        s = hy_yaml_set(root, at);
+        free(at);
+    }
+    free(part);
+    return found ? s : hy_yaml_set(root, set);
+}
+
+// A canonical spec text with changes.
+static hy_status changed_spec(const char *path, const char *text, const char *const *sets, hy_model_spec *out) {
     hy_yaml *y = NULL;
-    const char *text = hy_checkpoint_spec_text(st);
     hy_status s = hy_yaml_parse(path, text, strlen(text), &y);
     if (!s && hy_yaml_get(y, "base")) s = hy_yaml_error(hy_yaml_get(y, "base"), "the spec of a checkpoint stands alone: it has no base");
-    for (; !s && sets && *sets; sets++) s = hy_yaml_set(y, *sets);
+    for (; !s && sets && *sets; sets++) s = set_part(y, *sets);
     if (!s) s = hy_spec_from_yaml(y, out);
     hy_yaml_free(y);
     return s;
 }
 
-static hy_status no_sets(const char *path, const char *const *sets) {
+static hy_status checkpoint_spec(const hy_st *st, const char *path, const char *const *sets, hy_model_spec *out) {
+    return changed_spec(path, hy_checkpoint_spec_text(st), sets, out);
+}
+
+static hy_status folder_spec(const hy_import *im, const char *path, const char *const *sets, hy_model_spec *out) {
+    *out = im->spec;
     if (!sets || !*sets) return HY_OK;
-    return hy_error(HY_EINPUT, "%s: --set is for variants and hylab checkpoints, not for a released checkpoint", path);
+    char *text = hy_model_spec_text(&im->spec);
+    const hy_status s = changed_spec(path, text, sets, out);
+    free(text);
+    return s;
 }
 
 hy_status hy_model_read_spec(const char *path, const char *const *sets, hy_model_spec *out) {
     hy_st *st;
     hy_import *im;
+    hy_status s;
     switch (hy_model_file_kind_of(path)) {
         case HY_MODEL_FOLDER:
-            HY_TRY(no_sets(path, sets));
             HY_TRY(hy_import_open_config(path, &im));
-            *out = im->spec;
+            s = folder_spec(im, path, sets, out);
             hy_import_close(im);
-            return HY_OK;
+            return s;
         case HY_MODEL_CHECKPOINT:
             HY_TRY(hy_checkpoint_open(path, &st));
-            hy_status s = checkpoint_spec(st, path, sets, out);
+            s = checkpoint_spec(st, path, sets, out);
             hy_st_close(st);
             return s;
         default: return hy_spec_load(path, sets, out);
@@ -78,29 +104,24 @@ typedef struct {
     hy_dtype dtype;
 } how_to;
 
-static hy_status from_checkpoint(const char *path, const char *const *sets, const how_to *h, hy_model *out) {
+static hy_status from_checkpoint(const char *path, const hy_model_spec *spec, const how_to *h, hy_model *out) {
     hy_st *st;
     HY_TRY(hy_checkpoint_open(path, &st));
-    hy_model_spec *spec = hy_xcalloc(1, sizeof *spec);
-    hy_status s = checkpoint_spec(st, path, sets, spec);
-    if (!s) s = hy_model_build(spec, &out->p);
-    free(spec);
+    hy_status s = hy_model_build(spec, &out->p);
     if (!s && h->weights == HY_WEIGHTS_BF16) keep_all(out->p);
     if (!s && h->weights == HY_WEIGHTS_AUTO) hy_checkpoint_keep_types(st, out->p);
     if (!s) s = hy_checkpoint_check(st, out->p, NULL);  // before memory is taken for what the file claims
     if (!s) s = hy_params_create(out->p, h->be, h->dtype, &out->w);
     if (!s) s = hy_checkpoint_read(st, out->w, HY_CHECKPOINT_ANY_SPEC, NULL);
     hy_st_close(st);
-    out->trained = true;
     return s;
 }
 
-static hy_status from_folder(const char *path, const char *const *sets, const how_to *h, hy_model *out) {
+static hy_status from_folder(const char *path, const hy_model_spec *spec, const how_to *h, hy_model *out) {
     hy_import *im;
     hy_import_map map = {0};
-    HY_TRY(no_sets(path, sets));
     HY_TRY(hy_import_open(path, &im));
-    hy_status s = hy_model_build(&im->spec, &out->p);
+    hy_status s = hy_model_build(spec, &out->p);
     if (!s) s = hy_import_map_make(im->family, out->p, &map);
     if (!s) s = hy_import_check(im, &map, NULL);
     if (!s) hy_weights_apply(h->weights, im, &map, out->p);
@@ -108,18 +129,24 @@ static hy_status from_folder(const char *path, const char *const *sets, const ho
     if (!s) s = hy_import_weights(im, &map, out->w, NULL);
     hy_import_map_free(&map);
     hy_import_close(im);
-    out->trained = true;
     return s;
 }
 
-static hy_status from_yaml(const char *path, const char *const *sets, const how_to *h, uint64_t seed, hy_model *out) {
-    hy_model_spec *spec = hy_xcalloc(1, sizeof *spec);
-    hy_status s = hy_spec_load(path, sets, spec);
-    if (!s) s = hy_model_build(spec, &out->p);
-    free(spec);
-    if (!s && h->weights == HY_WEIGHTS_BF16) keep_all(out->p);
-    if (!s) s = hy_params_create(out->p, h->be, h->dtype, &out->w);
-    return s ? s : hy_params_init(out->w, seed);
+hy_status hy_model_open_as(const char *path, const hy_model_spec *spec, const hy_backend *be, hy_weights weights, hy_precision precision,
+                           hy_model *out) {
+    *out = (hy_model){.trained = true};
+    const how_to h = {be, hy_weights_in(weights, precision), hy_precision_dtype(precision)};
+    const bool folder = hy_model_file_kind_of(path) == HY_MODEL_FOLDER;
+    const hy_status s = folder ? from_folder(path, spec, &h, out) : from_checkpoint(path, spec, &h, out);
+    if (s) hy_model_close(out);
+    return s;
+}
+
+static hy_status random_weights(const hy_model_spec *spec, const how_to *h, uint64_t seed, hy_model *out) {
+    HY_TRY(hy_model_build(spec, &out->p));
+    if (h->weights == HY_WEIGHTS_BF16) keep_all(out->p);
+    HY_TRY(hy_params_create(out->p, h->be, h->dtype, &out->w));
+    return hy_params_init(out->w, seed);
 }
 
 hy_status hy_model_published(const char *path, hy_published_list *out) {
@@ -150,15 +177,40 @@ static hy_status read_weights(const char *path, const hy_program *p, hy_params *
 hy_status hy_model_check(const char *path, const hy_program *p) { return read_weights(path, p, NULL); }
 hy_status hy_model_load(const char *path, hy_params *w) { return read_weights(path, w->prog, w); }
 
+// The bytes of every file that the weights come from, as one hash.
+static hy_status folder_hash(const char *path, char out[33]) {
+    hy_import *im;
+    HY_TRY(hy_import_open(path, &im));
+    hy_buf all = {0};
+    hy_status s = HY_OK;
+    for (int i = 0; !s && i < im->weights->n; i++) {
+        char one[33];
+        s = hy_hash_file(hy_st_path(im->weights->files[i]), one);
+        hy_buf_printf(&all, "%s\n", one);
+    }
+    hy_import_close(im);
+    if (!s) hy_hash_hex(all.s, all.n, out);
+    free(all.s);
+    return s;
+}
+
+hy_status hy_model_source_hash(const char *path, char out[33]) {
+    return hy_model_file_kind_of(path) == HY_MODEL_FOLDER ? folder_hash(path, out) : hy_hash_file(path, out);
+}
+
 hy_status hy_model_open(const char *path, const char *const *sets, const hy_backend *be, hy_weights weights, hy_precision precision,
                         uint64_t seed, hy_model *out) {
     *out = (hy_model){0};
-    const hy_model_file_kind kind = hy_model_file_kind_of(path);
     const how_to h = {be, hy_weights_in(weights, precision), hy_precision_dtype(precision)};
-    hy_status s = kind == HY_MODEL_FOLDER       ? from_folder(path, sets, &h, out)
-                  : kind == HY_MODEL_CHECKPOINT ? from_checkpoint(path, sets, &h, out)
-                                                : from_yaml(path, sets, &h, seed, out);
-    if (s) hy_model_close(out);
+    hy_model_spec *spec = hy_xcalloc(1, sizeof *spec);
+    hy_status s = hy_model_read_spec(path, sets, spec);
+    if (!s && hy_model_file_kind_of(path) != HY_MODEL_YAML) {
+        s = hy_model_open_as(path, spec, be, weights, precision, out);
+    } else if (!s) {
+        s = random_weights(spec, &h, seed, out);
+        if (s) hy_model_close(out);
+    }
+    free(spec);
     return s;
 }
 

@@ -33,11 +33,16 @@ void hy_weights_apply(hy_weights how, const hy_import *im, const hy_import_map *
 // weights. HY_EINPUT with the file's name for what cannot be read.
 hy_status hy_model_open(const char *path, const char *const *sets, const hy_backend *be, hy_weights weights, hy_precision precision,
                         uint64_t seed, hy_model *out);
+// The weights of a checkpoint or a folder in a model of a spec that hy_model_read_spec gave for it.
+hy_status hy_model_open_as(const char *path, const hy_model_spec *spec, const hy_backend *be, hy_weights weights, hy_precision precision,
+                           hy_model *out);
 void hy_model_close(hy_model *m);
 // Reads the weights of a checkpoint or a folder into parameters of a program of its spec. check: what it checks, alone, before
 // memory is taken for parameters.
 hy_status hy_model_check(const char *path, const hy_program *p);
 hy_status hy_model_load(const char *path, hy_params *w);
+// Hash of the content of all files that the weights of a checkpoint or a folder come from.
+hy_status hy_model_source_hash(const char *path, char out[33]);
 // The figures printed elsewhere of a variant; of other kinds of models an empty list.
 hy_status hy_model_published(const char *path, hy_published_list *out);
 #endif

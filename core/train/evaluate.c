@@ -1,4 +1,5 @@
 // evaluate.c - accuracy and loss of given parameters on the evaluation cells of a task.
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,8 +32,18 @@ typedef struct {
     int32_t *ids, *labels, *full_ids, *full_labels;
 } evaluation;
 
+// A loss that is not finite is no figure: the weights hold NaN, or values so large that the forward pass overflows.
+static hy_status check_finite(const hy_cell *cell, int64_t example, int T, const int32_t *labels, const float *nll) {
+    for (int t = 0; t < T; t++)
+        if (labels[t] >= 0 && !isfinite(nll[t]))
+            return hy_error(HY_EDIVERGED, "the loss of example %lld of evaluation cell %s is %g at token %d: the weights hold NaN or infinity, or are too large",
+                            (long long)example, cell->name, (double)nll[t], t);
+    return HY_OK;
+}
+
 static hy_status eval_cell(evaluation *ev, int cell, int64_t n, hy_score *score) {
-    const int T = hy_task_cell(ev->task, HY_SPLIT_EVAL, cell)->T, m = ev->p->spec.meta_tokens;
+    const hy_cell *at = hy_task_cell(ev->task, HY_SPLIT_EVAL, cell);
+    const int T = at->T, m = ev->p->spec.meta_tokens;
     for (int64_t done = 0; done < n;) {
         const int B = n - done < ev->batch ? (int)(n - done) : ev->batch;
         for (int b = 0; b < B; b++)
@@ -46,8 +57,9 @@ static hy_status eval_cell(evaluation *ev, int cell, int64_t n, hy_score *score)
         const int32_t *pred = hy_exec_pred(ev->e);
         if (!nll || !pred) return HY_EFAIL;
         for (int b = 0; b < B; b++) {
-            const size_t at = (size_t)b * (size_t)(m + T) + (size_t)m;
-            hy_score_add(score, T, ev->full_labels + at, nll + at, pred + at);
+            const size_t first = (size_t)b * (size_t)(m + T) + (size_t)m;
+            HY_TRY(check_finite(at, done + b, T, ev->full_labels + first, nll + first));
+            hy_score_add(score, T, ev->full_labels + first, nll + first, pred + first);
         }
         done += B;
         if (hy_interrupted) return hy_error(HY_EINTR, "interrupted during evaluation");

@@ -26,6 +26,8 @@ const hy_field hy_train_fields[] = {
     F(stop_accuracy, HY_F_DOUBLE, "0", 0, 1, NULL, "stop once an evaluation reaches it, 0: never"),
     F(eval_batch, HY_F_INT, "32", 1, 1e6, NULL, "sequences of an evaluation batch"),
     F(eval_examples, HY_F_INT, "0", 0, 1e9, NULL, "examples a cell at most, 0: the task's own count"),
+    {.name = "save_seconds", .type = HY_F_DOUBLE, .offset = offsetof(hy_train_spec, save_seconds), .quiet = true, .def = "60", .min = 0, .max = 1e9,
+     .doc = "seconds between checkpoints besides checkpoint_every, 0: none"},
     {.name = "precision", .type = HY_F_ENUM, .offset = offsetof(hy_train_spec, precision), .quiet = true, .def = "f32", .choices = HY_PRECISION_NAMES,
      .doc = "what is computed in, also when evaluating and measuring; tf32 and bf16 need a GPU"},
     HY_FIELD_END,

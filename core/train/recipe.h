@@ -13,7 +13,8 @@ typedef struct {
     double weight_decay, beta1, beta2, eps, clip;  // clip 0: none
     int eval_every;        // steps; 0: only at the end
     int log_every;
-    int checkpoint_every;  // 0: only at the end
+    int checkpoint_every;  // steps; 0: only at the end
+    double save_seconds;   // seconds between checkpoints besides; 0: none. Where a run is saved does not change its result
     double stop_accuracy;  // stop when evaluation accuracy reaches it; 0: never
     int eval_batch;
     int eval_examples;     // at most so many examples a cell; 0: the task's own count

@@ -1,6 +1,6 @@
 // train.c - the training loop: batches, accumulation, evaluation, checkpoints, divergence. A step on the device is optim.c; what a
-// checkpoint holds is in train_checkpoint.c. Where kernels run while the host goes on, several steps are started before the first is
-// heard of; the parameters stay those before a step that is not finite, so that nothing is lost by hearing late.
+// checkpoint holds is in train_checkpoint.c. On an asynchronous backend the host runs ahead of the device by several steps. A step
+// whose loss or gradient is not finite leaves the parameters alone, so finding out late loses nothing.
 #include "core/train/train.h"
 
 #include <math.h>
@@ -9,7 +9,7 @@
 
 #include "core/train/train_impl.h"
 
-// What training holds whatever the batch, where the rest does not fit any more.
+// Adds to an out-of-memory error what training needs whatever the batch size.
 static hy_status no_room(const hy_trainer *t) {
     hy_buf b = {0};
     if (t->opt.w) hy_optim_memory_text(&t->opt, &b);
@@ -22,7 +22,8 @@ static hy_status no_room(const hy_trainer *t) {
 
 uint64_t hy_trainer_init_seed(uint64_t seed) { return hy_mix64(seed, 1); }
 
-// The executor, where memory is scarce with room left for that of an evaluation: what does not fit is told before the first step.
+// The executor. On a device of limited memory it leaves room for that of an evaluation, so that what does not fit fails before the
+// first step.
 static hy_status open_exec(hy_trainer *t, int full) {
     const hy_train_spec *s = &t->spec;
     void *room = NULL;
@@ -56,7 +57,7 @@ hy_status hy_trainer_create(const hy_program *p, const hy_backend *be, hy_dtype 
     hy_trainer *t = hy_xcalloc(1, sizeof *t);
     *t = (hy_trainer){.p = p, .be = be, .dt = dt, .spec = *spec, .task = task, .seed = seed};
     t->T = hy_task_max_len(task);
-    // a step that nobody waits for is worth it only where kernels run while the host does something else
+    // running ahead pays only where kernels run while the host does something else
     t->ask_every = !be->async ? 1 : spec->log_every < HY_TRAIN_RING ? spec->log_every : HY_TRAIN_RING;
     const int full = p->spec.meta_tokens + t->T;
     hy_status s = open_device(t, full);
@@ -119,7 +120,7 @@ static hy_batch micro_batch(hy_trainer *t, int k) {
     return (hy_batch){.B = B, .T = m + T, .ids = t->full_ids, .labels = t->full_labels};
 }
 
-// What the host gives the kernels of a step.
+// Sends the device what the host decides for a step: learning rate, bias corrections, clipping, loss scale.
 static hy_status begin_step(hy_trainer *t, long step, double scale) {
     const hy_train_spec *s = &t->spec;
     const double ctl[HY_CTL_HOST] = {
@@ -145,9 +146,9 @@ static hy_status look_for_nan(void *user, const char *name, const float *data, i
     return HY_OK;
 }
 
-// The first value of the forward passes of a step, or the first gradient, that is not finite. The parameters are still those
-// before it: nothing was updated since.
-static hy_status blame(hy_trainer *t, long step, char *out, size_t n) {
+// Repeats a step to name the first value of its forward passes, or the first gradient, that is not finite. The parameters are
+// still those before the step.
+static hy_status find_non_finite(hy_trainer *t, long step, char *out, size_t n) {
     nan_search f = {{0}};
     const hy_probe probe = {.wants = want_all, .got = look_for_nan, .user = &f};
     double scale;
@@ -176,13 +177,13 @@ static hy_status blame(hy_trainer *t, long step, char *out, size_t n) {
 static hy_status diverged(hy_trainer *t, long step, double loss, double norm) {
     char where[128];
     t->step = step;
-    if (blame(t, step, where, sizeof where)) snprintf(where, sizeof where, "unknown (%.100s)", hy_error_text());
+    if (find_non_finite(t, step, where, sizeof where)) snprintf(where, sizeof where, "unknown (%.100s)", hy_error_text());
     return hy_error(HY_EDIVERGED, "step %ld: loss %g, gradient norm %g; first not finite: %s. Lower train.lr (%g here), "
                     "lengthen train.warmup or set train.clip", step, loss, norm, where, hy_train_lr(&t->spec, step));
 }
 
 // ---------------------------------------------------------------------------------------------------- one step
-// Starts a step; its report comes later.
+// Starts a step. Its loss and gradient norm are read by collect.
 static hy_status start_step(hy_trainer *t) {
     HY_ASSERT(t->pending < HY_TRAIN_RING);
     const double start = hy_now();
@@ -202,7 +203,7 @@ static hy_status start_step(hy_trainer *t) {
     return HY_OK;
 }
 
-// Waits for the pending steps and tells of them in order. last: the newest, or NULL.
+// Waits for the pending steps and reports each to on_step, in order. last: the newest, or NULL.
 static hy_status collect(hy_trainer *t, const hy_train_watch *watch, hy_train_point *last) {
     double report[2 * HY_TRAIN_RING];
     if (t->pending == 0) return HY_OK;
@@ -227,57 +228,82 @@ hy_status hy_trainer_step(hy_trainer *t, hy_train_point *out) {
 }
 
 // ---------------------------------------------------------------------------------------------------- the loop
-static hy_status evaluate_now(hy_trainer *t, const hy_train_watch *watch, hy_eval *last, bool *stop) {
-    hy_eval_free(last);
-    HY_TRY(hy_evaluate(t->p, t->w, t->task, t->spec.eval_batch, t->spec.eval_examples, last));
-    *stop = t->spec.stop_accuracy > 0 && last->total.accuracy >= t->spec.stop_accuracy;
-    return watch && watch->on_eval ? watch->on_eval(watch->user, t->step, last) : HY_OK;
+static hy_status evaluate(hy_trainer *t, int examples, hy_eval *ev) {
+    const hy_status st = hy_evaluate(t->p, t->w, t->task, t->spec.eval_batch, examples, ev);
+    return st == HY_EDIVERGED ? hy_error_context(st, "step %ld of %d", t->step, t->spec.steps) : st;
 }
 
-// Saves after `st`, HY_OK or an interruption, which stays what the caller hears of.
-static hy_status keep(hy_trainer *t, const char *checkpoint, hy_status st) {
+static hy_status evaluate_now(hy_trainer *t, const hy_train_watch *watch, hy_eval *ev, bool *stop) {
+    hy_eval_free(ev);
+    HY_TRY(evaluate(t, t->spec.eval_examples, ev));
+    *stop = t->spec.stop_accuracy > 0 && ev->total.accuracy >= t->spec.stop_accuracy;
+    return watch && watch->on_eval ? watch->on_eval(watch->user, t->step, ev) : HY_OK;
+}
+
+// The evaluation at the end. Where nobody asks for one, a few examples still tell whether the last update left usable weights.
+static hy_status evaluate_end(hy_trainer *t, const hy_train_watch *watch, bool asked, hy_eval *ev) {
+    bool stop;
+    if (asked || t->spec.eval_every || t->spec.stop_accuracy > 0) return evaluate_now(t, watch, ev, &stop);
+    return evaluate(t, 1, ev);
+}
+
+// Saves, and returns `st` with its message (HY_OK or an interruption) unless saving fails.
+static hy_status save(hy_trainer *t, const hy_train_watch *watch, const char *checkpoint, hy_status st) {
     char *why = st ? hy_xstrdup(hy_error_text()) : NULL;
-    const hy_status saved = hy_trainer_save(t, checkpoint);
-    if (!saved && st) st = hy_error(st, "%s", why);
+    hy_status saved = hy_trainer_save(t, checkpoint);
+    t->saved = hy_now();
+    if (!saved && watch && watch->on_save) saved = watch->on_save(watch->user, t->step);
+    if (!saved && st) hy_error(st, "%s", why);
     free(why);
     return saved ? saved : st;
 }
 
-// Starts the next step, and waits where something needs the steps so far.
-static hy_status next_step(hy_trainer *t, const hy_train_watch *watch) {
+static bool save_is_due(const hy_trainer *t) {
     const hy_train_spec *s = &t->spec;
-    const hy_status st = start_step(t);
-    t->eval_due = !st && s->eval_every && t->step % s->eval_every == 0 && t->step < s->steps;
-    const bool save = s->checkpoint_every && t->step % s->checkpoint_every == 0;
-    if (!st && !t->eval_due && !save && !hy_interrupted && t->step < s->steps && t->pending < t->ask_every) return HY_OK;
-    char *why = st ? hy_xstrdup(hy_error_text()) : NULL;
-    const hy_status told = collect(t, watch, NULL);
-    const bool first = told && (!st || told == HY_EDIVERGED);  // of what went wrong
-    if (!first && st) hy_error(st, "%s", why);
+    if (s->checkpoint_every && t->step % s->checkpoint_every == 0) return true;
+    return s->save_seconds > 0 && t->step < s->steps && hy_now() - t->saved > s->save_seconds;
+}
+
+// Starts the next step. Waits for all steps so far where something needs them: an evaluation, a checkpoint, an interrupt, the end.
+static hy_status next_step(hy_trainer *t, const hy_train_watch *watch, bool saving) {
+    const hy_train_spec *s = &t->spec;
+    const hy_status started = start_step(t);
+    t->eval_due = !started && s->eval_every && t->step % s->eval_every == 0 && t->step < s->steps;
+    const bool wait = t->eval_due || (saving && save_is_due(t)) || hy_interrupted || t->step >= s->steps || t->pending >= t->ask_every;
+    if (!started && !wait) return HY_OK;
+    char *why = started ? hy_xstrdup(hy_error_text()) : NULL;
+    const hy_status collected = collect(t, watch, NULL);
+    // divergence of an earlier step explains a failure to start this one
+    const bool earlier = collected && (!started || collected == HY_EDIVERGED);
+    if (!earlier && started) hy_error(started, "%s", why);
     free(why);
-    return first ? told : st;
+    return earlier ? collected : started;
 }
 
 hy_status hy_trainer_run(hy_trainer *t, const hy_train_watch *watch, const char *checkpoint, hy_eval *last) {
     hy_eval mine = {0}, *ev = last ? last : &mine;
     if (last) *last = (hy_eval){0};
     const hy_train_spec *s = &t->spec;
-    bool stop = t->stopped;
+    bool stop = t->stopped, evaluated = false;  // evaluated: ev is of the last step
     hy_status st = HY_OK;
+    t->saved = hy_now();
     while (!st && !stop && (t->step < s->steps || t->eval_due)) {
-        if (!t->eval_due) st = next_step(t, watch);
-        if (!st && t->eval_due) st = evaluate_now(t, watch, ev, &stop);
+        evaluated = false;
+        if (!t->eval_due) st = next_step(t, watch, checkpoint != NULL);
+        if (!st && t->eval_due) {
+            st = evaluate_now(t, watch, ev, &stop);
+            evaluated = !st;
+        }
         if (!st) t->eval_due = false;
         t->stopped = stop;
-        const bool due = s->checkpoint_every && t->step % s->checkpoint_every == 0;
-        const bool interrupted = t->pending == 0 && hy_interrupted;  // one that comes after next_step looked waits for the next
-        if (checkpoint && (st ? st == HY_EINTR : due || interrupted)) st = keep(t, checkpoint, st);
+        const bool settled = t->pending == 0, interrupted = settled && hy_interrupted;  // an interrupt since then waits for the next step
+        if (checkpoint && (st ? st == HY_EINTR : interrupted || (settled && save_is_due(t)))) st = save(t, watch, checkpoint, st);
         if (!st && interrupted && !stop && t->step < s->steps)
             st = hy_error(HY_EINTR, "interrupted after step %ld of %d", t->step, s->steps);
     }
     if (!st) {
-        st = evaluate_now(t, watch, ev, &stop);
-        if (checkpoint && (!st || st == HY_EINTR)) st = keep(t, checkpoint, st);
+        if (!evaluated) st = evaluate_end(t, watch, last != NULL, ev);
+        if (checkpoint && (!st || st == HY_EINTR)) st = save(t, watch, checkpoint, st);
     }
     if (st || !last) hy_eval_free(ev);
     return st;

@@ -13,6 +13,7 @@ typedef struct {
     void *user;
     hy_status (*on_step)(void *user, const hy_train_point *p);
     hy_status (*on_eval)(void *user, long step, const hy_eval *e);
+    hy_status (*on_save)(void *user, long step);  // after a checkpoint was written
 } hy_train_watch;
 
 typedef struct hy_trainer hy_trainer;
@@ -30,7 +31,10 @@ hy_status hy_trainer_load(hy_trainer *t, const char *path);
 // One optimiser step (all its micro-batches).
 hy_status hy_trainer_step(hy_trainer *t, hy_train_point *out);
 // Runs to the end (or stop_accuracy). on_step is called for every step in order; where kernels run while the host goes on, some
-// steps later, before anything that needs it (evaluation, checkpoint, interrupt, the end). checkpoint: path written every checkpoint_every steps and at the end, or NULL.
-// NaN or infinity: HY_EDIVERGED naming step and tensor, with advice. A pending interrupt saves the checkpoint first.
+// steps later, before anything that needs it (evaluation, checkpoint, interrupt, the end). checkpoint: path written every
+// checkpoint_every steps, every save_seconds and at the end, or NULL.
+// last: the evaluation at the end. NULL: nobody asks for it; there still is one, told to on_eval, if the recipe evaluates on the way
+// (eval_every, stop_accuracy), else one example a cell is tried.
+// NaN or infinity: HY_EDIVERGED naming step and tensor, with advice. An interrupt saves the checkpoint first.
 hy_status hy_trainer_run(hy_trainer *t, const hy_train_watch *watch, const char *checkpoint, hy_eval *last);
 #endif

@@ -10,11 +10,15 @@
 
 enum { STOPPED = 1, EVAL_DUE = 2 };  // bits of the second number of "progress"
 
+// A run may be resumed with another save_seconds: it is left out.
 static char *recipe_text(const hy_trainer *t) {
     hy_buf b = {0};
+    hy_train_spec spec = t->spec, plain = {0};
+    hy_fields_default(hy_train_fields, &plain);
+    spec.save_seconds = plain.save_seconds;
     hy_buf_printf(&b, "task: %s\n", hy_task_kind(t->task));
     hy_task_text(t->task, &b);
-    hy_fields_text(hy_train_fields, &t->spec, 0, &b);
+    hy_fields_text(hy_train_fields, &spec, 0, &b);
     hy_buf_printf(&b, "seed: %llu\n", (unsigned long long)t->seed);
     return b.s;
 }
@@ -34,7 +38,7 @@ static hy_status fill_moment(void *user, const char *name, void *dst, size_t byt
 
 hy_status hy_trainer_save(hy_trainer *t, const char *path) {
     if (t->pending)
-        return hy_error(HY_EFAIL, "%s: not saved: of %d steps nobody knows whether they were good", path, t->pending);
+        return hy_error(HY_EFAIL, "%s: not saved: %d steps are still under way, and may turn out not finite", path, t->pending);
     hy_st_writer *w = hy_st_writer_new();
     char *recipe = recipe_text(t);
     hy_checkpoint_add(w, t->w);

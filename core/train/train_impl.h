@@ -28,5 +28,6 @@ struct hy_trainer {
     int64_t pending_tokens;
     bool stopped;   // stop_accuracy was reached
     bool eval_due;  // the evaluation of this step was interrupted
+    double saved;   // when the last checkpoint was written, or the run began: hy_now
 };
 #endif

@@ -3,43 +3,47 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include "analysis/measure/throughput.h"
-#include "core/task/task.h"
-#include "experiments/cli/args.h"
+#include "core/format/json.h"
 #include "experiments/cli/commands.h"
-#include "core/family/model_file.h"
-#include "experiments/cli/device_arg.h"
+#include "experiments/cli/measure_arg.h"
 
 typedef struct {
-    const char *device, *isa, *weights, *precision;
-    int batch, context, repetitions, threads, tokens;
+    hy_measure_args m;
+    int batch, context, repetitions, tokens;
     bool train, prefill, decode, ops;
-    double load_seconds;
-    hy_arg_list sets;
     hy_table_format format;
 } options;
 
-static hy_status rate_row(hy_table *t, const options *o, const hy_model *m, hy_tp_kind kind, const char *name) {
-    const hy_tp_spec spec = {.kind = kind, .batch = o->batch, .context = o->context, .reps = o->repetitions, .tokens = o->tokens};
-    hy_tp_result r;
-    HY_TRY(hy_throughput_measure(m->p, m->w, &spec, &r));
-    hy_sort(r.rate, r.n);
-    hy_table_row(t);
-    hy_table_text(t, "%s", name);
-    hy_table_int(t, o->batch);
-    hy_table_int(t, o->context);
-    hy_table_num(t, hy_median(r.rate, r.n), 1);
-    hy_table_num(t, r.rate[0], 1);
-    hy_table_num(t, r.rate[r.n - 1], 1);
-    hy_table_int(t, r.n);
-    hy_table_text(t, "%s", r.path);
-    hy_throughput_free(&r);
-    return HY_OK;
+// ---------------------------------------------------------------------------------------------------- rates
+static char *path_of(const hy_fact *f) {
+    hy_json *meta = NULL;
+    const char *path = "";
+    if (!hy_json_parse(f->meta, strlen(f->meta), "meta", 4, &meta)) hy_json_get_string(meta, "meta", "path", &path);
+    char *copy = hy_xstrdup(path);
+    hy_json_free(meta);
+    return copy;
 }
 
-static hy_status rates(const options *o, const hy_model *m, const hy_backend *be) {
-    const bool all = !o->train && !o->prefill && !o->decode;
-    hy_table *t = hy_table_new(m->p->spec.name);
+static void rate_row(hy_table *t, hy_fact *f) {
+    const char *what = !strcmp(f->name, "throughput_train")     ? "training step"
+                       : !strcmp(f->name, "throughput_prefill") ? "prefill"
+                                                                : "decode";
+    char *path = path_of(f);
+    hy_sort(f->samples, f->n_samples);
+    hy_table_row(t);
+    hy_table_text(t, "%s", what);
+    hy_table_int(t, (int64_t)f->y);
+    hy_table_int(t, (int64_t)f->x);
+    hy_table_num(t, f->value, 1);
+    hy_table_num(t, f->samples[0], 1);
+    hy_table_num(t, f->samples[f->n_samples - 1], 1);
+    hy_table_int(t, f->n_samples);
+    hy_table_text(t, "%s", path);
+    free(path);
+}
+
+static hy_status print_rates(const options *o, const hy_subject *s, bool left_out, hy_facts *facts) {
+    hy_table *t = hy_table_new(s->model.p->spec.name);
     hy_table_column(t, "what", NULL, NULL, HY_LEFT);
     hy_table_column(t, "batch", NULL, NULL, HY_RIGHT);
     hy_table_column(t, "context", NULL, "tokens", HY_RIGHT);
@@ -48,20 +52,44 @@ static hy_status rates(const options *o, const hy_model *m, const hy_backend *be
     hy_table_column(t, "max", NULL, "tok/s", HY_RIGHT);
     hy_table_column(t, "repetitions", "n", NULL, HY_RIGHT);
     hy_table_column(t, "path", "kernels", NULL, HY_LEFT);
-    hy_status s = HY_OK;
-    const bool bf16 = hy_program_keeps_bf16(m->p);
-    if (o->train || (all && !bf16)) s = rate_row(t, o, m, HY_TP_TRAIN, "training step");
-    if (!s && (o->prefill || all)) s = rate_row(t, o, m, HY_TP_PREFILL, "prefill");
-    if (!s && (o->decode || all)) s = rate_row(t, o, m, HY_TP_DECODE, "decode");
-    hy_table_note(t, "%s, %s; meta tokens are processed but not counted", be->device, o->precision ? o->precision : "f32");
+    for (int i = 0; i < facts->n_facts; i++) rate_row(t, &facts->fact[i]);
+    hy_table_note(t, "%s, %s; meta tokens are processed but not counted", s->be.device,
+                  hy_precision_name(s->precision));
     struct rusage use;
     getrusage(RUSAGE_SELF, &use);
-    hy_table_note(t, "weights: %.1f MB, %s, ready after %.1f s; most memory in use at a time: %.1f MB", (double)m->w->bytes / 1e6,
-                  bf16 ? "matrices in bfloat16" : "float32", o->load_seconds, (double)use.ru_maxrss * 1024 / 1e6);
-    if (bf16 && all) hy_table_note(t, "no training step: gradients need weights in float32 (--weights f32)");
-    if (!s) s = hy_table_print(t, o->format, stdout);
+    hy_table_note(t, "weights: %.1f MB, %s, ready after %.1f s; most memory in use at a time: %.1f MB",
+                  (double)s->model.w->bytes / 1e6,
+                  hy_program_keeps_bf16(s->model.p) ? "matrices in bfloat16" : "float32", s->seconds,
+                  (double)use.ru_maxrss * 1024 / 1e6);
+    if (left_out) hy_table_note(t, "no training step: gradients need weights in float32 (--weights f32)");
+    const hy_status st = hy_table_print(t, o->format, stdout);
     hy_table_free(t);
-    return s;
+    return st;
+}
+
+// The measure as the options ask for it. Training steps are left out of a model whose matrices are bfloat16, unless
+// they are asked for.
+static hy_status ask(const options *o, hy_asked *m) {
+    const bool all = !o->train && !o->prefill && !o->decode;
+    HY_TRY(hy_ask("throughput", m));
+    HY_TRY(hy_ask_int(m, "contexts", o->context));
+    HY_TRY(hy_ask_int(m, "batch", o->batch));
+    HY_TRY(hy_ask_int(m, "repetitions", o->repetitions));
+    HY_TRY(hy_ask_int(m, "decode_tokens", o->tokens));
+    HY_TRY(hy_ask_set(m, "train", all || o->train ? "true" : "false"));
+    HY_TRY(hy_ask_set(m, "prefill", all || o->prefill ? "true" : "false"));
+    HY_TRY(hy_ask_set(m, "decode", all || o->decode ? "true" : "false"));
+    return hy_ask_options(m, &o->m.options);
+}
+
+static hy_status rates(const options *o, const hy_subject *s, hy_asked *m) {
+    hy_facts facts = {0};
+    const bool all = !o->train && !o->prefill && !o->decode, left_out = all && hy_program_keeps_bf16(s->model.p);
+    if (left_out) HY_TRY(hy_ask_set(m, "train", "false"));
+    hy_status st = hy_subject_take(s, m, &facts);
+    if (!st) st = print_rates(o, s, left_out, &facts);
+    hy_facts_free(&facts);
+    return st;
 }
 
 // ---------------------------------------------------------------------------------------------------- op by op
@@ -90,7 +118,8 @@ static hy_status ops(const options *o, const hy_model *m, const hy_backend *be) 
     int count[HY_OP_KINDS] = {0};
     hy_exec *e;
     HY_TRY(hy_params_want_grad(m->w));
-    HY_TRY(hy_exec_create(m->p, be, m->w->compute, HY_EXEC_TRAIN, o->batch, m->p->spec.meta_tokens + o->context, 0, &e));
+    HY_TRY(
+        hy_exec_create(m->p, be, m->w->compute, HY_EXEC_TRAIN, o->batch, m->p->spec.meta_tokens + o->context, 0, &e));
     hy_status s = profile_run(o, m, e);
     const double *sec = s ? NULL : hy_exec_seconds(e), ms = 1e3 / o->repetitions;
     for (int i = 0; sec && i < m->p->n_ops; i++) {
@@ -118,38 +147,37 @@ static hy_status ops(const options *o, const hy_model *m, const hy_backend *be) 
     hy_table_note(t, "%s, %d sequences of %d + %d meta tokens, %s, mean of %d steps: %.2f ms a step", m->p->spec.name,
                   o->batch, o->context, m->p->spec.meta_tokens, be->device, o->repetitions, total);
     const hy_exec_memory mem = hy_exec_memory_use(e);
-    hy_table_note(t, "memory: activations %.1f MB, gradients %.1f MB, saved for backward %.1f MB, in one arena of %.1f MB; workspace %.1f MB",
-                  (double)mem.activations / 1e6, (double)mem.gradients / 1e6, (double)mem.saved / 1e6, (double)mem.arena / 1e6, (double)mem.workspace / 1e6);
+    hy_table_note(t,
+                  "memory: activations %.1f MB, gradients %.1f MB, saved for backward %.1f MB, in one arena of %.1f "
+                  "MB; workspace %.1f MB",
+                  (double)mem.activations / 1e6, (double)mem.gradients / 1e6, (double)mem.saved / 1e6,
+                  (double)mem.arena / 1e6, (double)mem.workspace / 1e6);
     if (!s) s = hy_table_print(t, o->format, stdout);
     hy_table_free(t);
     hy_exec_free(e);
     return s;
 }
 
-static hy_status bench(options *o, const char *file) {
-    hy_backend be;
-    hy_model m;
+static hy_status bench(const options *o, const char *file) {
+    hy_subject subject;
+    hy_asked m;
     hy_weights how;
-    hy_precision precision;
-    HY_TRY(hy_weights_parse(o->weights, &how));
-    HY_TRY(hy_precision_parse(o->precision, &precision));
+    HY_TRY(hy_weights_parse(o->m.weights, &how));
     if ((o->train || o->ops) && how == HY_WEIGHTS_BF16)
         return hy_error(HY_EINPUT, "--weights bf16: training steps (--train, --ops) need weights in float32");
+    HY_TRY(ask(o, &m));
     // training steps need float32 weights; where nothing was said they are timed too, of a variant
     const bool all = !o->train && !o->prefill && !o->decode;
-    if (o->train || o->ops || (all && how == HY_WEIGHTS_AUTO && hy_model_file_kind_of(file) == HY_MODEL_YAML)) how = HY_WEIGHTS_F32;
-    HY_TRY(hy_backend_from_args(o->device, o->isa, o->threads, &be));
-    HY_TRY(hy_precision_set(precision, &be));
-    const double start = hy_now();
-    HY_TRY(hy_model_open(file, o->sets.v, &be, how, precision, 1, &m));
-    o->load_seconds = hy_now() - start;
-    hy_status s = o->ops ? ops(o, &m, &be) : rates(o, &m, &be);
-    hy_model_close(&m);
+    if (o->train || o->ops || (all && how == HY_WEIGHTS_AUTO && hy_model_file_kind_of(file) == HY_MODEL_YAML))
+        how = HY_WEIGHTS_F32;
+    hy_status s = hy_subject_open(&o->m, file, how, &m, 1, &subject);
+    if (!s) s = o->ops ? ops(o, &subject.model, &subject.be) : rates(o, &subject, &m);
+    hy_subject_close(&subject);
     return s;
 }
 
 int hy_cmd_bench(int argc, char **argv) {
-    options o = {.batch = 1, .context = 512, .repetitions = 5, .tokens = 16};
+    options o = {.m = {.seed = 1, .batch = 1}, .batch = 1, .context = 512, .repetitions = 5, .tokens = 16};
     const hy_arg args[] = {
         {"--train", NULL, HY_ARG_FLAG, &o.train, 0, "training steps only (default: training, prefill and decoding)"},
         {"--prefill", NULL, HY_ARG_FLAG, &o.prefill, 0, "prefill only"},
@@ -159,26 +187,29 @@ int hy_cmd_bench(int argc, char **argv) {
         {"--context", "N", HY_ARG_INT, &o.context, 1, "tokens of each (default 512)"},
         {"--repetitions", "N", HY_ARG_INT, &o.repetitions, 1, "timed repetitions after one to warm up (default 5)"},
         {"--tokens", "N", HY_ARG_INT, &o.tokens, 1, "decoding: tokens in a repetition (default 16)"},
-        {"--set", "PATH=VALUE", HY_ARG_LIST, &o.sets, 0, "a change to the variant"},
-        {"--weights", HY_WEIGHTS_NAMES, HY_ARG_TEXT, &o.weights, 0, HY_WEIGHTS_HELP},
-        {"--precision", HY_PRECISION_NAMES, HY_ARG_TEXT, &o.precision, 0, HY_PRECISION_HELP},
-        {"--threads", "N", HY_ARG_INT, &o.threads, 0, "threads (default: all cores)"},
-        {"--device", HY_DEVICE_NAMES, HY_ARG_TEXT, &o.device, 0, HY_DEVICE_HELP},
-        {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0, "kernels: ref, base, avx2, avx512 (default: the best this machine has)"},
+        HY_ARGS_OPTION(o.m),
+        HY_ARGS_MODEL(o.m),
+        HY_ARGS_DB(o.m),
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print"},
         {0},
     };
+    char *text = hy_ask_help(
+        "Times one model. `make bench` compares models with the machine's own limits.\n\nexamples:\n"
+        "  hylab bench variants/hymba.yaml --batch 8\n"
+        "  hylab bench variants/hymba.yaml --batch 8 --ops\n"
+        "  hylab bench variants/paper/300m-hymba.yaml --decode --context 4096\n",
+        (const char *const[]){"throughput", NULL});
     const hy_args a = {.usage = "hylab bench VARIANT.yaml|CHECKPOINT.safetensors|FOLDER [options]",
-                       .text = "Times one model. `make bench` compares models with the machine's own limits.\n\nexamples:\n"
-                               "  hylab bench variants/hymba.yaml --batch 8\n"
-                               "  hylab bench variants/hymba.yaml --batch 8 --ops\n"
-                               "  hylab bench variants/paper/300m-hymba.yaml --decode --context 4096\n",
-                       .args = args, .min_rest = 1, .max_rest = 1};
+                       .text = text,
+                       .args = args,
+                       .min_rest = 1,
+                       .max_rest = 1};
     hy_arg_list rest = {0};
     bool help = false;
     hy_status s = hy_args_read(&a, argc, argv, &rest, &help);
     if (!s && !help) s = bench(&o, rest.v[0]);
     free(rest.v);
-    free(o.sets.v);
+    free(text);
+    hy_measure_args_free(&o.m);
     return hy_command_end("bench", s);
 }

@@ -1,408 +1,404 @@
-// cmd_probe.c - hylab probe: attention and SSM maps, their entropy and shares, and the effective receptive field of one model.
-#include <math.h>
+// cmd_probe.c - hylab probe: what a model does inside: attention and SSM maps, their statistics, the receptive field,
+// outputs of its heads; with --measure any measure. The figures come from analysis/measure, the options of the command
+// are theirs.
 #include <stdlib.h>
 #include <string.h>
 
 #include "analysis/figure/figures.h"
-#include "analysis/measure/inspect.h"
+#include "analysis/probe/attnmap.h"
+#include "core/format/json.h"
 #include "experiments/cli/commands.h"
-#include "core/family/model_file.h"
-#include "experiments/cli/device_arg.h"
-#include "experiments/cli/task_arg.h"
+#include "experiments/cli/facts_table.h"
+#include "experiments/cli/measure_arg.h"
+#include "experiments/cli/probe_figures.h"
 
 enum { MAX_MAPS = 12, MAX_MAP_LAYERS = 16 };
 typedef struct {
-    const char *task, *device, *isa, *weights, *precision, *layers, *maps, *out, *formats, *norm, *reduce;
-    int seed, threads, cell, prompts, tokens;
+    hy_measure_args m;
+    const char *measure, *layers, *maps, *out, *formats, *norm, *reduce;
+    int cell, prompts, tokens;
     bool gate, erf, entropy;
-    hy_arg_list sets, task_sets, erf_sets, heads, channels;
+    hy_arg_list erf_sets, heads, channels;
     hy_table_format format;
 } options;
+// What is taken of the model: n measures, some of them for a purpose.
+typedef struct {
+    int n;
+    hy_asked v[4];
+    int statistics, outputs, erf, maps, other;  // index into v; -1: not wanted
+    int n_columns;
+    hy_probe_map columns[MAX_MAPS];  // of the figure of maps
+} wanted;
 
-// ---------------------------------------------------------------------------------------------------- options
-// Index of a word in "a|b|c".
-static hy_status choice(const char *what, const char *text, const char *choices, int *out) {
-    const size_t n = strlen(text);
-    int i = 0;
-    for (const char *c = choices; *c; i++) {
-        const size_t len = strcspn(c, "|");
-        if (len == n && !strncmp(c, text, n)) {
-            *out = i;
-            return HY_OK;
-        }
-        c += len + (c[len] == '|');
-    }
-    return hy_error(HY_EINPUT, "%s \"%s\": one of %s is wanted", what, text, choices);
-}
-
-static hy_status map_options(const options *o, hy_map_options *m) {
-    int norm, reduce;
-    HY_TRY(choice("--norm", o->norm, HY_MAP_NORM_CHOICES, &norm));
-    HY_TRY(choice("--reduce", o->reduce, HY_SSM_REDUCE_CHOICES, &reduce));
-    *m = (hy_map_options){.reduce = (hy_ssm_reduce)reduce, .norm = (hy_map_norm)norm, .gate = o->gate};
-    return HY_OK;
-}
-
-static hy_status erf_options(const options *o, const hy_map_options *m, hy_erf_options *e) {
-    int ssm = 0, heads = 0, meta = 0, missing = 0, weights = 0;
-    const struct {
-        const char *name, *choices;
-        int *dst;
-    } known[] = {{"ssm", HY_ERF_SSM_CHOICES, &ssm}, {"heads", HY_ERF_HEADS_CHOICES, &heads}, {"meta", HY_ERF_META_CHOICES, &meta},
-                 {"missing", HY_ERF_MISSING_CHOICES, &missing}, {"weights", "paper_eq5|uniform", &weights}};
-    for (int i = 0; i < o->erf_sets.n; i++) {
-        const char *text = o->erf_sets.v[i], *eq = strchr(text, '=');
-        int k = 0;
-        while (k < 5 && !(eq && strlen(known[k].name) == (size_t)(eq - text) && !strncmp(text, known[k].name, (size_t)(eq - text)))) k++;
-        if (k == 5)
-            return hy_error(HY_EINPUT, "--erf-set %s: wanted is ssm=, heads=, meta=, missing= or weights= and a value", text);
-        HY_TRY(choice(text, eq + 1, known[k].choices, known[k].dst));
-    }
-    *e = (hy_erf_options){(hy_erf_ssm)ssm, (hy_erf_heads)heads, (hy_erf_meta)meta, (hy_erf_missing)missing, weights, m->reduce, m->gate};
-    return HY_OK;
-}
-
-static hy_status number(const char *what, const char *text, size_t n, int limit, int *out) {
-    char *end, *copy = hy_asprintf("%.*s", (int)n, text);
-    const long v = strtol(copy, &end, 10);
-    const bool bad = n == 0 || *end || v < 0 || v >= limit;
-    hy_status s = bad ? hy_error(HY_EINPUT, "%s \"%s\": a number from 0 to %d is wanted", what, copy, limit - 1) : HY_OK;
-    free(copy);
-    *out = (int)v;
-    return s;
-}
-
+// ---------------------------------------------------------------------------------------------------- measures
 static bool has_heads(const hy_layer_spec *l) { return hy_layer_has_attention(l) || hy_layer_has_ssm(l); }
 
-// "0,3", "all", or (NULL) nothing given: all for tables; first, middle and last with heads for the maps.
-static hy_status read_layers(const hy_program *p, const char *text, bool *stat, bool *map) {
-    const int L = p->spec.n_layers;
-    int n = 0, at[HY_MAX_LAYERS];
-    for (int i = 0; i < L; i++)
-        if (has_heads(&p->spec.layers[i])) at[n++] = i;
-    if (n == 0) return hy_error(HY_EINPUT, "%s has no attention and no SSM heads: there is nothing to map", p->spec.name);
-    if (!text || !strcmp(text, "all")) {
-        for (int i = 0; i < n; i++) stat[at[i]] = true;
-        if (!text) map[at[0]] = map[at[n / 2]] = map[at[n - 1]] = true;
-        else memcpy(map, stat, (size_t)L * sizeof *map);
-        return HY_OK;
-    }
-    for (const char *c = text;;) {
-        const size_t len = strcspn(c, ",");
-        int i;
-        HY_TRY(number("--layers", c, len, L, &i));
-        if (!has_heads(&p->spec.layers[i])) return hy_error(HY_EINPUT, "--layers: layer %d has no attention and no SSM heads", i);
-        stat[i] = map[i] = true;
-        if (!c[len]) return HY_OK;
-        c += len + 1;
+// --layers as a list of the measures' option: "all" (and nothing) is [], "0,3" is [0,3]. Layers that are not there are
+// refused here: of one model, unlike of many in an experiment, they are a mistake.
+static hy_status layers_option(const hy_model_spec *spec, const char *text, char out[1024]) {
+    snprintf(out, 1024, "[%s]", text && strcmp(text, "all") ? text : "");
+    if (!text || !strcmp(text, "all")) return HY_OK;
+    for (const char *c = text;; c++) {
+        char *end;
+        const long i = strtol(c, &end, 10);
+        if (end == c || (*end && *end != ',') || i < 0 || i >= spec->n_layers)
+            return hy_error(HY_EINPUT, "--layers \"%s\": numbers from 0 to %d are wanted, or all", text,
+                            spec->n_layers - 1);
+        if (!has_heads(&spec->layers[i]))
+            return hy_error(HY_EINPUT, "--layers: layer %ld has no attention and no SSM heads", i);
+        if (!*end) return HY_OK;
+        c = end;
     }
 }
 
-static hy_status read_maps(const options *o, hy_inspect_map *maps, int *n) {
-    *n = 0;
-    for (const char *c = o->maps;;) {
+// The layers that are drawn when nothing is said: the first, the middle and the last of those with heads.
+static void drawn_layers(const hy_model_spec *spec, char out[1024]) {
+    int n = 0, at[HY_MAX_LAYERS];
+    for (int i = 0; i < spec->n_layers; i++)
+        if (has_heads(&spec->layers[i])) at[n++] = i;
+    if (n) snprintf(out, 1024, "[%d, %d, %d]", at[0], at[n / 2], at[n - 1]);
+}
+
+static char *list_option(const hy_arg_list *l) {
+    hy_buf b = {0};
+    hy_buf_printf(&b, "[");
+    for (int i = 0; i < l->n; i++) hy_buf_printf(&b, "%s%s", i ? ", " : "", l->v[i]);
+    hy_buf_printf(&b, "]");
+    return b.s;
+}
+
+// Options that several measures have; what a measure lacks is passed over.
+static hy_status common_options(const options *o, const char *layers, hy_asked *m) {
+    if (o->prompts) HY_TRY(hy_ask_int(m, "examples", o->prompts));
+    HY_TRY(hy_ask_int(m, "cell", o->cell));
+    HY_TRY(hy_ask_set(m, "layers", layers));
+    HY_TRY(hy_ask_set(m, "reduce", o->reduce));
+    HY_TRY(hy_ask_set(m, "norm", o->norm));
+    HY_TRY(hy_ask_set(m, "gate", o->gate ? "true" : NULL));
+    return o->tokens ? hy_ask_int(m, "max_len", o->tokens) : HY_OK;
+}
+
+static hy_status add(const options *o, wanted *w, const char *name, const char *layers, int *index) {
+    hy_asked *m = &w->v[w->n];
+    HY_TRY(hy_ask(name, m));
+    if (!o->measure) {  // the tables are of one whole prompt where nothing else is said
+        HY_TRY(hy_ask_set(m, "examples", "1"));
+        if (!strcmp(name, "maps")) HY_TRY(hy_ask_set(m, "max_len", "65536"));
+    }
+    HY_TRY(common_options(o, layers, m));
+    *index = w->n++;
+    return HY_OK;
+}
+
+// "weights=paper_eq5|uniform" is what the option `uniform` was called.
+static hy_status erf_options(const options *o, hy_asked *m) {
+    for (int i = 0; i < o->erf_sets.n; i++) {
+        const char *text = o->erf_sets.v[i];
+        if (!strcmp(text, "weights=uniform")) text = "uniform=true";
+        if (!strcmp(text, "weights=paper_eq5")) text = "uniform=false";
+        const hy_status s = hy_ask_options(m, &(hy_arg_list){1, &text});
+        if (s) return hy_error_context(s, "--erf-set %s", o->erf_sets.v[i]);
+    }
+    return HY_OK;
+}
+
+// The maps that are drawn: --maps, then single heads and channels.
+static hy_status read_columns(const options *o, wanted *w) {
+    // the map of a whole hybrid layer is the mean of two maps, which must be row-normalised
+    const char *words = o->maps                                ? o->maps
+                        : o->norm && strcmp(o->norm, "rowsum") ? "attention,ssm"
+                                                               : "attention,ssm,layer";
+    for (const char *c = words;;) {
         const size_t len = strcspn(c, ",");
-        char *word = hy_asprintf("%.*s", (int)len, c);
-        int src;
-        hy_status s = choice("--maps", word, "attention|ssm|layer", &src);
-        free(word);
-        if (s) return s;
-        if (*n < MAX_MAPS) maps[(*n)++] = (hy_inspect_map){(hy_map_src)src, -1};
+        int src = 0;
+        while (src < 3 &&
+               (strlen(hy_map_src_name((hy_map_src)src)) != len || strncmp(c, hy_map_src_name((hy_map_src)src), len)))
+            src++;
+        if (src == 3) return hy_error(HY_EINPUT, "--maps %s: a list of attention|ssm|layer is wanted", words);
+        if (w->n_columns < MAX_MAPS) w->columns[w->n_columns++] = (hy_probe_map){(hy_map_src)src, -1};
         if (!c[len]) break;
         c += len + 1;
     }
-    for (int k = 0; k < 2; k++) {
-        const hy_arg_list *l = k ? &o->channels : &o->heads;
-        for (int i = 0; i < l->n; i++) {
-            if (*n == MAX_MAPS) return hy_error(HY_EINPUT, "more than %d maps of a layer do not fit a figure", MAX_MAPS);
-            maps[*n].src = k ? HY_MAP_SSM : HY_MAP_ATTENTION;
-            HY_TRY(number(k ? "--channel" : "--head", l->v[i], strlen(l->v[i]), 1 << 20, &maps[(*n)++].index));
+    const hy_arg_list *singles[] = {&o->heads, &o->channels};
+    for (int k = 0; k < 2; k++)
+        for (int i = 0; i < singles[k]->n; i++) {
+            if (w->n_columns == MAX_MAPS)
+                return hy_error(HY_EINPUT, "more than %d maps of a layer do not fit a figure", MAX_MAPS);
+            w->columns[w->n_columns++] = (hy_probe_map){k ? HY_MAP_SSM : HY_MAP_ATTENTION, atoi(singles[k]->v[i])};
         }
-    }
     return HY_OK;
 }
 
-// ---------------------------------------------------------------------------------------------------- prompts
-static hy_status read_prompts(const options *o, const hy_program *p, const hy_task *task, int32_t **out, int *T, char *what, size_t n) {
-    const int cells = hy_task_cells(task, HY_SPLIT_EVAL);
-    if (o->cell >= cells) return hy_error(HY_EINPUT, "--cell %d: task %s has evaluation cells 0 to %d", o->cell, o->task, cells - 1);
-    if (hy_task_vocab(task) > p->spec.vocab)
-        return hy_error(HY_EINPUT, "task %s uses %d tokens, but %s has a vocabulary of %d", o->task, hy_task_vocab(task), p->spec.name, p->spec.vocab);
-    const hy_cell *cell = hy_task_cell(task, HY_SPLIT_EVAL, o->cell);
-    if (cell->count > 0 && o->prompts > cell->count)
-        return hy_error(HY_EINPUT, "--prompts %d: cell %s has %lld examples", o->prompts, cell->name, (long long)cell->count);
-    *T = o->tokens > 0 && o->tokens < cell->T ? o->tokens : cell->T;
-    int32_t *ids = hy_xcalloc((size_t)cell->T * 2, sizeof *ids);
-    *out = hy_xcalloc((size_t)o->prompts * (size_t)*T, sizeof **out);
-    hy_status s = HY_OK;
-    for (int k = 0; k < o->prompts && !s; k++) {
-        s = hy_task_example(task, HY_SPLIT_EVAL, o->cell, k, ids, ids + cell->T);
-        if (!s) memcpy(*out + (size_t)k * (size_t)*T, ids, (size_t)*T * sizeof *ids);
+static hy_status add_drawn(const options *o, const hy_model_spec *spec, const char *layers, wanted *w) {
+    char drawn[1024];
+    snprintf(drawn, sizeof drawn, "%s", layers);
+    if (!o->layers) drawn_layers(spec, drawn);
+    HY_TRY(add(o, w, "maps", drawn, &w->maps));
+    hy_asked *m = &w->v[w->maps];
+    char *heads = list_option(&o->heads), *channels = list_option(&o->channels);
+    hy_status s = hy_ask_set(m, "keep", "maps");
+    if (!s) s = hy_ask_set(m, "single_heads", heads);
+    if (!s) s = hy_ask_set(m, "channels", channels);
+    free(heads), free(channels);
+    if (!s) s = read_columns(o, w);
+    return s ? s : hy_gnuplot_check();  // before the work
+}
+
+static hy_status want(const options *o, const hy_model_spec *spec, wanted *w) {
+    char layers[1024];
+    *w = (wanted){.statistics = -1, .outputs = -1, .erf = -1, .maps = -1, .other = -1};
+    HY_TRY(layers_option(spec, o->layers, layers));
+    if (o->measure) {
+        HY_TRY(add(o, w, o->measure, layers, &w->other));
+        return hy_ask_options(&w->v[w->other], &o->m.options);
     }
-    free(ids);
-    snprintf(what, n, "%s %s, %d prompt%s of %d tokens", o->task, cell->name, o->prompts, o->prompts == 1 ? "" : "s", *T);
-    return s;
+    if (o->m.options.n) return hy_error(HY_EINPUT, "--option is of the measure that --measure names");
+    if (o->entropy) {
+        HY_TRY(add(o, w, "maps", layers, &w->statistics));
+        HY_TRY(hy_ask_set(&w->v[w->statistics], "keep", "statistics"));
+        HY_TRY(add(o, w, "outputs", layers, &w->outputs));
+        HY_TRY(hy_ask_set(&w->v[w->outputs], "positions", "all"));
+    }
+    if (o->erf) {
+        HY_TRY(add(o, w, "erf", layers, &w->erf));
+        HY_TRY(erf_options(o, &w->v[w->erf]));
+    }
+    if (o->out) HY_TRY(add_drawn(o, spec, layers, w));
+    return HY_OK;
 }
 
 // ---------------------------------------------------------------------------------------------------- tables
-static hy_table *stats_table(const hy_inspection *r, const char *title, const hy_map_options *m) {
-    hy_table *t = hy_table_new(title);
-    hy_table_column(t, "layer", NULL, NULL, HY_RIGHT);
-    hy_table_column(t, "map", NULL, NULL, HY_LEFT);
-    hy_table_column(t, "entropy", NULL, "nats", HY_RIGHT);
-    hy_table_column(t, "entropy_relative", "/ log n", NULL, HY_RIGHT);
-    hy_table_column(t, "meta", NULL, "%", HY_RIGHT);
-    hy_table_column(t, "bos", "BOS", "%", HY_RIGHT);
-    hy_table_column(t, "self", NULL, "%", HY_RIGHT);
-    hy_table_column(t, "cross", NULL, "%", HY_RIGHT);
-    hy_table_column(t, "distance", NULL, "tokens", HY_RIGHT);
-    hy_table_column(t, "step_entropy", "step entropy", "nats", HY_RIGHT);
-    hy_table_column(t, "output_rms", "output rms", NULL, HY_RIGHT);
-    for (int i = 0; i < r->n_layers; i++)
-        for (int src = 0; src < 3; src++) {
-            const hy_map_stats *s = &r->stats[i * 3 + src];
-            if (!s->heads) continue;
-            hy_table_row(t);
-            hy_table_int(t, i);
-            hy_table_text(t, "%s", hy_map_src_name((hy_map_src)src));
-            hy_table_num(t, s->entropy, 4);
-            hy_table_num(t, s->entropy_rel, 4);
-            hy_table_num(t, 100 * s->meta, 2);
-            hy_table_num(t, 100 * s->bos, 2);
-            hy_table_num(t, 100 * s->self, 2);
-            hy_table_num(t, 100 * s->cross, 2);
-            hy_table_num(t, s->distance, 2);
-            hy_table_num(t, src == HY_MAP_SSM ? r->delta_entropy[i] : NAN, 4);
-            if (src < 2) hy_table_num(t, r->rms[i * 2 + src], -4);
-            else hy_table_empty(t);
-        }
-    hy_buf b = {0};
-    hy_map_options_text(m, &b);
-    hy_table_note(t, "maps: %s; statistics over row-normalised maps and text positions as queries", b.s);
-    hy_table_note(t, "meta, BOS, self, cross: where the mass goes (meta tokens, first text token, own position, the rest); n: visible keys");
+// The options that a fact was made with, as its meta has them. Caller frees.
+static char *options_of(const hy_facts *f, const char *metric) {
+    hy_json *j = NULL;
+    const char *text = "";
+    for (int i = 0; i < f->n_facts && !j; i++)
+        if (!strcmp(f->fact[i].name, metric) && f->fact[i].meta &&
+            !hy_json_parse(f->fact[i].meta, strlen(f->fact[i].meta), "meta", 4, &j))
+            hy_json_get_string(j, "meta", "options", &text);
+    char *copy = hy_xstrdup(text);
+    hy_json_free(j);
+    return copy;
+}
+
+// The value of a fact without a layer; -1: there is none.
+static double value_of(const hy_facts *f, const char *metric, const char *cell) {
+    for (int i = 0; i < f->n_facts; i++)
+        if (!strcmp(f->fact[i].name, metric) && !strcmp(f->fact[i].cell, cell)) return f->fact[i].value;
+    return -1;
+}
+
+static hy_table *statistics_table(const hy_facts *f, const char *title) {
+    static const hy_fact_column columns[] = {
+        {"map_entropy", NULL, "entropy"},   {"map_entropy_rel", NULL, "entropy_relative"},
+        {"map_meta", NULL, "meta"},         {"map_bos", NULL, "bos"},
+        {"map_self", NULL, "self"},         {"map_cross", NULL, "cross"},
+        {"map_distance", NULL, "distance"}, {"step_entropy", NULL, NULL},
+        {"output_rms", NULL, NULL},         {0}};
+    hy_table *t = hy_facts_table(title, f, HY_ROWS_MAPS, columns, NULL);
+    char *made = options_of(f, "map_entropy");
+    hy_table_note(t, "maps: %s; statistics over row-normalised maps and text positions as queries", made);
+    hy_table_note(t,
+                  "where the mass goes: meta tokens, first text token, own position, the rest; entropy, relative: / "
+                  "log of the visible keys");
     hy_table_note(t, "step entropy: of an SSM's step sizes over the sequence, mean over channels (Samba, appendix E)");
-    free(b.s);
-    if (r->check.attn >= 0) hy_table_note(t, "check: softmax(q k) v against the model's output: %.1e of the largest", r->check.attn);
-    if (r->check.ssm >= 0)
-        hy_table_note(t, "check: alpha x + D x against the recurrence: %.1e of the largest; against the model's own values: %.1e",
-                      r->check.ssm, r->check.model);
+    hy_table_note(t,
+                  "output: root mean square of what the heads give, meta tokens counted; --measure outputs tells more");
+    free(made);
+    const double attention = value_of(f, "map_check", "attention"), ssm = value_of(f, "map_check", "ssm");
+    if (attention >= 0)
+        hy_table_note(t, "check: softmax(q k) v against the model's output: %.1e of the largest", attention);
+    if (ssm >= 0)
+        hy_table_note(
+            t, "check: alpha x + D x against the recurrence: %.1e of the largest; against the model's own values: %.1e",
+            ssm, value_of(f, "map_check", "model"));
     return t;
 }
 
-static hy_table *erf_table(const hy_inspection *r, const char *title, const hy_erf_options *o) {
-    hy_table *t = hy_table_new(title);
-    const int length = o->meta == HY_ERF_META_INCLUDED ? r->S : r->S - r->meta;  // positions that count
-    hy_table_column(t, "layer", NULL, NULL, HY_LEFT);
-    hy_table_column(t, "attention", NULL, "tokens", HY_RIGHT);
-    hy_table_column(t, "ssm_group", "SSM as one", "tokens", HY_RIGHT);
-    hy_table_column(t, "ssm_channels", "SSM channels", "tokens", HY_RIGHT);
-    hy_table_column(t, "used", NULL, "tokens", HY_RIGHT);
-    hy_table_column(t, "relative", "/ length", NULL, HY_RIGHT);
-    for (int i = 0; i < r->n_layers; i++) {
-        const hy_erf_layer *e = &r->erf[i];
-        double d = NAN;
-        if (!e->heads && !e->channels) continue;
-        hy_table_row(t);
-        hy_table_text(t, "%d", i);
-        hy_table_num(t, e->heads ? e->attention : NAN, 2);
-        hy_table_num(t, e->channels ? e->ssm_group : NAN, 2);
-        hy_table_num(t, e->channels ? e->ssm_channels : NAN, 2);
-        if (!hy_erf_layer_distance(e, o, &d)) d = NAN;
-        hy_table_num(t, d, 2);
-        hy_table_num(t, d / length, 4);
-    }
-    hy_table_rule(t);
-    hy_table_row(t);
-    hy_table_text(t, "ERF");
-    for (int i = 0; i < 3; i++) hy_table_empty(t);
-    hy_table_num(t, r->erf_total, 2);
-    hy_table_num(t, r->erf_total / length, 4);
+static hy_table *erf_table(const hy_facts *f, const char *title) {
+    static const hy_fact_column columns[] = {
+        {"head_distance", "attention", "attention"}, {"head_distance", "ssm", "ssm_group"},
+        {"channel_distance", NULL, "ssm_channels"},  {"erf", NULL, "used"},
+        {"erf_relative", NULL, "relative"},          {0}};
+    hy_table *t = hy_facts_table(title, f, HY_ROWS_LAYERS, columns, "ERF");
+    char *made = options_of(f, "erf");
+    hy_table_note(t,
+                  "expected distance of what the last token looks at; receptive field of a layer: of its heads "
+                  "together; ERF: Hymba eq. 5 with %s",
+                  made);
+    hy_table_note(t,
+                  "distance, SSM channels: each channel apart, then their mean (Mamba mean distance); distance, ssm: "
+                  "the SSM as one head");
+    free(made);
+    return t;
+}
+
+static hy_table *other_table(const hy_facts *f, const hy_asked *m, const char *title) {
+    hy_table *t = hy_facts_table(title, f, HY_ROWS_CELLS, NULL, "all");
     hy_buf b = {0};
-    hy_erf_options_text(o, &b);
-    hy_table_note(t, "expected distance of what the last token looks at; ERF: Hymba eq. 5 with %s", b.s);
-    hy_table_note(t, "SSM channels: each channel apart, then their mean (Mamba mean distance)");
+    hy_measure_options_text(m->measure, &m->options, &b);
+    hy_table_note(t, "%s, version %d: %s", m->measure->name, m->measure->version, m->measure->doc);
+    for (char *line = b.n ? strtok(b.s, "\n") : NULL; line; line = strtok(NULL, "\n")) hy_table_note(t, "%s", line);
+    if (f->n_artifacts) hy_table_note(t, "%d arrays, which --db stores", f->n_artifacts);
     free(b.s);
     return t;
 }
 
-// ---------------------------------------------------------------------------------------------------- figures
-static hy_status draw_maps(const options *o, const hy_inspection *r, const hy_inspect_map *maps, const hy_map_options *m, const char *model,
-                           const char *what) {
-    hy_fig_map *grid = hy_xcalloc((size_t)r->n_layers * (size_t)r->n_maps, sizeof *grid);
-    char(*title)[64] = hy_xcalloc((size_t)r->n_layers * (size_t)r->n_maps, sizeof *title);
-    int rows = 0;
-    for (int i = 0; i < r->n_layers; i++) {
-        bool any = false;
-        for (int k = 0; k < r->n_maps; k++) any = any || r->map[i * r->n_maps + k];
-        for (int k = 0; k < r->n_maps && any; k++) {
-            const int at = rows * r->n_maps + k;
-            const char *name = maps[k].src == HY_MAP_SSM ? "SSM" : maps[k].src == HY_MAP_LAYER ? "whole layer" : "attention";
-            if (maps[k].index < 0) snprintf(title[at], sizeof *title, "layer %d: %s", i, name);
-            else snprintf(title[at], sizeof *title, "layer %d: %s %d", i, maps[k].src == HY_MAP_SSM ? "channel" : "head", maps[k].index);
-            grid[at] = (hy_fig_map){title[at], r->S, r->meta, r->map[i * r->n_maps + k]};
-        }
-        rows += any;
-    }
-    hy_buf note = {0};
-    hy_buf_printf(&note, "%s. ", what);
-    hy_map_options_text(m, &note);
-    hy_buf_printf(&note, ". Dashed: end of the meta tokens; grey: not visible");
-    char *heading = hy_asprintf("Attention maps of %s", model);
-    const hy_fig_head head = {.title = heading, .note = note.s};
-    unsigned formats;
-    hy_status s = hy_fig_formats_parse(o->formats, &formats);
-    const bool log = m->norm != HY_MAP_SIGNED;
-    const char *label = m->norm == HY_MAP_ROWSUM ? "share of the row" : m->norm == HY_MAP_MINMAX ? "share of the largest" : "value";
-    const hy_fig_out out = {o->out, "maps", formats};
-    if (!s) s = hy_fig_maps(&out, &head, label, log, 1e-4, rows, r->n_maps, grid);
-    free(note.s), free(heading), free(grid), free(title);
+static hy_status print_table(const options *o, hy_table *t, bool first) {
+    if (!first && o->format == HY_TABLE_TEXT) printf("\n");
+    const hy_status s = hy_table_print(t, o->format, stdout);
+    hy_table_free(t);
     return s;
 }
 
-// Entropy and the share of meta tokens by layer, a line for each kind of map.
-static hy_status draw_stats(const options *o, const hy_inspection *r, const char *model, const char *what) {
-    double *x = hy_xcalloc((size_t)r->n_layers * 6, sizeof *x), *y = x + r->n_layers * 3;
-    hy_fig_series series[3];
-    int n = 0;
-    for (int src = 0; src < 3; src++) {
-        hy_fig_series q = {.name = hy_map_src_name((hy_map_src)src), .colour = src, .x = x + src * r->n_layers, .y = y + src * r->n_layers};
-        for (int i = 0; i < r->n_layers; i++) {
-            if (!r->stats[i * 3 + src].heads) continue;
-            x[src * r->n_layers + q.n] = i;
-            y[src * r->n_layers + q.n++] = r->stats[i * 3 + src].entropy;
-        }
-        if (q.n) series[n++] = q;
-    }
-    char *heading = hy_asprintf("Entropy of the attention maps of %s", model);
-    const hy_fig_panel panel = {NULL, {"layer", false, NAN, NAN, HY_TICS_WHOLE}, {"entropy of a row, nats", false, 0, NAN, HY_TICS_AUTO}, series, n};
-    const hy_fig_head head = {.title = heading, .note = what};
-    unsigned formats;
-    hy_status s = hy_fig_formats_parse(o->formats, &formats);
-    const hy_fig_out out = {o->out, "entropy", formats};
-    if (!s) s = hy_fig_lines(&out, &head, &panel, 1);
-    free(heading);
-    free(x);
-    return s;
-}
-
-// ---------------------------------------------------------------------------------------------------- command
-static hy_status print_results(const options *o, const hy_inspection *r, const hy_inspect_want *want, const char *model, const char *what) {
+static hy_status print_tables(const options *o, const wanted *w, const hy_facts *facts, const char *model,
+                              const char *what) {
     hy_status s = HY_OK;
-    for (int k = 0; k < 2 && !s; k++) {
-        if (!(k ? o->erf : o->entropy)) continue;
-        char *title = hy_asprintf("%s of %s on %s", k ? "Effective receptive field" : "Attention maps", model, what);
-        hy_table *t = k ? erf_table(r, title, &want->erf) : stats_table(r, title, &want->map);
-        if (k && o->entropy) printf("\n");
-        s = hy_table_print(t, o->format, stdout);
-        hy_table_free(t);
+    if (w->statistics >= 0) {
+        char *title = hy_asprintf("Attention maps of %s on %s", model, what);
+        s = print_table(o, statistics_table(facts, title), true);
+        free(title);
+    }
+    if (!s && w->erf >= 0) {
+        char *title = hy_asprintf("Effective receptive field of %s on %s", model, what);
+        s = print_table(o, erf_table(facts, title), w->statistics < 0);
+        free(title);
+    }
+    if (!s && w->other >= 0) {
+        char *title = hy_asprintf("%s of %s%s%s", w->v[w->other].measure->name, model, *what ? " on " : "", what);
+        s = print_table(o, other_table(facts, &w->v[w->other], title), true);
         free(title);
     }
     return s;
 }
 
-static hy_status with_task(const options *o, const hy_model *m, const hy_task *task) {
-    hy_inspect_map maps[MAX_MAPS];
-    bool stat[HY_MAX_LAYERS] = {false}, map[HY_MAX_LAYERS] = {false};
-    hy_inspect_want want = {.maps = maps, .erf_wanted = o->erf};
-    HY_TRY(map_options(o, &want.map));
-    HY_TRY(erf_options(o, &want.map, &want.erf));
-    HY_TRY(read_layers(m->p, o->layers, stat, map));
-    want.stat_layers = o->entropy ? stat : NULL;
-    if (o->out) {
-        HY_TRY(read_maps(o, maps, &want.n_maps));
-        HY_TRY(hy_gnuplot_check());  // before the work
-        want.map_layers = map;
-        int n = 0;
-        for (int i = 0; i < m->p->spec.n_layers; i++) n += map[i];
-        if (n > MAX_MAP_LAYERS) return hy_error(HY_EINPUT, "%d layers do not fit a figure: choose at most %d with --layers", n, MAX_MAP_LAYERS);
-    }
-    int32_t *prompts = NULL;
-    int T = 0;
-    char what[160];
-    hy_inspection r = {0};
-    hy_status s = read_prompts(o, m->p, task, &prompts, &T, what, sizeof what);
-    if (!s) s = hy_inspect(m->p, m->w, prompts, o->prompts, T, &want, &r);
-    char *model = hy_asprintf("%s%s", m->p->spec.name, m->trained ? "" : " (random weights)");
-    if (!s) s = print_results(o, &r, &want, model, what);
-    if (!s && o->out) s = draw_maps(o, &r, maps, &want.map, model, what);
-    if (!s && o->out && o->entropy) s = draw_stats(o, &r, model, what);
-    if (!s && o->out) fprintf(stderr, "figures are in %s\n", o->out);
+// ---------------------------------------------------------------------------------------------------- command
+static void describe(const options *o, const wanted *w, const hy_subject *s, char out[200]) {
+    *out = 0;
+    const bool of_task = w->v[0].measure->needs & HY_NEEDS_TASK;
+    if (!of_task) return;
+    const hy_cell *cell = hy_task_cell(s->task, HY_SPLIT_EVAL, o->cell);
+    const int T = o->tokens > 0 && o->tokens < cell->T ? o->tokens : cell->T;
+    const int asked = o->prompts ? o->prompts : 1,
+              n = cell->count > 0 && cell->count < asked ? (int)cell->count : asked;
+    if (w->other >= 0) snprintf(out, 200, "%s", o->m.task);
+    else snprintf(out, 200, "%s %s, %d prompt%s of %d tokens", o->m.task, cell->name, n, n == 1 ? "" : "s", T);
+}
+
+static hy_status draw(const options *o, const wanted *w, const hy_subject *s, const hy_facts *maps,
+                      const hy_facts *statistics, const char *model, const char *what) {
+    hy_probe_figure p = {o->out, model, what, 0};
+    HY_TRY(hy_fig_formats_parse(o->formats, &p.formats));
+    const hy_asked *m = &w->v[w->maps];
+    HY_TRY(hy_probe_draw_maps(&p, maps, s->model.p->spec.n_layers, w->columns, w->n_columns,
+                              (hy_map_norm)hy_measure_option_int(m->measure, &m->options, "norm")));
+    if (w->statistics >= 0) HY_TRY(hy_probe_draw_entropy(&p, statistics));
+    fprintf(stderr, "figures are in %s\n", o->out);
+    return HY_OK;
+}
+
+static hy_status take(const options *o, const wanted *w, const hy_subject *s) {
+    hy_facts printed = {0}, drawn = {0};
+    char what[200];
+    hy_status st = HY_OK;
+    for (int i = 0; i < w->n && !st; i++) st = hy_subject_take(s, &w->v[i], i == w->maps ? &drawn : &printed);
+    char *model = hy_asprintf("%s%s", s->model.p->spec.name, s->model.trained ? "" : " (random weights)");
+    describe(o, w, s, what);
+    if (!st) st = print_tables(o, w, &printed, model, what);
+    if (!st && w->maps >= 0) st = draw(o, w, s, &drawn, &printed, model, what);
     free(model);
-    free(prompts);
-    hy_inspect_free(&r);
-    return s;
+    hy_facts_free(&printed);
+    hy_facts_free(&drawn);
+    return st;
 }
 
 static hy_status probe(const options *o, const char *file) {
-    hy_backend be;
-    hy_task *task;
-    hy_model m;
     if (o->erf && o->entropy && o->format != HY_TABLE_TEXT)
-        return hy_error(HY_EINPUT, "--entropy and --erf are two tables: with --format csv or json ask for one at a time");
+        return hy_error(HY_EINPUT,
+                        "--entropy and --erf are two tables: with --format csv or json ask for one at a time");
+    if (o->measure && (o->erf || o->entropy || o->out))
+        return hy_error(HY_EINPUT, "--measure %s stands alone: not with --entropy, --erf or --out", o->measure);
     hy_weights how;
-    hy_precision precision;
-    HY_TRY(hy_weights_parse(o->weights, &how));
-    HY_TRY(hy_precision_parse(o->precision, &precision));
-    HY_TRY(hy_backend_from_args(o->device, o->isa, o->threads, &be));
-    HY_TRY(hy_precision_set(precision, &be));
-    HY_TRY(hy_task_from_args(o->task, &o->task_sets, (uint64_t)o->seed, &task));
-    hy_status s = hy_model_open(file, o->sets.v, &be, how, precision, 1, &m);
-    if (!s) {
-        s = with_task(o, &m, task);
-        hy_model_close(&m);
+    HY_TRY(hy_weights_parse(o->m.weights, &how));
+    hy_model_spec *spec = hy_xcalloc(1, sizeof *spec);
+    wanted *w = hy_xcalloc(1, sizeof *w);
+    hy_subject subject = {0};
+    hy_status s = hy_model_read_spec(file, o->m.sets.v, spec);
+    if (!s) s = want(o, spec, w);
+    if (!s && w->maps >= 0 && o->layers) {
+        int n = 0;
+        for (const char *c = o->layers; *c; c++) n += *c == ',';
+        if (!strcmp(o->layers, "all")) n = spec->n_layers - 1;
+        if (n >= MAX_MAP_LAYERS)
+            s = hy_error(HY_EINPUT, "%d layers do not fit a figure: choose at most %d with --layers", n + 1,
+                         MAX_MAP_LAYERS);
     }
-    hy_task_close(task);
+    if (!s) s = hy_subject_open(&o->m, file, how, w->v, w->n, &subject);
+    if (!s) s = take(o, w, &subject);
+    hy_subject_close(&subject);
+    free(w);
+    free(spec);
     return s;
 }
 
 int hy_cmd_probe(int argc, char **argv) {
-    options o = {.task = "mqar", .maps = "attention,ssm,layer", .formats = "svg,png", .norm = "rowsum", .reduce = "mean_abs", .seed = 1, .prompts = 1};
+    options o = {.m = {.task = "mqar", .seed = 1, .batch = 32}, .formats = "svg,png"};
     const hy_arg args[] = {
-        {"--entropy", NULL, HY_ARG_FLAG, &o.entropy, 0, "table of entropy and shares by layer (what is printed when nothing is asked for)"},
+        {"--entropy", NULL, HY_ARG_FLAG, &o.entropy, 0,
+         "table of entropy and shares by layer (what is printed when nothing is asked for)"},
         {"--erf", NULL, HY_ARG_FLAG, &o.erf, 0, "table of the effective receptive field, all layers"},
+        {"--measure", "NAME", HY_ARG_TEXT, &o.measure, 0,
+         "any measure instead, as a table of its facts (`hylab show measures` lists them)"},
+        HY_ARGS_OPTION(o.m),
         {"--out", "DIR", HY_ARG_TEXT, &o.out, 0, "draw the maps there (and the entropy, with --entropy)"},
-        {"--layers", "LIST", HY_ARG_TEXT, &o.layers, 0, "e.g. 0,3 or all (default: all in tables; first, middle and last drawn)"},
+        {"--layers", "LIST", HY_ARG_TEXT, &o.layers, 0,
+         "e.g. 0,3 or all (default: all in tables; first, middle and last drawn)"},
         {"--maps", "LIST", HY_ARG_TEXT, &o.maps, 0, "what is drawn: attention,ssm,layer (default all three)"},
         {"--head", "N", HY_ARG_LIST, &o.heads, 0, "draw this attention head too; may be given many times"},
         {"--channel", "N", HY_ARG_LIST, &o.channels, 0, "draw this SSM channel too; may be given many times"},
-        {"--norm", HY_MAP_NORM_CHOICES, HY_ARG_TEXT, &o.norm, 0, "rows to sum 1 (default), min-max of the matrix, or signed values"},
-        {"--reduce", HY_SSM_REDUCE_CHOICES, HY_ARG_TEXT, &o.reduce, 0, "channels of an SSM to one map: mean of |alpha| (default), |mean|, mean of rows"},
+        {"--norm", HY_MAP_NORM_CHOICES, HY_ARG_TEXT, &o.norm, 0,
+         "rows to sum 1 (default), min-max of the matrix, or signed values"},
+        {"--reduce", HY_SSM_REDUCE_CHOICES, HY_ARG_TEXT, &o.reduce, 0,
+         "channels of an SSM to one map: mean of |alpha| (default), |mean|, mean of rows"},
         {"--gate", NULL, HY_ARG_FLAG, &o.gate, 0, "SSM maps with the gate"},
-        {"--erf-set", "NAME=VALUE", HY_ARG_LIST, &o.erf_sets, 0,
-         "ssm=group|channels heads=halves|pooled|attention|ssm meta=included|renormalised missing=skip|zero weights=paper_eq5|uniform"},
-        {"--task", "KIND", HY_ARG_TEXT, &o.task, 0, "where prompts come from (default mqar; `hylab task` lists them)"},
-        {"--task-set", "NAME=VALUE", HY_ARG_LIST, &o.task_sets, 0, "an option of the task"},
+        {"--erf-set", "NAME=VALUE", HY_ARG_LIST, &o.erf_sets, 0, "an option of measure erf (above), with --erf"},
         {"--cell", "N", HY_ARG_INT, &o.cell, 0, "evaluation cell of the task (default 0)"},
-        {"--prompts", "N", HY_ARG_INT, &o.prompts, 1, "mean over so many examples (default 1)"},
+        {"--prompts", "N", HY_ARG_INT, &o.prompts, 1,
+         "mean over so many examples (default 1; with --measure: the measure's own)"},
         {"--tokens", "N", HY_ARG_INT, &o.tokens, 0, "only the first N tokens of an example"},
-        {"--seed", "N", HY_ARG_INT, &o.seed, 0, "seed of the data (default 1)"},
-        {"--set", "PATH=VALUE", HY_ARG_LIST, &o.sets, 0, "a change to the spec, e.g. attention.window=64"},
-        {"--weights", HY_WEIGHTS_NAMES, HY_ARG_TEXT, &o.weights, 0, HY_WEIGHTS_HELP},
-        {"--precision", HY_PRECISION_NAMES, HY_ARG_TEXT, &o.precision, 0, HY_PRECISION_HELP},
-        {"--threads", "N", HY_ARG_INT, &o.threads, 0, "threads (default: all cores)"},
-        {"--device", HY_DEVICE_NAMES, HY_ARG_TEXT, &o.device, 0, HY_DEVICE_HELP},
-        {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0, "kernels: ref, base, avx2, avx512"},
+        HY_ARGS_TASK(o.m),
+        HY_ARGS_MODEL(o.m),
+        HY_ARGS_DB(o.m),
         {"--formats", "LIST", HY_ARG_TEXT, &o.formats, 0, "of figures: svg,png,pdf (default svg,png)"},
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print tables"},
         {0},
     };
-    const hy_args a = {
-        .usage = "hylab probe CHECKPOINT|VARIANT.yaml [options]",
-        .text = "Where a model looks: softmax maps of its attention heads, its SSM heads as hidden attention (Ali et al. 2024), the\n"
-                "layer as their mean; entropy, shares (meta, BOS, self, cross) and effective receptive field (Hymba, appendix B).\n"
-                "Values come from probes on the model itself; each map is checked by reproducing the layer's own output.\n\n"
-                "examples:\n"
-                "  hylab probe runs/hymba.safetensors --task mqar --layers 0,3 --out maps\n"
-                "  hylab probe runs/hymba.safetensors --maps attention --head 0 --head 5 --channel 17 --out heads\n"
-                "  hylab probe runs/hymba.safetensors --erf --prompts 8 --erf-set meta=renormalised\n"
-                "  hylab probe variants/hymba.yaml --entropy --format csv\n",
-        .args = args, .min_rest = 1, .max_rest = 1};
+    char *text = hy_ask_help(
+        "Where a model looks: softmax maps of its attention heads, its SSM heads as hidden attention (Ali et al. "
+        "2024), the\n"
+        "layer as their mean; entropy, shares (meta, BOS, self, cross) and effective receptive field (Hymba, appendix "
+        "B).\n"
+        "Values come from probes on the model itself; each map is checked by reproducing the layer's own output.\n\n"
+        "examples:\n"
+        "  hylab probe runs/hymba.safetensors --task mqar --layers 0,3 --out maps\n"
+        "  hylab probe runs/hymba.safetensors --maps attention --head 0 --head 5 --channel 17 --out heads\n"
+        "  hylab probe runs/hymba.safetensors --erf --prompts 8 --erf-set meta=renormalised\n"
+        "  hylab probe runs/hymba.safetensors --measure outputs --prompts 8\n"
+        "  hylab probe variants/hymba.yaml --entropy --format csv\n",
+        (const char *const[]){"maps", "erf", "outputs", NULL});
+    const hy_args a = {.usage = "hylab probe CHECKPOINT|VARIANT.yaml [options]",
+                       .text = text,
+                       .args = args,
+                       .min_rest = 1,
+                       .max_rest = 1};
     hy_arg_list rest = {0};
     bool help = false;
     hy_status s = hy_args_read(&a, argc, argv, &rest, &help);
-    if (!o.erf && !o.out) o.entropy = true;
+    if (!o.erf && !o.out && !o.measure) o.entropy = true;
     if (!s && !help) s = probe(&o, rest.v[0]);
     free(rest.v);
-    free(o.sets.v), free(o.task_sets.v), free(o.erf_sets.v), free(o.heads.v), free(o.channels.v);
+    free(text);
+    hy_measure_args_free(&o.m);
+    free(o.erf_sets.v), free(o.heads.v), free(o.channels.v);
     return hy_command_end("probe", s);
 }

@@ -9,10 +9,13 @@
 #include "core/base/version.h"
 #include "experiments/cli/args.h"
 #include "experiments/cli/commands.h"
+#include "experiments/runner/adopt.h"
 #include "experiments/runner/job.h"
 #include "analysis/summary/summary.h"
 #include "experiments/runner/sweep.h"
+#include "results/query.h"
 #include "experiments/cli/device_arg.h"
+#include "experiments/cli/run_plan.h"
 
 #define CHECK_MAX ((off_t)64 << 20)  // databases up to this size are checked page by page before a sweep
 
@@ -35,78 +38,6 @@ static hy_status be_child(const options *o) {
     return s;
 }
 
-// ---------------------------------------------------------------------------------------------------- the plan
-static const char *state_word(hy_item_state s) {
-    switch (s) {
-        case HY_ITEM_PENDING: return "to do";
-        case HY_ITEM_BUSY: return "running";
-        case HY_ITEM_STORED: return "stored";
-        case HY_ITEM_STORED_FAILED: return "failed";
-        case HY_ITEM_TWIN: return "same as another";
-        case HY_ITEM_LEFT_OUT: return "left out";
-        default: return "";
-    }
-}
-
-static const char *plan_precisions(const hy_experiment *e) {
-    for (int i = 1; i < e->n_items; i++)
-        if (e->items[i].train.precision != e->items[0].train.precision) return "each in its own precision";
-    return e->items[0].train.precision == HY_PRECISION_BF16 ? "bfloat16, SSM states float32" : "float32";
-}
-
-static hy_status print_plan(const hy_sweep *s, hy_table_format format) {
-    hy_table *t = hy_table_new(NULL);
-    static const char *const names[] = {"variant", "task", "grid", "seed", "state", "run", "steps", "batch", "lr", "parameters", "cache", "cache_paper", "key"};
-    static const char *const headers[] = {[10] = "cache", [11] = "paper's way"}, *const units[] = {[10] = "MB", [11] = "MB"};
-    for (int i = 0; i < 13; i++)
-        hy_table_column(t, names[i], i < 12 ? headers[i] : NULL, i < 12 ? units[i] : NULL, i == 3 || (i >= 5 && i < 12) ? HY_RIGHT : HY_LEFT);
-    for (int i = 0; i < s->e->n_items; i++) {
-        const hy_run_item *it = &s->e->items[i];
-        hy_param_count n;
-        hy_cache_bytes true_bytes, paper_bytes;
-        hy_model_count(it->spec, &n);
-        hy_state_cache(it->spec, hy_precision_dtype(it->train.precision), it->measures.cache.tokens, NULL, &true_bytes);
-        hy_model_cache(it->spec, HY_CACHE_PAPER, it->measures.cache.tokens, 2, 2, 2, NULL, &paper_bytes);
-        hy_table_row(t);
-        hy_table_text(t, "%s", it->variant);
-        hy_table_text(t, "%s", it->task);
-        hy_table_text(t, "%s", it->grid);
-        hy_table_int(t, it->seed);
-        hy_table_text(t, "%s", state_word(s->items[i].state));
-        if (s->items[i].run_id) hy_table_int(t, s->items[i].run_id);
-        else hy_table_empty(t);
-        hy_table_int(t, it->train.steps);
-        hy_table_int(t, (int64_t)it->train.batch * it->train.accumulate);
-        hy_table_num(t, it->train.lr, -4);
-        hy_table_int(t, n.total);
-        hy_table_num(t, true_bytes.total / 1e6, 3);
-        hy_table_num(t, paper_bytes.total / 1e6, 3);
-        hy_table_text(t, "%.12s", it->run_key);
-    }
-    hy_table_note(t, "cache: of %d tokens, MB of 10^6 bytes; first what a runtime holds (%s), then the paper's accounting (2 bytes a value)",
-                  s->e->items[0].measures.cache.tokens, plan_precisions(s->e));
-    hy_status st = hy_table_print(t, format, stdout);
-    hy_table_free(t);
-    return st;
-}
-
-static hy_status store_plan(hy_store *store, const hy_experiment *e, const char *device) {
-    hy_planned_row *plan = hy_xcalloc((size_t)e->n_items, sizeof *plan);
-    hy_paper_row *paper = hy_xcalloc((size_t)e->n_paper, sizeof *paper);
-    for (int i = 0; i < e->n_items; i++) {
-        const hy_run_item *it = &e->items[i];
-        plan[i] = (hy_planned_row){it->variant, it->task, it->grid, it->variant_ord, it->task_ord, it->grid_ord, it->seed, it->run_key, device};
-    }
-    for (int i = 0; i < e->n_paper; i++) paper[i] = (hy_paper_row){e->paper[i].variant, e->paper[i].name, e->paper[i].value};
-    const hy_experiment_record r = {e->name, e->scale, e->sets, e->question, e->yaml, e->n_items, e->n_paper, plan, paper,
-                                   e->tune_by, e->tune_cell, e->base};
-    int64_t id;
-    hy_status s = hy_experiment_store(store, &r, &id);
-    free(plan);
-    free(paper);
-    return s;
-}
-
 // ---------------------------------------------------------------------------------------------------- what was found
 static hy_status print_summary(hy_store *store, const hy_experiment *e, hy_table_format format) {
     hy_summary *m;
@@ -125,39 +56,25 @@ static void on_interim(hy_sweep *s, bool first_seed) {
 }
 
 // Says what was stored by other builds: the commit is provenance and does not make a run another one.
-static hy_status tell_other_commits(const hy_sweep *s) {
-    hy_query *q;
-    HY_TRY(hy_query_open(s->store, "SELECT git_commit, git_dirty FROM run WHERE id = ?1", &q));
+static hy_status print_other_commits(const hy_sweep *s) {
     int stored = 0, other = 0;
-    char first[64] = "";
-    hy_status st = HY_OK;
-    for (int i = 0; !st && i < s->e->n_items; i++) {
+    char first[80] = "";
+    for (int i = 0; i < s->e->n_items; i++) {
+        char commit[64];
+        bool dirty;
         if (s->items[i].state != HY_ITEM_STORED) continue;
-        bool row;
         stored++;
-        hy_query_bind_int(q, 1, s->items[i].run_id);
-        st = hy_query_step(q, &row);
-        if (!st && row && strcmp(hy_query_text(q, 0), hy_version_commit())) {
-            if (!other++) snprintf(first, sizeof first, "%s%s", hy_query_text(q, 0), hy_query_int(q, 1) ? " with changes" : "");
-        }
-        hy_query_reset(q);
+        HY_TRY(hy_ask_commit(s->store, s->items[i].run_id, commit, &dirty));
+        if (*commit && strcmp(commit, hy_version_commit()) && !other++) snprintf(first, sizeof first, "%s%s", commit, dirty ? " with changes" : "");
     }
-    hy_query_close(q);
     if (stored) fprintf(stderr, "%d runs are stored already\n", stored);
     if (other) fprintf(stderr, "note: %d of them come from another commit (%s%s); --force runs them again\n", other, first, other > 1 ? ", ..." : "");
-    return st;
+    return HY_OK;
 }
 
 // ---------------------------------------------------------------------------------------------------- the command
 static hy_status open_store(const char *db, hy_store **store) {
-    const char *slash = strrchr(db, '/');
-    if (slash && slash != db) {
-        char *dir = hy_asprintf("%.*s", (int)(slash - db), db);
-        hy_status s = hy_mkdirs(dir);
-        free(dir);
-        if (s) return s;
-    }
-    HY_TRY(hy_store_open(db, HY_STORE_WRITE, store));
+    HY_TRY(hy_adopt_open(db, store));
     struct stat st;
     return !stat(db, &st) && st.st_size <= CHECK_MAX ? hy_store_check(*store) : HY_OK;
 }
@@ -167,17 +84,21 @@ static int all_threads(void) {
     return sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
 }
 
+static bool times_something(const hy_sweep *s) {
+    for (int i = 0; i < s->e->n_items; i++)
+        for (int k = 0; s->items[i].state == HY_ITEM_PENDING && k < s->e->items[i].n_measures; k++)
+            if (s->items[i].todo >> k & 1 && s->e->items[i].measures[k].measure->needs & HY_NEEDS_QUIET) return true;
+    return false;
+}
+
 static hy_status sweep(const options *o, hy_sweep *s) {
     HY_TRY(open_store(o->db, &s->store));
-    HY_TRY(store_plan(s->store, s->e, s->device));
+    HY_TRY(hy_run_plan_store(s->store, s->e, s->device));
     HY_TRY(hy_sweep_look(s));
     HY_TRY(hy_sweep_clean(s));
-    HY_TRY(tell_other_commits(s));
-    for (int i = 0; i < s->e->n_items && s->jobs > 1; i++) {
-        if (s->items[i].state != HY_ITEM_PENDING || !(s->e->items[i].measures.on & HY_MEASURE_THROUGHPUT)) continue;
+    HY_TRY(print_other_commits(s));
+    if (s->jobs > 1 && times_something(s))
         fprintf(stderr, "note: throughput is measured with %d of the threads, while the other runs pause; use --jobs 1 for all threads\n", s->threads);
-        break;
-    }
     s->interim = o->format == HY_TABLE_TEXT ? on_interim : NULL;
     hy_status st = hy_sweep_run(s);
     if (st && st != HY_EFAIL && st != HY_EINTR) return st;
@@ -191,7 +112,7 @@ static hy_status sweep(const options *o, hy_sweep *s) {
 static hy_status dry_run(const options *o, hy_sweep *s) {
     if (hy_file_exists(o->db)) HY_TRY(hy_store_open(o->db, HY_STORE_READ, &s->store));
     HY_TRY(hy_sweep_look(s));
-    return print_plan(s, o->format);
+    return hy_run_plan_print(s, o->format);
 }
 
 static hy_status run(const options *o, const hy_arg_list *rest) {
@@ -201,18 +122,15 @@ static hy_status run(const options *o, const hy_arg_list *rest) {
     HY_TRY(hy_device_from_args(o->device, o->isa, &device));
     hy_experiment *e;
     HY_TRY(hy_experiment_load(rest->v[0], o->scale, o->sets.v, &e));
-    for (int i = 0; i < e->n_items; i++) {
-        const hy_run_item *it = &e->items[i];
-        if (o->dry_run || it->train.precision == HY_PRECISION_F32 || strcmp(device.kind, "cpu")) continue;
-        hy_status s = hy_error(HY_EINPUT, "%s: train.precision: %s of %s on %s needs --device cuda", rest->v[0],
-                               hy_precision_name(it->train.precision), it->variant, it->task);
+    hy_status st = hy_experiment_check(e, o->dry_run ? NULL : device.kind);
+    if (st) {
         hy_experiment_free(e);
-        return s;
+        return st;
     }
     int total = o->threads ? o->threads : all_threads(), threads = total / o->jobs;
     hy_sweep s = {.e = e, .db = o->db, .isa = o->isa, .device = device.kind, .gpu = device.number, .only = o->only, .jobs = o->jobs, .threads = threads ? threads : 1,
                   .claim = (o->force ? HY_CLAIM_FORCE : 0) | (o->retry_failed ? HY_CLAIM_RETRY_FAILED : 0)};
-    hy_status st = hy_sweep_look(&s);  // before a database is made: does --only leave anything?
+    st = hy_sweep_look(&s);  // before a database is made: does --only leave anything?
     if (!st) st = o->dry_run ? dry_run(o, &s) : sweep(o, &s);
     hy_sweep_free(&s);
     hy_store_close(s.store);
@@ -227,7 +145,7 @@ int hy_cmd_run(int argc, char **argv) {
         {"--scale", "NAME", HY_ARG_TEXT, &o.scale, 0, "one of the experiment's scales (small)"},
         {"--set", "PATH=VALUE", HY_ARG_LIST, &o.sets, 0, "change train.*, task.*, variant.* of every run, or a key of the file; repeatable"},
         {"--only", "GLOB", HY_ARG_TEXT, &o.only, 0, "only runs whose variant, task or VARIANT/TASK/GRID/seedN matches"},
-        {"--dry-run", NULL, HY_ARG_FLAG, &o.dry_run, 0, "list the runs and what is stored of them; run nothing"},
+        {"--dry-run", NULL, HY_ARG_FLAG, &o.dry_run, 0, "check everything and list what would be trained and measured; run nothing"},
         {"--force", NULL, HY_ARG_FLAG, &o.force, 0, "run again what is stored; the old results stay, marked as superseded"},
         {"--retry-failed", NULL, HY_ARG_FLAG, &o.retry_failed, 0, "run again what failed"},
         {"--jobs", "N", HY_ARG_INT, &o.jobs, 1, "runs at a time (1); each gets its share of the threads"},
@@ -244,7 +162,10 @@ int hy_cmd_run(int argc, char **argv) {
         .text = "Trains, measures and stores every variant x task x grid point x seed of an experiment that is not stored yet, then\n"
                 "prints mean and standard deviation over the seeds. Ctrl-C stops cleanly; the same command goes on where it stopped.\n"
                 "A run is the same when its model, task, training recipe, measures, seed and kind of device are; the commit that made\n"
-                "it is recorded but does not make it another run.\n\n"
+                "it is recorded but does not make it another run.\n"
+                "--format csv is one document: a row for each variant and task, of an experiment with a grid for each of its points,\n"
+                "with 1 in the column `best` of those that stand for their variants. Its keys are the names of the metrics\n"
+                "(hylab show metrics), its units always those of --format json: %, MB, millions of parameters.\n\n"
                 "examples:\n"
                 "  hylab run experiments/roadmap/roadmap.yaml --dry-run\n"
                 "  hylab run experiments/roadmap/roadmap.yaml --jobs 2\n"

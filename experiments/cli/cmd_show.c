@@ -6,7 +6,7 @@
 #include "experiments/cli/args.h"
 #include "experiments/cli/commands.h"
 #include "experiments/cli/show_spec.h"
-#include "results/record.h"
+#include "results/query.h"
 
 typedef struct {
     const char *db, *experiment, *status, *variant;
@@ -38,10 +38,8 @@ static hy_status query_table(hy_query *q, const char *title, int limit, hy_table
     return st;
 }
 
-static hy_status print_query(hy_store *s, const options *o, const char *title, const char *sql, const char *const *bind) {
-    hy_query *q;
-    HY_TRY(hy_query_open(s, sql, &q));
-    for (int i = 0; bind && bind[i]; i++) hy_query_bind_text(q, i + 1, bind[i]);
+// Prints the rows of q and closes it.
+static hy_status print_query(hy_query *q, const options *o, const char *title) {
     hy_table *t = NULL;
     hy_status st = query_table(q, title, o->limit, &t);
     if (!st) st = hy_table_print(t, o->format, stdout);
@@ -50,34 +48,23 @@ static hy_status print_query(hy_store *s, const options *o, const char *title, c
     return st;
 }
 
-// ---------------------------------------------------------------------------------------------------- runs, metrics
 static hy_status show_runs(hy_store *s, const options *o) {
-    static const char sql[] =
-        "SELECT r.id AS run, r.status, r.experiment, r.variant, r.task, r.grid, r.seed, r.device, " HY_SQL_PRECISION("r.train") " AS precision, r.steps,"
-        " (SELECT round(100 * m.value, 2) FROM metric m JOIN metric_def d ON d.id = m.def_id WHERE m.run_id = r.id AND m.final = 1"
-        "  AND m.cell = '' AND d.name = 'accuracy') AS accuracy_percent,"
-        " (SELECT round(m.value, 4) FROM metric m JOIN metric_def d ON d.id = m.def_id WHERE m.run_id = r.id AND m.final = 1"
-        "  AND m.cell = '' AND d.name = 'loss') AS loss,"
-        " r.git_commit || iif(r.git_dirty, '+', '') AS git_commit, r.started,"
-        " coalesce(r.error, '') || iif(r.superseded_by IS NULL, '', ' (superseded by run ' || r.superseded_by || ')') AS note"
-        " FROM run r WHERE (?1 = '' OR r.experiment = ?1) AND (?2 = '' OR r.status = ?2) AND (?3 = '' OR r.variant = ?3)"
-        " AND (?4 = 'all' OR r.superseded_by IS NULL) ORDER BY r.id";
-    const char *bind[] = {o->experiment, o->status, o->variant, o->all ? "all" : "current", NULL};
-    return print_query(s, o, NULL, sql, bind);
+    const hy_run_filter f = {o->experiment, o->status, o->variant, o->all};
+    hy_query *q;
+    HY_TRY(hy_ask_runs(s, &f, &q));
+    return print_query(q, o, NULL);
 }
 
 static hy_status show_metrics(hy_store *s, const options *o) {
-    static const char sql[] =
-        "SELECT name, version, unit, direction, (SELECT count(*) FROM metric m WHERE m.def_id = d.id) AS stored, meaning"
-        " FROM metric_def d ORDER BY name, version";
-    return print_query(s, o, NULL, sql, NULL);
+    hy_query *q;
+    HY_TRY(hy_ask_metrics(s, &q));
+    return print_query(q, o, NULL);
 }
 
 // ---------------------------------------------------------------------------------------------------- one run
 static hy_status show_run_texts(hy_store *s, const char *id) {
     hy_query *q;
-    HY_TRY(hy_query_open(s, "SELECT * FROM run WHERE id = ?1", &q));
-    hy_query_bind_text(q, 1, id);
+    HY_TRY(hy_ask_run(s, id, &q));
     bool row = false;
     hy_status st = hy_query_step(q, &row);
     if (!st && !row) st = hy_error(HY_EINPUT, "%s: there is no run %s; `hylab show runs` lists them", hy_store_path(s), id);
@@ -100,28 +87,27 @@ static hy_status show_run_texts(hy_store *s, const char *id) {
 }
 
 static hy_status show_run(hy_store *s, const options *o, const char *id) {
-    static const char metrics[] =
-        "SELECT d.name AS metric, m.cell, iif(m.final, 'end', 'step ' || m.step) AS \"when\", m.value, m.stderr, m.n, d.unit,"
-        " m.meta FROM metric m JOIN metric_def d ON d.id = m.def_id WHERE m.run_id = ?1 ORDER BY m.final DESC, m.id";
-    static const char artifacts[] = "SELECT name, dtype, shape, length(data) AS bytes, meta FROM artifact WHERE run_id = ?1 ORDER BY id";
-    const char *bind[] = {id, NULL};
-    if (o->format != HY_TABLE_TEXT) return print_query(s, o, NULL, metrics, bind);
-    HY_TRY(show_run_texts(s, id));
+    hy_query *q;
+    if (o->format == HY_TABLE_TEXT) {
+        HY_TRY(show_run_texts(s, id));
+        printf("\n");
+        HY_TRY(hy_ask_run_measurements(s, id, &q));
+        HY_TRY(print_query(q, o, "measurements"));
+        printf("\n");
+    }
+    HY_TRY(hy_ask_run_metrics(s, id, &q));
+    HY_TRY(print_query(q, o, o->format == HY_TABLE_TEXT ? "figures" : NULL));
+    if (o->format != HY_TABLE_TEXT) return HY_OK;
     printf("\n");
-    HY_TRY(print_query(s, o, "figures", metrics, bind));
-    printf("\n");
-    return print_query(s, o, "artifacts", artifacts, bind);
+    HY_TRY(hy_ask_run_artifacts(s, id, &q));
+    return print_query(q, o, "artifacts");
 }
 
-// ---------------------------------------------------------------------------------------------------- any query
-// A name becomes SELECT * FROM it; the connection cannot write.
+// A view's name or any statement; the connection cannot write.
 static hy_status show_sql(hy_store *s, const options *o, const char *text) {
-    if (strpbrk(text, " \t\n;")) return print_query(s, o, NULL, text, NULL);
-    char *sql = hy_asprintf("SELECT * FROM \"%s\"", text);
-    if (strchr(text, '"')) sql[0] = 0;
-    hy_status st = *sql ? print_query(s, o, NULL, sql, NULL) : hy_error(HY_EINPUT, "%s: not a name of a view or table", text);
-    free(sql);
-    return st;
+    hy_query *q;
+    HY_TRY(strpbrk(text, " \t\n;") ? hy_query_open(s, text, &q) : hy_ask_view(s, text, &q));
+    return print_query(q, o, NULL);
 }
 
 static hy_status dispatch(const options *o, const hy_arg_list *rest) {
@@ -132,6 +118,7 @@ static hy_status dispatch(const options *o, const hy_arg_list *rest) {
     if (needs && !arg) return hy_error(HY_EINPUT, "show %s needs %s", what, !strcmp(what, "run") ? "the number of a run" : "a view or a statement");
     hy_store *s;
     HY_TRY(hy_store_open(o->db, HY_STORE_READ, &s));
+    hy_store_interruptible(s);
     hy_status st = !strcmp(what, "runs")      ? show_runs(s, o)
                    : !strcmp(what, "metrics") ? show_metrics(s, o)
                    : !strcmp(what, "run")     ? show_run(s, o, arg)
@@ -144,7 +131,7 @@ int hy_cmd_show(int argc, char **argv) {
     static const struct {
         const char *word;
         int (*show)(int, char **);
-    } others[] = {{"spec", hy_show_spec}, {"variants", hy_show_variants}, {"published", hy_show_published}, {"fields", hy_show_fields}};
+    } others[] = {{"spec", hy_show_spec}, {"variants", hy_show_variants}, {"published", hy_show_published}, {"fields", hy_show_fields}, {"measures", hy_show_measures}};
     for (size_t i = 0; argc > 1 && i < sizeof others / sizeof *others; i++)
         if (!strcmp(argv[1], others[i].word)) return others[i].show(argc - 1, argv + 1);
     options o = {.db = hy_default_db(), .experiment = "", .status = "", .variant = "", .limit = 10000};
@@ -159,16 +146,17 @@ int hy_cmd_show(int argc, char **argv) {
         {0},
     };
     const hy_args a = {
-        .usage = "hylab show runs|metrics|run N|sql VIEW-OR-STATEMENT|spec MODEL|variants|published FILE...|fields [options]",
+        .usage = "hylab show runs|metrics|run N|sql VIEW-OR-STATEMENT|spec MODEL|variants|published FILE...|fields|measures [options]",
         .text = "Shows what is stored, and (without a database) what can be built.\n"
                 "  runs             one line for each run\n"
                 "  run N            everything about run N: provenance, resolved model, figures, artifacts\n"
                 "  metrics          what the stored figures mean\n"
-                "  sql TEXT         a view (v_run v_final v_metric v_curve v_timing v_plan v_result) or a SELECT\n"
+                "  sql TEXT         a view (v_run v_final v_metric v_curve v_timing v_param v_plan v_result ...) or a statement that only reads\n"
                 "  spec MODEL       a variant, checkpoint or released folder worked out: layers, parameters, cache, FLOPs; has its own --help\n"
                 "  variants [DIR]   the variant files there are\n"
                 "  published FILE.. what is printed elsewhere of the models of variant files, beside what they come to here\n"
-                "  fields [WHAT]    every key of a variant, a training recipe or a task\n\n"
+                "  fields [WHAT]    every key of a variant, a training recipe, a task or a measure\n"
+                "  measures         what can be measured of a model\n\n"
                 "examples:\n"
                 "  hylab show runs --status failed\n"
                 "  hylab show run 12\n"

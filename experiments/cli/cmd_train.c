@@ -1,12 +1,14 @@
-// cmd_train.c - hylab train: one model, one task, one recipe; a progress line, a checkpoint, an evaluation. Nothing is
-// stored in a database: that is `hylab run`.
+// cmd_train.c - hylab train: one model, one task, one recipe; a progress line, a checkpoint, an evaluation; with --db all of it in a
+// database, as `hylab run` would store it.
 #include <stdlib.h>
 #include <string.h>
 
 #include "experiments/cli/commands.h"
 #include "core/family/model_file.h"
 #include "core/train/train.h"
+#include "experiments/runner/adopt.h"
 #include "experiments/runner/progress.h"
+#include "experiments/runner/training_facts.h"
 #include "experiments/cli/device_arg.h"
 #include "experiments/cli/eval_table.h"
 #include "experiments/cli/task_arg.h"
@@ -14,18 +16,34 @@
 typedef struct {
     hy_progress bar;
     FILE *curve;
+    hy_training_facts seen;
 } watcher;
 
 static hy_status on_step(void *user, const hy_train_point *p) {
     watcher *w = user;
+    hy_training_step(&w->seen, p);
     hy_progress_update(&w->bar, (double)p->step, "step %ld  loss %.4f  lr %.2e  grad %.2f  %.0f tok/s", p->step, p->loss, p->lr,
                        p->grad_norm, p->tokens_per_s);
     if (w->curve) fprintf(w->curve, "%ld,%.9g,%.9g,%.9g,%.6g\n", p->step, p->loss, p->lr, p->grad_norm, p->tokens_per_s);
     return w->curve && ferror(w->curve) ? hy_error(HY_EFAIL, "--curve: cannot write") : HY_OK;
 }
 
+static hy_status on_eval(void *user, long step, const hy_eval *e) {
+    watcher *w = user;
+    // the one at the end is a measurement, unless the recipe asks for evaluations on the way
+    if (w->seen.recipe->eval_every || w->seen.recipe->stop_accuracy > 0) hy_training_eval(&w->seen, step, e);
+    w->seen.last_time = hy_now();
+    return HY_OK;
+}
+
+static hy_status on_save(void *user, long step) {
+    (void)step;
+    ((watcher *)user)->seen.last_time = hy_now();
+    return HY_OK;
+}
+
 typedef struct {
-    const char *from, *task, *out, *resume, *curve, *device, *isa, *precision;
+    const char *from, *task, *out, *resume, *curve, *db, *device, *isa, *precision;
     int seed, threads;
     hy_arg_list sets, task_sets, train_sets;
     hy_table_format format;
@@ -44,30 +62,75 @@ static hy_status recipe(const options *o, hy_train_spec *spec) {
     return o->precision ? hy_precision_parse(o->precision, &spec->precision) : HY_OK;
 }
 
-static hy_status run_training(const options *o, const hy_program *p, const hy_backend *be, const hy_train_spec *spec, const hy_task *task) {
-    hy_trainer *t;
-    if (o->from && !o->resume) HY_TRY(hy_model_check(o->from, p));
-    HY_TRY(hy_trainer_create(p, be, hy_precision_dtype(spec->precision), spec, task, (uint64_t)o->seed, &t));
-    hy_status s = o->resume ? hy_trainer_load(t, o->resume) : o->from ? hy_model_load(o->from, hy_trainer_params(t)) : HY_OK;
+// What is trained.
+typedef struct {
+    const options *o;
+    const hy_program *p;
+    const hy_backend *be;
+    const hy_train_spec *recipe;
+    const hy_task *task;
+} subject;
+
+// The model with its weights and training, and the evaluation as a measurement of it.
+static hy_status store(const subject *x, hy_trainer *t, hy_training_facts *seen, const hy_eval *eval) {
+    const options *o = x->o;
+    const hy_adopted a = {.spec = &x->p->spec, .path = o->from, .from_file = o->from != NULL, .task = x->task, .seed = o->seed, .be = x->be,
+                          .precision = x->recipe->precision};
+    const hy_measure *accuracy = hy_measure_find("accuracy");
+    hy_measure_options how;
+    char *text = x->recipe->eval_examples ? hy_asprintf("examples: %d\n", x->recipe->eval_examples) : hy_xstrdup("");
+    hy_facts facts = {.steps = hy_trainer_step_count(t)};
+    hy_store *s = NULL;
+    int64_t id = 0;
+    hy_accuracy_facts(&facts, x->task, eval, facts.steps, true);
+    hy_status st = hy_measure_options_read(accuracy, text, &how);
+    if (!st) st = hy_adopt_open(o->db, &s);
+    if (!st) st = hy_adopt_trained(s, &a, x->recipe, &seen->facts, hy_trainer_params(t), &id);
+    if (!st) st = hy_adopt_measurement(s, &a, id, accuracy, &how, &facts);
+    if (!st) fprintf(stderr, "stored in %s: run %lld (%s)\n", o->db, (long long)id, x->p->spec.name);
+    hy_store_close(s);
+    hy_facts_free(&facts);
+    free(text);
+    return st;
+}
+
+static hy_status finish(const subject *x, hy_trainer *t, watcher *w, const hy_eval *eval) {
+    char *title = hy_asprintf("%s on %s after %ld steps", x->p->spec.name, hy_task_kind(x->task), hy_trainer_step_count(t));
+    hy_status s = hy_eval_print(title, x->task, eval, x->o->format, stdout);
+    free(title);
+    hy_training_end(&w->seen, hy_trainer_step_count(t));
+    if (!s && x->o->db) s = store(x, t, &w->seen, eval);
+    if (!s && x->o->out) fprintf(stderr, "checkpoint: %s\n", x->o->out);
+    return s;
+}
+
+static hy_status run_training(const subject *x, hy_trainer *t) {
+    const options *o = x->o;
     char what[64];
-    snprintf(what, sizeof what, "train %.40s", p->spec.name);
-    watcher w = {.bar = hy_progress_start(stderr, what, spec->steps, (double)hy_trainer_step_count(t))};
-    if (!s && o->curve && !(w.curve = fopen(o->curve, o->resume ? "a" : "w")))
-        s = hy_error(HY_EINPUT, "%s: cannot be written", o->curve);
+    snprintf(what, sizeof what, "train %.40s", x->p->spec.name);
+    watcher w = {.bar = hy_progress_start(stderr, what, x->recipe->steps, (double)hy_trainer_step_count(t)),
+                 .seen = {.recipe = x->recipe, .task = x->task, .last_time = hy_now()}};
+    if (o->curve && !(w.curve = fopen(o->curve, o->resume ? "a" : "w"))) return hy_error(HY_EINPUT, "%s: cannot be written", o->curve);
     if (w.curve && !o->resume) fprintf(w.curve, "step,loss_nats,lr,grad_norm,tokens_per_s\n");
-    const hy_train_watch watch = {.user = &w, .on_step = on_step};
+    const hy_train_watch watch = {.user = &w, .on_step = on_step, .on_eval = on_eval, .on_save = on_save};
     hy_eval eval = {0};
-    if (!s) s = hy_trainer_run(t, &watch, o->out, &eval);
+    hy_status s = hy_trainer_run(t, &watch, o->out, &eval);
     hy_progress_end(&w.bar);
     if (w.curve && fclose(w.curve) && !s) s = hy_error(HY_EFAIL, "%s: cannot be written", o->curve);
-    if (!s) {
-        char *title = hy_asprintf("%s on %s after %ld steps", p->spec.name, hy_task_kind(task), hy_trainer_step_count(t));
-        s = hy_eval_print(title, task, &eval, o->format, stdout);
-        free(title);
-        hy_eval_free(&eval);
-    }
-    if (!s && o->out) fprintf(stderr, "checkpoint: %s\n", o->out);
+    if (!s) s = finish(x, t, &w, &eval);
     if (s == HY_EINTR && o->out) s = hy_error_context(s, "progress is kept in %s (continue with --resume %s)", o->out, o->out);
+    hy_eval_free(&eval);
+    hy_facts_free(&w.seen.facts);
+    return s;
+}
+
+static hy_status create(const subject *x) {
+    const options *o = x->o;
+    hy_trainer *t;
+    if (o->from && !o->resume) HY_TRY(hy_model_check(o->from, x->p));
+    HY_TRY(hy_trainer_create(x->p, x->be, hy_precision_dtype(x->recipe->precision), x->recipe, x->task, (uint64_t)o->seed, &t));
+    hy_status s = o->resume ? hy_trainer_load(t, o->resume) : o->from ? hy_model_load(o->from, hy_trainer_params(t)) : HY_OK;
+    if (!s) s = run_training(x, t);
     hy_trainer_free(t);
     return s;
 }
@@ -84,7 +147,7 @@ static hy_status train(const options *o, const char *model_path) {
     hy_model_spec *model = hy_xcalloc(1, sizeof *model);
     hy_status s = hy_model_read_spec(model_path, o->sets.v, model);
     if (!s) s = hy_model_build(model, &p);
-    if (!s) s = run_training(o, p, &be, &spec, task);
+    if (!s) s = create(&(subject){o, p, &be, &spec, task});
     free(model);
     hy_program_free(p);
     hy_task_close(task);
@@ -102,6 +165,7 @@ int hy_cmd_train(int argc, char **argv) {
         {"--seed", "N", HY_ARG_INT, &o.seed, 0, "seed of weights and data (default 1)"},
         {"--out", "FILE", HY_ARG_TEXT, &o.out, 0, "checkpoint to write (.safetensors)"},
         {"--resume", "FILE", HY_ARG_TEXT, &o.resume, 0, "continue from this checkpoint of the same run"},
+        {"--db", "FILE", HY_ARG_TEXT, &o.db, 0, "store model, training and evaluation in this database, as `hylab run` would"},
         {"--curve", "FILE", HY_ARG_TEXT, &o.curve, 0, "loss, learning rate and gradient norm of every step as CSV"},
         {"--precision", HY_PRECISION_NAMES, HY_ARG_TEXT, &o.precision, 0, "what is computed in, as --train precision=: weights and moments stay float32; "
          "tf32 and bf16 need --device cuda (f32)"},

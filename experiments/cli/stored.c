@@ -1,11 +1,12 @@
 // stored.c - see stored.h.
 #include "experiments/cli/stored.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "analysis/figure/gnuplot.h"
 #include "experiments/runner/experiment.h"
+#include "results/query.h"
 
 typedef struct {
     char *name, *scale, *sets;
@@ -24,19 +25,16 @@ static hy_status from_file(const hy_stored_options *o, const char *file, identit
 // By name (and scale), or the only one there is. Experiments with --set are found by their file.
 static hy_status from_store(const hy_stored_options *o, hy_store *s, identity *id) {
     hy_query *q;
-    HY_TRY(hy_query_open(s, "SELECT name, scale, sets, (?1 IS NULL OR name = ?1) AND (?2 IS NULL OR scale = ?2) AND sets = '' FROM experiment ORDER BY planned", &q));
-    hy_query_bind_text(q, 1, o->name);
-    hy_query_bind_text(q, 2, o->scale);
+    HY_TRY(hy_ask_experiments(s, &q));
     hy_buf all = {0};
     int hits = 0;
     bool row = false;
     hy_status st;
-    while (!(st = hy_query_step(q, &row)) && row) {
-        const bool set = *hy_query_text(q, 2) != 0;
-        hy_buf_printf(&all, "%s%s%s%s%s", all.n ? ", " : "", hy_query_text(q, 0), *hy_query_text(q, 1) ? " at scale " : "", hy_query_text(q, 1),
-                      set ? " with --set" : "");
-        if (!hy_query_int(q, 3)) continue;
-        if (hits++ == 0) *id = (identity){hy_xstrdup(hy_query_text(q, 0)), hy_xstrdup(hy_query_text(q, 1)), hy_xstrdup(hy_query_text(q, 2))};
+    hy_experiment_id e;
+    while (!(st = hy_next_experiment(q, &row, &e)) && row) {
+        hy_buf_printf(&all, "%s%s%s%s%s", all.n ? ", " : "", e.name, *e.scale ? " at scale " : "", e.scale, *e.sets ? " with --set" : "");
+        if (*e.sets || (o->name && strcmp(o->name, e.name)) || (o->scale && strcmp(o->scale, e.scale))) continue;
+        if (hits++ == 0) *id = (identity){hy_xstrdup(e.name), hy_xstrdup(e.scale), hy_xstrdup(e.sets)};
     }
     hy_query_close(q);
     if (!st && hits != 1)
@@ -63,11 +61,10 @@ hy_status hy_stored_open(const hy_stored_options *o, const char *file, hy_store 
 }
 
 char *hy_stored_folder(const hy_stored_options *o, const hy_summary *s) {
-    const char *slash = strrchr(o->db, '/');
-    char *name = hy_asprintf("%s%s%s", s->experiment, *s->scale ? "-" : "", s->scale);
-    for (char *c = name; *c; c++)
-        if (!isalnum((unsigned char)*c) && *c != '-' && *c != '_') *c = '_';
-    char *dir = hy_asprintf("%.*sfigures/%s", slash ? (int)(slash - o->db) + 1 : 0, o->db, name);
-    free(name);
+    const char *slash = strrchr(o->db, '/'), *parts[] = {s->experiment, s->scale};
+    char *name = hy_fig_name(parts, *s->scale ? 2 : 1), *sets = NULL;
+    if (*s->sets) sets = hy_asprintf("%s..set-%08x", name, (unsigned)hy_hash64(s->sets, strlen(s->sets)));
+    char *dir = hy_asprintf("%.*sfigures/%s", slash ? (int)(slash - o->db) + 1 : 0, o->db, sets ? sets : name);
+    free(name), free(sets);
     return dir;
 }

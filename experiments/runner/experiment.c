@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "experiments/runner/experiment_impl.h"
+#include "core/family/model_file.h"
 #include "core/format/yaml_text.h"
+#include "experiments/runner/experiment_impl.h"
 #include "results/schema.h"
 
 enum { MAX_FILE = 4 << 20 };
@@ -46,12 +47,6 @@ static hy_status need_text(const hy_yaml *map, const char *what, const char *key
 
 static char *own_text(const hy_yaml *y) { return hy_xstrdup(y && y->kind == HY_YAML_SCALAR ? y->text : ""); }
 
-static char *beside(const char *file, const char *path) {  // relative paths start at the experiment's folder
-    const char *slash = strrchr(file, '/');
-    if (path[0] == '/' || !slash) return hy_xstrdup(path);
-    return hy_asprintf("%.*s/%s", (int)(slash - file), file, path);
-}
-
 // ---------------------------------------------------------------------------------------------------- variants
 typedef struct {
     hy_experiment *e;
@@ -77,21 +72,28 @@ static hy_status read_paper(hy_experiment *e, const char *variant, const hy_yaml
     return HY_OK;
 }
 
+// The file of a variant, and whether it holds weights.
+static hy_status read_file(hy_reader *r, const hy_yaml *y, hy_variant_entry *v) {
+    const hy_yaml *file = hy_yaml_get(y, "file");
+    HY_TRY(need_text(y, "a variant", "file", &v->file));
+    v->file = hy_experiment_own(r->e, hy_experiment_beside(file->file, v->file));
+    if (!hy_file_exists(v->file)) return hy_yaml_error(file, "variant %s: there is no file %s", v->name, v->file);
+    v->weights = hy_model_file_kind_of(v->file) != HY_MODEL_YAML;
+    if (!v->weights) return HY_OK;
+    const hy_status s = hy_model_source_hash(v->file, v->source);
+    return s ? hy_error_context(s, "%s:%d:%d: variant %s", file->file, file->line, file->column, v->name) : HY_OK;
+}
+
 static hy_status read_variant(hy_reader *r, const hy_yaml *y, hy_variant_entry *v) {
-    const hy_yaml *common = hy_yaml_get(r->root, "variant"), *set, *file;
+    const hy_yaml *common = hy_yaml_get(r->root, "variant"), *set;
     HY_TRY(check_keys(y, "a variant", "name|file|spec|set|train|paper"));
     v->at = y;
     HY_TRY(need_text(y, "a variant", "name", &v->name));
-    file = hy_yaml_get(y, "file");
     v->inline_spec = hy_yaml_get(y, "spec");
-    if (!file == !v->inline_spec) return hy_yaml_error(y, "variant %s needs either file: or spec:", v->name);
-    if (file) {
-        HY_TRY(need_text(y, "a variant", "file", &v->file));
-        v->file = hy_experiment_own(r->e, beside(file->file, v->file));
-        if (!hy_file_exists(v->file)) return hy_yaml_error(file, "variant %s: there is no file %s", v->name, v->file);
-    }
+    if (!hy_yaml_get(y, "file") == !v->inline_spec) return hy_yaml_error(y, "variant %s needs either file: or spec:", v->name);
+    if (!v->inline_spec) HY_TRY(read_file(r, y, v));
     leaf_target t = {r->e, &v->sets};
-    if (common) {
+    if (common && !v->weights) {
         if (common->kind != HY_YAML_MAP) return hy_yaml_error(common, "variant must be keys and values");
         hy_yaml_leaves(common, "", add_leaf, &t);
     }
@@ -100,6 +102,12 @@ static hy_status read_variant(hy_reader *r, const hy_yaml *y, hy_variant_entry *
         hy_yaml_leaves(set, "", add_leaf, &t);
     }
     v->train = hy_yaml_get(y, "train");
+    if (v->train && hy_yaml_is(v->train, "none")) {
+        if (!v->weights)
+            return hy_yaml_error(v->train, "train: none is for checkpoints and folders; %s has no weights (train: {steps: 0} measures random ones)", v->name);
+        v->untrained = true;
+        v->train = NULL;
+    }
     return read_paper(r->e, v->name, hy_yaml_get(y, "paper"));
 }
 
@@ -292,7 +300,7 @@ static hy_status read_all(hy_reader *r, const char *scale, const char *const *se
     r->e->name = hy_xstrdup(name);
     r->e->question = own_text(hy_yaml_get(r->root, "question"));
     r->train = hy_yaml_get(r->root, "train");
-    HY_TRY(hy_measures_read(hy_yaml_get(r->root, "measures"), &r->measures));
+    HY_TRY(hy_measure_plan_read(hy_yaml_get(r->root, "measures"), &r->e->measures));
     HY_TRY(read_variants(r));
     HY_TRY(read_base(r));
     HY_TRY(read_tasks(r));
@@ -347,8 +355,9 @@ void hy_experiment_help(hy_buf *out) {
         {"name", "what results are stored and reported under"},
         {"question", "what the experiment is to answer, for the report"},
         {"variants", "list of {name, file or spec, set, train, paper}: a file (relative to this one) or an inline spec; set: changes"},
-        {"", "to it ({d_model: 64, ssm.d_state: 8}); train: its own recipe; paper: {name: figure} to print beside"},
-        {"variant", "changes to every variant, before its own set:"},
+        {"", "to it ({d_model: 64, ssm.d_state: 8}); train: its own recipe; paper: {name: figure} to print beside. The file may be a"},
+        {"", "checkpoint (.safetensors) or a released folder: trained further, or measured as it is with train: none"},
+        {"variant", "changes to every variant without weights of its own, before its own set:"},
         {"base", "the variant whose throughput the others are shown as multiples of"},
         {"tasks", "list of {name, kind, options, train}"},
         {"grid", "paths that start with train., task. or variant., each with a list of values: {train.lr: [1e-3, 3e-3]}"},
@@ -356,7 +365,7 @@ void hy_experiment_help(hy_buf *out) {
         {"", "for a variant; held-out figures are printed beside: for each seed, the point that is best over the other seeds"},
         {"seeds", "list of seeds; each gives weights, data and order of their own"},
         {"train", "training recipe (show fields train)"},
-        {"measures", "cache, throughput, maps, erf (show fields measures)"},
+        {"measures", "what is measured of each model (show fields measures); accuracy, size and cache unless they are false"},
         {"scales", "named changes to all of the above, chosen with --scale; \"small\" unless told"},
     };
     hy_buf_printf(out, "Experiment\n");

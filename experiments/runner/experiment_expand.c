@@ -1,92 +1,197 @@
-// experiment_expand.c - the cross product of an experiment: every run resolved and checked. See experiment.h.
+// experiment_expand.c - the cross product of an experiment: every run resolved. What several runs have in common (a model, a task, a
+// recipe, their measures) is made once: grid points that differ only in the recipe share their models. See experiment.h.
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/family/model_file.h"
+#include "core/format/yaml_text.h"
 #include "core/spec/spec_read.h"
 #include "experiments/runner/experiment_impl.h"
-#include "core/format/yaml_text.h"
+#include "results/identity.h"
 
-enum { MAX_ITEMS = 100000 };
+enum { MAX_ITEMS = 100000, N_TARGETS = 3 };
 
 typedef struct {
     hy_model_spec *spec;
     char *text, hash[33];  // of the spec with the variant's name
-    char *identity;        // text of the spec without a name
+    char *at;              // "file:line:column"
+    char *source;          // hash of the file's content; "": none
 } resolved_variant;
+
+// The measures of the runs of a task that take the same ones, options and all.
+typedef struct measure_set {
+    struct measure_set *next;
+    unsigned wanted;    // bit i: measure i of the plan
+    int eval_examples;  // of the recipe
+    int n;
+    hy_item_measure *v;
+} measure_set;
 typedef struct {
     char *options, *text;
     int vocab;
+    double tokens;
+    measure_set *sets;
 } resolved_task;
 typedef struct {
+    hy_train_spec spec;
+    char *text;
+    hy_origin origin;
+} resolved_recipe;
+typedef struct {
     char *label;
-    int *at;  // [n_axes] index of the value
+    int part[N_TARGETS];  // number of the point among those that differ in axes of a target
 } grid_point;
 
+typedef struct {
+    hy_reader *r;
+    int n[N_TARGETS];  // points of the axes of each target alone
+    grid_point *points;
+    resolved_variant *variants;  // [n[VARIANT], n_variants]
+    resolved_task *tasks;        // [n[TASK], n_tasks]
+    resolved_recipe *recipes;    // [n[TRAIN], n_tasks, n_variants]
+} expansion;
+
+const char *hy_origin_name(hy_origin o) {
+    static const char *const names[] = {"trained", "random", "file"};
+    return names[o];
+}
+
 // ---------------------------------------------------------------------------------------------------- grid points
+// The value of an axis at point `part` of its target's axes; the last axis changes first.
+static const char *axis_value(const hy_reader *r, int axis, int part) {
+    for (int i = r->n_axes - 1; i > axis; i--)
+        if (r->axes[i].target == r->axes[axis].target) part /= r->axes[i].n;
+    return r->axes[axis].value[part % r->axes[axis].n];
+}
+
 static grid_point make_point(hy_reader *r, int g) {
-    grid_point p = {.at = hy_experiment_own(r->e, hy_xcalloc((size_t)r->n_axes + 1, sizeof(int)))};
+    grid_point p = {0};
+    int stride[N_TARGETS] = {1, 1, 1};
+    for (int i = r->n_axes - 1, rest = g; i >= 0; i--) {
+        const hy_axis *a = &r->axes[i];
+        p.part[a->target] += rest % a->n * stride[a->target];
+        stride[a->target] *= a->n;
+        rest /= a->n;
+    }
     hy_buf b = {0};
     hy_buf_printf(&b, "%s", "");
-    for (int i = r->n_axes - 1, rest = g; i >= 0; i--) {  // the last axis changes first
-        p.at[i] = rest % r->axes[i].n;
-        rest /= r->axes[i].n;
-    }
-    for (int i = 0; i < r->n_axes; i++) hy_buf_printf(&b, "%s%s=%s", i ? " " : "", r->axes[i].label, r->axes[i].value[p.at[i]]);
+    for (int i = 0; i < r->n_axes; i++)
+        hy_buf_printf(&b, "%s%s=%s", i ? " " : "", r->axes[i].label, axis_value(r, i, p.part[r->axes[i].target]));
     p.label = hy_experiment_own(r->e, b.s);
     return p;
 }
 
-// Adds to `to` what a grid point and --set say about a target.
-static void overrides(hy_reader *r, const grid_point *p, hy_target target, hy_assignments *to) {
+// The values of the axes at every point, by the paths that they have in the model: of a variant without a prefix.
+static void list_axis_values(expansion *x) {
+    static const char *const prefix[N_TARGETS] = {[HY_TARGET_VARIANT] = "", [HY_TARGET_TASK] = "task.", [HY_TARGET_TRAIN] = "train."};
+    hy_reader *r = x->r;
+    hy_experiment *e = r->e;
+    e->axis_values = hy_experiment_own(e, hy_xcalloc((size_t)(r->n_grid * r->n_axes) + 1, sizeof *e->axis_values));
+    for (int i = 0; i < r->n_axes; i++) {
+        const hy_axis *a = &r->axes[i];
+        const char *path = hy_experiment_own(e, hy_asprintf("%s%s", prefix[a->target], a->path));
+        for (int g = 0; g < r->n_grid; g++)
+            e->axis_values[e->n_axis_values++] = (hy_grid_row){g, path, axis_value(r, i, x->points[g].part[a->target])};
+    }
+}
+
+// Adds to `to` what the grid (at a point of the target's axes) and --set say about a target.
+static void add_grid(hy_reader *r, int part, hy_target target, hy_assignments *to) {
     for (int i = 0; i < r->n_axes; i++) {
         if (r->axes[i].target != target) continue;
-        char *text = hy_asprintf("%s=%s", r->axes[i].path, r->axes[i].value[p->at[i]]);
+        char *text = hy_asprintf("%s=%s", r->axes[i].path, axis_value(r, i, part));
         hy_assignments_add(r->e, to, text);
         free(text);
     }
+}
+static void add_sets(hy_reader *r, hy_target target, hy_assignments *to) {
     for (int i = 0; i < r->set[target].n; i++) hy_assignments_add(r->e, to, r->set[target].v[i]);
 }
 
-static hy_status in_context(hy_status s, const hy_yaml *at, const char *what, const char *name, const grid_point *p) {
-    return s ? hy_error_context(s, "%s:%d:%d: %s %s%s%s", at->file, at->line, at->column, what, name, *p->label ? ", " : "", p->label) : s;
+// Puts "file:line:column: variant NAME, lr=1e-3: " before an error.
+static hy_status in_context(hy_reader *r, hy_status s, const hy_yaml *at, const char *what, const char *name, int part, hy_target target) {
+    if (!s) return HY_OK;
+    hy_buf b = {0};
+    hy_buf_printf(&b, "%s %s", what, name);
+    for (int i = 0; i < r->n_axes; i++)
+        if (r->axes[i].target == target) hy_buf_printf(&b, ", %s=%s", r->axes[i].label, axis_value(r, i, part));
+    s = hy_error_context(s, "%s:%d:%d: %s", at->file, at->line, at->column, b.s);
+    free(b.s);
+    return s;
 }
 
-// ---------------------------------------------------------------------------------------------------- parts of a run
-static hy_status resolve_variant(hy_reader *r, const hy_variant_entry *v, const grid_point *p, resolved_variant *out) {
+// ---------------------------------------------------------------------------------------------------- models
+// Changes to a model that has weights must leave every shape as it is.
+static hy_status check_weights(const char *file, const hy_model_spec *spec) {
+    hy_program *p = NULL;
+    hy_status s = hy_model_build(spec, &p);
+    if (!s) s = hy_model_check(file, p);
+    hy_program_free(p);
+    return s;
+}
+
+static hy_status read_spec(const hy_variant_entry *v, const hy_assignments *a, hy_model_spec *out) {
+    const char *const *sets = (const char *const *)a->v;
+    if (v->weights) {
+        HY_TRY(hy_model_read_spec(v->file, sets, out));
+        return check_weights(v->file, out);
+    }
+    if (v->file) return hy_spec_load(v->file, sets, out);
+    hy_yaml *node = hy_yaml_copy(v->inline_spec);
+    hy_status s = HY_OK;
+    for (int i = 0; !s && i < a->n; i++) s = hy_yaml_set(node, a->v[i]);
+    if (!s) s = hy_spec_from_yaml(node, out);
+    hy_yaml_free(node);
+    return s;
+}
+
+static hy_status resolve_variant(hy_reader *r, const hy_variant_entry *v, int part, resolved_variant *out) {
     hy_assignments a = {0};
     for (int i = 0; i < v->sets.n; i++) hy_assignments_add(r->e, &a, v->sets.v[i]);
-    overrides(r, p, HY_TARGET_VARIANT, &a);
+    add_grid(r, part, HY_TARGET_VARIANT, &a);
+    add_sets(r, HY_TARGET_VARIANT, &a);
     out->spec = hy_experiment_own(r->e, hy_xcalloc(1, sizeof *out->spec));
-    hy_status s = HY_OK;
-    if (v->file) {
-        s = hy_spec_load(v->file, (const char *const *)a.v, out->spec);
-    } else {
-        hy_yaml *node = hy_yaml_copy(v->inline_spec);
-        for (int i = 0; !s && i < a.n; i++) s = hy_yaml_set(node, a.v[i]);
-        if (!s) s = hy_spec_from_yaml(node, out->spec);
-        hy_yaml_free(node);
-    }
+    const hy_status s = read_spec(v, &a, out->spec);
     free(a.v);
-    if (s) return in_context(s, v->at, "variant", v->name, p);
+    if (s) return in_context(r, s, v->at, "variant", v->name, part, HY_TARGET_VARIANT);
     out->text = hy_experiment_own(r->e, hy_model_spec_text(out->spec));
+    out->at = hy_experiment_own(r->e, hy_asprintf("%s:%d:%d", v->at->file, v->at->line, v->at->column));
+    out->source = hy_experiment_own(r->e, hy_xstrdup(v->source));
     hy_model_spec_hash(out->spec, out->hash);
-    hy_model_spec *nameless = hy_xcalloc(1, sizeof *nameless);
-    *nameless = *out->spec;
-    memset(nameless->name, 0, sizeof nameless->name);
-    strcpy(nameless->name, "model");
-    out->identity = hy_experiment_own(r->e, hy_model_spec_text(nameless));
-    free(nameless);
     return HY_OK;
 }
 
-static hy_status resolve_task(hy_reader *r, const hy_task_entry *t, const grid_point *p, resolved_task *out) {
+// ---------------------------------------------------------------------------------------------------- tasks
+// `path` and `tokenizer` where they name what lies beside the experiment's file.
+static hy_status find_files(hy_yaml *options, const hy_yaml *at) {
+    static const char *const names[] = {"path", "tokenizer"};
+    for (int i = 0; i < 2; i++) {
+        const hy_yaml *y = hy_yaml_get(options, names[i]);
+        if (!y || y->kind != HY_YAML_SCALAR || !y->text[0]) continue;
+        char *path = hy_experiment_beside(at->file, y->text);
+        hy_buf set = {0};
+        hy_buf_printf(&set, "%s=", names[i]);
+        hy_yaml_quote(path, &set);
+        const hy_status s = hy_file_exists(path) ? hy_yaml_set(options, set.s) : HY_OK;
+        free(set.s);
+        free(path);
+        HY_TRY(s);
+    }
+    return HY_OK;
+}
+
+static hy_status task_options(hy_reader *r, const hy_task_entry *t, int part, char **out) {
     hy_assignments a = {0};
-    overrides(r, p, HY_TARGET_TASK, &a);
+    add_grid(r, part, HY_TARGET_TASK, &a);
+    const int n_grid = a.n;
+    add_sets(r, HY_TARGET_TASK, &a);
     hy_yaml *node = NULL;
     hy_status s = HY_OK;
     if (t->options && !hy_yaml_is_null(t->options)) node = hy_yaml_copy(t->options);
     else s = hy_yaml_parse("options", "{}", 2, &node);
-    for (int i = 0; !s && i < a.n; i++) s = hy_yaml_set(node, a.v[i]);
+    for (int i = 0; !s && i < n_grid; i++) s = hy_yaml_set(node, a.v[i]);
+    if (!s) s = find_files(node, t->at);
+    for (int i = n_grid; !s && i < a.n; i++) s = hy_yaml_set(node, a.v[i]);  // whoever types a path means the current folder
     free(a.v);
     hy_buf b = {0};
     hy_buf_printf(&b, "%s", "");
@@ -97,26 +202,44 @@ static hy_status resolve_task(hy_reader *r, const hy_task_entry *t, const grid_p
         hy_buf_printf(&b, "\n");
     }
     hy_yaml_free(node);
-    out->options = hy_experiment_own(r->e, b.s);
+    *out = hy_experiment_own(r->e, b.s);
+    return s;
+}
+
+// Tokens of a training example, by the weights of the cells.
+static double mean_tokens(const hy_task *t) {
+    double sum = 0, weights = 0;
+    for (int c = 0; c < hy_task_cells(t, HY_SPLIT_TRAIN); c++) {
+        const hy_cell *cell = hy_task_cell(t, HY_SPLIT_TRAIN, c);
+        sum += cell->weight * cell->T;
+        weights += cell->weight;
+    }
+    return weights > 0 ? sum / weights : 0;
+}
+
+static hy_status resolve_task(hy_reader *r, const hy_task_entry *t, int part, resolved_task *out) {
     hy_task *task = NULL;
+    hy_status s = task_options(r, t, part, &out->options);
     if (!s) s = hy_task_open(t->kind, out->options, (uint64_t)r->seeds[0], &task);
-    if (s) return in_context(s, t->at, "task", t->name, p);
+    if (s) return in_context(r, s, t->at, "task", t->name, part, HY_TARGET_TASK);
     hy_buf text = {0};
     hy_task_text(task, &text);
     out->text = hy_experiment_own(r->e, text.s ? text.s : hy_xstrdup(""));
     out->vocab = hy_task_vocab(task);
+    out->tokens = mean_tokens(task);
     hy_task_close(task);
     return HY_OK;
 }
 
-static hy_status resolve_train(hy_reader *r, const hy_variant_entry *v, const hy_task_entry *t, const grid_point *p, hy_train_spec *out) {
-    memset(out, 0, sizeof *out);
+// ---------------------------------------------------------------------------------------------------- recipes
+static hy_status read_recipe(hy_reader *r, const hy_variant_entry *v, const hy_task_entry *t, int part, hy_train_spec *out) {
     hy_fields_default(hy_train_fields, out);
     const hy_yaml *layer[] = {r->train, t->train, v->train};
     for (int i = 0; i < 3; i++)
         if (layer[i]) HY_TRY(hy_yaml_fields(layer[i], hy_train_fields, out, NULL));
     hy_assignments a = {0};
-    overrides(r, p, HY_TARGET_TRAIN, &a);
+    add_grid(r, part, HY_TARGET_TRAIN, &a);
+    add_sets(r, HY_TARGET_TRAIN, &a);
     hy_status s = HY_OK;
     for (int i = 0; !s && i < a.n; i++) {
         char *name = hy_xstrdup(a.v[i]), *eq = strchr(name, '=');
@@ -128,73 +251,133 @@ static hy_status resolve_train(hy_reader *r, const hy_variant_entry *v, const hy
     return s ? hy_error_context(s, "train") : s;
 }
 
-// ---------------------------------------------------------------------------------------------------- identity
-// Everything that determines the result. How often the log is written or a checkpoint is saved does not.
-static void make_key(hy_run_item *it, const char *spec_identity) {
-    hy_train_spec t = it->train, plain;
-    memset(&plain, 0, sizeof plain);
-    hy_fields_default(hy_train_fields, &plain);
-    t.log_every = plain.log_every;
-    t.checkpoint_every = plain.checkpoint_every;
-    hy_buf b = {0};
-    hy_buf_printf(&b, "identity: %d\nmodel:\n%s\ntask: %s\n%s\ntrain:\n", HY_RUN_IDENTITY, spec_identity, it->task_kind, it->task_text);
-    hy_fields_text(hy_train_fields, &t, 2, &b);
-    hy_buf_printf(&b, "measures:\n%s", it->measures_text);
-    hy_hash_hex(b.s, b.n, it->run_key);
-    free(b.s);
-}
-
-static hy_status make_item(hy_reader *r, const resolved_variant *rv, const resolved_task *rt, const grid_point *p, int iv, int jt,
-                           int g, int64_t seed) {
-    const hy_variant_entry *v = &r->variants[iv];
-    const hy_task_entry *t = &r->tasks[jt];
-    hy_run_item *it = &r->e->items[r->e->n_items++];
-    *it = (hy_run_item){.variant = v->name, .task = t->name, .grid = p->label, .variant_ord = iv, .task_ord = jt, .grid_ord = g,
-                        .seed = seed, .spec = rv->spec, .spec_text = rv->text, .spec_hash = rv->hash, .task_kind = t->kind,
-                        .task_options = rt->options, .task_text = rt->text};
-    if (rv->spec->vocab < rt->vocab)
-        return in_context(hy_error(HY_EINPUT, "task %s needs a vocabulary of %d, the model has %d: set vocab: %d", t->name, rt->vocab,
-                                   rv->spec->vocab, rt->vocab), v->at, "variant", v->name, p);
-    HY_TRY(in_context(resolve_train(r, v, t, p, &it->train), v->at, "variant", v->name, p));
+static hy_status resolve_recipe(hy_reader *r, const hy_variant_entry *v, const hy_task_entry *t, int part, resolved_recipe *out) {
+    const hy_status s = read_recipe(r, v, t, part, &out->spec);
+    if (s) return in_context(r, s, v->at, "variant", v->name, part, HY_TARGET_TRAIN);
+    if (v->untrained) out->spec.steps = 0;
+    out->origin = out->spec.steps ? HY_ORIGIN_TRAINED : v->weights ? HY_ORIGIN_FILE : HY_ORIGIN_RANDOM;
     hy_buf text = {0};
-    hy_fields_text(hy_train_fields, &it->train, 0, &text);
-    it->train_text = hy_experiment_own(r->e, text.s);
-    it->measures = hy_measures_of_seed(&r->measures, seed);
-    hy_buf m = {0};
-    hy_buf_printf(&m, "%s", "");
-    hy_measures_text(&it->measures, &m);
-    it->measures_text = hy_experiment_own(r->e, m.s);
-    make_key(it, rv->identity);
+    if (out->origin != HY_ORIGIN_FILE) hy_fields_text(hy_train_fields, &out->spec, 0, &text);
+    else hy_buf_printf(&text, "none\n");
+    if (out->origin == HY_ORIGIN_FILE && out->spec.precision != HY_PRECISION_F32)
+        hy_buf_printf(&text, "precision: %s\n", hy_precision_name(out->spec.precision));
+    out->text = hy_experiment_own(r->e, text.s);
     return HY_OK;
 }
 
-static hy_status cross(hy_reader *r, const grid_point *points, const resolved_variant *rv, const resolved_task *rt) {
-    for (int s = 0; s < r->n_seeds; s++)
-        for (int g = 0; g < r->n_grid; g++)
-            for (int t = 0; t < r->n_tasks; t++)
-                for (int v = 0; v < r->n_variants; v++)
-                    HY_TRY(make_item(r, &rv[(size_t)g * (size_t)r->n_variants + (size_t)v], &rt[(size_t)g * (size_t)r->n_tasks + (size_t)t],
-                                     &points[g], v, t, g, r->seeds[s]));
+// ---------------------------------------------------------------------------------------------------- measures
+// The measures of the plan that a run takes. Nobody asked for the accuracy of random weights unless it is named.
+static unsigned wanted_measures(const hy_reader *r, const hy_run_item *it) {
+    unsigned wanted = 0;
+    for (int i = 0; i < r->e->measures.n; i++) {
+        const hy_planned_measure *m = &r->e->measures.v[i];
+        if (it->origin == HY_ORIGIN_RANDOM && !m->named && !strcmp(m->measure->name, "accuracy")) continue;
+        if (hy_measure_plan_wants(m, it->seed) && hy_measure_applies(m->measure, it->spec, &m->options)) wanted |= 1u << i;
+    }
+    return wanted;
+}
+
+static hy_item_measure item_measure(hy_reader *r, const hy_planned_measure *m, const hy_run_item *it) {
+    hy_item_measure out = {.measure = m->measure, .options = m->options};
+    // the recipe's eval_examples holds for the evaluation at the end too, unless the measure says otherwise
+    if (!strcmp(m->measure->name, "accuracy") && it->train->eval_examples && !hy_measure_option_int(m->measure, &m->options, "examples")) {
+        char n[16];
+        snprintf(n, sizeof n, "%d", it->train->eval_examples);
+        HY_ASSERT(hy_fields_set(m->measure->fields, &out.options, "examples", n) == HY_OK);
+    }
+    hy_buf text = {0};
+    hy_buf_printf(&text, "%s", "");
+    hy_measure_options_text(m->measure, &out.options, &text);
+    out.options_text = hy_experiment_own(r->e, text.s);
+    hy_measurement_identity(text.s, m->measure->needs & HY_NEEDS_TASK ? it->task_text : "", out.key);
+    return out;
+}
+
+static const measure_set *measures_of(hy_reader *r, resolved_task *t, const hy_run_item *it) {
+    const unsigned wanted = wanted_measures(r, it);
+    for (const measure_set *s = t->sets; s; s = s->next)
+        if (s->wanted == wanted && s->eval_examples == it->train->eval_examples) return s;
+    measure_set *s = hy_experiment_own(r->e, hy_xcalloc(1, sizeof *s));
+    *s = (measure_set){.next = t->sets, .wanted = wanted, .eval_examples = it->train->eval_examples};
+    s->v = hy_experiment_own(r->e, hy_xcalloc(HY_MEASURES_MAX, sizeof *s->v));
+    for (int i = 0; i < r->e->measures.n; i++)
+        if (wanted >> i & 1) s->v[s->n++] = item_measure(r, &r->e->measures.v[i], it);
+    return t->sets = s;
+}
+
+// ---------------------------------------------------------------------------------------------------- runs
+static hy_status no_vocab(const char *task, int wanted, int have, bool fixed) {
+    if (fixed) return hy_error(HY_EINPUT, "task %s needs a vocabulary of %d, the model in the file has %d", task, wanted, have);
+    return hy_error(HY_EINPUT, "task %s needs a vocabulary of %d, the model has %d: set vocab: %d", task, wanted, have, wanted);
+}
+
+// The run of one variant, task and grid point but for its seed.
+static hy_status make_item(expansion *x, int g, int jt, int iv, hy_run_item *it) {
+    hy_reader *r = x->r;
+    const grid_point *p = &x->points[g];
+    const hy_variant_entry *v = &r->variants[iv];
+    const hy_task_entry *t = &r->tasks[jt];
+    const resolved_variant *rv = &x->variants[p->part[HY_TARGET_VARIANT] * r->n_variants + iv];
+    const resolved_task *rt = &x->tasks[p->part[HY_TARGET_TASK] * r->n_tasks + jt];
+    const resolved_recipe *rr = &x->recipes[(p->part[HY_TARGET_TRAIN] * r->n_tasks + jt) * r->n_variants + iv];
+    *it = (hy_run_item){.variant = v->name, .task = t->name, .grid = p->label, .variant_ord = iv, .task_ord = jt, .grid_ord = g,
+                        .origin = rr->origin, .at = rv->at, .spec = rv->spec, .spec_text = rv->text, .spec_hash = rv->hash,
+                        .file = v->weights ? v->file : NULL, .source = rv->source, .task_kind = t->kind, .task_options = rt->options,
+                        .task_text = rt->text, .task_tokens = rt->tokens, .train = &rr->spec, .train_text = rr->text};
+    if (rv->spec->vocab < rt->vocab)
+        return in_context(r, no_vocab(t->name, rt->vocab, rv->spec->vocab, v->weights), v->at, "variant", v->name,
+                          p->part[HY_TARGET_VARIANT], HY_TARGET_VARIANT);
+    hy_model_identity(it->spec_text, it->task_kind, it->task_text, it->train_text, it->source, it->model_key);
+    return HY_OK;
+}
+
+static hy_status make_items(expansion *x) {
+    hy_reader *r = x->r;
+    hy_experiment *e = r->e;
+    const int per_seed = r->n_grid * r->n_tasks * r->n_variants;
+    e->items = hy_xcalloc((size_t)per_seed * (size_t)r->n_seeds, sizeof *e->items);
+    for (int i = 0; i < per_seed; i++) {
+        const int g = i / (r->n_tasks * r->n_variants), t = i / r->n_variants % r->n_tasks, v = i % r->n_variants;
+        HY_TRY(make_item(x, g, t, v, &e->items[i]));
+        for (int s = r->n_seeds - 1; s >= 0; s--) {
+            hy_run_item *it = &e->items[s * per_seed + i];
+            *it = e->items[i];
+            it->seed = r->seeds[s];
+            const measure_set *m = measures_of(r, &x->tasks[x->points[g].part[HY_TARGET_TASK] * r->n_tasks + t], it);
+            it->n_measures = m->n;
+            it->measures = m->v;
+        }
+    }
+    e->n_items = per_seed * r->n_seeds;
+    return HY_OK;
+}
+
+static hy_status resolve_parts(expansion *x) {
+    hy_reader *r = x->r;
+    const int nv = r->n_variants, nt = r->n_tasks;
+    x->points = hy_experiment_own(r->e, hy_xcalloc((size_t)r->n_grid, sizeof *x->points));
+    x->variants = hy_experiment_own(r->e, hy_xcalloc((size_t)(x->n[HY_TARGET_VARIANT] * nv), sizeof *x->variants));
+    x->tasks = hy_experiment_own(r->e, hy_xcalloc((size_t)(x->n[HY_TARGET_TASK] * nt), sizeof *x->tasks));
+    x->recipes = hy_experiment_own(r->e, hy_xcalloc((size_t)(x->n[HY_TARGET_TRAIN] * nt * nv), sizeof *x->recipes));
+    for (int g = 0; g < r->n_grid; g++) x->points[g] = make_point(r, g);
+    list_axis_values(x);
+    for (int i = 0; i < x->n[HY_TARGET_VARIANT] * nv; i++) HY_TRY(resolve_variant(r, &r->variants[i % nv], i / nv, &x->variants[i]));
+    for (int i = 0; i < x->n[HY_TARGET_TASK] * nt; i++) HY_TRY(resolve_task(r, &r->tasks[i % nt], i / nt, &x->tasks[i]));
+    for (int i = 0; i < x->n[HY_TARGET_TRAIN] * nt * nv; i++)
+        HY_TRY(resolve_recipe(r, &r->variants[i % nv], &r->tasks[i / nv % nt], i / nv / nt, &x->recipes[i]));
     return HY_OK;
 }
 
 hy_status hy_expand(hy_reader *r) {
     hy_experiment *e = r->e;
-    double total = (double)r->n_variants * r->n_tasks * r->n_grid * r->n_seeds;
+    const double total = (double)r->n_variants * r->n_tasks * r->n_grid * r->n_seeds;
     if (total > MAX_ITEMS) return hy_error(HY_EINPUT, "the experiment has %.0f runs; at most %d are planned at once", total, MAX_ITEMS);
     e->n_variants = r->n_variants;
     e->n_tasks = r->n_tasks;
     e->n_grid = r->n_grid;
     e->n_seeds = r->n_seeds;
-    size_t nv = (size_t)r->n_variants, nt = (size_t)r->n_tasks, ng = (size_t)r->n_grid;
-    grid_point *points = hy_experiment_own(e, hy_xcalloc(ng, sizeof *points));
-    resolved_variant *rv = hy_experiment_own(e, hy_xcalloc(ng * nv, sizeof *rv));
-    resolved_task *rt = hy_experiment_own(e, hy_xcalloc(ng * nt, sizeof *rt));
-    for (size_t g = 0; g < ng; g++) {
-        points[g] = make_point(r, (int)g);
-        for (size_t v = 0; v < nv; v++) HY_TRY(resolve_variant(r, &r->variants[v], &points[g], &rv[g * nv + v]));
-        for (size_t t = 0; t < nt; t++) HY_TRY(resolve_task(r, &r->tasks[t], &points[g], &rt[g * nt + t]));
-    }
-    e->items = hy_xcalloc((size_t)total, sizeof *e->items);
-    return cross(r, points, rv, rt);
+    expansion x = {.r = r, .n = {1, 1, 1}};
+    for (int i = 0; i < r->n_axes; i++) x.n[r->axes[i].target] *= r->axes[i].n;
+    HY_TRY(resolve_parts(&x));
+    return make_items(&x);
 }

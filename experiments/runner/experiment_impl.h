@@ -19,7 +19,10 @@ void hy_assignments_add(hy_experiment *e, hy_assignments *a, const char *text);
 typedef struct {
     const char *name;
     const hy_yaml *at;      // for messages
-    const char *file;       // variant file, or NULL: inline spec
+    const char *file;       // variant file, checkpoint or folder, or NULL: inline spec
+    bool weights;           // the file is a checkpoint or folder
+    char source[33];        // then: hash of its content
+    bool untrained;         // train: none
     const hy_yaml *inline_spec;
     hy_assignments sets;    // without grid and --set
     const hy_yaml *train;   // or NULL
@@ -47,10 +50,11 @@ typedef struct {
     hy_axis *axes;
     int64_t *seeds;
     const hy_yaml *train;
-    hy_measures measures;
     hy_assignments set[3];  // --set by target, without the target's name
 } hy_reader;
 
+// A path as the experiment file means it: relative ones start at its folder. Caller frees.
+char *hy_experiment_beside(const char *file, const char *path);
 // Splits "train.lr" into target and path; false if the first part is no target.
 bool hy_target_of(const char *path, hy_target *target, const char **rest);
 // The cross product, checked and resolved, into r->e->items.

@@ -8,40 +8,87 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { N_TEXTS = 15, MAX_JOB = 64 << 20 };
+enum { N_TEXTS = 17, MAX_JOB = 64 << 20 };
 
-// The texts of a job, in one order for both directions.
+// The texts of a job, in one order for both directions. NULL travels as "".
 static void texts_of(hy_job *j, const char **t[N_TEXTS]) {
     hy_run_item *i = &j->item;
-    const char **all[N_TEXTS] = {&i->variant, &i->task, &i->grid, &i->spec_text, &i->spec_hash, &i->task_kind, &i->task_options,
-                                 &i->task_text, &i->train_text, &i->measures_text, &j->experiment, &j->db, &j->device, &j->isa, NULL};
+    const char **all[N_TEXTS] = {&i->variant, &i->task, &i->grid, &i->at, &i->spec_text, &i->spec_hash, &i->file, &i->source,
+                                 &i->task_kind, &i->task_options, &i->task_text, &i->train_text,
+                                 &j->experiment, &j->db, &j->device, &j->isa, NULL};
     memcpy(t, all, sizeof all);
+}
+
+static void add_text(hy_buf *b, const char *s) { hy_buf_write(b, s ? s : "", strlen(s ? s : "") + 1); }
+
+static hy_status write_all(const hy_buf *b, int f) {
+    for (size_t done = 0; done < b->n;) {
+        const ssize_t k = write(f, b->s + done, b->n - done);
+        if (k < 0) return hy_error(HY_EFAIL, "cannot write a memory file: %s", strerror(errno));
+        done += (size_t)k;
+    }
+    return lseek(f, 0, SEEK_SET) ? hy_error(HY_EFAIL, "cannot rewind a memory file: %s", strerror(errno)) : HY_OK;
 }
 
 hy_status hy_job_write(const hy_job *job, int *fd) {
     hy_job copy = *job;
+    const hy_run_item *it = &job->item;
     const char **t[N_TEXTS];
     texts_of(&copy, t);
     hy_buf b = {0};
     hy_buf_write(&b, &copy, sizeof copy);
-    hy_buf_write(&b, copy.item.spec, sizeof *copy.item.spec);
-    for (int k = 0; t[k]; k++) {
-        const char *s = *t[k] ? *t[k] : "";
-        hy_buf_write(&b, s, strlen(s) + 1);
+    hy_buf_write(&b, it->spec, sizeof *it->spec);
+    hy_buf_write(&b, it->train, sizeof *it->train);
+    hy_buf_write(&b, it->measures, (size_t)it->n_measures * sizeof *it->measures);
+    for (int k = 0; t[k]; k++) add_text(&b, *t[k]);
+    for (int k = 0; k < it->n_measures; k++) {  // a pointer to a measure means nothing to another process: its name travels
+        add_text(&b, it->measures[k].measure->name);
+        add_text(&b, it->measures[k].options_text);
     }
-    hy_status st = HY_OK;
-    int f = memfd_create("hylab-job", 0);
-    if (f < 0) st = hy_error(HY_EFAIL, "cannot create a memory file: %s", strerror(errno));
-    for (size_t done = 0; !st && done < b.n;) {
-        ssize_t k = write(f, b.s + done, b.n - done);
-        if (k < 0) st = hy_error(HY_EFAIL, "cannot write a memory file: %s", strerror(errno));
-        else done += (size_t)k;
-    }
-    if (!st && lseek(f, 0, SEEK_SET) != 0) st = hy_error(HY_EFAIL, "cannot rewind a memory file: %s", strerror(errno));
+    const int f = memfd_create("hylab-job", 0);
+    hy_status st = f < 0 ? hy_error(HY_EFAIL, "cannot create a memory file: %s", strerror(errno)) : write_all(&b, f);
     free(b.s);
     if (st && f >= 0) close(f);
     *fd = st ? -1 : f;
     return st;
+}
+
+// Takes n bytes into memory of their own, which is aligned.
+static void *take(const char **p, const char *end, size_t n) {
+    if ((size_t)(end - *p) < n) return NULL;
+    void *copy = hy_xcalloc(1, n + 1);
+    memcpy(copy, *p, n);
+    *p += n;
+    return copy;
+}
+
+static const char *take_text(const char **p, const char *end) {
+    if (*p >= end) return NULL;
+    const char *s = *p;
+    *p += strlen(s) + 1;
+    return s;
+}
+
+// The buffer ends with a NUL.
+static bool read_parts(hy_job *out, const char *p, const char *end) {
+    hy_run_item *it = &out->item;
+    it->spec = take(&p, end, sizeof *it->spec);
+    it->train = take(&p, end, sizeof *it->train);
+    hy_item_measure *m = take(&p, end, (size_t)it->n_measures * sizeof *m);
+    it->measures = m;
+    if (!it->spec || !it->train || !m) return false;
+    const char **t[N_TEXTS];
+    texts_of(out, t);
+    for (int i = 0; t[i]; i++)
+        if (!(*t[i] = take_text(&p, end))) return false;
+    if (!*it->file) it->file = NULL;
+    for (int k = 0; k < it->n_measures; k++) {
+        const char *name = take_text(&p, end);
+        m[k].measure = name ? hy_measure_find(name) : NULL;
+        m[k].options_text = take_text(&p, end);
+        if (!m[k].measure || !m[k].options_text) return false;
+    }
+    return true;
 }
 
 hy_status hy_job_read(int fd, hy_job *out) {
@@ -49,32 +96,20 @@ hy_status hy_job_read(int fd, hy_job *out) {
     char block[1 << 16];
     ssize_t k;
     while ((k = read(fd, block, sizeof block)) > 0 && b.n < MAX_JOB) hy_buf_write(&b, block, (size_t)k);
-    size_t head = sizeof *out + sizeof(hy_model_spec);
-    if (k != 0 || b.n <= head || b.s[b.n - 1] != 0) {
+    if (k != 0 || b.n <= sizeof *out || b.s[b.n - 1] != 0) {
         free(b.s);
         return hy_error(HY_EINPUT, "--child is for hylab's own use: descriptor %d holds no job", fd);
     }
     memcpy(out, b.s, sizeof *out);
-    hy_model_spec *spec = hy_xcalloc(1, sizeof *spec);  // aligned, unlike its place in the buffer
-    memcpy(spec, b.s + sizeof *out, sizeof *spec);
-    out->item.spec = spec;
     out->memory = b.s;
-    const char **t[N_TEXTS];
-    texts_of(out, t);
-    const char *p = b.s + head, *end = b.s + b.n;
-    for (int i = 0; t[i]; i++) {
-        if (p >= end) {
-            hy_job_free(out);
-            return hy_error(HY_EINPUT, "--child: descriptor %d holds an incomplete job", fd);
-        }
-        *t[i] = p;
-        p += strlen(p) + 1;
-    }
-    return HY_OK;
+    out->item.spec = NULL, out->item.train = NULL, out->item.measures = NULL;
+    if (read_parts(out, b.s + sizeof *out, b.s + b.n)) return HY_OK;
+    hy_job_free(out);
+    return hy_error(HY_EINPUT, "--child: descriptor %d holds an incomplete job", fd);
 }
 
 char *hy_job_stem(const char *db, const hy_run_item *it, const char *device) {
-    return hy_asprintf("%s.work/%s-%lld-%s", db, it->run_key, (long long)it->seed, device);
+    return hy_asprintf("%s.work/%s-%lld-%s", db, it->model_key, (long long)it->seed, device);
 }
 
 void hy_job_clean(const char *stem, bool all) {
@@ -94,6 +129,8 @@ void hy_job_clean(const char *stem, bool all) {
 
 void hy_job_free(hy_job *job) {
     free((void *)job->item.spec);
+    free((void *)job->item.train);
+    free((void *)job->item.measures);
     free(job->memory);
     *job = (hy_job){0};
 }

@@ -7,11 +7,12 @@
 typedef struct {
     hy_run_item item;
     const char *experiment, *db, *device, *isa;
-    int gpu;          // device "cuda": its number, -1: the first that can be used
-    int threads;      // 0: all
-    int jobs;         // how many runs share the machine: recorded with timings
-    unsigned claim;   // HY_CLAIM_FORCE, HY_CLAIM_RETRY_FAILED
-    void *memory;     // of a job that was read: what the pointers point to
+    int gpu;         // device "cuda": its number, -1: the first that can be used
+    int threads;     // 0: all
+    int jobs;        // how many runs share the machine: recorded with timings
+    unsigned claim;  // of measurements: HY_CLAIM_FORCE, HY_CLAIM_RETRY_FAILED
+    unsigned claim_model;
+    void *memory;    // of a job that was read: what the pointers point to
 } hy_job;
 
 // Writes a job into a new anonymous file, positioned at its start; the child inherits the descriptor.
@@ -19,15 +20,17 @@ hy_status hy_job_write(const hy_job *job, int *fd);
 hy_status hy_job_read(int fd, hy_job *out);
 void hy_job_free(hy_job *job);
 
-// The files of a run that is not settled are DB.work/STEM.*: checkpoint, log, and what a killed process left of either.
+// The files of a model that is being trained are DB.work/STEM.*: checkpoint, log, and what a killed process left of either.
 char *hy_job_stem(const char *db, const hy_run_item *it, const char *device);  // path of STEM; caller frees
-// Removes them: all, or only unfinished ones (".tmp."). Nobody else may be working on the run.
+// Removes them: all, or only unfinished ones (".tmp."). Nobody else may be working on the model.
 void hy_job_clean(const char *stem, bool all);
 
 // What a child tells its parent, one line each, on the descriptor it is given:
-//   claim ID new|resumed|done|failed|busy      resumed STEP      step N OF LOSS RATE      eval N ACCURACY LOSS
-//   phase TEXT
-//   end done|failed|interrupted|lost [TEXT]
-// lost: the result could not be stored. The child's exit status is 0 unless the run failed or was lost.
+//   claim model ID new|resumed|done|failed|busy       claim measure ID new|resumed     a row of the database is this child's now
+//   release                                           it is settled
+//   resumed STEP      step N OF LOSS RATE             phase TEXT
+//   end done|failed|busy|interrupted|lost [TEXT]
+// busy: another process works on the model or a measurement; lost: a result could not be stored. The exit status of the child is 0
+// unless something failed or was lost.
 hy_status hy_run_one(const hy_job *job, int report_fd);
 #endif

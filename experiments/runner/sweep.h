@@ -1,5 +1,5 @@
-// sweep.h - runs the items of an experiment that are not stored yet, each in a child process, some at a time. What is on
-// the screen while it does is sweep_view.c.
+// sweep.h - trains and measures the runs of an experiment that are not stored yet, each in a child process, some at a time. What is
+// stored is found by sweep_look.c, children are sweep_child.c's, what is on the screen meanwhile sweep_view.c's.
 #ifndef HY_SWEEP_H
 #define HY_SWEEP_H
 #include <sys/types.h>
@@ -18,13 +18,17 @@ typedef enum {
     HY_ITEM_FAILED,
     HY_ITEM_INTERRUPTED,  // resumable: ctrl-C, or its process was killed
     HY_ITEM_LOST,         // its result could not be stored
-    HY_ITEM_TWIN,         // the same run as an earlier item of the plan
+    HY_ITEM_TWIN,         // the same run as an earlier item of the plan, measures included
     HY_ITEM_LEFT_OUT,     // --only
 } hy_item_state;
 typedef struct {
     hy_item_state state;
-    int64_t run_id;
-    int twin;         // of TWIN: which item
+    int64_t run_id;   // of its model, 0: none yet
+    int same_model;   // the first item of the plan with the same model and seed: only one of them is worked on at a time
+    bool train;       // PENDING: its model has to be trained ...
+    bool again;       // ... although it is stored, because its weights are not and a measure needs them
+    unsigned todo;    // PENDING: bit k: measure k has to be taken
+    bool continued;   // a child crashed in a measure: what is left is done without force or retry
     double seconds;   // wall time of this sweep's run
     char *text;       // what its last line said: error, or NULL
 } hy_sweep_item;
@@ -36,6 +40,8 @@ typedef struct {
     int report, errors;  // pipes
     hy_buf in, err;      // not yet complete line; stderr so far
     double start;
+    int64_t row;         // of the database that is the child's now, 0: none
+    bool measuring;      // a measurement, else a model
     char phase[64], end[24], end_text[1024];
     long step, steps;
     double loss, rate;
@@ -51,15 +57,16 @@ typedef struct hy_sweep {
     hy_sweep_item *items;
     hy_sweep_slot slots[HY_SWEEP_MAX_JOBS];
     bool stopping;      // no more launches
+    bool interrupted;   // the children were told
     double start;
-    bool first_seed_told, early_told;
+    bool first_seed_shown, early_shown;
     // Called once early on, with whatever is stored by then, and once when the first seed is complete; may be NULL.
     void (*interim)(struct hy_sweep *s, bool first_seed);
 } hy_sweep;
 
-// Fills items by what is stored. sets state only.
+// Fills items by what is stored; without a store nothing is.
 hy_status hy_sweep_look(hy_sweep *s);
-// Removes work files of stored runs that killed processes left.
+// Removes work files of stored models that killed processes left.
 hy_status hy_sweep_clean(hy_sweep *s);
 // Runs what is pending until everything is settled, interrupted or lost. HY_OK: all selected items are stored as done;
 // HY_EFAIL: some failed or were lost; HY_EINTR.

@@ -26,14 +26,15 @@ train: {steps: 4, batch: 2, lr: 0.003, log_every: 1}
 measures:
   cache: {tokens: 100}
   throughput: {contexts: [8, 16], repetitions: 5, decode_tokens: 1, only_seed: 1}
-  maps: {examples: 1, only_seed: 1}
+  maps: {examples: 1, seeds: [1]}
   erf: {examples: 2}
+  outputs: {examples: 2}
 END
 export HYLAB_DB=$dir/r.db
 check 'nothing stored' 2 'r.db' "$H" plot "$dir/e.yaml"
 check run 0 'Llama +2 ' "$H" run "$dir/e.yaml" --jobs 2 --threads 2
 check plot 0 'erf-cache' "$H" plot "$dir/e.yaml" --out "$dir/f"
-for f in accuracy-cache accuracy-throughput recall loss throughput cache maps-Llama maps-A_1__b_ maps-hybrid entropy erf-cache; do
+for f in accuracy-cache accuracy-throughput recall loss throughput cache maps-Llama maps-A__1_.3cb.3e maps-hybrid entropy erf-cache outputs-Llama outputs-hybrid; do
   for x in svg png pdf; do
     case $x in svg) magic='<?xml' ;; png) magic=$'\x89PNG' ;; pdf) magic='%PDF' ;; esac
     # a figure is of some size, complete (no half-written file under its name) and what its name says
@@ -45,15 +46,17 @@ for f in accuracy-cache accuracy-throughput recall loss throughput cache maps-Ll
 done
 grep -q 'meta=included' "$dir/f/erf-cache.svg"
 say $? 'the options of the receptive field are on the figure'
+grep -q 'after norm, beta and fusion' "$dir/f/outputs-hybrid.svg" && ! grep -q 'beta' "$dir/f/outputs-Llama.svg"
+say $? 'weights of the fusion where there is one'
 [ -z "$(ls "$dir/f" | grep tmp)" ]
 say $? 'no temporary files'
 grep -q '6 runs, 2 seeds each' "$dir/f/accuracy-cache.svg"
 say $? 'runs and seeds are on the figure'
 check 'only experiment' 0 'loss' "$H" plot --figure loss --out "$dir/g" --formats svg
 check 'default folder' 0 'figures/mini/recall' "$H" plot --experiment mini --figure recall --formats svg
-check report 0 'report.html \(11 figures' "$H" report "$dir/e.yaml" --figures "$dir/f"
+check report 0 'report.html \(14 figures' "$H" report "$dir/e.yaml" --figures "$dir/f"
 page=$dir/f/report.html
-[ "$(grep -c '<svg' "$page")" = 11 ] && [ "$(grep -c '<figcaption' "$page")" = 11 ]
+[ "$(grep -c '<svg' "$page")" = 14 ] && [ "$(grep -c '<figcaption' "$page")" = 14 ]
 say $? 'figures are inline'
 grep -q 'Is &lt;this&gt; escaped &amp; shown?' "$page" && ! grep -q '<b>&lt;\|A_1 <b>' "$page"
 say $? 'text is escaped'
@@ -61,6 +64,41 @@ say $? 'text is escaped'
 say $? 'nothing is loaded from elsewhere'
 grep -q 'over n = 3 variants' "$page" && grep -q '>19<' "$page" && grep -q 'commits' "$page"
 say $? 'rank correlation, paper and provenance'
+# names that once became one file, and names that gnuplot takes for formats: every variant has its own map, under its own name
+spec=$(sed -n 's/.*hybrid, spec: \({.*}\), paper.*/\1/p' "$dir/e.yaml")
+sed -e 's/^name: mini/name: 名前 50%d/' -e 's/name: Llama/name: "50% SSM"/; s/name: "A_1 <b>"/name: "50%d SSM"/; s/^seeds: .*/seeds: [1]/' \
+  -e '/throughput:/d; /erf:/d' "$dir/e.yaml" >"$dir/p.yaml"
+for name in A+B 'A B' A_B 窗口 全局; do sed -i "/name: hybrid/a\\  - {name: \"$name\", spec: $spec}" "$dir/p.yaml"; done
+check 'run odd names' 0 '全局' "$H" run "$dir/p.yaml"
+check 'plot odd names' 0 'recall' "$H" plot "$dir/p.yaml" --out "$dir/p" --formats svg,png
+maps=0
+while IFS='|' read -r file title; do
+  grep -qF "attention maps of $title" "$dir/p/maps-$file.svg" && maps=$((maps + 1))
+done <<'NAMES'
+50.25_SSM|50% SSM
+50.25d_SSM|50%d SSM
+A.2bB|A+B
+A_B|A B
+A__B|A_B
+窗口|窗口
+全局|全局
+NAMES
+[ $maps = 7 ] && [ "$(find "$dir/p" -name 'maps-*.svg' | wc -l)" = 8 ]
+say $? "each variant has its own map ($maps of 7)"
+grep -qF '>50% SSM<' "$dir/p/recall.svg" && grep -qF '>50%d SSM<' "$dir/p/recall.svg"
+say $? 'percent signs in names are drawn'
+# a PNG is not ruined by a character that no font has
+if command -v fc-list >/dev/null && [ -z "$(fc-list :charset=7a97)" ]; then
+  check 'a font that is missing' 0 'no font here has .*窗' "$H" plot "$dir/p.yaml" --formats svg,png --out "$dir/p"
+  grep -q '>窗口<' "$dir/p/recall.svg" && [ -z "$(ls "$dir/p" | grep tmp)" ]
+  say $? 'the SVG has the name'
+else
+  echo 'skip a font that is missing (it is not, or fontconfig is)'
+fi
+check 'report of odd names' 0 'html' "$H" report "$dir/p.yaml" --out "$dir/p/r.html"
+check 'folder of odd names' 0 'figures/名前_50.25d/recall' "$H" plot "$dir/p.yaml" --figure recall --formats svg
+check 'run with --set' 0 '全局' "$H" run "$dir/p.yaml" --set train.steps=3
+check 'folder of --set' 0 'figures/名前_50.25d..set-[0-9a-f]{8}/recall' "$H" plot "$dir/p.yaml" --set train.steps=3 --figure recall --formats svg
 cat >"$dir/n.yaml" <<'END'
 name: needles
 question: Where is it found?
@@ -89,7 +127,7 @@ say $? "the timing shown ($value) is that of a run"
 sed -e 's/name: mini/name: rates/' -e '/^measures/,$d' -e 's/^train:.*/grid: {train.lr: [1e-3, 1e-2]}\ntune: {by: loss}\ntrain: {steps: 3, batch: 2, stop_accuracy: 1, eval_every: 1}/' "$dir/e.yaml" >"$dir/r.yaml"
 check 'run rates' 0 'loss, held out' "$H" run "$dir/r.yaml"
 check 'how a rate was chosen' 0 "of the grid's 2 points, the one of the best mean loss over the same seeds" "$H" run "$dir/r.yaml"
-check 'runs that never reach train.stop_accuracy' 0 '^Llama,lr=[^,]*,2,2,0,.*,0.0,0.00144' "$H" run "$dir/r.yaml" --format csv
+check 'runs that never reach train.stop_accuracy' 0 '^Llama,lr=[^,]*,[01],2,2,0,.*,0.0,0.00144' "$H" run "$dir/r.yaml" --format csv
 check 'plot rates' 0 'grid' "$H" plot "$dir/r.yaml" --out "$dir/r" --formats svg
 grep -q '>learning rate' "$dir/r/grid.svg" && grep -q '12 runs, 2 seeds each' "$dir/r/grid.svg"
 say $? 'all rates are on the figure'
@@ -113,7 +151,7 @@ if [ -r /proc/self/schedstat ] && command -v taskset >/dev/null; then
   grep -q 'Throughput is disturbed' "$dir/b/r.html"
   say $? 'the report says so'
 fi
-check 'which experiment' 2 'mini, needles, sizes' "$H" plot
+check 'which experiment' 2 'mini, .*needles, sizes' "$H" plot
 check 'no gnuplot' 1 'apt-get install gnuplot-nox' env PATH=/nonexistent "$H" plot "$dir/e.yaml" --out "$dir/none"
 check 'no gnuplot, report' 1 'apt-get install gnuplot-nox' env PATH=/nonexistent "$H" report "$dir/e.yaml" --figures "$dir/none"
 check 'no such figure' 2 'accuracy-cache, accuracy-throughput' "$H" plot "$dir/e.yaml" --figure recal

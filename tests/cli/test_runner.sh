@@ -3,39 +3,13 @@
 # processes are interrupted or killed, failures and crashes are rows, bad input and a full disk are clear errors.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-HYLAB=${HYLAB:-$PWD/build/release/hylab}
-EXP=tests/data/runner-tiny.yaml
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-failed=0
-ok() { echo "ok $1"; }
-no() { echo "not ok $1: $2"; failed=1; }
-check() { # name, condition as a command with its arguments
-  local name=$1
-  shift
-  if "$@"; then ok "$name"; else no "$name" "$*"; sed 's/^/    /' "$dir/out" | tail -n 20; fi
-}
-sql() { "$HYLAB" show sql "$2" --db "$1" --format csv 2>>"$dir/out" | tail -n +2 | tr -d '\r'; }
-run() {
-  "$HYLAB" run "$EXP" --threads 1 --db "$@" >"$dir/out" 2>&1
-  local rc=$?
-  ! grep -q "Sanitizer\|runtime error" "$dir/out" || no "sanitizer" "$(grep -m1 -A12 "Sanitizer\|runtime error" "$dir/out")"
-  return $rc
-}
-same() { [ "$1" = "$2" ] || { echo "    got: $1"; echo "    wanted: $2"; return 1; }; }
-# Everything that must not depend on how a run came about: figures, curves, evaluations during training; no times.
-facts() {
-  sql "$1" "SELECT variant, seed, metric, cell, step, final, value, stderr, n FROM v_metric WHERE metric NOT IN ('train_seconds','train_rate') ORDER BY 1, 2, 3, 4, 5, 6"
-  sql "$1" "SELECT variant, seed, step, loss, lr, grad_norm FROM v_curve ORDER BY 1, 2, 3"
-}
-once() { same "$(sql "$1" "SELECT count(*), count(DISTINCT run_key || seed), sum(status = 'done') FROM run")" "$2,$2,$2"; }
-
+. tests/cli/runner_helpers.sh
 # ---- plan, run, skip, force
 run "$dir/a.db" --dry-run
 check "dry run lists the runs" same "$? $(grep -c 'to do' "$dir/out")" "0 4"
 check "dry run stores nothing" test ! -e "$dir/a.db"
 run "$dir/a.db" --only 'Mamba/*/seed2'
-check "--only runs one of them" same "$? $(sql "$dir/a.db" "SELECT variant, seed, status FROM run")" "0 Mamba,2,done"
+check "--only runs one of them" same "$? $(sql "$dir/a.db" "SELECT variant, seed, status FROM model")" "0 Mamba,2,done"
 run "$dir/a.db"
 check "a run stores the rest" same "$?" 0
 check "each run is stored once" once "$dir/a.db" 4
@@ -49,7 +23,7 @@ check "figures and curves are there" test "$(wc -l <"$dir/a.facts")" -gt 100
 run "$dir/b.db" --jobs 2
 check "two jobs give the same bits" same "$? $(facts "$dir/b.db" | cmp - "$dir/a.facts" 2>&1)" "0 "
 run "$dir/a.db" --force --only Mamba
-check "--force runs again, the old result stays as superseded" same "$? $(sql "$dir/a.db" "SELECT count(*), sum(superseded_by IS NULL) FROM run")" "0 6,4"
+check "--force runs again, the old result stays as superseded" same "$? $(sql "$dir/a.db" "SELECT count(*), sum(superseded_by IS NULL) FROM model")" "0 6,4"
 check "the same bits again" same "$(facts "$dir/a.db" | cmp - "$dir/a.facts" 2>&1)" ""
 run "$dir/a.db" --set train.steps=5
 check "another recipe is another run" same "$? $(sql "$dir/a.db" "SELECT count(*) FROM v_run")" "0 8"
@@ -59,40 +33,28 @@ run "$dir/f.db" --set train.lr=1e9 --set train.clip=0 --set seeds=[1] --only Lla
 check "a diverging run ends with status 1" same "$?" 1
 check "it is a failed row that names step and tensor" test -n "$(sql "$dir/f.db" "SELECT error FROM v_run WHERE status = 'failed' AND error LIKE 'step %first not finite: %'")"
 run "$dir/f.db" --set train.lr=1e9 --set train.clip=0 --set seeds=[1] --only Llama
-check "a failed run is not repeated by itself" same "$? $(sql "$dir/f.db" "SELECT count(*) FROM run")" "1 1"
+check "a failed run is not repeated by itself" same "$? $(sql "$dir/f.db" "SELECT count(*) FROM model")" "1 1"
 run "$dir/f.db" --set train.lr=1e9 --set train.clip=0 --set seeds=[1] --only Llama --retry-failed
-check "--retry-failed repeats it" same "$? $(sql "$dir/f.db" "SELECT count(*), sum(superseded_by IS NULL) FROM run")" "1 2,1"
+check "--retry-failed repeats it" same "$? $(sql "$dir/f.db" "SELECT count(*), sum(superseded_by IS NULL) FROM model")" "1 2,1"
 
 # ---- interruption: long runs, so that there is something to interrupt
 LONG=(--set train.steps=5000 --set train.eval_every=1000 --set train.checkpoint_every=250 --set seeds=[1])
 run "$dir/l.db" "${LONG[@]}"
 check "the long runs" once "$dir/l.db" 2
 facts "$dir/l.db" >"$dir/l.facts"
-start() { # database, options: in the background, pid in $pid
-  "$HYLAB" run "$EXP" --threads 1 --db "$@" >"$dir/out" 2>&1 &
-  pid=$!
-}
-wait_for() { # database: until a run has logged steps
-  for _ in $(seq 1000); do
-    grep -qs '^p' "$1".work/*.log && return 0
-    sleep 0.01
-  done
-  return 1
-}
-child_of() { cat "/proc/$1/task/$1/children" 2>/dev/null | awk '{print $1}'; }
 start "$dir/i.db" "${LONG[@]}"
 wait_for "$dir/i.db"
 kill -INT "$pid"
 wait "$pid"
 rc=$?
 check "ctrl-C ends with status 130" same "$rc" 130
-check "the run is interrupted, not lost" same "$(sql "$dir/i.db" "SELECT status FROM run WHERE status != 'done'")" "interrupted"
-steps=$(sql "$dir/i.db" "SELECT max(steps) FROM run WHERE status = 'interrupted'")
+check "the run is interrupted, not lost" same "$(sql "$dir/i.db" "SELECT status FROM model WHERE status != 'done'")" "interrupted"
+steps=$(sql "$dir/i.db" "SELECT max(steps) FROM model WHERE status = 'interrupted'")
 check "it stopped at a step" test "${steps:-0}" -gt 0 -a "${steps:-0}" -lt 5000
 run "$dir/i.db" "${LONG[@]}"
 check "it did go on, not start again" grep -q "goes on from step $steps\$" "$dir/out"
 check "the same command goes on" once "$dir/i.db" 2
-check "the row counts it" same "$(sql "$dir/i.db" "SELECT count(*) FROM run WHERE resumes = 1")" 1
+check "the row counts it" same "$(sql "$dir/i.db" "SELECT count(*) FROM model WHERE resumes = 1")" 1
 check "the same bits as without a stop" same "$(facts "$dir/i.db" | cmp - "$dir/l.facts" 2>&1)" ""
 
 # ---- kill -9 of the parent, of the child, of both, at times that differ
@@ -119,8 +81,8 @@ start "$dir/c.db" "${LONG[@]}"
 wait_for "$dir/c.db"
 kill -ABRT "$(child_of "$pid")"
 wait "$pid"
-check "a crash does not end the sweep" same "$? $(sql "$dir/c.db" "SELECT sum(status = 'failed'), sum(status = 'done') FROM run")" "1 1,1"
-check "the row names the signal" test -n "$(sql "$dir/c.db" "SELECT error FROM run WHERE error LIKE '%SIGABRT%'")"
+check "a crash does not end the sweep" same "$? $(sql "$dir/c.db" "SELECT sum(status = 'failed'), sum(status = 'done') FROM model")" "1 1,1"
+check "the row names the signal" test -n "$(sql "$dir/c.db" "SELECT error FROM model WHERE error LIKE '%SIGABRT%'")"
 
 # ---- two at once
 start "$dir/two.db"
@@ -146,13 +108,6 @@ check "with space the same command ends well" same "$?" 0
 check "and the run is stored once" once "$dir/full.db" 1
 
 # ---- bad input
-bad() { # name, text that the message must hold, command
-  local name=$1 text=$2
-  shift 2
-  "$@" >"$dir/out" 2>&1
-  local rc=$?
-  if [ $rc = 2 ] && grep -qF -- "$text" "$dir/out"; then ok "$name"; else no "$name" "status $rc"; sed 's/^/    /' "$dir/out"; fi
-}
 edit() { sed "$1" "$EXP" | sed 's,\.\./\.\./variants,'"$PWD"'/variants,' >"$dir/bad.yaml"; }
 edit 's/^seeds:/seed:/'
 bad "unknown key" 'bad.yaml:9:1: unknown key "seed" (did you mean "seeds"?)' "$HYLAB" run "$dir/bad.yaml" --db "$dir/x.db"
@@ -193,7 +148,7 @@ run "$dir/m.db" --scale all
 check "all measures" same "$? $(sql "$dir/m.db" "SELECT count(*) FROM artifact")" "0 16"
 check "cache by formula equals what is allocated" same "$(sql "$dir/m.db" "SELECT count(*) FROM v_final a JOIN v_final b USING(run_id) WHERE a.metric = 'cache_true' AND a.cell = '' AND b.metric = 'cache_allocated' AND a.value = b.value")" 2
 check "every timing has its repetitions and its kernel path" same "$(sql "$dir/m.db" "SELECT count(*) FROM v_timing WHERE repetitions = 3 AND min <= median AND median <= max AND path != ''")" 12
-check "maps are row-normalised: their shares add to 1" same "$(sql "$dir/m.db" "SELECT sum(abs(t - 1) < 1e-9), count(*) FROM (SELECT sum(value) t FROM v_final WHERE metric IN ('map_meta','map_bos','map_self','map_cross') GROUP BY run_id, cell)")" "4,4"
+check "maps are row-normalised: their shares add to 1" same "$(sql "$dir/m.db" "SELECT sum(abs(t - 1) < 1e-9), count(*) FROM (SELECT sum(value) t FROM v_final WHERE metric IN ('map_meta','map_bos','map_self','map_cross') GROUP BY run_id, cell)")" "8,8"
 
 # ---- random weights: timed, not trained
 run "$dir/r.db" --scale speed

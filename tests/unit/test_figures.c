@@ -17,7 +17,7 @@
 
 static char dir[] = "/tmp/hylab-figures-XXXXXX";
 // Quotes, a command substitution, markup of gnuplot's enhanced text and of XML.
-static const char *const names[] = {"Llama", "it's \"B\" `touch pwned` <&>", "C_1^2 {/Bold x} @y \\n", "Größe", ""};
+static const char *const names[] = {"Llama", "it's \"B\" `touch pwned` <&>", "C_1^2 {/Bold x} @y \\n", "Größe 50% 50%d %s", ""};
 enum { N = 5 };
 static const hy_fig_head head = {"Recall <&> \"cache\" 'MQAR' `touch pwned` \\", 15, 2, 3, "small scale",
                                  "a long note that needs more than one line because it tells everything there is to know about the figures, their "
@@ -153,6 +153,53 @@ static void test_drawn_again(void **state) {
     assert_drawn("again");
 }
 
+// All texts of up to `most` of these characters, each as one of n parts.
+static const char *const letters[] = {"a", "2", " ", "_", ".", "-", "+", "é", "窗"};
+enum { LETTERS = sizeof letters / sizeof *letters };
+static char **texts_of(int most, int *n) {
+    char **all = hy_xcalloc(20000, sizeof *all);
+    *n = 1;
+    all[0] = hy_xstrdup("");
+    for (int length = 1, from = 0, to = 1; length <= most; length++, from = to, to = *n)
+        for (int i = from; i < to; i++)
+            for (int k = 0; k < LETTERS; k++) all[(*n)++] = hy_asprintf("%s%s", all[i], letters[k]);
+    return all;
+}
+static int compare(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static void assert_all_differ(char **names_of, int n) {
+    qsort(names_of, (size_t)n, sizeof *names_of, compare);
+    for (int i = 1; i < n; i++)
+        if (!strcmp(names_of[i - 1], names_of[i])) fail_msg("two are called %s", names_of[i]);
+    for (int i = 0; i < n; i++) free(names_of[i]);
+    free(names_of);
+}
+
+static void test_names_of_files(void **state) {
+    (void)state;
+    int n, m, k = 0;
+    char **one = texts_of(4, &n), **two = texts_of(2, &m), **names_of = hy_xcalloc((size_t)n, sizeof *names_of);
+    for (int i = 0; i < n; i++) names_of[i] = hy_fig_name((const char *[]){"maps", one[i]}, 2);
+    assert_all_differ(names_of, n);
+    names_of = hy_xcalloc((size_t)m * (size_t)m, sizeof *names_of);
+    for (int i = 0; i < m; i++)
+        for (int j = 0; j < m; j++) names_of[k++] = hy_fig_name((const char *[]){"maps", two[i], two[j]}, 3);
+    assert_all_differ(names_of, k);
+    for (int i = 0; i < n; i++) free(one[i]);
+    for (int i = 0; i < m; i++) free(two[i]);
+    free(one), free(two);
+    // long names differ where they differ, and are no longer than a file system takes; broken UTF-8 is escaped
+    hy_buf a = {0}, b = {0};
+    for (int i = 0; i < 200; i++) hy_buf_printf(&a, "窗"), hy_buf_printf(&b, "窗");
+    hy_buf_printf(&a, "a"), hy_buf_printf(&b, "b");
+    char *x = hy_fig_name((const char *[]){"maps", a.s}, 2), *y = hy_fig_name((const char *[]){"maps", b.s}, 2);
+    assert_string_not_equal(x, y);
+    assert_true(strlen(x) <= 160 && !strncmp(x, "maps-窗窗", 11));
+    free(x), free(y), free(a.s), free(b.s);
+    x = hy_fig_name((const char *[]){"maps", "a/../b\xff \u200e"}, 2);
+    assert_string_equal(x, "maps-a.2f.2e.2e.2fb.ff_.e2.80.8e");
+    free(x);
+}
+
 static void test_failures(void **state) {
     (void)state;
     hy_plot p = {.width = 300, .height = 200};
@@ -240,7 +287,8 @@ static void test_rank_chance(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_points),     cmocka_unit_test(test_bars_and_stacks), cmocka_unit_test(test_lines),
-        cmocka_unit_test(test_maps_and_heat), cmocka_unit_test(test_drawn_again),  cmocka_unit_test(test_report),        cmocka_unit_test(test_rank_chance),        cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_maps_and_heat), cmocka_unit_test(test_drawn_again),  cmocka_unit_test(test_names_of_files),
+        cmocka_unit_test(test_report),     cmocka_unit_test(test_rank_chance),     cmocka_unit_test(test_failures),
     };
     return cmocka_run_group_tests_name("figures", tests, setup, teardown);
 }

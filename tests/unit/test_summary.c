@@ -91,17 +91,25 @@ static void test_order_of_configuration(void **state) {
     assert_int_equal(a->spec->layers[0].heads, 1);      // spec < variant:
     assert_int_equal(b->spec->layers[0].heads, 4);      // < set:
     assert_int_equal(a->spec->max_len, 77);
-    assert_int_equal(a->train.steps, 9);                // train: < the task's
-    assert_int_equal(a->train.batch, 5);                // < the variant's
-    assert_int_equal(b->train.batch, 3);
+    assert_int_equal(a->train->steps, 9);                // train: < the task's
+    assert_int_equal(a->train->batch, 5);                // < the variant's
+    assert_int_equal(b->train->batch, 3);
     hy_experiment_free(e);
     e = load(base, "big", (const char *[]){"train.batch=8", "variant.attention.heads=2", "task.vocab=32", NULL});
     assert_non_null(e);
     assert_int_equal(e->n_items, 2);
-    near(e->items[0].train.lr, 0.5);
-    assert_int_equal(e->items[0].train.batch, 8);
+    near(e->items[0].train->lr, 0.5);
+    assert_int_equal(e->items[0].train->batch, 8);
     assert_int_equal(e->items[1].spec->layers[0].heads, 2);
     assert_non_null(strstr(e->items[0].task_text, "vocab: 32"));
+    hy_experiment_free(e);
+}
+
+// Whether the first run with a change is the one of the key.
+static void identity_with(const char *set, const char *key, bool same) {
+    hy_experiment *e = load(base, NULL, (const char *[]){set, NULL});
+    assert_non_null(e);
+    if (!strcmp(e->items[0].model_key, key) != same) fail_msg("%s: %s model", set, same ? "another" : "the same");
     hy_experiment_free(e);
 }
 
@@ -110,21 +118,78 @@ static void test_identity(void **state) {
     hy_experiment *e = load(base, NULL, NULL);
     assert_non_null(e);
     char a[33], b[33];
-    strcpy(a, e->items[0].run_key);
-    strcpy(b, e->items[1].run_key);
+    strcpy(a, e->items[0].model_key);
+    strcpy(b, e->items[1].model_key);
     assert_string_not_equal(a, b);
-    assert_string_equal(e->items[2].run_key, a);  // the seed is beside the key, not in it
+    assert_string_equal(e->items[2].model_key, a);  // the seed is beside the key, not in it
     hy_experiment_free(e);
-    // names, the log and checkpoints do not make another run; everything else does
-    const char *same[] = {"train.log_every=3", "train.checkpoint_every=5", "question=why", "variants.0.name=z", "variants.0.spec.name=other", "tasks.0.name=y"};
-    const char *other[] = {"train.lr=0.1", "train.eval_every=2", "variant.tied=false", "task.power_a=1", "measures.cache.tokens=5"};
-    for (int i = 0; i < 11; i++) {
-        const char *text = i < 6 ? same[i] : other[i - 6];
-        e = load(base, NULL, (const char *[]){text, NULL});
-        assert_non_null(e);
-        if ((strcmp(e->items[0].run_key, a) == 0) != (i < 6)) fail_msg("%s: %s", text, i < 6 ? "another run" : "the same run");
-        hy_experiment_free(e);
+    // what does not change the weights does not make another model; everything else does
+    static const char *const same[] = {"train.log_every=3", "train.checkpoint_every=5", "train.save_seconds=1", "train.eval_batch=7",
+                                       "train.eval_every=2", "train.eval_examples=2", "question=why", "variants.0.name=z",
+                                       "variants.0.spec.name=other", "tasks.0.name=y", "task.test_examples=3", "measures.cache.tokens=5",
+                                       "measures.maps=true"};
+    static const char *const other[] = {"train.lr=0.1", "train.batch=9", "variant.tied=false", "task.power_a=1", "train.stop_accuracy=0.9"};
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) identity_with(same[i], a, true);
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++) identity_with(other[i], a, false);
+}
+
+static const hy_item_measure *measure_of(const hy_run_item *it, const char *name) {
+    for (int k = 0; k < it->n_measures; k++)
+        if (!strcmp(it->measures[k].measure->name, name)) return &it->measures[k];
+    return NULL;
+}
+
+// Keys of a measure of the first run: without a change, and with one.
+static void measurement_with(const char *set, const char *name, bool same) {
+    hy_experiment *e = load(base, NULL, NULL), *f = load(base, NULL, (const char *[]){set, NULL});
+    assert_non_null(e);
+    assert_non_null(f);
+    const hy_item_measure *x = measure_of(&e->items[0], name), *y = measure_of(&f->items[0], name);
+    assert_non_null(x);
+    assert_non_null(y);
+    if (!strcmp(x->key, y->key) != same) fail_msg("%s: %s of the same key", set, same ? "no measurement" : "a measurement");
+    hy_experiment_free(e);
+    hy_experiment_free(f);
+}
+
+static void test_measures_of_items(void **state) {
+    (void)state;
+    measurement_with("measures.cache.tokens=5", "cache", false);
+    measurement_with("measures.cache.tokens=5", "accuracy", true);
+    measurement_with("task.test_examples=3", "accuracy", false);
+    measurement_with("task.test_examples=3", "cache", true);   // which needs no task
+    measurement_with("train.eval_examples=2", "accuracy", false);  // holds for the evaluation at the end, too
+    measurement_with("train.lr=0.1", "accuracy", true);        // the model is another one, not what is asked of it
+    hy_experiment *e = load(base, NULL, (const char *[]){"measures.maps={seeds: [4]}", "train.steps=0", NULL});
+    assert_non_null(e);
+    assert_int_equal(e->items[0].seed, 3);
+    assert_null(measure_of(&e->items[0], "maps"));
+    assert_non_null(measure_of(&e->items[2], "maps"));
+    assert_ptr_equal(e->items[0].measures, e->items[1].measures);  // shared
+    hy_experiment_free(e);
+}
+
+// Grid points that differ in the recipe share their models; those that differ in the model their tasks.
+static void test_shared_parts(void **state) {
+    (void)state;
+    hy_experiment *e = load(base, NULL, (const char *[]){"grid={train.lr: [1e-3, 1e-2], task.power_a: [1, 2], train.clip: [0, 1]}", NULL});
+    assert_non_null(e);
+    assert_int_equal(e->n_grid, 8);
+    const hy_run_item *first = &e->items[0];
+    for (int i = 0; i < e->n_items; i += 2) {
+        const hy_run_item *it = &e->items[i];
+        const int g = it->grid_ord;
+        assert_ptr_equal(it->spec, first->spec);
+        near(it->train->lr, g < 4 ? 1e-3 : 1e-2);
+        near(it->train->clip, g % 2);
+        assert_non_null(strstr(it->task_text, g / 2 % 2 ? "power_a: 2" : "power_a: 1"));
+        char grid[64];
+        snprintf(grid, sizeof grid, "lr=%s power_a=%d clip=%d", g < 4 ? "1e-3" : "1e-2", g / 2 % 2 + 1, g % 2);
+        assert_string_equal(it->grid, grid);
+        for (int j = 0; j < i; j += 2)
+            if (e->items[j].seed == it->seed) assert_string_not_equal(e->items[j].model_key, it->model_key);
     }
+    hy_experiment_free(e);
 }
 
 static void test_grid(void **state) {
@@ -137,7 +202,7 @@ static void test_grid(void **state) {
     assert_string_equal(e->items[0].grid, "lr=1e-3 heads=1");
     assert_string_equal(e->items[2].grid, "lr=1e-3 heads=2");
     assert_string_equal(e->items[11].grid, "lr=0.01 heads=4");
-    near(e->items[11].train.lr, 0.01);
+    near(e->items[11].train->lr, 0.01);
     assert_int_equal(e->items[11].spec->layers[0].heads, 4);  // a grid point goes over set:
     hy_experiment_free(e);
     assert_null(load(yaml, NULL, (const char *[]){"train.lr=1", NULL}));
@@ -158,6 +223,7 @@ static void test_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stat),  cmocka_unit_test(test_median), cmocka_unit_test(test_spearman), cmocka_unit_test(test_order_of_configuration), cmocka_unit_test(test_identity),
+                                       cmocka_unit_test(test_measures_of_items), cmocka_unit_test(test_shared_parts),
         cmocka_unit_test(test_grid),  cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,7 @@
 
 #include "experiments/runner/experiment.h"
 #include "analysis/summary/summary.h"
+#include "results/identity.h"
 #include "results/record.h"
 
 #define EXACT 1e-12  // sums of a few doubles
@@ -27,19 +28,20 @@ static void near(double a, double b) {
 }
 
 static void fill_run(hy_store *s, const hy_planned_row *p, double accuracy, double loss) {
-    hy_run_record r = {.seed = p->seed, .device = "cpu", .variant = p->variant, .experiment = "e", .grid = p->grid, .spec_hash = "", .spec = "", .task = p->task,
-                       .task_kind = "", .task_options = "", .train = "", .measures = "", .commit = "", .build = "", .device_name = ""};
-    snprintf(r.run_key, sizeof r.run_key, "%s", p->run_key);
+    hy_model_record r = {.seed = p->seed, .device = p->device, .variant = p->variant, .experiment = "e", .grid = p->grid, .task = p->task};
+    snprintf(r.model_key, sizeof r.model_key, "%s", p->model_key);
     hy_claim c;
-    int64_t id;
-    assert_int_equal(hy_run_claim(s, &r, 0, &c, &id), HY_OK);
+    int64_t model, id;
+    assert_int_equal(hy_model_claim(s, &r, 0, &c, &model), HY_OK);
+    assert_int_equal(hy_model_settle(s, model, NULL, NULL, NULL, isnan(accuracy) ? "diverged" : NULL), HY_OK);
+    if (isnan(accuracy)) return;
+    const hy_measurement_record m = {.model_id = model, .measure = "accuracy", .version = 1};
+    assert_int_equal(hy_measurement_claim(s, &m, 0, &c, &id), HY_OK);
     hy_facts f = {.steps = 1};
-    if (!isnan(accuracy)) {
-        hy_facts_add(&f, "accuracy", "", accuracy);
-        hy_facts_add(&f, "accuracy", "far", accuracy / 2);
-        hy_facts_add(&f, "loss", "", loss);
-    }
-    assert_int_equal(hy_run_settle(s, id, &f, isnan(accuracy) ? "diverged" : NULL), HY_OK);
+    hy_facts_add(&f, "accuracy", "", accuracy);
+    hy_facts_add(&f, "accuracy", "far", accuracy / 2);
+    hy_facts_add(&f, "loss", "", loss);
+    assert_int_equal(hy_measurement_settle(s, id, &f, NULL), HY_OK);
     hy_facts_free(&f);
 }
 
@@ -53,13 +55,18 @@ static hy_summary *summary_of(const table accuracy, const char *by, const char *
     close(fd);
     unlink(g_db);
     assert_int_equal(hy_store_open(g_db, HY_STORE_WRITE, &s), HY_OK);
+    char accuracy_key[33];
+    hy_measurement_identity("", "", accuracy_key);
+    const hy_planned_key wanted = {"accuracy", 1, accuracy_key};
     hy_planned_row plan[VARIANTS * POINTS * SEEDS];
     char key[VARIANTS * POINTS][32];
     int n = 0;
     for (int v = 0; v < VARIANTS; v++)
         for (int g = 0; g < POINTS; g++) {
             snprintf(key[v * POINTS + g], sizeof key[0], "k%d%d", v, g);
-            for (int k = 0; k < SEEDS; k++) plan[n++] = (hy_planned_row){names[v], "t", grid[g], v, 0, g, k + 1, key[v * POINTS + g], "cpu"};
+            for (int k = 0; k < SEEDS; k++)
+                plan[n++] = (hy_planned_row){.variant = names[v], .task = "t", .grid = grid[g], .variant_ord = v, .grid_ord = g, .seed = k + 1,
+                                             .model_key = key[v * POINTS + g], .device = "cpu", .n_measures = 1, .measures = &wanted};
         }
     const hy_experiment_record e = {"e", "", "", "q", "yaml", n, 0, plan, NULL, by, cell, NULL};
     int64_t id;
@@ -191,12 +198,12 @@ static void test_reading(void **state) {
     assert_string_equal(e->tune_by, "loss");
     assert_string_equal(e->tune_cell, "T16.K2");
     char key[33];
-    strcpy(key, e->items[0].run_key);
+    strcpy(key, e->items[0].model_key);
     hy_experiment_free(e);
     e = load("grid: {train.lr: [1e-3, 1e-2]}\n");
     assert_non_null(e);
     assert_string_equal(e->tune_by, "");
-    assert_string_equal(e->items[0].run_key, key);  // how a point is chosen does not make another run
+    assert_string_equal(e->items[0].model_key, key);  // how a point is chosen does not make another run
     hy_experiment_free(e);
     static const char *const bad[] = {"tune: {by: loss}\n", "grid: {train.lr: [1]}\ntune: {by: los}\n", "grid: {train.lr: [1]}\ntune: {by: parameters}\n",
                                       "grid: {train.lr: [1]}\ntune: loss\n", "grid: {train.lr: [1]}\ntune: {cell: x}\n", "grid: {train.lr: [1]}\ntune: {by: loss, over: x}\n"};

@@ -41,6 +41,15 @@ TABLES = {
 }
 
 
+# What the tables of a database are called from version 4 on, where a run is a model and its measurements.
+SINCE_4 = {
+    "artifact": "(SELECT x.model_id AS run_id, a.* FROM artifact a JOIN measurement x ON x.id = a.measurement_id) AS artifact",
+    "sample": "sample JOIN (SELECT x.model_id AS run_id, m.* FROM metric m JOIN measurement x ON x.id = m.measurement_id) AS m"
+              " ON m.id = metric_id JOIN metric_def d ON d.id = m.def_id",
+    "attempt": "(SELECT model_key AS run_key, * FROM model) AS run",
+}
+
+
 def text(v):
     if v is None:
         return "\\N"
@@ -50,11 +59,16 @@ def text(v):
 
 
 def section(db, name, source, columns, run):
-    status = f"coalesce((SELECT status FROM run WHERE run.id = {run}), '')" if run else "''"
+    runs = "model" if "model" in tables(db) else "run"
+    status = f"coalesce((SELECT r.status FROM {runs} r WHERE r.id = {run}), '')" if run else "''"
     order = ", ".join(str(i + 1) for i in range(len(columns)))
     print("# " + "\t".join([name] + columns + ["run_status"]))
     for row in db.execute(f"SELECT {', '.join(columns)}, {status} FROM {source} ORDER BY {order}"):
         print("\t".join([name] + [text(v) for v in row]))
+
+
+def tables(db):
+    return {row[0] for row in db.execute("SELECT name FROM sqlite_schema")}
 
 
 def main():
@@ -73,7 +87,7 @@ def main():
     for name, (source, columns, run) in TABLES.items():
         if "." in name and not have.issuperset(columns.split()):
             continue
-        section(db, name, source, columns.split(), run)
+        section(db, name, SINCE_4.get(name, source) if "model" in tables(db) else source, columns.split(), run)
 
 
 main()

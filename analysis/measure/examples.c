@@ -1,0 +1,46 @@
+// examples.c - see examples.h.
+#include "analysis/measure/examples.h"
+
+#include <stdlib.h>
+
+hy_status hy_examples_check(const hy_measure_subject *s, int cell) {
+    const int cells = hy_task_cells(s->task, HY_SPLIT_EVAL);
+    if (cell < cells) return HY_OK;
+    return hy_error(HY_EINPUT, "cell %d: task %s has evaluation cells 0 to %d", cell, hy_task_kind(s->task), cells - 1);
+}
+
+bool hy_layer_wanted(const hy_ints *layers, int i) {
+    for (int k = 0; k < layers->n; k++)
+        if (layers->v[k] == i) return true;
+    return layers->n == 0;
+}
+
+bool hy_layers_have_heads(const hy_model_spec *spec, const hy_ints *layers) {
+    for (int i = 0; i < spec->n_layers; i++)
+        if (hy_layer_wanted(layers, i) && spec->layers[i].mixer != HY_MIXER_NONE) return true;
+    return false;
+}
+
+hy_status hy_examples_open(const hy_measure_context *c, int cell, int max_len, int wanted, hy_examples *e) {
+    *e = (hy_examples){.cell = hy_task_cell(c->task, HY_SPLIT_EVAL, cell), .index = cell};
+    const hy_cell *at = e->cell;
+    e->T = max_len && at->T > max_len ? max_len : at->T;
+    e->n = at->count && at->count < wanted ? (int)at->count : wanted;
+    e->ids = hy_xcalloc(2 * (size_t)at->T, sizeof *e->ids);
+    e->labels = e->ids + at->T;
+    e->want = hy_xcalloc((size_t)c->prog->spec.n_layers, sizeof *e->want);
+    return hy_capture_open(c->prog, c->params, e->T, &e->capture);
+}
+
+void hy_examples_close(hy_examples *e) {
+    hy_capture_close(e->capture);
+    free(e->ids);
+    free(e->want);
+    *e = (hy_examples){0};
+}
+
+hy_status hy_examples_run(const hy_measure_context *c, hy_examples *e, int i, hy_capture_fn fn, void *user) {
+    if (hy_interrupted) return hy_error(HY_EINTR, "interrupted at example %d of %d", i, e->n);
+    HY_TRY(hy_task_example(c->task, HY_SPLIT_EVAL, e->index, i, e->ids, e->labels));
+    return hy_capture_run(e->capture, e->ids, e->want, fn, user);
+}

@@ -1,0 +1,40 @@
+// examples.h - evaluation examples of one cell, run one by one with their values captured: what maps, erf and outputs
+// have in common.
+#ifndef HY_EXAMPLES_H
+#define HY_EXAMPLES_H
+#include "analysis/measure/measure.h"
+#include "analysis/probe/capture.h"
+
+// Rows of a field table.
+#define HY_FIELD_EXAMPLES(type, def) \
+    {"examples", HY_F_INT, offsetof(type, examples), 0, def, 1, 10000, NULL, "evaluation examples, averaged"}
+#define HY_FIELD_CELL(type)                                          \
+    {"cell", HY_F_INT, offsetof(type, cell), 0, "0", 0, 16383, NULL, \
+     "evaluation cell that the examples come from, from 0"}
+#define HY_FIELD_REDUCE(type)                                                                 \
+    {"reduce", HY_F_ENUM, offsetof(type, reduce), 0, "mean_abs", 0, 0, HY_SSM_REDUCE_CHOICES, \
+     "how SSM channels become one map"}
+#define HY_FIELD_GATE(type) \
+    {"gate", HY_F_BOOL, offsetof(type, gate), 0, "false", 0, 0, NULL, "SSM maps with the gate (Hymba eq. 2)"}
+
+// HY_EINPUT: the task has no such evaluation cell.
+hy_status hy_examples_check(const hy_measure_subject *s, int cell);
+// Whether an option `layers` (empty: all) names layer i; whether any layer that it names has attention or SSM heads.
+bool hy_layer_wanted(const hy_ints *layers, int i);
+bool hy_layers_have_heads(const hy_model_spec *spec, const hy_ints *layers);
+
+typedef struct {
+    const hy_cell *cell;
+    int index;   // of the cell
+    int T;       // tokens in use
+    int n;       // examples: as many as wanted, or as there are
+    bool *want;  // [n_layers] whose values are captured; all false to begin with
+    hy_capture *capture;
+    int32_t *ids, *labels;
+} hy_examples;
+// max_len 0: whole examples. Close it, also after an error.
+hy_status hy_examples_open(const hy_measure_context *c, int cell, int max_len, int wanted, hy_examples *e);
+void hy_examples_close(hy_examples *e);
+// Runs example i; fn is called for each layer marked in e->want that has heads, in the order of the layers.
+hy_status hy_examples_run(const hy_measure_context *c, hy_examples *e, int i, hy_capture_fn fn, void *user);
+#endif

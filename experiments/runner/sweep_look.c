@@ -1,0 +1,148 @@
+// sweep_look.c - what is stored of an experiment, and what is left to do. See sweep.h.
+#include <fnmatch.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "experiments/runner/first_equal.h"
+#include "experiments/runner/sweep_impl.h"
+#include "experiments/runner/weights.h"
+
+static bool selected(const hy_sweep *s, const hy_run_item *it) {
+    if (!s->only) return true;
+    char whole[512];
+    snprintf(whole, sizeof whole, "%s/%s/%s/seed%lld", it->variant, it->task, it->grid, (long long)it->seed);
+    return !fnmatch(s->only, it->variant, 0) || !fnmatch(s->only, it->task, 0) || !fnmatch(s->only, whole, 0);
+}
+
+unsigned hy_sweep_claim(const hy_sweep *s, int item) { return s->items[item].continued ? 0 : s->claim; }
+
+// A model that an earlier item of this sweep has made is not made again.
+unsigned hy_sweep_claim_model(const hy_sweep *s, int item) {
+    const int first = s->items[item].same_model;
+    return first != item && s->items[first].seconds > 0 ? 0 : hy_sweep_claim(s, item);
+}
+
+// Which measures of a model that is done are to be taken, and whether any failed or is taken by another process.
+static hy_status look_at_measures(hy_sweep *s, int i, bool *failed, bool *busy) {
+    const hy_run_item *it = &s->e->items[i];
+    hy_sweep_item *found = &s->items[i];
+    bool weights = false;
+    for (int k = 0; k < it->n_measures; k++) {
+        const hy_measure *m = it->measures[k].measure;
+        hy_claim c;
+        int64_t id;
+        HY_TRY(hy_measurement_peek(s->store, found->run_id, m->name, m->version, it->measures[k].key, hy_sweep_claim(s, i), &c, &id));
+        *failed |= c == HY_CLAIM_FAILED;
+        *busy |= c == HY_CLAIM_BUSY;
+        if (c != HY_CLAIM_NEW && c != HY_CLAIM_RESUMED) continue;
+        found->todo |= 1u << k;
+        weights |= m->needs & HY_NEEDS_WEIGHTS;
+    }
+    if (!weights || it->origin != HY_ORIGIN_TRAINED) return HY_OK;
+    char *name, *hash;
+    HY_TRY(hy_model_weights(s->store, found->run_id, &name, &hash));
+    found->train = found->again = !name || !hy_weights_exist(s->db, name);
+    free(name);
+    free(hash);
+    return HY_OK;
+}
+
+hy_status hy_sweep_look_at(hy_sweep *s, int i) {
+    const hy_run_item *it = &s->e->items[i];
+    hy_sweep_item *found = &s->items[i];
+    hy_claim c;
+    bool failed = false, busy = false;
+    found->todo = 0;
+    found->train = found->again = false;
+    HY_TRY(hy_model_peek(s->store, it->model_key, it->seed, s->device, hy_sweep_claim_model(s, i), &c, &found->run_id));
+    if (c == HY_CLAIM_NEW || c == HY_CLAIM_RESUMED) {
+        found->state = HY_ITEM_PENDING;
+        found->train = true;
+        found->todo = (1u << it->n_measures) - 1;
+        return HY_OK;
+    }
+    if (c == HY_CLAIM_DONE) HY_TRY(look_at_measures(s, i, &failed, &busy));
+    if (found->todo) found->state = HY_ITEM_PENDING;
+    else if (c == HY_CLAIM_BUSY || busy) found->state = HY_ITEM_BUSY;
+    else found->state = c == HY_CLAIM_FAILED || failed ? HY_ITEM_STORED_FAILED : HY_ITEM_STORED;
+    return HY_OK;
+}
+
+// A process killed right after it stored a model may have left files; no open attempt needs them.
+static hy_status clean_after(hy_sweep *s, int i) {
+    const hy_run_item *it = &s->e->items[i];
+    hy_claim c;
+    int64_t id;
+    HY_TRY(hy_model_peek(s->store, it->model_key, it->seed, s->device, HY_CLAIM_FORCE, &c, &id));
+    if (c != HY_CLAIM_NEW) return HY_OK;
+    char *stem = hy_job_stem(s->db, it, s->device);
+    hy_job_clean(stem, true);
+    free(stem);
+    return HY_OK;
+}
+
+hy_status hy_sweep_clean(hy_sweep *s) {
+    for (int i = 0; i < s->e->n_items; i++)
+        if (s->items[i].state == HY_ITEM_STORED || s->items[i].state == HY_ITEM_STORED_FAILED) HY_TRY(clean_after(s, i));
+    return HY_OK;
+}
+
+// Whether two items of one model take the same measures.
+static bool same_measures(const hy_run_item *a, const hy_run_item *b) {
+    if (a->n_measures != b->n_measures) return false;
+    for (int k = 0; k < a->n_measures; k++)
+        if (a->measures[k].measure != b->measures[k].measure || strcmp(a->measures[k].key, b->measures[k].key)) return false;
+    return true;
+}
+
+// The items of the same model and seed, and of these the ones that differ in nothing.
+static void find_twins(hy_sweep *s) {
+    typedef struct {
+        char key[40];
+        int64_t seed;
+    } model;
+    const hy_experiment *e = s->e;
+    model *models = hy_xcalloc((size_t)e->n_items, sizeof *models);
+    int *first = hy_xcalloc((size_t)e->n_items, sizeof *first), *of = hy_xcalloc((size_t)e->n_items, sizeof *of), n = 0;
+    for (int i = 0; i < e->n_items; i++) {
+        if (s->items[i].state == HY_ITEM_LEFT_OUT) continue;
+        strcpy(models[n].key, e->items[i].model_key);
+        models[n].seed = e->items[i].seed;
+        of[n++] = i;
+    }
+    hy_first_equal(models, sizeof *models, n, first);
+    for (int k = 0; k < n; k++) {
+        const int i = of[k], j = of[first[k]];
+        s->items[i].same_model = j;
+        if (j != i && same_measures(&e->items[i], &e->items[j])) s->items[i].state = HY_ITEM_TWIN;
+    }
+    free(models);
+    free(first);
+    free(of);
+}
+
+hy_status hy_sweep_look(hy_sweep *s) {
+    const hy_experiment *e = s->e;
+    if (!s->items) s->items = hy_xcalloc((size_t)e->n_items, sizeof *s->items);
+    for (int k = 0; k < HY_SWEEP_MAX_JOBS; k++) s->slots[k].item = -1;
+    int chosen = 0;
+    for (int i = 0; i < e->n_items; i++) {
+        const bool in = selected(s, &e->items[i]);
+        s->items[i] = (hy_sweep_item){.state = in ? HY_ITEM_PENDING : HY_ITEM_LEFT_OUT, .same_model = i, .train = true,
+                                      .todo = (1u << e->items[i].n_measures) - 1};
+        chosen += in;
+    }
+    if (!chosen && s->only)
+        return hy_error(HY_EINPUT, "--only '%s': no run matches; its variant, task or VARIANT/TASK/GRID/seedN must (--dry-run lists the runs)",
+                        s->only);
+    find_twins(s);
+    for (int i = 0; s->store && i < e->n_items; i++)
+        if (s->items[i].state == HY_ITEM_PENDING) HY_TRY(hy_sweep_look_at(s, i));
+    return HY_OK;
+}
+
+void hy_sweep_free(hy_sweep *s) {
+    for (int i = 0; s->items && i < s->e->n_items; i++) free(s->items[i].text);
+    free(s->items);
+    s->items = NULL;
+}
