@@ -1,4 +1,5 @@
-// exec.c - running a program: the batch, forward, backward, results, probes. How an executor is made: exec_create.c; launches: exec_launch.c.
+// exec.c - running a program: the batch, forward, backward, results, probes. exec_create.c makes an executor,
+// exec_launch.c keeps its launches.
 #include "core/exec/exec.h"
 
 #include <math.h>
@@ -6,7 +7,6 @@
 #include <string.h>
 
 #include "core/exec/exec_impl.h"
-
 
 static hy_plan_req request(const hy_exec *e) {
     return hy_backend_request(e->be, e->dt, e->mode == HY_EXEC_TRAIN);
@@ -78,7 +78,7 @@ static hy_status load_batch(hy_exec *e, const hy_batch *b, const hy_state *st, u
 }
 
 // ---------------------------------------------------------------------------------------------------- probes
-// The host buffer for one value or result, made when it is first wanted.
+// The host buffer for one value or result, allocated on first use.
 static hy_status need_raw(hy_exec *e) {
     if (!e->h_raw) e->h_raw = hy_alloc(e->h_raw_bytes);
     return e->h_raw ? HY_OK : HY_ENOMEM;
@@ -88,7 +88,7 @@ static float as_float(hy_dtype dt, const void *x, size_t i) {
     return dt == HY_F64 ? (float)((const double *)x)[i] : dt == HY_BF16 ? hy_f32_from_bf16(((const uint16_t *)x)[i]) : ((const float *)x)[i];
 }
 
-// Shows the values that live in `root` (itself and its views), or their gradients, to a probe that wants them.
+// Shows a probe those values stored in `root` (itself and its views) that it wants, or their gradients.
 static hy_status show(hy_exec *e, hy_val root, bool gradient, const hy_probe *probe) {
     const hy_program *p = e->prog;
     const int rows = p->values[root].rows == HY_ROWS_OUT ? e->n_out : e->B * e->T, W = p->values[root].width;
@@ -128,37 +128,50 @@ typedef struct {
 
 static hy_run_key run_key(const a_run *r) {
     const hy_exec *e = r->e;
-    return (hy_run_key){.params = r->w->id, .state = r->state ? r->state->id : 0, .grad = r->w->grad, .low = r->w->low, .B = e->B, .T = e->T,
-                        .n_out = e->n_out, .state_tokens = e->state_tokens, .heads = e->heads};
+    const hy_params *w = r->w;
+    return (hy_run_key){
+        .to = {.params = w->id, .state = r->state ? r->state->id : 0, .grad = w->grad, .low = w->low},
+        .B = e->B, .T = e->T, .n_out = e->n_out, .state_tokens = e->state_tokens, .heads = e->heads};
+}
+
+static hy_status launch(hy_exec *e, const hy_prepared *p, const hy_plan_req *req, double *seconds) {
+    if (!seconds) return p->launch.run(&p->args, e->workspace, req);
+    const double start = hy_now();
+    HY_TRY(p->launch.run(&p->args, e->workspace, req));
+    HY_TRY(e->be->wait());
+    *seconds += hy_now() - start;
+    return HY_OK;
+}
+
+// Op i is part of a forward pass with the heads that were asked for.
+static bool runs_forward(const hy_exec *e, int i) {
+    const unsigned head = e->prog->ops[i].head;
+    return e->shape->fwd[i].launch.run && (!head || head & e->heads);
 }
 
 static hy_status forward_ops(void *user) {
     const a_run *r = user;
     hy_exec *e = r->e;
     const hy_plan_req req = request(e);
+    hy_exec_bind_forward(e, r->w, r->state);
     for (int i = 0; i < e->prog->n_ops; i++) {
         const hy_op *op = &e->prog->ops[i];
-        if (!hy_op_runs(e, op, e->heads) || (op->head == HY_HEAD_LOGITS && e->n_out == 0)) continue;
-        hy_any_args a;
-        hy_bind_fwd(e, i, r->w, r->state, &a);
-        const double start = e->seconds ? hy_now() : 0;
-        hy_status s = e->fwd[i].run(&a, e->workspace, &req);
-        if (e->seconds && !s) s = e->be->wait();
-        if (e->seconds) e->seconds[i] += hy_now() - start;
+        if (!runs_forward(e, i)) continue;
+        const hy_status s = launch(e, &e->shape->fwd[i], &req, e->seconds ? &e->seconds[i] : NULL);
         if (s) return hy_error_context(s, "layer %d, %s", op->layer, hy_op_name(op->kind));
         if (r->probe && op->out >= 0) HY_TRY(show(e, op->out, false, r->probe));
     }
     return HY_OK;
 }
 
-// Parameters of the executor's type, their bfloat16 copy there and up to date.
-static hy_status ready(const hy_exec *e, hy_params *w) {
+// Checks the type of the parameters and brings their bfloat16 copy up to date.
+static hy_status prepare(const hy_exec *e, hy_params *w) {
     HY_ASSERT(w->prog == e->prog && w->dtype == hy_wide_type(e->dt));
     return e->dt == HY_BF16 ? hy_params_want_bf16(w) : HY_OK;
 }
 
 hy_status hy_exec_forward(hy_exec *e, hy_params *w, const hy_batch *b, hy_state *state, unsigned heads, const hy_probe *probe) {
-    HY_TRY(ready(e, w));
+    HY_TRY(prepare(e, w));
     HY_TRY(load_batch(e, b, state, heads));
     e->heads = heads;
     a_run r = {e, w, state, probe};
@@ -177,17 +190,14 @@ static hy_status backward_ops(void *user) {
     const a_run *r = user;
     hy_exec *e = r->e;
     const hy_plan_req req = request(e);
-    for (int i = e->prog->n_ops - 1; i >= 0; i--) {
+    const int n = e->prog->n_ops;
+    hy_exec_bind_backward(e, r->w);
+    for (int i = n - 1; i >= 0; i--) {
         const hy_op *op = &e->prog->ops[i];
         if (!e->layout.has_bwd[i]) continue;
         if (e->layout.zero[i] != HY_NOVAL) HY_TRY(zero_rows(e, e->layout.zero[i]));
         if (r->probe && op->out >= 0) HY_TRY(show(e, op->out, true, r->probe));
-        hy_any_args a;
-        hy_bind_bwd(e, i, r->w, &a);
-        const double start = e->seconds ? hy_now() : 0;
-        hy_status s = e->bwd[i].run(&a, e->workspace, &req);
-        if (e->seconds && !s) s = e->be->wait();
-        if (e->seconds) e->seconds[e->prog->n_ops + i] += hy_now() - start;
+        const hy_status s = launch(e, &e->shape->bwd[i], &req, e->seconds ? &e->seconds[n + i] : NULL);
         if (s) return hy_error_context(s, "layer %d, %s backward", op->layer, hy_op_name(op->kind));
     }
     return HY_OK;
@@ -195,7 +205,7 @@ static hy_status backward_ops(void *user) {
 
 hy_status hy_exec_backward(hy_exec *e, hy_params *w, double scale, const hy_probe *probe) {
     HY_ASSERT(e->mode == HY_EXEC_TRAIN && w->grad);
-    HY_TRY(ready(e, w));
+    HY_TRY(prepare(e, w));
     HY_TRY(e->be->from_host(e->scale, &scale, sizeof scale));
     a_run r = {e, w, NULL, probe};
     const hy_run_key key = run_key(&r);
@@ -240,9 +250,11 @@ const int32_t *hy_exec_pred(hy_exec *e) {
     return e->be->to_host(e->h_pred, e->pred, (size_t)(e->B * e->T) * 4) ? NULL : e->h_pred;
 }
 
-// Of kernel i, forward or (from n_ops on) backward; NULL: it does not run.
+// Path of kernel i of the newest run: of a forward kernel, or (from n_ops on) a backward one. NULL: it does not run.
 static const char *path_of(const hy_exec *e, int i) {
-    return i < e->prog->n_ops && !hy_op_runs(e, &e->prog->ops[i], e->heads) ? NULL : e->fwd[i].path;
+    const int n = e->prog->n_ops;
+    if (i >= n) return e->shape->bwd[i - n].launch.path;
+    return runs_forward(e, i) ? e->shape->fwd[i].launch.path : NULL;
 }
 
 const char *hy_exec_path(hy_exec *e) {

@@ -3,6 +3,7 @@
 #ifndef HY_SPEC_H
 #define HY_SPEC_H
 #include "core/base/base.h"
+#include "kernels/kernels.h"
 
 #define HY_MAX_LAYERS 256
 
@@ -14,11 +15,16 @@ typedef enum {
     HY_MIXER_ATTENTION_SSM,  // attention sub-block, then SSM sub-block, each with norm, out projection, residual
     HY_MIXER_SSM_ATTENTION,
 } hy_mixer;
-typedef enum { HY_FUSION_MEAN = 0, HY_FUSION_CONCAT, HY_FUSION_GATE, HY_FUSION_SUM } hy_fusion;
+// The kinds of the fuse kernel, and sum, which needs no kernel of its own.
+typedef enum {
+    HY_FUSION_MEAN = HY_FUSE_MEAN,
+    HY_FUSION_CONCAT = HY_FUSE_CONCAT,
+    HY_FUSION_GATE = HY_FUSE_GATE,
+    HY_FUSION_SUM,
+} hy_fusion;
 typedef enum { HY_ROPE_NONE = 0, HY_ROPE_DEFAULT, HY_ROPE_NTK, HY_ROPE_LINEAR, HY_ROPE_LLAMA3 } hy_rope_kind;
 typedef enum { HY_SSM_MAMBA = 0, HY_SSM_MAMBA2 } hy_ssm_kind;
 typedef enum { HY_MLP_NONE = 0, HY_MLP_SILU, HY_MLP_RELU2 } hy_mlp_kind;
-typedef enum { HY_SPEC_NORM_RMS = 0, HY_SPEC_NORM_LAYER } hy_spec_norm;  // as hy_norm_kind
 
 // One row of the per-layer table. Fields of a part that the layer lacks are 0 (kv_source -1).
 typedef struct {
@@ -68,7 +74,7 @@ typedef struct {
     hy_rope_kind rope;
     double rope_base;  // before ntk; hy_model_rope_base gives the one in force
     double rope_factor, rope_low, rope_high;  // linear: factor; llama3: all three (hy_rope_scale of kernels.h); else the defaults
-    hy_spec_norm norm;
+    hy_norm_kind norm;
     double norm_eps;
     int tied;                 // output matrix is the embedding
     double init_std;          // linear and embedding weights N(0, init_std)
@@ -93,15 +99,15 @@ void hy_model_spec_init(hy_model_spec *m);
 // base * (2 max_len / orig_len - 1) ^ (d_qk / (d_qk - 2)) for ntk, else rope_base (paper-released configuration).
 double hy_model_rope_base(const hy_model_spec *m, int d_qk);
 
-// Every rule that a spec must obey. HY_EINPUT with layer and reason; *field (if not NULL) names the YAML path at fault,
-// e.g. "attention.kv_heads".
-hy_status hy_model_spec_check(const hy_model_spec *m, const char **field);
-// The same as data, for the reader, which knows the positions. True if there is a fault.
+// A rule that a spec breaks.
 typedef struct {
-    int layer;          // -1: the model as a whole
-    const char *field;  // YAML path below the model or the layer
+    int layer;       // -1: the model as a whole
+    char field[48];  // YAML path below the model or the layer: "attention.kv_heads"
     char text[256];
 } hy_spec_fault;
+// Checks every rule that a spec must obey. HY_EINPUT with layer, path and reason; the same in *fault (if not NULL).
+hy_status hy_model_spec_check(const hy_model_spec *m, hy_spec_fault *fault);
+// The same for the reader, which knows the positions in the file. True if there is a fault.
 bool hy_model_spec_fault(const hy_model_spec *m, hy_spec_fault *fault);
 // Canonical YAML of the expanded spec: the per-layer table, every field, fixed order. Caller frees. hash: of that text.
 char *hy_model_spec_text(const hy_model_spec *m);
