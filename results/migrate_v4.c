@@ -248,6 +248,12 @@ static const char move_plans[] =
     "INSERT INTO planned SELECT p.experiment_id, p.ord, p.variant, p.variant_ord, p.task, p.task_ord, p.grid,"
     "  p.grid_ord, p.seed, coalesce((SELECT m.model_key FROM moved m WHERE m.run_key = p.run_key LIMIT 1), p.run_key),"
     "  p.device FROM old_plan p;\n"
+    // a grid of one axis, out of its label "lr=1e-3"; of which part of the experiment it was is not known
+    "INSERT OR IGNORE INTO planned_grid(experiment_id, grid_ord, path, value)"
+    " SELECT experiment_id, grid_ord, substr(grid, 1, at - 1),"
+    "  iif(v GLOB '*[0-9]*' AND v NOT GLOB '*[^-+0-9.eE]*', CAST(v AS NUMERIC), v)"
+    " FROM (SELECT experiment_id, grid_ord, grid, instr(grid, '=') AS at, substr(grid, instr(grid, '=') + 1) AS v"
+    "  FROM old_plan) WHERE at > 0 AND instr(v, '=') = 0;\n"
     "INSERT INTO planned_measure(experiment_id, ord, nth, measure, version, key)"
     " SELECT p.experiment_id, p.ord, w.ord, w.measure, 1, w.key FROM old_plan p JOIN wanted w USING(run_key)"
     " WHERE w.ord > 0;\n";

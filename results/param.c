@@ -28,14 +28,18 @@ static bool is_number(const char *v, bool *whole) {
     return strchr("-0123456789.", *v) && end != v && !*end && errno == 0;
 }
 
+void hy_query_bind_value(hy_query *q, int i, const char *text) {
+    bool whole;
+    if (!is_number(text, &whole)) hy_query_bind_text(q, i, text);
+    else if (whole) hy_query_bind_int(q, i, strtoll(text, NULL, 10));
+    else hy_query_bind_double(q, i, strtod(text, NULL));
+}
+
 static void insert(param_writer *w, const char *path, const char *value) {
     if (w->st) return;
-    bool whole;
     hy_query_bind_int(w->insert, 1, w->model_id);
     hy_query_bind_text(w->insert, 2, path);
-    if (!is_number(value, &whole)) hy_query_bind_text(w->insert, 3, value);
-    else if (whole) hy_query_bind_int(w->insert, 3, strtoll(value, NULL, 10));
-    else hy_query_bind_double(w->insert, 3, strtod(value, NULL));
+    hy_query_bind_value(w->insert, 3, value);
     w->st = hy_query_run(w->insert);
 }
 

@@ -46,6 +46,21 @@ static hy_status add_plan(hy_store *s, const hy_experiment_record *e, int64_t id
     return st;
 }
 
+static hy_status add_grid(hy_store *s, const hy_experiment_record *e, int64_t id) {
+    hy_query *q;
+    HY_TRY(hy_query_open(s, "INSERT INTO planned_grid(experiment_id, grid_ord, path, value) VALUES(?1, ?2, ?3, ?4)", &q));
+    hy_status st = HY_OK;
+    for (int i = 0; !st && i < e->n_grid; i++) {
+        hy_query_bind_int(q, 1, id);
+        hy_query_bind_int(q, 2, e->grid[i].grid_ord);
+        hy_query_bind_text(q, 3, e->grid[i].path);
+        hy_query_bind_value(q, 4, e->grid[i].value);
+        st = hy_query_run(q);
+    }
+    hy_query_close(q);
+    return st;
+}
+
 static hy_status add_paper(hy_store *s, const hy_experiment_record *e, int64_t id) {
     hy_query *q;
     HY_TRY(hy_query_open(s, "INSERT INTO paper(experiment_id, variant, name, value) VALUES(?1, ?2, ?3, ?4)", &q));
@@ -65,7 +80,9 @@ hy_status hy_experiment_store(hy_store *s, const hy_experiment_record *e, int64_
         st = hy_store_run(s, "DELETE FROM planned WHERE experiment_id = ?1", "l",
                           *id);  // its planned_measure rows go with it
     if (!st) st = hy_store_run(s, "DELETE FROM paper WHERE experiment_id = ?1", "l", *id);
+    if (!st) st = hy_store_run(s, "DELETE FROM planned_grid WHERE experiment_id = ?1", "l", *id);
     if (!st) st = add_plan(s, e, *id);
+    if (!st) st = add_grid(s, e, *id);
     if (!st) st = add_paper(s, e, *id);
     return hy_store_end(s, st);
 }

@@ -4,7 +4,6 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "results/query_impl.h"
 
@@ -15,6 +14,8 @@ hy_status hy_query_of(hy_store *s, const hy_experiment_id *e, const char *sql, h
     hy_query_bind_text(*q, 3, e->sets);
     return HY_OK;
 }
+
+int hy_query_place(const hy_query *q, int col) { return hy_query_null(q, col) ? -1 : (int)hy_query_int(q, col); }
 
 hy_status hy_query_one(hy_query **q, bool *row) {
     *row = false;
@@ -58,45 +59,33 @@ void hy_experiment_texts_free(hy_experiment_texts *t) {
 }
 
 // ---------------------------------------------------------------------------------------------------- plan and results
-// The number of a label "lr=1e-3"; NaN for several axes and for what is no number.
-static double number_of(const char *label) {
-    const char *eq = strchr(label, '=');
-    char *end = NULL;
-    if (!eq || strchr(eq + 1, '=')) return NAN;
-    const double x = strtod(eq + 1, &end);
-    return end != eq + 1 && *end == 0 ? x : NAN;
-}
-
 hy_status hy_ask_points(hy_store *s, const hy_experiment_id *e, hy_query **q) {
     return hy_query_of(s, e,
-                       "SELECT variant, task, grid, variant_ord, task_ord, grid_ord, count(*), sum(status = 'done'), sum(status = 'failed')"
-                       " FROM v_plan p WHERE " HY_OF_EXPERIMENT("p") " GROUP BY task_ord, variant_ord, grid_ord"
-                       " ORDER BY task_ord, variant_ord, grid_ord", q);
+                       "SELECT p.variant, p.task, p.grid, p.variant_ord, p.task_ord, p.grid_ord, count(*), sum(r.status = 'done'),"
+                       " sum(r.status = 'failed'), sum(iif(r.status = 'done', w.failed, 0)), sum(iif(r.status = 'done', w.missing, 0)), g.path, g.value"
+                       " FROM v_plan p LEFT JOIN v_run r USING(run_id) LEFT JOIN"
+                       " (SELECT grid_ord, min(path) AS path, min(value) AS value FROM v_grid g WHERE " HY_OF_EXPERIMENT("g")
+                       "  GROUP BY grid_ord HAVING count(*) = 1) g USING(grid_ord) LEFT JOIN"
+                       " (SELECT ord, sum(status = 'failed') AS failed, sum(status = 'missing') AS missing FROM v_plan_measure m"
+                       "  WHERE " HY_OF_EXPERIMENT("m") " GROUP BY ord) w USING(ord)"
+                       " WHERE " HY_OF_EXPERIMENT("p") " GROUP BY p.task_ord, p.variant_ord, p.grid_ord"
+                       " ORDER BY p.task_ord, p.variant_ord, p.grid_ord", q);
 }
 
 hy_status hy_next_point(hy_query *q, bool *row, hy_planned_point *p) {
     HY_TRY(hy_query_step(q, row));
     if (!*row) return HY_OK;
     *p = (hy_planned_point){.variant = hy_query_text(q, 0), .task = hy_query_text(q, 1), .grid = hy_query_text(q, 2)};
-    int *to[] = {&p->variant_ord, &p->task_ord, &p->grid_ord, &p->planned, &p->done, &p->failed};
-    for (int i = 0; i < 6; i++) *to[i] = (int)hy_query_int(q, 3 + i);
-    p->number = number_of(p->grid);
+    int *to[] = {&p->variant_ord, &p->task_ord, &p->grid_ord, &p->planned, &p->done, &p->failed, &p->measures_failed, &p->measures_left};
+    for (int i = 0; i < 8; i++) *to[i] = (int)hy_query_int(q, 3 + i);
+    p->axis = hy_query_text(q, 11);
+    p->number = hy_query_number(q, 12) ? hy_query_double(q, 12) : NAN;
     return HY_OK;
-}
-
-void hy_query_place(const char *name, int *layer, const char **kind) {
-    static const char *const kinds[] = {"attention", "ssm", "layer", "kv", "meta", "conv"};
-    int used = 0;
-    *layer = -1;
-    *kind = "";
-    if (sscanf(name, "layer%d%n", layer, &used) == 1) used += name[used] == '.';
-    for (int i = 0; i < 6; i++)
-        if (!strcmp(name + used, kinds[i])) *kind = kinds[i];
 }
 
 hy_status hy_ask_results(hy_store *s, const hy_experiment_id *e, hy_query **q) {
     return hy_query_of(s, e,
-                       "SELECT variant_ord, task_ord, grid_ord, seed, metric, cell, unit, x, y, value FROM (SELECT r.*, row_number() OVER"
+                       "SELECT variant_ord, task_ord, grid_ord, seed, metric, cell, unit, x, y, value, layer, head, kind FROM (SELECT r.*, row_number() OVER"
                        " (PARTITION BY r.ord, r.metric, r.cell ORDER BY r.nth) AS choice FROM v_result r WHERE " HY_OF_EXPERIMENT("r")
                        " AND r.value IS NOT NULL AND r.metric_version = (SELECT max(version) FROM metric_def d WHERE d.name = r.metric))"
                        " WHERE choice = 1 ORDER BY seed, run_id", q);
@@ -107,8 +96,22 @@ hy_status hy_next_result(hy_query *q, bool *row, hy_result_row *r) {
     if (!*row) return HY_OK;
     *r = (hy_result_row){.variant_ord = (int)hy_query_int(q, 0), .task_ord = (int)hy_query_int(q, 1), .grid_ord = (int)hy_query_int(q, 2),
                          .seed = hy_query_int(q, 3), .metric = hy_query_text(q, 4), .cell = hy_query_text(q, 5), .unit = hy_query_text(q, 6),
-                         .x = hy_query_double(q, 7), .y = hy_query_double(q, 8), .value = hy_query_double(q, 9), .head = -1};
-    hy_query_place(r->cell, &r->layer, &r->kind);
+                         .x = hy_query_double(q, 7), .y = hy_query_double(q, 8), .value = hy_query_double(q, 9), .layer = hy_query_place(q, 10), .head = hy_query_place(q, 11),
+                         .kind = hy_query_text(q, 12)};
+    return HY_OK;
+}
+
+hy_status hy_ask_failed_measures(hy_store *s, const hy_experiment_id *e, hy_query **q) {
+    return hy_query_of(s, e,
+                       "SELECT p.variant, p.task, p.grid, p.measure, p.error, p.seed, p.run_id FROM v_plan_measure p JOIN v_run r USING(run_id)"
+                       " WHERE " HY_OF_EXPERIMENT("p") " AND p.status = 'failed' AND r.status = 'done' ORDER BY p.ord, p.nth", q);
+}
+
+hy_status hy_next_failed_measure(hy_query *q, bool *row, hy_failed_measure *f) {
+    HY_TRY(hy_query_step(q, row));
+    if (*row)
+        *f = (hy_failed_measure){hy_query_text(q, 0), hy_query_text(q, 1), hy_query_text(q, 2), hy_query_text(q, 3), hy_query_text(q, 4),
+                                 hy_query_int(q, 5), hy_query_int(q, 6)};
     return HY_OK;
 }
 
@@ -125,8 +128,8 @@ hy_status hy_next_paper(hy_query *q, bool *row, hy_paper_figure *p) {
 
 hy_status hy_ask_computed(hy_store *s, const hy_experiment_id *e, hy_query **q) {
     return hy_query_of(s, e,
-                       "SELECT DISTINCT p.variant_ord, p.task_ord, p.grid_ord, r.precision, r.device, r.device_name"
-                       " FROM v_plan p JOIN " HY_RUNS " r ON r.run_id = p.run_id WHERE " HY_OF_EXPERIMENT("p")
+                       "SELECT DISTINCT p.variant_ord, p.task_ord, p.grid_ord, r.precision, r.device, r.device_name, r.origin, r.source != ''"
+                       " FROM v_plan p JOIN v_run r USING(run_id) WHERE " HY_OF_EXPERIMENT("p")
                        " AND r.status = 'done' ORDER BY p.variant_ord, p.task_ord, p.grid_ord, r.device_name", q);
 }
 
@@ -134,7 +137,7 @@ hy_status hy_next_computed(hy_query *q, bool *row, hy_computed_row *c) {
     HY_TRY(hy_query_step(q, row));
     if (*row)
         *c = (hy_computed_row){(int)hy_query_int(q, 0), (int)hy_query_int(q, 1), (int)hy_query_int(q, 2), hy_query_text(q, 3), hy_query_text(q, 4),
-                               hy_query_text(q, 5)};
+                               hy_query_text(q, 5), hy_query_text(q, 6), hy_query_int(q, 7) != 0};
     return HY_OK;
 }
 

@@ -30,8 +30,10 @@ void hy_experiment_texts_free(hy_experiment_texts *t);
 typedef struct {
     const char *variant, *task, *grid;
     int variant_ord, task_ord, grid_ord;
-    int planned, done, failed;  // seeds
-    double number;              // of a grid of one axis the value of the point, NaN where it is no number
+    int planned, done, failed;           // seeds; done, failed: their models, whatever was measured of them
+    int measures_failed, measures_left;  // measurements of the done ones
+    const char *axis;                    // of a grid of one axis its path ("train.lr"), else ""
+    double number;                       // and its value at the point; NaN where it is no number
 } hy_planned_point;
 hy_status hy_ask_points(hy_store *s, const hy_experiment_id *e, hy_query **q);
 hy_status hy_next_point(hy_query *q, bool *row, hy_planned_point *p);
@@ -50,6 +52,14 @@ typedef struct {
 hy_status hy_ask_results(hy_store *s, const hy_experiment_id *e, hy_query **q);
 hy_status hy_next_result(hy_query *q, bool *row, hy_result_row *r);
 
+// Measurements that failed, of finished models; in the order of the plan.
+typedef struct {
+    const char *variant, *task, *grid, *measure, *error;
+    int64_t seed, run_id;
+} hy_failed_measure;
+hy_status hy_ask_failed_measures(hy_store *s, const hy_experiment_id *e, hy_query **q);
+hy_status hy_next_failed_measure(hy_query *q, bool *row, hy_failed_measure *f);
+
 // A paper's figures beside the variants, by name.
 typedef struct {
     const char *variant, *name;
@@ -58,10 +68,13 @@ typedef struct {
 hy_status hy_ask_paper(hy_store *s, const hy_experiment_id *e, hy_query **q);
 hy_status hy_next_paper(hy_query *q, bool *row, hy_paper_figure *p);
 
-// What finished runs were computed in and on, each combination once; by variant, task, grid point, device name.
+// How finished models came about: what they were computed in and on, each combination once; by variant, task, grid point,
+// device name.
 typedef struct {
     int variant_ord, task_ord, grid_ord;
     const char *precision, *device, *device_name;  // "bf16", "cuda", "NVIDIA H100"
+    const char *origin;                            // of the weights: "trained", "random", "file"
+    bool from_file;                                // a trained one went on from the weights of a file
 } hy_computed_row;
 hy_status hy_ask_computed(hy_store *s, const hy_experiment_id *e, hy_query **q);
 hy_status hy_next_computed(hy_query *q, bool *row, hy_computed_row *c);

@@ -73,27 +73,25 @@ hy_status hy_ask_erf_options(hy_store *s, const hy_experiment_id *e, int task_or
 hy_status hy_ask_maps(hy_store *s, const hy_experiment_id *e, int variant_ord, int task_ord, int grid_ord, hy_query **q) {
     HY_TRY(hy_query_of(s, e,
                        "SELECT p.run_id, p.seed, a.name, a.shape, a.data, json_extract(a.meta, '$.meta_tokens'), json_extract(a.meta, '$.cell'),"
-                       " json_extract(a.meta, '$.options') FROM v_plan_measure p JOIN v_artifact a USING(measurement_id)"
+                       " json_extract(a.meta, '$.options'), a.layer, a.kind, json_extract(a.shape, '$[0]'), json_extract(a.shape, '$[1]') FROM v_plan_measure p JOIN v_artifact a USING(measurement_id)"
                        " WHERE " HY_OF_EXPERIMENT("p") " AND p.variant_ord = ?4 AND p.task_ord = ?5 AND p.grid_ord = ?6"
-                       " AND a.dtype = 'f32' AND a.name LIKE 'map.layer%' ORDER BY p.seed, p.nth, a.artifact_id", q));
+                       " AND a.measure = 'maps' AND a.dtype = 'f32' AND a.layer IS NOT NULL AND a.head IS NULL ORDER BY p.seed, p.nth, a.artifact_id", q));
     hy_query_bind_int(*q, 4, variant_ord);
     hy_query_bind_int(*q, 5, task_ord);
     hy_query_bind_int(*q, 6, grid_ord);
     return HY_OK;
 }
 
-// "map.layer3.ssm" of shape "[S,S]".
 static hy_status read_map(const hy_query *q, hy_map_row *m) {
-    const char *name = hy_query_text(q, 2), *shape = hy_query_text(q, 3);
-    int rows = 0, cols = 0;
     size_t bytes;
     *m = (hy_map_row){.run_id = hy_query_int(q, 0), .seed = hy_query_int(q, 1), .data = hy_query_blob(q, 4, &bytes),
-                      .meta_tokens = (int)hy_query_int(q, 5), .cell = hy_query_text(q, 6), .options = hy_query_text(q, 7)};
-    hy_query_place(name + strlen("map."), &m->layer, &m->kind);
-    if (sscanf(shape, "[%d,%d]", &rows, &cols) != 2 || rows < 1 || rows > 65536 || rows != cols ||
-        bytes != (size_t)rows * (size_t)cols * sizeof(float))
-        return hy_error(HY_EINPUT, "run %lld, artifact %s: shape %s does not fit its %zu bytes", (long long)m->run_id, name, shape, bytes);
-    m->size = rows;
+                      .meta_tokens = (int)hy_query_int(q, 5), .cell = hy_query_text(q, 6), .options = hy_query_text(q, 7),
+                      .layer = hy_query_place(q, 8), .kind = hy_query_text(q, 9)};
+    const int64_t rows = hy_query_int(q, 10), cols = hy_query_int(q, 11);
+    if (rows < 1 || rows > 65536 || rows != cols || bytes != (size_t)(rows * cols) * sizeof(float))
+        return hy_error(HY_EINPUT, "run %lld, artifact %s: shape %s does not fit its %zu bytes", (long long)m->run_id, hy_query_text(q, 2),
+                        hy_query_text(q, 3), bytes);
+    m->size = (int)rows;
     return HY_OK;
 }
 

@@ -11,8 +11,8 @@
     " FROM metric m JOIN measurement x ON x.id = m.measurement_id JOIN metric_def d ON d.id = m.def_id WHERE x.superseded_by IS NULL)"
 #define HY_ARTIFACTS "(SELECT a.*, x.model_id AS run_id FROM artifact a JOIN measurement x ON x.id = a.measurement_id WHERE x.superseded_by IS NULL)"
 
-// The layer and kind in a name such as "layer3.kv", "layer3" or "kv": -1 and "" for what it has not.
-void hy_query_place(const char *name, int *layer, const char **kind);
+// A layer or a head: -1 for NULL, which is none.
+int hy_query_place(const hy_query *q, int col);
 
 // The condition on v_plan or v_result that they are of one experiment, bound by hy_query_of.
 #define HY_OF_EXPERIMENT(t) t ".experiment = ?1 AND " t ".scale = ?2 AND " t ".sets = ?3"

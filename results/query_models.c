@@ -41,7 +41,7 @@ hy_status hy_next_rate(hy_query *q, bool *row, hy_rate_row *r) {
 hy_status hy_ask_weights(hy_store *s, hy_query **q) {
     return hy_store_query(s, q,
                           "SELECT model_id, seed, steps, variant, task, grid, device, experiment, weights, weights_hash, ended,"
-                          " (SELECT count(*) FROM v_measurement x WHERE x.run_id = model_id AND x.status = 'done') FROM v_model WHERE weights IS NOT NULL ORDER BY ended, model_id",
+                          " (SELECT count(*) FROM v_measurement x WHERE x.run_id = model_id AND x.status = 'done' AND x.measure <> 'training') FROM v_model WHERE weights IS NOT NULL ORDER BY ended, model_id",
                           "");
 }
 
@@ -52,5 +52,18 @@ hy_status hy_next_weights(hy_query *q, bool *row, hy_weights_row *r) {
                               .variant = hy_query_text(q, 3), .task = hy_query_text(q, 4), .grid = hy_query_text(q, 5),
                               .device = hy_query_text(q, 6), .experiment = hy_query_text(q, 7), .weights = hy_query_text(q, 8),
                               .hash = hy_query_text(q, 9), .ended = hy_query_text(q, 10), .measurements = (int)hy_query_int(q, 11)};
+    return HY_OK;
+}
+
+hy_status hy_ask_model_files(hy_store *s, hy_query **q) {
+    return hy_store_query(s, q,
+                          "SELECT model_key, device, coalesce(weights, ''), seed FROM v_model WHERE weights IS NOT NULL"
+                          " OR status IN ('running', 'interrupted')",
+                          "");
+}
+
+hy_status hy_next_model_file(hy_query *q, bool *row, hy_model_file *f) {
+    HY_TRY(hy_query_step(q, row));
+    if (*row) *f = (hy_model_file){hy_query_text(q, 0), hy_query_text(q, 1), hy_query_text(q, 2), hy_query_int(q, 3)};
     return HY_OK;
 }

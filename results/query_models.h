@@ -24,6 +24,14 @@ typedef struct {
 hy_status hy_ask_weights(hy_store *s, hy_query **q);
 hy_status hy_next_weights(hy_query *q, bool *row, hy_weights_row *r);
 
+// Files that belong to models: those that are stored, and (weights "") those that are being made.
+typedef struct {
+    const char *model_key, *device, *weights;
+    int64_t seed;
+} hy_model_file;
+hy_status hy_ask_model_files(hy_store *s, hy_query **q);
+hy_status hy_next_model_file(hy_query *q, bool *row, hy_model_file *f);
+
 // The model whose stored weights have that hash; 0: none.
 hy_status hy_ask_model_of_weights(hy_store *s, const char *hash, int64_t *model_id);
 #endif

@@ -17,7 +17,12 @@ static hy_status tell(hy_store *s, const hy_experiment_id *e, const char *const 
 }
 
 #define PLAN "FROM v_plan p WHERE " HY_OF_EXPERIMENT("p")
-#define RUNS "FROM v_plan p JOIN " HY_RUNS " r ON r.run_id = p.run_id WHERE " HY_OF_EXPERIMENT("p") " AND r.status = 'done'"
+#define RUNS "FROM v_plan p JOIN v_run r ON r.run_id = p.run_id WHERE " HY_OF_EXPERIMENT("p") " AND r.status = 'done'"
+// What made the figures: the models, and the measurements that were taken of them, perhaps later and elsewhere.
+#define MADE "(SELECT r.git_commit, r.git_dirty, r.build, r.device, r.precision, r.device_name, r.threads, r.kernel_path " RUNS \
+    " UNION SELECT m.git_commit, m.git_dirty, m.build, m.device, r.precision, m.device_name, m.threads, m.kernel_path" MEASURED ")"
+#define MEASURED " FROM v_plan_measure p JOIN v_measurement m USING(measurement_id) JOIN v_run r ON r.run_id = m.run_id" \
+    " WHERE " HY_OF_EXPERIMENT("p") " AND m.status = 'done' AND r.status = 'done'"
 #define EXPERIMENT "FROM experiment WHERE name = ?1 AND scale = ?2 AND sets = ?3"
 
 hy_status hy_ask_recipe(hy_store *s, const hy_experiment_id *e, hy_take_text take, void *to) {
@@ -49,13 +54,18 @@ hy_status hy_ask_resolved(hy_store *s, const hy_experiment_id *e, hy_take_text t
 hy_status hy_ask_provenance(hy_store *s, const hy_experiment_id *e, hy_take_text take, void *to) {
     static const char *const sql[] = {
         "SELECT 'runs', count(*) || ' (numbers ' || min(r.run_id) || ' to ' || max(r.run_id) || ' of the database)' " RUNS,
-        "SELECT 'commits', group_concat(DISTINCT r.git_commit || iif(r.git_dirty, ' with changes', '')) " RUNS,
-        "SELECT 'builds', group_concat(v, '; ') FROM (SELECT DISTINCT r.build AS v " RUNS ")",
-        "SELECT 'devices', group_concat(v, '; ') FROM (SELECT DISTINCT r.device_name AS v " RUNS ")",
-        "SELECT 'computed on', group_concat(v, '; ') FROM (SELECT DISTINCT r.device || ' in ' || r.precision AS v " RUNS ")",
-        "SELECT 'threads of a run', iif(min(r.threads) = max(r.threads), max(r.threads), min(r.threads) || ' to ' || max(r.threads)) " RUNS,
-        "SELECT 'kernels', group_concat(v, ' | ') FROM (SELECT DISTINCT r.kernel_path AS v " RUNS ")",
-        "SELECT 'measured', min(r.started) || ' to ' || max(r.ended) " RUNS,
+        "SELECT 'weights', group_concat(v, '; ') FROM (SELECT count(*) || ' ' || CASE r.origin WHEN 'file' THEN 'from a file'"
+        " WHEN 'random' THEN 'random' ELSE iif(r.source = '', 'trained', 'trained on from a file') END AS v " RUNS
+        " GROUP BY r.origin, r.source = '')",
+        "SELECT 'measurements', count(*)" MEASURED " HAVING count(*) > 0",
+        "SELECT 'commits', group_concat(DISTINCT git_commit || iif(git_dirty, ' with changes', '')) FROM " MADE,
+        "SELECT 'builds', group_concat(v, '; ') FROM (SELECT DISTINCT build AS v FROM " MADE ")",
+        "SELECT 'devices', group_concat(v, '; ') FROM (SELECT DISTINCT device_name AS v FROM " MADE ")",
+        "SELECT 'computed on', group_concat(v, '; ') FROM (SELECT DISTINCT device || ' in ' || precision AS v FROM " MADE ")",
+        "SELECT 'threads', iif(min(threads) = max(threads), max(threads), min(threads) || ' to ' || max(threads)) FROM " MADE,
+        "SELECT 'kernels', group_concat(v, ' | ') FROM (SELECT DISTINCT kernel_path AS v FROM " MADE " WHERE kernel_path != '')",
+        "SELECT 'trained', min(r.started) || ' to ' || max(r.ended) " RUNS,
+        "SELECT 'measured', min(m.started) || ' to ' || max(m.ended)" MEASURED,
         NULL,
     };
     return tell(s, e, sql, take, to);

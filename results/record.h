@@ -117,6 +117,11 @@ typedef struct {
     const char *variant, *name;
     double value;
 } hy_paper_row;
+// The value of an axis of the grid at one of its points; path: as in model_param ("train.lr", "attention.window").
+typedef struct {
+    int grid_ord;
+    const char *path, *value;
+} hy_grid_row;
 typedef struct {
     const char *name, *scale, *sets, *question, *yaml;
     int n_plan, n_paper;
@@ -124,6 +129,8 @@ typedef struct {
     const hy_paper_row *paper;
     const char *tune_by, *tune_cell;  // metric and cell that choose among grid points; NULL or "": not told
     const char *base;  // the variant whose throughput others are multiples of; NULL or "": none
+    int n_grid;
+    const hy_grid_row *grid;
 } hy_experiment_record;
 // Replaces what was planned under the same (name, scale, sets), in one transaction.
 hy_status hy_experiment_store(hy_store *s, const hy_experiment_record *e, int64_t *id);

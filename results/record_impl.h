@@ -52,6 +52,7 @@ hy_status hy_model_same_bits(hy_store *s, int64_t a, int64_t b, bool *same);
 hy_status hy_store_facts(hy_store *s, int64_t measurement_id, const hy_facts *f);
 
 // ---- param.c: rows of model_param
+void hy_query_bind_value(hy_query *q, int i, const char *text);  // as a number if the text is one
 hy_status hy_store_params(hy_store *s, int64_t model_id, const char *spec, const char *task, const char *train,
                           const char *precision);
 #endif

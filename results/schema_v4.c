@@ -26,7 +26,7 @@
 //     Typed, shaped blobs in row-major order, little-endian (maps).
 // curve
 //     Training, by step.
-// experiment, planned, planned_measure, paper
+// experiment, planned, planned_grid, planned_measure, paper
 //     What `hylab run` was asked for. A planned row names the model_key that answers it, so two experiments share a
 //     model and a plan can be rewritten without touching any result. nth: the order of its measures.
 //     (In a table WITHOUT ROWID the columns of the key stand first: integrity_check of SQLite 3.40 takes what lies
@@ -98,6 +98,9 @@ const char hy_schema_v4_tables[] =
     "  seed INTEGER NOT NULL, model_key TEXT NOT NULL, device TEXT NOT NULL,\n"
     "  PRIMARY KEY(experiment_id, ord)) STRICT, WITHOUT ROWID;\n"
     "CREATE INDEX planned_key ON planned(model_key, seed, device);\n"
+    "CREATE TABLE planned_grid(\n"
+    "  experiment_id INTEGER NOT NULL REFERENCES experiment(id) ON DELETE CASCADE, grid_ord INTEGER NOT NULL,\n"
+    "  path TEXT NOT NULL, value ANY NOT NULL, PRIMARY KEY(experiment_id, grid_ord, path)) STRICT, WITHOUT ROWID;\n"
     "CREATE TABLE planned_measure(\n"
     "  experiment_id INTEGER NOT NULL, ord INTEGER NOT NULL,\n"
     "  measure TEXT NOT NULL, version INTEGER NOT NULL, key TEXT NOT NULL, nth INTEGER NOT NULL,\n"
@@ -112,7 +115,8 @@ const char hy_schema_v4_tables[] =
 // v_finished        what makes a result: every view that shows figures is joined to it
 // v_plan            status done: the model and all that was planned of it; failed: one of these failed; missing: one is
 //                   not there yet
-// v_plan_measure    the same, each planned measurement a row
+// v_grid            values of the grid's axes at each of its points, by the paths of model_param; numbers are numbers
+// v_plan_measure    the same as v_plan, each planned measurement a row
 // v_result          figures of what was planned and is finished, and of the training
 #define RUN_OF_F "f.run_id, f.variant, f.task, f.grid, f.seed"
 #define RUN_OF_M "m.id AS run_id, m.variant, m.task, m.grid, m.seed"
@@ -167,6 +171,8 @@ const char hy_schema_v4_views[] =
     "  FROM planned_measure w JOIN planned p USING(experiment_id, ord) JOIN experiment e ON e.id = p.experiment_id\n"
     "  LEFT JOIN model m ON " MODEL_OF_PLAN "\n"
     "  LEFT JOIN measurement x ON " MEASUREMENT_OF_PLAN ";\n"
+    "CREATE VIEW v_grid AS SELECT e.name AS experiment, e.scale, e.sets, g.grid_ord, g.path, g.value\n"
+    "  FROM planned_grid g JOIN experiment e ON e.id = g.experiment_id;\n"
     "CREATE VIEW v_plan AS SELECT e.name AS experiment, e.scale, e.sets, p.ord, p.variant, p.variant_ord, p.task,\n"
     "  p.task_ord, p.grid, p.grid_ord, p.seed, p.model_key AS run_key, p.device, m.id AS run_id,\n"
     "  CASE coalesce(m.status, 'missing') WHEN 'missing' THEN 'missing' WHEN 'failed' THEN 'failed' ELSE\n"

@@ -95,24 +95,25 @@ hy_status hy_measure_run(const hy_measure *m, const hy_measure_context *c, const
 }
 
 // ---------------------------------------------------------------------------------------------------- for people
-void hy_measure_help(const char *name, hy_buf *out) {
+void hy_measure_needs_text(const hy_measure *m, char out[96]) {
     static const struct {
         unsigned bit;
         const char *text;
-    } needs[] = {{HY_NEEDS_TASK, "a task"}, {HY_NEEDS_WEIGHTS, "weights"}, {HY_NEEDS_GRADIENT, "gradients"}, {HY_NEEDS_QUIET, "a quiet machine"}};
+    } all[] = {{HY_NEEDS_TASK, "a task"}, {HY_NEEDS_WEIGHTS, "weights"}, {HY_NEEDS_GRADIENT, "gradients"}, {HY_NEEDS_QUIET, "a quiet machine"}};
+    int n = 0;
+    out[0] = 0;
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++)
+        if (m->needs & all[k].bit) n += snprintf(out + n, 96 - (size_t)n, "%s%s", n ? ", " : "", all[k].text);
+}
+
+void hy_measure_help(const char *name, hy_buf *out) {
     for (int i = 0; hy_measures[i]; i++) {
         const hy_measure *m = hy_measures[i];
         if (name && strcmp(m->name, name)) continue;
-        hy_buf title = {0};
-        hy_buf_printf(&title, "measures.%s, version %d: %s", m->name, m->version, m->doc);
-        const char *sep = " (needs ";
-        for (size_t k = 0; k < sizeof needs / sizeof *needs; k++) {
-            if (!(m->needs & needs[k].bit)) continue;
-            hy_buf_printf(&title, "%s%s", sep, needs[k].text);
-            sep = ", ";
-        }
-        hy_buf_printf(&title, "%s", *sep == ',' ? ")" : "");
-        hy_fields_help(m->fields, title.s, out);
-        free(title.s);
+        char needs[96];
+        hy_measure_needs_text(m, needs);
+        char *title = hy_asprintf("Measure %s, version %d: %s%s%s", m->name, m->version, m->doc, *needs ? "; needs " : "", needs);
+        hy_fields_help(m->fields, title, out);
+        free(title);
     }
 }

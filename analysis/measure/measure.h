@@ -79,6 +79,8 @@ hy_status hy_measure_check(const hy_measure *m, const hy_measure_subject *s, con
 bool hy_measure_applies(const hy_measure *m, const hy_model_spec *spec, const void *options);
 // Takes the measure, alone on the machine if it needs that. HY_EINTR: interrupted; HY_EDIVERGED: a figure is not a number.
 hy_status hy_measure_run(const hy_measure *m, const hy_measure_context *c, const void *options, hy_facts *facts);
+// "a task, weights", or "" if it needs nothing.
+void hy_measure_needs_text(const hy_measure *m, char out[96]);
 // Name, version, needs and options of every measure, for people. name NULL: of all.
 void hy_measure_help(const char *name, hy_buf *out);
 

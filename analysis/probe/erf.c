@@ -24,7 +24,7 @@ static double expected_distance(const double *a, int i, int first) {
         mass += fabs(a[j]);
         d += fabs(a[j]) * (i - j);
     }
-    return mass > 0 ? d / mass : 0;
+    return mass == 0 ? 0 : d / mass;  // NaN stays NaN
 }
 
 hy_status hy_erf_measure(const hy_map_values *v, const hy_erf_options *o, hy_erf_layer *out) {

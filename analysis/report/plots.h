@@ -57,6 +57,7 @@ hy_status hy_plot_loss(hy_plots *p, int task);
 hy_status hy_plot_throughput(hy_plots *p, int task);
 hy_status hy_plot_cache(hy_plots *p, int task);
 hy_status hy_plot_entropy(hy_plots *p, int task);
+hy_status hy_plot_outputs(hy_plots *p, int task);
 hy_status hy_plot_grid(hy_plots *p, int task);
 hy_status hy_plot_maps(hy_plots *p, int task);
 hy_status hy_plot_cells(hy_plots *p, int task);

@@ -6,8 +6,8 @@
 
 #include "analysis/report/plots.h"
 
-// Whether all points of the grid are numbers of one axis; its name, and whether it is better logarithmic.
-static bool axis_of(const hy_plots *p, char *name, size_t size, bool *log) {
+// Whether all points of the grid are numbers of one axis, and whether that is better logarithmic.
+static bool has_axis(const hy_plots *p, bool *log) {
     double lo = INFINITY, hi = -INFINITY;
     for (int i = 0; i < p->s->n_rows; i++) {
         const double x = p->s->rows[i].number;
@@ -15,10 +15,7 @@ static bool axis_of(const hy_plots *p, char *name, size_t size, bool *log) {
         lo = fmin(lo, x), hi = fmax(hi, x);
     }
     *log = lo > 0 && hi >= 4 * lo;
-    if (p->s->n_rows == 0 || p->s->n_grid < 2) return false;
-    const char *label = p->s->rows[0].grid;
-    snprintf(name, size, "%.*s", (int)strcspn(label, "="), label);
-    return true;
+    return p->s->n_rows > 0 && p->s->n_grid > 1;
 }
 
 typedef struct {
@@ -65,9 +62,9 @@ static hy_fig_panel panel_of(const char *title, const hy_fig_axis *x, const curv
     return (hy_fig_panel){title, *x, {c->label, false, min, NAN, HY_TICS_AUTO}, c->series, c->n};
 }
 
-static hy_status draw(hy_plots *p, int task, const char *axis, bool log, const curves *accuracy, const curves *steps, const curves *loss) {
+static hy_status draw(hy_plots *p, int task, bool log, const curves *accuracy, const curves *steps, const curves *loss) {
     hy_fig_head head;
-    const char *what = !strcmp(axis, "lr") ? "learning rate" : axis;
+    const char *axis = p->s->axis, *what = !strcmp(axis, "train.lr") || !strcmp(axis, "lr") ? "learning rate" : axis;
     char *label = hy_asprintf("%s%s", what, log ? " (logarithmic)" : ""), *text = hy_asprintf("results over the %s", what);
     char *note = hy_asprintf("Every point of the grid: mean over seeds, bars: standard deviation%s",
                              steps->n ? "; steps: of the runs that reached train.stop_accuracy" : "");
@@ -85,13 +82,12 @@ static hy_status draw(hy_plots *p, int task, const char *axis, bool log, const c
 }
 
 hy_status hy_plot_grid(hy_plots *p, int task) {
-    char axis[64];
     bool log;
-    if (!axis_of(p, axis, sizeof axis, &log)) return HY_OK;
+    if (!has_axis(p, &log)) return HY_OK;
     const char **names = hy_plots_variants(p);
     curves accuracy = curves_of(p, task, "accuracy", 1, names), steps = curves_of(p, task, "steps_to_reach", INFINITY, names);
     curves loss = curves_of(p, task, "loss", INFINITY, names);
-    const hy_status s = accuracy.n ? draw(p, task, axis, log, &accuracy, &steps, &loss) : HY_OK;
+    const hy_status s = accuracy.n ? draw(p, task, log, &accuracy, &steps, &loss) : HY_OK;
     drop(&accuracy), drop(&steps), drop(&loss);
     free(names);
     return s;

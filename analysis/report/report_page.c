@@ -65,7 +65,8 @@ static void add_caption(const hy_summary *s, bool paper, hy_buf *caption) {
     if (cache) hy_buf_printf(caption, " Cache: one sequence of %.0f tokens, %s.", cache->x, hy_summary_values_text(s));
     if (timing && low < high) hy_buf_printf(caption, " Decoding at depth %.0f, batch %.0f to %.0f.", timing->x, low, high);
     else if (timing) hy_buf_printf(caption, " Decoding at depth %.0f, batch %.0f.", timing->x, timing->y);
-    if (paper) hy_buf_printf(caption, " The paper's figures come from other sizes of model, data and machines: compare orders, not values.");
+    if (paper)
+        hy_buf_printf(caption, " The paper's figures come from other sizes of model, data and machines: compare orders, not values.");
 }
 
 static void add_row(const hy_summary *s, const hy_summary_row *w, const hy_summary_columns *columns, const char *const *paper, int n_paper, grid *g) {
@@ -111,20 +112,16 @@ static void add_table(const hy_summary *s, hy_report *r) {
 }
 
 // ---------------------------------------------------------------------------------------------------- what it shows
+// A clause as an item of the list. Takes text; NULL: nothing.
+static void say(hy_buf *b, char *text) {
+    if (text) hy_buf_printf(b, "- %c%s.\n", toupper((unsigned char)*text), text + 1);
+    free(text);
+}
+
 static void say_ranks(const hy_summary *s, const char *task, bool first_task, hy_buf *b) {
     const char *paper[MAX_PAPER];
     const int n_paper = paper_names(s, paper);
-    for (int k = 0; k < n_paper; k++) {
-        char *text = hy_summary_rank_text(s, task, first_task, paper[k]);
-        if (text) hy_buf_printf(b, "- %c%s.\n", toupper((unsigned char)*text), text + 1);
-        free(text);
-    }
-}
-
-static void say_pairs(const hy_summary *s, const char *task, const char *metric, hy_buf *b) {
-    char *text = hy_summary_pairs_text(s, task, metric);
-    if (text) hy_buf_printf(b, "- %c%s.\n", toupper((unsigned char)*text), text + 1);
-    free(text);
+    for (int k = 0; k < n_paper; k++) say(b, hy_summary_rank_text(s, task, first_task, paper[k]));
 }
 
 static void say_perfect(const hy_plots *p, int task, hy_buf *b) {
@@ -135,38 +132,42 @@ static void say_perfect(const hy_plots *p, int task, hy_buf *b) {
         seen += v != NULL;
         perfect += v && v->stat.mean > 0.99;
     }
-    if (perfect > 1) hy_buf_printf(b, "- On %s, %d of %d variants are above 99 %%: the task does not tell these apart.\n", hy_plots_task(p, task), perfect, seen);
+    if (perfect > 1)
+        hy_buf_printf(b, "- On %s, %d of %d variants are above 99 %%: the task does not tell these apart.\n", hy_plots_task(p, task), perfect, seen);
 }
 
 static void say_runs(const hy_summary *s, hy_buf *b) {
-    int planned = 0, done = 0, failed = 0, few = 1 << 30;
+    int planned = 0, done = 0, few = 1 << 30;
     double largest = 0;
     for (int i = 0; i < s->n_rows; i++) {
         const hy_summary_row *r = &s->rows[i];
-        planned += r->planned, done += r->done, failed += r->failed;
+        planned += r->planned, done += r->done;
         if (r->best && r->done < few) few = r->done;
         const hy_summary_value *v = hy_summary_get(r, "parameters", "");
         if (v && v->stat.mean > largest) largest = v->stat.mean;
     }
-    hy_buf_printf(b, "- %d of %d planned runs are done%s", done, planned, failed ? "" : ".\n");
-    if (failed) hy_buf_printf(b, ", %d failed: what failed is not in the means.\n", failed);
+    hy_buf_printf(b, "- %d of %d planned runs are done; what failed or is missing is not in the means.\n", done, planned);
+    char *gap;
+    for (int k = 0; (gap = hy_summary_gap_text(s, k)); k++) say(b, gap);
+    say(b, hy_summary_origin_text(s));
     if (few < 3) hy_buf_printf(b, "- Some variants have fewer than three seeds: their standard deviation says little.\n");
     if (largest > 0)
-        hy_buf_printf(b, "- The largest model here has %.3g million parameters. What holds at this size and on these tasks need not hold at others.\n",
-                      largest / 1e6);
+        hy_buf_printf(b, "- The largest model here has %.3g million parameters. What holds at this size and on these tasks need not hold"
+                         " at others.\n", largest / 1e6);
     if (s->waited > HY_SUMMARY_WAITED)
-        hy_buf_printf(b, "- Throughput is disturbed: threads waited up to %.0f %% of the time while other programs had the processors. Its figures say little.\n",
-                      100 * s->waited);
+        hy_buf_printf(b, "- Throughput is disturbed: threads waited up to %.0f %% of the time while other programs had the processors."
+                         " Its figures say little.\n", 100 * s->waited);
     if (anywhere(s, "throughput_decode"))
-        hy_buf_printf(b, "- Throughput is that of this machine and these kernels; ratios between variants change with size, context and device.\n");
+        hy_buf_printf(b, "- Throughput is that of this machine and these kernels; ratios between variants change with size, context and"
+                         " device.\n");
 }
 
 static void add_findings(const hy_plots *p, hy_report *r) {
     hy_buf b = {0};
     for (int t = 0; t < p->s->n_tasks; t++) {
         say_ranks(p->s, hy_plots_task(p, t), t == 0, &b);
-        say_pairs(p->s, hy_plots_task(p, t), "accuracy", &b);
-        if (*p->s->tune_by && strcmp(p->s->tune_by, "accuracy")) say_pairs(p->s, hy_plots_task(p, t), p->s->tune_by, &b);
+        say(&b, hy_summary_pairs_text(p->s, hy_plots_task(p, t), "accuracy"));
+        if (*p->s->tune_by && strcmp(p->s->tune_by, "accuracy")) say(&b, hy_summary_pairs_text(p->s, hy_plots_task(p, t), p->s->tune_by));
         say_perfect(p, t, &b);
     }
     say_runs(p->s, &b);

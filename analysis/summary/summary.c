@@ -19,14 +19,18 @@ static hy_status load_rows(hy_store *s, const hy_experiment_id *e, hy_summary *m
         m->rows = hy_xrealloc(m->rows, (size_t)(m->n_rows + 1) * sizeof *m->rows);
         m->rows[m->n_rows++] = (hy_summary_row){
             .variant = hy_xstrdup(p.variant), .task = hy_xstrdup(p.task), .grid = hy_xstrdup(p.grid), .precision = hy_xstrdup(""),
+            .origin = hy_xstrdup(""),
             .variant_ord = p.variant_ord, .task_ord = p.task_ord, .grid_ord = p.grid_ord,
-            .planned = p.planned, .done = p.done, .failed = p.failed, .number = p.number,
+            .planned = p.planned, .done = p.done, .failed = p.failed, .measures_failed = p.measures_failed,
+            .measures_left = p.measures_left, .number = p.number,
         };
+        if (!m->axis) m->axis = hy_xstrdup(p.axis);
         if (p.variant_ord >= m->n_variants) m->n_variants = p.variant_ord + 1;
         if (p.task_ord >= m->n_tasks) m->n_tasks = p.task_ord + 1;
         if (p.grid_ord >= m->n_grid) m->n_grid = p.grid_ord + 1;
     }
     hy_query_close(q);
+    if (!m->axis) m->axis = hy_xstrdup("");
     return st;
 }
 
@@ -81,6 +85,22 @@ static hy_status load_paper(hy_store *s, const hy_experiment_id *e, hy_summary *
     return st;
 }
 
+static hy_status load_faults(hy_store *s, const hy_experiment_id *e, hy_summary *m) {
+    hy_query *q;
+    HY_TRY(hy_ask_failed_measures(s, e, &q));
+    bool row = false;
+    hy_status st;
+    hy_failed_measure f;
+    while (!(st = hy_next_failed_measure(q, &row, &f)) && row) {
+        m->faults = hy_xrealloc(m->faults, (size_t)(m->n_faults + 1) * sizeof *m->faults);
+        m->faults[m->n_faults++] = hy_asprintf("%s of %s%s%s%s%s, seed %lld (run %lld): %s", f.measure, f.variant, m->n_tasks > 1 ? " on " : "",
+                                                    m->n_tasks > 1 ? f.task : "", *f.grid ? " at " : "", f.grid, (long long)f.seed,
+                                                    (long long)f.run_id, f.error);
+    }
+    hy_query_close(q);
+    return st;
+}
+
 // Whether a list "a; b; c" has that name: of "RTX 4080 SUPER" another is a part.
 static bool listed(const char *names, const char *name) {
     const size_t n = strlen(name);
@@ -102,7 +122,10 @@ static hy_status load_computed(hy_store *s, const hy_experiment_id *e, hy_summar
         hy_summary_row *r = find_row(m, c.variant_ord, c.task_ord, c.grid_ord);
         if (r && !*r->precision) {
             free(r->precision);
+            free(r->origin);
             r->precision = hy_xstrdup(c.precision);
+            r->origin = hy_xstrdup(c.origin);
+            r->from_file = c.from_file;
         }
         free(m->device);
         m->device = hy_xstrdup(c.device);
@@ -126,6 +149,7 @@ hy_status hy_summary_load(hy_store *s, const char *experiment, const char *scale
     if (!st) st = load_rows(s, &e, m);
     if (!st) st = load_values(s, &e, m);
     if (!st) st = load_paper(s, &e, m);
+    if (!st) st = load_faults(s, &e, m);
     if (!st) st = hy_ask_waited(s, &e, &m->waited);
     if (!st) st = load_computed(s, &e, m);
     if (st) {
@@ -154,7 +178,10 @@ void hy_summary_free(hy_summary *m) {
         free(r->task);
         free(r->grid);
         free(r->precision);
+        free(r->origin);
     }
+    for (int i = 0; i < m->n_faults; i++) free(m->faults[i]);
+    free(m->faults);
     for (int i = 0; i < m->n_paper; i++) {
         free(m->paper[i].variant);
         free(m->paper[i].name);
@@ -166,47 +193,12 @@ void hy_summary_free(hy_summary *m) {
     free(m->sets);
     free(m->question);
     free(m->base);
+    free(m->axis);
     free(m->tune_by);
     free(m->tune_cell);
     free(m->device);
     free(m->device_names);
     free(m);
-}
-
-// The precisions of the rows, each once: "f32 and bf16".
-static char *precisions(const hy_summary *s) {
-    static const char *const all[] = {"f32", "tf32", "bf16"};
-    hy_buf b = {0};
-    for (int k = 0; k < 3; k++)
-        for (int i = 0; i < s->n_rows; i++)
-            if (!strcmp(s->rows[i].precision, all[k])) {
-                hy_buf_printf(&b, "%s%s", b.n ? " and " : "", all[k]);
-                break;
-            }
-    return b.s ? b.s : hy_xstrdup("");
-}
-
-bool hy_summary_mixes_precisions(const hy_summary *s) {
-    char *text = precisions(s);
-    const bool mixed = strchr(text, ' ') != NULL;
-    free(text);
-    return mixed;
-}
-
-const char *hy_summary_values_text(const hy_summary *s) {
-    bool half = false, full = false;
-    for (int i = 0; i < s->n_rows; i++) {
-        half = half || !strcmp(s->rows[i].precision, "bf16");
-        full = full || (*s->rows[i].precision && strcmp(s->rows[i].precision, "bf16"));
-    }
-    return !half ? "float32" : full ? "float32 or bfloat16, each as it was computed" : "bfloat16 (SSM states float32)";
-}
-
-char *hy_summary_computed_text(const hy_summary *s) {
-    char *how = precisions(s), *text = NULL;
-    if (*how && (strcmp(how, "f32") || strcmp(s->device, "cpu"))) text = hy_asprintf("computed in %s on %s (%s)", how, s->device, s->device_names);
-    free(how);
-    return text;
 }
 
 double hy_summary_paper_value(const hy_summary *s, const char *variant, const char *name) {

@@ -28,9 +28,12 @@ typedef struct {
 typedef struct {
     char *variant, *task, *grid;
     char *precision;  // of its runs: "bf16"; "" before any is done
+    char *origin;     // of their weights: "trained", "random", "file"; "" before any is done
+    bool from_file;   // they were trained on from the weights of a file
     double number;    // of a grid of one axis the value of the point; NaN: no number
     int variant_ord, task_ord, grid_ord;
-    int planned, done, failed;  // seeds
+    int planned, done, failed;           // seeds; done, failed: models, whatever was measured of them
+    int measures_failed, measures_left;  // measurements of the done ones that failed, or were not yet taken
     int n_values;
     hy_summary_value *values;
     bool best;  // of the grid points of this variant and task: by tune, else highest mean accuracy, then lowest mean loss
@@ -42,10 +45,13 @@ typedef struct {
 typedef struct {
     char *experiment, *scale, *sets, *question;
     char *base;                 // the variant whose throughput the others are multiples of; "": none
+    char *axis;                 // of a grid of one axis its path: "train.lr"; else ""
     char *tune_by, *tune_cell;  // the metric and cell that choose a grid point; by "": not told
     int n_rows, n_paper, n_grid, n_tasks, n_variants;
     hy_summary_row *rows;  // by task, variant, grid point
     hy_summary_paper *paper;
+    int n_faults;
+    char **faults;  // measurements that failed: "maps of Llama on mqar, seed 2 (run 7): ERROR"
     char *device, *device_names;  // the kind, one for all runs of a plan, and "NVIDIA H100; NVIDIA H200"; "" before any is done
     double waited;  // of all timings the largest share of the time that threads waited while other programs had the processors
 } hy_summary;
@@ -72,6 +78,11 @@ char *hy_summary_choice_text(const hy_summary *s);
 char *hy_summary_computed_text(const hy_summary *s);
 bool hy_summary_mixes_precisions(const hy_summary *s);
 const char *hy_summary_values_text(const hy_summary *s);  // what activations and caches are made of: "float32"
+// Which rows were not trained here, as a sentence without a full stop: "not trained here: SmolLM (weights from a file)"; NULL: all
+// were. The caller frees it.
+char *hy_summary_origin_text(const hy_summary *s);
+// What is incomplete, each a clause without a full stop; k from 0 on, NULL at the end. The caller frees each.
+char *hy_summary_gap_text(const hy_summary *s, int k);
 // The paper's figure of a variant, NaN if none.
 double hy_summary_paper_value(const hy_summary *s, const char *variant, const char *name);
 // Rank correlation over the best rows of a task of a metric's means (held out where they are) with the paper's figure; *n: variants that have both.

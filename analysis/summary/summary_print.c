@@ -32,6 +32,10 @@ static void add_columns(const hy_summary *s, hy_table *t, extent e, const hy_sum
     hy_table_hidden(t);
     hy_table_column(t, "failed", NULL, NULL, HY_RIGHT);
     hy_table_hidden(t);
+    hy_table_column(t, "measures_failed", NULL, NULL, HY_RIGHT);
+    hy_table_hidden(t);
+    hy_table_column(t, "origin", NULL, NULL, HY_LEFT);
+    hy_table_hidden(t);
     for (int i = 0; i < columns->n; i++) {
         const hy_summary_column *c = &columns->v[i];
         hy_table_column(t, c->name, c->header, c->look.unit, HY_RIGHT);
@@ -70,6 +74,8 @@ static void add_row(const hy_summary *s, hy_table *t, const hy_summary_row *r, e
     hy_table_int(t, r->done);
     hy_table_int(t, r->planned);
     hy_table_int(t, r->failed);
+    hy_table_int(t, r->measures_failed);
+    hy_table_text(t, "%s", r->origin);
     for (int i = 0; i < columns->n; i++) add_figure(t, r, &columns->v[i]);
     if (e == POINTS) return;
     for (const char *p = papers; *p; p += strcspn(p, "|") + 1) {
@@ -115,13 +121,8 @@ static void add_timing_notes(const hy_summary *s, hy_table *t) {
 }
 
 static void add_notes(const hy_summary *s, hy_table *t, const char *papers) {
-    int failed = 0, missing = 0;
     bool stopped = false;
-    for (int i = 0; i < s->n_rows; i++) {
-        failed += s->rows[i].failed;
-        missing += s->rows[i].planned - s->rows[i].done - s->rows[i].failed;
-        stopped = stopped || hy_summary_get(&s->rows[i], "reached", "");
-    }
+    for (int i = 0; i < s->n_rows; i++) stopped = stopped || hy_summary_get(&s->rows[i], "reached", "");
     char *choice = hy_summary_choice_text(s);
     hy_table_note(t, "mean ± standard deviation over the seeds that are done%s%s", choice ? "; " : "", choice ? choice : "");
     free(choice);
@@ -132,8 +133,13 @@ static void add_notes(const hy_summary *s, hy_table *t, const char *papers) {
     if (stopped)
         hy_table_note(t, "stopped early: share of the runs whose evaluation accuracy reached train.stop_accuracy;"
                          " stopped after: of these runs only");
-    if (failed) hy_table_note(t, "%d runs failed: hylab show runs --status failed", failed);
-    if (missing) hy_table_note(t, "%d runs are still to do", missing);
+    char *origin = hy_summary_origin_text(s), *gap;
+    if (origin) hy_table_note(t, "%s", origin);
+    free(origin);
+    for (int k = 0; (gap = hy_summary_gap_text(s, k)); k++) {
+        hy_table_note(t, "%s", gap);
+        free(gap);
+    }
     add_timing_notes(s, t);
     add_comparisons(s, t, papers);
 }

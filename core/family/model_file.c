@@ -37,12 +37,30 @@ hy_model_file_kind hy_model_file_kind_of(const char *path) {
     return n > 12 && !strcmp(path + n - 12, ".safetensors") ? HY_MODEL_CHECKPOINT : HY_MODEL_YAML;
 }
 
+// Applies "key.path=value" to a canonical spec, which says everything layer by layer: a part of layers ("attention.window=64") is
+// changed in every layer that has it.
+static hy_status set_part(hy_yaml *root, const char *set) {
+    const hy_yaml *layers = hy_yaml_get(root, "layer_table");
+    char *part = hy_asprintf("%.*s", (int)strcspn(set, ".="), set);
+    bool found = false;
+    hy_status s = HY_OK;
+    for (int i = 0; !s && layers && !hy_yaml_get(root, part) && i < layers->n; i++) {
+        if (!hy_yaml_get(layers->child[i], part)) continue;
+        char *at = hy_asprintf("layer_table.%d.%s", i, set);
+        found = true;
+        s = hy_yaml_set(root, at);
+        free(at);
+    }
+    free(part);
+    return found ? s : hy_yaml_set(root, set);
+}
+
 // A canonical spec text with changes.
 static hy_status changed_spec(const char *path, const char *text, const char *const *sets, hy_model_spec *out) {
     hy_yaml *y = NULL;
     hy_status s = hy_yaml_parse(path, text, strlen(text), &y);
     if (!s && hy_yaml_get(y, "base")) s = hy_yaml_error(hy_yaml_get(y, "base"), "the spec of a checkpoint stands alone: it has no base");
-    for (; !s && sets && *sets; sets++) s = hy_yaml_set(y, *sets);
+    for (; !s && sets && *sets; sets++) s = set_part(y, *sets);
     if (!s) s = hy_spec_from_yaml(y, out);
     hy_yaml_free(y);
     return s;

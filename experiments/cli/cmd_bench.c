@@ -166,7 +166,7 @@ static hy_status bench(const options *o, const char *file) {
 }
 
 int hy_cmd_bench(int argc, char **argv) {
-    options o = {.m = {.batch = 1}, .batch = 1, .context = 512, .repetitions = 5, .tokens = 16};
+    options o = {.m = {.seed = 1, .batch = 1}, .batch = 1, .context = 512, .repetitions = 5, .tokens = 16};
     const hy_arg args[] = {
         {"--train", NULL, HY_ARG_FLAG, &o.train, 0, "training steps only (default: training, prefill and decoding)"},
         {"--prefill", NULL, HY_ARG_FLAG, &o.prefill, 0, "prefill only"},

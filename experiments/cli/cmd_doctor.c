@@ -14,6 +14,7 @@
 #include "experiments/cli/args.h"
 #include "experiments/cli/commands.h"
 #include "kernels/ceilings.h"
+#include "experiments/runner/models.h"
 #include "results/schema.h"
 
 typedef struct {
@@ -85,6 +86,23 @@ static void machine_lines(hy_table *t) {
     line(t, "figures", g ? "missing" : "ok", "%s", g ? hy_error_text() : "can be drawn with gnuplot");
 }
 
+// Weights that are gone are no fault: a model without them is trained again when a measure needs them.
+static hy_status weights_line(hy_table *t, hy_store *s) {
+    hy_weights_list l;
+    int count[4] = {0};
+    double bytes = 0;
+    HY_TRY(hy_weights_list_load(s, true, &l));
+    for (int i = 0; i < l.n; i++) {
+        count[l.v[i].state]++;
+        if (l.v[i].state != HY_WEIGHTS_MISSING) bytes += l.v[i].bytes;
+    }
+    hy_weights_list_free(&l);
+    const bool bad = count[HY_WEIGHTS_MISSING] || count[HY_WEIGHTS_CHANGED];
+    line(t, "weights", bad ? "incomplete" : "ok", "of %d models, %.1f MB; %d are missing, %d have changed, %d files belong to no model (hylab models)",
+         count[HY_WEIGHTS_STORED], bytes / 1e6, count[HY_WEIGHTS_MISSING], count[HY_WEIGHTS_CHANGED], count[HY_WEIGHTS_ORPHAN]);
+    return HY_OK;
+}
+
 // A sound database, or none yet, is HY_OK.
 static hy_status database_line(hy_table *t, const options *o) {
     if (!hy_file_exists(o->db)) {
@@ -96,6 +114,7 @@ static hy_status database_line(hy_table *t, const options *o) {
     if (!st) {
         st = hy_store_check(s);
         if (!st) line(t, "results", "ok", "%s, schema version %d", o->db, hy_store_version(s));
+        if (!st) st = weights_line(t, s);
         hy_store_close(s);
     }
     if (st) line(t, "results", "bad", "%s", hy_error_text());

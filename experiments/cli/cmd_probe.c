@@ -289,6 +289,8 @@ static hy_status take(const options *o, const wanted *w, const hy_subject *s) {
 static hy_status probe(const options *o, const char *file) {
     if (o->erf && o->entropy && o->format != HY_TABLE_TEXT)
         return hy_error(HY_EINPUT, "--entropy and --erf are two tables: with --format csv or json ask for one at a time");
+    if (o->measure && (o->erf || o->entropy || o->out))
+        return hy_error(HY_EINPUT, "--measure %s stands alone: not with --entropy, --erf or --out", o->measure);
     hy_weights how;
     HY_TRY(hy_weights_parse(o->m.weights, &how));
     hy_model_spec *spec = hy_xcalloc(1, sizeof *spec);
@@ -325,7 +327,7 @@ int hy_cmd_probe(int argc, char **argv) {
         {"--norm", HY_MAP_NORM_CHOICES, HY_ARG_TEXT, &o.norm, 0, "rows to sum 1 (default), min-max of the matrix, or signed values"},
         {"--reduce", HY_SSM_REDUCE_CHOICES, HY_ARG_TEXT, &o.reduce, 0, "channels of an SSM to one map: mean of |alpha| (default), |mean|, mean of rows"},
         {"--gate", NULL, HY_ARG_FLAG, &o.gate, 0, "SSM maps with the gate"},
-        {"--erf-set", "NAME=VALUE", HY_ARG_LIST, &o.erf_sets, 0, "an option of measure erf (below), with --erf"},
+        {"--erf-set", "NAME=VALUE", HY_ARG_LIST, &o.erf_sets, 0, "an option of measure erf (above), with --erf"},
         {"--cell", "N", HY_ARG_INT, &o.cell, 0, "evaluation cell of the task (default 0)"},
         {"--prompts", "N", HY_ARG_INT, &o.prompts, 1, "mean over so many examples (default 1; with --measure: the measure's own)"},
         {"--tokens", "N", HY_ARG_INT, &o.tokens, 0, "only the first N tokens of an example"},

@@ -131,7 +131,7 @@ int hy_cmd_show(int argc, char **argv) {
     static const struct {
         const char *word;
         int (*show)(int, char **);
-    } others[] = {{"spec", hy_show_spec}, {"variants", hy_show_variants}, {"published", hy_show_published}, {"fields", hy_show_fields}};
+    } others[] = {{"spec", hy_show_spec}, {"variants", hy_show_variants}, {"published", hy_show_published}, {"fields", hy_show_fields}, {"measures", hy_show_measures}};
     for (size_t i = 0; argc > 1 && i < sizeof others / sizeof *others; i++)
         if (!strcmp(argv[1], others[i].word)) return others[i].show(argc - 1, argv + 1);
     options o = {.db = hy_default_db(), .experiment = "", .status = "", .variant = "", .limit = 10000};
@@ -146,7 +146,7 @@ int hy_cmd_show(int argc, char **argv) {
         {0},
     };
     const hy_args a = {
-        .usage = "hylab show runs|metrics|run N|sql VIEW-OR-STATEMENT|spec MODEL|variants|published FILE...|fields [options]",
+        .usage = "hylab show runs|metrics|run N|sql VIEW-OR-STATEMENT|spec MODEL|variants|published FILE...|fields|measures [options]",
         .text = "Shows what is stored, and (without a database) what can be built.\n"
                 "  runs             one line for each run\n"
                 "  run N            everything about run N: provenance, resolved model, figures, artifacts\n"
@@ -155,7 +155,8 @@ int hy_cmd_show(int argc, char **argv) {
                 "  spec MODEL       a variant, checkpoint or released folder worked out: layers, parameters, cache, FLOPs; has its own --help\n"
                 "  variants [DIR]   the variant files there are\n"
                 "  published FILE.. what is printed elsewhere of the models of variant files, beside what they come to here\n"
-                "  fields [WHAT]    every key of a variant, a training recipe or a task\n\n"
+                "  fields [WHAT]    every key of a variant, a training recipe, a task or a measure\n"
+                "  measures         what can be measured of a model\n\n"
                 "examples:\n"
                 "  hylab show runs --status failed\n"
                 "  hylab show run 12\n"

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "experiments/cli/task_arg.h"
+#include "experiments/runner/adopt.h"
 
 void hy_measure_args_free(hy_measure_args *a) {
     free(a->sets.v);
@@ -99,5 +100,12 @@ void hy_subject_close(hy_subject *s) {
 hy_status hy_subject_take(const hy_subject *s, const hy_asked *m, hy_facts *facts) {
     const hy_measure_context c = {.prog = s->model.p, .params = s->model.w, .compute = s->model.w->compute, .be = &s->be, .task = s->task,
                                   .eval_batch = s->args->batch, .jobs = 1};
-    return hy_measure_run(m->measure, &c, &m->options, facts);
+    const int first = facts->n_facts, first_artifact = facts->n_artifacts;
+    HY_TRY(hy_measure_run(m->measure, &c, &m->options, facts));
+    if (!s->args->db) return HY_OK;
+    hy_facts found = {.n_facts = facts->n_facts - first, .fact = facts->fact + first,  // borrowed: those of this measure
+                      .n_artifacts = facts->n_artifacts - first_artifact, .artifact = facts->artifact + first_artifact};
+    const hy_adopted a = {.spec = &s->model.p->spec, .path = s->file, .from_file = s->model.trained, .init_seed = 1, .task = s->task,
+                          .seed = s->args->seed, .be = &s->be, .precision = s->precision};
+    return hy_adopt_into(s->args->db, &a, m->measure, &m->options, &found);
 }

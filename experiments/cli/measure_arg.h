@@ -25,7 +25,7 @@ void hy_measure_args_free(hy_measure_args *a);
     {"--device", HY_DEVICE_NAMES, HY_ARG_TEXT, &(a).device, 0, HY_DEVICE_HELP},                                              \
     {"--isa", "NAME", HY_ARG_TEXT, &(a).isa, 0, "kernels: ref, base, avx2, avx512 (default: the best this machine has)"}
 #define HY_ARGS_OPTION(a) \
-    {"--option", "NAME=VALUE", HY_ARG_LIST, &(a).options, 0, "an option of the measure (below); may be given many times"}
+    {"--option", "NAME=VALUE", HY_ARG_LIST, &(a).options, 0, "an option of the measure (above); may be given many times"}
 #define HY_ARGS_DB(a) {"--db", "FILE", HY_ARG_TEXT, &(a).db, 0, "store what is measured in this database as well"}
 
 // A measure that was asked for, with its options.

@@ -218,7 +218,7 @@ hy_status hy_run_plan_store(hy_store *store, const hy_experiment *e, const char 
     }
     for (int i = 0; i < e->n_paper; i++) paper[i] = (hy_paper_row){e->paper[i].variant, e->paper[i].name, e->paper[i].value};
     const hy_experiment_record r = {e->name, e->scale, e->sets, e->question, e->yaml, e->n_items, e->n_paper, plan, paper,
-                                   e->tune_by, e->tune_cell, e->base};
+                                   e->tune_by, e->tune_cell, e->base, e->n_axis_values, e->axis_values};
     int64_t id;
     const hy_status s = hy_experiment_store(store, &r, &id);
     free(plan);

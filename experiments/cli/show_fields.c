@@ -1,4 +1,4 @@
-// show_fields.c - `hylab show variants` and `hylab show fields`: what there is to start from, and what can be written.
+// show_fields.c - `hylab show variants`, `hylab show fields` and `hylab show measures`: what there is to start from, and what can be written.
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -152,6 +152,7 @@ static hy_status print_fields(const char *what) {
         if (all) hy_buf_printf(&b, "\n");
         hy_measure_help(NULL, &b);
     }
+    if (!all && hy_measure_find(what)) hy_measure_help(what, &b);
     for (const char *p = hy_task_kinds(); *p; p += strcspn(p, "|"), p += *p == '|') {
         char kind[48], title[80];
         snprintf(kind, sizeof kind, "%.*s", (int)strcspn(p, "|"), p);
@@ -161,10 +162,11 @@ static hy_status print_fields(const char *what) {
     }
     hy_status st = HY_OK;
     if (!b.n) {
-        char *list = hy_asprintf("variant|train|experiment|measures|%s", hy_task_kinds()), *hint = hy_suggest(what, list);
+        char *names = hy_measure_names(), *list = hy_asprintf("variant|train|experiment|measures|%s|%s", hy_task_kinds(), names), *hint = hy_suggest(what, list);
         st = hy_error(HY_EINPUT, "no fields of \"%s\"%s; there are %s", what, hint, list);
         free(hint);
         free(list);
+        free(names);
     } else if (fputs(b.s, stdout) < 0 || fflush(stdout)) {
         st = hy_error(HY_EFAIL, "cannot write the text");
     }
@@ -175,10 +177,11 @@ static hy_status print_fields(const char *what) {
 int hy_show_fields(int argc, char **argv) {
     const hy_arg args[] = {{0}};
     const hy_args a = {
-        .usage = "hylab show fields [variant|train|experiment|measures|TASK]",
-        .text = "Every key that a variant, a training recipe, an experiment or a task takes, with default, meaning and range.\n\n"
+        .usage = "hylab show fields [variant|train|experiment|measures|MEASURE|TASK]",
+        .text = "Every key that a variant, a training recipe, an experiment, a measure or a task takes, with default, meaning and range.\n\n"
                 "examples:\n"
                 "  hylab show fields variant\n"
+                "  hylab show fields measures\n"
                 "  hylab show fields mqar",
         .args = args,
         .max_rest = 1,
@@ -189,4 +192,42 @@ int hy_show_fields(int argc, char **argv) {
     if (!st && !help) st = print_fields(rest.n ? rest.v[0] : "");
     free(rest.v);
     return hy_command_end("show fields", st);
+}
+
+// ---------------------------------------------------------------------------------------------------- measures
+static hy_status print_measures(hy_table_format format) {
+    hy_table *t = hy_table_new(NULL);
+    hy_table_column(t, "name", NULL, NULL, HY_LEFT);
+    hy_table_column(t, "version", NULL, NULL, HY_RIGHT);
+    hy_table_column(t, "needs", NULL, NULL, HY_LEFT);
+    hy_table_column(t, "doc", "what it finds", NULL, HY_LEFT);
+    for (int i = 0; hy_measures[i]; i++) {
+        char needs[96];
+        hy_measure_needs_text(hy_measures[i], needs);
+        hy_table_row(t);
+        hy_table_text(t, "%s", hy_measures[i]->name);
+        hy_table_int(t, hy_measures[i]->version);
+        hy_table_text(t, "%s", needs);
+        hy_table_text(t, "%s", hy_measures[i]->doc);
+    }
+    hy_table_note(t, "in an experiment `measures: {NAME: {OPTION: VALUE}}`, on the command line `hylab probe MODEL --measure NAME --option OPTION=VALUE`");
+    hy_table_note(t, "options: hylab show fields NAME; accuracy, size and cache are on in an experiment unless they are false");
+    const hy_status st = hy_table_print(t, format, stdout);
+    hy_table_free(t);
+    return st;
+}
+
+int hy_show_measures(int argc, char **argv) {
+    hy_table_format format = HY_TABLE_TEXT;
+    const hy_arg args[] = {
+        {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &format, 0, "how to print"},
+        {0},
+    };
+    const hy_args a = {.usage = "hylab show measures [options]", .text = "Lists what can be measured of a model, trained or not.", .args = args};
+    hy_arg_list rest = {0};
+    bool help = false;
+    hy_status st = hy_args_read(&a, argc, argv, &rest, &help);
+    if (!st && !help) st = print_measures(format);
+    free(rest.v);
+    return hy_command_end("show measures", st);
 }

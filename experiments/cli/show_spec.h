@@ -7,7 +7,8 @@
 int hy_show_spec(int argc, char **argv);      // show spec FILE
 int hy_show_variants(int argc, char **argv);  // show variants [FOLDER]
 int hy_show_published(int argc, char **argv); // show published FILE...
-int hy_show_fields(int argc, char **argv);    // show fields [variant|train|experiment|measures|TASK]
+int hy_show_fields(int argc, char **argv);    // show fields [variant|train|experiment|measures|MEASURE|TASK]
+int hy_show_measures(int argc, char **argv);  // show measures
 
 // Short words for tables: "parallel", "attention > ssm"; "-", "global" or "window 64".
 const char *hy_mixer_text(hy_mixer m);

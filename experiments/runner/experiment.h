@@ -9,6 +9,7 @@
 #include "core/spec/spec.h"
 #include "core/train/train.h"
 #include "analysis/measure/measure_plan.h"
+#include "results/record.h"
 
 // One measure of a run, as a stored measurement is asked for.
 typedef struct {
@@ -53,9 +54,10 @@ typedef struct {
 
 typedef struct hy_experiment {
     char *name, *question, *scale, *sets, *yaml;  // sets: the --set list, one a line; yaml: the file's text
-    int n_variants, n_tasks, n_grid, n_seeds, n_items, n_paper;
+    int n_variants, n_tasks, n_grid, n_seeds, n_items, n_paper, n_axis_values;
     hy_run_item *items;  // in running order: seed, grid point, task, variant (the last changes first)
     hy_paper_value *paper;
+    hy_grid_row *axis_values;  // of every axis of the grid at every point
     hy_measure_plan measures;
     char *base;  // the variant whose throughput the others are shown as multiples of, "": none
     char *tune_by, *tune_cell;  // tune: the metric and cell that choose a grid point for each variant; by "": not told

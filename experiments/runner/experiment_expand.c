@@ -81,6 +81,20 @@ static grid_point make_point(hy_reader *r, int g) {
     return p;
 }
 
+// The values of the axes at every point, by the paths that they have in the model: of a variant without a prefix.
+static void list_axis_values(expansion *x) {
+    static const char *const prefix[N_TARGETS] = {[HY_TARGET_VARIANT] = "", [HY_TARGET_TASK] = "task.", [HY_TARGET_TRAIN] = "train."};
+    hy_reader *r = x->r;
+    hy_experiment *e = r->e;
+    e->axis_values = hy_experiment_own(e, hy_xcalloc((size_t)(r->n_grid * r->n_axes) + 1, sizeof *e->axis_values));
+    for (int i = 0; i < r->n_axes; i++) {
+        const hy_axis *a = &r->axes[i];
+        const char *path = hy_experiment_own(e, hy_asprintf("%s%s", prefix[a->target], a->path));
+        for (int g = 0; g < r->n_grid; g++)
+            e->axis_values[e->n_axis_values++] = (hy_grid_row){g, path, axis_value(r, i, x->points[g].part[a->target])};
+    }
+}
+
 // Adds to `to` what the grid (at a point of the target's axes) and --set say about a target.
 static void add_grid(hy_reader *r, int part, hy_target target, hy_assignments *to) {
     for (int i = 0; i < r->n_axes; i++) {
@@ -346,6 +360,7 @@ static hy_status resolve_parts(expansion *x) {
     x->tasks = hy_experiment_own(r->e, hy_xcalloc((size_t)(x->n[HY_TARGET_TASK] * nt), sizeof *x->tasks));
     x->recipes = hy_experiment_own(r->e, hy_xcalloc((size_t)(x->n[HY_TARGET_TRAIN] * nt * nv), sizeof *x->recipes));
     for (int g = 0; g < r->n_grid; g++) x->points[g] = make_point(r, g);
+    list_axis_values(x);
     for (int i = 0; i < x->n[HY_TARGET_VARIANT] * nv; i++) HY_TRY(resolve_variant(r, &r->variants[i % nv], i / nv, &x->variants[i]));
     for (int i = 0; i < x->n[HY_TARGET_TASK] * nt; i++) HY_TRY(resolve_task(r, &r->tasks[i % nt], i / nt, &x->tasks[i]));
     for (int i = 0; i < x->n[HY_TARGET_TRAIN] * nt * nv; i++)

@@ -28,12 +28,13 @@ measures:
   throughput: {contexts: [8, 16], repetitions: 5, decode_tokens: 1, only_seed: 1}
   maps: {examples: 1, only_seed: 1}
   erf: {examples: 2}
+  outputs: {examples: 2}
 END
 export HYLAB_DB=$dir/r.db
 check 'nothing stored' 2 'r.db' "$H" plot "$dir/e.yaml"
 check run 0 'Llama +2 ' "$H" run "$dir/e.yaml" --jobs 2 --threads 2
 check plot 0 'erf-cache' "$H" plot "$dir/e.yaml" --out "$dir/f"
-for f in accuracy-cache accuracy-throughput recall loss throughput cache maps-Llama maps-A__1_.3cb.3e maps-hybrid entropy erf-cache; do
+for f in accuracy-cache accuracy-throughput recall loss throughput cache maps-Llama maps-A__1_.3cb.3e maps-hybrid entropy erf-cache outputs-Llama outputs-hybrid; do
   for x in svg png pdf; do
     case $x in svg) magic='<?xml' ;; png) magic=$'\x89PNG' ;; pdf) magic='%PDF' ;; esac
     # a figure is of some size, complete (no half-written file under its name) and what its name says
@@ -45,15 +46,17 @@ for f in accuracy-cache accuracy-throughput recall loss throughput cache maps-Ll
 done
 grep -q 'meta=included' "$dir/f/erf-cache.svg"
 say $? 'the options of the receptive field are on the figure'
+grep -q 'after norm, beta and fusion' "$dir/f/outputs-hybrid.svg" && ! grep -q 'beta' "$dir/f/outputs-Llama.svg"
+say $? 'weights of the fusion where there is one'
 [ -z "$(ls "$dir/f" | grep tmp)" ]
 say $? 'no temporary files'
 grep -q '6 runs, 2 seeds each' "$dir/f/accuracy-cache.svg"
 say $? 'runs and seeds are on the figure'
 check 'only experiment' 0 'loss' "$H" plot --figure loss --out "$dir/g" --formats svg
 check 'default folder' 0 'figures/mini/recall' "$H" plot --experiment mini --figure recall --formats svg
-check report 0 'report.html \(11 figures' "$H" report "$dir/e.yaml" --figures "$dir/f"
+check report 0 'report.html \(14 figures' "$H" report "$dir/e.yaml" --figures "$dir/f"
 page=$dir/f/report.html
-[ "$(grep -c '<svg' "$page")" = 11 ] && [ "$(grep -c '<figcaption' "$page")" = 11 ]
+[ "$(grep -c '<svg' "$page")" = 14 ] && [ "$(grep -c '<figcaption' "$page")" = 14 ]
 say $? 'figures are inline'
 grep -q 'Is &lt;this&gt; escaped &amp; shown?' "$page" && ! grep -q '<b>&lt;\|A_1 <b>' "$page"
 say $? 'text is escaped'

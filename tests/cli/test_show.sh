@@ -56,6 +56,10 @@ check 'variants of nothing' 2 'cannot read the folder' "$H" show variants "$tmp/
 check 'fields' 0 '^  kv_heads ' "$H" show fields
 check 'fields of training' 0 '^  weight_decay ' "$H" show fields train
 check 'fields of a task' 0 '^Task mqar' "$H" show fields mqar
+check 'fields of a measure' 0 '^  examples +8 +evaluation examples' "$H" show fields outputs
+check 'fields of measures' 0 '^Measure throughput, version 1: .*; needs weights, gradients, a quiet machine$' "$H" show fields measures
+check 'measures' 0 '^outputs +1 +a task, weights +output magnitude' "$H" show measures
+check 'measures csv' 0 '^cache,2,,' "$H" show measures --format csv
 check 'fields of nothing' 2 'did you mean "mqar"' "$H" show fields mqr
 
 check 'cache help' 0 'hylab cache MODEL' "$H" cache --help

@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# Each number that `hylab run` and the report show is the stored figure: means and spreads are computed a second time here, from
+# v_result, and rows are put together from them with the labels, units and digits that metrics.def promises.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+H=$(realpath "${HYLAB:-./hylab}")
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+. tests/check.sh
+say() { if [ "$1" = 0 ]; then echo "ok $2"; else echo "not ok $2"; bad=1; fi; }
+sql() { "$H" show sql "$1" --format csv | tail -n +2 | tr -d '\r'; }
+export HYLAB_DB=$dir/r.db
+cat >"$dir/e.yaml" <<'END'
+name: numbers
+question: Are they the same?
+variant: {vocab: 64, d_model: 8, mlp.d_ff: 8}
+variants:
+  - {name: Llama, spec: {layers: 1, mixer: attention, attention: {heads: 2, kv_heads: 2}}}
+  - {name: Mamba, spec: {layers: 2, mixer: ssm, ssm: {d_state: 2, dt_rank: 1}}}
+tasks:
+  - {name: far, kind: mqar, options: {vocab: 64, train: [[16, 2]], test: [[16, 2], [24, 4]], train_examples: 50, test_examples: 9}}
+  - {name: near, kind: mqar, options: {vocab: 64, train: [[16, 2]], test: [[16, 2]], train_examples: 50, test_examples: 4}}
+seeds: [1, 2, 3]
+train: {steps: 9, batch: 2, lr: 0.03}
+measures:
+  cache: {tokens: 100}
+  throughput: {contexts: [8, 16], repetitions: 3, decode_tokens: 1}
+  erf: {examples: 2}
+END
+
+# The rows of an experiment as they should be printed, from the store alone: one a line, columns separated by "|".
+# metric, scale, decimals, spread: in the order of the table; the figure of the whole task, of timings that of the largest context.
+rows() { # experiment
+  sql "SELECT variant, task, grid, metric, seed, value FROM v_result r WHERE experiment = '$1' AND (cell = '' OR
+       (metric LIKE 'throughput%' AND x = (SELECT max(x) FROM v_result WHERE experiment = '$1' AND metric = r.metric)))
+       ORDER BY task_ord, variant_ord, grid_ord, seed" | awk -F, '
+    BEGIN {
+      n = split("accuracy 100 2 1 loss 1 4 1 parameters 1e-3 3 0 cache_true 1e-3 3 0 cache_paper 1e-3 3 0 throughput_train 1 0 0 " \
+                "throughput_prefill 1 0 0 throughput_decode 1 0 0 erf 1 1 1", def, " ")
+    }
+    { row = $1 "|" $2 "|" $3; if (!(row in seen)) order[++rows] = row; seen[row] = 1
+      k = row "|" $4; count[k]++; sum[k] += $6; value[k, count[k]] = $6; if (count[k] > most[row]) most[row] = count[k] }
+    END {
+      for (i = 1; i <= rows; i++) {
+        out = order[i] "|" most[order[i]]
+        for (c = 1; c <= n; c += 4) {
+          k = order[i] "|" def[c]
+          if (!count[k]) continue
+          mean = sum[k] / count[k]; sq = 0
+          for (j = 1; j <= count[k]; j++) sq += (value[k, j] - mean) ^ 2
+          text = sprintf("%." def[c + 2] "f", mean * def[c + 1])
+          if (def[c + 3] && count[k] > 1) text = text " ± " sprintf("%." def[c + 2] "f", sqrt(sq / (count[k] - 1)) * def[c + 1])
+          out = out "|" text
+        }
+        print out
+      }
+    }'
+}
+check 'run' 0 'Llama +far +3 ' "$H" run "$dir/e.yaml" --threads 1
+"$H" run "$dir/e.yaml" >"$dir/table" 2>/dev/null
+rows numbers | sed 's/||/|/' >"$dir/wanted"
+[ "$(wc -l <"$dir/wanted")" = 4 ]
+say $? 'two variants on two tasks'
+# the table has two spaces or more between columns
+sed -nE 's/ {2,}/|/gp' "$dir/table" | grep -E '^(Llama|Mamba)\|' >"$dir/got"
+diff "$dir/wanted" "$dir/got"
+say $? 'every number of the table is that of the store'
+grep -qE '^variant +task +seeds +accuracy +loss +parameters +cache +cache, paper.s way +training +prefill +decoding +ERF$' "$dir/table" &&
+  grep -qE '^ +% +nats +k +kB +kB +tokens/s +tokens/s +tokens/s +tokens$' "$dir/table"
+say $? 'labels and units'
+# the report has the same cells
+if command -v gnuplot >/dev/null; then
+  check report 0 'r.html' "$H" report "$dir/e.yaml" --out "$dir/f/r.html"
+  sed -nE '/^<tr><td>(Llama|Mamba)/{s/<\/td><td[^>]*>/|/g; s/<[^>]*>//g; p}' "$dir/f/r.html" | head -n 4 >"$dir/page"
+  diff "$dir/wanted" "$dir/page"
+  say $? 'every number of the report is that of the store, in the same units and digits'
+  grep -q '>accuracy (%)<' "$dir/f/recall-far.svg" && grep -q '>cache at 100 tokens (kB)<' "$dir/f/accuracy-cache-far.svg" &&
+    grep -q '>loss (nats)<' "$dir/f/loss-near.svg"
+  say $? 'axes have the labels and units of the table'
+  awk 'FNR == NR {split($0, f, "|"); want[f[1]] = f[4] + 0; next} /^#/ || NF < 5 {next}
+       {gsub(/"/, "", $5); n += sprintf("%.2f", $2) + 0 == want[$5]} END {exit n != 2}' \
+    <(grep '|far|' "$dir/wanted") "$dir/f/accuracy-cache-far.dat"
+  say $? 'points of a figure are the figures of the table'
+else
+  echo 'skip report (gnuplot is not installed)'
+fi
+
+# programs: one document, the same units for every experiment, all digits
+"$H" run "$dir/e.yaml" --format csv 2>/dev/null | tr -d '\r' >"$dir/csv"
+keys=variant,task,seeds,planned,failed,measures_failed,origin,accuracy,accuracy_sd,loss,loss_sd,parameters,cache_true,cache_paper
+[ "$(head -n 1 "$dir/csv")" = "$keys,throughput_train,throughput_prefill,throughput_decode,erf,erf_sd" ]
+say $? 'keys of the CSV are names of metrics'
+for metric in loss parameters; do
+  sql "SELECT avg(value) FROM v_result WHERE experiment = 'numbers' AND metric = '$metric' AND cell = '' GROUP BY task_ord, variant_ord
+       ORDER BY task_ord, variant_ord" >"$dir/$metric"
+done
+tail -n +2 "$dir/csv" | paste -d, - "$dir/loss" "$dir/parameters" | awk -F, '
+  function near(a, b) {return (a - b) ^ 2 < 1e-26 * b * b}
+  {n += near($10, $20) && near($12, 1e-6 * $21) && $7 == "trained"} END {exit n != 4}'
+say $? 'its numbers are in full'
+sed -e 's/^name: .*/name: grid/; /^measures/,$d; /name: near/d' -e 's/^seeds/grid: {train.lr: [0.003, 0.03]}\ntune: {by: loss}\nseeds/' \
+  "$dir/e.yaml" >"$dir/g.yaml"
+check 'run a grid' 0 'held out' "$H" run "$dir/g.yaml" --threads 1
+"$H" run "$dir/g.yaml" --format csv 2>/dev/null | tr -d '\r' >"$dir/csv"
+awk -F, 'NR == 1 {for (columns = 1; columns <= NF; columns++) at[$columns] = columns; next}
+         {n++; best += $at["best"]; wrong += NF != columns - 1 || ($at["best"] == 1) != ($at["loss_held_out"] != "")}
+         END {exit !(n == 4 && best == 2 && wrong == 0)}' "$dir/csv"
+say $? 'CSV of a grid is one document: a row for each point, one of each variant is the best'
+loss=$(head -n 1 "$dir/csv" | tr , '\n' | grep -nx loss | cut -d: -f1)
+tail -n +2 "$dir/csv" | awk -F, -v loss="$loss" '{printf "%s|%s|%.4f\n", $1, $2, $loss}' >"$dir/points"
+"$H" run "$dir/g.yaml" 2>/dev/null | sed -n '/all grid points/,$p' | sed -nE 's/ {2,}/|/gp' |
+  awk -F'|' '/^(Llama|Mamba)/ {printf "%s|%s|%.4f\n", $1, $2, $5}' >"$dir/lines"
+diff "$dir/points" "$dir/lines"
+say $? 'and its points are those of the table'
+[ "$(sql "SELECT DISTINCT path, typeof(value), value FROM v_grid ORDER BY value" | tr '\n' ' ')" = 'train.lr,real,0.003 train.lr,real,0.03 ' ]
+say $? 'values of the grid are numbers in the store'
+"$H" run "$dir/g.yaml" --format json 2>/dev/null >"$dir/json"
+grep -q '"summary"' "$dir/json" && grep -q '"grid"' "$dir/json"
+say $? 'JSON has both tables'
+exit $bad
