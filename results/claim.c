@@ -101,8 +101,8 @@ hy_status hy_row_take_over(hy_store *s, const hy_row_kind *k, int64_t id, const 
     HY_TRY(open_of(s, k, "UPDATE %1 SET status = 'running', resumes = resumes + 1, error = NULL, ended = NULL, process = ?2,"
                          " heartbeat = unixepoch(), git_commit = ?3, git_dirty = ?4, build = ?5, host = ?6, device_name = ?7,"
                          " threads = ?8 WHERE id = ?1", &q));
-    hy_query_bind(q, "lssisssi", id, process, by->commit ? by->commit : "", (int)by->dirty, by->build ? by->build : "", host,
-                  by->device_name ? by->device_name : "", by->threads);
+    hy_query_bind(q, "lssisssi", id, process, hy_text(by->commit), (int)by->dirty, hy_text(by->build), host, hy_text(by->device_name),
+                  by->threads);
     return run_and_close(q);
 }
 

@@ -4,8 +4,6 @@
 #include "results/identity.h"
 #include "results/record_impl.h"
 
-#define TEXT(t) ((t) ? (t) : "")
-
 hy_status hy_measurement_peek(hy_store *s, int64_t model_id, const char *measure, int version, const char *key, unsigned flags,
                               hy_claim *claim, int64_t *id) {
     hy_query *q;
@@ -28,15 +26,15 @@ static hy_status insert(hy_store *s, const hy_measurement_record *r, const char 
                         "INSERT INTO measurement(model_id, measure, version, options, task, key, status, git_commit, git_dirty, build, host,"
                         " device_name, threads, started, process, heartbeat)"
                         " VALUES(?1, ?2, ?3, ?4, ?5, ?6, 'running', ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, unixepoch())",
-                        "lsisss" "sisssi" "ss", r->model_id, r->measure, r->version, TEXT(r->options), TEXT(r->task), key, TEXT(r->by.commit),
-                        (int)r->by.dirty, TEXT(r->by.build), host, TEXT(r->by.device_name), r->by.threads, when, process));
+                        "lsisss" "sisssi" "ss", r->model_id, r->measure, r->version, hy_text(r->options), hy_text(r->task), key, hy_text(r->by.commit),
+                        (int)r->by.dirty, hy_text(r->by.build), host, hy_text(r->by.device_name), r->by.threads, when, process));
     *id = hy_store_last_id(s);
     return HY_OK;
 }
 
 hy_status hy_measurement_claim(hy_store *s, const hy_measurement_record *r, unsigned flags, hy_claim *claim, int64_t *id) {
     char key[33];
-    hy_measurement_identity(TEXT(r->options), TEXT(r->task), key);
+    hy_measurement_identity(hy_text(r->options), hy_text(r->task), key);
     HY_TRY(hy_store_begin(s));
     hy_status st = hy_measurement_peek(s, r->model_id, r->measure, r->version, key, flags, claim, id);
     if (!st && *claim == HY_CLAIM_NEW) st = insert(s, r, key, id);

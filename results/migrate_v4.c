@@ -71,9 +71,10 @@ static hy_status name_models(hy_store *s) {
         hy_canonical_value(train, "precision", precision, sizeof precision);
         hy_model_identity(hy_query_text(q, 4), hy_query_text(q, 5), hy_query_text(q, 6), train, "", key);
         const bool failed_later = !strcmp(status, "failed") && hy_query_int(q, 11);  // in a measure; in which: find_failed_measures
-        hy_query_bind(add, "lsslsssss" "li", hy_query_int(q, 0), hy_query_text(q, 1), key, hy_query_int(q, 2), hy_query_text(q, 3),
-                      strcmp(steps, "0") ? "trained" : "random", precision, failed_later ? "done" : status, failed_later ? NULL : hy_query_null(q, 9) ? NULL : hy_query_text(q, 9),
-                      hy_query_int(q, 10), failed_later ? 1 : 0);
+        const char *error = failed_later || hy_query_null(q, 9) ? NULL : hy_query_text(q, 9);
+        hy_query_bind(add, "lsslsssssli", hy_query_int(q, 0), hy_query_text(q, 1), key, hy_query_int(q, 2), hy_query_text(q, 3),
+                      strcmp(steps, "0") ? "trained" : "random", precision, failed_later ? "done" : status, error, hy_query_int(q, 10),
+                      (int)failed_later);
         st = hy_query_run(add);
     }
     hy_query_close(add);

@@ -5,8 +5,6 @@
 #include "results/identity.h"
 #include "results/record_impl.h"
 
-#define TEXT(t) ((t) ? (t) : "")
-
 hy_status hy_model_peek(hy_store *s, const char *model_key, int64_t seed, const char *device, unsigned flags, hy_claim *claim, int64_t *id) {
     hy_query *q;
     hy_found f;
@@ -34,11 +32,11 @@ static hy_status insert(hy_store *s, const hy_model_record *r, int64_t *id) {
                         " VALUES(?1, ?2, ?3, ?4, 'running', ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,"
                         " ?23, unixepoch())",
                         "slss" "sssss" "ssssss" "sisssi" "ss",
-                        r->model_key, r->seed, r->device, origin, TEXT(r->variant), TEXT(r->experiment), TEXT(r->grid), TEXT(r->spec_hash),
-                        TEXT(r->spec), TEXT(r->task), TEXT(r->task_kind), TEXT(r->task_options), TEXT(r->train), precision, TEXT(r->source),
-                        TEXT(r->by.commit), (int)r->by.dirty, TEXT(r->by.build), host, TEXT(r->by.device_name), r->by.threads, when, process));
+                        r->model_key, r->seed, r->device, origin, hy_text(r->variant), hy_text(r->experiment), hy_text(r->grid), hy_text(r->spec_hash),
+                        hy_text(r->spec), hy_text(r->task), hy_text(r->task_kind), hy_text(r->task_options), hy_text(r->train), precision, hy_text(r->source),
+                        hy_text(r->by.commit), (int)r->by.dirty, hy_text(r->by.build), host, hy_text(r->by.device_name), r->by.threads, when, process));
     *id = hy_store_last_id(s);
-    return hy_store_params(s, *id, TEXT(r->spec), TEXT(r->task_options), TEXT(r->train), precision);
+    return hy_store_params(s, *id, hy_text(r->spec), hy_text(r->task_options), hy_text(r->train), precision);
 }
 
 hy_status hy_model_claim(hy_store *s, const hy_model_record *r, unsigned flags, hy_claim *claim, int64_t *id) {

@@ -1,15 +1,13 @@
 // planned.c - what an experiment asked for, stored beside the models and measurements that answer it. See record.h.
 #include "results/record_impl.h"
 
-#define TEXT(t) ((t) ? (t) : "")
-
 static hy_status upsert(hy_store *s, const hy_experiment_record *e, int64_t *id) {
     hy_query *q;
     HY_TRY(hy_store_query(s, &q,
                           "INSERT INTO experiment(name, scale, sets, question, yaml, tune_by, tune_cell, base, planned) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7,"
                           " ?8, strftime('%Y-%m-%dT%H:%M:%SZ')) ON CONFLICT(name, scale, sets) DO UPDATE SET question = ?4, yaml = ?5,"
                           " tune_by = ?6, tune_cell = ?7, base = ?8, planned = excluded.planned RETURNING id",
-                          "ssssssss", e->name, e->scale, e->sets, e->question, e->yaml, TEXT(e->tune_by), TEXT(e->tune_cell), TEXT(e->base)));
+                          "ssssssss", e->name, e->scale, e->sets, e->question, e->yaml, hy_text(e->tune_by), hy_text(e->tune_cell), hy_text(e->base)));
     bool row = false;
     hy_status st = hy_query_step(q, &row);
     HY_ASSERT(st || row);

@@ -37,6 +37,7 @@ hy_status hy_row_dead_owner(hy_store *s, const hy_row_kind *k, int64_t id, long 
 hy_status hy_row_settle_dead(hy_store *s, const hy_row_kind *k, int64_t id, long pid, bool failed, const char *why, bool *changed);
 // Ends a transaction: commits if st is HY_OK, else rolls back and keeps st and its text.
 hy_status hy_store_end(hy_store *s, hy_status st);
+static inline const char *hy_text(const char *t) { return t ? t : ""; }
 void hy_host_name(char out[65]);
 void hy_time_text(char out[32]);  // now, "2026-01-31T12:00:00Z"
 

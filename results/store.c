@@ -325,12 +325,12 @@ static hy_status use_wal(hy_store *s) {
     }
 }
 
-// Called now and then by a statement that runs. A transaction is finished all the same: its statements are short, and what a run has
-// found at last is stored.
 static int stop_query(void *user) {
-    const hy_store *s = user;
-    return hy_interrupted && sqlite3_get_autocommit(s->db);
+    (void)user;
+    return hy_interrupted != 0;
 }
+
+void hy_store_interruptible(hy_store *s) { sqlite3_progress_handler(s->db, 100000, stop_query, NULL); }
 
 static hy_status prepare(hy_store *s, const hy_store_schema *schema) {
     const hy_migration *m = schema->migrations;
@@ -366,7 +366,6 @@ hy_status hy_store_open_as(const char *path, hy_store_mode mode, const hy_store_
     if (!st) {
         sqlite3_extended_result_codes(s->db, 0);
         sqlite3_busy_timeout(s->db, BUSY_MS);
-        sqlite3_progress_handler(s->db, 100000, stop_query, s);
         st = prepare(s, schema);
     }
     if (st) {

@@ -17,6 +17,9 @@ typedef enum {
 hy_status hy_store_open(const char *path, hy_store_mode mode, hy_store **out);
 void hy_store_close(hy_store *s);
 const char *hy_store_path(const hy_store *s);
+// From now on hy_interrupted ends a statement that takes long: HY_EINTR. For connections that read what the user typed; those that store
+// what was found should come to their end.
+void hy_store_interruptible(hy_store *s);
 // One step of a schema: an SQL text (any number of statements), or a function. Either runs inside a transaction.
 typedef struct {
     const char *sql;
@@ -43,7 +46,7 @@ int64_t hy_store_last_id(const hy_store *s);
 int hy_store_changes(const hy_store *s);  // rows changed by the last statement
 
 // ---- one statement: open, bind (1-based; text and blobs are copied), step until *row is false, close. A second statement behind a
-// semicolon is an error. hy_interrupted ends a statement that reads for long: HY_EINTR.
+// semicolon is an error.
 hy_status hy_query_open(hy_store *s, const char *sql, hy_query **out);
 void hy_query_close(hy_query *q);
 void hy_query_reset(hy_query *q);                            // to bind and step again

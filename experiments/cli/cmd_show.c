@@ -118,6 +118,7 @@ static hy_status dispatch(const options *o, const hy_arg_list *rest) {
     if (needs && !arg) return hy_error(HY_EINPUT, "show %s needs %s", what, !strcmp(what, "run") ? "the number of a run" : "a view or a statement");
     hy_store *s;
     HY_TRY(hy_store_open(o->db, HY_STORE_READ, &s));
+    hy_store_interruptible(s);
     hy_status st = !strcmp(what, "runs")      ? show_runs(s, o)
                    : !strcmp(what, "metrics") ? show_metrics(s, o)
                    : !strcmp(what, "run")     ? show_run(s, o, arg)
