@@ -8,12 +8,14 @@
 #include "experiments/cli/args.h"
 #include "experiments/cli/cache_views.h"
 #include "experiments/cli/commands.h"
+#include "experiments/cli/measure_arg.h"
 #include "experiments/cli/show_spec.h"
+#include "experiments/runner/adopt.h"
 
 typedef struct {
     hy_arg_list sets;
     int tokens;
-    const char *accounting, *elem, *state_elem, *ssm_elem;
+    const char *accounting, *elem, *state_elem, *ssm_elem, *db;
     bool by_layer, both, explain;
     hy_table_format format;
     hy_cache_accounting how;
@@ -157,6 +159,34 @@ static hy_status print_cache(const options *o, const hy_arg_list *files) {
     return st;
 }
 
+// Takes the measure of each file and stores it: what hylab holds of a sequence when it computes in float32, and the
+// paper's accounting.
+static hy_status store_caches(const options *o, const hy_arg_list *files) {
+    hy_backend be;
+    hy_asked m;
+    HY_TRY(hy_backend_cpu("auto", 0, &be));
+    HY_TRY(hy_ask("cache", &m));
+    HY_TRY(hy_ask_int(&m, "tokens", o->tokens));
+    hy_model_spec *spec = hy_xcalloc(1, sizeof *spec);
+    hy_status st = HY_OK;
+    for (int i = 0; i < files->n && !st; i++) {
+        hy_program *p = NULL;
+        hy_facts facts = {0};
+        st = hy_model_read_spec(files->v[i], o->sets.v, spec);
+        if (!st) st = hy_model_build(spec, &p);
+        const hy_measure_context c = {.prog = p, .compute = HY_F32, .be = &be, .jobs = 1};
+        const bool from_file = hy_model_file_kind_of(files->v[i]) != HY_MODEL_YAML;
+        const hy_adopted a = {
+            .spec = spec, .path = files->v[i], .from_file = from_file, .init_seed = 1, .seed = 1, .be = &be};
+        if (!st) st = hy_measure_run(m.measure, &c, &m.options, &facts);
+        if (!st) st = hy_adopt_into(o->db, &a, m.measure, &m.options, &facts);
+        hy_facts_free(&facts);
+        hy_program_free(p);
+    }
+    free(spec);
+    return st;
+}
+
 int hy_cmd_cache(int argc, char **argv) {
     options o = {.tokens = 8000, .accounting = "true", .elem = "f32"};
     const hy_arg args[] = {
@@ -169,6 +199,8 @@ int hy_cmd_cache(int argc, char **argv) {
         {"--ssm-elem", "TYPE", HY_ARG_TEXT, &o.ssm_elem, 0, "another one for SSM states alone (as --state-elem)"},
         {"--by-layer", NULL, HY_ARG_FLAG, &o.by_layer, 0, "a row for each layer"},
         {"--set", "KEY=VALUE", HY_ARG_LIST, &o.sets, 0, "change a key of every variant; may be given many times"},
+        {"--db", "FILE", HY_ARG_TEXT, &o.db, 0,
+         "store what measure cache finds of each MODEL in this database as well (computing in float32)"},
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print"},
         {0},
     };
@@ -194,6 +226,7 @@ int hy_cmd_cache(int argc, char **argv) {
     if (!st && !help) st = read_choices(&o);
     const hy_cache_request r = {&rest, o.sets.v, o.tokens, o.bytes, o.conv_bytes, o.ssm_bytes, o.format};
     if (!st && !help) st = o.explain ? hy_cache_print_explained(&r) : o.both ? hy_cache_print_both(&r) : print_cache(&o, &rest);
+    if (!st && !help && o.db) st = store_caches(&o, &rest);
     free(rest.v);
     free(o.sets.v);
     return hy_command_end("cache", st);

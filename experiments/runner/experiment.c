@@ -47,12 +47,6 @@ static hy_status need_text(const hy_yaml *map, const char *what, const char *key
 
 static char *own_text(const hy_yaml *y) { return hy_xstrdup(y && y->kind == HY_YAML_SCALAR ? y->text : ""); }
 
-char *hy_experiment_beside(const char *file, const char *path) {
-    const char *slash = strrchr(file, '/');
-    if (path[0] == '/' || !slash) return hy_xstrdup(path);
-    return hy_asprintf("%.*s/%s", (int)(slash - file), file, path);
-}
-
 // ---------------------------------------------------------------------------------------------------- variants
 typedef struct {
     hy_experiment *e;

@@ -1,5 +1,6 @@
-// experiment_own.c - what lives as long as an experiment, and the names of its runs. See experiment_impl.h.
+// experiment_own.c - what lives as long as an experiment, the names of its runs, and paths in its file. See experiment_impl.h.
 #include <stdio.h>
+#include <string.h>
 
 #include "experiments/runner/experiment_impl.h"
 
@@ -18,4 +19,10 @@ void hy_assignments_add(hy_experiment *e, hy_assignments *a, const char *text) {
 
 void hy_item_label(const hy_run_item *it, char out[256]) {
     snprintf(out, 256, "%s %s%s%s seed %lld", it->variant, it->task, *it->grid ? " " : "", it->grid, (long long)it->seed);
+}
+
+char *hy_experiment_beside(const char *file, const char *path) {
+    const char *slash = strrchr(file, '/');
+    if (path[0] == '/' || !slash) return hy_xstrdup(path);
+    return hy_asprintf("%.*s/%s", (int)(slash - file), file, path);
 }

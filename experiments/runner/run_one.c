@@ -1,75 +1,9 @@
 // run_one.c - one run in its own process: claim the model, train it if nobody has, then claim, take and store each measure. See job.h.
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
-#include "core/base/version.h"
 #include "core/model/device.h"
 #include "experiments/runner/run_impl.h"
 
-static const char *const claim_words[] = {"new", "resumed", "done", "failed", "busy"};
-
-// ---------------------------------------------------------------------------------------------------- reports
-void hy_worker_say(const hy_worker *w, const char *fmt, ...) {
-    char *text = NULL;
-    va_list ap;
-    va_start(ap, fmt);
-    const int n = vasprintf(&text, fmt, ap);
-    va_end(ap);
-    if (n < 0) return;
-    for (char *c = text; *c; c++)
-        if (*c == '\n') *c = ' ';
-    text[n] = '\n';  // in place of the NUL: n + 1 bytes in one write
-    const ssize_t written = write(w->fd, text, (size_t)n + 1);
-    (void)written;
-    free(text);
-}
-
-void hy_worker_end(hy_worker *w, hy_run_end end, const char *fmt, ...) {
-    if (end <= w->end) return;
-    char *text = NULL;
-    va_list ap;
-    va_start(ap, fmt);
-    const int n = vasprintf(&text, fmt, ap);
-    va_end(ap);
-    free(w->end_text);
-    w->end_text = n < 0 ? NULL : text;
-    w->end = end;
-}
-
-hy_provenance hy_worker_provenance(const hy_worker *w) {
-    return (hy_provenance){.commit = hy_version_commit(), .build = hy_version_build(), .dirty = hy_version_dirty(),
-                           .device_name = w->be.device, .threads = w->be.threads};
-}
-
-const char *hy_worker_kernels(const hy_worker *w) { return strcmp(w->be.name, "cpu") ? w->be.name : hy_isa_name(w->be.isa); }
-
-// ---------------------------------------------------------------------------------------------------- the model
-static hy_model_record record_of(const hy_worker *w) {
-    const hy_job *j = w->job;
-    const hy_run_item *it = &j->item;
-    hy_model_record r = {.seed = it->seed, .device = j->device, .origin = hy_origin_name(it->origin), .variant = it->variant,
-                         .experiment = j->experiment, .grid = it->grid, .spec_hash = it->spec_hash, .spec = it->spec_text,
-                         .task = it->task, .task_kind = it->task_kind, .task_options = it->task_text, .train = it->train_text,
-                         .precision = hy_precision_name(it->train->precision), .source = it->file, .by = hy_worker_provenance(w)};
-    memcpy(r.model_key, it->model_key, sizeof r.model_key);
-    return r;
-}
-
-bool hy_worker_model(hy_worker *w, unsigned flags) {
-    const hy_model_record r = record_of(w);
-    hy_claim claim;
-    if (hy_model_claim(w->store, &r, flags, &claim, &w->model_id)) {
-        hy_worker_end(w, HY_END_LOST, "%s", hy_error_text());
-        return false;
-    }
-    hy_worker_say(w, "claim model %lld %s", (long long)w->model_id, claim_words[claim]);
-    if (claim == HY_CLAIM_BUSY) hy_worker_end(w, HY_END_BUSY, "another process trains the model");
-    if (claim == HY_CLAIM_FAILED) hy_worker_end(w, HY_END_FAILED, "its training failed in another process");
-    return claim == HY_CLAIM_DONE || ((claim == HY_CLAIM_NEW || claim == HY_CLAIM_RESUMED) && hy_worker_train(w, claim));
-}
-
-// ---------------------------------------------------------------------------------------------------- the process
 static hy_status prepare(hy_worker *w) {
     const hy_job *j = w->job;
     const hy_run_item *it = &j->item;

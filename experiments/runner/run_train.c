@@ -1,4 +1,4 @@
-// run_train.c - training the model of a run: what is seen on the way is logged beside the checkpoint, so that a killed process loses
+// run_train.c - claiming and training the model of a run: what is seen on the way is logged beside the checkpoint, so that a killed process loses
 // nothing; at the end the weights are stored, then the model is settled. See run_impl.h.
 #include <stdlib.h>
 #include <string.h>
@@ -137,7 +137,8 @@ static bool settle_done(training *t) {
     return !s;
 }
 
-bool hy_worker_train(hy_worker *w, hy_claim claim) {
+// Makes the model that is claimed and settles it. True: done.
+static bool make(hy_worker *w, hy_claim claim) {
     training t = {.w = w, .seen = {.recipe = w->job->item.train, .task = w->task}};
     hy_job_clean(w->stem, claim == HY_CLAIM_NEW);  // what a settled attempt or a killed process left behind
     const hy_status s = w->job->item.origin == HY_ORIGIN_TRAINED ? train(&t) : HY_OK;
@@ -154,4 +155,30 @@ bool hy_worker_train(hy_worker *w, hy_claim claim) {
     hy_facts_free(&t.seen.facts);
     hy_trainer_free(t.trainer);
     return done;
+}
+
+// ---------------------------------------------------------------------------------------------------- claiming it
+static hy_model_record record_of(const hy_worker *w) {
+    const hy_job *j = w->job;
+    const hy_run_item *it = &j->item;
+    hy_model_record r = {.seed = it->seed, .device = j->device, .origin = hy_origin_name(it->origin), .variant = it->variant,
+                         .experiment = j->experiment, .grid = it->grid, .spec_hash = it->spec_hash, .spec = it->spec_text,
+                         .task = it->task, .task_kind = it->task_kind, .task_options = it->task_text, .train = it->train_text,
+                         .precision = hy_precision_name(it->train->precision), .source = it->file, .by = hy_worker_provenance(w)};
+    memcpy(r.model_key, it->model_key, sizeof r.model_key);
+    return r;
+}
+
+bool hy_worker_model(hy_worker *w, unsigned flags) {
+    static const char *const words[] = {"new", "resumed", "done", "failed", "busy"};
+    const hy_model_record r = record_of(w);
+    hy_claim claim;
+    if (hy_model_claim(w->store, &r, flags, &claim, &w->model_id)) {
+        hy_worker_end(w, HY_END_LOST, "%s", hy_error_text());
+        return false;
+    }
+    hy_worker_say(w, "claim model %lld %s", (long long)w->model_id, words[claim]);
+    if (claim == HY_CLAIM_BUSY) hy_worker_end(w, HY_END_BUSY, "another process trains the model");
+    if (claim == HY_CLAIM_FAILED) hy_worker_end(w, HY_END_FAILED, "its training failed in another process");
+    return claim == HY_CLAIM_DONE || ((claim == HY_CLAIM_NEW || claim == HY_CLAIM_RESUMED) && make(w, claim));
 }

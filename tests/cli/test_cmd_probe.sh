@@ -22,6 +22,23 @@ check 'its options' 0 '^positions: all' "${P[@]}" --measure outputs --option pos
 check 'its figures as CSV' 0 '^layer1.attention,1,attention,[0-9.e-]+,[0-9.e-]*,' "${P[@]}" --measure outputs --format csv
 check 'a measure without a task' 0 '^layer0.kv ' "${P[@]}" --measure cache --option tokens=100
 check 'options are in the help' 0 'Measure outputs, version 1' "$H" probe --help
+check 'it stands alone' 2 'stands alone' "${P[@]}" --measure outputs --erf
+# ---- what is measured is stored, the same figures as printed
+db=$dir/p.db
+stored() { "$H" show sql "$1" --db "$db" --format csv | tail -n +2 | tr -d '\r'; }
+check 'statistics are stored' 0 'stored in .*p.db: maps of run 1' "${P[@]}" --db "$db"
+check 'so is a receptive field' 0 'erf of run 1' "${P[@]}" --erf --db "$db"
+check 'and any measure' 0 'outputs of run 1' "${P[@]}" --measure outputs --prompts 2 --db "$db"
+check 'an evaluation' 0 'accuracy of run 1' "$H" eval "$dir/m.yaml" "${P[@]:3}" --db "$db"
+check 'timings' 0 'throughput of run 2' "$H" bench "$dir/m.yaml" --context 8 --repetitions 2 --db "$db"
+check 'a cache' 0 'cache of run 2' "$H" cache "$dir/m.yaml" --tokens 64 --db "$db"
+check 'measurements' 0 '^accuracy cache erf maps outputs outputs throughput $' echo "$(stored "SELECT measure FROM v_measurement WHERE measure != 'training' ORDER BY 1" | tr '\n' ' ')"
+erf=$("${P[@]}" --erf --format csv | awk -F, '$1 == "ERF" {print $5}')
+check 'the receptive field is the one printed' 0 '^1$' stored "SELECT count(*) FROM v_final WHERE metric = 'erf' AND cell = '' AND abs(value - $erf) < 1e-9"
+beta=$("${P[@]}" --measure outputs --prompts 2 --format csv | awk -F, '$1 == "layer1.ssm" {print $4}')
+check 'an output is the one printed' 0 '^1$' stored "SELECT count(*) FROM v_metric WHERE metric = 'output_rms' AND layer = 1 AND kind = 'ssm' AND abs(value - $beta) < 1e-9 AND options LIKE '%positions: text%'"
+check 'a second time in its place' 0 'outputs of run 1' "${P[@]}" --measure outputs --prompts 2 --db "$db"
+check 'not beside it' 0 '^2$' stored "SELECT count(*) FROM v_measurement WHERE measure = 'outputs' AND status = 'done'"
 check 'no such measure' 2 'did you mean "outputs"' "${P[@]}" --measure output
 check 'no such option' 2 'measure outputs: unknown key "position"' "${P[@]}" --measure outputs --option position=all
 check 'an option of no measure' 2 'that --measure names' "${P[@]}" --option cell=0

@@ -3,36 +3,7 @@
 # processes are interrupted or killed, failures and crashes are rows, bad input and a full disk are clear errors.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-HYLAB=${HYLAB:-$PWD/build/release/hylab}
-EXP=tests/data/runner-tiny.yaml
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-failed=0
-ok() { echo "ok $1"; }
-no() { echo "not ok $1: $2"; failed=1; }
-check() { # name, condition as a command with its arguments
-  local name=$1
-  shift
-  if "$@"; then ok "$name"; else no "$name" "$*"; sed 's/^/    /' "$dir/out" | tail -n 20; fi
-}
-sql() { "$HYLAB" show sql "$2" --db "$1" --format csv 2>>"$dir/out" | tail -n +2 | tr -d '\r'; }
-run() {
-  "$HYLAB" run "$EXP" --threads 1 --db "$@" >"$dir/out" 2>&1
-  local rc=$?
-  ! grep -q "Sanitizer\|runtime error" "$dir/out" || no "sanitizer" "$(grep -m1 -A12 "Sanitizer\|runtime error" "$dir/out")"
-  return $rc
-}
-same() { [ "$1" = "$2" ] || { echo "    got: $1"; echo "    wanted: $2"; return 1; }; }
-# Everything that must not depend on how a run came about: figures, curves, evaluations during training; no times.
-facts() {
-  sql "$1" "SELECT variant, seed, metric, cell, step, final, value, stderr, n FROM v_metric WHERE metric NOT IN ('train_seconds','train_rate') ORDER BY 1, 2, 3, 4, 5, 6"
-  sql "$1" "SELECT variant, seed, step, loss, lr, grad_norm FROM v_curve ORDER BY 1, 2, 3"
-}
-once() { # each model, and each measurement of it, is stored exactly once
-  same "$(sql "$1" "SELECT count(*), count(DISTINCT model_key || seed), sum(status = 'done') FROM model")" "$2,$2,$2" &&
-    same "$(sql "$1" "SELECT count(*) - count(DISTINCT model_id || measure || version || key), count(*) - sum(status = 'done') FROM measurement")" "0,0"
-}
-
+. tests/cli/runner_helpers.sh
 # ---- plan, run, skip, force
 run "$dir/a.db" --dry-run
 check "dry run lists the runs" same "$? $(grep -c 'to do' "$dir/out")" "0 4"
@@ -71,18 +42,6 @@ LONG=(--set train.steps=5000 --set train.eval_every=1000 --set train.checkpoint_
 run "$dir/l.db" "${LONG[@]}"
 check "the long runs" once "$dir/l.db" 2
 facts "$dir/l.db" >"$dir/l.facts"
-start() { # database, options: in the background, pid in $pid
-  "$HYLAB" run "$EXP" --threads 1 --db "$@" >"$dir/out" 2>&1 &
-  pid=$!
-}
-wait_for() { # database: until a run has logged steps
-  for _ in $(seq 1000); do
-    grep -qs '^p' "$1".work/*.log && return 0
-    sleep 0.01
-  done
-  return 1
-}
-child_of() { cat "/proc/$1/task/$1/children" 2>/dev/null | awk '{print $1}'; }
 start "$dir/i.db" "${LONG[@]}"
 wait_for "$dir/i.db"
 kill -INT "$pid"
@@ -149,13 +108,6 @@ check "with space the same command ends well" same "$?" 0
 check "and the run is stored once" once "$dir/full.db" 1
 
 # ---- bad input
-bad() { # name, text that the message must hold, command
-  local name=$1 text=$2
-  shift 2
-  "$@" >"$dir/out" 2>&1
-  local rc=$?
-  if [ $rc = 2 ] && grep -qF -- "$text" "$dir/out"; then ok "$name"; else no "$name" "status $rc"; sed 's/^/    /' "$dir/out"; fi
-}
 edit() { sed "$1" "$EXP" | sed 's,\.\./\.\./variants,'"$PWD"'/variants,' >"$dir/bad.yaml"; }
 edit 's/^seeds:/seed:/'
 bad "unknown key" 'bad.yaml:9:1: unknown key "seed" (did you mean "seeds"?)' "$HYLAB" run "$dir/bad.yaml" --db "$dir/x.db"

@@ -1,5 +1,6 @@
-// test_interrupt.c - an interruption that falls into an evaluation loses nothing: the checkpoint holds the steps done, the run
-// that goes on makes the evaluation up for, and ends with the weights of one that was left alone.
+// test_interrupt.c - evaluations and checkpoints of the training loop. An interruption that falls into an evaluation loses nothing: the
+// checkpoint holds the steps done, and the resumed run makes up for the evaluation and ends with the weights of one that was left
+// alone. Checkpoints by time, one evaluation at the end, and weights that give no finite loss.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -12,20 +13,28 @@
 
 enum { STEPS = 5, EVERY = 2 };
 typedef struct {
-    long stop_after, steps, evals[8];
-    int n_evals;
+    long stop_after, steps, evals[32];
+    int n_evals, n_saves;
+    double step_seconds;  // that a step is made to take
 } seen;
 
 static hy_status on_step(void *user, const hy_train_point *p) {
     seen *s = user;
     s->steps++;
     if (p->step == s->stop_after) hy_interrupted = 2;
+    if (s->step_seconds > 0) usleep((useconds_t)(1e6 * s->step_seconds));
     return HY_OK;
 }
 static hy_status on_eval(void *user, long step, const hy_eval *e) {
     seen *s = user;
     (void)e;
     s->evals[s->n_evals++] = step;
+    return HY_OK;
+}
+
+static hy_status on_save(void *user, long step) {
+    (void)step;
+    ((seen *)user)->n_saves++;
     return HY_OK;
 }
 
@@ -49,7 +58,7 @@ static float *weights(const setting *x, hy_trainer *t) {
     return w;
 }
 static hy_status run(const setting *x, hy_trainer *t, seen *s) {
-    const hy_train_watch watch = {.user = s, .on_step = on_step, .on_eval = on_eval};
+    const hy_train_watch watch = {.user = s, .on_step = on_step, .on_eval = on_eval, .on_save = on_save};
     return hy_trainer_run(t, &watch, x->path, NULL);
 }
 
@@ -66,6 +75,12 @@ static void open_setting(setting *x) {
     hy_fields_default(hy_train_fields, &x->spec);
     x->spec.steps = STEPS, x->spec.batch = 2, x->spec.eval_every = EVERY, x->spec.eval_examples = 2;
     snprintf(x->path, sizeof x->path, "/tmp/hylab-interrupt-%ld", (long)getpid());
+}
+
+static void close_setting(setting *x) {
+    unlink(x->path);
+    hy_task_close(x->task);
+    hy_program_free(x->p);
 }
 
 static void in_a_periodic_evaluation(const setting *x, const float *want) {
@@ -127,11 +142,73 @@ static void interrupted_evaluations(void **unused) {
     in_a_periodic_evaluation(&x, want);
     in_the_last_evaluation(&x, want);
     free(want);
-    hy_task_close(x.task);
-    hy_program_free(x.p);
+    close_setting(&x);
+}
+
+// A fresh trainer run to its end; returns how it ended.
+static hy_status train(const setting *x, seen *s) {
+    hy_trainer *t = trainer(x);
+    const hy_status st = run(x, t, s);
+    hy_trainer_free(t);
+    return st;
+}
+
+static void checkpoints_by_time(void **unused) {
+    (void)unused;
+    setting x;
+    open_setting(&x);
+    x.spec.eval_every = 0;
+    seen s = {.step_seconds = 0.02};
+    x.spec.save_seconds = 0.01;
+    assert_int_equal(train(&x, &s), HY_OK);
+    assert_int_equal(s.n_saves, STEPS);  // after each step but the last, and at the end
+    s = (seen){.step_seconds = 0.02};
+    x.spec.save_seconds = 0;
+    assert_int_equal(train(&x, &s), HY_OK);
+    assert_int_equal(s.n_saves, 1);
+    // how often it is saved does not make it another run
+    x.spec.save_seconds = 7;
+    hy_trainer *t = trainer(&x);
+    if (hy_trainer_load(t, x.path)) fail_msg("%s", hy_error_text());
+    hy_trainer_free(t);
+    close_setting(&x);
+}
+
+static void one_evaluation_at_the_end(void **unused) {
+    (void)unused;
+    setting x;
+    open_setting(&x);
+    seen s = {0};
+    x.spec.stop_accuracy = 1e-9, x.spec.eval_examples = 0;  // of so many examples some are right by chance, soon
+    x.spec.steps = 60, x.spec.lr = 1e-2;
+    assert_int_equal(train(&x, &s), HY_OK);
+    assert_in_range(s.steps, EVERY, 58);
+    assert_int_equal(s.n_evals, s.steps / EVERY);  // the one that ended the training is that of its end
+    x.spec.steps = STEPS;
+    x.spec.stop_accuracy = 0;
+    x.spec.eval_every = 0;
+    s = (seen){0};
+    assert_int_equal(train(&x, &s), HY_OK);
+    assert_int_equal(s.n_evals, 0);  // nobody asks for one
+    close_setting(&x);
+}
+
+static void ruined_weights(void **unused) {
+    (void)unused;
+    setting x;
+    open_setting(&x);
+    x.spec.steps = 1, x.spec.eval_every = 0, x.spec.lr = 1e12, x.spec.clip = 0, x.spec.warmup = 0;
+    x.spec.schedule = HY_SCHED_CONSTANT;
+    seen s = {0};
+    assert_int_equal(train(&x, &s), HY_EDIVERGED);  // the step itself is finite; what it leaves is not
+    assert_int_equal(s.steps, 1);
+    assert_non_null(strstr(hy_error_text(), "step 1 of 1: the loss of example"));
+    assert_int_equal(hy_status_exit(HY_EDIVERGED), 1);
+    close_setting(&x);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(interrupted_evaluations)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(interrupted_evaluations), cmocka_unit_test(checkpoints_by_time),
+                                       cmocka_unit_test(one_evaluation_at_the_end), cmocka_unit_test(ruined_weights)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
