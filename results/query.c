@@ -15,8 +15,6 @@ hy_status hy_query_of(hy_store *s, const hy_experiment_id *e, const char *sql, h
     return HY_OK;
 }
 
-int hy_query_place(const hy_query *q, int col) { return hy_query_null(q, col) ? -1 : (int)hy_query_int(q, col); }
-
 hy_status hy_query_one(hy_query **q, bool *row) {
     *row = false;
     const hy_status st = hy_query_step(*q, row);
@@ -33,7 +31,7 @@ hy_status hy_ask_experiments(hy_store *s, hy_query **q) {
 
 hy_status hy_next_experiment(hy_query *q, bool *row, hy_experiment_id *e) {
     HY_TRY(hy_query_step(q, row));
-    if (*row) *e = (hy_experiment_id){hy_query_text(q, 0), hy_query_text(q, 1), hy_query_text(q, 2)};
+    if (*row) *e = (hy_experiment_id){TEXT(0), TEXT(1), TEXT(2)};
     return HY_OK;
 }
 
@@ -62,7 +60,8 @@ void hy_experiment_texts_free(hy_experiment_texts *t) {
 hy_status hy_ask_points(hy_store *s, const hy_experiment_id *e, hy_query **q) {
     return hy_query_of(s, e,
                        "SELECT p.variant, p.task, p.grid, p.variant_ord, p.task_ord, p.grid_ord, count(*), sum(r.status = 'done'),"
-                       " sum(r.status = 'failed'), sum(iif(r.status = 'done', w.failed, 0)), sum(iif(r.status = 'done', w.missing, 0)), g.path, g.value"
+                       " sum(r.status = 'failed'), sum(iif(r.status = 'done', w.failed, 0)), sum(iif(r.status = 'done', w.missing, 0)),"
+                       " g.path, g.value"
                        " FROM v_plan p LEFT JOIN v_run r USING(run_id) LEFT JOIN"
                        " (SELECT grid_ord, min(path) AS path, min(value) AS value FROM v_grid g WHERE " HY_OF_EXPERIMENT("g")
                        "  GROUP BY grid_ord HAVING count(*) = 1) g USING(grid_ord) LEFT JOIN"
@@ -75,29 +74,27 @@ hy_status hy_ask_points(hy_store *s, const hy_experiment_id *e, hy_query **q) {
 hy_status hy_next_point(hy_query *q, bool *row, hy_planned_point *p) {
     HY_TRY(hy_query_step(q, row));
     if (!*row) return HY_OK;
-    *p = (hy_planned_point){.variant = hy_query_text(q, 0), .task = hy_query_text(q, 1), .grid = hy_query_text(q, 2)};
+    *p = (hy_planned_point){.variant = TEXT(0), .task = TEXT(1), .grid = TEXT(2)};
     int *to[] = {&p->variant_ord, &p->task_ord, &p->grid_ord, &p->planned, &p->done, &p->failed, &p->measures_failed, &p->measures_left};
     for (int i = 0; i < 8; i++) *to[i] = (int)hy_query_int(q, 3 + i);
-    p->axis = hy_query_text(q, 11);
-    p->number = hy_query_number(q, 12) ? hy_query_double(q, 12) : NAN;
+    p->axis = TEXT(11);
+    p->number = hy_query_number(q, 12) ? NUM(12) : NAN;
     return HY_OK;
 }
 
 hy_status hy_ask_results(hy_store *s, const hy_experiment_id *e, hy_query **q) {
     return hy_query_of(s, e,
-                       "SELECT variant_ord, task_ord, grid_ord, seed, metric, cell, unit, x, y, value, layer, head, kind FROM (SELECT r.*, row_number() OVER"
-                       " (PARTITION BY r.ord, r.metric, r.cell ORDER BY r.nth) AS choice FROM v_result r WHERE " HY_OF_EXPERIMENT("r")
-                       " AND r.value IS NOT NULL AND r.metric_version = (SELECT max(version) FROM metric_def d WHERE d.name = r.metric))"
+                       "SELECT variant_ord, task_ord, grid_ord, seed, metric, cell, unit, x, y, value, layer, head, kind"
+                       " FROM (SELECT r.*, row_number() OVER (PARTITION BY r.ord, r.metric, r.cell ORDER BY r.nth) AS choice"
+                       " FROM v_result r WHERE " HY_OF_EXPERIMENT("r") " AND r.value IS NOT NULL AND r.metric_version = (SELECT max(version) FROM metric_def d WHERE d.name = r.metric))"
                        " WHERE choice = 1 ORDER BY seed, run_id", q);
 }
 
 hy_status hy_next_result(hy_query *q, bool *row, hy_result_row *r) {
     HY_TRY(hy_query_step(q, row));
     if (!*row) return HY_OK;
-    *r = (hy_result_row){.variant_ord = (int)hy_query_int(q, 0), .task_ord = (int)hy_query_int(q, 1), .grid_ord = (int)hy_query_int(q, 2),
-                         .seed = hy_query_int(q, 3), .metric = hy_query_text(q, 4), .cell = hy_query_text(q, 5), .unit = hy_query_text(q, 6),
-                         .x = hy_query_double(q, 7), .y = hy_query_double(q, 8), .value = hy_query_double(q, 9), .layer = hy_query_place(q, 10), .head = hy_query_place(q, 11),
-                         .kind = hy_query_text(q, 12)};
+    *r = (hy_result_row){.variant_ord = INT(0), .task_ord = INT(1), .grid_ord = INT(2), .seed = LONG(3), .metric = TEXT(4), .cell = TEXT(5),
+                         .unit = TEXT(6), .x = NUM(7), .y = NUM(8), .value = NUM(9), .layer = PLACE(10), .head = PLACE(11), .kind = TEXT(12)};
     return HY_OK;
 }
 
@@ -110,8 +107,7 @@ hy_status hy_ask_failed_measures(hy_store *s, const hy_experiment_id *e, hy_quer
 hy_status hy_next_failed_measure(hy_query *q, bool *row, hy_failed_measure *f) {
     HY_TRY(hy_query_step(q, row));
     if (*row)
-        *f = (hy_failed_measure){hy_query_text(q, 0), hy_query_text(q, 1), hy_query_text(q, 2), hy_query_text(q, 3), hy_query_text(q, 4),
-                                 hy_query_int(q, 5), hy_query_int(q, 6)};
+        *f = (hy_failed_measure){TEXT(0), TEXT(1), TEXT(2), TEXT(3), TEXT(4), LONG(5), LONG(6)};
     return HY_OK;
 }
 
@@ -122,7 +118,7 @@ hy_status hy_ask_paper(hy_store *s, const hy_experiment_id *e, hy_query **q) {
 
 hy_status hy_next_paper(hy_query *q, bool *row, hy_paper_figure *p) {
     HY_TRY(hy_query_step(q, row));
-    if (*row) *p = (hy_paper_figure){hy_query_text(q, 0), hy_query_text(q, 1), hy_query_double(q, 2)};
+    if (*row) *p = (hy_paper_figure){TEXT(0), TEXT(1), NUM(2)};
     return HY_OK;
 }
 
@@ -136,8 +132,7 @@ hy_status hy_ask_computed(hy_store *s, const hy_experiment_id *e, hy_query **q) 
 hy_status hy_next_computed(hy_query *q, bool *row, hy_computed_row *c) {
     HY_TRY(hy_query_step(q, row));
     if (*row)
-        *c = (hy_computed_row){(int)hy_query_int(q, 0), (int)hy_query_int(q, 1), (int)hy_query_int(q, 2), hy_query_text(q, 3), hy_query_text(q, 4),
-                               hy_query_text(q, 5), hy_query_text(q, 6), hy_query_int(q, 7) != 0};
+        *c = (hy_computed_row){INT(0), INT(1), INT(2), TEXT(3), TEXT(4), TEXT(5), TEXT(6), LONG(7) != 0};
     return HY_OK;
 }
 
@@ -147,7 +142,7 @@ hy_status hy_ask_waited(hy_store *s, const hy_experiment_id *e, double *share) {
     HY_TRY(hy_query_of(s, e, "SELECT max(json_extract(r.meta, '$.waited')) FROM v_result r WHERE " HY_OF_EXPERIMENT("r")
                              " AND r.metric LIKE 'throughput%'", &q));
     HY_TRY(hy_query_one(&q, &row));
-    *share = row && !hy_query_null(q, 0) ? hy_query_double(q, 0) : 0;
+    *share = row && !hy_query_null(q, 0) ? NUM(0) : 0;
     hy_query_close(q);
     return HY_OK;
 }

@@ -20,8 +20,7 @@ hy_status hy_ask_losses(hy_store *s, const hy_experiment_id *e, int task_ord, hy
 hy_status hy_next_loss(hy_query *q, bool *row, hy_loss_point *p) {
     HY_TRY(hy_query_step(q, row));
     if (*row)
-        *p = (hy_loss_point){(int)hy_query_int(q, 0), (int)hy_query_int(q, 1), (int)hy_query_int(q, 2), hy_query_double(q, 3), hy_query_double(q, 4),
-                             hy_query_double(q, 5), hy_query_double(q, 6)};
+        *p = (hy_loss_point){INT(0), INT(1), INT(2), NUM(3), NUM(4), NUM(5), NUM(6)};
     return HY_OK;
 }
 
@@ -41,8 +40,7 @@ hy_status hy_ask_timings(hy_store *s, const hy_experiment_id *e, const char *met
 hy_status hy_next_timing(hy_query *q, bool *row, hy_timing_point *p) {
     HY_TRY(hy_query_step(q, row));
     if (*row)
-        *p = (hy_timing_point){(int)hy_query_int(q, 0), (int)hy_query_int(q, 1), (int)hy_query_int(q, 2), hy_query_double(q, 3), hy_query_double(q, 4),
-                               hy_query_double(q, 5), hy_query_double(q, 6)};
+        *p = (hy_timing_point){INT(0), INT(1), INT(2), NUM(3), NUM(4), NUM(5), NUM(6)};
     return HY_OK;
 }
 
@@ -51,7 +49,7 @@ hy_status hy_ask_timing_conditions(hy_store *s, const hy_experiment_id *e, hy_ti
     bool row;
     HY_TRY(hy_query_of(s, e, LARGEST "SELECT min(t.batch), max(t.batch), min(t.repetitions), max(t.device_name)" TIMINGS, &q));
     HY_TRY(hy_query_one(&q, &row));
-    *out = (hy_timing_conditions){hy_query_int(q, 0), hy_query_int(q, 1), hy_query_int(q, 2), hy_xstrdup(hy_query_text(q, 3))};
+    *out = (hy_timing_conditions){LONG(0), LONG(1), LONG(2), hy_xstrdup(TEXT(3))};
     hy_query_close(q);
     return HY_OK;
 }
@@ -64,7 +62,7 @@ hy_status hy_ask_erf_options(hy_store *s, const hy_experiment_id *e, int task_or
                              " AND r.task_ord = ?4 AND r.metric = 'erf' AND r.cell = ''", &q));
     hy_query_bind_int(q, 4, task_ord);
     HY_TRY(hy_query_one(&q, &row));
-    *options = hy_xstrdup(row ? hy_query_text(q, 0) : "");
+    *options = hy_xstrdup(row ? TEXT(0) : "");
     hy_query_close(q);
     return HY_OK;
 }
@@ -73,9 +71,11 @@ hy_status hy_ask_erf_options(hy_store *s, const hy_experiment_id *e, int task_or
 hy_status hy_ask_maps(hy_store *s, const hy_experiment_id *e, int variant_ord, int task_ord, int grid_ord, hy_query **q) {
     HY_TRY(hy_query_of(s, e,
                        "SELECT p.run_id, p.seed, a.name, a.shape, a.data, json_extract(a.meta, '$.meta_tokens'), json_extract(a.meta, '$.cell'),"
-                       " json_extract(a.meta, '$.options'), a.layer, a.kind, json_extract(a.shape, '$[0]'), json_extract(a.shape, '$[1]') FROM v_plan_measure p JOIN v_artifact a USING(measurement_id)"
+                       " json_extract(a.meta, '$.options'), a.layer, a.kind, json_extract(a.shape, '$[0]'), json_extract(a.shape, '$[1]')"
+                       " FROM v_plan_measure p JOIN v_artifact a USING(measurement_id)"
                        " WHERE " HY_OF_EXPERIMENT("p") " AND p.variant_ord = ?4 AND p.task_ord = ?5 AND p.grid_ord = ?6"
-                       " AND a.measure = 'maps' AND a.dtype = 'f32' AND a.layer IS NOT NULL AND a.head IS NULL ORDER BY p.seed, p.nth, a.artifact_id", q));
+                       " AND a.measure = 'maps' AND a.dtype = 'f32' AND a.layer IS NOT NULL AND a.head IS NULL"
+                       " ORDER BY p.seed, p.nth, a.artifact_id", q));
     hy_query_bind_int(*q, 4, variant_ord);
     hy_query_bind_int(*q, 5, task_ord);
     hy_query_bind_int(*q, 6, grid_ord);
@@ -84,13 +84,13 @@ hy_status hy_ask_maps(hy_store *s, const hy_experiment_id *e, int variant_ord, i
 
 static hy_status read_map(const hy_query *q, hy_map_row *m) {
     size_t bytes;
-    *m = (hy_map_row){.run_id = hy_query_int(q, 0), .seed = hy_query_int(q, 1), .data = hy_query_blob(q, 4, &bytes),
-                      .meta_tokens = (int)hy_query_int(q, 5), .cell = hy_query_text(q, 6), .options = hy_query_text(q, 7),
-                      .layer = hy_query_place(q, 8), .kind = hy_query_text(q, 9)};
-    const int64_t rows = hy_query_int(q, 10), cols = hy_query_int(q, 11);
+    *m = (hy_map_row){.run_id = LONG(0), .seed = LONG(1), .data = hy_query_blob(q, 4, &bytes),
+                      .meta_tokens = INT(5), .cell = TEXT(6), .options = TEXT(7),
+                      .layer = PLACE(8), .kind = TEXT(9)};
+    const int64_t rows = LONG(10), cols = LONG(11);
     if (rows < 1 || rows > 65536 || rows != cols || bytes != (size_t)(rows * cols) * sizeof(float))
-        return hy_error(HY_EINPUT, "run %lld, artifact %s: shape %s does not fit its %zu bytes", (long long)m->run_id, hy_query_text(q, 2),
-                        hy_query_text(q, 3), bytes);
+        return hy_error(HY_EINPUT, "run %lld, artifact %s: shape %s does not fit its %zu bytes", (long long)m->run_id, TEXT(2),
+                        TEXT(3), bytes);
     m->size = (int)rows;
     return HY_OK;
 }

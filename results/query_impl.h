@@ -11,8 +11,12 @@
     " FROM metric m JOIN measurement x ON x.id = m.measurement_id JOIN metric_def d ON d.id = m.def_id WHERE x.superseded_by IS NULL)"
 #define HY_ARTIFACTS "(SELECT a.*, x.model_id AS run_id FROM artifact a JOIN measurement x ON x.id = a.measurement_id WHERE x.superseded_by IS NULL)"
 
-// A layer or a head: -1 for NULL, which is none.
-int hy_query_place(const hy_query *q, int col);
+// Columns of the row that a statement q stands at. A place is a layer or a head: -1 for NULL, which is none.
+#define INT(i) ((int)hy_query_int(q, i))
+#define LONG(i) hy_query_int(q, i)
+#define NUM(i) hy_query_double(q, i)
+#define TEXT(i) hy_query_text(q, i)
+#define PLACE(i) (hy_query_null(q, i) ? -1 : INT(i))
 
 // The condition on v_plan or v_result that they are of one experiment, bound by hy_query_of.
 #define HY_OF_EXPERIMENT(t) t ".experiment = ?1 AND " t ".scale = ?2 AND " t ".sets = ?3"

@@ -9,7 +9,7 @@ static hy_status tell(hy_store *s, const hy_experiment_id *e, const char *const 
         bool row = false;
         hy_status st;
         while (!(st = hy_query_step(q, &row)) && row)
-            if (*hy_query_text(q, 1)) take(to, hy_query_text(q, 0), hy_query_text(q, 1));
+            if (*TEXT(1)) take(to, TEXT(0), TEXT(1));
         hy_query_close(q);
         if (st) return st;
     }
@@ -81,6 +81,6 @@ hy_status hy_ask_definitions(hy_store *s, const hy_experiment_id *e, hy_query **
 hy_status hy_next_definition(hy_query *q, bool *row, hy_definition_row *d) {
     HY_TRY(hy_query_step(q, row));
     if (*row)
-        *d = (hy_definition_row){hy_query_text(q, 0), hy_query_text(q, 1), hy_query_text(q, 2), hy_query_text(q, 3), hy_query_text(q, 4)};
+        *d = (hy_definition_row){TEXT(0), TEXT(1), TEXT(2), TEXT(3), TEXT(4)};
     return HY_OK;
 }

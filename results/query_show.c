@@ -11,8 +11,8 @@ static hy_status open_with(hy_store *s, const char *sql, const char *bind, hy_qu
 }
 
 #define FINAL(metric, digits, scale) \
-    "(SELECT round(" scale "m.value, " digits ") FROM " HY_FIGURES " m WHERE m.run_id = r.run_id AND m.status = 'done' AND m.final = 1 AND m.cell = ''" \
-    " AND m.metric = '" metric "' ORDER BY m.id DESC LIMIT 1)"
+    "(SELECT round(" scale "m.value, " digits ") FROM " HY_FIGURES " m WHERE m.run_id = r.run_id AND m.status = 'done'" \
+    " AND m.final = 1 AND m.cell = '' AND m.metric = '" metric "' ORDER BY m.id DESC LIMIT 1)"
 
 hy_status hy_ask_runs(hy_store *s, const hy_run_filter *f, hy_query **q) {
     HY_TRY(hy_query_open(s,
@@ -37,13 +37,14 @@ hy_status hy_ask_metrics(hy_store *s, hy_query **q) {
 hy_status hy_ask_run(hy_store *s, const char *id, hy_query **q) { return open_with(s, "SELECT * FROM v_model WHERE model_id = ?1", id, q); }
 
 hy_status hy_ask_run_measurements(hy_store *s, const char *id, hy_query **q) {
-    return open_with(s, "SELECT measurement_id AS measurement, measure, version, replace(rtrim(options, char(10)), char(10), ', ') AS options, status,"
-                        " git_commit || iif(git_dirty, '+', '') AS git_commit, started, error FROM v_measurement WHERE run_id = ?1 ORDER BY 1", id, q);
+    return open_with(s, "SELECT measurement_id AS measurement, measure, version, replace(rtrim(options, char(10)), char(10), ', ') AS options,"
+                        " status, git_commit || iif(git_dirty, '+', '') AS git_commit, started, error"
+                        " FROM v_measurement WHERE run_id = ?1 ORDER BY 1", id, q);
 }
 
 hy_status hy_ask_run_metrics(hy_store *s, const char *id, hy_query **q) {
-    return open_with(s, "SELECT m.measure, m.metric, m.cell, iif(m.final, 'end', 'step ' || m.step) AS \"when\", m.value, m.stderr, m.n, m.unit, m.meta"
-                        " FROM " HY_FIGURES " m WHERE m.run_id = ?1 ORDER BY m.final DESC, m.id", id, q);
+    return open_with(s, "SELECT m.measure, m.metric, m.cell, iif(m.final, 'end', 'step ' || m.step) AS \"when\", m.value, m.stderr, m.n,"
+                        " m.unit, m.meta FROM " HY_FIGURES " m WHERE m.run_id = ?1 ORDER BY m.final DESC, m.id", id, q);
 }
 
 hy_status hy_ask_run_artifacts(hy_store *s, const char *id, hy_query **q) {

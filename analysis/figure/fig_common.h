@@ -24,5 +24,6 @@ int hy_figc_chars(const char *s);
 // An error bar as a vector with two flat heads (gnuplot's own error bars leave a gap for the point).
 #define HY_FIGC_BAR "heads size screen 0.005,90"
 #define HY_FIGC_VIRIDIS \
-    "set palette defined (0 '#440154', 1 '#482878', 2 '#3e4989', 3 '#31688e', 4 '#26828e', 5 '#1f9e89', 6 '#35b779', 7 '#6ece58', 8 '#b5de2b', 9 '#fde725')\n"
+    "set palette defined (0 '#440154', 1 '#482878', 2 '#3e4989', 3 '#31688e', 4 '#26828e', " \
+    "5 '#1f9e89', 6 '#35b779', 7 '#6ece58', 8 '#b5de2b', 9 '#fde725')\n"
 #endif

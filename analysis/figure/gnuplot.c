@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/base/utf8.h"
+
 extern char **environ;
 
 // ---------------------------------------------------------------------------------------------------- style
@@ -144,15 +146,62 @@ hy_status hy_gnuplot_check(void) {
     return s;
 }
 
+// ---------------------------------------------------------------------------------------------------- missing fonts
+// A character that no font has ruins a whole PNG or PDF: gnuplot's cairo terminals draw the box for it in a gigantic size. So
+// fontconfig is asked about characters of rare scripts. Where it cannot be asked, fonts are taken to have everything.
+enum { COMMON = 0x530, ASKED_MAX = 256 };  // DejaVu, which is installed with gnuplot, has Latin, Greek and Cyrillic
+static struct {
+    uint32_t c;
+    bool there;
+} asked[ASKED_MAX];
+static int n_asked;
+static char missing[256];
+
+static bool has_font(uint32_t c, const char *text, int bytes) {
+    for (int i = 0; i < n_asked; i++)
+        if (asked[i].c == c) return asked[i].there;
+    if (n_asked == ASKED_MAX) return false;
+    char pattern[32];
+    hy_buf said = {0};
+    int rc = 0;
+    snprintf(pattern, sizeof pattern, ":charset=%x", (unsigned)c);
+    const bool there = run((char *[]){"fc-list", pattern, "family", NULL}, &said, &rc) || rc || said.n;
+    free(said.s);
+    asked[n_asked].c = c;
+    asked[n_asked++].there = there;
+    const size_t n = strlen(missing);
+    if (!there && n + (size_t)bytes < sizeof missing) snprintf(missing + n, sizeof missing - n, "%.*s", bytes, text);
+    return there;
+}
+
+// Appends the script with U+FFFD in the place of what no font has; false: it has none of these.
+static bool without_missing(const hy_buf *script, hy_buf *out) {
+    bool any = false;
+    for (size_t i = 0; i < script->n;) {
+        int n = hy_utf8_length(script->s + i, script->n - i), len;
+        const bool rare = n > 1 && hy_utf8_get(script->s + i, &len) >= COMMON;
+        const bool lost = rare && !has_font(hy_utf8_get(script->s + i, &len), script->s + i, n);
+        if (n < 1) n = 1;
+        if (lost) hy_buf_write(out, "\xEF\xBF\xBD", 3);
+        else hy_buf_write(out, script->s + i, (size_t)n);
+        any = any || lost;
+        i += (size_t)n;
+    }
+    return any;
+}
+
+const char *hy_plot_missing(void) { return missing; }
+
+// ---------------------------------------------------------------------------------------------------- drawing
 // gnuplot draws beside the final name; the picture appears under its name only when it is complete.
-static hy_status draw_one(const hy_fig_out *o, const char *format) {
+static hy_status draw_one(const hy_fig_out *o, const char *format, const char *script) {
     char *final = hy_asprintf("%s/%s.%s", o->dir, o->name, format), *tmp = hy_asprintf("%s.tmp.%ld", final, (long)getpid());
     hy_buf chdir_cmd = {0}, said = {0}, out_set = {0};
     hy_buf_printf(&chdir_cmd, "cd ");
     hy_plot_quote(&chdir_cmd, o->dir);
     char *tmp_name = hy_asprintf("%s.%s.tmp.%ld", o->name, format, (long)getpid());
     hy_buf_printf(&out_set, "FORMAT='%s'; OUT='%s'", format, tmp_name);
-    char *load = hy_asprintf("load '%s.gp'; unset output", o->name);
+    char *load = hy_asprintf("load '%s'; unset output", script);
     int rc = 0;
     hy_status s = run((char *[]){"gnuplot", "-e", chdir_cmd.s, "-e", out_set.s, "-e", load, NULL}, &said, &rc);
     struct stat st;
@@ -165,6 +214,21 @@ static hy_status draw_one(const hy_fig_out *o, const char *format) {
     return s;
 }
 
+// SVG keeps every character: whoever shows it may have the font.
+static hy_status draw_all(const hy_fig_out *o, const hy_buf *style, const hy_buf *script) {
+    hy_buf plain = {0};
+    hy_buf_write(&plain, style->s, style->n);  // with names of files, which stay
+    char *own = hy_asprintf("%s.gp", o->name), *other = hy_asprintf("%s.gp.tmp.%ld", o->name, (long)getpid());
+    char *path = hy_asprintf("%s/%s", o->dir, other);
+    const bool lost = (o->formats & (HY_FIG_PNG | HY_FIG_PDF)) && without_missing(script, &plain);
+    hy_status s = lost ? hy_file_write(path, plain.s, plain.n) : HY_OK;
+    for (int i = 0; i < 3 && !s; i++)
+        if (o->formats & 1u << i) s = draw_one(o, format_names[i], lost && 1u << i != HY_FIG_SVG ? other : own);
+    if (lost) unlink(path);
+    free(plain.s), free(own), free(other), free(path);
+    return s;
+}
+
 hy_status hy_plot_draw(const hy_plot *p, const hy_fig_out *o) {
     HY_ASSERT(p->width > 0 && p->height > 0 && o->formats != 0);
     for (const char *c = o->name; *c || c == o->name; c++)
@@ -172,14 +236,14 @@ hy_status hy_plot_draw(const hy_plot *p, const hy_fig_out *o) {
             return hy_error(HY_EINPUT, "figure name \"%s\": use letters, digits, '-', '_' and '.' only", o->name);
     HY_TRY(hy_gnuplot_check());
     HY_TRY(hy_mkdirs(o->dir));
-    hy_buf script = {0};
-    style_write(&script, p, o->name);
+    hy_buf style = {0}, script = {0};
+    style_write(&style, p, o->name);
+    hy_buf_write(&script, style.s, style.n);
     hy_buf_write(&script, p->script.s, p->script.n);
     char *gp = hy_asprintf("%s/%s.gp", o->dir, o->name), *dat = hy_asprintf("%s/%s.dat", o->dir, o->name);
     hy_status s = hy_file_write(dat, p->data.s ? p->data.s : "", p->data.n);
     if (!s) s = hy_file_write(gp, script.s, script.n);
-    for (int i = 0; i < 3 && !s; i++)
-        if (o->formats & 1u << i) s = draw_one(o, format_names[i]);
-    free(script.s), free(gp), free(dat);
+    if (!s) s = draw_all(o, &style, &p->script);
+    free(style.s), free(script.s), free(gp), free(dat);
     return s;
 }

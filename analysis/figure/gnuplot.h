@@ -31,6 +31,8 @@ void hy_plot_free(hy_plot *p);
 
 // HY_OK when gnuplot can be started; else HY_EFAIL and what to install.
 hy_status hy_gnuplot_check(void);
+// The characters, as one text, that so far stood in PNG and PDF pictures as U+FFFD because no font here has them; "": none.
+const char *hy_plot_missing(void);
 // Writes script and data, runs gnuplot once per format. HY_EFAIL with gnuplot's own words when it fails; a picture that
 // was there before stays as it was.
 hy_status hy_plot_draw(const hy_plot *p, const hy_fig_out *out);

@@ -1,4 +1,5 @@
-// examples.h - evaluation examples of one cell, run one by one with their values captured: what maps, erf and outputs have in common.
+// examples.h - evaluation examples of one cell, run one by one with their values captured: what maps, erf and outputs
+// have in common.
 #ifndef HY_EXAMPLES_H
 #define HY_EXAMPLES_H
 #include "analysis/measure/measure.h"
@@ -7,10 +8,12 @@
 // Rows of a field table.
 #define HY_FIELD_EXAMPLES(type, def) \
     {"examples", HY_F_INT, offsetof(type, examples), 0, def, 1, 10000, NULL, "evaluation examples, averaged"}
-#define HY_FIELD_CELL(type) \
-    {"cell", HY_F_INT, offsetof(type, cell), 0, "0", 0, 16383, NULL, "evaluation cell that the examples come from, from 0"}
-#define HY_FIELD_REDUCE(type) \
-    {"reduce", HY_F_ENUM, offsetof(type, reduce), 0, "mean_abs", 0, 0, HY_SSM_REDUCE_CHOICES, "how SSM channels become one map"}
+#define HY_FIELD_CELL(type)                                          \
+    {"cell", HY_F_INT, offsetof(type, cell), 0, "0", 0, 16383, NULL, \
+     "evaluation cell that the examples come from, from 0"}
+#define HY_FIELD_REDUCE(type)                                                                 \
+    {"reduce", HY_F_ENUM, offsetof(type, reduce), 0, "mean_abs", 0, 0, HY_SSM_REDUCE_CHOICES, \
+     "how SSM channels become one map"}
 #define HY_FIELD_GATE(type) \
     {"gate", HY_F_BOOL, offsetof(type, gate), 0, "false", 0, 0, NULL, "SSM maps with the gate (Hymba eq. 2)"}
 
@@ -22,9 +25,9 @@ bool hy_layers_have_heads(const hy_model_spec *spec, const hy_ints *layers);
 
 typedef struct {
     const hy_cell *cell;
-    int index;  // of the cell
-    int T;      // tokens in use
-    int n;      // examples: as many as wanted, or as there are
+    int index;   // of the cell
+    int T;       // tokens in use
+    int n;       // examples: as many as wanted, or as there are
     bool *want;  // [n_layers] whose values are captured; all false to begin with
     hy_capture *capture;
     int32_t *ids, *labels;

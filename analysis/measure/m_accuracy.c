@@ -8,11 +8,13 @@ typedef struct {
     int examples;
 } accuracy_options;
 static const hy_field accuracy_fields[] = {
-    {"examples", HY_F_INT, offsetof(accuracy_options, examples), 0, "all", 1, 1e9, "all", "examples of each cell at most; all: as many as the task has", true},
+    {"examples", HY_F_INT, offsetof(accuracy_options, examples), 0, "all", 1, 1e9, "all",
+     "examples of each cell at most; all: as many as the task has", true},
     HY_FIELD_END,
 };
 
-static void score_facts(hy_facts *f, const char *cell, const hy_cell *at, const hy_score *s, const hy_task *task, int64_t step, bool final) {
+static void score_facts(hy_facts *f, const char *cell, const hy_cell *at, const hy_score *s, const hy_task *task,
+                        int64_t step, bool final) {
     const double entropy = hy_task_entropy(task), bytes = hy_task_bytes_per_token(task);
     const struct {
         const char *name;

@@ -1,4 +1,5 @@
-// m_cache.c - measure "cache": what one sequence holds, by kind and by layer, by formula in both accountings and as allocated.
+// m_cache.c - measure "cache": what one sequence holds, by kind and by layer, by formula in both accountings and as
+// allocated.
 #include <stdlib.h>
 
 #include "analysis/measure/measure.h"
@@ -14,7 +15,8 @@ static const hy_field cache_fields[] = {
     HY_FIELD_END,
 };
 
-static void add(const hy_measure_context *c, hy_facts *f, const char *name, const char *cell, double bytes, int tokens, int layer, const char *kind) {
+static void add(const hy_measure_context *c, hy_facts *f, const char *name, const char *cell, double bytes, int tokens,
+                int layer, const char *kind) {
     hy_fact *m = hy_facts_add(f, name, cell, bytes);
     m->step = c->step;
     m->x = tokens;
@@ -31,8 +33,10 @@ static void accounting(const hy_measure_context *c, hy_facts *f, hy_cache_accoun
     const struct {
         const char *kind;
         size_t offset;
-    } kinds[] = {{"kv", offsetof(hy_cache_bytes, kv)}, {"meta", offsetof(hy_cache_bytes, meta)},
-                 {"conv", offsetof(hy_cache_bytes, conv)}, {"ssm", offsetof(hy_cache_bytes, ssm)}};
+    } kinds[] = {{"kv", offsetof(hy_cache_bytes, kv)},
+                 {"meta", offsetof(hy_cache_bytes, meta)},
+                 {"conv", offsetof(hy_cache_bytes, conv)},
+                 {"ssm", offsetof(hy_cache_bytes, ssm)}};
     add(c, f, name, "", sum.total, tokens, -1, NULL);
     for (int k = 0; k < 4; k++) {
         add(c, f, name, kinds[k].kind, *(double *)((char *)&sum + kinds[k].offset), tokens, -1, kinds[k].kind);

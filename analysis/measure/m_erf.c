@@ -1,4 +1,5 @@
-// m_erf.c - measure "erf": the effective receptive field, of the whole model and layer by layer. How: analysis/probe/erf.h.
+// m_erf.c - measure "erf": the effective receptive field, of the whole model and layer by layer. How:
+// analysis/probe/erf.h.
 #include <math.h>
 #include <stdlib.h>
 
@@ -14,8 +15,10 @@ static const hy_field erf_fields[] = {
     HY_FIELD_EXAMPLES(erf_options, "8"),
     HY_FIELD_CELL(erf_options),
     {"ssm", HY_F_ENUM, AT(ssm), 0, "group", 0, 0, HY_ERF_SSM_CHOICES, "an SSM is one head, or every channel is"},
-    {"heads", HY_F_ENUM, AT(heads), 0, "halves", 0, 0, HY_ERF_HEADS_CHOICES, "how the heads of a hybrid layer are averaged"},
-    {"meta", HY_F_ENUM, AT(meta), 0, "included", 0, 0, HY_ERF_META_CHOICES, "meta tokens are positions, or rows are renormalised without"},
+    {"heads", HY_F_ENUM, AT(heads), 0, "halves", 0, 0, HY_ERF_HEADS_CHOICES,
+     "how the heads of a hybrid layer are averaged"},
+    {"meta", HY_F_ENUM, AT(meta), 0, "included", 0, 0, HY_ERF_META_CHOICES,
+     "meta tokens are positions, or rows are renormalised without"},
     {"missing", HY_F_ENUM, AT(missing), 0, "skip", 0, 0, HY_ERF_MISSING_CHOICES, "layers without such heads"},
     {"uniform", HY_F_BOOL, AT(uniform), 0, "false", 0, 0, NULL, "all layers weigh the same, not as in eq. 5"},
     HY_FIELD_REDUCE(erf_options),
@@ -36,9 +39,9 @@ static bool erf_applies(const hy_model_spec *spec, const void *options) {
 
 typedef struct {
     hy_erf_options o;
-    hy_erf_layer *now, *mean;    // [n_layers] of one example; over the examples
-    double *sum, *squares;       // [n_layers + 1] of the distances of the examples; the last: of the whole model
-    int n, examples;             // layers with heads
+    hy_erf_layer *now, *mean;  // [n_layers] of one example; over the examples
+    double *sum, *squares;     // [n_layers + 1] of the distances of the examples; the last: of the whole model
+    int n, examples;           // layers with heads
 } work;
 
 static hy_status on_layer(void *user, const hy_map_values *v) {
@@ -72,8 +75,8 @@ static double error_of(double sum, double squares, int n) {
     return n > 1 ? sqrt(fmax(0, (squares - n * mean * mean) / (n - 1)) / n) : NAN;
 }
 
-static hy_fact *add(const hy_measure_context *c, hy_facts *f, const char *metric, const char *cell, double value, int layer, const char *kind, int n,
-                    const char *meta) {
+static hy_fact *add(const hy_measure_context *c, hy_facts *f, const char *metric, const char *cell, double value,
+                    int layer, const char *kind, int n, const char *meta) {
     hy_fact *m = hy_facts_add(f, metric, cell, value);
     m->n = n;
     m->step = c->step;
@@ -83,8 +86,8 @@ static hy_fact *add(const hy_measure_context *c, hy_facts *f, const char *metric
     return m;
 }
 
-static void erf_facts(const hy_measure_context *c, hy_facts *f, const char *cell, double erf, double se, int positions, int layer, int n,
-                      const char *meta) {
+static void erf_facts(const hy_measure_context *c, hy_facts *f, const char *cell, double erf, double se, int positions,
+                      int layer, int n, const char *meta) {
     add(c, f, "erf", cell, erf, layer, NULL, n, meta)->se = se;
     add(c, f, "erf_relative", cell, erf / positions, layer, NULL, n, meta)->se = se / positions;
 }
@@ -108,12 +111,15 @@ static void add_facts(const work *w, const hy_measure_context *c, const hy_examp
     bool any = false;  // layers with heads of the wanted kind
     double d;
     for (int k = 0; k < w->n; k++) any = any || hy_erf_layer_distance(&w->mean[k], &w->o, &d);
-    if (any) erf_facts(c, f, "", hy_erf_combine(w->mean, w->n, &w->o), error_of(w->sum[L], w->squares[L], n), positions, -1, n, meta);
+    if (any)
+        erf_facts(c, f, "", hy_erf_combine(w->mean, w->n, &w->o), error_of(w->sum[L], w->squares[L], n), positions, -1,
+                  n, meta);
     for (int k = 0; k < w->n; k++) {
         const hy_erf_layer *l = &w->mean[k];
         char cell[48];
         snprintf(cell, sizeof cell, "layer%d", l->layer);
-        if (hy_erf_layer_distance(l, &w->o, &d)) erf_facts(c, f, cell, d, error_of(w->sum[k], w->squares[k], n), positions, l->layer, n, meta);
+        if (hy_erf_layer_distance(l, &w->o, &d))
+            erf_facts(c, f, cell, d, error_of(w->sum[k], w->squares[k], n), positions, l->layer, n, meta);
         snprintf(cell, sizeof cell, "layer%d.attention", l->layer);
         if (l->heads) add(c, f, "head_distance", cell, l->attention, l->layer, "attention", n, meta);
         snprintf(cell, sizeof cell, "layer%d.ssm", l->layer);
@@ -126,8 +132,13 @@ static void add_facts(const work *w, const hy_measure_context *c, const hy_examp
 static hy_status erf_run(const hy_measure_context *c, const void *options, hy_facts *facts) {
     const erf_options *o = options;
     const int L = c->prog->spec.n_layers;
-    work w = {.o = {.ssm = (hy_erf_ssm)o->ssm, .heads = (hy_erf_heads)o->heads, .meta = (hy_erf_meta)o->meta,
-                    .missing = (hy_erf_missing)o->missing, .uniform = o->uniform, .reduce = (hy_ssm_reduce)o->reduce, .gate = o->gate}};
+    work w = {.o = {.ssm = (hy_erf_ssm)o->ssm,
+                    .heads = (hy_erf_heads)o->heads,
+                    .meta = (hy_erf_meta)o->meta,
+                    .missing = (hy_erf_missing)o->missing,
+                    .uniform = o->uniform,
+                    .reduce = (hy_ssm_reduce)o->reduce,
+                    .gate = o->gate}};
     hy_examples e;
     hy_status s = hy_examples_open(c, o->cell, o->max_len, o->examples, &e);
     w.examples = e.n;

@@ -1,6 +1,6 @@
-// m_maps.c - measure "maps": attention and SSM maps of evaluation examples and their statistics, layer by layer. What a map is:
-// analysis/probe/attnmap.h. Maps are artifacts "map.layer3.attention", ".ssm", ".layer", ".attention.head0", ".ssm.channel0": f32
-// [S, S], rows are queries, NaN where a row may not look, S positions with the meta tokens first.
+// m_maps.c - measure "maps": attention and SSM maps of evaluation examples and their statistics, layer by layer. What a
+// map is: analysis/probe/attnmap.h. Maps are artifacts "map.layer3.attention", ".ssm", ".layer", ".attention.head0",
+// ".ssm.channel0": f32 [S, S], rows are queries, NaN where a row may not look, S positions with the meta tokens first.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,8 +24,10 @@ static const hy_field maps_fields[] = {
     HY_FIELD_GATE(maps_options),
     {"norm", HY_F_ENUM, AT(norm), 0, "rowsum", 0, 0, HY_MAP_NORM_CHOICES,
      "of stored maps: rows to sum 1, min-max of the matrix, signed values; statistics are of rows that sum to 1", true},
-    {"single_heads", HY_F_INTS, AT(single_heads), 0, "[]", 0, 65535, NULL, "attention heads whose own maps are stored too", true},
-    {"channels", HY_F_INTS, AT(channels), 0, "[]", 0, 1 << 20, NULL, "SSM channels (Mamba-2: heads) whose own maps are stored too", true},
+    {"single_heads", HY_F_INTS, AT(single_heads), 0, "[]", 0, 65535, NULL,
+     "attention heads whose own maps are stored too", true},
+    {"channels", HY_F_INTS, AT(channels), 0, "[]", 0, 1 << 20, NULL,
+     "SSM channels (Mamba-2: heads) whose own maps are stored too", true},
     {"keep", HY_F_ENUM, AT(keep), 0, "all", 0, 0, "all|maps|statistics", "what is kept of the maps", true},
     HY_FIELD_END,
 };
@@ -41,7 +43,8 @@ static int ssm_units(const hy_layer_spec *l) { return hy_layer_is_mamba2(l) ? hy
 // Models without such heads are passed over; a number that is too large for those that have some is a mistake.
 static hy_status check_indices(const hy_ints *list, const char *what, int most) {
     for (int i = 0; i < list->n; i++)
-        if (most > 0 && list->v[i] >= most) return hy_error(HY_EINPUT, "there is no %s %d: the wanted layers have %d", what, list->v[i], most);
+        if (most > 0 && list->v[i] >= most)
+            return hy_error(HY_EINPUT, "there is no %s %d: the wanted layers have %d", what, list->v[i], most);
     return HY_OK;
 }
 
@@ -59,7 +62,7 @@ static hy_status maps_check(const hy_measure_subject *s, const void *options) {
     return check_indices(&o->channels, "SSM channel", units);
 }
 
-// ---------------------------------------------------------------------------------------------------- one layer of one example
+// ---------------------------------------------------------------------------------------------------- one layer
 typedef struct {
     int layer, index;  // index -1: all heads or channels
     hy_map_src src;
@@ -85,7 +88,11 @@ typedef struct {
 static one_map *map_at(work *w, const hy_map_values *v, hy_map_src src, int index) {
     if (w->next == w->n_maps) {
         w->maps = hy_xrealloc(w->maps, (size_t)(w->n_maps + 1) * sizeof *w->maps);
-        w->maps[w->n_maps++] = (one_map){.layer = v->layer, .index = index, .src = src, .S = v->S, .meta = v->meta,
+        w->maps[w->n_maps++] = (one_map){.layer = v->layer,
+                                         .index = index,
+                                         .src = src,
+                                         .S = v->S,
+                                         .meta = v->meta,
                                          .mean = hy_xcalloc((size_t)v->S * (size_t)v->S, sizeof(float))};
     }
     one_map *m = &w->maps[w->next++];  // layers and sources come in the same order for every example
@@ -107,8 +114,10 @@ static hy_status add_map(work *w, const hy_map_values *v, hy_map_src src, int in
 static hy_status add_maps(work *w, const hy_map_values *v) {
     const maps_options *o = w->o;
     for (int src = HY_MAP_ATTENTION; src <= HY_MAP_LAYER; src++) {
-        const bool mixed = src == HY_MAP_LAYER && v->heads > 0 && v->D > 0;  // the mean of two maps, which must be row-normalised
-        if (hy_map_has(v, (hy_map_src)src) && !(mixed && w->options.norm != HY_MAP_ROWSUM)) HY_TRY(add_map(w, v, (hy_map_src)src, -1));
+        const bool mixed =
+            src == HY_MAP_LAYER && v->heads > 0 && v->D > 0;  // the mean of two maps, which must be row-normalised
+        if (hy_map_has(v, (hy_map_src)src) && !(mixed && w->options.norm != HY_MAP_ROWSUM))
+            HY_TRY(add_map(w, v, (hy_map_src)src, -1));
         if (src != HY_MAP_ATTENTION) continue;
         for (int h = 0; o->heads && h < v->heads; h++) HY_TRY(add_map(w, v, HY_MAP_ATTENTION, h));
         for (int i = 0; !o->heads && i < o->single_heads.n; i++)
@@ -132,8 +141,10 @@ static hy_status add_stats(work *w, const hy_map_values *v) {
     for (int i = 0; i < 3; i++) {
         hy_map_stats *to = &l->of[i], *s = &now[i];
         to->heads = s->heads;
-        to->meta += share * s->meta, to->bos += share * s->bos, to->self += share * s->self, to->cross += share * s->cross;
-        to->entropy += share * s->entropy, to->entropy_rel += share * s->entropy_rel, to->distance += share * s->distance;
+        to->meta += share * s->meta, to->bos += share * s->bos, to->self += share * s->self,
+            to->cross += share * s->cross;
+        to->entropy += share * s->entropy, to->entropy_rel += share * s->entropy_rel,
+            to->distance += share * s->distance;
     }
     if (v->D > 0) l->step_entropy += hy_map_delta_entropy(v) * share;
     if (w->example > 0) return HY_OK;  // once is enough for the check
@@ -172,7 +183,8 @@ static char *meta_text(const work *w, int layer, hy_map_src src, int index, int 
 static void map_artifact(const work *w, one_map *m, hy_facts *f) {
     char name[80];
     const int n = snprintf(name, sizeof name, "map.layer%d.%s", m->layer, hy_map_src_name(m->src));
-    if (m->index >= 0) snprintf(name + n, sizeof name - (size_t)n, ".%s%d", m->src == HY_MAP_SSM ? "channel" : "head", m->index);
+    if (m->index >= 0)
+        snprintf(name + n, sizeof name - (size_t)n, ".%s%d", m->src == HY_MAP_SSM ? "channel" : "head", m->index);
     for (size_t i = 0; i < (size_t)m->S * (size_t)m->S; i++) m->mean[i] /= (float)w->e.n;
     char *meta = meta_text(w, m->layer, m->src, m->index, m->meta);
     hy_artifact *a = hy_facts_artifact(f, name, "f32", 2, (int[]){m->S, m->S}, m->mean, meta);
@@ -186,8 +198,10 @@ static void stats_facts(const work *w, const hy_measure_context *c, int layer, h
     const struct {
         const char *metric;
         double value;
-    } all[] = {{"map_entropy", s->entropy}, {"map_entropy_rel", s->entropy_rel}, {"map_distance", s->distance}, {"map_meta", s->meta},
-               {"map_bos", s->bos}, {"map_self", s->self}, {"map_cross", s->cross}, {"step_entropy", l->step_entropy}};
+    } all[] = {{"map_entropy", s->entropy},   {"map_entropy_rel", s->entropy_rel},
+               {"map_distance", s->distance}, {"map_meta", s->meta},
+               {"map_bos", s->bos},           {"map_self", s->self},
+               {"map_cross", s->cross},       {"step_entropy", l->step_entropy}};
     char cell[48];
     snprintf(cell, sizeof cell, "layer%d.%s", layer, hy_map_src_name(src));
     char *meta = meta_text(w, layer, src, -1, c->prog->spec.meta_tokens);
@@ -206,7 +220,8 @@ static void check_facts(const work *w, const hy_measure_context *c, hy_facts *f)
     const struct {
         const char *cell, *kind;
         double value;
-    } all[] = {{"attention", "attention", w->check.attn}, {"ssm", "ssm", w->check.ssm}, {"model", "ssm", w->check.model}};
+    } all[] = {
+        {"attention", "attention", w->check.attn}, {"ssm", "ssm", w->check.ssm}, {"model", "ssm", w->check.model}};
     for (int i = 0; i < 3; i++) {
         if (all[i].value < 0) continue;
         hy_fact *k = hy_facts_add(f, "map_check", all[i].cell, all[i].value);

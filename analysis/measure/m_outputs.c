@@ -1,13 +1,14 @@
-// m_outputs.c - measure "outputs": how much the attention heads and the SSM heads of each layer give, before and after the fusion's
-// norm and weights, and those weights (Hymba, Fig. 12).
+// m_outputs.c - measure "outputs": how much the attention heads and the SSM heads of each layer give, before and after
+// the fusion's norm and weights, and those weights (Hymba, Fig. 12).
 //
 // With a and s the outputs of the two kinds of heads at a position, a parallel layer forms
-//     mean:   z = (by_a beta_a norm(a) + by_s beta_s norm(s)) / 2        norm: RMSNorm without weights
-//     concat: z = [by_a beta_a norm(a) | by_s beta_s norm(s)]            by: fixed multipliers, 1 unless the spec says otherwise
-//     gate:   z = g by_a beta_a norm(a) + (1 - g) by_s beta_s norm(s)    g: learned, of the position
+//     mean:   z = (by_a beta_a norm(a) + by_s beta_s norm(s)) / 2
+//     concat: z = [by_a beta_a norm(a) | by_s beta_s norm(s)]
+//     gate:   z = g by_a beta_a norm(a) + (1 - g) by_s beta_s norm(s)
 //     sum:    by_a a and by_s s, each through an out projection of its own
-// output_rms is of a and s, fused_rms of the two parts of z. Layers with one kind of heads, or with one after the other, have
-// output_rms only.
+// norm: RMSNorm without weights; beta: learned, of each channel; by: fixed multipliers, 1 unless the spec says
+// otherwise; g: learned, of each position and head. output_rms is of a and s, fused_rms of the two parts of z. Layers
+// with one kind of heads, or with one after the other, have output_rms only.
 #include <math.h>
 #include <stdlib.h>
 
@@ -23,8 +24,10 @@ typedef struct {
 static const hy_field outputs_fields[] = {
     HY_FIELD_EXAMPLES(outputs_options, "8"),
     HY_FIELD_CELL(outputs_options),
-    {"positions", HY_F_ENUM, offsetof(outputs_options, positions), 0, "text", 0, 0, "text|all", "text tokens, or meta tokens too"},
-    {"max_len", HY_F_INT, offsetof(outputs_options, max_len), 0, "whole", 1, 1e7, "whole", "longer examples are cut to so many tokens", true},
+    {"positions", HY_F_ENUM, offsetof(outputs_options, positions), 0, "text", 0, 0, "text|all",
+     "text tokens, or meta tokens too"},
+    {"max_len", HY_F_INT, offsetof(outputs_options, max_len), 0, "whole", 1, 1e7, "whole",
+     "longer examples are cut to so many tokens", true},
     {"layers", HY_F_INTS, offsetof(outputs_options, layers), 0, "[]", 0, 255, NULL, "layers, from 0; empty: all", true},
     HY_FIELD_END,
 };
@@ -45,8 +48,8 @@ typedef struct {
     int n;
 } moments;
 typedef struct {
-    int channels[KINDS];    // 0: no such heads
-    float *beta[KINDS];     // [channels]; NULL: the fusion has none
+    int channels[KINDS];  // 0: no such heads
+    float *beta[KINDS];   // [channels]; NULL: the fusion has none
     double by[KINDS];
     bool parallel;
     hy_fusion fusion;
@@ -64,7 +67,7 @@ static void add(moments *m, double v) {
     m->n++;
 }
 
-// ---------------------------------------------------------------------------------------------------- one layer of one example
+// ---------------------------------------------------------------------------------------------------- one layer
 // Share of channel c of a kind in the fusion at position i.
 static double weight_of(const hy_map_values *v, const layer_work *l, kind k, int i, int c) {
     if (l->fusion == HY_FUSION_MEAN) return 0.5;
@@ -75,7 +78,8 @@ static double weight_of(const hy_map_values *v, const layer_work *l, kind k, int
 }
 
 // Mean squares over positions and channels of the output of one kind, and of its part of the fused output.
-static void mean_squares(const hy_map_values *v, const work *w, const layer_work *l, kind k, double *out, double *fused) {
+static void mean_squares(const hy_map_values *v, const work *w, const layer_work *l, kind k, double *out,
+                         double *fused) {
     const int C = l->channels[k], first = w->all ? 0 : v->meta;
     const float *x = k == ATTENTION ? v->attn_out : v->ssm_out;
     double raw = 0, part = 0;
@@ -114,7 +118,7 @@ static hy_status on_layer(void *user, const hy_map_values *v) {
     return HY_OK;
 }
 
-// ---------------------------------------------------------------------------------------------------- what the spec and the weights say
+// ---------------------------------------------------------------------------------------------------- beta
 static hy_status read_beta(const hy_measure_context *c, int layer, const char *name, float **out) {
     char *full = hy_asprintf("layers.%d.%s", layer, name);
     const int par = hy_program_find_param(c->prog, full);
@@ -126,7 +130,8 @@ static hy_status read_beta(const hy_measure_context *c, int layer, const char *n
 
 static hy_status open_layer(const hy_measure_context *c, int i, layer_work *l) {
     const hy_layer_spec *s = &c->prog->spec.layers[i];
-    *l = (layer_work){.parallel = s->mixer == HY_MIXER_PARALLEL, .fusion = s->fusion,
+    *l = (layer_work){.parallel = s->mixer == HY_MIXER_PARALLEL,
+                      .fusion = s->fusion,
                       .by = {c->prog->spec.multipliers.attention_out, c->prog->spec.multipliers.ssm_out},
                       .channels = {s->heads * s->d_v, s->d_inner}};
     if (!l->parallel) return HY_OK;
@@ -147,7 +152,8 @@ static hy_fact *fact(const hy_measure_context *c, hy_facts *f, const char *metri
     return m;
 }
 
-static void mean_fact(const hy_measure_context *c, hy_facts *f, const char *metric, int layer, kind k, const moments *m) {
+static void mean_fact(const hy_measure_context *c, hy_facts *f, const char *metric, int layer, kind k,
+                      const moments *m) {
     if (m->n == 0) return;
     const double mean = m->sum / m->n;
     hy_fact *a = fact(c, f, metric, layer, k, mean);
@@ -181,7 +187,8 @@ static void add_facts(const work *w, const hy_measure_context *c, hy_facts *f) {
 static hy_status outputs_run(const hy_measure_context *c, const void *options, hy_facts *facts) {
     const outputs_options *o = options;
     const int L = c->prog->spec.n_layers;
-    work w = {.layers = hy_xcalloc((size_t)L, sizeof *w.layers), .eps = c->prog->spec.norm_eps, .all = o->positions != 0};
+    work w = {
+        .layers = hy_xcalloc((size_t)L, sizeof *w.layers), .eps = c->prog->spec.norm_eps, .all = o->positions != 0};
     hy_examples e;
     hy_status s = hy_examples_open(c, o->cell, o->max_len, o->examples, &e);
     for (int i = 0; !s && i < L; i++) {

@@ -14,10 +14,13 @@ typedef struct {
 } throughput_options;
 #define AT(member) offsetof(throughput_options, member)
 static const hy_field throughput_fields[] = {
-    {"contexts", HY_F_INTS, AT(contexts), 0, "[256]", 1, 1e7, NULL, "tokens: length of training and prefill, depth of decoding"},
+    {"contexts", HY_F_INTS, AT(contexts), 0, "[256]", 1, 1e7, NULL,
+     "tokens: length of training and prefill, depth of decoding"},
     {"batch", HY_F_INTS, AT(batch), 0, "[1]", 1, 1e5, NULL, "sequences"},
-    {"fit", HY_F_BOOL, AT(fit), 0, "false", 0, 0, NULL, "a batch that does not fit in memory is halved until it does", true},
-    {"repetitions", HY_F_INT, AT(repetitions), 0, "5", 1, 1000, NULL, "timed repetitions, all stored; the median counts"},
+    {"fit", HY_F_BOOL, AT(fit), 0, "false", 0, 0, NULL, "a batch that does not fit in memory is halved until it does",
+     true},
+    {"repetitions", HY_F_INT, AT(repetitions), 0, "5", 1, 1000, NULL,
+     "timed repetitions, all stored; the median counts"},
     {"warmup", HY_F_INT, AT(warmup), 0, "1", 1, 1000, NULL, "repetitions before that are not counted"},
     {"decode_tokens", HY_F_INT, AT(decode_tokens), 0, "16", 1, 1e6, NULL, "tokens decoded in one repetition"},
     {"train", HY_F_BOOL, AT(train), 0, "true", 0, 0, NULL, "time training steps"},
@@ -28,21 +31,24 @@ static const hy_field throughput_fields[] = {
 
 static hy_status throughput_check(const hy_measure_subject *s, const void *options) {
     const throughput_options *o = options;
-    if (!o->train && !o->prefill && !o->decode) return hy_error(HY_EINPUT, "train, prefill and decode are all false: nothing is left to time");
+    if (!o->train && !o->prefill && !o->decode)
+        return hy_error(HY_EINPUT, "train, prefill and decode are all false: nothing is left to time");
     if (o->contexts.n == 0) return hy_error(HY_EINPUT, "contexts is empty: at least one length is needed");
     if (o->batch.n == 0) return hy_error(HY_EINPUT, "batch is empty: at least one is needed");
     for (int i = 0; i < o->contexts.n && !o->fit; i++)
         for (int j = 0; j < o->batch.n; j++) {
             const double rows = ((double)o->contexts.v[i] + s->spec->meta_tokens) * o->batch.v[j];
             if (rows > INT_MAX)
-                return hy_error(HY_EINPUT, "a batch of %d sequences of %d + %d meta tokens is %.3g positions; at most %d: take fewer, or fit: true",
+                return hy_error(HY_EINPUT,
+                                "a batch of %d sequences of %d + %d meta tokens is %.3g positions; at most %d: take "
+                                "fewer, or fit: true",
                                 o->batch.v[j], o->contexts.v[i], s->spec->meta_tokens, rows, INT_MAX);
         }
     return HY_OK;
 }
 
-// Seconds that the threads of this process were ready to run while other programs had the processors; 0 where the system does
-// not tell (Linux: the second number of schedstat, in nanoseconds).
+// Seconds that the threads of this process were ready to run while other programs had the processors; 0 where the
+// system does not tell (Linux: the second number of schedstat, in nanoseconds).
 static double seconds_in_queue(void) {
     DIR *tasks = opendir("/proc/self/task");
     double sum = 0;
@@ -59,8 +65,9 @@ static double seconds_in_queue(void) {
 }
 
 static hy_status one_timing(const hy_measure_context *c, const hy_tp_spec *spec, int asked, hy_facts *f) {
-    static const char *const names[] = {
-        [HY_TP_TRAIN] = "throughput_train", [HY_TP_PREFILL] = "throughput_prefill", [HY_TP_DECODE] = "throughput_decode"};
+    static const char *const names[] = {[HY_TP_TRAIN] = "throughput_train",
+                                        [HY_TP_PREFILL] = "throughput_prefill",
+                                        [HY_TP_DECODE] = "throughput_decode"};
     hy_tp_result r = {0};
     const double queue = seconds_in_queue(), start = hy_now();
     HY_TRY(hy_throughput_measure(c->prog, c->params, spec, &r));
@@ -104,8 +111,12 @@ static hy_status throughput_run(const hy_measure_context *c, const void *options
     for (int kind = HY_TP_TRAIN; kind <= HY_TP_DECODE; kind++)
         for (int i = 0; wanted[kind] && i < o->contexts.n; i++)
             for (int j = 0; j < o->batch.n; j++) {
-                const hy_tp_spec spec = {.kind = (hy_tp_kind)kind, .batch = o->batch.v[j], .context = o->contexts.v[i], .reps = o->repetitions,
-                                         .warmup = o->warmup, .tokens = o->decode_tokens};
+                const hy_tp_spec spec = {.kind = (hy_tp_kind)kind,
+                                         .batch = o->batch.v[j],
+                                         .context = o->contexts.v[i],
+                                         .reps = o->repetitions,
+                                         .warmup = o->warmup,
+                                         .tokens = o->decode_tokens};
                 HY_TRY(fitting_timing(c, spec, o->fit, facts));
             }
     return HY_OK;

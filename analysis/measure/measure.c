@@ -41,7 +41,9 @@ hy_status hy_measure_options_read(const hy_measure *m, const char *yaml, hy_meas
     return s ? hy_error_context(s, "measure %s", m->name) : HY_OK;
 }
 
-void hy_measure_options_text(const hy_measure *m, const void *options, hy_buf *out) { hy_fields_text(m->fields, options, 0, out); }
+void hy_measure_options_text(const hy_measure *m, const void *options, hy_buf *out) {
+    hy_fields_text(m->fields, options, 0, out);
+}
 
 int hy_measure_option_int(const hy_measure *m, const void *options, const char *name) {
     const hy_field *f = m->fields;
@@ -99,7 +101,10 @@ void hy_measure_needs_text(const hy_measure *m, char out[96]) {
     static const struct {
         unsigned bit;
         const char *text;
-    } all[] = {{HY_NEEDS_TASK, "a task"}, {HY_NEEDS_WEIGHTS, "weights"}, {HY_NEEDS_GRADIENT, "gradients"}, {HY_NEEDS_QUIET, "a quiet machine"}};
+    } all[] = {{HY_NEEDS_TASK, "a task"},
+               {HY_NEEDS_WEIGHTS, "weights"},
+               {HY_NEEDS_GRADIENT, "gradients"},
+               {HY_NEEDS_QUIET, "a quiet machine"}};
     int n = 0;
     out[0] = 0;
     for (size_t k = 0; k < sizeof all / sizeof *all; k++)
@@ -112,7 +117,8 @@ void hy_measure_help(const char *name, hy_buf *out) {
         if (name && strcmp(m->name, name)) continue;
         char needs[96];
         hy_measure_needs_text(m, needs);
-        char *title = hy_asprintf("Measure %s, version %d: %s%s%s", m->name, m->version, m->doc, *needs ? "; needs " : "", needs);
+        char *title =
+            hy_asprintf("Measure %s, version %d: %s%s%s", m->name, m->version, m->doc, *needs ? "; needs " : "", needs);
         hy_fields_help(m->fields, title, out);
         free(title);
     }

@@ -15,7 +15,8 @@ typedef struct {
     int only_seed;
 } where;
 static const hy_field where_fields[] = {
-    {"seeds", HY_F_INTS, offsetof(where, seeds), 0, "[]", 0, 2147483647, NULL, "in the runs of these seeds only; empty: in all"},
+    {"seeds", HY_F_INTS, offsetof(where, seeds), 0, "[]", 0, 2147483647, NULL,
+     "in the runs of these seeds only; empty: in all"},
     {"only_seed", HY_F_INT, offsetof(where, only_seed), 0, "0", 0, 2147483647, NULL, "as seeds: [N]; 0: in all"},
     HY_FIELD_END,
 };
@@ -110,7 +111,8 @@ void hy_measure_plan_text(const hy_measure_plan *p, int64_t seed, hy_buf *out) {
         hy_buf b = {0};
         for (int i = 0; i < n; i++) options_text(of[i], n > 1, &b);
         const bool plain = n == 1 && b.n == 0;  // with its defaults
-        if (n && !(plain && !of[0]->named)) hy_buf_printf(out, "%s:%s\n%s", hy_measures[k]->name, plain ? " true" : "", b.n ? b.s : "");
+        if (n && !(plain && !of[0]->named))
+            hy_buf_printf(out, "%s:%s\n%s", hy_measures[k]->name, plain ? " true" : "", b.n ? b.s : "");
         free(b.s);
     }
 }
@@ -124,7 +126,10 @@ hy_status hy_measure_plan_check(const hy_measure_plan *p, const hy_measure_subje
             HY_TRY(hy_measure_check(m, &subjects[k], &p->v[i].options));
             applies = applies || hy_measure_applies(m, subjects[k].spec, &p->v[i].options);
         }
-        if (!applies) return hy_error(HY_EINPUT, "measure %s: it would find nothing in any of the models; leave it out or change its options", m->name);
+        if (!applies)
+            return hy_error(
+                HY_EINPUT, "measure %s: it would find nothing in any of the models; leave it out or change its options",
+                m->name);
     }
     return HY_OK;
 }

@@ -181,7 +181,8 @@ const hy_plot_kind hy_plot_kinds[] = {
     {"cells", "accuracy over length and depth (tasks with many evaluation cells; one figure a variant)", "done runs",
      hy_plot_cells, false},
     {"entropy", "entropy of attention maps by layer", "measure maps", hy_plot_entropy, false},
-    {"outputs", "output of attention and SSM heads by layer, and their weights in the fusion (one figure a variant)", "measure outputs", hy_plot_outputs, false},
+    {"outputs", "output of attention and SSM heads by layer, and their weights in the fusion (one figure a variant)", "measure outputs",
+     hy_plot_outputs, false},
     {"erf-cache", "effective receptive field against cache", "measures erf and cache", plot_erf_cache, false},
     {NULL, NULL, NULL, NULL, false},
 };

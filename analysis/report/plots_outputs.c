@@ -1,5 +1,5 @@
-// plots_outputs.c - what attention and SSM heads give, layer by layer, beside their weights in the fusion (as Hymba, Fig. 12): a figure
-// for each variant, a panel for each metric.
+// plots_outputs.c - what attention and SSM heads give, layer by layer, beside their weights in the fusion (as Hymba,
+// Fig. 12): a figure for each variant, a panel for each metric.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,8 +8,10 @@
 
 enum { METRICS = 3, KINDS = 2 };
 static const char *const metrics[METRICS] = {"output_rms", "fused_rms", "beta_abs"};
-static const char *const titles[METRICS] = {"output of the heads", "after norm, beta and fusion", "weight in the fusion"};
-static const char *const kinds[KINDS] = {"attention", "ssm"}, *const kind_names[KINDS] = {"attention heads", "SSM heads"};
+static const char *const titles[METRICS] = {"output of the heads", "after norm, beta and fusion",
+                                            "weight in the fusion"};
+static const char *const kinds[KINDS] = {"attention", "ssm"}, *const kind_names[KINDS] = {"attention heads",
+                                                                                          "SSM heads"};
 
 // Room for the series of one figure: x, y, lo, hi of each metric and kind, at most `room` points each.
 typedef struct {
@@ -28,7 +30,8 @@ static int fill(const hy_summary_row *r, const char *metric, const char *kind, i
         const hy_summary_value *v = &r->values[k];
         if (strcmp(v->metric, metric) || strcmp(v->kind, kind) || v->layer < 0) continue;
         int i = n++;
-        for (; i > 0 && x[i - 1] > v->layer; i--) x[i] = x[i - 1], y[i] = y[i - 1], lo[i] = lo[i - 1], hi[i] = hi[i - 1];
+        for (; i > 0 && x[i - 1] > v->layer; i--)
+            x[i] = x[i - 1], y[i] = y[i - 1], lo[i] = lo[i - 1], hi[i] = hi[i - 1];
         x[i] = v->layer, y[i] = v->stat.mean;
         lo[i] = v->stat.mean - v->stat.sd, hi[i] = v->stat.mean + v->stat.sd;
     }
@@ -49,21 +52,28 @@ static void add_panel(figure *f, const hy_summary_row *r, int metric) {
     for (int k = 0; k < KINDS; k++) {
         double *at = f->values + (size_t)(metric * KINDS + k) * 4 * (size_t)f->room;
         const int points = fill(r, metrics[metric], kinds[k], f->room, at);
-        if (points) first[n++] = (hy_fig_series){kind_names[k], k, points, at, at + f->room, at + 2 * f->room, at + 3 * f->room};
+        if (points)
+            first[n++] =
+                (hy_fig_series){kind_names[k], k, points, at, at + f->room, at + 2 * f->room, at + 3 * f->room};
     }
     if (n == 0) return;
     const hy_metric_def *d = hy_metric_find(metrics[metric]);
     f->label[metric] = hy_xstrdup(d->label);
     const bool log = wide(first, n);
-    f->panel[f->n_panels++] = (hy_fig_panel){titles[metric], {"layer", false, NAN, NAN, HY_TICS_WHOLE},
-                                             {f->label[metric], log, log ? NAN : 0, NAN, HY_TICS_AUTO}, first, n};
+    f->panel[f->n_panels++] = (hy_fig_panel){titles[metric],
+                                             {"layer", false, NAN, NAN, HY_TICS_WHOLE},
+                                             {f->label[metric], log, log ? NAN : 0, NAN, HY_TICS_AUTO},
+                                             first,
+                                             n};
     f->n_series += n;
 }
 
 static hy_status draw(hy_plots *p, int task, const hy_summary_row *r, const figure *f) {
-    static const char fused[] = "Root mean square over text positions and channels, before and after the fusion; |beta|: mean size of its "
-                                "learned weights. Mean over seeds, bars: standard deviation";
-    static const char plain[] = "Root mean square over text positions and channels. Mean over seeds, bars: standard deviation";
+    static const char fused[] =
+        "Root mean square over text positions and channels, before and after the fusion; |beta|: mean size of its "
+        "learned weights. Mean over seeds, bars: standard deviation";
+    static const char plain[] =
+        "Root mean square over text positions and channels. Mean over seeds, bars: standard deviation";
     const char *note = f->n_panels > 1 ? fused : plain;
     hy_fig_head head;
     char *title = hy_plots_head(p, task, metrics[0], "outputs by layer", note, &head);
@@ -73,8 +83,9 @@ static hy_status draw(hy_plots *p, int task, const hy_summary_row *r, const figu
     if (any) head.runs = head.seeds_min = head.seeds_max = any->n;
     const hy_fig_out out = hy_plots_out(p, task, "outputs", r->variant);
     hy_status s = hy_fig_lines(&out, &head, f->panel, f->n_panels);
-    s = hy_plots_done(p, s, "%s: root mean square of what attention and SSM heads give%s; means over seeds with standard deviation.", full,
-                       f->n_panels > 1 ? ", before and after the fusion's norm and weights, and these weights" : "");
+    s = hy_plots_done(
+        p, s, "%s: root mean square of what attention and SSM heads give%s; means over seeds with standard deviation.",
+        full, f->n_panels > 1 ? ", before and after the fusion's norm and weights, and these weights" : "");
     free(title), free(full);
     return s;
 }

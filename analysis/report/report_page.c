@@ -151,9 +151,11 @@ static void say_runs(const hy_summary *s, hy_buf *b) {
     for (int k = 0; (gap = hy_summary_gap_text(s, k)); k++) say(b, gap);
     say(b, hy_summary_origin_text(s));
     if (few < 3) hy_buf_printf(b, "- Some variants have fewer than three seeds: their standard deviation says little.\n");
-    if (largest > 0)
-        hy_buf_printf(b, "- The largest model here has %.3g million parameters. What holds at this size and on these tasks need not hold"
-                         " at others.\n", largest / 1e6);
+    if (largest > 0) {
+        const hy_metric_look l = hy_metric_look_of(hy_metric_find("parameters"), largest);
+        hy_buf_printf(b, "- The largest model here has %.3g %s parameters. What holds at this size and on these tasks need not hold"
+                         " at others.\n", largest * l.scale, *l.unit == 'k' ? "thousand" : "million");
+    }
     if (s->waited > HY_SUMMARY_WAITED)
         hy_buf_printf(b, "- Throughput is disturbed: threads waited up to %.0f %% of the time while other programs had the processors."
                          " Its figures say little.\n", 100 * s->waited);

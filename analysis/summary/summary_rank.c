@@ -1,4 +1,5 @@
-// summary_rank.c - rank correlations with the paper's figures and pairs of variants told apart, in words, for the table of a run and for the report; see summary.h.
+// summary_rank.c - rank correlations with the paper's figures and pairs of variants told apart, in words, for the table of a run
+// and for the report. See summary.h.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

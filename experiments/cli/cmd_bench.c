@@ -25,7 +25,9 @@ static char *path_of(const hy_fact *f) {
 }
 
 static void rate_row(hy_table *t, hy_fact *f) {
-    const char *what = !strcmp(f->name, "throughput_train") ? "training step" : !strcmp(f->name, "throughput_prefill") ? "prefill" : "decode";
+    const char *what = !strcmp(f->name, "throughput_train")     ? "training step"
+                       : !strcmp(f->name, "throughput_prefill") ? "prefill"
+                                                                : "decode";
     char *path = path_of(f);
     hy_sort(f->samples, f->n_samples);
     hy_table_row(t);
@@ -51,18 +53,22 @@ static hy_status print_rates(const options *o, const hy_subject *s, bool left_ou
     hy_table_column(t, "repetitions", "n", NULL, HY_RIGHT);
     hy_table_column(t, "path", "kernels", NULL, HY_LEFT);
     for (int i = 0; i < facts->n_facts; i++) rate_row(t, &facts->fact[i]);
-    hy_table_note(t, "%s, %s; meta tokens are processed but not counted", s->be.device, hy_precision_name(s->precision));
+    hy_table_note(t, "%s, %s; meta tokens are processed but not counted", s->be.device,
+                  hy_precision_name(s->precision));
     struct rusage use;
     getrusage(RUSAGE_SELF, &use);
-    hy_table_note(t, "weights: %.1f MB, %s, ready after %.1f s; most memory in use at a time: %.1f MB", (double)s->model.w->bytes / 1e6,
-                  hy_program_keeps_bf16(s->model.p) ? "matrices in bfloat16" : "float32", s->seconds, (double)use.ru_maxrss * 1024 / 1e6);
+    hy_table_note(t, "weights: %.1f MB, %s, ready after %.1f s; most memory in use at a time: %.1f MB",
+                  (double)s->model.w->bytes / 1e6,
+                  hy_program_keeps_bf16(s->model.p) ? "matrices in bfloat16" : "float32", s->seconds,
+                  (double)use.ru_maxrss * 1024 / 1e6);
     if (left_out) hy_table_note(t, "no training step: gradients need weights in float32 (--weights f32)");
     const hy_status st = hy_table_print(t, o->format, stdout);
     hy_table_free(t);
     return st;
 }
 
-// The measure as the options ask for it. Training steps are left out of a model whose matrices are bfloat16, unless they are asked for.
+// The measure as the options ask for it. Training steps are left out of a model whose matrices are bfloat16, unless
+// they are asked for.
 static hy_status ask(const options *o, hy_asked *m) {
     const bool all = !o->train && !o->prefill && !o->decode;
     HY_TRY(hy_ask("throughput", m));
@@ -112,7 +118,8 @@ static hy_status ops(const options *o, const hy_model *m, const hy_backend *be) 
     int count[HY_OP_KINDS] = {0};
     hy_exec *e;
     HY_TRY(hy_params_want_grad(m->w));
-    HY_TRY(hy_exec_create(m->p, be, m->w->compute, HY_EXEC_TRAIN, o->batch, m->p->spec.meta_tokens + o->context, 0, &e));
+    HY_TRY(
+        hy_exec_create(m->p, be, m->w->compute, HY_EXEC_TRAIN, o->batch, m->p->spec.meta_tokens + o->context, 0, &e));
     hy_status s = profile_run(o, m, e);
     const double *sec = s ? NULL : hy_exec_seconds(e), ms = 1e3 / o->repetitions;
     for (int i = 0; sec && i < m->p->n_ops; i++) {
@@ -140,8 +147,11 @@ static hy_status ops(const options *o, const hy_model *m, const hy_backend *be) 
     hy_table_note(t, "%s, %d sequences of %d + %d meta tokens, %s, mean of %d steps: %.2f ms a step", m->p->spec.name,
                   o->batch, o->context, m->p->spec.meta_tokens, be->device, o->repetitions, total);
     const hy_exec_memory mem = hy_exec_memory_use(e);
-    hy_table_note(t, "memory: activations %.1f MB, gradients %.1f MB, saved for backward %.1f MB, in one arena of %.1f MB; workspace %.1f MB",
-                  (double)mem.activations / 1e6, (double)mem.gradients / 1e6, (double)mem.saved / 1e6, (double)mem.arena / 1e6, (double)mem.workspace / 1e6);
+    hy_table_note(t,
+                  "memory: activations %.1f MB, gradients %.1f MB, saved for backward %.1f MB, in one arena of %.1f "
+                  "MB; workspace %.1f MB",
+                  (double)mem.activations / 1e6, (double)mem.gradients / 1e6, (double)mem.saved / 1e6,
+                  (double)mem.arena / 1e6, (double)mem.workspace / 1e6);
     if (!s) s = hy_table_print(t, o->format, stdout);
     hy_table_free(t);
     hy_exec_free(e);
@@ -158,7 +168,8 @@ static hy_status bench(const options *o, const char *file) {
     HY_TRY(ask(o, &m));
     // training steps need float32 weights; where nothing was said they are timed too, of a variant
     const bool all = !o->train && !o->prefill && !o->decode;
-    if (o->train || o->ops || (all && how == HY_WEIGHTS_AUTO && hy_model_file_kind_of(file) == HY_MODEL_YAML)) how = HY_WEIGHTS_F32;
+    if (o->train || o->ops || (all && how == HY_WEIGHTS_AUTO && hy_model_file_kind_of(file) == HY_MODEL_YAML))
+        how = HY_WEIGHTS_F32;
     hy_status s = hy_subject_open(&o->m, file, how, &m, 1, &subject);
     if (!s) s = o->ops ? ops(o, &subject.model, &subject.be) : rates(o, &subject, &m);
     hy_subject_close(&subject);
@@ -182,12 +193,17 @@ int hy_cmd_bench(int argc, char **argv) {
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print"},
         {0},
     };
-    char *text = hy_ask_help("Times one model. `make bench` compares models with the machine's own limits.\n\nexamples:\n"
-                             "  hylab bench variants/hymba.yaml --batch 8\n"
-                             "  hylab bench variants/hymba.yaml --batch 8 --ops\n"
-                             "  hylab bench variants/paper/300m-hymba.yaml --decode --context 4096\n",
-                             (const char *const[]){"throughput", NULL});
-    const hy_args a = {.usage = "hylab bench VARIANT.yaml|CHECKPOINT.safetensors|FOLDER [options]", .text = text, .args = args, .min_rest = 1, .max_rest = 1};
+    char *text = hy_ask_help(
+        "Times one model. `make bench` compares models with the machine's own limits.\n\nexamples:\n"
+        "  hylab bench variants/hymba.yaml --batch 8\n"
+        "  hylab bench variants/hymba.yaml --batch 8 --ops\n"
+        "  hylab bench variants/paper/300m-hymba.yaml --decode --context 4096\n",
+        (const char *const[]){"throughput", NULL});
+    const hy_args a = {.usage = "hylab bench VARIANT.yaml|CHECKPOINT.safetensors|FOLDER [options]",
+                       .text = text,
+                       .args = args,
+                       .min_rest = 1,
+                       .max_rest = 1};
     hy_arg_list rest = {0};
     bool help = false;
     hy_status s = hy_args_read(&a, argc, argv, &rest, &help);

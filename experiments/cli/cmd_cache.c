@@ -159,7 +159,8 @@ static hy_status print_cache(const options *o, const hy_arg_list *files) {
     return st;
 }
 
-// Takes the measure of each file and stores it: what hylab holds of a sequence when it computes in float32, and the paper's accounting.
+// Takes the measure of each file and stores it: what hylab holds of a sequence when it computes in float32, and the
+// paper's accounting.
 static hy_status store_caches(const options *o, const hy_arg_list *files) {
     hy_backend be;
     hy_asked m;
@@ -174,8 +175,9 @@ static hy_status store_caches(const options *o, const hy_arg_list *files) {
         st = hy_model_read_spec(files->v[i], o->sets.v, spec);
         if (!st) st = hy_model_build(spec, &p);
         const hy_measure_context c = {.prog = p, .compute = HY_F32, .be = &be, .jobs = 1};
-        const hy_adopted a = {.spec = spec, .path = files->v[i], .from_file = hy_model_file_kind_of(files->v[i]) != HY_MODEL_YAML, .init_seed = 1,
-                              .seed = 1, .be = &be};
+        const bool from_file = hy_model_file_kind_of(files->v[i]) != HY_MODEL_YAML;
+        const hy_adopted a = {
+            .spec = spec, .path = files->v[i], .from_file = from_file, .init_seed = 1, .seed = 1, .be = &be};
         if (!st) st = hy_measure_run(m.measure, &c, &m.options, &facts);
         if (!st) st = hy_adopt_into(o->db, &a, m.measure, &m.options, &facts);
         hy_facts_free(&facts);
@@ -197,7 +199,8 @@ int hy_cmd_cache(int argc, char **argv) {
         {"--ssm-elem", "TYPE", HY_ARG_TEXT, &o.ssm_elem, 0, "another one for SSM states alone (as --state-elem)"},
         {"--by-layer", NULL, HY_ARG_FLAG, &o.by_layer, 0, "a row for each layer"},
         {"--set", "KEY=VALUE", HY_ARG_LIST, &o.sets, 0, "change a key of every variant; may be given many times"},
-        {"--db", "FILE", HY_ARG_TEXT, &o.db, 0, "store what measure cache finds of each MODEL in this database as well (computing in float32)"},
+        {"--db", "FILE", HY_ARG_TEXT, &o.db, 0,
+         "store what measure cache finds of each MODEL in this database as well (computing in float32)"},
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print"},
         {0},
     };

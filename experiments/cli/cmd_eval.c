@@ -45,9 +45,14 @@ int hy_cmd_eval(int argc, char **argv) {
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print"},
         {0},
     };
-    char *text = hy_ask_help("Evaluates a trained model on a task.\n\nexample:\n  hylab eval runs/hymba.safetensors --task needle\n",
-                             (const char *const[]){"accuracy", NULL});
-    const hy_args a = {.usage = "hylab eval CHECKPOINT.safetensors|FOLDER [options]", .text = text, .args = args, .min_rest = 1, .max_rest = 1};
+    char *text = hy_ask_help(
+        "Evaluates a trained model on a task.\n\nexample:\n  hylab eval runs/hymba.safetensors --task needle\n",
+        (const char *const[]){"accuracy", NULL});
+    const hy_args a = {.usage = "hylab eval CHECKPOINT.safetensors|FOLDER [options]",
+                       .text = text,
+                       .args = args,
+                       .min_rest = 1,
+                       .max_rest = 1};
     hy_arg_list rest = {0};
     bool help = false;
     hy_status s = hy_args_read(&a, argc, argv, &rest, &help);

@@ -21,6 +21,8 @@ static hy_status plot(const options *o, const char *file) {
     hy_plots p = {.store = store, .s = s, .dir = dir, .formats = formats};
     hy_status st = hy_plots_draw(&p, o->figure);
     for (int i = 0; i < p.n; i++) printf("%s/%s.{%s}\n    %s\n", dir, p.file[i].name, o->formats, p.file[i].caption);
+    if (*hy_plot_missing())
+        fprintf(stderr, "note: no font here has %s: PNG and PDF figures do not show it; install one, such as fonts-noto-cjk\n", hy_plot_missing());
     hy_plots_free(&p);
     free(dir);
     hy_summary_free(s);

@@ -1,5 +1,6 @@
-// cmd_probe.c - hylab probe: what a model does inside: attention and SSM maps, their statistics, the receptive field, outputs of its
-// heads; with --measure any measure. The figures come from analysis/measure, the options of the command are theirs.
+// cmd_probe.c - hylab probe: what a model does inside: attention and SSM maps, their statistics, the receptive field,
+// outputs of its heads; with --measure any measure. The figures come from analysis/measure, the options of the command
+// are theirs.
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,11 +30,11 @@ typedef struct {
     hy_probe_map columns[MAX_MAPS];  // of the figure of maps
 } wanted;
 
-// ---------------------------------------------------------------------------------------------------- options to measures
+// ---------------------------------------------------------------------------------------------------- measures
 static bool has_heads(const hy_layer_spec *l) { return hy_layer_has_attention(l) || hy_layer_has_ssm(l); }
 
-// --layers as a list of the measures' option: "all" (and nothing) is [], "0,3" is [0,3]. Layers that are not there are refused here:
-// of one model, unlike of many in an experiment, they are a mistake.
+// --layers as a list of the measures' option: "all" (and nothing) is [], "0,3" is [0,3]. Layers that are not there are
+// refused here: of one model, unlike of many in an experiment, they are a mistake.
 static hy_status layers_option(const hy_model_spec *spec, const char *text, char out[1024]) {
     snprintf(out, 1024, "[%s]", text && strcmp(text, "all") ? text : "");
     if (!text || !strcmp(text, "all")) return HY_OK;
@@ -41,8 +42,10 @@ static hy_status layers_option(const hy_model_spec *spec, const char *text, char
         char *end;
         const long i = strtol(c, &end, 10);
         if (end == c || (*end && *end != ',') || i < 0 || i >= spec->n_layers)
-            return hy_error(HY_EINPUT, "--layers \"%s\": numbers from 0 to %d are wanted, or all", text, spec->n_layers - 1);
-        if (!has_heads(&spec->layers[i])) return hy_error(HY_EINPUT, "--layers: layer %ld has no attention and no SSM heads", i);
+            return hy_error(HY_EINPUT, "--layers \"%s\": numbers from 0 to %d are wanted, or all", text,
+                            spec->n_layers - 1);
+        if (!has_heads(&spec->layers[i]))
+            return hy_error(HY_EINPUT, "--layers: layer %ld has no attention and no SSM heads", i);
         if (!*end) return HY_OK;
         c = end;
     }
@@ -102,11 +105,15 @@ static hy_status erf_options(const options *o, hy_asked *m) {
 // The maps that are drawn: --maps, then single heads and channels.
 static hy_status read_columns(const options *o, wanted *w) {
     // the map of a whole hybrid layer is the mean of two maps, which must be row-normalised
-    const char *words = o->maps ? o->maps : o->norm && strcmp(o->norm, "rowsum") ? "attention,ssm" : "attention,ssm,layer";
+    const char *words = o->maps                                ? o->maps
+                        : o->norm && strcmp(o->norm, "rowsum") ? "attention,ssm"
+                                                               : "attention,ssm,layer";
     for (const char *c = words;;) {
         const size_t len = strcspn(c, ",");
         int src = 0;
-        while (src < 3 && (strlen(hy_map_src_name((hy_map_src)src)) != len || strncmp(c, hy_map_src_name((hy_map_src)src), len))) src++;
+        while (src < 3 &&
+               (strlen(hy_map_src_name((hy_map_src)src)) != len || strncmp(c, hy_map_src_name((hy_map_src)src), len)))
+            src++;
         if (src == 3) return hy_error(HY_EINPUT, "--maps %s: a list of attention|ssm|layer is wanted", words);
         if (w->n_columns < MAX_MAPS) w->columns[w->n_columns++] = (hy_probe_map){(hy_map_src)src, -1};
         if (!c[len]) break;
@@ -115,7 +122,8 @@ static hy_status read_columns(const options *o, wanted *w) {
     const hy_arg_list *singles[] = {&o->heads, &o->channels};
     for (int k = 0; k < 2; k++)
         for (int i = 0; i < singles[k]->n; i++) {
-            if (w->n_columns == MAX_MAPS) return hy_error(HY_EINPUT, "more than %d maps of a layer do not fit a figure", MAX_MAPS);
+            if (w->n_columns == MAX_MAPS)
+                return hy_error(HY_EINPUT, "more than %d maps of a layer do not fit a figure", MAX_MAPS);
             w->columns[w->n_columns++] = (hy_probe_map){k ? HY_MAP_SSM : HY_MAP_ATTENTION, atoi(singles[k]->v[i])};
         }
     return HY_OK;
@@ -165,7 +173,8 @@ static char *options_of(const hy_facts *f, const char *metric) {
     hy_json *j = NULL;
     const char *text = "";
     for (int i = 0; i < f->n_facts && !j; i++)
-        if (!strcmp(f->fact[i].name, metric) && f->fact[i].meta && !hy_json_parse(f->fact[i].meta, strlen(f->fact[i].meta), "meta", 4, &j))
+        if (!strcmp(f->fact[i].name, metric) && f->fact[i].meta &&
+            !hy_json_parse(f->fact[i].meta, strlen(f->fact[i].meta), "meta", 4, &j))
             hy_json_get_string(j, "meta", "options", &text);
     char *copy = hy_xstrdup(text);
     hy_json_free(j);
@@ -180,31 +189,46 @@ static double value_of(const hy_facts *f, const char *metric, const char *cell) 
 }
 
 static hy_table *statistics_table(const hy_facts *f, const char *title) {
-    static const hy_fact_column columns[] = {{"map_entropy", NULL, "entropy"}, {"map_entropy_rel", NULL, "entropy_relative"}, {"map_meta", NULL, "meta"},
-                                             {"map_bos", NULL, "bos"}, {"map_self", NULL, "self"}, {"map_cross", NULL, "cross"},
-                                             {"map_distance", NULL, "distance"}, {"step_entropy", NULL, NULL}, {"output_rms", NULL, NULL}, {0}};
+    static const hy_fact_column columns[] = {
+        {"map_entropy", NULL, "entropy"},   {"map_entropy_rel", NULL, "entropy_relative"},
+        {"map_meta", NULL, "meta"},         {"map_bos", NULL, "bos"},
+        {"map_self", NULL, "self"},         {"map_cross", NULL, "cross"},
+        {"map_distance", NULL, "distance"}, {"step_entropy", NULL, NULL},
+        {"output_rms", NULL, NULL},         {0}};
     hy_table *t = hy_facts_table(title, f, HY_ROWS_MAPS, columns, NULL);
     char *made = options_of(f, "map_entropy");
     hy_table_note(t, "maps: %s; statistics over row-normalised maps and text positions as queries", made);
-    hy_table_note(t, "where the mass goes: meta tokens, first text token, own position, the rest; entropy, relative: / log of the visible keys");
+    hy_table_note(t,
+                  "where the mass goes: meta tokens, first text token, own position, the rest; entropy, relative: / "
+                  "log of the visible keys");
     hy_table_note(t, "step entropy: of an SSM's step sizes over the sequence, mean over channels (Samba, appendix E)");
-    hy_table_note(t, "output: root mean square of what the heads give, meta tokens counted; --measure outputs tells more");
+    hy_table_note(t,
+                  "output: root mean square of what the heads give, meta tokens counted; --measure outputs tells more");
     free(made);
     const double attention = value_of(f, "map_check", "attention"), ssm = value_of(f, "map_check", "ssm");
-    if (attention >= 0) hy_table_note(t, "check: softmax(q k) v against the model's output: %.1e of the largest", attention);
+    if (attention >= 0)
+        hy_table_note(t, "check: softmax(q k) v against the model's output: %.1e of the largest", attention);
     if (ssm >= 0)
-        hy_table_note(t, "check: alpha x + D x against the recurrence: %.1e of the largest; against the model's own values: %.1e", ssm,
-                      value_of(f, "map_check", "model"));
+        hy_table_note(
+            t, "check: alpha x + D x against the recurrence: %.1e of the largest; against the model's own values: %.1e",
+            ssm, value_of(f, "map_check", "model"));
     return t;
 }
 
 static hy_table *erf_table(const hy_facts *f, const char *title) {
-    static const hy_fact_column columns[] = {{"head_distance", "attention", "attention"}, {"head_distance", "ssm", "ssm_group"},
-                                             {"channel_distance", NULL, "ssm_channels"}, {"erf", NULL, "used"}, {"erf_relative", NULL, "relative"}, {0}};
+    static const hy_fact_column columns[] = {
+        {"head_distance", "attention", "attention"}, {"head_distance", "ssm", "ssm_group"},
+        {"channel_distance", NULL, "ssm_channels"},  {"erf", NULL, "used"},
+        {"erf_relative", NULL, "relative"},          {0}};
     hy_table *t = hy_facts_table(title, f, HY_ROWS_LAYERS, columns, "ERF");
     char *made = options_of(f, "erf");
-    hy_table_note(t, "expected distance of what the last token looks at; receptive field of a layer: of its heads together; ERF: Hymba eq. 5 with %s", made);
-    hy_table_note(t, "distance, SSM channels: each channel apart, then their mean (Mamba mean distance); distance, ssm: the SSM as one head");
+    hy_table_note(t,
+                  "expected distance of what the last token looks at; receptive field of a layer: of its heads "
+                  "together; ERF: Hymba eq. 5 with %s",
+                  made);
+    hy_table_note(t,
+                  "distance, SSM channels: each channel apart, then their mean (Mamba mean distance); distance, ssm: "
+                  "the SSM as one head");
     free(made);
     return t;
 }
@@ -227,7 +251,8 @@ static hy_status print_table(const options *o, hy_table *t, bool first) {
     return s;
 }
 
-static hy_status print_tables(const options *o, const wanted *w, const hy_facts *facts, const char *model, const char *what) {
+static hy_status print_tables(const options *o, const wanted *w, const hy_facts *facts, const char *model,
+                              const char *what) {
     hy_status s = HY_OK;
     if (w->statistics >= 0) {
         char *title = hy_asprintf("Attention maps of %s on %s", model, what);
@@ -254,13 +279,14 @@ static void describe(const options *o, const wanted *w, const hy_subject *s, cha
     if (!of_task) return;
     const hy_cell *cell = hy_task_cell(s->task, HY_SPLIT_EVAL, o->cell);
     const int T = o->tokens > 0 && o->tokens < cell->T ? o->tokens : cell->T;
-    const int asked = o->prompts ? o->prompts : 1, n = cell->count > 0 && cell->count < asked ? (int)cell->count : asked;
+    const int asked = o->prompts ? o->prompts : 1,
+              n = cell->count > 0 && cell->count < asked ? (int)cell->count : asked;
     if (w->other >= 0) snprintf(out, 200, "%s", o->m.task);
     else snprintf(out, 200, "%s %s, %d prompt%s of %d tokens", o->m.task, cell->name, n, n == 1 ? "" : "s", T);
 }
 
-static hy_status draw(const options *o, const wanted *w, const hy_subject *s, const hy_facts *maps, const hy_facts *statistics, const char *model,
-                      const char *what) {
+static hy_status draw(const options *o, const wanted *w, const hy_subject *s, const hy_facts *maps,
+                      const hy_facts *statistics, const char *model, const char *what) {
     hy_probe_figure p = {o->out, model, what, 0};
     HY_TRY(hy_fig_formats_parse(o->formats, &p.formats));
     const hy_asked *m = &w->v[w->maps];
@@ -288,7 +314,8 @@ static hy_status take(const options *o, const wanted *w, const hy_subject *s) {
 
 static hy_status probe(const options *o, const char *file) {
     if (o->erf && o->entropy && o->format != HY_TABLE_TEXT)
-        return hy_error(HY_EINPUT, "--entropy and --erf are two tables: with --format csv or json ask for one at a time");
+        return hy_error(HY_EINPUT,
+                        "--entropy and --erf are two tables: with --format csv or json ask for one at a time");
     if (o->measure && (o->erf || o->entropy || o->out))
         return hy_error(HY_EINPUT, "--measure %s stands alone: not with --entropy, --erf or --out", o->measure);
     hy_weights how;
@@ -302,7 +329,9 @@ static hy_status probe(const options *o, const char *file) {
         int n = 0;
         for (const char *c = o->layers; *c; c++) n += *c == ',';
         if (!strcmp(o->layers, "all")) n = spec->n_layers - 1;
-        if (n >= MAX_MAP_LAYERS) s = hy_error(HY_EINPUT, "%d layers do not fit a figure: choose at most %d with --layers", n + 1, MAX_MAP_LAYERS);
+        if (n >= MAX_MAP_LAYERS)
+            s = hy_error(HY_EINPUT, "%d layers do not fit a figure: choose at most %d with --layers", n + 1,
+                         MAX_MAP_LAYERS);
     }
     if (!s) s = hy_subject_open(&o->m, file, how, w->v, w->n, &subject);
     if (!s) s = take(o, w, &subject);
@@ -315,21 +344,27 @@ static hy_status probe(const options *o, const char *file) {
 int hy_cmd_probe(int argc, char **argv) {
     options o = {.m = {.task = "mqar", .seed = 1, .batch = 32}, .formats = "svg,png"};
     const hy_arg args[] = {
-        {"--entropy", NULL, HY_ARG_FLAG, &o.entropy, 0, "table of entropy and shares by layer (what is printed when nothing is asked for)"},
+        {"--entropy", NULL, HY_ARG_FLAG, &o.entropy, 0,
+         "table of entropy and shares by layer (what is printed when nothing is asked for)"},
         {"--erf", NULL, HY_ARG_FLAG, &o.erf, 0, "table of the effective receptive field, all layers"},
-        {"--measure", "NAME", HY_ARG_TEXT, &o.measure, 0, "any measure instead, as a table of its facts (`hylab show measures` lists them)"},
+        {"--measure", "NAME", HY_ARG_TEXT, &o.measure, 0,
+         "any measure instead, as a table of its facts (`hylab show measures` lists them)"},
         HY_ARGS_OPTION(o.m),
         {"--out", "DIR", HY_ARG_TEXT, &o.out, 0, "draw the maps there (and the entropy, with --entropy)"},
-        {"--layers", "LIST", HY_ARG_TEXT, &o.layers, 0, "e.g. 0,3 or all (default: all in tables; first, middle and last drawn)"},
+        {"--layers", "LIST", HY_ARG_TEXT, &o.layers, 0,
+         "e.g. 0,3 or all (default: all in tables; first, middle and last drawn)"},
         {"--maps", "LIST", HY_ARG_TEXT, &o.maps, 0, "what is drawn: attention,ssm,layer (default all three)"},
         {"--head", "N", HY_ARG_LIST, &o.heads, 0, "draw this attention head too; may be given many times"},
         {"--channel", "N", HY_ARG_LIST, &o.channels, 0, "draw this SSM channel too; may be given many times"},
-        {"--norm", HY_MAP_NORM_CHOICES, HY_ARG_TEXT, &o.norm, 0, "rows to sum 1 (default), min-max of the matrix, or signed values"},
-        {"--reduce", HY_SSM_REDUCE_CHOICES, HY_ARG_TEXT, &o.reduce, 0, "channels of an SSM to one map: mean of |alpha| (default), |mean|, mean of rows"},
+        {"--norm", HY_MAP_NORM_CHOICES, HY_ARG_TEXT, &o.norm, 0,
+         "rows to sum 1 (default), min-max of the matrix, or signed values"},
+        {"--reduce", HY_SSM_REDUCE_CHOICES, HY_ARG_TEXT, &o.reduce, 0,
+         "channels of an SSM to one map: mean of |alpha| (default), |mean|, mean of rows"},
         {"--gate", NULL, HY_ARG_FLAG, &o.gate, 0, "SSM maps with the gate"},
         {"--erf-set", "NAME=VALUE", HY_ARG_LIST, &o.erf_sets, 0, "an option of measure erf (above), with --erf"},
         {"--cell", "N", HY_ARG_INT, &o.cell, 0, "evaluation cell of the task (default 0)"},
-        {"--prompts", "N", HY_ARG_INT, &o.prompts, 1, "mean over so many examples (default 1; with --measure: the measure's own)"},
+        {"--prompts", "N", HY_ARG_INT, &o.prompts, 1,
+         "mean over so many examples (default 1; with --measure: the measure's own)"},
         {"--tokens", "N", HY_ARG_INT, &o.tokens, 0, "only the first N tokens of an example"},
         HY_ARGS_TASK(o.m),
         HY_ARGS_MODEL(o.m),
@@ -338,17 +373,24 @@ int hy_cmd_probe(int argc, char **argv) {
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print tables"},
         {0},
     };
-    char *text = hy_ask_help("Where a model looks: softmax maps of its attention heads, its SSM heads as hidden attention (Ali et al. 2024), the\n"
-                             "layer as their mean; entropy, shares (meta, BOS, self, cross) and effective receptive field (Hymba, appendix B).\n"
-                             "Values come from probes on the model itself; each map is checked by reproducing the layer's own output.\n\n"
-                             "examples:\n"
-                             "  hylab probe runs/hymba.safetensors --task mqar --layers 0,3 --out maps\n"
-                             "  hylab probe runs/hymba.safetensors --maps attention --head 0 --head 5 --channel 17 --out heads\n"
-                             "  hylab probe runs/hymba.safetensors --erf --prompts 8 --erf-set meta=renormalised\n"
-                             "  hylab probe runs/hymba.safetensors --measure outputs --prompts 8\n"
-                             "  hylab probe variants/hymba.yaml --entropy --format csv\n",
-                             (const char *const[]){"maps", "erf", "outputs", NULL});
-    const hy_args a = {.usage = "hylab probe CHECKPOINT|VARIANT.yaml [options]", .text = text, .args = args, .min_rest = 1, .max_rest = 1};
+    char *text = hy_ask_help(
+        "Where a model looks: softmax maps of its attention heads, its SSM heads as hidden attention (Ali et al. "
+        "2024), the\n"
+        "layer as their mean; entropy, shares (meta, BOS, self, cross) and effective receptive field (Hymba, appendix "
+        "B).\n"
+        "Values come from probes on the model itself; each map is checked by reproducing the layer's own output.\n\n"
+        "examples:\n"
+        "  hylab probe runs/hymba.safetensors --task mqar --layers 0,3 --out maps\n"
+        "  hylab probe runs/hymba.safetensors --maps attention --head 0 --head 5 --channel 17 --out heads\n"
+        "  hylab probe runs/hymba.safetensors --erf --prompts 8 --erf-set meta=renormalised\n"
+        "  hylab probe runs/hymba.safetensors --measure outputs --prompts 8\n"
+        "  hylab probe variants/hymba.yaml --entropy --format csv\n",
+        (const char *const[]){"maps", "erf", "outputs", NULL});
+    const hy_args a = {.usage = "hylab probe CHECKPOINT|VARIANT.yaml [options]",
+                       .text = text,
+                       .args = args,
+                       .min_rest = 1,
+                       .max_rest = 1};
     hy_arg_list rest = {0};
     bool help = false;
     hy_status s = hy_args_read(&a, argc, argv, &rest, &help);

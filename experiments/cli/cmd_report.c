@@ -51,8 +51,8 @@ int hy_cmd_report(int argc, char **argv) {
         {0},
     };
     const hy_args a = {.usage = "hylab report [EXPERIMENT.yaml] [options]",
-                       .text = "Writes one HTML page that needs nothing else: question, table with the paper's figures beside, what it shows and does\n"
-                               "not, all figures that have data, recipe and provenance. Draws the figures first.\n\n"
+                       .text = "Writes one HTML page that needs nothing else: question, table with the paper's figures beside, what it shows\n"
+                               "and does not, all figures that have data, recipe and provenance. Draws the figures first.\n\n"
                                "examples:\n"
                                "  hylab report experiments/roadmap/roadmap.yaml\n"
                                "  hylab report --db runs/hylab.db --experiment roadmap --scale small --out roadmap.html\n",

@@ -41,7 +41,8 @@ static void add_columns(hy_table *t, const hy_facts *f) {
     if (find(f, "bits_per_byte", "")) hy_table_column(t, "bits_per_byte", "bits/byte", NULL, HY_RIGHT);
 }
 
-hy_status hy_accuracy_print(const char *title, const hy_task *task, const hy_facts *facts, hy_table_format format, FILE *f) {
+hy_status hy_accuracy_print(const char *title, const hy_task *task, const hy_facts *facts, hy_table_format format,
+                            FILE *f) {
     const double entropy = hy_task_entropy(task), bytes = hy_task_bytes_per_token(task);
     const int cells = hy_task_cells(task, HY_SPLIT_EVAL);
     hy_table *t = hy_table_new(title);
@@ -54,8 +55,10 @@ hy_status hy_accuracy_print(const char *title, const hy_task *task, const hy_fac
         hy_table_rule(t);
         add_row(t, "all", facts, "");
     }
-    hy_table_note(t, "accuracy: mean over the labelled positions of an example, then over examples; exact: every label right");
-    if (bytes != 1 && !isnan(bytes)) hy_table_note(t, "loss: per token; a token of the evaluation text has %.4f bytes on average", bytes);
+    hy_table_note(
+        t, "accuracy: mean over the labelled positions of an example, then over examples; exact: every label right");
+    if (bytes != 1 && !isnan(bytes))
+        hy_table_note(t, "loss: per token; a token of the evaluation text has %.4f bytes on average", bytes);
     if (entropy > 0) hy_table_note(t, "excess: loss above the entropy of the source, %.4f nats a label", entropy);
     hy_status s = hy_table_print(t, format, f);
     hy_table_free(t);

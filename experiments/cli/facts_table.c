@@ -34,7 +34,8 @@ static bool shown(const view *v, const hy_fact *f) {
 }
 
 static void find_columns(view *v, const hy_fact_column *columns) {
-    for (; columns && columns[v->n_columns].metric; v->n_columns++) {}
+    for (; columns && columns[v->n_columns].metric; v->n_columns++) {
+    }
     v->columns = hy_xcalloc((size_t)(v->n_columns + v->f->n_facts) + 1, sizeof *v->columns);
     if (columns) memcpy(v->columns, columns, (size_t)v->n_columns * sizeof *columns);
     for (int i = 0; !columns && i < v->f->n_facts; i++) {
@@ -56,7 +57,8 @@ static void find_rows(view *v) {
 
 static const hy_fact *fact_at(const view *v, int row, const hy_fact_column *c) {
     for (int i = 0; i < v->f->n_facts; i++)
-        if (of_column(c, &v->f->fact[i]) && same_row(v, &v->f->fact[v->first[row]], &v->f->fact[i])) return &v->f->fact[i];
+        if (of_column(c, &v->f->fact[i]) && same_row(v, &v->f->fact[v->first[row]], &v->f->fact[i]))
+            return &v->f->fact[i];
     return NULL;
 }
 
@@ -92,7 +94,8 @@ static void add_columns(const view *v, hy_table *t) {
     for (int c = 0; c < v->n_columns; c++) {
         const hy_fact_column *col = &v->columns[c];
         const hy_metric_def *d = hy_metric_find(col->metric);
-        const char *name = col->name ? col->name : col->metric, *unit = strcmp(d->unit_shown, "1") ? d->unit_shown : NULL;
+        const char *name = col->name ? col->name : col->metric,
+                   *unit = strcmp(d->unit_shown, "1") ? d->unit_shown : NULL;
         char *header = hy_asprintf("%s%s%s", d->label, col->kind ? ", " : "", col->kind ? col->kind : "");
         hy_table_column(t, name, header, unit, HY_RIGHT);
         free(header);
@@ -138,7 +141,8 @@ static void value_cell(const view *v, hy_table *t, const hy_fact *f, const hy_fa
     if (errors) hy_table_num(t, f->se * d->scale, d->decimals);
 }
 
-hy_table *hy_facts_table(const char *title, const hy_facts *f, hy_fact_rows rows, const hy_fact_column *columns, const char *all) {
+hy_table *hy_facts_table(const char *title, const hy_facts *f, hy_fact_rows rows, const hy_fact_column *columns,
+                         const char *all) {
     view v = {.f = f, .rows = rows};
     find_columns(&v, columns);
     find_rows(&v);

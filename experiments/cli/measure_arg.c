@@ -13,7 +13,7 @@ void hy_measure_args_free(hy_measure_args *a) {
     free(a->options.v);
 }
 
-// ---------------------------------------------------------------------------------------------------- what is asked for
+// ---------------------------------------------------------------------------------------------------- asking
 hy_status hy_ask(const char *name, hy_asked *out) {
     out->measure = hy_measure_find(name);
     if (out->measure) return hy_measure_options_read(out->measure, "", &out->options);
@@ -63,7 +63,7 @@ char *hy_ask_help(const char *text, const char *const *names) {
     return b.s;
 }
 
-// ---------------------------------------------------------------------------------------------------- what it is asked of
+// ---------------------------------------------------------------------------------------------------- the model
 static hy_status check(const hy_subject *s, const hy_asked *asked, int n) {
     hy_model_spec *spec = hy_xcalloc(1, sizeof *spec);
     hy_status st = hy_model_read_spec(s->file, s->args->sets.v, spec);
@@ -71,14 +71,16 @@ static hy_status check(const hy_subject *s, const hy_asked *asked, int n) {
     for (int i = 0; i < n && !st; i++) {
         st = hy_measure_check(asked[i].measure, &of, &asked[i].options);
         if (!st && !hy_measure_applies(asked[i].measure, spec, &asked[i].options))
-            st = hy_error(HY_EINPUT, "measure %s finds nothing in %s: no layer that it looks at has attention or SSM heads", asked[i].measure->name,
-                          spec->name);
+            st = hy_error(HY_EINPUT,
+                          "measure %s finds nothing in %s: no layer that it looks at has attention or SSM heads",
+                          asked[i].measure->name, spec->name);
     }
     free(spec);
     return st;
 }
 
-hy_status hy_subject_open(const hy_measure_args *a, const char *file, hy_weights weights, const hy_asked *asked, int n, hy_subject *out) {
+hy_status hy_subject_open(const hy_measure_args *a, const char *file, hy_weights weights, const hy_asked *asked, int n,
+                          hy_subject *out) {
     *out = (hy_subject){.args = a, .file = file};
     HY_TRY(hy_precision_parse(a->precision, &out->precision));
     HY_TRY(hy_backend_from_args(a->device, a->isa, a->threads, &out->be));
@@ -98,14 +100,27 @@ void hy_subject_close(hy_subject *s) {
 }
 
 hy_status hy_subject_take(const hy_subject *s, const hy_asked *m, hy_facts *facts) {
-    const hy_measure_context c = {.prog = s->model.p, .params = s->model.w, .compute = s->model.w->compute, .be = &s->be, .task = s->task,
-                                  .eval_batch = s->args->batch, .jobs = 1};
+    const hy_measure_context c = {.prog = s->model.p,
+                                  .params = s->model.w,
+                                  .compute = s->model.w->compute,
+                                  .be = &s->be,
+                                  .task = s->task,
+                                  .eval_batch = s->args->batch,
+                                  .jobs = 1};
     const int first = facts->n_facts, first_artifact = facts->n_artifacts;
     HY_TRY(hy_measure_run(m->measure, &c, &m->options, facts));
     if (!s->args->db) return HY_OK;
-    hy_facts found = {.n_facts = facts->n_facts - first, .fact = facts->fact + first,  // borrowed: those of this measure
-                      .n_artifacts = facts->n_artifacts - first_artifact, .artifact = facts->artifact + first_artifact};
-    const hy_adopted a = {.spec = &s->model.p->spec, .path = s->file, .from_file = s->model.trained, .init_seed = 1, .task = s->task,
-                          .seed = s->args->seed, .be = &s->be, .precision = s->precision};
+    hy_facts found = {.n_facts = facts->n_facts - first,
+                      .fact = facts->fact + first,  // borrowed: those of this measure
+                      .n_artifacts = facts->n_artifacts - first_artifact,
+                      .artifact = facts->artifact + first_artifact};
+    const hy_adopted a = {.spec = &s->model.p->spec,
+                          .path = s->file,
+                          .from_file = s->model.trained,
+                          .init_seed = 1,
+                          .task = s->task,
+                          .seed = s->args->seed,
+                          .be = &s->be,
+                          .precision = s->precision};
     return hy_adopt_into(s->args->db, &a, m->measure, &m->options, &found);
 }

@@ -34,21 +34,27 @@ typedef char panel_title[64];
 static void title_of(int layer, const hy_probe_map *m, panel_title out) {
     const char *name = m->src == HY_MAP_SSM ? "SSM" : m->src == HY_MAP_LAYER ? "whole layer" : "attention";
     if (m->index < 0) snprintf(out, sizeof(panel_title), "layer %d: %s", layer, name);
-    else snprintf(out, sizeof(panel_title), "layer %d: %s %d", layer, m->src == HY_MAP_SSM ? "channel" : "head", m->index);
+    else
+        snprintf(out, sizeof(panel_title), "layer %d: %s %d", layer, m->src == HY_MAP_SSM ? "channel" : "head",
+                 m->index);
 }
 
-static hy_status draw(const hy_probe_figure *p, const char *options, hy_map_norm norm, int rows, int columns, const hy_fig_map *grid) {
+static hy_status draw(const hy_probe_figure *p, const char *options, hy_map_norm norm, int rows, int columns,
+                      const hy_fig_map *grid) {
     char *note = hy_asprintf("%s. %s. Dashed: end of the meta tokens; grey: not visible", p->what, options);
     char *heading = hy_asprintf("Attention maps of %s", p->model);
     const hy_fig_head head = {.title = heading, .note = note};
-    const char *label = norm == HY_MAP_ROWSUM ? "share of the row" : norm == HY_MAP_MINMAX ? "share of the largest" : "value";
+    const char *label = norm == HY_MAP_ROWSUM   ? "share of the row"
+                        : norm == HY_MAP_MINMAX ? "share of the largest"
+                                                : "value";
     const hy_fig_out out = {p->folder, "maps", p->formats};
     const hy_status s = hy_fig_maps(&out, &head, label, norm != HY_MAP_SIGNED, 1e-4, rows, columns, grid);
     free(note), free(heading);
     return s;
 }
 
-hy_status hy_probe_draw_maps(const hy_probe_figure *p, const hy_facts *f, int n_layers, const hy_probe_map *maps, int n_maps, hy_map_norm norm) {
+hy_status hy_probe_draw_maps(const hy_probe_figure *p, const hy_facts *f, int n_layers, const hy_probe_map *maps,
+                             int n_maps, hy_map_norm norm) {
     hy_fig_map *grid = hy_xcalloc((size_t)n_layers * (size_t)n_maps, sizeof *grid);
     panel_title *title = hy_xcalloc((size_t)n_layers * (size_t)n_maps, sizeof *title);
     char *options = NULL;
@@ -86,7 +92,11 @@ hy_status hy_probe_draw_entropy(const hy_probe_figure *p, const hy_facts *f) {
         if (q.n) series[n++] = q;
     }
     char *heading = hy_asprintf("Entropy of the attention maps of %s", p->model);
-    const hy_fig_panel panel = {NULL, {"layer", false, NAN, NAN, HY_TICS_WHOLE}, {"entropy of a row, nats", false, 0, NAN, HY_TICS_AUTO}, series, n};
+    const hy_fig_panel panel = {NULL,
+                                {"layer", false, NAN, NAN, HY_TICS_WHOLE},
+                                {"entropy of a row, nats", false, 0, NAN, HY_TICS_AUTO},
+                                series,
+                                n};
     const hy_fig_head head = {.title = heading, .note = p->what};
     const hy_fig_out out = {p->folder, "entropy", p->formats};
     const hy_status s = hy_fig_lines(&out, &head, &panel, 1);

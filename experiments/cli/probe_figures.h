@@ -15,7 +15,8 @@ typedef struct {
 } hy_probe_figure;
 
 // A row for each layer, a panel for each map, as far as there are such heads. norm: of the maps.
-hy_status hy_probe_draw_maps(const hy_probe_figure *p, const hy_facts *f, int n_layers, const hy_probe_map *maps, int n_maps, hy_map_norm norm);
+hy_status hy_probe_draw_maps(const hy_probe_figure *p, const hy_facts *f, int n_layers, const hy_probe_map *maps,
+                             int n_maps, hy_map_norm norm);
 // Entropy by layer, a line for each kind of map.
 hy_status hy_probe_draw_entropy(const hy_probe_figure *p, const hy_facts *f);
 #endif

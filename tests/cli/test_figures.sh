@@ -87,6 +87,14 @@ NAMES
 say $? "each variant has its own map ($maps of 7)"
 grep -qF '>50% SSM<' "$dir/p/recall.svg" && grep -qF '>50%d SSM<' "$dir/p/recall.svg"
 say $? 'percent signs in names are drawn'
+# a PNG is not ruined by a character that no font has
+if command -v fc-list >/dev/null && [ -z "$(fc-list :charset=7a97)" ]; then
+  check 'a font that is missing' 0 'no font here has .*窗' "$H" plot "$dir/p.yaml" --formats svg,png --out "$dir/p"
+  grep -q '>窗口<' "$dir/p/recall.svg" && [ -z "$(ls "$dir/p" | grep tmp)" ]
+  say $? 'the SVG has the name'
+else
+  echo 'skip a font that is missing (it is not, or fontconfig is)'
+fi
 check 'report of odd names' 0 'html' "$H" report "$dir/p.yaml" --out "$dir/p/r.html"
 check 'folder of odd names' 0 'figures/名前_50.25d/recall' "$H" plot "$dir/p.yaml" --figure recall --formats svg
 check 'run with --set' 0 '全局' "$H" run "$dir/p.yaml" --set train.steps=3

@@ -28,6 +28,10 @@ measures:
   erf: {examples: 2}
 END
 
+cat >"$dir/tiny.yaml" <<'END'
+{vocab: 64, d_model: 8, layers: 1, mixer: attention, attention: {heads: 2}, mlp: {d_ff: 8}}
+END
+
 # The rows of an experiment as they should be printed, from the store alone: one a line, columns separated by "|".
 # metric, scale, decimals, spread: in the order of the table; the figure of the whole task, of timings that of the largest context.
 rows() { # experiment
@@ -117,4 +121,20 @@ say $? 'values of the grid are numbers in the store'
 "$H" run "$dir/g.yaml" --format json 2>/dev/null >"$dir/json"
 grep -q '"summary"' "$dir/json" && grep -q '"grid"' "$dir/json"
 say $? 'JSON has both tables'
+
+# a model that was not trained here stands in the same table, and table and report say so
+"$H" train "$dir/tiny.yaml" --task mqar --task-set vocab=64 --task-set "train=[[16, 2]]" --task-set "test=[[16, 2]]" --train steps=3 --out "$dir/made.safetensors" >/dev/null 2>&1
+sed -e 's/^name: .*/name: files/; /^measures/,$d; /name: near/d; s/^seeds.*/seeds: [1]/' \
+  -e "/name: Mamba/a\\  - {name: released, file: $dir/made.safetensors, train: none}\n  - {name: tuned, file: $dir/made.safetensors}" \
+  "$dir/e.yaml" | sed '/^variant: /d; s/spec: {layers/spec: {vocab: 64, d_model: 8, mlp: {d_ff: 8}, layers/' >"$dir/o.yaml"
+check 'run a checkpoint beside trained models' 0 '^not trained here from the start: weights from a file: released; trained on from a file: tuned$' \
+  "$H" run "$dir/o.yaml" --threads 1
+"$H" run "$dir/o.yaml" --format csv 2>/dev/null | tr -d '\r' | awk -F, '{print $1 "," $6}' >"$dir/origins"
+[ "$(tr '\n' ' ' <"$dir/origins")" = 'variant,origin Llama,trained Mamba,trained released,file tuned,trained ' ]
+say $? 'the CSV has the origin of every row'
+if command -v gnuplot >/dev/null; then
+  check 'report of a checkpoint' 0 'html' "$H" report "$dir/o.yaml" --out "$dir/o/r.html"
+  grep -q 'Not trained here from the start: weights from a file: released' "$dir/o/r.html" && grep -q '1 from a file' "$dir/o/r.html"
+  say $? 'the report says which row it is, and its provenance'
+fi
 exit $bad
