@@ -1,4 +1,5 @@
-// claim.c - rows that a process owns while it works on them, be they models or measurements: claiming, settling, taking over.
+// claim.c - rows that a process owns while it works on them, be they models or measurements: claiming, settling, 
+// taking over.
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -6,8 +7,8 @@
 
 #include "results/record_impl.h"
 
-// A running row of another machine or container without a heartbeat for this long is taken over. One from the future (a clock that was
-// set back) is no sign of life either.
+// A running row of another machine or container without a heartbeat for this long is taken over. One from the future (a
+// clock that was set back) is no sign of life either.
 #define DEAD_S (HY_HEARTBEAT_S * 2)
 
 const hy_row_kind hy_model_rows = {"model", "model_key, seed, device", "model"};
@@ -74,7 +75,8 @@ hy_claim hy_rows_judge(const hy_found *f, unsigned flags, int64_t *id) {
 static char *of_kind(const hy_row_kind *k, const char *sql) {
     hy_buf b = {0};
     for (; *sql; sql++) {
-        if (sql[0] == '%' && (sql[1] == '1' || sql[1] == '2')) hy_buf_printf(&b, "%s", *++sql == '1' ? k->table : k->identity);
+        if (sql[0] == '%' && (sql[1] == '1' || sql[1] == '2'))
+            hy_buf_printf(&b, "%s", *++sql == '1' ? k->table : k->identity);
         else hy_buf_write(&b, sql, 1);
     }
     return b.s;
@@ -98,11 +100,13 @@ hy_status hy_row_take_over(hy_store *s, const hy_row_kind *k, int64_t id, const 
     hy_process_self(process);
     hy_host_name(host);
     hy_query *q;
-    HY_TRY(open_of(s, k, "UPDATE %1 SET status = 'running', resumes = resumes + 1, error = NULL, ended = NULL, process = ?2,"
-                         " heartbeat = unixepoch(), git_commit = ?3, git_dirty = ?4, build = ?5, host = ?6, device_name = ?7,"
-                         " threads = ?8 WHERE id = ?1", &q));
-    hy_query_bind(q, "lssisssi", id, process, hy_text(by->commit), (int)by->dirty, hy_text(by->build), host, hy_text(by->device_name),
-                  by->threads);
+    HY_TRY(open_of(s, k,
+                   "UPDATE %1 SET status = 'running', resumes = resumes + 1, error = NULL, ended = NULL, process = ?2,"
+                   " heartbeat = unixepoch(), git_commit = ?3, git_dirty = ?4, build = ?5, host = ?6, device_name = ?7,"
+                   " threads = ?8 WHERE id = ?1",
+                   &q));
+    hy_query_bind(q, "lssisssi", id, process, hy_text(by->commit), (int)by->dirty, hy_text(by->build), host,
+                  hy_text(by->device_name), by->threads);
     return run_and_close(q);
 }
 
@@ -117,8 +121,10 @@ hy_status hy_row_heartbeat(hy_store *s, const hy_row_kind *k, int64_t id) {
 static hy_status find_older(hy_store *s, const hy_row_kind *k, int64_t id, hy_replaced *older) {
     *older = (hy_replaced){0};
     hy_query *q;
-    HY_TRY(open_of(s, k, "SELECT id, status = 'done' FROM %1 WHERE superseded_by IS NULL AND status IN ('done','failed') AND"
-                         " (%2) = (SELECT %2 FROM %1 WHERE id = ?1)", &q));
+    HY_TRY(open_of(s, k,
+                   "SELECT id, status = 'done' FROM %1 WHERE superseded_by IS NULL AND status IN ('done','failed') AND"
+                   " (%2) = (SELECT %2 FROM %1 WHERE id = ?1)",
+                   &q));
     hy_query_bind(q, "l", id);
     bool row = false;
     const hy_status st = hy_query_step(q, &row);
@@ -134,21 +140,26 @@ static hy_status supersede(hy_store *s, const hy_row_kind *k, int64_t older, int
     return run_and_close(q);
 }
 
-hy_status hy_row_settle(hy_store *s, const hy_row_kind *k, int64_t id, const char *owner, const char *kernel_path, const char *error, hy_replaced *older) {
+hy_status hy_row_settle(hy_store *s, const hy_row_kind *k, int64_t id, const char *owner, const char *kernel_path,
+                        const char *error, hy_replaced *older) {
     char self[160], when[32];
     hy_process_self(self);
     hy_time_text(when);
     HY_TRY(find_older(s, k, id, older));
-    const int64_t behind = error && older->done ? older->id : 0;  // what is done stays, whatever becomes of a later attempt
+    // what is done stays, whatever becomes of a later attempt
+    const int64_t behind = error && older->done ? older->id : 0;
     if (behind) *older = (hy_replaced){0};
     if (older->id) HY_TRY(supersede(s, k, older->id, id));
     hy_query *q;
-    HY_TRY(open_of(s, k, "UPDATE %1 SET status = ?2, error = ?3, ended = ?4, kernel_path = ?5, superseded_by = nullif(?6, 0)"
-                         " WHERE id = ?1 AND status = 'running' AND process = ?7", &q));
+    HY_TRY(open_of(s, k,
+                   "UPDATE %1 SET status = ?2, error = ?3, ended = ?4, kernel_path = ?5, superseded_by = nullif(?6, 0)"
+                   " WHERE id = ?1 AND status = 'running' AND process = ?7",
+                   &q));
     hy_query_bind(q, "lssssls", id, error ? "failed" : "done", error, when, kernel_path, behind, owner ? owner : self);
     HY_TRY(run_and_close(q));
     if (hy_store_changes(s) == 1) return HY_OK;
-    return hy_error(HY_EFAIL, "%s: %s %lld is no longer this process's: another one took it over; its result was not stored",
+    return hy_error(HY_EFAIL,
+                    "%s: %s %lld is no longer this process's: another one took it over; its result was not stored",
                     hy_store_path(s), k->what, (long long)id);
 }
 
@@ -157,13 +168,17 @@ hy_status hy_row_interrupt(hy_store *s, const hy_row_kind *k, int64_t id, const 
     hy_process_self(self);
     hy_time_text(when);
     hy_query *q;
-    HY_TRY(open_of(s, k, "UPDATE %1 SET status = 'interrupted', error = ?2, ended = ?3 WHERE id = ?1 AND status = 'running' AND process = ?4", &q));
+    HY_TRY(open_of(s, k,
+                   "UPDATE %1 SET status = 'interrupted', error = ?2, ended = ?3"
+                   " WHERE id = ?1 AND status = 'running' AND process = ?4",
+                   &q));
     hy_query_bind(q, "lsss", id, why, when, owner ? owner : self);
     return run_and_close(q);
 }
 
-// ---------------------------------------------------------------------------------------------------- of a process that died
-hy_status hy_row_dead_owner(hy_store *s, const hy_row_kind *k, int64_t id, long pid, char owner[160]) {
+// ---------------------------------------------------------------------------------------------------- of the dead
+// The owner of a running row if it is the process `pid` of this machine and gone; "" otherwise.
+static hy_status dead_owner(hy_store *s, const hy_row_kind *k, int64_t id, long pid, char owner[160]) {
     owner[0] = 0;
     hy_query *q;
     HY_TRY(open_of(s, k, "SELECT process FROM %1 WHERE id = ?1 AND status = 'running'", &q));
@@ -176,12 +191,13 @@ hy_status hy_row_dead_owner(hy_store *s, const hy_row_kind *k, int64_t id, long 
     return st;
 }
 
-hy_status hy_row_settle_dead(hy_store *s, const hy_row_kind *k, int64_t id, long pid, bool failed, const char *why, bool *changed) {
+hy_status hy_row_settle_dead(hy_store *s, const hy_row_kind *k, int64_t id, long pid, bool failed, const char *why,
+                             bool *changed) {
     *changed = false;
     char owner[160];
     hy_replaced older;
     HY_TRY(hy_store_begin(s));
-    hy_status st = hy_row_dead_owner(s, k, id, pid, owner);
+    hy_status st = dead_owner(s, k, id, pid, owner);
     if (!st && owner[0]) {
         st = failed ? hy_row_settle(s, k, id, owner, "", why, &older) : hy_row_interrupt(s, k, id, owner, why);
         *changed = !st;

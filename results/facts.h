@@ -1,11 +1,12 @@
-// facts.h - what a training or a measure found: figures, arrays and a loss curve, collected in memory while the work goes on and
-// stored at once at its end (record.h), or printed.
+// facts.h - what a training or a measure found: figures, arrays and a loss curve, collected in memory while the work
+// goes on and stored at once at its end (record.h), or printed.
 #ifndef HY_FACTS_H
 #define HY_FACTS_H
 #include "core/base/base.h"
 
-// A figure. The name is one of results/metrics.def; cell says which part of it: "" for all of a task, a cell of the task, or what the
-// definition says. Where a figure is of one layer, of one kind of head or memory, or of one head, that is told as such too.
+// A figure. The name is one of results/metrics.def; cell says which part of it: "" for all of a task, a cell of the
+// task, or what the definition says. Where a figure is of one layer, of one kind of head or memory, or of one head,
+// that is told as such too.
 typedef struct {
     const char *name;
     char *cell;
@@ -44,13 +45,14 @@ typedef struct {
     char kernel_path[160];  // what computed it, for the store
 } hy_facts;  // zero-initialise; hy_facts_free
 
-// The fact is zero-valued except for what is given (se, x, y NaN, n 1, final, no layer, kind, head); valid until the next
-// hy_facts_add. The name must be one of metrics.def (an assertion).
+// The fact is zero-valued except for what is given (se, x, y NaN, n 1, final, no layer, kind, head); valid until the
+// next hy_facts_add. The name must be one of metrics.def (an assertion).
 hy_fact *hy_facts_add(hy_facts *f, const char *name, const char *cell, double value);
 void hy_fact_at(hy_fact *f, int layer, const char *kind, int head);  // kind: static text or NULL
 void hy_fact_samples(hy_fact *f, const double *v, int n);            // copies; n becomes that of the fact
 // Copies data, product(shape) values. meta: JSON object text or NULL. Valid until the next hy_facts_artifact.
-hy_artifact *hy_facts_artifact(hy_facts *f, const char *name, const char *dtype, int ndim, const int *shape, const void *data, const char *meta);
+hy_artifact *hy_facts_artifact(hy_facts *f, const char *name, const char *dtype, int ndim, const int *shape,
+                               const void *data, const char *meta);
 void hy_artifact_at(hy_artifact *a, int layer, const char *kind, int head);
 void hy_facts_curve(hy_facts *f, const hy_curve_point *p);
 void hy_facts_free(hy_facts *f);

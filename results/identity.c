@@ -1,5 +1,5 @@
-// identity.c - see identity.h. Canonical texts are YAML of one form (core/format/field.h): "name: value" a line, nested maps two spaces
-// deeper, items of a list of maps behind "- ", other lists in one line.
+// identity.c - see identity.h. Canonical texts are YAML of one form (core/format/field.h): "name: value" a line, nested
+// maps two spaces deeper, items of a list of maps behind "- ", other lists in one line.
 #include "results/identity.h"
 
 #include <stdlib.h>
@@ -32,7 +32,7 @@ static double number_of(const char *text, const char *name) {
     return hy_canonical_value(text, name, v, sizeof v) ? strtod(v, NULL) : 0;
 }
 
-// Appends the lines that keep() wants; where a text tells the content of a file, the place of the file is nothing to it.
+// Appends the lines that keep() wants; where a text tells the content of a file, its place does not count.
 static void filter(const char *text, bool (*keep)(const char *line, bool stops), bool stops, hy_buf *out) {
     char value[8];
     const bool content = hy_canonical_value(text, "content", value, sizeof value);
@@ -134,7 +134,8 @@ static void walk_line(walk *w, const char *line, size_t n, hy_canonical_leaf lea
     const char *colon = memchr(line + at, ':', n - at);
     if (!colon) return;
     const size_t base = w->length[w->depth];
-    snprintf(w->path + base, sizeof w->path - base, "%s%.*s", base ? "." : "", (int)(colon - line - (long)at), line + at);
+    snprintf(w->path + base, sizeof w->path - base, "%s%.*s", base ? "." : "", (int)(colon - line - (long)at),
+             line + at);
     size_t value = (size_t)(colon - line) + 1;
     while (value < n && line[value] == ' ') value++;
     if (value == n) {

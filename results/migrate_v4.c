@@ -1,13 +1,14 @@
-// migrate_v4.c - from version 3 to 4: every run becomes a model and its measurements. A model keeps the number of its run.
+// migrate_v4.c - from version 3 to 4: every run becomes a model and its measurements. A model keeps its run's number.
 //
 // Helper tables, gone at the end:
 //   moved(run_id, ...)       what each run becomes
 //   wanted(run_key, ord ...) the measurements that runs of a key were to make, in the order in which they were made
 //   place(cell, ...)         layer, kind and head that were packed into names
 //
-// A run that failed while it was measured is a finished model: its training and what it had measured before stand, the measure that
-// failed is a failed measurement. Weights were not kept. Runs that differed in their measures only are one model now: the newest that
-// is done stays, gets the measurements of the others where these were the same bit by bit, and supersedes them.
+// A run that failed while it was measured is a finished model: its training and what it had measured before stand, the
+// measure that failed is a failed measurement. Weights were not kept. Runs that differed in their measures only are one
+// model now: the newest that is done stays, gets the measurements of the others where these were the same bit by bit,
+// and supersedes them.
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,8 +22,8 @@ static hy_status put_aside_views(hy_store *s, hy_buf *own) {
     static const char ours[] = "|v_run|v_metric|v_final|v_curve|v_timing|v_plan|v_result|";
     hy_buf drop = {0};
     hy_query *q;
-    HY_TRY(hy_query_open(s, "SELECT '|' || name || '|', sql, 'DROP VIEW \"' || replace(name, '\"', '\"\"') || '\";' FROM sqlite_schema"
-                            " WHERE type = 'view'", &q));
+    HY_TRY(hy_query_open(s, "SELECT '|' || name || '|', sql, 'DROP VIEW \"' || replace(name, '\"', '\"\"') || '\";'"
+                            " FROM sqlite_schema WHERE type = 'view'", &q));
     bool row = false;
     hy_status st;
     while (!(st = hy_query_step(q, &row)) && row) {
@@ -43,54 +44,63 @@ static const char before[] =
     "ALTER TABLE artifact RENAME TO old_artifact;\n"
     "ALTER TABLE curve RENAME TO old_curve;\n"
     "ALTER TABLE plan RENAME TO old_plan;\n"
-    "CREATE TABLE moved(run_id INTEGER PRIMARY KEY, run_key TEXT, model_key TEXT, seed INTEGER, device TEXT, origin TEXT, precision TEXT,"
-    " status TEXT, error TEXT, superseded_by INTEGER, failed_ord INTEGER);\n"
-    "CREATE INDEX moved_model ON moved(model_key, seed, device); CREATE INDEX moved_run ON moved(run_key);\n"
-    "CREATE TABLE wanted(run_key TEXT, ord INTEGER, measure TEXT, options TEXT, task TEXT, key TEXT, PRIMARY KEY(run_key, ord));\n"
+    "CREATE TABLE moved(run_id INTEGER PRIMARY KEY, run_key TEXT, model_key TEXT, seed INTEGER, device TEXT,"
+    " origin TEXT, precision TEXT, status TEXT, error TEXT, superseded_by INTEGER, failed_ord INTEGER);\n"
+    "CREATE INDEX moved_model ON moved(model_key, seed, device);\n"
+    "CREATE INDEX moved_run ON moved(run_key);\n"
+    "CREATE TABLE wanted(run_key TEXT, ord INTEGER, measure TEXT, options TEXT, task TEXT, key TEXT,"
+    " PRIMARY KEY(run_key, ord));\n"
     "CREATE TABLE place(cell TEXT PRIMARY KEY, layer INTEGER, kind TEXT, head INTEGER);\n";
 
-// The measure that a figure belongs to.
-#define MEASURE_OF(final, name)                                                                                               \
-    "CASE WHEN " final " = 0 OR " name " IN ('train_seconds','train_rate','reached','steps_to_reach') THEN 'training'"         \
-    " WHEN " name " IN ('accuracy','token_accuracy','exact','loss','excess_loss','bits_per_token','bits_per_byte') THEN 'accuracy'" \
-    " WHEN " name " IN ('parameters','flops_token') THEN 'size' WHEN " name " LIKE 'cache%' THEN 'cache'"                      \
-    " WHEN " name " LIKE 'map%' THEN 'maps' WHEN " name " LIKE 'throughput%' THEN 'throughput' ELSE " name " END"
-#define HAS_FIGURE(name) "EXISTS (SELECT 1 FROM old_metric m JOIN metric_def d ON d.id = m.def_id WHERE m.run_id = r.id AND m.final = 1 AND d.name = '" name "')"
+// Old figures m with their definitions d, and the measure that a figure belongs to.
+#define FIGURES "old_metric m JOIN metric_def d ON d.id = m.def_id"
+#define MEASURE                                                                                                  \
+    "CASE WHEN m.final = 0 OR d.name IN ('train_seconds','train_rate','reached','steps_to_reach') THEN 'training'" \
+    " WHEN d.name IN ('accuracy','token_accuracy','exact','loss','excess_loss','bits_per_token','bits_per_byte')"  \
+    " THEN 'accuracy' WHEN d.name IN ('parameters','flops_token') THEN 'size' WHEN d.name LIKE 'cache%'"           \
+    " THEN 'cache' WHEN d.name LIKE 'map%' THEN 'maps' WHEN d.name LIKE 'throughput%' THEN 'throughput'"           \
+    " ELSE d.name END"
+#define HAS_FIGURE(name) \
+    "EXISTS (SELECT 1 FROM " FIGURES " WHERE m.run_id = r.id AND m.final = 1 AND d.name = '" name "')"
+
+static hy_status name_model(const hy_query *q, hy_query *add) {
+    const char *train = hy_query_text(q, 7), *status = hy_query_text(q, 8);
+    char key[33], steps[32] = "", precision[16] = "f32";
+    hy_canonical_value(train, "steps", steps, sizeof steps);
+    hy_canonical_value(train, "precision", precision, sizeof precision);
+    hy_model_identity(hy_query_text(q, 4), hy_query_text(q, 5), hy_query_text(q, 6), train, "", key);
+    const bool later = !strcmp(status, "failed") && hy_query_int(q, 11);  // in a measure; in which: settle_failed
+    hy_query_bind(add, "lsslsssssli", hy_query_int(q, 0), hy_query_text(q, 1), key, hy_query_int(q, 2),
+                  hy_query_text(q, 3), strcmp(steps, "0") ? "trained" : "random", precision, later ? "done" : status,
+                  later || hy_query_null(q, 9) ? NULL : hy_query_text(q, 9), hy_query_int(q, 10), (int)later);
+    return hy_query_run(add);
+}
 
 static hy_status name_models(hy_store *s) {
     hy_query *q, *add = NULL;
-    HY_TRY(hy_query_open(s, "SELECT r.id, r.run_key, r.seed, r.device, r.spec, r.task_kind, r.task_options, r.train, r.status, r.error,"
-                            " r.superseded_by, " HAS_FIGURE("train_seconds") " OR " HAS_FIGURE("parameters") " FROM old_run r", &q));
-    hy_status st = hy_query_open(s, "INSERT INTO moved(run_id, run_key, model_key, seed, device, origin, precision, status, error, superseded_by,"
-                                    " failed_ord) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, nullif(?10, 0), ?11)", &add);
+    HY_TRY(hy_query_open(s, "SELECT r.id, r.run_key, r.seed, r.device, r.spec, r.task_kind, r.task_options, r.train,"
+                            " r.status, r.error, r.superseded_by, " HAS_FIGURE("train_seconds") " OR "
+                            HAS_FIGURE("parameters") " FROM old_run r", &q));
+    hy_status st = hy_query_open(s, "INSERT INTO moved(run_id, run_key, model_key, seed, device, origin, precision,"
+                                    " status, error, superseded_by, failed_ord)"
+                                    " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, nullif(?10, 0), ?11)", &add);
     bool row = false;
-    while (!st && !(st = hy_query_step(q, &row)) && row) {
-        const char *train = hy_query_text(q, 7), *status = hy_query_text(q, 8);
-        char key[33], steps[32] = "", precision[16] = "f32";
-        hy_canonical_value(train, "steps", steps, sizeof steps);
-        hy_canonical_value(train, "precision", precision, sizeof precision);
-        hy_model_identity(hy_query_text(q, 4), hy_query_text(q, 5), hy_query_text(q, 6), train, "", key);
-        const bool failed_later = !strcmp(status, "failed") && hy_query_int(q, 11);  // in a measure; in which: find_failed_measures
-        const char *error = failed_later || hy_query_null(q, 9) ? NULL : hy_query_text(q, 9);
-        hy_query_bind(add, "lsslsssssli", hy_query_int(q, 0), hy_query_text(q, 1), key, hy_query_int(q, 2), hy_query_text(q, 3),
-                      strcmp(steps, "0") ? "trained" : "random", precision, failed_later ? "done" : status, error, hy_query_int(q, 10),
-                      (int)failed_later);
-        st = hy_query_run(add);
-    }
+    while (!st && !(st = hy_query_step(q, &row)) && row) st = name_model(q, add);
     hy_query_close(add);
     hy_query_close(q);
     return st;
 }
 
-// ---------------------------------------------------------------------------------------------------- what they were to measure
+// ---------------------------------------------------------------------------------------------------- measures
 // In the order in which they were made. task: whether its text is part of what is measured.
 static const struct {
     const char *name;
     bool task;
-} measures[] = {{"training", false}, {"accuracy", true}, {"size", true}, {"cache", false}, {"maps", true}, {"erf", true}, {"throughput", false}};
+} measures[] = {{"training", false}, {"accuracy", true}, {"size", true}, {"cache", false}, {"maps", true},
+                {"erf", true}, {"throughput", false}};
 enum { N_MEASURES = sizeof measures / sizeof measures[0] };
 
-// The options of a measure in the text of all: "name:\n", then its lines, two spaces deeper. false: it was not to be made.
+// The options of a measure in the text of all: "name:\n", then its lines, two spaces deeper. false: it was not wanted.
 static bool options_of(const char *text, const char *name, hy_buf *out) {
     const size_t n = strlen(name);
     bool inside = false, found = false;
@@ -133,7 +143,8 @@ static hy_status want_all(hy_query *add, const char *run_key, const char *train,
 static hy_status list_measures(hy_store *s) {
     hy_query *q, *add = NULL;
     HY_TRY(hy_query_open(s, "SELECT run_key, train, task_options, measures FROM old_run GROUP BY run_key", &q));
-    hy_status st = hy_query_open(s, "INSERT INTO wanted(run_key, ord, measure, options, task, key) VALUES(?1, ?2, ?3, ?4, ?5, ?6)", &add);
+    hy_status st = hy_query_open(s, "INSERT INTO wanted(run_key, ord, measure, options, task, key)"
+                                    " VALUES(?1, ?2, ?3, ?4, ?5, ?6)", &add);
     bool row = false;
     while (!st && !(st = hy_query_step(q, &row)) && row)
         st = want_all(add, hy_query_text(q, 0), hy_query_text(q, 1), hy_query_text(q, 2), hy_query_text(q, 3));
@@ -142,7 +153,7 @@ static hy_status list_measures(hy_store *s) {
     return st;
 }
 
-// ---------------------------------------------------------------------------------------------------- layers out of names
+// ---------------------------------------------------------------------------------------------------- names
 // "layer3.ssm", "map.layer3.attention.head0", "kv": what of that is a layer, a kind, a head.
 static void take_apart(const char *name, int *layer, const char **kind, int *head) {
     static const char *const kinds[] = {"attention", "ssm", "layer", "kv", "meta", "conv"};
@@ -164,9 +175,10 @@ static void take_apart(const char *name, int *layer, const char **kind, int *hea
 
 static hy_status place_names(hy_store *s) {
     hy_query *q, *add = NULL;
-    HY_TRY(hy_query_open(s, "SELECT m.cell FROM old_metric m JOIN metric_def d ON d.id = m.def_id WHERE " MEASURE_OF("m.final", "d.name")
-                            " IN ('cache','maps','erf') UNION SELECT name FROM old_artifact", &q));
-    hy_status st = hy_query_open(s, "INSERT INTO place(cell, layer, kind, head) VALUES(?1, nullif(?2, -1), ?3, nullif(?4, -1))", &add);
+    HY_TRY(hy_query_open(s, "SELECT m.cell FROM " FIGURES " WHERE " MEASURE " IN ('cache','maps','erf')"
+                            " UNION SELECT name FROM old_artifact", &q));
+    hy_status st = hy_query_open(s, "INSERT INTO place(cell, layer, kind, head)"
+                                    " VALUES(?1, nullif(?2, -1), ?3, nullif(?4, -1))", &add);
     bool row = false;
     while (!st && !(st = hy_query_step(q, &row)) && row) {
         int layer, head;
@@ -181,89 +193,115 @@ static hy_status place_names(hy_store *s) {
 }
 
 // ---------------------------------------------------------------------------------------------------- moving
-static const char move[] =
-    // The measure that failed is the first without a figure or, where all have one, the last (throughput stores timing by timing).
-    "UPDATE moved SET failed_ord = coalesce((SELECT min(w.ord) FROM wanted w WHERE w.run_key = moved.run_key AND w.ord > 1 AND NOT EXISTS"
-    "  (SELECT 1 FROM old_metric m JOIN metric_def d ON d.id = m.def_id WHERE m.run_id = moved.run_id AND " MEASURE_OF("m.final", "d.name") " = w.measure)),"
-    "  (SELECT max(w.ord) FROM wanted w WHERE w.run_key = moved.run_key)) WHERE failed_ord;\n"
-    // Of several settled runs that are one model the newest that is done, with all its measures if there is one, stays; of several open
-    // ones the newest.
-    "UPDATE moved SET superseded_by = nullif((SELECT k.run_id FROM moved k WHERE k.model_key = moved.model_key AND k.seed = moved.seed"
-    "  AND k.device = moved.device AND k.status IN ('done','failed') AND k.superseded_by IS NULL ORDER BY k.status = 'done' DESC, k.failed_ord = 0 DESC, k.run_id DESC"
-    "  LIMIT 1),"
-    "  run_id) WHERE status IN ('done','failed') AND superseded_by IS NULL;\n"
-    "DELETE FROM moved WHERE status IN ('running','interrupted') AND run_id < (SELECT max(k.run_id) FROM moved k WHERE"
-    "  k.model_key = moved.model_key AND k.seed = moved.seed AND k.device = moved.device AND k.status IN ('running','interrupted'));\n"
-    "INSERT INTO model(id, model_key, seed, device, origin, status, superseded_by, variant, experiment, grid, spec_hash, spec, task, task_kind,"
-    "  task_options, train, precision, source, steps, git_commit, git_dirty, build, host, device_name, threads, kernel_path, started, ended,"
-    "  resumes, error, process, heartbeat)"
-    " SELECT r.id, w.model_key, r.seed, r.device, w.origin, w.status, w.superseded_by, r.variant, r.experiment, r.grid, r.spec_hash, r.spec, r.task,"
-    "  r.task_kind, r.task_options, r.train, w.precision, '', r.steps, r.git_commit, r.git_dirty, r.build, r.host, r.device_name, r.threads,"
-    "  r.kernel_path, r.started, r.ended, r.resumes, w.error, r.process, r.heartbeat FROM old_run r JOIN moved w ON w.run_id = r.id;\n"
-    // failed_ord 0: nothing failed in a measure. Of a training that failed there is only that.
-    "INSERT INTO measurement(model_id, measure, version, options, task, key, status, git_commit, git_dirty, build, host, device_name, threads,"
-    "  kernel_path, started, ended, resumes, error, process, heartbeat)"
-    " SELECT r.id, w.measure, 1, w.options, w.task, w.key, iif(m.status = 'failed' OR w.ord = nullif(m.failed_ord, 0), 'failed', 'done'), r.git_commit,"
-    "  r.git_dirty, r.build, r.host, r.device_name, r.threads, r.kernel_path, r.started, r.ended, r.resumes,"
-    "  iif(m.status = 'failed' OR w.ord = nullif(m.failed_ord, 0), r.error, NULL), r.process, r.heartbeat"
+// The measure in which a run failed is the first without a figure or, where all have one, the last (throughput, which
+// stores timing by timing).
+static const char settle_failed[] =
+    "UPDATE moved SET failed_ord = coalesce("
+    " (SELECT min(w.ord) FROM wanted w WHERE w.run_key = moved.run_key AND w.ord > 1 AND NOT EXISTS"
+    "  (SELECT 1 FROM " FIGURES " WHERE m.run_id = moved.run_id AND " MEASURE " = w.measure)),"
+    " (SELECT max(w.ord) FROM wanted w WHERE w.run_key = moved.run_key)) WHERE failed_ord;\n";
+
+// Of several settled runs that are one model the newest that is done, with all its measures if there is one, stays; of
+// several open ones the newest.
+#define SAME_MODEL "k.model_key = moved.model_key AND k.seed = moved.seed AND k.device = moved.device"
+static const char settle_equals[] =
+    "UPDATE moved SET superseded_by = nullif((SELECT k.run_id FROM moved k WHERE " SAME_MODEL
+    "  AND k.status IN ('done','failed') AND k.superseded_by IS NULL"
+    "  ORDER BY k.status = 'done' DESC, k.failed_ord = 0 DESC, k.run_id DESC LIMIT 1), run_id)"
+    " WHERE status IN ('done','failed') AND superseded_by IS NULL;\n"
+    "DELETE FROM moved WHERE status IN ('running','interrupted') AND run_id < (SELECT max(k.run_id) FROM moved k"
+    " WHERE " SAME_MODEL " AND k.status IN ('running','interrupted'));\n";
+
+#define PROVENANCE \
+    "git_commit, git_dirty, build, host, device_name, threads, kernel_path, started, ended, resumes, process, heartbeat"
+static const char move_models[] =
+    "INSERT INTO model(id, model_key, seed, device, origin, status, superseded_by, error, precision, source, steps,"
+    "  variant, experiment, grid, spec_hash, spec, task, task_kind, task_options, train, " PROVENANCE ")"
+    " SELECT r.id, w.model_key, r.seed, r.device, w.origin, w.status, w.superseded_by, w.error, w.precision, '',"
+    "  r.steps, variant, experiment, grid, spec_hash, spec, task, task_kind, task_options, train, " PROVENANCE
+    " FROM old_run r JOIN moved w ON w.run_id = r.id;\n";
+
+// failed_ord 0: nothing failed in a measure. Of a training that failed there is only that.
+#define FAILED "m.status = 'failed' OR w.ord = nullif(m.failed_ord, 0)"
+static const char move_measurements[] =
+    "INSERT INTO measurement(model_id, measure, version, options, task, key, status, error, " PROVENANCE ")"
+    " SELECT r.id, w.measure, 1, w.options, w.task, w.key, iif(" FAILED ", 'failed', 'done'),"
+    "  iif(" FAILED ", r.error, NULL), " PROVENANCE
     " FROM old_run r JOIN moved m ON m.run_id = r.id JOIN wanted w ON w.run_key = r.run_key"
-    " WHERE (m.status = 'done' AND (m.failed_ord = 0 OR w.ord <= m.failed_ord)) OR (m.status = 'failed' AND w.ord = 0) ORDER BY r.id, w.ord;\n"
+    " WHERE (m.status = 'done' AND (m.failed_ord = 0 OR w.ord <= m.failed_ord))"
+    " OR (m.status = 'failed' AND w.ord = 0) ORDER BY r.id, w.ord;\n";
+
+static const char move_figures[] =
     "INSERT INTO metric(id, measurement_id, def_id, cell, layer, kind, head, step, final, value, stderr, n, x, y, meta)"
-    " SELECT m.id, x.id, m.def_id, m.cell, p.layer, p.kind, p.head, m.step, m.final, m.value, m.stderr, m.n, m.x, m.y, m.meta"
-    " FROM old_metric m JOIN metric_def d ON d.id = m.def_id JOIN measurement x ON x.model_id = m.run_id AND x.measure = " MEASURE_OF("m.final", "d.name")
+    " SELECT m.id, x.id, m.def_id, m.cell, p.layer, p.kind, p.head, m.step, m.final, m.value, m.stderr, m.n, m.x, m.y,"
+    "  m.meta FROM " FIGURES " JOIN measurement x ON x.model_id = m.run_id AND x.measure = " MEASURE
     " LEFT JOIN place p ON p.cell = m.cell AND x.measure IN ('cache','maps','erf');\n"
     "INSERT INTO sample SELECT metric_id, rep, value FROM old_sample;\n"
     "INSERT INTO artifact(id, measurement_id, name, layer, kind, head, dtype, shape, meta, data)"
-    " SELECT a.id, x.id, a.name, p.layer, p.kind, p.head, a.dtype, a.shape, a.meta, a.data"
-    " FROM old_artifact a JOIN measurement x ON x.model_id = a.run_id AND x.measure = 'maps' JOIN place p ON p.cell = a.name;\n"
+    " SELECT a.id, x.id, a.name, p.layer, p.kind, p.head, a.dtype, a.shape, a.meta, a.data FROM old_artifact a"
+    " JOIN measurement x ON x.model_id = a.run_id AND x.measure = 'maps' JOIN place p ON p.cell = a.name;\n"
     "INSERT INTO curve SELECT x.id, c.step, c.loss, c.lr, c.grad_norm, c.tokens_per_s"
-    " FROM old_curve c JOIN measurement x ON x.model_id = c.run_id AND x.measure = 'training';\n"
-    // A plan row that was never run keeps its old key, which is nothing's: it is missing until it is planned again.
-    "INSERT INTO planned SELECT p.experiment_id, p.ord, p.variant, p.variant_ord, p.task, p.task_ord, p.grid, p.grid_ord, p.seed,"
-    "  coalesce((SELECT m.model_key FROM moved m WHERE m.run_key = p.run_key LIMIT 1), p.run_key), p.device FROM old_plan p;\n"
+    " FROM old_curve c JOIN measurement x ON x.model_id = c.run_id AND x.measure = 'training';\n";
+
+// A planned row that was never run keeps its old key, which is nothing's: it is missing until it is planned again.
+static const char move_plans[] =
+    "INSERT INTO planned SELECT p.experiment_id, p.ord, p.variant, p.variant_ord, p.task, p.task_ord, p.grid,"
+    "  p.grid_ord, p.seed, coalesce((SELECT m.model_key FROM moved m WHERE m.run_key = p.run_key LIMIT 1), p.run_key),"
+    "  p.device FROM old_plan p;\n"
     // a grid of one axis, out of its label "lr=1e-3"; of which part of the experiment it was is not known
-    "INSERT OR IGNORE INTO planned_grid(experiment_id, grid_ord, path, value) SELECT experiment_id, grid_ord, substr(grid, 1, at - 1),\n"
-    "  iif(v GLOB '*[0-9]*' AND v NOT GLOB '*[^-+0-9.eE]*', CAST(v AS NUMERIC), v) FROM (SELECT experiment_id, grid_ord, grid,\n"
-    "  instr(grid, '=') AS at, substr(grid, instr(grid, '=') + 1) AS v FROM old_plan) WHERE at > 0 AND instr(v, '=') = 0;\n"
-    "INSERT INTO planned_measure(experiment_id, ord, nth, measure, version, key) SELECT p.experiment_id, p.ord, w.ord, w.measure, 1, w.key FROM old_plan p JOIN wanted w USING(run_key) WHERE w.ord > 0;\n";
+    "INSERT OR IGNORE INTO planned_grid(experiment_id, grid_ord, path, value)"
+    " SELECT experiment_id, grid_ord, substr(grid, 1, at - 1),"
+    "  iif(v GLOB '*[0-9]*' AND v NOT GLOB '*[^-+0-9.eE]*', CAST(v AS NUMERIC), v)"
+    " FROM (SELECT experiment_id, grid_ord, grid, instr(grid, '=') AS at, substr(grid, instr(grid, '=') + 1) AS v"
+    "  FROM old_plan) WHERE at > 0 AND instr(v, '=') = 0;\n"
+    "INSERT INTO planned_measure(experiment_id, ord, nth, measure, version, key)"
+    " SELECT p.experiment_id, p.ord, w.ord, w.measure, 1, w.key FROM old_plan p JOIN wanted w USING(run_key)"
+    " WHERE w.ord > 0;\n";
 
 static const char after[] =
-    "DROP TABLE old_sample; DROP TABLE old_metric; DROP TABLE old_artifact; DROP TABLE old_curve; DROP TABLE old_plan; DROP TABLE old_run;\n"
-    "DROP TABLE moved; DROP TABLE wanted; DROP TABLE place;\n";
+    "DROP TABLE old_sample; DROP TABLE old_metric; DROP TABLE old_artifact; DROP TABLE old_curve;\n"
+    "DROP TABLE old_plan; DROP TABLE old_run; DROP TABLE moved; DROP TABLE wanted; DROP TABLE place;\n";
 
 // Nothing may be left behind: a row that found no place here would be lost with its table.
-static hy_status count_all(hy_store *s) {
-    hy_query *q;
-    HY_TRY(hy_query_open(s, "SELECT (SELECT count(*) FROM old_metric) - (SELECT count(*) FROM metric), (SELECT count(*) FROM old_sample)"
-                            " - (SELECT count(*) FROM sample), (SELECT count(*) FROM old_artifact) - (SELECT count(*) FROM artifact),"
-                            " (SELECT count(*) FROM old_curve) - (SELECT count(*) FROM curve), (SELECT count(*) FROM old_plan) - (SELECT count(*) FROM planned)", &q));
-    bool row = false;
-    hy_status st = hy_query_step(q, &row);
-    static const char *const names[] = {"metric", "sample", "artifact", "curve", "plan"};
-    for (int i = 0; !st && i < 5; i++)
-        if (hy_query_int(q, i))
-            st = hy_error(HY_EFAIL, "%s: %lld rows of %s belong to no measurement", hy_store_path(s), (long long)hy_query_int(q, i), names[i]);
-    hy_query_close(q);
+static hy_status check_all_moved(hy_store *s) {
+    static const char *const tables[][2] = {{"old_metric", "metric"}, {"old_sample", "sample"}, {"old_curve", "curve"},
+                                            {"old_artifact", "artifact"}, {"old_plan", "planned"}};
+    hy_status st = HY_OK;
+    for (size_t i = 0; !st && i < sizeof tables / sizeof tables[0]; i++) {
+        const char *const *t = tables[i];
+        char *sql = hy_asprintf("SELECT (SELECT count(*) FROM %s) - (SELECT count(*) FROM %s)", t[0], t[1]);
+        hy_query *q;
+        bool row = false;
+        st = hy_query_open(s, sql, &q);
+        if (!st) st = hy_query_step(q, &row);
+        if (!st && hy_query_int(q, 0))
+            st = hy_error(HY_EFAIL, "%s: %lld rows of %s belong to no measurement", hy_store_path(s),
+                          (long long)hy_query_int(q, 0), t[0] + strlen("old_"));
+        hy_query_close(q);
+        free(sql);
+    }
     return st;
 }
 
-// ---------------------------------------------------------------------------------------------------- one model of several runs
+// ---------------------------------------------------------------------------------------------------- equal models
 static hy_status take_measurements(hy_store *s, int64_t from, int64_t to) {
     bool same = false;
     HY_TRY(hy_model_same_bits(s, from, to, &same));
     if (!same) return HY_OK;
-    return hy_store_run(s, "UPDATE measurement SET model_id = ?2 WHERE model_id = ?1 AND measure <> 'training' AND superseded_by IS NULL AND NOT EXISTS"
-                           " (SELECT 1 FROM measurement y WHERE y.model_id = ?2 AND y.measure = measurement.measure AND y.version = measurement.version"
-                           " AND y.key = measurement.key)", "ll", from, to);
+    return hy_store_run(s, "UPDATE measurement SET model_id = ?2 WHERE model_id = ?1 AND measure <> 'training'"
+                           " AND superseded_by IS NULL AND (measure, version, key) NOT IN"
+                           " (SELECT measure, version, key FROM measurement WHERE model_id = ?2)", "ll", from, to);
 }
 
 static hy_status join_models(hy_store *s) {
     hy_query *q;
-    HY_TRY(hy_query_open(s, "SELECT m.run_id, m.superseded_by FROM moved m JOIN moved k ON k.run_id = m.superseded_by WHERE m.run_key <> k.run_key"
-                            " AND m.status = 'done' AND k.status = 'done' ORDER BY m.run_id DESC", &q));
+    HY_TRY(hy_query_open(s, "SELECT m.run_id, m.superseded_by FROM moved m JOIN moved k ON k.run_id = m.superseded_by"
+                            " WHERE m.run_key <> k.run_key AND m.status = 'done' AND k.status = 'done'"
+                            " ORDER BY m.run_id DESC", &q));
     bool row = false;
     hy_status st;
-    while (!(st = hy_query_step(q, &row)) && row && !(st = take_measurements(s, hy_query_int(q, 0), hy_query_int(q, 1)))) {}
+    while (!(st = hy_query_step(q, &row)) && row)
+        if ((st = take_measurements(s, hy_query_int(q, 0), hy_query_int(q, 1)))) break;
     hy_query_close(q);
     return st;
 }
@@ -273,43 +311,54 @@ static hy_status add_params(hy_store *s) {
     HY_TRY(hy_query_open(s, "SELECT id, spec, task_options, train, precision FROM model", &q));
     bool row = false;
     hy_status st;
-    while (!(st = hy_query_step(q, &row)) && row &&
-           !(st = hy_store_params(s, hy_query_int(q, 0), hy_query_text(q, 1), hy_query_text(q, 2), hy_query_text(q, 3), hy_query_text(q, 4)))) {}
+    while (!(st = hy_query_step(q, &row)) && row) {
+        st = hy_store_params(s, hy_query_int(q, 0), hy_query_text(q, 1), hy_query_text(q, 2), hy_query_text(q, 3),
+                             hy_query_text(q, 4));
+        if (st) break;
+    }
     hy_query_close(q);
     return st;
 }
 
+// ---------------------------------------------------------------------------------------------------- all of it
 // A program of the old version that still trains would find its tables gone when it wants to store.
 static hy_status check_idle(hy_store *s) {
     hy_query *q;
     HY_TRY(hy_query_open(s, "SELECT id, process, heartbeat, host FROM run WHERE status = 'running'", &q));
     bool row = false;
     hy_status st;
-    while (!(st = hy_query_step(q, &row)) && row)
-        if (hy_row_alive(hy_query_text(q, 1), hy_query_int(q, 2))) {
-            st = hy_error(HY_EFAIL, "%s: run %lld is under way (process %ld on %s) in an older hylab; wait for it or stop it, it will go on afterwards",
-                          hy_store_path(s), (long long)hy_query_int(q, 0), hy_process_pid(hy_query_text(q, 1)), hy_query_text(q, 3));
-            break;
-        }
+    while (!(st = hy_query_step(q, &row)) && row) {
+        if (!hy_row_alive(hy_query_text(q, 1), hy_query_int(q, 2))) continue;
+        st = hy_error(HY_EFAIL, "%s: run %lld is under way in an older hylab (process %ld on %s): wait or stop it",
+                      hy_store_path(s), (long long)hy_query_int(q, 0), hy_process_pid(hy_query_text(q, 1)),
+                      hy_query_text(q, 3));
+        break;
+    }
     hy_query_close(q);
     return st;
+}
+
+static hy_status move_all(hy_store *s) {
+    static const char *const steps[] = {settle_failed, settle_equals, move_models,
+                                        move_measurements, move_figures, move_plans};
+    HY_TRY(hy_store_exec(s, before));
+    HY_TRY(hy_store_exec(s, hy_schema_v4_tables));
+    HY_TRY(name_models(s));
+    HY_TRY(list_measures(s));
+    HY_TRY(place_names(s));
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) HY_TRY(hy_store_exec(s, steps[i]));
+    HY_TRY(check_all_moved(s));
+    HY_TRY(join_models(s));
+    HY_TRY(add_params(s));
+    HY_TRY(hy_store_exec(s, after));
+    return hy_store_exec(s, hy_schema_v4_views);
 }
 
 hy_status hy_schema_migrate_v4(hy_store *s) {
     hy_buf own = {0};
     hy_status st = check_idle(s);
     if (!st) st = put_aside_views(s, &own);
-    if (!st) st = hy_store_exec(s, before);
-    if (!st) st = hy_store_exec(s, hy_schema_v4_tables);
-    if (!st) st = name_models(s);
-    if (!st) st = list_measures(s);
-    if (!st) st = place_names(s);
-    if (!st) st = hy_store_exec(s, move);
-    if (!st) st = count_all(s);
-    if (!st) st = join_models(s);
-    if (!st) st = add_params(s);
-    if (!st) st = hy_store_exec(s, after);
-    if (!st) st = hy_store_exec(s, hy_schema_v4_views);
+    if (!st) st = move_all(s);
     if (!st && own.n) st = hy_store_exec(s, own.s);
     free(own.s);
     return st;

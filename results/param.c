@@ -87,7 +87,8 @@ static void other_leaf(void *user, const char *path, const char *value) {
     free(full);
 }
 
-static void write_params(param_writer *w, const char *spec, const char *task, const char *train, const char *precision) {
+static void write_params(param_writer *w, const char *spec, const char *task, const char *train,
+                         const char *precision) {
     hy_canonical_leaves(spec, spec_leaf, w);
     for (int i = 0; i < w->n_layer; i++) insert(w, w->layer[i].path, w->layer[i].values);
     w->prefix = "task";
@@ -97,7 +98,8 @@ static void write_params(param_writer *w, const char *spec, const char *task, co
     if (!w->precision) insert(w, "train.precision", precision);  // the text leaves the default out
 }
 
-hy_status hy_store_params(hy_store *s, int64_t model_id, const char *spec, const char *task, const char *train, const char *precision) {
+hy_status hy_store_params(hy_store *s, int64_t model_id, const char *spec, const char *task, const char *train,
+                          const char *precision) {
     param_writer w = {.model_id = model_id};
     // a path twice: a canonical text has none, and of another one the first is as good
     HY_TRY(hy_query_open(s, "INSERT OR IGNORE INTO model_param(model_id, path, value) VALUES(?1, ?2, ?3)", &w.insert));

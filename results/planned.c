@@ -4,10 +4,12 @@
 static hy_status upsert(hy_store *s, const hy_experiment_record *e, int64_t *id) {
     hy_query *q;
     HY_TRY(hy_store_query(s, &q,
-                          "INSERT INTO experiment(name, scale, sets, question, yaml, tune_by, tune_cell, base, planned) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7,"
-                          " ?8, strftime('%Y-%m-%dT%H:%M:%SZ')) ON CONFLICT(name, scale, sets) DO UPDATE SET question = ?4, yaml = ?5,"
-                          " tune_by = ?6, tune_cell = ?7, base = ?8, planned = excluded.planned RETURNING id",
-                          "ssssssss", e->name, e->scale, e->sets, e->question, e->yaml, hy_text(e->tune_by), hy_text(e->tune_cell), hy_text(e->base)));
+                          "INSERT INTO experiment(name, scale, sets, question, yaml, tune_by, tune_cell, base, planned)"
+                          " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, strftime('%Y-%m-%dT%H:%M:%SZ'))"
+                          " ON CONFLICT(name, scale, sets) DO UPDATE SET question = ?4, yaml = ?5, tune_by = ?6,"
+                          " tune_cell = ?7, base = ?8, planned = excluded.planned RETURNING id",
+                          "ssssssss", e->name, e->scale, e->sets, e->question, e->yaml, hy_text(e->tune_by),
+                          hy_text(e->tune_cell), hy_text(e->base)));
     bool row = false;
     hy_status st = hy_query_step(q, &row);
     HY_ASSERT(st || row);
@@ -18,11 +20,12 @@ static hy_status upsert(hy_store *s, const hy_experiment_record *e, int64_t *id)
 }
 
 static hy_status add_row(hy_query *planned, hy_query *measure, int64_t id, int ord, const hy_planned_row *p) {
-    hy_query_bind(planned, "lisisisilss", id, ord, p->variant, p->variant_ord, p->task, p->task_ord, p->grid, p->grid_ord, p->seed, p->model_key,
-                  p->device);
+    hy_query_bind(planned, "lisisisilss", id, ord, p->variant, p->variant_ord, p->task, p->task_ord, p->grid,
+                  p->grid_ord, p->seed, p->model_key, p->device);
     HY_TRY(hy_query_run(planned));
     for (int i = 0; i < p->n_measures; i++) {
-        hy_query_bind(measure, "liisis", id, ord, i, p->measures[i].measure, p->measures[i].version, p->measures[i].key);
+        hy_query_bind(measure, "liisis", id, ord, i, p->measures[i].measure, p->measures[i].version,
+                      p->measures[i].key);
         HY_TRY(hy_query_run(measure));
     }
     return HY_OK;
@@ -30,10 +33,13 @@ static hy_status add_row(hy_query *planned, hy_query *measure, int64_t id, int o
 
 static hy_status add_plan(hy_store *s, const hy_experiment_record *e, int64_t id) {
     hy_query *planned = NULL, *measure = NULL;
-    hy_status st = hy_query_open(s, "INSERT INTO planned(experiment_id, ord, variant, variant_ord, task, task_ord, grid, grid_ord, seed, model_key,"
-                                    " device) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)", &planned);
+    hy_status st = hy_query_open(s, "INSERT INTO planned(experiment_id, ord, variant, variant_ord, task, task_ord,"
+                                    " grid, grid_ord, seed, model_key, device)"
+                                    " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)", &planned);
     // a measurement that is planned twice is wanted once
-    if (!st) st = hy_query_open(s, "INSERT OR IGNORE INTO planned_measure(experiment_id, ord, nth, measure, version, key) VALUES(?1, ?2, ?3, ?4, ?5, ?6)", &measure);
+    if (!st)
+        st = hy_query_open(s, "INSERT OR IGNORE INTO planned_measure(experiment_id, ord, nth, measure, version, key)"
+                              " VALUES(?1, ?2, ?3, ?4, ?5, ?6)", &measure);
     for (int i = 0; !st && i < e->n_plan; i++) st = add_row(planned, measure, id, i, &e->plan[i]);
     hy_query_close(planned);
     hy_query_close(measure);
@@ -70,7 +76,9 @@ static hy_status add_paper(hy_store *s, const hy_experiment_record *e, int64_t i
 hy_status hy_experiment_store(hy_store *s, const hy_experiment_record *e, int64_t *id) {
     HY_TRY(hy_store_begin(s));
     hy_status st = upsert(s, e, id);
-    if (!st) st = hy_store_run(s, "DELETE FROM planned WHERE experiment_id = ?1", "l", *id);  // its planned_measure rows go with it
+    if (!st)
+        st = hy_store_run(s, "DELETE FROM planned WHERE experiment_id = ?1", "l",
+                          *id);  // its planned_measure rows go with it
     if (!st) st = hy_store_run(s, "DELETE FROM paper WHERE experiment_id = ?1", "l", *id);
     if (!st) st = hy_store_run(s, "DELETE FROM planned_grid WHERE experiment_id = ?1", "l", *id);
     if (!st) st = add_plan(s, e, *id);

@@ -15,7 +15,9 @@ static unsigned long long start_time(long pid) {
     unsigned long long t = 0;
     char *p = strrchr(text, ')');  // the command name before it may hold anything
     char state = 0;
-    if (p && sscanf(p + 1, " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu", &state, &t) != 2) t = 0;
+    if (p && sscanf(p + 1, " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu", &state,
+                    &t) != 2)
+        t = 0;
     if (state == 'Z' || state == 'X') t = 0;
     free(text);
     return t;
@@ -25,7 +27,8 @@ static unsigned long long start_time(long pid) {
 static void place(char out[100]) {
     char *boot = NULL, ns[48] = "";
     size_t n = 0;
-    if (!hy_file_exists("/proc/sys/kernel/random/boot_id") || hy_file_read("/proc/sys/kernel/random/boot_id", 4096, &boot, &n))
+    if (!hy_file_exists("/proc/sys/kernel/random/boot_id") ||
+        hy_file_read("/proc/sys/kernel/random/boot_id", 4096, &boot, &n))
         boot = hy_xstrdup("unknown");
     boot[strcspn(boot, "\n")] = 0;
     ssize_t k = readlink("/proc/self/ns/pid", ns, sizeof ns - 1);

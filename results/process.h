@@ -2,7 +2,8 @@
 #ifndef HY_PROCESS_H
 #define HY_PROCESS_H
 
-// Boot, pid namespace, pid and start time of this process, so that a recycled pid is not taken for the owner. Compared as a whole.
+// Boot, pid namespace, pid and start time of this process, so that a recycled pid is not taken for the owner. Compared
+// as a whole.
 void hy_process_self(char out[160]);
 typedef enum { HY_PROCESS_ALIVE, HY_PROCESS_GONE, HY_PROCESS_ELSEWHERE } hy_process_state;
 hy_process_state hy_process_look(const char *process);  // ELSEWHERE: another machine or container: only heartbeats tell

@@ -1,9 +1,9 @@
-// record.h - models and measurements in the results database: claiming one, storing everything it found in one transaction, finding
-// it again. What the tables hold is told in schema.h.
+// record.h - models and measurements in the results database: claiming one, storing everything it found in one
+// transaction, finding it again. What the tables hold is told in schema.h.
 //
-// Life of a row: claim (row "running", owned by this process) -> settle as done or failed with all its facts, or interrupt (the row
-// stays and is taken up again). All of it is safe against other processes on the same database and against being killed at any
-// instant: a row "running" whose process is gone is taken over by the next claim.
+// Life of a row: claim (row "running", owned by this process) -> settle as done or failed with all its facts, or
+// interrupt (the row stays and is taken up again). All of it is safe against other processes on the same database and
+// against being killed at any instant: a row "running" whose process is gone is taken over by the next claim.
 //
 // A model is trained (or drawn, or read from a file) once; each measurement of it is claimed and settled alone.
 #ifndef HY_RECORD_H
@@ -28,7 +28,8 @@ typedef enum {
 // Tells other machines that a row is worked on; at least every HY_HEARTBEAT_S / 4 seconds.
 #define HY_HEARTBEAT_S 300
 
-// Who made a result with what: provenance, not identity. A commit that changes documentation must not make a week of results obsolete.
+// Who made a result with what: provenance, not identity. A commit that changes documentation must not make a week of
+// results obsolete.
 typedef struct {
     const char *commit, *build;
     bool dirty;
@@ -37,8 +38,8 @@ typedef struct {
 } hy_provenance;
 
 // ---------------------------------------------------------------------------------------------------- models
-// Texts are borrowed; NULL counts as "". Identity: model_key (identity.h), seed and device; the rest is told and searched by. The
-// rows of model_param (every resolved value of spec, task and train) are made of the texts here.
+// Texts are borrowed; NULL counts as "". Identity: model_key (identity.h), seed and device; the rest is told and
+// searched by. The rows of model_param (every resolved value of spec, task and train) are made of the texts here.
 typedef struct {
     char model_key[33];
     int64_t seed;
@@ -54,19 +55,21 @@ typedef struct {
 // id: of the row in every case; 0 for a peek that finds none.
 hy_status hy_model_claim(hy_store *s, const hy_model_record *r, unsigned flags, hy_claim *claim, int64_t *id);
 // What a claim would find, without taking it.
-hy_status hy_model_peek(hy_store *s, const char *model_key, int64_t seed, const char *device, unsigned flags, hy_claim *claim, int64_t *id);
+hy_status hy_model_peek(hy_store *s, const char *model_key, int64_t seed, const char *device, unsigned flags,
+                        hy_claim *claim, int64_t *id);
 hy_status hy_model_heartbeat(hy_store *s, int64_t id);
-// Settles a model as done (error NULL) or failed, with the facts of its training (NULL: none; stored as its measurement "training"), in
-// one transaction. weights: file name in the folder models/ beside the database, NULL: not stored; weights_hash of its content, NULL:
-// not known. HY_EFAIL if the row is no longer ours (taken over by another process): nothing is stored.
-// A model that was made again (forced, or for want of weights) takes the place of the earlier one; if it is that one bit by bit (equal
-// hashes or, where one is not known, an equal loss curve) it takes its measurements too. A failed attempt does not take the place of a
-// model that is done.
-hy_status hy_model_settle(hy_store *s, int64_t id, const hy_facts *training, const char *weights, const char *weights_hash, const char *error);
+// Settles a model as done (error NULL) or failed, with the facts of its training (NULL: none; stored as its measurement
+// "training"), in one transaction. weights: file name in the folder models/ beside the database, NULL: not stored;
+// weights_hash of its content, NULL: not known. HY_EFAIL if the row is no longer ours (taken over by another process):
+// nothing is stored. A model that was made again (forced, or for want of weights) takes the place of the earlier one;
+// if it is that one bit by bit (equal hashes or, where one is not known, an equal loss curve) it takes its measurements
+// too. A failed attempt does not take the place of a model that is done.
+hy_status hy_model_settle(hy_store *s, int64_t id, const hy_facts *training, const char *weights,
+                          const char *weights_hash, const char *error);
 // Leaves the model to be taken up again.
 hy_status hy_model_interrupt(hy_store *s, int64_t id, int64_t steps, const char *why);
-// What the parent does for a child that died: settles as failed or interrupts; only if the row is still that child's (pid) and
-// running. *changed tells.
+// What the parent does for a child that died: settles as failed or interrupts; only if the row is still that child's
+// (pid) and running. *changed tells.
 hy_status hy_model_settle_dead(hy_store *s, int64_t id, long pid, bool failed, const char *why, bool *changed);
 // File name and hash of the stored weights, NULL where there are none; the caller frees both.
 hy_status hy_model_weights(hy_store *s, int64_t id, char **weights, char **hash);
@@ -84,10 +87,11 @@ typedef struct {
     const char *task;     // canonical text of the task, "" where the measure needs none
     hy_provenance by;
 } hy_measurement_record;
-hy_status hy_measurement_claim(hy_store *s, const hy_measurement_record *r, unsigned flags, hy_claim *claim, int64_t *id);
+hy_status hy_measurement_claim(hy_store *s, const hy_measurement_record *r, unsigned flags, hy_claim *claim,
+                               int64_t *id);
 // key: hy_measurement_identity.
-hy_status hy_measurement_peek(hy_store *s, int64_t model_id, const char *measure, int version, const char *key, unsigned flags,
-                              hy_claim *claim, int64_t *id);
+hy_status hy_measurement_peek(hy_store *s, int64_t model_id, const char *measure, int version, const char *key,
+                              unsigned flags, hy_claim *claim, int64_t *id);
 hy_status hy_measurement_heartbeat(hy_store *s, int64_t id);
 // As for models; the model stays as it is whatever becomes of a measurement. facts NULL: none.
 hy_status hy_measurement_settle(hy_store *s, int64_t id, const hy_facts *facts, const char *error);

@@ -24,17 +24,18 @@ hy_claim hy_rows_judge(const hy_found *f, unsigned flags, int64_t *id);
 // The row keeps its start; who continues it and with what is written over (the last part made the result).
 hy_status hy_row_take_over(hy_store *s, const hy_row_kind *k, int64_t id, const hy_provenance *by);
 hy_status hy_row_heartbeat(hy_store *s, const hy_row_kind *k, int64_t id);
-// Ends a row of `owner`; NULL: this process. older: what it took the place of; id 0: of none (there was none, or a failed attempt was put
-// behind a done row). HY_EFAIL: it is not the owner's any more.
+// Ends a row of `owner`; NULL: this process. older: what it took the place of; id 0: of none (there was none, or a
+// failed attempt was put behind a done row). HY_EFAIL: it is not the owner's any more.
 typedef struct {
     int64_t id;
     bool done;
 } hy_replaced;
-hy_status hy_row_settle(hy_store *s, const hy_row_kind *k, int64_t id, const char *owner, const char *kernel_path, const char *error, hy_replaced *older);
+hy_status hy_row_settle(hy_store *s, const hy_row_kind *k, int64_t id, const char *owner, const char *kernel_path,
+                        const char *error, hy_replaced *older);
 hy_status hy_row_interrupt(hy_store *s, const hy_row_kind *k, int64_t id, const char *owner, const char *why);
-// The owner of a running row if it is the process `pid` of this machine and gone; "" otherwise.
-hy_status hy_row_dead_owner(hy_store *s, const hy_row_kind *k, int64_t id, long pid, char owner[160]);
-hy_status hy_row_settle_dead(hy_store *s, const hy_row_kind *k, int64_t id, long pid, bool failed, const char *why, bool *changed);
+// The same for a row of the process `pid` of this machine, if that is gone; *changed tells whether it was so.
+hy_status hy_row_settle_dead(hy_store *s, const hy_row_kind *k, int64_t id, long pid, bool failed, const char *why,
+                             bool *changed);
 // Ends a transaction: commits if st is HY_OK, else rolls back and keeps st and its text.
 hy_status hy_store_end(hy_store *s, hy_status st);
 static inline const char *hy_text(const char *t) { return t ? t : ""; }
@@ -42,15 +43,16 @@ void hy_host_name(char out[65]);
 void hy_time_text(char out[32]);  // now, "2026-01-31T12:00:00Z"
 
 // ---- model.c
-// Whether two settled models of one identity are the same, bit by bit: by the hashes of their weights or, where one is not known, by their
-// loss curves, which agree in every step that both have. (Random weights have no curve; the same key and seed draw the same.)
+// Whether two settled models of one identity are the same, bit by bit: by the hashes of their weights or, where one is
+// not known, by their loss curves, which agree in every step that both have. (Random weights have no curve; the same
+// key and seed draw the same.)
 hy_status hy_model_same_bits(hy_store *s, int64_t a, int64_t b, bool *same);
 
 // ---- store_facts.c: facts below a measurement
 hy_status hy_store_facts(hy_store *s, int64_t measurement_id, const hy_facts *f);
 
 // ---- param.c: rows of model_param
-// Binds the text of a value: as a number if it is one.
-void hy_query_bind_value(hy_query *q, int i, const char *text);
-hy_status hy_store_params(hy_store *s, int64_t model_id, const char *spec, const char *task, const char *train, const char *precision);
+void hy_query_bind_value(hy_query *q, int i, const char *text);  // as a number if the text is one
+hy_status hy_store_params(hy_store *s, int64_t model_id, const char *spec, const char *task, const char *train,
+                          const char *precision);
 #endif

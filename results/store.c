@@ -29,17 +29,27 @@ static hy_status failure(sqlite3 *db, const char *path, int rc) {
     switch (rc & 0xff) {
         case SQLITE_NOTADB: return hy_error(HY_EINPUT, "%s: is not an SQLite database", path);
         case SQLITE_CORRUPT:
-            return hy_error(HY_EINPUT, "%s: the database is damaged (%s); restore a copy, or rescue what is readable with: "
-                            "sqlite3 %s .recover | sqlite3 rescued.db", path, text, path);
+            return hy_error(HY_EINPUT,
+                            "%s: the database is damaged (%s); restore a copy, or rescue what is readable with: "
+                            "sqlite3 %s .recover | sqlite3 rescued.db",
+                            path, text, path);
         case SQLITE_CANTOPEN: return hy_error(HY_EINPUT, "%s: cannot open the database: %s", path, text);
         case SQLITE_READONLY: case SQLITE_PERM:
-            return hy_error(HY_EINPUT, "%s: cannot be written: opened for reading only (show sql takes SELECT), or no permission for the file or its folder", path);
-        case SQLITE_FULL: return hy_error(HY_EFAIL, "%s: the disk is full: nothing of this step was stored; free space and run again", path);
+            return hy_error(HY_EINPUT,
+                            "%s: cannot be written: opened for reading only (show sql takes SELECT), or no permission "
+                            "for the file or its folder",
+                            path);
+        case SQLITE_FULL:
+            return hy_error(HY_EFAIL, "%s: the disk is full: nothing of this step was stored; free space and run again",
+                            path);
         case SQLITE_IOERR:
-            return hy_error(HY_EFAIL, "%s: reading or writing failed (%s; a full disk or a size limit?): nothing of this step "
-                            "was stored", path, text);
+            return hy_error(HY_EFAIL,
+                            "%s: reading or writing failed (%s; a full disk or a size limit?): nothing of this step "
+                            "was stored",
+                            path, text);
         case SQLITE_BUSY: case SQLITE_LOCKED:
-            return hy_error(HY_EFAIL, "%s: another process has held the database for more than %d s", path, BUSY_MS / 1000);
+            return hy_error(HY_EFAIL, "%s: another process has held the database for more than %d s", path,
+                            BUSY_MS / 1000);
         case SQLITE_INTERRUPT: return hy_error(HY_EINTR, "%s: interrupted in a query", path);
         case SQLITE_NOMEM: return hy_error(HY_ENOMEM, "%s: out of memory in the database", path);
         default: return hy_error(HY_EFAIL, "%s: database error: %s", path, text);
@@ -79,7 +89,8 @@ static hy_status check_tail(hy_store *s, const char *tail) {
     const int rc = sqlite3_prepare_v2(s->db, tail, -1, &second, NULL);
     sqlite3_finalize(second);
     if (rc == SQLITE_OK && !second) return HY_OK;
-    return hy_error(HY_EINPUT, "%s: one SQL statement at a time; a second one begins at: %.60s", s->path, tail + strspn(tail, " \t\r\n;"));
+    return hy_error(HY_EINPUT, "%s: one SQL statement at a time; a second one begins at: %.60s", s->path,
+                    tail + strspn(tail, " \t\r\n;"));
 }
 
 hy_status hy_query_open(hy_store *s, const char *sql, hy_query **out) {
@@ -193,7 +204,9 @@ const char *hy_query_text(const hy_query *q, int col) {
     return t ? t : "";
 }
 int64_t hy_query_int(const hy_query *q, int col) { return sqlite3_column_int64(q->st, col); }
-double hy_query_double(const hy_query *q, int col) { return hy_query_null(q, col) ? NAN : sqlite3_column_double(q->st, col); }
+double hy_query_double(const hy_query *q, int col) {
+    return hy_query_null(q, col) ? NAN : sqlite3_column_double(q->st, col);
+}
 const void *hy_query_blob(const hy_query *q, int col, size_t *n) {
     const void *p = sqlite3_column_blob(q->st, col);
     *n = (size_t)sqlite3_column_bytes(q->st, col);
@@ -252,12 +265,17 @@ static hy_status look(hy_store *s, int newest, bool *empty) {
     s->version = (int)version;
     if (*empty) return HY_OK;
     if (app != (int64_t)s->application_id)
-        return hy_error(HY_EINPUT, "%s: is an SQLite database, but not one of hylab's (application_id 0x%08llx, expected "
-                        "0x%08x); nothing was changed", s->path, (unsigned long long)(app & 0xffffffff), s->application_id);
+        return hy_error(HY_EINPUT,
+                        "%s: is an SQLite database, but not one of hylab's (application_id 0x%08llx, expected "
+                        "0x%08x); nothing was changed",
+                        s->path, (unsigned long long)(app & 0xffffffff), s->application_id);
     if (version > newest)
-        return hy_error(HY_EINPUT, "%s: has schema version %lld, this hylab knows versions up to %d; use the newer hylab that "
-                        "wrote it (nothing was changed)", s->path, (long long)version, newest);
-    if (version < 1) return hy_error(HY_EINPUT, "%s: has schema version %lld, which no hylab wrote", s->path, (long long)version);
+        return hy_error(HY_EINPUT,
+                        "%s: has schema version %lld, this hylab knows versions up to %d; use the newer hylab that "
+                        "wrote it (nothing was changed)",
+                        s->path, (long long)version, newest);
+    if (version < 1)
+        return hy_error(HY_EINPUT, "%s: has schema version %lld, which no hylab wrote", s->path, (long long)version);
     return HY_OK;
 }
 
@@ -293,7 +311,8 @@ static hy_status apply(hy_store *s, const hy_migration *m, int newest) {
         if (st) return hy_error_context(st, "migrating from version %d to %d (nothing was changed)", v, v + 1);
     }
     char pragma[96];
-    snprintf(pragma, sizeof pragma, "PRAGMA application_id = %d; PRAGMA user_version = %d", (int)s->application_id, newest);
+    snprintf(pragma, sizeof pragma, "PRAGMA application_id = %d; PRAGMA user_version = %d", (int)s->application_id,
+             newest);
     return hy_store_exec(s, pragma);
 }
 

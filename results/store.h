@@ -17,15 +17,16 @@ typedef enum {
 hy_status hy_store_open(const char *path, hy_store_mode mode, hy_store **out);
 void hy_store_close(hy_store *s);
 const char *hy_store_path(const hy_store *s);
-// From now on hy_interrupted ends a statement that takes long: HY_EINTR. For connections that read what the user typed; those that store
-// what was found should come to their end.
+// From now on hy_interrupted ends a statement that takes long: HY_EINTR. For connections that read what the user typed;
+// those that store what was found should come to their end.
 void hy_store_interruptible(hy_store *s);
 // One step of a schema: an SQL text (any number of statements), or a function. Either runs inside a transaction.
 typedef struct {
     const char *sql;
     hy_status (*run)(hy_store *s);
 } hy_migration;
-// What a file of one program holds: how it is told from others, how it came to be, and what is done after it was opened for writing.
+// What a file of one program holds: how it is told from others, how it came to be, and what is done after it was opened
+// for writing.
 typedef struct {
     uint32_t application_id;         // PRAGMA application_id
     const hy_migration *migrations;  // i brings a file from version i to i + 1; an empty one ends the list
@@ -45,13 +46,13 @@ hy_status hy_store_exec(hy_store *s, const char *sql);
 int64_t hy_store_last_id(const hy_store *s);
 int hy_store_changes(const hy_store *s);  // rows changed by the last statement
 
-// ---- one statement: open, bind (1-based; text and blobs are copied), step until *row is false, close. A second statement behind a
-// semicolon is an error.
+// ---- one statement: open, bind (1-based; text and blobs are copied), step until *row is false, close. A second
+// statement behind a semicolon is an error.
 hy_status hy_query_open(hy_store *s, const char *sql, hy_query **out);
 void hy_query_close(hy_query *q);
 void hy_query_reset(hy_query *q);                            // to bind and step again
-// Binds all parameters of a statement in order, a letter of `types` each: i int (bool), l int64_t, d double, s text, b blob (two
-// arguments: pointer, size_t).
+// Binds all parameters of a statement in order, a letter of `types` each: i int (bool), l int64_t, d double, s text, b
+// blob (two arguments: pointer, size_t).
 void hy_query_bind(hy_query *q, const char *types, ...);
 void hy_query_bind_text(hy_query *q, int i, const char *v);  // NULL: SQL NULL
 void hy_query_bind_int(hy_query *q, int i, int64_t v);

@@ -5,13 +5,15 @@
 #include "results/schema.h"
 
 // layer and head: NULL where they are -1.
-#define METRIC                                                                                                                       \
-    "INSERT INTO metric(measurement_id, def_id, cell, layer, kind, head, step, final, value, stderr, n, x, y, meta) SELECT ?1, id, ?4," \
-    " nullif(?5, -1), ?6, nullif(?7, -1), ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15 FROM metric_def WHERE name = ?2 AND version = ?3"
+#define METRIC                                                                                                        \
+    "INSERT INTO metric(measurement_id, def_id, cell, layer, kind, head, step, final, value, stderr, n, x, y, meta) " \
+    "SELECT ?1, id, ?4,"                                                                                              \
+    " nullif(?5, -1), ?6, nullif(?7, -1), ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15 FROM metric_def WHERE name = ?2 AND "  \
+    "version = ?3"
 
 static hy_status store_fact(hy_store *s, hy_query *metric, hy_query *sample, int64_t id, const hy_fact *m) {
-    hy_query_bind(metric, "lsisisiliddldds", id, m->name, hy_metric_find(m->name)->version, m->cell, m->layer, m->kind, m->head, m->step,
-                  (int)m->final, m->value, m->se, m->n, m->x, m->y, m->meta);
+    hy_query_bind(metric, "lsisisiliddldds", id, m->name, hy_metric_find(m->name)->version, m->cell, m->layer, m->kind,
+                  m->head, m->step, (int)m->final, m->value, m->se, m->n, m->x, m->y, m->meta);
     HY_TRY(hy_query_run(metric));
     const int64_t metric_id = hy_store_last_id(s);
     for (int k = 0; k < m->n_samples; k++) {
@@ -33,15 +35,19 @@ static hy_status store_metrics(hy_store *s, int64_t id, const hy_facts *f) {
 
 static hy_status store_artifacts(hy_store *s, int64_t id, const hy_facts *f) {
     hy_query *q;
-    HY_TRY(hy_query_open(s, "INSERT INTO artifact(measurement_id, name, layer, kind, head, dtype, shape, meta, data) VALUES(?1, ?2,"
-                            " nullif(?3, -1), ?4, nullif(?5, -1), ?6, ?7, ?8, ?9)", &q));
+    HY_TRY(hy_query_open(
+        s,
+        "INSERT INTO artifact(measurement_id, name, layer, kind, head, dtype, shape, meta, data) VALUES(?1, ?2,"
+        " nullif(?3, -1), ?4, nullif(?5, -1), ?6, ?7, ?8, ?9)",
+        &q));
     hy_status st = HY_OK;
     for (int i = 0; !st && i < f->n_artifacts; i++) {
         const hy_artifact *a = &f->artifact[i];
         hy_buf shape = {0};
         for (int k = 0; k < a->ndim; k++) hy_buf_printf(&shape, "%s%d", k ? "," : "[", a->shape[k]);
         hy_buf_printf(&shape, "]");
-        hy_query_bind(q, "lsisisssb", id, a->name, a->layer, a->kind, a->head, a->dtype, shape.s, a->meta ? a->meta : "{}", a->data, a->bytes);
+        hy_query_bind(q, "lsisisssb", id, a->name, a->layer, a->kind, a->head, a->dtype, shape.s,
+                      a->meta ? a->meta : "{}", a->data, a->bytes);
         st = hy_query_run(q);
         free(shape.s);
     }
@@ -51,7 +57,8 @@ static hy_status store_artifacts(hy_store *s, int64_t id, const hy_facts *f) {
 
 static hy_status store_curve(hy_store *s, int64_t id, const hy_facts *f) {
     hy_query *q;
-    HY_TRY(hy_query_open(s, "INSERT INTO curve(measurement_id, step, loss, lr, grad_norm, tokens_per_s) VALUES(?1,?2,?3,?4,?5,?6)", &q));
+    HY_TRY(hy_query_open(
+        s, "INSERT INTO curve(measurement_id, step, loss, lr, grad_norm, tokens_per_s) VALUES(?1,?2,?3,?4,?5,?6)", &q));
     hy_status st = HY_OK;
     for (int i = 0; !st && i < f->n_curve; i++) {
         const hy_curve_point *p = &f->curve[i];

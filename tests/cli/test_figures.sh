@@ -26,7 +26,7 @@ train: {steps: 4, batch: 2, lr: 0.003, log_every: 1}
 measures:
   cache: {tokens: 100}
   throughput: {contexts: [8, 16], repetitions: 5, decode_tokens: 1, only_seed: 1}
-  maps: {examples: 1, only_seed: 1}
+  maps: {examples: 1, seeds: [1]}
   erf: {examples: 2}
   outputs: {examples: 2}
 END

@@ -1,4 +1,5 @@
-// store_fixture.h - what the tests of the results database share: a folder for each test, checks that show the error, one number.
+// store_fixture.h - what the tests of the results database share: a folder for each test, checks that show the error,
+// one number.
 #ifndef HY_STORE_FIXTURE_H
 #define HY_STORE_FIXTURE_H
 #include <setjmp.h>
@@ -59,8 +60,15 @@ static inline int64_t number(hy_store *s, const char *sql) {
 
 // A model of a small spec; key and seed tell it from others.
 static inline hy_model_record model(const char *key, int64_t seed) {
-    hy_model_record r = {.seed = seed, .device = "cpu", .variant = "v", .experiment = "e", .spec_hash = "h", .spec = "d_model: 16\n", .task = "t",
-                         .task_kind = "mqar", .by = {.commit = "abc", .build = "b", .device_name = "a cpu", .threads = 1}};
+    hy_model_record r = {.seed = seed,
+                         .device = "cpu",
+                         .variant = "v",
+                         .experiment = "e",
+                         .spec_hash = "h",
+                         .spec = "d_model: 16\n",
+                         .task = "t",
+                         .task_kind = "mqar",
+                         .by = {.commit = "abc", .build = "b", .device_name = "a cpu", .threads = 1}};
     snprintf(r.model_key, sizeof r.model_key, "%s", key);
     return r;
 }
@@ -73,7 +81,8 @@ static inline hy_claim claim_model(hy_store *s, const char *key, unsigned flags,
 }
 
 // Ten steps whose second point of the curve is `loss`; weights and hash as given.
-static inline void settle_model(hy_store *s, int64_t id, double loss, const char *weights, const char *hash, const char *error) {
+static inline void settle_model(hy_store *s, int64_t id, double loss, const char *weights, const char *hash,
+                                const char *error) {
     hy_facts f = {.steps = 10};
     hy_facts_add(&f, "train_seconds", "", 1);
     hy_facts_curve(&f, &(hy_curve_point){1, 3.5, 1e-3, 1, 100});
@@ -83,7 +92,11 @@ static inline void settle_model(hy_store *s, int64_t id, double loss, const char
 }
 
 static inline hy_claim claim_measure(hy_store *s, int64_t model_id, const char *options, unsigned flags, int64_t *id) {
-    const hy_measurement_record r = {.model_id = model_id, .measure = "accuracy", .version = 1, .options = options, .task = "kind: mqar\n",
+    const hy_measurement_record r = {.model_id = model_id,
+                                     .measure = "accuracy",
+                                     .version = 1,
+                                     .options = options,
+                                     .task = "kind: mqar\n",
                                      .by = {.commit = "abc", .build = "b", .device_name = "a cpu", .threads = 1}};
     hy_claim c;
     OK(hy_measurement_claim(s, &r, flags, &c, id));
@@ -98,7 +111,8 @@ static inline void settle_measure(hy_store *s, int64_t id, double accuracy, cons
     hy_fact_samples(t, (double[]){4, 5, 6}, 3);
     t->x = 8;
     t->y = 1;
-    hy_artifact_at(hy_facts_artifact(&f, "map.layer1.ssm", "f32", 2, (int[]){2, 2}, (float[]){1, 2, 3, 4}, "{\"a\":1}"), 1, "ssm", -1);
+    hy_artifact_at(hy_facts_artifact(&f, "map.layer1.ssm", "f32", 2, (int[]){2, 2}, (float[]){1, 2, 3, 4}, "{\"a\":1}"),
+                   1, "ssm", -1);
     OK(hy_measurement_settle(s, id, &f, error));
     hy_facts_free(&f);
 }

@@ -12,8 +12,12 @@
 #define SPEC "name: Llama\nd_model: 16\nlayers: 2\n"
 #define TASK "kind: mqar\nvocab: 32\ntrain: [[16, 2]]\ntest: [[16, 2]]\ntest_examples: [16]\n"
 #define TEXT_TASK "kind: text\npath: a.txt\ntokenizer: t.json\ntrain: 64\ncontent: 0123\ntokenizer_content: 4567\n"
-#define TRAIN "steps: 6\nlr: 0.003\neval_every: 3\nlog_every: 2\ncheckpoint_every: 0\nstop_accuracy: 0\neval_batch: 32\neval_examples: 0\n"
-#define STOP "steps: 6\nlr: 0.003\neval_every: 3\nlog_every: 2\ncheckpoint_every: 0\nstop_accuracy: 0.9\neval_batch: 32\neval_examples: 0\n"
+#define TRAIN                                                                                               \
+    "steps: 6\nlr: 0.003\neval_every: 3\nlog_every: 2\ncheckpoint_every: 0\nstop_accuracy: 0\neval_batch: " \
+    "32\neval_examples: 0\n"
+#define STOP                                                                                                  \
+    "steps: 6\nlr: 0.003\neval_every: 3\nlog_every: 2\ncheckpoint_every: 0\nstop_accuracy: 0.9\neval_batch: " \
+    "32\neval_examples: 0\n"
 #define RANDOM "steps: 0\nlr: 0.003\neval_every: 3\nlog_every: 2\nstop_accuracy: 0\neval_batch: 32\n"
 
 typedef struct {
@@ -40,8 +44,8 @@ static void check(const texts *base, int which, const char *from, const char *to
 static void test_models(void **state) {
     (void)state;
     enum { SPEC_OF, TASK_OF, TRAIN_OF };
-    const texts plain = {SPEC, "mqar", TASK, TRAIN, ""}, stop = {SPEC, "mqar", TASK, STOP, ""}, random = {SPEC, "mqar", TASK, RANDOM, ""},
-                text = {SPEC, "text", TEXT_TASK, TRAIN, ""};
+    const texts plain = {SPEC, "mqar", TASK, TRAIN, ""}, stop = {SPEC, "mqar", TASK, STOP, ""},
+                random = {SPEC, "mqar", TASK, RANDOM, ""}, text = {SPEC, "text", TEXT_TASK, TRAIN, ""};
     const struct {
         const texts *base;
         int which;
@@ -76,7 +80,8 @@ static void test_models(void **state) {
         {&text, TASK_OF, "content: 0123", "content: 0124", false},
         {&text, TASK_OF, "tokenizer_content: 4567", "tokenizer_content: 4568", false},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) check(cases[i].base, cases[i].which, cases[i].from, cases[i].to, cases[i].same);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        check(cases[i].base, cases[i].which, cases[i].from, cases[i].to, cases[i].same);
     char a[33], b[33];
     hy_model_identity(SPEC, "mqar", TASK, "none\n", "hash of a file", a);
     hy_model_identity(SPEC, "mqar", TASK, "none\n", "hash of another", b);
@@ -111,7 +116,8 @@ static void test_measurements(void **state) {
     free(moved);
 }
 
-// Keys that databases hold: a change of any of these makes stored results obsolete, and must raise HY_MODEL_IDENTITY instead.
+// Keys that databases hold: a change of any of these makes stored results obsolete, and must raise HY_MODEL_IDENTITY
+// instead.
 static void test_keys_stay(void **state) {
     (void)state;
     char key[33];
@@ -154,7 +160,7 @@ static void test_leaves(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_models), cmocka_unit_test(test_measurements), cmocka_unit_test(test_keys_stay),
-                                       cmocka_unit_test(test_leaves)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_models), cmocka_unit_test(test_measurements),
+                                       cmocka_unit_test(test_keys_stay), cmocka_unit_test(test_leaves)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-// test_record.c - models and measurements in the results database: the rules of claiming and settling, what a model that is made again
-// leaves and takes, processes that die or work at once, experiments and the views over all of it.
+// test_record.c - models and measurements in the results database: the rules of claiming and settling, what a model
+// that is made again leaves and takes, processes that die or work at once, experiments and the views over all of it.
 #include "store_fixture.h"
 
 #include <signal.h>
@@ -126,8 +126,9 @@ static void test_made_again(void **state) {
         const char *old_hash, *new_hash;
         double old_loss, new_loss;
         bool same;
-    } cases[] = {{"h1", "h1", 2, 2, true},  {"h1", "h2", 2, 2, false},  // the same curve, other weights
-                 {NULL, "h2", 2, 2, true},  {NULL, "h2", 2, 2.0000001, false}, {"h1", NULL, 2, 2, true}, {"h1", NULL, 2, 3, false}};
+    } cases[] = {{"h1", "h1", 2, 2, true}, {"h1", "h2", 2, 2, false},  // the same curve, other weights
+                 {NULL, "h2", 2, 2, true}, {NULL, "h2", 2, 2.0000001, false},
+                 {"h1", NULL, 2, 2, true}, {"h1", NULL, 2, 3, false}};
     hy_store *s = open_store();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char key[8];
@@ -141,7 +142,8 @@ static void test_made_again(void **state) {
         settle_model(s, b, cases[i].new_loss, "w", cases[i].new_hash, NULL);
         if (claim_measure(s, b, "", 0, &n) != (cases[i].same ? HY_CLAIM_DONE : HY_CLAIM_NEW)) fail_msg("case %zu", i);
         if (cases[i].same) assert_int_equal(m, n);
-        char *sql = hy_asprintf("SELECT count(*) FROM v_metric WHERE run_id = %lld AND metric = 'accuracy'", (long long)b);
+        char *sql =
+            hy_asprintf("SELECT count(*) FROM v_metric WHERE run_id = %lld AND metric = 'accuracy'", (long long)b);
         NUMBER(s, sql, cases[i].same);
         free(sql);
     }
@@ -177,13 +179,17 @@ static void test_measurements(void **state) {
     settle_model(s, id, 2, NULL, NULL, NULL);
     assert_int_equal(claim_measure(s, id, "examples: 4\n", 0, &a), HY_CLAIM_NEW);
     assert_int_equal(claim_measure(s, id, "examples: 4\n", 0, &b), HY_CLAIM_BUSY);
-    assert_int_equal(claim_measure(s, id, "examples: 8\n", 0, &other), HY_CLAIM_NEW);  // other options are another measurement
+    assert_int_equal(claim_measure(s, id, "examples: 8\n", 0, &other),
+                     HY_CLAIM_NEW);  // other options are another measurement
     settle_measure(s, a, 0.5, NULL);
     assert_int_equal(claim_measure(s, id, "examples: 4\n", HY_CLAIM_RETRY_FAILED, &b), HY_CLAIM_DONE);
     assert_int_equal(a, b);
     NUMBER(s, "SELECT min + max + repetitions FROM v_timing", 13);
     NUMBER(s, "SELECT length(data) FROM v_artifact WHERE layer = 1 AND kind = 'ssm' AND head IS NULL", 16);
-    NUMBER(s, "SELECT count(*) FROM v_metric WHERE layer IS NULL AND kind IS NULL AND measure = 'accuracy' AND options = 'examples: 4\n'", 2);
+    NUMBER(s,
+           "SELECT count(*) FROM v_metric WHERE layer IS NULL AND kind IS NULL AND measure = 'accuracy' AND options = "
+           "'examples: 4\n'",
+           2);
     OK(hy_measurement_interrupt(s, other, "ctrl-C"));
     assert_int_equal(claim_measure(s, id, "examples: 8\n", 0, &b), HY_CLAIM_RESUMED);
     settle_measure(s, other, 0.9, "the machine had no memory left");  // costs this measurement, not the model
@@ -198,7 +204,8 @@ static void test_measurements(void **state) {
     settle_measure(s, b, 0.25, NULL);
     NUMBER(s, "SELECT 100 * min(value) FROM v_final WHERE metric = 'accuracy'", 25);
     NUMBER(s, "SELECT count(*) FROM v_final WHERE metric = 'accuracy'", 2);
-    hy_measurement_record again = {.model_id = id, .measure = "accuracy", .version = 2, .options = "examples: 4\n", .task = "kind: mqar\n"};
+    hy_measurement_record again = {
+        .model_id = id, .measure = "accuracy", .version = 2, .options = "examples: 4\n", .task = "kind: mqar\n"};
     hy_claim c;
     OK(hy_measurement_claim(s, &again, 0, &c, &b));
     assert_int_equal(c, HY_CLAIM_NEW);  // another version
@@ -245,9 +252,12 @@ static void test_wrong_facts_store_nothing(void **state) {
     claim_measure(s, id, "", 0, &m);
     assert_int_equal(hy_measurement_settle(s, m, &f, NULL), HY_EFAIL);
     hy_facts_free(&f);
-    NUMBER(s, "SELECT count(*) FROM metric JOIN measurement x ON x.id = measurement_id WHERE x.measure <> 'training'", 0);
+    NUMBER(s, "SELECT count(*) FROM metric JOIN measurement x ON x.id = measurement_id WHERE x.measure <> 'training'",
+           0);
     NUMBER(s, "SELECT status = 'running' FROM measurement WHERE measure = 'accuracy'", 1);
-    assert_int_not_equal(hy_store_exec(s, "INSERT INTO metric(measurement_id, def_id, cell, step, final, n) VALUES(77, 1, '', 0, 1, 1)"), HY_OK);
+    assert_int_not_equal(
+        hy_store_exec(s, "INSERT INTO metric(measurement_id, def_id, cell, step, final, n) VALUES(77, 1, '', 0, 1, 1)"),
+        HY_OK);
     hy_store_close(s);
 }
 
@@ -261,10 +271,14 @@ static void test_unique(void **state) {
     claim_model(s, "k", HY_CLAIM_FORCE, &id);
     claim_measure(s, 1, "", 0, &m);
     static const char *const copies[] = {
-        "CREATE TEMP TABLE c AS SELECT * FROM model WHERE id = 1; UPDATE c SET id = 100; INSERT INTO model SELECT * FROM c",
-        "CREATE TEMP TABLE c AS SELECT * FROM model WHERE id = 2; UPDATE c SET id = 100; INSERT INTO model SELECT * FROM c",
-        "CREATE TEMP TABLE c AS SELECT * FROM measurement WHERE status = 'done'; UPDATE c SET id = 100; INSERT INTO measurement SELECT * FROM c",
-        "CREATE TEMP TABLE c AS SELECT * FROM measurement WHERE status = 'running'; UPDATE c SET id = 100; INSERT INTO measurement SELECT * FROM c",
+        "CREATE TEMP TABLE c AS SELECT * FROM model WHERE id = 1; UPDATE c SET id = 100; INSERT INTO model SELECT * "
+        "FROM c",
+        "CREATE TEMP TABLE c AS SELECT * FROM model WHERE id = 2; UPDATE c SET id = 100; INSERT INTO model SELECT * "
+        "FROM c",
+        "CREATE TEMP TABLE c AS SELECT * FROM measurement WHERE status = 'done'; UPDATE c SET id = 100; INSERT INTO "
+        "measurement SELECT * FROM c",
+        "CREATE TEMP TABLE c AS SELECT * FROM measurement WHERE status = 'running'; UPDATE c SET id = 100; INSERT INTO "
+        "measurement SELECT * FROM c",
     };
     for (size_t i = 0; i < sizeof copies / sizeof copies[0]; i++) {
         assert_int_equal(hy_store_exec(s, copies[i]), HY_EFAIL);
@@ -274,8 +288,8 @@ static void test_unique(void **state) {
     hy_store_close(s);
 }
 
-// ---------------------------------------------------------------------------------------------------- dead and far processes
-// A process that dies while it owns a row: the next claim takes over; its parent may settle it.
+// ---------------------------------------------------------------------------------------------------- dead and far
+// processes A process that dies while it owns a row: the next claim takes over; its parent may settle it.
 static void test_dead_owner(void **state) {
     (void)state;
     hy_store *s;
@@ -366,7 +380,8 @@ static void worker(void) {
         int64_t id, m;
         if (hy_model_claim(s, &r, 0, &c, &id)) _exit(2);
         if (c == HY_CLAIM_NEW && hy_model_settle(s, id, NULL, NULL, NULL, NULL)) _exit(3);
-        const hy_measurement_record x = {.model_id = id, .measure = "accuracy", .version = 1, .options = "", .task = ""};
+        const hy_measurement_record x = {
+            .model_id = id, .measure = "accuracy", .version = 1, .options = "", .task = ""};
         if (hy_measurement_claim(s, &x, 0, &c, &m)) _exit(4);
         if (c != HY_CLAIM_NEW) continue;
         hy_facts f = {0};
@@ -419,7 +434,8 @@ static void test_experiments(void **state) {
     claim_measure(s, a, "", 0, &m);  // of no experiment
     settle_measure(s, m, 0.125, NULL);
     const hy_planned_key wanted[] = {{"accuracy", 1, key}, {"accuracy", 1, other}, {"accuracy", 1, key}};
-    const hy_planned_row plan[] = {{"v", "t", "", 0, 0, 0, 1, "k", "cpu", 3, wanted}, {"w", "t", "", 1, 0, 0, 1, "l", "cpu", 0, NULL}};
+    const hy_planned_row plan[] = {{"v", "t", "", 0, 0, 0, 1, "k", "cpu", 3, wanted},
+                                   {"w", "t", "", 1, 0, 0, 1, "l", "cpu", 0, NULL}};
     const hy_paper_row paper[] = {{"v", "recall", 39.98}};
     const hy_experiment_record e = {"roadmap", "small", "", "q", "yaml", 2, 1, plan, paper, "loss", "", "v"};
     for (int i = 0; i < 2; i++) {  // planning again replaces the plan, not the results
@@ -468,12 +484,25 @@ static void test_params(void **state) {
     OK(hy_model_claim(s, &r, 0, &c, &id));
     static const struct {
         const char *path, *value;  // as SQL
-    } expected[] = {{"d_model", "16"}, {"layers", "3"}, {"norm.eps", "1e-06"}, {"layers.0.attention.window", "'none'"},
-                    {"layers.2.attention.window", "64"}, {"attention.window", "'none,64'"}, {"mixer", "'attention'"}, {"mlp.kind", "'silu'"},
-                    {"kv_source", "'0,1'"}, {"layers.1.kv_source", "1"}, {"task.train", "'[[16, 2]]'"}, {"task.path", "'\"a: b\"'"},
-                    {"train.steps", "6"}, {"train.lr", "0.003"}, {"train.schedule", "'cosine'"}, {"train.precision", "'f32'"}};
+    } expected[] = {{"d_model", "16"},
+                    {"layers", "3"},
+                    {"norm.eps", "1e-06"},
+                    {"layers.0.attention.window", "'none'"},
+                    {"layers.2.attention.window", "64"},
+                    {"attention.window", "'none,64'"},
+                    {"mixer", "'attention'"},
+                    {"mlp.kind", "'silu'"},
+                    {"kv_source", "'0,1'"},
+                    {"layers.1.kv_source", "1"},
+                    {"task.train", "'[[16, 2]]'"},
+                    {"task.path", "'\"a: b\"'"},
+                    {"train.steps", "6"},
+                    {"train.lr", "0.003"},
+                    {"train.schedule", "'cosine'"},
+                    {"train.precision", "'f32'"}};
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
-        char *sql = hy_asprintf("SELECT count(*) FROM v_param WHERE run_id = 1 AND path = '%s' AND value IS %s", expected[i].path, expected[i].value);
+        char *sql = hy_asprintf("SELECT count(*) FROM v_param WHERE run_id = 1 AND path = '%s' AND value IS %s",
+                                expected[i].path, expected[i].value);
         NUMBER(s, sql, 1);
         free(sql);
     }
@@ -486,9 +515,21 @@ static void test_params(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-        T(test_claim_and_settle), T(test_failed_and_interrupted), T(test_failed_again), T(test_weights), T(test_made_again), T(test_other_steps),
-        T(test_measurements), T(test_unfinished_model), T(test_wrong_facts_store_nothing), T(test_unique), T(test_dead_owner), T(test_owner_elsewhere),
-        T(test_processes_at_once), T(test_experiments), T(test_params),
+        T(test_claim_and_settle),
+        T(test_failed_and_interrupted),
+        T(test_failed_again),
+        T(test_weights),
+        T(test_made_again),
+        T(test_other_steps),
+        T(test_measurements),
+        T(test_unfinished_model),
+        T(test_wrong_facts_store_nothing),
+        T(test_unique),
+        T(test_dead_owner),
+        T(test_owner_elsewhere),
+        T(test_processes_at_once),
+        T(test_experiments),
+        T(test_params),
 #undef T
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

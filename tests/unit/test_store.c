@@ -1,5 +1,5 @@
-// test_store.c - the results database as a file: creation, refusal of what is newer, foreign or damaged, statements, and many processes
-// at once. Migration of old files: test_migrate.c; models and measurements: test_record.c.
+// test_store.c - the results database as a file: creation, refusal of what is newer, foreign or damaged, statements,
+// and many processes at once. Migration of old files: test_migrate.c; models and measurements: test_record.c.
 #include "store_fixture.h"
 
 #include <signal.h>
@@ -77,7 +77,8 @@ static void test_refuses_newer_foreign_and_damaged(void **state) {
     hy_store_close(s);
     assert_int_equal(hy_store_open(g_db, HY_STORE_WRITE, &s), HY_EINPUT);
     assert_non_null(strstr(hy_error_text(), "not one of hylab's"));
-    const char text[] = "this is a text file and surely no database, however long one looks at it: really, it is not one at all";
+    const char text[] =
+        "this is a text file and surely no database, however long one looks at it: really, it is not one at all";
     OK(hy_file_write(g_db, text, sizeof text));
     assert_int_equal(hy_store_open(g_db, HY_STORE_WRITE, &s), HY_EINPUT);
     assert_non_null(strstr(hy_error_text(), "not an SQLite database"));
@@ -119,8 +120,11 @@ static hy_status refuse(hy_store *s) {
     HY_TRY(hy_store_exec(s, "INSERT INTO t VALUES(3); CREATE TABLE extra(a)"));
     return hy_error(HY_EFAIL, "no, thanks");
 }
-static hy_status open_versions(hy_store_mode mode, int n, const char *sql, hy_status (*run)(hy_store *), hy_store **out) {
-    const hy_migration list[] = {{"CREATE TABLE t(a INTEGER); INSERT INTO t VALUES(1)", NULL}, {n > 1 ? sql : NULL, n > 1 ? run : NULL}, {NULL, NULL}};
+static hy_status open_versions(hy_store_mode mode, int n, const char *sql, hy_status (*run)(hy_store *),
+                               hy_store **out) {
+    const hy_migration list[] = {{"CREATE TABLE t(a INTEGER); INSERT INTO t VALUES(1)", NULL},
+                                 {n > 1 ? sql : NULL, n > 1 ? run : NULL},
+                                 {NULL, NULL}};
     const hy_store_schema schema = {.application_id = 7, .migrations = list};
     return hy_store_open_as(g_db, mode, &schema, out);
 }
@@ -134,7 +138,8 @@ static void test_migrations(void **state) {
     SAYS("--migrate");
     assert_int_equal(open_versions(HY_STORE_WRITE, 2, NULL, refuse, &s), HY_EFAIL);
     SAYS("migrating from version 1 to 2 (nothing was changed): no, thanks");
-    assert_int_equal(open_versions(HY_STORE_WRITE, 2, "INSERT INTO t VALUES(4); INSERT INTO nowhere VALUES(1)", NULL, &s), HY_EFAIL);
+    assert_int_equal(
+        open_versions(HY_STORE_WRITE, 2, "INSERT INTO t VALUES(4); INSERT INTO nowhere VALUES(1)", NULL, &s), HY_EFAIL);
     OK(open_versions(HY_STORE_READ, 1, NULL, NULL, &s));
     NUMBER(s, "SELECT sum(a) FROM t", 1);
     NUMBER(s, "SELECT count(*) FROM sqlite_schema", 1);
@@ -157,7 +162,8 @@ static void test_statements(void **state) {
     hy_query *q;
     bool row;
     OK(hy_store_open(g_db, HY_STORE_WRITE, &s));
-    static const char *const good[] = {"SELECT 1", "SELECT 1;", "SELECT 1; -- and no more\n", " SELECT 1 ; /* nothing */ ;"};
+    static const char *const good[] = {"SELECT 1", "SELECT 1;", "SELECT 1; -- and no more\n",
+                                       " SELECT 1 ; /* nothing */ ;"};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) NUMBER(s, good[i], 1);
     static const char *const bad[] = {"SELECT 1; SELECT 2", "SELECT 1; DELETE FROM model", "SELECT 1;;nonsense"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -167,7 +173,8 @@ static void test_statements(void **state) {
     }
     assert_int_equal(hy_query_open(s, " -- nothing", &q), HY_EINPUT);
     OK(hy_store_exec(s, "CREATE TEMP TABLE t(a, b, c, d, e)"));
-    OK(hy_store_run(s, "INSERT INTO t VALUES(?1, ?2, ?3, ?4, ?5)", "ildsb", -1, (int64_t)1 << 40, 0.5, "text", "\0\1", (size_t)2));
+    OK(hy_store_run(s, "INSERT INTO t VALUES(?1, ?2, ?3, ?4, ?5)", "ildsb", -1, (int64_t)1 << 40, 0.5, "text", "\0\1",
+                    (size_t)2));
     NUMBER(s, "SELECT a = -1 AND b = 1099511627776 AND c = 0.5 AND d = 'text' AND e = x'0001' FROM t", 1);
     OK(hy_store_query(s, &q, "SELECT count(*) FROM t WHERE d = ?1 AND a < ?2", "si", "text", 0));
     OK(hy_query_step(q, &row));
@@ -176,7 +183,8 @@ static void test_statements(void **state) {
     hy_store_close(s);
 }
 
-// A query that would read for minutes ends when the user interrupts, on a connection that is made so; others come to their end.
+// A query that would read for minutes ends when the user interrupts, on a connection that is made so; others come to
+// their end.
 static void test_interrupt(void **state) {
     (void)state;
 #define COUNT "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT %s) SELECT count(*) FROM c"
@@ -201,8 +209,10 @@ static void test_interrupt(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-        T(test_create_and_reopen), T(test_opened_at_once), T(test_migrations), T(test_refuses_newer_foreign_and_damaged), T(test_damaged_pages),
-        T(test_statements), T(test_interrupt),
+        T(test_create_and_reopen), T(test_opened_at_once),
+        T(test_migrations),        T(test_refuses_newer_foreign_and_damaged),
+        T(test_damaged_pages),     T(test_statements),
+        T(test_interrupt),
 #undef T
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
