@@ -17,41 +17,56 @@ hy_status hy_ask_model_steps(hy_store *s, int64_t model_id, int64_t *steps) {
 
 hy_status hy_ask_model_of_weights(hy_store *s, const char *hash, int64_t *model_id) {
     hy_query *q;
-    HY_TRY(hy_store_query(s, &q, "SELECT model_id FROM v_model WHERE weights_hash = ?1 AND status = 'done' AND superseded_by IS NULL LIMIT 1", "s", hash));
+    HY_TRY(hy_store_query(
+        s, &q,
+        "SELECT model_id FROM v_model WHERE weights_hash = ?1 AND status = 'done' AND superseded_by IS NULL LIMIT 1",
+        "s", hash));
     return one_number(q, model_id);
 }
 
 hy_status hy_ask_rates(hy_store *s, const char *device, hy_query **q) {
-    return hy_store_query(s, q,
-                          "SELECT m.model_key, m.variant, m.task, m.precision, avg(r.value), avg(p.value) FROM v_model m"
-                          " JOIN v_final r ON r.run_id = m.model_id AND r.metric = 'train_rate'"
-                          " LEFT JOIN v_final p ON p.run_id = m.model_id AND p.metric = 'parameters'"
-                          " WHERE m.status = 'done' AND m.superseded_by IS NULL AND m.device = ?1 GROUP BY m.model_key, m.variant, m.task, m.precision",
-                          "s", device);
+    return hy_store_query(
+        s, q,
+        "SELECT m.model_key, m.variant, m.task, m.precision, avg(r.value), avg(p.value) FROM v_model m"
+        " JOIN v_final r ON r.run_id = m.model_id AND r.metric = 'train_rate'"
+        " LEFT JOIN v_final p ON p.run_id = m.model_id AND p.metric = 'parameters'"
+        " WHERE m.status = 'done' AND m.superseded_by IS NULL AND m.device = ?1 GROUP BY m.model_key, m.variant, "
+        "m.task, m.precision",
+        "s", device);
 }
 
 hy_status hy_next_rate(hy_query *q, bool *row, hy_rate_row *r) {
     HY_TRY(hy_query_step(q, row));
     if (*row)
-        *r = (hy_rate_row){hy_query_text(q, 0), hy_query_text(q, 1), hy_query_text(q, 2), hy_query_text(q, 3), hy_query_double(q, 4),
-                           hy_query_double(q, 5)};
+        *r = (hy_rate_row){hy_query_text(q, 0), hy_query_text(q, 1),   hy_query_text(q, 2),
+                           hy_query_text(q, 3), hy_query_double(q, 4), hy_query_double(q, 5)};
     return HY_OK;
 }
 
 hy_status hy_ask_weights(hy_store *s, hy_query **q) {
-    return hy_store_query(s, q,
-                          "SELECT model_id, seed, steps, variant, task, grid, device, experiment, weights, weights_hash, ended,"
-                          " (SELECT count(*) FROM v_measurement x WHERE x.run_id = model_id AND x.status = 'done' AND x.measure <> 'training') FROM v_model WHERE weights IS NOT NULL ORDER BY ended, model_id",
-                          "");
+    return hy_store_query(
+        s, q,
+        "SELECT model_id, seed, steps, variant, task, grid, device, experiment, weights, weights_hash, ended,"
+        " (SELECT count(*) FROM v_measurement x WHERE x.run_id = model_id AND x.status = 'done' AND x.measure <> "
+        "'training') FROM v_model WHERE weights IS NOT NULL ORDER BY ended, model_id",
+        "");
 }
 
 hy_status hy_next_weights(hy_query *q, bool *row, hy_weights_row *r) {
     HY_TRY(hy_query_step(q, row));
     if (*row)
-        *r = (hy_weights_row){.model_id = hy_query_int(q, 0), .seed = hy_query_int(q, 1), .steps = hy_query_int(q, 2),
-                              .variant = hy_query_text(q, 3), .task = hy_query_text(q, 4), .grid = hy_query_text(q, 5),
-                              .device = hy_query_text(q, 6), .experiment = hy_query_text(q, 7), .weights = hy_query_text(q, 8),
-                              .hash = hy_query_text(q, 9), .ended = hy_query_text(q, 10), .measurements = (int)hy_query_int(q, 11)};
+        *r = (hy_weights_row){.model_id = hy_query_int(q, 0),
+                              .seed = hy_query_int(q, 1),
+                              .steps = hy_query_int(q, 2),
+                              .variant = hy_query_text(q, 3),
+                              .task = hy_query_text(q, 4),
+                              .grid = hy_query_text(q, 5),
+                              .device = hy_query_text(q, 6),
+                              .experiment = hy_query_text(q, 7),
+                              .weights = hy_query_text(q, 8),
+                              .hash = hy_query_text(q, 9),
+                              .ended = hy_query_text(q, 10),
+                              .measurements = (int)hy_query_int(q, 11)};
     return HY_OK;
 }
 

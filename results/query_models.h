@@ -6,8 +6,8 @@
 // Training steps behind the weights of a model.
 hy_status hy_ask_model_steps(hy_store *s, int64_t model_id, int64_t *steps);
 
-// How fast finished models were trained on a kind of device, a row for each model, task and precision (mean over seeds). A question
-// with rows: ask, next until *row is false, hy_query_close. Texts of a row live until the next step.
+// How fast finished models were trained on a kind of device, a row for each model, task and precision (mean over
+// seeds). A question with rows: ask, next until *row is false, hy_query_close. Texts of a row live until the next step.
 typedef struct {
     const char *model_key, *variant, *task, *precision;
     double tokens_per_s, parameters;  // parameters NaN: not measured

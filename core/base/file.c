@@ -57,6 +57,18 @@ hy_status hy_outfile_open(hy_outfile *o, const char *path) {
     return s;
 }
 
+// Makes a rename in the folder of a file last through a power cut. A file system that cannot do this has its own ways.
+static void sync_folder(const char *path) {
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? hy_asprintf("%.*s", (int)(slash - path) + 1, path) : hy_xstrdup(".");
+    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        fsync(fd);
+        close(fd);
+    }
+    free(folder);
+}
+
 hy_status hy_outfile_commit(hy_outfile *o) {
     hy_status s = HY_OK;
     if (fflush(o->f) || ferror(o->f) || fsync(fileno(o->f)))
@@ -64,6 +76,7 @@ hy_status hy_outfile_commit(hy_outfile *o) {
     if (fclose(o->f) && !s) s = hy_error(HY_EFAIL, "%s: cannot close: %s", o->path, strerror(errno));
     if (!s && rename(o->tmp, o->path)) s = hy_error(HY_EFAIL, "%s: cannot rename: %s", o->path, strerror(errno));
     if (s) unlink(o->tmp);
+    else sync_folder(o->path);
     free(o->path);
     free(o->tmp);
     *o = (hy_outfile){0};

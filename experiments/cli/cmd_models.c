@@ -20,7 +20,8 @@ static hy_status print(const hy_weights_list *l, const options *o) {
     double bytes = 0;
     int measurements = 0, files = 0;
     hy_table *t = hy_table_new(NULL);
-    static const char *const names[] = {"run", "variant", "task", "grid", "seed", "device", "steps", "state", "size", "age", "measurements", "stored", "file"};
+    static const char *const names[] = {"run",   "variant", "task", "grid",         "seed",   "device", "steps",
+                                        "state", "size",    "age",  "measurements", "stored", "file"};
     static const char *const units[] = {[8] = "MB", [9] = "days"};
     for (int i = 0; i < 13; i++) {
         const bool number = i == 0 || i == 4 || i == 6 || (i >= 8 && i <= 10);
@@ -50,8 +51,12 @@ static hy_status print(const hy_weights_list *l, const options *o) {
         if (!isnan(w->bytes)) bytes += w->bytes, files++;
         measurements += w->measurements;
     }
-    if (o->prune) hy_table_note(t, "%.0f bytes of %d files freed; %d measurements stay, and what needs weights trains again", bytes, files, measurements);
-    else hy_table_note(t, "%d files, %.0f bytes; hylab models --prune frees them, and keeps what was measured", files, bytes);
+    if (o->prune)
+        hy_table_note(t, "%.0f bytes of %d files freed; %d measurements stay, and what needs weights trains again",
+                      bytes, files, measurements);
+    else
+        hy_table_note(t, "%d files, %.0f bytes; hylab models --prune frees them, and keeps what was measured", files,
+                      bytes);
     const hy_status s = hy_table_print(t, o->format, stdout);
     hy_table_free(t);
     return s;
@@ -85,13 +90,16 @@ int hy_cmd_models(int argc, char **argv) {
     };
     const hy_args a = {
         .usage = "hylab models [GLOB] [options]",
-        .text = "Lists the weights that hylab run keeps in models/ beside its database, so that each further measure finds them. GLOB\n"
-                "chooses by variant, task, VARIANT/TASK/GRID/seedN or file. Each file is a checkpoint: eval, probe, generate take it.\n"
-                "Files of no model were left by a killed process or a deleted database.\n\n"
-                "examples:\n"
-                "  hylab models\n"
-                "  hylab models --prune 'Llama/*' \n"
-                "  hylab models --prune --older-than 30",
+        .text =
+            "Lists the weights that hylab run keeps in models/ beside its database, so that each further measure finds "
+            "them. GLOB\n"
+            "chooses by variant, task, VARIANT/TASK/GRID/seedN or file. Each file is a checkpoint: eval, probe, "
+            "generate take it.\n"
+            "Files of no model were left by a killed process or a deleted database.\n\n"
+            "examples:\n"
+            "  hylab models\n"
+            "  hylab models --prune 'Llama/*' \n"
+            "  hylab models --prune --older-than 30",
         .args = args,
         .max_rest = 1,
     };

@@ -20,7 +20,8 @@ typedef struct {
 } rates;
 
 static void rates_free(rates *r) {
-    for (int i = 0; i < r->n; i++) free(r->v[i].model_key), free(r->v[i].variant), free(r->v[i].task), free(r->v[i].precision);
+    for (int i = 0; i < r->n; i++)
+        free(r->v[i].model_key), free(r->v[i].variant), free(r->v[i].task), free(r->v[i].precision);
     free(r->v);
 }
 
@@ -33,15 +34,15 @@ static hy_status rates_read(const hy_sweep *s, rates *out) {
     HY_TRY(hy_ask_rates(s->store, s->device, &q));
     while (!(st = hy_next_rate(q, &row, &r)) && row) {
         out->v = hy_xrealloc(out->v, (size_t)(out->n + 1) * sizeof *out->v);
-        out->v[out->n++] = (rate){hy_xstrdup(r.model_key), hy_xstrdup(r.variant), hy_xstrdup(r.task), hy_xstrdup(r.precision), r.tokens_per_s,
-                                  r.parameters};
+        out->v[out->n++] = (rate){hy_xstrdup(r.model_key), hy_xstrdup(r.variant), hy_xstrdup(r.task),
+                                  hy_xstrdup(r.precision), r.tokens_per_s,        r.parameters};
     }
     hy_query_close(q);
     return st;
 }
 
-// Tokens per second to expect of a training: those of the same model, else of the same variant and task, else those of the model of
-// the nearest size, in proportion to the sizes. NaN: nothing is known.
+// Tokens per second to expect of a training: those of the same model, else of the same variant and task, else those of
+// the model of the nearest size, in proportion to the sizes. NaN: nothing is known.
 static double rate_of(const rates *r, const hy_run_item *it, double parameters) {
     const char *precision = hy_precision_name(it->train->precision);
     double best = NAN, distance = INFINITY;
@@ -85,7 +86,8 @@ static const char *plan_precisions(const hy_experiment *e) {
 // Tokens of the first cache that is measured; if none is, the paper's.
 static int cache_tokens(const hy_measure_plan *p) {
     for (int i = 0; i < p->n; i++)
-        if (!strcmp(p->v[i].measure->name, "cache")) return hy_measure_option_int(p->v[i].measure, &p->v[i].options, "tokens");
+        if (!strcmp(p->v[i].measure->name, "cache"))
+            return hy_measure_option_int(p->v[i].measure, &p->v[i].options, "tokens");
     return HY_PUBLISHED_TOKENS;
 }
 
@@ -99,12 +101,22 @@ static void add_columns(hy_table *t) {
     static const struct {
         const char *name, *header, *unit;
         hy_align_side side;
-    } columns[] = {{"variant", NULL, NULL, HY_LEFT},      {"task", NULL, NULL, HY_LEFT},       {"grid", NULL, NULL, HY_LEFT},
-                   {"seed", NULL, NULL, HY_RIGHT},        {"state", NULL, NULL, HY_LEFT},      {"run", NULL, NULL, HY_RIGHT},
-                   {"steps", NULL, NULL, HY_RIGHT},       {"batch", NULL, NULL, HY_RIGHT},     {"lr", NULL, NULL, HY_RIGHT},
-                   {"parameters", NULL, NULL, HY_RIGHT},  {"cache", "cache", "MB", HY_RIGHT},  {"cache_paper", "paper's way", "MB", HY_RIGHT},
-                   {"train_tokens", "to train", "tokens", HY_RIGHT}, {"train_time", "about", "s", HY_RIGHT},
-                   {"measures", "to measure", NULL, HY_LEFT},  {"key", NULL, NULL, HY_LEFT}};
+    } columns[] = {{"variant", NULL, NULL, HY_LEFT},
+                   {"task", NULL, NULL, HY_LEFT},
+                   {"grid", NULL, NULL, HY_LEFT},
+                   {"seed", NULL, NULL, HY_RIGHT},
+                   {"state", NULL, NULL, HY_LEFT},
+                   {"run", NULL, NULL, HY_RIGHT},
+                   {"steps", NULL, NULL, HY_RIGHT},
+                   {"batch", NULL, NULL, HY_RIGHT},
+                   {"lr", NULL, NULL, HY_RIGHT},
+                   {"parameters", NULL, NULL, HY_RIGHT},
+                   {"cache", "cache", "MB", HY_RIGHT},
+                   {"cache_paper", "paper's way", "MB", HY_RIGHT},
+                   {"train_tokens", "to train", "tokens", HY_RIGHT},
+                   {"train_time", "about", "s", HY_RIGHT},
+                   {"measures", "to measure", NULL, HY_LEFT},
+                   {"key", NULL, NULL, HY_LEFT}};
     for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++)
         hy_table_column(t, columns[i].name, columns[i].header, columns[i].unit, columns[i].side);
 }
@@ -146,7 +158,8 @@ static void add_measures(hy_table *t, const hy_run_item *it, unsigned todo, tota
 static void add_row(hy_table *t, const hy_sweep *s, int i, int tokens, const rates *r, totals *sum) {
     const hy_run_item *it = &s->e->items[i];
     const hy_sweep_item *found = &s->items[i];
-    const bool pending = found->state == HY_ITEM_PENDING, trains = pending && found->train && it->origin == HY_ORIGIN_TRAINED;
+    const bool pending = found->state == HY_ITEM_PENDING,
+               trains = pending && found->train && it->origin == HY_ORIGIN_TRAINED;
     hy_param_count n;
     hy_model_count(it->spec, &n);
     hy_table_row(t);
@@ -169,14 +182,20 @@ static void add_row(hy_table *t, const hy_sweep *s, int i, int tokens, const rat
 }
 
 static void add_notes(hy_table *t, const hy_sweep *s, int tokens, const totals *sum) {
-    hy_table_note(t, "cache: of %d tokens, MB of 10^6 bytes; first what a runtime holds (%s), then the paper's accounting (2 bytes a value)",
+    hy_table_note(t,
+                  "cache: of %d tokens, MB of 10^6 bytes; first what a runtime holds (%s), then the paper's accounting "
+                  "(2 bytes a value)",
                   tokens, plan_precisions(s->e));
     if (sum->models) {
         char time[32], unknown[64] = "";
         hy_duration_text(sum->seconds, time, sizeof time);
-        if (sum->unknown) snprintf(unknown, sizeof unknown, "%s%d of them of unknown speed", sum->unknown < sum->models ? ", " : "", sum->unknown);
-        hy_table_note(t, "to train: %d models, %.3g million tokens, one after the other %s%s%s (by the speed of stored models)", sum->models,
-                      sum->tokens / 1e6, sum->unknown < sum->models ? "about " : "", sum->unknown < sum->models ? time : "", unknown);
+        if (sum->unknown)
+            snprintf(unknown, sizeof unknown, "%s%d of them of unknown speed", sum->unknown < sum->models ? ", " : "",
+                     sum->unknown);
+        hy_table_note(
+            t, "to train: %d models, %.3g million tokens, one after the other %s%s%s (by the speed of stored models)",
+            sum->models, sum->tokens / 1e6, sum->unknown < sum->models ? "about " : "",
+            sum->unknown < sum->models ? time : "", unknown);
     } else {
         hy_table_note(t, "nothing is to be trained");
     }
@@ -203,22 +222,33 @@ hy_status hy_run_plan_print(const hy_sweep *s, hy_table_format format) {
     return st;
 }
 
-// ---------------------------------------------------------------------------------------------------- the plan in the database
+// ---------------------------------------------------------------------------------------------------- the stored plan
 hy_status hy_run_plan_store(hy_store *store, const hy_experiment *e, const char *device) {
     hy_planned_row *plan = hy_xcalloc((size_t)e->n_items, sizeof *plan);
     hy_planned_key *keys = hy_xcalloc((size_t)e->n_items * HY_MEASURES_MAX, sizeof *keys), *next = keys;
     hy_paper_row *paper = hy_xcalloc((size_t)e->n_paper, sizeof *paper);
     for (int i = 0; i < e->n_items; i++) {
         const hy_run_item *it = &e->items[i];
-        plan[i] = (hy_planned_row){.variant = it->variant, .task = it->task, .grid = it->grid, .variant_ord = it->variant_ord,
-                                   .task_ord = it->task_ord, .grid_ord = it->grid_ord, .seed = it->seed, .model_key = it->model_key,
-                                   .device = device, .n_measures = it->n_measures, .measures = next};
+        plan[i] = (hy_planned_row){.variant = it->variant,
+                                   .task = it->task,
+                                   .grid = it->grid,
+                                   .variant_ord = it->variant_ord,
+                                   .task_ord = it->task_ord,
+                                   .grid_ord = it->grid_ord,
+                                   .seed = it->seed,
+                                   .model_key = it->model_key,
+                                   .device = device,
+                                   .n_measures = it->n_measures,
+                                   .measures = next};
         for (int k = 0; k < it->n_measures; k++)
-            *next++ = (hy_planned_key){it->measures[k].measure->name, it->measures[k].measure->version, it->measures[k].key};
+            *next++ =
+                (hy_planned_key){it->measures[k].measure->name, it->measures[k].measure->version, it->measures[k].key};
     }
-    for (int i = 0; i < e->n_paper; i++) paper[i] = (hy_paper_row){e->paper[i].variant, e->paper[i].name, e->paper[i].value};
-    const hy_experiment_record r = {e->name, e->scale, e->sets, e->question, e->yaml, e->n_items, e->n_paper, plan, paper,
-                                   e->tune_by, e->tune_cell, e->base, e->n_axis_values, e->axis_values};
+    for (int i = 0; i < e->n_paper; i++)
+        paper[i] = (hy_paper_row){e->paper[i].variant, e->paper[i].name, e->paper[i].value};
+    const hy_experiment_record r = {e->name,          e->scale,      e->sets, e->question, e->yaml,      e->n_items,
+                                    e->n_paper,       plan,          paper,   e->tune_by,  e->tune_cell, e->base,
+                                    e->n_axis_values, e->axis_values};
     int64_t id;
     const hy_status s = hy_experiment_store(store, &r, &id);
     free(plan);

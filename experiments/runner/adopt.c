@@ -47,10 +47,21 @@ static const char *device_of(const hy_adopted *a) { return a->be ? a->be->name :
 
 static hy_model_record record_of(const hy_adopted *a, const hy_train_spec *recipe, const texts *t) {
     const char *kind = a->task ? hy_task_kind(a->task) : "";
-    hy_model_record r = {.seed = a->seed, .device = device_of(a), .origin = recipe ? "trained" : a->from_file ? "file" : "random",
-                         .variant = a->spec->name, .spec_hash = t->spec_hash, .spec = t->spec, .task = kind, .task_kind = kind,
-                         .task_options = t->task, .train = t->train, .precision = hy_precision_name(a->precision),
-                         .source = a->from_file ? a->path : "", .by = provenance(a)};
+    hy_model_record r = {.seed = a->seed,
+                         .device = device_of(a),
+                         .origin = recipe         ? "trained"
+                                   : a->from_file ? "file"
+                                                  : "random",
+                         .variant = a->spec->name,
+                         .spec_hash = t->spec_hash,
+                         .spec = t->spec,
+                         .task = kind,
+                         .task_kind = kind,
+                         .task_options = t->task,
+                         .train = t->train,
+                         .precision = hy_precision_name(a->precision),
+                         .source = a->from_file ? a->path : "",
+                         .by = provenance(a)};
     hy_model_identity(t->spec, kind, t->task, t->train, t->source, r.model_key);
     return r;
 }
@@ -63,7 +74,8 @@ static hy_status busy(const hy_store *s, const char *what) {
     return hy_error(HY_EFAIL, "%s: another process works on this %s; nothing was stored", hy_store_path(s), what);
 }
 
-hy_status hy_adopt_trained(hy_store *s, const hy_adopted *a, const hy_train_spec *recipe, const hy_facts *training, hy_params *w, int64_t *id) {
+hy_status hy_adopt_trained(hy_store *s, const hy_adopted *a, const hy_train_spec *recipe, const hy_facts *training,
+                           hy_params *w, int64_t *id) {
     texts t;
     hy_status st = texts_of(a, recipe, &t);
     const hy_model_record r = record_of(a, recipe, &t);
@@ -99,13 +111,18 @@ hy_status hy_adopt_model(hy_store *s, const hy_adopted *a, int64_t *id) {
     return st;
 }
 
-hy_status hy_adopt_measurement(hy_store *s, const hy_adopted *a, int64_t model, const hy_measure *m, const void *options, hy_facts *facts) {
+hy_status hy_adopt_measurement(hy_store *s, const hy_adopted *a, int64_t model, const hy_measure *m,
+                               const void *options, hy_facts *facts) {
     hy_buf text = {0}, task = {0};
     hy_buf_printf(&text, "%s", "");
     hy_buf_printf(&task, "%s", "");
     hy_measure_options_text(m, options, &text);
     if (m->needs & HY_NEEDS_TASK) hy_task_text(a->task, &task);
-    const hy_measurement_record r = {.model_id = model, .measure = m->name, .version = m->version, .options = text.s, .task = task.s,
+    const hy_measurement_record r = {.model_id = model,
+                                     .measure = m->name,
+                                     .version = m->version,
+                                     .options = text.s,
+                                     .task = task.s,
                                      .by = provenance(a)};
     hy_claim claim;
     int64_t id, steps = 0;
@@ -133,7 +150,8 @@ hy_status hy_adopt_open(const char *db, hy_store **store) {
     return hy_store_open(db, HY_STORE_WRITE, store);
 }
 
-hy_status hy_adopt_into(const char *db, const hy_adopted *a, const hy_measure *m, const void *options, hy_facts *facts) {
+hy_status hy_adopt_into(const char *db, const hy_adopted *a, const hy_measure *m, const void *options,
+                        hy_facts *facts) {
     hy_store *s;
     HY_TRY(hy_adopt_open(db, &s));
     int64_t id;

@@ -1,5 +1,5 @@
-// adopt.h - what a command trained or measured as rows of a results database, the same that `hylab run` makes: `hylab train --db`
-// stores a model, `hylab eval|probe|bench|cache --db` store what they measured.
+// adopt.h - what a command trained or measured as rows of a results database, the same that `hylab run` makes: `hylab
+// train --db` stores a model, `hylab eval|probe|bench|cache --db` store what they measured.
 #ifndef HY_ADOPT_H
 #define HY_ADOPT_H
 #include "analysis/measure/measure.h"
@@ -20,15 +20,17 @@ typedef struct {
 
 // Opens a database for writing; it and its folder are made if they are not there.
 hy_status hy_adopt_open(const char *db, hy_store **store);
-// A model that was trained: stored with the facts of its training and its weights, in place of an earlier one that is the same run. id: of
-// its row. HY_EFAIL: another process works on it, or the disk is full.
-hy_status hy_adopt_trained(hy_store *s, const hy_adopted *a, const hy_train_spec *recipe, const hy_facts *training, hy_params *w, int64_t *id);
-// The row of a model that was not trained here; it is stored if it is new. Where the file has the content of weights that this
-// database has stored, that is the model they are of.
+// A model that was trained: stored with the facts of its training and its weights, in place of an earlier one that is
+// the same run. id: of its row. HY_EFAIL: another process works on it, or the disk is full.
+hy_status hy_adopt_trained(hy_store *s, const hy_adopted *a, const hy_train_spec *recipe, const hy_facts *training,
+                           hy_params *w, int64_t *id);
+// The row of a model that was not trained here; it is stored if it is new. Where the file has the content of weights
+// that this database has stored, that is the model they are of.
 hy_status hy_adopt_model(hy_store *s, const hy_adopted *a, int64_t *id);
-// Stores the facts of a measure of a model, in place of an earlier measurement with the same options. The steps of the facts become
-// those of the model.
-hy_status hy_adopt_measurement(hy_store *s, const hy_adopted *a, int64_t model, const hy_measure *m, const void *options, hy_facts *facts);
+// Stores the facts of a measure of a model, in place of an earlier measurement with the same options. The steps of the
+// facts become those of the model.
+hy_status hy_adopt_measurement(hy_store *s, const hy_adopted *a, int64_t model, const hy_measure *m,
+                               const void *options, hy_facts *facts);
 // All of it for a command with --db: opens the database and says on stderr what was stored.
 hy_status hy_adopt_into(const char *db, const hy_adopted *a, const hy_measure *m, const void *options, hy_facts *facts);
 #endif

@@ -1,9 +1,10 @@
-// experiment.h - an experiment YAML as a list of fully resolved runs: models (variant x task x recipe x seed) and what is measured of
-// each. Reads and checks everything before anything runs; it trains nothing and stores nothing.
+// experiment.h - an experiment YAML as a list of fully resolved runs: models (variant x task x recipe x seed) and what
+// is measured of each. Reads and checks everything before anything runs; it trains nothing and stores nothing.
 //
-// Order of configuration: defaults < base of a variant < variant file < `variant:` of the experiment (and of its scale) <
-// `set:` of the variant's entry < grid point < --set. Training: defaults < `train:` < task entry < variant entry < grid
-// point < --set. A variant that is a checkpoint or a folder with weights takes its own `set:` only, not that of `variant:`.
+// Order of configuration: defaults < base of a variant < variant file < `variant:` of the experiment (and of its scale)
+// < `set:` of the variant's entry < grid point < --set. Training: defaults < `train:` < task entry < variant entry <
+// grid point < --set. A variant that is a checkpoint or a folder with weights takes its own `set:` only, not that of
+// `variant:`.
 #ifndef HY_EXPERIMENT_H
 #define HY_EXPERIMENT_H
 #include "core/spec/spec.h"
@@ -65,13 +66,14 @@ typedef struct hy_experiment {
     struct hy_arena_list *owned;  // everything else that items point to
 } hy_experiment;
 
-// scale NULL: "small" if the file has scales, else none. sets: NULL-terminated "key.path=value" or NULL: train.*, task.*,
-// variant.* change every run; others (seeds, measures.*, question ...) change the file's own keys. `path` and `tokenizer` of a task
-// are relative to the file like the files of variants if they exist there, else to the current folder.
+// scale NULL: "small" if the file has scales, else none. sets: NULL-terminated "key.path=value" or NULL: train.*,
+// task.*, variant.* change every run; others (seeds, measures.*, question ...) change the file's own keys. `path` and
+// `tokenizer` of a task are relative to the file like the files of variants if they exist there, else to the current
+// folder.
 hy_status hy_experiment_load(const char *path, const char *scale, const char *const *sets, hy_experiment **out);
 void hy_experiment_free(hy_experiment *e);
-// What can be refused before anything is trained: the measures of every run, and precisions that the kind of device lacks (device NULL:
-// it is not known where the runs will be). HY_EINPUT names the variant and where it stands.
+// What can be refused before anything is trained: the measures of every run, and precisions that the kind of device
+// lacks (device NULL: it is not known where the runs will be). HY_EINPUT names the variant and where it stands.
 hy_status hy_experiment_check(const hy_experiment *e, const char *device);
 // "Llama mqar lr=1e-3 seed 2"
 void hy_item_label(const hy_run_item *it, char out[256]);

@@ -30,8 +30,10 @@ static hy_status check_item(const hy_run_item *it, const hy_task *task, const ch
     const hy_precision precision = it->train->precision;
     if (device && precision != HY_PRECISION_F32 && !strcmp(device, "cpu"))
         return hy_error(HY_EINPUT, "train.precision: %s needs --device cuda", hy_precision_name(precision));
-    const hy_measure_subject subject = {.spec = it->spec, .task = task, .device = device ? device : "cuda", .precision = precision};
-    for (int k = 0; k < it->n_measures; k++) HY_TRY(hy_measure_check(it->measures[k].measure, &subject, &it->measures[k].options));
+    const hy_measure_subject subject = {
+        .spec = it->spec, .task = task, .device = device ? device : "cuda", .precision = precision};
+    for (int k = 0; k < it->n_measures; k++)
+        HY_TRY(hy_measure_check(it->measures[k].measure, &subject, &it->measures[k].options));
     return HY_OK;
 }
 
@@ -66,8 +68,10 @@ static hy_status check_use(const hy_experiment *e, const int *first) {
             applies = hy_measure_applies(m->measure, e->items[i].spec, &m->options);
         }
         if (wanted && !applies)
-            return hy_error(HY_EINPUT, "%s: measures.%s would find nothing in any of the models: leave it out or change its options",
-                            e->root->file, m->measure->name);
+            return hy_error(
+                HY_EINPUT,
+                "%s: measures.%s would find nothing in any of the models: leave it out or change its options",
+                e->root->file, m->measure->name);
     }
     return HY_OK;
 }

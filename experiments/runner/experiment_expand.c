@@ -1,5 +1,6 @@
-// experiment_expand.c - the cross product of an experiment: every run resolved. What several runs have in common (a model, a task, a
-// recipe, their measures) is made once: grid points that differ only in the recipe share their models. See experiment.h.
+// experiment_expand.c - the cross product of an experiment: every run resolved. What several runs have in common (a
+// model, a task, a recipe, their measures) is made once: grid points that differ only in the recipe share their models.
+// See experiment.h.
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,7 +84,8 @@ static grid_point make_point(hy_reader *r, int g) {
 
 // The values of the axes at every point, by the paths that they have in the model: of a variant without a prefix.
 static void list_axis_values(expansion *x) {
-    static const char *const prefix[N_TARGETS] = {[HY_TARGET_VARIANT] = "", [HY_TARGET_TASK] = "task.", [HY_TARGET_TRAIN] = "train."};
+    static const char *const prefix[N_TARGETS] = {
+        [HY_TARGET_VARIANT] = "", [HY_TARGET_TASK] = "task.", [HY_TARGET_TRAIN] = "train."};
     hy_reader *r = x->r;
     hy_experiment *e = r->e;
     e->axis_values = hy_experiment_own(e, hy_xcalloc((size_t)(r->n_grid * r->n_axes) + 1, sizeof *e->axis_values));
@@ -109,7 +111,8 @@ static void add_sets(hy_reader *r, hy_target target, hy_assignments *to) {
 }
 
 // Puts "file:line:column: variant NAME, lr=1e-3: " before an error.
-static hy_status in_context(hy_reader *r, hy_status s, const hy_yaml *at, const char *what, const char *name, int part, hy_target target) {
+static hy_status in_context(hy_reader *r, hy_status s, const hy_yaml *at, const char *what, const char *name, int part,
+                            hy_target target) {
     if (!s) return HY_OK;
     hy_buf b = {0};
     hy_buf_printf(&b, "%s %s", what, name);
@@ -191,7 +194,8 @@ static hy_status task_options(hy_reader *r, const hy_task_entry *t, int part, ch
     else s = hy_yaml_parse("options", "{}", 2, &node);
     for (int i = 0; !s && i < n_grid; i++) s = hy_yaml_set(node, a.v[i]);
     if (!s) s = find_files(node, t->at);
-    for (int i = n_grid; !s && i < a.n; i++) s = hy_yaml_set(node, a.v[i]);  // whoever types a path means the current folder
+    for (int i = n_grid; !s && i < a.n; i++)
+        s = hy_yaml_set(node, a.v[i]);  // whoever types a path means the current folder
     free(a.v);
     hy_buf b = {0};
     hy_buf_printf(&b, "%s", "");
@@ -232,11 +236,16 @@ static hy_status resolve_task(hy_reader *r, const hy_task_entry *t, int part, re
 }
 
 // ---------------------------------------------------------------------------------------------------- recipes
-static hy_status read_recipe(hy_reader *r, const hy_variant_entry *v, const hy_task_entry *t, int part, hy_train_spec *out) {
+// What the file says of the recipe of a variant on a task, without the grid.
+static hy_status base_recipe(hy_reader *r, const hy_variant_entry *v, const hy_task_entry *t, hy_train_spec *out) {
     hy_fields_default(hy_train_fields, out);
     const hy_yaml *layer[] = {r->train, t->train, v->train};
     for (int i = 0; i < 3; i++)
         if (layer[i]) HY_TRY(hy_yaml_fields(layer[i], hy_train_fields, out, NULL));
+    return HY_OK;
+}
+
+static hy_status change_recipe(hy_reader *r, int part, hy_train_spec *out) {
     hy_assignments a = {0};
     add_grid(r, part, HY_TARGET_TRAIN, &a);
     add_sets(r, HY_TARGET_TRAIN, &a);
@@ -251,8 +260,10 @@ static hy_status read_recipe(hy_reader *r, const hy_variant_entry *v, const hy_t
     return s ? hy_error_context(s, "train") : s;
 }
 
-static hy_status resolve_recipe(hy_reader *r, const hy_variant_entry *v, const hy_task_entry *t, int part, resolved_recipe *out) {
-    const hy_status s = read_recipe(r, v, t, part, &out->spec);
+static hy_status resolve_recipe(hy_reader *r, const hy_variant_entry *v, int part, const hy_train_spec *base,
+                                resolved_recipe *out) {
+    out->spec = *base;
+    const hy_status s = change_recipe(r, part, &out->spec);
     if (s) return in_context(r, s, v->at, "variant", v->name, part, HY_TARGET_TRAIN);
     if (v->untrained) out->spec.steps = 0;
     out->origin = out->spec.steps ? HY_ORIGIN_TRAINED : v->weights ? HY_ORIGIN_FILE : HY_ORIGIN_RANDOM;
@@ -265,6 +276,22 @@ static hy_status resolve_recipe(hy_reader *r, const hy_variant_entry *v, const h
     return HY_OK;
 }
 
+// The recipe of every variant and task at every point: reading the file's part of it is done once for all points.
+static hy_status resolve_recipes(expansion *x) {
+    hy_reader *r = x->r;
+    const int nv = r->n_variants, nt = r->n_tasks;
+    hy_train_spec base;
+    for (int i = 0; i < nt * nv; i++) {
+        const hy_variant_entry *v = &r->variants[i % nv];
+        memset(&base, 0, sizeof base);
+        const hy_status s = base_recipe(r, v, &r->tasks[i / nv], &base);
+        if (s) return in_context(r, s, v->at, "variant", v->name, 0, HY_TARGET_TRAIN);
+        for (int part = 0; part < x->n[HY_TARGET_TRAIN]; part++)
+            HY_TRY(resolve_recipe(r, v, part, &base, &x->recipes[part * nt * nv + i]));
+    }
+    return HY_OK;
+}
+
 // ---------------------------------------------------------------------------------------------------- measures
 // The measures of the plan that a run takes. Nobody asked for the accuracy of random weights unless it is named.
 static unsigned wanted_measures(const hy_reader *r, const hy_run_item *it) {
@@ -272,7 +299,8 @@ static unsigned wanted_measures(const hy_reader *r, const hy_run_item *it) {
     for (int i = 0; i < r->e->measures.n; i++) {
         const hy_planned_measure *m = &r->e->measures.v[i];
         if (it->origin == HY_ORIGIN_RANDOM && !m->named && !strcmp(m->measure->name, "accuracy")) continue;
-        if (hy_measure_plan_wants(m, it->seed) && hy_measure_applies(m->measure, it->spec, &m->options)) wanted |= 1u << i;
+        if (hy_measure_plan_wants(m, it->seed) && hy_measure_applies(m->measure, it->spec, &m->options))
+            wanted |= 1u << i;
     }
     return wanted;
 }
@@ -280,7 +308,8 @@ static unsigned wanted_measures(const hy_reader *r, const hy_run_item *it) {
 static hy_item_measure item_measure(hy_reader *r, const hy_planned_measure *m, const hy_run_item *it) {
     hy_item_measure out = {.measure = m->measure, .options = m->options};
     // the recipe's eval_examples holds for the evaluation at the end too, unless the measure says otherwise
-    if (!strcmp(m->measure->name, "accuracy") && it->train->eval_examples && !hy_measure_option_int(m->measure, &m->options, "examples")) {
+    if (!strcmp(m->measure->name, "accuracy") && it->train->eval_examples &&
+        !hy_measure_option_int(m->measure, &m->options, "examples")) {
         char n[16];
         snprintf(n, sizeof n, "%d", it->train->eval_examples);
         HY_ASSERT(hy_fields_set(m->measure->fields, &out.options, "examples", n) == HY_OK);
@@ -307,8 +336,11 @@ static const measure_set *measures_of(hy_reader *r, resolved_task *t, const hy_r
 
 // ---------------------------------------------------------------------------------------------------- runs
 static hy_status no_vocab(const char *task, int wanted, int have, bool fixed) {
-    if (fixed) return hy_error(HY_EINPUT, "task %s needs a vocabulary of %d, the model in the file has %d", task, wanted, have);
-    return hy_error(HY_EINPUT, "task %s needs a vocabulary of %d, the model has %d: set vocab: %d", task, wanted, have, wanted);
+    if (fixed)
+        return hy_error(HY_EINPUT, "task %s needs a vocabulary of %d, the model in the file has %d", task, wanted,
+                        have);
+    return hy_error(HY_EINPUT, "task %s needs a vocabulary of %d, the model has %d: set vocab: %d", task, wanted, have,
+                    wanted);
 }
 
 // The run of one variant, task and grid point but for its seed.
@@ -320,10 +352,25 @@ static hy_status make_item(expansion *x, int g, int jt, int iv, hy_run_item *it)
     const resolved_variant *rv = &x->variants[p->part[HY_TARGET_VARIANT] * r->n_variants + iv];
     const resolved_task *rt = &x->tasks[p->part[HY_TARGET_TASK] * r->n_tasks + jt];
     const resolved_recipe *rr = &x->recipes[(p->part[HY_TARGET_TRAIN] * r->n_tasks + jt) * r->n_variants + iv];
-    *it = (hy_run_item){.variant = v->name, .task = t->name, .grid = p->label, .variant_ord = iv, .task_ord = jt, .grid_ord = g,
-                        .origin = rr->origin, .at = rv->at, .spec = rv->spec, .spec_text = rv->text, .spec_hash = rv->hash,
-                        .file = v->weights ? v->file : NULL, .source = rv->source, .task_kind = t->kind, .task_options = rt->options,
-                        .task_text = rt->text, .task_tokens = rt->tokens, .train = &rr->spec, .train_text = rr->text};
+    *it = (hy_run_item){.variant = v->name,
+                        .task = t->name,
+                        .grid = p->label,
+                        .variant_ord = iv,
+                        .task_ord = jt,
+                        .grid_ord = g,
+                        .origin = rr->origin,
+                        .at = rv->at,
+                        .spec = rv->spec,
+                        .spec_text = rv->text,
+                        .spec_hash = rv->hash,
+                        .file = v->weights ? v->file : NULL,
+                        .source = rv->source,
+                        .task_kind = t->kind,
+                        .task_options = rt->options,
+                        .task_text = rt->text,
+                        .task_tokens = rt->tokens,
+                        .train = &rr->spec,
+                        .train_text = rr->text};
     if (rv->spec->vocab < rt->vocab)
         return in_context(r, no_vocab(t->name, rt->vocab, rv->spec->vocab, v->weights), v->at, "variant", v->name,
                           p->part[HY_TARGET_VARIANT], HY_TARGET_VARIANT);
@@ -361,17 +408,18 @@ static hy_status resolve_parts(expansion *x) {
     x->recipes = hy_experiment_own(r->e, hy_xcalloc((size_t)(x->n[HY_TARGET_TRAIN] * nt * nv), sizeof *x->recipes));
     for (int g = 0; g < r->n_grid; g++) x->points[g] = make_point(r, g);
     list_axis_values(x);
-    for (int i = 0; i < x->n[HY_TARGET_VARIANT] * nv; i++) HY_TRY(resolve_variant(r, &r->variants[i % nv], i / nv, &x->variants[i]));
-    for (int i = 0; i < x->n[HY_TARGET_TASK] * nt; i++) HY_TRY(resolve_task(r, &r->tasks[i % nt], i / nt, &x->tasks[i]));
-    for (int i = 0; i < x->n[HY_TARGET_TRAIN] * nt * nv; i++)
-        HY_TRY(resolve_recipe(r, &r->variants[i % nv], &r->tasks[i / nv % nt], i / nv / nt, &x->recipes[i]));
-    return HY_OK;
+    for (int i = 0; i < x->n[HY_TARGET_VARIANT] * nv; i++)
+        HY_TRY(resolve_variant(r, &r->variants[i % nv], i / nv, &x->variants[i]));
+    for (int i = 0; i < x->n[HY_TARGET_TASK] * nt; i++)
+        HY_TRY(resolve_task(r, &r->tasks[i % nt], i / nt, &x->tasks[i]));
+    return resolve_recipes(x);
 }
 
 hy_status hy_expand(hy_reader *r) {
     hy_experiment *e = r->e;
     const double total = (double)r->n_variants * r->n_tasks * r->n_grid * r->n_seeds;
-    if (total > MAX_ITEMS) return hy_error(HY_EINPUT, "the experiment has %.0f runs; at most %d are planned at once", total, MAX_ITEMS);
+    if (total > MAX_ITEMS)
+        return hy_error(HY_EINPUT, "the experiment has %.0f runs; at most %d are planned at once", total, MAX_ITEMS);
     e->n_variants = r->n_variants;
     e->n_tasks = r->n_tasks;
     e->n_grid = r->n_grid;

@@ -1,5 +1,6 @@
 // experiment_own.c - what lives as long as an experiment, the names of its runs, and paths in its file. See experiment_impl.h.
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "experiments/runner/experiment_impl.h"
@@ -22,7 +23,8 @@ void hy_item_label(const hy_run_item *it, char out[256]) {
 }
 
 char *hy_experiment_beside(const char *file, const char *path) {
-    const char *slash = strrchr(file, '/');
+    const char *slash = strrchr(file, '/'), *home = getenv("HOME");
+    if (home && !strncmp(path, "~/", 2)) return hy_asprintf("%s/%s", home, path + 2);
     if (path[0] == '/' || !slash) return hy_xstrdup(path);
     return hy_asprintf("%.*s/%s", (int)(slash - file), file, path);
 }

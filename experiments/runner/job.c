@@ -13,9 +13,10 @@ enum { N_TEXTS = 17, MAX_JOB = 64 << 20 };
 // The texts of a job, in one order for both directions. NULL travels as "".
 static void texts_of(hy_job *j, const char **t[N_TEXTS]) {
     hy_run_item *i = &j->item;
-    const char **all[N_TEXTS] = {&i->variant, &i->task, &i->grid, &i->at, &i->spec_text, &i->spec_hash, &i->file, &i->source,
-                                 &i->task_kind, &i->task_options, &i->task_text, &i->train_text,
-                                 &j->experiment, &j->db, &j->device, &j->isa, NULL};
+    const char **all[N_TEXTS] = {
+        &i->variant,    &i->task,   &i->grid,      &i->at,           &i->spec_text, &i->spec_hash,
+        &i->file,       &i->source, &i->task_kind, &i->task_options, &i->task_text, &i->train_text,
+        &j->experiment, &j->db,     &j->device,    &j->isa,          NULL};
     memcpy(t, all, sizeof all);
 }
 
@@ -41,7 +42,8 @@ hy_status hy_job_write(const hy_job *job, int *fd) {
     hy_buf_write(&b, it->train, sizeof *it->train);
     hy_buf_write(&b, it->measures, (size_t)it->n_measures * sizeof *it->measures);
     for (int k = 0; t[k]; k++) add_text(&b, *t[k]);
-    for (int k = 0; k < it->n_measures; k++) {  // a pointer to a measure means nothing to another process: its name travels
+    for (int k = 0; k < it->n_measures;
+         k++) {  // a pointer to a measure means nothing to another process: its name travels
         add_text(&b, it->measures[k].measure->name);
         add_text(&b, it->measures[k].options_text);
     }

@@ -18,7 +18,7 @@
 // An unfinished file this old is nobody's: writing one takes seconds to minutes.
 #define UNFINISHED_S 3600
 
-// ---------------------------------------------------------------------------------------------------- file names of a folder
+// ---------------------------------------------------------------------------------------------------- names of files
 typedef struct {
     int n;
     char **v;
@@ -62,7 +62,8 @@ static bool is_sqlite(const char *path) {
     return is;
 }
 
-// The other databases beside this one share its folder models/. One that cannot be read has weights that nobody must touch: false.
+// The other databases beside this one share its folder models/. One that cannot be read has weights that nobody must
+// touch: false.
 static bool add_neighbours(const char *db, names *known) {
     const char *slash = strrchr(db, '/'), *own = slash ? slash + 1 : db;
     char *folder = slash ? hy_asprintf("%.*s", (int)(slash - db) + 1, db) : hy_xstrdup("./");
@@ -71,7 +72,8 @@ static bool add_neighbours(const char *db, names *known) {
     for (struct dirent *e; d && (e = readdir(d));) {
         char *path = hy_asprintf("%s%s", folder, e->d_name);
         hy_store *s = NULL;
-        if (strcmp(e->d_name, own) && is_sqlite(path) && !hy_store_open(path, HY_STORE_READ, &s)) all &= !add_known(s, known);
+        if (strcmp(e->d_name, own) && is_sqlite(path) && !hy_store_open(path, HY_STORE_READ, &s))
+            all &= !add_known(s, known);
         hy_store_close(s);
         free(path);
     }
@@ -104,10 +106,18 @@ static void look_at_file(const char *db, hy_stored_weights *w) {
 
 static void list_add(hy_weights_list *l, const hy_weights_row *r, hy_weights_state state) {
     l->v = hy_xrealloc(l->v, (size_t)(l->n + 1) * sizeof *l->v);
-    l->v[l->n++] = (hy_stored_weights){.state = state, .model_id = r->model_id, .seed = r->seed, .steps = r->steps,
-                                       .variant = hy_xstrdup(r->variant), .task = hy_xstrdup(r->task), .grid = hy_xstrdup(r->grid),
-                                       .device = hy_xstrdup(r->device), .file = hy_xstrdup(r->weights), .hash = hy_xstrdup(r->hash),
-                                       .ended = hy_xstrdup(r->ended), .measurements = r->measurements};
+    l->v[l->n++] = (hy_stored_weights){.state = state,
+                                       .model_id = r->model_id,
+                                       .seed = r->seed,
+                                       .steps = r->steps,
+                                       .variant = hy_xstrdup(r->variant),
+                                       .task = hy_xstrdup(r->task),
+                                       .grid = hy_xstrdup(r->grid),
+                                       .device = hy_xstrdup(r->device),
+                                       .file = hy_xstrdup(r->weights),
+                                       .hash = hy_xstrdup(r->hash),
+                                       .ended = hy_xstrdup(r->ended),
+                                       .measurements = r->measurements};
 }
 
 static void free_one(hy_stored_weights *w) {
@@ -120,7 +130,8 @@ static void add_orphans(const char *db, const names *known, hy_weights_list *out
     for (struct dirent *e; d && (e = readdir(d));) {
         bool unfinished;
         if (!is_weights(e->d_name, &unfinished) || names_have(known, e->d_name)) continue;
-        const hy_weights_row r = {.variant = "", .task = "", .grid = "", .device = "", .weights = e->d_name, .hash = "", .ended = ""};
+        const hy_weights_row r = {
+            .variant = "", .task = "", .grid = "", .device = "", .weights = e->d_name, .hash = "", .ended = ""};
         list_add(out, &r, HY_WEIGHTS_ORPHAN);
         look_at_file(db, &out->v[out->n - 1]);
         if (unfinished && !(out->v[out->n - 1].age > UNFINISHED_S)) free_one(&out->v[--out->n]);  // somebody writes it
@@ -142,7 +153,8 @@ hy_status hy_weights_list_load(hy_store *s, bool check, hy_weights_list *out) {
         list_add(out, &r, HY_WEIGHTS_STORED);
         hy_stored_weights *w = &out->v[out->n - 1];
         look_at_file(db, w);
-        if (check && w->state == HY_WEIGHTS_STORED && !hy_weights_intact(db, w->file, *w->hash ? w->hash : NULL)) w->state = HY_WEIGHTS_CHANGED;
+        if (check && w->state == HY_WEIGHTS_STORED && !hy_weights_intact(db, w->file, *w->hash ? w->hash : NULL))
+            w->state = HY_WEIGHTS_CHANGED;
     }
     hy_query_close(q);
     if (!st) st = add_known(s, &known);
@@ -161,7 +173,8 @@ void hy_weights_list_free(hy_weights_list *l) {
 static bool matches(const hy_stored_weights *w, const char *glob) {
     char whole[512];
     snprintf(whole, sizeof whole, "%s/%s/%s/seed%lld", w->variant, w->task, w->grid, (long long)w->seed);
-    return !fnmatch(glob, w->file, 0) || (w->model_id && (!fnmatch(glob, w->variant, 0) || !fnmatch(glob, w->task, 0) || !fnmatch(glob, whole, 0)));
+    return !fnmatch(glob, w->file, 0) ||
+           (w->model_id && (!fnmatch(glob, w->variant, 0) || !fnmatch(glob, w->task, 0) || !fnmatch(glob, whole, 0)));
 }
 
 void hy_weights_list_filter(hy_weights_list *l, const char *glob, double age) {
@@ -174,7 +187,8 @@ void hy_weights_list_filter(hy_weights_list *l, const char *glob, double age) {
 }
 
 // ---------------------------------------------------------------------------------------------------- freeing
-// The database first: a file that it does not know is an orphan, found again; a name without a file is a model that trains again.
+// The database first: a file that it does not know is an orphan, found again; a name without a file is a model that
+// trains again.
 hy_status hy_weights_list_prune(hy_store *s, const hy_weights_list *l) {
     for (int i = 0; i < l->n; i++) {
         if (l->v[i].model_id) HY_TRY(hy_model_weights_gone(s, l->v[i].model_id));

@@ -1,5 +1,5 @@
-// models.h - the stored weights of a database: what there is, and freeing it. Measurements stay when weights go; a measure that needs
-// them trains the model again.
+// models.h - the stored weights of a database: what there is, and freeing it. Measurements stay when weights go; a
+// measure that needs them trains the model again.
 #ifndef HY_MODELS_H
 #define HY_MODELS_H
 #include "results/store.h"
@@ -8,7 +8,8 @@ typedef enum {
     HY_WEIGHTS_STORED = 0,
     HY_WEIGHTS_MISSING,  // the file is gone
     HY_WEIGHTS_CHANGED,  // the file has another content (only found where contents are checked)
-    HY_WEIGHTS_ORPHAN,   // a file that no database in the folder knows: left by a process that was killed, or of a deleted database
+    HY_WEIGHTS_ORPHAN,   // a file that no database in the folder knows: left by a process that was killed, or of a
+                         // deleted database
 } hy_weights_state;
 typedef struct {
     hy_weights_state state;
@@ -25,7 +26,8 @@ typedef struct {
 // All of them, orphans last. check: reads every file and compares its hash.
 hy_status hy_weights_list_load(hy_store *s, bool check, hy_weights_list *out);
 void hy_weights_list_free(hy_weights_list *l);
-// Keeps those whose variant, task, file or VARIANT/TASK/GRID/seedN matches (glob NULL: all) and that are at least so old (seconds).
+// Keeps those whose variant, task, file or VARIANT/TASK/GRID/seedN matches (glob NULL: all) and that are at least so
+// old (seconds).
 void hy_weights_list_filter(hy_weights_list *l, const char *glob, double age);
 // Removes the files, and says so in the database. s: opened for writing.
 hy_status hy_weights_list_prune(hy_store *s, const hy_weights_list *l);

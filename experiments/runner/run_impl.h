@@ -1,5 +1,5 @@
-// run_impl.h - what the child process of one run holds: shared by run_one.c (the process), run_train.c (its model), run_measure.c (the
-// measures) and run_worker.c (reports).
+// run_impl.h - what the child process of one run holds: shared by run_one.c (the process), run_train.c (its model),
+// run_measure.c (the measures) and run_worker.c (reports).
 #ifndef HY_RUN_IMPL_H
 #define HY_RUN_IMPL_H
 #include "core/base/timing_lock.h"
@@ -33,7 +33,8 @@ void hy_worker_say(const hy_worker *w, const char *fmt, ...) __attribute__((form
 void hy_worker_end(hy_worker *w, hy_run_end end, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 hy_provenance hy_worker_provenance(const hy_worker *w);
 const char *hy_worker_kernels(const hy_worker *w);  // what computed a result: "avx512", "cuda"
-// run_train.c: claims the model and makes it if that falls to this process. True: it is done, w->model_id is its row. False: w->end says why not.
+// run_train.c: claims the model and makes it if that falls to this process. True: it is done, w->model_id is its row.
+// False: w->end says why not.
 bool hy_worker_model(hy_worker *w, unsigned flags);
 // run_measure.c: takes every measure of the run that is not stored.
 void hy_worker_measure(hy_worker *w);

@@ -1,5 +1,5 @@
-// run_measure.c - the measures of a run: each is claimed, taken and settled alone, so that one that fails costs nothing but itself.
-// See run_impl.h.
+// run_measure.c - the measures of a run: each is claimed, taken and settled alone, so that one that fails costs nothing
+// but itself. See run_impl.h.
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,7 +17,8 @@ static hy_status weights_wanted(const hy_worker *w, bool *wanted) {
         hy_claim claim;
         int64_t id;
         if (!(m->measure->needs & HY_NEEDS_WEIGHTS)) continue;
-        HY_TRY(hy_measurement_peek(w->store, w->model_id, m->measure->name, m->measure->version, m->key, w->job->claim, &claim, &id));
+        HY_TRY(hy_measurement_peek(w->store, w->model_id, m->measure->name, m->measure->version, m->key, w->job->claim,
+                                   &claim, &id));
         *wanted = claim == HY_CLAIM_NEW || claim == HY_CLAIM_RESUMED;
     }
     return HY_OK;
@@ -47,7 +48,8 @@ static hy_status load_file(hy_worker *w, hy_weights how) {
     const hy_run_item *it = &w->job->item;
     char hash[33];
     HY_TRY(hy_model_source_hash(it->file, hash));
-    if (strcmp(hash, it->source)) return hy_error(HY_EINPUT, "%s: its content has changed since the run was planned", it->file);
+    if (strcmp(hash, it->source))
+        return hy_error(HY_EINPUT, "%s: its content has changed since the run was planned", it->file);
     return hy_model_open_as(it->file, it->spec, &w->be, how, it->train->precision, &w->model);
 }
 
@@ -71,11 +73,14 @@ static hy_status draw(hy_worker *w) {
 // Weights of a file stay in the type that it holds, but where gradients are asked for.
 static hy_status load_weights(hy_worker *w, const hy_measure *m) {
     const hy_origin origin = w->job->item.origin;
-    const hy_weights how = origin == HY_ORIGIN_FILE && !(m->needs & HY_NEEDS_GRADIENT) ? HY_WEIGHTS_AUTO : HY_WEIGHTS_F32;
+    const hy_weights how =
+        origin == HY_ORIGIN_FILE && !(m->needs & HY_NEEDS_GRADIENT) ? HY_WEIGHTS_AUTO : HY_WEIGHTS_F32;
     if (w->model.p && w->loaded == how) return HY_OK;
     hy_model_close(&w->model);
     w->loaded = how;
-    const hy_status s = origin == HY_ORIGIN_FILE ? load_file(w, how) : origin == HY_ORIGIN_RANDOM ? draw(w) : load_stored(w);
+    const hy_status s = origin == HY_ORIGIN_FILE     ? load_file(w, how)
+                        : origin == HY_ORIGIN_RANDOM ? draw(w)
+                                                     : load_stored(w);
     if (s) hy_model_close(&w->model);
     return s;
 }
@@ -87,9 +92,14 @@ static hy_status take(hy_worker *w, const hy_item_measure *m, hy_facts *facts) {
     if (weights) HY_TRY(load_weights(w, m->measure));
     hy_timing_lock_pass(&w->timing);  // another run may be measuring throughput
     if (hy_interrupted) return hy_error(HY_EINTR, "interrupted before measure %s", m->measure->name);
-    const hy_measure_context c = {.prog = weights ? w->model.p : w->prog, .params = weights ? w->model.w : NULL,
-                                  .compute = weights ? w->model.w->compute : hy_precision_dtype(recipe->precision), .be = &w->be,
-                                  .task = w->task, .eval_batch = recipe->eval_batch, .step = w->steps, .timing = &w->timing,
+    const hy_measure_context c = {.prog = weights ? w->model.p : w->prog,
+                                  .params = weights ? w->model.w : NULL,
+                                  .compute = weights ? w->model.w->compute : hy_precision_dtype(recipe->precision),
+                                  .be = &w->be,
+                                  .task = w->task,
+                                  .eval_batch = recipe->eval_batch,
+                                  .step = w->steps,
+                                  .timing = &w->timing,
                                   .jobs = w->job->jobs};
     return hy_measure_run(m->measure, &c, &m->options, facts);
 }
@@ -105,8 +115,11 @@ static void settle(hy_worker *w, int64_t id, const hy_facts *facts, hy_status s)
 }
 
 static void measure_one(hy_worker *w, const hy_item_measure *m) {
-    const hy_measurement_record r = {.model_id = w->model_id, .measure = m->measure->name, .version = m->measure->version,
-                                     .options = m->options_text, .by = hy_worker_provenance(w),
+    const hy_measurement_record r = {.model_id = w->model_id,
+                                     .measure = m->measure->name,
+                                     .version = m->measure->version,
+                                     .options = m->options_text,
+                                     .by = hy_worker_provenance(w),
                                      .task = m->measure->needs & HY_NEEDS_TASK ? w->job->item.task_text : ""};
     hy_claim claim;
     int64_t id;
@@ -128,6 +141,7 @@ static void measure_one(hy_worker *w, const hy_item_measure *m) {
 void hy_worker_measure(hy_worker *w) {
     const hy_run_item *it = &w->job->item;
     if (!have_weights(w)) return;
-    if (!w->fresh && hy_ask_model_steps(w->store, w->model_id, &w->steps)) hy_worker_end(w, HY_END_LOST, "%s", hy_error_text());
+    if (!w->fresh && hy_ask_model_steps(w->store, w->model_id, &w->steps))
+        hy_worker_end(w, HY_END_LOST, "%s", hy_error_text());
     for (int k = 0; k < it->n_measures && w->end < HY_END_INTERRUPTED; k++) measure_one(w, &it->measures[k]);
 }

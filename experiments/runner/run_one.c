@@ -1,4 +1,5 @@
-// run_one.c - one run in its own process: claim the model, train it if nobody has, then claim, take and store each measure. See job.h.
+// run_one.c - one run in its own process: claim the model, train it if nobody has, then claim, take and store each
+// measure. See job.h.
 #include <stdlib.h>
 
 #include "core/model/device.h"
@@ -29,9 +30,10 @@ hy_status hy_run_one(const hy_job *job, int report_fd) {
     if (prepare(&w)) hy_worker_end(&w, HY_END_LOST, "%s", hy_error_text());
     else if (hy_worker_model(&w, job->claim_model)) hy_worker_measure(&w);
     hy_worker_say(&w, "end %s %s", words[w.end], w.end_text ? w.end_text : "");
-    const hy_status s = w.end == HY_END_FAILED || w.end == HY_END_LOST ? hy_error(HY_EFAIL, "%s", w.end_text ? w.end_text : "")
-                        : w.end == HY_END_INTERRUPTED                 ? hy_error(HY_EINTR, "interrupted")
-                                                                      : HY_OK;
+    const hy_status s = w.end == HY_END_FAILED || w.end == HY_END_LOST
+                            ? hy_error(HY_EFAIL, "%s", w.end_text ? w.end_text : "")
+                        : w.end == HY_END_INTERRUPTED ? hy_error(HY_EINTR, "interrupted")
+                                                      : HY_OK;
     hy_model_close(&w.model);
     hy_timing_lock_close(&w.timing);
     hy_program_free(w.prog);

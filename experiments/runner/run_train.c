@@ -1,5 +1,5 @@
-// run_train.c - claiming and training the model of a run: what is seen on the way is logged beside the checkpoint, so that a killed process loses
-// nothing; at the end the weights are stored, then the model is settled. See run_impl.h.
+// run_train.c - claiming and training the model of a run: what is seen on the way is logged beside the checkpoint, so
+// that a killed process loses nothing; at the end the weights are stored, then the model is settled. See run_impl.h.
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,8 +49,8 @@ static hy_status on_save(void *user, long step) {
 static hy_status create(training *t) {
     const hy_worker *w = t->w;
     const hy_run_item *it = &w->job->item;
-    HY_TRY(hy_trainer_create(w->prog, &w->be, hy_precision_dtype(it->train->precision), it->train, w->task, (uint64_t)it->seed,
-                             &t->trainer));
+    HY_TRY(hy_trainer_create(w->prog, &w->be, hy_precision_dtype(it->train->precision), it->train, w->task,
+                             (uint64_t)it->seed, &t->trainer));
     return it->file ? hy_model_load(it->file, hy_trainer_params(t->trainer)) : HY_OK;
 }
 
@@ -126,7 +126,8 @@ static bool settle_done(training *t) {
         char *why = hy_xstrdup(hy_error_text());
         interrupt(t, HY_END_LOST, why);
         free(why);
-    } else if ((s = hy_model_settle(w->store, w->model_id, t->trainer ? &t->seen.facts : NULL, name, name ? hash : NULL, NULL))) {
+    } else if ((s = hy_model_settle(w->store, w->model_id, t->trainer ? &t->seen.facts : NULL, name, name ? hash : NULL,
+                                    NULL))) {
         hy_worker_end(w, HY_END_LOST, "%s", hy_error_text());
     } else {
         w->fresh = true;
@@ -161,10 +162,21 @@ static bool make(hy_worker *w, hy_claim claim) {
 static hy_model_record record_of(const hy_worker *w) {
     const hy_job *j = w->job;
     const hy_run_item *it = &j->item;
-    hy_model_record r = {.seed = it->seed, .device = j->device, .origin = hy_origin_name(it->origin), .variant = it->variant,
-                         .experiment = j->experiment, .grid = it->grid, .spec_hash = it->spec_hash, .spec = it->spec_text,
-                         .task = it->task, .task_kind = it->task_kind, .task_options = it->task_text, .train = it->train_text,
-                         .precision = hy_precision_name(it->train->precision), .source = it->file, .by = hy_worker_provenance(w)};
+    hy_model_record r = {.seed = it->seed,
+                         .device = j->device,
+                         .origin = hy_origin_name(it->origin),
+                         .variant = it->variant,
+                         .experiment = j->experiment,
+                         .grid = it->grid,
+                         .spec_hash = it->spec_hash,
+                         .spec = it->spec_text,
+                         .task = it->task,
+                         .task_kind = it->task_kind,
+                         .task_options = it->task_text,
+                         .train = it->train_text,
+                         .precision = hy_precision_name(it->train->precision),
+                         .source = it->file,
+                         .by = hy_worker_provenance(w)};
     memcpy(r.model_key, it->model_key, sizeof r.model_key);
     return r;
 }

@@ -1,4 +1,5 @@
-// run_worker.c - what the parts of a run share: reports to the parent, how it ends, by whom its results are. See run_impl.h.
+// run_worker.c - what the parts of a run share: reports to the parent, how it ends, by whom its results are. See
+// run_impl.h.
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -38,4 +39,6 @@ hy_provenance hy_worker_provenance(const hy_worker *w) {
                            .device_name = w->be.device, .threads = w->be.threads};
 }
 
-const char *hy_worker_kernels(const hy_worker *w) { return strcmp(w->be.name, "cpu") ? w->be.name : hy_isa_name(w->be.isa); }
+const char *hy_worker_kernels(const hy_worker *w) {
+    return strcmp(w->be.name, "cpu") ? w->be.name : hy_isa_name(w->be.isa);
+}

@@ -1,4 +1,5 @@
-// sweep_child.c - the children of a sweep: how one is started, what it says, and what is done when it dies. See sweep.h, job.h.
+// sweep_child.c - the children of a sweep: how one is started, what it says, and what is done when it dies. See
+// sweep.h, job.h.
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -17,7 +18,9 @@ static void become_child(pid_t parent, int job, int report, int errors) {
     setpgid(0, 0);  // ctrl-C reaches the parent only, which tells its children once
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) _exit(127);  // it died before the line above
-    if (dup2(job, JOB_FD) < 0 || dup2(report, REPORT_FD) < 0 || dup2(errors, STDERR_FILENO) < 0 || dup2(errors, STDOUT_FILENO) < 0) _exit(127);
+    if (dup2(job, JOB_FD) < 0 || dup2(report, REPORT_FD) < 0 || dup2(errors, STDERR_FILENO) < 0 ||
+        dup2(errors, STDOUT_FILENO) < 0)
+        _exit(127);
     char a[16], b[16];
     snprintf(a, sizeof a, "%d", JOB_FD);
     snprintf(b, sizeof b, "%d", REPORT_FD);
@@ -45,8 +48,15 @@ static hy_status make_pipe(int p[2]) {
 
 // The job of an item as an open file, and the two pipes; on failure nothing stays open.
 static hy_status open_files(hy_sweep *s, int item, int *job_fd, int report[2], int errors[2]) {
-    const hy_job job = {.item = s->e->items[item], .experiment = s->e->name, .db = s->db, .device = s->device, .isa = s->isa,
-                        .gpu = s->gpu, .threads = s->threads, .jobs = s->jobs, .claim = hy_sweep_claim(s, item),
+    const hy_job job = {.item = s->e->items[item],
+                        .experiment = s->e->name,
+                        .db = s->db,
+                        .device = s->device,
+                        .isa = s->isa,
+                        .gpu = s->gpu,
+                        .threads = s->threads,
+                        .jobs = s->jobs,
+                        .claim = hy_sweep_claim(s, item),
                         .claim_model = hy_sweep_claim_model(s, item)};
     int low;
     HY_TRY(hy_job_write(&job, &low));
@@ -134,15 +144,19 @@ bool hy_sweep_listen(hy_sweep *s, hy_sweep_slot *c, hy_sweepview *v) {
 }
 
 // ---------------------------------------------------------------------------------------------------- its death
-static bool is_crash(int sig) { return sig == SIGSEGV || sig == SIGABRT || sig == SIGBUS || sig == SIGFPE || sig == SIGILL || sig == SIGSYS; }
+static bool is_crash(int sig) {
+    return sig == SIGSEGV || sig == SIGABRT || sig == SIGBUS || sig == SIGFPE || sig == SIGILL || sig == SIGSYS;
+}
 
 static char *death_text(const hy_sweep_slot *c, int status) {
     const char *err = c->err.n > KEEP_ERRORS ? c->err.s + c->err.n - KEEP_ERRORS : c->err.s ? c->err.s : "";
-    if (!WIFSIGNALED(status)) return hy_asprintf("the process ended with status %d before it stored anything. %s", WEXITSTATUS(status), err);
+    if (!WIFSIGNALED(status))
+        return hy_asprintf("the process ended with status %d before it stored anything. %s", WEXITSTATUS(status), err);
     int sig = WTERMSIG(status);
     const char *name = sigabbrev_np(sig);
     return hy_asprintf("killed by SIG%s (%s)%s%s%s", name ? name : "?", strsignal(sig),
-                       sig == SIGKILL ? ": by somebody, or by the kernel for want of memory" : "", err[0] ? ". " : "", err);
+                       sig == SIGKILL ? ": by somebody, or by the kernel for want of memory" : "", err[0] ? ". " : "",
+                       err);
 }
 
 static hy_status settle_row(hy_sweep *s, hy_sweep_slot *c, bool failed, const char *why) {
@@ -152,8 +166,8 @@ static hy_status settle_row(hy_sweep *s, hy_sweep_slot *c, bool failed, const ch
                         : hy_model_settle_dead(s->store, c->row, (long)c->pid, failed, why, &changed);
 }
 
-// A child that ended without saying how: the row that was its own is settled for it. A crash is a failure of that row; one in a
-// measure leaves the others to do.
+// A child that ended without saying how: the row that was its own is settled for it. A crash is a failure of that row;
+// one in a measure leaves the others to do.
 static hy_status settle_dead(hy_sweep *s, hy_sweep_slot *c, int status) {
     hy_sweep_item *it = &s->items[c->item];
     const bool crash = !WIFSIGNALED(status) || is_crash(WTERMSIG(status));
@@ -172,7 +186,10 @@ static bool take_end(hy_sweep_slot *c, hy_sweep_item *it) {
     static const struct {
         const char *word;
         hy_item_state state;
-    } ends[] = {{"done", HY_ITEM_DONE}, {"failed", HY_ITEM_FAILED}, {"interrupted", HY_ITEM_INTERRUPTED}, {"lost", HY_ITEM_LOST},
+    } ends[] = {{"done", HY_ITEM_DONE},
+                {"failed", HY_ITEM_FAILED},
+                {"interrupted", HY_ITEM_INTERRUPTED},
+                {"lost", HY_ITEM_LOST},
                 {"busy", HY_ITEM_BUSY}};
     for (size_t k = 0; k < sizeof ends / sizeof ends[0]; k++) {
         if (strcmp(c->end, ends[k].word)) continue;
@@ -184,13 +201,17 @@ static bool take_end(hy_sweep_slot *c, hy_sweep_item *it) {
 }
 
 static void print_end(hy_sweep *s, hy_sweep_slot *c, hy_sweepview *v) {
-    static const char *const words[] = {[HY_ITEM_DONE] = "stored", [HY_ITEM_FAILED] = "FAILED", [HY_ITEM_INTERRUPTED] = "interrupted",
-                                        [HY_ITEM_LOST] = "NOT STORED", [HY_ITEM_BUSY] = "left to another process",
+    static const char *const words[] = {[HY_ITEM_DONE] = "stored",
+                                        [HY_ITEM_FAILED] = "FAILED",
+                                        [HY_ITEM_INTERRUPTED] = "interrupted",
+                                        [HY_ITEM_LOST] = "NOT STORED",
+                                        [HY_ITEM_BUSY] = "left to another process",
                                         [HY_ITEM_PENDING] = "FAILED in one measure"};
     const hy_sweep_item *it = &s->items[c->item];
     char label[256];
     hy_item_label(&s->e->items[c->item], label);
-    hy_sweepview_line(v, "%s: %s after %.0f s%s%s", label, words[it->state], it->seconds, it->text ? ": " : "", it->text ? it->text : "");
+    hy_sweepview_line(v, "%s: %s after %.0f s%s%s", label, words[it->state], it->seconds, it->text ? ": " : "",
+                      it->text ? it->text : "");
     if (c->err.n && !it->text) hy_sweepview_line(v, "  %s", c->err.s);
 }
 

@@ -1,4 +1,5 @@
-// sweep_impl.h - what the parts of a sweep share: sweep.c (the loop), sweep_look.c (what is stored), sweep_child.c (children).
+// sweep_impl.h - what the parts of a sweep share: sweep.c (the loop), sweep_look.c (what is stored), sweep_child.c
+// (children).
 #ifndef HY_SWEEP_IMPL_H
 #define HY_SWEEP_IMPL_H
 #include "experiments/runner/job.h"

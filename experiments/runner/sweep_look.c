@@ -31,7 +31,8 @@ static hy_status look_at_measures(hy_sweep *s, int i, bool *failed, bool *busy) 
         const hy_measure *m = it->measures[k].measure;
         hy_claim c;
         int64_t id;
-        HY_TRY(hy_measurement_peek(s->store, found->run_id, m->name, m->version, it->measures[k].key, hy_sweep_claim(s, i), &c, &id));
+        HY_TRY(hy_measurement_peek(s->store, found->run_id, m->name, m->version, it->measures[k].key,
+                                   hy_sweep_claim(s, i), &c, &id));
         *failed |= c == HY_CLAIM_FAILED;
         *busy |= c == HY_CLAIM_BUSY;
         if (c != HY_CLAIM_NEW && c != HY_CLAIM_RESUMED) continue;
@@ -83,7 +84,8 @@ static hy_status clean_after(hy_sweep *s, int i) {
 
 hy_status hy_sweep_clean(hy_sweep *s) {
     for (int i = 0; i < s->e->n_items; i++)
-        if (s->items[i].state == HY_ITEM_STORED || s->items[i].state == HY_ITEM_STORED_FAILED) HY_TRY(clean_after(s, i));
+        if (s->items[i].state == HY_ITEM_STORED || s->items[i].state == HY_ITEM_STORED_FAILED)
+            HY_TRY(clean_after(s, i));
     return HY_OK;
 }
 
@@ -91,7 +93,8 @@ hy_status hy_sweep_clean(hy_sweep *s) {
 static bool same_measures(const hy_run_item *a, const hy_run_item *b) {
     if (a->n_measures != b->n_measures) return false;
     for (int k = 0; k < a->n_measures; k++)
-        if (a->measures[k].measure != b->measures[k].measure || strcmp(a->measures[k].key, b->measures[k].key)) return false;
+        if (a->measures[k].measure != b->measures[k].measure || strcmp(a->measures[k].key, b->measures[k].key))
+            return false;
     return true;
 }
 
@@ -133,8 +136,10 @@ hy_status hy_sweep_look(hy_sweep *s) {
         chosen += in;
     }
     if (!chosen && s->only)
-        return hy_error(HY_EINPUT, "--only '%s': no run matches; its variant, task or VARIANT/TASK/GRID/seedN must (--dry-run lists the runs)",
-                        s->only);
+        return hy_error(
+            HY_EINPUT,
+            "--only '%s': no run matches; its variant, task or VARIANT/TASK/GRID/seedN must (--dry-run lists the runs)",
+            s->only);
     find_twins(s);
     for (int i = 0; s->store && i < e->n_items; i++)
         if (s->items[i].state == HY_ITEM_PENDING) HY_TRY(hy_sweep_look_at(s, i));

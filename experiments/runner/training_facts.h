@@ -1,4 +1,5 @@
-// training_facts.h - what a training is remembered by: its loss curve, evaluations on the way, and how long it took, as facts.
+// training_facts.h - what a training is remembered by: its loss curve, evaluations on the way, and how long it took, as
+// facts.
 #ifndef HY_TRAINING_FACTS_H
 #define HY_TRAINING_FACTS_H
 #include "core/train/train.h"

@@ -1,10 +1,11 @@
-// weights.h - the folder models/ beside a database: the weights of trained models, without the state of the optimiser. What a database
-// says of them is results/record.h.
+// weights.h - the folder models/ beside a database: the weights of trained models, without the state of the optimiser.
+// What a database says of them is results/record.h.
 #ifndef HY_WEIGHTS_H
 #define HY_WEIGHTS_H
 #include "core/model/params.h"
 
-// Name of the file of a model, "KEY-SEED-DEVICE.safetensors", and where a file of that name lies. The caller frees both.
+// Name of the file of a model, "KEY-SEED-DEVICE.safetensors", and where a file of that name lies. The caller frees
+// both.
 char *hy_weights_name(const char *model_key, int64_t seed, const char *device);
 char *hy_weights_path(const char *db, const char *name);
 char *hy_weights_folder(const char *db);

@@ -122,7 +122,7 @@ edited 's/vocab: 40/vocab: 60/'
 bad "a task that needs more tokens than the file has" 'the model in the file has 47' "$HYLAB" run "$dir/edited.yaml" --db "$dir/none.db"
 
 # ---- kill -9, a crash and ctrl-C while a measure runs
-SLOW=("${ONE[@]}" --set 'measures.throughput={contexts: [64], batch: [4], repetitions: 1000, decode_tokens: 16}')
+SLOW=("${ONE[@]}" --set 'measures.throughput={contexts: [64], batch: [4], repetitions: 1000, decode_tokens: 16}' --set measures.maps=true)
 wait_measure() { # database: until a measurement is running
   for _ in $(seq 500); do
     [ -n "$(sql "$1" "SELECT 1 FROM measurement WHERE status = 'running' AND measure = 'throughput'")" ] && return 0
@@ -139,21 +139,37 @@ for how in KILL ABRT INT; do
   rc=$?
   case $how in
     KILL) check "a measure that is killed is interrupted, the rest stored" same "$rc $(models "$db") $(of "$db" throughput) $(of "$db" accuracy)" "1 1,1,1 interrupted,0 done,0" ;;
-    ABRT) check "a crash in a measure fails that measure only" same "$rc $(models "$db") $(of "$db" throughput) $(of "$db" accuracy)" "1 1,1,1 failed,0 done,0"
+    ABRT) check "a crash in a measure fails that measure; those after it go on" same "$rc $(models "$db") $(of "$db" throughput) $(of "$db" maps)" "1 1,1,1 failed,0 done,0"
           check "and names the signal" test -n "$(sql "$db" "SELECT 1 FROM measurement WHERE error LIKE '%SIGABRT%'")" ;;
     INT) check "ctrl-C in a measure" same "$rc $(models "$db") $(of "$db" throughput)" "130 1,1,1 interrupted,0" ;;
   esac
-  run "$db" "${ONE[@]}" --set 'measures.throughput={contexts: [64], batch: [4], repetitions: 1000, decode_tokens: 16}' --set measures.throughput.repetitions=3 --set measures.maps=true
-  check "other measures go on after $how, from the stored weights" same "$? $(models "$db") $(of "$db" maps)" "0 1,1,1 done,0"
+  run "$db" "${ONE[@]}" --set measures.maps=true --set measures.erf=true
+  check "other measures go on after $how, from the stored weights" same "$? $(models "$db") $(of "$db" maps) $(of "$db" erf)" "0 1,1,1 done,0 done,0"
 done
+start "$dir/ABRT.db" "${SLOW[@]}" --retry-failed
+wait_measure "$dir/ABRT.db"
+kill -ABRT "$(child_of "$pid")"
+wait "$pid"
+check "a second crash ends it, --retry-failed or not" same "$? $(sql "$dir/ABRT.db" "SELECT count(*), sum(status = 'failed') FROM measurement WHERE measure = 'throughput'")" "1 2,2"
 start "$dir/ABRT.db" "${SLOW[@]}" --retry-failed
 wait_measure "$dir/ABRT.db"
 kill -9 "$pid" "$(child_of "$pid")" 2>/dev/null
 wait "$pid" 2>/dev/null
-check "--retry-failed takes a measure up again and trains nothing" same "$(models "$dir/ABRT.db") $(sql "$dir/ABRT.db" "SELECT sum(status = 'failed'), sum(status = 'running') FROM measurement")" "1,1,1 1,1"
+check "--retry-failed takes a measure up again and trains nothing" same "$(models "$dir/ABRT.db") $(sql "$dir/ABRT.db" "SELECT sum(status = 'failed'), sum(status = 'running') FROM measurement")" "1,1,1 2,1"
 SHORT=("${ONE[@]}" --set 'measures.throughput={contexts: [16], batch: [1], repetitions: 1, decode_tokens: 2}')
 run "$dir/KILL.db" "${SHORT[@]}"
 check "a killed measure is no hindrance" same "$? $(models "$dir/KILL.db")" "0 1,1,1"
+
+# ---- weights that cannot be stored
+run "$dir/w/w.db" "${ONE[@]}" --dry-run
+mkdir "$dir/w"
+: >"$dir/w/models"
+run "$dir/w/w.db" "${ONE[@]}"
+check "weights that cannot be stored are an error with status 1" same "$? $(grep -c 'NOT STORED .*w/models' "$dir/out")" "1 1"
+check "and leave the model to be gone on with" same "$(sql "$dir/w/w.db" "SELECT status FROM model") $(ls "$dir/w/w.db.work" | grep -c safetensors)" "interrupted 1"
+rm "$dir/w/models"
+run "$dir/w/w.db" "${ONE[@]}"
+check "which trains nothing again" same "$? $(grep -c 'goes on from step 20' "$dir/out") $(ls "$dir/w/w.db.work" | wc -l) $(ls "$dir/w/models" | wc -l)" "0 1 0 1"
 
 # ---- two runners, different questions
 start "$dir/two.db" --set measures.maps=true
