@@ -70,7 +70,7 @@ static hy_status load_batch(hy_exec *e, const hy_batch *b, const hy_state *st, u
     HY_TRY(hy_exec_set_shape(e, b->B, b->T, heads & HY_HEAD_LOGITS ? b->n_out : e->n_out, st ? st->max_tokens : 0));
     const size_t R = (size_t)rows * 4, S = (size_t)b->B * 4;
     HY_TRY(e->be->from_host(e->ids, e->h_ids, R));
-    HY_TRY(e->be->from_host(e->labels, e->h_labels, R));
+    if (e->mode == HY_EXEC_TRAIN || (heads & HY_HEAD_LOSS)) HY_TRY(e->be->from_host(e->labels, e->h_labels, R));
     HY_TRY(e->be->from_host(e->pos, e->h_pos, S));
     HY_TRY(e->be->from_host(e->len, e->h_len, S));
     if ((heads & HY_HEAD_LOGITS) && b->n_out) HY_TRY(e->be->from_host(e->out_rows, b->out_rows, (size_t)b->n_out * 4));
@@ -268,7 +268,8 @@ const char *hy_exec_path(hy_exec *e) {
         if (!known && n < 16) seen[n++] = path;
     }
     for (int j = 0; j < n; j++) {
-        unsigned kinds = 0;
+        unsigned kinds = 0;  // bits
+        _Static_assert(HY_OP_KINDS <= 32, "more kinds of ops than bits");
         hy_buf_printf(&e->path, "%s%s:", j ? "; " : "", seen[j]);
         for (int i = 0; i < 2 * e->prog->n_ops; i++) {
             const hy_op_kind k = e->prog->ops[i % e->prog->n_ops].kind;

@@ -66,6 +66,7 @@ static int weight(builder *b, const char *name, int out, int in, double std) {
 static int vector(builder *b, const char *name, int n, hy_init init) { return add_param(b, name, 1, n, 1, init, 0, false); }
 static int bias(builder *b, bool present, const char *name, int n) { return present ? vector(b, name, n, HY_INIT_ZEROS) : -1; }
 
+// What an op is given: values, or parameters.
 typedef struct {
     int n, v[HY_OP_INPUTS];
 } operands;

@@ -1,5 +1,5 @@
 // test_ops.c - the table of ops (core/model/ops.def): each row is complete, and what it says of the backward kernel's
-// reads is what the kernel reads.
+// reads is what the kernel reads. And that bound arguments follow parameters and states.
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -237,8 +237,66 @@ static void backward_reads_what_is_marked(void **state) {
     }
 }
 
+// ---------------------------------------------------------------------------------------------------- binding
+// Logits of a token after what the state holds.
+static void logits_of(hy_exec *e, hy_params *w, hy_state *st, int32_t token, float out[13]) {
+    const int32_t row = 0;
+    const hy_batch b = {.B = 1, .T = 1, .ids = &token, .out_rows = &row, .n_out = 1};
+    if (hy_exec_forward(e, w, &b, st, HY_HEAD_LOGITS, NULL)) fail_msg("%s", hy_error_text());
+    memcpy(out, hy_exec_logits(e), 13 * sizeof *out);
+}
+
+// One executor that goes to and fro between parameters, states and shapes gives what an executor for each gives:
+// arguments that were bound for one are never used for another.
+static void bound_to_what_is_given(void **state) {
+    (void)state;
+    hy_backend be;
+    hy_program *p = NULL;
+    hy_params *w[2];
+    hy_state *shared[4], *own[4];
+    hy_exec *all, *one[4][2];  // of a state and parameters
+    hy_model_spec *spec = hy_xcalloc(1, sizeof *spec);
+    hy_yaml *y;
+    const char *const text = SMALL MAMBA "mixer: parallel\nfusion: mean\nmlp: {kind: silu, d_ff: 10}\n";
+    assert_int_equal(hy_yaml_parse("model", text, strlen(text), &y), HY_OK);
+    assert_int_equal(hy_spec_from_yaml(y, spec), HY_OK);
+    hy_yaml_free(y);
+    assert_int_equal(hy_model_build(spec, &p), HY_OK);
+    assert_int_equal(hy_backend_cpu(NULL, 1, &be), HY_OK);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(hy_params_create(p, &be, HY_F32, &w[i]), HY_OK);
+        assert_int_equal(hy_params_init(w[i], (uint64_t)i), HY_OK);
+    }
+    assert_int_equal(hy_exec_create(p, &be, HY_F32, HY_EXEC_INFER, 1, 1, 1, &all), HY_OK);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(hy_state_create(p, &be, HY_F32, 1, 40 + i / 2, &shared[i]), HY_OK);
+        assert_int_equal(hy_state_create(p, &be, HY_F32, 1, 40 + i / 2, &own[i]), HY_OK);
+        for (int k = 0; k < 2; k++)
+            assert_int_equal(hy_exec_create(p, &be, HY_F32, HY_EXEC_INFER, 1, 1, 1, &one[i][k]), HY_OK);
+    }
+    hy_rng r = hy_rng_make(3, 3);
+    for (int step = 0; step < 40; step++) {
+        const int i = (int)hy_rng_below(&r, 4), k = (int)hy_rng_below(&r, 2);
+        float a[13], b[13];
+        logits_of(all, w[k], shared[i], step % 13, a);
+        logits_of(one[i][k], w[k], own[i], step % 13, b);
+        assert_memory_equal(a, b, sizeof a);
+    }
+    for (int i = 0; i < 4; i++) {
+        for (int k = 0; k < 2; k++) hy_exec_free(one[i][k]);
+        hy_state_free(own[i]);
+        hy_state_free(shared[i]);
+    }
+    hy_exec_free(all);
+    hy_params_free(w[0]);
+    hy_params_free(w[1]);
+    hy_program_free(p);
+    free(spec);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(rows_are_complete),
-                                       cmocka_unit_test(backward_reads_what_is_marked)};
+                                       cmocka_unit_test(backward_reads_what_is_marked),
+                                       cmocka_unit_test(bound_to_what_is_given)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
