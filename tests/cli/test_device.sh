@@ -29,7 +29,7 @@ check "auto takes the GPU and says so" 0 "^device: .*emulated GPU" "$E" verify t
 
 check "bf16 is none of the CPU's" 2 "bf16" "$E" verify tests/golden/llama3-tiny --precision bf16 --device cpu
 
-check "nor of a sweep there" 2 "precision: bf16 of Llama on recall needs --device cuda" $none "$E" run tests/data/runner-tiny.yaml --db "$dir/none.db" --set train.precision=bf16
+check "nor of a sweep there" 2 "variant Llama on task recall: train.precision: bf16 needs --device cuda" $none "$E" run tests/data/runner-tiny.yaml --db "$dir/none.db" --set train.precision=bf16
 check "which can be planned there" 0 "Llama +recall +1 +to do" $none "$E" run tests/data/runner-tiny.yaml --db "$dir/none.db" --set train.precision=bf16 --dry-run
 
 # a stored run knows its kind of device: those of the CPU are others

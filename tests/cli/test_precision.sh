@@ -42,7 +42,7 @@ tasks:
 train: {steps: 2, batch: 2}
 seeds: [1]
 X
-check "refused on the CPU before anything runs" 2 "train.precision: bf16 of Half on recall needs --device cuda" "$E" run "$dir/x.yaml" --db "$dir/x.db" --device cpu
+check "refused on the CPU before anything runs" 2 "variant Half on task recall: train.precision: bf16 needs --device cuda" "$E" run "$dir/x.yaml" --db "$dir/x.db" --device cpu
 check "a run of two precisions" 0 "^Half +bf16 +1 " "$E" run "$dir/x.yaml" --db "$dir/x.db" --device cuda
 check "its note" 0 "computed in f32 and bf16 on cuda \(emulated GPU\)" "$E" run "$dir/x.yaml" --db "$dir/x.db" --device cuda
 "$E" report "$dir/x.yaml" --db "$dir/x.db" --out "$dir/x.html" >"$dir/out" 2>&1
