@@ -322,6 +322,7 @@ static hy_status migrate(hy_store *s, const hy_migration *m, int newest) {
     bool empty = false;
     hy_status st = look(s, newest, &empty);
     if (st || (!empty && s->version == newest)) return st;
+    if (!empty) HY_TRY(hy_store_exec(s, "PRAGMA cache_size = -200000"));  // 200 MB: a whole database is moved
     HY_TRY(hy_store_begin(s));
     st = look(s, newest, &empty);
     if (!st && !empty && s->version < newest) st = back_up(s);

@@ -437,7 +437,10 @@ static void test_experiments(void **state) {
     const hy_planned_row plan[] = {{"v", "t", "", 0, 0, 0, 1, "k", "cpu", 3, wanted},
                                    {"w", "t", "", 1, 0, 0, 1, "l", "cpu", 0, NULL}};
     const hy_paper_row paper[] = {{"v", "recall", 39.98}};
-    const hy_experiment_record e = {"roadmap", "small", "", "q", "yaml", 2, 1, plan, paper, "loss", "", "v"};
+    const hy_grid_row grid[] = {{0, "train.lr", "0.01"}, {0, "attention.window", "none"}};
+    const hy_experiment_record e = {.name = "roadmap", .scale = "small", .sets = "", .question = "q", .yaml = "yaml",
+                                    .n_plan = 2, .plan = plan, .n_paper = 1, .paper = paper, .n_grid = 2, .grid = grid,
+                                    .tune_by = "loss", .tune_cell = "", .base = "v"};
     for (int i = 0; i < 2; i++) {  // planning again replaces the plan, not the results
         OK(hy_experiment_store(s, &e, &id));
         assert_int_equal(id, 1);
@@ -445,6 +448,8 @@ static void test_experiments(void **state) {
         count_plan(s, 0, 0, 2, 1);  // of the model its training only
         NUMBER(s, "SELECT run_id FROM v_plan WHERE variant = 'v'", a);
         NUMBER(s, "SELECT count(*) FROM paper", 1);
+        NUMBER(s, "SELECT count(*) FROM v_grid", 2);
+        NUMBER(s, "SELECT count(*) FROM v_grid WHERE experiment = 'roadmap' AND path = 'train.lr' AND value = 0.01", 1);
         NUMBER(s, "SELECT count(*) FROM experiment WHERE tune_by = 'loss' AND base = 'v'", 1);
     }
     claim_measure(s, a, "examples: 4\n", 0, &m);
