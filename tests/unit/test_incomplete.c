@@ -55,7 +55,7 @@ static void make_model(hy_store *s, int v, const char *key) {
 }
 
 static hy_summary *summary_of(void) {
-    char path[] = "/tmp/hylab-incomplete-XXXXXX", measure_key[33], keys[VARIANTS][8];
+    char path[] = "/tmp/hylab-incomplete-XXXXXX", measure_key[33], keys[VARIANTS][16];
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     close(fd);
