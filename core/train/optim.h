@@ -1,5 +1,6 @@
-// optim.h - one optimiser step on the device: the gradients of its micro-batches, their norm, clipping, AdamW. Nothing is read back:
-// what is known of a step waits in a ring until somebody asks. The trainer and the throughput measure run the same steps.
+// optim.h - one optimiser step on the device: the gradients of its micro-batches, their norm, clipping, AdamW. No step waits for the
+// device: losses and norms stay there, in a ring, until hy_optim_reports reads them. The trainer and the throughput measure run the
+// same steps.
 #ifndef HY_OPTIM_H
 #define HY_OPTIM_H
 #include "core/exec/exec.h"

@@ -17,6 +17,8 @@ check 'spec, Mamba-2' 0 '^besides: ssm projection biases; no convolution bias; s
 check 'spec, some layers' 0 '^besides: ssm gate without a norm \(1 of 2 layers\)$' \
   "$H" show spec variants/mamba2.yaml --set 'pattern=[{mixer: ssm, ssm: {gated_norm: false}}, {mixer: attention}, {mixer: ssm}]' --set layers=3
 check 'spec of a folder, set' 0 'vocabulary 3,' "$H" show spec tests/golden/llama3-tiny --set vocab=3
+check 'a part of every layer of a folder' 0 'window 8' "$H" show spec tests/golden/llama3-tiny --set attention.window=8
+check 'shapes of a folder stay' 2 'llama3-tiny/.*shape' "$H" eval tests/golden/llama3-tiny --set vocab=9000
 check 'spec layers' 0 '^ +2  parallel +mean +window 64 +4 +2 +32 +64 +1 ' "$H" show spec $V
 check 'spec parts' 0 '^total +[0-9]+ +100.0' "$H" show spec $V
 while read -r file ratio; do # Table 10, rows 2 to 5, 7 and 8

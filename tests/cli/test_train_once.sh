@@ -197,6 +197,15 @@ facts "$dir/t.db" | sed 's/^llama/Llama/' >"$dir/t.facts"
 run "$dir/u.db" "${ONE[@]}"
 check "with the figures that it would have got" same "$(facts "$dir/u.db" | cmp - "$dir/t.facts" 2>&1)" ""
 
+"$HYLAB" eval "$dir/models/$(sql "$dir/t.db" "SELECT weights FROM v_run")" --task mqar --task-set vocab=64 --task-set 'train=[[16, 2]]' --task-set 'test=[[16, 2]]' \
+  --task-set test_examples=8 --threads 1 --db "$dir/t.db" >"$dir/out" 2>&1
+check "hylab eval --db of stored weights is a measurement of their model" same "$? $(models "$dir/t.db") $(sql "$dir/t.db" "SELECT run_id, step FROM v_final WHERE metric = 'accuracy' AND cell = '' AND measure = 'accuracy'" | tr '\n' ' ')" "0 1,1,1 1,20 1,20 "
+"$HYLAB" cache variants/hymba.yaml --db "$dir/t.db" >"$dir/out" 2>&1
+check "hylab cache --db of a variant stores it as a model of its own" same "$? $(sql "$dir/t.db" "SELECT origin, variant FROM v_run WHERE run_id > 1")" "0 random,hymba"
+"$HYLAB" eval tests/golden/llama-tiny --task mqar --task-set vocab=40 --task-set 'train=[[16, 2]]' --task-set 'test=[[16, 2]]' --threads 1 --db "$dir/t.db" >"$dir/out" 2>&1
+"$HYLAB" eval tests/golden/llama-tiny --task mqar --task-set vocab=40 --task-set 'train=[[16, 2]]' --task-set 'test=[[16, 2]]' --threads 1 --db "$dir/t.db" >"$dir/out" 2>&1
+check "twice of a folder is one model, and the newer figures count" same "$? $(sql "$dir/t.db" "SELECT origin, (SELECT count(*) FROM measurement x WHERE x.model_id = run_id), (SELECT count(*) FROM v_measurement x WHERE x.run_id = v_run.run_id) FROM v_run WHERE run_id > 2")" "0 file,2,1"
+
 # ---- the text of a task lies beside the experiment or in the current folder
 mkdir -p "$dir/exp" "$dir/elsewhere"
 cp tests/data/shakespeare-100k.txt "$dir/exp/book.txt"
