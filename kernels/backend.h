@@ -19,7 +19,7 @@ typedef struct hy_backend {
     hy_status (*record_begin)(void);
     hy_status (*record_end)(void **recording);  // NULL: what was written down is given up
     hy_status (*replay)(void *recording);
-    void (*forget)(void *recording);
+    void (*discard_recording)(void *recording);
     bool async;          // kernels return before they have run
     bool full_precision_only;  // no TF32, no bfloat16
     int few_rows;        // a row of a product has the same bits in all products of fewer rows than this, and in all of more; 0: no such promise

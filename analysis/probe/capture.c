@@ -103,7 +103,7 @@ static hy_map_values layer_values(const hy_capture *c, int i) {
                        .gate = part[GATE], .ssm_out = part[SSM_OUT], .A_log = n->A_log, .skip = n->skip,
                        .dt_bias = n->dt_bias, .ssm_y = part[SSM_Y]};
     if (n->attn_op >= 0) {
-        const hy_op *op = &c->p->ops[n->attn_op];
+        const hy_attention_op *op = &c->p->ops[n->attn_op].attention;
         v.heads = op->heads, v.kv_heads = op->kv_heads, v.d_qk = op->d_qk, v.d_v = op->d_v;
         v.window = op->window;
         v.scale = op->scale;
@@ -111,8 +111,8 @@ static hy_map_values layer_values(const hy_capture *c, int i) {
     if (n->scan_op >= 0) {
         v.D = c->p->values[n->part[X]].width;
         v.N = c->p->values[n->part[BM]].width;
-        const hy_op *op = &c->p->ops[n->scan_op];
-        if (op->kind == HY_OP_SSD) {
+        if (c->p->ops[n->scan_op].kind == HY_OP_SSD) {
+            const hy_ssd_op *op = &c->p->ops[n->scan_op].ssd;
             v.ssm_heads = op->heads, v.groups = op->groups, v.N /= op->groups;
             v.dt_min = op->dt_min, v.dt_max = op->dt_max;
         }

@@ -7,7 +7,6 @@
 
 #include "core/exec/exec_impl.h"
 
-
 static hy_plan_req request(const hy_exec *e) {
     return hy_backend_request(e->be, e->dt, e->mode == HY_EXEC_TRAIN);
 }
@@ -128,23 +127,34 @@ typedef struct {
 
 static hy_run_key run_key(const a_run *r) {
     const hy_exec *e = r->e;
-    return (hy_run_key){.params = r->w->id, .state = r->state ? r->state->id : 0, .grad = r->w->grad, .low = r->w->low, .B = e->B, .T = e->T,
-                        .n_out = e->n_out, .state_tokens = e->state_tokens, .heads = e->heads};
+    return (hy_run_key){.to = {.params = r->w->id, .state = r->state ? r->state->id : 0, .grad = r->w->grad, .low = r->w->low},
+                        .B = e->B, .T = e->T, .n_out = e->n_out, .state_tokens = e->state_tokens, .heads = e->heads};
+}
+
+static hy_status launch(hy_exec *e, const hy_prepared *p, const hy_plan_req *req, double *seconds) {
+    if (!seconds) return p->launch.run(&p->args, e->workspace, req);
+    const double start = hy_now();
+    HY_TRY(p->launch.run(&p->args, e->workspace, req));
+    HY_TRY(e->be->wait());
+    *seconds += hy_now() - start;
+    return HY_OK;
+}
+
+// Op i is part of a forward pass with the heads that were asked for.
+static bool runs_forward(const hy_exec *e, int i) {
+    const unsigned head = e->prog->ops[i].head;
+    return e->shape->fwd[i].launch.run && (!head || head & e->heads);
 }
 
 static hy_status forward_ops(void *user) {
     const a_run *r = user;
     hy_exec *e = r->e;
     const hy_plan_req req = request(e);
+    hy_exec_bind_forward(e, r->w, r->state);
     for (int i = 0; i < e->prog->n_ops; i++) {
         const hy_op *op = &e->prog->ops[i];
-        if (!hy_op_runs(e, op, e->heads) || (op->head == HY_HEAD_LOGITS && e->n_out == 0)) continue;
-        hy_any_args a;
-        hy_bind_fwd(e, i, r->w, r->state, &a);
-        const double start = e->seconds ? hy_now() : 0;
-        hy_status s = e->fwd[i].run(&a, e->workspace, &req);
-        if (e->seconds && !s) s = e->be->wait();
-        if (e->seconds) e->seconds[i] += hy_now() - start;
+        if (!runs_forward(e, i)) continue;
+        const hy_status s = launch(e, &e->shape->fwd[i], &req, e->seconds ? &e->seconds[i] : NULL);
         if (s) return hy_error_context(s, "layer %d, %s", op->layer, hy_op_name(op->kind));
         if (r->probe && op->out >= 0) HY_TRY(show(e, op->out, false, r->probe));
     }
@@ -177,17 +187,14 @@ static hy_status backward_ops(void *user) {
     const a_run *r = user;
     hy_exec *e = r->e;
     const hy_plan_req req = request(e);
-    for (int i = e->prog->n_ops - 1; i >= 0; i--) {
+    const int n = e->prog->n_ops;
+    hy_exec_bind_backward(e, r->w);
+    for (int i = n - 1; i >= 0; i--) {
         const hy_op *op = &e->prog->ops[i];
         if (!e->layout.has_bwd[i]) continue;
         if (e->layout.zero[i] != HY_NOVAL) HY_TRY(zero_rows(e, e->layout.zero[i]));
         if (r->probe && op->out >= 0) HY_TRY(show(e, op->out, true, r->probe));
-        hy_any_args a;
-        hy_bind_bwd(e, i, r->w, &a);
-        const double start = e->seconds ? hy_now() : 0;
-        hy_status s = e->bwd[i].run(&a, e->workspace, &req);
-        if (e->seconds && !s) s = e->be->wait();
-        if (e->seconds) e->seconds[e->prog->n_ops + i] += hy_now() - start;
+        const hy_status s = launch(e, &e->shape->bwd[i], &req, e->seconds ? &e->seconds[n + i] : NULL);
         if (s) return hy_error_context(s, "layer %d, %s backward", op->layer, hy_op_name(op->kind));
     }
     return HY_OK;
@@ -242,7 +249,9 @@ const int32_t *hy_exec_pred(hy_exec *e) {
 
 // Of kernel i, forward or (from n_ops on) backward; NULL: it does not run.
 static const char *path_of(const hy_exec *e, int i) {
-    return i < e->prog->n_ops && !hy_op_runs(e, &e->prog->ops[i], e->heads) ? NULL : e->fwd[i].path;
+    const int n = e->prog->n_ops;
+    if (i >= n) return e->shape->bwd[i - n].launch.path;
+    return runs_forward(e, i) ? e->shape->fwd[i].launch.path : NULL;
 }
 
 const char *hy_exec_path(hy_exec *e) {

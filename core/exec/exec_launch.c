@@ -1,20 +1,26 @@
-// exec_launch.c - launches: planned once for each shape of the batch, the newest few kept; and, on a backend that records, written
-// down with all they point to when a run comes a second time, replayed as one from then on.
+// exec_launch.c - launches: planned once for each shape of the batch, bound once to parameters and state; the newest few shapes are
+// kept. On a backend that records, a pass that comes a second time is recorded and from then on replayed as a whole.
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/exec/exec_impl.h"
 
-bool hy_op_runs(const hy_exec *e, const hy_op *op, unsigned heads) {
-    if (op->kind == HY_OP_KV_APPEND) return e->state_tokens > 0;
+// Its kernel runs forward in the current shape, if its head is asked for.
+static bool may_run_forward(const hy_exec *e, const hy_op *op) {
+    if (hy_op_of(op->kind)->passes == HY_PASSES_STATE && !e->state_tokens) return false;
     if (op->head == HY_HEAD_LOSS && e->mode == HY_EXEC_TRAIN) return false;  // its backward computes the loss as well
-    return op->head == 0 || (op->head & heads);
+    return op->head != HY_HEAD_LOGITS || e->n_out;
+}
+
+// A gradient may reach it: logits are for inference only.
+static bool may_run_backward(const hy_exec *e, const hy_op *op) {
+    return e->mode == HY_EXEC_TRAIN && hy_op_of(op->kind)->passes == HY_PASSES_BOTH && op->head != HY_HEAD_LOGITS;
 }
 
 // ---------------------------------------------------------------------------------------------------- planning
 static hy_status plan_one(hy_exec *e, int i, bool backward, hy_launch *l) {
     hy_any_args a;
-    const hy_kernel_id id = backward ? hy_bind_bwd(e, i, NULL, &a) : hy_bind_fwd(e, i, NULL, NULL, &a);
+    const hy_kernel_id id = backward ? hy_bind_backward(e, i, NULL, &a) : hy_bind_forward(e, i, NULL, NULL, &a);
     const hy_plan_req req = hy_backend_request(e->be, e->dt, e->mode == HY_EXEC_TRAIN);
     *l = (hy_launch){0};
     hy_status s = e->be->plan[id](&a, &req, l);
@@ -30,36 +36,56 @@ hy_status hy_exec_plan_ops(hy_exec *e, size_t *workspace, size_t *saved) {
     *workspace = 0;
     for (int i = 0; !s && i < e->prog->n_ops; i++) {
         const hy_op *op = &e->prog->ops[i];
-        if (op->head == HY_HEAD_LOGITS && e->n_out == 0) continue;
-        if (hy_op_runs(e, op, HY_HEAD_LOSS | HY_HEAD_LOGITS)) {
-            s = plan_one(e, i, false, &e->fwd[i]);
-            if (!s && e->fwd[i].workspace > *workspace) *workspace = e->fwd[i].workspace;
-            if (!s) saved[i] = e->fwd[i].saved;
+        hy_launch *fwd = &e->shape->fwd[i].launch, *bwd = &e->shape->bwd[i].launch;
+        if (may_run_forward(e, op)) {
+            s = plan_one(e, i, false, fwd);
+            if (!s && fwd->workspace > *workspace) *workspace = fwd->workspace;
+            if (!s) saved[i] = fwd->saved;
         }
-        if (!s && e->mode == HY_EXEC_TRAIN && op->kind != HY_OP_KV_APPEND && op->head != HY_HEAD_LOGITS) {
-            s = plan_one(e, i, true, &e->bwd[i]);
-            if (!s && e->bwd[i].workspace > *workspace) *workspace = e->bwd[i].workspace;
+        if (!s && may_run_backward(e, op)) {
+            s = plan_one(e, i, true, bwd);
+            if (!s && bwd->workspace > *workspace) *workspace = bwd->workspace;
         }
     }
     e->arena = arena;
     return s;
 }
 
+// ---------------------------------------------------------------------------------------------------- binding
+static bool same_bound(const hy_bound_to *a, const hy_bound_to *b) {
+    return a->params == b->params && a->state == b->state && a->grad == b->grad && a->low == b->low;
+}
+
+void hy_exec_bind_forward(hy_exec *e, const hy_params *w, const hy_state *state) {
+    const hy_bound_to to = {.params = w->id, .state = state ? state->id : 0, .low = w->low};
+    if (same_bound(&e->shape->fwd_to, &to)) return;
+    for (int i = 0; i < e->prog->n_ops; i++)
+        if (e->shape->fwd[i].launch.run) hy_bind_forward(e, i, w, state, &e->shape->fwd[i].args);
+    e->shape->fwd_to = to;
+}
+
+void hy_exec_bind_backward(hy_exec *e, const hy_params *w) {
+    const hy_bound_to to = {.params = w->id, .grad = w->grad, .low = w->low};
+    if (same_bound(&e->shape->bwd_to, &to)) return;
+    for (int i = 0; i < e->prog->n_ops; i++)
+        if (e->layout.has_bwd[i]) hy_bind_backward(e, i, w, &e->shape->bwd[i].args);
+    e->shape->bwd_to = to;
+}
+
 // ---------------------------------------------------------------------------------------------------- shapes
-static void use_shape(hy_exec *e, hy_launches *h) {
+static void use_shape(hy_exec *e, hy_shape *h) {
     h->used = ++e->clock;
     e->B = h->B;
     e->T = h->T;
     e->n_out = h->n_out;
     e->state_tokens = h->state_tokens;
-    e->fwd = h->fwd;
-    e->bwd = h->bwd;
+    e->shape = h;
 }
 
 // A smaller shape may choose a kernel with more scratch than the largest: this happens once.
 static hy_status need_workspace(hy_exec *e, size_t bytes) {
     if (bytes <= e->workspace_bytes) return HY_OK;
-    hy_exec_forget(e);
+    hy_exec_discard_recordings(e);
     e->be->free(e->workspace);
     e->workspace_bytes = 0;
     e->workspace = e->be->alloc(bytes);
@@ -69,22 +95,20 @@ static hy_status need_workspace(hy_exec *e, size_t bytes) {
 }
 
 hy_status hy_exec_set_shape(hy_exec *e, int B, int T, int n_out, int state_tokens) {
-    hy_launches *oldest = &e->shapes[0], *was = NULL;
-    for (hy_launches *h = e->shapes; h < e->shapes + HY_SHAPES; h++) {
+    hy_shape *oldest = &e->shapes[0], *was = e->shape;
+    for (hy_shape *h = e->shapes; h < e->shapes + HY_SHAPES; h++) {
         if (h->used && h->B == B && h->T == T && h->n_out == n_out && h->state_tokens == state_tokens) {
             use_shape(e, h);
             return HY_OK;
         }
         if (h->used < oldest->used) oldest = h;
-        if (h->used && h->fwd == e->fwd) was = h;
     }
     const size_t n = (size_t)e->prog->n_ops;
-    if (!oldest->fwd) oldest->fwd = hy_xcalloc(2 * n, sizeof *oldest->fwd);
-    oldest->bwd = oldest->fwd + n;
-    memset(oldest->fwd, 0, 2 * n * sizeof *oldest->fwd);
-    oldest->B = B, oldest->T = T, oldest->n_out = n_out, oldest->state_tokens = state_tokens;
+    hy_prepared *all = oldest->fwd ? oldest->fwd : hy_xcalloc(2 * n, sizeof *all);
+    for (size_t i = 0; i < 2 * n; i++) all[i].launch = (hy_launch){0};
+    *oldest = (hy_shape){.B = B, .T = T, .n_out = n_out, .state_tokens = state_tokens, .fwd = all, .bwd = all + n};
     use_shape(e, oldest);
-    if (!e->arena) return HY_OK;  // being made: what follows is the planning of everything
+    if (!e->arena) return HY_OK;  // the executor is being made, and plans this shape itself
     size_t need = 0, *saved = hy_xcalloc(n, sizeof *saved);
     hy_status s = hy_exec_plan_ops(e, &need, saved);
     for (size_t i = 0; !s && i < n; i++) HY_ASSERT(saved[i] <= e->saved_most[i]);
@@ -98,24 +122,25 @@ hy_status hy_exec_set_shape(hy_exec *e, int B, int T, int n_out, int state_token
 }
 
 void hy_exec_free_shapes(hy_exec *e) {
-    hy_exec_forget(e);
+    hy_exec_discard_recordings(e);
     for (int i = 0; i < HY_SHAPES; i++) free(e->shapes[i].fwd);
     memset(e->shapes, 0, sizeof e->shapes);
+    e->shape = NULL;
 }
 
 // ---------------------------------------------------------------------------------------------------- recordings
-static void forget_one(hy_exec *e, hy_recording *r) {
-    if (r->recording) e->be->forget(r->recording);
+static void discard(hy_exec *e, hy_recording *r) {
+    if (r->recording) e->be->discard_recording(r->recording);
     *r = (hy_recording){0};
 }
 
-void hy_exec_forget(hy_exec *e) {
-    for (int i = 0; i < 2 * HY_RECORDINGS; i++) forget_one(e, &e->records[i / HY_RECORDINGS][i % HY_RECORDINGS]);
+void hy_exec_discard_recordings(hy_exec *e) {
+    for (int i = 0; i < 2 * HY_RECORDINGS; i++) discard(e, &e->records[i / HY_RECORDINGS][i % HY_RECORDINGS]);
 }
 
 static bool same_run(const hy_run_key *a, const hy_run_key *b) {
-    return a->params == b->params && a->state == b->state && a->grad == b->grad && a->low == b->low && a->B == b->B && a->T == b->T &&
-           a->n_out == b->n_out && a->state_tokens == b->state_tokens && a->heads == b->heads;
+    return same_bound(&a->to, &b->to) && a->B == b->B && a->T == b->T && a->n_out == b->n_out && a->state_tokens == b->state_tokens &&
+           a->heads == b->heads;
 }
 
 static hy_status record(hy_exec *e, hy_recording *r, hy_status (*body)(void *user), void *user) {
@@ -124,7 +149,7 @@ static hy_status record(hy_exec *e, hy_recording *r, hy_status (*body)(void *use
     char *why = s ? hy_xstrdup(hy_error_text()) : NULL;
     const hy_status end = e->be->record_end(s ? NULL : &r->recording);
     if (s) {
-        forget_one(e, r);
+        discard(e, r);
         hy_error(s, "%s", why);
     }
     free(why);
@@ -139,7 +164,7 @@ hy_status hy_exec_run_recorded(hy_exec *e, bool backward, const hy_run_key *key,
         if (all[i].used < oldest->used) oldest = &all[i];
     }
     if (!r) {  // the first time warms up: libraries choose and load what they need
-        forget_one(e, oldest);
+        discard(e, oldest);
         oldest->key = *key;
         oldest->used = ++e->clock;
         return body(user);

@@ -12,19 +12,6 @@ hy_val hy_value_root(const hy_program *p, hy_val v) {
     return v;
 }
 
-// Bit k: the backward kernel of this kind reads input k; bit 8: it reads the output.
-static unsigned bwd_reads(hy_op_kind k) {
-    switch (k) {
-        case HY_OP_NORM: case HY_OP_LINEAR: case HY_OP_CONV: case HY_OP_ACT: case HY_OP_LM_LOSS: return 1;
-        case HY_OP_ATTENTION: return 7 | 256;
-        case HY_OP_SCAN: return 31;
-        case HY_OP_SSD: return 15;
-        case HY_OP_GATED_NORM: return 3;
-        case HY_OP_FUSE: return 7;
-        default: return 0;
-    }
-}
-
 // ---------------------------------------------------------------------------------------------------- gradients
 #define MAX_PARTS 8
 typedef struct {
@@ -82,36 +69,38 @@ static bool grad_write(grad_plan *gp, int i, hy_val v) {
     return r->zero_first;
 }
 
-// The residual's gradient is the output's, unchanged: it may live in the same buffer if nobody wrote it before. The kernel then
+// The gradient of input k is the output's, unchanged: it may live in the same buffer if nobody wrote it before. The kernel then
 // writes nothing there; later writers add.
-static bool can_alias_residual(const grad_plan *gp, const hy_op *op) {
+static bool can_share_grad(const grad_plan *gp, const hy_op *op, int k) {
     const hy_program *p = gp->p;
-    const hy_val res = hy_value_root(p, op->in[1]);
-    const grad_root *r = &gp->g[res];
-    return r->first < 0 && !r->zero_first && p->values[res].width == p->values[op->in[1]].width &&
+    const hy_val root = hy_value_root(p, op->in[k]);
+    const grad_root *r = &gp->g[root];
+    return r->first < 0 && !r->zero_first && p->values[root].width == p->values[op->in[k]].width &&
            p->values[op->out].parent < 0 && !gp->g[op->out].zero_first;
 }
 
 static void grad_op(grad_plan *gp, int i) {
     const hy_program *p = gp->p;
     const hy_op *op = &p->ops[i];
+    const hy_op_info *info = hy_op_of(op->kind);
     hy_exec_layout *out = gp->out;
     const int now = 2 * p->n_ops - 1 - i;
-    if (op->kind == HY_OP_KV_APPEND || op->head == HY_HEAD_LOGITS) return;
-    if (op->kind != HY_OP_LM_LOSS) {
+    if (info->passes != HY_PASSES_BOTH || op->head == HY_HEAD_LOGITS) return;
+    if (op->out >= 0) {  // else gradients begin here
         grad_root *r = &gp->g[op->out];
         if (r->first < 0) return;  // nothing depends on it
         if (covered(r) < p->values[op->out].width && !r->zero_first) gp->restart = r->zero_first = true;
         r->last = now;
     }
     out->has_bwd[i] = true;
-    for (int k = 0; k < 5; k++) {
+    hy_operand x;
+    for (int k = 0; hy_operand_of(info->inputs, k, &x); k++) {
         if (op->in[k] < 0) continue;
-        if (op->kind == HY_OP_LINEAR && k == 1 && can_alias_residual(gp, op)) {
-            const hy_val res = hy_value_root(p, op->in[1]);
-            grad_write(gp, i, op->in[1]);
-            gp->g[res].store = gp->g[op->out].store;
-            out->res_alias[i] = true;
+        if (x.passes_grad && can_share_grad(gp, op, k)) {
+            const hy_val root = hy_value_root(p, op->in[k]);
+            grad_write(gp, i, op->in[k]);
+            gp->g[root].store = gp->g[op->out].store;
+            out->shares_grad[i] = true;
         } else if (grad_write(gp, i, op->in[k])) {
             out->acc[i] |= 1u << k;
         }
@@ -129,7 +118,7 @@ static void plan_gradients(grad_plan *gp) {
         for (int i = 0; i < p->n_ops; i++) {
             gp->out->acc[i] = 0;
             gp->out->zero[i] = HY_NOVAL;
-            gp->out->has_bwd[i] = gp->out->res_alias[i] = false;
+            gp->out->has_bwd[i] = gp->out->shares_grad[i] = false;
         }
         for (int i = p->n_ops - 1; i >= 0; i--) grad_op(gp, i);
     } while (gp->restart);
@@ -180,24 +169,26 @@ static size_t value_bytes(const hy_program *p, hy_val v, hy_dtype dt, int rows, 
     return hy_align(n * hy_dtype_size(dt));
 }
 
-// Last time a forward value is read: by later ops, and by backward kernels.
+// When each forward value is made (start) and last read (end), by later ops or by backward kernels.
 static void forward_lives(const hy_program *p, hy_exec_mode mode, const hy_exec_layout *plan, int *start, int *end) {
     const int n = p->n_ops;
     for (int v = 0; v < p->n_values; v++) start[v] = end[v] = -1;
     for (int i = 0; i < n; i++) {
         const hy_op *op = &p->ops[i];
+        const hy_op_info *info = hy_op_of(op->kind);
         if (mode == HY_EXEC_TRAIN && op->head == HY_HEAD_LOGITS) continue;
+        const bool bwd = mode == HY_EXEC_TRAIN && plan->has_bwd[i];
         const int back = 2 * n - 1 - i;
-        const unsigned reads = mode == HY_EXEC_TRAIN && plan->has_bwd[i] ? bwd_reads(op->kind) : 0;
-        for (int k = 0; k < 5; k++) {
+        hy_operand x;
+        for (int k = 0; hy_operand_of(info->inputs, k, &x); k++) {
             if (op->in[k] < 0) continue;
             const hy_val r = hy_value_root(p, op->in[k]);
-            const int t = reads >> k & 1 ? back : i;
+            const int t = bwd && x.bwd_reads ? back : i;
             if (t > end[r]) end[r] = t;
         }
-        if (op->out < 0) continue;
+        if (!hy_operand_of(info->output, 0, &x)) continue;
         start[op->out] = i;
-        const int t = reads & 256 ? back : i;
+        const int t = bwd && x.bwd_reads ? back : i;
         if (t > end[op->out]) end[op->out] = t;
     }
     if (p->logits >= 0 && start[p->logits] >= 0) end[p->logits] = 2 * n;
@@ -208,7 +199,7 @@ void hy_exec_layout_make(const hy_program *p, hy_exec_mode mode, hy_dtype dt, in
     *out = (hy_exec_layout){.val = hy_xcalloc(nv, sizeof(size_t)), .grad = hy_xcalloc(nv, sizeof(size_t)),
                      .saved = hy_xcalloc(no, sizeof(size_t)), .acc = hy_xcalloc(no, sizeof(unsigned)),
                      .zero = hy_xcalloc(no, sizeof(hy_val)), .has_bwd = hy_xcalloc(no, sizeof(bool)),
-                     .res_alias = hy_xcalloc(no, sizeof(bool))};
+                     .shares_grad = hy_xcalloc(no, sizeof(bool))};
     grad_plan gp = {.p = p, .out = out, .g = hy_xcalloc(nv, sizeof(grad_root))};
     if (mode == HY_EXEC_TRAIN) plan_gradients(&gp);
 
@@ -251,5 +242,5 @@ void hy_exec_layout_free(hy_exec_layout *plan) {
     free(plan->acc);
     free(plan->zero);
     free(plan->has_bwd);
-    free(plan->res_alias);
+    free(plan->shares_grad);
 }

@@ -104,7 +104,7 @@ static hy_status read_model(const hy_json *c, const char *where, hy_model_spec *
     bool tied;
     HY_TRY(hy_json_get_bool(c, where, "tie_word_embeddings", &tied));
     m->tied = tied;
-    m->norm = HY_SPEC_NORM_RMS;
+    m->norm = HY_NORM_RMS;
     m->init_std = 0.02;
     if (hy_json_get(c, "initializer_range")) HY_TRY(hy_json_get_double(c, where, "initializer_range", 0, 100, &m->init_std));
     return read_rope(c, where, m);

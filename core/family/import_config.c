@@ -113,7 +113,7 @@ hy_status hy_config_model(const hy_json *c, const char *where, const char *eps_k
     HY_TRY(hy_config_int(c, where, "hidden_size", 1, HY_CONFIG_MAX_WIDTH, &m->d_model));
     HY_TRY(hy_config_int(c, where, "num_hidden_layers", 1, HY_MAX_LAYERS, &m->n_layers));
     HY_TRY(hy_config_int(c, where, "vocab_size", 1, 1 << 24, &m->vocab));
-    m->norm = HY_SPEC_NORM_RMS;
+    m->norm = HY_NORM_RMS;
     HY_TRY(hy_config_double_or(c, where, eps_key, 1e-12, 1, &m->norm_eps));
     HY_TRY(hy_config_double_or(c, where, "initializer_range", 0, 10, &m->init_std));
     return hy_config_bool_or(c, where, "tie_word_embeddings", &m->tied);

@@ -66,11 +66,45 @@ static int weight(builder *b, const char *name, int out, int in, double std) {
 static int vector(builder *b, const char *name, int n, hy_init init) { return add_param(b, name, 1, n, 1, init, 0, false); }
 static int bias(builder *b, bool present, const char *name, int n) { return present ? vector(b, name, n, HY_INIT_ZEROS) : -1; }
 
-static hy_op *add_op(builder *b, hy_op_kind kind, hy_val out) {
+typedef struct {
+    int n, v[HY_OP_INPUTS];
+} operands;
+#define LIST(...) (const operands){(int)(sizeof((int[]){__VA_ARGS__}) / sizeof(int)), {__VA_ARGS__}}
+static const operands NONE = {0};
+
+// Ends the program unless `given` has an operand for each word of the op's list (-1 only for those that may be absent).
+static void check_operands(const builder *b, hy_op_kind kind, const char *what, const char *list, const operands *given, int limit) {
+    hy_operand x;
+    int k = 0;
+    char *wrong = NULL;
+    for (; !wrong && hy_operand_of(list, k, &x); k++) {
+        if (k >= given->n) wrong = hy_asprintf("%s %s is not given", what, x.name);
+        else if (given->v[k] >= limit) wrong = hy_asprintf("%s %s does not exist", what, x.name);
+        else if (given->v[k] < 0 && !x.optional) wrong = hy_asprintf("%s %s must not be absent", what, x.name);
+    }
+    if (!wrong && k < given->n) wrong = hy_asprintf("%d %ss are given, it has %d", given->n, what, k);
+    if (wrong) hy_assert_fail(__FILE__, __LINE__, hy_asprintf("layer %d, op %s: %s", b->layer, hy_op_name(kind), wrong));
+}
+
+static void check_op(const builder *b, const hy_op *op, const operands *in, const operands *par) {
+    const hy_op_info *info = hy_op_of(op->kind);
+    check_operands(b, op->kind, "value", info->inputs, in, b->p->n_values);
+    check_operands(b, op->kind, "parameter", info->parameters, par, b->p->n_params);
+    const operands out = {info->output[0] != 0 || op->out >= 0, {op->out}};
+    check_operands(b, op->kind, "output", info->output, &out, b->p->n_values);
+    const hy_slot_kind state = op->slot < 0 ? HY_SLOT_NONE : b->p->slots[op->slot].kind;
+    if (state != info->state) hy_assert_fail(__FILE__, __LINE__, hy_asprintf("layer %d, op %s: its state is of another kind", b->layer, info->name));
+}
+
+// in, par: LIST(...) in the order of ops.def, HY_NOVAL and -1 for what is absent, or NONE. out, slot: -1 if the kind has none.
+static hy_op *add_op(builder *b, hy_op_kind kind, operands in, operands par, hy_val out, int slot) {
     hy_program *p = b->p;
     p->ops = grow(p->ops, p->n_ops, &b->cap_ops, sizeof *p->ops);
     hy_op *op = &p->ops[p->n_ops++];
-    *op = (hy_op){.kind = kind, .layer = b->layer, .in = {-1, -1, -1, -1, -1}, .par = {-1, -1, -1}, .out = out, .slot = -1};
+    *op = (hy_op){.kind = kind, .layer = b->layer, .out = out, .slot = slot};
+    for (int k = 0; k < HY_OP_INPUTS; k++) op->in[k] = k < in.n ? in.v[k] : HY_NOVAL;
+    for (int k = 0; k < HY_OP_PARAMETERS; k++) op->par[k] = k < par.n ? par.v[k] : -1;
+    check_op(b, op, &in, &par);
     return op;
 }
 
@@ -87,26 +121,14 @@ static hy_val op_norm(builder *b, const char *out_name, const char *par_name, hy
     const int width = b->p->values[x].width;
     hy_val y = value(b, out_name, width);
     int w = vector(b, par_name, width / groups, HY_INIT_ONES);
-    hy_op *op = add_op(b, HY_OP_NORM, y);
-    op->in[0] = x;
-    op->par[0] = w;
-    op->groups = groups;
-    op->norm = kind;
-    op->eps = b->p->spec.norm_eps;
+    hy_op *op = add_op(b, HY_OP_NORM, LIST(x), LIST(w), y, -1);
+    op->norm = (hy_norm_op){.groups = groups, .kind = kind, .eps = b->p->spec.norm_eps};
     return y;
-}
-
-static hy_norm_kind spec_norm(const builder *b) {
-    return b->p->spec.norm == HY_SPEC_NORM_LAYER ? HY_NORM_LAYER : HY_NORM_RMS;
 }
 
 static hy_val op_linear(builder *b, const char *out_name, hy_val x, int w, int bias_par, hy_val residual) {
     hy_val y = value(b, out_name, b->p->params[w].shape[0]);
-    hy_op *op = add_op(b, HY_OP_LINEAR, y);
-    op->in[0] = x;
-    op->in[1] = residual;
-    op->par[0] = w;
-    op->par[1] = bias_par;
+    add_op(b, HY_OP_LINEAR, LIST(x, residual), LIST(w, bias_par), y, -1);
     return y;
 }
 
@@ -135,9 +157,8 @@ static hy_val op_scale(builder *b, const char *out_name, hy_val x, const hy_scal
     if (parts->n == 1 && parts->by[0] == 1) return x;
     HY_ASSERT(parts->end[parts->n - 1] == b->p->values[x].width);
     hy_val y = value(b, out_name, b->p->values[x].width);
-    hy_op *op = add_op(b, HY_OP_SCALE, y);
-    op->in[0] = x;
-    op->parts = *parts;
+    hy_op *op = add_op(b, HY_OP_SCALE, LIST(x), NONE, y, -1);
+    op->scale.parts = *parts;
     return y;
 }
 
@@ -147,12 +168,8 @@ static hy_val op_scale_all(builder *b, const char *out_name, hy_val x, double by
 
 static hy_val op_rope(builder *b, const char *out_name, hy_val x, int heads, int d) {
     hy_val y = value(b, out_name, heads * d);
-    hy_op *op = add_op(b, HY_OP_ROPE, y);
-    op->in[0] = x;
-    op->heads = heads;
-    op->d_qk = d;
-    op->base = hy_model_rope_base(&b->p->spec, d);
-    op->rope = rope_scale(&b->p->spec);
+    hy_op *op = add_op(b, HY_OP_ROPE, LIST(x), NONE, y, -1);
+    op->rope = (hy_rope_op){.heads = heads, .d = d, .base = hy_model_rope_base(&b->p->spec, d), .scale = rope_scale(&b->p->spec)};
     return y;
 }
 
@@ -187,21 +204,13 @@ static hy_val attention_heads(builder *b, const hy_layer_spec *l, hy_val proj, i
     }
     q = rotate(b, "attn.q", "q_norm", q, l->heads, l->d_qk, l->qk_norm);
     hy_val o = value(b, "attn.out", l->heads * l->d_v);
-    for (int kind = 0; kind < 2; kind++) {
-        if (kind == 1 && b->last_reader[src] != i) break;  // the cache is written once everyone has read it
-        hy_op *op = add_op(b, kind == 0 ? HY_OP_ATTENTION : HY_OP_KV_APPEND, kind == 0 ? o : HY_NOVAL);
-        int at = 0;
-        if (kind == 0) op->in[at++] = q;
-        op->in[at++] = b->kv_k[src];
-        op->in[at] = b->kv_v[src];
-        op->slot = b->kv_slot[src];
-        op->heads = l->heads;
-        op->kv_heads = l->kv_heads;
-        op->d_qk = l->d_qk;
-        op->d_v = l->d_v;
-        op->window = l->window;
-        op->scale = 1.0 / sqrt((double)l->d_qk);
-    }
+    const int k = b->kv_k[src], v = b->kv_v[src], slot = b->kv_slot[src];
+    hy_op *op = add_op(b, HY_OP_ATTENTION, LIST(q, k, v), NONE, o, slot);
+    op->attention = (hy_attention_op){.heads = l->heads, .kv_heads = l->kv_heads, .d_qk = l->d_qk, .d_v = l->d_v,
+                                      .window = l->window, .scale = 1.0 / sqrt((double)l->d_qk)};
+    if (b->last_reader[src] != i) return o;  // the cache is written once everyone has read it
+    op = add_op(b, HY_OP_KV_APPEND, LIST(k, v), NONE, HY_NOVAL, slot);
+    op->kv_append = (hy_kv_append_op){.kv_heads = l->kv_heads, .d_qk = l->d_qk, .d_v = l->d_v};
     return o;
 }
 
@@ -217,13 +226,8 @@ static hy_val op_conv(builder *b, const char *out_name, const hy_layer_spec *l, 
     int cw = add_param(b, "conv.weight", 2, W, l->d_conv, HY_INIT_NORMAL, 1.0 / sqrt(3.0 * l->d_conv), true);
     int cb = l->conv_bias ? vector(b, "conv.bias", W, HY_INIT_ZEROS) : -1;
     int slot = add_slot(b, (hy_slot){.kind = HY_SLOT_CONV, .d_inner = W, .d_conv = l->d_conv});
-    hy_op *op = add_op(b, HY_OP_CONV, x);
-    op->in[0] = s;
-    op->par[0] = cw;
-    op->par[1] = cb;
-    op->kernel = l->d_conv;
-    op->silu = true;
-    op->slot = slot;
+    hy_op *op = add_op(b, HY_OP_CONV, LIST(s), LIST(cw, cb), x, slot);
+    op->conv = (hy_conv_op){.d_conv = l->d_conv, .silu = true};
     return x;
 }
 
@@ -240,29 +244,16 @@ static hy_val mamba2_heads(builder *b, const hy_layer_spec *l, hy_val proj, int 
     int skip = vector(b, "D", H, HY_INIT_ONES);
     int slot = add_slot(b, (hy_slot){.kind = HY_SLOT_SSM, .d_inner = D, .d_state = l->d_state});
     hy_val y = value(b, "ssm.y", D);
-    hy_op *op = add_op(b, HY_OP_SSD, y);
-    op->in[0] = x;
-    op->in[1] = dt;
-    op->in[2] = B;
-    op->in[3] = C;
-    op->par[0] = A;
-    op->par[1] = skip;
-    op->par[2] = bias;
-    op->heads = H;
-    op->groups = l->groups;
-    op->dt_min = l->dt_min;
-    op->dt_max = l->dt_max;
-    op->slot = slot;
+    hy_op *op = add_op(b, HY_OP_SSD, LIST(x, dt, B, C), LIST(A, skip, bias), y, slot);
+    op->ssd = (hy_ssd_op){.heads = H, .groups = l->groups, .dt_min = l->dt_min, .dt_max = l->dt_max};
 
     int w = l->gated_norm ? vector(b, "gate_norm", D, HY_INIT_ONES) : -1;
     hy_val out = value(b, "ssm.out", D);
-    op = add_op(b, HY_OP_GATED_NORM, out);
-    op->in[0] = y;
-    op->in[1] = g;
-    op->par[0] = w;
-    op->groups = l->gated_norm ? l->groups : 1;
-    op->gated = !l->gated_norm ? HY_GATED_ONLY : l->norm_before_gate ? HY_GATED_NORM_FIRST : HY_GATED_GATE_FIRST;
-    op->eps = b->p->spec.norm_eps;
+    op = add_op(b, HY_OP_GATED_NORM, LIST(y, g), LIST(w), out, -1);
+    op->gated_norm = (hy_gated_norm_op){
+        .groups = l->gated_norm ? l->groups : 1,
+        .kind = !l->gated_norm ? HY_GATED_ONLY : l->norm_before_gate ? HY_GATED_NORM_FIRST : HY_GATED_GATE_FIRST,
+        .eps = b->p->spec.norm_eps};
     return out;
 }
 
@@ -294,15 +285,7 @@ static hy_val ssm_heads(builder *b, const hy_layer_spec *l, hy_val proj, int *co
     hy_val y = value(b, "ssm.out", D);
     int A = add_param(b, "A_log", 2, D, N, HY_INIT_A_LOG, 0, false), skip = vector(b, "D", D, HY_INIT_ONES);
     int slot = add_slot(b, (hy_slot){.kind = HY_SLOT_SSM, .d_inner = D, .d_state = N});
-    hy_op *op = add_op(b, HY_OP_SCAN, y);
-    op->in[0] = x;
-    op->in[1] = delta;
-    op->in[2] = B;
-    op->in[3] = C;
-    op->in[4] = g;
-    op->par[0] = A;
-    op->par[1] = skip;
-    op->slot = slot;
+    add_op(b, HY_OP_SCAN, LIST(x, delta, B, C, g), LIST(A, skip), y, slot);
     return y;
 }
 
@@ -316,16 +299,9 @@ static hy_val fuse(builder *b, const hy_layer_spec *l, hy_val u, hy_val a, hy_va
     }
     int wa = vector(b, "fuse.attn_norm", Ca, HY_INIT_ONES), ws = vector(b, "fuse.ssm_norm", Cs, HY_INIT_ONES);
     hy_val z = value(b, "fuse.out", l->fusion == HY_FUSION_CONCAT ? Ca + Cs : Cs);
-    hy_op *op = add_op(b, HY_OP_FUSE, z);
-    op->in[0] = a;
-    op->in[1] = y;
-    op->in[2] = gate;
-    op->par[0] = wa;
-    op->par[1] = ws;
-    op->heads = l->heads;
-    op->eps = b->p->spec.norm_eps;
-    op->parts = (hy_scale_parts){.n = 2, .by = {b->p->spec.multipliers.attention_out, b->p->spec.multipliers.ssm_out}};
-    op->fuse = l->fusion == HY_FUSION_MEAN ? HY_FUSE_MEAN : l->fusion == HY_FUSION_CONCAT ? HY_FUSE_CONCAT : HY_FUSE_GATE;
+    hy_op *op = add_op(b, HY_OP_FUSE, LIST(a, y, gate), LIST(wa, ws), z, -1);
+    op->fuse = (hy_fuse_op){.kind = (hy_fuse_kind)l->fusion, .gates = l->heads, .eps = b->p->spec.norm_eps,
+                            .by_a = b->p->spec.multipliers.attention_out, .by_s = b->p->spec.multipliers.ssm_out};
     return z;
 }
 
@@ -368,7 +344,7 @@ static hy_val mixer_block(builder *b, const hy_layer_spec *l, hy_val x, bool att
     const hy_model_spec *m = &b->p->spec;
     const char *in = attention && ssm ? "mixer.in" : attention ? "attn.in" : "ssm.in";
     const char *out = attention && ssm ? "mixer.proj" : attention ? "attn.proj" : "ssm.proj";
-    hy_val u = op_norm(b, in, "norm", x, 1, spec_norm(b));
+    hy_val u = op_norm(b, in, "norm", x, 1, b->p->spec.norm);
     const int width = (attention ? attention_width(l, b->layer) : 0) + (ssm ? hy_layer_ssm_rows(l) : 0);
     const int in_w = weight(b, "in_proj", width, m->d_model, m->init_std);
     const int in_b = bias(b, attention ? l->qkv_bias : l->proj_bias, "in_proj.bias", width);
@@ -391,7 +367,7 @@ static hy_val mixer_block(builder *b, const hy_layer_spec *l, hy_val x, bool att
 static hy_val mlp_block(builder *b, const hy_layer_spec *l, hy_val x, const char *out_name) {
     const hy_model_spec *m = &b->p->spec;
     const bool glu = l->mlp == HY_MLP_SILU;
-    hy_val u = op_norm(b, "mlp.in", "mlp.norm", x, 1, spec_norm(b));
+    hy_val u = op_norm(b, "mlp.in", "mlp.norm", x, 1, b->p->spec.norm);
     int up = weight(b, "mlp.up", (glu ? 2 : 1) * l->d_ff, m->d_model, m->init_std);
     hy_val h = op_linear(b, "mlp.up_out", u, up, bias(b, l->mlp_bias, "mlp.up.bias", (glu ? 2 : 1) * l->d_ff), HY_NOVAL);
     hy_scale_parts f = {0};
@@ -399,9 +375,8 @@ static hy_val mlp_block(builder *b, const hy_layer_spec *l, hy_val x, const char
     scale_part(&f, l->d_ff, 1);
     h = op_scale(b, "mlp.up_scaled", h, &f);
     hy_val a = value(b, "mlp.act", l->d_ff);
-    hy_op *op = add_op(b, HY_OP_ACT, a);
-    op->in[0] = h;
-    op->act = glu ? HY_ACT_SILU_GLU : HY_ACT_RELU2;
+    hy_op *op = add_op(b, HY_OP_ACT, LIST(h), NONE, a, -1);
+    op->act.kind = glu ? HY_ACT_SILU_GLU : HY_ACT_RELU2;
     a = op_scale_all(b, "mlp.act_scaled", a, m->multipliers.mlp_down);
     const int down = weight(b, "mlp.down", m->d_model, l->d_ff, out_std(b));
     return op_linear(b, out_name, a, down, bias(b, l->mlp_bias, "mlp.down.bias", m->d_model), x);
@@ -441,23 +416,15 @@ static void heads(builder *b, hy_val x, int table) {
     hy_program *p = b->p;
     b->layer = -1;
     b->prefix[0] = b->par_prefix[0] = 0;
-    p->hidden_final = x = op_norm(b, "final_norm", "final_norm", x, 1, spec_norm(b));
+    p->hidden_final = x = op_norm(b, "final_norm", "final_norm", x, 1, b->p->spec.norm);
     x = op_scale_all(b, "head_in", x, p->spec.multipliers.head);  // loss and logits read the same rows
     int w = p->spec.tied ? table : weight(b, "head", p->spec.vocab, p->spec.d_model, p->spec.init_std);
-    hy_op *op = add_op(b, HY_OP_LM_LOSS, HY_NOVAL);
-    op->in[0] = x;
-    op->par[0] = w;
-    op->head = HY_HEAD_LOSS;
+    add_op(b, HY_OP_LM_LOSS, LIST(x), LIST(w), HY_NOVAL, -1)->head = HY_HEAD_LOSS;
 
     hy_val rows = add_value(b, "out_rows", HY_ROWS_OUT, p->spec.d_model, HY_NOVAL, 0);
-    op = add_op(b, HY_OP_GATHER, rows);
-    op->in[0] = x;
-    op->head = HY_HEAD_LOGITS;
+    add_op(b, HY_OP_GATHER, LIST(x), NONE, rows, -1)->head = HY_HEAD_LOGITS;
     p->logits = add_value(b, "logits", HY_ROWS_OUT, p->spec.vocab, HY_NOVAL, 0);
-    op = add_op(b, HY_OP_LINEAR, p->logits);
-    op->in[0] = rows;
-    op->par[0] = w;
-    op->head = HY_HEAD_LOGITS;
+    add_op(b, HY_OP_LINEAR, LIST(rows, HY_NOVAL), LIST(w, -1), p->logits, -1)->head = HY_HEAD_LOGITS;
 }
 
 hy_status hy_model_build(const hy_model_spec *spec, hy_program **out) {
@@ -475,12 +442,8 @@ hy_status hy_model_build(const hy_model_spec *spec, hy_program **out) {
 
     hy_val x = value(&b, "embed", spec->d_model);
     int table = weight(&b, "embed", spec->vocab, spec->d_model, spec->init_std);
-    hy_op *op = add_op(&b, HY_OP_EMBED, x);
-    op->par[0] = table;
-    if (spec->meta_tokens) {
-        int meta = weight(&b, "meta", spec->meta_tokens, spec->d_model, 1.0);
-        b.p->ops[b.p->n_ops - 1].par[1] = meta;
-    }
+    const int meta = spec->meta_tokens ? weight(&b, "meta", spec->meta_tokens, spec->d_model, 1.0) : -1;
+    add_op(&b, HY_OP_EMBED, NONE, LIST(table, meta), x, -1);
     x = op_scale_all(&b, "embed_scaled", x, spec->multipliers.embedding);
     rename_input(&b, x, 0);
     for (int i = 0; i < L; i++) x = layer(&b, i, x);

@@ -4,13 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *hy_op_name(hy_op_kind k) {
-    static const char *const names[HY_OP_KINDS] = {"embed", "norm", "linear", "rope", "attention", "kv_append",
-                                        "conv",  "scan", "act",    "scale", "fuse",     "gather", "lm_loss",
-                                        "ssd",   "gated_norm"};
-    return names[k];
-}
-
 void hy_program_free(hy_program *p) {
     if (!p) return;
     free(p->values);
@@ -36,10 +29,12 @@ bool hy_program_is_matrix(const hy_program *p, int param) {
     HY_ASSERT(param >= 0 && param < p->n_params);
     bool used = false;
     for (int i = 0; i < p->n_ops; i++) {
-        const hy_op *op = &p->ops[i];
-        const bool matrix = op->kind == HY_OP_LINEAR || op->kind == HY_OP_EMBED || op->kind == HY_OP_LM_LOSS;
-        if (op->par[1] == param || (op->par[0] == param && !matrix)) return false;
-        used = used || op->par[0] == param;
+        hy_operand x;
+        for (int k = 0; hy_operand_of(hy_op_of(p->ops[i].kind)->parameters, k, &x); k++) {
+            if (p->ops[i].par[k] != param) continue;
+            if (!x.matrix) return false;
+            used = true;
+        }
     }
     return used;
 }

@@ -3,11 +3,8 @@
 // analysis.
 #ifndef HY_PROGRAM_H
 #define HY_PROGRAM_H
+#include "core/model/op.h"
 #include "core/spec/spec.h"
-#include "kernels/kernels.h"
-
-typedef int hy_val;  // index of a value; -1: none
-#define HY_NOVAL (-1)
 
 typedef enum { HY_ROWS_TOKENS = 0, HY_ROWS_OUT } hy_rows;  // B*T rows, or one row per requested output position
 
@@ -33,53 +30,10 @@ typedef struct {
     hy_dtype kept;   // HY_BF16: see hy_program_keep_bf16; else the values have the type of their set
 } hy_param;
 
-typedef enum {
-    HY_OP_EMBED, HY_OP_NORM, HY_OP_LINEAR, HY_OP_ROPE, HY_OP_ATTENTION, HY_OP_KV_APPEND, HY_OP_CONV, HY_OP_SCAN,
-    HY_OP_ACT, HY_OP_SCALE, HY_OP_FUSE, HY_OP_GATHER, HY_OP_LM_LOSS, HY_OP_SSD, HY_OP_GATED_NORM,
-} hy_op_kind;
-enum { HY_OP_KINDS = HY_OP_GATED_NORM + 1 };  // how many there are
-const char *hy_op_name(hy_op_kind k);
-
 // Which ops a run executes: the body always, the heads on request.
 enum { HY_HEAD_LOSS = 1, HY_HEAD_LOGITS = 2 };
 
-// Operand order (in = values, par = parameters; "-" may be none):
-//   EMBED      in: -                        par: table, meta-          out: x
-//   NORM       in: x                        par: w                     out: y       groups, norm
-//   LINEAR     in: x, residual-             par: w, bias-              out: y
-//   ROPE       in: x                                                   out: y       heads, base, rope
-//   ATTENTION  in: q, k, v                                             out: o       heads.., window, slot
-//   KV_APPEND  in: k, v                                                             kv_heads.., slot
-//   CONV       in: x                        par: w, bias-              out: y       silu, slot
-//   SCAN       in: x, dt, B, C, gate-       par: A_log, skip-          out: y       slot
-//   SSD        in: x, dt, B, C              par: A_log, skip-, dt_bias-  out: y    heads, groups, dt_min, dt_max, slot
-//   GATED_NORM in: x, gate                  par: w- (kind GATE)     out: y       groups, gated
-//   ACT        in: x                                                   out: y       act
-//   SCALE      in: x                                                   out: y       parts
-//   FUSE       in: a, s, gate-              par: wa, ws                out: z       fuse, parts.by: of a and of s
-//   GATHER     in: x                                                   out: y (rows OUT)
-//   LM_LOSS    in: x                        par: w                     (nll and pred live in the exec)
-typedef struct {
-    hy_op_kind kind;
-    int layer;      // -1 outside layers
-    unsigned head;  // 0: body; else the head it belongs to
-    hy_val in[5];
-    int par[3];     // index of a parameter, -1: none
-    hy_val out;
-    int slot;       // state slot (ATTENTION, KV_APPEND, CONV, SCAN, SSD), -1: none
-    int heads, kv_heads, d_qk, d_v, window, groups, kernel;
-    bool silu;
-    double base, scale, eps, dt_min, dt_max;
-    hy_rope_scale rope;
-    hy_scale_parts parts;
-    hy_act_kind act;
-    hy_fuse_kind fuse;
-    hy_norm_kind norm;
-    hy_gated_kind gated;
-} hy_op;
-
 // What persists between tokens, one entry per buffer owner.
-typedef enum { HY_SLOT_KV, HY_SLOT_CONV, HY_SLOT_SSM } hy_slot_kind;
 typedef struct {
     hy_slot_kind kind;
     int layer;

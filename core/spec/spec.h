@@ -3,6 +3,7 @@
 #ifndef HY_SPEC_H
 #define HY_SPEC_H
 #include "core/base/base.h"
+#include "kernels/kernels.h"
 
 #define HY_MAX_LAYERS 256
 
@@ -14,11 +15,16 @@ typedef enum {
     HY_MIXER_ATTENTION_SSM,  // attention sub-block, then SSM sub-block, each with norm, out projection, residual
     HY_MIXER_SSM_ATTENTION,
 } hy_mixer;
-typedef enum { HY_FUSION_MEAN = 0, HY_FUSION_CONCAT, HY_FUSION_GATE, HY_FUSION_SUM } hy_fusion;
+// The kinds of the fuse kernel, and sum, which needs no kernel of its own.
+typedef enum {
+    HY_FUSION_MEAN = HY_FUSE_MEAN,
+    HY_FUSION_CONCAT = HY_FUSE_CONCAT,
+    HY_FUSION_GATE = HY_FUSE_GATE,
+    HY_FUSION_SUM,
+} hy_fusion;
 typedef enum { HY_ROPE_NONE = 0, HY_ROPE_DEFAULT, HY_ROPE_NTK, HY_ROPE_LINEAR, HY_ROPE_LLAMA3 } hy_rope_kind;
 typedef enum { HY_SSM_MAMBA = 0, HY_SSM_MAMBA2 } hy_ssm_kind;
 typedef enum { HY_MLP_NONE = 0, HY_MLP_SILU, HY_MLP_RELU2 } hy_mlp_kind;
-typedef enum { HY_SPEC_NORM_RMS = 0, HY_SPEC_NORM_LAYER } hy_spec_norm;  // as hy_norm_kind
 
 // One row of the per-layer table. Fields of a part that the layer lacks are 0 (kv_source -1).
 typedef struct {
@@ -68,7 +74,7 @@ typedef struct {
     hy_rope_kind rope;
     double rope_base;  // before ntk; hy_model_rope_base gives the one in force
     double rope_factor, rope_low, rope_high;  // linear: factor; llama3: all three (hy_rope_scale of kernels.h); else the defaults
-    hy_spec_norm norm;
+    hy_norm_kind norm;
     double norm_eps;
     int tied;                 // output matrix is the embedding
     double init_std;          // linear and embedding weights N(0, init_std)

@@ -183,7 +183,7 @@ static hy_status measure(const hy_gpu_bench *b, const hy_gpu_case *k, double *se
     while (!s && t.n < ROTATE && t.n * *bytes < 2.0 * CACHE) s = open_instance(k, &b->gpu, b->dtype, b->dtype == HY_BF16, &t.x[t.n++]);
     if (!s) s = time_case(b, &t, seconds);
     *path = t.x[0].run.path;
-    if (t.recording) b->gpu.forget(t.recording);
+    if (t.recording) b->gpu.discard_recording(t.recording);
     for (int i = 0; i < t.n; i++) close_instance(&t.x[i], k->n);
     free(t.x);
     return s;

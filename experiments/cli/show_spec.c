@@ -178,7 +178,7 @@ static void print_head(const hy_model_spec *m) {
     hy_model_spec_hash(m, hash);
     printf("%s  (%s)\n", m->name, hash);
     printf("vocabulary %d, d_model %d, %d layers, %d meta tokens, %s norm, rope %s", m->vocab, m->d_model, m->n_layers,
-           m->meta_tokens, m->norm == HY_SPEC_NORM_RMS ? "RMS" : "layer", ropes[m->rope]);
+           m->meta_tokens, m->norm == HY_NORM_RMS ? "RMS" : "layer", ropes[m->rope]);
     if (m->rope != HY_ROPE_NONE) printf(" base %g", m->rope_base);
     if (m->rope == HY_ROPE_NTK) printf(" stretched from %d tokens", m->orig_len);
     if (m->rope_factor != 1) printf(" factor %g", m->rope_factor);

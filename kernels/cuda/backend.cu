@@ -10,7 +10,7 @@ enum { CC_NEEDED = 80 };  // compute capability 8.0
 
 static struct {
     bool open, recording;
-    const char *spoilt;  // why a recording cannot be kept
+    const char *lost;  // why a recording cannot be kept
     hy_cuda_device d;
     size_t total;
     char name[128];
@@ -141,7 +141,7 @@ static void *cuda_alloc(size_t bytes) {
 static void cuda_free(void *p) {
     if (!p) return;
     if (gpu.recording) {  // waiting is impossible now, and what was recorded may use the memory
-        gpu.spoilt = "memory was given back meanwhile";
+        gpu.lost = "memory was given back meanwhile";
         gpu.recording = false;
         cudaGraph_t graph = NULL;
         cudaStreamEndCapture(gpu.d.stream, &graph);
@@ -181,15 +181,15 @@ static hy_status cuda_record_begin(void) {
     if (gpu.recording) return hy_error(HY_EFAIL, "%s: kernels are being recorded already", gpu.name);
     HY_TRY(hy_cuda_check(cudaStreamBeginCapture(gpu.d.stream, cudaStreamCaptureModeThreadLocal), "begin of a recording"));
     gpu.recording = true;
-    gpu.spoilt = NULL;
+    gpu.lost = NULL;
     return HY_OK;
 }
 
 static hy_status cuda_record_end(void **recording) {
     if (recording) *recording = NULL;
-    const char *spoilt = gpu.spoilt;
-    gpu.spoilt = NULL;
-    if (spoilt) return hy_error(HY_EFAIL, "%s: the recording is lost: %s", gpu.name, spoilt);
+    const char *lost = gpu.lost;
+    gpu.lost = NULL;
+    if (lost) return hy_error(HY_EFAIL, "%s: the recording is lost: %s", gpu.name, lost);
     if (!gpu.recording) return hy_error(HY_EFAIL, "%s: no kernels are being recorded", gpu.name);
     gpu.recording = false;
     cudaGraph_t graph = NULL;
@@ -208,7 +208,7 @@ static hy_status cuda_replay(void *recording) {
     return hy_cuda_check(cudaGraphLaunch((cudaGraphExec_t)recording, gpu.d.stream), "replay of recorded kernels");
 }
 
-static void cuda_forget(void *recording) {
+static void cuda_discard_recording(void *recording) {
     if (!recording) return;
     if (!gpu.recording) cudaStreamSynchronize(gpu.d.stream);
     cudaGraphExecDestroy((cudaGraphExec_t)recording);
@@ -266,7 +266,8 @@ hy_status hy_backend_cuda(int device, hy_math math, hy_backend *out) {
     set_plans(out);
     out->alloc = cuda_alloc, out->free = cuda_free, out->zero = cuda_zero, out->to_host = cuda_to_host, out->from_host = cuda_from_host;
     out->wait = cuda_wait, out->memory_free = cuda_memory_free;
-    out->record_begin = cuda_record_begin, out->record_end = cuda_record_end, out->replay = cuda_replay, out->forget = cuda_forget;
+    out->record_begin = cuda_record_begin, out->record_end = cuda_record_end, out->replay = cuda_replay;
+    out->discard_recording = cuda_discard_recording;
     out->async = true, out->threads = 1, out->math = math;
     return HY_OK;
 }

@@ -183,9 +183,9 @@ static void a_recording_reads_what_is_there(void **state) {
     }
     put(&c, 3);
     kt_ok(be()->replay(recording), "replay");
-    be()->forget(recording);  // waits for it
+    be()->discard_recording(recording);  // waits for it
     expect(&c, 3, "forgotten after its replay");
-    be()->forget(NULL);
+    be()->discard_recording(NULL);
     caster_close(&c);
 }
 
@@ -207,7 +207,7 @@ static void what_a_recording_refuses(void **state) {
     kt_ok(be()->record_end(&recording), "end");
     kt_ok(be()->replay(recording), "replay");
     expect(&c, 2, "replay");
-    be()->forget(recording);
+    be()->discard_recording(recording);
 
     kt_ok(be()->record_begin(), "begin");  // given up
     cast(&c);
