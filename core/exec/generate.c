@@ -5,43 +5,89 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Where a backend promises that a product's rows do not depend on how many there are, but for few and many (hy_backend.few_rows),
-// prompts are always on the many-row side and single tokens always on the few-row side, so that a batch gives the bits that
-// each prompt gives alone.
-enum { CHUNK = 512 };
+// Some backends compute a row of a product with the same bits in all products of few rows, and in all of many (hy_backend.few_rows).
+// There, prompts always go through products of many rows and single tokens through products of few, so that each prompt of a batch
+// gives the bits that it gives alone.
+enum { CHUNK = 512, MAX_POSITIONS = 1 << 30 };
 
-static int by_logit(const void *a, const void *b) {
-    const hy_ranked_token *x = a, *y = b;
-    if (x->logit != y->logit) return x->logit > y->logit ? -1 : 1;
-    return x->token < y->token ? -1 : 1;
+// ---------------------------------------------------------------------------------------------------- the sampler
+// Tokens are ranked by logit, equal ones by number. What a rule keeps and what a draw hits are found by partition around a pivot, as
+// in quickselect, in time linear in the vocabulary: there is no need to sort it.
+static bool ranks_before(const hy_ranked_token *a, const hy_ranked_token *b) {
+    return a->logit != b->logit ? a->logit > b->logit : a->token < b->token;
+}
+
+static void swap(hy_ranked_token *a, hy_ranked_token *b) {
+    const hy_ranked_token t = *a;
+    *a = *b;
+    *b = t;
+}
+
+// Reorders r[0 .. n-1], n >= 1, around one of them: those that rank before it, it, those that rank after it. Returns its place.
+static int partition(hy_ranked_token *r, int n) {
+    hy_ranked_token *first = &r[0], *middle = &r[n / 2], *last = &r[n - 1];
+    if (ranks_before(middle, first)) swap(middle, first);  // the median of three becomes the last
+    if (ranks_before(last, first)) swap(last, first);
+    if (ranks_before(middle, last)) swap(middle, last);
+    int m = 0;
+    for (int i = 0; i + 1 < n; i++)
+        if (ranks_before(&r[i], last)) swap(&r[i], &r[m++]);
+    swap(&r[m], last);
+    return m;
+}
+
+// Reorders r [n] so that the k of highest rank come first.
+static void select_top(hy_ranked_token *r, int n, int k) {
+    for (int lo = 0, hi = n; lo < hi;) {
+        const int at = lo + partition(r + lo, hi - lo);
+        if (at == k || at + 1 == k) return;
+        if (at > k) hi = at;
+        else lo = at + 1;
+    }
+}
+
+static void insertion_sort(hy_ranked_token *r, int n) {
+    for (int i = 1; i < n; i++)
+        for (int j = i; j > 0 && ranks_before(&r[j], &r[j - 1]); j--) swap(&r[j], &r[j - 1]);
+}
+
+// How many of r [n] in order of rank it takes until their weights sum to `target` (above it, if `above`); all if they never do. Those
+// come first then, the lowest in rank as the last of them; *sum: their weight.
+static int select_weight(hy_ranked_token *r, int n, double target, bool above, double *sum) {
+    enum { FEW = 32 };
+    int lo = 0, hi = n;
+    double before = 0;  // weight of r[0 .. lo-1]
+    while (hi - lo > FEW) {
+        const int at = lo + partition(r + lo, hi - lo);
+        double here = 0;
+        for (int i = lo; i <= at; i++) here += r[i].weight;
+        if (above ? before + here > target : before + here >= target) hi = at + 1;
+        else lo = at + 1, before += here;
+    }
+    insertion_sort(r + lo, hi - lo);
+    for (int i = lo; i < hi; i++) {
+        before += r[i].weight;
+        if (above ? before > target : before >= target) hi = i + 1;
+    }
+    *sum = before;
+    return hi;
 }
 
 int32_t hy_sample_token(const float *logits, int V, const hy_sample_spec *s, hy_rng *rng, hy_ranked_token *r) {
-    if (s->temperature <= 0) {
-        int best = 0;
-        for (int i = 1; i < V; i++)
-            if (logits[i] > logits[best]) best = i;
-        return best;
-    }
-    for (int i = 0; i < V; i++) r[i] = (hy_ranked_token){logits[i], i};
-    qsort(r, (size_t)V, sizeof *r, by_logit);
-    int n = s->top_k > 0 && s->top_k < V ? s->top_k : V;
-    double total = 0, kept = 0;
-    for (int i = 0; i < n; i++) total += exp(((double)r[i].logit - r[0].logit) / s->temperature);
-    if (s->top_p < 1) {
-        int keep = 0;
-        while (keep < n && kept < s->top_p * total) kept += exp(((double)r[keep++].logit - r[0].logit) / s->temperature);
-        n = keep > 0 ? keep : 1;
-        total = kept;
-    }
-    double u = hy_rng_uniform(rng) * total;
-    for (int i = 0; i < n; i++) {
-        u -= exp(((double)r[i].logit - r[0].logit) / s->temperature);
-        if (u < 0) return r[i].token;
-    }
-    return r[n - 1].token;
+    int best = 0;
+    for (int i = 1; i < V; i++)
+        if (logits[i] > logits[best]) best = i;
+    if (s->temperature <= 0) return best;
+    int n = V;
+    for (int i = 0; i < V; i++) r[i] = (hy_ranked_token){.logit = logits[i], .token = i};
+    if (s->top_k > 0 && s->top_k < V) select_top(r, V, n = s->top_k);
+    double total = 0;
+    for (int i = 0; i < n; i++) total += r[i].weight = exp(((double)r[i].logit - logits[best]) / s->temperature);
+    if (s->top_p < 1) n = select_weight(r, n, s->top_p * total, false, &total);
+    return r[select_weight(r, n, hy_rng_uniform(rng) * total, true, &total) - 1].token;
 }
 
+// ---------------------------------------------------------------------------------------------------- prefill and decoding
 typedef struct {
     const hy_program *p;
     hy_params *w;
@@ -98,6 +144,15 @@ static hy_status step(generation *g, const int32_t *next, const bool *done) {
     return HY_OK;
 }
 
+// Of sequence b, after `made` new tokens. Nothing can be drawn from what is not a number.
+static hy_status check_logits(const float *logits, int V, int b, int made) {
+    for (int i = 0; i < V; i++)
+        if (!isfinite(logits[i]))
+            return hy_error(HY_EDIVERGED, "the logit of token %d is %g after %d new tokens of sequence %d: the weights are damaged, or their "
+                            "training diverged", i, (double)logits[i], made, b + 1);
+    return HY_OK;
+}
+
 static hy_status decode_all(generation *g, const hy_sample_spec *s, hy_on_token on_token, void *user, int32_t *out, int *out_len) {
     bool *done = hy_xcalloc((size_t)g->B, sizeof *done);
     int32_t *next = hy_xcalloc((size_t)g->B, sizeof *next);
@@ -107,6 +162,8 @@ static hy_status decode_all(generation *g, const hy_sample_spec *s, hy_on_token 
         for (int b = 0; !st && b < g->B; b++) {
             if (done[b]) continue;
             const float *l = g->logits + (size_t)b * (size_t)g->p->spec.vocab;
+            st = check_logits(l, g->p->spec.vocab, b, out_len[b]);
+            if (st) break;
             next[b] = hy_sample_token(l, g->p->spec.vocab, s, &g->rng[b], g->scratch);
             out[(size_t)b * (size_t)s->max_new + (size_t)out_len[b]++] = next[b];
             if (on_token) st = on_token(user, b, next[b]);
@@ -139,6 +196,9 @@ static hy_status generate_group(const hy_program *p, hy_params *w, int B, const 
     HY_TRY(check_prompts(p, B, prompts, len, &longest));
     const int many = w->be->few_rows, wanted = s->prefill_chunk ? s->prefill_chunk : CHUNK, most = wanted > many ? wanted : many;
     if (longest < many) longest = many;  // the rest is padding
+    if ((int64_t)p->spec.meta_tokens + longest + s->max_new > MAX_POSITIONS)
+        return hy_error(HY_EINPUT, "%d new tokens after a prompt of %d are too many: a sequence has at most %d positions, %d meta tokens counted",
+                        s->max_new, longest, MAX_POSITIONS, p->spec.meta_tokens);
     const int total = p->spec.meta_tokens + longest;
     generation g = {.p = p, .w = w, .B = B, .chunk = total < most ? total : most};
     const size_t V = (size_t)p->spec.vocab;

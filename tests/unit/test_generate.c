@@ -39,6 +39,59 @@ static void sampler(void **state) {
     assert_int_equal(count[1], 50);
 }
 
+// The sampler as it is defined: sort, keep, draw.
+static int by_rank(const void *a, const void *b) {
+    const hy_ranked_token *x = a, *y = b;
+    if (x->logit != y->logit) return x->logit > y->logit ? -1 : 1;
+    return x->token < y->token ? -1 : 1;
+}
+
+static int32_t sorted_sample(const float *logits, int n_logits, const hy_sample_spec *s, hy_rng *rng, hy_ranked_token *r) {
+    for (int i = 0; i < n_logits; i++) r[i] = (hy_ranked_token){.logit = logits[i], .token = i};
+    qsort(r, (size_t)n_logits, sizeof *r, by_rank);
+    int n = s->top_k > 0 && s->top_k < n_logits ? s->top_k : n_logits;
+    double total = 0, kept = 0;
+    for (int i = 0; i < n; i++) total += exp(((double)r[i].logit - r[0].logit) / s->temperature);
+    if (s->top_p < 1) {
+        int keep = 0;
+        while (keep < n && kept < s->top_p * total) kept += exp(((double)r[keep++].logit - r[0].logit) / s->temperature);
+        n = keep > 0 ? keep : 1;
+        total = kept;
+    }
+    double u = hy_rng_uniform(rng) * total;
+    for (int i = 0; i < n; i++) {
+        u -= exp(((double)r[i].logit - r[0].logit) / s->temperature);
+        if (u < 0) return r[i].token;
+    }
+    return r[n - 1].token;
+}
+
+static void same_tokens_as_by_sorting(void **state) {
+    (void)state;
+    enum { MOST = 5000 };
+    static float logits[MOST];
+    static hy_ranked_token scratch[MOST];
+    const int sizes[] = {1, 2, 3, 33, 40, 777, MOST};
+    const double temperatures[] = {0.05, 0.8, 1, 4}, ps[] = {1, 0.95, 0.5, 1e-9, 0};
+    hy_rng r = hy_rng_make(12, 12);
+    for (size_t v = 0; v < sizeof sizes / sizeof *sizes; v++)
+        for (int shape = 0; shape < 4; shape++) {  // random; many equal ones; falling; rising
+            const int n = sizes[v], ks[] = {0, 1, 2, 40, n / 2, n - 1, n + 3};
+            for (int i = 0; i < n; i++)
+                logits[i] = shape == 0 ? (float)(3 * hy_rng_normal(&r)) : shape == 1 ? (float)hy_rng_below(&r, 4) : (float)(shape == 2 ? -i : i) / 100;
+            for (int c = 0; c < 4 * 5 * 7; c++) {
+                const hy_sample_spec s = {.temperature = temperatures[c % 4], .top_p = ps[c / 4 % 5], .top_k = ks[c / 20]};
+                hy_rng a = hy_rng_make((uint64_t)c, v), b = a;
+                for (int k = 0; k < 5; k++) {
+                    const int32_t want = sorted_sample(logits, n, &s, &a, scratch), got = hy_sample_token(logits, n, &s, &b, scratch);
+                    if (got != want)
+                        fail_msg("%d logits of shape %d, temperature %g, top_k %d, top_p %g, draw %d: token %d, by sorting %d", n, shape,
+                                 s.temperature, s.top_k, s.top_p, k, (int)got, (int)want);
+                }
+            }
+        }
+}
+
 static void check_variant(const char *file, double temperature) {
     hy_model_spec *spec = hy_xcalloc(1, sizeof *spec);
     hy_backend be;
@@ -107,12 +160,26 @@ static void refusals(void **state) {
     len = 2;
     assert_int_equal(hy_generate(p, w, 1, &prompt, &len, &seed, &s, NULL, NULL, out, &n), HY_EINPUT);
     assert_non_null(strstr(hy_error_text(), "outside the vocabulary"));
+    hy_sample_spec many = s;
+    len = 1;
+    many.max_new = INT32_MAX;
+    assert_int_equal(hy_generate(p, w, 1, &prompt, &len, &seed, &many, NULL, NULL, out, &n), HY_EINPUT);
+    assert_non_null(strstr(hy_error_text(), "2147483647 new tokens after a prompt of "));
+    float *embed = hy_params_ptr(w, hy_program_find_param(p, "embed"), false);  // tied: of the logits too
+    embed[3 * spec->d_model] = NAN;
+    for (int hot = 0; hot < 2; hot++) {
+        const hy_sample_spec one = {.max_new = 1, .top_p = 1, .temperature = hot};
+        assert_int_equal(hy_generate(p, w, 1, &prompt, &len, &seed, &one, NULL, NULL, out, &n), HY_EDIVERGED);
+        assert_non_null(strstr(hy_error_text(), "the logit of token 3 is"));
+        assert_int_equal(n, 0);
+    }
     hy_params_free(w);
     hy_program_free(p);
     free(spec);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(sampler), cmocka_unit_test(batches), cmocka_unit_test(refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(sampler), cmocka_unit_test(same_tokens_as_by_sorting), cmocka_unit_test(batches),
+                                       cmocka_unit_test(refusals)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
