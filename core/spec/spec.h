@@ -99,15 +99,15 @@ void hy_model_spec_init(hy_model_spec *m);
 // base * (2 max_len / orig_len - 1) ^ (d_qk / (d_qk - 2)) for ntk, else rope_base (paper-released configuration).
 double hy_model_rope_base(const hy_model_spec *m, int d_qk);
 
-// Every rule that a spec must obey. HY_EINPUT with layer and reason; *field (if not NULL) names the YAML path at fault,
-// e.g. "attention.kv_heads".
-hy_status hy_model_spec_check(const hy_model_spec *m, const char **field);
-// The same as data, for the reader, which knows the positions. True if there is a fault.
+// A rule that a spec breaks.
 typedef struct {
-    int layer;          // -1: the model as a whole
-    const char *field;  // YAML path below the model or the layer
+    int layer;       // -1: the model as a whole
+    char field[48];  // YAML path below the model or the layer: "attention.kv_heads"
     char text[256];
 } hy_spec_fault;
+// Checks every rule that a spec must obey. HY_EINPUT with layer, path and reason; the same in *fault (if not NULL).
+hy_status hy_model_spec_check(const hy_model_spec *m, hy_spec_fault *fault);
+// The same for the reader, which knows the positions in the file. True if there is a fault.
 bool hy_model_spec_fault(const hy_model_spec *m, hy_spec_fault *fault);
 // Canonical YAML of the expanded spec: the per-layer table, every field, fixed order. Caller frees. hash: of that text.
 char *hy_model_spec_text(const hy_model_spec *m);

@@ -92,26 +92,41 @@ static const hy_field times_field[] = {
     {"times", HY_F_INT, 0, 0, "1", 1, HY_MAX_LAYERS, NULL, "pattern entries: how many such layers in a row"},
     HY_FIELD_END,
 };
-static const hy_field kv_source_field[] = {
-    {"kv_source", HY_F_INT, offsetof(hy_layer_spec, kv_source), 0, "0", 0, HY_MAX_LAYERS - 1, NULL,
-     "layer_table entries: the layer whose keys and values are used; absent: its own"},
-    HY_FIELD_END,
-};
+// The keys of the maps of a layer or of the model, each after a bar: "|attention|ssm|mlp".
+static void add_maps(bool of_layer, hy_buf *out) {
+    const char *last = "";
+    for (const hy_spec_section *s = hy_spec_sections; s->fields; s++) {
+        if (s->of_layer == of_layer && s->prefix[0] && strcmp(s->prefix, last)) hy_buf_printf(out, "|%s", s->prefix);
+        last = s->prefix;
+    }
+}
 
-// The parts of a layer that a map gives; what it does not give stays as it is in the draft.
-static hy_status read_parts(const hy_yaml *map, bool top, hy_layer_draft *d) {
-    HY_TRY(read_section(map, "attention", hy_spec_attention_fields, &d->l, top ? "global_layers" : NULL));
-    HY_TRY(read_section(map, "ssm", hy_spec_ssm_fields, &d->l, "kind|head_dim|groups|gated_norm|norm_before_gate|dt_min|dt_max|expand"));
+// Keys of a map that are no fields: they stand for something that is worked out.
+static const char *sugar_of(const char *map, bool top) {
+    return !strcmp(map, "ssm") ? "expand" : top && !strcmp(map, "attention") ? "global_layers" : NULL;
+}
+
+// The maps of a layer or of the model; what they do not give stays as it is in obj.
+static hy_status read_maps(const hy_yaml *map, bool of_layer, bool top, void *obj) {
+    hy_buf maps = {0};
+    add_maps(of_layer, &maps);
+    hy_status st = HY_OK;
+    char *rest = maps.s;
+    for (char *name; !st && (name = strtok_r(rest, "|", &rest));) {
+        hy_field keys[HY_SPEC_KEYS + 1];
+        hy_spec_keys(name, of_layer, keys);
+        st = read_section(map, name, keys, obj, sugar_of(name, top));
+    }
+    free(maps.s);
+    return st;
+}
+
+static hy_status read_layer_maps(const hy_yaml *map, bool top, hy_layer_draft *d) {
+    HY_TRY(read_maps(map, true, top, d));
     const hy_yaml *ssm = hy_yaml_get(map, "ssm"), *expand = ssm ? hy_yaml_get(ssm, "expand") : NULL;
-    for (const hy_field *f = hy_spec_ssm_kind_fields; ssm && f->name; f++) {
-        const hy_yaml *v = hy_yaml_get(ssm, f->name);
-        if (v) HY_TRY(hy_yaml_field(v, f, &d->l));
-    }
-    if (expand) {
-        HY_TRY(hy_yaml_field(expand, expand_field, d));
-        if (!hy_yaml_get(ssm, "d_inner")) d->l.d_inner = 0;  // the nearer of the two counts
-    }
-    return read_section(map, "mlp", hy_spec_mlp_fields, &d->l, NULL);
+    if (!expand) return HY_OK;
+    if (!hy_yaml_get(ssm, "d_inner")) d->l.d_inner = 0;  // the nearer of the two counts
+    return hy_yaml_field(expand, expand_field, d);
 }
 
 static hy_status read_entry(const hy_yaml *entry, bool table, hy_layer_draft *d) {
@@ -120,39 +135,39 @@ static hy_status read_entry(const hy_yaml *entry, bool table, hy_layer_draft *d)
     for (int i = 0; at && at->kind == HY_YAML_MAP && i < at->n; i++)
         if (!strcmp(at->key[i], "global_layers"))
             return hy_yaml_error_key(at, i, "global_layers belongs to attention: at the top; here write window: none");
-    // the table's mixer and fusion, then the sections
-    HY_TRY(hy_yaml_fields(entry, hy_spec_layer_fields, &d->l,
-                          table ? "attention|ssm|mlp|kv_source" : "attention|ssm|mlp|times"));
-    return read_parts(entry, false, d);
+    hy_field keys[HY_SPEC_KEYS + 1];
+    hy_spec_keys("", true, keys);
+    hy_buf also = {0};
+    hy_buf_printf(&also, table ? "kv_source" : "times");
+    add_maps(true, &also);
+    hy_status s = hy_yaml_fields(entry, keys, d, also.s);
+    free(also.s);
+    return s ? s : read_layer_maps(entry, false, d);
 }
 
 static hy_status read_model(hy_spec_reader *r, hy_layer_draft *top) {
-    hy_model_spec *m = r->spec;
-    hy_fields_default(hy_spec_model_fields, m);
-    hy_fields_default(hy_spec_norm_fields, m);
-    hy_fields_default(hy_spec_rope_fields, m);
-    hy_fields_default(hy_spec_init_fields, m);
-    hy_fields_default(hy_spec_multiplier_fields, m);
-    hy_fields_default(hy_spec_layer_fields, &top->l);
-    hy_fields_default(hy_spec_attention_fields, &top->l);
-    hy_fields_default(hy_spec_ssm_fields, &top->l);
-    hy_fields_default(hy_spec_ssm_kind_fields, &top->l);
-    hy_fields_default(hy_spec_mlp_fields, &top->l);
+    hy_field keys[HY_SPEC_KEYS + 1], of_layers[HY_SPEC_KEYS + 1];
+    hy_spec_keys("", false, keys);
+    hy_spec_keys("", true, of_layers);
+    hy_spec_defaults(false, r->spec);
+    hy_spec_defaults(true, top);
     hy_fields_default(expand_field, top);
-    HY_TRY(hy_yaml_fields(r->root, hy_spec_model_fields, m,
-                          "base|published|norm|rope|init|multipliers|mixer|fusion|attention|ssm|mlp|pattern|layer_table|kv_share"));
+    hy_buf also = {0};
+    hy_buf_printf(&also, "base|published|pattern|layer_table|kv_share");
+    add_maps(false, &also);
+    add_maps(true, &also);
+    for (const hy_field *f = of_layers; f->name; f++) hy_buf_printf(&also, "|%s", f->name);
+    hy_status s = hy_yaml_fields(r->root, keys, r->spec, also.s);
+    free(also.s);
     const hy_yaml *published = hy_yaml_get(r->root, "published");
     hy_published_list printed;
-    if (published) HY_TRY(hy_published_read(published, &printed));
-    HY_TRY(read_section(r->root, "norm", hy_spec_norm_fields, m, NULL));
-    HY_TRY(read_section(r->root, "rope", hy_spec_rope_fields, m, NULL));
-    HY_TRY(read_section(r->root, "init", hy_spec_init_fields, m, NULL));
-    HY_TRY(read_section(r->root, "multipliers", hy_spec_multiplier_fields, m, NULL));
-    for (const hy_field *f = hy_spec_layer_fields; f->name; f++) {
+    if (!s && published) s = hy_published_read(published, &printed);
+    if (!s) s = read_maps(r->root, false, true, r->spec);
+    for (const hy_field *f = of_layers; !s && f->name; f++) {
         const hy_yaml *v = hy_yaml_get(r->root, f->name);
-        if (v) HY_TRY(hy_yaml_field(v, f, &top->l));
+        if (v) s = hy_yaml_field(v, f, top);
     }
-    return read_parts(r->root, true, top);
+    return s ? s : read_layer_maps(r->root, true, top);
 }
 
 // ---------------------------------------------------------------------------------------------------- layers
@@ -175,13 +190,20 @@ static hy_status place_pattern(hy_spec_reader *r, const hy_yaml *list) {
     return HY_OK;
 }
 
+static hy_status refuse_key(const hy_yaml *root, const char *key) {
+    const int i = key_of(root, key, strlen(key));
+    return i < 0 ? HY_OK : hy_yaml_error_key(root, i, "layer_table says all about each layer: remove %s", key);
+}
+
 // layer_table: one entry a layer, each complete; what would silently have no effect beside it is refused.
 static hy_status place_table(hy_spec_reader *r, const hy_yaml *list) {
-    static const char *const idle[] = {"mixer", "fusion", "attention", "ssm", "mlp", "pattern", "kv_share"};
-    for (size_t k = 0; k < sizeof idle / sizeof *idle; k++) {
-        int i = key_of(r->root, idle[k], strlen(idle[k]));
-        if (i >= 0) return hy_yaml_error_key(r->root, i, "layer_table says all about each layer: remove %s", idle[k]);
-    }
+    hy_field keys[HY_SPEC_KEYS + 1];
+    hy_spec_keys("", true, keys);
+    for (const hy_field *f = keys; f->name; f++) HY_TRY(refuse_key(r->root, f->name));
+    for (const hy_spec_section *s = hy_spec_sections; s->fields; s++)
+        if (s->of_layer && s->prefix[0]) HY_TRY(refuse_key(r->root, s->prefix));
+    HY_TRY(refuse_key(r->root, "pattern"));
+    HY_TRY(refuse_key(r->root, "kv_share"));
     if (list->kind != HY_YAML_LIST || list->n == 0) return hy_yaml_error(list, "layer_table must be a list of layers");
     if (list->n > HY_MAX_LAYERS) return hy_yaml_error(list, "%d layers; at most %d", list->n, HY_MAX_LAYERS);
     if (!hy_yaml_get(r->root, "layers")) r->spec->n_layers = list->n;
@@ -202,12 +224,6 @@ static hy_status fault(const hy_spec_reader *r, int layer, const char *field, co
     return hy_spec_error_at(r, layer, field, text);
 }
 
-static void no_mamba2(hy_layer_spec *l) {
-    l->ssm_kind = HY_SSM_MAMBA;
-    l->head_dim = l->groups = l->gated_norm = l->norm_before_gate = 0;
-    l->dt_min = l->dt_max = 0;
-}
-
 static hy_status resolve_ssm(const hy_spec_reader *r, int i, double expand, hy_layer_spec *l) {
     double wide = expand * r->spec->d_model;
     if (!l->d_inner) {
@@ -216,12 +232,7 @@ static hy_status resolve_ssm(const hy_spec_reader *r, int i, double expand, hy_l
             return fault(r, i, "ssm.expand", "d_inner = expand * d_model = %g * %d = %g must be a whole number, 1 to %d",
                          expand, r->spec->d_model, wide, 1 << 20);
     }
-    if (l->ssm_kind == HY_SSM_MAMBA2) {
-        l->dt_rank = l->inner_norms = 0;
-    } else {
-        if (!l->dt_rank) l->dt_rank = (r->spec->d_model + 15) / 16;
-        no_mamba2(l);
-    }
+    if (l->ssm_kind == HY_SSM_MAMBA && !l->dt_rank) l->dt_rank = (r->spec->d_model + 15) / 16;
     return HY_OK;
 }
 
@@ -245,26 +256,16 @@ static hy_status resolve_attention(const hy_spec_reader *r, int i, hy_layer_spec
     return HY_OK;
 }
 
-// A draft to the layer it stands for: auto widths worked out, absent parts zeroed.
+// A draft to the layer it stands for: absent fields cleared, auto widths worked out.
 static hy_status resolve_layer(const hy_spec_reader *r, int i, const hy_layer_draft *d) {
     hy_layer_spec *l = &r->spec->layers[i];
     *l = d->l;
-    if (hy_layer_has_ssm(l)) {
-        HY_TRY(resolve_ssm(r, i, d->expand, l));
-    } else {
-        l->d_inner = l->d_state = l->d_conv = l->dt_rank = l->inner_norms = l->conv_bias = l->proj_bias = 0;
-        no_mamba2(l);
-    }
-    if (l->mixer != HY_MIXER_PARALLEL) l->fusion = 0;
-    if (hy_layer_has_attention(l)) {
-        HY_TRY(resolve_attention(r, i, l));
-    } else {
-        l->heads = l->kv_heads = l->d_qk = l->d_v = l->window = l->qk_norm = l->qkv_bias = l->out_bias = 0;
-    }
-    int d_model = r->spec->d_model;
-    if (l->mlp == HY_MLP_NONE) l->d_ff = l->mlp_bias = 0;
-    else if (!l->d_ff) l->d_ff = l->mlp == HY_MLP_RELU2 ? 4 * d_model : ((8 * d_model + 2) / 3 + 31) / 32 * 32;
-    l->kv_source = hy_layer_has_attention(l) ? i : -1;
+    l->kv_source = i;
+    hy_spec_clear_absent(l);
+    if (hy_layer_has_ssm(l)) HY_TRY(resolve_ssm(r, i, d->expand, l));
+    if (hy_layer_has_attention(l)) HY_TRY(resolve_attention(r, i, l));
+    const int d_model = r->spec->d_model;
+    if (l->mlp != HY_MLP_NONE && !l->d_ff) l->d_ff = l->mlp == HY_MLP_RELU2 ? 4 * d_model : ((8 * d_model + 2) / 3 + 31) / 32 * 32;
     return HY_OK;
 }
 
@@ -279,7 +280,7 @@ static hy_status read_layers(hy_spec_reader *r, const hy_layer_draft *top) {
         const hy_yaml *source = table ? hy_yaml_get(r->entry[i], "kv_source") : NULL;
         if (!source) continue;
         if (!hy_layer_has_attention(&r->spec->layers[i])) return hy_yaml_error(source, "layer %d has no attention", i);
-        HY_TRY(hy_yaml_field(source, kv_source_field, &r->spec->layers[i]));
+        HY_TRY(hy_yaml_field(source, hy_spec_kv_source, &r->spec->layers[i]));
         r->sharer[i] = source;
     }
     return HY_OK;
@@ -353,19 +354,23 @@ hy_status hy_spec_load(const char *path, const char *const *sets, hy_model_spec 
     return s;
 }
 
+static void help_of(const char *prefix, bool of_layer, hy_buf *out) {
+    hy_field keys[HY_SPEC_KEYS + 1];
+    int n = hy_spec_keys(prefix, of_layer, keys);
+    if (!strcmp(prefix, "ssm")) keys[n++] = expand_field[0], keys[n] = (hy_field)HY_FIELD_END;
+    char *title = !prefix[0] ? hy_asprintf("%sAt the top%s", of_layer ? "\n" : "", of_layer ? ", or in an entry of pattern" : "")
+                             : hy_asprintf("\n%s: {...}%s", prefix, of_layer ? ", at the top or in an entry of pattern" : "");
+    hy_fields_help(keys, title, out);
+    free(title);
+}
+
 void hy_spec_fields_help(hy_buf *out) {
     hy_buf_printf(out, "A variant is a YAML file of these keys; all are optional. `base: other.yaml` starts from another file.\n\n");
-    hy_fields_help(hy_spec_model_fields, "At the top", out);
-    hy_fields_help(hy_spec_layer_fields, "\nAt the top, or in an entry of pattern", out);
-    hy_fields_help(hy_spec_attention_fields, "\nattention: {...}, at the top or in an entry of pattern", out);
-    hy_fields_help(hy_spec_ssm_fields, "\nssm: {...}, at the top or in an entry of pattern", out);
-    hy_fields_help(expand_field, "\nssm: {...}, too", out);
-    hy_fields_help(hy_spec_ssm_kind_fields, "\nssm: {...}, too: the kind, and what only Mamba-2 has", out);
-    hy_fields_help(hy_spec_mlp_fields, "\nmlp: {...}, at the top or in an entry of pattern", out);
-    hy_fields_help(hy_spec_norm_fields, "\nnorm: {...}", out);
-    hy_fields_help(hy_spec_rope_fields, "\nrope: {...}", out);
-    hy_fields_help(hy_spec_init_fields, "\ninit: {...}", out);
-    hy_fields_help(hy_spec_multiplier_fields, "\nmultipliers: {...}, fixed factors", out);
+    const char *last = NULL;
+    for (const hy_spec_section *s = hy_spec_sections; s->fields; s++) {
+        if (!last || strcmp(last, s->prefix)) help_of(s->prefix, s->of_layer, out);
+        last = s->prefix;
+    }
     hy_buf_printf(out,
                   "\nattention.global_layers: which attention layers of a model with a window see everything:\n"
                   "  none (default), all, or a list of layer numbers from 0 and of the words first, middle, last, which\n"

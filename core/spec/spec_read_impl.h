@@ -1,11 +1,11 @@
 // spec_read_impl.h - what the two halves of the variant reader share (spec_read.c, spec_expand.c). Internal to them.
-#ifndef HY_SPECREAD_H
-#define HY_SPECREAD_H
-#include "core/spec/spec_fields.h"
+#ifndef HY_SPEC_READ_IMPL_H
+#define HY_SPEC_READ_IMPL_H
 #include "core/format/yaml.h"
+#include "core/spec/spec_sections.h"
 
-typedef struct {  // a layer as written: 0 where a width is auto
-    hy_layer_spec l;
+typedef struct {      // a layer as written: 0 where a width is auto
+    hy_layer_spec l;  // first: the tables of hy_layer_spec's fields serve the draft too
     double expand;
 } hy_layer_draft;
 

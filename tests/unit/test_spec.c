@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/spec/spec_read.h"
+#include "core/spec/spec_sections.h"
 
 static hy_status read_text(const char *text, hy_model_spec *m) {
     hy_yaml *y = NULL;
@@ -276,20 +277,20 @@ static void test_refused_pattern(void **state) {
 static void test_check(void **state) {
     (void)state;
     hy_model_spec m, bad;
-    const char *field = NULL;
+    hy_spec_fault fault;
     must("layers: 2\nmixer: parallel\n", &m);
     assert_int_equal(hy_model_spec_check(&m, NULL), HY_OK);
     bad = m;
     bad.layers[1].kv_heads = 3;
-    assert_int_equal(hy_model_spec_check(&bad, &field), HY_EINPUT);
-    assert_string_equal(field, "attention.kv_heads");
+    assert_int_equal(hy_model_spec_check(&bad, &fault), HY_EINPUT);
+    assert_string_equal(fault.field, "attention.kv_heads");
     assert_non_null(strstr(hy_error_text(), "model model: layer 1: attention.kv_heads: 8 query heads"));
 #define BAD(change, path)                                          \
     do {                                                           \
         bad = m;                                                   \
         change;                                                    \
-        assert_int_equal(hy_model_spec_check(&bad, &field), HY_EINPUT); \
-        assert_string_equal(field, path);                          \
+        assert_int_equal(hy_model_spec_check(&bad, &fault), HY_EINPUT); \
+        assert_string_equal(fault.field, path);                          \
     } while (0)
     BAD(bad.vocab = 0, "vocab");
     BAD(bad.n_layers = 0, "layers");
@@ -301,7 +302,7 @@ static void test_check(void **state) {
     BAD((bad.rope = HY_ROPE_LLAMA3, bad.rope_low = 4), "rope.low_freq_factor");
     BAD(bad.layers[0].qkv_bias = 1, "ssm.proj_bias");
     BAD(bad.layers[0].proj_bias = 1, "ssm.proj_bias");
-    BAD((bad.layers[0].mlp = HY_MLP_NONE, bad.layers[0].d_ff = 0, bad.layers[0].mlp_bias = 1), "mlp.d_ff");
+    BAD((bad.layers[0].mlp = HY_MLP_NONE, bad.layers[0].d_ff = 0, bad.layers[0].mlp_bias = 1), "mlp.bias");
     BAD(bad.tied = 2, "tied");
     BAD(memset(bad.name, 'a', sizeof bad.name), "name");
     BAD(bad.layers[0].mixer = 9, "mixer");
@@ -310,12 +311,59 @@ static void test_check(void **state) {
     BAD(bad.layers[0].d_inner = 0, "ssm");
     BAD(bad.layers[0].d_ff = 0, "mlp.d_ff");
     BAD(bad.layers[0].mlp = HY_MLP_NONE, "mlp.d_ff");
-    BAD(bad.layers[0].mixer = HY_MIXER_SSM, "attention");
-    BAD(bad.layers[0].mixer = HY_MIXER_ATTENTION, "ssm");
+    BAD((bad.layers[0].mixer = HY_MIXER_SSM, bad.layers[0].fusion = 0), "kv_source");
+    BAD((bad.layers[0].mixer = HY_MIXER_SSM, bad.layers[0].kv_source = -1), "attention.heads");
+    BAD(bad.layers[0].mixer = HY_MIXER_ATTENTION, "ssm.d_inner");
+    BAD(bad.multipliers.key = 0, "multipliers.key");
+    BAD((bad.layers[0].mlp = bad.layers[1].mlp = HY_MLP_RELU2, bad.multipliers.mlp_gate = 2), "multipliers.mlp_gate");
     BAD((bad.layers[0].mixer = HY_MIXER_ATTENTION_SSM, bad.layers[0].fusion = HY_FUSION_GATE), "fusion");
     BAD(bad.layers[0].kv_source = -1, "kv_source");
     BAD(bad.layers[0].kv_source = 1, "kv_source");
 #undef BAD
+}
+
+// The tables: no two fields share a byte, every member is a field, and none that a layer lacks may be set.
+static void every_field(bool of_layer, size_t size, size_t *covered) {
+    unsigned char *seen = calloc(1, size);
+    for (const hy_spec_section *s = hy_spec_sections; s->fields; s++)
+        for (const hy_field *f = s->fields; s->of_layer == of_layer && f->name; f++)
+            for (size_t i = 0; i < hy_spec_field_size(f); i++) {
+                assert_true(f->offset + i < size);
+                if (seen[f->offset + i]++) fail_msg("%s.%s overlaps another field", s->prefix, f->name);
+                ++*covered;
+            }
+    free(seen);
+}
+
+static void test_sections(void **state) {
+    (void)state;
+    size_t layer = 0, model = 0;
+    every_field(true, sizeof(hy_layer_spec), &layer);
+    every_field(false, offsetof(hy_model_spec, layers), &model);
+    assert_in_range(layer, sizeof(hy_layer_spec) - 7, sizeof(hy_layer_spec));  // all but padding
+    assert_in_range(model, offsetof(hy_model_spec, layers) - 16, offsetof(hy_model_spec, layers));
+    const char *const models[] = {"mixer: attention\n", "mixer: ssm\nmlp: {kind: none}\n", "mixer: ssm\nssm: {kind: mamba2}\n",
+                                  "mixer: none\n", "mixer: attention_ssm\n"};
+    int absent = 0;
+    for (size_t k = 0; k < sizeof models / sizeof *models; k++) {
+        hy_model_spec m, bad;
+        hy_spec_fault fault;
+        must(models[k], &m);
+        for (const hy_spec_section *s = hy_spec_sections; s->fields; s++)
+            for (const hy_field *f = s->fields; s->of_layer && s->present && !s->present(&m.layers[2]) && f->name; f++, absent++) {
+                if (!strcmp(f->name, "kind")) continue;  // makes it present
+                char path[64];
+                snprintf(path, sizeof path, "%s%s%s", s->prefix, s->prefix[0] ? "." : "", f->name);
+                bad = m;
+                ((unsigned char *)&bad.layers[2])[f->offset] ^= 1;
+                if (!hy_model_spec_fault(&bad, &fault)) fail_msg("%s: %s may be set", models[k], path);
+                assert_string_equal(fault.field, path);
+                assert_int_equal(fault.layer, 2);
+                hy_spec_clear_absent(&bad.layers[2]);
+                assert_memory_equal(&bad, &m, sizeof m);
+            }
+    }
+    assert_true(absent > 50);
 }
 
 // ---------------------------------------------------------------------------------------------------- text, files
@@ -349,9 +397,9 @@ static void test_multipliers(void **state) {
     refused("multipliers: {keys: 2}\n", "v:1:15: unknown key \"keys\" (did you mean \"key\"?)");
     refused("multipliers: {key: 0}\n", "v:1:20: key is 0; it must be 1e-06 to 1000000");
     refused("multipliers: {key: nan}\n", "v:1:20: key must be a number");
-    refused("multipliers: {ssm_dt: 2}\n", "v:1:1: a factor for ssm, but no layer has an ssm");
-    refused("mixer: ssm\nmultipliers: {key: 2}\n", "v:2:1: a factor for attention, but no layer has an attention");
-    refused("mlp: {kind: relu2}\nmultipliers: {mlp_gate: 2}\n", "v:2:1: a factor for mlp of kind silu, but no layer");
+    refused("multipliers: {ssm_dt: 2}\n", "v:1:15: no layer has an ssm, so ssm_dt would do nothing: it must be 1");
+    refused("mixer: ssm\nmultipliers: {key: 2}\n", "v:2:15: no layer has attention, so key would do nothing");
+    refused("mlp: {kind: relu2}\nmultipliers: {mlp_gate: 2}\n", "v:2:15: no layer has an mlp of kind silu, so mlp_gate would do nothing");
     hy_model_spec_init(&m);
     assert_true(m.multipliers.embedding == 1 && m.multipliers.mlp_down == 1 && m.vocab == 0);
 }
@@ -385,7 +433,7 @@ static void test_every_variant(void **state) {
 static void test_mamba2(void **state) {
     (void)state;
     hy_model_spec m, bad;
-    const char *field = NULL;
+    hy_spec_fault fault;
     must("d_model: 64\nlayers: 3\nmixer: ssm\nssm: {kind: mamba2, head_dim: 16, groups: 4, d_state: 5, dt_rank: 9, dt_max: 0.5}\n"
          "pattern: [{}, {ssm: {kind: mamba}}, {mixer: attention}]\n", &m);
     const hy_layer_spec *l = m.layers;
@@ -397,12 +445,15 @@ static void test_mamba2(void **state) {
     assert_true(!l[1].groups && !l[1].head_dim && !l[1].gated_norm && l[1].dt_max == 0 && l[1].dt_rank == 9 && l[1].inner_norms);
     round_trip(&m);
     bad = m, bad.layers[1].groups = 1;
-    assert_int_equal(hy_model_spec_check(&bad, &field), HY_EINPUT);
-    assert_string_equal(field, "ssm");
+    assert_int_equal(hy_model_spec_check(&bad, &fault), HY_EINPUT);
+    assert_string_equal(fault.field, "ssm.groups");
+    assert_string_equal(fault.text, "the layer has no Mamba-2 heads, so groups must be 0");
     bad = m, bad.layers[0].dt_rank = 1;
-    assert_int_equal(hy_model_spec_check(&bad, &field), HY_EINPUT);
+    assert_int_equal(hy_model_spec_check(&bad, &fault), HY_EINPUT);
+    assert_string_equal(fault.field, "ssm.dt_rank");
     bad = m, bad.layers[2].ssm_kind = HY_SSM_MAMBA2;
-    assert_int_equal(hy_model_spec_check(&bad, &field), HY_EINPUT);
+    assert_int_equal(hy_model_spec_check(&bad, &fault), HY_EINPUT);
+    assert_string_equal(fault.field, "ssm.kind");
 #define TWO "mixer: ssm\nssm: {kind: mamba2, "
     refused("mixer: ssm\nssm: {kind: mamba3}\n", "v:2:13: kind must be one of mamba, mamba2");
     refused("ssm: {head_dims: 3}\n", "v:1:7: unknown key \"head_dims\" (did you mean \"head_dim\"?)");
@@ -519,6 +570,7 @@ int main(void) {
         cmocka_unit_test(test_sharing),         cmocka_unit_test(test_pattern),         cmocka_unit_test(test_rope_base),
         cmocka_unit_test(test_refused_keys),    cmocka_unit_test(test_refused_widths),  cmocka_unit_test(test_refused_globals),
         cmocka_unit_test(test_refused_sharing), cmocka_unit_test(test_refused_pattern), cmocka_unit_test(test_check),
+        cmocka_unit_test(test_sections),
         cmocka_unit_test(test_every_variant),   cmocka_unit_test(test_multipliers),     cmocka_unit_test(test_text),
         cmocka_unit_test(test_mamba2),          cmocka_unit_test(test_bases_and_sets),
         cmocka_unit_test(test_help),
