@@ -132,6 +132,8 @@ $(BUILD)/commit: FORCE
 .PHONY: FORCE  # phony, because .SECONDARY would take a missing file for an old one
 $(BUILD)/core/base/version.o: $(BUILD)/commit
 $(BUILD)/core/base/version.o: CPPFLAGS += -DHY_COMMIT='"$(COMMIT)"' -DHY_DIRTY=$(DIRTY)
+# Here a switch over an enum has no default: one that forgets a kind does not compile.
+$(BUILD)/core/spec/%.o $(BUILD)/core/model/%.o $(BUILD)/core/exec/%.o: CFLAGS += -Werror=switch -Werror=switch-enum
 define REF_RULE
 $(BUILD)/%.$(1).o: %.c
 	@mkdir -p $$(@D)

@@ -146,8 +146,9 @@ static double initial(const hy_param *q, size_t i, hy_rng *r) {
             double dt = exp(log(1e-3) + hy_rng_uniform(r) * (log(1e-1) - log(1e-3)));
             return dt + log(-expm1(-dt));
         }
-        default: return 0;
+        case HY_INIT_ZEROS: break;
     }
+    return 0;
 }
 
 // Random words that initial() takes for each value of a kind, so that a stream can be entered anywhere.
