@@ -5,45 +5,48 @@
 
 typedef struct hy_backend {
     const char *name;    // "cpu", "cuda"
-    char device[128];    // as people call it, for provenance
+    char device[128];    // the processor or GPU as its maker names it, stored with results
     hy_plan_fn plan[HY_K_COUNT];
     void *(*alloc)(size_t bytes);  // zeroed; NULL: see hy_error_text
     void (*free)(void *p);         // waits for work that may use it
     hy_status (*zero)(void *p, size_t bytes);
-    hy_status (*to_host)(void *dst, const void *src, size_t bytes);    // after all work so far; returns when it is there
-    hy_status (*from_host)(void *dst, const void *src, size_t bytes);  // before all work to come; src may change on return
-    hy_status (*wait)(void);                                           // until all work so far is done; errors of it surface here
+    hy_status (*to_host)(void *dst, const void *src, size_t bytes);    // waits for all work queued so far, then copies
+    hy_status (*from_host)(void *dst, const void *src, size_t bytes);  // before work queued later; src may change then
+    hy_status (*wait)(void);       // until all work queued so far is done; reports its errors
     size_t (*memory_free)(void);   // bytes that alloc could give now; NULL: not known
-    // Recording: the kernels run and the memory zeroed between begin and end are written down instead; replay queues them all at
-    // once. NULL where a backend has none. A recording holds addresses and sizes: it is valid while they are.
+    // Recording: between record_begin and record_end, kernels and zero are recorded instead of run; replay queues all
+    // of them at once. All four are NULL in a backend without. A recording contains addresses and sizes, and is valid
+    // as long as these are.
     hy_status (*record_begin)(void);
-    hy_status (*record_end)(void **recording);  // NULL: what was written down is given up
+    hy_status (*record_end)(void **recording);  // NULL: drops what was recorded
     hy_status (*replay)(void *recording);
     void (*discard_recording)(void *recording);
-    bool async;          // kernels return before they have run
+    bool async;                // kernels return before they have run
     bool full_precision_only;  // no TF32, no bfloat16
-    int few_rows;        // a row of a product has the same bits in all products of fewer rows than this, and in all of more; 0: no such promise
-    hy_isa isa;          // CPU: best path allowed
+    // A row of a product has the same bits in all products of fewer rows than this, and the same in all of more; 0: no promise.
+    int few_rows;
+    hy_isa isa;    // CPU: the best path allowed
     int threads;
     hy_math math;
 } hy_backend;
+// What kernels are planned with on this backend. training: a backward will follow.
 static inline hy_plan_req hy_backend_request(const hy_backend *be, hy_dtype dtype, bool training) {
     hy_plan_req r;
     r.dtype = dtype, r.isa = be->isa, r.threads = be->threads, r.training = training, r.math = be->math;
     return r;
 }
 
-// The CPU backend. isa: the best the machine has, or less if asked ("ref", "base", "avx2", "avx512", NULL or "auto");
-// threads 0: all cores this process may use. Sets up OpenMP; call once per configuration, free nothing.
+// The CPU backend. isa: the best path to use ("ref", "base", "avx2", "avx512"; NULL, "auto": the best that the machine
+// has). threads 0: all cores this process may use. Sets the number of OpenMP threads of the process. Nothing to free.
 hy_status hy_backend_cpu(const char *isa, int threads, hy_backend *out);
 
-// The CUDA backend: the GPU numbered `device` (as CUDA counts those it is shown; -1: the first that can be used), one stream. HY_EINPUT with the reason where
-// there is none to be had: a build without CUDA, no driver, no such GPU, one older than compute capability 8.0. One
-// device a process: a second call may only name the same.
+// The CUDA backend on GPU `device` (in CUDA's numbering; -1: the first that can be used), with one stream. HY_EINPUT
+// with the reason if there is none: a build without CUDA, no driver, no such GPU, a compute capability below 8.0. A
+// process uses one device: later calls must name the same.
 hy_status hy_backend_cuda(int device, hy_math math, hy_backend *out);
-hy_status hy_cuda_find(int device);  // whether there is that GPU, without taking it: HY_EINPUT with the reason
-// One line on what this build and machine have, for people: "CUDA 13.0, driver 13.0: NVIDIA H100 (sm_90, 79.1 GiB)"; false: none
-// usable, and the line says why. NULL and 0: only whether.
+hy_status hy_cuda_find(int device);  // checks the same without opening the GPU
+// One line about the CUDA of this build and machine: "CUDA 13.0, driver 13.0: NVIDIA H100 (sm_90, 79.1 GiB)". False: no
+// GPU can be used, and the line says why. line may be NULL, with n 0.
 bool hy_cuda_describe(char *line, size_t n);
 const char *hy_isa_name(hy_isa isa);
 hy_isa hy_isa_best(void);

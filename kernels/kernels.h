@@ -1,24 +1,26 @@
-// kernels.h - the seam between the model machinery and a device: argument structs, shapes and the mathematics of each
-// kernel. Plain old data in, status out; a kernel allocates nothing, keeps no state and reads no configuration.
+// kernels.h - the interface between the model code and a device: for each kernel its argument struct, shapes and
+// mathematics. Plain data in, a status out; a kernel allocates nothing, keeps no state and reads no configuration.
 //
 // Conventions
-//   B sequences, T tokens of each in this call, rows r = b*T + t. C, D, N widths. Row-major; `ld*` is the distance in
-//   elements between two rows of an operand (operands may be column ranges of a wider buffer).
-//   Every floating operand has the element type hy_plan_req.dtype. Statistics (norms, softmax, losses) are at least float32.
-//   Exception: where a struct has w_dtype and it is HY_BF16, its weight matrix (w or table) is bfloat16, widened as it is
-//   read: the results are those of the same weights in float32. With dtype HY_F32 or HY_F64 this is forward only, and any
-//   other w_dtype means hy_plan_req.dtype.
-//   dtype HY_BF16 (a backend may refuse it; the CPU does): activations, their gradients, KV caches and convolution tails are
-//   bfloat16, sums are kept in float32. Parameters and all their gradients are float32, as are nll, SSM states and what is
-//   saved; a matrix with a w_dtype is bfloat16 where that says so (its gradient is float32 still) and float32 otherwise.
-//   Memory that a struct points to is the device's, scalars behind pointers (scale, ctl, sum) too: nothing that changes
-//   from step to step is part of a launch, so that a step can be recorded once and replayed.
-//   pos [B]: position of the first token of each sequence in this call (meta tokens counted); len [B]: how many of its T
-//   tokens are valid (the others are padding at the end: row-wise kernels compute something finite there, attention, conv,
-//   scan and ssd write 0 and leave the state as after token len-1).
-//   Parameter gradients are always added to (+=). Activation gradients are added to where the bit of `acc` is set and
-//   overwritten where it is not (the planner knows who writes first); a NULL gradient pointer is not wanted.
-//   `saved` is memory that forward fills for backward (size from the plan); NULL when no backward will follow.
+//   B sequences of T tokens in this call; row r = b*T + t. C, D, N are widths. Matrices are row-major; ld* is the
+//   distance in elements between two rows of an operand, which may be a range of columns of a wider buffer.
+//   Floating operands have the element type hy_plan_req.dtype, with these exceptions:
+//   - Where a struct has a w_dtype and that is HY_BF16, its weight matrix (w or table) is bfloat16. It is widened as it
+//     is read, so the results are those of the same weights in float32. With dtype HY_F32 or HY_F64 this works forward
+//     only. Any other w_dtype means hy_plan_req.dtype.
+//   - dtype HY_BF16 (a backend may refuse it; the CPU does): activations, their gradients, KV caches and convolution
+//     tails are bfloat16, sums are kept in float32. Parameters and all their gradients, nll, SSM states and saved
+//     buffers are float32; a matrix with a w_dtype is bfloat16 or float32, as that says, and its gradient float32.
+//   Statistics (norms, softmax, losses) are at least float32.
+//   Every pointer is to device memory, also those to scalars (scale, ctl, sum): nothing that changes from step to step
+//   is part of a launch, so a step can be recorded once and replayed.
+//   pos [B]: position of the first token of each sequence in this call, meta tokens counted. len [B]: how many of the T
+//   tokens of each are valid. The rest is padding: row-wise kernels compute something finite there; attention, conv,
+//   scan and ssd write 0 and leave the state as it is after token len-1.
+//   Gradients of parameters are always added to (+=). Gradients of activations are added to where their bit of `acc` is
+//   set and overwritten where it is not. A NULL gradient pointer means that the gradient is not wanted.
+//   `saved` is memory that forward fills for backward, of the size that the plan reports; NULL when no backward will
+//   follow.
 #ifndef HY_KERNELS_H
 #define HY_KERNELS_H
 #include "core/base/base.h"
@@ -30,7 +32,7 @@ static inline size_t hy_dtype_size(hy_dtype t) { return t == HY_F64 ? 8 : t == H
 // ---- embed: y[r] = ids[r] >= 0 ? table[ids[r]] : meta[-ids[r]-1]           table [V,C], meta [m,C] (or NULL)
 typedef struct {
     int rows, C, V, m;
-    const int32_t *ids;  // [rows]; the caller has checked the range
+    const int32_t *ids;  // [rows] -m .. V-1, checked by the caller
     const void *table, *meta;
     hy_dtype w_dtype;    // of table
     void *y;
@@ -80,9 +82,9 @@ typedef struct {
 } hy_linear_bwd_args;
 
 // ---- rope: rotate-half over each head of d values: pairs (i, i + d/2), angle = position * f, f = base^(-2i/d), scaled:
-//      factor 0: not; length 0: f / factor; else, with the turns n = length f / 2 pi of that pair in `length` positions
-//      (Llama 3.1): f / factor where n < low, f where n > high, and the mean of the two between them, weighted by
-//      (n - low) / (high - low) for f.
+//      factor 0: f; length 0: f / factor; else (Llama 3.1), with n = length f / 2 pi, the turns of that pair in
+//      `length` positions: f / factor where n < low, f where n > high, and in between their mean with weight (n - low)
+//      / (high - low) on f.
 typedef struct {
     double factor, low, high, length;
 } hy_rope_scale;
@@ -130,7 +132,7 @@ typedef struct {
 } hy_attention_bwd_args;
 
 // ---- kv_append: writes keys and values of positions pos[b] .. pos[b]+len[b]-1 into the cache (what a ring overwrites
-//      is no longer visible to anyone). Runs after the last layer that shares these keys.
+//      is no longer visible to any query). Runs after the last layer that shares these keys.
 typedef struct {
     int B, T, kv_heads, d_qk, d_v, meta;
     const void *k, *v;
@@ -296,7 +298,7 @@ typedef struct {
 
 // ---- lm_loss: logits = x w^T, nll[r] = logsumexp(logits) - logits[label] (nats), pred[r] = argmax (first on ties);
 //      rows with a label < 0 are skipped (nll 0, pred -1). Backward also writes nll and pred, so that training runs it
-//      alone; the gradient is that of scale * sum(nll). All logits are never held at once.
+//      alone; the gradient is that of scale * sum(nll). The logits of all rows are never held at once.
 typedef struct {
     int rows, C, V;
     const void *x, *w;  // w [V,C]
@@ -314,8 +316,8 @@ typedef struct {
     unsigned acc;  // bit 0: dx
 } hy_lm_loss_bwd_args;
 
-// ---- one optimiser step. Its scalars lie in a control block `ctl` on the device: the host writes those before HY_CTL_SUMSQ
-//      when a step starts, kernels write the others.
+// ---- one optimiser step. Its scalars are in a control block `ctl` [HY_CTL_N] on the device. The host writes those
+//      before HY_CTL_SUMSQ when a step starts, kernels write the others.
 typedef enum {
     HY_CTL_LR = 0,      // learning rate of this step
     HY_CTL_C1,          // 1 - beta1^step
@@ -325,20 +327,20 @@ typedef enum {
     HY_CTL_STEP,        // 1 for the first
     HY_CTL_NLL,         // sum over the micro-batches; the host writes 0
     HY_CTL_SUMSQ,       // of the gradient
-    HY_CTL_GRAD_SCALE,  // what clipping makes of the gradient
-    HY_CTL_BAD,         // not 0: a loss or norm was not finite; stays, and nothing is updated any more
+    HY_CTL_GRAD_SCALE,  // factor on the gradient, from clipping
+    HY_CTL_BAD,         // not 0: a loss or norm was not finite. It stays set, and no parameter is updated any more
     HY_CTL_N,
     HY_CTL_HOST = HY_CTL_SUMSQ,
 } hy_ctl;
 
 // ---- adamw (Loshchilov and Hutter 2019): g' = g * ctl[GRAD_SCALE]; m, v as in Adam; p -= lr (mhat / (sqrt(vhat) + eps) + wd p).
-//      decay[i / HY_DECAY_BLOCK] tells whether weight decay applies (tensors are aligned to that block). Nothing is written
-//      when ctl[BAD] is set. All of p, m, v, g have the type of parameters.
+//      decay[i / HY_DECAY_BLOCK] is 1 where weight decay applies (tensors are aligned to that block). Nothing is
+//      written when ctl[BAD] is set. p, m, v and g have the type of parameters.
 #define HY_DECAY_BLOCK 16
 typedef struct {
     size_t n;
-    void *p, *m, *v;
-    const void *g;
+    void *p, *m, *v;       // [n]
+    const void *g;         // [n]
     uint16_t *p16;         // [n] the new parameters in bfloat16, or NULL
     const uint8_t *decay;  // [ceil(n / HY_DECAY_BLOCK)]
     double beta1, beta2, eps, wd;
@@ -360,22 +362,22 @@ typedef struct {
 } hy_nll_sum_args;
 
 // ---- clip: the norm is sqrt(ctl[SUMSQ]), the loss ctl[NLL] * ctl[SCALE]; ctl[GRAD_SCALE] = clip / norm where a limit is set and
-//      the norm is above it, else 1; ctl[BAD] = 1 where one of the two is not finite. Both are written down:
-//      report[(step - 1) % cap] = {loss, norm}.
+//      the norm is above it, else 1; ctl[BAD] = 1 if loss or norm is not finite. report[(step - 1) % cap] = {loss,
+//      norm}.
 typedef struct {
     double *ctl;     // [HY_CTL_N]
     double *report;  // [cap, 2]
     int cap;
 } hy_clip_args;
 
-// ---- cast: y[i] = bfloat16 of x[i] (float32), to nearest, ties to even; NaN stays NaN
+// ---- cast: y[i] = x[i] rounded to bfloat16, to nearest, ties to even; NaN stays NaN       x, y [n]
 typedef struct {
     size_t n;
     const float *x;
     uint16_t *y;
 } hy_cast_args;
 
-// ---- the table: every kernel once. X(name)
+// ---- all kernels. X(name): hy_<name>_args above, HY_K_<name> below
 #define HY_KERNELS(X)                                                                                            \
     X(embed) X(embed_bwd) X(norm) X(norm_bwd) X(linear) X(linear_bwd) X(rope) X(rope_bwd) X(attention)           \
     X(attention_bwd) X(kv_append) X(conv) X(conv_bwd) X(scan) X(scan_bwd) X(act) X(act_bwd) X(scale) X(scale_bwd)  \
@@ -388,9 +390,11 @@ typedef enum {
         HY_K_COUNT
 } hy_kernel_id;
 
-// What a plan may choose from. isa caps the CPU path: "ref" is the slow obvious one, the oracle of the others.
+// The CPU paths, best last; hy_plan_req.isa is the best that a plan may choose. REF: plain loops, what the others are
+// tested against.
 typedef enum { HY_ISA_REF = 0, HY_ISA_BASE, HY_ISA_AVX2, HY_ISA_AVX512 } hy_isa;
-// How float32 products are made on a device with tensor cores: as float32, or with factors rounded to TF32 (10 bits of mantissa).
+// How float32 products are computed on tensor cores: in float32, or with the factors rounded to TF32 (10 bits of
+// mantissa).
 typedef enum { HY_MATH_F32 = 0, HY_MATH_TF32 } hy_math;
 typedef struct {
     hy_dtype dtype;
@@ -401,17 +405,17 @@ typedef struct {
 } hy_plan_req;
 
 typedef struct hy_launch {
-    // Stored with throughput figures: "ref", "base", "avx2", "avx512", with "+library" where one is used and
-    // " (bf16 weights)" where weights are read as such.
+    // Which code runs, stored with throughput figures: "ref", "base", "avx2", "avx512" or "cuda", with "+library" if it
+    // calls one and " (bf16 weights)" if it reads such.
     const char *path;
     size_t workspace;  // scratch bytes for run
     size_t saved;      // bytes kept from forward to backward
     hy_status (*run)(const void *args, void *workspace, const hy_plan_req *req);
 } hy_launch;
 
-// A plan is at once the support check and the launch choice: it looks at sizes, strides and NULLs, never at data. It may
-// be called with NULL operand pointers for operands that exist (sizes only decide), so optional operands are recognised
-// by pointer only where the struct says "or NULL"; callers pass HY_PRESENT for operands not placed yet.
+// A plan checks that a kernel supports these arguments and chooses how it is launched. It looks at sizes, row distances
+// and which optional operands ("or NULL") are NULL, never at data; a caller that plans before it has memory passes
+// HY_PRESENT for operands that will exist.
 #define HY_PRESENT ((void *)(uintptr_t)64)
 typedef hy_status (*hy_plan_fn)(const void *args, const hy_plan_req *req, hy_launch *out);
 #endif

@@ -1,4 +1,5 @@
-// exec.c - running a program: the batch, forward, backward, results, probes. How an executor is made: exec_create.c; launches: exec_launch.c.
+// exec.c - running a program: the batch, forward, backward, results, probes. exec_create.c makes an executor,
+// exec_launch.c keeps its launches.
 #include "core/exec/exec.h"
 
 #include <math.h>
@@ -69,7 +70,7 @@ static hy_status load_batch(hy_exec *e, const hy_batch *b, const hy_state *st, u
     HY_TRY(hy_exec_set_shape(e, b->B, b->T, heads & HY_HEAD_LOGITS ? b->n_out : e->n_out, st ? st->max_tokens : 0));
     const size_t R = (size_t)rows * 4, S = (size_t)b->B * 4;
     HY_TRY(e->be->from_host(e->ids, e->h_ids, R));
-    HY_TRY(e->be->from_host(e->labels, e->h_labels, R));
+    if (e->mode == HY_EXEC_TRAIN || (heads & HY_HEAD_LOSS)) HY_TRY(e->be->from_host(e->labels, e->h_labels, R));
     HY_TRY(e->be->from_host(e->pos, e->h_pos, S));
     HY_TRY(e->be->from_host(e->len, e->h_len, S));
     if ((heads & HY_HEAD_LOGITS) && b->n_out) HY_TRY(e->be->from_host(e->out_rows, b->out_rows, (size_t)b->n_out * 4));
@@ -77,7 +78,7 @@ static hy_status load_batch(hy_exec *e, const hy_batch *b, const hy_state *st, u
 }
 
 // ---------------------------------------------------------------------------------------------------- probes
-// The host buffer for one value or result, made when it is first wanted.
+// The host buffer for one value or result, allocated on first use.
 static hy_status need_raw(hy_exec *e) {
     if (!e->h_raw) e->h_raw = hy_alloc(e->h_raw_bytes);
     return e->h_raw ? HY_OK : HY_ENOMEM;
@@ -87,7 +88,7 @@ static float as_float(hy_dtype dt, const void *x, size_t i) {
     return dt == HY_F64 ? (float)((const double *)x)[i] : dt == HY_BF16 ? hy_f32_from_bf16(((const uint16_t *)x)[i]) : ((const float *)x)[i];
 }
 
-// Shows the values that live in `root` (itself and its views), or their gradients, to a probe that wants them.
+// Shows a probe those values stored in `root` (itself and its views) that it wants, or their gradients.
 static hy_status show(hy_exec *e, hy_val root, bool gradient, const hy_probe *probe) {
     const hy_program *p = e->prog;
     const int rows = p->values[root].rows == HY_ROWS_OUT ? e->n_out : e->B * e->T, W = p->values[root].width;
@@ -127,8 +128,10 @@ typedef struct {
 
 static hy_run_key run_key(const a_run *r) {
     const hy_exec *e = r->e;
-    return (hy_run_key){.to = {.params = r->w->id, .state = r->state ? r->state->id : 0, .grad = r->w->grad, .low = r->w->low},
-                        .B = e->B, .T = e->T, .n_out = e->n_out, .state_tokens = e->state_tokens, .heads = e->heads};
+    const hy_params *w = r->w;
+    return (hy_run_key){
+        .to = {.params = w->id, .state = r->state ? r->state->id : 0, .grad = w->grad, .low = w->low},
+        .B = e->B, .T = e->T, .n_out = e->n_out, .state_tokens = e->state_tokens, .heads = e->heads};
 }
 
 static hy_status launch(hy_exec *e, const hy_prepared *p, const hy_plan_req *req, double *seconds) {
@@ -161,14 +164,14 @@ static hy_status forward_ops(void *user) {
     return HY_OK;
 }
 
-// Parameters of the executor's type, their bfloat16 copy there and up to date.
-static hy_status ready(const hy_exec *e, hy_params *w) {
+// Checks the type of the parameters and brings their bfloat16 copy up to date.
+static hy_status prepare(const hy_exec *e, hy_params *w) {
     HY_ASSERT(w->prog == e->prog && w->dtype == hy_wide_type(e->dt));
     return e->dt == HY_BF16 ? hy_params_want_bf16(w) : HY_OK;
 }
 
 hy_status hy_exec_forward(hy_exec *e, hy_params *w, const hy_batch *b, hy_state *state, unsigned heads, const hy_probe *probe) {
-    HY_TRY(ready(e, w));
+    HY_TRY(prepare(e, w));
     HY_TRY(load_batch(e, b, state, heads));
     e->heads = heads;
     a_run r = {e, w, state, probe};
@@ -202,7 +205,7 @@ static hy_status backward_ops(void *user) {
 
 hy_status hy_exec_backward(hy_exec *e, hy_params *w, double scale, const hy_probe *probe) {
     HY_ASSERT(e->mode == HY_EXEC_TRAIN && w->grad);
-    HY_TRY(ready(e, w));
+    HY_TRY(prepare(e, w));
     HY_TRY(e->be->from_host(e->scale, &scale, sizeof scale));
     a_run r = {e, w, NULL, probe};
     const hy_run_key key = run_key(&r);
@@ -247,7 +250,7 @@ const int32_t *hy_exec_pred(hy_exec *e) {
     return e->be->to_host(e->h_pred, e->pred, (size_t)(e->B * e->T) * 4) ? NULL : e->h_pred;
 }
 
-// Of kernel i, forward or (from n_ops on) backward; NULL: it does not run.
+// Path of kernel i of the newest run: of a forward kernel, or (from n_ops on) a backward one. NULL: it does not run.
 static const char *path_of(const hy_exec *e, int i) {
     const int n = e->prog->n_ops;
     if (i >= n) return e->shape->bwd[i - n].launch.path;
@@ -265,7 +268,8 @@ const char *hy_exec_path(hy_exec *e) {
         if (!known && n < 16) seen[n++] = path;
     }
     for (int j = 0; j < n; j++) {
-        unsigned kinds = 0;
+        unsigned kinds = 0;  // bits
+        _Static_assert(HY_OP_KINDS <= 32, "more kinds of ops than bits");
         hy_buf_printf(&e->path, "%s%s:", j ? "; " : "", seen[j]);
         for (int i = 0; i < 2 * e->prog->n_ops; i++) {
             const hy_op_kind k = e->prog->ops[i % e->prog->n_ops].kind;

@@ -1,4 +1,5 @@
-// exec_bind.c - what an op's operands are in memory: addresses, row distances, widths. The argument structs made of them: op_*.c.
+// exec_bind.c - what an op's operands are in memory: addresses, row distances, widths. The argument structs made of
+// them: op_*.c.
 #include "core/exec/op_impl.h"
 
 // at: offsets of values or of gradients in the arena. A view begins at its first column.

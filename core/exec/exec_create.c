@@ -1,5 +1,5 @@
-// exec_create.c - making an executor: everything planned at its largest size, then allocated; how much memory that takes, and which
-// batch would fit where it is too much.
+// exec_create.c - creating an executor: everything is planned for its largest batch, then allocated. Also how much
+// memory that takes, and the largest batch that would fit.
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +21,7 @@ static void device_buffers(hy_exec *e, device_buffer out[DEVICE_BUFFERS]) {
     memcpy(out, all, sizeof all);
 }
 
-// All but the memory.
+// Everything except the allocation.
 static hy_status plan_all(const hy_program *p, const hy_backend *be, hy_dtype dt, hy_exec_mode mode, int B, int T, int max_out, hy_exec **out) {
     *out = NULL;
     if (B < 1 || T < 1 || (int64_t)B * T > (1 << 30))
@@ -31,7 +31,8 @@ static hy_status plan_all(const hy_program *p, const hy_backend *be, hy_dtype dt
                    .heads = HY_HEAD_LOSS | HY_HEAD_LOGITS};
     const int text = T > p->spec.meta_tokens ? T - p->spec.meta_tokens : 1;
     e->saved_most = hy_xcalloc((size_t)p->n_ops, sizeof *e->saved_most);
-    // the plan of acc bits does not depend on the kernels, so it comes first; what they save decides the offsets
+    // Kernels are planned with the acc bits, which depend on the program alone. What they save is known after that, so
+    // the memory is laid out a second time.
     hy_exec_layout_make(p, mode, dt, B * T, max_out, e->saved_most, &e->layout);
     hy_status s = hy_exec_set_shape(e, B, T, max_out, mode == HY_EXEC_INFER ? text : 0);
     if (!s) s = hy_exec_plan_ops(e, &e->workspace_bytes, e->saved_most);
@@ -71,7 +72,8 @@ int hy_exec_fitting(const hy_program *p, const hy_backend *be, hy_dtype dt, hy_e
     return fits;
 }
 
-// What was wanted, by lifetime class, what is free, and what could be had instead. `e` holds no memory any more.
+// The error when memory ran out: what was needed and for what, what is free, and which batch would fit. `e` has freed
+// its memory.
 static hy_status too_large(const hy_exec *e) {
     const hy_exec_memory *m = &e->layout.use;
     const double mb = 1e6;
@@ -99,7 +101,7 @@ static hy_status too_large(const hy_exec *e) {
     return s;
 }
 
-// ---------------------------------------------------------------------------------------------------- making
+// ---------------------------------------------------------------------------------------------------- creation
 static void free_device(hy_exec *e) {
     device_buffer dev[DEVICE_BUFFERS];
     device_buffers(e, dev);

@@ -1,5 +1,6 @@
-// exec_impl.h - an executor from inside. exec_create.c makes one, exec_memory.c decides where everything lies, exec_bind.c, op_*.c and
-// exec_ops.c turn ops into kernel arguments, exec_launch.c keeps prepared launches and recordings, exec.c runs them.
+// exec_impl.h - an executor from inside. exec_create.c makes one, exec_memory.c decides where everything lies,
+// exec_bind.c, op_*.c and exec_ops.c turn ops into kernel arguments, exec_launch.c keeps prepared launches and
+// recordings, exec.c runs them.
 #ifndef HY_EXEC_IMPL_H
 #define HY_EXEC_IMPL_H
 #include "core/exec/exec.h"
@@ -30,8 +31,8 @@ typedef union {
 #include "core/model/ops.def"
 } hy_any_args;
 
-// A launch and its arguments: planned for a shape of the batch (launch.run NULL: it does not run in this shape), bound to parameters
-// and state when these first come with it.
+// A launch and its arguments: planned for a shape of the batch (launch.run NULL: it does not run in this shape), bound
+// to parameters and state when these first come with it.
 typedef struct {
     hy_launch launch;
     hy_any_args args;

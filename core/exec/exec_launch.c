@@ -1,5 +1,6 @@
-// exec_launch.c - launches: planned once for each shape of the batch, bound once to parameters and state; the newest few shapes are
-// kept. On a backend that records, a pass that comes a second time is recorded and from then on replayed as a whole.
+// exec_launch.c - launches: planned once for each shape of the batch, bound once to parameters and state; the newest
+// few shapes are kept. On a backend that records, a pass that comes a second time is recorded and from then on replayed
+// as a whole.
 #include <stdlib.h>
 #include <string.h>
 
@@ -82,7 +83,7 @@ static void use_shape(hy_exec *e, hy_shape *h) {
     e->shape = h;
 }
 
-// A smaller shape may choose a kernel with more scratch than the largest: this happens once.
+// For a smaller shape a kernel may be chosen that needs more scratch than the one for the largest.
 static hy_status need_workspace(hy_exec *e, size_t bytes) {
     if (bytes <= e->workspace_bytes) return HY_OK;
     hy_exec_discard_recordings(e);
@@ -139,8 +140,8 @@ void hy_exec_discard_recordings(hy_exec *e) {
 }
 
 static bool same_run(const hy_run_key *a, const hy_run_key *b) {
-    return same_bound(&a->to, &b->to) && a->B == b->B && a->T == b->T && a->n_out == b->n_out && a->state_tokens == b->state_tokens &&
-           a->heads == b->heads;
+    return same_bound(&a->to, &b->to) && a->B == b->B && a->T == b->T && a->n_out == b->n_out &&
+           a->state_tokens == b->state_tokens && a->heads == b->heads;
 }
 
 static hy_status record(hy_exec *e, hy_recording *r, hy_status (*body)(void *user), void *user) {
@@ -163,7 +164,7 @@ hy_status hy_exec_run_recorded(hy_exec *e, bool backward, const hy_run_key *key,
         if (all[i].used && same_run(&all[i].key, key)) r = &all[i];
         if (all[i].used < oldest->used) oldest = &all[i];
     }
-    if (!r) {  // the first time warms up: libraries choose and load what they need
+    if (!r) {  // the first run warms up: libraries load and choose their kernels
         discard(e, oldest);
         oldest->key = *key;
         oldest->used = ++e->clock;

@@ -1,7 +1,8 @@
-// exec_memory.c - where every value, gradient and saved buffer lies, decided once per executor at its largest size.
+// exec_memory.c - where every value, gradient and saved buffer lies, decided once per executor for its largest batch.
 //
 // Time runs over the forward ops 0 .. n-1, then the backward ops: op i runs backward at 2n-1-i. A buffer occupies an
-// interval of that time; buffers whose intervals overlap must not overlap in memory (first fit in order of start).
+// interval of that time, and two buffers may share memory if their intervals do not overlap (first fit, in order of
+// start).
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,16 +17,16 @@ hy_val hy_value_root(const hy_program *p, hy_val v) {
 #define MAX_PARTS 8
 typedef struct {
     int n, from[MAX_PARTS], to[MAX_PARTS];  // columns of the root whose gradient has been written, disjoint
-    bool zero_first;                        // parts alone do not cover it: zero all, then add
-    int first, last;                        // times of first write and of the producer's backward; first -1: none
-    hy_val store;                           // root whose gradient buffer is used
+    bool zero_first;                        // the parts do not cover it: all of it is zeroed, and every part added
+    int first, last;                        // when it is first written, and last read, by its producer's backward; first -1: never
+    hy_val store;                           // the root whose gradient buffer it uses
 } grad_root;
 
 typedef struct {
     const hy_program *p;
     hy_exec_layout *out;
     grad_root *g;
-    bool restart;  // zero_first was found too late: plan again
+    bool restart;  // some zero_first was set after writes had been planned: plan again
 } grad_plan;
 
 static int covered(const grad_root *r) {
@@ -34,7 +35,7 @@ static int covered(const grad_root *r) {
     return n;
 }
 
-// Columns of the root that value v stands for.
+// The columns of its root that value v is.
 static void columns(const hy_program *p, hy_val v, int *from, int *to) {
     int c = 0;
     const int width = p->values[v].width;
@@ -43,7 +44,7 @@ static void columns(const hy_program *p, hy_val v, int *from, int *to) {
     *to = c + width;
 }
 
-// Notes that op i (backward) writes the gradient of v; true: it must add.
+// Notes that the backward of op i writes the gradient of v. True: it must add to what is there.
 static bool grad_write(grad_plan *gp, int i, hy_val v) {
     const hy_val root = hy_value_root(gp->p, v);
     grad_root *r = &gp->g[root];
@@ -69,8 +70,8 @@ static bool grad_write(grad_plan *gp, int i, hy_val v) {
     return r->zero_first;
 }
 
-// The gradient of input k is the output's, unchanged: it may live in the same buffer if nobody wrote it before. The kernel then
-// writes nothing there; later writers add.
+// The gradient of input k is the output's, unchanged: it may live in the same buffer if nobody wrote it before. The
+// kernel then writes nothing there; later writers add.
 static bool can_share_grad(const grad_plan *gp, const hy_op *op, int k) {
     const hy_program *p = gp->p;
     const hy_val root = hy_value_root(p, op->in[k]);

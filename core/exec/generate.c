@@ -5,14 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Some backends compute a row of a product with the same bits in all products of few rows, and in all of many (hy_backend.few_rows).
-// There, prompts always go through products of many rows and single tokens through products of few, so that each prompt of a batch
-// gives the bits that it gives alone.
+// Some backends compute a row of a product with the same bits in all products of few rows, and in all of many
+// (hy_backend.few_rows). There, prompts always go through products of many rows and single tokens through products of
+// few, so that each prompt of a batch gives the bits that it gives alone.
 enum { CHUNK = 512, MAX_POSITIONS = 1 << 30 };
 
 // ---------------------------------------------------------------------------------------------------- the sampler
-// Tokens are ranked by logit, equal ones by number. What a rule keeps and what a draw hits are found by partition around a pivot, as
-// in quickselect, in time linear in the vocabulary: there is no need to sort it.
+// Tokens are ranked by logit, equal ones by number. What a rule keeps and what a draw hits are found by partition
+// around a pivot, as in quickselect, in time linear in the vocabulary: there is no need to sort it.
 static bool ranks_before(const hy_ranked_token *a, const hy_ranked_token *b) {
     return a->logit != b->logit ? a->logit > b->logit : a->token < b->token;
 }
@@ -23,7 +23,8 @@ static void swap(hy_ranked_token *a, hy_ranked_token *b) {
     *b = t;
 }
 
-// Reorders r[0 .. n-1], n >= 1, around one of them: those that rank before it, it, those that rank after it. Returns its place.
+// Reorders r[0 .. n-1], n >= 1, around one of them: those that rank before it, it, those that rank after it. Returns
+// its place.
 static int partition(hy_ranked_token *r, int n) {
     hy_ranked_token *first = &r[0], *middle = &r[n / 2], *last = &r[n - 1];
     if (ranks_before(middle, first)) swap(middle, first);  // the median of three becomes the last
@@ -51,8 +52,8 @@ static void insertion_sort(hy_ranked_token *r, int n) {
         for (int j = i; j > 0 && ranks_before(&r[j], &r[j - 1]); j--) swap(&r[j], &r[j - 1]);
 }
 
-// How many of r [n] in order of rank it takes until their weights sum to `target` (above it, if `above`); all if they never do. Those
-// come first then, the lowest in rank as the last of them; *sum: their weight.
+// How many of r [n] in order of rank it takes until their weights sum to `target` (above it, if `above`); all if they
+// never do. Those come first then, the lowest in rank as the last of them; *sum: their weight.
 static int select_weight(hy_ranked_token *r, int n, double target, bool above, double *sum) {
     enum { FEW = 32 };
     int lo = 0, hi = n;
@@ -87,7 +88,7 @@ int32_t hy_sample_token(const float *logits, int V, const hy_sample_spec *s, hy_
     return r[select_weight(r, n, hy_rng_uniform(rng) * total, true, &total) - 1].token;
 }
 
-// ---------------------------------------------------------------------------------------------------- prefill and decoding
+// ---------------------------------------------------------------------------------------------------- decoding
 typedef struct {
     const hy_program *p;
     hy_params *w;
@@ -148,8 +149,8 @@ static hy_status step(generation *g, const int32_t *next, const bool *done) {
 static hy_status check_logits(const float *logits, int V, int b, int made) {
     for (int i = 0; i < V; i++)
         if (!isfinite(logits[i]))
-            return hy_error(HY_EDIVERGED, "the logit of token %d is %g after %d new tokens of sequence %d: the weights are damaged, or their "
-                            "training diverged", i, (double)logits[i], made, b + 1);
+            return hy_error(HY_EDIVERGED, "the logit of token %d is %g after %d new tokens of sequence %d: the weights "
+                            "are damaged, or their training diverged", i, (double)logits[i], made, b + 1);
     return HY_OK;
 }
 
@@ -197,8 +198,8 @@ static hy_status generate_group(const hy_program *p, hy_params *w, int B, const 
     const int many = w->be->few_rows, wanted = s->prefill_chunk ? s->prefill_chunk : CHUNK, most = wanted > many ? wanted : many;
     if (longest < many) longest = many;  // the rest is padding
     if ((int64_t)p->spec.meta_tokens + longest + s->max_new > MAX_POSITIONS)
-        return hy_error(HY_EINPUT, "%d new tokens after a prompt of %d are too many: a sequence has at most %d positions, %d meta tokens counted",
-                        s->max_new, longest, MAX_POSITIONS, p->spec.meta_tokens);
+        return hy_error(HY_EINPUT, "%d new tokens after a prompt of %d are too many: a sequence has at most %d positions, "
+                        "%d meta tokens included", s->max_new, longest, MAX_POSITIONS, p->spec.meta_tokens);
     const int total = p->spec.meta_tokens + longest;
     generation g = {.p = p, .w = w, .B = B, .chunk = total < most ? total : most};
     const size_t V = (size_t)p->spec.vocab;

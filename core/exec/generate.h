@@ -21,13 +21,14 @@ typedef struct {
 } hy_ranked_token;
 int32_t hy_sample_token(const float *logits, int V, const hy_sample_spec *s, hy_rng *rng, hy_ranked_token *scratch);
 
-// Called for every new token, step by step, in a step sequence by sequence (on a backend with few_rows, one group of fewer sequences
-// than that after the other). Another status than HY_OK ends the generation with it.
+// Called for every new token, step by step, in a step sequence by sequence (on a backend with few_rows, one group of
+// fewer sequences than that after the other). Another status than HY_OK ends the generation with it.
 typedef hy_status (*hy_on_token)(void *user, int sequence, int32_t token);
 
-// Continues B prompts (text ids, len >= 1 each; meta tokens are added here). Each sequence draws from its own generator, seeds [B], so
-// that it gives the same tokens in any batch: exactly on a backend with few_rows, elsewhere as far as rounding in products with
-// another number of rows does not tip the scales. out [B, max_new], out_len [B]: the new tokens. HY_EDIVERGED: a logit is not finite.
+// Continues B prompts (text ids, len >= 1 each; meta tokens are added here). Each sequence draws from its own
+// generator, seeds [B], so that it gives the same tokens in any batch: exactly on a backend with few_rows, elsewhere as
+// far as rounding in products with another number of rows does not tip the scales. out [B, max_new], out_len [B]: the
+// new tokens. HY_EDIVERGED: a logit is not finite.
 hy_status hy_generate(const hy_program *p, hy_params *w, int B, const int32_t *const *prompts, const int *len,
                       const uint64_t *seeds, const hy_sample_spec *s, hy_on_token on_token, void *user, int32_t *out, int *out_len);
 #endif

@@ -16,6 +16,7 @@ void hy_bind_ssd_bwd(const hy_binding *b, hy_ssd_bwd_args *a) {
     const hy_bound dy = hy_bind_output_grad(b), dx = hy_bind_input_grad(b, 0), ddt = hy_bind_input_grad(b, 1);
     const hy_bound dB = hy_bind_input_grad(b, 2), dC = hy_bind_input_grad(b, 3);
     *a = (hy_ssd_bwd_args){.f = a->f, .dy = dy.p, .dx = dx.p, .ddt = ddt.p, .ddt_bias = hy_bind_parameter_grad(b, 2),
-                           .dA_log = hy_bind_parameter_grad(b, 0), .dBm = dB.p, .dCm = dC.p, .dskip = hy_bind_parameter_grad(b, 1),
-                           .lddy = dy.ld, .lddx = dx.ld, .ldddt = ddt.ld, .lddB = dB.ld, .lddC = dC.ld, .acc = b->acc};
+                           .dA_log = hy_bind_parameter_grad(b, 0), .dBm = dB.p, .dCm = dC.p,
+                           .dskip = hy_bind_parameter_grad(b, 1), .lddy = dy.ld, .lddx = dx.ld, .ldddt = ddt.ld,
+                           .lddB = dB.ld, .lddC = dC.ld, .acc = b->acc};
 }

@@ -66,14 +66,20 @@ static int weight(builder *b, const char *name, int out, int in, double std) {
 static int vector(builder *b, const char *name, int n, hy_init init) { return add_param(b, name, 1, n, 1, init, 0, false); }
 static int bias(builder *b, bool present, const char *name, int n) { return present ? vector(b, name, n, HY_INIT_ZEROS) : -1; }
 
+// What an op is given: values, or parameters.
 typedef struct {
     int n, v[HY_OP_INPUTS];
 } operands;
 #define LIST(...) (const operands){(int)(sizeof((int[]){__VA_ARGS__}) / sizeof(int)), {__VA_ARGS__}}
 static const operands NONE = {0};
 
+static void fault(const builder *b, hy_op_kind kind, const char *what) {
+    hy_assert_fail(__FILE__, __LINE__, hy_asprintf("layer %d, op %s: %s", b->layer, hy_op_name(kind), what));
+}
+
 // Ends the program unless `given` has an operand for each word of the op's list (-1 only for those that may be absent).
-static void check_operands(const builder *b, hy_op_kind kind, const char *what, const char *list, const operands *given, int limit) {
+static void check_operands(const builder *b, hy_op_kind kind, const char *what, const char *list, const operands *given,
+                           int limit) {
     hy_operand x;
     int k = 0;
     char *wrong = NULL;
@@ -83,7 +89,7 @@ static void check_operands(const builder *b, hy_op_kind kind, const char *what, 
         else if (given->v[k] < 0 && !x.optional) wrong = hy_asprintf("%s %s must not be absent", what, x.name);
     }
     if (!wrong && k < given->n) wrong = hy_asprintf("%d %ss are given, it has %d", given->n, what, k);
-    if (wrong) hy_assert_fail(__FILE__, __LINE__, hy_asprintf("layer %d, op %s: %s", b->layer, hy_op_name(kind), wrong));
+    if (wrong) fault(b, kind, wrong);
 }
 
 static void check_op(const builder *b, const hy_op *op, const operands *in, const operands *par) {
@@ -93,10 +99,11 @@ static void check_op(const builder *b, const hy_op *op, const operands *in, cons
     const operands out = {info->output[0] != 0 || op->out >= 0, {op->out}};
     check_operands(b, op->kind, "output", info->output, &out, b->p->n_values);
     const hy_slot_kind state = op->slot < 0 ? HY_SLOT_NONE : b->p->slots[op->slot].kind;
-    if (state != info->state) hy_assert_fail(__FILE__, __LINE__, hy_asprintf("layer %d, op %s: its state is of another kind", b->layer, info->name));
+    if (state != info->state) fault(b, op->kind, "its state is of another kind");
 }
 
-// in, par: LIST(...) in the order of ops.def, HY_NOVAL and -1 for what is absent, or NONE. out, slot: -1 if the kind has none.
+// in, par: LIST(...) in the order of ops.def, HY_NOVAL and -1 for what is absent, or NONE. out, slot: -1 if the kind
+// has none.
 static hy_op *add_op(builder *b, hy_op_kind kind, operands in, operands par, hy_val out, int slot) {
     hy_program *p = b->p;
     p->ops = grow(p->ops, p->n_ops, &b->cap_ops, sizeof *p->ops);
@@ -169,7 +176,8 @@ static hy_val op_scale_all(builder *b, const char *out_name, hy_val x, double by
 static hy_val op_rope(builder *b, const char *out_name, hy_val x, int heads, int d) {
     hy_val y = value(b, out_name, heads * d);
     hy_op *op = add_op(b, HY_OP_ROPE, LIST(x), NONE, y, -1);
-    op->rope = (hy_rope_op){.heads = heads, .d = d, .base = hy_model_rope_base(&b->p->spec, d), .scale = rope_scale(&b->p->spec)};
+    op->rope = (hy_rope_op){.heads = heads, .d = d, .base = hy_model_rope_base(&b->p->spec, d),
+                            .scale = rope_scale(&b->p->spec)};
     return y;
 }
 

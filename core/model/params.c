@@ -171,7 +171,7 @@ void hy_param_initial(const hy_param *q, uint64_t seed, size_t first, size_t n, 
     for (size_t i = 0; i < n; i++) dst[i] = initial(q, first + i, &r);
 }
 
-#define STEP ((size_t)1024)  // values that one thread makes at a time: the same ones whoever makes them
+#define STEP ((size_t)1024)  // values that one thread makes at a time; they do not depend on which thread
 
 hy_status hy_params_init(hy_params *w, uint64_t seed) {
     hy_status s = HY_OK;

@@ -29,8 +29,8 @@ hy_status hy_params_want_grad(hy_params *w);  // HY_EINPUT if some parameter is 
 hy_status hy_params_get(const hy_params *w, int param, bool grad, float *dst);
 void *hy_params_ptr(const hy_params *w, int param, bool grad);  // device address
 // Computing in bfloat16 reads matrices in bfloat16: those the program keeps so, and of the others a copy at the program's
-// element offsets. want: makes it (once) and brings it up to date. Optimiser steps write it too; whoever changes values
-// otherwise, through hy_params_ptr, says so with changed.
+// element offsets. hy_params_want_bf16 makes it (once) and brings it up to date. Optimiser steps write it too; code that
+// changes values otherwise, through hy_params_ptr, must call hy_params_changed.
 hy_status hy_params_want_bf16(hy_params *w);
 void hy_params_changed(hy_params *w);
 const void *hy_params_matrix(const hy_params *w, int param, hy_dtype compute);  // device address of what a matrix product reads

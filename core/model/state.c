@@ -16,7 +16,8 @@ void hy_state_cache(const hy_model_spec *m, hy_dtype dt, int max_tokens, hy_cach
 static size_t slot_elems(const hy_program *p, const hy_slot *s, int max_tokens) {
     switch (s->kind) {
         case HY_SLOT_KV:
-            return (size_t)hy_attn_cap(max_tokens, s->window, p->spec.meta_tokens) * (size_t)s->kv_heads * (size_t)(s->d_qk + s->d_v);
+            return (size_t)hy_attn_cap(max_tokens, s->window, p->spec.meta_tokens) * (size_t)s->kv_heads *
+                   (size_t)(s->d_qk + s->d_v);
         case HY_SLOT_CONV: return (size_t)s->d_inner * (size_t)(s->d_conv - 1);
         case HY_SLOT_SSM: return (size_t)s->d_inner * (size_t)s->d_state;
         case HY_SLOT_NONE: break;

@@ -265,7 +265,8 @@ static hy_status resolve_layer(const hy_spec_reader *r, int i, const hy_layer_dr
     if (hy_layer_has_ssm(l)) HY_TRY(resolve_ssm(r, i, d->expand, l));
     if (hy_layer_has_attention(l)) HY_TRY(resolve_attention(r, i, l));
     const int d_model = r->spec->d_model;
-    if (l->mlp != HY_MLP_NONE && !l->d_ff) l->d_ff = l->mlp == HY_MLP_RELU2 ? 4 * d_model : ((8 * d_model + 2) / 3 + 31) / 32 * 32;
+    if (l->mlp != HY_MLP_NONE && !l->d_ff)
+        l->d_ff = l->mlp == HY_MLP_RELU2 ? 4 * d_model : ((8 * d_model + 2) / 3 + 31) / 32 * 32;
     return HY_OK;
 }
 
@@ -358,8 +359,11 @@ static void help_of(const char *prefix, bool of_layer, hy_buf *out) {
     hy_field keys[HY_SPEC_KEYS + 1];
     int n = hy_spec_keys(prefix, of_layer, keys);
     if (!strcmp(prefix, "ssm")) keys[n++] = expand_field[0], keys[n] = (hy_field)HY_FIELD_END;
-    char *title = !prefix[0] ? hy_asprintf("%sAt the top%s", of_layer ? "\n" : "", of_layer ? ", or in an entry of pattern" : "")
-                             : hy_asprintf("\n%s: {...}%s", prefix, of_layer ? ", at the top or in an entry of pattern" : "");
+    const char *const entry = " in an entry of pattern";
+    char *title = !prefix[0] && !of_layer ? hy_xstrdup("At the top")
+                  : !prefix[0]            ? hy_asprintf("\nAt the top, or%s", entry)
+                  : !of_layer             ? hy_asprintf("\n%s: {...}", prefix)
+                                          : hy_asprintf("\n%s: {...}, at the top or%s", prefix, entry);
     hy_fields_help(keys, title, out);
     free(title);
 }

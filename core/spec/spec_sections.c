@@ -1,5 +1,5 @@
-// spec_sections.c - every field of a model: its YAML key, type, default, range, meaning, and which layers have it. All else about
-// fields follows from these tables: reading, defaults, ranges, zeroing, canonical text, help.
+// spec_sections.c - every field of a model: its YAML key, type, default, range, meaning, and which layers have it. All
+// else about fields follows from these tables: reading, defaults, ranges, zeroing, canonical text, help.
 #include "core/spec/spec_sections.h"
 
 #include <stdlib.h>
@@ -172,13 +172,16 @@ const hy_spec_section hy_spec_sections[] = {
     {"multipliers", head_factors},
     {"", mixer_fields, .of_layer = true},
     {"", fusion_fields, .of_layer = true, .present = is_parallel, .lacking = "only parallel layers have a fusion"},
-    {"", hy_spec_kv_source, .of_layer = true, .present = has_attention, .written = has_attention, .lacking = NO_ATTENTION,
-     .absent_byte = 0xFF, .derived = true},
-    {"attention", attention_fields, .of_layer = true, .present = has_attention, .written = has_attention, .lacking = NO_ATTENTION},
+    {"", hy_spec_kv_source, .of_layer = true, .present = has_attention, .written = has_attention,
+     .lacking = NO_ATTENTION, .absent_byte = 0xFF, .derived = true},
+    {"attention", attention_fields, .of_layer = true, .present = has_attention, .written = has_attention,
+     .lacking = NO_ATTENTION},
     {"ssm", ssm_fields, .of_layer = true, .present = has_ssm, .written = has_ssm, .lacking = NO_SSM},
-    {"ssm", mamba_fields, .of_layer = true, .present = is_mamba, .written = has_ssm, .lacking = "the layer has no Mamba-1 heads"},
+    {"ssm", mamba_fields, .of_layer = true, .present = is_mamba, .written = has_ssm,
+     .lacking = "the layer has no Mamba-1 heads"},
     {"ssm", ssm_bias_fields, .of_layer = true, .present = has_ssm, .written = has_ssm, .lacking = NO_SSM},
-    {"ssm", mamba2_fields, .of_layer = true, .present = is_mamba2, .written = is_mamba2, .lacking = "the layer has no Mamba-2 heads"},
+    {"ssm", mamba2_fields, .of_layer = true, .present = is_mamba2, .written = is_mamba2,
+     .lacking = "the layer has no Mamba-2 heads"},
     {"mlp", mlp_kind_fields, .of_layer = true},
     {"mlp", mlp_fields, .of_layer = true, .present = has_mlp, .lacking = "the layer has no mlp"},
     {0},
@@ -216,16 +219,18 @@ void hy_spec_defaults(bool of_layer, void *obj) {
 void hy_spec_clear_absent(hy_layer_spec *l) {
     for (const hy_spec_section *s = hy_spec_sections; s->fields; s++) {
         if (!s->of_layer || !s->present || s->present(l)) continue;
-        for (const hy_field *f = s->fields; f->name; f++) memset((char *)l + f->offset, s->absent_byte, hy_spec_field_size(f));
+        for (const hy_field *f = s->fields; f->name; f++)
+            memset((char *)l + f->offset, s->absent_byte, hy_spec_field_size(f));
     }
 }
 
 void hy_spec_sections_text(bool of_layer, const void *obj, int indent, hy_buf *out) {
     for (const hy_spec_section *s = hy_spec_sections; s->fields;) {
         const char *prefix = s->prefix;
+        const int inner = indent + (prefix[0] ? 2 : 0);
         hy_buf lines = {0};
         for (; s->fields && !strcmp(s->prefix, prefix); s++)
-            if (s->of_layer == of_layer && (!s->written || s->written(obj))) hy_fields_text(s->fields, obj, indent + (prefix[0] ? 2 : 0), &lines);
+            if (s->of_layer == of_layer && (!s->written || s->written(obj))) hy_fields_text(s->fields, obj, inner, &lines);
         if (lines.n && prefix[0]) hy_buf_printf(out, "%*s%s:\n", indent, "", prefix);
         if (lines.n) hy_buf_write(out, lines.s, lines.n);
         free(lines.s);

@@ -1,5 +1,6 @@
-// spec_sections.h - the fields of a model by section of its YAML: what the reader (spec_read.c), the rules and the canonical text (spec.c)
-// share. A new field is a row of spec_sections.c and a member of hy_layer_spec or hy_model_spec.
+// spec_sections.h - the fields of a model by section of its YAML: what the reader (spec_read.c), the rules and the
+// canonical text (spec.c) share. A new field is a row of spec_sections.c and a member of hy_layer_spec or
+// hy_model_spec.
 #ifndef HY_SPEC_SECTIONS_H
 #define HY_SPEC_SECTIONS_H
 #include "core/format/field.h"
@@ -12,8 +13,8 @@ typedef struct {
     const char *prefix;       // "ssm": keys are ssm.d_state, ...; "": they stand beside the maps
     const hy_field *fields;
     bool of_layer;            // members of hy_layer_spec; else of hy_model_spec
-    // Of a layer: layers for which it is false lack these fields, whose bytes are absent_byte. Of a model: where it is false for all
-    // layers, the fields must have their defaults. NULL: always true.
+    // Of a layer: layers for which it is false lack these fields, whose bytes are absent_byte. Of a model: where it is
+    // false for all layers, the fields must have their defaults. NULL: always true.
     bool (*present)(const hy_layer_spec *l);
     bool (*written)(const hy_layer_spec *l);  // of a layer: whether the canonical text has them. NULL: always
     const char *lacking;      // where they are not present: why, for error messages

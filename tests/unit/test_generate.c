@@ -46,7 +46,8 @@ static int by_rank(const void *a, const void *b) {
     return x->token < y->token ? -1 : 1;
 }
 
-static int32_t sorted_sample(const float *logits, int n_logits, const hy_sample_spec *s, hy_rng *rng, hy_ranked_token *r) {
+static int32_t sorted_sample(const float *logits, int n_logits, const hy_sample_spec *s, hy_rng *rng,
+                             hy_ranked_token *r) {
     for (int i = 0; i < n_logits; i++) r[i] = (hy_ranked_token){.logit = logits[i], .token = i};
     qsort(r, (size_t)n_logits, sizeof *r, by_rank);
     int n = s->top_k > 0 && s->top_k < n_logits ? s->top_k : n_logits;
@@ -78,15 +79,18 @@ static void same_tokens_as_by_sorting(void **state) {
         for (int shape = 0; shape < 4; shape++) {  // random; many equal ones; falling; rising
             const int n = sizes[v], ks[] = {0, 1, 2, 40, n / 2, n - 1, n + 3};
             for (int i = 0; i < n; i++)
-                logits[i] = shape == 0 ? (float)(3 * hy_rng_normal(&r)) : shape == 1 ? (float)hy_rng_below(&r, 4) : (float)(shape == 2 ? -i : i) / 100;
+                logits[i] = shape == 0   ? (float)(3 * hy_rng_normal(&r))
+                            : shape == 1 ? (float)hy_rng_below(&r, 4)
+                                         : (float)(shape == 2 ? -i : i) / 100;
             for (int c = 0; c < 4 * 5 * 7; c++) {
                 const hy_sample_spec s = {.temperature = temperatures[c % 4], .top_p = ps[c / 4 % 5], .top_k = ks[c / 20]};
                 hy_rng a = hy_rng_make((uint64_t)c, v), b = a;
                 for (int k = 0; k < 5; k++) {
-                    const int32_t want = sorted_sample(logits, n, &s, &a, scratch), got = hy_sample_token(logits, n, &s, &b, scratch);
+                    const int32_t want = sorted_sample(logits, n, &s, &a, scratch);
+                    const int32_t got = hy_sample_token(logits, n, &s, &b, scratch);
                     if (got != want)
-                        fail_msg("%d logits of shape %d, temperature %g, top_k %d, top_p %g, draw %d: token %d, by sorting %d", n, shape,
-                                 s.temperature, s.top_k, s.top_p, k, (int)got, (int)want);
+                        fail_msg("%d logits of shape %d, temperature %g, top_k %d, top_p %g, draw %d: token %d, not %d",
+                                 n, shape, s.temperature, s.top_k, s.top_p, k, (int)got, (int)want);
                 }
             }
         }
@@ -179,7 +183,7 @@ static void refusals(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(sampler), cmocka_unit_test(same_tokens_as_by_sorting), cmocka_unit_test(batches),
-                                       cmocka_unit_test(refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(sampler), cmocka_unit_test(same_tokens_as_by_sorting),
+                                       cmocka_unit_test(batches), cmocka_unit_test(refusals)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
