@@ -83,14 +83,14 @@ static hy_status plot_points(hy_plots *p, int task, const point_figure *f) {
     return s;
 }
 
-static hy_status plot_accuracy_cache(hy_plots *p, int task) {
+hy_status hy_plot_accuracy_cache(hy_plots *p, int task) {
     return plot_points(p, task, &(point_figure){"accuracy-cache", "accuracy against cache", "cache_true", "accuracy", "throughput_decode", false});
 }
-static hy_status plot_accuracy_throughput(hy_plots *p, int task) {
+hy_status hy_plot_accuracy_throughput(hy_plots *p, int task) {
     return plot_points(p, task, &(point_figure){"accuracy-throughput", "accuracy against throughput", "throughput_decode", "accuracy",
                                                 "cache_true", false});
 }
-static hy_status plot_erf_cache(hy_plots *p, int task) {
+hy_status hy_plot_erf_cache(hy_plots *p, int task) {
     return plot_points(p, task, &(point_figure){"erf-cache", "receptive field against cache", "cache_true", "erf", NULL, true});
 }
 
@@ -139,7 +139,7 @@ static int fill_bars(const hy_plots *p, int task, const char *const *cells, int 
     return have;
 }
 
-static hy_status plot_recall(hy_plots *p, int task) {
+hy_status hy_plot_recall(hy_plots *p, int task) {
     const char *cells[HY_PLOTS_MAX_BARS];
     const int n = p->s->n_variants, k = cells_of(p, task, cells);
     const hy_metric_def *d = hy_metric_find("accuracy");
@@ -168,22 +168,9 @@ static hy_status plot_recall(hy_plots *p, int task) {
 
 // ---------------------------------------------------------------------------------------------------- dispatch
 const hy_plot_kind hy_plot_kinds[] = {
-    {"accuracy-cache", "accuracy against cache, decoding throughput as point size", "measure cache", plot_accuracy_cache, false},
-    {"accuracy-throughput", "accuracy against decoding throughput, cache as point size", "measure throughput", plot_accuracy_throughput,
-     false},
-    {"recall", "accuracy of each variant with error bars and single runs", "done runs", plot_recall, false},
-    {"loss", "training loss over steps", "done runs", hy_plot_loss, false},
-    {"throughput", "training, prefill and decoding against context", "measure throughput", hy_plot_throughput, true},
-    {"cache", "cache by layer and kind", "measure cache", hy_plot_cache, true},
-    {"maps", "attention maps: attention, SSM, layer (one figure a variant)", "measure maps", hy_plot_maps, false},
-    {"grid", "accuracy, and steps or loss, over the values of a grid of one axis, such as learning rates", "a grid",
-     hy_plot_grid, false},
-    {"cells", "accuracy over length and depth (tasks with many evaluation cells; one figure a variant)", "done runs",
-     hy_plot_cells, false},
-    {"entropy", "entropy of attention maps by layer", "measure maps", hy_plot_entropy, false},
-    {"outputs", "output of attention and SSM heads by layer, and their weights in the fusion (one figure a variant)", "measure outputs",
-     hy_plot_outputs, false},
-    {"erf-cache", "effective receptive field against cache", "measures erf and cache", plot_erf_cache, false},
+#define X(draw, name, shows, needs, once) {name, shows, needs, draw, once},
+#include "analysis/report/plots.def"
+#undef X
     {NULL, NULL, NULL, NULL, false},
 };
 

@@ -53,14 +53,9 @@ hy_status hy_plots_done(hy_plots *p, hy_status s, const char *caption, ...) __at
 // How the experiment is named in the store; borrowed from p.
 hy_experiment_id hy_plots_id(const hy_plots *p);
 
-hy_status hy_plot_loss(hy_plots *p, int task);
-hy_status hy_plot_throughput(hy_plots *p, int task);
-hy_status hy_plot_cache(hy_plots *p, int task);
-hy_status hy_plot_entropy(hy_plots *p, int task);
-hy_status hy_plot_outputs(hy_plots *p, int task);
-hy_status hy_plot_grid(hy_plots *p, int task);
-hy_status hy_plot_maps(hy_plots *p, int task);
-hy_status hy_plot_cells(hy_plots *p, int task);
+#define X(draw, name, shows, needs, once) hy_status draw(hy_plots *p, int task);
+#include "analysis/report/plots.def"
+#undef X
 // Up to so many evaluation cells are bars; more are a heat map.
 #define HY_PLOTS_MAX_BARS 6
 #endif
