@@ -29,8 +29,9 @@ hy_status hy_weights_parse(const char *text, hy_weights *out);
 // Computing in bfloat16 reads matrices so: kept so (auto, bf16), or as copies of float32 ones (f32), which gives the same results.
 hy_weights hy_weights_in(hy_weights how, hy_precision precision);
 void hy_weights_apply(hy_weights how, const hy_import *im, const hy_import_map *map, hy_program *p);  // before parameters are made
-// precision: what the parameters are made for (the backend has it too: hy_precision_set). sets: NULL-terminated "path=value" for a YAML (with a checkpoint only what keeps the shapes), or NULL. seed: of random
-// weights. HY_EINPUT with the file's name for what cannot be read.
+// precision: what the parameters are made for (the backend has it too: hy_precision_set). sets: NULL-terminated "path=value", or NULL;
+// with a checkpoint or a folder only what keeps the shapes, and a part of layers ("attention.window=64") is changed in every layer
+// that has it. seed: of random weights. HY_EINPUT with the file's name for what cannot be read.
 hy_status hy_model_open(const char *path, const char *const *sets, const hy_backend *be, hy_weights weights, hy_precision precision,
                         uint64_t seed, hy_model *out);
 // The weights of a checkpoint or a folder in a model of a spec that hy_model_read_spec gave for it.

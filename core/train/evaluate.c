@@ -36,7 +36,8 @@ typedef struct {
 static hy_status check_finite(const hy_cell *cell, int64_t example, int T, const int32_t *labels, const float *nll) {
     for (int t = 0; t < T; t++)
         if (labels[t] >= 0 && !isfinite(nll[t]))
-            return hy_error(HY_EDIVERGED, "the loss of example %lld of evaluation cell %s is %g at token %d: the weights hold NaN or infinity, or are too large",
+            return hy_error(HY_EDIVERGED, "the loss of example %lld of evaluation cell %s is %g at token %d: the weights hold NaN or"
+                            " infinity, or are too large",
                             (long long)example, cell->name, (double)nll[t], t);
     return HY_OK;
 }

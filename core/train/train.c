@@ -86,11 +86,6 @@ void hy_trainer_free(hy_trainer *t) {
     free(t);
 }
 
-void hy_trainer_end_steps(hy_trainer *t) {
-    hy_exec_free(t->e);
-    t->e = NULL;
-}
-
 hy_params *hy_trainer_params(hy_trainer *t) { return t->w; }
 long hy_trainer_step_count(const hy_trainer *t) { return t->step; }
 

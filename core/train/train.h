@@ -22,7 +22,6 @@ hy_status hy_trainer_create(const hy_program *p, const hy_backend *be, hy_dtype 
                             const hy_task *task, uint64_t seed, hy_trainer **out);
 uint64_t hy_trainer_init_seed(uint64_t seed);  // what hy_params_init gets for a run's seed
 void hy_trainer_free(hy_trainer *t);
-void hy_trainer_end_steps(hy_trainer *t);  // no step follows: gives back the memory of activations
 hy_params *hy_trainer_params(hy_trainer *t);
 long hy_trainer_step_count(const hy_trainer *t);
 // Everything a resumed run needs (weights, optimiser moments, step = loader position, seeds) as one safetensors file.

@@ -98,7 +98,8 @@ static hy_status weights_line(hy_table *t, hy_store *s) {
     }
     hy_weights_list_free(&l);
     const bool bad = count[HY_WEIGHTS_MISSING] || count[HY_WEIGHTS_CHANGED];
-    line(t, "weights", bad ? "incomplete" : "ok", "of %d models, %.1f MB; %d are missing, %d have changed, %d files belong to no model (hylab models)",
+    line(t, "weights", bad ? "incomplete" : "ok",
+         "of %d models, %.1f MB; %d are missing, %d have changed, %d files belong to no model (hylab models)",
          count[HY_WEIGHTS_STORED], bytes / 1e6, count[HY_WEIGHTS_MISSING], count[HY_WEIGHTS_CHANGED], count[HY_WEIGHTS_ORPHAN]);
     return HY_OK;
 }

@@ -98,7 +98,8 @@ static hy_status sweep(const options *o, hy_sweep *s) {
     HY_TRY(hy_sweep_clean(s));
     HY_TRY(print_other_commits(s));
     if (s->jobs > 1 && times_something(s))
-        fprintf(stderr, "note: throughput is measured with %d of the threads, while the other runs pause; use --jobs 1 for all threads\n", s->threads);
+        fprintf(stderr, "note: throughput is measured with %d of the threads, while the other runs pause; use --jobs 1 for all"
+                        " threads\n", s->threads);
     s->interim = o->format == HY_TABLE_TEXT ? on_interim : NULL;
     hy_status st = hy_sweep_run(s);
     if (st && st != HY_EFAIL && st != HY_EINTR) return st;
@@ -128,7 +129,8 @@ static hy_status run(const options *o, const hy_arg_list *rest) {
         return st;
     }
     int total = o->threads ? o->threads : all_threads(), threads = total / o->jobs;
-    hy_sweep s = {.e = e, .db = o->db, .isa = o->isa, .device = device.kind, .gpu = device.number, .only = o->only, .jobs = o->jobs, .threads = threads ? threads : 1,
+    hy_sweep s = {.e = e, .db = o->db, .isa = o->isa, .device = device.kind, .gpu = device.number, .only = o->only,
+                  .jobs = o->jobs, .threads = threads ? threads : 1,
                   .claim = (o->force ? HY_CLAIM_FORCE : 0) | (o->retry_failed ? HY_CLAIM_RETRY_FAILED : 0)};
     st = hy_sweep_look(&s);  // before a database is made: does --only leave anything?
     if (!st) st = o->dry_run ? dry_run(o, &s) : sweep(o, &s);

@@ -104,7 +104,8 @@ static hy_status read_variant(hy_reader *r, const hy_yaml *y, hy_variant_entry *
     v->train = hy_yaml_get(y, "train");
     if (v->train && hy_yaml_is(v->train, "none")) {
         if (!v->weights)
-            return hy_yaml_error(v->train, "train: none is for checkpoints and folders; %s has no weights (train: {steps: 0} measures random ones)", v->name);
+            return hy_yaml_error(v->train, "train: none is for checkpoints and folders; %s has no weights (train: {steps: 0}"
+                                           " measures random ones)", v->name);
         v->untrained = true;
         v->train = NULL;
     }

@@ -135,6 +135,7 @@ hy_status hy_sweep_run(hy_sweep *s) {
     hy_sweepview_free(p);
     if (st) return st;
     if (hy_interrupted) return hy_error(HY_EINTR, "interrupted; the same command goes on where this stopped");
-    int bad = count(s, HY_ITEM_FAILED) + count(s, HY_ITEM_STORED_FAILED) + count(s, HY_ITEM_LOST) + count(s, HY_ITEM_INTERRUPTED);
-    return bad ? hy_error(HY_EFAIL, "%d of %d runs failed or are not complete", bad, s->e->n_items - count(s, HY_ITEM_LEFT_OUT) - count(s, HY_ITEM_TWIN)) : HY_OK;
+    const int bad = count(s, HY_ITEM_FAILED) + count(s, HY_ITEM_STORED_FAILED) + count(s, HY_ITEM_LOST) + count(s, HY_ITEM_INTERRUPTED);
+    const int all = s->e->n_items - count(s, HY_ITEM_LEFT_OUT) - count(s, HY_ITEM_TWIN);
+    return bad ? hy_error(HY_EFAIL, "%d of %d runs failed or are not complete", bad, all) : HY_OK;
 }

@@ -222,8 +222,9 @@ static void test_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stat),  cmocka_unit_test(test_median), cmocka_unit_test(test_spearman), cmocka_unit_test(test_order_of_configuration), cmocka_unit_test(test_identity),
-                                       cmocka_unit_test(test_measures_of_items), cmocka_unit_test(test_shared_parts),
+        cmocka_unit_test(test_stat),  cmocka_unit_test(test_median), cmocka_unit_test(test_spearman),
+        cmocka_unit_test(test_order_of_configuration), cmocka_unit_test(test_identity),
+        cmocka_unit_test(test_measures_of_items), cmocka_unit_test(test_shared_parts),
         cmocka_unit_test(test_grid),  cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
