@@ -148,10 +148,6 @@ hy_status hy_model_weights(hy_store *s, int64_t id, char **weights, char **hash)
     return st;
 }
 
-hy_status hy_model_set_weights(hy_store *s, int64_t id, const char *weights, const char *hash) {
-    return hy_store_run(s, "UPDATE model SET weights = ?2, weights_hash = ?3 WHERE id = ?1", "lss", id, weights, hash);
-}
-
 hy_status hy_model_weights_gone(hy_store *s, int64_t id) {
     return hy_store_run(s, "UPDATE model SET weights = NULL WHERE id = ?1", "l", id);
 }

@@ -73,8 +73,7 @@ hy_status hy_model_interrupt(hy_store *s, int64_t id, int64_t steps, const char 
 hy_status hy_model_settle_dead(hy_store *s, int64_t id, long pid, bool failed, const char *why, bool *changed);
 // File name and hash of the stored weights, NULL where there are none; the caller frees both.
 hy_status hy_model_weights(hy_store *s, int64_t id, char **weights, char **hash);
-// The file is there (stored later than the model was settled: weights not NULL) or is gone (NULL; the hash is kept).
-hy_status hy_model_set_weights(hy_store *s, int64_t id, const char *weights, const char *hash);
+// The file is gone; the hash is kept.
 hy_status hy_model_weights_gone(hy_store *s, int64_t id);
 
 // ---------------------------------------------------------------------------------------------------- measurements

@@ -21,9 +21,4 @@ typedef struct {
 // seeds: [N] (0: all). accuracy, size and cache are on unless they are `false`. node NULL or null: these three.
 hy_status hy_measure_plan_read(const hy_yaml *node, hy_measure_plan *out);
 bool hy_measure_plan_wants(const hy_planned_measure *m, int64_t seed);
-// What a run of one seed measures, as YAML that hy_measure_plan_read takes. Measures that are on with their defaults,
-// and only because nothing was said, are left out.
-void hy_measure_plan_text(const hy_measure_plan *p, int64_t seed, hy_buf *out);
-// Checks every measure against every subject; a measure that applies to none of them is HY_EINPUT, too.
-hy_status hy_measure_plan_check(const hy_measure_plan *p, const hy_measure_subject *subjects, int n);
 #endif

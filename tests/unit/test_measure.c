@@ -180,39 +180,6 @@ static void plans_that_are_refused(void **state) {
     free(b.s);
 }
 
-// The text of a plan reads back as the plan of that seed.
-static void plans_as_text(void **state) {
-    (void)state;
-    static const struct {
-        const char *yaml, *text;  // of seed 1
-    } all[] = {
-        {"", ""},
-        {"{cache: {tokens: 40}, size: false}", "size: false\ncache:\n  tokens: 40\n"},
-        {"{accuracy: true, cache: [{tokens: 1}, {tokens: 2, seeds: [2]}]}", "accuracy: true\ncache:\n  tokens: 1\n"},
-        {"{accuracy: [{examples: 3}, {}], cache: {seeds: [5]}}", "accuracy:\n  - examples: 3\n  - {}\ncache: false\n"},
-        {"{accuracy: false, cache: [{tokens: 7}, {tokens: 9}], outputs: {examples: 1}}",
-         "accuracy: false\ncache:\n  - tokens: 7\n  - tokens: 9\noutputs:\n  examples: 1\n  cell: 0\n  positions: "
-         "text\n"},
-    };
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        hy_measure_plan p, q;
-        hy_buf a = {0}, b = {0};
-        hy_buf_printf(&a, "%s", "");
-        hy_buf_printf(&b, "%s", "");
-        assert_int_equal(plan_of(all[i].yaml, &p), HY_OK);
-        hy_measure_plan_text(&p, 1, &a);
-        if (strcmp(a.s, all[i].text) && strcmp(all[i].yaml, ""))
-            fail_msg("%s gives\n%s, wanted\n%s", all[i].yaml, a.s, all[i].text);
-        if (plan_of(a.s, &q)) fail_msg("%s: %s", a.s, hy_error_text());
-        hy_measure_plan_text(&q, 1, &b);
-        assert_string_equal(a.s, b.s);
-        int wanted = 0;
-        for (int k = 0; k < p.n; k++) wanted += hy_measure_plan_wants(&p.v[k], 1);
-        assert_int_equal(q.n, wanted);
-        free(a.s), free(b.s);
-    }
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_measure_is_sound),
@@ -221,7 +188,6 @@ int main(void) {
         cmocka_unit_test(what_is_on),
         cmocka_unit_test(seeds_of_a_measure),
         cmocka_unit_test(plans_that_are_refused),
-        cmocka_unit_test(plans_as_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -93,13 +93,6 @@ static void near(double got, double want, double tolerance) {
     if (!(fabs(got - want) <= tolerance * fmax(1e-3, fabs(want)))) fail_msg("%.17g, wanted %.17g", got, want);
 }
 
-// ---------------------------------------------------------------------------------------------------- checks
-static void plan_of(const char *yaml, hy_measure_plan *out) {
-    hy_yaml *y = NULL;
-    if (hy_yaml_parse("e.yaml", yaml, strlen(yaml), &y) || hy_measure_plan_read(y, out)) fail_msg("%s", hy_error_text());
-    hy_yaml_free(y);
-}
-
 static void refused(const hy_measure_subject *s, const char *name, const char *options, const char *error) {
     hy_measure_options o;
     const hy_measure *m = hy_measure_find(name);
@@ -166,14 +159,6 @@ static void checks(void **state) {
     assert_int_equal(hy_measure_check(hy_measure_find("size"), &s, &bad), HY_EINPUT);
     assert_error("measure size: context is -3");
 
-    hy_measure_plan p;
-    const hy_measure_subject both[] = {empty, s};
-    plan_of("{erf: true, maps: {layers: [1]}}", &p);
-    assert_int_equal(hy_measure_plan_check(&p, both, 2), HY_OK);
-    assert_int_equal(hy_measure_plan_check(&p, both, 1), HY_EINPUT);  // of no model at all
-    assert_error("measure maps: it would find nothing in any of the models");
-    plan_of("{erf: {cell: 2}}", &p);
-    assert_int_equal(hy_measure_plan_check(&p, both, 2), HY_EINPUT);
     rig_close(&r);
     rig_close(&none);
 }
