@@ -15,13 +15,17 @@ hy_status hy_ask_model_steps(hy_store *s, int64_t model_id, int64_t *steps) {
     return one_number(q, steps);
 }
 
-hy_status hy_ask_model_of_weights(hy_store *s, const char *hash, int64_t *model_id) {
+hy_status hy_ask_model_of_weights(hy_store *s, const char *hash, int64_t *model_id, int64_t *seed) {
     hy_query *q;
-    HY_TRY(hy_store_query(
-        s, &q,
-        "SELECT model_id FROM v_model WHERE weights_hash = ?1 AND status = 'done' AND superseded_by IS NULL LIMIT 1",
-        "s", hash));
-    return one_number(q, model_id);
+    HY_TRY(hy_store_query(s, &q,
+                          "SELECT model_id, seed FROM v_model WHERE weights_hash = ?1 AND status = 'done'"
+                          " AND superseded_by IS NULL LIMIT 1",
+                          "s", hash));
+    bool row = false;
+    const hy_status st = hy_query_step(q, &row);
+    if (!st && row) *model_id = hy_query_int(q, 0), *seed = hy_query_int(q, 1);
+    hy_query_close(q);
+    return st;
 }
 
 hy_status hy_ask_rates(hy_store *s, const char *device, hy_query **q) {

@@ -32,6 +32,6 @@ typedef struct {
 hy_status hy_ask_model_files(hy_store *s, hy_query **q);
 hy_status hy_next_model_file(hy_query *q, bool *row, hy_model_file *f);
 
-// The model whose stored weights have that hash; 0: none.
-hy_status hy_ask_model_of_weights(hy_store *s, const char *hash, int64_t *model_id);
+// The model whose stored weights have that hash, and its seed; both are left as they are where there is none.
+hy_status hy_ask_model_of_weights(hy_store *s, const char *hash, int64_t *model_id, int64_t *seed);
 #endif

@@ -117,7 +117,7 @@ static void add_timing_notes(const hy_summary *s, hy_table *t) {
     hy_summary_speed_note(s, t);
     if (s->waited > HY_SUMMARY_WAITED)
         hy_table_note(t, "throughput is disturbed: threads waited up to %.0f %% of the time while other programs had the processors;"
-                         " time again (--force) in quiet", 100 * s->waited);
+                         " time again in quiet (hylab run --remeasure throughput)", 100 * s->waited);
 }
 
 static void add_notes(const hy_summary *s, hy_table *t, const char *papers) {

@@ -90,6 +90,8 @@ typedef struct {
     char *path, *tmp;
 } hy_outfile;
 hy_status hy_outfile_open(hy_outfile *o, const char *path);
+// Whether that will work, before hours of work for it: makes the folders above it, and leaves nothing else behind.
+hy_status hy_outfile_try(const char *path);
 hy_status hy_outfile_commit(hy_outfile *o);
 void hy_outfile_abort(hy_outfile *o);
 hy_status hy_mkdirs(const char *path);               // mkdir -p

@@ -69,6 +69,22 @@ static void sync_folder(const char *path) {
     free(folder);
 }
 
+hy_status hy_outfile_try(const char *path) {
+    const char *slash = strrchr(path, '/');
+    if (slash && slash != path) {
+        char *dir = hy_asprintf("%.*s", (int)(slash - path), path);
+        const hy_status s = hy_mkdirs(dir);
+        free(dir);
+        HY_TRY(s);
+    }
+    struct stat st;
+    if (!stat(path, &st) && S_ISDIR(st.st_mode)) return hy_error(HY_EINPUT, "%s: is a folder, not a file", path);
+    hy_outfile o;
+    HY_TRY(hy_outfile_open(&o, path));
+    hy_outfile_abort(&o);
+    return HY_OK;
+}
+
 hy_status hy_outfile_commit(hy_outfile *o) {
     hy_status s = HY_OK;
     if (fflush(o->f) || ferror(o->f) || fsync(fileno(o->f)))

@@ -20,7 +20,7 @@
 #define CHECK_MAX ((off_t)64 << 20)  // databases up to this size are checked page by page before a sweep
 
 typedef struct {
-    const char *db, *scale, *only, *device, *isa;
+    const char *db, *scale, *only, *remeasure, *device, *isa;
     hy_arg_list sets;
     int jobs, threads, child, report;
     bool dry_run, force, retry_failed;
@@ -121,6 +121,12 @@ static hy_status run(const options *o, const hy_arg_list *rest) {
     if (rest->n == 0) return hy_error(HY_EINPUT, "which experiment? hylab run EXPERIMENT.yaml (--help tells more)");
     hy_device device;
     HY_TRY(hy_device_from_args(o->device, o->isa, &device));
+    if (o->remeasure && !hy_measure_find(o->remeasure)) {
+        char *names = hy_measure_names();
+        const hy_status unknown = hy_error(HY_EINPUT, "--remeasure %s: there are %s", o->remeasure, names);
+        free(names);
+        return unknown;
+    }
     hy_experiment *e;
     HY_TRY(hy_experiment_load(rest->v[0], o->scale, o->sets.v, &e));
     hy_status st = hy_experiment_check(e, o->dry_run ? NULL : device.kind);
@@ -130,7 +136,7 @@ static hy_status run(const options *o, const hy_arg_list *rest) {
     }
     int total = o->threads ? o->threads : all_threads(), threads = total / o->jobs;
     hy_sweep s = {.e = e, .db = o->db, .isa = o->isa, .device = device.kind, .gpu = device.number, .only = o->only,
-                  .jobs = o->jobs, .threads = threads ? threads : 1,
+                  .remeasure = o->remeasure, .jobs = o->jobs, .threads = threads ? threads : 1,
                   .claim = (o->force ? HY_CLAIM_FORCE : 0) | (o->retry_failed ? HY_CLAIM_RETRY_FAILED : 0)};
     st = hy_sweep_look(&s);  // before a database is made: does --only leave anything?
     if (!st) st = o->dry_run ? dry_run(o, &s) : sweep(o, &s);
@@ -148,7 +154,8 @@ int hy_cmd_run(int argc, char **argv) {
         {"--set", "PATH=VALUE", HY_ARG_LIST, &o.sets, 0, "change train.*, task.*, variant.* of every run, or a key of the file; repeatable"},
         {"--only", "GLOB", HY_ARG_TEXT, &o.only, 0, "only runs whose variant, task or VARIANT/TASK/GRID/seedN matches"},
         {"--dry-run", NULL, HY_ARG_FLAG, &o.dry_run, 0, "check everything and list what would be trained and measured; run nothing"},
-        {"--force", NULL, HY_ARG_FLAG, &o.force, 0, "run again what is stored; the old results stay, marked as superseded"},
+        {"--force", NULL, HY_ARG_FLAG, &o.force, 0, "train and measure again what is stored; the old results stay, marked as superseded"},
+        {"--remeasure", "MEASURE", HY_ARG_TEXT, &o.remeasure, 0, "take this measure again whatever is stored of it; nothing is trained for it but where weights are gone"},
         {"--retry-failed", NULL, HY_ARG_FLAG, &o.retry_failed, 0, "run again what failed"},
         {"--jobs", "N", HY_ARG_INT, &o.jobs, 1, "runs at a time (1); each gets its share of the threads"},
         {"--threads", "N", HY_ARG_INT, &o.threads, 1, "threads in all (as many as there are cores)"},
@@ -163,8 +170,8 @@ int hy_cmd_run(int argc, char **argv) {
         .usage = "hylab run EXPERIMENT.yaml [options]",
         .text = "Trains, measures and stores every variant x task x grid point x seed of an experiment that is not stored yet, then\n"
                 "prints mean and standard deviation over the seeds. Ctrl-C stops cleanly; the same command goes on where it stopped.\n"
-                "A run is the same when its model, task, training recipe, measures, seed and kind of device are; the commit that made\n"
-                "it is recorded but does not make it another run.\n"
+                "A model is the same when its variant, the training side of its task, recipe, seed and kind of device are; a measurement\n"
+                "when its model, measure, version, options and test set are. The commit that made them is recorded, but counts for neither.\n"
                 "--format csv is one document: a row for each variant and task, of an experiment with a grid for each of its points,\n"
                 "with 1 in the column `best` of those that stand for their variants. Its keys are the names of the metrics\n"
                 "(hylab show metrics), its units always those of --format json: %, MB, millions of parameters.\n\n"

@@ -145,7 +145,8 @@ static hy_status train(const options *o, const char *model_path) {
     HY_TRY(hy_precision_set(spec.precision, &be));
     HY_TRY(hy_task_from_args(o->task, &o->task_sets, (uint64_t)o->seed, &task));
     hy_model_spec *model = hy_xcalloc(1, sizeof *model);
-    hy_status s = hy_model_read_spec(model_path, o->sets.v, model);
+    hy_status s = o->out ? hy_outfile_try(o->out) : HY_OK;
+    if (!s) s = hy_model_read_spec(model_path, o->sets.v, model);
     if (!s) s = hy_model_build(model, &p);
     if (!s) s = create(&(subject){o, p, &be, &spec, task});
     free(model);
@@ -165,7 +166,7 @@ int hy_cmd_train(int argc, char **argv) {
         {"--seed", "N", HY_ARG_INT, &o.seed, 0, "seed of weights and data (default 1)"},
         {"--out", "FILE", HY_ARG_TEXT, &o.out, 0, "checkpoint to write (.safetensors)"},
         {"--resume", "FILE", HY_ARG_TEXT, &o.resume, 0, "continue from this checkpoint of the same run"},
-        {"--db", "FILE", HY_ARG_TEXT, &o.db, 0, "store model, training and evaluation in this database, as `hylab run` would"},
+        {"--db", "FILE", HY_ARG_TEXT, &o.db, 0, "store model, training and evaluation in this database, in place of an earlier one that is the same"},
         {"--curve", "FILE", HY_ARG_TEXT, &o.curve, 0, "loss, learning rate and gradient norm of every step as CSV"},
         {"--precision", HY_PRECISION_NAMES, HY_ARG_TEXT, &o.precision, 0, "what is computed in, as --train precision=: weights and moments stay float32; "
          "tf32 and bf16 need --device cuda (f32)"},
@@ -179,7 +180,7 @@ int hy_cmd_train(int argc, char **argv) {
                        .text = "Trains one model on one task and evaluates it.\n\nexamples:\n"
                                "  hylab train variants/hymba.yaml --task mqar --train steps=400 --out runs/hymba.safetensors\n"
                                "  hylab train variants/llama.yaml --task text --task-set path=book.txt --set vocab=256 --curve loss.csv\n"
-                               "  hylab train --from tests/golden/llama3-tiny --task mqar --task-set vocab=40 --train lr=1e-4 --out runs/tuned.safetensors\n",
+                               "  hylab train --from tests/golden/llama3-tiny --task mqar --task-set vocab=40 --task-set train=[[16,2]] --task-set test=[[16,2]] --train lr=1e-4 --out runs/tuned.safetensors\n",
                        .args = args, .min_rest = 0, .max_rest = 1};
     hy_arg_list rest = {0};
     bool help = false;

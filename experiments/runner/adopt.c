@@ -99,7 +99,13 @@ hy_status hy_adopt_model(hy_store *s, const hy_adopted *a, int64_t *id) {
     texts t;
     *id = 0;
     hy_status st = texts_of(a, NULL, &t);
-    if (!st && a->from_file) st = hy_ask_model_of_weights(s, t.source, id);
+    int64_t seed = a->seed;
+    if (!st && a->from_file) st = hy_ask_model_of_weights(s, t.source, id, &seed);
+    if (!st && *id && a->task && seed != a->seed)
+        st = hy_error(HY_EINPUT,
+                      "%s is run %lld of %s, of seed %lld, whose measurements are of that seed's data: --seed %lld stores one; "
+                      "nothing was stored of seed %lld", a->path, (long long)*id, hy_store_path(s), (long long)seed,
+                      (long long)seed, (long long)a->seed);
     if (!st && !*id) {
         const hy_model_record r = record_of(a, NULL, &t);
         hy_claim claim;

@@ -12,6 +12,7 @@ typedef struct {
     int jobs;        // how many runs share the machine: recorded with timings
     unsigned claim;  // of measurements: HY_CLAIM_FORCE, HY_CLAIM_RETRY_FAILED
     unsigned claim_model;
+    char remeasure[32];  // name of a measure that is taken again, "": none
     void *memory;    // of a job that was read: what the pointers point to
 } hy_job;
 
@@ -28,7 +29,7 @@ void hy_job_clean(const char *stem, bool all);
 // What a child tells its parent, one line each, on the descriptor it is given:
 //   claim model ID new|resumed|done|failed|busy       claim measure ID new|resumed     a row of the database is this child's now
 //   release                                           it is settled
-//   resumed STEP      step N OF LOSS RATE             phase TEXT
+//   resumed STEP      step N OF LOSS RATE             phase TEXT      note TEXT (which stays on the screen)
 //   end done|failed|busy|interrupted|lost [TEXT]
 // busy: another process works on the model or a measurement; lost: a result could not be stored. The exit status of the child is 0
 // unless something failed or was lost.

@@ -8,6 +8,10 @@
 #include "results/query_models.h"
 
 // ---------------------------------------------------------------------------------------------------- weights
+static unsigned claim_flags(const hy_worker *w, const hy_item_measure *m) {
+    return w->job->claim | (!strcmp(m->measure->name, w->job->remeasure) ? HY_CLAIM_FORCE : 0);
+}
+
 // Whether a measure that is to be taken needs weights.
 static hy_status weights_wanted(const hy_worker *w, bool *wanted) {
     const hy_run_item *it = &w->job->item;
@@ -17,8 +21,8 @@ static hy_status weights_wanted(const hy_worker *w, bool *wanted) {
         hy_claim claim;
         int64_t id;
         if (!(m->measure->needs & HY_NEEDS_WEIGHTS)) continue;
-        HY_TRY(hy_measurement_peek(w->store, w->model_id, m->measure->name, m->measure->version, m->key, w->job->claim,
-                                   &claim, &id));
+        HY_TRY(hy_measurement_peek(w->store, w->model_id, m->measure->name, m->measure->version, m->key,
+                                   claim_flags(w, m), &claim, &id));
         *wanted = claim == HY_CLAIM_NEW || claim == HY_CLAIM_RESUMED;
     }
     return HY_OK;
@@ -41,6 +45,7 @@ static bool have_weights(hy_worker *w) {
     hy_status s = weights_wanted(w, &wanted);
     if (!s && wanted) s = weights_stored(w, &stored);
     if (s) hy_worker_end(w, HY_END_LOST, "%s", hy_error_text());
+    if (!s && !stored) hy_worker_say(w, "note its stored weights are gone or changed: it is trained again");
     return !s && (stored || hy_worker_model(w, HY_CLAIM_WEIGHTS));
 }
 
@@ -123,7 +128,7 @@ static void measure_one(hy_worker *w, const hy_item_measure *m) {
                                      .task = m->measure->needs & HY_NEEDS_TASK ? w->job->item.task_text : ""};
     hy_claim claim;
     int64_t id;
-    if (hy_measurement_claim(w->store, &r, w->job->claim, &claim, &id)) {
+    if (hy_measurement_claim(w->store, &r, claim_flags(w, m), &claim, &id)) {
         hy_worker_end(w, HY_END_LOST, "%s", hy_error_text());
         return;
     }

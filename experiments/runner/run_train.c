@@ -68,6 +68,14 @@ static hy_status resume(training *t) {
     return hy_runlog_open(&t->log, w->logfile, step, &t->seen.facts, &t->seen.seconds);
 }
 
+// Where the weights will go, before they are there.
+static hy_status try_weights(const hy_worker *w) {
+    char *name = hy_weights_name(w->job->item.model_key, w->job->item.seed, w->job->device);
+    const hy_status s = hy_weights_try(w->job->db, name);
+    free(name);
+    return s;
+}
+
 static hy_status train(training *t) {
     HY_TRY(create(t));
     HY_TRY(resume(t));
@@ -142,13 +150,14 @@ static bool settle_done(training *t) {
 static bool make(hy_worker *w, hy_claim claim) {
     training t = {.w = w, .seen = {.recipe = w->job->item.train, .task = w->task}};
     hy_job_clean(w->stem, claim == HY_CLAIM_NEW);  // what a settled attempt or a killed process left behind
-    const hy_status s = w->job->item.origin == HY_ORIGIN_TRAINED ? train(&t) : HY_OK;
+    const bool trained = w->job->item.origin == HY_ORIGIN_TRAINED;
+    const hy_status room = trained ? try_weights(w) : HY_OK, s = room ? room : trained ? train(&t) : HY_OK;
     char *why = hy_xstrdup(s ? hy_error_text() : "");
     snprintf(t.seen.facts.kernel_path, sizeof t.seen.facts.kernel_path, "%s", hy_worker_kernels(w));
     bool done = false;
     if (!s) done = settle_done(&t);
     else if (s == HY_EINTR) interrupted(&t, why);
-    else if (disk_trouble(&t, s)) interrupt(&t, HY_END_LOST, why);
+    else if (room || disk_trouble(&t, s)) interrupt(&t, HY_END_LOST, why);
     else settle_failed(&t, why);
     hy_worker_say(w, "release");
     free(why);

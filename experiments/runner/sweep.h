@@ -54,6 +54,7 @@ typedef struct hy_sweep {
     int gpu;            // device "cuda": its number, -1: the first that can be used
     int jobs, threads;  // threads of one child
     unsigned claim;     // HY_CLAIM_*
+    const char *remeasure;  // a measure that is taken again whatever is stored of it; NULL: none
     hy_sweep_item *items;
     hy_sweep_slot slots[HY_SWEEP_MAX_JOBS];
     bool stopping;      // no more launches

@@ -48,7 +48,7 @@ static hy_status make_pipe(int p[2]) {
 
 // The job of an item as an open file, and the two pipes; on failure nothing stays open.
 static hy_status open_files(hy_sweep *s, int item, int *job_fd, int report[2], int errors[2]) {
-    const hy_job job = {.item = s->e->items[item],
+    hy_job job = {.item = s->e->items[item],
                         .experiment = s->e->name,
                         .db = s->db,
                         .device = s->device,
@@ -58,6 +58,8 @@ static hy_status open_files(hy_sweep *s, int item, int *job_fd, int report[2], i
                         .jobs = s->jobs,
                         .claim = hy_sweep_claim(s, item),
                         .claim_model = hy_sweep_claim_model(s, item)};
+    if (s->remeasure && !s->items[item].continued)
+        snprintf(job.remeasure, sizeof job.remeasure, "%s", s->remeasure);
     int low;
     HY_TRY(hy_job_write(&job, &low));
     *job_fd = fcntl(low, F_DUPFD_CLOEXEC, 10);
@@ -108,6 +110,10 @@ static void read_line(hy_sweep *s, hy_sweep_slot *c, hy_sweepview *v, const char
         char label[256];
         hy_item_label(&s->e->items[c->item], label);
         hy_sweepview_line(v, "%s: goes on from step %s", label, line + 8);
+    } else if (!strncmp(line, "note ", 5)) {
+        char label[256];
+        hy_item_label(&s->e->items[c->item], label);
+        hy_sweepview_line(v, "%s: %s", label, line + 5);
     } else if (!strncmp(line, "phase ", 6)) {
         snprintf(c->phase, sizeof c->phase, "%s", line + 6);
     } else if (sscanf(line, "end %15s %n", c->end, &at) == 1 && at) {

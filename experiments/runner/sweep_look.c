@@ -16,6 +16,11 @@ static bool selected(const hy_sweep *s, const hy_run_item *it) {
 
 unsigned hy_sweep_claim(const hy_sweep *s, int item) { return s->items[item].continued ? 0 : s->claim; }
 
+unsigned hy_sweep_claim_measure(const hy_sweep *s, int item, const hy_measure *m) {
+    const bool again = s->remeasure && !s->items[item].continued && !strcmp(m->name, s->remeasure);
+    return hy_sweep_claim(s, item) | (again ? HY_CLAIM_FORCE : 0);
+}
+
 // A model that an earlier item of this sweep has made is not made again.
 unsigned hy_sweep_claim_model(const hy_sweep *s, int item) {
     const int first = s->items[item].same_model;
@@ -32,7 +37,7 @@ static hy_status look_at_measures(hy_sweep *s, int i, bool *failed, bool *busy) 
         hy_claim c;
         int64_t id;
         HY_TRY(hy_measurement_peek(s->store, found->run_id, m->name, m->version, it->measures[k].key,
-                                   hy_sweep_claim(s, i), &c, &id));
+                                   hy_sweep_claim_measure(s, i, m), &c, &id));
         *failed |= c == HY_CLAIM_FAILED;
         *busy |= c == HY_CLAIM_BUSY;
         if (c != HY_CLAIM_NEW && c != HY_CLAIM_RESUMED) continue;

@@ -31,6 +31,13 @@ hy_status hy_weights_save(const char *db, const char *name, hy_params *w, char h
     return s;
 }
 
+hy_status hy_weights_try(const char *db, const char *name) {
+    char *path = hy_weights_path(db, name);
+    const hy_status s = hy_outfile_try(path);
+    free(path);
+    return s;
+}
+
 bool hy_weights_exist(const char *db, const char *name) {
     char *path = hy_weights_path(db, name);
     const bool there = hy_file_exists(path);

@@ -11,6 +11,8 @@ char *hy_weights_path(const char *db, const char *name);
 char *hy_weights_folder(const char *db);
 // Writes the weights under that name, whole or not at all. hash: of the file.
 hy_status hy_weights_save(const char *db, const char *name, hy_params *w, char hash[33]);
+// Whether that will work, before there are any: makes the folder.
+hy_status hy_weights_try(const char *db, const char *name);
 bool hy_weights_exist(const char *db, const char *name);
 // Whether the file is there and has the content that the hash is of (hash NULL: any).
 bool hy_weights_intact(const char *db, const char *name, const char *hash);

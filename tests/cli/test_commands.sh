@@ -36,4 +36,9 @@ check "an empty folder is not a model" 2 "config.json" $HYLAB eval "$dir" $T
 head -c 2000 "$dir/a.safetensors" >"$dir/cut.safetensors"
 check "a truncated checkpoint" 2 "cut.safetensors" $HYLAB eval "$dir/cut.safetensors" $T
 check "no such command" 2 "no command" $HYLAB trian
+# where the weights go is tried before they are trained
+check "train makes the folder of --out" 0 "checkpoint:" "$HYLAB" train $M $T --train steps=1 --train batch=2 --out "$dir/new/folder/x.safetensors"
+mkdir "$dir/new/x"
+check "train --out of a folder is refused" 2 "is a folder" "$HYLAB" train $M $T --train steps=1 --out "$dir/new/x"
+check "train --out below a file is refused" 2 "cannot create" "$HYLAB" train $M $T --train steps=100000 --out "$dir/new/folder/x.safetensors/y"
 exit $failed

@@ -166,10 +166,17 @@ mkdir "$dir/w"
 : >"$dir/w/models"
 run "$dir/w/w.db" "${ONE[@]}"
 check "weights that cannot be stored are an error with status 1" same "$? $(grep -c 'NOT STORED .*w/models' "$dir/out")" "1 1"
-check "and leave the model to be gone on with" same "$(sql "$dir/w/w.db" "SELECT status FROM model") $(ls "$dir/w/w.db.work" | grep -c safetensors)" "interrupted 1"
+check "before anything is trained" same "$(sql "$dir/w/w.db" "SELECT status, steps FROM model") $(ls "$dir/w/w.db.work" | grep -c safetensors)" "interrupted,0 0"
 rm "$dir/w/models"
 run "$dir/w/w.db" "${ONE[@]}"
-check "which trains nothing again" same "$? $(grep -c 'goes on from step 20' "$dir/out") $(ls "$dir/w/w.db.work" | wc -l) $(ls "$dir/w/models" | wc -l)" "0 1 0 1"
+check "and the model is made when there is a place for it" same "$? $(sql "$dir/w/w.db" "SELECT status, steps FROM model") $(ls "$dir/w/models" | wc -l)" "0 done,20 1"
+
+# ---- one measure again
+before=$(sql "$dir/w/w.db" "SELECT max(id) FROM measurement")
+run "$dir/w/w.db" "${ONE[@]}" --remeasure cache
+check "--remeasure takes one measure again" same "$? $(sql "$dir/w/w.db" "SELECT measure, superseded_by IS NULL FROM measurement WHERE id > $before") $(sql "$dir/w/w.db" "SELECT count(*) FROM model")" "0 cache,1 1"
+check "in place of the earlier one" same "$(sql "$dir/w/w.db" "SELECT count(*) FROM measurement WHERE measure = 'cache' AND superseded_by IS NULL")" 1
+bad "a measure that there is not" '--remeasure nosuch: there are accuracy|' "$HYLAB" run "$EXP" --db "$dir/w/w.db" --remeasure nosuch
 
 # ---- two runners, different questions
 start "$dir/two.db" --set measures.maps=true
@@ -200,6 +207,10 @@ check "with the figures that it would have got" same "$(facts "$dir/u.db" | cmp 
 "$HYLAB" eval "$dir/models/$(sql "$dir/t.db" "SELECT weights FROM v_run")" --task mqar --task-set vocab=64 --task-set 'train=[[16, 2]]' --task-set 'test=[[16, 2]]' \
   --task-set test_examples=8 --threads 1 --db "$dir/t.db" >"$dir/out" 2>&1
 check "hylab eval --db of stored weights is a measurement of their model" same "$? $(models "$dir/t.db") $(sql "$dir/t.db" "SELECT run_id, step FROM v_final WHERE metric = 'accuracy' AND cell = '' AND measure = 'accuracy'" | tr '\n' ' ')" "0 1,1,1 1,20 1,20 "
+had=$(facts "$dir/t.db")
+"$HYLAB" eval "$dir/models/$(sql "$dir/t.db" "SELECT weights FROM v_run")" --seed 5 --task mqar --task-set vocab=64 --task-set 'train=[[16, 2]]' --task-set 'test=[[16, 2], [32, 4]]' \
+  --task-set test_examples=32 --threads 1 --db "$dir/t.db" >"$dir/out" 2>&1
+check "data of another seed are no measurement of it" same "$? $(grep -c 'of seed 1, whose measurements are of that seed' "$dir/out") $(facts "$dir/t.db" | cmp - <(echo "$had") 2>&1)" "2 1 "
 "$HYLAB" cache variants/hymba.yaml --db "$dir/t.db" >"$dir/out" 2>&1
 check "hylab cache --db of a variant stores it as a model of its own" same "$? $(sql "$dir/t.db" "SELECT origin, variant FROM v_run WHERE run_id > 1")" "0 random,hymba"
 "$HYLAB" eval tests/golden/llama-tiny --task mqar --task-set vocab=40 --task-set 'train=[[16, 2]]' --task-set 'test=[[16, 2]]' --threads 1 --db "$dir/t.db" >"$dir/out" 2>&1
