@@ -64,16 +64,26 @@ static hy_status print(const hy_weights_list *l, const options *o) {
 
 static hy_status run(const options *o, const hy_arg_list *rest) {
     hy_store *s;
-    hy_weights_list l;
+    hy_weights_list l = {0};
     if (!hy_file_exists(o->db)) return hy_error(HY_EINPUT, "%s: no such database; hylab run makes one", o->db);
     HY_TRY(hy_store_open(o->db, o->prune ? HY_STORE_WRITE : HY_STORE_READ, &s));
     hy_status st = hy_weights_list_load(s, o->check, &l);
     if (!st) {
-        hy_weights_list_filter(&l, rest->n ? rest->v[0] : NULL, o->older_than * DAY_S);
+        hy_weights_list_filter(&l, rest->n ? rest->v[0] : NULL, 0);
+        if (rest->n && !l.n)
+            st = hy_error(HY_EINPUT, "%s: no stored weights of that name; it must fit a variant, a task, "
+                          "VARIANT/TASK/GRID/seedN or a file (hylab models lists them)", rest->v[0]);
+    }
+    if (!st) {
+        hy_weights_list_filter(&l, NULL, o->older_than * DAY_S);
         if (o->prune) st = hy_weights_list_prune(s, &l);
         if (!st) st = print(&l, o);
-        hy_weights_list_free(&l);
+        int changed = 0;
+        for (int i = 0; i < l.n; i++) changed += l.v[i].state == HY_WEIGHTS_CHANGED;
+        if (!st && changed)
+            st = hy_error(HY_EFAIL, "%d of %d files changed after they were stored; what needs them trains again", changed, l.n);
     }
+    hy_weights_list_free(&l);
     hy_store_close(s);
     return st;
 }

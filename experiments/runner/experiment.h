@@ -75,6 +75,8 @@ void hy_experiment_free(hy_experiment *e);
 // What can be refused before anything is trained: the measures of every run, and precisions that the kind of device
 // lacks (device NULL: it is not known where the runs will be). HY_EINPUT names the variant and where it stands.
 hy_status hy_experiment_check(const hy_experiment *e, const char *device);
+// Whether a pattern of the shell fits the variant, the task, or VARIANT/TASK/GRID/seedN (without a grid VARIANT/TASK/seedN, too).
+bool hy_run_matches(const char *glob, const char *variant, const char *task, const char *grid, int64_t seed);
 // "Llama mqar lr=1e-3 seed 2"
 void hy_item_label(const hy_run_item *it, char out[256]);
 void hy_experiment_help(hy_buf *out);  // every key of the file

@@ -1,4 +1,5 @@
 // experiment_own.c - what lives as long as an experiment, the names of its runs, and paths in its file. See experiment_impl.h.
+#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,4 +28,12 @@ char *hy_experiment_beside(const char *file, const char *path) {
     if (home && !strncmp(path, "~/", 2)) return hy_asprintf("%s/%s", home, path + 2);
     if (path[0] == '/' || !slash) return hy_xstrdup(path);
     return hy_asprintf("%.*s/%s", (int)(slash - file), file, path);
+}
+
+bool hy_run_matches(const char *glob, const char *variant, const char *task, const char *grid, int64_t seed) {
+    char whole[512];
+    snprintf(whole, sizeof whole, "%s/%s/%s/seed%lld", variant, task, grid, (long long)seed);
+    bool hit = !fnmatch(glob, variant, 0) || !fnmatch(glob, task, 0) || !fnmatch(glob, whole, 0);
+    snprintf(whole, sizeof whole, "%s/%s/seed%lld", variant, task, (long long)seed);
+    return hit || (!*grid && !fnmatch(glob, whole, 0));
 }

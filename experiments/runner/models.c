@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "experiments/runner/experiment.h"
 #include "experiments/runner/weights.h"
 #include "results/query_models.h"
 #include "results/record.h"
@@ -171,10 +172,7 @@ void hy_weights_list_free(hy_weights_list *l) {
 }
 
 static bool matches(const hy_stored_weights *w, const char *glob) {
-    char whole[512];
-    snprintf(whole, sizeof whole, "%s/%s/%s/seed%lld", w->variant, w->task, w->grid, (long long)w->seed);
-    return !fnmatch(glob, w->file, 0) ||
-           (w->model_id && (!fnmatch(glob, w->variant, 0) || !fnmatch(glob, w->task, 0) || !fnmatch(glob, whole, 0)));
+    return !fnmatch(glob, w->file, 0) || (w->model_id && hy_run_matches(glob, w->variant, w->task, w->grid, w->seed));
 }
 
 void hy_weights_list_filter(hy_weights_list *l, const char *glob, double age) {

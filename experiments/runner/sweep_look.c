@@ -1,5 +1,4 @@
 // sweep_look.c - what is stored of an experiment, and what is left to do. See sweep.h.
-#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,10 +7,7 @@
 #include "experiments/runner/weights.h"
 
 static bool selected(const hy_sweep *s, const hy_run_item *it) {
-    if (!s->only) return true;
-    char whole[512];
-    snprintf(whole, sizeof whole, "%s/%s/%s/seed%lld", it->variant, it->task, it->grid, (long long)it->seed);
-    return !fnmatch(s->only, it->variant, 0) || !fnmatch(s->only, it->task, 0) || !fnmatch(s->only, whole, 0);
+    return !s->only || hy_run_matches(s->only, it->variant, it->task, it->grid, it->seed);
 }
 
 unsigned hy_sweep_claim(const hy_sweep *s, int item) { return s->items[item].continued ? 0 : s->claim; }

@@ -49,6 +49,9 @@ check "hylab models lists the weights" same "$? $(cut -d, -f2,5,6,7,8,11 "$dir/o
 check "files of no model are shown, those of other databases are not" same "$(grep -c 'of no model' "$dir/out")" 1
 "$HYLAB" models --db "$dir/p.db" --prune --older-than 1 >"$dir/out" 2>&1
 check "young files stay with --older-than" same "$? $(grep -c '^0 bytes of 0 files freed' "$dir/out")" "0 1"
+bad "a name of no file" 'no stored weights of that name' "$HYLAB" models nosuch --db "$dir/p.db" --prune
+"$HYLAB" models 'Llama/recall/seed1' --db "$dir/p.db" --format csv >"$dir/out" 2>&1
+check "a name without a grid" same "$? $(tail -n +2 "$dir/out" | wc -l)" "0 1"
 n=$(ls "$dir/models" | wc -l)
 "$HYLAB" models --db "$dir/p.db" --prune >"$dir/out" 2>&1
 check "--prune frees them and says how much" same "$? $(grep -cE '^[1-9][0-9]+ bytes of 2 files freed; 3 measurements stay' "$dir/out") $(($(ls "$dir/models" | wc -l) - n))" "0 1 -2"
