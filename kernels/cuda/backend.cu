@@ -1,5 +1,6 @@
 // backend.cu - the CUDA backend: which GPU, its memory, recordings, and the table of plans. One device and one stream a process.
-// Copies between host and device are in transfer.cu, the library of matrix products in blas.cu; it contains no kernel.
+// The GPU that is taken, for kernels: device.cu; copies between host and device: transfer.cu; the library of matrix products:
+// blas.cu. It contains no kernel.
 #include <cstdlib>
 #include <cstring>
 
@@ -15,23 +16,6 @@ static struct {
     size_t total;
     char name[128];
 } gpu;
-
-const hy_cuda_device *hy_cuda(void) {
-    HY_ASSERT(gpu.open);
-    return &gpu.d;
-}
-
-hy_status hy_cuda_check(cudaError_t e, const char *what, ...) {
-    if (e == cudaSuccess) return HY_OK;
-    char doing[256];
-    va_list ap;
-    va_start(ap, what);
-    vsnprintf(doing, sizeof doing, what, ap);
-    va_end(ap);
-    cudaGetLastError();  // an error that leaves the device usable is told once
-    return hy_error(e == cudaErrorMemoryAllocation ? HY_ENOMEM : HY_EFAIL, "%s: %s: %s (%s)", gpu.name[0] ? gpu.name : "CUDA", doing,
-                    cudaGetErrorString(e), cudaGetErrorName(e));
-}
 
 static double gib(size_t bytes) { return (double)bytes / (1024.0 * 1024 * 1024); }
 
@@ -239,6 +223,7 @@ static hy_status open_device(int device) {
     int chosen;
     HY_TRY(choose(device, &p, &chosen));
     snprintf(gpu.name, sizeof gpu.name, "%.100s", p.name);
+    hy_cuda_take(gpu.name, NULL);  // messages name it from now on
     gpu.total = p.totalGlobalMem;
     gpu.d.device = chosen, gpu.d.cc = p.major * 10 + p.minor, gpu.d.sms = p.multiProcessorCount;
     gpu.d.smem_max = p.sharedMemPerBlockOptin, gpu.d.l2 = (size_t)p.l2CacheSize;
@@ -246,6 +231,7 @@ static hy_status open_device(int device) {
     HY_TRY(hy_cuda_check(cudaStreamCreateWithFlags(&gpu.d.stream, cudaStreamNonBlocking), "making a stream"));
     HY_TRY(hy_cuda_transfer_open(gpu.d.stream));
     HY_TRY(hy_blas_open(&gpu.d));
+    hy_cuda_take(gpu.name, &gpu.d);
     gpu.open = true;
     return HY_OK;
 }
