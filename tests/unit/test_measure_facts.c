@@ -319,7 +319,7 @@ static row_stats stats_of(const hy_facts *f, int layer, const char *kind, int he
 static void maps_and_their_statistics(void **state) {
     (void)state;
     rig r;
-    hy_facts f = {0}, one = {0}, other = {0};
+    hy_facts f = {0}, one = {0}, two = {0}, other = {0};
     rig_open(&r, mean);
     take(&r, "maps", "heads: true", &f);
     for (int layer = 0; layer < 2; layer++)
@@ -340,13 +340,29 @@ static void maps_and_their_statistics(void **state) {
     take(&r, "maps", "examples: 2\nkeep: statistics\nlayers: [1]", &one);
     assert_int_equal(one.n_artifacts, 0);
     assert_null(find(&one, "map_entropy", 0, "ssm"));
+    take(&r, "maps", "examples: 2\nlayers: [0]", &two);
+    take(&r, "maps", "examples: 2\nlayers: [1]", &two);
+    const row_stats of_mean = stats_of(&two, 1, "ssm", -1, 3);  // distances are linear in the map, entropies are not
+    near(of_mean.meta + of_mean.bos + of_mean.self + of_mean.cross, 1, 1e-5);
+    near(fact(&one, "map_distance", 1, "ssm")->value, of_mean.distance, 1e-5);
+    // the check is of the layer where it is worst
+    static const char *const checked[] = {"attention", "ssm", "model"};
+    for (int i = 0; i < 3; i++) {
+        double worst = -1, all = -1;
+        for (int k = 0; k < two.n_facts; k++)
+            if (!strcmp(two.fact[k].name, "map_check") && !strcmp(two.fact[k].cell, checked[i]))
+                worst = fmax(worst, two.fact[k].value);
+        for (int k = 0; k < f.n_facts; k++)
+            if (!strcmp(f.fact[k].name, "map_check") && !strcmp(f.fact[k].cell, checked[i])) all = f.fact[k].value;
+        assert_true(all == worst && all > 0);
+    }
     take(&r, "maps", "keep: maps\nchannels: [4]\nsingle_heads: [1]\nmax_len: 10\nnorm: minmax", &other);
     assert_int_equal(other.n_facts, 0);
     assert_int_equal(other.n_artifacts,
                      2 * 4);  // attention, head 1, SSM, channel 4; no layer map without row-normalised ones
     assert_int_equal(map_of(&other, 1, "ssm", 4)->shape[0], 13);
     assert_string_equal(map_of(&other, 1, "ssm", 4)->name, "map.layer1.ssm.channel4");
-    hy_facts_free(&f), hy_facts_free(&one), hy_facts_free(&other);
+    hy_facts_free(&f), hy_facts_free(&one), hy_facts_free(&two), hy_facts_free(&other);
     rig_close(&r);
 }
 
@@ -417,17 +433,17 @@ static hy_status got_one(void *user, const char *name, const float *data, int ro
     return HY_OK;
 }
 
-// Root mean square of columns first .. first+n-1 (n 0: all) of a value over the positions from `from` on, example i of
-// the first cell.
-static double rms_of(const rig *r, const char *value, int i, int from, int first, int n) {
+// Root mean square of columns first .. first+n-1 (n 0: all) of a value over the positions from `from` on, the first T
+// tokens of example i of the first cell.
+static double rms_of_cut(const rig *r, const char *value, int i, int T, int from, int first, int n) {
     int32_t ids[24], labels[24], all[32];
     const int m = r->spec->meta_tokens;
     hy_exec *e;
     taken t = {.name = value};
     assert_int_equal(hy_task_example(r->task, HY_SPLIT_EVAL, 0, i, ids, labels), HY_OK);
-    hy_ids_with_meta(1, 24, m, ids, 0, all);
-    assert_int_equal(hy_exec_create(r->p, &r->be, HY_F32, HY_EXEC_INFER, 1, 24 + m, 0, &e), HY_OK);
-    const hy_batch b = {.B = 1, .T = 24 + m, .ids = all};
+    hy_ids_with_meta(1, T, m, ids, 0, all);
+    assert_int_equal(hy_exec_create(r->p, &r->be, HY_F32, HY_EXEC_INFER, 1, T + m, 0, &e), HY_OK);
+    const hy_batch b = {.B = 1, .T = T + m, .ids = all};
     const hy_probe probe = {.wants = wants_one, .got = got_one, .user = &t};
     assert_int_equal(hy_exec_forward(e, r->w, &b, NULL, 0, &probe), HY_OK);
     hy_exec_free(e);
@@ -438,6 +454,10 @@ static double rms_of(const rig *r, const char *value, int i, int from, int first
         for (int c = first; c < first + n; c++) s += (double)t.data[row * t.width + c] * t.data[row * t.width + c];
     free(t.data);
     return sqrt(s / ((double)(t.rows - from) * n));
+}
+
+static double rms_of(const rig *r, const char *value, int i, int from, int first, int n) {
+    return rms_of_cut(r, value, i, 24, from, first, n);
 }
 
 // A vector of weights that are no ones: -0.5, 0.75, 1.5, ... so that means of values and of sizes differ.
@@ -562,7 +582,7 @@ static void outputs_without_norms(void **state) {
 static void positions_that_count(void **state) {
     (void)state;
     rig r;
-    hy_facts text = {0}, all = {0};
+    hy_facts text = {0}, all = {0}, cut = {0};
     rig_open(&r, mean);
     take(&r, "outputs", "examples: 1", &text);
     take(&r, "outputs", "examples: 1\npositions: all", &all);
@@ -570,7 +590,9 @@ static void positions_that_count(void **state) {
     near(fact(&all, "output_rms", 0, "attention")->value, rms_of(&r, "layers.0.attn.out", 0, 0, 0, 0), 1e-6);
     assert_true(fact(&text, "output_rms", 0, "attention")->value != fact(&all, "output_rms", 0, "attention")->value);
     assert_true(isnan(fact(&text, "output_rms", 0, "attention")->se));
-    hy_facts_free(&text), hy_facts_free(&all);
+    take(&r, "outputs", "examples: 1\nmax_len: 10", &cut);
+    near(fact(&cut, "output_rms", 1, "ssm")->value, rms_of_cut(&r, "layers.1.ssm.out", 0, 10, 3, 0, 0), 1e-6);
+    hy_facts_free(&text), hy_facts_free(&all), hy_facts_free(&cut);
     rig_close(&r);
 }
 
