@@ -228,6 +228,39 @@ static void accuracy_of_cells(void **state) {
     rig_close(&r);
 }
 
+// Each figure of a score under its own name: as it is, in bits, over the bytes of a token, less the entropy of the source.
+static void figures_of_a_score(void **state) {
+    (void)state;
+    static const struct {
+        const char *kind, *options;
+    } tasks[] = {{"markov", "vocab: 8\n"},
+                 {"text", "path: tests/data/shakespeare-100k.txt\ntokenizer: tests/golden/tokenizers/llama3.json\n"}};
+    const hy_eval e = {.total = {.accuracy = 0.5, .token_accuracy = 0.25, .exact = 0.125, .loss = 3, .labels = 70, .examples = 7},
+                       .n_cells = 1};
+    for (int k = 0; k < 2; k++) {
+        hy_task *task;
+        hy_facts f = {0};
+        if (hy_task_open(tasks[k].kind, tasks[k].options, 1, &task)) fail_msg("%s", hy_error_text());
+        hy_accuracy_facts(&f, task, &e, 9, true);
+        const double bytes = hy_task_bytes_per_token(task), bits = 3 / log(2);
+        near(fact(&f, "accuracy", -1, NULL)->value, 0.5, 1e-12);
+        near(fact(&f, "token_accuracy", -1, NULL)->value, 0.25, 1e-12);
+        assert_int_equal(fact(&f, "token_accuracy", -1, NULL)->n, 70);
+        near(fact(&f, "exact", -1, NULL)->value, 0.125, 1e-12);
+        near(fact(&f, "bits_per_token", -1, NULL)->value, bits, 1e-12);
+        if (k == 0) {
+            assert_true(hy_task_entropy(task) > 0);
+            near(fact(&f, "excess_loss", -1, NULL)->value, 3 - hy_task_entropy(task), 1e-12);
+            assert_null(find(&f, "bits_per_byte", -1, NULL));
+        } else {
+            assert_true(bytes > 1.1);
+            near(fact(&f, "bits_per_byte", -1, NULL)->value, bits / bytes, 1e-12);
+        }
+        hy_facts_free(&f);
+        hy_task_close(task);
+    }
+}
+
 static void size_and_cache(void **state) {
     (void)state;
     rig r;
@@ -403,7 +436,13 @@ static void receptive_field(void **state) {
     }
     near(fact(&erf, "erf", -1, NULL)->value, whole, 1e-5);
     assert_true(isnan(fact(&erf, "erf", -1, NULL)->se));
-    hy_facts_free(&erf), hy_facts_free(&maps);
+    hy_facts two = {0};
+    take(&r, "erf", "examples: 2", &two);
+    for (int l = -1; l < 2; l++) {  // two values about their mean: its standard error is the distance to either
+        const hy_fact *m = fact(&two, "erf", l, NULL);
+        near(m->se, fabs(m->value - fact(&erf, "erf", l, NULL)->value), 1e-3);
+    }
+    hy_facts_free(&erf), hy_facts_free(&maps), hy_facts_free(&two);
     // a kind of heads that the model lacks: distances of the others, no field
     rig l;
     rig_open(&l, llama);
@@ -601,6 +640,7 @@ int main(void) {
         cmocka_unit_test(checks),
         cmocka_unit_test(weights_that_are_no_numbers),
         cmocka_unit_test(accuracy_of_cells),
+        cmocka_unit_test(figures_of_a_score),
         cmocka_unit_test(size_and_cache),
         cmocka_unit_test(throughput_has_its_repetitions),
         cmocka_unit_test(maps_and_their_statistics),

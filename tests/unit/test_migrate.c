@@ -341,6 +341,12 @@ static void test_failed_runs(void **state) {
         free(sql);
         hy_store_close(s);
     }
+    // one that has a figure of every measure failed in the last, which stores timing by timing
+    copy_old(2);
+    change_old("UPDATE run SET status = 'failed', error = 'no memory' WHERE id = 19");
+    hy_store *s = migrated();
+    NUMBER(s, "SELECT group_concat(measure) = 'throughput' FROM measurement WHERE error = 'no memory' AND status = 'failed'", 1);
+    hy_store_close(s);
 }
 
 // Old results answer new questions: the runner would find this model and this measurement by their texts.
