@@ -31,6 +31,7 @@ check "another recipe is another run" same "$? $(sql "$dir/a.db" "SELECT count(*
 # ---- failures
 run "$dir/f.db" --set train.lr=1e9 --set train.clip=0 --set seeds=[1] --only Llama
 check "a diverging run ends with status 1" same "$?" 1
+check "and leaves no work files" same "$(ls "$dir/f.db.work")" ""
 check "it is a failed row that names step and tensor" test -n "$(sql "$dir/f.db" "SELECT error FROM v_run WHERE status = 'failed' AND error LIKE 'step %first not finite: %'")"
 run "$dir/f.db" --set train.lr=1e9 --set train.clip=0 --set seeds=[1] --only Llama
 check "a failed run is not repeated by itself" same "$? $(sql "$dir/f.db" "SELECT count(*) FROM model")" "1 1"

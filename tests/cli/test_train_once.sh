@@ -40,13 +40,37 @@ bad "by a dry run, too" 'measure maps' "$HYLAB" run "$EXP" --db "$dir/none.db" -
 bad "a measure that finds nothing in any model" 'find nothing' "$HYLAB" run "$EXP" --db "$dir/none.db" --set measures.maps.layers=[7]
 check "nothing was created" test ! -e "$dir/none.db"
 
-# ---- weights that are gone
+# ---- how much a plan is: by the speed of what is stored, in proportion to the sizes of the models
 run "$dir/p.db" "${ONE[@]}"
+"$HYLAB" run "$EXP" --db "$dir/p.db" --set seeds=[1] --only Mamba --set variant.d_model=32 --set train.accumulate=2 --dry-run --format csv >"$dir/out" 2>&1
+known=$(sql "$dir/p.db" "SELECT (SELECT value FROM v_final WHERE metric = 'train_rate') * (SELECT value FROM v_final WHERE metric = 'parameters')")
+check "a dry run tells tokens and time of a model of another size" same \
+  "$(awk -F, -v known="$known" '/^Mamba/ {want = $13 * $10 / known; print int($13), ($14 - want) ^ 2 < 1e-6 * want ^ 2}' "$dir/out")" "$((20 * 4 * 2 * 16)) 1"
+
+# ---- random weights
+run "$dir/d.db" "${ONE[@]}" --set train.steps=0 --set measures.accuracy=true
+run "$dir/d.db" "${ONE[@]}" --set train.steps=1 --set train.lr=0
+LOSSES="SELECT count(*), count(DISTINCT value) FROM v_final WHERE metric = 'loss' AND cell = '' AND measure = 'accuracy'"
+check "random weights are those that training starts from" same "$? $(sql "$dir/d.db" "$LOSSES")" "0 2,1"
+"$HYLAB" eval variants/llama.yaml --set vocab=64 --set d_model=16 --set layers=2 --set mlp.d_ff=32 --task mqar --task-set vocab=64 --task-set 'train=[[16, 2]]' \
+  --task-set 'test=[[16, 2], [32, 4]]' --task-set test_examples=32 --threads 1 --db "$dir/d.db" >"$dir/out" 2>&1
+check "what a command draws is another model" same "$? $(sql "$dir/d.db" "$LOSSES") $(sql "$dir/d.db" "SELECT count(*) FROM v_run")" "0 3,2 3"
+
+# ---- weights that are gone
 "$HYLAB" models --db "$dir/p.db" --format csv >"$dir/out" 2>&1
 check "hylab models lists the weights" same "$? $(cut -d, -f2,5,6,7,8,11 "$dir/out" | grep -c '^Llama,1,cpu,20,stored,3')" "0 1"
 : >"$dir/models/0123456789abcdef0123456789abcdef-1-cpu.safetensors"
 "$HYLAB" models --db "$dir/p.db" >"$dir/out" 2>&1
 check "files of no model are shown, those of other databases are not" same "$(grep -c 'of no model' "$dir/out")" 1
+rm "$dir/models"/0123*
+half=$dir/models/0123456789abcdef0123456789abcdef-1-cpu.safetensors.tmp
+: >"$half.1"
+: >"$half.2"
+touch -d '2 hours ago' "$half.2"
+"$HYLAB" models --db "$dir/p.db" --prune '0123*' >"$dir/out" 2>&1
+check "what somebody may be writing stays, what a killed process left goes" same "$? $(ls "$dir/models" | grep -c '^0123.*1$') $(ls "$dir/models" | grep -c '^0123')" "0 1 1"
+rm "$half.1"
+: >"$dir/models/0123456789abcdef0123456789abcdef-1-cpu.safetensors"
 "$HYLAB" models --db "$dir/p.db" --prune --older-than 1 >"$dir/out" 2>&1
 check "young files stay with --older-than" same "$? $(grep -c '^0 bytes of 0 files freed' "$dir/out")" "0 1"
 bad "a name of no file" 'no stored weights of that name' "$HYLAB" models nosuch --db "$dir/p.db" --prune
@@ -114,6 +138,8 @@ check "nothing of it is repeated by itself" same "$? $(sql "$dir/files.db" "SELE
 files --retry-failed
 check "--retry-failed repeats what failed, and trains nothing" same "$? $(sql "$dir/files.db" "SELECT count(*) FROM model") $(sql "$dir/files.db" "SELECT count(*), sum(superseded_by IS NULL) FROM measurement WHERE status = 'failed'")" "1 5 2,1"
 "$HYLAB" train "${SMALL[@]}" "${MQAR[@]}" --train steps=1 --out "$dir/nan.safetensors" >"$dir/out" 2>&1
+files --set measures.erf=true --dry-run
+check "weights of a file are measured, not trained again" same "$(grep -cE '^(published|windowed) .* to measure ' "$dir/out")" 2
 files
 check "another content of a file is another model" same "$? $(sql "$dir/files.db" "SELECT count(*) FROM v_run WHERE variant = 'ruined'") $(sql "$dir/files.db" "SELECT status FROM v_plan WHERE variant = 'ruined'")" "0 2 done"
 edited() { sed "$1" "$dir/files.yaml" >"$dir/edited.yaml"; }
@@ -121,6 +147,25 @@ edited 's/set: {attention.window: 8}/set: {d_model: 64}/'
 bad "a change of shapes is refused" 'edited.yaml:5:5: variant windowed' "$HYLAB" run "$dir/edited.yaml" --db "$dir/none.db"
 edited 's/name: own, /name: own, train: none, /'
 bad "train: none is for weights" 'has no weights' "$HYLAB" run "$dir/edited.yaml" --db "$dir/none.db"
+cat >"$dir/half.yaml" <<END
+name: half
+variants:
+  - {name: slow, spec: {vocab: 64, d_model: 16, layers: 1, mixer: attention, attention: {heads: 2}}}
+  - {name: kept, file: half, train: none}
+tasks: [{name: recall, kind: mqar, options: {vocab: 40, train: [[16, 2]], test: [[16, 2]], test_examples: 4}}]
+seeds: [1]
+train: {steps: 3000, batch: 4}
+measures: {throughput: {contexts: [8], repetitions: 1, decode_tokens: 1}}
+END
+"$HYLAB" export tests/golden/llama-tiny --dtype bf16 --out "$dir/half" >"$dir/out" 2>&1
+"$HYLAB" run "$dir/half.yaml" --threads 1 --db "$dir/half.db" --only kept >"$dir/out" 2>&1
+check "weights in bfloat16 are read again, in float32, where gradients are wanted" same "$? $(sql "$dir/half.db" "SELECT measure, status FROM v_measurement ORDER BY 1" | tr '\n' ' ')" "0 accuracy,done cache,done size,done throughput,done "
+"$HYLAB" run "$dir/half.yaml" --threads 1 --db "$dir/changed.db" >"$dir/out" 2>&1 &
+pid=$!
+wait_for "$dir/changed.db"
+cp tests/golden/llama-tiny/model.safetensors "$dir/half/model.safetensors"
+wait "$pid"
+check "a file that changes before its turn comes is not measured as what it was" same "$? $(sql "$dir/changed.db" "SELECT DISTINCT status, error LIKE '%its content has changed since%' FROM v_measurement WHERE variant = 'kept' AND measure IN ('accuracy', 'throughput')")" "1 failed,1"
 edited 's/vocab: 40/vocab: 60/'
 bad "a task that needs more tokens than the file has" 'the model in the file has 47' "$HYLAB" run "$dir/edited.yaml" --db "$dir/none.db"
 
@@ -171,6 +216,10 @@ run "$dir/w/w.db" "${ONE[@]}"
 check "weights that cannot be stored are an error with status 1" same "$? $(grep -c 'NOT STORED .*w/models' "$dir/out")" "1 1"
 check "before anything is trained" same "$(sql "$dir/w/w.db" "SELECT status, steps FROM model") $(ls "$dir/w/w.db.work" | grep -c safetensors)" "interrupted,0 0"
 rm "$dir/w/models"
+mkdir "$dir/w/models"
+: >"$dir/w/models/$(sql "$dir/w/w.db" "SELECT model_key FROM model")-1-cpu.safetensors"
+"$HYLAB" models --db "$dir/w/w.db" --prune >"$dir/out" 2>&1
+check "weights of a model that is being made are nobody's to prune" same "$? $(ls "$dir/w/models" | wc -l)" "0 1"
 run "$dir/w/w.db" "${ONE[@]}"
 check "and the model is made when there is a place for it" same "$? $(sql "$dir/w/w.db" "SELECT status, steps FROM model") $(ls "$dir/w/models" | wc -l)" "0 done,20 1"
 
@@ -192,6 +241,8 @@ check "train each model once and take each measure once" same "$(models "$dir/tw
 
 # ---- two tasks of one training: one model, measured on both
 sed -e "s|../../variants|$PWD/variants|" -e 's/^  - {name: recall.*/&\n  - {name: long, kind: mqar, options: {vocab: 64, train: [[16, 2]], test: [[32, 8]], test_examples: 4}}/' "$EXP" >"$dir/tasks.yaml"
+"$HYLAB" run "$dir/tasks.yaml" --db "$dir/tasks.db" --dry-run >"$dir/out" 2>&1
+check "tasks that train alike are planned as one model each" grep -q "^to train: 4 models" "$dir/out"
 "$HYLAB" run "$dir/tasks.yaml" --threads 1 --jobs 2 --db "$dir/tasks.db" >"$dir/out" 2>&1
 check "tasks that train alike share their models" same "$? $(models "$dir/tasks.db") $(measured "$dir/tasks.db")" "0 4,4,4 accuracy,8 cache,4 size,8 "
 "$HYLAB" run "$dir/tasks.yaml" --threads 1 --jobs 2 --db "$dir/tasks.db" --force >"$dir/out" 2>&1

@@ -16,6 +16,7 @@ typedef struct {
     long stop_after, steps, evals[32];
     int n_evals, n_saves;
     double step_seconds;  // that a step is made to take
+    double stepped, saved, gap;  // ends of the last step and save; the shortest time between a save and the next
 } seen;
 
 static hy_status on_step(void *user, const hy_train_point *p) {
@@ -23,6 +24,7 @@ static hy_status on_step(void *user, const hy_train_point *p) {
     s->steps++;
     if (p->step == s->stop_after) hy_interrupted = 2;
     if (s->step_seconds > 0) usleep((useconds_t)(1e6 * s->step_seconds));
+    s->stepped = hy_now();
     return HY_OK;
 }
 static hy_status on_eval(void *user, long step, const hy_eval *e) {
@@ -33,8 +35,10 @@ static hy_status on_eval(void *user, long step, const hy_eval *e) {
 }
 
 static hy_status on_save(void *user, long step) {
-    (void)step;
-    ((seen *)user)->n_saves++;
+    seen *s = user;
+    const double gap = s->stepped - s->saved;
+    if (s->n_saves++ && step < STEPS && (s->gap == 0 || gap < s->gap)) s->gap = gap;  // at the end it is always saved
+    s->saved = hy_now();
     return HY_OK;
 }
 
@@ -162,6 +166,10 @@ static void checkpoints_by_time(void **unused) {
     x.spec.save_seconds = 0.01;
     assert_int_equal(train(&x, &s), HY_OK);
     assert_int_equal(s.n_saves, STEPS);  // after each step but the last, and at the end
+    s = (seen){.step_seconds = 0.04};
+    x.spec.save_seconds = 0.06;
+    assert_int_equal(train(&x, &s), HY_OK);
+    assert_true(s.gap > 0.05);  // after every other step at most: the time counts from the last save
     s = (seen){.step_seconds = 0.02};
     x.spec.save_seconds = 0;
     assert_int_equal(train(&x, &s), HY_OK);

@@ -213,6 +213,39 @@ static void accuracy_of_cells(void **state) {
     rig_close(&r);
 }
 
+// Each figure of a score under its own name: as it is, in bits, over the bytes of a token, less the entropy of the source.
+static void figures_of_a_score(void **state) {
+    (void)state;
+    static const struct {
+        const char *kind, *options;
+    } tasks[] = {{"markov", "vocab: 8\n"},
+                 {"text", "path: tests/data/shakespeare-100k.txt\ntokenizer: tests/golden/tokenizers/llama3.json\n"}};
+    const hy_eval e = {.total = {.accuracy = 0.5, .token_accuracy = 0.25, .exact = 0.125, .loss = 3, .labels = 70, .examples = 7},
+                       .n_cells = 1};
+    for (int k = 0; k < 2; k++) {
+        hy_task *task;
+        hy_facts f = {0};
+        if (hy_task_open(tasks[k].kind, tasks[k].options, 1, &task)) fail_msg("%s", hy_error_text());
+        hy_accuracy_facts(&f, task, &e, 9, true);
+        const double bytes = hy_task_bytes_per_token(task), bits = 3 / log(2);
+        near(fact(&f, "accuracy", -1, NULL)->value, 0.5, 1e-12);
+        near(fact(&f, "token_accuracy", -1, NULL)->value, 0.25, 1e-12);
+        assert_int_equal(fact(&f, "token_accuracy", -1, NULL)->n, 70);
+        near(fact(&f, "exact", -1, NULL)->value, 0.125, 1e-12);
+        near(fact(&f, "bits_per_token", -1, NULL)->value, bits, 1e-12);
+        if (k == 0) {
+            assert_true(hy_task_entropy(task) > 0);
+            near(fact(&f, "excess_loss", -1, NULL)->value, 3 - hy_task_entropy(task), 1e-12);
+            assert_null(find(&f, "bits_per_byte", -1, NULL));
+        } else {
+            assert_true(bytes > 1.1);
+            near(fact(&f, "bits_per_byte", -1, NULL)->value, bits / bytes, 1e-12);
+        }
+        hy_facts_free(&f);
+        hy_task_close(task);
+    }
+}
+
 static void size_and_cache(void **state) {
     (void)state;
     rig r;
@@ -304,7 +337,7 @@ static row_stats stats_of(const hy_facts *f, int layer, const char *kind, int he
 static void maps_and_their_statistics(void **state) {
     (void)state;
     rig r;
-    hy_facts f = {0}, one = {0}, other = {0};
+    hy_facts f = {0}, one = {0}, two = {0}, other = {0};
     rig_open(&r, mean);
     take(&r, "maps", "heads: true", &f);
     for (int layer = 0; layer < 2; layer++)
@@ -325,13 +358,29 @@ static void maps_and_their_statistics(void **state) {
     take(&r, "maps", "examples: 2\nkeep: statistics\nlayers: [1]", &one);
     assert_int_equal(one.n_artifacts, 0);
     assert_null(find(&one, "map_entropy", 0, "ssm"));
+    take(&r, "maps", "examples: 2\nlayers: [0]", &two);
+    take(&r, "maps", "examples: 2\nlayers: [1]", &two);
+    const row_stats of_mean = stats_of(&two, 1, "ssm", -1, 3);  // distances are linear in the map, entropies are not
+    near(of_mean.meta + of_mean.bos + of_mean.self + of_mean.cross, 1, 1e-5);
+    near(fact(&one, "map_distance", 1, "ssm")->value, of_mean.distance, 1e-5);
+    // the check is of the layer where it is worst
+    static const char *const checked[] = {"attention", "ssm", "model"};
+    for (int i = 0; i < 3; i++) {
+        double worst = -1, all = -1;
+        for (int k = 0; k < two.n_facts; k++)
+            if (!strcmp(two.fact[k].name, "map_check") && !strcmp(two.fact[k].cell, checked[i]))
+                worst = fmax(worst, two.fact[k].value);
+        for (int k = 0; k < f.n_facts; k++)
+            if (!strcmp(f.fact[k].name, "map_check") && !strcmp(f.fact[k].cell, checked[i])) all = f.fact[k].value;
+        assert_true(all == worst && all > 0);
+    }
     take(&r, "maps", "keep: maps\nchannels: [4]\nsingle_heads: [1]\nmax_len: 10\nnorm: minmax", &other);
     assert_int_equal(other.n_facts, 0);
     assert_int_equal(other.n_artifacts,
                      2 * 4);  // attention, head 1, SSM, channel 4; no layer map without row-normalised ones
     assert_int_equal(map_of(&other, 1, "ssm", 4)->shape[0], 13);
     assert_string_equal(map_of(&other, 1, "ssm", 4)->name, "map.layer1.ssm.channel4");
-    hy_facts_free(&f), hy_facts_free(&one), hy_facts_free(&other);
+    hy_facts_free(&f), hy_facts_free(&one), hy_facts_free(&two), hy_facts_free(&other);
     rig_close(&r);
 }
 
@@ -372,7 +421,13 @@ static void receptive_field(void **state) {
     }
     near(fact(&erf, "erf", -1, NULL)->value, whole, 1e-5);
     assert_true(isnan(fact(&erf, "erf", -1, NULL)->se));
-    hy_facts_free(&erf), hy_facts_free(&maps);
+    hy_facts two = {0};
+    take(&r, "erf", "examples: 2", &two);
+    for (int l = -1; l < 2; l++) {  // two values about their mean: its standard error is the distance to either
+        const hy_fact *m = fact(&two, "erf", l, NULL);
+        near(m->se, fabs(m->value - fact(&erf, "erf", l, NULL)->value), 1e-3);
+    }
+    hy_facts_free(&erf), hy_facts_free(&maps), hy_facts_free(&two);
     // a kind of heads that the model lacks: distances of the others, no field
     rig l;
     rig_open(&l, llama);
@@ -402,17 +457,17 @@ static hy_status got_one(void *user, const char *name, const float *data, int ro
     return HY_OK;
 }
 
-// Root mean square of columns first .. first+n-1 (n 0: all) of a value over the positions from `from` on, example i of
-// the first cell.
-static double rms_of(const rig *r, const char *value, int i, int from, int first, int n) {
+// Root mean square of columns first .. first+n-1 (n 0: all) of a value over the positions from `from` on, the first T
+// tokens of example i of the first cell.
+static double rms_of_cut(const rig *r, const char *value, int i, int T, int from, int first, int n) {
     int32_t ids[24], labels[24], all[32];
     const int m = r->spec->meta_tokens;
     hy_exec *e;
     taken t = {.name = value};
     assert_int_equal(hy_task_example(r->task, HY_SPLIT_EVAL, 0, i, ids, labels), HY_OK);
-    hy_ids_with_meta(1, 24, m, ids, 0, all);
-    assert_int_equal(hy_exec_create(r->p, &r->be, HY_F32, HY_EXEC_INFER, 1, 24 + m, 0, &e), HY_OK);
-    const hy_batch b = {.B = 1, .T = 24 + m, .ids = all};
+    hy_ids_with_meta(1, T, m, ids, 0, all);
+    assert_int_equal(hy_exec_create(r->p, &r->be, HY_F32, HY_EXEC_INFER, 1, T + m, 0, &e), HY_OK);
+    const hy_batch b = {.B = 1, .T = T + m, .ids = all};
     const hy_probe probe = {.wants = wants_one, .got = got_one, .user = &t};
     assert_int_equal(hy_exec_forward(e, r->w, &b, NULL, 0, &probe), HY_OK);
     hy_exec_free(e);
@@ -423,6 +478,10 @@ static double rms_of(const rig *r, const char *value, int i, int from, int first
         for (int c = first; c < first + n; c++) s += (double)t.data[row * t.width + c] * t.data[row * t.width + c];
     free(t.data);
     return sqrt(s / ((double)(t.rows - from) * n));
+}
+
+static double rms_of(const rig *r, const char *value, int i, int from, int first, int n) {
+    return rms_of_cut(r, value, i, 24, from, first, n);
 }
 
 // A vector of weights that are no ones: -0.5, 0.75, 1.5, ... so that means of values and of sizes differ.
@@ -547,7 +606,7 @@ static void outputs_without_norms(void **state) {
 static void positions_that_count(void **state) {
     (void)state;
     rig r;
-    hy_facts text = {0}, all = {0};
+    hy_facts text = {0}, all = {0}, cut = {0};
     rig_open(&r, mean);
     take(&r, "outputs", "examples: 1", &text);
     take(&r, "outputs", "examples: 1\npositions: all", &all);
@@ -555,7 +614,9 @@ static void positions_that_count(void **state) {
     near(fact(&all, "output_rms", 0, "attention")->value, rms_of(&r, "layers.0.attn.out", 0, 0, 0, 0), 1e-6);
     assert_true(fact(&text, "output_rms", 0, "attention")->value != fact(&all, "output_rms", 0, "attention")->value);
     assert_true(isnan(fact(&text, "output_rms", 0, "attention")->se));
-    hy_facts_free(&text), hy_facts_free(&all);
+    take(&r, "outputs", "examples: 1\nmax_len: 10", &cut);
+    near(fact(&cut, "output_rms", 1, "ssm")->value, rms_of_cut(&r, "layers.1.ssm.out", 0, 10, 3, 0, 0), 1e-6);
+    hy_facts_free(&text), hy_facts_free(&all), hy_facts_free(&cut);
     rig_close(&r);
 }
 
@@ -564,6 +625,7 @@ int main(void) {
         cmocka_unit_test(checks),
         cmocka_unit_test(weights_that_are_no_numbers),
         cmocka_unit_test(accuracy_of_cells),
+        cmocka_unit_test(figures_of_a_score),
         cmocka_unit_test(size_and_cache),
         cmocka_unit_test(throughput_has_its_repetitions),
         cmocka_unit_test(maps_and_their_statistics),

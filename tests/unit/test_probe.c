@@ -218,12 +218,32 @@ static void test_throughput(void **state) {
     }
 }
 
+// A rate is tokens a second, of text: what was timed then took most of the time that all of it took, and not more.
+static void test_units(void **state) {
+    (void)state;
+    rig r;
+    rig_open(&r, "name: m\nvocab: 40\nd_model: 12\nlayers: 1\nmeta_tokens: 30\nattention: {heads: 2}\nmlp: {d_ff: 10}\n", HY_F32, 3);
+    const hy_tp_spec specs[] = {{HY_TP_TRAIN, 2, 1, 200, 1, 0, 0}, {HY_TP_PREFILL, 2, 1, 200, 1, 0, 0}, {HY_TP_DECODE, 2, 1, 100, 1, 9, 0}};
+    for (int i = 0; i < 3; i++) {
+        hy_tp_result t;
+        const double start = hy_now();
+        if (hy_throughput_measure(r.p, r.w, &specs[i], &t)) fail_msg("%s", hy_error_text());
+        const double all = hy_now() - start, tokens = i == 2 ? 2 * 9 : 2;
+        double timed = 0;
+        for (int q = 0; q < t.n; q++) timed += tokens / t.rate[q];
+        if (!(timed < 1.001 * all && timed > 0.3 * all)) fail_msg("kind %d: %g s of %g s were timed", i, timed, all);
+        hy_throughput_free(&t);
+    }
+    rig_close(&r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_maps_give_back_the_model),
         cmocka_unit_test(test_one_layer),
         cmocka_unit_test(test_a_refusal_ends_the_run),
         cmocka_unit_test(test_throughput),
+        cmocka_unit_test(test_units),
     };
     return cmocka_run_group_tests_name("probe", tests, NULL, NULL);
 }

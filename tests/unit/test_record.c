@@ -31,6 +31,12 @@ static void test_claim_and_settle(void **state) {
     NUMBER(s, "SELECT count(*) FROM v_curve", 2);
     NUMBER(s, "SELECT steps FROM v_run", 10);
     NUMBER(s, "SELECT count(*) FROM v_measurement WHERE measure = 'training' AND status = 'done'", 1);
+#define PROVENANCE(t)                                                                                             \
+    t ".git_commit, " t ".git_dirty, " t ".build, " t ".host, " t ".device_name, " t ".threads, " t ".kernel_path, " \
+      t ".started, " t ".ended, " t ".resumes"
+    NUMBER(s, "SELECT x.ended IS NOT NULL AND (" PROVENANCE("x") ") IS (" PROVENANCE("m") ")"
+              " FROM measurement x, model m WHERE x.model_id = m.id", 1);  // of the training: that of the model
+#undef PROVENANCE
     assert_int_equal(claim_model(s, "k", HY_CLAIM_FORCE, &b), HY_CLAIM_NEW);
     assert_int_not_equal(a, b);
     assert_int_equal(claim_model(s, "k", 0, &a), HY_CLAIM_DONE);  // while the forced one trains the old one answers
@@ -38,6 +44,7 @@ static void test_claim_and_settle(void **state) {
     NUMBER(s, "SELECT count(*) FROM model WHERE superseded_by IS NULL", 1);
     NUMBER(s, "SELECT count(*) FROM curve", 4);  // the old figures are still there
     NUMBER(s, "SELECT 100 * loss FROM v_curve WHERE step = 10", 225);
+    NUMBER(s, "SELECT count(DISTINCT run_id) FROM v_param WHERE path = 'd_model'", 1);  // as v_run: the current one
     assert_int_equal(hy_model_settle(s, b, NULL, NULL, NULL, NULL), HY_EFAIL);  // not twice
     NUMBER(s, "SELECT count(*) FROM model", 2);
     hy_store_close(s);
@@ -51,9 +58,18 @@ static void test_failed_and_interrupted(void **state) {
     OK(hy_model_interrupt(s, a, 7, "ctrl-C"));
     NUMBER(s, "SELECT steps FROM model", 7);
     NUMBER(s, "SELECT error = 'ctrl-C' AND status = 'interrupted' FROM v_run", 1);
-    assert_int_equal(claim_model(s, "k", 0, &b), HY_CLAIM_RESUMED);
+    hy_model_record other = model("k", 1);
+    other.by = (hy_provenance){.commit = "def", .build = "c", .dirty = true, .device_name = "another cpu", .threads = 2};
+    hy_claim c;
+    OK(hy_model_claim(s, &other, 0, &c, &b));
+    assert_int_equal(c, HY_CLAIM_RESUMED);
     assert_int_equal(a, b);
     NUMBER(s, "SELECT resumes FROM model", 1);
+    NUMBER(s, "SELECT git_commit = 'def' AND build = 'c' AND git_dirty AND device_name = 'another cpu' AND threads = 2"
+              " AND error IS NULL AND ended IS NULL FROM v_run", 1);  // who goes on with what made the result
+    OK(hy_model_interrupt(s, a, 0, "ctrl-C before the checkpoint was read"));
+    NUMBER(s, "SELECT steps FROM model", 7);
+    assert_int_equal(claim_model(s, "k", 0, &b), HY_CLAIM_RESUMED);
     settle_model(s, a, 3, NULL, NULL, "diverged at step 3");
     assert_int_equal(claim_model(s, "k", 0, &b), HY_CLAIM_FAILED);
     assert_int_equal(claim_model(s, "k", HY_CLAIM_WEIGHTS, &b), HY_CLAIM_FAILED);
@@ -163,6 +179,24 @@ static void test_other_steps(void **state) {
     OK(hy_model_settle(s, b, &f, NULL, NULL, NULL));
     hy_facts_free(&f);
     assert_int_equal(claim_measure(s, b, "", 0, &m), HY_CLAIM_NEW);
+    hy_store_close(s);
+}
+
+// Without hashes and without a loss that both have, only models of no steps are known to be the same.
+static void test_no_curve(void **state) {
+    (void)state;
+    hy_store *s = open_store();
+    for (int steps = 0; steps < 2; steps++) {
+        const hy_facts f = {.steps = steps};
+        int64_t a, b, m;
+        claim_model(s, steps ? "trained" : "drawn", 0, &a);
+        OK(hy_model_settle(s, a, &f, NULL, NULL, NULL));
+        claim_measure(s, a, "", 0, &m);
+        settle_measure(s, m, 0.5, NULL);
+        claim_model(s, steps ? "trained" : "drawn", HY_CLAIM_FORCE, &b);
+        OK(hy_model_settle(s, b, &f, NULL, NULL, NULL));
+        assert_int_equal(claim_measure(s, b, "", 0, &m), steps ? HY_CLAIM_NEW : HY_CLAIM_DONE);
+    }
     hy_store_close(s);
 }
 
@@ -465,6 +499,19 @@ static void test_experiments(void **state) {
     count_plan(s, 1, 0, 1, 5);
     settle_model(s, a, 2, NULL, NULL, "diverged");
     count_plan(s, 1, 1, 0, 5);
+    // neither the model of another device nor another version of a measure is what was planned
+    hy_model_record r = model("k", 1);
+    hy_claim c;
+    r.device = "cuda";
+    OK(hy_model_claim(s, &r, 0, &c, &a));
+    settle_model(s, a, 2, NULL, NULL, NULL);
+    count_plan(s, 1, 1, 0, 5);
+    const hy_measurement_record newer = {.model_id = 1, .measure = "accuracy", .version = 2, .options = "examples: 4\n",
+                                         .task = "kind: mqar\n"};
+    OK(hy_measurement_claim(s, &newer, 0, &c, &m));
+    assert_int_equal(c, HY_CLAIM_NEW);
+    settle_measure(s, m, 0.25, NULL);
+    count_plan(s, 1, 1, 0, 5);
     hy_store_close(s);
 }
 
@@ -522,6 +569,7 @@ int main(void) {
         T(test_weights),
         T(test_made_again),
         T(test_other_steps),
+        T(test_no_curve),
         T(test_measurements),
         T(test_unfinished_model),
         T(test_wrong_facts_store_nothing),

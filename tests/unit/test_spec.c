@@ -403,6 +403,8 @@ static void test_multipliers(void **state) {
     refused("mixer: ssm\nmultipliers: {key: 2}\n", "v:2:15: no layer has attention, so key would do nothing");
     refused("mlp: {kind: relu2}\nmultipliers: {mlp_gate: 2}\n",
             "v:2:15: no layer has an mlp of kind silu, so mlp_gate would do nothing");
+    refused("mlp: {kind: none}\nmultipliers: {mlp_down: 2}\n",
+            "v:2:15: no layer has an mlp, so mlp_down would do nothing");
     hy_model_spec_init(&m);
     assert_true(m.multipliers.embedding == 1 && m.multipliers.mlp_down == 1 && m.vocab == 0);
 }

@@ -53,6 +53,53 @@ static void test_spearman(void **state) {
     assert_true(isnan(hy_spearman(a, b, 1)));
 }
 
+// ---------------------------------------------------------------------------------------------------- figures
+static void test_metrics(void **state) {
+    (void)state;
+    for (const hy_metric_def *d = hy_metric_defs; d->name; d++) {
+        const char *shown = d->unit_shown;
+        const bool millions = !strcmp(shown, "MB") || !strcmp(shown, "M") || !strcmp(shown, "MFLOP");
+        const double scale = !strcmp(shown, "%") ? 100 : millions ? 1e-6 : 1;
+        if (d->scale != scale) fail_msg("%s in %s is not its value times %g", d->name, shown, d->scale);
+        // fewer bytes and nats and more tokens a second are better, whatever they are of
+        const bool nats = strstr(d->name, "loss") || !strcmp(d->unit, "bit");
+        const char *better = !strcmp(d->unit, "B") || nats ? "lower" : !strcmp(d->unit, "tok/s") ? "higher" : d->direction;
+        if (strcmp(d->direction, better)) fail_msg("%s: %s is better", d->name, better);
+    }
+}
+
+// Of several contexts and batches a table shows the largest.
+static void test_shown(void **state) {
+    (void)state;
+    hy_summary_value v[] = {{.x = 8, .y = 4}, {.x = 16, .y = 1}, {.x = 16, .y = 4}, {.x = 16, .y = 2}};
+    for (int i = 0; i < 4; i++) v[i].metric = "throughput_decode", v[i].cell = "";
+    const hy_summary_row r = {.n_values = 4, .values = v};
+    assert_ptr_equal(hy_summary_get(&r, "throughput_decode", NULL), &v[2]);
+    assert_null(hy_summary_get(&r, "throughput_decode", "T8.B4"));
+}
+
+// Means 0 and 1 over four seeds with standard deviation sd each: twice the standard error of the difference is
+// sqrt(2) sd.
+static void test_told_apart(void **state) {
+    (void)state;
+    static const struct {
+        double sd;
+        const char *text;
+    } cases[] = {{0.7, "1 of 1 pairs"}, {0.72, "0 of 1 pairs"}};
+    for (int i = 0; i < 2; i++) {
+        hy_summary_value v[2];
+        hy_summary_row rows[2];
+        for (int k = 0; k < 2; k++) {
+            v[k] = (hy_summary_value){.metric = "loss", .cell = "", .n = 4, .stat = {k, cases[i].sd, 4}};
+            rows[k] = (hy_summary_row){.task = "t", .best = true, .n_values = 1, .values = &v[k]};
+        }
+        const hy_summary s = {.n_rows = 2, .rows = rows, .tune_by = ""};
+        char *text = hy_summary_pairs_text(&s, "t", "loss");
+        assert_non_null(strstr(text, cases[i].text));
+        free(text);
+    }
+}
+
 // ---------------------------------------------------------------------------------------------------- experiments
 static char g_path[64];
 static hy_experiment *load(const char *yaml, const char *scale, const char *const *sets) {
@@ -167,6 +214,23 @@ static void test_measures_of_items(void **state) {
     assert_non_null(measure_of(&e->items[2], "maps"));
     assert_ptr_equal(e->items[0].measures, e->items[1].measures);  // shared
     hy_experiment_free(e);
+    // points that differ in how many examples are evaluated ask other questions, of one model
+    e = load(base, NULL, (const char *[]){"grid={train.eval_examples: [2, 3]}", NULL});
+    assert_non_null(e);
+    const hy_run_item *two = &e->items[0], *three = &e->items[2];
+    assert_true(two->train->eval_examples == 2 && three->train->eval_examples == 3);
+    assert_string_equal(two->model_key, three->model_key);
+    assert_string_not_equal(measure_of(two, "accuracy")->key, measure_of(three, "accuracy")->key);
+    hy_experiment_free(e);
+}
+
+// Tokens of a training example, by which the time of a plan is estimated: cells count as often as they are drawn.
+static void test_task_tokens(void **state) {
+    (void)state;
+    hy_experiment *e = load(base, NULL, (const char *[]){"task.train=[[16, 2], [32, 2]]", "task.train_examples=[300, 100]", NULL});
+    assert_non_null(e);
+    near(e->items[0].task_tokens, (16 * 3 + 32) / 4.0);
+    hy_experiment_free(e);
 }
 
 // Grid points that differ in the recipe share their models; those that differ in the model their tasks.
@@ -223,8 +287,9 @@ static void test_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stat),  cmocka_unit_test(test_median), cmocka_unit_test(test_spearman),
+        cmocka_unit_test(test_metrics), cmocka_unit_test(test_shown), cmocka_unit_test(test_told_apart),
         cmocka_unit_test(test_order_of_configuration), cmocka_unit_test(test_identity),
-        cmocka_unit_test(test_measures_of_items), cmocka_unit_test(test_shared_parts),
+        cmocka_unit_test(test_measures_of_items), cmocka_unit_test(test_task_tokens), cmocka_unit_test(test_shared_parts),
         cmocka_unit_test(test_grid),  cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
