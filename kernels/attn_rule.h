@@ -1,5 +1,5 @@
-// attn_rule.h - which key a query sees, and where a cached key lives. The only statement of both rules: kernels, caches,
-// formulas and analyses include it.
+// attn_rule.h - which key a query sees, and where a cached key lives. The only statement of both rules: kernels,
+// caches, formulas and analyses include it.
 //
 // Positions count meta tokens: meta tokens hold 0 .. meta-1, text starts at position meta (paper section 2.2, eq. 4).
 // A global layer (window 0) sees every key up to itself. A window layer sees itself, the `window` positions before it,
@@ -8,9 +8,9 @@
 #define HY_ATTN_RULE_H
 #include <stdbool.h>
 #ifdef __CUDACC__
-#define HY_ATTN_RULE static inline __host__ __device__
+    #define HY_ATTN_RULE static inline __host__ __device__
 #else
-#define HY_ATTN_RULE static inline
+    #define HY_ATTN_RULE static inline
 #endif
 
 HY_ATTN_RULE bool hy_attn_visible(int q, int k, int window, int meta) {
@@ -25,9 +25,7 @@ HY_ATTN_RULE int hy_attn_first(int q, int window, int meta) {
 }
 
 // Slot of position p in a cache of cap slots: meta tokens are pinned, the rest is a ring of cap - meta slots.
-HY_ATTN_RULE int hy_attn_slot(int p, int meta, int cap) {
-    return p < meta ? p : meta + (p - meta) % (cap - meta);
-}
+HY_ATTN_RULE int hy_attn_slot(int p, int meta, int cap) { return p < meta ? p : meta + (p - meta) % (cap - meta); }
 
 // Slots that a layer needs to serve `tokens` text tokens after `meta` meta tokens.
 // A ring of `window` slots is enough: the query's own key is part of the call, not of the cache.

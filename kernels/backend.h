@@ -4,16 +4,16 @@
 #include "kernels/kernels.h"
 
 typedef struct hy_backend {
-    const char *name;    // "cpu", "cuda"
-    char device[128];    // the processor or GPU as its maker names it, stored with results
+    const char *name;  // "cpu", "cuda"
+    char device[128];  // the processor or GPU as its maker names it, stored with results
     hy_plan_fn plan[HY_K_COUNT];
     void *(*alloc)(size_t bytes);  // zeroed; NULL: see hy_error_text
     void (*free)(void *p);         // waits for work that may use it
     hy_status (*zero)(void *p, size_t bytes);
     hy_status (*to_host)(void *dst, const void *src, size_t bytes);    // waits for all work queued so far, then copies
     hy_status (*from_host)(void *dst, const void *src, size_t bytes);  // before work queued later; src may change then
-    hy_status (*wait)(void);       // until all work queued so far is done; reports its errors
-    size_t (*memory_free)(void);   // bytes that alloc could give now; NULL: not known
+    hy_status (*wait)(void);      // until all work queued so far is done; reports its errors
+    size_t (*memory_free)(void);  // bytes that alloc could give now; NULL: not known
     // Recording: between record_begin and record_end, kernels and zero are recorded instead of run; replay queues all
     // of them at once. All four are NULL in a backend without. A recording contains addresses and sizes, and is valid
     // as long as these are.
@@ -23,9 +23,10 @@ typedef struct hy_backend {
     void (*discard_recording)(void *recording);
     bool async;                // kernels return before they have run
     bool full_precision_only;  // no TF32, no bfloat16
-    // A row of a product has the same bits in all products of fewer rows than this, and the same in all of more; 0: no promise.
+    // A row of a product has the same bits in all products of fewer rows than this, and the same in all of more; 0: no
+    // promise.
     int few_rows;
-    hy_isa isa;    // CPU: the best path allowed
+    hy_isa isa;  // CPU: the best path allowed
     int threads;
     hy_math math;
 } hy_backend;

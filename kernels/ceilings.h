@@ -5,8 +5,8 @@
 
 // For benchmarks. Seconds of the device, between events, that the launches of `work` take.
 hy_status hy_cuda_time(hy_status (*work)(void *user), void *user, double *seconds);
-// What the device can do at most, medians: bytes read and written per second by a copy of copy_bytes, floating-point operations per
-// second in the library's n x n x n products of bfloat16, TF32 and float32 factors, 2^x per second.
+// What the device can do at most, medians: bytes read and written per second by a copy of copy_bytes, floating-point
+// operations per second in the library's n x n x n products of bfloat16, TF32 and float32 factors, 2^x per second.
 typedef struct {
     double copy, bf16, tf32, f32, exp2;
 } hy_cuda_ceilings;

@@ -34,7 +34,7 @@ typedef struct {
     int rows, C, V, m;
     const int32_t *ids;  // [rows] -m .. V-1, checked by the caller
     const void *table, *meta;
-    hy_dtype w_dtype;    // of table
+    hy_dtype w_dtype;  // of table
     void *y;
     int ldy;
 } hy_embed_args;
@@ -81,7 +81,8 @@ typedef struct {
     unsigned acc;  // bit 0: dx, bit 1: dres
 } hy_linear_bwd_args;
 
-// ---- rope: rotate-half over each head of d values: pairs (i, i + d/2), angle = position * f, f = base^(-2i/d), scaled:
+// ---- rope: rotate-half over each head of d values: pairs (i, i + d/2), angle = position * f, f = base^(-2i/d),
+// scaled:
 //      factor 0: f; length 0: f / factor; else (Llama 3.1), with n = length f / 2 pi, the turns of that pair in
 //      `length` positions: f / factor where n < low, f where n > high, and in between their mean with weight (n - low)
 //      / (high - low) on f.
@@ -185,9 +186,10 @@ typedef struct {
 // ---- ssd (Mamba-2, state space duality), per head h of P channels; its B and C are those of group h / (H / G):
 //      delta = clamp(softplus(dt + dt_bias), dt_min, dt_max)   A = -exp(A_log)
 //      S_t [N,P] = exp(delta_t A) S_{t-1} + delta_t B_t x_t^T      y_t = C_t S_t + skip x_t
-//      x, y [B*T, H*P]; dt [B*T, H]; dt_bias (or NULL: 0), A_log, skip (or NULL: 0) [H]; Bm, Cm [B*T, G*N]; dt_max 0: no
-//      limit; state [B,H,N,P] in/out or NULL (starts at 0). No gradient passes a clamped delta. The same as a product with
-//      the matrix M_ij = C_i . B_j exp(A sum_{j<k<=i} delta_k) delta_j, which is never held beyond chunks of tokens.
+//      x, y [B*T, H*P]; dt [B*T, H]; dt_bias (or NULL: 0), A_log, skip (or NULL: 0) [H]; Bm, Cm [B*T, G*N]; dt_max 0:
+//      no limit; state [B,H,N,P] in/out or NULL (starts at 0). No gradient passes a clamped delta. The same as a
+//      product with the matrix M_ij = C_i . B_j exp(A sum_{j<k<=i} delta_k) delta_j, which is never held beyond chunks
+//      of tokens.
 typedef struct {
     int B, T, H, P, G, N;
     double dt_min, dt_max;
@@ -333,7 +335,8 @@ typedef enum {
     HY_CTL_HOST = HY_CTL_SUMSQ,
 } hy_ctl;
 
-// ---- adamw (Loshchilov and Hutter 2019): g' = g * ctl[GRAD_SCALE]; m, v as in Adam; p -= lr (mhat / (sqrt(vhat) + eps) + wd p).
+// ---- adamw (Loshchilov and Hutter 2019): g' = g * ctl[GRAD_SCALE]; m, v as in Adam; p -= lr (mhat / (sqrt(vhat) +
+// eps) + wd p).
 //      decay[i / HY_DECAY_BLOCK] is 1 where weight decay applies (tensors are aligned to that block). Nothing is
 //      written when ctl[BAD] is set. p, m, v and g have the type of parameters.
 #define HY_DECAY_BLOCK 16
@@ -344,10 +347,11 @@ typedef struct {
     uint16_t *p16;         // [n] the new parameters in bfloat16, or NULL
     const uint8_t *decay;  // [ceil(n / HY_DECAY_BLOCK)]
     double beta1, beta2, eps, wd;
-    const double *ctl;     // [HY_CTL_N]
+    const double *ctl;  // [HY_CTL_N]
 } hy_adamw_args;
 
-// ---- sumsq: *out = sum of x[i]^2 (parameters' type), in double, in an order that does not depend on the number of threads
+// ---- sumsq: *out = sum of x[i]^2 (parameters' type), in double, in an order that does not depend on the number of
+// threads
 typedef struct {
     size_t n;
     const void *x;
@@ -361,7 +365,8 @@ typedef struct {
     double *sum;
 } hy_nll_sum_args;
 
-// ---- clip: the norm is sqrt(ctl[SUMSQ]), the loss ctl[NLL] * ctl[SCALE]; ctl[GRAD_SCALE] = clip / norm where a limit is set and
+// ---- clip: the norm is sqrt(ctl[SUMSQ]), the loss ctl[NLL] * ctl[SCALE]; ctl[GRAD_SCALE] = clip / norm where a limit
+// is set and
 //      the norm is above it, else 1; ctl[BAD] = 1 if loss or norm is not finite. report[(step - 1) % cap] = {loss,
 //      norm}.
 typedef struct {
@@ -378,11 +383,13 @@ typedef struct {
 } hy_cast_args;
 
 // ---- all kernels. X(name): hy_<name>_args above, HY_K_<name> below
-#define HY_KERNELS(X)                                                                                            \
-    X(embed) X(embed_bwd) X(norm) X(norm_bwd) X(linear) X(linear_bwd) X(rope) X(rope_bwd) X(attention)           \
-    X(attention_bwd) X(kv_append) X(conv) X(conv_bwd) X(scan) X(scan_bwd) X(act) X(act_bwd) X(scale) X(scale_bwd)  \
-    X(fuse) X(fuse_bwd) X(gather) X(lm_loss) X(lm_loss_bwd) X(adamw) X(sumsq) X(ssd) X(ssd_bwd)                  \
-    X(gated_norm) X(gated_norm_bwd) X(nll_sum) X(clip) X(cast)
+#define HY_KERNELS(X)                                                                                                  \
+    X(embed)                                                                                                           \
+    X(embed_bwd)                                                                                                       \
+    X(norm) X(norm_bwd) X(linear) X(linear_bwd) X(rope) X(rope_bwd) X(attention) X(attention_bwd) X(kv_append) X(conv) \
+        X(conv_bwd) X(scan) X(scan_bwd) X(act) X(act_bwd) X(scale) X(scale_bwd) X(fuse) X(fuse_bwd) X(gather)          \
+            X(lm_loss) X(lm_loss_bwd) X(adamw) X(sumsq) X(ssd) X(ssd_bwd) X(gated_norm) X(gated_norm_bwd) X(nll_sum)   \
+                X(clip) X(cast)
 typedef enum {
 #define X(name) HY_K_##name,
     HY_KERNELS(X)

@@ -1,4 +1,4 @@
-// claim.c - rows that a process owns while it works on them, be they models or measurements: claiming, settling, 
+// claim.c - rows that a process owns while it works on them, be they models or measurements: claiming, settling,
 // taking over.
 #include <stdlib.h>
 #include <string.h>
@@ -77,7 +77,8 @@ static char *of_kind(const hy_row_kind *k, const char *sql) {
     for (; *sql; sql++) {
         if (sql[0] == '%' && (sql[1] == '1' || sql[1] == '2'))
             hy_buf_printf(&b, "%s", *++sql == '1' ? k->table : k->identity);
-        else hy_buf_write(&b, sql, 1);
+        else
+            hy_buf_write(&b, sql, 1);
     }
     return b.s;
 }

@@ -17,8 +17,16 @@ hy_fact *hy_facts_add(hy_facts *f, const char *name, const char *cell, double va
     HY_ASSERT(d != NULL);
     f->fact = grow(f->fact, f->n_facts, &f->cap_facts, sizeof *f->fact);
     hy_fact *m = &f->fact[f->n_facts++];
-    *m = (hy_fact){.name = d->name, .cell = hy_xstrdup(cell), .layer = -1, .head = -1, .final = true, .value = value,
-                   .se = NAN, .n = 1, .x = NAN, .y = NAN};
+    *m = (hy_fact){.name = d->name,
+                   .cell = hy_xstrdup(cell),
+                   .layer = -1,
+                   .head = -1,
+                   .final = true,
+                   .value = value,
+                   .se = NAN,
+                   .n = 1,
+                   .x = NAN,
+                   .y = NAN};
     return m;
 }
 
@@ -41,7 +49,11 @@ hy_artifact *hy_facts_artifact(hy_facts *f, const char *name, const char *dtype,
     HY_ASSERT(ndim >= 1 && ndim <= 4);
     f->artifact = grow(f->artifact, f->n_artifacts, &f->cap_artifacts, sizeof *f->artifact);
     hy_artifact *a = &f->artifact[f->n_artifacts++];
-    *a = (hy_artifact){.name = hy_xstrdup(name), .layer = -1, .head = -1, .dtype = dtype, .ndim = ndim,
+    *a = (hy_artifact){.name = hy_xstrdup(name),
+                       .layer = -1,
+                       .head = -1,
+                       .dtype = dtype,
+                       .ndim = ndim,
                        .meta = meta ? hy_xstrdup(meta) : NULL};
     a->bytes = !strcmp(dtype, "f64") ? 8 : 4;
     for (int i = 0; i < ndim; i++) {

@@ -10,16 +10,16 @@
 typedef struct {
     const char *name;
     char *cell;
-    int layer, head;    // from 0; -1: of no single one
-    const char *kind;   // static: "attention", "ssm", "layer", "kv", "meta", "conv"; NULL: none
+    int layer, head;   // from 0; -1: of no single one
+    const char *kind;  // static: "attention", "ssm", "layer", "kv", "meta", "conv"; NULL: none
     int64_t step;
-    bool final;         // false: an evaluation on the way
-    double value, se;   // NaN: none
+    bool final;        // false: an evaluation on the way
+    double value, se;  // NaN: none
     int64_t n;
-    double x, y;        // coordinates (length and pairs; context and batch ...); NaN: none
-    char *meta;         // JSON or NULL; malloc'ed
+    double x, y;  // coordinates (length and pairs; context and batch ...); NaN: none
+    char *meta;   // JSON or NULL; malloc'ed
     int n_samples;
-    double *samples;    // every repetition behind a median
+    double *samples;  // every repetition behind a median
 } hy_fact;
 // An array, row-major, little-endian.
 typedef struct {
@@ -28,7 +28,7 @@ typedef struct {
     const char *kind;
     const char *dtype;  // "f32", "f64", "i32"
     int ndim, shape[4];
-    char *meta;         // JSON or NULL
+    char *meta;  // JSON or NULL
     void *data;
     size_t bytes;
 } hy_artifact;
@@ -43,7 +43,7 @@ typedef struct {
     hy_curve_point *curve;
     int64_t steps;          // training steps behind the result
     char kernel_path[160];  // what computed it, for the store
-} hy_facts;  // zero-initialise; hy_facts_free
+} hy_facts;                 // zero-initialise; hy_facts_free
 
 // The fact is zero-valued except for what is given (se, x, y NaN, n 1, final, no layer, kind, head); valid until the
 // next hy_facts_add. The name must be one of metrics.def (an assertion).

@@ -106,9 +106,9 @@ void hy_measurement_identity(const char *options_text, const char *task_text, ch
 enum { MAX_DEPTH = 8, MAX_PATH = 512 };
 
 typedef struct {
-    int indent[MAX_DEPTH];   // of the keys of each open map
+    int indent[MAX_DEPTH];     // of the keys of each open map
     size_t length[MAX_DEPTH];  // of the path that leads to them
-    int item[MAX_DEPTH];     // items seen of the list under that path
+    int item[MAX_DEPTH];       // items seen of the list under that path
     int depth;
     char path[MAX_PATH];
 } walk;

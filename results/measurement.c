@@ -5,7 +5,7 @@
 #include "results/record_impl.h"
 
 // Both conditions are those of a partial index.
-#define FIND                                                     \
+#define FIND                                                    \
     "SELECT id, status, process, heartbeat, 1 FROM measurement" \
     " WHERE model_id = ?1 AND measure = ?2 AND version = ?3 AND key = ?4 AND "
 
@@ -14,8 +14,8 @@ hy_status hy_measurement_peek(hy_store *s, int64_t model_id, const char *measure
     hy_query *q;
     hy_found f;
     HY_TRY(hy_store_query(s, &q,
-                          FIND "status IN ('running','interrupted') UNION ALL "
-                          FIND "status IN ('done','failed') AND superseded_by IS NULL",
+                          FIND "status IN ('running','interrupted') UNION ALL " FIND
+                               "status IN ('done','failed') AND superseded_by IS NULL",
                           "lsis", model_id, measure, version, key));
     HY_TRY(hy_rows_find(q, &f));
     *claim = hy_rows_judge(&f, flags, id);
@@ -31,9 +31,9 @@ static hy_status insert(hy_store *s, const hy_measurement_record *r, const char 
                         "INSERT INTO measurement(model_id, measure, version, options, task, key, git_commit,"
                         " git_dirty, build, host, device_name, threads, started, process, status, heartbeat)"
                         " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 'running', unixepoch())",
-                        "lsissssisssiss", r->model_id, r->measure, r->version, hy_text(r->options), hy_text(r->task), key,
-                        hy_text(r->by.commit), (int)r->by.dirty, hy_text(r->by.build), host, hy_text(r->by.device_name),
-                        r->by.threads, when, process));
+                        "lsissssisssiss", r->model_id, r->measure, r->version, hy_text(r->options), hy_text(r->task),
+                        key, hy_text(r->by.commit), (int)r->by.dirty, hy_text(r->by.build), host,
+                        hy_text(r->by.device_name), r->by.threads, when, process));
     *id = hy_store_last_id(s);
     return HY_OK;
 }

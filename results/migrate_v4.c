@@ -22,8 +22,10 @@ static hy_status put_aside_views(hy_store *s, hy_buf *own) {
     static const char ours[] = "|v_run|v_metric|v_final|v_curve|v_timing|v_plan|v_result|";
     hy_buf drop = {0};
     hy_query *q;
-    HY_TRY(hy_query_open(s, "SELECT '|' || name || '|', sql, 'DROP VIEW \"' || replace(name, '\"', '\"\"') || '\";'"
-                            " FROM sqlite_schema WHERE type = 'view'", &q));
+    HY_TRY(hy_query_open(s,
+                         "SELECT '|' || name || '|', sql, 'DROP VIEW \"' || replace(name, '\"', '\"\"') || '\";'"
+                         " FROM sqlite_schema WHERE type = 'view'",
+                         &q));
     bool row = false;
     hy_status st;
     while (!(st = hy_query_step(q, &row)) && row) {
@@ -54,7 +56,7 @@ static const char before[] =
 
 // Old figures m with their definitions d, and the measure that a figure belongs to.
 #define FIGURES "old_metric m JOIN metric_def d ON d.id = m.def_id"
-#define MEASURE                                                                                                  \
+#define MEASURE                                                                                                    \
     "CASE WHEN m.final = 0 OR d.name IN ('train_seconds','train_rate','reached','steps_to_reach') THEN 'training'" \
     " WHEN d.name IN ('accuracy','token_accuracy','exact','loss','excess_loss','bits_per_token','bits_per_byte')"  \
     " THEN 'accuracy' WHEN d.name IN ('parameters','flops_token') THEN 'size' WHEN d.name LIKE 'cache%'"           \
@@ -78,12 +80,16 @@ static hy_status name_model(const hy_query *q, hy_query *add) {
 
 static hy_status name_models(hy_store *s) {
     hy_query *q, *add = NULL;
-    HY_TRY(hy_query_open(s, "SELECT r.id, r.run_key, r.seed, r.device, r.spec, r.task_kind, r.task_options, r.train,"
-                            " r.status, r.error, r.superseded_by, " HAS_FIGURE("train_seconds") " OR "
-                            HAS_FIGURE("parameters") " FROM old_run r", &q));
-    hy_status st = hy_query_open(s, "INSERT INTO moved(run_id, run_key, model_key, seed, device, origin, precision,"
-                                    " status, error, superseded_by, failed_ord)"
-                                    " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, nullif(?10, 0), ?11)", &add);
+    HY_TRY(hy_query_open(s,
+                         "SELECT r.id, r.run_key, r.seed, r.device, r.spec, r.task_kind, r.task_options, r.train,"
+                         " r.status, r.error, r.superseded_by, " HAS_FIGURE("train_seconds") " OR " HAS_FIGURE(
+                             "parameters") " FROM old_run r",
+                         &q));
+    hy_status st = hy_query_open(s,
+                                 "INSERT INTO moved(run_id, run_key, model_key, seed, device, origin, precision,"
+                                 " status, error, superseded_by, failed_ord)"
+                                 " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, nullif(?10, 0), ?11)",
+                                 &add);
     bool row = false;
     while (!st && !(st = hy_query_step(q, &row)) && row) st = name_model(q, add);
     hy_query_close(add);
@@ -96,8 +102,8 @@ static hy_status name_models(hy_store *s) {
 static const struct {
     const char *name;
     bool task;
-} measures[] = {{"training", false}, {"accuracy", true}, {"size", true}, {"cache", false}, {"maps", true},
-                {"erf", true}, {"throughput", false}};
+} measures[] = {{"training", false}, {"accuracy", true}, {"size", true},       {"cache", false},
+                {"maps", true},      {"erf", true},      {"throughput", false}};
 enum { N_MEASURES = sizeof measures / sizeof measures[0] };
 
 // The options of a measure in the text of all: "name:\n", then its lines, two spaces deeper. false: it was not wanted.
@@ -108,8 +114,10 @@ static bool options_of(const char *text, const char *name, hy_buf *out) {
     for (const char *line = text, *next; *line; line = next) {
         const char *end = strchr(line, '\n');
         next = end ? end + 1 : line + strlen(line);
-        if (*line != ' ') inside = !strncmp(line, name, n) && line[n] == ':';
-        else if (inside && strncmp(line, "  only_seed:", 12)) hy_buf_write(out, line + 2, (size_t)(next - line) - 2);
+        if (*line != ' ')
+            inside = !strncmp(line, name, n) && line[n] == ':';
+        else if (inside && strncmp(line, "  only_seed:", 12))
+            hy_buf_write(out, line + 2, (size_t)(next - line) - 2);
         found = found || inside;
     }
     return found;
@@ -143,8 +151,10 @@ static hy_status want_all(hy_query *add, const char *run_key, const char *train,
 static hy_status list_measures(hy_store *s) {
     hy_query *q, *add = NULL;
     HY_TRY(hy_query_open(s, "SELECT run_key, train, task_options, measures FROM old_run GROUP BY run_key", &q));
-    hy_status st = hy_query_open(s, "INSERT INTO wanted(run_key, ord, measure, options, task, key)"
-                                    " VALUES(?1, ?2, ?3, ?4, ?5, ?6)", &add);
+    hy_status st = hy_query_open(s,
+                                 "INSERT INTO wanted(run_key, ord, measure, options, task, key)"
+                                 " VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+                                 &add);
     bool row = false;
     while (!st && !(st = hy_query_step(q, &row)) && row)
         st = want_all(add, hy_query_text(q, 0), hy_query_text(q, 1), hy_query_text(q, 2), hy_query_text(q, 3));
@@ -165,8 +175,10 @@ static void take_apart(const char *name, int *layer, const char **kind, int *hea
         char word[64];
         int number, used = 0;
         snprintf(word, sizeof word, "%.*s", (int)n, name);
-        if (sscanf(word, "layer%d%n", &number, &used) == 1 && !word[used]) *layer = number;
-        else if (sscanf(word, "head%d%n", &number, &used) == 1 && !word[used]) *head = number;
+        if (sscanf(word, "layer%d%n", &number, &used) == 1 && !word[used])
+            *layer = number;
+        else if (sscanf(word, "head%d%n", &number, &used) == 1 && !word[used])
+            *head = number;
         for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
             if (!strcmp(word, kinds[i])) *kind = kinds[i];
         name += n + (name[n] == '.');
@@ -175,10 +187,14 @@ static void take_apart(const char *name, int *layer, const char **kind, int *hea
 
 static hy_status place_names(hy_store *s) {
     hy_query *q, *add = NULL;
-    HY_TRY(hy_query_open(s, "SELECT m.cell FROM " FIGURES " WHERE " MEASURE " IN ('cache','maps','erf')"
-                            " UNION SELECT name FROM old_artifact", &q));
-    hy_status st = hy_query_open(s, "INSERT INTO place(cell, layer, kind, head)"
-                                    " VALUES(?1, nullif(?2, -1), ?3, nullif(?4, -1))", &add);
+    HY_TRY(hy_query_open(s,
+                         "SELECT m.cell FROM " FIGURES " WHERE " MEASURE " IN ('cache','maps','erf')"
+                         " UNION SELECT name FROM old_artifact",
+                         &q));
+    hy_status st = hy_query_open(s,
+                                 "INSERT INTO place(cell, layer, kind, head)"
+                                 " VALUES(?1, nullif(?2, -1), ?3, nullif(?4, -1))",
+                                 &add);
     bool row = false;
     while (!st && !(st = hy_query_step(q, &row)) && row) {
         int layer, head;
@@ -212,8 +228,9 @@ static const char settle_equals[] =
     "DELETE FROM moved WHERE status IN ('running','interrupted') AND run_id < (SELECT max(k.run_id) FROM moved k"
     " WHERE " SAME_MODEL " AND k.status IN ('running','interrupted'));\n";
 
-#define PROVENANCE \
-    "git_commit, git_dirty, build, host, device_name, threads, kernel_path, started, ended, resumes, process, heartbeat"
+#define PROVENANCE                                                                                              \
+    "git_commit, git_dirty, build, host, device_name, threads, kernel_path, started, ended, resumes, process, " \
+    "heartbeat"
 static const char move_models[] =
     "INSERT INTO model(id, model_key, seed, device, origin, status, superseded_by, error, precision, source, steps,"
     "  variant, experiment, grid, spec_hash, spec, task, task_kind, task_options, train, " PROVENANCE ")"
@@ -264,8 +281,11 @@ static const char after[] =
 
 // Nothing may be left behind: a row that found no place here would be lost with its table.
 static hy_status check_all_moved(hy_store *s) {
-    static const char *const tables[][2] = {{"old_metric", "metric"}, {"old_sample", "sample"}, {"old_curve", "curve"},
-                                            {"old_artifact", "artifact"}, {"old_plan", "planned"}};
+    static const char *const tables[][2] = {{"old_metric", "metric"},
+                                            {"old_sample", "sample"},
+                                            {"old_curve", "curve"},
+                                            {"old_artifact", "artifact"},
+                                            {"old_plan", "planned"}};
     hy_status st = HY_OK;
     for (size_t i = 0; !st && i < sizeof tables / sizeof tables[0]; i++) {
         const char *const *t = tables[i];
@@ -288,16 +308,20 @@ static hy_status take_measurements(hy_store *s, int64_t from, int64_t to) {
     bool same = false;
     HY_TRY(hy_model_same_bits(s, from, to, &same));
     if (!same) return HY_OK;
-    return hy_store_run(s, "UPDATE measurement SET model_id = ?2 WHERE model_id = ?1 AND measure <> 'training'"
-                           " AND superseded_by IS NULL AND (measure, version, key) NOT IN"
-                           " (SELECT measure, version, key FROM measurement WHERE model_id = ?2)", "ll", from, to);
+    return hy_store_run(s,
+                        "UPDATE measurement SET model_id = ?2 WHERE model_id = ?1 AND measure <> 'training'"
+                        " AND superseded_by IS NULL AND (measure, version, key) NOT IN"
+                        " (SELECT measure, version, key FROM measurement WHERE model_id = ?2)",
+                        "ll", from, to);
 }
 
 static hy_status join_models(hy_store *s) {
     hy_query *q;
-    HY_TRY(hy_query_open(s, "SELECT m.run_id, m.superseded_by FROM moved m JOIN moved k ON k.run_id = m.superseded_by"
-                            " WHERE m.run_key <> k.run_key AND m.status = 'done' AND k.status = 'done'"
-                            " ORDER BY m.run_id DESC", &q));
+    HY_TRY(hy_query_open(s,
+                         "SELECT m.run_id, m.superseded_by FROM moved m JOIN moved k ON k.run_id = m.superseded_by"
+                         " WHERE m.run_key <> k.run_key AND m.status = 'done' AND k.status = 'done'"
+                         " ORDER BY m.run_id DESC",
+                         &q));
     bool row = false;
     hy_status st;
     while (!(st = hy_query_step(q, &row)) && row)
@@ -339,8 +363,8 @@ static hy_status check_idle(hy_store *s) {
 }
 
 static hy_status move_all(hy_store *s) {
-    static const char *const steps[] = {settle_failed, settle_equals, move_models,
-                                        move_measurements, move_figures, move_plans};
+    static const char *const steps[] = {settle_failed,     settle_equals, move_models,
+                                        move_measurements, move_figures,  move_plans};
     HY_TRY(hy_store_exec(s, before));
     HY_TRY(hy_store_exec(s, hy_schema_v4_tables));
     HY_TRY(name_models(s));

@@ -6,8 +6,8 @@
 #include "results/record_impl.h"
 
 // Both conditions are those of a partial index.
-#define FIND                                                                                        \
-    "SELECT id, status, process, heartbeat, weights IS NOT NULL FROM model"                         \
+#define FIND                                                                \
+    "SELECT id, status, process, heartbeat, weights IS NOT NULL FROM model" \
     " WHERE model_key = ?1 AND seed = ?2 AND device = ?3 AND "
 
 hy_status hy_model_peek(hy_store *s, const char *model_key, int64_t seed, const char *device, unsigned flags,
@@ -15,8 +15,8 @@ hy_status hy_model_peek(hy_store *s, const char *model_key, int64_t seed, const 
     hy_query *q;
     hy_found f;
     HY_TRY(hy_store_query(s, &q,
-                          FIND "status IN ('running','interrupted') UNION ALL "
-                          FIND "status IN ('done','failed') AND superseded_by IS NULL",
+                          FIND "status IN ('running','interrupted') UNION ALL " FIND
+                               "status IN ('done','failed') AND superseded_by IS NULL",
                           "sls", model_key, seed, device));
     HY_TRY(hy_rows_find(q, &f));
     *claim = hy_rows_judge(&f, flags, id);
@@ -24,9 +24,9 @@ hy_status hy_model_peek(hy_store *s, const char *model_key, int64_t seed, const 
 }
 
 // ---------------------------------------------------------------------------------------------------- claiming
-#define INSERT                                                                                                 \
+#define INSERT                                                                                                        \
     "INSERT INTO model(model_key, seed, device, origin, variant, experiment, grid, spec_hash, spec, task, task_kind," \
-    " task_options, train, precision, source, git_commit, git_dirty, build, host, device_name, threads, started,"   \
+    " task_options, train, precision, source, git_commit, git_dirty, build, host, device_name, threads, started,"     \
     " process, status, heartbeat) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17," \
     " ?18, ?19, ?20, ?21, ?22, ?23, 'running', unixepoch())"
 
@@ -60,19 +60,20 @@ hy_status hy_model_heartbeat(hy_store *s, int64_t id) { return hy_row_heartbeat(
 static hy_status store_training(hy_store *s, int64_t id, const hy_facts *f) {
     char key[33];
     hy_measurement_identity("", "", key);
-#define COPIED                                                                                               \
+#define COPIED                                                                                                       \
     "status, git_commit, git_dirty, build, host, device_name, threads, kernel_path, started, ended, resumes, error," \
     " process, heartbeat"
-    HY_TRY(hy_store_run(s, "INSERT INTO measurement(model_id, measure, version, options, task, key, " COPIED ")"
-                           " SELECT id, ?2, 1, '', '', ?3, " COPIED " FROM model WHERE id = ?1", "lss",
-                        id, HY_MEASURE_TRAINING, key));
+    HY_TRY(hy_store_run(s,
+                        "INSERT INTO measurement(model_id, measure, version, options, task, key, " COPIED ")"
+                        " SELECT id, ?2, 1, '', '', ?3, " COPIED " FROM model WHERE id = ?1",
+                        "lss", id, HY_MEASURE_TRAINING, key));
 #undef COPIED
     return hy_store_facts(s, hy_store_last_id(s), f);
 }
 
 hy_status hy_model_same_bits(hy_store *s, int64_t a, int64_t b, bool *same) {
-#define CURVE(id)                                                                                  \
-    "(SELECT c.step, c.loss FROM curve c JOIN measurement x ON x.id = c.measurement_id"            \
+#define CURVE(id)                                                                       \
+    "(SELECT c.step, c.loss FROM curve c JOIN measurement x ON x.id = c.measurement_id" \
     " WHERE x.model_id = " id " AND x.measure = '" HY_MEASURE_TRAINING "')"
 #define SAME_LOSSES "(SELECT min(c.loss IS d.loss) FROM " CURVE("?1") " c JOIN " CURVE("?2") " d USING(step))"
     hy_query *q;
@@ -80,7 +81,8 @@ hy_status hy_model_same_bits(hy_store *s, int64_t a, int64_t b, bool *same) {
                           "SELECT iif(m.weights_hash IS NOT NULL AND n.weights_hash IS NOT NULL,"
                           " m.weights_hash = n.weights_hash,"
                           " m.steps = n.steps AND coalesce(" SAME_LOSSES ", m.steps = 0))"
-                          " FROM model m, model n WHERE m.id = ?1 AND n.id = ?2", "ll", a, b));
+                          " FROM model m, model n WHERE m.id = ?1 AND n.id = ?2",
+                          "ll", a, b));
 #undef SAME_LOSSES
 #undef CURVE
     bool row = false;
@@ -96,8 +98,10 @@ static hy_status inherit(hy_store *s, int64_t id, const hy_replaced *older) {
     bool same = false;
     if (older->done) HY_TRY(hy_model_same_bits(s, id, older->id, &same));
     if (same)
-        HY_TRY(hy_store_run(s, "UPDATE measurement SET model_id = ?1 WHERE model_id = ?2"
-                               " AND measure <> '" HY_MEASURE_TRAINING "'", "ll", id, older->id));
+        HY_TRY(hy_store_run(s,
+                            "UPDATE measurement SET model_id = ?1 WHERE model_id = ?2"
+                            " AND measure <> '" HY_MEASURE_TRAINING "'",
+                            "ll", id, older->id));
     return hy_store_run(s, "UPDATE model SET weights = NULL WHERE id = ?1", "l", older->id);
 }
 

@@ -30,9 +30,12 @@ static bool is_number(const char *v, bool *whole) {
 
 void hy_query_bind_value(hy_query *q, int i, const char *text) {
     bool whole;
-    if (!is_number(text, &whole)) hy_query_bind_text(q, i, text);
-    else if (whole) hy_query_bind_int(q, i, strtoll(text, NULL, 10));
-    else hy_query_bind_double(q, i, strtod(text, NULL));
+    if (!is_number(text, &whole))
+        hy_query_bind_text(q, i, text);
+    else if (whole)
+        hy_query_bind_int(q, i, strtoll(text, NULL, 10));
+    else
+        hy_query_bind_double(q, i, strtod(text, NULL));
 }
 
 static void insert(param_writer *w, const char *path, const char *value) {

@@ -33,13 +33,17 @@ static hy_status add_row(hy_query *planned, hy_query *measure, int64_t id, int o
 
 static hy_status add_plan(hy_store *s, const hy_experiment_record *e, int64_t id) {
     hy_query *planned = NULL, *measure = NULL;
-    hy_status st = hy_query_open(s, "INSERT INTO planned(experiment_id, ord, variant, variant_ord, task, task_ord,"
-                                    " grid, grid_ord, seed, model_key, device)"
-                                    " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)", &planned);
+    hy_status st = hy_query_open(s,
+                                 "INSERT INTO planned(experiment_id, ord, variant, variant_ord, task, task_ord,"
+                                 " grid, grid_ord, seed, model_key, device)"
+                                 " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                                 &planned);
     // a measurement that is planned twice is wanted once
     if (!st)
-        st = hy_query_open(s, "INSERT OR IGNORE INTO planned_measure(experiment_id, ord, nth, measure, version, key)"
-                              " VALUES(?1, ?2, ?3, ?4, ?5, ?6)", &measure);
+        st = hy_query_open(s,
+                           "INSERT OR IGNORE INTO planned_measure(experiment_id, ord, nth, measure, version, key)"
+                           " VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+                           &measure);
     for (int i = 0; !st && i < e->n_plan; i++) st = add_row(planned, measure, id, i, &e->plan[i]);
     hy_query_close(planned);
     hy_query_close(measure);
@@ -48,7 +52,8 @@ static hy_status add_plan(hy_store *s, const hy_experiment_record *e, int64_t id
 
 static hy_status add_grid(hy_store *s, const hy_experiment_record *e, int64_t id) {
     hy_query *q;
-    HY_TRY(hy_query_open(s, "INSERT INTO planned_grid(experiment_id, grid_ord, path, value) VALUES(?1, ?2, ?3, ?4)", &q));
+    HY_TRY(
+        hy_query_open(s, "INSERT INTO planned_grid(experiment_id, grid_ord, path, value) VALUES(?1, ?2, ?3, ?4)", &q));
     hy_status st = HY_OK;
     for (int i = 0; !st && i < e->n_grid; i++) {
         hy_query_bind_int(q, 1, id);

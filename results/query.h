@@ -1,8 +1,9 @@
 // query.h - what readers ask of the results database. Every SELECT of the project that is not part of storing stands in
 // query*.c, over the documented views wherever they have it: what tables look like is nobody else's business.
 //
-// A question with rows is a pair: hy_ask_X opens it, hy_next_X steps to the next row until *row is false; hy_query_close in
-// any case. Texts and blobs of a row are borrowed and valid until the next step; a missing text is "", a missing number NaN.
+// A question with rows is a pair: hy_ask_X opens it, hy_next_X steps to the next row until *row is false;
+// hy_query_close in any case. Texts and blobs of a row are borrowed and valid until the next step; a missing text is
+// "", a missing number NaN.
 #ifndef HY_RESULTS_QUERY_H
 #define HY_RESULTS_QUERY_H
 #include "results/store.h"
@@ -38,9 +39,9 @@ typedef struct {
 hy_status hy_ask_points(hy_store *s, const hy_experiment_id *e, hy_query **q);
 hy_status hy_next_point(hy_query *q, bool *row, hy_planned_point *p);
 
-// Every figure that finished runs of the experiment have at their end, by seed. Only the newest definition of each metric:
-// values of different meaning are not averaged. Where a measure was taken with several options, a figure that all of them have is
-// that of the first in the plan.
+// Every figure that finished runs of the experiment have at their end, by seed. Only the newest definition of each
+// metric: values of different meaning are not averaged. Where a measure was taken with several options, a figure that
+// all of them have is that of the first in the plan.
 typedef struct {
     int variant_ord, task_ord, grid_ord;
     int64_t seed;
@@ -68,8 +69,8 @@ typedef struct {
 hy_status hy_ask_paper(hy_store *s, const hy_experiment_id *e, hy_query **q);
 hy_status hy_next_paper(hy_query *q, bool *row, hy_paper_figure *p);
 
-// How finished models came about: what they were computed in and on, each combination once; by variant, task, grid point,
-// device name.
+// How finished models came about: what they were computed in and on, each combination once; by variant, task, grid
+// point, device name.
 typedef struct {
     int variant_ord, task_ord, grid_ord;
     const char *precision, *device, *device_name;  // "bf16", "cuda", "NVIDIA H100"
@@ -79,12 +80,13 @@ typedef struct {
 hy_status hy_ask_computed(hy_store *s, const hy_experiment_id *e, hy_query **q);
 hy_status hy_next_computed(hy_query *q, bool *row, hy_computed_row *c);
 
-// Of all timings of the experiment the largest share of the time that threads waited for other programs; 0: none is known.
+// Of all timings of the experiment the largest share of the time that threads waited for other programs; 0: none is
+// known.
 hy_status hy_ask_waited(hy_store *s, const hy_experiment_id *e, double *share);
 
 // ---------------------------------------------------------------------------------------------------- figures
-// Training loss of finished runs of a task: mean, smallest and largest over the seeds of stretches of `stretch` neighbouring
-// steps each, so that a curve has at most 100 points. By variant, grid point, step.
+// Training loss of finished runs of a task: mean, smallest and largest over the seeds of stretches of `stretch`
+// neighbouring steps each, so that a curve has at most 100 points. By variant, grid point, step.
 typedef struct {
     int variant_ord, grid_ord, stretch;
     double step, mean, min, max;
@@ -108,11 +110,12 @@ typedef struct {
 } hy_timing_conditions;
 hy_status hy_ask_timing_conditions(hy_store *s, const hy_experiment_id *e, hy_timing_conditions *out);
 
-// The options that the receptive fields of a task were measured with, "ssm=... meta=..."; "": none is stored. The caller frees it.
+// The options that the receptive fields of a task were measured with, "ssm=... meta=..."; "": none is stored. The
+// caller frees it.
 hy_status hy_ask_erf_options(hy_store *s, const hy_experiment_id *e, int task_ord, char **options);
 
-// Attention maps of the finished runs of one variant, task and grid point: [size, size] float, rows are queries. By seed,
-// then as they were stored.
+// Attention maps of the finished runs of one variant, task and grid point: [size, size] float, rows are queries. By
+// seed, then as they were stored.
 typedef struct {
     int64_t run_id, seed;
     int layer;
@@ -121,7 +124,8 @@ typedef struct {
     const void *data;            // size * size floats, perhaps not aligned
     const char *cell, *options;  // the evaluation cell of the examples; how maps were made of heads
 } hy_map_row;
-hy_status hy_ask_maps(hy_store *s, const hy_experiment_id *e, int variant_ord, int task_ord, int grid_ord, hy_query **q);
+hy_status hy_ask_maps(hy_store *s, const hy_experiment_id *e, int variant_ord, int task_ord, int grid_ord,
+                      hy_query **q);
 // HY_EINPUT: what is stored has not the size that its shape says.
 hy_status hy_next_map(hy_query *q, bool *row, hy_map_row *m);
 
@@ -144,7 +148,8 @@ hy_status hy_next_definition(hy_query *q, bool *row, hy_definition_row *d);
 
 // ---------------------------------------------------------------------------------------------------- listings
 // Tables for people, whose columns have the names that are shown: step them with hy_query_step.
-// Runs by number: state, what was run, accuracy and loss. "" of a filter: any. superseded: also those that a later run replaced.
+// Runs by number: state, what was run, accuracy and loss. "" of a filter: any. superseded: also those that a later run
+// replaced.
 typedef struct {
     const char *experiment, *status, *variant;
     bool superseded;
@@ -152,7 +157,8 @@ typedef struct {
 hy_status hy_ask_runs(hy_store *s, const hy_run_filter *f, hy_query **q);
 // All definitions, with how many figures are stored of each.
 hy_status hy_ask_metrics(hy_store *s, hy_query **q);
-// Everything about one run as one row; its measurements; its figures; its artifacts without their data. id: as the user wrote it.
+// Everything about one run as one row; its measurements; its figures; its artifacts without their data. id: as the user
+// wrote it.
 hy_status hy_ask_run(hy_store *s, const char *id, hy_query **q);
 hy_status hy_ask_run_measurements(hy_store *s, const char *id, hy_query **q);
 hy_status hy_ask_run_metrics(hy_store *s, const char *id, hy_query **q);

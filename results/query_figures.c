@@ -1,53 +1,61 @@
-// query_figures.c - what figures show beside the values of results: loss curves, timings over contexts, attention maps. See query.h.
+// query_figures.c - what figures show beside the values of results: loss curves, timings over contexts, attention maps.
+// See query.h.
 #include <string.h>
 
 #include "results/query_impl.h"
 
 // ---------------------------------------------------------------------------------------------------- loss
 hy_status hy_ask_losses(hy_store *s, const hy_experiment_id *e, int task_ord, hy_query **q) {
-    HY_TRY(hy_query_of(s, e,
-                       "WITH c AS (SELECT p.variant_ord AS v, p.grid_ord AS g, p.seed AS seed, c.step AS step, c.loss AS loss"
-                       "  FROM v_plan p JOIN v_curve c ON c.run_id = p.run_id WHERE " HY_OF_EXPERIMENT("p")
-                       "  AND p.task_ord = ?4),"
-                       " w AS (SELECT max(1, (max(step) + 99) / 100) AS w FROM c),"
-                       " b AS (SELECT v, g, seed, (step - 1) / w AS bin, avg(loss) AS loss, avg(step) AS step FROM c, w GROUP BY 1, 2, 3, 4)"
-                       " SELECT v, g, (SELECT w FROM w), avg(step), avg(loss), min(loss), max(loss) FROM b GROUP BY v, g, bin"
-                       " ORDER BY v, g, bin", q));
+    HY_TRY(hy_query_of(
+        s, e,
+        "WITH c AS (SELECT p.variant_ord AS v, p.grid_ord AS g, p.seed AS seed, c.step AS step, c.loss AS loss"
+        "  FROM v_plan p JOIN v_curve c ON c.run_id = p.run_id WHERE " HY_OF_EXPERIMENT(
+            "p") "  AND p.task_ord = ?4),"
+                 " w AS (SELECT max(1, (max(step) + 99) / 100) AS w FROM c),"
+                 " b AS (SELECT v, g, seed, (step - 1) / w AS bin, avg(loss) AS loss, avg(step) AS step FROM c, w "
+                 "GROUP BY 1, 2, 3, 4)"
+                 " SELECT v, g, (SELECT w FROM w), avg(step), avg(loss), min(loss), max(loss) FROM b GROUP BY v, g, bin"
+                 " ORDER BY v, g, bin",
+        q));
     hy_query_bind_int(*q, 4, task_ord);
     return HY_OK;
 }
 
 hy_status hy_next_loss(hy_query *q, bool *row, hy_loss_point *p) {
     HY_TRY(hy_query_step(q, row));
-    if (*row)
-        *p = (hy_loss_point){INT(0), INT(1), INT(2), NUM(3), NUM(4), NUM(5), NUM(6)};
+    if (*row) *p = (hy_loss_point){INT(0), INT(1), INT(2), NUM(3), NUM(4), NUM(5), NUM(6)};
     return HY_OK;
 }
 
 // ---------------------------------------------------------------------------------------------------- timings
-#define LARGEST "WITH largest AS (SELECT measurement_id, metric, context, max(batch) AS batch FROM v_timing GROUP BY 1, 2, 3) "
-#define TIMINGS " FROM v_plan_measure p JOIN v_timing t USING(measurement_id) JOIN largest USING(measurement_id, metric, context, batch)" \
+#define LARGEST \
+    "WITH largest AS (SELECT measurement_id, metric, context, max(batch) AS batch FROM v_timing GROUP BY 1, 2, 3) "
+#define TIMINGS                                                                                                \
+    " FROM v_plan_measure p JOIN v_timing t USING(measurement_id) JOIN largest USING(measurement_id, metric, " \
+    "context, batch)"                                                                                          \
     " WHERE " HY_OF_EXPERIMENT("p")
 
 hy_status hy_ask_timings(hy_store *s, const hy_experiment_id *e, const char *metric, hy_query **q) {
-    HY_TRY(hy_query_of(s, e,
-                       LARGEST "SELECT p.variant_ord, p.task_ord, p.grid_ord, t.context, avg(t.median), min(t.min), max(t.max)" TIMINGS
-                       " AND t.metric = ?4 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4", q));
+    HY_TRY(hy_query_of(
+        s, e,
+        LARGEST "SELECT p.variant_ord, p.task_ord, p.grid_ord, t.context, avg(t.median), min(t.min), max(t.max)" TIMINGS
+                " AND t.metric = ?4 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4",
+        q));
     hy_query_bind_text(*q, 4, metric);
     return HY_OK;
 }
 
 hy_status hy_next_timing(hy_query *q, bool *row, hy_timing_point *p) {
     HY_TRY(hy_query_step(q, row));
-    if (*row)
-        *p = (hy_timing_point){INT(0), INT(1), INT(2), NUM(3), NUM(4), NUM(5), NUM(6)};
+    if (*row) *p = (hy_timing_point){INT(0), INT(1), INT(2), NUM(3), NUM(4), NUM(5), NUM(6)};
     return HY_OK;
 }
 
 hy_status hy_ask_timing_conditions(hy_store *s, const hy_experiment_id *e, hy_timing_conditions *out) {
     hy_query *q;
     bool row;
-    HY_TRY(hy_query_of(s, e, LARGEST "SELECT min(t.batch), max(t.batch), min(t.repetitions), max(t.device_name)" TIMINGS, &q));
+    HY_TRY(hy_query_of(
+        s, e, LARGEST "SELECT min(t.batch), max(t.batch), min(t.repetitions), max(t.device_name)" TIMINGS, &q));
     HY_TRY(hy_query_one(&q, &row));
     *out = (hy_timing_conditions){LONG(0), LONG(1), LONG(2), hy_xstrdup(TEXT(3))};
     hy_query_close(q);
@@ -58,8 +66,10 @@ hy_status hy_ask_erf_options(hy_store *s, const hy_experiment_id *e, int task_or
     hy_query *q;
     bool row;
     *options = NULL;
-    HY_TRY(hy_query_of(s, e, "SELECT DISTINCT json_extract(meta, '$.options') FROM v_result r WHERE " HY_OF_EXPERIMENT("r")
-                             " AND r.task_ord = ?4 AND r.metric = 'erf' AND r.cell = ''", &q));
+    HY_TRY(hy_query_of(s, e,
+                       "SELECT DISTINCT json_extract(meta, '$.options') FROM v_result r WHERE " HY_OF_EXPERIMENT(
+                           "r") " AND r.task_ord = ?4 AND r.metric = 'erf' AND r.cell = ''",
+                       &q));
     hy_query_bind_int(q, 4, task_ord);
     HY_TRY(hy_query_one(&q, &row));
     *options = hy_xstrdup(row ? TEXT(0) : "");
@@ -68,14 +78,19 @@ hy_status hy_ask_erf_options(hy_store *s, const hy_experiment_id *e, int task_or
 }
 
 // ---------------------------------------------------------------------------------------------------- maps
-hy_status hy_ask_maps(hy_store *s, const hy_experiment_id *e, int variant_ord, int task_ord, int grid_ord, hy_query **q) {
+hy_status hy_ask_maps(hy_store *s, const hy_experiment_id *e, int variant_ord, int task_ord, int grid_ord,
+                      hy_query **q) {
     HY_TRY(hy_query_of(s, e,
-                       "SELECT p.run_id, p.seed, a.name, a.shape, a.data, json_extract(a.meta, '$.meta_tokens'), json_extract(a.meta, '$.cell'),"
-                       " json_extract(a.meta, '$.options'), a.layer, a.kind, json_extract(a.shape, '$[0]'), json_extract(a.shape, '$[1]')"
+                       "SELECT p.run_id, p.seed, a.name, a.shape, a.data, json_extract(a.meta, '$.meta_tokens'), "
+                       "json_extract(a.meta, '$.cell'),"
+                       " json_extract(a.meta, '$.options'), a.layer, a.kind, json_extract(a.shape, '$[0]'), "
+                       "json_extract(a.shape, '$[1]')"
                        " FROM v_plan_measure p JOIN v_artifact a USING(measurement_id)"
-                       " WHERE " HY_OF_EXPERIMENT("p") " AND p.variant_ord = ?4 AND p.task_ord = ?5 AND p.grid_ord = ?6"
-                       " AND a.measure = 'maps' AND a.dtype = 'f32' AND a.layer IS NOT NULL AND a.head IS NULL"
-                       " ORDER BY p.seed, p.nth, a.artifact_id", q));
+                       " WHERE " HY_OF_EXPERIMENT(
+                           "p") " AND p.variant_ord = ?4 AND p.task_ord = ?5 AND p.grid_ord = ?6"
+                                " AND a.measure = 'maps' AND a.dtype = 'f32' AND a.layer IS NOT NULL AND a.head IS NULL"
+                                " ORDER BY p.seed, p.nth, a.artifact_id",
+                       q));
     hy_query_bind_int(*q, 4, variant_ord);
     hy_query_bind_int(*q, 5, task_ord);
     hy_query_bind_int(*q, 6, grid_ord);
@@ -84,13 +99,18 @@ hy_status hy_ask_maps(hy_store *s, const hy_experiment_id *e, int variant_ord, i
 
 static hy_status read_map(const hy_query *q, hy_map_row *m) {
     size_t bytes;
-    *m = (hy_map_row){.run_id = LONG(0), .seed = LONG(1), .data = hy_query_blob(q, 4, &bytes),
-                      .meta_tokens = INT(5), .cell = TEXT(6), .options = TEXT(7),
-                      .layer = PLACE(8), .kind = TEXT(9)};
+    *m = (hy_map_row){.run_id = LONG(0),
+                      .seed = LONG(1),
+                      .data = hy_query_blob(q, 4, &bytes),
+                      .meta_tokens = INT(5),
+                      .cell = TEXT(6),
+                      .options = TEXT(7),
+                      .layer = PLACE(8),
+                      .kind = TEXT(9)};
     const int64_t rows = LONG(10), cols = LONG(11);
     if (rows < 1 || rows > 65536 || rows != cols || bytes != (size_t)(rows * cols) * sizeof(float))
-        return hy_error(HY_EINPUT, "run %lld, artifact %s: shape %s does not fit its %zu bytes", (long long)m->run_id, TEXT(2),
-                        TEXT(3), bytes);
+        return hy_error(HY_EINPUT, "run %lld, artifact %s: shape %s does not fit its %zu bytes", (long long)m->run_id,
+                        TEXT(2), TEXT(3), bytes);
     m->size = (int)rows;
     return HY_OK;
 }

@@ -10,18 +10,23 @@ static hy_status open_with(hy_store *s, const char *sql, const char *bind, hy_qu
     return HY_OK;
 }
 
-#define FINAL(metric, digits, scale) \
-    "(SELECT round(" scale "m.value, " digits ") FROM " HY_FIGURES " m WHERE m.run_id = r.run_id AND m.status = 'done'" \
+#define FINAL(metric, digits, scale)                               \
+    "(SELECT round(" scale "m.value, " digits ") FROM " HY_FIGURES \
+    " m WHERE m.run_id = r.run_id AND m.status = 'done'"           \
     " AND m.final = 1 AND m.cell = '' AND m.metric = '" metric "' ORDER BY m.id DESC LIMIT 1)"
 
 hy_status hy_ask_runs(hy_store *s, const hy_run_filter *f, hy_query **q) {
-    HY_TRY(hy_query_open(s,
-                         "SELECT r.run_id AS run, r.status, r.experiment, r.variant, r.task, r.grid, r.seed, r.device, r.precision, r.steps, "
-                         FINAL("accuracy", "2", "100 * ") " AS accuracy_percent, " FINAL("loss", "4", "") " AS loss,"
-                         " r.git_commit || iif(r.git_dirty, '+', '') AS git_commit, r.started, coalesce(r.error, '') ||"
-                         " iif(r.superseded_by IS NULL, '', ' (superseded by run ' || r.superseded_by || ')') AS note"
-                         " FROM " HY_RUNS " r WHERE (?1 = '' OR r.experiment = ?1) AND (?2 = '' OR r.status = ?2)"
-                         " AND (?3 = '' OR r.variant = ?3) AND (?4 OR r.superseded_by IS NULL) ORDER BY r.run_id", q));
+    HY_TRY(hy_query_open(
+        s,
+        "SELECT r.run_id AS run, r.status, r.experiment, r.variant, r.task, r.grid, r.seed, r.device, r.precision, "
+        "r.steps, " FINAL("accuracy", "2", "100 * ") " AS accuracy_percent, " FINAL(
+            "loss", "4",
+            "") " AS loss,"
+                " r.git_commit || iif(r.git_dirty, '+', '') AS git_commit, r.started, coalesce(r.error, '') ||"
+                " iif(r.superseded_by IS NULL, '', ' (superseded by run ' || r.superseded_by || ')') AS note"
+                " FROM " HY_RUNS " r WHERE (?1 = '' OR r.experiment = ?1) AND (?2 = '' OR r.status = ?2)"
+                " AND (?3 = '' OR r.variant = ?3) AND (?4 OR r.superseded_by IS NULL) ORDER BY r.run_id",
+        q));
     hy_query_bind_text(*q, 1, f->experiment);
     hy_query_bind_text(*q, 2, f->status);
     hy_query_bind_text(*q, 3, f->variant);
@@ -30,25 +35,38 @@ hy_status hy_ask_runs(hy_store *s, const hy_run_filter *f, hy_query **q) {
 }
 
 hy_status hy_ask_metrics(hy_store *s, hy_query **q) {
-    return hy_query_open(s, "SELECT name, version, unit, direction, (SELECT count(*) FROM metric m WHERE m.def_id = d.id) AS stored, meaning"
-                            " FROM metric_def d ORDER BY name, version", q);
+    return hy_query_open(s,
+                         "SELECT name, version, unit, direction, (SELECT count(*) FROM metric m WHERE m.def_id = d.id) "
+                         "AS stored, meaning"
+                         " FROM metric_def d ORDER BY name, version",
+                         q);
 }
 
-hy_status hy_ask_run(hy_store *s, const char *id, hy_query **q) { return open_with(s, "SELECT * FROM v_model WHERE model_id = ?1", id, q); }
+hy_status hy_ask_run(hy_store *s, const char *id, hy_query **q) {
+    return open_with(s, "SELECT * FROM v_model WHERE model_id = ?1", id, q);
+}
 
 hy_status hy_ask_run_measurements(hy_store *s, const char *id, hy_query **q) {
-    return open_with(s, "SELECT measurement_id AS measurement, measure, version, replace(rtrim(options, char(10)), char(10), ', ') AS options,"
-                        " status, git_commit || iif(git_dirty, '+', '') AS git_commit, started, error"
-                        " FROM v_measurement WHERE run_id = ?1 ORDER BY 1", id, q);
+    return open_with(s,
+                     "SELECT measurement_id AS measurement, measure, version, replace(rtrim(options, char(10)), "
+                     "char(10), ', ') AS options,"
+                     " status, git_commit || iif(git_dirty, '+', '') AS git_commit, started, error"
+                     " FROM v_measurement WHERE run_id = ?1 ORDER BY 1",
+                     id, q);
 }
 
 hy_status hy_ask_run_metrics(hy_store *s, const char *id, hy_query **q) {
-    return open_with(s, "SELECT m.measure, m.metric, m.cell, iif(m.final, 'end', 'step ' || m.step) AS \"when\", m.value, m.stderr, m.n,"
-                        " m.unit, m.meta FROM " HY_FIGURES " m WHERE m.run_id = ?1 ORDER BY m.final DESC, m.id", id, q);
+    return open_with(s,
+                     "SELECT m.measure, m.metric, m.cell, iif(m.final, 'end', 'step ' || m.step) AS \"when\", m.value, "
+                     "m.stderr, m.n,"
+                     " m.unit, m.meta FROM " HY_FIGURES " m WHERE m.run_id = ?1 ORDER BY m.final DESC, m.id",
+                     id, q);
 }
 
 hy_status hy_ask_run_artifacts(hy_store *s, const char *id, hy_query **q) {
-    return open_with(s, "SELECT name, dtype, shape, length(data) AS bytes, meta FROM " HY_ARTIFACTS " WHERE run_id = ?1 ORDER BY id", id, q);
+    return open_with(
+        s, "SELECT name, dtype, shape, length(data) AS bytes, meta FROM " HY_ARTIFACTS " WHERE run_id = ?1 ORDER BY id",
+        id, q);
 }
 
 hy_status hy_ask_view(hy_store *s, const char *name, hy_query **q) {

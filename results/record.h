@@ -19,11 +19,11 @@ enum {
     HY_CLAIM_WEIGHTS = 4,       // models: again if it is done but its weights are not stored
 };
 typedef enum {
-    HY_CLAIM_NEW = 0,   // ours, from the start
-    HY_CLAIM_RESUMED,   // ours, an earlier attempt was interrupted or its process is gone
-    HY_CLAIM_DONE,      // stored as done: nothing to do
-    HY_CLAIM_FAILED,    // stored as failed: nothing to do without HY_CLAIM_RETRY_FAILED
-    HY_CLAIM_BUSY,      // a living process works on it
+    HY_CLAIM_NEW = 0,  // ours, from the start
+    HY_CLAIM_RESUMED,  // ours, an earlier attempt was interrupted or its process is gone
+    HY_CLAIM_DONE,     // stored as done: nothing to do
+    HY_CLAIM_FAILED,   // stored as failed: nothing to do without HY_CLAIM_RETRY_FAILED
+    HY_CLAIM_BUSY,     // a living process works on it
 } hy_claim;
 // Tells other machines that a row is worked on; at least every HY_HEARTBEAT_S / 4 seconds.
 #define HY_HEARTBEAT_S 300
@@ -43,13 +43,13 @@ typedef struct {
 typedef struct {
     char model_key[33];
     int64_t seed;
-    const char *device;              // kind: "cpu", "cuda"
-    const char *origin;              // "trained", "random" (weights as drawn), "file"; NULL: "trained"
+    const char *device;  // kind: "cpu", "cuda"
+    const char *origin;  // "trained", "random" (weights as drawn), "file"; NULL: "trained"
     const char *variant, *experiment, *grid;
-    const char *spec_hash, *spec;    // canonical text
+    const char *spec_hash, *spec;                 // canonical text
     const char *task, *task_kind, *task_options;  // label, kind, canonical text
-    const char *train, *precision;   // canonical recipe, or "none\n"; "f32" ... (NULL: "f32")
-    const char *source;              // file or folder that the weights come from, "": none
+    const char *train, *precision;                // canonical recipe, or "none\n"; "f32" ... (NULL: "f32")
+    const char *source;                           // file or folder that the weights come from, "": none
     hy_provenance by;
 } hy_model_record;
 // id: of the row in every case; 0 for a peek that finds none.
@@ -127,7 +127,7 @@ typedef struct {
     const hy_planned_row *plan;
     const hy_paper_row *paper;
     const char *tune_by, *tune_cell;  // metric and cell that choose among grid points; NULL or "": not told
-    const char *base;  // the variant whose throughput others are multiples of; NULL or "": none
+    const char *base;                 // the variant whose throughput others are multiples of; NULL or "": none
     int n_grid;
     const hy_grid_row *grid;
 } hy_experiment_record;

@@ -6,7 +6,8 @@
 
 #define HY_APPLICATION_ID 0x48594C42  // "HYLB": PRAGMA application_id of every results database
 
-// Migration i brings a database from version i to i + 1; an empty one ends the list. A published migration never changes.
+// Migration i brings a database from version i to i + 1; an empty one ends the list. A published migration never
+// changes.
 extern const hy_migration hy_schema_migrations[];
 int hy_schema_newest(void);  // how many there are: the version that this build reads
 

@@ -31,10 +31,10 @@
 //     model and a plan can be rewritten without touching any result. nth: the order of its measures.
 //     (In a table WITHOUT ROWID the columns of the key stand first: integrity_check of SQLite 3.40 takes what lies
 //     between them for NULL.)
-#define PROVENANCE                                                                                          \
+#define PROVENANCE                                                                                             \
     "  git_commit TEXT NOT NULL, git_dirty INTEGER NOT NULL CHECK(git_dirty IN (0,1)), build TEXT NOT NULL,\n" \
-    "  host TEXT NOT NULL, device_name TEXT NOT NULL, threads INTEGER NOT NULL,\n"                            \
-    "  kernel_path TEXT NOT NULL DEFAULT '', started TEXT NOT NULL, ended TEXT,\n"                            \
+    "  host TEXT NOT NULL, device_name TEXT NOT NULL, threads INTEGER NOT NULL,\n"                             \
+    "  kernel_path TEXT NOT NULL DEFAULT '', started TEXT NOT NULL, ended TEXT,\n"                             \
     "  resumes INTEGER NOT NULL DEFAULT 0, error TEXT, process TEXT NOT NULL, heartbeat INTEGER NOT NULL"
 #define STATUS "  status TEXT NOT NULL CHECK(status IN ('running','interrupted','done','failed')),\n"
 #define OPEN "status IN ('running','interrupted')"
@@ -45,15 +45,13 @@ const char hy_schema_v4_tables[] =
     "CREATE TABLE model(\n"
     "  id INTEGER PRIMARY KEY,\n"
     "  model_key TEXT NOT NULL, seed INTEGER NOT NULL, device TEXT NOT NULL,\n"
-    "  origin TEXT NOT NULL CHECK(origin IN ('trained','random','file')),\n"
-    STATUS
+    "  origin TEXT NOT NULL CHECK(origin IN ('trained','random','file')),\n" STATUS
     "  superseded_by INTEGER REFERENCES model(id),\n"
     "  variant TEXT NOT NULL, experiment TEXT NOT NULL, grid TEXT NOT NULL,\n"
     "  spec_hash TEXT NOT NULL, spec TEXT NOT NULL,\n"
     "  task TEXT NOT NULL, task_kind TEXT NOT NULL, task_options TEXT NOT NULL,\n"
     "  train TEXT NOT NULL, precision TEXT NOT NULL, source TEXT NOT NULL,\n"
-    "  steps INTEGER NOT NULL DEFAULT 0, weights TEXT, weights_hash TEXT,\n"
-    PROVENANCE ") STRICT;\n"
+    "  steps INTEGER NOT NULL DEFAULT 0, weights TEXT, weights_hash TEXT,\n" PROVENANCE ") STRICT;\n"
     "CREATE UNIQUE INDEX model_open ON model(model_key, seed, device) WHERE " OPEN ";\n"
     "CREATE UNIQUE INDEX model_settled ON model(model_key, seed, device) WHERE " SETTLED ";\n"
     "CREATE TABLE model_param(\n"
@@ -64,10 +62,7 @@ const char hy_schema_v4_tables[] =
     "  id INTEGER PRIMARY KEY,\n"
     "  model_id INTEGER NOT NULL REFERENCES model(id) ON DELETE CASCADE,\n"
     "  measure TEXT NOT NULL, version INTEGER NOT NULL, options TEXT NOT NULL, task TEXT NOT NULL,\n"
-    "  key TEXT NOT NULL,\n"
-    STATUS
-    "  superseded_by INTEGER REFERENCES measurement(id),\n"
-    PROVENANCE ") STRICT;\n"
+    "  key TEXT NOT NULL,\n" STATUS "  superseded_by INTEGER REFERENCES measurement(id),\n" PROVENANCE ") STRICT;\n"
     "CREATE UNIQUE INDEX measurement_open ON measurement(model_id, measure, version, key) WHERE " OPEN ";\n"
     "CREATE UNIQUE INDEX measurement_settled ON measurement(model_id, measure, version, key) WHERE " SETTLED ";\n"
     "CREATE INDEX measurement_model ON measurement(model_id);\n"
@@ -122,11 +117,11 @@ const char hy_schema_v4_tables[] =
 #define RUN_OF_M "m.id AS run_id, m.variant, m.task, m.grid, m.seed"
 #define PLACE_OF_V "v.layer, v.kind, v.head"
 // The settled model of a planned row p, and the settled measurement x that a planned measure w of it wants.
-#define MODEL_OF_PLAN                                                              \
-    "m.model_key = p.model_key AND m.seed = p.seed AND m.device = p.device"        \
+#define MODEL_OF_PLAN                                                       \
+    "m.model_key = p.model_key AND m.seed = p.seed AND m.device = p.device" \
     " AND m.status IN ('done','failed') AND m.superseded_by IS NULL"
-#define MEASUREMENT_OF_PLAN                                                                           \
-    "x.model_id = m.id AND x.measure = w.measure AND x.version = w.version AND x.key = w.key"         \
+#define MEASUREMENT_OF_PLAN                                                                   \
+    "x.model_id = m.id AND x.measure = w.measure AND x.version = w.version AND x.key = w.key" \
     " AND x.status IN ('done','failed') AND x.superseded_by IS NULL"
 
 const char hy_schema_v4_views[] =
@@ -151,7 +146,8 @@ const char hy_schema_v4_views[] =
     "  WHERE x.status = 'done' AND x.superseded_by IS NULL AND m.status = 'done' AND m.superseded_by IS NULL;\n"
     "CREATE VIEW v_metric AS SELECT " RUN_OF_F ", f.device, d.name AS metric,\n"
     "  d.version AS metric_version, d.unit, v.cell, v.step, v.final, v.value, v.stderr, v.n, v.x, v.y, v.meta,\n"
-    "  v.id AS metric_id, f.measurement_id, f.measure, f.version AS measure_version, f.options, " PLACE_OF_V ", f.task_options\n"
+    "  v.id AS metric_id, f.measurement_id, f.measure, f.version AS measure_version, f.options, " PLACE_OF_V
+    ", f.task_options\n"
     "  FROM metric v JOIN v_finished f USING(measurement_id) JOIN metric_def d ON d.id = v.def_id;\n"
     "CREATE VIEW v_final AS SELECT * FROM v_metric WHERE final = 1;\n"
     "CREATE VIEW v_artifact AS SELECT " RUN_OF_F ", f.device, f.measurement_id, f.measure,\n"

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-
 #define BUSY_MS 30000  // how long to wait for another writer; its transactions take milliseconds
 
 struct hy_store {
@@ -34,7 +33,8 @@ static hy_status failure(sqlite3 *db, const char *path, int rc) {
                             "sqlite3 %s .recover | sqlite3 rescued.db",
                             path, text, path);
         case SQLITE_CANTOPEN: return hy_error(HY_EINPUT, "%s: cannot open the database: %s", path, text);
-        case SQLITE_READONLY: case SQLITE_PERM:
+        case SQLITE_READONLY:
+        case SQLITE_PERM:
             return hy_error(HY_EINPUT,
                             "%s: cannot be written: opened for reading only (show sql takes SELECT), or no permission "
                             "for the file or its folder",
@@ -47,7 +47,8 @@ static hy_status failure(sqlite3 *db, const char *path, int rc) {
                             "%s: reading or writing failed (%s; a full disk or a size limit?): nothing of this step "
                             "was stored",
                             path, text);
-        case SQLITE_BUSY: case SQLITE_LOCKED:
+        case SQLITE_BUSY:
+        case SQLITE_LOCKED:
             return hy_error(HY_EFAIL, "%s: another process has held the database for more than %d s", path,
                             BUSY_MS / 1000);
         case SQLITE_INTERRUPT: return hy_error(HY_EINTR, "%s: interrupted in a query", path);
@@ -229,8 +230,10 @@ hy_status hy_store_check(hy_store *s) {
     bool row = false;
     hy_status st = hy_query_step(q, &row);
     if (!st && row && strcmp(hy_query_text(q, 0), "ok"))
-        st = hy_error(HY_EINPUT, "%s: the database is damaged (%s); restore a copy, or rescue what is readable with: "
-                      "sqlite3 %s .recover | sqlite3 rescued.db", s->path, hy_query_text(q, 0), s->path);
+        st = hy_error(HY_EINPUT,
+                      "%s: the database is damaged (%s); restore a copy, or rescue what is readable with: "
+                      "sqlite3 %s .recover | sqlite3 rescued.db",
+                      s->path, hy_query_text(q, 0), s->path);
     hy_query_close(q);
     return st;
 }
@@ -361,8 +364,10 @@ static hy_status prepare(hy_store *s, const hy_store_schema *schema) {
         HY_TRY(look(s, newest, &empty));
         if (empty) return hy_error(HY_EINPUT, "%s: an empty database: no run was stored in it yet", s->path);
         if (s->version < newest)
-            return hy_error(HY_EINPUT, "%s: has schema version %d, this hylab reads version %d; `hylab doctor --db %s "
-                            "--migrate` brings it up to date and keeps a copy", s->path, s->version, newest, s->path);
+            return hy_error(HY_EINPUT,
+                            "%s: has schema version %d, this hylab reads version %d; `hylab doctor --db %s "
+                            "--migrate` brings it up to date and keeps a copy",
+                            s->path, s->version, newest, s->path);
         return HY_OK;
     }
     bool empty = false;

@@ -28,8 +28,8 @@ typedef struct {
 // What a file of one program holds: how it is told from others, how it came to be, and what is done after it was opened
 // for writing.
 typedef struct {
-    uint32_t application_id;         // PRAGMA application_id
-    const hy_migration *migrations;  // i brings a file from version i to i + 1; an empty one ends the list
+    uint32_t application_id;           // PRAGMA application_id
+    const hy_migration *migrations;    // i brings a file from version i to i + 1; an empty one ends the list
     hy_status (*opened)(hy_store *s);  // NULL: nothing
 } hy_store_schema;
 // The same as hy_store_open for any schema; hy_store_open (schema.c) is this with the schema of results.
@@ -50,7 +50,7 @@ int hy_store_changes(const hy_store *s);  // rows changed by the last statement
 // statement behind a semicolon is an error.
 hy_status hy_query_open(hy_store *s, const char *sql, hy_query **out);
 void hy_query_close(hy_query *q);
-void hy_query_reset(hy_query *q);                            // to bind and step again
+void hy_query_reset(hy_query *q);  // to bind and step again
 // Binds all parameters of a statement in order, a letter of `types` each: i int (bool), l int64_t, d double, s text, b
 // blob (two arguments: pointer, size_t).
 void hy_query_bind(hy_query *q, const char *types, ...);
@@ -68,11 +68,11 @@ hy_status hy_store_query(hy_store *s, hy_query **out, const char *sql, const cha
 int hy_query_columns(const hy_query *q);
 const char *hy_query_name(const hy_query *q, int col);  // columns from 0
 bool hy_query_null(const hy_query *q, int col);
-bool hy_query_number(const hy_query *q, int col);       // stored as integer or real
+bool hy_query_number(const hy_query *q, int col);  // stored as integer or real
 bool hy_query_is_blob(const hy_query *q, int col);
 const char *hy_query_text(const hy_query *q, int col);  // "" for NULL; valid until the next step
 int64_t hy_query_int(const hy_query *q, int col);
-double hy_query_double(const hy_query *q, int col);     // NaN for NULL
+double hy_query_double(const hy_query *q, int col);  // NaN for NULL
 const void *hy_query_blob(const hy_query *q, int col, size_t *n);
 
 const char *hy_store_library(void);  // "SQLite 3.40.1"

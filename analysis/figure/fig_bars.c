@@ -23,8 +23,10 @@ static int name_tics(hy_plot *p, const char *const *names, int n, double room) {
     return slant ? 34 + (int)(longest * 8.4 * 0.574) : 40;
 }
 
-static void bars_data(hy_plot *p, const char *const *names, int n_names, int n_series, const hy_fig_bar *bars, double box) {
-    hy_buf_printf(&p->data, "# one block per bar of a group: x  mean  err  name      then one of single runs: x  value  bar\n");
+static void bars_data(hy_plot *p, const char *const *names, int n_names, int n_series, const hy_fig_bar *bars,
+                      double box) {
+    hy_buf_printf(&p->data,
+                  "# one block per bar of a group: x  mean  err  name      then one of single runs: x  value  bar\n");
     for (int k = 0; k < n_series; k++) {
         for (int i = 0; i < n_names; i++) {
             const hy_fig_bar *b = &bars[i * n_series + k];
@@ -69,22 +71,30 @@ hy_status hy_fig_bars(const hy_fig_out *out, const hy_fig_head *head, const hy_f
     hy_figc_axis(&p, "y", &a, lo, hi);
     int below = name_tics(&p, names, n_names, (double)body / n_names);
     hy_figc_area(&p, 84, 84 + body, y0 + 8, p.height - below);
-    hy_buf_printf(&p.script, "set xrange [-0.7:%g]\nset grid noxtics ytics\nset boxwidth %g\nset style fill solid 0.6 noborder\n",
+    hy_buf_printf(&p.script,
+                  "set xrange [-0.7:%g]\nset grid noxtics ytics\nset boxwidth %g\nset style fill solid 0.6 noborder\n",
                   n_names - 0.3, box * 0.9);
-    if (legend) hy_figc_legend(&p, 84 + body + 16, y0);
-    else hy_buf_printf(&p.script, "set key off\n");
+    if (legend)
+        hy_figc_legend(&p, 84 + body + 16, y0);
+    else
+        hy_buf_printf(&p.script, "set key off\n");
     bars_data(&p, names, n_names, n_series, bars, box);
     hy_buf_printf(&p.script, "plot NaN notitle");
     for (int k = 0; k < n_series; k++) {
-        if (n_series == 1) hy_buf_printf(&p.script, ", \\\n  DATA index 0 using 1:2:(LC($4)) with boxes lc rgb variable notitle");
+        if (n_series == 1)
+            hy_buf_printf(&p.script, ", \\\n  DATA index 0 using 1:2:(LC($4)) with boxes lc rgb variable notitle");
         else {
             hy_buf_printf(&p.script, ", \\\n  DATA index %d using 1:2 with boxes lc rgb LC(%d) title ", k, k);
             hy_plot_quote(&p.script, series[k]);
         }
-        hy_buf_printf(&p.script, ", \\\n  DATA index %d using 1:($2-$3):(0):(2*$3) with vectors " HY_FIGC_BAR
-                                 " lw 1.5 lc rgb '#222222' notitle", k);
+        hy_buf_printf(&p.script,
+                      ", \\\n  DATA index %d using 1:($2-$3):(0):(2*$3) with vectors " HY_FIGC_BAR
+                      " lw 1.5 lc rgb '#222222' notitle",
+                      k);
     }
-    hy_buf_printf(&p.script, ", \\\n  DATA index %d using 1:2 with points pt 6 ps PS(0.7) lw 1 lc rgb '#222222' notitle\n", n_series);
+    hy_buf_printf(&p.script,
+                  ", \\\n  DATA index %d using 1:2 with points pt 6 ps PS(0.7) lw 1 lc rgb '#222222' notitle\n",
+                  n_series);
     hy_status s = hy_plot_draw(&p, out);
     hy_plot_free(&p);
     return s;
@@ -102,7 +112,8 @@ static double stack_top(const hy_fig_stack *panels, int n_panels, int n_kinds) {
     return top;
 }
 
-static void stack_panel(hy_plot *p, const hy_fig_stack *q, int index, const char *const *kinds, int n_kinds, bool keyed) {
+static void stack_panel(hy_plot *p, const hy_fig_stack *q, int index, const char *const *kinds, int n_kinds,
+                        bool keyed) {
     hy_buf *b = &p->script;
     hy_plot_comment(&p->data, q->title);
     hy_plot_comment(&p->data, "bar, then the lower and upper end of each kind");
@@ -120,10 +131,12 @@ static void stack_panel(hy_plot *p, const hy_fig_stack *q, int index, const char
     hy_buf_printf(b, "set title ");
     hy_plot_quote(b, q->title);
     int step = q->n <= 9 ? 1 : q->n <= 16 ? 2 : q->n <= 32 ? 4 : 8;
-    hy_buf_printf(b, " font ',11' offset 0,-0.4\nset xrange [-0.7:%g]\nset xtics autofreq 0,%d\nplot NaN notitle", q->n - 0.3, step);
+    hy_buf_printf(b, " font ',11' offset 0,-0.4\nset xrange [-0.7:%g]\nset xtics autofreq 0,%d\nplot NaN notitle",
+                  q->n - 0.3, step);
     for (int k = 0; k < n_kinds; k++)
-        hy_buf_printf(b, ", \\\n  DATA index %d using 1:%d:($1-0.42):($1+0.42):%d:%d with boxxyerror lc rgb LC(%d) notitle", index,
-                      2 * k + 2, 2 * k + 2, 2 * k + 3, k);
+        hy_buf_printf(
+            b, ", \\\n  DATA index %d using 1:%d:($1-0.42):($1+0.42):%d:%d with boxxyerror lc rgb LC(%d) notitle",
+            index, 2 * k + 2, 2 * k + 2, 2 * k + 3, k);
     for (int k = 0; k < n_kinds && keyed; k++) {
         hy_buf_printf(b, ", \\\n  NaN with points pt 5 ps PS(1.8) lc rgb LC(%d) title ", k);
         hy_plot_quote(b, kinds[k]);
@@ -132,7 +145,8 @@ static void stack_panel(hy_plot *p, const hy_fig_stack *q, int index, const char
 }
 
 hy_status hy_fig_stacks(const hy_fig_out *out, const hy_fig_head *head, const char *x_label, const char *y_label,
-                        const char *const *kinds, int n_kinds, bool own_scale, const hy_fig_stack *panels, int n_panels) {
+                        const char *const *kinds, int n_kinds, bool own_scale, const hy_fig_stack *panels,
+                        int n_panels) {
     if (n_panels < 1) return hy_error(HY_EINPUT, "figure %s: nothing to draw, no panel given", out->name);
     int cols = n_panels < 4 ? n_panels : 4, rows = (n_panels + cols - 1) / cols;
     int legend = hy_figc_legend_width(kinds, n_kinds), pw = cols == 1 ? 560 : 240, ph = rows == 1 ? 330 : 190;

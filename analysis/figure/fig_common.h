@@ -3,8 +3,8 @@
 #define HY_FIGCOMMON_H
 #include "analysis/figure/figures.h"
 
-// Starts a figure of the given size in pixels: writes title and note as left-aligned lines at the top and returns how many
-// pixels they take.
+// Starts a figure of the given size in pixels: writes title and note as left-aligned lines at the top and returns how
+// many pixels they take.
 int hy_figc_head(hy_plot *p, const hy_fig_head *head, int width, int height);
 // Pixels from the left and from the top as gnuplot screen coordinates.
 double hy_figc_x(const hy_plot *p, double px);
@@ -23,7 +23,7 @@ void hy_figc_number(char *buf, size_t n, double v);
 int hy_figc_chars(const char *s);
 // An error bar as a vector with two flat heads (gnuplot's own error bars leave a gap for the point).
 #define HY_FIGC_BAR "heads size screen 0.005,90"
-#define HY_FIGC_VIRIDIS \
+#define HY_FIGC_VIRIDIS                                                                      \
     "set palette defined (0 '#440154', 1 '#482878', 2 '#3e4989', 3 '#31688e', 4 '#26828e', " \
     "5 '#1f9e89', 6 '#35b779', 7 '#6ece58', 8 '#b5de2b', 9 '#fde725')\n"
 #endif

@@ -13,8 +13,10 @@ static void panel_range(const hy_fig_panel *q, double r[4]) {
     for (int k = 0; k < q->n_series; k++) {
         const hy_fig_series *s = &q->series[k];
         for (int i = 0; i < s->n; i++) {
-            double lo = s->lo && isfinite(s->lo[i]) ? s->lo[i] : s->y[i], hi = s->hi && isfinite(s->hi[i]) ? s->hi[i] : s->y[i];
-            if (!isfinite(s->x[i]) || !isfinite(s->y[i]) || (q->x.log && s->x[i] <= 0) || (q->y.log && s->y[i] <= 0)) continue;
+            double lo = s->lo && isfinite(s->lo[i]) ? s->lo[i] : s->y[i],
+                   hi = s->hi && isfinite(s->hi[i]) ? s->hi[i] : s->y[i];
+            if (!isfinite(s->x[i]) || !isfinite(s->y[i]) || (q->x.log && s->x[i] <= 0) || (q->y.log && s->y[i] <= 0))
+                continue;
             if (q->y.log && lo <= 0) lo = s->y[i];
             r[0] = fmin(r[0], s->x[i]), r[1] = fmax(r[1], s->x[i]);
             r[2] = fmin(r[2], lo), r[3] = fmax(r[3], hi);
@@ -30,7 +32,8 @@ static void panel_data(hy_plot *p, const hy_fig_panel *q) {
         hy_plot_comment(&p->data, "x  y  low  high");
         for (int i = 0; i < s->n; i++)
             hy_buf_printf(&p->data, "%.10g %.10g %.10g %.10g\n", q->x.log && s->x[i] <= 0 ? NAN : s->x[i],
-                          q->y.log && s->y[i] <= 0 ? NAN : s->y[i], s->lo ? s->lo[i] : s->y[i], s->hi ? s->hi[i] : s->y[i]);
+                          q->y.log && s->y[i] <= 0 ? NAN : s->y[i], s->lo ? s->lo[i] : s->y[i],
+                          s->hi ? s->hi[i] : s->y[i]);
         hy_buf_printf(&p->data, "%s\n\n", s->n ? "" : "NaN NaN NaN NaN\n");
     }
 }
@@ -42,14 +45,19 @@ static void panel_plot(hy_plot *p, const hy_fig_panel *q, int block) {
         const hy_fig_series *s = &q->series[k];
         if (!s->lo || !s->hi) continue;
         if (s->n >= MANY)
-            hy_buf_printf(b, ", \\\n  DATA index %d using 1:3:4 with filledcurves lc rgb LC(%d)+0xc0000000 notitle", block + k, s->colour);
+            hy_buf_printf(b, ", \\\n  DATA index %d using 1:3:4 with filledcurves lc rgb LC(%d)+0xc0000000 notitle",
+                          block + k, s->colour);
         else
-            hy_buf_printf(b, ", \\\n  DATA index %d using 1:3:(0):($4-$3) with vectors " HY_FIGC_BAR " lw 1.2 lc rgb LC(%d) notitle",
+            hy_buf_printf(b,
+                          ", \\\n  DATA index %d using 1:3:(0):($4-$3) with vectors " HY_FIGC_BAR
+                          " lw 1.2 lc rgb LC(%d) notitle",
                           block + k, s->colour);
     }
     for (int k = 0; k < q->n_series; k++) {
         const hy_fig_series *s = &q->series[k];
-        hy_buf_printf(b, ", \\\n  DATA index %d using 1:2 with linespoints pt PT(%d) ps PS(%s) pi %d lw 1.8 dt %d lc rgb LC(%d) notitle",
+        hy_buf_printf(b,
+                      ", \\\n  DATA index %d using 1:2 with linespoints pt PT(%d) ps PS(%s) pi %d lw 1.8 dt %d lc rgb "
+                      "LC(%d) notitle",
                       block + k, s->colour, s->n >= MANY ? "0.8" : "1.1", s->n >= MANY ? s->n / 8 + k % 3 : 1,
                       1 + s->colour / HY_PLOT_COLOURS, s->colour);
     }
@@ -97,8 +105,9 @@ hy_status hy_fig_lines(const hy_fig_out *out, const hy_fig_head *head, const hy_
         panel_data(&p, &panels[q]);
         panel_plot(&p, &panels[q], block);
         for (int i = 0; i < n && q == 0; i++) {
-            hy_buf_printf(&p.script, ", \\\n  NaN with linespoints pt PT(%d) ps PS(1.2) lw 1.8 dt %d lc rgb LC(%d) title ", colours[i],
-                          1 + colours[i] / HY_PLOT_COLOURS, colours[i]);
+            hy_buf_printf(&p.script,
+                          ", \\\n  NaN with linespoints pt PT(%d) ps PS(1.2) lw 1.8 dt %d lc rgb LC(%d) title ",
+                          colours[i], 1 + colours[i] / HY_PLOT_COLOURS, colours[i]);
             hy_plot_quote(&p.script, names[i]);
         }
         hy_buf_printf(&p.script, "\nunset label\nset key off\n");

@@ -7,8 +7,10 @@
 
 // The colour scale at the right edge, drawn with the last panel.
 static void colour_box(hy_plot *p, double left, double top, double bottom, const char *label) {
-    hy_buf_printf(&p->script, "set colorbox vertical user origin screen %.5f, screen %.5f size screen %.5f, screen %.5f border\n"
-                              "set cblabel ", hy_figc_x(p, left), hy_figc_y(p, bottom), 16.0 / p->width, (bottom - top) / p->height);
+    hy_buf_printf(&p->script,
+                  "set colorbox vertical user origin screen %.5f, screen %.5f size screen %.5f, screen %.5f border\n"
+                  "set cblabel ",
+                  hy_figc_x(p, left), hy_figc_y(p, bottom), 16.0 / p->width, (bottom - top) / p->height);
     hy_plot_quote(&p->script, label);
     hy_buf_printf(&p->script, " font ',11' offset 1,0\n");
 }
@@ -22,17 +24,20 @@ static void map_panel(hy_plot *p, const hy_fig_map *m, double left, double top, 
     double meta = m->meta - 0.5, end = m->S - 0.5;
     hy_buf_printf(b, " font ',11' offset 0,-0.5\nset xrange [-0.5:%g]\nset yrange [%g:-0.5]\nunset arrow\n", end, end);
     if (m->meta > 0)
-        hy_buf_printf(b, "set arrow from %g,-0.5 to %g,%g nohead front lw 1 dt 2 lc rgb '#D55E00'\n"
-                         "set arrow from -0.5,%g to %g,%g nohead front lw 1 dt 2 lc rgb '#D55E00'\n",
+        hy_buf_printf(b,
+                      "set arrow from %g,-0.5 to %g,%g nohead front lw 1 dt 2 lc rgb '#D55E00'\n"
+                      "set arrow from -0.5,%g to %g,%g nohead front lw 1 dt 2 lc rgb '#D55E00'\n",
                       meta, meta, end, meta, end, meta);
-    hy_buf_printf(b, "plot DATA binary array=(%d,%d) format='%%float32' endian=little skip=%zu using (COLOUR($1)) with image notitle\n"
-                     "unset label\n",
+    hy_buf_printf(b,
+                  "plot DATA binary array=(%d,%d) format='%%float32' endian=little skip=%zu using (COLOUR($1)) with "
+                  "image notitle\n"
+                  "unset label\n",
                   m->S, m->S, *offset);
     *offset += (size_t)m->S * m->S * sizeof(float);
 }
 
-hy_status hy_fig_maps(const hy_fig_out *out, const hy_fig_head *head, const char *value_label, bool log, double floor_value,
-                      int rows, int cols, const hy_fig_map *maps) {
+hy_status hy_fig_maps(const hy_fig_out *out, const hy_fig_head *head, const char *value_label, bool log,
+                      double floor_value, int rows, int cols, const hy_fig_map *maps) {
     double top = -INFINITY, low = INFINITY;
     int last = -1;
     for (int k = 0; k < rows * cols; k++) {
@@ -51,11 +56,16 @@ hy_status hy_fig_maps(const hy_fig_out *out, const hy_fig_head *head, const char
     hy_figc_head(&p, head, width, y0 + 24 + rows * (side + gap_y));
     if (log && !(floor_value < top)) floor_value = top / 1000;
     if (log) hy_buf_printf(&p.script, "set logscale cb\nset format cb '%%g'\n");
-    hy_buf_printf(&p.script, "set cbrange [%.6g:%.6g]\n" HY_FIGC_VIRIDIS "unset grid\nset multiplot\nset key off\nunset colorbox\n"
-                             "set object 1 rectangle from graph 0,0 to graph 1,1 fillcolor rgb '#e4e4e4' fillstyle solid noborder behind\n",
-                  log ? floor_value : low, top > low ? top : low + 1);
-    if (log) hy_buf_printf(&p.script, "COLOUR(a) = a < %.6g ? %.6g : a  # zeros too have a colour; NaN stays\n", floor_value, floor_value);
-    else hy_buf_printf(&p.script, "COLOUR(a) = a\n");
+    hy_buf_printf(
+        &p.script,
+        "set cbrange [%.6g:%.6g]\n" HY_FIGC_VIRIDIS "unset grid\nset multiplot\nset key off\nunset colorbox\n"
+        "set object 1 rectangle from graph 0,0 to graph 1,1 fillcolor rgb '#e4e4e4' fillstyle solid noborder behind\n",
+        log ? floor_value : low, top > low ? top : low + 1);
+    if (log)
+        hy_buf_printf(&p.script, "COLOUR(a) = a < %.6g ? %.6g : a  # zeros too have a colour; NaN stays\n", floor_value,
+                      floor_value);
+    else
+        hy_buf_printf(&p.script, "COLOUR(a) = a\n");
     size_t offset = 0;
     for (int k = 0; k < rows * cols; k++) {
         if (!maps[k].a) continue;
@@ -86,9 +96,11 @@ static void name_axis(hy_buf *b, char axis, const char *const *names, int n, boo
 hy_status hy_fig_heat(const hy_fig_out *out, const hy_fig_head *head, const char *x_label, const char *y_label,
                       const char *value_label, double min, double max, const char *const *cols, int n_cols,
                       const char *const *rows, int n_rows, const double *values) {
-    if (n_cols < 1 || n_rows < 1) return hy_error(HY_EINPUT, "figure %s: nothing to draw, no rows or columns", out->name);
+    if (n_cols < 1 || n_rows < 1)
+        return hy_error(HY_EINPUT, "figure %s: nothing to draw, no rows or columns", out->name);
     hy_plot p = {0};
-    int longest = hy_figc_legend_width(rows, n_rows), wide = hy_figc_legend_width(cols, n_cols) - 40, cell = n_cols > 12 ? 40 : 64;
+    int longest = hy_figc_legend_width(rows, n_rows), wide = hy_figc_legend_width(cols, n_cols) - 40,
+        cell = n_cols > 12 ? 40 : 64;
     int left = 30 + longest, width = left + n_cols * cell + 140, y0;
     width = width < 560 ? 560 : width;
     y0 = hy_figc_head(&p, head, width, 520);
@@ -102,19 +114,21 @@ hy_status hy_fig_heat(const hy_fig_out *out, const hy_fig_head *head, const char
     hy_plot_quote(&p.script, x_label);
     hy_buf_printf(&p.script, "\nset ylabel ");
     hy_plot_quote(&p.script, y_label);
-    hy_buf_printf(&p.script, "\nset xrange [-0.5:%g]\nset yrange [%g:-0.5]\nset cbrange [%.6g:%.6g]\n" HY_FIGC_VIRIDIS
-                             "unset grid\nset key off\nset object 1 rectangle from graph 0,0 to graph 1,1"
-                             " fillcolor rgb '#e4e4e4' fillstyle solid noborder behind\n",
+    hy_buf_printf(&p.script,
+                  "\nset xrange [-0.5:%g]\nset yrange [%g:-0.5]\nset cbrange [%.6g:%.6g]\n" HY_FIGC_VIRIDIS
+                  "unset grid\nset key off\nset object 1 rectangle from graph 0,0 to graph 1,1"
+                  " fillcolor rgb '#e4e4e4' fillstyle solid noborder behind\n",
                   n_cols - 0.5, n_rows - 0.5, min, max);
     colour_box(&p, left + n_cols * cell + 22, y0 + 12, bottom, value_label);
     hy_buf_printf(&p.data, "# column  row  value\n");
     for (int r = 0; r < n_rows; r++)
         for (int c = 0; c < n_cols; c++)
             if (isfinite(values[r * n_cols + c])) hy_buf_printf(&p.data, "%d %d %.10g\n", c, r, values[r * n_cols + c]);
-    hy_buf_printf(&p.script, "set style fill solid noborder\nmid = %.6g\n"
-                             "plot DATA using 1:2:(0.5):(0.5):3 with boxxyerror lc palette notitle, \\\n"
-                             "  DATA using 1:2:(sprintf('%s', $3)):($3 < mid ? 0xffffff : 0x000000) with labels"
-                             " tc rgb variable font ',10' notitle\n",
+    hy_buf_printf(&p.script,
+                  "set style fill solid noborder\nmid = %.6g\n"
+                  "plot DATA using 1:2:(0.5):(0.5):3 with boxxyerror lc palette notitle, \\\n"
+                  "  DATA using 1:2:(sprintf('%s', $3)):($3 < mid ? 0xffffff : 0x000000) with labels"
+                  " tc rgb variable font ',10' notitle\n",
                   min + 0.6 * (max - min), max - min > 10 ? "%.0f" : "%.2f");
     hy_status s = hy_plot_draw(&p, out);
     hy_plot_free(&p);

@@ -9,8 +9,8 @@ enum { LONGEST = 160 };  // bytes of a stem: with ".svg.tmp.PID" it stays below 
 
 // Beyond ASCII everything that can be seen: letters and signs of any script, but no control, space or direction mark.
 static bool visible(uint32_t c) {
-    return c > 0xA0 && c != 0xAD && c != 0x1680 && c != 0x180E && !(c >= 0x2000 && c <= 0x206F) && c != 0x3000 && c != 0xFEFF &&
-           !(c >= 0xFFF0 && c <= 0xFFFF) && !(c >= 0xE0000 && c <= 0xE0FFF);
+    return c > 0xA0 && c != 0xAD && c != 0x1680 && c != 0x180E && !(c >= 0x2000 && c <= 0x206F) && c != 0x3000 &&
+           c != 0xFEFF && !(c >= 0xFFF0 && c <= 0xFFFF) && !(c >= 0xE0000 && c <= 0xE0FFF);
 }
 
 // A single space between other characters is "_"; an underscore then is "__", and every other space is escaped.
@@ -24,10 +24,14 @@ static void add_part(hy_buf *b, const char *text, bool keep_dash) {
         const unsigned char u = (unsigned char)*c;
         const int n = hy_utf8_length(c, all - (size_t)(c - text));
         int len;
-        if ((u >= '0' && u <= '9') || (u >= 'A' && u <= 'Z') || (u >= 'a' && u <= 'z') || (u == '-' && keep_dash)) hy_buf_write(b, c, 1);
-        else if (u == '_') hy_buf_write(b, "__", 2);
-        else if (plain_space(text, c)) hy_buf_write(b, "_", 1);
-        else if (n > 1 && visible(hy_utf8_get(c, &len))) hy_buf_write(b, c, (size_t)n);
+        if ((u >= '0' && u <= '9') || (u >= 'A' && u <= 'Z') || (u >= 'a' && u <= 'z') || (u == '-' && keep_dash))
+            hy_buf_write(b, c, 1);
+        else if (u == '_')
+            hy_buf_write(b, "__", 2);
+        else if (plain_space(text, c))
+            hy_buf_write(b, "_", 1);
+        else if (n > 1 && visible(hy_utf8_get(c, &len)))
+            hy_buf_write(b, c, (size_t)n);
         else
             for (int i = 0; i < (n > 1 ? n : 1); i++) hy_buf_printf(b, ".%02x", (unsigned char)c[i]);
         c += n > 1 ? n : 1;

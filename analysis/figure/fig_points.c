@@ -38,8 +38,9 @@ static void size_legend(hy_plot *p, const char *label, double top, double left, 
     for (int i = 0; i < 3; i++, y += i == 1 ? 40 : 30) {
         char text[32];
         hy_figc_number(text, sizeof text, value[i]);
-        hy_buf_printf(&p->script, "set label '%s' at screen %.5f, screen %.5f left offset char 4,0 font ',11'"
-                                  " point pt 6 ps PS(%.3f) lc rgb '#666666'\n",
+        hy_buf_printf(&p->script,
+                      "set label '%s' at screen %.5f, screen %.5f left offset char 4,0 font ',11'"
+                      " point pt 6 ps PS(%.3f) lc rgb '#666666'\n",
                       text, hy_figc_x(p, left + 22), hy_figc_y(p, y), fmax(0.7, largest * sqrt(value[i] / top)));
     }
 }
@@ -77,10 +78,14 @@ hy_status hy_fig_points(const hy_fig_out *out, const hy_fig_head *head, const hy
         hy_plot_field(&p.data, q->name);
         hy_buf_printf(&p.data, "\n\n\n");
         if (isfinite(q->y_err))
-            hy_buf_printf(&p.script, ", \\\n  DATA index %d using 1:($2-$3):(0):(2*$3) with vectors " HY_FIGC_BAR
-                                     " lw 1.5 lc rgb LC(%d) notitle", block, order[k]);
-        hy_buf_printf(&p.script, ", \\\n  DATA index %d using 1:2 with points pt PT(%d) ps PS(%.3f) lc rgb LC(%d)+0x30000000 notitle", block,
-                      order[k], point_size(q, top), order[k]);
+            hy_buf_printf(&p.script,
+                          ", \\\n  DATA index %d using 1:($2-$3):(0):(2*$3) with vectors " HY_FIGC_BAR
+                          " lw 1.5 lc rgb LC(%d) notitle",
+                          block, order[k]);
+        hy_buf_printf(
+            &p.script,
+            ", \\\n  DATA index %d using 1:2 with points pt PT(%d) ps PS(%.3f) lc rgb LC(%d)+0x30000000 notitle", block,
+            order[k], point_size(q, top), order[k]);
         block++;
     }
     for (int i = 0; i < n; i++) {
@@ -90,7 +95,8 @@ hy_status hy_fig_points(const hy_fig_out *out, const hy_fig_head *head, const hy
     }
     hy_buf_printf(&p.script, "\n");
     free(order);
-    hy_status s = block ? hy_plot_draw(&p, out) : hy_error(HY_EINPUT, "figure %s: nothing to draw, no point has both figures", out->name);
+    hy_status s = block ? hy_plot_draw(&p, out)
+                        : hy_error(HY_EINPUT, "figure %s: nothing to draw, no point has both figures", out->name);
     hy_plot_free(&p);
     return s;
 }

@@ -1,8 +1,9 @@
-// figures.h - the kinds of figures that hylab draws, each from plain structs. Where the numbers come from is the caller's
-// business (a store, a model, a test); how a picture is made is gnuplot.h's.
+// figures.h - the kinds of figures that hylab draws, each from plain structs. Where the numbers come from is the
+// caller's business (a store, a model, a test); how a picture is made is gnuplot.h's.
 //
-// Every figure prints its title, and under it how many runs and seeds it shows, the scale and what was plotted. Names keep
-// their colour and point shape (by index) across figures when callers keep their order. Values that are NAN are left out.
+// Every figure prints its title, and under it how many runs and seeds it shows, the scale and what was plotted. Names
+// keep their colour and point shape (by index) across figures when callers keep their order. Values that are NAN are
+// left out.
 #ifndef HY_FIGURES_H
 #define HY_FIGURES_H
 #include "analysis/figure/gnuplot.h"
@@ -19,7 +20,11 @@ typedef struct {
     const char *label;  // with its unit
     bool log;
     double min, max;  // NAN: from the data
-    enum { HY_TICS_AUTO = 0, HY_TICS_WHOLE, HY_TICS_POWERS_OF_2 } tics;  // whole numbers (layers); 64, 128, ... (log only)
+    enum {
+        HY_TICS_AUTO = 0,
+        HY_TICS_WHOLE,
+        HY_TICS_POWERS_OF_2
+    } tics;  // whole numbers (layers); 64, 128, ... (log only)
 } hy_fig_axis;
 
 // ---- points: one per name; accuracy against cache with throughput as point size, ERF against cache, ...
@@ -39,19 +44,21 @@ typedef struct {
     const double *values;  // [n] single runs, drawn as dots; may be NULL
     int n;
 } hy_fig_bar;
-// bars [n_names, n_series] row-major; series: [n_series] names of the bars of one group (evaluation cells), ignored if 1.
+// bars [n_names, n_series] row-major; series: [n_series] names of the bars of one group (evaluation cells), ignored
+// if 1.
 hy_status hy_fig_bars(const hy_fig_out *out, const hy_fig_head *head, const hy_fig_axis *y, const char *const *names,
                       int n_names, const char *const *series, int n_series, const hy_fig_bar *bars);
 
 // ---- stacked bars in panels: cache by layer and kind, attention shares by layer
 typedef struct {
-    const char *title;      // e.g. the variant and its total
-    int n;                  // bars, named 0 .. n-1 (layers)
-    const double *values;   // [n, n_kinds]
+    const char *title;     // e.g. the variant and its total
+    int n;                 // bars, named 0 .. n-1 (layers)
+    const double *values;  // [n, n_kinds]
 } hy_fig_stack;
 // own_scale: each panel has its own y axis; else one for all.
 hy_status hy_fig_stacks(const hy_fig_out *out, const hy_fig_head *head, const char *x_label, const char *y_label,
-                        const char *const *kinds, int n_kinds, bool own_scale, const hy_fig_stack *panels, int n_panels);
+                        const char *const *kinds, int n_kinds, bool own_scale, const hy_fig_stack *panels,
+                        int n_panels);
 
 // ---- lines in panels: loss curves, throughput against context, entropy by layer
 typedef struct {
@@ -71,9 +78,9 @@ hy_status hy_fig_lines(const hy_fig_out *out, const hy_fig_head *head, const hy_
 
 // ---- attention maps in a grid: a row of panels per layer, one colour scale for all
 typedef struct {
-    const char *title;   // "layer 3: attention, head 2"
-    int S, meta;         // positions; the first `meta` are meta tokens, marked by a line
-    const float *a;      // [S, S] rows are queries; NAN: not visible; NULL: an empty place in the grid
+    const char *title;  // "layer 3: attention, head 2"
+    int S, meta;        // positions; the first `meta` are meta tokens, marked by a line
+    const float *a;     // [S, S] rows are queries; NAN: not visible; NULL: an empty place in the grid
 } hy_fig_map;
 // maps [rows, cols]. log: colours of values from `floor` (what is below takes the floor's colour) to the largest.
 hy_status hy_fig_maps(const hy_fig_out *out, const hy_fig_head *head, const char *value_label, bool log, double floor,

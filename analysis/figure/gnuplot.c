@@ -22,20 +22,24 @@ static const int shapes[HY_PLOT_COLOURS] = {7, 5, 9, 11, 13, 15, 6, 4};  // fill
 
 static void style_write(hy_buf *b, const hy_plot *p, const char *name) {
     static const char font[] = "font 'DejaVu Sans,12' background '#ffffff'";
+    hy_buf_printf(
+        b,
+        "# Drawn by hylab. To draw again, in this folder: gnuplot -e \"FORMAT='png'\" %s.gp   (svg, png or pdf)\n"
+        "if (!exists('FORMAT')) FORMAT = 'svg'\n"
+        "if (!exists('OUT')) OUT = '%s.' . FORMAT\n"
+        "DATA = '%s.dat'\n",
+        name, name, name);
     hy_buf_printf(b,
-                  "# Drawn by hylab. To draw again, in this folder: gnuplot -e \"FORMAT='png'\" %s.gp   (svg, png or pdf)\n"
-                  "if (!exists('FORMAT')) FORMAT = 'svg'\n"
-                  "if (!exists('OUT')) OUT = '%s.' . FORMAT\n"
-                  "DATA = '%s.dat'\n", name, name, name);
-    hy_buf_printf(b,
-                  "if (FORMAT eq 'png') set terminal pngcairo noenhanced size %d,%d fontscale 1.5 linewidth 1.5 pointscale 1.4 %s\n"
-                  "if (FORMAT eq 'pdf') set terminal pdfcairo noenhanced size %.3fin,%.3fin fontscale 0.78 linewidth 1.3 pointscale 0.7 %s\n"
+                  "if (FORMAT eq 'png') set terminal pngcairo noenhanced size %d,%d fontscale 1.5 linewidth 1.5 "
+                  "pointscale 1.4 %s\n"
+                  "if (FORMAT eq 'pdf') set terminal pdfcairo noenhanced size %.3fin,%.3fin fontscale 0.78 linewidth "
+                  "1.3 pointscale 0.7 %s\n"
                   "if (FORMAT eq 'svg') set terminal svg noenhanced size %d,%d %s\n"
                   "set output OUT\nset encoding utf8\n",
-                  p->width * 3 / 2, p->height * 3 / 2, font, p->width / 96.0, p->height / 96.0, font, p->width, p->height, font);
+                  p->width * 3 / 2, p->height * 3 / 2, font, p->width / 96.0, p->height / 96.0, font, p->width,
+                  p->height, font);
     hy_buf_printf(b, "array LCS[%d] = [", HY_PLOT_COLOURS);
-    for (int i = 0; i < HY_PLOT_COLOURS; i++)
-        hy_buf_printf(b, "%s0x%s", i ? ", " : "", colours[i] + 1);
+    for (int i = 0; i < HY_PLOT_COLOURS; i++) hy_buf_printf(b, "%s0x%s", i ? ", " : "", colours[i] + 1);
     hy_buf_printf(b, "]  # Okabe and Ito's colours, safe for colour-blind readers\narray PTS[%d] = [", HY_PLOT_COLOURS);
     for (int i = 0; i < HY_PLOT_COLOURS; i++) hy_buf_printf(b, "%s%d", i ? ", " : "", shapes[i]);
     hy_buf_printf(b,
@@ -52,10 +56,14 @@ static void style_write(hy_buf *b, const hy_plot *p, const char *name) {
 static void quote(hy_buf *b, const char *text, bool format) {
     hy_buf_write(b, "'", 1);
     for (const char *c = text; *c; c++) {
-        if (*c == '\'') hy_buf_write(b, "''", 2);
-        else if (*c == '%' && format) hy_buf_write(b, "%%", 2);
-        else if ((unsigned char)*c < ' ') hy_buf_write(b, " ", 1);
-        else hy_buf_write(b, c, 1);
+        if (*c == '\'')
+            hy_buf_write(b, "''", 2);
+        else if (*c == '%' && format)
+            hy_buf_write(b, "%%", 2);
+        else if ((unsigned char)*c < ' ')
+            hy_buf_write(b, " ", 1);
+        else
+            hy_buf_write(b, c, 1);
     }
     hy_buf_write(b, "'", 1);
 }
@@ -72,9 +80,12 @@ void hy_plot_comment(hy_buf *b, const char *text) {
 void hy_plot_field(hy_buf *b, const char *text) {
     hy_buf_write(b, "\"", 1);
     for (const char *c = text; *c; c++) {
-        if (*c == '"' || *c == '\\') hy_buf_write(b, "'", 1);
-        else if ((unsigned char)*c < ' ') hy_buf_write(b, " ", 1);
-        else hy_buf_write(b, c, 1);
+        if (*c == '"' || *c == '\\')
+            hy_buf_write(b, "'", 1);
+        else if ((unsigned char)*c < ' ')
+            hy_buf_write(b, " ", 1);
+        else
+            hy_buf_write(b, c, 1);
     }
     hy_buf_write(b, "\"", 1);
 }
@@ -117,8 +128,10 @@ static hy_status run(char *const argv[], hy_buf *out, int *rc) {
     close(fd[1]);
     if (err) {
         close(fd[0]);
-        return hy_error(HY_EFAIL, "gnuplot could not be started (%s). Figures need it; install it with: "
-                                  "apt-get install gnuplot-nox fonts-dejavu-core", strerror(err));
+        return hy_error(HY_EFAIL,
+                        "gnuplot could not be started (%s). Figures need it; install it with: "
+                        "apt-get install gnuplot-nox fonts-dejavu-core",
+                        strerror(err));
     }
     char buf[1024];
     for (;;) {
@@ -129,7 +142,8 @@ static hy_status run(char *const argv[], hy_buf *out, int *rc) {
     }
     close(fd[0]);
     int st = 0;
-    while (waitpid(pid, &st, 0) < 0 && errno == EINTR) {}
+    while (waitpid(pid, &st, 0) < 0 && errno == EINTR) {
+    }
     *rc = WIFEXITED(st) ? WEXITSTATUS(st) : 128 + WTERMSIG(st);
     hy_buf_write(out, "", 0);
     return HY_OK;
@@ -140,15 +154,18 @@ hy_status hy_gnuplot_check(void) {
     int rc = 0;
     hy_status s = run((char *[]){"gnuplot", "--version", NULL}, &said, &rc);
     if (!s && rc != 0)
-        s = hy_error(HY_EFAIL, "gnuplot --version failed (exit %d): %.300s. Figures need gnuplot 5.2 or newer; install it "
-                               "with: apt-get install gnuplot-nox fonts-dejavu-core", rc, said.s);
+        s = hy_error(HY_EFAIL,
+                     "gnuplot --version failed (exit %d): %.300s. Figures need gnuplot 5.2 or newer; install it "
+                     "with: apt-get install gnuplot-nox fonts-dejavu-core",
+                     rc, said.s);
     free(said.s);
     return s;
 }
 
 // ---------------------------------------------------------------------------------------------------- missing fonts
-// A character that no font has ruins a whole PNG or PDF: gnuplot's cairo terminals draw the box for it in a gigantic size. So
-// fontconfig is asked about characters of rare scripts. Where it cannot be asked, fonts are taken to have everything.
+// A character that no font has ruins a whole PNG or PDF: gnuplot's cairo terminals draw the box for it in a gigantic
+// size. So fontconfig is asked about characters of rare scripts. Where it cannot be asked, fonts are taken to have
+// everything.
 enum { COMMON = 0x530, ASKED_MAX = 256 };  // DejaVu, which is installed with gnuplot, has Latin, Greek and Cyrillic
 static struct {
     uint32_t c;
@@ -182,8 +199,10 @@ static bool without_missing(const hy_buf *script, hy_buf *out) {
         const bool rare = n > 1 && hy_utf8_get(script->s + i, &len) >= COMMON;
         const bool lost = rare && !has_font(hy_utf8_get(script->s + i, &len), script->s + i, n);
         if (n < 1) n = 1;
-        if (lost) hy_buf_write(out, "\xEF\xBF\xBD", 3);
-        else hy_buf_write(out, script->s + i, (size_t)n);
+        if (lost)
+            hy_buf_write(out, "\xEF\xBF\xBD", 3);
+        else
+            hy_buf_write(out, script->s + i, (size_t)n);
         any = any || lost;
         i += (size_t)n;
     }
@@ -195,7 +214,8 @@ const char *hy_plot_missing(void) { return missing; }
 // ---------------------------------------------------------------------------------------------------- drawing
 // gnuplot draws beside the final name; the picture appears under its name only when it is complete.
 static hy_status draw_one(const hy_fig_out *o, const char *format, const char *script) {
-    char *final = hy_asprintf("%s/%s.%s", o->dir, o->name, format), *tmp = hy_asprintf("%s.tmp.%ld", final, (long)getpid());
+    char *final = hy_asprintf("%s/%s.%s", o->dir, o->name, format),
+         *tmp = hy_asprintf("%s.tmp.%ld", final, (long)getpid());
     hy_buf chdir_cmd = {0}, said = {0}, out_set = {0};
     hy_buf_printf(&chdir_cmd, "cd ");
     hy_plot_quote(&chdir_cmd, o->dir);

@@ -31,15 +31,18 @@ void hy_plot_free(hy_plot *p);
 
 // HY_OK when gnuplot can be started; else HY_EFAIL and what to install.
 hy_status hy_gnuplot_check(void);
-// The characters, as one text, that so far stood in PNG and PDF pictures as U+FFFD because no font here has them; "": none.
+// The characters, as one text, that so far stood in PNG and PDF pictures as U+FFFD because no font here has them; "":
+// none.
 const char *hy_plot_missing(void);
 // Writes script and data, runs gnuplot once per format. HY_EFAIL with gnuplot's own words when it fails; a picture that
 // was there before stays as it was.
 hy_status hy_plot_draw(const hy_plot *p, const hy_fig_out *out);
 
-// A file stem of parts joined by '-', other parts give other stems: letters of any script and digits stay, a space becomes
-// '_', '_' becomes "__", other bytes become ".XX" (hexadecimal); so does '-' in all but the first and the last part. A long
-// one is cut and ends in "..HASH". The first part must be one of a list of which none starts another. The caller frees it.
+// A file stem of parts joined by '-', other parts give other stems: letters of any script and digits stay, a space
+// becomes
+// '_', '_' becomes "__", other bytes become ".XX" (hexadecimal); so does '-' in all but the first and the last part. A
+// long one is cut and ends in "..HASH". The first part must be one of a list of which none starts another. The caller
+// frees it.
 char *hy_fig_name(const char *const *parts, int n);
 
 // A string as a gnuplot literal in single quotes (line breaks become spaces).
@@ -51,7 +54,7 @@ void hy_plot_comment(hy_buf *b, const char *text);
 // A string as one field of the data file: double quotes, inner ones replaced.
 void hy_plot_field(hy_buf *b, const char *text);
 
-// The colour-blind-safe palette of Okabe and Ito (2008), without its yellow (too faint on white), plus grey; each with its
-// own point shape.
+// The colour-blind-safe palette of Okabe and Ito (2008), without its yellow (too faint on white), plus grey; each with
+// its own point shape.
 #define HY_PLOT_COLOURS 8
 #endif

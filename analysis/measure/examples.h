@@ -7,15 +7,19 @@
 
 // Rows of a field table.
 #define HY_FIELD_EXAMPLES(type, def) \
-    {"examples", HY_F_INT, offsetof(type, examples), 0, def, 1, 10000, NULL, "evaluation examples, averaged"}
-#define HY_FIELD_CELL(type)                                          \
-    {"cell", HY_F_INT, offsetof(type, cell), 0, "0", 0, 16383, NULL, \
-     "evaluation cell that the examples come from, from 0"}
-#define HY_FIELD_REDUCE(type)                                                                 \
-    {"reduce", HY_F_ENUM, offsetof(type, reduce), 0, "mean_abs", 0, 0, HY_SSM_REDUCE_CHOICES, \
-     "how SSM channels become one map"}
+    { "examples", HY_F_INT, offsetof(type, examples), 0, def, 1, 10000, NULL, "evaluation examples, averaged" }
+#define HY_FIELD_CELL(type)                                             \
+    {                                                                   \
+        "cell", HY_F_INT, offsetof(type, cell), 0, "0", 0, 16383, NULL, \
+            "evaluation cell that the examples come from, from 0"       \
+    }
+#define HY_FIELD_REDUCE(type)                                                                    \
+    {                                                                                            \
+        "reduce", HY_F_ENUM, offsetof(type, reduce), 0, "mean_abs", 0, 0, HY_SSM_REDUCE_CHOICES, \
+            "how SSM channels become one map"                                                    \
+    }
 #define HY_FIELD_GATE(type) \
-    {"gate", HY_F_BOOL, offsetof(type, gate), 0, "false", 0, 0, NULL, "SSM maps with the gate (Hymba eq. 2)"}
+    { "gate", HY_F_BOOL, offsetof(type, gate), 0, "false", 0, 0, NULL, "SSM maps with the gate (Hymba eq. 2)" }
 
 // HY_EINPUT: the task has no such evaluation cell.
 hy_status hy_examples_check(const hy_measure_subject *s, int cell);

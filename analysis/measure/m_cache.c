@@ -28,8 +28,10 @@ static void accounting(const hy_measure_context *c, hy_facts *f, hy_cache_accoun
     const char *name = how == HY_CACHE_TRUE ? "cache_true" : "cache_paper";
     const hy_model_spec *spec = &c->prog->spec;
     hy_cache_bytes *layers = hy_xcalloc((size_t)spec->n_layers, sizeof *layers), sum;
-    if (how == HY_CACHE_TRUE) hy_state_cache(spec, c->compute, tokens, layers, &sum);
-    else hy_model_cache(spec, how, tokens, 2, 2, 2, layers, &sum);
+    if (how == HY_CACHE_TRUE)
+        hy_state_cache(spec, c->compute, tokens, layers, &sum);
+    else
+        hy_model_cache(spec, how, tokens, 2, 2, 2, layers, &sum);
     const struct {
         const char *kind;
         size_t offset;

@@ -76,7 +76,8 @@ static hy_status decode(bench *b) {
 
 static hy_status infer_open(bench *b) {
     const hy_backend *be = b->w->be;
-    const int total = b->m + b->s.context, room = b->s.kind == HY_TP_DECODE ? (b->s.warmup + b->s.reps) * b->s.tokens : 0;
+    const int total = b->m + b->s.context,
+              room = b->s.kind == HY_TP_DECODE ? (b->s.warmup + b->s.reps) * b->s.tokens : 0;
     if (b->s.chunk > total) b->s.chunk = total;
     HY_TRY(hy_state_create(b->p, be, b->w->compute, b->s.batch, b->s.context + room, &b->state));
     HY_TRY(hy_exec_create(b->p, be, b->w->compute, HY_EXEC_INFER, b->s.batch, b->s.chunk, b->s.batch, &b->exec));
@@ -117,7 +118,8 @@ hy_status hy_throughput_measure(const hy_program *p, hy_params *w, const hy_tp_s
     bench b = {.p = p, .w = w, .s = *spec, .m = p->spec.meta_tokens};
     hy_tp_spec *s = &b.s;
     if (s->batch < 1 || s->context < 1 || s->reps < 0 || s->warmup < 0 || s->tokens < 0 || s->chunk < 0)
-        return hy_error(HY_EINPUT, "throughput of %s: batch %d and context %d must be at least 1", kind_names[s->kind], s->batch, s->context);
+        return hy_error(HY_EINPUT, "throughput of %s: batch %d and context %d must be at least 1", kind_names[s->kind],
+                        s->batch, s->context);
     if (s->reps == 0) s->reps = 5;
     if (s->warmup == 0) s->warmup = 1;
     if (w->be->record_begin) s->warmup++;  // the second time is written down, which is not what is timed
@@ -136,7 +138,9 @@ hy_status hy_throughput_measure(const hy_program *p, hy_params *w, const hy_tp_s
     if (!st) out->path = hy_xstrdup(hy_exec_path(b.decode ? b.decode : b.exec));
     bench_close(&b);
     if (st) hy_throughput_free(out);
-    return st ? hy_error_context(st, "throughput of %s, batch %d, context %d", kind_names[s->kind], s->batch, s->context) : HY_OK;
+    return st ? hy_error_context(st, "throughput of %s, batch %d, context %d", kind_names[s->kind], s->batch,
+                                 s->context)
+              : HY_OK;
 }
 
 void hy_throughput_free(hy_tp_result *r) {

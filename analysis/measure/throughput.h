@@ -6,9 +6,9 @@
 
 typedef enum {
     HY_TP_TRAIN = 0,  // a step on `batch` sequences of `context` tokens: forward, backward, gradient norm, AdamW update
-    HY_TP_PREFILL,    // `batch` prompts of `context` tokens from an empty state, state kept, logits of the last position
-    HY_TP_DECODE,     // one token for each of `batch` sequences at a time, logits on the host, greedy choice, starting at
-                      // depth `context` (the state is filled by prefill before the clock starts)
+    HY_TP_PREFILL,  // `batch` prompts of `context` tokens from an empty state, state kept, logits of the last position
+    HY_TP_DECODE,   // one token for each of `batch` sequences at a time, logits on the host, greedy choice, starting at
+                    // depth `context` (the state is filled by prefill before the clock starts)
 } hy_tp_kind;
 typedef struct {
     hy_tp_kind kind;

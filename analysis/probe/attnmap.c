@@ -80,9 +80,8 @@ static void row_abs_normalise(double *row, int n) {
         for (int j = 0; j < n; j++) row[j] /= sum;
 }
 
-
-
-// What a gate does to row i of a unit: silu(gate) of its channel; of a head of channels, the mean of theirs (or of its size).
+// What a gate does to row i of a unit: silu(gate) of its channel; of a head of channels, the mean of theirs (or of its
+// size).
 static double gate_weight(const hy_map_values *v, int unit, int i, bool size) {
     const int per = v->ssm_heads ? v->D / v->ssm_heads : 1;
     double sum = 0;
@@ -93,7 +92,8 @@ static double gate_weight(const hy_map_values *v, int unit, int i, bool size) {
     return sum / per;
 }
 
-// With the options' norm: ROWSUM as documented, SIGNED keeps signs, MINMAX stops before anything is normalised as a whole.
+// With the options' norm: ROWSUM as documented, SIGNED keeps signs, MINMAX stops before anything is normalised as a
+// whole.
 static hy_status ssm_rows(const hy_map_values *v, int channel, const hy_map_options *o, int i0, int n, double *out) {
     int first = channel < 0 ? 0 : channel, last = channel < 0 ? hy_map_ssm_count(v) - 1 : channel, S = v->S;
     hy_ssm_alpha a;
@@ -104,18 +104,22 @@ static hy_status ssm_rows(const hy_map_values *v, int channel, const hy_map_opti
         return HY_ENOMEM;
     }
     memset(out, 0, (size_t)n * S * sizeof *out);
-    hy_ssm_reduce reduce = o->norm == HY_MAP_SIGNED ? HY_SSM_ABS_MEAN : o->reduce;  // ABS_MEAN keeps signs until the end
+    hy_ssm_reduce reduce =
+        o->norm == HY_MAP_SIGNED ? HY_SSM_ABS_MEAN : o->reduce;  // ABS_MEAN keeps signs until the end
     for (int d0 = first; d0 <= last; d0 += HY_SSM_BLOCK) {
         const int nd = last + 1 - d0 < HY_SSM_BLOCK ? last + 1 - d0 : HY_SSM_BLOCK;
         hy_ssm_alpha_units(&a, d0, nd);
 #pragma omp parallel for schedule(dynamic, 4)
-        for (int r = 0; r < n; r++)  // a row is one thread's, channels come in order: the same sums for any thread count
+        for (int r = 0; r < n;
+             r++)  // a row is one thread's, channels come in order: the same sums for any thread count
             for (int d = d0; d < d0 + nd; d++) {
                 const int i = i0 + r;
                 double *t = row + (size_t)r * S, *dst = out + (size_t)r * S, w = 1.0 / (last - first + 1);
                 hy_ssm_alpha_row(&a, d, i, t);
-                if (reduce == HY_SSM_MEAN_ROWS) row_abs_normalise(t, i + 1);  // (a gate would cancel)
-                else if (o->gate && v->gate) w *= gate_weight(v, d, i, reduce == HY_SSM_MEAN_ABS);
+                if (reduce == HY_SSM_MEAN_ROWS)
+                    row_abs_normalise(t, i + 1);  // (a gate would cancel)
+                else if (o->gate && v->gate)
+                    w *= gate_weight(v, d, i, reduce == HY_SSM_MEAN_ABS);
                 if (reduce == HY_SSM_MEAN_ABS)
                     for (int j = 0; j <= i; j++) dst[j] += fabs(w * t[j]);
                 else
@@ -132,16 +136,24 @@ static hy_status ssm_rows(const hy_map_values *v, int channel, const hy_map_opti
 // ---------------------------------------------------------------------------------------------------- maps
 static hy_status check(const hy_map_values *v, hy_map_src src, int index, hy_map_norm norm) {
     int n = src == HY_MAP_ATTENTION ? v->heads : src == HY_MAP_SSM ? hy_map_ssm_count(v) : 0;
-    if (!hy_map_has(v, src)) return hy_error(HY_EINPUT, "layer %d has no %s map: it has no such heads", v->layer, hy_map_src_name(src));
+    if (!hy_map_has(v, src))
+        return hy_error(HY_EINPUT, "layer %d has no %s map: it has no such heads", v->layer, hy_map_src_name(src));
     if (index < -1 || (index >= 0 && index >= n))
-        return hy_error(HY_EINPUT, "layer %d has no %s %d: there are %d", v->layer, src != HY_MAP_SSM ? "head" : v->ssm_heads ? "SSM head" : "SSM channel", index, n);
+        return hy_error(HY_EINPUT, "layer %d has no %s %d: there are %d", v->layer,
+                        src != HY_MAP_SSM ? "head"
+                        : v->ssm_heads    ? "SSM head"
+                                          : "SSM channel",
+                        index, n);
     if (src == HY_MAP_LAYER && v->heads > 0 && v->D > 0 && norm != HY_MAP_ROWSUM)
-        return hy_error(HY_EINPUT, "layer %d: the map of a layer with attention and SSM heads is the mean of two row-normalised "
-                                   "maps; ask for norm rowsum, or for attention and ssm apart", v->layer);
+        return hy_error(HY_EINPUT,
+                        "layer %d: the map of a layer with attention and SSM heads is the mean of two row-normalised "
+                        "maps; ask for norm rowsum, or for attention and ssm apart",
+                        v->layer);
     return HY_OK;
 }
 
-static hy_status rows(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o, int i0, int n, double *out) {
+static hy_status rows(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o, int i0, int n,
+                      double *out) {
     if (src == HY_MAP_ATTENTION || (src == HY_MAP_LAYER && v->D == 0)) return attention_rows(v, index, i0, n, out);
     if (src == HY_MAP_SSM || v->heads == 0) return ssm_rows(v, index, o, i0, n, out);
     size_t len = (size_t)n * v->S;
@@ -154,7 +166,8 @@ static hy_status rows(const hy_map_values *v, hy_map_src src, int index, const h
     return st;
 }
 
-hy_status hy_map_rows(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o, int i0, int n, double *out) {
+hy_status hy_map_rows(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o, int i0, int n,
+                      double *out) {
     HY_ASSERT(i0 >= 0 && n >= 1 && i0 + n <= v->S && o->norm != HY_MAP_MINMAX);
     HY_TRY(check(v, src, index, o->norm));
     return rows(v, src, index, o, i0, n, out);
@@ -173,7 +186,8 @@ static void minmax(const hy_map_values *v, hy_map_src src, float *out) {
     for (size_t e = 0; e < (size_t)v->S * v->S; e++) out[e] = (fabsf(out[e]) - lo) / range;
 }
 
-hy_status hy_map_full(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o, float hidden, float *out) {
+hy_status hy_map_full(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o, float hidden,
+                      float *out) {
     HY_TRY(check(v, src, index, o->norm));
     double *tile = hy_alloc((size_t)TILE * v->S * sizeof *tile);
     if (!tile) return HY_ENOMEM;
@@ -200,9 +214,12 @@ static void stats_row(const hy_map_values *v, hy_map_src src, int i, const doubl
         visible += hy_map_visible(v, src, i, j);
         if (a[j] > 0) h -= a[j] * log(a[j]);
         dist += a[j] * (i - j);
-        if (j < v->meta) meta += a[j];
-        else if (j < i && j == v->meta) bos += a[j];
-        else if (j < i) cross += a[j];
+        if (j < v->meta)
+            meta += a[j];
+        else if (j < i && j == v->meta)
+            bos += a[j];
+        else if (j < i)
+            cross += a[j];
     }
     s->meta += meta;
     s->bos += bos;
@@ -215,18 +232,21 @@ static void stats_row(const hy_map_values *v, hy_map_src src, int i, const doubl
     ++*rel_rows;
 }
 
-static void stats_tile(const hy_map_values *v, hy_map_src src, int i0, int n, const double *tile, hy_map_stats *s, int *rel) {
+static void stats_tile(const hy_map_values *v, hy_map_src src, int i0, int n, const double *tile, hy_map_stats *s,
+                       int *rel) {
     for (int r = 0; r < n; r++) stats_row(v, src, i0 + r, tile + (size_t)r * v->S, s, rel);
 }
 
 // Sums to means.
 static void stats_mean(hy_map_stats *s, int rel) {
     const double rows = (double)s->rows * s->heads;
-    if (rows > 0) s->meta /= rows, s->bos /= rows, s->self /= rows, s->cross /= rows, s->entropy /= rows, s->distance /= rows;
+    if (rows > 0)
+        s->meta /= rows, s->bos /= rows, s->self /= rows, s->cross /= rows, s->entropy /= rows, s->distance /= rows;
     if (rel > 0) s->entropy_rel /= rel;
 }
 
-hy_status hy_map_stats_of(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o, hy_map_stats *out) {
+hy_status hy_map_stats_of(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o,
+                          hy_map_stats *out) {
     HY_TRY(check(v, src, index, HY_MAP_ROWSUM));
     hy_map_options u = *o;
     u.norm = HY_MAP_ROWSUM;
@@ -251,16 +271,19 @@ hy_status hy_map_stats_layer(const hy_map_values *v, const hy_map_options *o, hy
     hy_map_options u = *o;
     u.norm = HY_MAP_ROWSUM;
     const size_t size = (size_t)TILE * v->S;
-    double *tile = hy_alloc(2 * size * sizeof *tile), *mean = tile ? tile + size : NULL, share = v->heads > 0 && v->D > 0 ? 0.5 : 1;
+    double *tile = hy_alloc(2 * size * sizeof *tile), *mean = tile ? tile + size : NULL,
+           share = v->heads > 0 && v->D > 0 ? 0.5 : 1;
     hy_status st = tile ? HY_OK : HY_ENOMEM;
     int rel[3] = {0};
-    for (int k = 0; k < 3; k++) out[k] = (hy_map_stats){.heads = k == 0 ? v->heads : k == 1 ? v->D > 0 : 1, .rows = v->S - v->meta};
+    for (int k = 0; k < 3; k++)
+        out[k] = (hy_map_stats){.heads = k == 0 ? v->heads : k == 1 ? v->D > 0 : 1, .rows = v->S - v->meta};
     for (int i0 = v->meta; i0 < v->S && !st; i0 += TILE) {
         const int n = v->S - i0 < TILE ? v->S - i0 : TILE;
         memset(mean, 0, size * sizeof *mean);
         for (int h = 0; h < v->heads + (v->D > 0) && !st; h++) {
             const bool ssm = h == v->heads;
-            st = hy_interrupted ? hy_error(HY_EINTR, "interrupted") : rows(v, ssm ? HY_MAP_SSM : HY_MAP_ATTENTION, ssm ? -1 : h, &u, i0, n, tile);
+            st = hy_interrupted ? hy_error(HY_EINTR, "interrupted")
+                                : rows(v, ssm ? HY_MAP_SSM : HY_MAP_ATTENTION, ssm ? -1 : h, &u, i0, n, tile);
             if (st) break;
             stats_tile(v, ssm ? HY_MAP_SSM : HY_MAP_ATTENTION, i0, n, tile, &out[ssm], &rel[ssm]);
             for (size_t e = 0; e < (size_t)n * v->S; e++) mean[e] += share * tile[e] / (ssm ? 1 : v->heads);
@@ -346,7 +369,8 @@ static hy_status check_ssm(const hy_map_values *v, hy_map_check *c) {
         hy_map_check part[HY_SSM_BLOCK] = {{0}};
         hy_ssm_alpha_units(&a, d0, nd);
 #pragma omp parallel for schedule(dynamic, 1)
-        for (int k = 0; k < nd; k++) check_unit(&a, d0 + k, scratch + (size_t)k * part_size, scratch + (size_t)k * part_size + S, &part[k]);
+        for (int k = 0; k < nd; k++)
+            check_unit(&a, d0 + k, scratch + (size_t)k * part_size, scratch + (size_t)k * part_size + S, &part[k]);
         for (int k = 0; k < nd; k++) {
             c->ssm = fmax(c->ssm, part[k].ssm), c->ssm_scale = fmax(c->ssm_scale, part[k].ssm_scale);
             c->model = fmax(c->model, part[k].model), c->model_scale = fmax(c->model_scale, part[k].model_scale);

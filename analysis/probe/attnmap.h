@@ -1,16 +1,18 @@
 // attnmap.h - attention maps of one layer on one sequence, from the values that the model itself computed (capture.h).
-// Attention heads: softmax rows under the mask of attn_rule.h. SSM heads as hidden attention (Ali et al., arXiv 2403.01590,
-// eq. 10-20). The layer as a whole: their mean, whatever joins the heads: the maps say where a layer looks, not how much each
-// kind of head adds (after fusion norms both add alike; without them, fusion sum, output rms times multipliers tells).
-// Nothing here runs a model; nothing of size S x S is held unless asked for.
+// Attention heads: softmax rows under the mask of attn_rule.h. SSM heads as hidden attention (Ali et al., arXiv
+// 2403.01590, eq. 10-20). The layer as a whole: their mean, whatever joins the heads: the maps say where a layer looks,
+// not how much each kind of head adds (after fusion norms both add alike; without them, fusion sum, output rms times
+// multipliers tells). Nothing here runs a model; nothing of size S x S is held unless asked for.
 //
 // Hidden attention of channel d, for j <= i (0 after):
-//     alpha_d[i,j] = sum_n C_i[n] exp(A_d[n] (c_i - c_j)) delta_j B_j[n]      c_i = sum_{k<=i} delta_k, delta = softplus(dt)
-// It maps the scan's input x (after convolution and silu) to its output before the gate: y_i = sum_j alpha[i,j] x_j + D x_i.
-// D, gate, convolution and projections are outside of it. The channels of a Mamba-2 head share one map: there an "SSM channel"
-// of these functions is a head, with its one A, its delta and the B and C of its group.
+//     alpha_d[i,j] = sum_n C_i[n] exp(A_d[n] (c_i - c_j)) delta_j B_j[n]      c_i = sum_{k<=i} delta_k, delta =
+//     softplus(dt)
+// It maps the scan's input x (after convolution and silu) to its output before the gate: y_i = sum_j alpha[i,j] x_j + D
+// x_i. D, gate, convolution and projections are outside of it. The channels of a Mamba-2 head share one map: there an
+// "SSM channel" of these functions is a head, with its one A, its delta and the B and C of its group.
 //
-// Letters: S positions of the sequence (meta tokens counted, they come first), m meta tokens, H query heads, D channels, N states.
+// Letters: S positions of the sequence (meta tokens counted, they come first), m meta tokens, H query heads, D
+// channels, N states.
 #ifndef HY_ATTNMAP_H
 #define HY_ATTNMAP_H
 #include "core/base/base.h"
@@ -29,13 +31,14 @@ typedef struct {
     const float *A_log;      // [D, N]
     const float *skip;       // [D] or NULL
     const float *ssm_out;    // [S, D] after the gate (and a norm there), only for statistics and hy_map_selftest
-    // Mamba-2: ssm_heads (0: Mamba-1) of D / ssm_heads channels; then dt is [S, ssm_heads] without its bias, Bm and Cm are
-    // [S, groups*N], A_log, skip and dt_bias [ssm_heads]; delta is clamped to dt_min .. dt_max (0: no limit)
+    // Mamba-2: ssm_heads (0: Mamba-1) of D / ssm_heads channels; then dt is [S, ssm_heads] without its bias, Bm and Cm
+    // are [S, groups*N], A_log, skip and dt_bias [ssm_heads]; delta is clamped to dt_min .. dt_max (0: no limit)
     int ssm_heads, groups;
     double dt_min, dt_max;
     const float *dt_bias;
-    const float *ssm_y;      // [S, D] before gate and norm, only for hy_map_selftest
-    // fusion by a learned gate: [S, fuse_groups] before the sigmoid, each for heads*d_v / fuse_groups channels; NULL: none
+    const float *ssm_y;  // [S, D] before gate and norm, only for hy_map_selftest
+    // fusion by a learned gate: [S, fuse_groups] before the sigmoid, each for heads*d_v / fuse_groups channels; NULL:
+    // none
     const float *fuse_gate;
     int fuse_groups;
 } hy_map_values;
@@ -71,12 +74,14 @@ void hy_map_options_text(const hy_map_options *o, hy_buf *out);
 // Single maps of the SSM: channels, or heads of Mamba-2.
 int hy_map_ssm_count(const hy_map_values *v);
 
-// Rows i0 .. i0+n-1 of a map into out [n, S] (every entry written). index: a head or channel, -1: all of them (heads: mean).
-// norm must not be MINMAX, which needs the whole matrix. LAYER (index -1): (attention + ssm) / 2, both row-normalised (ROWSUM
-// only), parallel or sequential alike; the one that there is in other layers.
-hy_status hy_map_rows(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o, int i0, int n, double *out);
+// Rows i0 .. i0+n-1 of a map into out [n, S] (every entry written). index: a head or channel, -1: all of them (heads:
+// mean). norm must not be MINMAX, which needs the whole matrix. LAYER (index -1): (attention + ssm) / 2, both
+// row-normalised (ROWSUM only), parallel or sequential alike; the one that there is in other layers.
+hy_status hy_map_rows(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o, int i0, int n,
+                      double *out);
 // The whole map [S, S]; entries that no row may see get `hidden` (0, or NAN for pictures).
-hy_status hy_map_full(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o, float hidden, float *out);
+hy_status hy_map_full(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o, float hidden,
+                      float *out);
 // Is key j visible to row i of this map?
 bool hy_map_visible(const hy_map_values *v, hy_map_src src, int i, int j);
 
@@ -84,19 +89,20 @@ bool hy_map_visible(const hy_map_values *v, hy_map_src src, int i, int j);
 // Over the real query tokens (positions m .. S-1) of row-normalised maps.
 typedef struct {
     int heads, rows;  // maps averaged; query rows
-    // Hymba Fig. 7: share of the scores on meta columns, on the first text column, on the diagonal, on the rest. They add
-    // to 1 (rows of zeros count as nothing). The first text token's score of itself counts as self.
+    // Hymba Fig. 7: share of the scores on meta columns, on the first text column, on the diagonal, on the rest. They
+    // add to 1 (rows of zeros count as nothing). The first text token's score of itself counts as self.
     double meta, bos, self, cross;
     double entropy;      // nats, mean over rows and heads of -sum a log a
     double entropy_rel;  // the same divided by log(visible keys), over rows that see at least two
     double distance;     // mean over rows of sum_j a (i - j)
 } hy_map_stats;
 // index -1 for ATTENTION: statistics of each head, averaged. norm of the options is not used.
-hy_status hy_map_stats_of(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o, hy_map_stats *out);
+hy_status hy_map_stats_of(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o,
+                          hy_map_stats *out);
 // Attention, SSM and layer of one layer at once (heads 0: there is none), at the cost of the first two.
 hy_status hy_map_stats_layer(const hy_map_values *v, const hy_map_options *o, hy_map_stats out[3]);
-// Samba appendix E: entropy of delta over the sequence, delta'_{i,c} = delta_{i,c} / sum_i delta_{i,c}; mean over channels,
-// nats. Needs an SSM.
+// Samba appendix E: entropy of delta over the sequence, delta'_{i,c} = delta_{i,c} / sum_i delta_{i,c}; mean over
+// channels, nats. Needs an SSM.
 double hy_map_delta_entropy(const hy_map_values *v);
 
 // ---------------------------------------------------------------------------------------------------- self-test
@@ -104,7 +110,8 @@ double hy_map_delta_entropy(const hy_map_values *v);
 typedef struct {
     double attn, attn_scale;  // max |softmax v - attn_out| and max |attn_out|; -1 when absent
     double ssm, ssm_scale;    // max |y - (alpha x + D x)| before the gate, y by the recurrence in double; max |y|
-    double model, model_scale;  // the same against the model's own (float32) output, times silu(gate) where that is the scan's
+    double model,
+        model_scale;  // the same against the model's own (float32) output, times silu(gate) where that is the scan's
 } hy_map_check;
 hy_status hy_map_selftest(const hy_map_values *v, hy_map_check *out);
 #endif

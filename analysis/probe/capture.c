@@ -19,12 +19,12 @@ struct hy_capture {
     hy_params *w;
     hy_exec *exec;
     int T, S;
-    int32_t *ids;         // [S]
-    layer_need *need;     // [n_layers]
+    int32_t *ids;      // [S]
+    layer_need *need;  // [n_layers]
     // of one run
     const bool *want;
-    int *users;           // [n_values] wanted layers that still need it
-    float **held;         // [n_values]
+    int *users;    // [n_values] wanted layers that still need it
+    float **held;  // [n_values]
     hy_capture_fn on_layer;
     void *user;
 };
@@ -46,7 +46,8 @@ static hy_status find_needs(hy_capture *c) {
         const hy_op *op = &c->p->ops[o];
         if (op->layer < 0) continue;
         layer_need *n = &c->need[op->layer];
-        if (op->kind == HY_OP_GATED_NORM) n->part[GATE] = op->in[1], n->part[SSM_Y] = op->in[0], n->part[SSM_OUT] = op->out;
+        if (op->kind == HY_OP_GATED_NORM)
+            n->part[GATE] = op->in[1], n->part[SSM_Y] = op->in[0], n->part[SSM_OUT] = op->out;
         if (op->kind == HY_OP_FUSE) n->part[FUSE_GATE] = op->in[2];
         if (op->kind != HY_OP_ATTENTION && op->kind != HY_OP_SCAN && op->kind != HY_OP_SSD) continue;
         bool attn = op->kind == HY_OP_ATTENTION;
@@ -72,8 +73,10 @@ hy_status hy_capture_open(const hy_program *p, hy_params *w, int T, hy_capture *
     c->held = hy_xcalloc((size_t)p->n_values, sizeof *c->held);
     hy_status s = find_needs(c);
     if (!s) s = hy_exec_create(p, w->be, w->compute, HY_EXEC_INFER, 1, c->S, 0, &c->exec);
-    if (s) hy_capture_close(c);
-    else *out = c;
+    if (s)
+        hy_capture_close(c);
+    else
+        *out = c;
     return s;
 }
 
@@ -88,7 +91,8 @@ static void drop_held(hy_capture *c) {
 void hy_capture_close(hy_capture *c) {
     if (!c) return;
     drop_held(c);
-    for (int i = 0; i < c->p->spec.n_layers; i++) free(c->need[i].A_log), free(c->need[i].skip), free(c->need[i].dt_bias);
+    for (int i = 0; i < c->p->spec.n_layers; i++)
+        free(c->need[i].A_log), free(c->need[i].skip), free(c->need[i].dt_bias);
     hy_exec_free(c->exec);
     free(c->ids), free(c->need), free(c->users), free(c->held);
     free(c);
@@ -99,10 +103,24 @@ static hy_map_values layer_values(const hy_capture *c, int i) {
     const layer_need *n = &c->need[i];
     const float *part[N_PARTS];
     for (int k = 0; k < N_PARTS; k++) part[k] = n->part[k] == HY_NOVAL ? NULL : c->held[n->part[k]];
-    hy_map_values v = {.layer = i, .S = c->S, .meta = c->p->spec.meta_tokens, .q = part[Q], .k = part[K], .v = part[V],
-                       .attn_out = part[ATTN_OUT], .x = part[X], .dt = part[DT], .Bm = part[BM], .Cm = part[CM],
-                       .gate = part[GATE], .ssm_out = part[SSM_OUT], .A_log = n->A_log, .skip = n->skip,
-                       .dt_bias = n->dt_bias, .ssm_y = part[SSM_Y], .fuse_gate = part[FUSE_GATE]};
+    hy_map_values v = {.layer = i,
+                       .S = c->S,
+                       .meta = c->p->spec.meta_tokens,
+                       .q = part[Q],
+                       .k = part[K],
+                       .v = part[V],
+                       .attn_out = part[ATTN_OUT],
+                       .x = part[X],
+                       .dt = part[DT],
+                       .Bm = part[BM],
+                       .Cm = part[CM],
+                       .gate = part[GATE],
+                       .ssm_out = part[SSM_OUT],
+                       .A_log = n->A_log,
+                       .skip = n->skip,
+                       .dt_bias = n->dt_bias,
+                       .ssm_y = part[SSM_Y],
+                       .fuse_gate = part[FUSE_GATE]};
     if (v.fuse_gate) v.fuse_groups = c->p->values[n->part[FUSE_GATE]].width;
     if (n->attn_op >= 0) {
         const hy_attention_op *op = &c->p->ops[n->attn_op].attention;

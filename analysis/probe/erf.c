@@ -29,7 +29,8 @@ static double expected_distance(const double *a, int i, int first) {
 
 hy_status hy_erf_measure(const hy_map_values *v, const hy_erf_options *o, hy_erf_layer *out) {
     int last = v->S - 1, first = o->meta == HY_ERF_META_RENORM ? v->meta : 0;
-    if (first > last) return hy_error(HY_EINPUT, "layer %d: the sequence has meta tokens only, an ERF needs text", v->layer);
+    if (first > last)
+        return hy_error(HY_EINPUT, "layer %d: the sequence has meta tokens only, an ERF needs text", v->layer);
     hy_map_options m = {.reduce = o->reduce, .norm = HY_MAP_ROWSUM, .gate = o->gate != 0};
     *out = (hy_erf_layer){.layer = v->layer, .S = v->S, .heads = v->heads, .channels = hy_map_ssm_count(v)};
     double *row = hy_alloc((size_t)v->S * sizeof *row);
@@ -58,7 +59,8 @@ bool hy_erf_layer_distance(const hy_erf_layer *l, const hy_erf_options *o, doubl
     bool attn = l->heads > 0 && o->heads != HY_ERF_SSM_ONLY, has_ssm = l->channels > 0 && o->heads != HY_ERF_ATTENTION;
     if (attn && has_ssm) {
         double n = o->ssm == HY_ERF_SSM_CHANNELS ? l->channels : 1;
-        *distance = o->heads == HY_ERF_HALVES ? 0.5 * (l->attention + ssm) : (l->heads * l->attention + n * ssm) / (l->heads + n);
+        *distance = o->heads == HY_ERF_HALVES ? 0.5 * (l->attention + ssm)
+                                              : (l->heads * l->attention + n * ssm) / (l->heads + n);
     } else {
         *distance = attn ? l->attention : has_ssm ? ssm : 0;
     }

@@ -45,10 +45,11 @@ void hy_erf_options_text(const hy_erf_options *o, hy_buf *out);
 // Expected distances (in tokens) of one layer's last row on one sequence; means over prompts are means of these.
 typedef struct {
     int layer, S;
-    int heads, channels;   // 0: the layer has none
-    double attention;      // mean over heads of sum_s M(S,s) (S - s)
-    double ssm_group;      // of the one map of all channels
-    double ssm_channels;   // mean over channels: the Mamba mean distance (DeciMamba, arXiv 2406.14528, eq. 8); / S: its relative form
+    int heads, channels;  // 0: the layer has none
+    double attention;     // mean over heads of sum_s M(S,s) (S - s)
+    double ssm_group;     // of the one map of all channels
+    double ssm_channels;  // mean over channels: the Mamba mean distance (DeciMamba, arXiv 2406.14528, eq. 8); / S: its
+                          // relative form
 } hy_erf_layer;
 hy_status hy_erf_measure(const hy_map_values *v, const hy_erf_options *o, hy_erf_layer *out);
 // The distance of one layer under the options; false: the layer has no such heads.

@@ -15,7 +15,8 @@ double hy_ssm_silu(double x) { return x / (1 + exp(-x)); }
 
 double hy_ssm_delta(const hy_map_values *v, int t, int unit) {
     if (!v->ssm_heads) return hy_ssm_softplus(v->dt[(size_t)t * v->D + unit]);
-    const double d = hy_ssm_softplus((double)v->dt[(size_t)t * v->ssm_heads + unit] + (v->dt_bias ? v->dt_bias[unit] : 0));
+    const double d =
+        hy_ssm_softplus((double)v->dt[(size_t)t * v->ssm_heads + unit] + (v->dt_bias ? v->dt_bias[unit] : 0));
     return d < v->dt_min ? v->dt_min : v->dt_max != 0 && d > v->dt_max ? v->dt_max : d;
 }
 
@@ -33,7 +34,8 @@ enum { MAX_N = 1024 };
 hy_status hy_ssm_alpha_open(hy_ssm_alpha *a, const hy_map_values *v, int rows) {
     const size_t n = (size_t)HY_SSM_BLOCK * (size_t)rows * (size_t)v->N * sizeof(double);
     *a = (hy_ssm_alpha){.v = v, .rows = rows};
-    if (v->N > MAX_N) return hy_error(HY_EINPUT, "layer %d: maps are made for d_state up to %d, not %d", v->layer, MAX_N, v->N);
+    if (v->N > MAX_N)
+        return hy_error(HY_EINPUT, "layer %d: maps are made for d_state up to %d, not %d", v->layer, MAX_N, v->N);
     a->decay = hy_alloc(n);
     a->in = hy_alloc(n);
     if (a->decay && a->in) return HY_OK;
@@ -69,7 +71,8 @@ void hy_ssm_alpha_units(hy_ssm_alpha *a, int first, int n) {
     }
 }
 
-// Below this every further alpha of the row is zero beside any that matters; stops before denormal numbers slow it down.
+// Below this every further alpha of the row is zero beside any that matters; stops before denormal numbers slow it
+// down.
 static const double negligible = 1e-250;
 
 void hy_ssm_alpha_row(const hy_ssm_alpha *a, int unit, int i, double *row) {

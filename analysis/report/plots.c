@@ -6,7 +6,8 @@
 #include <string.h>
 
 // ---------------------------------------------------------------------------------------------------- points
-// A metric of every variant on a task, in the unit that it is shown in; NAN where missing. Free mean (which sd follows) and label.
+// A metric of every variant on a task, in the unit that it is shown in; NAN where missing. Free mean (which sd follows)
+// and label.
 typedef struct {
     double *mean, *sd;  // [n_variants]
     char *label;        // of an axis; NULL: no variant has the metric
@@ -44,7 +45,8 @@ typedef struct {
     bool log_y;
 } point_figure;
 
-// What the receptive field of a task was measured with, "; ssm=... meta=..."; "" if nothing is stored of it. The caller frees it.
+// What the receptive field of a task was measured with, "; ssm=... meta=..."; "" if nothing is stored of it. The caller
+// frees it.
 static char *erf_options(const hy_plots *p, int task) {
     const hy_experiment_id e = hy_plots_id(p);
     char *options, *text = NULL;
@@ -54,20 +56,24 @@ static char *erf_options(const hy_plots *p, int task) {
     return text ? text : hy_xstrdup("");
 }
 
-static hy_status draw_points(hy_plots *p, int task, const point_figure *f, const column *x, const column *y, const column *size) {
+static hy_status draw_points(hy_plots *p, int task, const point_figure *f, const column *x, const column *y,
+                             const column *size) {
     const int n = p->s->n_variants;
     const char **names = hy_plots_variants(p), *area = size->label;
     hy_fig_point *q = hy_xcalloc((size_t)n, sizeof *q);
-    for (int v = 0; v < n; v++) q[v] = (hy_fig_point){names[v], x->mean[v], y->mean[v], y->sd[v], area ? size->mean[v] : NAN};
+    for (int v = 0; v < n; v++)
+        q[v] = (hy_fig_point){names[v], x->mean[v], y->mean[v], y->sd[v], area ? size->mean[v] : NAN};
     hy_fig_head head;
     char *options = strcmp(f->y, "erf") ? hy_xstrdup("") : erf_options(p, task);
-    char *note = hy_asprintf("Mean over seeds, bars: standard deviation%s%s", area ? "; area of a point: see legend" : "", options);
+    char *note = hy_asprintf("Mean over seeds, bars: standard deviation%s%s",
+                             area ? "; area of a point: see legend" : "", options);
     char *title = hy_plots_head(p, task, f->y, f->title, note, &head);
     const hy_fig_out out = hy_plots_out(p, task, f->name, NULL);
     const hy_fig_axis hx = hy_plots_axis(x->label, true), hy = hy_plots_axis(y->label, f->log_y);
     hy_status s = hy_fig_points(&out, &head, &hx, &hy, area, q, n);
-    s = hy_plots_done(p, s, "%s: %s against %s%s%s. Each point is a variant: the mean over its seeds, with the standard deviation.",
-                      title, y->label, x->label, area ? "; the area of a point is " : "", area ? area : "");
+    s = hy_plots_done(
+        p, s, "%s: %s against %s%s%s. Each point is a variant: the mean over its seeds, with the standard deviation.",
+        title, y->label, x->label, area ? "; the area of a point is " : "", area ? area : "");
     free(title), free(note), free(options), free(q), free(names);
     return s;
 }
@@ -84,14 +90,18 @@ static hy_status plot_points(hy_plots *p, int task, const point_figure *f) {
 }
 
 hy_status hy_plot_accuracy_cache(hy_plots *p, int task) {
-    return plot_points(p, task, &(point_figure){"accuracy-cache", "accuracy against cache", "cache_true", "accuracy", "throughput_decode", false});
+    return plot_points(p, task,
+                       &(point_figure){"accuracy-cache", "accuracy against cache", "cache_true", "accuracy",
+                                       "throughput_decode", false});
 }
 hy_status hy_plot_accuracy_throughput(hy_plots *p, int task) {
-    return plot_points(p, task, &(point_figure){"accuracy-throughput", "accuracy against throughput", "throughput_decode", "accuracy",
-                                                "cache_true", false});
+    return plot_points(p, task,
+                       &(point_figure){"accuracy-throughput", "accuracy against throughput", "throughput_decode",
+                                       "accuracy", "cache_true", false});
 }
 hy_status hy_plot_erf_cache(hy_plots *p, int task) {
-    return plot_points(p, task, &(point_figure){"erf-cache", "receptive field against cache", "cache_true", "erf", NULL, true});
+    return plot_points(p, task,
+                       &(point_figure){"erf-cache", "receptive field against cache", "cache_true", "erf", NULL, true});
 }
 
 // ---------------------------------------------------------------------------------------------------- recall
@@ -115,8 +125,10 @@ static int cells_of(const hy_plots *p, int task, const char **cells) {
     return n;
 }
 
-// Means, spreads and single runs of n variants and k cells; *values holds the single runs. Returns how many bars have a value.
-static int fill_bars(const hy_plots *p, int task, const char *const *cells, int k, double scale, hy_fig_bar *bars, double **values) {
+// Means, spreads and single runs of n variants and k cells; *values holds the single runs. Returns how many bars have a
+// value.
+static int fill_bars(const hy_plots *p, int task, const char *const *cells, int k, double scale, hy_fig_bar *bars,
+                     double **values) {
     const int n = p->s->n_variants;
     int total = 0, have = 0;
     *values = NULL;
@@ -126,7 +138,8 @@ static int fill_bars(const hy_plots *p, int task, const char *const *cells, int 
             const hy_summary_row *r = hy_plots_row(p, task, i / k);
             const hy_summary_value *x = r ? hy_summary_get(r, "accuracy", cells[i % k]) : NULL;
             if (pass == 0) {
-                bars[i] = (hy_fig_bar){.mean = x ? scale * x->stat.mean : NAN, .err = x ? scale * x->stat.sd : NAN, .n = x ? x->n : 0};
+                bars[i] = (hy_fig_bar){
+                    .mean = x ? scale * x->stat.mean : NAN, .err = x ? scale * x->stat.sd : NAN, .n = x ? x->n : 0};
                 total += bars[i].n;
                 have += x != NULL;
                 continue;
@@ -158,8 +171,9 @@ hy_status hy_plot_recall(hy_plots *p, int task) {
         for (int i = 0; i < n * k; i++) top = fmax(top, isnan(bars[i].mean) ? 0 : bars[i].mean);
         const hy_fig_axis y = {label, false, 0, top > 0.4 * look.scale ? 1.05 * look.scale : NAN, HY_TICS_AUTO};
         s = hy_fig_bars(&out, &head, &y, names, n, cells, k, bars);
-        s = hy_plots_done(p, s, "%s%s. Bars are means over seeds, lines the standard deviation, circles the single runs.", title,
-                          k > 1 ? ", by evaluation cell" : "");
+        s = hy_plots_done(p, s,
+                          "%s%s. Bars are means over seeds, lines the standard deviation, circles the single runs.",
+                          title, k > 1 ? ", by evaluation cell" : "");
         free(title), free(label), free(names);
     }
     free(values), free(bars);
@@ -184,8 +198,8 @@ hy_status hy_plots_draw(hy_plots *p, const char *kind) {
     HY_TRY(hy_gnuplot_check());
     int n = snprintf(p->scale, sizeof p->scale, "%s%s", p->s->scale, *p->s->scale ? " scale" : "");
     if (p->s->n_grid > 1 && n < (int)sizeof p->scale)
-        snprintf(p->scale + n, sizeof p->scale - (size_t)n, "%sof each variant the best of %d grid points by mean %s", n ? "; " : "",
-                 p->s->n_grid, *p->s->tune_by ? p->s->tune_by : "accuracy");
+        snprintf(p->scale + n, sizeof p->scale - (size_t)n, "%sof each variant the best of %d grid points by mean %s",
+                 n ? "; " : "", p->s->n_grid, *p->s->tune_by ? p->s->tune_by : "accuracy");
     n = (int)strlen(p->scale);
     char *computed = hy_summary_computed_text(p->s);
     if (computed) snprintf(p->scale + n, sizeof p->scale - (size_t)n, "%s%s", n ? "; " : "", computed);
@@ -204,8 +218,10 @@ hy_status hy_plots_draw(hy_plots *p, const char *kind) {
         }
     }
     hy_status s = HY_OK;
-    if (kind) s = hy_error(HY_EINPUT, "no figure \"%s\": there are %s", kind, names.s);
-    else if (!p->n) s = hy_error(HY_EINPUT, "%s has no finished run yet: nothing to draw", p->s->experiment);
+    if (kind)
+        s = hy_error(HY_EINPUT, "no figure \"%s\": there are %s", kind, names.s);
+    else if (!p->n)
+        s = hy_error(HY_EINPUT, "%s has no finished run yet: nothing to draw", p->s->experiment);
     free(names.s);
     return s;
 }

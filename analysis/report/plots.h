@@ -1,5 +1,5 @@
-// plots.h - the figures of a stored experiment: which figures of the store go into which picture. How a picture looks is
-// analysis/figure/figures.h; what the numbers are is summary.h.
+// plots.h - the figures of a stored experiment: which figures of the store go into which picture. How a picture looks
+// is analysis/figure/figures.h; what the numbers are is summary.h.
 #ifndef HY_PLOTS_H
 #define HY_PLOTS_H
 #include "analysis/figure/figures.h"
@@ -38,9 +38,10 @@ const hy_summary_row *hy_plots_row(const hy_plots *p, int task, int variant);
 const char *hy_plots_task(const hy_plots *p, int task);
 // Names of all variants by their order; free() the array only.
 const char **hy_plots_variants(const hy_plots *p);
-// Fills head with title, runs, seeds and scale of the rows of a task that have the metric; title is made with the task's
-// name where there are several, freed by the caller.
-char *hy_plots_head(const hy_plots *p, int task, const char *metric, const char *title, const char *note, hy_fig_head *head);
+// Fills head with title, runs, seeds and scale of the rows of a task that have the metric; title is made with the
+// task's name where there are several, freed by the caller.
+char *hy_plots_head(const hy_plots *p, int task, const char *metric, const char *title, const char *note,
+                    hy_fig_head *head);
 // Of file NAME, NAME-TASK, NAME-SUFFIX or NAME-TASK-SUFFIX, the task only where there are several (-1: of no task): see
 // hy_fig_name. The returned name lives as long as p.
 hy_fig_out hy_plots_out(hy_plots *p, int task, const char *name, const char *suffix);

@@ -26,7 +26,8 @@ const char **hy_plots_variants(const hy_plots *p) {
     return names;
 }
 
-char *hy_plots_head(const hy_plots *p, int task, const char *metric, const char *title, const char *note, hy_fig_head *head) {
+char *hy_plots_head(const hy_plots *p, int task, const char *metric, const char *title, const char *note,
+                    hy_fig_head *head) {
     *head = (hy_fig_head){.note = note, .scale = *p->scale ? p->scale : NULL};
     for (int v = 0; v < p->s->n_variants; v++) {
         const hy_summary_row *r = hy_plots_row(p, task, v);
@@ -57,7 +58,8 @@ hy_fig_axis hy_plots_axis(const char *label, bool log) { return (hy_fig_axis){la
 
 void hy_plots_context(const hy_summary_value *v, char out[40]) {
     snprintf(out, 40, "%s", "");
-    if (v && v->x > 0 && (!*v->cell || !strncmp(v->metric, "throughput", 10))) snprintf(out, 40, " at %.0f tokens", v->x);
+    if (v && v->x > 0 && (!*v->cell || !strncmp(v->metric, "throughput", 10)))
+        snprintf(out, 40, " at %.0f tokens", v->x);
 }
 
 hy_status hy_plots_done(hy_plots *p, hy_status s, const char *caption, ...) {
@@ -80,4 +82,6 @@ void hy_plots_free(hy_plots *p) {
     p->n = 0;
 }
 
-hy_experiment_id hy_plots_id(const hy_plots *p) { return (hy_experiment_id){p->s->experiment, p->s->scale, p->s->sets}; }
+hy_experiment_id hy_plots_id(const hy_plots *p) {
+    return (hy_experiment_id){p->s->experiment, p->s->scale, p->s->sets};
+}

@@ -1,5 +1,5 @@
-// plots_grid.c - what every point of a grid of one axis reached: the whole curve over learning rates, not only its best point.
-// See plots.h.
+// plots_grid.c - what every point of a grid of one axis reached: the whole curve over learning rates, not only its best
+// point. See plots.h.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +32,8 @@ static curves curves_of(const hy_plots *p, int task, const char *metric, double 
     const size_t all = (size_t)p->s->n_variants * (size_t)G;
     const hy_metric_def *d = hy_metric_find(metric);
     const hy_metric_look look = hy_metric_look_of(d, INFINITY);
-    curves c = {.series = hy_xcalloc((size_t)p->s->n_variants, sizeof *c.series), .x = hy_xcalloc(4 * all, sizeof(double)),
+    curves c = {.series = hy_xcalloc((size_t)p->s->n_variants, sizeof *c.series),
+                .x = hy_xcalloc(4 * all, sizeof(double)),
                 .label = hy_metric_axis(d, &look, "")};
     c.y = c.x + all, c.lo = c.x + 2 * all, c.hi = c.x + 3 * all;
     for (int v = 0; v < p->s->n_variants; v++) {
@@ -40,7 +41,8 @@ static curves curves_of(const hy_plots *p, int task, const char *metric, double 
         int k = 0;
         for (int i = 0; i < p->s->n_rows; i++) {
             const hy_summary_row *r = &p->s->rows[i];
-            const hy_summary_value *a = r->task_ord == task && r->variant_ord == v ? hy_summary_get(r, metric, "") : NULL;
+            const hy_summary_value *a =
+                r->task_ord == task && r->variant_ord == v ? hy_summary_get(r, metric, "") : NULL;
             if (!a || a->n == 0) continue;
             const size_t j = at + (size_t)k++;
             const double sd = isnan(a->stat.sd) ? 0 : a->stat.sd;
@@ -62,13 +64,16 @@ static hy_fig_panel panel_of(const char *title, const hy_fig_axis *x, const curv
     return (hy_fig_panel){title, *x, {c->label, false, min, NAN, HY_TICS_AUTO}, c->series, c->n};
 }
 
-static hy_status draw(hy_plots *p, int task, bool log, const curves *accuracy, const curves *steps, const curves *loss) {
+static hy_status draw(hy_plots *p, int task, bool log, const curves *accuracy, const curves *steps,
+                      const curves *loss) {
     hy_fig_head head;
     const char *axis = p->s->axis, *what = !strcmp(axis, "train.lr") || !strcmp(axis, "lr") ? "learning rate" : axis;
-    char *label = hy_asprintf("%s%s", what, log ? " (logarithmic)" : ""), *text = hy_asprintf("results over the %s", what);
+    char *label = hy_asprintf("%s%s", what, log ? " (logarithmic)" : ""),
+         *text = hy_asprintf("results over the %s", what);
     char *note = hy_asprintf("Every point of the grid: mean over seeds, bars: standard deviation%s",
                              steps->n ? "; steps: of the runs that reached train.stop_accuracy" : "");
-    char *title = hy_plots_head(p, task, "accuracy", text, note, &head), *scale = hy_asprintf("%s%s", p->s->scale, *p->s->scale ? " scale" : "");
+    char *title = hy_plots_head(p, task, "accuracy", text, note, &head),
+         *scale = hy_asprintf("%s%s", p->s->scale, *p->s->scale ? " scale" : "");
     head.runs = accuracy->runs, head.seeds_min = accuracy->seeds_min, head.seeds_max = accuracy->seeds_max;
     head.scale = *scale ? scale : NULL;  // all points: nothing was chosen
     const hy_fig_axis x = hy_plots_axis(label, log);
@@ -85,7 +90,8 @@ hy_status hy_plot_grid(hy_plots *p, int task) {
     bool log;
     if (!has_axis(p, &log)) return HY_OK;
     const char **names = hy_plots_variants(p);
-    curves accuracy = curves_of(p, task, "accuracy", 1, names), steps = curves_of(p, task, "steps_to_reach", INFINITY, names);
+    curves accuracy = curves_of(p, task, "accuracy", 1, names),
+           steps = curves_of(p, task, "steps_to_reach", INFINITY, names);
     curves loss = curves_of(p, task, "loss", INFINITY, names);
     const hy_status s = accuracy.n ? draw(p, task, log, &accuracy, &steps, &loss) : HY_OK;
     drop(&accuracy), drop(&steps), drop(&loss);

@@ -36,7 +36,8 @@ static int series_of(const points *s, const char *const *names, int n, bool rang
     int k = 0;
     for (int v = 0; v < n; v++)
         if (s[v].n)
-            out[k++] = (hy_fig_series){names[v], v, s[v].n, s[v].x, s[v].y, range ? s[v].lo : NULL, range ? s[v].hi : NULL};
+            out[k++] =
+                (hy_fig_series){names[v], v, s[v].n, s[v].x, s[v].y, range ? s[v].lo : NULL, range ? s[v].hi : NULL};
     return k;
 }
 
@@ -81,7 +82,8 @@ hy_status hy_plot_loss(hy_plots *p, int task) {
     hy_status st = load_loss(p, task, s, &stretch);
     const int k = st ? 0 : series_of(s, names, n, true, series);
     if (k) {
-        char *note = hy_asprintf("Lines: mean over seeds%s; bands: smallest to largest seed", stretch > 1 ? " and neighbouring steps" : "");
+        char *note = hy_asprintf("Lines: mean over seeds%s; bands: smallest to largest seed",
+                                 stretch > 1 ? " and neighbouring steps" : "");
         char *label = label_of("loss");
         hy_fig_head head;
         char *title = hy_plots_head(p, task, "loss", "training loss", note, &head);
@@ -89,8 +91,8 @@ hy_status hy_plot_loss(hy_plots *p, int task) {
         const hy_fig_panel panel = {NULL, x, hy_plots_axis(label, wide(series, k)), series, k};
         const hy_fig_out out = hy_plots_out(p, task, "loss", NULL);
         st = hy_fig_lines(&out, &head, &panel, 1);
-        st = hy_plots_done(p, st, "%s. Lines are means over seeds%s, bands go from the smallest to the largest seed.", title,
-                           stretch > 1 ? " (and over neighbouring steps)" : "");
+        st = hy_plots_done(p, st, "%s. Lines are means over seeds%s, bands go from the smallest to the largest seed.",
+                           title, stretch > 1 ? " (and over neighbouring steps)" : "");
         free(title), free(note), free(label);
     }
     free(names), free(series);
@@ -101,8 +103,8 @@ hy_status hy_plot_loss(hy_plots *p, int task) {
 // ---------------------------------------------------------------------------------------------------- throughput
 static const char *const timings[] = {"throughput_train", "throughput_prefill", "throughput_decode"};
 
-// The row that a variant's timings come from: its best grid point on the first task that has any. Grid points may be models of
-// different size, so their timings are not averaged.
+// The row that a variant's timings come from: its best grid point on the first task that has any. Grid points may be
+// models of different size, so their timings are not averaged.
 static const hy_summary_row *timed_row(const hy_plots *p, int variant, const char *metric) {
     for (int task = 0; task < p->s->n_tasks; task++) {
         const hy_summary_row *r = hy_plots_row(p, task, variant);
@@ -120,7 +122,8 @@ static hy_status load_timing(hy_plots *p, const char *metric, points *out) {
     hy_timing_point x;
     while (!(st = hy_next_timing(q, &row, &x)) && row) {
         const hy_summary_row *r = x.variant_ord < p->s->n_variants ? timed_row(p, x.variant_ord, metric) : NULL;
-        if (r && r->task_ord == x.task_ord && r->grid_ord == x.grid_ord) add(&out[x.variant_ord], x.context, x.median, x.min, x.max);
+        if (r && r->task_ord == x.task_ord && r->grid_ord == x.grid_ord)
+            add(&out[x.variant_ord], x.context, x.median, x.min, x.max);
     }
     hy_query_close(q);
     return st;
@@ -151,9 +154,9 @@ static hy_status timing_facts(hy_plots *p, char **note) {
         hy_buf b = {0};
         hy_buf_printf(&b, "%d timed run%s, batch ", runs, runs == 1 ? "" : "s");
         if (c.batch_min < c.batch_max) hy_buf_printf(&b, "%lld to ", (long long)c.batch_min);
-        hy_buf_printf(&b, "%lld, %s, %s%s. Points: median of at least %lld repetitions; bars: slowest to fastest", (long long)c.batch_max,
-                      hy_summary_values_text(p->s), c.device_name, p->s->n_grid > 1 ? "; of the grid, the chosen point" : "",
-                      (long long)c.repetitions);
+        hy_buf_printf(&b, "%lld, %s, %s%s. Points: median of at least %lld repetitions; bars: slowest to fastest",
+                      (long long)c.batch_max, hy_summary_values_text(p->s), c.device_name,
+                      p->s->n_grid > 1 ? "; of the grid, the chosen point" : "", (long long)c.repetitions);
         *note = b.s;
     }
     free(c.device_name);
@@ -193,7 +196,8 @@ hy_status hy_plot_throughput(hy_plots *p, int task) {
 }
 
 // ---------------------------------------------------------------------------------------------------- cache
-static const char *const kinds[] = {"kv", "meta", "conv", "ssm"}, *const kind_names[] = {"KV", "KV of meta tokens", "convolution", "SSM state"};
+static const char *const kinds[] = {"kv", "meta", "conv", "ssm"}, *const kind_names[] = {"KV", "KV of meta tokens",
+                                                                                         "convolution", "SSM state"};
 enum { KINDS = 4, PANEL_TITLE = 96 };
 
 static int kind_of(const hy_summary_value *v) {
@@ -227,7 +231,8 @@ typedef struct {
     double **bytes;  // of each panel [layers, KINDS], in the unit of the axis in the end
     char **titles;
     double top, tokens;
-    bool own_scale;  // where one variant's layers hold far more than another's, one scale would show nothing of the other
+    bool own_scale;  // where one variant's layers hold far more than another's, one scale would show nothing of the
+                     // other
 } cache_panels;
 
 static double most_of(const cache_panels *c, int q) {
@@ -239,7 +244,9 @@ static double most_of(const cache_panels *c, int q) {
 static cache_panels load_caches(const hy_plots *p) {
     const size_t n = (size_t)p->s->n_variants;
     const hy_metric_def *d = hy_metric_find("cache_true");
-    cache_panels c = {.panel = hy_xcalloc(n, sizeof *c.panel), .bytes = hy_xcalloc(n, sizeof *c.bytes), .titles = hy_xcalloc(n, sizeof *c.titles)};
+    cache_panels c = {.panel = hy_xcalloc(n, sizeof *c.panel),
+                      .bytes = hy_xcalloc(n, sizeof *c.bytes),
+                      .titles = hy_xcalloc(n, sizeof *c.titles)};
     for (int v = 0; v < p->s->n_variants; v++) {
         const hy_summary_row *r = NULL;  // of any task: the cache is the variant's
         for (int task = 0; task < p->s->n_tasks && !r; task++) r = hy_plots_row(p, task, v);
@@ -274,9 +281,12 @@ hy_status hy_plot_cache(hy_plots *p, int task) {
         const hy_metric_look look = hy_metric_look_of(d, c.own_scale ? c.top / 100 : c.top);  // small panels decide
         for (int q = 0; q < c.n; q++)
             for (int i = 0; i < c.panel[q].n * KINDS; i++) c.bytes[q][i] *= look.scale;
-        char *title = hy_asprintf("%s: cache by layer and kind", p->s->experiment), *label = hy_metric_axis(d, &look, "");
-        char *note = hy_asprintf("%.0f tokens, one sequence, %s, true accounting; shared keys and values stand at the layer that makes them%s",
-                                 c.tokens, hy_summary_values_text(p->s), c.own_scale ? ". Each panel has its own scale" : "");
+        char *title = hy_asprintf("%s: cache by layer and kind", p->s->experiment),
+             *label = hy_metric_axis(d, &look, "");
+        char *note =
+            hy_asprintf("%.0f tokens, one sequence, %s, true accounting; shared keys and values stand at the layer "
+                        "that makes them%s",
+                        c.tokens, hy_summary_values_text(p->s), c.own_scale ? ". Each panel has its own scale" : "");
         const hy_fig_head head = {.title = title, .note = note, .scale = *p->scale ? p->scale : NULL};
         const hy_fig_out out = hy_plots_out(p, -1, "cache", NULL);
         st = hy_fig_stacks(&out, &head, "layer", label, kind_names, KINDS, c.own_scale, c.panel, c.n);
@@ -313,12 +323,15 @@ hy_status hy_plot_entropy(hy_plots *p, int task) {
     hy_status st = HY_OK;
     if (panels) {
         hy_fig_head head;
-        char *title = hy_plots_head(p, task, "map_entropy", "entropy of the attention maps",
-                                    "Rows of text positions, row-normalised; mean over seeds, bars: standard deviation", &head);
+        char *title =
+            hy_plots_head(p, task, "map_entropy", "entropy of the attention maps",
+                          "Rows of text positions, row-normalised; mean over seeds, bars: standard deviation", &head);
         const hy_fig_out out = hy_plots_out(p, task, "entropy", NULL);
         st = hy_fig_lines(&out, &head, panel, panels);
-        st = hy_plots_done(p, st, "%s by layer, of attention heads and of SSM heads as hidden attention;"
-                                  " means over seeds with standard deviation.", title);
+        st = hy_plots_done(p, st,
+                           "%s by layer, of attention heads and of SSM heads as hidden attention;"
+                           " means over seeds with standard deviation.",
+                           title);
         free(title);
     }
     free(names), free(series), free(label);

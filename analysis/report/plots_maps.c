@@ -1,5 +1,5 @@
-// plots_maps.c - matrices as colours, one figure for each variant: attention maps from the artifacts of its first seed that has
-// them, and accuracy over the evaluation cells of tasks with two coordinates (needle: length and depth).
+// plots_maps.c - matrices as colours, one figure for each variant: attention maps from the artifacts of its first seed
+// that has them, and accuracy over the evaluation cells of tasks with two coordinates (needle: length and depth).
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +33,8 @@ static void keep_map(const hy_map_row *row, stored_maps *m) {
     const size_t bytes = (size_t)row->size * (size_t)row->size * sizeof(float);
     m->map = hy_xrealloc(m->map, (size_t)(m->n + 1) * sizeof *m->map);
     stored_map *out = &m->map[m->n++];
-    *out = (stored_map){.layer = row->layer, .source = source, .S = row->size, .meta = row->meta_tokens, .a = hy_xcalloc(bytes, 1)};
+    *out = (stored_map){
+        .layer = row->layer, .source = source, .S = row->size, .meta = row->meta_tokens, .a = hy_xcalloc(bytes, 1)};
     memcpy(out->a, row->data, bytes);
     if (!m->cell) m->cell = hy_xstrdup(row->cell);
     if (!m->options) m->options = hy_xstrdup(row->options);
@@ -89,15 +90,19 @@ static hy_status draw(hy_plots *p, int task, const hy_summary_row *r, const stor
             grid[at] = (hy_fig_map){titles[at], s->S, s->meta, s->a};
         }
     hy_buf note = {0};
-    hy_buf_printf(&note, "1 run: number %lld, seed %lld; evaluation cell %s. %s. Dashed: end of the meta tokens; grey: not visible",
-                  (long long)m->run, (long long)m->seed, m->cell, m->options);
-    char *title = hy_asprintf("%s: attention maps of %s%s%s", p->s->experiment, r->variant, p->s->n_tasks > 1 ? ", " : "",
-                              p->s->n_tasks > 1 ? r->task : "");
+    hy_buf_printf(
+        &note,
+        "1 run: number %lld, seed %lld; evaluation cell %s. %s. Dashed: end of the meta tokens; grey: not visible",
+        (long long)m->run, (long long)m->seed, m->cell, m->options);
+    char *title = hy_asprintf("%s: attention maps of %s%s%s", p->s->experiment, r->variant,
+                              p->s->n_tasks > 1 ? ", " : "", p->s->n_tasks > 1 ? r->task : "");
     const hy_fig_head head = {.title = title, .scale = *p->scale ? p->scale : NULL, .note = note.s};
     const hy_fig_out out = hy_plots_out(p, task, "maps", r->variant);
     hy_status s = hy_fig_maps(&out, &head, "share of the row", true, 1e-4, rows, cols, grid);
-    s = hy_plots_done(p, s, "%s (seed %lld): rows are queries, columns the keys that they look at, on a logarithmic scale of colours.", title,
-                      (long long)m->seed);
+    s = hy_plots_done(
+        p, s,
+        "%s (seed %lld): rows are queries, columns the keys that they look at, on a logarithmic scale of colours.",
+        title, (long long)m->seed);
     free(note.s), free(title);
     return s;
 }
@@ -157,13 +162,18 @@ static hy_status draw_cells(hy_plots *p, int task, const hy_summary_row *r) {
         snprintf(text[i], sizeof text[i], "%.6g", i < nx ? xs[i] : ys[i - nx]);
         names[i] = text[i];
     }
-    char *title = hy_asprintf("%s: accuracy of %s by cell, %s", p->s->experiment, r->variant, r->task), *label = hy_metric_axis(d, &look, "");
-    const hy_fig_head head = {.title = title, .runs = r->done, .seeds_min = r->done, .seeds_max = r->done,
-                              .scale = *p->scale ? p->scale : NULL, .note = "Mean over seeds"};
+    char *title = hy_asprintf("%s: accuracy of %s by cell, %s", p->s->experiment, r->variant, r->task),
+         *label = hy_metric_axis(d, &look, "");
+    const hy_fig_head head = {.title = title,
+                              .runs = r->done,
+                              .seeds_min = r->done,
+                              .seeds_max = r->done,
+                              .scale = *p->scale ? p->scale : NULL,
+                              .note = "Mean over seeds"};
     const hy_fig_out out = hy_plots_out(p, task, "cells", r->variant);
     const bool needle = ys[ny - 1] <= 1;
-    hy_status s = hy_fig_heat(&out, &head, "length (tokens)", needle ? "depth" : "second coordinate of the cell", label, 0, look.scale,
-                              names, nx, names + nx, ny, a);
+    hy_status s = hy_fig_heat(&out, &head, "length (tokens)", needle ? "depth" : "second coordinate of the cell", label,
+                              0, look.scale, names, nx, names + nx, ny, a);
     s = hy_plots_done(p, s, "%s. Each field is an evaluation cell, the mean over seeds.", title);
     free(title), free(label);
     return s;

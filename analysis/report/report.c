@@ -13,22 +13,29 @@ struct hy_report {
 
 static const char css[] =
     ":root{color-scheme:light}\n"
-    "body{font:16px/1.5 'DejaVu Sans',Verdana,system-ui,sans-serif;color:#1a1a1a;background:#fff;max-width:78rem;margin:2rem auto;padding:0 1.2rem}\n"
+    "body{font:16px/1.5 'DejaVu "
+    "Sans',Verdana,system-ui,sans-serif;color:#1a1a1a;background:#fff;max-width:78rem;margin:2rem auto;padding:0 "
+    "1.2rem}\n"
     "h1{font-size:1.7rem;line-height:1.25;margin:0 0 .4rem}\n"
     "h2{font-size:1.2rem;margin:2.2rem 0 .6rem;border-bottom:1px solid #ddd;padding-bottom:.2rem}\n"
     ".label{display:inline-block;font-size:.85rem;font-weight:600;background:#fff3d6;"
     "border:1px solid #E69F00;border-radius:.3rem;padding:.05rem .5rem;margin-left:.6rem;vertical-align:middle}\n"
     "p,ul{max-width:48rem;margin:.5rem 0}\n"
-    ".wide{overflow-x:auto;margin:1rem 0}table{border-collapse:collapse;font-size:.8rem;font-variant-numeric:tabular-nums}\n"
+    ".wide{overflow-x:auto;margin:1rem "
+    "0}table{border-collapse:collapse;font-size:.8rem;font-variant-numeric:tabular-nums}\n"
     "caption{text-align:left;color:#444;padding-bottom:.4rem;max-width:48rem}\n"
-    "th,td{padding:.26rem .34rem;text-align:left}th{max-width:7rem}td:first-child,td.n{white-space:nowrap}td.n,th.n{text-align:right}\n"
-    "thead th{border-bottom:1px solid #888;vertical-align:bottom}thead tr.g th{border-bottom:1px solid #ccc;text-align:center;color:#555}\n"
+    "th,td{padding:.26rem "
+    ".34rem;text-align:left}th{max-width:7rem}td:first-child,td.n{white-space:nowrap}td.n,th.n{text-align:right}\n"
+    "thead th{border-bottom:1px solid #888;vertical-align:bottom}thead tr.g th{border-bottom:1px solid "
+    "#ccc;text-align:center;color:#555}\n"
     "tbody tr:nth-child(even){background:#f6f6f6}th .u{font-weight:400;color:#666;display:block}td.none{color:#999}\n"
     "figure{margin:1.4rem 0 2rem}figure svg{max-width:100%;height:auto;display:block}\n"
     "figcaption{color:#444;font-size:.9rem;max-width:48rem;margin-top:.3rem}\n"
-    "pre{background:#f6f6f6;border:1px solid #e2e2e2;padding:.7rem;font:13px/1.4 'DejaVu Sans Mono',monospace;overflow-x:auto;white-space:pre-wrap}\n"
+    "pre{background:#f6f6f6;border:1px solid #e2e2e2;padding:.7rem;font:13px/1.4 'DejaVu Sans "
+    "Mono',monospace;overflow-x:auto;white-space:pre-wrap}\n"
     "summary{cursor:pointer;color:#0072B2}\n"
-    "dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1.2rem;font-size:.9rem}dt{color:#555}dd{margin:0;overflow-wrap:anywhere}\n"
+    "dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem "
+    "1.2rem;font-size:.9rem}dt{color:#555}dd{margin:0;overflow-wrap:anywhere}\n"
     "@media print{body{margin:0;max-width:none;font-size:11pt}"
     "figure,tr{break-inside:avoid}table{font-size:7.5pt}th,td{padding:.15rem .3rem}h2{break-after:avoid}}\n";
 
@@ -51,13 +58,20 @@ void hy_report_free(hy_report *r) {
 static void escape_n(hy_buf *b, const char *text, size_t n) {
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)text[i];
-        if (c == '<') hy_buf_printf(b, "&lt;");
-        else if (c == '>') hy_buf_printf(b, "&gt;");
-        else if (c == '&') hy_buf_printf(b, "&amp;");
-        else if (c == '"') hy_buf_printf(b, "&quot;");
-        else if (c == '\'') hy_buf_printf(b, "&#39;");
-        else if (c < ' ' && c != '\n' && c != '\t') hy_buf_printf(b, " ");
-        else hy_buf_write(b, &text[i], 1);
+        if (c == '<')
+            hy_buf_printf(b, "&lt;");
+        else if (c == '>')
+            hy_buf_printf(b, "&gt;");
+        else if (c == '&')
+            hy_buf_printf(b, "&amp;");
+        else if (c == '"')
+            hy_buf_printf(b, "&quot;");
+        else if (c == '\'')
+            hy_buf_printf(b, "&#39;");
+        else if (c < ' ' && c != '\n' && c != '\t')
+            hy_buf_printf(b, " ");
+        else
+            hy_buf_write(b, &text[i], 1);
     }
 }
 static void escape(hy_buf *b, const char *text) { escape_n(b, text, strlen(text)); }
@@ -122,7 +136,8 @@ static void group_row(hy_buf *b, const hy_report_column *c, int n) {
     if (!any) return;
     hy_buf_printf(b, "<tr class=\"g\">");
     for (int i = 0, span; i < n; i += span) {
-        for (span = 1; i + span < n && same_group(&c[i], &c[i + span]); span++) {}
+        for (span = 1; i + span < n && same_group(&c[i], &c[i + span]); span++) {
+        }
         hy_buf_printf(b, "<th colspan=\"%d\">", span);
         escape(b, c[i].group ? c[i].group : "");
         hy_buf_printf(b, "</th>");
@@ -130,7 +145,8 @@ static void group_row(hy_buf *b, const hy_report_column *c, int n) {
     hy_buf_printf(b, "</tr>\n");
 }
 
-void hy_report_table(hy_report *r, const char *caption, const hy_report_column *c, int n, const char *const *cells, int n_rows) {
+void hy_report_table(hy_report *r, const char *caption, const hy_report_column *c, int n, const char *const *cells,
+                     int n_rows) {
     hy_buf *b = flow(r);
     hy_buf_printf(b, "<div class=\"wide\"><table>");
     if (caption) element(b, "caption", caption, strlen(caption));

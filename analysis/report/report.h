@@ -15,8 +15,8 @@ void hy_report_text(hy_report *r, const char *text);
 // Text as it is, in a fixed-width box that opens on a click when `summary` is given.
 void hy_report_code(hy_report *r, const char *summary, const char *text);
 
-// A table: columns, then cells row by row. A column of numbers is right-aligned; group: heading over neighbouring columns
-// with the same group ("this run", "paper"), NULL: none. Missing cells are NULL.
+// A table: columns, then cells row by row. A column of numbers is right-aligned; group: heading over neighbouring
+// columns with the same group ("this run", "paper"), NULL: none. Missing cells are NULL.
 typedef struct {
     const char *group, *name, *unit;
     bool number;

@@ -15,8 +15,11 @@ hy_status hy_report_recipe(const hy_plots *p, hy_report *r) {
 }
 
 static hy_status definitions(const hy_plots *p, hy_report *r) {
-    static const hy_report_column col[] = {{NULL, "figure", NULL, false}, {NULL, "version", NULL, true}, {NULL, "unit", NULL, false},
-                                           {NULL, "better", NULL, false}, {NULL, "meaning", NULL, false}};
+    static const hy_report_column col[] = {{NULL, "figure", NULL, false},
+                                           {NULL, "version", NULL, true},
+                                           {NULL, "unit", NULL, false},
+                                           {NULL, "better", NULL, false},
+                                           {NULL, "meaning", NULL, false}};
     const hy_experiment_id e = hy_plots_id(p);
     hy_query *q;
     HY_TRY(hy_ask_definitions(p->store, &e, &q));

@@ -57,19 +57,25 @@ static void add_caption(const hy_summary *s, bool paper, hy_buf *caption) {
     const hy_summary_value *cache = NULL, *timing = NULL;
     double low = INFINITY, high = 0;
     for (int i = 0; i < s->n_rows; i++) {
-        const hy_summary_value *c = hy_summary_shown(&s->rows[i], "cache_true"), *v = hy_summary_shown(&s->rows[i], "throughput_decode");
+        const hy_summary_value *c = hy_summary_shown(&s->rows[i], "cache_true"),
+                               *v = hy_summary_shown(&s->rows[i], "throughput_decode");
         if (!cache) cache = c;
         if (!timing) timing = v;
         if (v) low = fmin(low, v->y), high = fmax(high, v->y);
     }
     if (cache) hy_buf_printf(caption, " Cache: one sequence of %.0f tokens, %s.", cache->x, hy_summary_values_text(s));
-    if (timing && low < high) hy_buf_printf(caption, " Decoding at depth %.0f, batch %.0f to %.0f.", timing->x, low, high);
-    else if (timing) hy_buf_printf(caption, " Decoding at depth %.0f, batch %.0f.", timing->x, timing->y);
+    if (timing && low < high)
+        hy_buf_printf(caption, " Decoding at depth %.0f, batch %.0f to %.0f.", timing->x, low, high);
+    else if (timing)
+        hy_buf_printf(caption, " Decoding at depth %.0f, batch %.0f.", timing->x, timing->y);
     if (paper)
-        hy_buf_printf(caption, " The paper's figures come from other sizes of model, data and machines: compare orders, not values.");
+        hy_buf_printf(
+            caption,
+            " The paper's figures come from other sizes of model, data and machines: compare orders, not values.");
 }
 
-static void add_row(const hy_summary *s, const hy_summary_row *w, const hy_summary_columns *columns, const char *const *paper, int n_paper, grid *g) {
+static void add_row(const hy_summary *s, const hy_summary_row *w, const hy_summary_columns *columns,
+                    const char *const *paper, int n_paper, grid *g) {
     put(g, hy_xstrdup(w->variant));
     if (s->n_tasks > 1) put(g, hy_xstrdup(w->task));
     if (s->n_grid > 1) put(g, hy_xstrdup(w->grid));
@@ -94,7 +100,8 @@ static void add_table(const hy_summary *s, hy_report *r) {
     if (hy_summary_mixes_precisions(s)) g.col[g.n_cols++] = (hy_report_column){NULL, "precision", NULL, false};
     g.col[g.n_cols++] = (hy_report_column){NULL, "seeds", NULL, true};
     for (int k = 0; k < columns.n; k++)
-        g.col[g.n_cols++] = (hy_report_column){n_paper ? "these runs" : NULL, columns.v[k].header, columns.v[k].look.unit, true};
+        g.col[g.n_cols++] =
+            (hy_report_column){n_paper ? "these runs" : NULL, columns.v[k].header, columns.v[k].look.unit, true};
     for (int k = 0; k < n_paper; k++) g.col[g.n_cols++] = (hy_report_column){"the paper", paper[k], NULL, true};
     int rows = 0;
     for (int i = 0; i < s->n_rows; i++) {
@@ -133,7 +140,8 @@ static void say_perfect(const hy_plots *p, int task, hy_buf *b) {
         perfect += v && v->stat.mean > 0.99;
     }
     if (perfect > 1)
-        hy_buf_printf(b, "- On %s, %d of %d variants are above 99 %%: the task does not tell these apart.\n", hy_plots_task(p, task), perfect, seen);
+        hy_buf_printf(b, "- On %s, %d of %d variants are above 99 %%: the task does not tell these apart.\n",
+                      hy_plots_task(p, task), perfect, seen);
 }
 
 static void say_runs(const hy_summary *s, hy_buf *b) {
@@ -146,21 +154,30 @@ static void say_runs(const hy_summary *s, hy_buf *b) {
         const hy_summary_value *v = hy_summary_get(r, "parameters", "");
         if (v && v->stat.mean > largest) largest = v->stat.mean;
     }
-    hy_buf_printf(b, "- %d of %d planned runs are done; what failed or is missing is not in the means.\n", done, planned);
+    hy_buf_printf(b, "- %d of %d planned runs are done; what failed or is missing is not in the means.\n", done,
+                  planned);
     char *gap;
     for (int k = 0; (gap = hy_summary_gap_text(s, k)); k++) say(b, gap);
     say(b, hy_summary_origin_text(s));
-    if (few < 3) hy_buf_printf(b, "- Some variants have fewer than three seeds: their standard deviation says little.\n");
+    if (few < 3)
+        hy_buf_printf(b, "- Some variants have fewer than three seeds: their standard deviation says little.\n");
     if (largest > 0) {
         const hy_metric_look l = hy_metric_look_of(hy_metric_find("parameters"), largest);
-        hy_buf_printf(b, "- The largest model here has %.3g %s parameters. What holds at this size and on these tasks need not hold"
-                         " at others.\n", largest * l.scale, *l.unit == 'k' ? "thousand" : "million");
+        hy_buf_printf(
+            b,
+            "- The largest model here has %.3g %s parameters. What holds at this size and on these tasks need not hold"
+            " at others.\n",
+            largest * l.scale, *l.unit == 'k' ? "thousand" : "million");
     }
     if (s->waited > HY_SUMMARY_WAITED)
-        hy_buf_printf(b, "- Throughput is disturbed: threads waited up to %.0f %% of the time while other programs had the processors."
-                         " Its figures say little.\n", 100 * s->waited);
+        hy_buf_printf(b,
+                      "- Throughput is disturbed: threads waited up to %.0f %% of the time while other programs had "
+                      "the processors."
+                      " Its figures say little.\n",
+                      100 * s->waited);
     if (anywhere(s, "throughput_decode"))
-        hy_buf_printf(b, "- Throughput is that of this machine and these kernels; ratios between variants change with size, context and"
+        hy_buf_printf(b, "- Throughput is that of this machine and these kernels; ratios between variants change with "
+                         "size, context and"
                          " device.\n");
 }
 
@@ -169,7 +186,8 @@ static void add_findings(const hy_plots *p, hy_report *r) {
     for (int t = 0; t < p->s->n_tasks; t++) {
         say_ranks(p->s, hy_plots_task(p, t), t == 0, &b);
         say(&b, hy_summary_pairs_text(p->s, hy_plots_task(p, t), "accuracy"));
-        if (*p->s->tune_by && strcmp(p->s->tune_by, "accuracy")) say(&b, hy_summary_pairs_text(p->s, hy_plots_task(p, t), p->s->tune_by));
+        if (*p->s->tune_by && strcmp(p->s->tune_by, "accuracy"))
+            say(&b, hy_summary_pairs_text(p->s, hy_plots_task(p, t), p->s->tune_by));
         say_perfect(p, t, &b);
     }
     say_runs(p->s, &b);

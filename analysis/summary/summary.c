@@ -18,11 +18,20 @@ static hy_status load_rows(hy_store *s, const hy_experiment_id *e, hy_summary *m
     while (!(st = hy_next_point(q, &row, &p)) && row) {
         m->rows = hy_xrealloc(m->rows, (size_t)(m->n_rows + 1) * sizeof *m->rows);
         m->rows[m->n_rows++] = (hy_summary_row){
-            .variant = hy_xstrdup(p.variant), .task = hy_xstrdup(p.task), .grid = hy_xstrdup(p.grid), .precision = hy_xstrdup(""),
+            .variant = hy_xstrdup(p.variant),
+            .task = hy_xstrdup(p.task),
+            .grid = hy_xstrdup(p.grid),
+            .precision = hy_xstrdup(""),
             .origin = hy_xstrdup(""),
-            .variant_ord = p.variant_ord, .task_ord = p.task_ord, .grid_ord = p.grid_ord,
-            .planned = p.planned, .done = p.done, .failed = p.failed, .measures_failed = p.measures_failed,
-            .measures_left = p.measures_left, .number = p.number,
+            .variant_ord = p.variant_ord,
+            .task_ord = p.task_ord,
+            .grid_ord = p.grid_ord,
+            .planned = p.planned,
+            .done = p.done,
+            .failed = p.failed,
+            .measures_failed = p.measures_failed,
+            .measures_left = p.measures_left,
+            .number = p.number,
         };
         if (!m->axis) m->axis = hy_xstrdup(p.axis);
         if (p.variant_ord >= m->n_variants) m->n_variants = p.variant_ord + 1;
@@ -36,7 +45,8 @@ static hy_status load_rows(hy_store *s, const hy_experiment_id *e, hy_summary *m
 
 static hy_summary_row *find_row(hy_summary *m, int variant, int task, int grid) {
     for (int i = 0; i < m->n_rows; i++)
-        if (m->rows[i].variant_ord == variant && m->rows[i].task_ord == task && m->rows[i].grid_ord == grid) return &m->rows[i];
+        if (m->rows[i].variant_ord == variant && m->rows[i].task_ord == task && m->rows[i].grid_ord == grid)
+            return &m->rows[i];
     return NULL;
 }
 
@@ -46,8 +56,14 @@ static void add_value(hy_summary_row *r, const hy_result_row *of) {
         if (!strcmp(r->values[i].metric, of->metric) && !strcmp(r->values[i].cell, of->cell)) v = &r->values[i];
     if (!v) {
         v = hy_summary_value_add(r);
-        *v = (hy_summary_value){.metric = hy_xstrdup(of->metric), .cell = hy_xstrdup(of->cell), .unit = hy_xstrdup(of->unit),
-                                .layer = of->layer, .head = of->head, .kind = hy_xstrdup(of->kind), .x = of->x, .y = of->y};
+        *v = (hy_summary_value){.metric = hy_xstrdup(of->metric),
+                                .cell = hy_xstrdup(of->cell),
+                                .unit = hy_xstrdup(of->unit),
+                                .layer = of->layer,
+                                .head = of->head,
+                                .kind = hy_xstrdup(of->kind),
+                                .x = of->x,
+                                .y = of->y};
     }
     hy_summary_value_push(v, of->seed, of->value);
 }
@@ -93,9 +109,10 @@ static hy_status load_faults(hy_store *s, const hy_experiment_id *e, hy_summary 
     hy_failed_measure f;
     while (!(st = hy_next_failed_measure(q, &row, &f)) && row) {
         m->faults = hy_xrealloc(m->faults, (size_t)(m->n_faults + 1) * sizeof *m->faults);
-        m->faults[m->n_faults++] = hy_asprintf("%s of %s%s%s%s%s, seed %lld (run %lld): %s", f.measure, f.variant, m->n_tasks > 1 ? " on " : "",
-                                                    m->n_tasks > 1 ? f.task : "", *f.grid ? " at " : "", f.grid, (long long)f.seed,
-                                                    (long long)f.run_id, f.error);
+        m->faults[m->n_faults++] =
+            hy_asprintf("%s of %s%s%s%s%s, seed %lld (run %lld): %s", f.measure, f.variant,
+                        m->n_tasks > 1 ? " on " : "", m->n_tasks > 1 ? f.task : "", *f.grid ? " at " : "", f.grid,
+                        (long long)f.seed, (long long)f.run_id, f.error);
     }
     hy_query_close(q);
     return st;
@@ -208,7 +225,10 @@ double hy_summary_paper_value(const hy_summary *s, const char *variant, const ch
 }
 
 const char *hy_summary_counterpart(const char *paper) {
-    return strstr(paper, "cache") ? "cache_paper" : strstr(paper, "throughput") ? "throughput_decode" : strstr(paper, "ppl") ? "loss" : "accuracy";
+    return strstr(paper, "cache")        ? "cache_paper"
+           : strstr(paper, "throughput") ? "throughput_decode"
+           : strstr(paper, "ppl")        ? "loss"
+                                         : "accuracy";
 }
 
 double hy_summary_rank(const hy_summary *s, const char *task, const char *metric, const char *paper, int *n) {
@@ -217,7 +237,8 @@ double hy_summary_rank(const hy_summary *s, const char *task, const char *metric
     *n = 0;
     for (int i = 0; i < s->n_rows; i++) {
         if (!s->rows[i].best || strcmp(s->rows[i].task, task)) continue;
-        const hy_summary_value *v = whole ? hy_summary_fair(&s->rows[i], metric) : hy_summary_get(&s->rows[i], metric, NULL);
+        const hy_summary_value *v =
+            whole ? hy_summary_fair(&s->rows[i], metric) : hy_summary_get(&s->rows[i], metric, NULL);
         double p = hy_summary_paper_value(s, s->rows[i].variant, paper);
         if (!v || isnan(p)) continue;
         a[*n] = v->stat.mean;

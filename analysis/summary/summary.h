@@ -20,8 +20,8 @@ typedef struct {
     char *kind;       // of heads or memory: "attention", "kv"; "": of none
     double x, y;      // NaN: none
     int n;
-    double *v;        // [n] by seed, in running order
-    int64_t *seed;    // [n]
+    double *v;      // [n] by seed, in running order
+    int64_t *seed;  // [n]
     hy_stat stat;
 } hy_summary_value;
 // One variant on one task at one grid point.
@@ -36,7 +36,8 @@ typedef struct {
     int measures_failed, measures_left;  // measurements of the done ones that failed, or were not yet taken
     int n_values;
     hy_summary_value *values;
-    bool best;  // of the grid points of this variant and task: by tune, else highest mean accuracy, then lowest mean loss
+    bool best;  // of the grid points of this variant and task: by tune, else highest mean accuracy, then lowest mean
+                // loss
 } hy_summary_row;
 typedef struct {
     char *variant, *name;
@@ -52,15 +53,18 @@ typedef struct {
     hy_summary_paper *paper;
     int n_faults;
     char **faults;  // measurements that failed: "maps of Llama on mqar, seed 2 (run 7): ERROR"
-    char *device, *device_names;  // the kind, one for all runs of a plan, and "NVIDIA H100; NVIDIA H200"; "" before any is done
-    double waited;  // of all timings the largest share of the time that threads waited while other programs had the processors
+    char *device,
+        *device_names;  // the kind, one for all runs of a plan, and "NVIDIA H100; NVIDIA H200"; "" before any is done
+    double waited;      // of all timings the largest share of the time that threads waited while other programs had the
+                        // processors
 } hy_summary;
 // Above this share timings say more about the other programs than about the model.
 #define HY_SUMMARY_WAITED 0.05
 
-// In a tuned experiment the point of the grid with the best mean over its seeds stands for a variant: a choice made on the same
-// runs that are shown, which flatters. So best rows also have "accuracy_held_out" and "loss_held_out": for each seed the value at
-// the point that is best over the other seeds. A point with failed runs is chosen only if every other point has as many.
+// In a tuned experiment the point of the grid with the best mean over its seeds stands for a variant: a choice made on
+// the same runs that are shown, which flatters. So best rows also have "accuracy_held_out" and "loss_held_out": for
+// each seed the value at the point that is best over the other seeds. A point with failed runs is chosen only if every
+// other point has as many.
 
 // sets: "" for a run without --set. HY_EINPUT if no such experiment was planned in this database.
 hy_status hy_summary_load(hy_store *s, const char *experiment, const char *scale, const char *sets, hy_summary **out);
@@ -68,27 +72,31 @@ void hy_summary_free(hy_summary *s);
 // A figure of a whole task or a given cell; NULL if the row lacks it. cell NULL: of several cells (contexts of a
 // throughput) the one of the largest x, then the largest y.
 const hy_summary_value *hy_summary_get(const hy_summary_row *r, const char *metric, const char *cell);
-// What a table shows of a metric: the figure of a whole task, or, where there is none (throughput), of the largest context.
+// What a table shows of a metric: the figure of a whole task, or, where there is none (throughput), of the largest
+// context.
 const hy_summary_value *hy_summary_shown(const hy_summary_row *r, const char *metric);
 // Of a whole task: the held-out value where there is one, else the plain value; NULL if the row has neither.
 const hy_summary_value *hy_summary_fair(const hy_summary_row *r, const char *metric);
 // How a grid point was chosen, as a clause, NULL without a grid; the caller frees it.
 char *hy_summary_choice_text(const hy_summary *s);
-// "computed in bf16 on cuda (NVIDIA H100)", "computed in f32 and bf16 on ...": NULL where it is float32 on the CPU; the caller frees it.
+// "computed in bf16 on cuda (NVIDIA H100)", "computed in f32 and bf16 on ...": NULL where it is float32 on the CPU; the
+// caller frees it.
 char *hy_summary_computed_text(const hy_summary *s);
 bool hy_summary_mixes_precisions(const hy_summary *s);
 const char *hy_summary_values_text(const hy_summary *s);  // what activations and caches are made of: "float32"
-// Which rows were not trained here, as a sentence without a full stop: "not trained here: SmolLM (weights from a file)"; NULL: all
-// were. The caller frees it.
+// Which rows were not trained here, as a sentence without a full stop: "not trained here: SmolLM (weights from a
+// file)"; NULL: all were. The caller frees it.
 char *hy_summary_origin_text(const hy_summary *s);
 // What is incomplete, each a clause without a full stop; k from 0 on, NULL at the end. The caller frees each.
 char *hy_summary_gap_text(const hy_summary *s, int k);
 // The paper's figure of a variant, NaN if none.
 double hy_summary_paper_value(const hy_summary *s, const char *variant, const char *name);
-// Rank correlation over the best rows of a task of a metric's means (held out where they are) with the paper's figure; *n: variants that have both.
+// Rank correlation over the best rows of a task of a metric's means (held out where they are) with the paper's figure;
+// *n: variants that have both.
 double hy_summary_rank(const hy_summary *s, const char *task, const char *metric, const char *paper, int *n);
-// That as a clause without a full stop, with the probability that chance does as well; the caller frees it. NULL: fewer than
-// three variants, a constant side, or not of this task (a cache and a throughput belong to no task: said of the first only).
+// That as a clause without a full stop, with the probability that chance does as well; the caller frees it. NULL: fewer
+// than three variants, a constant side, or not of this task (a cache and a throughput belong to no task: said of the
+// first only).
 char *hy_summary_rank_text(const hy_summary *s, const char *task, bool first_task, const char *paper);
 // How many pairs of variants differ in a metric (held out where it is) by more than twice the standard error of their
 // difference, as a sentence without a full stop; NULL if there is no pair with two seeds each. The caller frees it.
@@ -96,8 +104,8 @@ char *hy_summary_pairs_text(const hy_summary *s, const char *task, const char *m
 // Two-sided probability that n untied pairs in random order reach a rank correlation of at least |rho|: exact up to 8,
 // by the normal approximation above. NAN below 3.
 double hy_rank_chance(double rho, int n);
-// The metric that a paper figure is compared with: names with "cache" cache_paper, "throughput" throughput_decode, "ppl"
-// (perplexity) loss, else accuracy.
+// The metric that a paper figure is compared with: names with "cache" cache_paper, "throughput" throughput_decode,
+// "ppl" (perplexity) loss, else accuracy.
 const char *hy_summary_counterpart(const char *paper);
 
 // A column of a table of results: a metric, or what is held out of it, as it is shown.
@@ -111,9 +119,10 @@ typedef struct {
     int n;
     hy_summary_column *v;
 } hy_summary_columns;
-// Those that some row has a value for, in the order of metrics.def: the metrics that it wants in tables and the one that chooses
-// grid points, each with what is held out of it. points: of the table of all grid points. readable: units are chosen
-// for the eye by the size of the values; else those of metrics.def, so that programs find the same ones in every experiment.
+// Those that some row has a value for, in the order of metrics.def: the metrics that it wants in tables and the one
+// that chooses grid points, each with what is held out of it. points: of the table of all grid points. readable: units
+// are chosen for the eye by the size of the values; else those of metrics.def, so that programs find the same ones in
+// every experiment.
 hy_summary_columns hy_summary_columns_of(const hy_summary *s, bool points, bool readable);
 void hy_summary_columns_free(hy_summary_columns *c);
 
@@ -126,7 +135,7 @@ void hy_summary_speed_row(const hy_summary *s, hy_table *t, const hy_summary_row
 void hy_summary_speed_note(const hy_summary *s, hy_table *t);
 
 // The table of best rows with the paper's figures beside, and, where there is a grid, the table of all its points.
-// One document for programs: JSON {"summary": ..., "grid": ...}; CSV with a grid has a row for each of its points with all
-// columns, and in the column `best` 1 for the points that stand for their variants.
+// One document for programs: JSON {"summary": ..., "grid": ...}; CSV with a grid has a row for each of its points with
+// all columns, and in the column `best` 1 for the points that stand for their variants.
 hy_status hy_summary_print(const hy_summary *s, hy_table_format format, FILE *f);
 #endif

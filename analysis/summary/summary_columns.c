@@ -1,5 +1,5 @@
-// summary_columns.c - which metrics the tables of an experiment have, from results/metrics.def: nothing else lists columns.
-// See summary.h.
+// summary_columns.c - which metrics the tables of an experiment have, from results/metrics.def: nothing else lists
+// columns. See summary.h.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,8 +31,11 @@ static void add(hy_summary_columns *c, const hy_summary *s, const hy_metric_def 
         return;
     }
     c->v = hy_xrealloc(c->v, (size_t)(c->n + 1) * sizeof *c->v);
-    c->v[c->n++] = (hy_summary_column){.name = name, .metric = d, .look = hy_metric_look_of(d, INFINITY),
-                                       .header = held_out ? hy_asprintf("%s, held out", d->label) : hy_xstrdup(d->label)};
+    c->v[c->n++] =
+        (hy_summary_column){.name = name,
+                            .metric = d,
+                            .look = hy_metric_look_of(d, INFINITY),
+                            .header = held_out ? hy_asprintf("%s, held out", d->label) : hy_xstrdup(d->label)};
 }
 
 // Columns of one unit stay in one unit, whatever it is: caches stand side by side.

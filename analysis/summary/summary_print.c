@@ -5,8 +5,8 @@
 
 #include "analysis/summary/summary.h"
 
-// Which rows and columns: the points that stand for their variants with everything; all points of the grid with their scores;
-// or (one document for programs) all points with everything, and which of them stand for their variants.
+// Which rows and columns: the points that stand for their variants with everything; all points of the grid with their
+// scores; or (one document for programs) all points with everything, and which of them stand for their variants.
 typedef enum { BEST, POINTS, EVERY } extent;
 
 // The names of the paper's figures, each once, "a|b|": in the order of the store.
@@ -21,7 +21,8 @@ static char *paper_names(const hy_summary *s) {
     return b.s;
 }
 
-static void add_columns(const hy_summary *s, hy_table *t, extent e, const hy_summary_columns *columns, const char *papers) {
+static void add_columns(const hy_summary *s, hy_table *t, extent e, const hy_summary_columns *columns,
+                        const char *papers) {
     hy_table_column(t, "variant", NULL, NULL, HY_LEFT);
     if (s->n_tasks > 1) hy_table_column(t, "task", NULL, NULL, HY_LEFT);
     if (s->n_grid > 1) hy_table_column(t, "grid", e == BEST ? "best at" : "at", NULL, HY_LEFT);
@@ -59,12 +60,15 @@ static void add_columns(const hy_summary *s, hy_table *t, extent e, const hy_sum
 static void add_figure(hy_table *t, const hy_summary_row *r, const hy_summary_column *c) {
     const hy_summary_value *v = hy_summary_shown(r, c->name);
     const double mean = v ? v->stat.mean * c->look.scale : NAN, sd = v ? v->stat.sd * c->look.scale : NAN;
-    if (c->metric->spread && !isnan(sd)) hy_table_num_pm(t, mean, sd, c->look.decimals);
-    else hy_table_num(t, mean, c->look.decimals);
+    if (c->metric->spread && !isnan(sd))
+        hy_table_num_pm(t, mean, sd, c->look.decimals);
+    else
+        hy_table_num(t, mean, c->look.decimals);
     if (c->metric->spread) hy_table_num(t, sd, c->look.decimals);
 }
 
-static void add_row(const hy_summary *s, hy_table *t, const hy_summary_row *r, extent e, const hy_summary_columns *columns, const char *papers) {
+static void add_row(const hy_summary *s, hy_table *t, const hy_summary_row *r, extent e,
+                    const hy_summary_columns *columns, const char *papers) {
     hy_table_row(t);
     hy_table_text(t, "%s", r->variant);
     if (s->n_tasks > 1) hy_table_text(t, "%s", r->task);
@@ -113,18 +117,23 @@ static void add_timing_notes(const hy_summary *s, hy_table *t) {
     if (timing && hy_summary_mixed_batch(s))
         hy_table_note(t, "throughput: context %.0f tokens (hylab show sql v_timing has all timings)", timing->x);
     else if (timing)
-        hy_table_note(t, "throughput: context %.0f tokens, batch %.0f (hylab show sql v_timing has all of them)", timing->x, timing->y);
+        hy_table_note(t, "throughput: context %.0f tokens, batch %.0f (hylab show sql v_timing has all of them)",
+                      timing->x, timing->y);
     hy_summary_speed_note(s, t);
     if (s->waited > HY_SUMMARY_WAITED)
-        hy_table_note(t, "throughput is disturbed: threads waited up to %.0f %% of the time while other programs had the processors;"
-                         " time again in quiet (hylab run --remeasure throughput)", 100 * s->waited);
+        hy_table_note(
+            t,
+            "throughput is disturbed: threads waited up to %.0f %% of the time while other programs had the processors;"
+            " time again in quiet (hylab run --remeasure throughput)",
+            100 * s->waited);
 }
 
 static void add_notes(const hy_summary *s, hy_table *t, const char *papers) {
     bool stopped = false;
     for (int i = 0; i < s->n_rows; i++) stopped = stopped || hy_summary_get(&s->rows[i], "reached", "");
     char *choice = hy_summary_choice_text(s);
-    hy_table_note(t, "mean ± standard deviation over the seeds that are done%s%s", choice ? "; " : "", choice ? choice : "");
+    hy_table_note(t, "mean ± standard deviation over the seeds that are done%s%s", choice ? "; " : "",
+                  choice ? choice : "");
     free(choice);
     char *computed = hy_summary_computed_text(s);
     const char *mixed = hy_summary_mixes_precisions(s) ? "; rows of different precision are different runs" : "";
@@ -145,8 +154,8 @@ static void add_notes(const hy_summary *s, hy_table *t, const char *papers) {
 }
 
 static hy_table *make_table(const hy_summary *s, extent e, bool readable, const char *papers) {
-    char *title = hy_asprintf("%s%s%s%s%s", s->experiment, *s->scale ? ", scale " : "", s->scale, e == BEST ? "" : ", all grid points",
-                              *s->sets ? " (with --set)" : "");
+    char *title = hy_asprintf("%s%s%s%s%s", s->experiment, *s->scale ? ", scale " : "", s->scale,
+                              e == BEST ? "" : ", all grid points", *s->sets ? " (with --set)" : "");
     hy_table *t = hy_table_new(title);
     hy_summary_columns columns = hy_summary_columns_of(s, e == POINTS, readable);
     free(title);
@@ -187,8 +196,10 @@ hy_status hy_summary_print(const hy_summary *s, hy_table_format format, FILE *f)
     char *papers = paper_names(s);
     const bool grid = s->n_grid > 1;
     hy_status st;
-    if (format == HY_TABLE_JSON) st = print_json(s, papers, f);
-    else st = print_table(s, grid && format == HY_TABLE_CSV ? EVERY : BEST, format, papers, f);
+    if (format == HY_TABLE_JSON)
+        st = print_json(s, papers, f);
+    else
+        st = print_table(s, grid && format == HY_TABLE_CSV ? EVERY : BEST, format, papers, f);
     if (!st && grid && format == HY_TABLE_TEXT) {
         fputc('\n', f);
         st = print_table(s, POINTS, format, papers, f);

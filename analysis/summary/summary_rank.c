@@ -1,5 +1,5 @@
-// summary_rank.c - rank correlations with the paper's figures and pairs of variants told apart, in words, for the table of a run
-// and for the report. See summary.h.
+// summary_rank.c - rank correlations with the paper's figures and pairs of variants told apart, in words, for the table
+// of a run and for the report. See summary.h.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,8 +42,10 @@ char *hy_summary_rank_text(const hy_summary *s, const char *task, bool first_tas
     if (isnan(rho) || n < 3 || (!score && !first_task)) return NULL;
     hy_buf b = {0};
     hy_buf_printf(&b, "rank correlation (Spearman) of ");
-    if (score) hy_buf_printf(&b, "%s%s on %s", *s->tune_by ? "held-out " : "", metric, task);
-    else hy_buf_printf(&b, "%s", cache ? "the cache in the paper's accounting" : "decoding throughput");
+    if (score)
+        hy_buf_printf(&b, "%s%s on %s", *s->tune_by ? "held-out " : "", metric, task);
+    else
+        hy_buf_printf(&b, "%s", cache ? "the cache in the paper's accounting" : "decoding throughput");
     hy_buf_printf(&b, " with the paper's %s: %.2f over n = %d variants", paper, rho, n);
     if (!cache)  // a cache is arithmetic; what is measured is held against chance
         hy_buf_printf(&b, "; a random order is at least as far from 0 with probability %.2g%s", p,
@@ -60,9 +62,12 @@ char *hy_summary_pairs_text(const hy_summary *s, const char *task, const char *m
             const hy_summary_value *v = hy_summary_fair(a, metric), *w = hy_summary_fair(b, metric);
             if (!v || !w || v->n < 2 || w->n < 2) continue;
             pairs++;
-            apart += fabs(v->stat.mean - w->stat.mean) > 2 * sqrt(v->stat.sd * v->stat.sd / v->n + w->stat.sd * w->stat.sd / w->n);
+            apart += fabs(v->stat.mean - w->stat.mean) >
+                     2 * sqrt(v->stat.sd * v->stat.sd / v->n + w->stat.sd * w->stat.sd / w->n);
         }
     if (pairs == 0) return NULL;
-    return hy_asprintf("on %s, %d of %d pairs of variants differ in %s%s by more than twice the standard error of their difference over seeds; "
-                       "the other pairs are not told apart", task, apart, pairs, *s->tune_by ? "held-out " : "", metric);
+    return hy_asprintf("on %s, %d of %d pairs of variants differ in %s%s by more than twice the standard error of "
+                       "their difference over seeds; "
+                       "the other pairs are not told apart",
+                       task, apart, pairs, *s->tune_by ? "held-out " : "", metric);
 }

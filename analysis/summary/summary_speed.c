@@ -19,7 +19,8 @@ static const char *paper_name(const hy_summary *s) {
 
 static const hy_summary_row *base_row(const hy_summary *s, int task_ord) {
     for (int i = 0; i < s->n_rows; i++)
-        if (s->rows[i].best && s->rows[i].task_ord == task_ord && !strcmp(s->rows[i].variant, s->base)) return &s->rows[i];
+        if (s->rows[i].best && s->rows[i].task_ord == task_ord && !strcmp(s->rows[i].variant, s->base))
+            return &s->rows[i];
     return NULL;
 }
 
@@ -82,7 +83,8 @@ void hy_summary_speed_row(const hy_summary *s, hy_table *t, const hy_summary_row
         if (*s->base) hy_table_num(t, multiple(s, r, timings[k].metric), 2);
     }
     const char *name = paper_name(s);
-    if (*s->base && name) hy_table_num(t, hy_summary_paper_value(s, r->variant, name) / hy_summary_paper_value(s, s->base, name), 2);
+    if (*s->base && name)
+        hy_table_num(t, hy_summary_paper_value(s, r->variant, name) / hy_summary_paper_value(s, s->base, name), 2);
 }
 
 void hy_summary_speed_note(const hy_summary *s, hy_table *t) {

@@ -1,4 +1,5 @@
-// summary_text.c - how the figures of a summary came about and what is missing, in words, for tables, pages and figures. See summary.h.
+// summary_text.c - how the figures of a summary came about and what is missing, in words, for tables, pages and
+// figures. See summary.h.
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,7 +42,7 @@ char *hy_summary_computed_text(const hy_summary *s) {
     return text;
 }
 
-// ---------------------------------------------------------------------------------------------------- where weights come from
+// --------------------------------------------------------------------------------------------- where weights come from
 // The variants that have a row of that origin, each once: "A, B"; NULL: none.
 static char *variants_of(const hy_summary *s, const char *origin, bool from_file) {
     hy_buf b = {0};
@@ -49,7 +50,8 @@ static char *variants_of(const hy_summary *s, const char *origin, bool from_file
         const hy_summary_row *r = &s->rows[i];
         bool seen = strcmp(r->origin, origin) || r->from_file != from_file;
         for (int k = 0; k < i && !seen; k++)
-            seen = s->rows[k].variant_ord == r->variant_ord && !strcmp(s->rows[k].origin, origin) && s->rows[k].from_file == from_file;
+            seen = s->rows[k].variant_ord == r->variant_ord && !strcmp(s->rows[k].origin, origin) &&
+                   s->rows[k].from_file == from_file;
         if (!seen) hy_buf_printf(&b, "%s%s", b.n ? ", " : "", r->variant);
     }
     return b.s;
@@ -60,7 +62,9 @@ char *hy_summary_origin_text(const hy_summary *s) {
         const char *origin;
         bool from_file;
         const char *how;
-    } kinds[] = {{"file", true, "weights from a file"}, {"random", false, "random weights"}, {"trained", true, "trained on from a file"}};
+    } kinds[] = {{"file", true, "weights from a file"},
+                 {"random", false, "random weights"},
+                 {"trained", true, "trained on from a file"}};
     hy_buf b = {0};
     for (int i = 0; i < 3; i++) {
         char *names = variants_of(s, kinds[i].origin, kinds[i].from_file);
@@ -71,7 +75,9 @@ char *hy_summary_origin_text(const hy_summary *s) {
 }
 
 // ---------------------------------------------------------------------------------------------------- what is missing
-static char *count_text(int n, const char *what, const char *tail) { return hy_asprintf("%d %s%s %s", n, what, n == 1 ? "" : "s", tail); }
+static char *count_text(int n, const char *what, const char *tail) {
+    return hy_asprintf("%d %s%s %s", n, what, n == 1 ? "" : "s", tail);
+}
 
 char *hy_summary_gap_text(const hy_summary *s, int k) {
     enum { NAMED = 3 };  // faults that are told one by one
@@ -85,7 +91,9 @@ char *hy_summary_gap_text(const hy_summary *s, int k) {
     if (failed && k-- == 0) return count_text(failed, "run", "failed: hylab show runs --status failed");
     if (missing && k-- == 0) return count_text(missing, "run", missing == 1 ? "is still to do" : "are still to do");
     if (left && k-- == 0) return count_text(left, "measurement", left == 1 ? "is still to do" : "are still to do");
-    if (k < s->n_faults && k < NAMED) return hy_asprintf("a measurement failed, its figures are missing: %s", s->faults[k]);
-    if (k == NAMED && s->n_faults > NAMED) return count_text(s->n_faults - NAMED, "more measurement", "failed: hylab show sql v_measurement");
+    if (k < s->n_faults && k < NAMED)
+        return hy_asprintf("a measurement failed, its figures are missing: %s", s->faults[k]);
+    if (k == NAMED && s->n_faults > NAMED)
+        return count_text(s->n_faults - NAMED, "more measurement", "failed: hylab show sql v_measurement");
     return NULL;
 }

@@ -1,5 +1,5 @@
-// summary_tune.c - which point of the grid stands for a variant, and what a variant reaches on seeds that did not choose its
-// point. See summary.h. It reads no store: what is compared was loaded by summary.c.
+// summary_tune.c - which point of the grid stands for a variant, and what a variant reaches on seeds that did not
+// choose its point. See summary.h. It reads no store: what is compared was loaded by summary.c.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,12 +24,14 @@ static int plain_best(const points *p) {
     int best = 0;
     for (int i = 1; i < p->n; i++) {
         const double a = mean_of(&p->row[i], "accuracy", -1), b = mean_of(&p->row[best], "accuracy", -1);
-        if (a > b || (a == b && mean_of(&p->row[i], "loss", INFINITY) < mean_of(&p->row[best], "loss", INFINITY))) best = i;
+        if (a > b || (a == b && mean_of(&p->row[i], "loss", INFINITY) < mean_of(&p->row[best], "loss", INFINITY)))
+            best = i;
     }
     return best;
 }
 
-// Seeds that a point has a value for, without one of them, and the mean over these with its sign turned so that more is better.
+// Seeds that a point has a value for, without one of them, and the mean over these with its sign turned so that more is
+// better.
 static int score(const hy_summary *m, const hy_summary_row *r, const int64_t *without, double *mean) {
     const hy_summary_value *v = hy_summary_get(r, m->tune_by, m->tune_cell);
     int n = 0;
@@ -75,8 +77,10 @@ static int seeds_of(const hy_summary *m, const points *p, int64_t **out) {
     return n;
 }
 
-// The value of one seed at the point that the other seeds choose; false: no other seed has one, or this seed failed there.
-static bool held_out(const hy_summary *m, const points *p, const char *metric, const char *cell, int64_t seed, double *value) {
+// The value of one seed at the point that the other seeds choose; false: no other seed has one, or this seed failed
+// there.
+static bool held_out(const hy_summary *m, const points *p, const char *metric, const char *cell, int64_t seed,
+                     double *value) {
     const int at = tuned_best(m, p, &seed);
     const hy_summary_value *v = at < 0 ? NULL : hy_summary_get(&p->row[at], metric, cell);
     for (int i = 0; v && i < v->n; i++)
@@ -99,8 +103,14 @@ static void add_held_out(const hy_summary *m, const points *p, hy_summary_row *b
         const hy_summary_value from = best->values[k];
         if (!wants_held_out(m, from.metric)) continue;
         hy_summary_value *to = hy_summary_value_add(best);
-        *to = (hy_summary_value){.metric = hy_asprintf("%s_held_out", from.metric), .cell = hy_xstrdup(from.cell), .unit = hy_xstrdup(from.unit),
-                                 .layer = from.layer, .head = from.head, .kind = hy_xstrdup(from.kind), .x = from.x, .y = from.y};
+        *to = (hy_summary_value){.metric = hy_asprintf("%s_held_out", from.metric),
+                                 .cell = hy_xstrdup(from.cell),
+                                 .unit = hy_xstrdup(from.unit),
+                                 .layer = from.layer,
+                                 .head = from.head,
+                                 .kind = hy_xstrdup(from.kind),
+                                 .x = from.x,
+                                 .y = from.y};
         for (int i = 0; i < n_seeds; i++) {
             double v;
             if (held_out(m, p, from.metric, from.cell, seeds[i], &v)) hy_summary_value_push(to, seeds[i], v);
@@ -112,7 +122,9 @@ static void add_held_out(const hy_summary *m, const points *p, hy_summary_row *b
 
 void hy_summary_choose(hy_summary *m) {
     for (int i = 0, k; i < m->n_rows; i = k) {
-        for (k = i; k < m->n_rows && m->rows[k].variant_ord == m->rows[i].variant_ord && m->rows[k].task_ord == m->rows[i].task_ord;) k++;
+        for (k = i; k < m->n_rows && m->rows[k].variant_ord == m->rows[i].variant_ord &&
+                    m->rows[k].task_ord == m->rows[i].task_ord;)
+            k++;
         const points p = {m->rows + i, k - i};
         int best = *m->tune_by ? tuned_best(m, &p, NULL) : -1;
         const bool tuned = best >= 0;
@@ -132,7 +144,10 @@ const hy_summary_value *hy_summary_fair(const hy_summary_row *r, const char *met
 
 char *hy_summary_choice_text(const hy_summary *s) {
     if (s->n_grid < 2) return NULL;
-    if (!*s->tune_by) return hy_asprintf("of the grid's %d points, the one of the best mean accuracy over the same seeds", s->n_grid);
-    return hy_asprintf("of the grid's %d points, the one of the best mean %s%s%s over the same seeds; held out: for each seed the point that is "
-                       "best over the other seeds", s->n_grid, s->tune_by, *s->tune_cell ? " in " : "", s->tune_cell);
+    if (!*s->tune_by)
+        return hy_asprintf("of the grid's %d points, the one of the best mean accuracy over the same seeds", s->n_grid);
+    return hy_asprintf("of the grid's %d points, the one of the best mean %s%s%s over the same seeds; held out: for "
+                       "each seed the point that is "
+                       "best over the other seeds",
+                       s->n_grid, s->tune_by, *s->tune_cell ? " in " : "", s->tune_cell);
 }

@@ -24,15 +24,15 @@ hy_status hy_error(hy_status code, const char *fmt, ...) __attribute__((format(p
 // hy_error_context puts "text: " before the recorded message and returns `code` unchanged.
 hy_status hy_error_context(hy_status code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 const char *hy_error_text(void);
-// Control characters but newline and tab become '?', in place: names out of hostile files do not reach a terminal as its commands.
-// Messages are treated so.
+// Control characters but newline and tab become '?', in place: names out of hostile files do not reach a terminal as
+// its commands. Messages are treated so.
 void hy_text_hide_controls(char *s);
 int hy_status_exit(hy_status s);  // the process exit status that belongs to s
 
-#define HY_TRY(expr)                         \
-    do {                                     \
-        hy_status hy_s_ = (expr);            \
-        if (hy_s_ != HY_OK) return hy_s_;    \
+#define HY_TRY(expr)                      \
+    do {                                  \
+        hy_status hy_s_ = (expr);         \
+        if (hy_s_ != HY_OK) return hy_s_; \
     } while (0)
 
 // An invariant; stays in release builds. Prints file, line and text, then aborts.
@@ -68,16 +68,16 @@ typedef struct {
 hy_rng hy_rng_make(uint64_t seed, uint64_t stream);
 uint32_t hy_rng_u32(hy_rng *r);
 uint64_t hy_rng_u64(hy_rng *r);
-double hy_rng_uniform(hy_rng *r);                    // [0, 1), 53 bits
-uint64_t hy_rng_below(hy_rng *r, uint64_t n);        // 0 .. n-1 without bias; n >= 1
-double hy_rng_normal(hy_rng *r);                     // N(0, 1), Box-Muller, uses two uniforms each
-uint64_t hy_mix64(uint64_t a, uint64_t b);           // combines two numbers into a well-mixed one (for seeds of streams)
+double hy_rng_uniform(hy_rng *r);              // [0, 1), 53 bits
+uint64_t hy_rng_below(hy_rng *r, uint64_t n);  // 0 .. n-1 without bias; n >= 1
+double hy_rng_normal(hy_rng *r);               // N(0, 1), Box-Muller, uses two uniforms each
+uint64_t hy_mix64(uint64_t a, uint64_t b);     // combines two numbers into a well-mixed one (for seeds of streams)
 
 // ---------------------------------------------------------------------------------------------------- hashing
 // 128-bit XXH3 as 32 lower-case hex digits and a NUL: identifies resolved specs. Not cryptographic.
 void hy_hash_hex(const void *data, size_t n, char out[33]);
 hy_status hy_hash_file(const char *path, char out[33]);  // of a file's content, read in blocks
-uint64_t hy_hash64(const void *data, size_t n);  // 64-bit XXH3, for hash tables
+uint64_t hy_hash64(const void *data, size_t n);          // 64-bit XXH3, for hash tables
 
 // ---------------------------------------------------------------------------------------------------- files, time
 // Reads a whole file; refuses more than max_bytes. *data is NUL-terminated and freed by the caller.
@@ -94,17 +94,20 @@ hy_status hy_outfile_open(hy_outfile *o, const char *path);
 hy_status hy_outfile_try(const char *path);
 hy_status hy_outfile_commit(hy_outfile *o);
 void hy_outfile_abort(hy_outfile *o);
-hy_status hy_mkdirs(const char *path);               // mkdir -p
+hy_status hy_mkdirs(const char *path);  // mkdir -p
 bool hy_file_exists(const char *path);
-double hy_now(void);                                 // seconds, monotonic
-uint64_t hy_unique_id(void);                         // 1, 2, 3 ...: never the same twice in a process
+double hy_now(void);          // seconds, monotonic
+uint64_t hy_unique_id(void);  // 1, 2, 3 ...: never the same twice in a process
 
 // ---------------------------------------------------------------------------------------------------- numbers
-void hy_sort(double *v, int n);                      // ascending; no NaN
-double hy_median(const double *v, int n);            // n >= 1; the mean of the middle two when n is even
+void hy_sort(double *v, int n);            // ascending; no NaN
+double hy_median(const double *v, int n);  // n >= 1; the mean of the middle two when n is even
 // bfloat16 (the upper half of a float32) and half, in their bits.
 static inline float hy_f32_from_bf16(uint16_t h) {
-    const union { uint32_t u; float f; } v = {.u = (uint32_t)h << 16};
+    const union {
+        uint32_t u;
+        float f;
+    } v = {.u = (uint32_t)h << 16};
     return v.f;
 }
 uint16_t hy_bf16_from_f32(float f);  // to nearest, ties to even; NaN stays NaN

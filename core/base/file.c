@@ -19,13 +19,15 @@ hy_status hy_file_read(const char *path, size_t max_bytes, char **data, size_t *
     if (fstat(fileno(f), &st) == 0 && S_ISDIR(st.st_mode)) s = hy_error(HY_EINPUT, "%s: is a folder, not a file", path);
     if (!s && st.st_size > 0) cap = (size_t)st.st_size + 1;
     if (!s && cap - 1 > max_bytes && st.st_size > 0)
-        s = hy_error(HY_EINPUT, "%s: %zu bytes are more than the %zu that are read", path, (size_t)st.st_size, max_bytes);
+        s = hy_error(HY_EINPUT, "%s: %zu bytes are more than the %zu that are read", path, (size_t)st.st_size,
+                     max_bytes);
     char *buf = s ? NULL : malloc(cap + 1);
     if (!s && !buf) s = hy_error(HY_ENOMEM, "%s: out of memory reading %zu bytes", path, cap);
     while (!s) {
         size_t got = fread(buf + len, 1, cap - len, f);
         len += got;
-        if (len > max_bytes) s = hy_error(HY_EINPUT, "%s: more than %zu bytes", path, max_bytes);
+        if (len > max_bytes)
+            s = hy_error(HY_EINPUT, "%s: more than %zu bytes", path, max_bytes);
         else if (len < cap) {
             if (ferror(f)) s = hy_error(HY_EINPUT, "%s: cannot read: %s", path, strerror(errno));
             break;
@@ -91,8 +93,10 @@ hy_status hy_outfile_commit(hy_outfile *o) {
         s = hy_error(HY_EFAIL, "%s: cannot write: %s (the old file, if any, is unchanged)", o->path, strerror(errno));
     if (fclose(o->f) && !s) s = hy_error(HY_EFAIL, "%s: cannot close: %s", o->path, strerror(errno));
     if (!s && rename(o->tmp, o->path)) s = hy_error(HY_EFAIL, "%s: cannot rename: %s", o->path, strerror(errno));
-    if (s) unlink(o->tmp);
-    else sync_folder(o->path);
+    if (s)
+        unlink(o->tmp);
+    else
+        sync_folder(o->path);
     free(o->path);
     free(o->tmp);
     *o = (hy_outfile){0};
@@ -122,7 +126,8 @@ hy_status hy_mkdirs(const char *path) {
         char keep = *c;
         if (keep != '/' && keep != 0) continue;
         *c = 0;
-        if (mkdir(p, 0777) && errno != EEXIST) s = hy_error(HY_EINPUT, "%s: cannot create folder: %s", p, strerror(errno));
+        if (mkdir(p, 0777) && errno != EEXIST)
+            s = hy_error(HY_EINPUT, "%s: cannot create folder: %s", p, strerror(errno));
         *c = keep;
         if (keep == 0) break;
     }

@@ -55,7 +55,7 @@ uint16_t hy_f16_from_f32(float f) {
 
 float hy_f32_from_f16(uint16_t h) {
     int exponent = h >> 10 & 31, mantissa = h & 1023;
-    float v = exponent == 31 ? (mantissa ? NAN : INFINITY)
+    float v = exponent == 31  ? (mantissa ? NAN : INFINITY)
               : exponent == 0 ? ldexpf((float)mantissa, -24)
                               : ldexpf((float)(mantissa | 1024), exponent - 25);
     return h & 0x8000 ? -v : v;

@@ -1,5 +1,5 @@
-// timing_lock.c - see timing_lock.h. Everyone who works holds `work` shared; a measurer takes `gate`, then `work`, both exclusively.
-// Whoever finds the gate closed lets go of `work` and waits at the gate.
+// timing_lock.c - see timing_lock.h. Everyone who works holds `work` shared; a measurer takes `gate`, then `work`, both
+// exclusively. Whoever finds the gate closed lets go of `work` and waits at the gate.
 #include "core/base/timing_lock.h"
 
 #include <errno.h>
@@ -12,7 +12,8 @@
 static hy_status lock(int fd, int how) {
     while (flock(fd, how)) {
         if (errno == EINTR && !hy_interrupted) continue;
-        return errno == EINTR ? hy_error(HY_EINTR, "interrupted while waiting to measure") : hy_error(HY_EFAIL, "file lock: %s", strerror(errno));
+        return errno == EINTR ? hy_error(HY_EINTR, "interrupted while waiting to measure")
+                              : hy_error(HY_EFAIL, "file lock: %s", strerror(errno));
     }
     return HY_OK;
 }

@@ -57,7 +57,12 @@ int hy_utf8_put(uint32_t c, char out[4]) {
 static size_t broken_length(const char *str, size_t n) {
     const unsigned char *s = (const unsigned char *)str;
     const int k = s[0] >= 0xc2 && s[0] <= 0xdf ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4 : 1;
-    const unsigned lo = s[0] == 0xe0 ? 0xa0 : s[0] == 0xf0 ? 0x90 : 0x80, hi = s[0] == 0xed ? 0x9f : s[0] == 0xf4 ? 0x8f : 0xbf;
+    const unsigned lo = s[0] == 0xe0   ? 0xa0
+                        : s[0] == 0xf0 ? 0x90
+                                       : 0x80,
+                   hi = s[0] == 0xed   ? 0x9f
+                        : s[0] == 0xf4 ? 0x8f
+                                       : 0xbf;
     size_t i = 1;
     for (; i < (size_t)k && i < n; i++)
         if (s[i] < (i == 1 ? lo : 0x80u) || s[i] > (i == 1 ? hi : 0xbfu)) break;

@@ -10,7 +10,7 @@ const char *hy_version_build(void) {
     return "gcc " __VERSION__
 #endif
 #ifdef __SANITIZE_ADDRESS__
-           " asan"
+        " asan"
 #endif
         ;
 }

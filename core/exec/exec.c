@@ -8,9 +8,7 @@
 
 #include "core/exec/exec_impl.h"
 
-static hy_plan_req request(const hy_exec *e) {
-    return hy_backend_request(e->be, e->dt, e->mode == HY_EXEC_TRAIN);
-}
+static hy_plan_req request(const hy_exec *e) { return hy_backend_request(e->be, e->dt, e->mode == HY_EXEC_TRAIN); }
 
 void hy_exec_profile(hy_exec *e, bool on) {
     free(e->seconds);
@@ -38,8 +36,8 @@ static hy_status check_ids(const hy_exec *e, const hy_batch *b) {
             e->h_ids[r] = t < n ? b->ids[r] : 0;  // padding
             e->h_labels[r] = b->labels && t < n ? b->labels[r] : -1;
             if (e->h_ids[r] >= V || e->h_ids[r] < -m)
-                return hy_error(HY_EINPUT, "sequence %d, position %d: token %d is outside the vocabulary 0 .. %d%s", s, t,
-                                (int)e->h_ids[r], V - 1, e->h_ids[r] < 0 ? " (and no such meta token exists)" : "");
+                return hy_error(HY_EINPUT, "sequence %d, position %d: token %d is outside the vocabulary 0 .. %d%s", s,
+                                t, (int)e->h_ids[r], V - 1, e->h_ids[r] < 0 ? " (and no such meta token exists)" : "");
             if (e->h_labels[r] >= V)
                 return hy_error(HY_EINPUT, "sequence %d, position %d: label %d is outside the vocabulary 0 .. %d", s, t,
                                 (int)e->h_labels[r], V - 1);
@@ -51,9 +49,11 @@ static hy_status check_ids(const hy_exec *e, const hy_batch *b) {
 static hy_status load_batch(hy_exec *e, const hy_batch *b, const hy_state *st, unsigned heads) {
     const int rows = b->B * b->T;
     if (b->B < 1 || b->T < 1 || b->B > e->max_B || (int64_t)b->B * b->T > e->max_rows)
-        return hy_error(HY_EINPUT, "%d sequences of %d tokens do not fit an executor planned for %d of %d", b->B, b->T, e->max_B, e->max_T);
+        return hy_error(HY_EINPUT, "%d sequences of %d tokens do not fit an executor planned for %d of %d", b->B, b->T,
+                        e->max_B, e->max_T);
     if ((heads & HY_HEAD_LOGITS) && e->mode == HY_EXEC_TRAIN)
-        return hy_error(HY_EINPUT, "logits are made by an executor for inference; one for training makes the loss only");
+        return hy_error(HY_EINPUT,
+                        "logits are made by an executor for inference; one for training makes the loss only");
     if ((heads & HY_HEAD_LOGITS) && b->n_out > e->max_out)
         return hy_error(HY_EINPUT, "%d output positions wanted, %d planned", b->n_out, e->max_out);
     HY_ASSERT(!st || (st->B >= b->B && st->dtype == e->dt));
@@ -62,8 +62,8 @@ static hy_status load_batch(hy_exec *e, const hy_batch *b, const hy_state *st, u
     for (int s = 0; s < b->B; s++) {
         e->h_pos[s] = st ? st->pos[s] : 0;
         if (st && e->h_pos[s] + e->h_len[s] > m + st->max_tokens)
-            return hy_error(HY_EINPUT, "sequence %d: %d more tokens after %d do not fit a cache of %d + %d meta tokens", s,
-                            e->h_len[s], e->h_pos[s], st->max_tokens, m);
+            return hy_error(HY_EINPUT, "sequence %d: %d more tokens after %d do not fit a cache of %d + %d meta tokens",
+                            s, e->h_len[s], e->h_pos[s], st->max_tokens, m);
     }
     for (int i = 0; (heads & HY_HEAD_LOGITS) && i < b->n_out; i++)
         HY_ASSERT(b->out_rows[i] >= 0 && b->out_rows[i] < rows);
@@ -85,7 +85,9 @@ static hy_status need_raw(hy_exec *e) {
 }
 
 static float as_float(hy_dtype dt, const void *x, size_t i) {
-    return dt == HY_F64 ? (float)((const double *)x)[i] : dt == HY_BF16 ? hy_f32_from_bf16(((const uint16_t *)x)[i]) : ((const float *)x)[i];
+    return dt == HY_F64    ? (float)((const double *)x)[i]
+           : dt == HY_BF16 ? hy_f32_from_bf16(((const uint16_t *)x)[i])
+                           : ((const float *)x)[i];
 }
 
 // Shows a probe those values stored in `root` (itself and its views) that it wants, or their gradients.
@@ -118,7 +120,7 @@ static hy_status show(hy_exec *e, hy_val root, bool gradient, const hy_probe *pr
     return s;
 }
 
-// ---------------------------------------------------------------------------------------------------- forward, backward
+// --------------------------------------------------------------------------------------------------- forward, backward
 typedef struct {
     hy_exec *e;
     const hy_params *w;
@@ -129,9 +131,12 @@ typedef struct {
 static hy_run_key run_key(const a_run *r) {
     const hy_exec *e = r->e;
     const hy_params *w = r->w;
-    return (hy_run_key){
-        .to = {.params = w->id, .state = r->state ? r->state->id : 0, .grad = w->grad, .low = w->low},
-        .B = e->B, .T = e->T, .n_out = e->n_out, .state_tokens = e->state_tokens, .heads = e->heads};
+    return (hy_run_key){.to = {.params = w->id, .state = r->state ? r->state->id : 0, .grad = w->grad, .low = w->low},
+                        .B = e->B,
+                        .T = e->T,
+                        .n_out = e->n_out,
+                        .state_tokens = e->state_tokens,
+                        .heads = e->heads};
 }
 
 static hy_status launch(hy_exec *e, const hy_prepared *p, const hy_plan_req *req, double *seconds) {
@@ -170,7 +175,8 @@ static hy_status prepare(const hy_exec *e, hy_params *w) {
     return e->dt == HY_BF16 ? hy_params_want_bf16(w) : HY_OK;
 }
 
-hy_status hy_exec_forward(hy_exec *e, hy_params *w, const hy_batch *b, hy_state *state, unsigned heads, const hy_probe *probe) {
+hy_status hy_exec_forward(hy_exec *e, hy_params *w, const hy_batch *b, hy_state *state, unsigned heads,
+                          const hy_probe *probe) {
     HY_TRY(prepare(e, w));
     HY_TRY(load_batch(e, b, state, heads));
     e->heads = heads;

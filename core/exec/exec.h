@@ -42,7 +42,8 @@ void hy_exec_free(hy_exec *e);
 // loss is computed by hy_exec_backward, in one kernel with its gradient.
 // A backend that records does so when a batch of the same shape comes a second time with the same parameters and state;
 // from then on the recording is replayed. Passes with a probe, or while profiling, are not recorded.
-hy_status hy_exec_forward(hy_exec *e, hy_params *w, const hy_batch *b, hy_state *state, unsigned heads, const hy_probe *probe);
+hy_status hy_exec_forward(hy_exec *e, hy_params *w, const hy_batch *b, hy_state *state, unsigned heads,
+                          const hy_probe *probe);
 // Backward of the newest hy_exec_forward, in HY_EXEC_TRAIN: adds the gradient of scale * sum(nll) to w->grad and
 // computes nll and pred. probe is shown the gradient of each wanted value as "grad.<value>", just before the backward
 // of the op that made the value.
@@ -69,9 +70,10 @@ typedef struct {                           // bytes
 } hy_exec_memory;
 hy_exec_memory hy_exec_memory_use(const hy_exec *e);
 // The memory that hy_exec_create with these arguments would take.
-hy_status hy_exec_memory_plan(const hy_program *p, const hy_backend *be, hy_dtype dt, hy_exec_mode mode, int B, int T, int max_out,
-                              hy_exec_memory *out);
+hy_status hy_exec_memory_plan(const hy_program *p, const hy_backend *be, hy_dtype dt, hy_exec_mode mode, int B, int T,
+                              int max_out, hy_exec_memory *out);
 // The largest batch, at most `most`, whose executor fits in `bytes`; 0 if none does. logits: with a row of logits per
 // sequence.
-int hy_exec_fitting(const hy_program *p, const hy_backend *be, hy_dtype dt, hy_exec_mode mode, int most, int T, bool logits, size_t bytes);
+int hy_exec_fitting(const hy_program *p, const hy_backend *be, hy_dtype dt, hy_exec_mode mode, int most, int T,
+                    bool logits, size_t bytes);
 #endif

@@ -13,21 +13,34 @@ typedef struct {
 
 static void device_buffers(hy_exec *e, device_buffer out[DEVICE_BUFFERS]) {
     const size_t rows = (size_t)e->max_rows, B = (size_t)e->max_B;
-    const device_buffer all[DEVICE_BUFFERS] = {
-        {(void **)&e->arena, e->layout.arena_bytes}, {&e->workspace, e->workspace_bytes}, {(void **)&e->ids, rows * 4},
-        {(void **)&e->labels, rows * 4}, {(void **)&e->pos, B * 4}, {(void **)&e->len, B * 4},
-        {(void **)&e->out_rows, (size_t)e->max_out * 4}, {(void **)&e->pred, rows * 4},
-        {&e->nll, rows * hy_dtype_size(hy_wide_type(e->dt))}, {(void **)&e->scale, sizeof(double)}};
+    const device_buffer all[DEVICE_BUFFERS] = {{(void **)&e->arena, e->layout.arena_bytes},
+                                               {&e->workspace, e->workspace_bytes},
+                                               {(void **)&e->ids, rows * 4},
+                                               {(void **)&e->labels, rows * 4},
+                                               {(void **)&e->pos, B * 4},
+                                               {(void **)&e->len, B * 4},
+                                               {(void **)&e->out_rows, (size_t)e->max_out * 4},
+                                               {(void **)&e->pred, rows * 4},
+                                               {&e->nll, rows * hy_dtype_size(hy_wide_type(e->dt))},
+                                               {(void **)&e->scale, sizeof(double)}};
     memcpy(out, all, sizeof all);
 }
 
 // Everything except the allocation.
-static hy_status plan_all(const hy_program *p, const hy_backend *be, hy_dtype dt, hy_exec_mode mode, int B, int T, int max_out, hy_exec **out) {
+static hy_status plan_all(const hy_program *p, const hy_backend *be, hy_dtype dt, hy_exec_mode mode, int B, int T,
+                          int max_out, hy_exec **out) {
     *out = NULL;
     if (B < 1 || T < 1 || (int64_t)B * T > (1 << 30))
         return hy_error(HY_EINPUT, "a batch of %d sequences of %d tokens is outside 1 .. 2^30 positions", B, T);
     hy_exec *e = hy_xcalloc(1, sizeof *e);
-    *e = (hy_exec){.prog = p, .be = be, .dt = dt, .mode = mode, .max_B = B, .max_T = T, .max_rows = B * T, .max_out = max_out,
+    *e = (hy_exec){.prog = p,
+                   .be = be,
+                   .dt = dt,
+                   .mode = mode,
+                   .max_B = B,
+                   .max_T = T,
+                   .max_rows = B * T,
+                   .max_out = max_out,
                    .heads = HY_HEAD_LOSS | HY_HEAD_LOGITS};
     const int text = T > p->spec.meta_tokens ? T - p->spec.meta_tokens : 1;
     e->saved_most = hy_xcalloc((size_t)p->n_ops, sizeof *e->saved_most);
@@ -44,16 +57,18 @@ static hy_status plan_all(const hy_program *p, const hy_backend *be, hy_dtype dt
     device_buffer dev[DEVICE_BUFFERS];
     device_buffers(e, dev);
     for (int i = 0; i < DEVICE_BUFFERS; i++) m->device += hy_align(dev[i].bytes);
-    if (s) hy_exec_free(e);
-    else *out = e;
+    if (s)
+        hy_exec_free(e);
+    else
+        *out = e;
     return s;
 }
 
 // ---------------------------------------------------------------------------------------------------- memory
 hy_exec_memory hy_exec_memory_use(const hy_exec *e) { return e->layout.use; }
 
-hy_status hy_exec_memory_plan(const hy_program *p, const hy_backend *be, hy_dtype dt, hy_exec_mode mode, int B, int T, int max_out,
-                              hy_exec_memory *out) {
+hy_status hy_exec_memory_plan(const hy_program *p, const hy_backend *be, hy_dtype dt, hy_exec_mode mode, int B, int T,
+                              int max_out, hy_exec_memory *out) {
     hy_exec *e;
     HY_TRY(plan_all(p, be, dt, mode, B, T, max_out, &e));
     *out = e->layout.use;
@@ -61,13 +76,16 @@ hy_status hy_exec_memory_plan(const hy_program *p, const hy_backend *be, hy_dtyp
     return HY_OK;
 }
 
-int hy_exec_fitting(const hy_program *p, const hy_backend *be, hy_dtype dt, hy_exec_mode mode, int most, int T, bool logits, size_t bytes) {
+int hy_exec_fitting(const hy_program *p, const hy_backend *be, hy_dtype dt, hy_exec_mode mode, int most, int T,
+                    bool logits, size_t bytes) {
     int fits = 0, not = most + 1;
-    while (not - fits > 1) {
-        const int B = fits + (not - fits) / 2;
+    while (not -fits > 1) {
+        const int B = fits + (not -fits) / 2;
         hy_exec_memory m;
-        if (!hy_exec_memory_plan(p, be, dt, mode, B, T, logits ? B : 0, &m) && m.device <= bytes) fits = B;
-        else not = B;
+        if (!hy_exec_memory_plan(p, be, dt, mode, B, T, logits ? B : 0, &m) && m.device <= bytes)
+            fits = B;
+        else
+            not = B;
     }
     return fits;
 }
@@ -78,20 +96,26 @@ static hy_status too_large(const hy_exec *e) {
     const hy_exec_memory *m = &e->layout.use;
     const double mb = 1e6;
     hy_buf b = {0};
-    hy_buf_printf(&b, "%s with %d sequences of %d tokens needs %.1f MB: ", e->prog->spec.name, e->max_B, e->max_T, (double)m->device / mb);
+    hy_buf_printf(&b, "%s with %d sequences of %d tokens needs %.1f MB: ", e->prog->spec.name, e->max_B, e->max_T,
+                  (double)m->device / mb);
     if (e->mode == HY_EXEC_TRAIN)
-        hy_buf_printf(&b, "activations %.1f, activation gradients %.1f and saved for backward %.1f in one arena of %.1f, ", (double)m->activations / mb,
-                      (double)m->gradients / mb, (double)m->saved / mb, (double)m->arena / mb);
-    else hy_buf_printf(&b, "activations %.1f, ", (double)m->arena / mb);
+        hy_buf_printf(
+            &b, "activations %.1f, activation gradients %.1f and saved for backward %.1f in one arena of %.1f, ",
+            (double)m->activations / mb, (double)m->gradients / mb, (double)m->saved / mb, (double)m->arena / mb);
+    else
+        hy_buf_printf(&b, "activations %.1f, ", (double)m->arena / mb);
     hy_buf_printf(&b, "workspace %.1f", (double)m->workspace / mb);
     if (e->be->memory_free) {
         const size_t have = e->be->memory_free();
         const int B = hy_exec_fitting(e->prog, e->be, e->dt, e->mode, e->max_B, e->max_T, e->max_out > 0, have);
         hy_buf_printf(&b, "; %.1f MB are free", (double)have / mb);
-        if (B) hy_buf_printf(&b, ", enough for a batch of %d", B);
-        else hy_buf_printf(&b, ", too little for one sequence of that length");
+        if (B)
+            hy_buf_printf(&b, ", enough for a batch of %d", B);
+        else
+            hy_buf_printf(&b, ", too little for one sequence of that length");
         if (B && e->mode == HY_EXEC_TRAIN)
-            hy_buf_printf(&b, ": with batch %d and accumulate times %d a step is about the same", B, (e->max_B + B - 1) / B);
+            hy_buf_printf(&b, ": with batch %d and accumulate times %d a step is about the same", B,
+                          (e->max_B + B - 1) / B);
     } else {
         hy_buf_printf(&b, "; try a smaller batch");
         if (e->mode == HY_EXEC_TRAIN) hy_buf_printf(&b, " and as many times more of accumulate");
@@ -122,7 +146,8 @@ static hy_status allocate(hy_exec *e) {
         return too_large(e);
     }
     for (int v = 0; v < e->prog->n_values; v++) {
-        const size_t n = (e->prog->values[v].rows == HY_ROWS_OUT ? out : rows) * (size_t)e->prog->values[v].width * hy_dtype_size(e->dt);
+        const size_t n = (e->prog->values[v].rows == HY_ROWS_OUT ? out : rows) * (size_t)e->prog->values[v].width *
+                         hy_dtype_size(e->dt);
         if (n > e->h_raw_bytes) e->h_raw_bytes = n;
     }
     e->h_ids = hy_xcalloc(rows * 2, 4);
@@ -140,8 +165,10 @@ hy_status hy_exec_create(const hy_program *p, const hy_backend *be, hy_dtype dt,
     *out = NULL;
     HY_TRY(plan_all(p, be, dt, mode, B, T, max_out, &e));
     hy_status s = allocate(e);
-    if (s) hy_exec_free(e);
-    else *out = e;
+    if (s)
+        hy_exec_free(e);
+    else
+        *out = e;
     return s;
 }
 

@@ -51,7 +51,7 @@ typedef struct {
     int state_tokens;        // text tokens the caches hold, 0: no state
     hy_prepared *fwd, *bwd;  // [n_ops] each, one allocation
     hy_bound_to fwd_to, bwd_to;
-    uint64_t used;           // when, by the executor's clock; 0: free
+    uint64_t used;  // when, by the executor's clock; 0: free
 } hy_shape;
 
 // Everything that a recorded run depends on, except the contents of device memory.
@@ -80,9 +80,9 @@ struct hy_exec {
     size_t workspace_bytes;
     hy_shape shapes[HY_SHAPES];
     hy_recording records[2][HY_RECORDINGS];  // forward, backward
-    uint64_t clock;                 // counts uses of shapes and recordings
-    hy_shape *shape;                // the current one
-    int B, T, n_out, state_tokens;  // of it
+    uint64_t clock;                          // counts uses of shapes and recordings
+    hy_shape *shape;                         // the current one
+    int B, T, n_out, state_tokens;           // of it
     // device copies of the batch, results
     int32_t *ids, *labels, *pos, *len, *out_rows, *pred;
     void *nll;
@@ -98,7 +98,8 @@ struct hy_exec {
 
 hy_val hy_value_root(const hy_program *p, hy_val v);
 // Offsets, gradient bookkeeping, sizes. saved[i]: bytes op i keeps for its backward at the largest size.
-void hy_exec_layout_make(const hy_program *p, hy_exec_mode mode, hy_dtype dt, int rows, int out_rows, const size_t *saved, hy_exec_layout *out);
+void hy_exec_layout_make(const hy_program *p, hy_exec_mode mode, hy_dtype dt, int rows, int out_rows,
+                         const size_t *saved, hy_exec_layout *out);
 void hy_exec_layout_free(hy_exec_layout *plan);
 
 // Fills in the kernel arguments of op i for the current shape and names the kernel. w NULL: placeholders, for planning.
@@ -116,7 +117,8 @@ hy_status hy_exec_set_shape(hy_exec *e, int B, int T, int n_out, int state_token
 void hy_exec_bind_forward(hy_exec *e, const hy_params *w, const hy_state *state);
 void hy_exec_bind_backward(hy_exec *e, const hy_params *w);
 // Runs body(user), or replays what it launched before under the same key.
-hy_status hy_exec_run_recorded(hy_exec *e, bool backward, const hy_run_key *key, hy_status (*body)(void *user), void *user);
+hy_status hy_exec_run_recorded(hy_exec *e, bool backward, const hy_run_key *key, hy_status (*body)(void *user),
+                               void *user);
 void hy_exec_discard_recordings(hy_exec *e);
 void hy_exec_free_shapes(hy_exec *e);  // and all recordings
 #endif

@@ -25,8 +25,9 @@ static hy_status plan_one(hy_exec *e, int i, bool backward, hy_launch *l) {
     const hy_plan_req req = hy_backend_request(e->be, e->dt, e->mode == HY_EXEC_TRAIN);
     *l = (hy_launch){0};
     hy_status s = e->be->plan[id](&a, &req, l);
-    if (s) return hy_error_context(s, "layer %d, %s%s on %s", e->prog->ops[i].layer, hy_op_name(e->prog->ops[i].kind),
-                                   backward ? " backward" : "", e->be->name);
+    if (s)
+        return hy_error_context(s, "layer %d, %s%s on %s", e->prog->ops[i].layer, hy_op_name(e->prog->ops[i].kind),
+                                backward ? " backward" : "", e->be->name);
     return HY_OK;
 }
 
@@ -157,7 +158,8 @@ static hy_status record(hy_exec *e, hy_recording *r, hy_status (*body)(void *use
     return s ? s : end;
 }
 
-hy_status hy_exec_run_recorded(hy_exec *e, bool backward, const hy_run_key *key, hy_status (*body)(void *user), void *user) {
+hy_status hy_exec_run_recorded(hy_exec *e, bool backward, const hy_run_key *key, hy_status (*body)(void *user),
+                               void *user) {
     if (!e->be->record_begin || e->seconds) return body(user);
     hy_recording *r = NULL, *all = e->records[backward], *oldest = all;
     for (int i = 0; i < HY_RECORDINGS; i++) {

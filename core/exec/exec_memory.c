@@ -18,8 +18,8 @@ hy_val hy_value_root(const hy_program *p, hy_val v) {
 typedef struct {
     int n, from[MAX_PARTS], to[MAX_PARTS];  // columns of the root whose gradient has been written, disjoint
     bool zero_first;                        // the parts do not cover it: all of it is zeroed, and every part added
-    int first, last;                        // when it is first written, and last read, by its producer's backward; first -1: never
-    hy_val store;                           // the root whose gradient buffer it uses
+    int first, last;  // when it is first written, and last read, by its producer's backward; first -1: never
+    hy_val store;     // the root whose gradient buffer it uses
 } grad_root;
 
 typedef struct {
@@ -195,12 +195,16 @@ static void forward_lives(const hy_program *p, hy_exec_mode mode, const hy_exec_
     if (p->logits >= 0 && start[p->logits] >= 0) end[p->logits] = 2 * n;
 }
 
-void hy_exec_layout_make(const hy_program *p, hy_exec_mode mode, hy_dtype dt, int rows, int out_rows, const size_t *saved, hy_exec_layout *out) {
+void hy_exec_layout_make(const hy_program *p, hy_exec_mode mode, hy_dtype dt, int rows, int out_rows,
+                         const size_t *saved, hy_exec_layout *out) {
     const size_t nv = (size_t)p->n_values, no = (size_t)p->n_ops;
-    *out = (hy_exec_layout){.val = hy_xcalloc(nv, sizeof(size_t)), .grad = hy_xcalloc(nv, sizeof(size_t)),
-                     .saved = hy_xcalloc(no, sizeof(size_t)), .acc = hy_xcalloc(no, sizeof(unsigned)),
-                     .zero = hy_xcalloc(no, sizeof(hy_val)), .has_bwd = hy_xcalloc(no, sizeof(bool)),
-                     .shares_grad = hy_xcalloc(no, sizeof(bool))};
+    *out = (hy_exec_layout){.val = hy_xcalloc(nv, sizeof(size_t)),
+                            .grad = hy_xcalloc(nv, sizeof(size_t)),
+                            .saved = hy_xcalloc(no, sizeof(size_t)),
+                            .acc = hy_xcalloc(no, sizeof(unsigned)),
+                            .zero = hy_xcalloc(no, sizeof(hy_val)),
+                            .has_bwd = hy_xcalloc(no, sizeof(bool)),
+                            .shares_grad = hy_xcalloc(no, sizeof(bool))};
     grad_plan gp = {.p = p, .out = out, .g = hy_xcalloc(nv, sizeof(grad_root))};
     if (mode == HY_EXEC_TRAIN) plan_gradients(&gp);
 
@@ -216,7 +220,10 @@ void hy_exec_layout_make(const hy_program *p, hy_exec_mode mode, hy_dtype dt, in
     }
     for (int v = 0; mode == HY_EXEC_TRAIN && v < p->n_values; v++) {  // one buffer per group of aliased gradients
         if (gp.g[v].first < 0 || gp.g[v].store != v) continue;
-        buffer x = {.bytes = value_bytes(p, v, dt, rows, out_rows), .start = gp.g[v].first, .end = gp.g[v].last, .where = &out->grad[v]};
+        buffer x = {.bytes = value_bytes(p, v, dt, rows, out_rows),
+                    .start = gp.g[v].first,
+                    .end = gp.g[v].last,
+                    .where = &out->grad[v]};
         for (int u = 0; u < p->n_values; u++)
             if (gp.g[u].store == v && gp.g[u].first >= 0 && gp.g[u].last > x.end) x.end = gp.g[u].last;
         b[n++] = x;
@@ -225,7 +232,8 @@ void hy_exec_layout_make(const hy_program *p, hy_exec_mode mode, hy_dtype dt, in
     for (int i = 0; i < p->n_ops; i++) {
         out->saved[i] = HY_NOWHERE;
         if (!saved[i] || !out->has_bwd[i]) continue;
-        b[n++] = (buffer){.bytes = hy_align(saved[i]), .start = i, .end = 2 * p->n_ops - 1 - i, .where = &out->saved[i]};
+        b[n++] =
+            (buffer){.bytes = hy_align(saved[i]), .start = i, .end = 2 * p->n_ops - 1 - i, .where = &out->saved[i]};
         out->use.saved += hy_align(saved[i]);
     }
     out->arena_bytes = place(b, n);

@@ -2,11 +2,11 @@
 #include "core/exec/op_impl.h"
 
 // Binders without their argument types.
-#define OP(KIND, name, inputs, parameters, output, state, passes, ...)                                \
+#define OP(KIND, name, inputs, parameters, output, state, passes, ...)                               \
     static void forward_##name(const hy_binding *b, hy_any_args *a) { hy_bind_##name(b, &a->name); } \
-    HY_BWD_##passes(static void backward_##name(const hy_binding *b, hy_any_args *a) {                \
-        hy_bind_##name(b, &a->name##_bwd.f);                                                          \
-        hy_bind_##name##_bwd(b, &a->name##_bwd);                                                      \
+    HY_BWD_##passes(static void backward_##name(const hy_binding *b, hy_any_args *a) {               \
+        hy_bind_##name(b, &a->name##_bwd.f);                                                         \
+        hy_bind_##name##_bwd(b, &a->name##_bwd);                                                     \
     })
 #include "core/model/ops.def"
 
@@ -20,7 +20,12 @@ static const struct {
 };
 
 static hy_binding binding(const hy_exec *e, int i, const hy_params *w, const hy_state *state) {
-    return (hy_binding){.e = e, .i = i, .op = &e->prog->ops[i], .params = w, .state = state, .rows = e->B * e->T,
+    return (hy_binding){.e = e,
+                        .i = i,
+                        .op = &e->prog->ops[i],
+                        .params = w,
+                        .state = state,
+                        .rows = e->B * e->T,
                         .acc = e->layout.acc[i]};
 }
 

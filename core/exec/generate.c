@@ -42,8 +42,10 @@ static void select_top(hy_ranked_token *r, int n, int k) {
     for (int lo = 0, hi = n; lo < hi;) {
         const int at = lo + partition(r + lo, hi - lo);
         if (at == k || at + 1 == k) return;
-        if (at > k) hi = at;
-        else lo = at + 1;
+        if (at > k)
+            hi = at;
+        else
+            lo = at + 1;
     }
 }
 
@@ -62,8 +64,10 @@ static int select_weight(hy_ranked_token *r, int n, double target, bool above, d
         const int at = lo + partition(r + lo, hi - lo);
         double here = 0;
         for (int i = lo; i <= at; i++) here += r[i].weight;
-        if (above ? before + here > target : before + here >= target) hi = at + 1;
-        else lo = at + 1, before += here;
+        if (above ? before + here > target : before + here >= target)
+            hi = at + 1;
+        else
+            lo = at + 1, before += here;
     }
     insertion_sort(r + lo, hi - lo);
     for (int i = lo; i < hi; i++) {
@@ -149,12 +153,15 @@ static hy_status step(generation *g, const int32_t *next, const bool *done) {
 static hy_status check_logits(const float *logits, int V, int b, int made) {
     for (int i = 0; i < V; i++)
         if (!isfinite(logits[i]))
-            return hy_error(HY_EDIVERGED, "the logit of token %d is %g after %d new tokens of sequence %d: the weights "
-                            "are damaged, or their training diverged", i, (double)logits[i], made, b + 1);
+            return hy_error(HY_EDIVERGED,
+                            "the logit of token %d is %g after %d new tokens of sequence %d: the weights "
+                            "are damaged, or their training diverged",
+                            i, (double)logits[i], made, b + 1);
     return HY_OK;
 }
 
-static hy_status decode_all(generation *g, const hy_sample_spec *s, hy_on_token on_token, void *user, int32_t *out, int *out_len) {
+static hy_status decode_all(generation *g, const hy_sample_spec *s, hy_on_token on_token, void *user, int32_t *out,
+                            int *out_len) {
     bool *done = hy_xcalloc((size_t)g->B, sizeof *done);
     int32_t *next = hy_xcalloc((size_t)g->B, sizeof *next);
     hy_status st = HY_OK;
@@ -178,7 +185,8 @@ static hy_status decode_all(generation *g, const hy_sample_spec *s, hy_on_token 
     return st;
 }
 
-static hy_status check_prompts(const hy_program *p, int B, const int32_t *const *prompts, const int *len, int *longest) {
+static hy_status check_prompts(const hy_program *p, int B, const int32_t *const *prompts, const int *len,
+                               int *longest) {
     *longest = 0;
     for (int b = 0; b < B; b++) {
         if (len[b] < 1) return hy_error(HY_EINPUT, "prompt %d is empty: at least one token is needed", b + 1);
@@ -192,14 +200,18 @@ static hy_status check_prompts(const hy_program *p, int B, const int32_t *const 
 }
 
 static hy_status generate_group(const hy_program *p, hy_params *w, int B, const int32_t *const *prompts, const int *len,
-                                const uint64_t *seeds, const hy_sample_spec *s, hy_on_token on_token, void *user, int32_t *out, int *out_len) {
+                                const uint64_t *seeds, const hy_sample_spec *s, hy_on_token on_token, void *user,
+                                int32_t *out, int *out_len) {
     int longest;
     HY_TRY(check_prompts(p, B, prompts, len, &longest));
-    const int many = w->be->few_rows, wanted = s->prefill_chunk ? s->prefill_chunk : CHUNK, most = wanted > many ? wanted : many;
+    const int many = w->be->few_rows, wanted = s->prefill_chunk ? s->prefill_chunk : CHUNK,
+              most = wanted > many ? wanted : many;
     if (longest < many) longest = many;  // the rest is padding
     if ((int64_t)p->spec.meta_tokens + longest + s->max_new > MAX_POSITIONS)
-        return hy_error(HY_EINPUT, "%d new tokens after a prompt of %d are too many: a sequence has at most %d positions, "
-                        "%d meta tokens included", s->max_new, longest, MAX_POSITIONS, p->spec.meta_tokens);
+        return hy_error(HY_EINPUT,
+                        "%d new tokens after a prompt of %d are too many: a sequence has at most %d positions, "
+                        "%d meta tokens included",
+                        s->max_new, longest, MAX_POSITIONS, p->spec.meta_tokens);
     const int total = p->spec.meta_tokens + longest;
     generation g = {.p = p, .w = w, .B = B, .chunk = total < most ? total : most};
     const size_t V = (size_t)p->spec.vocab;
@@ -241,8 +253,10 @@ static hy_status pass_on(void *user, int sequence, int32_t token) {
 }
 
 hy_status hy_generate(const hy_program *p, hy_params *w, int B, const int32_t *const *prompts, const int *len,
-                      const uint64_t *seeds, const hy_sample_spec *s, hy_on_token on_token, void *user, int32_t *out, int *out_len) {
-    if (B < 1 || s->max_new < 1) return hy_error(HY_EINPUT, "nothing to generate: %d prompts, %d new tokens", B, s->max_new);
+                      const uint64_t *seeds, const hy_sample_spec *s, hy_on_token on_token, void *user, int32_t *out,
+                      int *out_len) {
+    if (B < 1 || s->max_new < 1)
+        return hy_error(HY_EINPUT, "nothing to generate: %d prompts, %d new tokens", B, s->max_new);
     const int most = w->be->few_rows ? w->be->few_rows - 1 : B;
     for (int b = 0; b < B; b += most) {
         const int n = B - b < most ? B - b : most;

@@ -30,5 +30,6 @@ typedef hy_status (*hy_on_token)(void *user, int sequence, int32_t token);
 // far as rounding in products with another number of rows does not tip the scales. out [B, max_new], out_len [B]: the
 // new tokens. HY_EDIVERGED: a logit is not finite.
 hy_status hy_generate(const hy_program *p, hy_params *w, int B, const int32_t *const *prompts, const int *len,
-                      const uint64_t *seeds, const hy_sample_spec *s, hy_on_token on_token, void *user, int32_t *out, int *out_len);
+                      const uint64_t *seeds, const hy_sample_spec *s, hy_on_token on_token, void *user, int32_t *out,
+                      int *out_len);
 #endif

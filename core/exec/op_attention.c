@@ -5,16 +5,40 @@ void hy_bind_attention(const hy_binding *b, hy_attention_args *a) {
     const hy_exec *e = b->e;
     const hy_attention_op *op = &b->op->attention;
     const hy_bound q = hy_bind_input(b, 0), k = hy_bind_input(b, 1), v = hy_bind_input(b, 2), o = hy_bind_output(b);
-    *a = (hy_attention_args){.B = e->B, .T = e->T, .heads = op->heads, .kv_heads = op->kv_heads, .d_qk = op->d_qk,
-                             .d_v = op->d_v, .window = op->window, .meta = e->prog->spec.meta_tokens,
-                             .scale = op->scale, .q = q.p, .k = k.p, .v = v.p, .o = o.p, .ldq = q.ld, .ldk = k.ld,
-                             .ldv = v.ld, .ldo = o.ld, .pos = e->pos, .len = e->len, .cache = hy_bind_kv(b),
+    *a = (hy_attention_args){.B = e->B,
+                             .T = e->T,
+                             .heads = op->heads,
+                             .kv_heads = op->kv_heads,
+                             .d_qk = op->d_qk,
+                             .d_v = op->d_v,
+                             .window = op->window,
+                             .meta = e->prog->spec.meta_tokens,
+                             .scale = op->scale,
+                             .q = q.p,
+                             .k = k.p,
+                             .v = v.p,
+                             .o = o.p,
+                             .ldq = q.ld,
+                             .ldk = k.ld,
+                             .ldv = v.ld,
+                             .ldo = o.ld,
+                             .pos = e->pos,
+                             .len = e->len,
+                             .cache = hy_bind_kv(b),
                              .saved = hy_bind_saved(b)};
 }
 
 void hy_bind_attention_bwd(const hy_binding *b, hy_attention_bwd_args *a) {
     const hy_bound dout = hy_bind_output_grad(b), dq = hy_bind_input_grad(b, 0), dk = hy_bind_input_grad(b, 1);
     const hy_bound dv = hy_bind_input_grad(b, 2);
-    *a = (hy_attention_bwd_args){.f = a->f, .dout = dout.p, .dq = dq.p, .dk = dk.p, .dv = dv.p, .lddo = dout.ld,
-                                 .lddq = dq.ld, .lddk = dk.ld, .lddv = dv.ld, .acc = b->acc};
+    *a = (hy_attention_bwd_args){.f = a->f,
+                                 .dout = dout.p,
+                                 .dq = dq.p,
+                                 .dk = dk.p,
+                                 .dv = dv.p,
+                                 .lddo = dout.ld,
+                                 .lddq = dq.ld,
+                                 .lddk = dk.ld,
+                                 .lddv = dv.ld,
+                                 .acc = b->acc};
 }

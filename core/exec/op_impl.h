@@ -7,7 +7,7 @@
 // One op of an executor in its current shape.
 typedef struct {
     const hy_exec *e;
-    int i;                    // its number in the program
+    int i;  // its number in the program
     const hy_op *op;
     const hy_params *params;  // NULL while planning: HY_PRESENT stands for what is there
     const hy_state *state;    // NULL: none
@@ -38,7 +38,7 @@ void *hy_bind_state(const hy_binding *b);    // the op's convolution tail or SSM
 
 // hy_bind_norm(b, args) sets every member of args; hy_bind_norm_bwd(b, args) every member but args->f, which is set.
 #define OP(KIND, name, inputs, parameters, output, state, passes, ...) \
-    void hy_bind_##name(const hy_binding *b, hy_##name##_args *args);   \
+    void hy_bind_##name(const hy_binding *b, hy_##name##_args *args);  \
     HY_BWD_##passes(void hy_bind_##name##_bwd(const hy_binding *b, hy_##name##_bwd_args *args);)
 #include "core/model/ops.def"
 #endif

@@ -4,8 +4,17 @@
 void hy_bind_rope(const hy_binding *b, hy_rope_args *a) {
     const hy_rope_op *op = &b->op->rope;
     const hy_bound x = hy_bind_input(b, 0), y = hy_bind_output(b);
-    *a = (hy_rope_args){.B = b->e->B, .T = b->e->T, .heads = op->heads, .d = op->d, .base = op->base,
-                        .scale = op->scale, .pos = b->e->pos, .x = x.p, .y = y.p, .ldx = x.ld, .ldy = y.ld};
+    *a = (hy_rope_args){.B = b->e->B,
+                        .T = b->e->T,
+                        .heads = op->heads,
+                        .d = op->d,
+                        .base = op->base,
+                        .scale = op->scale,
+                        .pos = b->e->pos,
+                        .x = x.p,
+                        .y = y.p,
+                        .ldx = x.ld,
+                        .ldy = y.ld};
 }
 
 void hy_bind_rope_bwd(const hy_binding *b, hy_rope_bwd_args *a) {

@@ -9,11 +9,14 @@
 static hy_status read_checkpoint(const void *user, const hy_param *q, int param, size_t first, size_t n, float *dst) {
     const hy_st_tensor *t = hy_st_find(user, q->name);
     (void)param;
-    if (!t || t->n != q->n) return hy_error(HY_EINPUT, "%s: tensor \"%s\" is missing or of another size", hy_st_path(user), q->name);
+    if (!t || t->n != q->n)
+        return hy_error(HY_EINPUT, "%s: tensor \"%s\" is missing or of another size", hy_st_path(user), q->name);
     hy_st_read_f32(t, first, n, dst);
     return HY_OK;
 }
-hy_export_values hy_export_checkpoint_values(const hy_st *checkpoint) { return (hy_export_values){read_checkpoint, checkpoint}; }
+hy_export_values hy_export_checkpoint_values(const hy_st *checkpoint) {
+    return (hy_export_values){read_checkpoint, checkpoint};
+}
 
 static hy_status read_initial(const void *user, const hy_param *q, int param, size_t first, size_t n, float *dst) {
     (void)param;
@@ -35,7 +38,8 @@ static hy_status read_folder(const void *user, const hy_param *q, int param, siz
         const hy_st_tensor *t = NULL;
         for (int k = s->map->v[i].first; k < s->map->v[i].first + s->map->v[i].n; k++) {
             const hy_import_piece *x = &s->map->pieces[k];
-            const size_t lo = x->first > first ? x->first : first, hi = x->first + x->n < first + n ? x->first + x->n : first + n;
+            const size_t lo = x->first > first ? x->first : first,
+                         hi = x->first + x->n < first + n ? x->first + x->n : first + n;
             if (x->param != param || lo >= hi) continue;
             if (!t) t = hy_shards_find(s->folder->weights, s->map->v[i].theirs.name);
             hy_st_read_f32(t, x->at + (lo - x->first), hi - lo, dst + (lo - first));
@@ -43,7 +47,9 @@ static hy_status read_folder(const void *user, const hy_param *q, int param, siz
     }
     return HY_OK;
 }
-hy_export_values hy_export_folder_values(const hy_export_folder *source) { return (hy_export_values){read_folder, source}; }
+hy_export_values hy_export_folder_values(const hy_export_folder *source) {
+    return (hy_export_values){read_folder, source};
+}
 
 // ---------------------------------------------------------------------------------------------------- the same model?
 // Takes off what does not touch the values that a model computes.
@@ -95,7 +101,9 @@ static hy_status make_config(const hy_import_family *f, const hy_model_spec *m, 
     hy_json *c = hy_json_new_object();
     hy_model_spec *back = hy_xcalloc(1, sizeof *back);
     char *whose = hy_asprintf("a configuration of the family \"%s\" cannot say what this model is", f->model_type);
-    hy_status s = f->config ? f->config(m, c) : hy_error(HY_EINPUT, "no configuration of the family \"%s\" can be written", f->model_type);
+    hy_status s = f->config
+                      ? f->config(m, c)
+                      : hy_error(HY_EINPUT, "no configuration of the family \"%s\" can be written", f->model_type);
     hy_json_set_string(c, "dtype", hy_export_dtype_name(dtype));
     hy_model_spec_init(back);
     if (!s && (s = f->spec(c, "what would be its config.json", back))) hy_error_context(s, "%s", whose);
@@ -103,15 +111,19 @@ static hy_status make_config(const hy_import_family *f, const hy_model_spec *m, 
     if (!s) s = check_same(m, back, whose);
     free(whose);
     free(back);
-    if (s) hy_json_free(c);
-    else *out = c;
+    if (s)
+        hy_json_free(c);
+    else
+        *out = c;
     return s;
 }
 
 // A folder's own configuration, but for the name of its element type (NULL: that too).
 static hy_status other_dtype(const hy_import *from, const hy_st_dtype *dtype, hy_json **out) {
     HY_TRY(hy_json_read(from->config_path, HY_IMPORT_CONFIG_MAX, out));
-    if (dtype) hy_json_set_string(*out, hy_json_get(*out, "torch_dtype") ? "torch_dtype" : "dtype", hy_export_dtype_name(*dtype));
+    if (dtype)
+        hy_json_set_string(*out, hy_json_get(*out, "torch_dtype") ? "torch_dtype" : "dtype",
+                           hy_export_dtype_name(*dtype));
     return HY_OK;
 }
 
@@ -127,8 +139,8 @@ static hy_status write_config(const hy_json *config, const char *out) {
 }
 
 // ---------------------------------------------------------------------------------------------------- entry points
-static hy_status begin(hy_export_job *j, const hy_import_family *f, const hy_program *p, hy_export_values values, const char *out,
-                       hy_export_report *report) {
+static hy_status begin(hy_export_job *j, const hy_import_family *f, const hy_program *p, hy_export_values values,
+                       const char *out, hy_export_report *report) {
     *report = (hy_export_report){0};
     *j = (hy_export_job){.p = p, .values = values, .out = out, .report = report};
     HY_TRY(hy_import_map_make(f, p, &j->map));
@@ -137,8 +149,8 @@ static hy_status begin(hy_export_job *j, const hy_import_family *f, const hy_pro
     return s;
 }
 
-hy_status hy_export_like(const hy_import *like, const char *like_dir, const hy_program *p, hy_export_values values, const char *out,
-                         hy_export_report *report) {
+hy_status hy_export_like(const hy_import *like, const char *like_dir, const hy_program *p, hy_export_values values,
+                         const char *out, hy_export_report *report) {
     hy_export_job j;
     HY_TRY(check_same(&p->spec, &like->spec, like->config_path));
     HY_TRY(begin(&j, like->family, p, values, out, report));
@@ -156,8 +168,8 @@ static hy_status write_new(hy_export_job *j, const hy_json *config, const char *
     return s;
 }
 
-hy_status hy_export_new(const hy_import_family *f, const hy_program *p, hy_export_values values, hy_st_dtype dtype, size_t shard_bytes,
-                        const char *out, hy_export_report *report) {
+hy_status hy_export_new(const hy_import_family *f, const hy_program *p, hy_export_values values, hy_st_dtype dtype,
+                        size_t shard_bytes, const char *out, hy_export_report *report) {
     hy_json *config;
     hy_export_job j;
     HY_TRY(make_config(f, &p->spec, dtype, &config));
@@ -168,15 +180,17 @@ hy_status hy_export_new(const hy_import_family *f, const hy_program *p, hy_expor
     return s;
 }
 
-hy_status hy_export_rewrite(const hy_import *from, const char *from_dir, const hy_program *p, hy_export_values values, const hy_st_dtype *dtype,
-                            size_t shard_bytes, const char *out, hy_export_report *report) {
+hy_status hy_export_rewrite(const hy_import *from, const char *from_dir, const hy_program *p, hy_export_values values,
+                            const hy_st_dtype *dtype, size_t shard_bytes, const char *out, hy_export_report *report) {
     hy_json *config;
     hy_export_job j;
     HY_TRY(check_same(&p->spec, &from->spec, from->config_path));
     HY_TRY(other_dtype(from, dtype, &config));
     hy_status s = begin(&j, from->family, p, values, out, report);
-    if (dtype) j.dtype = *dtype;
-    else j.types = from;
+    if (dtype)
+        j.dtype = *dtype;
+    else
+        j.types = from;
     if (!s) s = write_new(&j, config, from_dir, shard_bytes);
     hy_json_free(config);
     return s;

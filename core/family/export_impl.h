@@ -9,8 +9,8 @@ typedef struct {
     hy_import_map map;  // of the folder that is written
     const char *out;
     hy_export_report *report;
-    hy_st_dtype dtype;        // of a new folder's tensors,
-    const hy_import *types;   // unless each has the type that it has here
+    hy_st_dtype dtype;       // of a new folder's tensors,
+    const hy_import *types;  // unless each has the type that it has here
 } hy_export_job;
 // Elements first .. first+n-1 of a tensor.
 hy_status hy_export_read(const hy_export_job *j, const hy_import_tensor *t, size_t first, size_t n, float *dst);

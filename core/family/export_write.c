@@ -1,5 +1,5 @@
-// export_write.c - the files of an exported folder: new ones through the safetensors writer, or ones like those of another folder,
-// whose headers are taken over byte by byte.
+// export_write.c - the files of an exported folder: new ones through the safetensors writer, or ones like those of
+// another folder, whose headers are taken over byte by byte.
 #include <dirent.h>
 #include <errno.h>
 #include <math.h>
@@ -9,19 +9,24 @@
 
 #include "core/family/export_impl.h"
 
-const char *hy_export_dtype_name(hy_st_dtype t) { return t == HY_ST_BF16 ? "bfloat16" : t == HY_ST_F16 ? "float16" : "float32"; }
+const char *hy_export_dtype_name(hy_st_dtype t) {
+    return t == HY_ST_BF16 ? "bfloat16" : t == HY_ST_F16 ? "float16" : "float32";
+}
 
 hy_status hy_export_read(const hy_export_job *j, const hy_import_tensor *t, size_t first, size_t n, float *dst) {
-    if (hy_interrupted) return hy_error(HY_EINTR, "interrupted: %s has no config.json yet and can be written again", j->out);
+    if (hy_interrupted)
+        return hy_error(HY_EINTR, "interrupted: %s has no config.json yet and can be written again", j->out);
     for (int k = t->first; k < t->first + t->n; k++) {
         const hy_import_piece *x = &j->map.pieces[k];
         const size_t lo = x->at > first ? x->at : first, hi = x->at + x->n < first + n ? x->at + x->n : first + n;
-        if (lo < hi) HY_TRY(j->values.read(j->values.user, &j->p->params[x->param], x->param, x->first + (lo - x->at), hi - lo, dst + (lo - first)));
+        if (lo < hi)
+            HY_TRY(j->values.read(j->values.user, &j->p->params[x->param], x->param, x->first + (lo - x->at), hi - lo,
+                                  dst + (lo - first)));
     }
     return HY_OK;
 }
 
-#define CHUNK ((size_t)1 << 16)      // elements converted at a time
+#define CHUNK ((size_t)1 << 16)           // elements converted at a time
 #define FILE_MAX_BYTES ((size_t)1 << 30)  // of a file that is copied: a tokenizer is far smaller
 
 // ---------------------------------------------------------------------------------------------------- folder
@@ -31,7 +36,8 @@ hy_status hy_export_make_folder(const char *out) {
         char *path = hy_asprintf("%s/%s", out, model_files[i]);
         const bool there = hy_file_exists(path);
         free(path);
-        if (there) return hy_error(HY_EINPUT, "%s: already holds a model (%s); choose another folder", out, model_files[i]);
+        if (there)
+            return hy_error(HY_EINPUT, "%s: already holds a model (%s); choose another folder", out, model_files[i]);
     }
     return hy_mkdirs(out);
 }
@@ -58,7 +64,8 @@ static hy_status copy_code(const char *from, const char *out) {
     for (const struct dirent *e; !s && (e = readdir(d));) {
         const size_t n = strlen(e->d_name);
         struct stat st;
-        if (n > 3 && !strcmp(e->d_name + n - 3, ".py") && !fstatat(dirfd(d), e->d_name, &st, 0) && S_ISREG(st.st_mode)) s = copy_file(from, out, e->d_name);
+        if (n > 3 && !strcmp(e->d_name + n - 3, ".py") && !fstatat(dirfd(d), e->d_name, &st, 0) && S_ISREG(st.st_mode))
+            s = copy_file(from, out, e->d_name);
     }
     closedir(d);
     return s;
@@ -66,8 +73,17 @@ static hy_status copy_code(const char *from, const char *out) {
 
 hy_status hy_export_copy_files(const char *from, const char *out, bool config) {
     static const char *const names[] = {
-        "generation_config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json",
-        "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt", "chat_template.jinja", "chat_template.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "tokenizer.model",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "vocab.json",
+        "merges.txt",
+        "vocab.txt",
+        "chat_template.jinja",
+        "chat_template.json",
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) HY_TRY(copy_file(from, out, names[i]));
     HY_TRY(copy_code(from, out));
@@ -100,16 +116,18 @@ static hy_status convert(const char *name, const float *v, size_t n, hy_st_dtype
     for (size_t i = 0; i < n; i++) {
         const uint16_t h = to == HY_ST_F16 ? hy_f16_from_f32(v[i]) : hy_bf16_from_f32(v[i]);
         if ((h & 0x7fff) == infinite && isfinite(v[i]))
-            return hy_error(HY_EINPUT, "tensor \"%s\" has a value of %g, which %s cannot hold: choose another element type (--dtype)", name,
-                            (double)v[i], hy_export_dtype_name(to));
+            return hy_error(
+                HY_EINPUT,
+                "tensor \"%s\" has a value of %g, which %s cannot hold: choose another element type (--dtype)", name,
+                (double)v[i], hy_export_dtype_name(to));
         ((uint16_t *)dst)[i] = h;
     }
     return HY_OK;
 }
 
 // Elements first .. first+n-1 in the type of `src`: its own bytes if the values are what they were.
-static hy_status bytes_like(const hy_export_job *j, const hy_import_tensor *t, const hy_st_tensor *src, size_t first, size_t n, const buffers *b,
-                            const char **out, bool *changed) {
+static hy_status bytes_like(const hy_export_job *j, const hy_import_tensor *t, const hy_st_tensor *src, size_t first,
+                            size_t n, const buffers *b, const char **out, bool *changed) {
     HY_TRY(hy_export_read(j, t, first, n, b->ours));
     hy_st_read_f32(src, first, n, b->theirs);
     *out = (const char *)src->data + first * hy_st_dtype_size(src->dtype);
@@ -125,8 +143,10 @@ static hy_status check_types(const hy_import *like) {
         for (int i = 0; i < hy_st_count(like->weights->files[f]); i++) {
             const hy_st_tensor *t = hy_st_at(like->weights->files[f], i);
             if (t->dtype != HY_ST_F32 && t->dtype != HY_ST_F16 && t->dtype != HY_ST_BF16 && t->dtype != HY_ST_F64)
-                return hy_error(HY_EINPUT, "%s: tensor \"%s\" has elements of type %s, which values of a model cannot be written as",
-                                hy_st_path(like->weights->files[f]), t->name, hy_st_dtype_name(t->dtype));
+                return hy_error(
+                    HY_EINPUT,
+                    "%s: tensor \"%s\" has elements of type %s, which values of a model cannot be written as",
+                    hy_st_path(like->weights->files[f]), t->name, hy_st_dtype_name(t->dtype));
         }
     return HY_OK;
 }
@@ -164,8 +184,10 @@ static hy_status fill(void *user, const char *name, void *dst, size_t bytes) {
 }
 
 static void shard_name(int i, int n, char out[64]) {
-    if (n == 1) snprintf(out, 64, "model.safetensors");
-    else snprintf(out, 64, "model-%05d-of-%05d.safetensors", i + 1, n);
+    if (n == 1)
+        snprintf(out, 64, "model.safetensors");
+    else
+        snprintf(out, 64, "model-%05d-of-%05d.safetensors", i + 1, n);
 }
 
 static hy_status write_shard(filler *f, const int *shard, int i, int n) {
@@ -176,7 +198,9 @@ static hy_status write_shard(filler *f, const int *shard, int i, int n) {
     hy_st_writer *w = hy_st_writer_new();
     hy_st_writer_meta(w, "format", "pt");
     for (int k = 0; k < j->map.n; k++)
-        if (shard[k] == i) hy_st_writer_add_fill(w, j->map.v[k].theirs.name, type_of(j, &j->map.v[k]), j->map.v[k].theirs.ndim, j->map.v[k].theirs.shape, fill, f);
+        if (shard[k] == i)
+            hy_st_writer_add_fill(w, j->map.v[k].theirs.name, type_of(j, &j->map.v[k]), j->map.v[k].theirs.ndim,
+                                  j->map.v[k].theirs.shape, fill, f);
     hy_status s = hy_st_writer_commit(w, path);
     hy_st_writer_free(w);
     free(path);
@@ -226,13 +250,14 @@ hy_status hy_export_write_new(hy_export_job *j, size_t shard_bytes) {
     return s;
 }
 
-// ---------------------------------------------------------------------------------------------------- files like others
+// --------------------------------------------------------------------------------------------------- files like others
 static hy_status put(hy_outfile *o, const void *data, size_t n) {
     if (!n || fwrite(data, 1, n, o->f) == n) return HY_OK;
     return hy_error(HY_EFAIL, "%s: cannot write: %s", o->path, strerror(errno));
 }
 
-static hy_status write_tensor(hy_export_job *j, const hy_import_tensor *t, const hy_st_tensor *src, const buffers *b, hy_outfile *o) {
+static hy_status write_tensor(hy_export_job *j, const hy_import_tensor *t, const hy_st_tensor *src, const buffers *b,
+                              hy_outfile *o) {
     bool changed = false;
     for (size_t i = 0; i < src->n; i += CHUNK) {
         const size_t m = src->n - i < CHUNK ? src->n - i : CHUNK;
@@ -260,11 +285,14 @@ static hy_status write_file_like(hy_export_job *j, const hy_import *like, const 
         const hy_import_tensor *t = hy_import_map_find(&j->map, copy ? like->family->tied_to : src->name);
         j->report->tensors++;
         j->report->bytes += src->n * hy_st_dtype_size(src->dtype);
-        s = t ? write_tensor(j, t, src, b, &o) : put(&o, src->data, src->n * hy_st_dtype_size(src->dtype));  // an ignored one
+        s = t ? write_tensor(j, t, src, b, &o)
+              : put(&o, src->data, src->n * hy_st_dtype_size(src->dtype));  // an ignored one
     }
     j->report->files++;
-    if (s) hy_outfile_abort(&o);
-    else s = hy_outfile_commit(&o);
+    if (s)
+        hy_outfile_abort(&o);
+    else
+        s = hy_outfile_commit(&o);
     return s;
 }
 
@@ -275,7 +303,8 @@ hy_status hy_export_write_like(hy_export_job *j, const hy_import *like) {
     for (int i = 0; i < like->weights->n && !s; i++) s = write_file_like(j, like, like->weights->files[i], &b);
     buffers_free(&b);
     if (s || !like->weights->indexed) return s;
-    char *dir = hy_asprintf("%.*s", (int)(strrchr(like->weights->path, '/') - like->weights->path), like->weights->path);
+    char *dir =
+        hy_asprintf("%.*s", (int)(strrchr(like->weights->path, '/') - like->weights->path), like->weights->path);
     s = copy_file(dir, j->out, "model.safetensors.index.json");
     free(dir);
     return s;

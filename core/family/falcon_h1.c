@@ -1,5 +1,5 @@
-// falcon_h1.c - the Falcon-H1 layout: attention and Mamba-2 heads side by side, an out projection for each, and muP-style
-// multipliers, which stay factors of the model (hy_multipliers) and are never folded into weights.
+// falcon_h1.c - the Falcon-H1 layout: attention and Mamba-2 heads side by side, an out projection for each, and
+// muP-style multipliers, which stay factors of the model (hy_multipliers) and are never folded into weights.
 #include <string.h>
 
 #include "core/family/import.h"
@@ -30,21 +30,62 @@ static const hy_import_row rows[] = {
     {NULL, NULL, HY_PART_ALL, HY_ROW_PLAIN},
 };
 
-// Biases of the projections are not read: no released model has them, and the multipliers act on the two sides of a bias
-// differently from place to place. The time_step_* keys but for the limit say how dt was initialised.
+// Biases of the projections are not read: no released model has them, and the multipliers act on the two sides of a
+// bias differently from place to place. The time_step_* keys but for the limit say how dt was initialised.
 static const hy_config_key keys[] = {
-    {"model_type", NULL}, {"vocab_size", NULL}, {"tie_word_embeddings", NULL}, {"hidden_size", NULL}, {"intermediate_size", NULL},
-    {"num_hidden_layers", NULL}, {"num_attention_heads", NULL}, {"num_key_value_heads", NULL}, {"head_dim", NULL},
-    {"initializer_range", NULL}, {"rms_norm_eps", NULL}, {"max_position_embeddings", NULL}, {"rope_theta", NULL},
-    {"rope_scaling", NULL}, {"rope_parameters", NULL}, {"mamba_d_ssm", NULL}, {"mamba_expand", NULL}, {"mamba_n_heads", NULL},
-    {"mamba_d_head", NULL}, {"mamba_n_groups", NULL}, {"mamba_d_state", NULL}, {"mamba_d_conv", NULL}, {"mamba_conv_bias", NULL},
-    {"mamba_rms_norm", NULL}, {"mamba_norm_before_gate", NULL}, {"time_step_limit", NULL}, {"embedding_multiplier", NULL},
-    {"lm_head_multiplier", NULL}, {"attention_in_multiplier", NULL}, {"attention_out_multiplier", NULL}, {"key_multiplier", NULL},
-    {"ssm_in_multiplier", NULL}, {"ssm_out_multiplier", NULL}, {"ssm_multipliers", NULL}, {"mlp_multipliers", NULL},
-    {"hidden_act", "\"silu\""}, {"attention_bias", "false"}, {"mamba_proj_bias", "false"}, {"projectors_bias", "false"},
-    {"mlp_bias", "false"}, {"mamba_use_mlp", "true"}, {"attn_layer_indices", "null"}, {"sliding_window", "null"},
-    {"mamba_chunk_size", ""}, {"num_logits_to_keep", ""}, {"mlp_expansion_factor", ""}, {"expansion_factor", ""},
-    {"time_step_rank", ""}, {"time_step_min", ""}, {"time_step_max", ""}, {"time_step_floor", ""}, {"add_bos_token", ""}, {NULL, NULL},
+    {"model_type", NULL},
+    {"vocab_size", NULL},
+    {"tie_word_embeddings", NULL},
+    {"hidden_size", NULL},
+    {"intermediate_size", NULL},
+    {"num_hidden_layers", NULL},
+    {"num_attention_heads", NULL},
+    {"num_key_value_heads", NULL},
+    {"head_dim", NULL},
+    {"initializer_range", NULL},
+    {"rms_norm_eps", NULL},
+    {"max_position_embeddings", NULL},
+    {"rope_theta", NULL},
+    {"rope_scaling", NULL},
+    {"rope_parameters", NULL},
+    {"mamba_d_ssm", NULL},
+    {"mamba_expand", NULL},
+    {"mamba_n_heads", NULL},
+    {"mamba_d_head", NULL},
+    {"mamba_n_groups", NULL},
+    {"mamba_d_state", NULL},
+    {"mamba_d_conv", NULL},
+    {"mamba_conv_bias", NULL},
+    {"mamba_rms_norm", NULL},
+    {"mamba_norm_before_gate", NULL},
+    {"time_step_limit", NULL},
+    {"embedding_multiplier", NULL},
+    {"lm_head_multiplier", NULL},
+    {"attention_in_multiplier", NULL},
+    {"attention_out_multiplier", NULL},
+    {"key_multiplier", NULL},
+    {"ssm_in_multiplier", NULL},
+    {"ssm_out_multiplier", NULL},
+    {"ssm_multipliers", NULL},
+    {"mlp_multipliers", NULL},
+    {"hidden_act", "\"silu\""},
+    {"attention_bias", "false"},
+    {"mamba_proj_bias", "false"},
+    {"projectors_bias", "false"},
+    {"mlp_bias", "false"},
+    {"mamba_use_mlp", "true"},
+    {"attn_layer_indices", "null"},
+    {"sliding_window", "null"},
+    {"mamba_chunk_size", ""},
+    {"num_logits_to_keep", ""},
+    {"mlp_expansion_factor", ""},
+    {"expansion_factor", ""},
+    {"time_step_rank", ""},
+    {"time_step_min", ""},
+    {"time_step_max", ""},
+    {"time_step_floor", ""},
+    {"add_bos_token", ""},
+    {NULL, NULL},
 };
 
 // ---------------------------------------------------------------------------------------------------- reading
@@ -53,7 +94,8 @@ static hy_status read_factors(const hy_json *c, const char *where, const char *k
     const hy_json *list;
     if (!hy_config_has(c, key)) return HY_OK;
     HY_TRY(hy_json_get_array(c, where, key, &list));
-    if (hy_json_size(list) != n) return hy_error(HY_EINPUT, "%s: \"%s\" has %zu numbers; it must have %zu", where, key, hy_json_size(list), n);
+    if (hy_json_size(list) != n)
+        return hy_error(HY_EINPUT, "%s: \"%s\" has %zu numbers; it must have %zu", where, key, hy_json_size(list), n);
     for (size_t i = 0; i < n; i++) {
         char path[512];
         snprintf(path, sizeof path, "%s: \"%s\"[%zu]", where, key, i);
@@ -66,11 +108,17 @@ static hy_status read_multipliers(const hy_json *c, const char *where, hy_multip
     const struct {
         const char *key;
         double *out;
-    } one[] = {{"embedding_multiplier", &f->embedding}, {"lm_head_multiplier", &f->head}, {"attention_in_multiplier", &f->attention_in},
-               {"attention_out_multiplier", &f->attention_out}, {"key_multiplier", &f->key}, {"ssm_in_multiplier", &f->ssm_in},
+    } one[] = {{"embedding_multiplier", &f->embedding},
+               {"lm_head_multiplier", &f->head},
+               {"attention_in_multiplier", &f->attention_in},
+               {"attention_out_multiplier", &f->attention_out},
+               {"key_multiplier", &f->key},
+               {"ssm_in_multiplier", &f->ssm_in},
                {"ssm_out_multiplier", &f->ssm_out}};
-    for (size_t i = 0; i < sizeof one / sizeof *one; i++) HY_TRY(hy_config_double_or(c, where, one[i].key, 1e-6, 1e6, one[i].out));
-    HY_TRY(read_factors(c, where, "ssm_multipliers", (double *[]){&f->ssm_z, &f->ssm_x, &f->ssm_B, &f->ssm_C, &f->ssm_dt}, 5));
+    for (size_t i = 0; i < sizeof one / sizeof *one; i++)
+        HY_TRY(hy_config_double_or(c, where, one[i].key, 1e-6, 1e6, one[i].out));
+    HY_TRY(read_factors(c, where, "ssm_multipliers",
+                        (double *[]){&f->ssm_z, &f->ssm_x, &f->ssm_B, &f->ssm_C, &f->ssm_dt}, 5));
     return read_factors(c, where, "mlp_multipliers", (double *[]){&f->mlp_gate, &f->mlp_down}, 2);
 }
 
@@ -79,11 +127,15 @@ static hy_status read_attention(const hy_json *c, const char *where, int d_model
     l->kv_heads = l->heads;
     if (!hy_json_get(c, "num_key_value_heads") || hy_config_has(c, "num_key_value_heads"))
         HY_TRY(hy_config_int(c, where, "num_key_value_heads", 1, HY_CONFIG_MAX_WIDTH, &l->kv_heads));
-    if (hy_config_has(c, "head_dim")) HY_TRY(hy_config_int(c, where, "head_dim", 1, HY_CONFIG_MAX_WIDTH, &l->d_qk));
+    if (hy_config_has(c, "head_dim"))
+        HY_TRY(hy_config_int(c, where, "head_dim", 1, HY_CONFIG_MAX_WIDTH, &l->d_qk));
     else if (d_model % l->heads)
-        return hy_error(HY_EINPUT, "%s: \"hidden_size\" %d is not divisible by \"num_attention_heads\" %d, and there is no \"head_dim\"",
-                        where, d_model, l->heads);
-    else l->d_qk = d_model / l->heads;
+        return hy_error(
+            HY_EINPUT,
+            "%s: \"hidden_size\" %d is not divisible by \"num_attention_heads\" %d, and there is no \"head_dim\"",
+            where, d_model, l->heads);
+    else
+        l->d_qk = d_model / l->heads;
     l->d_v = l->d_qk;
     return HY_OK;
 }
@@ -101,13 +153,16 @@ static hy_status read_widths(const hy_json *c, const char *where, int d_model, h
     }
     const hy_json *dim = hy_json_get(c, "mamba_d_head");
     const char *text = "auto";
-    if (dim && hy_json_type_of(dim) == HY_JSON_STRING) HY_TRY(hy_json_get_string(c, where, "mamba_d_head", &text));
-    else if (dim) HY_TRY(hy_config_int(c, where, "mamba_d_head", 1, HY_CONFIG_MAX_WIDTH, &l->head_dim));
+    if (dim && hy_json_type_of(dim) == HY_JSON_STRING)
+        HY_TRY(hy_json_get_string(c, where, "mamba_d_head", &text));
+    else if (dim)
+        HY_TRY(hy_config_int(c, where, "mamba_d_head", 1, HY_CONFIG_MAX_WIDTH, &l->head_dim));
     if (strcmp(text, "auto")) return hy_error(HY_EINPUT, "%s: \"mamba_d_head\": must be a number or \"auto\"", where);
     if (!l->head_dim) l->head_dim = l->d_inner / heads;
     if ((int64_t)l->head_dim * heads != l->d_inner)
-        return hy_error(HY_EINPUT, "%s: %d \"mamba_n_heads\" of \"mamba_d_head\" %d are not the %d channels of \"mamba_d_ssm\"", where,
-                        heads, l->head_dim, l->d_inner);
+        return hy_error(HY_EINPUT,
+                        "%s: %d \"mamba_n_heads\" of \"mamba_d_head\" %d are not the %d channels of \"mamba_d_ssm\"",
+                        where, heads, l->head_dim, l->d_inner);
     return HY_OK;
 }
 

@@ -35,18 +35,54 @@ static const hy_import_row rows[] = {
 
 // ---------------------------------------------------------------------------------------------------- values
 static const hy_config_key keys[] = {
-    {"model_type", NULL}, {"hidden_size", NULL}, {"num_hidden_layers", NULL}, {"num_attention_heads", NULL},
-    {"num_key_value_heads", NULL}, {"intermediate_size", NULL}, {"vocab_size", NULL}, {"mamba_expand", NULL},
-    {"mamba_d_state", NULL}, {"mamba_d_conv", NULL}, {"mamba_dt_rank", NULL}, {"mamba_conv_bias", NULL},
-    {"mamba_inner_layernorms", NULL}, {"num_memory_tokens", NULL}, {"sliding_window", NULL}, {"global_attn_idx", NULL},
-    {"kv_reuse_group", NULL}, {"rms_norm_eps", NULL}, {"rope", NULL}, {"rope_theta", NULL}, {"rope_type", NULL},
-    {"max_position_embeddings", NULL}, {"orig_max_position_embeddings", NULL}, {"tie_word_embeddings", NULL},
-    {"initializer_range", NULL}, {"v_head_dim", NULL}, {"kq_head_dim", NULL}, {"conv_dim", NULL}, {"layer_type", NULL},
-    {"attn_hidden_size", "-1"}, {"hidden_act", "\"silu\""}, {"mlp_hidden_act", "\"silu\""}, {"kq_norm", "\"none\""},
-    {"kv_reuse_every_i_layer", "-1"}, {"kv_weight_reuse", "false"}, {"mamba_proj_bias", "false"},
-    {"memory_tokens_interspersed_every", "0"}, {"num_experts", "1"}, {"num_experts_per_tok", "1"}, {"num_mamba", "1"},
-    {"attn_implementation", ""}, {"attn_implementation_new", ""}, {"calc_logits_for_entire_prompt", ""},
-    {"output_router_logits", ""}, {"router_aux_loss_coef", ""}, {"seq_length", ""}, {"use_mamba_kernels", ""}, {NULL, NULL},
+    {"model_type", NULL},
+    {"hidden_size", NULL},
+    {"num_hidden_layers", NULL},
+    {"num_attention_heads", NULL},
+    {"num_key_value_heads", NULL},
+    {"intermediate_size", NULL},
+    {"vocab_size", NULL},
+    {"mamba_expand", NULL},
+    {"mamba_d_state", NULL},
+    {"mamba_d_conv", NULL},
+    {"mamba_dt_rank", NULL},
+    {"mamba_conv_bias", NULL},
+    {"mamba_inner_layernorms", NULL},
+    {"num_memory_tokens", NULL},
+    {"sliding_window", NULL},
+    {"global_attn_idx", NULL},
+    {"kv_reuse_group", NULL},
+    {"rms_norm_eps", NULL},
+    {"rope", NULL},
+    {"rope_theta", NULL},
+    {"rope_type", NULL},
+    {"max_position_embeddings", NULL},
+    {"orig_max_position_embeddings", NULL},
+    {"tie_word_embeddings", NULL},
+    {"initializer_range", NULL},
+    {"v_head_dim", NULL},
+    {"kq_head_dim", NULL},
+    {"conv_dim", NULL},
+    {"layer_type", NULL},
+    {"attn_hidden_size", "-1"},
+    {"hidden_act", "\"silu\""},
+    {"mlp_hidden_act", "\"silu\""},
+    {"kq_norm", "\"none\""},
+    {"kv_reuse_every_i_layer", "-1"},
+    {"kv_weight_reuse", "false"},
+    {"mamba_proj_bias", "false"},
+    {"memory_tokens_interspersed_every", "0"},
+    {"num_experts", "1"},
+    {"num_experts_per_tok", "1"},
+    {"num_mamba", "1"},
+    {"attn_implementation", ""},
+    {"attn_implementation_new", ""},
+    {"calc_logits_for_entire_prompt", ""},
+    {"output_router_logits", ""},
+    {"router_aux_loss_coef", ""},
+    {"seq_length", ""},
+    {"use_mamba_kernels", ""},
+    {NULL, NULL},
 };
 
 // Sizes that all layers share, in *l.
@@ -67,14 +103,18 @@ static hy_status read_layer(const hy_json *c, const char *where, const hy_model_
     HY_TRY(hy_config_dt_rank(c, where, "mamba_dt_rank", m->d_model, &l->dt_rank));
     l->d_inner = expand * m->d_model;
     if (m->d_model % l->heads)
-        return hy_error(HY_EINPUT, "%s: \"hidden_size\" %d is not divisible by \"num_attention_heads\" %d", where, m->d_model, l->heads);
+        return hy_error(HY_EINPUT, "%s: \"hidden_size\" %d is not divisible by \"num_attention_heads\" %d", where,
+                        m->d_model, l->heads);
     l->d_qk = m->d_model / l->heads;
     l->d_v = l->d_inner / l->heads;
     HY_TRY(hy_config_int_or(c, where, "kq_head_dim", HY_CONFIG_MAX_WIDTH, &l->d_qk));
     HY_TRY(hy_config_int_or(c, where, "v_head_dim", HY_CONFIG_MAX_WIDTH, &l->d_v));
     if (l->heads * (int64_t)l->d_v != l->d_inner)
-        return hy_error(HY_EINPUT, "%s: %d attention heads of \"v_head_dim\" %d make %lld channels, but the SSM heads have \"mamba_expand\" "
-                        "* \"hidden_size\" = %d: their mean cannot be taken", where, l->heads, l->d_v, (long long)l->heads * l->d_v, l->d_inner);
+        return hy_error(
+            HY_EINPUT,
+            "%s: %d attention heads of \"v_head_dim\" %d make %lld channels, but the SSM heads have \"mamba_expand\" "
+            "* \"hidden_size\" = %d: their mean cannot be taken",
+            where, l->heads, l->d_v, (long long)l->heads * l->d_v, l->d_inner);
     return HY_OK;
 }
 
@@ -106,7 +146,8 @@ static hy_status read_model(const hy_json *c, const char *where, hy_model_spec *
     m->tied = tied;
     m->norm = HY_NORM_RMS;
     m->init_std = 0.02;
-    if (hy_json_get(c, "initializer_range")) HY_TRY(hy_json_get_double(c, where, "initializer_range", 0, 100, &m->init_std));
+    if (hy_json_get(c, "initializer_range"))
+        HY_TRY(hy_json_get_double(c, where, "initializer_range", 0, 100, &m->init_std));
     return read_rope(c, where, m);
 }
 
@@ -139,13 +180,15 @@ static hy_status read_groups(const hy_json *c, const char *where, hy_model_spec 
     for (size_t g = 0; g < hy_json_size(groups) && !s; g++) {
         const hy_json *group = hy_json_at(groups, g);
         int64_t before = -1, source = -1;
-        if (hy_json_type_of(group) != HY_JSON_ARRAY) s = hy_error(HY_EINPUT, "%s: \"kv_reuse_group\"[%zu]: must be a list of layers", where, g);
+        if (hy_json_type_of(group) != HY_JSON_ARRAY)
+            s = hy_error(HY_EINPUT, "%s: \"kv_reuse_group\"[%zu]: must be a list of layers", where, g);
         for (size_t k = 0; !s && k < hy_json_size(group); k++) {
             int64_t i = 0;
             snprintf(path, sizeof path, "%s: \"kv_reuse_group\"[%zu][%zu]", where, g, k);
             s = hy_json_int(hy_json_at(group, k), path, 0, m->n_layers - 1, &i);
             if (!s && grouped[i]) s = hy_error(HY_EINPUT, "%s: layer %lld is named twice", path, (long long)i);
-            if (!s && i <= before) s = hy_error(HY_EINPUT, "%s: layer %lld comes after layer %lld", path, (long long)i, (long long)before);
+            if (!s && i <= before)
+                s = hy_error(HY_EINPUT, "%s: layer %lld comes after layer %lld", path, (long long)i, (long long)before);
             if (s) break;
             grouped[i] = true;
             if (k == 0) source = i;
@@ -164,12 +207,14 @@ static hy_status check_repeats(const hy_json *c, const char *where, const hy_mod
     if (types) {
         HY_TRY(hy_json_get_array(c, where, "layer_type", &types));
         if (hy_json_size(types) != (size_t)m->n_layers)
-            return hy_error(HY_EINPUT, "%s: \"layer_type\" lists %zu layers, but \"num_hidden_layers\" is %d", where, hy_json_size(types), m->n_layers);
+            return hy_error(HY_EINPUT, "%s: \"layer_type\" lists %zu layers, but \"num_hidden_layers\" is %d", where,
+                            hy_json_size(types), m->n_layers);
         for (size_t i = 0; i < hy_json_size(types); i++) {
             const char *t;
             snprintf(path, sizeof path, "%s: \"layer_type\"[%zu]", where, i);
             HY_TRY(hy_json_string(hy_json_at(types, i), path, &t));
-            if (strcmp(t, "h")) return hy_error(HY_EINPUT, "%s: \"%.40s\" is not supported, only \"h\" (hybrid) is", path, t);
+            if (strcmp(t, "h"))
+                return hy_error(HY_EINPUT, "%s: \"%.40s\" is not supported, only \"h\" (hybrid) is", path, t);
         }
     }
     if (!dims) return HY_OK;
@@ -179,7 +224,8 @@ static hy_status check_repeats(const hy_json *c, const char *where, const hy_mod
         snprintf(path, sizeof path, "%s: \"conv_dim\": \"%.20s\"", where, hy_json_key(it));
         HY_TRY(hy_json_int(hy_json_member(it), path, 1, HY_CONFIG_MAX_WIDTH, &v));
         if (v != m->layers[0].d_inner)
-            return hy_error(HY_EINPUT, "%s: is %lld, but \"mamba_expand\" * \"hidden_size\" is %d", path, (long long)v, m->layers[0].d_inner);
+            return hy_error(HY_EINPUT, "%s: is %lld, but \"mamba_expand\" * \"hidden_size\" is %d", path, (long long)v,
+                            m->layers[0].d_inner);
     }
     return HY_OK;
 }
@@ -204,8 +250,10 @@ static hy_json *groups_of(const hy_model_spec *m) {
         hy_json_add(group, hy_json_new_int(i));
         for (int k = i + 1; k < m->n_layers; k++)
             if (m->layers[k].kv_source == i) hy_json_add(group, hy_json_new_int(k));
-        if (hy_json_size(group) > 1) hy_json_add(groups, group);
-        else hy_json_free(group);
+        if (hy_json_size(group) > 1)
+            hy_json_add(groups, group);
+        else
+            hy_json_free(group);
     }
     return groups;
 }
@@ -215,8 +263,10 @@ static void write_attention(const hy_model_spec *m, hy_json *out) {
     int window = m->max_len;
     hy_json *global = hy_json_new_array();
     for (int i = 0; i < m->n_layers; i++)
-        if (m->layers[i].window) window = m->layers[i].window;
-        else hy_json_add(global, hy_json_new_int(i));
+        if (m->layers[i].window)
+            window = m->layers[i].window;
+        else
+            hy_json_add(global, hy_json_new_int(i));
     hy_json_set_int(out, "num_attention_heads", l->heads);
     hy_json_set_int(out, "num_key_value_heads", l->kv_heads);
     hy_json_set_int(out, "kq_head_dim", l->d_qk);

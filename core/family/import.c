@@ -37,7 +37,9 @@ static int part_rows(const hy_layer_spec *l, int i, hy_import_part part, int row
         case HY_PART_Q: return q;
         case HY_PART_K: *first = q; return k;
         case HY_PART_V: *first = q + k; return v;
-        case HY_PART_S: *first = rows - 2 * l->d_inner; return l->d_inner;  // s and g are the last rows with and without attention
+        case HY_PART_S:
+            *first = rows - 2 * l->d_inner;
+            return l->d_inner;  // s and g are the last rows with and without attention
         case HY_PART_G: *first = rows - l->d_inner; return l->d_inner;
         case HY_PART_SSM: *first = q + k + v; return rows - *first;
         case HY_PART_GATE: return l->mlp == HY_MLP_SILU ? l->d_ff : 0;
@@ -48,7 +50,8 @@ static int part_rows(const hy_layer_spec *l, int i, hy_import_part part, int row
 
 static void layer_name(const char *pattern, int layer, char *out, size_t cap) {
     const char *at = strstr(pattern, "%d");
-    int n = at ? snprintf(out, cap, "%.*s%d%s", (int)(at - pattern), pattern, layer, at + 2) : snprintf(out, cap, "%s", pattern);
+    int n = at ? snprintf(out, cap, "%.*s%d%s", (int)(at - pattern), pattern, layer, at + 2)
+               : snprintf(out, cap, "%s", pattern);
     HY_ASSERT(n >= 0 && (size_t)n < cap);
 }
 
@@ -65,7 +68,9 @@ static void add_piece(hy_import_map *m, const hy_program *p, const hy_import_row
     if (param < 0) return;
     const hy_param *q = &p->params[param];
     int first = 0;
-    const int rows = row->part == HY_PART_ALL ? q->shape[0] : part_rows(&p->spec.layers[layer], layer, row->part, q->shape[0], &first);
+    const int rows = row->part == HY_PART_ALL
+                         ? q->shape[0]
+                         : part_rows(&p->spec.layers[layer], layer, row->part, q->shape[0], &first);
     if (rows == 0) return;
     HY_ASSERT(first >= 0 && rows > 0 && rows <= q->shape[0] - first);
     const size_t width = q->n / (size_t)q->shape[0];
@@ -76,7 +81,8 @@ static void add_piece(hy_import_map *m, const hy_program *p, const hy_import_row
     }
     HY_ASSERT(t->elems % width == 0);  // pieces of one tensor are equally wide: the table's matter
     m->pieces = hy_xrealloc(m->pieces, sizeof *m->pieces * (size_t)(m->n_pieces + 1));
-    m->pieces[m->n_pieces++] = (hy_import_piece){.param = param, .first = (size_t)first * width, .n = (size_t)rows * width, .at = t->elems};
+    m->pieces[m->n_pieces++] =
+        (hy_import_piece){.param = param, .first = (size_t)first * width, .n = (size_t)rows * width, .at = t->elems};
     t->theirs.shape[0] += rows;
     t->elems += (size_t)rows * width;
     t->n++;
@@ -112,7 +118,8 @@ static hy_status check_covered(const hy_import_family *f, const hy_program *p, c
             size_t next = k < n ? own[k]->first : q->n;
             if (next != at)
                 s = hy_error(HY_EINPUT, "the %s layout has %s for row %zu of parameter \"%s\"", f->model_type,
-                             next < at ? "two tensors" : "no tensor", (next < at ? next : at) / (q->n / (size_t)q->shape[0]), q->name);
+                             next < at ? "two tensors" : "no tensor",
+                             (next < at ? next : at) / (q->n / (size_t)q->shape[0]), q->name);
             if (k < n) at = next + own[k]->n;
         }
     }
@@ -146,7 +153,8 @@ const hy_import_tensor *hy_import_map_find(const hy_import_map *m, const char *t
     return NULL;
 }
 
-hy_status hy_import_gather(const hy_import_map *m, const hy_import_tensor *t, const hy_params *w, bool grad, float *dst) {
+hy_status hy_import_gather(const hy_import_map *m, const hy_import_tensor *t, const hy_params *w, bool grad,
+                           float *dst) {
     hy_status s = HY_OK;
     for (int i = t->first; i < t->first + t->n && !s; i++) {
         const hy_import_piece *x = &m->pieces[i];
@@ -166,8 +174,8 @@ static hy_status read_spec(hy_import *m) {
     const char *type;
     hy_status s = hy_json_get_string(config, m->config_path, "model_type", &type);
     if (!s && !(m->family = hy_import_find(type)))
-        s = hy_error(HY_EINPUT, "%s: \"model_type\": \"%.60s\" is not a family that this build reads (it reads %s)", m->config_path,
-                     type, hy_import_families());
+        s = hy_error(HY_EINPUT, "%s: \"model_type\": \"%.60s\" is not a family that this build reads (it reads %s)",
+                     m->config_path, type, hy_import_families());
     if (!s) {
         hy_model_spec_init(&m->spec);
         s = m->family->spec(config, m->config_path, &m->spec);
@@ -185,8 +193,10 @@ hy_status hy_import_open_config(const char *dir, hy_import **out) {
     hy_import *m = hy_xcalloc(1, sizeof *m);
     m->config_path = hy_asprintf("%s/config.json", dir);
     hy_status s = read_spec(m);
-    if (s) hy_import_close(m);
-    else *out = m;
+    if (s)
+        hy_import_close(m);
+    else
+        *out = m;
     return s;
 }
 
@@ -195,8 +205,10 @@ hy_status hy_import_open(const char *dir, hy_import **out) {
     *out = NULL;
     HY_TRY(hy_import_open_config(dir, &m));
     hy_status s = hy_shards_open(dir, &m->weights);
-    if (s) hy_import_close(m);
-    else *out = m;
+    if (s)
+        hy_import_close(m);
+    else
+        *out = m;
     return s;
 }
 
@@ -207,7 +219,8 @@ void hy_import_close(hy_import *m) {
     free(m);
 }
 
-// A tied model's file may hold the output matrix too; another one would make the file a different model from its configuration.
+// A tied model's file may hold the output matrix too; another one would make the file a different model from its
+// configuration.
 static hy_status check_tied(const hy_import *m) {
     const hy_import_family *f = m->family;
     const hy_st_tensor *copy = f->tied_copy ? hy_shards_find(m->weights, f->tied_copy) : NULL;
@@ -218,7 +231,8 @@ static hy_status check_tied(const hy_import *m) {
     hy_st_release(copy);
     hy_st_release(table);
     if (same) return HY_OK;
-    return hy_error(HY_EINPUT, "%s says that the output matrix is tied to the embedding, but in %s \"%s\" and \"%s\" differ",
+    return hy_error(HY_EINPUT,
+                    "%s says that the output matrix is tied to the embedding, but in %s \"%s\" and \"%s\" differ",
                     m->config_path, m->weights->path, f->tied_copy, f->tied_to);
 }
 
@@ -245,8 +259,8 @@ hy_status hy_import_check(const hy_import *m, const hy_import_map *map, hy_buf *
     for (int i = 0; i < map->n; i++) want[i] = map->v[i].theirs;
     hy_status s = check_tied(m);
     if (!s)
-        s = hy_st_match((const hy_st *const *)m->weights->files, m->weights->n, m->weights->path, want, map->n, m->config_path,
-                        is_ignored, m, report);
+        s = hy_st_match((const hy_st *const *)m->weights->files, m->weights->n, m->weights->path, want, map->n,
+                        m->config_path, is_ignored, m, report);
     free(want);
     return s;
 }

@@ -1,5 +1,5 @@
-// import.h - checkpoint folders of other programs: config.json -> ModelSpec, and which rows of which hylab parameter each of
-// their tensors is. A family of models is one table (<family>.c) and one line of families.def; the mapping
+// import.h - checkpoint folders of other programs: config.json -> ModelSpec, and which rows of which hylab parameter
+// each of their tensors is. A family of models is one table (<family>.c) and one line of families.def; the mapping
 // serves weights, gradients and export alike.
 #ifndef HY_IMPORT_H
 #define HY_IMPORT_H
@@ -8,19 +8,28 @@
 #include "core/format/shards.h"
 
 // ---------------------------------------------------------------------------------------------------- a family
-// Rows of a hylab parameter. in_proj and its bias are [q | k | v | s | g], or with Mamba-2 [q | k | v | z | x | B | C | dt] (parts
-// that the layer has; SSM: all that follow v), mlp.up is [gate | up].
+// Rows of a hylab parameter. in_proj and its bias are [q | k | v | s | g], or with Mamba-2 [q | k | v | z | x | B | C |
+// dt] (parts that the layer has; SSM: all that follow v), mlp.up is [gate | up].
 typedef enum {
-    HY_PART_ALL = 0, HY_PART_Q, HY_PART_K, HY_PART_V, HY_PART_S, HY_PART_G, HY_PART_SSM, HY_PART_GATE, HY_PART_UP,
+    HY_PART_ALL = 0,
+    HY_PART_Q,
+    HY_PART_K,
+    HY_PART_V,
+    HY_PART_S,
+    HY_PART_G,
+    HY_PART_SSM,
+    HY_PART_GATE,
+    HY_PART_UP,
 } hy_import_part;
 typedef enum {
     HY_ROW_PLAIN = 0,
     HY_ROW_CONV,  // theirs is [R,1,C] where ours is [R,C]: weights of a depthwise convolution
 } hy_import_kind;
-// A tensor of a layer ("%d" in both names: the layer) or of the model (no "%d") is rows of one of our parameters. It exists if the
-// hylab model has the parameter and the part is not empty.
+// A tensor of a layer ("%d" in both names: the layer) or of the model (no "%d") is rows of one of our parameters. It
+// exists if the hylab model has the parameter and the part is not empty.
 //   a parameter made of several tensors: one row of the table for each part of it;
-//   a tensor made of several of our parts: rows next to each other with the same `theirs`; their parts follow one another.
+//   a tensor made of several of our parts: rows next to each other with the same `theirs`; their parts follow one
+//   another.
 typedef struct {
     const char *theirs, *ours;  // theirs NULL: end of the table
     hy_import_part part;
@@ -35,8 +44,9 @@ typedef struct hy_import_family {
     const char *const *ignored;
     // Fills a spec (from hy_model_spec_init on) from config.json; errors name `where` (its path) and the key.
     hy_status (*spec)(const hy_json *config, const char *where, hy_model_spec *out);
-    // The opposite, for export: sets the keys of config.json (an object). It may write what it sees without checking much: what
-    // `spec` does not read back as the same model is refused by the exporter. HY_EINPUT with the reason, or NULL: no export.
+    // The opposite, for export: sets the keys of config.json (an object). It may write what it sees without checking
+    // much: what `spec` does not read back as the same model is refused by the exporter. HY_EINPUT with the reason, or
+    // NULL: no export.
     hy_status (*config)(const hy_model_spec *m, hy_json *out);
 } hy_import_family;
 #define X(name) extern const hy_import_family hy_import_##name;
@@ -48,9 +58,9 @@ const char *hy_import_families(void);  // "hymba, llama, ...": for messages
 
 // ---------------------------------------------------------------------------------------------------- the mapping
 typedef struct {
-    int param;        // elements first .. first+n-1 of this parameter
+    int param;  // elements first .. first+n-1 of this parameter
     size_t first, n;
-    size_t at;        // are elements at .. at+n-1 of the tensor
+    size_t at;  // are elements at .. at+n-1 of the tensor
 } hy_import_piece;
 typedef struct {
     hy_st_want theirs;  // name and shape
@@ -67,7 +77,8 @@ hy_status hy_import_map_make(const hy_import_family *f, const hy_program *p, hy_
 void hy_import_map_free(hy_import_map *m);
 const hy_import_tensor *hy_import_map_find(const hy_import_map *m, const char *theirs);  // NULL if there is none
 // Values (or gradients) of our parameters as one of their tensors: dst [t->elems].
-hy_status hy_import_gather(const hy_import_map *m, const hy_import_tensor *t, const hy_params *w, bool grad, float *dst);
+hy_status hy_import_gather(const hy_import_map *m, const hy_import_tensor *t, const hy_params *w, bool grad,
+                           float *dst);
 
 // ---------------------------------------------------------------------------------------------------- a folder
 #define HY_IMPORT_CONFIG_MAX ((size_t)4 << 20)  // bytes of config.json: far above any real one
@@ -82,12 +93,12 @@ hy_status hy_import_open_config(const char *dir, hy_import **out);
 // The same, and opens the weights (shards.h).
 hy_status hy_import_open(const char *dir, hy_import **out);
 void hy_import_close(hy_import *m);
-// Before parameters are made: each matrix of the program whose tensors are all bfloat16 is kept so (hy_program_keep_bf16). What
-// is left, float16 and mixtures of types too, gets the type of the parameter set.
+// Before parameters are made: each matrix of the program whose tensors are all bfloat16 is kept so
+// (hy_program_keep_bf16). What is left, float16 and mixtures of types too, gets the type of the parameter set.
 void hy_import_keep_types(const hy_import *m, const hy_import_map *map, hy_program *p);
 // What hy_import_weights checks, alone: before memory is taken for parameters.
 hy_status hy_import_check(const hy_import *m, const hy_import_map *map, hy_buf *report);
-// Copies all weights. HY_EINPUT, before anything is overwritten, naming both files and every tensor that is missing, unknown
-// or not of the shape that the configuration makes it (the whole list in report if that is not NULL).
+// Copies all weights. HY_EINPUT, before anything is overwritten, naming both files and every tensor that is missing,
+// unknown or not of the shape that the configuration makes it (the whole list in report if that is not NULL).
 hy_status hy_import_weights(const hy_import *m, const hy_import_map *map, hy_params *w, hy_buf *report);
 #endif

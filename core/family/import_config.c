@@ -7,18 +7,63 @@
 // ---------------------------------------------------------------------------------------------------- keys
 // What any configuration may hold and no model computes with.
 static const hy_config_key common[] = {
-    {"architectures", ""}, {"auto_map", ""}, {"_name_or_path", ""}, {"name_or_path", ""}, {"transformers_version", ""},
-    {"torch_dtype", ""}, {"dtype", ""}, {"use_cache", ""}, {"bos_token_id", ""}, {"eos_token_id", ""}, {"pad_token_id", ""},
-    {"unk_token_id", ""}, {"sep_token_id", ""}, {"decoder_start_token_id", ""}, {"attention_dropout", ""}, {"return_dict", ""},
-    {"output_hidden_states", ""}, {"output_attentions", ""}, {"torchscript", ""}, {"problem_type", ""}, {"id2label", ""},
-    {"label2id", ""}, {"finetuning_task", ""}, {"tokenizer_class", ""}, {"prefix", ""}, {"task_specific_params", ""},
-    {"chunk_size_feed_forward", ""}, {"_attn_implementation_autoset", ""}, {"is_encoder_decoder", "false"},
-    {"is_decoder", ""}, {"add_cross_attention", "false"}, {"cross_attention_hidden_size", "null"}, {"pruned_heads", "{}"},
-    {"tie_encoder_decoder", "false"}, {"is_llama_config", ""}, {"transformers.js_config", ""},
-    {"_attn_implementation", ""}, {"attn_implementation", ""}, {"_commit_hash", ""}, {"unsloth_fixed", ""}, {"unsloth_version", ""},
-    {"do_sample", ""}, {"temperature", ""}, {"top_k", ""}, {"top_p", ""}, {"max_length", ""}, {"min_length", ""}, {"max_new_tokens", ""},
-    {"num_beams", ""}, {"num_return_sequences", ""}, {"repetition_penalty", ""}, {"length_penalty", ""}, {"no_repeat_ngram_size", ""},
-    {"early_stopping", ""}, {"output_scores", ""}, {"return_dict_in_generate", ""}, {NULL, NULL},
+    {"architectures", ""},
+    {"auto_map", ""},
+    {"_name_or_path", ""},
+    {"name_or_path", ""},
+    {"transformers_version", ""},
+    {"torch_dtype", ""},
+    {"dtype", ""},
+    {"use_cache", ""},
+    {"bos_token_id", ""},
+    {"eos_token_id", ""},
+    {"pad_token_id", ""},
+    {"unk_token_id", ""},
+    {"sep_token_id", ""},
+    {"decoder_start_token_id", ""},
+    {"attention_dropout", ""},
+    {"return_dict", ""},
+    {"output_hidden_states", ""},
+    {"output_attentions", ""},
+    {"torchscript", ""},
+    {"problem_type", ""},
+    {"id2label", ""},
+    {"label2id", ""},
+    {"finetuning_task", ""},
+    {"tokenizer_class", ""},
+    {"prefix", ""},
+    {"task_specific_params", ""},
+    {"chunk_size_feed_forward", ""},
+    {"_attn_implementation_autoset", ""},
+    {"is_encoder_decoder", "false"},
+    {"is_decoder", ""},
+    {"add_cross_attention", "false"},
+    {"cross_attention_hidden_size", "null"},
+    {"pruned_heads", "{}"},
+    {"tie_encoder_decoder", "false"},
+    {"is_llama_config", ""},
+    {"transformers.js_config", ""},
+    {"_attn_implementation", ""},
+    {"attn_implementation", ""},
+    {"_commit_hash", ""},
+    {"unsloth_fixed", ""},
+    {"unsloth_version", ""},
+    {"do_sample", ""},
+    {"temperature", ""},
+    {"top_k", ""},
+    {"top_p", ""},
+    {"max_length", ""},
+    {"min_length", ""},
+    {"max_new_tokens", ""},
+    {"num_beams", ""},
+    {"num_return_sequences", ""},
+    {"repetition_penalty", ""},
+    {"length_penalty", ""},
+    {"no_repeat_ngram_size", ""},
+    {"early_stopping", ""},
+    {"output_scores", ""},
+    {"return_dict_in_generate", ""},
+    {NULL, NULL},
 };
 
 static const hy_config_key *find_key(const hy_config_key *table, const char *key) {
@@ -58,8 +103,11 @@ hy_status hy_config_check(const hy_json *c, const char *where, const hy_config_k
         const hy_config_key *k = find_key(table, key);
         if (!k) k = find_key(common, key);
         if (!k)
-            return hy_error(HY_EINPUT, "%s: \"%.100s\" is not a key that the reader of this family knows: it might change the model; "
-                            "remove it if it does not", where, key);
+            return hy_error(
+                HY_EINPUT,
+                "%s: \"%.100s\" is not a key that the reader of this family knows: it might change the model; "
+                "remove it if it does not",
+                where, key);
         if (k->only && *k->only) HY_TRY(check_only(hy_json_member(it), where, k));
     }
     return HY_OK;
@@ -146,7 +194,9 @@ hy_status hy_config_dt_limit(const hy_json *c, const char *where, double *least,
     last = hy_json_at(list, 1);
     if (hy_json_type_of(last) != HY_JSON_OBJECT) return hy_json_double(last, path, 1e-12, 1e6, most);
     HY_TRY(hy_json_get_string(last, path, "__float__", &text));
-    return strcmp(text, "Infinity") ? hy_error(HY_EINPUT, "%s: \"%.40s\" is not a limit, only a number or Infinity is", path, text) : HY_OK;
+    return strcmp(text, "Infinity")
+               ? hy_error(HY_EINPUT, "%s: \"%.40s\" is not a limit, only a number or Infinity is", path, text)
+               : HY_OK;
 }
 
 void hy_config_write_dt_limit(double least, double most, hy_json *out) {
@@ -154,8 +204,10 @@ void hy_config_write_dt_limit(double least, double most, hy_json *out) {
     if (most == 0) hy_json_set_string(last, "__float__", "Infinity");
     hy_json_add(list, hy_json_new_double(least));
     hy_json_add(list, last);
-    if (least == 0 && most == 0) hy_json_free(list);
-    else hy_json_set(out, "time_step_limit", list);
+    if (least == 0 && most == 0)
+        hy_json_free(list);
+    else
+        hy_json_set(out, "time_step_limit", list);
 }
 
 void hy_config_write_class(const char *name, hy_json *out) {
@@ -166,23 +218,33 @@ void hy_config_write_class(const char *name, hy_json *out) {
 
 // ---------------------------------------------------------------------------------------------------- rotary positions
 static const hy_config_key rope_keys[] = {
-    {"rope_type", NULL}, {"type", NULL}, {"rope_theta", NULL}, {"factor", NULL}, {"low_freq_factor", NULL}, {"high_freq_factor", NULL},
-    {"original_max_position_embeddings", NULL}, {"partial_rotary_factor", "1|1.0|null"}, {NULL, NULL},
+    {"rope_type", NULL},
+    {"type", NULL},
+    {"rope_theta", NULL},
+    {"factor", NULL},
+    {"low_freq_factor", NULL},
+    {"high_freq_factor", NULL},
+    {"original_max_position_embeddings", NULL},
+    {"partial_rotary_factor", "1|1.0|null"},
+    {NULL, NULL},
 };
 
 static hy_status read_scaling(const hy_json *r, const char *where, hy_model_spec *m) {
     const char *type = "default";
     HY_TRY(hy_config_check(r, where, rope_keys));
     HY_TRY(hy_config_double_or(r, where, "rope_theta", 1, 1e12, &m->rope_base));
-    if (hy_config_has(r, "rope_type")) HY_TRY(hy_json_get_string(r, where, "rope_type", &type));
-    else if (hy_config_has(r, "type")) HY_TRY(hy_json_get_string(r, where, "type", &type));
+    if (hy_config_has(r, "rope_type"))
+        HY_TRY(hy_json_get_string(r, where, "rope_type", &type));
+    else if (hy_config_has(r, "type"))
+        HY_TRY(hy_json_get_string(r, where, "type", &type));
     if (!strcmp(type, "default")) return HY_OK;
     if (!strcmp(type, "linear")) {
         m->rope = HY_ROPE_LINEAR;
         return hy_json_get_double(r, where, "factor", 1, 1e6, &m->rope_factor);
     }
     if (strcmp(type, "llama3"))
-        return hy_error(HY_EINPUT, "%s: rope of type \"%.40s\" is not supported (default, linear, llama3)", where, type);
+        return hy_error(HY_EINPUT, "%s: rope of type \"%.40s\" is not supported (default, linear, llama3)", where,
+                        type);
     m->rope = HY_ROPE_LLAMA3;
     HY_TRY(hy_json_get_double(r, where, "factor", 1, 1e6, &m->rope_factor));
     HY_TRY(hy_json_get_double(r, where, "low_freq_factor", 1e-3, 1e6, &m->rope_low));
@@ -198,7 +260,8 @@ hy_status hy_config_rope(const hy_json *c, const char *where, double default_bas
     m->orig_len = m->max_len;
     HY_TRY(hy_config_double_or(c, where, "rope_theta", 1, 1e12, &m->rope_base));
     if (hy_config_has(c, keys[0]) && hy_config_has(c, keys[1]))
-        return hy_error(HY_EINPUT, "%s: \"rope_parameters\" and \"rope_scaling\" say the same thing in two ways; keep one", where);
+        return hy_error(HY_EINPUT,
+                        "%s: \"rope_parameters\" and \"rope_scaling\" say the same thing in two ways; keep one", where);
     for (int i = 0; i < 2; i++) {
         const hy_json *r;
         char path[512];

@@ -1,5 +1,5 @@
-// import_impl.h - reading config.json: what the families share. A key that no table knows might change the model, so it is an
-// error; values are checked for type and range, and messages begin with the file and name the key.
+// import_impl.h - reading config.json: what the families share. A key that no table knows might change the model, so it
+// is an error; values are checked for type and range, and messages begin with the file and name the key.
 #ifndef HY_IMPORT_CONFIG_H
 #define HY_IMPORT_CONFIG_H
 #include "core/format/json.h"
@@ -8,11 +8,11 @@
 // What is done with a key.
 typedef struct {
     const char *key;   // NULL: end of the table
-    const char *only;  // NULL: the family reads it; "": does not touch what the model computes; else the JSON texts supported,
-                       // with bars between them: "false", "null|1"
+    const char *only;  // NULL: the family reads it; "": does not touch what the model computes; else the JSON texts
+                       // supported, with bars between them: "false", "null|1"
 } hy_config_key;
-// Every key of `config` against a family's table and that of keys which all families let pass (names of classes, token ids,
-// element types, dropout, options of generation).
+// Every key of `config` against a family's table and that of keys which all families let pass (names of classes, token
+// ids, element types, dropout, options of generation).
 hy_status hy_config_check(const hy_json *config, const char *where, const hy_config_key *table);
 
 #define HY_CONFIG_MAX_WIDTH (1 << 20)
@@ -26,10 +26,11 @@ hy_status hy_config_bool_or(const hy_json *c, const char *where, const char *key
 hy_status hy_config_double_or(const hy_json *c, const char *where, const char *key, double lo, double hi, double *out);
 // "auto" or absent: ceil(d_model / 16), as all Mamba families have it.
 hy_status hy_config_dt_rank(const hy_json *c, const char *where, const char *key, int d_model, int *out);
-// What all families have: hidden_size, num_hidden_layers, vocab_size, RMSNorm with the epsilon under eps_key, initializer_range,
-// tie_word_embeddings. m holds the family's defaults of the last three.
+// What all families have: hidden_size, num_hidden_layers, vocab_size, RMSNorm with the epsilon under eps_key,
+// initializer_range, tie_word_embeddings. m holds the family's defaults of the last three.
 hy_status hy_config_model(const hy_json *c, const char *where, const char *eps_key, hy_model_spec *m);
-// The same for Mamba and Mamba-2, with d_state, d_conv and the biases. m->tied and the biases of l hold the family's defaults.
+// The same for Mamba and Mamba-2, with d_state, d_conv and the biases. m->tied and the biases of l hold the family's
+// defaults.
 hy_status hy_config_mamba(const hy_json *c, const char *where, hy_model_spec *m, hy_layer_spec *l);
 // time_step_limit of the Mamba-2 families: [least, most], where `most` may be Infinity as transformers 5 writes it
 // ({"__float__": "Infinity"}). Absent: [0, Infinity]. *most is 0 for Infinity, as in hy_layer_spec.dt_max.
@@ -37,9 +38,9 @@ hy_status hy_config_dt_limit(const hy_json *c, const char *where, double *least,
 void hy_config_write_dt_limit(double least, double most, hy_json *out);
 // The class of transformers that loads the folder.
 void hy_config_write_class(const char *name, hy_json *out);
-// max_position_embeddings and the rotary positions, as transformers 5 writes them (rope_parameters: {rope_type, rope_theta, ...})
-// or 4 did (rope_theta, rope_scaling: {rope_type or type, factor, ...}): default, linear, llama3. default_base: where no
-// rope_theta is given.
+// max_position_embeddings and the rotary positions, as transformers 5 writes them (rope_parameters: {rope_type,
+// rope_theta, ...}) or 4 did (rope_theta, rope_scaling: {rope_type or type, factor, ...}): default, linear, llama3.
+// default_base: where no rope_theta is given.
 hy_status hy_config_rope(const hy_json *c, const char *where, double default_base, hy_model_spec *m);
 // The same as transformers 5 writes it.
 void hy_config_write_rope(const hy_model_spec *m, hy_json *out);

@@ -32,21 +32,30 @@ static const hy_import_row rows[] = {
 static const char *const ignored[] = {LAYER "self_attn.rotary_emb.inv_freq", "model.rotary_emb.inv_freq", NULL};
 
 // ---------------------------------------------------------------------------------------------------- reading
-#define SHARED_KEYS                                                                                                              \
-    {"model_type", NULL}, {"hidden_size", NULL}, {"num_hidden_layers", NULL}, {"num_attention_heads", NULL},                      \
-    {"num_key_value_heads", NULL}, {"intermediate_size", NULL}, {"vocab_size", NULL}, {"rms_norm_eps", NULL}, {"head_dim", NULL}, \
-    {"max_position_embeddings", NULL}, {"rope_theta", NULL}, {"rope_scaling", NULL}, {"rope_parameters", NULL},                   \
-    {"tie_word_embeddings", NULL}, {"initializer_range", NULL}, {"hidden_act", "\"silu\""}
+#define SHARED_KEYS                                                                                               \
+    {"model_type", NULL}, {"hidden_size", NULL}, {"num_hidden_layers", NULL}, {"num_attention_heads", NULL},      \
+        {"num_key_value_heads", NULL}, {"intermediate_size", NULL}, {"vocab_size", NULL}, {"rms_norm_eps", NULL}, \
+        {"head_dim", NULL}, {"max_position_embeddings", NULL}, {"rope_theta", NULL}, {"rope_scaling", NULL},      \
+        {"rope_parameters", NULL}, {"tie_word_embeddings", NULL}, {"initializer_range", NULL}, {                  \
+        "hidden_act", "\"silu\""                                                                                  \
+    }
 static const hy_config_key llama_keys[] = {
-    SHARED_KEYS, {"attention_bias", NULL}, {"mlp_bias", NULL}, {"pretraining_tp", ""}, {"rope_interleaved", "false"}, {NULL, NULL},
+    SHARED_KEYS,  {"attention_bias", NULL}, {"mlp_bias", NULL}, {"pretraining_tp", ""}, {"rope_interleaved", "false"},
+    {NULL, NULL},
 };
 static const hy_config_key qwen2_keys[] = {
-    SHARED_KEYS, {"use_sliding_window", NULL}, {"sliding_window", NULL}, {"max_window_layers", NULL}, {"layer_types", NULL},
-    {"use_mrope", "false"}, {NULL, NULL},
+    SHARED_KEYS,
+    {"use_sliding_window", NULL},
+    {"sliding_window", NULL},
+    {"max_window_layers", NULL},
+    {"layer_types", NULL},
+    {"use_mrope", "false"},
+    {NULL, NULL},
 };
 static const hy_config_key mistral_keys[] = {SHARED_KEYS, {"sliding_window", NULL}, {NULL, NULL}};
 
-static hy_status read_shared(const hy_json *c, const char *where, const char *name, hy_model_spec *m, hy_layer_spec *l) {
+static hy_status read_shared(const hy_json *c, const char *where, const char *name, hy_model_spec *m,
+                             hy_layer_spec *l) {
     snprintf(m->name, sizeof m->name, "%s", name);
     m->norm_eps = 1e-6;
     m->init_std = 0.02;
@@ -57,11 +66,15 @@ static hy_status read_shared(const hy_json *c, const char *where, const char *na
     l->kv_heads = l->heads;
     HY_TRY(hy_config_int_or(c, where, "num_key_value_heads", HY_CONFIG_MAX_WIDTH, &l->kv_heads));
     HY_TRY(hy_config_int(c, where, "intermediate_size", 1, 1 << 22, &l->d_ff));
-    if (hy_config_has(c, "head_dim")) HY_TRY(hy_config_int(c, where, "head_dim", 1, HY_CONFIG_MAX_WIDTH, &l->d_qk));
+    if (hy_config_has(c, "head_dim"))
+        HY_TRY(hy_config_int(c, where, "head_dim", 1, HY_CONFIG_MAX_WIDTH, &l->d_qk));
     else if (m->d_model % l->heads)
-        return hy_error(HY_EINPUT, "%s: \"hidden_size\" %d is not divisible by \"num_attention_heads\" %d, and there is no \"head_dim\"",
-                        where, m->d_model, l->heads);
-    else l->d_qk = m->d_model / l->heads;
+        return hy_error(
+            HY_EINPUT,
+            "%s: \"hidden_size\" %d is not divisible by \"num_attention_heads\" %d, and there is no \"head_dim\"",
+            where, m->d_model, l->heads);
+    else
+        l->d_qk = m->d_model / l->heads;
     l->d_v = l->d_qk;
     return HY_OK;
 }
@@ -73,7 +86,8 @@ static void fill_layers(hy_model_spec *m, const hy_layer_spec *l) {
     }
 }
 
-// Their window counts the query itself, ours the tokens before it. Where the key is not there at all, it is 4096 in both families.
+// Their window counts the query itself, ours the tokens before it. Where the key is not there at all, it is 4096 in
+// both families.
 static hy_status read_window(const hy_json *c, const char *where, int *window) {
     *window = hy_json_get(c, "sliding_window") ? 0 : 4095;
     if (!hy_config_has(c, "sliding_window")) return HY_OK;
@@ -109,14 +123,17 @@ static hy_status read_layer_types(const hy_json *c, const char *where, int windo
     if (!hy_config_has(c, "layer_types")) return HY_OK;
     HY_TRY(hy_json_get_array(c, where, "layer_types", &types));
     if (hy_json_size(types) != (size_t)m->n_layers)
-        return hy_error(HY_EINPUT, "%s: \"layer_types\" lists %zu layers, but \"num_hidden_layers\" is %d", where, hy_json_size(types), m->n_layers);
+        return hy_error(HY_EINPUT, "%s: \"layer_types\" lists %zu layers, but \"num_hidden_layers\" is %d", where,
+                        hy_json_size(types), m->n_layers);
     for (int i = 0; i < m->n_layers; i++) {
         const char *t;
         snprintf(path, sizeof path, "%s: \"layer_types\"[%d]", where, i);
         HY_TRY(hy_json_string(hy_json_at(types, (size_t)i), path, &t));
         if (strcmp(t, "full_attention") && strcmp(t, "sliding_attention"))
             return hy_error(HY_EINPUT, "%s: \"%.40s\" is not supported (full_attention, sliding_attention)", path, t);
-        if (*t == 's' && !window) return hy_error(HY_EINPUT, "%s: \"sliding_attention\" needs \"use_sliding_window\" and \"sliding_window\"", path);
+        if (*t == 's' && !window)
+            return hy_error(HY_EINPUT, "%s: \"sliding_attention\" needs \"use_sliding_window\" and \"sliding_window\"",
+                            path);
         m->layers[i].window = *t == 's' ? window : 0;
     }
     return HY_OK;
@@ -163,7 +180,8 @@ static hy_status llama_config(const hy_model_spec *m, hy_json *out) {
 }
 
 static hy_status mistral_config(const hy_model_spec *m, hy_json *out) {
-    hy_json_set(out, "sliding_window", m->layers[0].window ? hy_json_new_int(m->layers[0].window + 1) : hy_json_new_null());
+    hy_json_set(out, "sliding_window",
+                m->layers[0].window ? hy_json_new_int(m->layers[0].window + 1) : hy_json_new_null());
     return write_shared(m, "mistral", "MistralForCausalLM", out);
 }
 
@@ -172,7 +190,8 @@ static hy_status qwen2_config(const hy_model_spec *m, hy_json *out) {
     hy_json *types = hy_json_new_array();
     for (int i = m->n_layers - 1; i >= 0; i--)
         if (m->layers[i].window) window = m->layers[i].window, from = i;
-    for (int i = 0; i < m->n_layers; i++) hy_json_add(types, hy_json_new_string(m->layers[i].window ? "sliding_attention" : "full_attention"));
+    for (int i = 0; i < m->n_layers; i++)
+        hy_json_add(types, hy_json_new_string(m->layers[i].window ? "sliding_attention" : "full_attention"));
     hy_json_set_bool(out, "use_sliding_window", window != 0);
     hy_json_set(out, "sliding_window", window ? hy_json_new_int(window + 1) : hy_json_new_null());
     hy_json_set_int(out, "max_window_layers", from);
@@ -180,10 +199,14 @@ static hy_status qwen2_config(const hy_model_spec *m, hy_json *out) {
     return write_shared(m, "qwen2", "Qwen2ForCausalLM", out);
 }
 
-#define FAMILY(name)                                                                                                    \
-    const hy_import_family hy_import_##name = {.model_type = #name, .rows = rows, .tied_copy = "lm_head.weight",         \
-                                               .tied_to = "model.embed_tokens.weight", .ignored = ignored,               \
-                                               .spec = name##_spec, .config = name##_config}
+#define FAMILY(name)                                                                   \
+    const hy_import_family hy_import_##name = {.model_type = #name,                    \
+                                               .rows = rows,                           \
+                                               .tied_copy = "lm_head.weight",          \
+                                               .tied_to = "model.embed_tokens.weight", \
+                                               .ignored = ignored,                     \
+                                               .spec = name##_spec,                    \
+                                               .config = name##_config}
 FAMILY(llama);
 FAMILY(qwen2);
 FAMILY(mistral);

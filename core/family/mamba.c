@@ -27,13 +27,38 @@ static const hy_import_row rows[] = {
 
 // The time_step_* keys but for the rank say how dt was initialised; d_model, d_inner and n_layer repeat other keys.
 static const hy_config_key keys[] = {
-    {"model_type", NULL}, {"vocab_size", NULL}, {"hidden_size", NULL}, {"state_size", NULL}, {"num_hidden_layers", NULL},
-    {"layer_norm_epsilon", NULL}, {"expand", NULL}, {"conv_kernel", NULL}, {"use_bias", NULL}, {"use_conv_bias", NULL},
-    {"initializer_range", NULL}, {"time_step_rank", NULL}, {"tie_word_embeddings", NULL}, {"intermediate_size", NULL},
-    {"d_inner", NULL}, {"d_model", NULL}, {"n_layer", NULL}, {"hidden_act", "\"silu\""}, {"rms_norm", "true"}, {"ssm_cfg", "{}"},
-    {"residual_in_fp32", ""}, {"rescale_prenorm_residual", ""}, {"use_mambapy", ""}, {"use_associative_scan", ""},
-    {"fused_add_norm", ""}, {"pad_vocab_size_multiple", ""}, {"time_step_scale", ""}, {"time_step_min", ""}, {"time_step_max", ""},
-    {"time_step_init_scheme", ""}, {"time_step_floor", ""}, {NULL, NULL},
+    {"model_type", NULL},
+    {"vocab_size", NULL},
+    {"hidden_size", NULL},
+    {"state_size", NULL},
+    {"num_hidden_layers", NULL},
+    {"layer_norm_epsilon", NULL},
+    {"expand", NULL},
+    {"conv_kernel", NULL},
+    {"use_bias", NULL},
+    {"use_conv_bias", NULL},
+    {"initializer_range", NULL},
+    {"time_step_rank", NULL},
+    {"tie_word_embeddings", NULL},
+    {"intermediate_size", NULL},
+    {"d_inner", NULL},
+    {"d_model", NULL},
+    {"n_layer", NULL},
+    {"hidden_act", "\"silu\""},
+    {"rms_norm", "true"},
+    {"ssm_cfg", "{}"},
+    {"residual_in_fp32", ""},
+    {"rescale_prenorm_residual", ""},
+    {"use_mambapy", ""},
+    {"use_associative_scan", ""},
+    {"fused_add_norm", ""},
+    {"pad_vocab_size_multiple", ""},
+    {"time_step_scale", ""},
+    {"time_step_min", ""},
+    {"time_step_max", ""},
+    {"time_step_init_scheme", ""},
+    {"time_step_floor", ""},
+    {NULL, NULL},
 };
 
 static hy_status check_repeat(const hy_json *c, const char *where, const char *key, int value, const char *what) {
@@ -52,7 +77,8 @@ static hy_status spec(const hy_json *c, const char *where, hy_model_spec *m) {
     HY_TRY(hy_config_dt_rank(c, where, "time_step_rank", m->d_model, &l.dt_rank));
     HY_TRY(hy_config_double_or(c, where, "expand", 1e-3, 1024, &expand));
     if (expand * m->d_model < 1 || expand * m->d_model > HY_CONFIG_MAX_WIDTH)
-        return hy_error(HY_EINPUT, "%s: \"expand\" * \"hidden_size\" is %g: it must be 1 to %d", where, expand * m->d_model, HY_CONFIG_MAX_WIDTH);
+        return hy_error(HY_EINPUT, "%s: \"expand\" * \"hidden_size\" is %g: it must be 1 to %d", where,
+                        expand * m->d_model, HY_CONFIG_MAX_WIDTH);
     l.d_inner = (int)(expand * m->d_model);
     HY_TRY(check_repeat(c, where, "intermediate_size", l.d_inner, "\"expand\" * \"hidden_size\""));
     HY_TRY(check_repeat(c, where, "d_inner", l.d_inner, "\"expand\" * \"hidden_size\""));
@@ -70,8 +96,10 @@ static hy_status config(const hy_model_spec *m, hy_json *out) {
     hy_json_set_int(out, "hidden_size", m->d_model);
     hy_json_set_int(out, "num_hidden_layers", m->n_layers);
     hy_json_set_int(out, "state_size", l->d_state);
-    if (l->d_inner % m->d_model == 0) hy_json_set_int(out, "expand", l->d_inner / m->d_model);
-    else hy_json_set_double(out, "expand", (double)l->d_inner / m->d_model);
+    if (l->d_inner % m->d_model == 0)
+        hy_json_set_int(out, "expand", l->d_inner / m->d_model);
+    else
+        hy_json_set_double(out, "expand", (double)l->d_inner / m->d_model);
     hy_json_set_int(out, "intermediate_size", l->d_inner);
     hy_json_set_int(out, "conv_kernel", l->d_conv);
     hy_json_set_int(out, "time_step_rank", l->dt_rank);

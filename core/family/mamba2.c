@@ -1,6 +1,6 @@
 // mamba2.c - Mamba-2 as transformers' Mamba2ForCausalLM stores it (and Mamba-Codestral). Its gated norm goes over
-// d_inner / n_groups channels, as in the authors' mamba_ssm. Not the layout of the original releases (backbone.embedding, config
-// with ssm_cfg).
+// d_inner / n_groups channels, as in the authors' mamba_ssm. Not the layout of the original releases
+// (backbone.embedding, config with ssm_cfg).
 #include <string.h>
 
 #include "core/family/import.h"
@@ -25,15 +25,39 @@ static const hy_import_row rows[] = {
     {NULL, NULL, HY_PART_ALL, HY_ROW_PLAIN},
 };
 
-// The time_step_* keys but for the limit say how dt was initialised (the rank is not used at all); chunk_size is how it is computed.
-// norm_before_gate and rms_norm are keys of earlier versions, which read neither as anything else.
+// The time_step_* keys but for the limit say how dt was initialised (the rank is not used at all); chunk_size is how it
+// is computed. norm_before_gate and rms_norm are keys of earlier versions, which read neither as anything else.
 static const hy_config_key keys[] = {
-    {"model_type", NULL}, {"vocab_size", NULL}, {"hidden_size", NULL}, {"state_size", NULL}, {"num_hidden_layers", NULL},
-    {"num_heads", NULL}, {"head_dim", NULL}, {"n_groups", NULL}, {"layer_norm_epsilon", NULL}, {"expand", NULL}, {"conv_kernel", NULL},
-    {"use_bias", NULL}, {"use_conv_bias", NULL}, {"initializer_range", NULL}, {"tie_word_embeddings", NULL}, {"intermediate_size", NULL},
-    {"time_step_limit", NULL}, {"hidden_act", "\"silu\""}, {"rms_norm", "true"}, {"norm_before_gate", ""}, {"chunk_size", ""},
-    {"residual_in_fp32", ""}, {"rescale_prenorm_residual", ""}, {"time_step_rank", ""}, {"time_step_min", ""}, {"time_step_max", ""},
-    {"time_step_floor", ""}, {"time_step_init_scheme", ""}, {"time_step_scale", ""}, {NULL, NULL},
+    {"model_type", NULL},
+    {"vocab_size", NULL},
+    {"hidden_size", NULL},
+    {"state_size", NULL},
+    {"num_hidden_layers", NULL},
+    {"num_heads", NULL},
+    {"head_dim", NULL},
+    {"n_groups", NULL},
+    {"layer_norm_epsilon", NULL},
+    {"expand", NULL},
+    {"conv_kernel", NULL},
+    {"use_bias", NULL},
+    {"use_conv_bias", NULL},
+    {"initializer_range", NULL},
+    {"tie_word_embeddings", NULL},
+    {"intermediate_size", NULL},
+    {"time_step_limit", NULL},
+    {"hidden_act", "\"silu\""},
+    {"rms_norm", "true"},
+    {"norm_before_gate", ""},
+    {"chunk_size", ""},
+    {"residual_in_fp32", ""},
+    {"rescale_prenorm_residual", ""},
+    {"time_step_rank", ""},
+    {"time_step_min", ""},
+    {"time_step_max", ""},
+    {"time_step_floor", ""},
+    {"time_step_init_scheme", ""},
+    {"time_step_scale", ""},
+    {NULL, NULL},
 };
 
 static hy_status sizes(const hy_json *c, const char *where, const hy_model_spec *m, hy_layer_spec *l) {
@@ -42,20 +66,23 @@ static hy_status sizes(const hy_json *c, const char *where, const hy_model_spec 
     HY_TRY(hy_config_int(c, where, "head_dim", 1, HY_CONFIG_MAX_WIDTH, &l->head_dim));
     HY_TRY(hy_config_int(c, where, "n_groups", 1, HY_CONFIG_MAX_WIDTH, &l->groups));
     if ((int64_t)heads * l->head_dim > HY_CONFIG_MAX_WIDTH)
-        return hy_error(HY_EINPUT, "%s: \"num_heads\" * \"head_dim\" is %lld: at most %d", where, (long long)heads * l->head_dim, HY_CONFIG_MAX_WIDTH);
+        return hy_error(HY_EINPUT, "%s: \"num_heads\" * \"head_dim\" is %lld: at most %d", where,
+                        (long long)heads * l->head_dim, HY_CONFIG_MAX_WIDTH);
     l->d_inner = wide = heads * l->head_dim;
     HY_TRY(hy_config_int_or(c, where, "expand", 1024, &expand));
     if ((int64_t)expand * m->d_model != l->d_inner)
-        return hy_error(HY_EINPUT, "%s: \"num_heads\" * \"head_dim\" is %d, but \"expand\" * \"hidden_size\" is %lld", where, l->d_inner,
-                        (long long)expand * m->d_model);
+        return hy_error(HY_EINPUT, "%s: \"num_heads\" * \"head_dim\" is %d, but \"expand\" * \"hidden_size\" is %lld",
+                        where, l->d_inner, (long long)expand * m->d_model);
     HY_TRY(hy_config_int_or(c, where, "intermediate_size", HY_CONFIG_MAX_WIDTH, &wide));
     if (wide != l->d_inner)
-        return hy_error(HY_EINPUT, "%s: \"intermediate_size\" is %d, but \"num_heads\" * \"head_dim\" is %d", where, wide, l->d_inner);
+        return hy_error(HY_EINPUT, "%s: \"intermediate_size\" is %d, but \"num_heads\" * \"head_dim\" is %d", where,
+                        wide, l->d_inner);
     return HY_OK;
 }
 
 static hy_status spec(const hy_json *c, const char *where, hy_model_spec *m) {
-    hy_layer_spec l = {.mixer = HY_MIXER_SSM, .kv_source = -1, .ssm_kind = HY_SSM_MAMBA2, .conv_bias = 1, .gated_norm = 1};
+    hy_layer_spec l = {
+        .mixer = HY_MIXER_SSM, .kv_source = -1, .ssm_kind = HY_SSM_MAMBA2, .conv_bias = 1, .gated_norm = 1};
     HY_TRY(hy_config_check(c, where, keys));
     snprintf(m->name, sizeof m->name, "mamba2");
     m->tied = 0;
@@ -69,7 +96,8 @@ static hy_status spec(const hy_json *c, const char *where, hy_model_spec *m) {
 static hy_status config(const hy_model_spec *m, hy_json *out) {
     const hy_layer_spec *l = &m->layers[0];
     if (l->d_inner % m->d_model)
-        return hy_error(HY_EINPUT, "in this family d_inner (%d) is a whole number of times d_model (%d)", l->d_inner, m->d_model);
+        return hy_error(HY_EINPUT, "in this family d_inner (%d) is a whole number of times d_model (%d)", l->d_inner,
+                        m->d_model);
     hy_config_write_class("Mamba2ForCausalLM", out);
     hy_json_set_string(out, "model_type", "mamba2");
     hy_json_set_int(out, "vocab_size", m->vocab);

@@ -10,10 +10,14 @@
 #include "core/spec/spec_read.h"
 
 hy_status hy_weights_parse(const char *text, hy_weights *out) {
-    if (!text || !strcmp(text, "auto")) *out = HY_WEIGHTS_AUTO;
-    else if (!strcmp(text, "f32")) *out = HY_WEIGHTS_F32;
-    else if (!strcmp(text, "bf16")) *out = HY_WEIGHTS_BF16;
-    else return hy_error(HY_EINPUT, "--weights %s: there are auto, f32 and bf16", text);
+    if (!text || !strcmp(text, "auto"))
+        *out = HY_WEIGHTS_AUTO;
+    else if (!strcmp(text, "f32"))
+        *out = HY_WEIGHTS_F32;
+    else if (!strcmp(text, "bf16"))
+        *out = HY_WEIGHTS_BF16;
+    else
+        return hy_error(HY_EINPUT, "--weights %s: there are auto, f32 and bf16", text);
     return HY_OK;
 }
 
@@ -37,8 +41,8 @@ hy_model_file_kind hy_model_file_kind_of(const char *path) {
     return n > 12 && !strcmp(path + n - 12, ".safetensors") ? HY_MODEL_CHECKPOINT : HY_MODEL_YAML;
 }
 
-// Applies "key.path=value" to a canonical spec, which says everything layer by layer: a part of layers ("attention.window=64") is
-// changed in every layer that has it.
+// Applies "key.path=value" to a canonical spec, which says everything layer by layer: a part of layers
+// ("attention.window=64") is changed in every layer that has it.
 static hy_status set_part(hy_yaml *root, const char *set) {
     const hy_yaml *layers = hy_yaml_get(root, "layer_table");
     char *part = hy_asprintf("%.*s", (int)strcspn(set, ".="), set);
@@ -59,7 +63,8 @@ static hy_status set_part(hy_yaml *root, const char *set) {
 static hy_status changed_spec(const char *path, const char *text, const char *const *sets, hy_model_spec *out) {
     hy_yaml *y = NULL;
     hy_status s = hy_yaml_parse(path, text, strlen(text), &y);
-    if (!s && hy_yaml_get(y, "base")) s = hy_yaml_error(hy_yaml_get(y, "base"), "the spec of a checkpoint stands alone: it has no base");
+    if (!s && hy_yaml_get(y, "base"))
+        s = hy_yaml_error(hy_yaml_get(y, "base"), "the spec of a checkpoint stands alone: it has no base");
     for (; !s && sets && *sets; sets++) s = set_part(y, *sets);
     if (!s) s = hy_spec_from_yaml(y, out);
     hy_yaml_free(y);
@@ -132,8 +137,8 @@ static hy_status from_folder(const char *path, const hy_model_spec *spec, const 
     return s;
 }
 
-hy_status hy_model_open_as(const char *path, const hy_model_spec *spec, const hy_backend *be, hy_weights weights, hy_precision precision,
-                           hy_model *out) {
+hy_status hy_model_open_as(const char *path, const hy_model_spec *spec, const hy_backend *be, hy_weights weights,
+                           hy_precision precision, hy_model *out) {
     *out = (hy_model){.trained = true};
     const how_to h = {be, hy_weights_in(weights, precision), hy_precision_dtype(precision)};
     const bool folder = hy_model_file_kind_of(path) == HY_MODEL_FOLDER;
@@ -198,8 +203,8 @@ hy_status hy_model_source_hash(const char *path, char out[33]) {
     return hy_model_file_kind_of(path) == HY_MODEL_FOLDER ? folder_hash(path, out) : hy_hash_file(path, out);
 }
 
-hy_status hy_model_open(const char *path, const char *const *sets, const hy_backend *be, hy_weights weights, hy_precision precision,
-                        uint64_t seed, hy_model *out) {
+hy_status hy_model_open(const char *path, const char *const *sets, const hy_backend *be, hy_weights weights,
+                        hy_precision precision, uint64_t seed, hy_model *out) {
     *out = (hy_model){0};
     const how_to h = {be, hy_weights_in(weights, precision), hy_precision_dtype(precision)};
     hy_model_spec *spec = hy_xcalloc(1, sizeof *spec);

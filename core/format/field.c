@@ -40,7 +40,8 @@ char *hy_suggest(const char *word, const char *list) {
     for (const char *p = list; nw <= WORD_MAX && *p;) {
         int n = (int)strcspn(p, "|");
         if (n > 0 && n <= WORD_MAX) {
-            bool part = nw >= 3 && ((n > nw && !strncmp(p, word, (size_t)nw)) || (n >= 3 && nw > n && !strncmp(word, p, (size_t)n)));
+            bool part = nw >= 3 && ((n > nw && !strncmp(p, word, (size_t)nw)) ||
+                                    (n >= 3 && nw > n && !strncmp(word, p, (size_t)n)));
             int d = part ? 1 : edit_distance(word, nw, p, n);
             if (d < best && d < n) best = d, hit = p, nhit = n;
         }
@@ -76,11 +77,16 @@ void hy_yaml_quote(const char *s, hy_buf *out) {
     }
     hy_buf_printf(out, "\"");
     for (const unsigned char *c = (const unsigned char *)s; *c; c++) {
-        if (*c == '"' || *c == '\\') hy_buf_printf(out, "\\%c", *c);
-        else if (*c == '\n') hy_buf_printf(out, "\\n");
-        else if (*c == '\t') hy_buf_printf(out, "\\t");
-        else if (*c < 0x20 || *c == 0x7F) hy_buf_printf(out, "\\x%02X", *c);
-        else hy_buf_write(out, c, 1);
+        if (*c == '"' || *c == '\\')
+            hy_buf_printf(out, "\\%c", *c);
+        else if (*c == '\n')
+            hy_buf_printf(out, "\\n");
+        else if (*c == '\t')
+            hy_buf_printf(out, "\\t");
+        else if (*c < 0x20 || *c == 0x7F)
+            hy_buf_printf(out, "\\x%02X", *c);
+        else
+            hy_buf_write(out, c, 1);
     }
     hy_buf_printf(out, "\"");
 }
@@ -98,8 +104,10 @@ static void value_text(const hy_field *f, const void *obj, hy_buf *out) {
     char num[32];
     switch (f->type) {
         case HY_F_INT:
-            if (f->choices && *(const int *)p == 0) hy_buf_printf(out, "%s", f->choices);
-            else hy_buf_printf(out, "%d", *(const int *)p);
+            if (f->choices && *(const int *)p == 0)
+                hy_buf_printf(out, "%s", f->choices);
+            else
+                hy_buf_printf(out, "%d", *(const int *)p);
             break;
         case HY_F_LONG: hy_buf_printf(out, "%lld", (long long)*(const int64_t *)p); break;
         case HY_F_DOUBLE:
@@ -165,10 +173,14 @@ static void range_text(const hy_field *f, char out[96]) {
     hy_double_text(f->min, lo);
     hy_double_text(f->max, hi);
     const char *word = f->type == HY_F_INT && f->choices ? f->choices : "", *sep = word[0] ? ", or " : "";
-    if (!bounded(f)) snprintf(out, 96, "%s", word);
-    else if (isinf(f->max)) snprintf(out, 96, "%s or more%s%s", lo, sep, word);
-    else if (isinf(f->min)) snprintf(out, 96, "at most %s%s%s", hi, sep, word);
-    else snprintf(out, 96, "%s to %s%s%s", lo, hi, sep, word);
+    if (!bounded(f))
+        snprintf(out, 96, "%s", word);
+    else if (isinf(f->max))
+        snprintf(out, 96, "%s or more%s%s", lo, sep, word);
+    else if (isinf(f->min))
+        snprintf(out, 96, "at most %s%s%s", hi, sep, word);
+    else
+        snprintf(out, 96, "%s to %s%s%s", lo, hi, sep, word);
 }
 
 static hy_status wrong(const hy_yaml *v, const hy_field *f, const char *wanted) {
@@ -229,8 +241,7 @@ static hy_status read_bool(const hy_yaml *v, const hy_field *f, int *out) {
 static hy_status read_string(const hy_yaml *v, const hy_field *f, char *out) {
     if (v->kind != HY_YAML_SCALAR) return wrong(v, f, "a text");
     if (hy_yaml_is_null(v)) return hy_yaml_error(v, "%s has no value (write \"\" for an empty text)", f->name);
-    if (strlen(v->text) >= f->size)
-        return hy_yaml_error(v, "%s is longer than %zu bytes", f->name, f->size - 1);
+    if (strlen(v->text) >= f->size) return hy_yaml_error(v, "%s is longer than %zu bytes", f->name, f->size - 1);
     memset(out, 0, f->size);  // specs are compared with memcmp
     memcpy(out, v->text, strlen(v->text));
     return HY_OK;
@@ -354,8 +365,9 @@ static char *known_names(const hy_field *f, const char *also) {
 
 hy_status hy_yaml_fields(const hy_yaml *map, const hy_field *f, void *obj, const char *also) {
     if (hy_yaml_is_null(map)) return HY_OK;
-    if (map->kind != HY_YAML_MAP) return hy_yaml_error(map, "keys and values are wanted here (key: value), not a %s",
-                                                       map->kind == HY_YAML_LIST ? "list" : "single value");
+    if (map->kind != HY_YAML_MAP)
+        return hy_yaml_error(map, "keys and values are wanted here (key: value), not a %s",
+                             map->kind == HY_YAML_LIST ? "list" : "single value");
     for (int i = 0; i < map->n; i++) {
         const hy_field *hit = find(f, map->key[i]);
         if (hit) {
@@ -420,8 +432,10 @@ hy_status hy_fields_check(const hy_field *f, const void *obj, const char **name)
             int choices = 1;
             for (const char *c = f->choices; c && *c; c++) choices += *c == '|';
             bad = *(const int *)p;
-            if (f->type == HY_F_INT) wrong_one = outside(f, bad);
-            else wrong_one = bad < 0 || bad >= (f->type == HY_F_BOOL ? 2 : choices);
+            if (f->type == HY_F_INT)
+                wrong_one = outside(f, bad);
+            else
+                wrong_one = bad < 0 || bad >= (f->type == HY_F_BOOL ? 2 : choices);
         } else if (f->type == HY_F_LONG) {
             wrong_one = outside(f, bad = (double)*(const int64_t *)p);
         } else if (f->type == HY_F_DOUBLE) {
@@ -436,14 +450,18 @@ hy_status hy_fields_check(const hy_field *f, const void *obj, const char **name)
         char range[96], value[32];
         range_text(f, range);
         hy_double_text(bad, value);
-        return hy_error(HY_EINPUT, "%s is %s; it must be %s", f->name, value, range[0] ? range : f->choices ? f->choices : "finite");
+        return hy_error(HY_EINPUT, "%s is %s; it must be %s", f->name, value,
+                        range[0]     ? range
+                        : f->choices ? f->choices
+                                     : "finite");
     }
     return HY_OK;
 }
 
 void hy_fields_help(const hy_field *table, const char *title, hy_buf *out) {
-    static const char *const types[] = {"whole number", "whole number", "number",         "true, false", "text",
-                                        "",             "whole numbers", "numbers", "pairs of whole numbers"};
+    static const char *const types[] = {"whole number",  "whole number", "number",
+                                        "true, false",   "text",         "",
+                                        "whole numbers", "numbers",      "pairs of whole numbers"};
     int wn = 4, wd = 7;
     for (const hy_field *f = table; f->name; f++) {
         if ((int)strlen(f->name) > wn) wn = (int)strlen(f->name);

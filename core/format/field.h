@@ -34,11 +34,12 @@ typedef struct {
     double min, max;      // of numbers, inclusive (of each list element); both 0, or min > max: unbounded
     const char *choices;  // of ENUM; of INT: the word that stands for 0 ("auto", "none"), or NULL
     const char *doc;      // one line, units included
-    // Left out of the canonical text while it has its default: for fields added later, so that the texts and hashes of models
-    // that do not use them stay what they were.
+    // Left out of the canonical text while it has its default: for fields added later, so that the texts and hashes of
+    // models that do not use them stay what they were.
     bool quiet;
 } hy_field;
-#define HY_FIELD_END {0}
+#define HY_FIELD_END \
+    { 0 }
 
 // Fills obj with the defaults of a table (ends at name NULL).
 void hy_fields_default(const hy_field *f, void *obj);
@@ -46,8 +47,8 @@ void hy_fields_default(const hy_field *f, void *obj);
 hy_status hy_fields_set(const hy_field *f, void *obj, const char *name, const char *yaml_text);
 // The ranges of a filled struct: HY_EINPUT with the value and its range; *name (if not NULL) is the field at fault.
 hy_status hy_fields_check(const hy_field *f, const void *obj, const char **name);
-// Canonical YAML "name: value\n" of every field (quiet ones: only where they differ from their default), in table order, each line
-// after `indent` spaces.
+// Canonical YAML "name: value\n" of every field (quiet ones: only where they differ from their default), in table
+// order, each line after `indent` spaces.
 void hy_fields_text(const hy_field *f, const void *obj, int indent, hy_buf *out);
 // A table for people: name, default, range, documentation.
 void hy_fields_help(const hy_field *f, const char *title, hy_buf *out);

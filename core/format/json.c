@@ -26,11 +26,16 @@ static int text_depth(const char *s, size_t n, int limit) {
     for (size_t i = 0; i < n && deepest <= limit; i++) {
         char c = s[i];
         if (string) {
-            if (c == '\\') i++;
-            else if (c == '"') string = false;
-        } else if (c == '"') string = true;
-        else if (c == '{' || c == '[') deepest = ++depth > deepest ? depth : deepest;
-        else if (c == '}' || c == ']') depth--;
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                string = false;
+        } else if (c == '"')
+            string = true;
+        else if (c == '{' || c == '[')
+            deepest = ++depth > deepest ? depth : deepest;
+        else if (c == '}' || c == ']')
+            depth--;
     }
     return deepest;
 }
@@ -39,7 +44,8 @@ hy_status hy_json_parse(const char *text, size_t n, const char *where, int max_d
     int limit = max_depth > 0 ? max_depth : HY_JSON_MAX_DEPTH;
     *out = NULL;
     // jansson's own limit is fixed at its build: the depth is looked at before it recurses
-    if (text_depth(text, n, limit) > limit) return hy_error(HY_EINPUT, "%s: JSON nested deeper than %d levels", where, limit);
+    if (text_depth(text, n, limit) > limit)
+        return hy_error(HY_EINPUT, "%s: JSON nested deeper than %d levels", where, limit);
     json_error_t e;
     json_t *j = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
     if (!j)
@@ -62,8 +68,9 @@ static size_t number_length(const char *s, size_t n, bool *huge) {
     return k;
 }
 
-// Python writes infinities and NaN as bare words, which JSON does not know: outside strings each becomes {"__float__": "Infinity"}. Its
-// integers have no end (1e30 in full is the "model_max_length" of many a tokenizer): those outside int64 become reals.
+// Python writes infinities and NaN as bare words, which JSON does not know: outside strings each becomes {"__float__":
+// "Infinity"}. Its integers have no end (1e30 in full is the "model_max_length" of many a tokenizer): those outside
+// int64 become reals.
 static void rewrite_numbers(const char *s, size_t n, hy_buf *out) {
     static const char *const words[] = {"-Infinity", "Infinity", "NaN"};
     bool string = false;
@@ -71,8 +78,10 @@ static void rewrite_numbers(const char *s, size_t n, hy_buf *out) {
     for (size_t i = 0; i < n; i++) {
         const char c = s[i];
         if (string) {
-            if (c == '\\') i++;
-            else if (c == '"') string = false;
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                string = false;
         } else if (c == '"') {
             string = true;
         } else if (is_digit(c) || (c == '-' && i + 1 < n && is_digit(s[i + 1]))) {
@@ -118,7 +127,9 @@ hy_status hy_json_parse_string(const char *text, size_t n, const char *where, hy
     const bool string = j && json_is_string(j);
     if (string) hy_buf_write(out, json_string_value(j), json_string_length(j));
     json_decref(j);
-    return string ? HY_OK : hy_error(HY_EINPUT, "%s: a JSON string is wanted: %.300s", where, j ? "this is another value" : e.text);
+    return string ? HY_OK
+                  : hy_error(HY_EINPUT, "%s: a JSON string is wanted: %.300s", where,
+                             j ? "this is another value" : e.text);
 }
 
 void hy_json_free(hy_json *j) { json_decref((json_t *)j); }
@@ -137,7 +148,8 @@ hy_json_type hy_json_type_of(const hy_json *j) {
 }
 
 const char *hy_json_type_name(hy_json_type t) {
-    static const char *const names[] = {"null", "true or false", "an integer", "a number", "a string", "a list", "an object"};
+    static const char *const names[] = {"null",     "true or false", "an integer", "a number",
+                                        "a string", "a list",        "an object"};
     return names[t];
 }
 
@@ -159,16 +171,19 @@ const char *hy_json_key(void *it) { return json_object_iter_key(it); }
 const hy_json *hy_json_member(void *it) { return (const hy_json *)json_object_iter_value(it); }
 
 static hy_status wrong_type(const char *where, const hy_json *j, const char *wanted) {
-    return hy_error(HY_EINPUT, "%s: is %s, but %s is wanted here", where, hy_json_type_name(hy_json_type_of(j)), wanted);
+    return hy_error(HY_EINPUT, "%s: is %s, but %s is wanted here", where, hy_json_type_name(hy_json_type_of(j)),
+                    wanted);
 }
 
 hy_status hy_json_int(const hy_json *j, const char *where, int64_t lo, int64_t hi, int64_t *out) {
     if (json_is_real(in(j)) && fabs(json_real_value(in(j))) > 0x1p62)
-        return hy_error(HY_EINPUT, "%s: %g is outside %lld .. %lld", where, json_real_value(in(j)), (long long)lo, (long long)hi);
+        return hy_error(HY_EINPUT, "%s: %g is outside %lld .. %lld", where, json_real_value(in(j)), (long long)lo,
+                        (long long)hi);
     if (!json_is_integer(in(j))) return wrong_type(where, j, "an integer");
     int64_t v = json_integer_value(in(j));
     if (v < lo || v > hi)
-        return hy_error(HY_EINPUT, "%s: %lld is outside %lld .. %lld", where, (long long)v, (long long)lo, (long long)hi);
+        return hy_error(HY_EINPUT, "%s: %lld is outside %lld .. %lld", where, (long long)v, (long long)lo,
+                        (long long)hi);
     *out = v;
     return HY_OK;
 }
@@ -196,14 +211,16 @@ static hy_status required(const hy_json *object, const char *where, const char *
     return *out ? HY_OK : hy_error(HY_EINPUT, "%s is missing", path);
 }
 
-hy_status hy_json_get_int(const hy_json *object, const char *where, const char *key, int64_t lo, int64_t hi, int64_t *out) {
+hy_status hy_json_get_int(const hy_json *object, const char *where, const char *key, int64_t lo, int64_t hi,
+                          int64_t *out) {
     char path[512];
     const hy_json *j;
     HY_TRY(required(object, where, key, path, sizeof path, &j));
     return hy_json_int(j, path, lo, hi, out);
 }
 
-hy_status hy_json_get_double(const hy_json *object, const char *where, const char *key, double lo, double hi, double *out) {
+hy_status hy_json_get_double(const hy_json *object, const char *where, const char *key, double lo, double hi,
+                             double *out) {
     char path[512];
     const hy_json *j;
     HY_TRY(required(object, where, key, path, sizeof path, &j));
@@ -271,8 +288,12 @@ void hy_json_set(hy_json *object, const char *key, hy_json *value) {
     HY_ASSERT(!json_object_set_new((json_t *)object, clean, (json_t *)value));
     free(clean);
 }
-void hy_json_add(hy_json *array, hy_json *value) { HY_ASSERT(!json_array_append_new((json_t *)array, (json_t *)value)); }
-void hy_json_set_string(hy_json *object, const char *key, const char *s) { hy_json_set(object, key, hy_json_new_string(s)); }
+void hy_json_add(hy_json *array, hy_json *value) {
+    HY_ASSERT(!json_array_append_new((json_t *)array, (json_t *)value));
+}
+void hy_json_set_string(hy_json *object, const char *key, const char *s) {
+    hy_json_set(object, key, hy_json_new_string(s));
+}
 void hy_json_set_double(hy_json *object, const char *key, double v) { hy_json_set(object, key, hy_json_new_double(v)); }
 void hy_json_set_int(hy_json *object, const char *key, int64_t v) { hy_json_set(object, key, hy_json_new_int(v)); }
 void hy_json_set_bool(hy_json *object, const char *key, bool v) { hy_json_set(object, key, hy_json_new_bool(v)); }
@@ -295,11 +316,16 @@ void hy_json_string_text(const char *s, size_t n, hy_buf *out) {
     hy_buf_write(out, "\"", 1);
     for (const char *end = s + n; s < end; s++) {
         unsigned char c = (unsigned char)*s;
-        if (c == '"' || c == '\\') hy_buf_printf(out, "\\%c", c);
-        else if (c == '\n') hy_buf_write(out, "\\n", 2);
-        else if (c == '\t') hy_buf_write(out, "\\t", 2);
-        else if (c < 0x20 || c == 0x7f) hy_buf_printf(out, "\\u%04x", c);
-        else hy_buf_write(out, s, 1);
+        if (c == '"' || c == '\\')
+            hy_buf_printf(out, "\\%c", c);
+        else if (c == '\n')
+            hy_buf_write(out, "\\n", 2);
+        else if (c == '\t')
+            hy_buf_write(out, "\\t", 2);
+        else if (c < 0x20 || c == 0x7f)
+            hy_buf_printf(out, "\\u%04x", c);
+        else
+            hy_buf_write(out, s, 1);
     }
     hy_buf_write(out, "\"", 1);
 }

@@ -1,5 +1,5 @@
-// json.h - JSON in and out: strict reading of untrusted text with errors that name file and key, and building of documents
-// for `--format json`. Not a schema checker. core/format/json.c is the only file that knows the JSON library.
+// json.h - JSON in and out: strict reading of untrusted text with errors that name file and key, and building of
+// documents for `--format json`. Not a schema checker. core/format/json.c is the only file that knows the JSON library.
 #ifndef HY_JSON_H
 #define HY_JSON_H
 #include "core/base/base.h"
@@ -8,25 +8,31 @@ typedef struct hy_json hy_json;  // a value; owned by its document or, when buil
 
 // ---------------------------------------------------------------------------------------------------- reading
 #define HY_JSON_MAX_DEPTH 32
-// Parses n bytes of UTF-8. Refused with HY_EINPUT and "where: line L, column C: reason": invalid UTF-8, duplicate keys, text
-// after the document, nesting deeper than max_depth (0: HY_JSON_MAX_DEPTH), numbers outside int64 or double, strings that
-// hold NUL. Free with hy_json_free.
+// Parses n bytes of UTF-8. Refused with HY_EINPUT and "where: line L, column C: reason": invalid UTF-8, duplicate keys,
+// text after the document, nesting deeper than max_depth (0: HY_JSON_MAX_DEPTH), numbers outside int64 or double,
+// strings that hold NUL. Free with hy_json_free.
 hy_status hy_json_parse(const char *text, size_t n, const char *where, int max_depth, hy_json **out);
-// The same from a file of at most max_bytes. Bare Infinity, -Infinity and NaN, which Python writes and JSON does not know, are read
-// as {"__float__": "Infinity"} and so on; integers outside int64, which Python writes in full, as reals.
+// The same from a file of at most max_bytes. Bare Infinity, -Infinity and NaN, which Python writes and JSON does not
+// know, are read as {"__float__": "Infinity"} and so on; integers outside int64, which Python writes in full, as reals.
 hy_status hy_json_read(const char *path, size_t max_bytes, hy_json **out);
 void hy_json_free(hy_json *j);
 
 typedef enum {
-    HY_JSON_NULL = 0, HY_JSON_BOOL, HY_JSON_INT, HY_JSON_REAL, HY_JSON_STRING, HY_JSON_ARRAY, HY_JSON_OBJECT,
+    HY_JSON_NULL = 0,
+    HY_JSON_BOOL,
+    HY_JSON_INT,
+    HY_JSON_REAL,
+    HY_JSON_STRING,
+    HY_JSON_ARRAY,
+    HY_JSON_OBJECT,
 } hy_json_type;
 hy_json_type hy_json_type_of(const hy_json *j);
 const char *hy_json_type_name(hy_json_type t);  // "an integer", "a list": for messages
 
 // Members. `where` is what messages begin with (a file, or file and path of the object). get: NULL if absent.
 const hy_json *hy_json_get(const hy_json *object, const char *key);
-size_t hy_json_size(const hy_json *j);                        // elements of a list or members of an object, else 0
-const hy_json *hy_json_at(const hy_json *array, size_t i);    // of a list
+size_t hy_json_size(const hy_json *j);                      // elements of a list or members of an object, else 0
+const hy_json *hy_json_at(const hy_json *array, size_t i);  // of a list
 // Iteration over an object in file order: for (void *it = hy_json_first(o); it; it = hy_json_next(o, it))
 void *hy_json_first(const hy_json *object);
 void *hy_json_next(const hy_json *object, void *it);
@@ -34,8 +40,10 @@ const char *hy_json_key(void *it);
 const hy_json *hy_json_member(void *it);
 
 // Typed getters of a required member: HY_EINPUT "where: key: ..." if absent, of another type, or out of [lo, hi].
-hy_status hy_json_get_int(const hy_json *object, const char *where, const char *key, int64_t lo, int64_t hi, int64_t *out);
-hy_status hy_json_get_double(const hy_json *object, const char *where, const char *key, double lo, double hi, double *out);
+hy_status hy_json_get_int(const hy_json *object, const char *where, const char *key, int64_t lo, int64_t hi,
+                          int64_t *out);
+hy_status hy_json_get_double(const hy_json *object, const char *where, const char *key, double lo, double hi,
+                             double *out);
 hy_status hy_json_get_bool(const hy_json *object, const char *where, const char *key, bool *out);
 hy_status hy_json_get_string(const hy_json *object, const char *where, const char *key, const char **out);
 hy_status hy_json_get_array(const hy_json *object, const char *where, const char *key, const hy_json **out);

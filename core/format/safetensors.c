@@ -30,7 +30,7 @@ struct hy_st {
     char *path;
     const void *start;  // of the file
     size_t before;      // bytes before the data
-    void *map;  // NULL when the memory is the caller's
+    void *map;          // NULL when the memory is the caller's
     size_t map_bytes;
     hy_json *header;  // owns the names
     const hy_json *meta;
@@ -69,7 +69,8 @@ static hy_status parse_shape(const hy_json *j, const char *where, hy_st_tensor *
     const hy_json *shape;
     HY_TRY(hy_json_get_array(j, where, "shape", &shape));
     if (hy_json_size(shape) > HY_ST_MAX_DIMS)
-        return hy_error(HY_EINPUT, "%s: %zu dimensions, at most %d are read", where, hy_json_size(shape), HY_ST_MAX_DIMS);
+        return hy_error(HY_EINPUT, "%s: %zu dimensions, at most %d are read", where, hy_json_size(shape),
+                        HY_ST_MAX_DIMS);
     t->ndim = (int)hy_json_size(shape);
     t->n = 1;
     for (int i = 0; i < t->ndim; i++) {
@@ -91,7 +92,8 @@ static hy_status parse_tensor(const hy_st *st, const char *name, const hy_json *
     const hy_json *offsets;
     HY_TRY(hy_json_get_string(j, where, "dtype", &dtype));
     if (!dtype_parse(dtype, &t->dtype))
-        return hy_error(HY_EINPUT, "%s: element type \"%.40s\" is not known (bool, integers to 64 bits, F16, BF16, F32, F64 are)",
+        return hy_error(HY_EINPUT,
+                        "%s: element type \"%.40s\" is not known (bool, integers to 64 bits, F16, BF16, F32, F64 are)",
                         where, dtype);
     HY_TRY(parse_shape(j, where, t));
     HY_TRY(hy_json_get_array(j, where, "data_offsets", &offsets));
@@ -102,13 +104,16 @@ static hy_status parse_tensor(const hy_st *st, const char *name, const hy_json *
     HY_TRY(hy_json_int(hy_json_at(offsets, 0), path, 0, INT64_MAX, &begin));
     HY_TRY(hy_json_int(hy_json_at(offsets, 1), path, 0, INT64_MAX, &end));
     if (begin > end || (uint64_t)end > data_bytes)
-        return hy_error(HY_EINPUT, "%s: data_offsets [%" PRId64 ", %" PRId64 "] are not inside the %zu bytes of data (file cut short?)",
+        return hy_error(HY_EINPUT,
+                        "%s: data_offsets [%" PRId64 ", %" PRId64
+                        "] are not inside the %zu bytes of data (file cut short?)",
                         where, begin, end, data_bytes);
     if (hy_json_size(j) != 3) return hy_error(HY_EINPUT, "%s: has keys beside dtype, shape and data_offsets", where);
     size_t bytes;
     hy_st_shape_text(t->ndim, t->shape, shape, sizeof shape);
     if (__builtin_mul_overflow(t->n, hy_st_dtype_size(t->dtype), &bytes) || bytes != (size_t)(end - begin))
-        return hy_error(HY_EINPUT, "%s: data_offsets give %" PRId64 " bytes, which is not %s of %s", where, end - begin, dtype, shape);
+        return hy_error(HY_EINPUT, "%s: data_offsets give %" PRId64 " bytes, which is not %s of %s", where, end - begin,
+                        dtype, shape);
     t->name = name;
     t->offset = (size_t)begin;
     t->data = data + begin;
@@ -135,7 +140,10 @@ static hy_status check_cover(const hy_st *st, size_t data_bytes, unsigned flags)
             return hy_error(HY_EINPUT, "%s: tensors \"%.200s\" and \"%.200s\" overlap", st->path, before, t->name);
         if (next > at && !(flags & HY_ST_ALLOW_HOLES))
             return hy_error(HY_EINPUT, "%s: %zu bytes of data %s \"%.200s\" belong to no tensor", st->path, next - at,
-                            t ? "before tensor" : "after tensor", t ? t->name : before ? before : "");
+                            t ? "before tensor" : "after tensor",
+                            t        ? t->name
+                            : before ? before
+                                     : "");
         if (t) {
             at = tensor_end(t);
             before = t->name;
@@ -166,21 +174,25 @@ static hy_status parse_header(hy_st *st, const char *bytes, size_t n, unsigned f
     if (n < 8) return hy_error(HY_EINPUT, "%s: %zu bytes are too few for a safetensors file", st->path, n);
     memcpy(&length, bytes, 8);
     if (length > HY_ST_MAX_HEADER)
-        return hy_error(HY_EINPUT, "%s: header length %" PRIu64 " is above the limit of %zu: not a safetensors file, or damaged",
+        return hy_error(HY_EINPUT,
+                        "%s: header length %" PRIu64 " is above the limit of %zu: not a safetensors file, or damaged",
                         st->path, length, HY_ST_MAX_HEADER);
     if (length > n - 8)
-        return hy_error(HY_EINPUT, "%s: header length %" PRIu64 " is more than the file's %zu bytes (file cut short?)", st->path,
-                        length, n);
-    if (length < 2 || bytes[8] != '{') return hy_error(HY_EINPUT, "%s: the header is not a JSON object: not a safetensors file", st->path);
+        return hy_error(HY_EINPUT, "%s: header length %" PRIu64 " is more than the file's %zu bytes (file cut short?)",
+                        st->path, length, n);
+    if (length < 2 || bytes[8] != '{')
+        return hy_error(HY_EINPUT, "%s: the header is not a JSON object: not a safetensors file", st->path);
     HY_TRY(hy_json_parse(bytes + 8, length, st->path, 3, &st->header));
-    if (hy_json_size(st->header) > MAX_TENSORS) return hy_error(HY_EINPUT, "%s: more than %d tensors", st->path, MAX_TENSORS);
+    if (hy_json_size(st->header) > MAX_TENSORS)
+        return hy_error(HY_EINPUT, "%s: more than %d tensors", st->path, MAX_TENSORS);
     st->start = bytes;
     st->before = 8 + length;
     const char *data = bytes + 8 + length;
     size_t data_bytes = n - 8 - length;
     st->tensors = hy_xcalloc(hy_json_size(st->header), sizeof *st->tensors);
     for (void *it = hy_json_first(st->header); it; it = hy_json_next(st->header, it)) {
-        if (!strcmp(hy_json_key(it), "__metadata__")) HY_TRY(parse_meta(st, hy_json_member(it)));
+        if (!strcmp(hy_json_key(it), "__metadata__"))
+            HY_TRY(parse_meta(st, hy_json_member(it)));
         else {
             HY_TRY(parse_tensor(st, hy_json_key(it), hy_json_member(it), data, data_bytes, &st->tensors[st->n]));
             st->n++;
@@ -200,8 +212,10 @@ hy_status hy_st_open_memory(const void *data, size_t n, const char *where, unsig
     hy_st *st = hy_xcalloc(1, sizeof *st);
     st->path = hy_xstrdup(where);
     hy_status s = parse_header(st, data, n, flags);
-    if (s) hy_st_close(st);
-    else *out = st;
+    if (s)
+        hy_st_close(st);
+    else
+        *out = st;
     return s;
 }
 
@@ -211,9 +225,12 @@ static hy_status map_file(const char *path, void **map, size_t *bytes) {
     struct stat sb;
     hy_status s = HY_OK;
     *map = NULL;
-    if (fstat(fd, &sb)) s = hy_error(HY_EINPUT, "%s: cannot read: %s", path, strerror(errno));
-    else if (!S_ISREG(sb.st_mode)) s = hy_error(HY_EINPUT, "%s: is not a regular file", path);
-    else if (sb.st_size == 0) s = hy_error(HY_EINPUT, "%s: is empty", path);
+    if (fstat(fd, &sb))
+        s = hy_error(HY_EINPUT, "%s: cannot read: %s", path, strerror(errno));
+    else if (!S_ISREG(sb.st_mode))
+        s = hy_error(HY_EINPUT, "%s: is not a regular file", path);
+    else if (sb.st_size == 0)
+        s = hy_error(HY_EINPUT, "%s: is empty", path);
     if (!s) {
         *bytes = (size_t)sb.st_size;
         *map = mmap(NULL, *bytes, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -229,7 +246,8 @@ hy_status hy_st_open(const char *path, unsigned flags, hy_st **out) {
     *out = NULL;
     HY_TRY(map_file(path, &map, &bytes));
     hy_status s = hy_st_open_memory(map, bytes, path, flags, out);
-    if (s) munmap(map, bytes);
+    if (s)
+        munmap(map, bytes);
     else {
         (*out)->map = map;
         (*out)->map_bytes = bytes;
@@ -256,8 +274,10 @@ const hy_st_tensor *hy_st_find(const hy_st *st, const char *name) {
     for (int lo = 0, hi = st->n; lo < hi;) {
         int mid = lo + (hi - lo) / 2, c = strcmp(name, st->tensors[st->by_name[mid]].name);
         if (c == 0) return &st->tensors[st->by_name[mid]];
-        if (c < 0) hi = mid;
-        else lo = mid + 1;
+        if (c < 0)
+            hi = mid;
+        else
+            lo = mid + 1;
     }
     return NULL;
 }
@@ -287,8 +307,8 @@ typedef struct {
 
 static bool is_floating(hy_st_dtype t) { return t == HY_ST_F16 || t == HY_ST_BF16 || t == HY_ST_F32 || t == HY_ST_F64; }
 
-static void match_wanted(const hy_st *const *files, int n_files, const hy_st_want *want, int n, const char *against, bool *const *known,
-                         misfits *m) {
+static void match_wanted(const hy_st *const *files, int n_files, const hy_st_want *want, int n, const char *against,
+                         bool *const *known, misfits *m) {
     char have[192], shape[192];
     for (int i = 0; i < n; i++) {
         const hy_st_tensor *t = NULL;
@@ -312,8 +332,9 @@ static void match_wanted(const hy_st *const *files, int n_files, const hy_st_wan
     }
 }
 
-hy_status hy_st_match(const hy_st *const *files, int n_files, const char *what, const hy_st_want *want, int n, const char *against,
-                      bool (*ignored)(const void *user, const char *name), const void *user, hy_buf *report) {
+hy_status hy_st_match(const hy_st *const *files, int n_files, const char *what, const hy_st_want *want, int n,
+                      const char *against, bool (*ignored)(const void *user, const char *name), const void *user,
+                      hy_buf *report) {
     misfits m = {0};
     char have[192];
     hy_buf_write(&m.list, "", 0);
@@ -335,8 +356,10 @@ hy_status hy_st_match(const hy_st *const *files, int n_files, const char *what, 
     if (m.missing + m.wrong + m.unknown) {
         int cut = m.list.n > 1400 ? 1400 : (int)m.list.n;  // what a message holds
         while (cut > 0 && cut < (int)m.list.n && m.list.s[cut - 1] != '\n') cut--;
-        s = hy_error(HY_EINPUT, "%s: does not fit %s: %d tensors missing, %d of wrong shape or type, %d unknown\n%.*s%s", what, against,
-                     m.missing, m.wrong, m.unknown, cut < (int)m.list.n ? cut : cut - 1, m.list.s, cut < (int)m.list.n ? "..." : "");
+        s = hy_error(HY_EINPUT,
+                     "%s: does not fit %s: %d tensors missing, %d of wrong shape or type, %d unknown\n%.*s%s", what,
+                     against, m.missing, m.wrong, m.unknown, cut < (int)m.list.n ? cut : cut - 1, m.list.s,
+                     cut < (int)m.list.n ? "..." : "");
         if (report) hy_buf_write(report, m.list.s, m.list.n);
     }
     free(m.list.s);
@@ -363,29 +386,29 @@ void hy_st_release(const hy_st_tensor *t) {
 
 // ---------------------------------------------------------------------------------------------------- conversion
 // Loops over elements of C type `type` (copied: the data has no alignment), x in turn.
-#define EACH(type, expr)                                              \
-    for (size_t i = 0; i < n; i++) {                                  \
-        type x;                                                       \
-        memcpy(&x, src + i * sizeof x, sizeof x);                     \
-        dst[i] = expr;                                                \
-    }                                                                 \
+#define EACH(type, expr)                          \
+    for (size_t i = 0; i < n; i++) {              \
+        type x;                                   \
+        memcpy(&x, src + i * sizeof x, sizeof x); \
+        dst[i] = expr;                            \
+    }                                             \
     break
-#define CONVERT(to)                                                   \
-    switch (t->dtype) {                                               \
-        case HY_ST_BOOL: EACH(uint8_t, (to)(x != 0));                 \
-        case HY_ST_U8: EACH(uint8_t, (to)x);                          \
-        case HY_ST_I8: EACH(int8_t, (to)x);                           \
-        case HY_ST_U16: EACH(uint16_t, (to)x);                        \
-        case HY_ST_I16: EACH(int16_t, (to)x);                         \
-        case HY_ST_F16: EACH(uint16_t, (to)hy_f32_from_f16(x));       \
-        case HY_ST_BF16: EACH(uint16_t, (to)hy_f32_from_bf16(x));     \
-        case HY_ST_U32: EACH(uint32_t, (to)x);                        \
-        case HY_ST_I32: EACH(int32_t, (to)x);                         \
-        case HY_ST_F32: EACH(float, (to)x);                           \
-        case HY_ST_U64: EACH(uint64_t, (to)x);                        \
-        case HY_ST_I64: EACH(int64_t, (to)x);                         \
-        case HY_ST_F64: EACH(double, (to)x);                          \
-        case HY_ST_DTYPE_COUNT: break;                                \
+#define CONVERT(to)                                               \
+    switch (t->dtype) {                                           \
+        case HY_ST_BOOL: EACH(uint8_t, (to)(x != 0));             \
+        case HY_ST_U8: EACH(uint8_t, (to)x);                      \
+        case HY_ST_I8: EACH(int8_t, (to)x);                       \
+        case HY_ST_U16: EACH(uint16_t, (to)x);                    \
+        case HY_ST_I16: EACH(int16_t, (to)x);                     \
+        case HY_ST_F16: EACH(uint16_t, (to)hy_f32_from_f16(x));   \
+        case HY_ST_BF16: EACH(uint16_t, (to)hy_f32_from_bf16(x)); \
+        case HY_ST_U32: EACH(uint32_t, (to)x);                    \
+        case HY_ST_I32: EACH(int32_t, (to)x);                     \
+        case HY_ST_F32: EACH(float, (to)x);                       \
+        case HY_ST_U64: EACH(uint64_t, (to)x);                    \
+        case HY_ST_I64: EACH(int64_t, (to)x);                     \
+        case HY_ST_F64: EACH(double, (to)x);                      \
+        case HY_ST_DTYPE_COUNT: break;                            \
     }
 
 static const char *elements(const hy_st_tensor *t, size_t first, size_t n) {
@@ -395,8 +418,10 @@ static const char *elements(const hy_st_tensor *t, size_t first, size_t n) {
 
 void hy_st_read_f32(const hy_st_tensor *t, size_t first, size_t n, float *dst) {
     const char *src = elements(t, first, n);
-    if (t->dtype == HY_ST_F32 && n) memcpy(dst, src, n * sizeof *dst);  // also keeps the bits of NaNs
-    else CONVERT(float)
+    if (t->dtype == HY_ST_F32 && n)
+        memcpy(dst, src, n * sizeof *dst);  // also keeps the bits of NaNs
+    else
+        CONVERT(float)
 }
 
 void hy_st_read_f64(const hy_st_tensor *t, size_t first, size_t n, double *dst) {
@@ -407,9 +432,11 @@ void hy_st_read_f64(const hy_st_tensor *t, size_t first, size_t n, double *dst) 
 hy_status hy_st_read_i64(const hy_st_tensor *t, size_t first, size_t n, int64_t *dst) {
     const char *src = elements(t, first, n);
     if (t->dtype == HY_ST_F16 || t->dtype == HY_ST_BF16 || t->dtype == HY_ST_F32 || t->dtype == HY_ST_F64)
-        return hy_error(HY_EINPUT, "tensor \"%s\": has element type %s, but integers are wanted", t->name, hy_st_dtype_name(t->dtype));
+        return hy_error(HY_EINPUT, "tensor \"%s\": has element type %s, but integers are wanted", t->name,
+                        hy_st_dtype_name(t->dtype));
     CONVERT(int64_t)
     for (size_t i = 0; i < n && t->dtype == HY_ST_U64; i++)
-        if (dst[i] < 0) return hy_error(HY_EINPUT, "tensor \"%s\": element %zu is above the largest int64", t->name, first + i);
+        if (dst[i] < 0)
+            return hy_error(HY_EINPUT, "tensor \"%s\": element %zu is above the largest int64", t->name, first + i);
     return HY_OK;
 }

@@ -1,4 +1,5 @@
-// safetensors_write.c - the writer half of safetensors.h: header first, then one tensor after the other into a temporary file.
+// safetensors_write.c - the writer half of safetensors.h: header first, then one tensor after the other into a
+// temporary file.
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -57,7 +58,8 @@ static entry *entry_new(hy_st_writer *w, const char *name, hy_st_dtype dtype, in
     return e;
 }
 
-void hy_st_writer_add(hy_st_writer *w, const char *name, hy_st_dtype dtype, int ndim, const int64_t *shape, const void *data) {
+void hy_st_writer_add(hy_st_writer *w, const char *name, hy_st_dtype dtype, int ndim, const int64_t *shape,
+                      const void *data) {
     entry_new(w, name, dtype, ndim, shape)->data = data;
 }
 
@@ -74,9 +76,15 @@ static void add_copy(hy_st_writer *w, const char *name, hy_st_dtype dtype, size_
     if (n) memcpy(e->own, v, n * hy_st_dtype_size(dtype));
     e->data = e->own;
 }
-void hy_st_writer_add_f32(hy_st_writer *w, const char *name, size_t n, const float *v) { add_copy(w, name, HY_ST_F32, n, v); }
-void hy_st_writer_add_f64(hy_st_writer *w, const char *name, size_t n, const double *v) { add_copy(w, name, HY_ST_F64, n, v); }
-void hy_st_writer_add_i64(hy_st_writer *w, const char *name, size_t n, const int64_t *v) { add_copy(w, name, HY_ST_I64, n, v); }
+void hy_st_writer_add_f32(hy_st_writer *w, const char *name, size_t n, const float *v) {
+    add_copy(w, name, HY_ST_F32, n, v);
+}
+void hy_st_writer_add_f64(hy_st_writer *w, const char *name, size_t n, const double *v) {
+    add_copy(w, name, HY_ST_F64, n, v);
+}
+void hy_st_writer_add_i64(hy_st_writer *w, const char *name, size_t n, const int64_t *v) {
+    add_copy(w, name, HY_ST_I64, n, v);
+}
 
 // ---------------------------------------------------------------------------------------------------- commit
 static int by_name(const void *a, const void *b) { return strcmp(((const entry *)a)->name, ((const entry *)b)->name); }
@@ -96,7 +104,8 @@ static hy_status check_entries(hy_st_writer *w, const char *path, size_t *larges
         const entry *e = &w->v[i];
         if (!*e->name || !strcmp(e->name, "__metadata__"))
             return hy_error(HY_EINPUT, "%s: \"%s\" cannot be the name of a tensor", path, e->name);
-        if (i && !strcmp(e->name, w->v[i - 1].name)) return hy_error(HY_EINPUT, "%s: two tensors are named \"%s\"", path, e->name);
+        if (i && !strcmp(e->name, w->v[i - 1].name))
+            return hy_error(HY_EINPUT, "%s: two tensors are named \"%s\"", path, e->name);
     }
     if (w->n) qsort(w->v, (size_t)w->n, sizeof *w->v, by_size);
     for (int i = 0; i < w->n; i++) {
@@ -146,7 +155,8 @@ static hy_status write_all(hy_st_writer *w, hy_outfile *o, void *scratch) {
     header_text(w, &header);
     uint64_t length = header.n;
     hy_status s = HY_OK;
-    if (header.n > HY_ST_MAX_HEADER) s = hy_error(HY_EINPUT, "%s: the header would be longer than %zu bytes", o->path, HY_ST_MAX_HEADER);
+    if (header.n > HY_ST_MAX_HEADER)
+        s = hy_error(HY_EINPUT, "%s: the header would be longer than %zu bytes", o->path, HY_ST_MAX_HEADER);
     if (!s) s = write_bytes(o, &length, 8);
     if (!s) s = write_bytes(o, header.s, header.n);
     free(header.s);
@@ -167,8 +177,10 @@ hy_status hy_st_writer_commit(hy_st_writer *w, const char *path) {
     hy_status s = hy_outfile_open(&o, path);
     if (!s) {
         s = write_all(w, &o, scratch);
-        if (s) hy_outfile_abort(&o);
-        else s = hy_outfile_commit(&o);
+        if (s)
+            hy_outfile_abort(&o);
+        else
+            s = hy_outfile_commit(&o);
     }
     free(scratch);
     return s;

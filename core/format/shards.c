@@ -26,7 +26,8 @@ static void problem(problems *p, const char *fmt, ...) {
 
 static hy_status problems_end(problems *p, const char *path) {
     hy_status s = HY_OK;
-    if (p->n) s = hy_error(HY_EINPUT, "%s: does not fit the files beside it:%s%s", path, p->list.s, p->n > 12 ? "\n..." : "");
+    if (p->n)
+        s = hy_error(HY_EINPUT, "%s: does not fit the files beside it:%s%s", path, p->list.s, p->n > 12 ? "\n..." : "");
     free(p->list.s);
     return s;
 }
@@ -35,7 +36,8 @@ static hy_status problems_end(problems *p, const char *path) {
 // A plain name of a .safetensors file in the folder itself: no way out of it.
 static bool plain_name(const char *name) {
     const size_t n = strlen(name);
-    return n > 12 && n < 256 && name[0] != '.' && !strchr(name, '/') && !strchr(name, '\\') && !strcmp(name + n - 12, ".safetensors");
+    return n > 12 && n < 256 && name[0] != '.' && !strchr(name, '/') && !strchr(name, '\\') &&
+           !strcmp(name + n - 12, ".safetensors");
 }
 
 static int find_file(char *const *names, int n, const char *name) {
@@ -48,8 +50,10 @@ static hy_status open_file(hy_shards *s, const char *dir, const char *name) {
     s->files = hy_xrealloc(s->files, sizeof *s->files * (size_t)(s->n + 1));
     char *path = hy_asprintf("%s/%s", dir, name);
     hy_status st = hy_st_open(path, 0, &s->files[s->n]);
-    if (!st) s->n++;
-    else if (s->indexed) st = hy_error_context(st, "%s", s->path);
+    if (!st)
+        s->n++;
+    else if (s->indexed)
+        st = hy_error_context(st, "%s", s->path);
     free(path);
     return st;
 }
@@ -61,7 +65,8 @@ static hy_status open_files(hy_shards *s, const char *dir, const hy_json *map, c
         char *where = hy_asprintf("%s: \"weight_map\": \"%.200s\"", s->path, hy_json_key(it));
         hy_status st = hy_json_string(hy_json_member(it), where, &file);
         if (!st && !plain_name(file))
-            st = hy_error(HY_EINPUT, "%s: \"%.200s\" is not the name of a .safetensors file in the same folder", where, file);
+            st = hy_error(HY_EINPUT, "%s: \"%.200s\" is not the name of a .safetensors file in the same folder", where,
+                          file);
         free(where);
         HY_TRY(st);
         if (find_file(*names, s->n, file) >= 0) continue;
@@ -84,15 +89,19 @@ static hy_status check_map(const hy_shards *s, const hy_json *map, char *const *
         const char *other = NULL;
         for (int i = 0; i < s->n && !other; i++)
             if (hy_st_find(s->files[i], name)) other = names[i];
-        if (other) problem(&p, "\"%.200s\" is listed in %s but found in %s", name, file, other);
-        else problem(&p, "\"%.200s\" is listed in %s but is not there", name, file);
+        if (other)
+            problem(&p, "\"%.200s\" is listed in %s but found in %s", name, file, other);
+        else
+            problem(&p, "\"%.200s\" is listed in %s but is not there", name, file);
     }
     for (int i = 0; i < s->n; i++)
         for (int k = 0; k < hy_st_count(s->files[i]); k++) {
             const char *name = hy_st_at(s->files[i], k)->name;
             const hy_json *j = hy_json_get(map, name);
-            if (!j) problem(&p, "\"%.200s\" is in %s but not listed", name, names[i]);
-            else if (hy_json_string(j, s->path, &file) == HY_OK && strcmp(file, names[i]) && hy_st_find(s->files[find_file(names, s->n, file)], name))
+            if (!j)
+                problem(&p, "\"%.200s\" is in %s but not listed", name, names[i]);
+            else if (hy_json_string(j, s->path, &file) == HY_OK && strcmp(file, names[i]) &&
+                     hy_st_find(s->files[find_file(names, s->n, file)], name))
                 problem(&p, "\"%.200s\" is both in %s and in %s", name, file, names[i]);
         }
     return problems_end(&p, s->path);
@@ -103,7 +112,8 @@ static hy_status read_index(hy_shards *s, const char *dir) {
     const hy_json *map, *meta;
     char **names = NULL;
     HY_TRY(hy_json_read(s->path, INDEX_MAX, &index));
-    hy_status st = hy_json_type_of(index) == HY_JSON_OBJECT ? HY_OK : hy_error(HY_EINPUT, "%s: must be an object", s->path);
+    hy_status st =
+        hy_json_type_of(index) == HY_JSON_OBJECT ? HY_OK : hy_error(HY_EINPUT, "%s: must be an object", s->path);
     if (!st && hy_json_get(index, "metadata")) st = hy_json_get_object(index, s->path, "metadata", &meta);
     if (!st) st = hy_json_get_object(index, s->path, "weight_map", &map);
     if (!st) st = open_files(s, dir, map, &names);
@@ -127,15 +137,20 @@ hy_status hy_shards_open(const char *dir, hy_shards **out) {
         st = read_index(s, dir);
     } else {
         st = open_file(s, dir, "model.safetensors");
-        char *pickled = hy_asprintf("%s/pytorch_model.bin", dir), *pickled_index = hy_asprintf("%s/pytorch_model.bin.index.json", dir);
+        char *pickled = hy_asprintf("%s/pytorch_model.bin", dir),
+             *pickled_index = hy_asprintf("%s/pytorch_model.bin.index.json", dir);
         if (st && !hy_file_exists(s->path) && (hy_file_exists(pickled) || hy_file_exists(pickled_index)))
-            st = hy_error(HY_EINPUT, "%s: has its weights in pytorch_model.bin, which is not read: save the model as safetensors", dir);
+            st = hy_error(HY_EINPUT,
+                          "%s: has its weights in pytorch_model.bin, which is not read: save the model as safetensors",
+                          dir);
         free(pickled);
         free(pickled_index);
     }
     free(index);
-    if (st) hy_shards_close(s);
-    else *out = s;
+    if (st)
+        hy_shards_close(s);
+    else
+        *out = s;
     return st;
 }
 

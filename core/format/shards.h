@@ -1,5 +1,5 @@
-// shards.h - the weights of a checkpoint folder: one model.safetensors, or the files that model.safetensors.index.json lists.
-// Which tensors a model wants is import.c's matter.
+// shards.h - the weights of a checkpoint folder: one model.safetensors, or the files that model.safetensors.index.json
+// lists. Which tensors a model wants is import.c's matter.
 #ifndef HY_SHARDS_H
 #define HY_SHARDS_H
 #include "core/format/safetensors.h"
@@ -10,10 +10,11 @@ typedef struct {
     hy_st **files;  // [n], in the order in which the index first names them
     int n;
 } hy_shards;
-// Maps every file and checks the index against them. HY_EINPUT, naming files and tensors, for: no weights at all; an index that is
-// not {"weight_map": {tensor: file}}; file names with a folder in them; files that are missing or damaged; a tensor that the
-// index puts into a file without it, or that lies in a file where the index does not say so (so none is there twice).
-// A model.safetensors beside an index is what counts. Nothing of the size of the weights is allocated.
+// Maps every file and checks the index against them. HY_EINPUT, naming files and tensors, for: no weights at all; an
+// index that is not {"weight_map": {tensor: file}}; file names with a folder in them; files that are missing or
+// damaged; a tensor that the index puts into a file without it, or that lies in a file where the index does not say so
+// (so none is there twice). A model.safetensors beside an index is what counts. Nothing of the size of the weights is
+// allocated.
 hy_status hy_shards_open(const char *dir, hy_shards **out);
 void hy_shards_close(hy_shards *s);
 const hy_st_tensor *hy_shards_find(const hy_shards *s, const char *name);  // NULL if there is none

@@ -70,8 +70,10 @@ void hy_table_free(hy_table *t) {
 void hy_table_column(hy_table *t, const char *name, const char *header, const char *unit, hy_align_side side) {
     HY_ASSERT(t->n_rows == 0);
     t->cols = hy_xrealloc(t->cols, sizeof *t->cols * (size_t)(t->n_cols + 1));
-    t->cols[t->n_cols++] = (column){.name = hy_xstrdup(name), .header = hy_xstrdup(header ? header : name),
-                                    .unit = unit ? hy_xstrdup(unit) : NULL, .side = side};
+    t->cols[t->n_cols++] = (column){.name = hy_xstrdup(name),
+                                    .header = hy_xstrdup(header ? header : name),
+                                    .unit = unit ? hy_xstrdup(unit) : NULL,
+                                    .side = side};
 }
 
 void hy_table_hidden(hy_table *t) {
@@ -199,7 +201,8 @@ static void print_text(const hy_table *t, hy_buf *b) {
     if (t->title) hy_buf_printf(b, "%s\n", t->title);
     for (int line = 0; line < 1 + units; line++) {
         for (int c = 0; c < t->n_cols; c++)
-            if (!t->cols[c].hidden) pad(b, line ? t->cols[c].unit : t->cols[c].header, w[c], t->cols[c].side, c == last);
+            if (!t->cols[c].hidden)
+                pad(b, line ? t->cols[c].unit : t->cols[c].header, w[c], t->cols[c].side, c == last);
         end_line(b);
     }
     for (int r = -1; r < t->n_rows; r++) {
@@ -231,7 +234,8 @@ static void csv_cell(hy_buf *b, const cell *c) {
     if (c->kind == CELL_NUM && isfinite(c->num)) {
         hy_json_double_text(c->num, number);
         hy_buf_printf(b, "%s", number);
-    } else if (c->kind == CELL_INT || c->kind == CELL_TEXT) csv_field(b, c->text);
+    } else if (c->kind == CELL_INT || c->kind == CELL_TEXT)
+        csv_field(b, c->text);
 }
 
 static void print_csv(const hy_table *t, hy_buf *b) {
@@ -262,7 +266,7 @@ hy_json *hy_table_json(const hy_table *t) {
         for (int c = 0; c < t->n_cols; c++) {
             const cell *v = &t->rows[r].cells[c];
             hy_json_set(o, t->cols[c].name,
-                        v->kind == CELL_TEXT ? hy_json_new_string(v->text)
+                        v->kind == CELL_TEXT  ? hy_json_new_string(v->text)
                         : v->kind == CELL_INT ? hy_json_new_int(v->i)
                         : v->kind == CELL_NUM ? hy_json_new_double(v->num)
                                               : hy_json_new_null());
@@ -284,8 +288,10 @@ hy_status hy_table_print(const hy_table *t, hy_table_format format, FILE *f) {
         return s;
     }
     hy_buf b = {0};
-    if (format == HY_TABLE_CSV) print_csv(t, &b);
-    else print_text(t, &b);
+    if (format == HY_TABLE_CSV)
+        print_csv(t, &b);
+    else
+        print_text(t, &b);
     bool bad = (b.n && fwrite(b.s, 1, b.n, f) != b.n) || fflush(f) || ferror(f);
     free(b.s);
     return bad ? hy_error(HY_EFAIL, "cannot write the table: %s", strerror(errno)) : HY_OK;

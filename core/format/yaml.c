@@ -76,7 +76,8 @@ hy_yaml *hy_yaml_get(const hy_yaml *map, const char *key) {
 }
 
 bool hy_yaml_is_null(const hy_yaml *y) {
-    return y->kind == HY_YAML_SCALAR && !y->quoted && (!y->text[0] || !strcmp(y->text, "~") || !strcmp(y->text, "null"));
+    return y->kind == HY_YAML_SCALAR && !y->quoted &&
+           (!y->text[0] || !strcmp(y->text, "~") || !strcmp(y->text, "null"));
 }
 
 bool hy_yaml_is(const hy_yaml *y, const char *word) { return y && y->kind == HY_YAML_SCALAR && !strcmp(y->text, word); }
@@ -143,17 +144,22 @@ static hy_status fail_parser(reader *r) {
     const char *problem = p->problem ? p->problem : "cannot be read";
     if (p->error == YAML_MEMORY_ERROR) return hy_error(HY_ENOMEM, "%s: out of memory", r->name);
     if (p->error != YAML_READER_ERROR)
-        return p->context ? fail(r, p->problem_mark, "%s (%s)", problem, p->context) : fail(r, p->problem_mark, "%s", problem);
+        return p->context ? fail(r, p->problem_mark, "%s (%s)", problem, p->context)
+                          : fail(r, p->problem_mark, "%s", problem);
     yaml_mark_t m = {0};  // a reader error has only a byte offset
     for (size_t i = 0; i < p->problem_offset && i < r->size; i++) {
         unsigned char c = (unsigned char)r->text[i];
-        if (c == '\n') m.line++, m.column = 0;
-        else if ((c & 0xC0) != 0x80) m.column++;
+        if (c == '\n')
+            m.line++, m.column = 0;
+        else if ((c & 0xC0) != 0x80)
+            m.column++;
     }
     return fail(r, m, "not valid UTF-8 text: %s", problem);
 }
 
-static hy_status next(reader *r, yaml_event_t *ev) { return yaml_parser_parse(&r->parser, ev) ? HY_OK : fail_parser(r); }
+static hy_status next(reader *r, yaml_event_t *ev) {
+    return yaml_parser_parse(&r->parser, ev) ? HY_OK : fail_parser(r);
+}
 
 static hy_status check_tag(reader *r, const yaml_event_t *ev, const yaml_char_t *tag, const char *allowed) {
     const char *t = (const char *)tag;
@@ -254,7 +260,8 @@ static hy_status read_map(reader *r, hy_yaml *y, int depth) {
             yaml_event_delete(&ev);
         }
         if (!s)
-            node_add(y, (const char *)key.data.scalar.value, mark_line(key.start_mark), mark_column(r, key.start_mark), item);
+            node_add(y, (const char *)key.data.scalar.value, mark_line(key.start_mark), mark_column(r, key.start_mark),
+                     item);
         yaml_event_delete(&key);
         if (s) return s;
     }
@@ -294,8 +301,10 @@ static hy_status read_node(reader *r, const yaml_event_t *ev, int depth, hy_yaml
         if (!s) s = read_map(r, y, depth);
     }
     if (!s) s = anchor_add(r, ev, anchor, y);  // after its content: a value cannot contain itself
-    if (s) hy_yaml_free(y);
-    else *out = y;
+    if (s)
+        hy_yaml_free(y);
+    else
+        *out = y;
     return s;
 }
 
@@ -322,14 +331,17 @@ static hy_status read_stream(reader *r, hy_yaml **out) {
         root = node_new(HY_YAML_SCALAR, r->name, 1, 1 + r->column0);
         root->text = hy_xstrdup("");
     }
-    if (s) hy_yaml_free(root);
-    else *out = root;
+    if (s)
+        hy_yaml_free(root);
+    else
+        *out = root;
     return s;
 }
 
 static hy_status parse(const char *name, const char *text, size_t n, int column0, hy_yaml **out) {
     *out = NULL;
-    if (n > MAX_BYTES) return hy_error(HY_EINPUT, "%s: %zu bytes are more than the %d that are read", name, n, MAX_BYTES);
+    if (n > MAX_BYTES)
+        return hy_error(HY_EINPUT, "%s: %zu bytes are more than the %d that are read", name, n, MAX_BYTES);
     reader *r = hy_xcalloc(1, sizeof *r);
     r->name = name;
     r->text = text;
@@ -348,7 +360,9 @@ static hy_status parse(const char *name, const char *text, size_t n, int column0
     return s;
 }
 
-hy_status hy_yaml_parse(const char *name, const char *text, size_t n, hy_yaml **out) { return parse(name, text, n, 0, out); }
+hy_status hy_yaml_parse(const char *name, const char *text, size_t n, hy_yaml **out) {
+    return parse(name, text, n, 0, out);
+}
 
 hy_status hy_yaml_load(const char *path, hy_yaml **out) {
     char *text = NULL;
@@ -385,7 +399,8 @@ static hy_status set_part(const char *label, hy_yaml *y, const char *part, int c
     }
     int i = key_index(y, part);
     if (i < 0) {
-        if (y->n >= MAX_KEYS) return hy_error(HY_EINPUT, "%s:1:%d: more than %d keys in one map", label, column, MAX_KEYS);
+        if (y->n >= MAX_KEYS)
+            return hy_error(HY_EINPUT, "%s:1:%d: more than %d keys in one map", label, column, MAX_KEYS);
         node_add(y, part, 1, column, last ? value : node_new(HY_YAML_MAP, label, 1, column));
         i = y->n - 1;
     } else if (last || hy_yaml_is_null(y->child[i])) {
@@ -407,8 +422,8 @@ static hy_status set_path(const char *label, hy_yaml *root, char *path, hy_yaml 
         if (!part[0]) return hy_error(HY_EINPUT, "%s:1:%d: empty name in the path", label, column);
         if (++depth > MAX_DEPTH) return hy_error(HY_EINPUT, "%s:1:%d: path deeper than %d", label, column, MAX_DEPTH);
         if (y->kind == HY_YAML_SCALAR)
-            return hy_error(HY_EINPUT, "%s:1:%d: what holds \"%s\" is a single value (\"%s\"), not a map", label, column,
-                            part, y->text);
+            return hy_error(HY_EINPUT, "%s:1:%d: what holds \"%s\" is a single value (\"%s\"), not a map", label,
+                            column, part, y->text);
         HY_TRY(set_part(label, y, part, column, !dot, *value, &y));
         if (!dot) *value = NULL;  // now part of the tree
         column += (int)strlen(part) + 1;
@@ -419,8 +434,7 @@ static hy_status set_path(const char *label, hy_yaml *root, char *path, hy_yaml 
 
 hy_status hy_yaml_set(hy_yaml *root, const char *assignment) {
     const char *eq = strchr(assignment, '=');
-    if (!eq || eq == assignment)
-        return hy_error(HY_EINPUT, "--set %s: write it as key.path=value", assignment);
+    if (!eq || eq == assignment) return hy_error(HY_EINPUT, "--set %s: write it as key.path=value", assignment);
     char *label = hy_asprintf("--set %s", assignment);
     char *path = hy_xstrdup(assignment);
     path[eq - assignment] = 0;
@@ -444,11 +458,14 @@ hy_yaml *hy_yaml_merge(const hy_yaml *a, const hy_yaml *b) {
     hy_yaml *m = node_new(HY_YAML_MAP, b->file, b->line, b->column);
     for (int i = 0; i < a->n; i++) {
         int j = key_index(b, a->key[i]);
-        if (j < 0) node_add(m, a->key[i], a->key_line[i], a->key_column[i], hy_yaml_copy(a->child[i]));
-        else node_add(m, b->key[j], b->key_line[j], b->key_column[j], hy_yaml_merge(a->child[i], b->child[j]));
+        if (j < 0)
+            node_add(m, a->key[i], a->key_line[i], a->key_column[i], hy_yaml_copy(a->child[i]));
+        else
+            node_add(m, b->key[j], b->key_line[j], b->key_column[j], hy_yaml_merge(a->child[i], b->child[j]));
     }
     for (int j = 0; j < b->n; j++)
-        if (key_index(a, b->key[j]) < 0) node_add(m, b->key[j], b->key_line[j], b->key_column[j], hy_yaml_copy(b->child[j]));
+        if (key_index(a, b->key[j]) < 0)
+            node_add(m, b->key[j], b->key_line[j], b->key_column[j], hy_yaml_copy(b->child[j]));
     return m;
 }
 

@@ -7,26 +7,27 @@
 typedef enum { HY_YAML_SCALAR, HY_YAML_LIST, HY_YAML_MAP } hy_yaml_kind;
 typedef struct hy_yaml {
     hy_yaml_kind kind;
-    const char *file;   // owned by the document
-    int line, column;   // from 1
-    char *text;         // scalar
-    bool quoted;        // scalar in quotes: never null, number or bool
-    int n;              // children of a list, pairs of a map
-    char **key;         // map
+    const char *file;  // owned by the document
+    int line, column;  // from 1
+    char *text;        // scalar
+    bool quoted;       // scalar in quotes: never null, number or bool
+    int n;             // children of a list, pairs of a map
+    char **key;        // map
     int *key_line, *key_column;
     struct hy_yaml **child;
 } hy_yaml;
 
 // Limits: a file of 4 MiB, 100000 nodes (aliases count as what they stand for), 64 levels, 1000 keys in a map.
 // An empty file is a scalar without text (null). Tags other than !!str, !!map and !!seq are refused.
-hy_status hy_yaml_load(const char *path, hy_yaml **out);                                        // a file
-hy_status hy_yaml_parse(const char *name, const char *text, size_t n, hy_yaml **out);           // a string
-void hy_yaml_free(hy_yaml *root);                                                               // a root only; or NULL
-hy_yaml *hy_yaml_get(const hy_yaml *map, const char *key);                                      // NULL if absent
-hy_yaml *hy_yaml_copy(const hy_yaml *node);                                                     // a root of its own
-bool hy_yaml_is_null(const hy_yaml *node);                                                      // no value, ~ or null
-bool hy_yaml_is(const hy_yaml *node, const char *word);                                         // a scalar of that text
-// Applies "path.to.key=value" (value is YAML; lists by index: pattern.0.mixer). New keys are created; a list index must exist.
+hy_status hy_yaml_load(const char *path, hy_yaml **out);                               // a file
+hy_status hy_yaml_parse(const char *name, const char *text, size_t n, hy_yaml **out);  // a string
+void hy_yaml_free(hy_yaml *root);                                                      // a root only; or NULL
+hy_yaml *hy_yaml_get(const hy_yaml *map, const char *key);                             // NULL if absent
+hy_yaml *hy_yaml_copy(const hy_yaml *node);                                            // a root of its own
+bool hy_yaml_is_null(const hy_yaml *node);                                             // no value, ~ or null
+bool hy_yaml_is(const hy_yaml *node, const char *word);                                // a scalar of that text
+// Applies "path.to.key=value" (value is YAML; lists by index: pattern.0.mixer). New keys are created; a list index must
+// exist.
 hy_status hy_yaml_set(hy_yaml *root, const char *assignment);
 // b over a: maps merge, everything else is replaced. For base < variant < experiment < grid point.
 hy_yaml *hy_yaml_merge(const hy_yaml *a, const hy_yaml *b);

@@ -7,8 +7,10 @@
 void hy_yaml_flow(const hy_yaml *y, hy_buf *out) {
     if (y->kind == HY_YAML_SCALAR) {
         // plain text that flow style would read otherwise can only be a string: quoting keeps its meaning
-        if (y->quoted || strpbrk(y->text, ",[]{}:#&*!|>'\"%@`\n")) hy_yaml_quote(y->text, out);
-        else hy_buf_printf(out, "%s", y->text[0] ? y->text : "null");
+        if (y->quoted || strpbrk(y->text, ",[]{}:#&*!|>'\"%@`\n"))
+            hy_yaml_quote(y->text, out);
+        else
+            hy_buf_printf(out, "%s", y->text[0] ? y->text : "null");
         return;
     }
     hy_buf_printf(out, "%c", y->kind == HY_YAML_MAP ? '{' : '[');

@@ -31,7 +31,8 @@ void hy_checkpoint_add(hy_st_writer *out, hy_params *w) {
     for (int i = 0; i < w->prog->n_params; i++) {
         int64_t shape[3];
         int ndim = param_shape(&w->prog->params[i], shape);
-        hy_st_writer_add_fill(out, w->prog->params[i].name, file_dtype(hy_params_dtype(w, i)), ndim, shape, fill_param, w);
+        hy_st_writer_add_fill(out, w->prog->params[i].name, file_dtype(hy_params_dtype(w, i)), ndim, shape, fill_param,
+                              w);
     }
 }
 
@@ -48,17 +49,24 @@ hy_status hy_checkpoint_open(const char *path, hy_st **out) {
     hy_st *st;
     *out = NULL;
     HY_TRY(hy_st_open(path, 0, &st));
-    const char *version = hy_st_meta(st, META_FORMAT), *text = hy_st_meta(st, META_SPEC), *hash = hy_st_meta(st, META_HASH);
+    const char *version = hy_st_meta(st, META_FORMAT), *text = hy_st_meta(st, META_SPEC),
+               *hash = hy_st_meta(st, META_HASH);
     char own[33] = "";
     if (text) hy_hash_hex(text, strlen(text), own);
     hy_status s = HY_OK;
-    if (!version) s = hy_error(HY_EINPUT, "%s: is not a hylab checkpoint (its metadata has no \"%s\")", path, META_FORMAT);
+    if (!version)
+        s = hy_error(HY_EINPUT, "%s: is not a hylab checkpoint (its metadata has no \"%s\")", path, META_FORMAT);
     else if (strcmp(version, HY_CHECKPOINT_VERSION))
-        s = hy_error(HY_EINPUT, "%s: has checkpoint format %.20s; this build reads %s", path, version, HY_CHECKPOINT_VERSION);
-    else if (!text || !hash) s = hy_error(HY_EINPUT, "%s: the metadata lacks \"%s\": damaged", path, text ? META_HASH : META_SPEC);
-    else if (strcmp(own, hash)) s = hy_error(HY_EINPUT, "%s: the spec in its metadata does not have the stored hash: damaged", path);
-    if (s) hy_st_close(st);
-    else *out = st;
+        s = hy_error(HY_EINPUT, "%s: has checkpoint format %.20s; this build reads %s", path, version,
+                     HY_CHECKPOINT_VERSION);
+    else if (!text || !hash)
+        s = hy_error(HY_EINPUT, "%s: the metadata lacks \"%s\": damaged", path, text ? META_HASH : META_SPEC);
+    else if (strcmp(own, hash))
+        s = hy_error(HY_EINPUT, "%s: the spec in its metadata does not have the stored hash: damaged", path);
+    if (s)
+        hy_st_close(st);
+    else
+        *out = st;
     return s;
 }
 
@@ -78,8 +86,8 @@ static hy_status compare_spec(const hy_st *st, const hy_model_spec *spec) {
             na = strcspn(a, "\n");
             nb = strcspn(b, "\n");
         }
-        s = hy_error(HY_EINPUT, "%s: was saved from another model: it has \"%.*s\" where this one has \"%.*s\"", hy_st_path(st),
-                     na > 200 ? 200 : (int)na, a, nb > 200 ? 200 : (int)nb, b);
+        s = hy_error(HY_EINPUT, "%s: was saved from another model: it has \"%.*s\" where this one has \"%.*s\"",
+                     hy_st_path(st), na > 200 ? 200 : (int)na, a, nb > 200 ? 200 : (int)nb, b);
     }
     free(own);
     return s;

@@ -1,5 +1,6 @@
-// checkpoint.h - parameters of a program to and from hylab's own safetensors layout: tensors under the program's parameter
-// names, and as metadata the format's version, the spec's canonical text and its hash. Files of other programs: import.h.
+// checkpoint.h - parameters of a program to and from hylab's own safetensors layout: tensors under the program's
+// parameter names, and as metadata the format's version, the spec's canonical text and its hash. Files of other
+// programs: import.h.
 #ifndef HY_CHECKPOINT_H
 #define HY_CHECKPOINT_H
 #include "core/model/params.h"
@@ -8,7 +9,8 @@
 #define HY_CHECKPOINT_VERSION "1"     // metadata "hylab.format"
 #define HY_CHECKPOINT_EXTRA "train."  // tensors so named belong to the trainer: readers of weights skip them
 
-// Puts metadata and every parameter into a writer; w stays in use until the commit. A trainer adds its own tensors after.
+// Puts metadata and every parameter into a writer; w stays in use until the commit. A trainer adds its own tensors
+// after.
 void hy_checkpoint_add(hy_st_writer *out, hy_params *w);
 // The two steps for weights alone.
 hy_status hy_checkpoint_save(hy_params *w, const char *path);
@@ -22,10 +24,12 @@ typedef enum {
     HY_CHECKPOINT_SAME_SPEC = 0,  // the stored spec must be the program's
     HY_CHECKPOINT_ANY_SPEC,       // only names and shapes must agree (a changed window, rope base, ...)
 } hy_checkpoint_rule;
-// Before parameters are made: each matrix of the program that is bfloat16 in the file is kept so (hy_program_keep_bf16).
+// Before parameters are made: each matrix of the program that is bfloat16 in the file is kept so
+// (hy_program_keep_bf16).
 void hy_checkpoint_keep_types(const hy_st *st, hy_program *p);
-// Reads the parameters from an open checkpoint, converted to w's type. HY_EINPUT, before anything is overwritten, with the first
-// line in which the specs differ, or with every missing, unknown and mis-shaped tensor (whole list in report if not NULL).
+// Reads the parameters from an open checkpoint, converted to w's type. HY_EINPUT, before anything is overwritten, with
+// the first line in which the specs differ, or with every missing, unknown and mis-shaped tensor (whole list in report
+// if not NULL).
 hy_status hy_checkpoint_read(const hy_st *st, hy_params *w, hy_checkpoint_rule rule, hy_buf *report);
 // What hy_checkpoint_read checks of the tensors, alone.
 hy_status hy_checkpoint_check(const hy_st *st, const hy_program *p, hy_buf *report);

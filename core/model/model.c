@@ -9,10 +9,10 @@
 typedef struct {
     hy_program *p;
     int cap_values, cap_params, cap_ops, cap_slots;
-    int *kv_k, *kv_v;   // [n_layers] values that hold a producer's rotated keys and its values
-    int *kv_slot;       // [n_layers] slot of a producer
-    int *last_reader;   // [n_layers] last layer that attends to a producer's keys
-    char prefix[32];    // of value names: "layers.3."
+    int *kv_k, *kv_v;     // [n_layers] values that hold a producer's rotated keys and its values
+    int *kv_slot;         // [n_layers] slot of a producer
+    int *last_reader;     // [n_layers] last layer that attends to a producer's keys
+    char prefix[32];      // of value names: "layers.3."
     char par_prefix[32];  // of parameter names: "layers.3." or "layers.3.second."
     int layer;
 } builder;
@@ -63,14 +63,21 @@ static int add_param(builder *b, const char *name, int ndim, int s0, int s1, hy_
 static int weight(builder *b, const char *name, int out, int in, double std) {
     return add_param(b, name, 2, out, in, HY_INIT_NORMAL, std, true);
 }
-static int vector(builder *b, const char *name, int n, hy_init init) { return add_param(b, name, 1, n, 1, init, 0, false); }
-static int bias(builder *b, bool present, const char *name, int n) { return present ? vector(b, name, n, HY_INIT_ZEROS) : -1; }
+static int vector(builder *b, const char *name, int n, hy_init init) {
+    return add_param(b, name, 1, n, 1, init, 0, false);
+}
+static int bias(builder *b, bool present, const char *name, int n) {
+    return present ? vector(b, name, n, HY_INIT_ZEROS) : -1;
+}
 
 // What an op is given: values, or parameters.
 typedef struct {
     int n, v[HY_OP_INPUTS];
 } operands;
-#define LIST(...) (const operands){(int)(sizeof((int[]){__VA_ARGS__}) / sizeof(int)), {__VA_ARGS__}}
+#define LIST(...)                                                          \
+    (const operands) {                                                     \
+        (int)(sizeof((int[]){__VA_ARGS__}) / sizeof(int)), { __VA_ARGS__ } \
+    }
 static const operands NONE = {0};
 
 static void fault(const builder *b, hy_op_kind kind, const char *what) {
@@ -84,9 +91,12 @@ static void check_operands(const builder *b, hy_op_kind kind, const char *what, 
     int k = 0;
     char *wrong = NULL;
     for (; !wrong && hy_operand_of(list, k, &x); k++) {
-        if (k >= given->n) wrong = hy_asprintf("%s %s is not given", what, x.name);
-        else if (given->v[k] >= limit) wrong = hy_asprintf("%s %s does not exist", what, x.name);
-        else if (given->v[k] < 0 && !x.optional) wrong = hy_asprintf("%s %s must not be absent", what, x.name);
+        if (k >= given->n)
+            wrong = hy_asprintf("%s %s is not given", what, x.name);
+        else if (given->v[k] >= limit)
+            wrong = hy_asprintf("%s %s does not exist", what, x.name);
+        else if (given->v[k] < 0 && !x.optional)
+            wrong = hy_asprintf("%s %s must not be absent", what, x.name);
     }
     if (!wrong && k < given->n) wrong = hy_asprintf("%d %ss are given, it has %d", given->n, what, k);
     if (wrong) fault(b, kind, wrong);
@@ -142,7 +152,8 @@ static hy_val op_linear(builder *b, const char *out_name, hy_val x, int w, int b
 static hy_rope_scale rope_scale(const hy_model_spec *m) {
     if (m->rope == HY_ROPE_LINEAR) return (hy_rope_scale){.factor = m->rope_factor};
     if (m->rope == HY_ROPE_LLAMA3)
-        return (hy_rope_scale){.factor = m->rope_factor, .low = m->rope_low, .high = m->rope_high, .length = m->orig_len};
+        return (hy_rope_scale){
+            .factor = m->rope_factor, .low = m->rope_low, .high = m->rope_high, .length = m->orig_len};
     return (hy_rope_scale){0};
 }
 
@@ -176,8 +187,8 @@ static hy_val op_scale_all(builder *b, const char *out_name, hy_val x, double by
 static hy_val op_rope(builder *b, const char *out_name, hy_val x, int heads, int d) {
     hy_val y = value(b, out_name, heads * d);
     hy_op *op = add_op(b, HY_OP_ROPE, LIST(x), NONE, y, -1);
-    op->rope = (hy_rope_op){.heads = heads, .d = d, .base = hy_model_rope_base(&b->p->spec, d),
-                            .scale = rope_scale(&b->p->spec)};
+    op->rope = (hy_rope_op){
+        .heads = heads, .d = d, .base = hy_model_rope_base(&b->p->spec, d), .scale = rope_scale(&b->p->spec)};
     return y;
 }
 
@@ -207,15 +218,20 @@ static hy_val attention_heads(builder *b, const hy_layer_spec *l, hy_val proj, i
         hy_val k = view(b, work ? "attn.k_raw" : "attn.k", proj, col, l->kv_heads * l->d_qk);
         b->kv_v[i] = view(b, "attn.v", proj, col, l->kv_heads * l->d_v);
         b->kv_k[i] = rotate(b, "attn.k", "k_norm", k, l->kv_heads, l->d_qk, l->qk_norm);
-        b->kv_slot[i] = add_slot(b, (hy_slot){.kind = HY_SLOT_KV, .kv_heads = l->kv_heads, .d_qk = l->d_qk,
-                                              .d_v = l->d_v, .window = l->window});
+        b->kv_slot[i] = add_slot(
+            b, (hy_slot){
+                   .kind = HY_SLOT_KV, .kv_heads = l->kv_heads, .d_qk = l->d_qk, .d_v = l->d_v, .window = l->window});
     }
     q = rotate(b, "attn.q", "q_norm", q, l->heads, l->d_qk, l->qk_norm);
     hy_val o = value(b, "attn.out", l->heads * l->d_v);
     const int k = b->kv_k[src], v = b->kv_v[src], slot = b->kv_slot[src];
     hy_op *op = add_op(b, HY_OP_ATTENTION, LIST(q, k, v), NONE, o, slot);
-    op->attention = (hy_attention_op){.heads = l->heads, .kv_heads = l->kv_heads, .d_qk = l->d_qk, .d_v = l->d_v,
-                                      .window = l->window, .scale = 1.0 / sqrt((double)l->d_qk)};
+    op->attention = (hy_attention_op){.heads = l->heads,
+                                      .kv_heads = l->kv_heads,
+                                      .d_qk = l->d_qk,
+                                      .d_v = l->d_v,
+                                      .window = l->window,
+                                      .scale = 1.0 / sqrt((double)l->d_qk)};
     if (b->last_reader[src] != i) return o;  // the cache is written once everyone has read it
     op = add_op(b, HY_OP_KV_APPEND, LIST(k, v), NONE, HY_NOVAL, slot);
     op->kv_append = (hy_kv_append_op){.kv_heads = l->kv_heads, .d_qk = l->d_qk, .d_v = l->d_v};
@@ -258,10 +274,11 @@ static hy_val mamba2_heads(builder *b, const hy_layer_spec *l, hy_val proj, int 
     int w = l->gated_norm ? vector(b, "gate_norm", D, HY_INIT_ONES) : -1;
     hy_val out = value(b, "ssm.out", D);
     op = add_op(b, HY_OP_GATED_NORM, LIST(y, g), LIST(w), out, -1);
-    op->gated_norm = (hy_gated_norm_op){
-        .groups = l->gated_norm ? l->groups : 1,
-        .kind = !l->gated_norm ? HY_GATED_ONLY : l->norm_before_gate ? HY_GATED_NORM_FIRST : HY_GATED_GATE_FIRST,
-        .eps = b->p->spec.norm_eps};
+    op->gated_norm = (hy_gated_norm_op){.groups = l->gated_norm ? l->groups : 1,
+                                        .kind = !l->gated_norm        ? HY_GATED_ONLY
+                                                : l->norm_before_gate ? HY_GATED_NORM_FIRST
+                                                                      : HY_GATED_GATE_FIRST,
+                                        .eps = b->p->spec.norm_eps};
     return out;
 }
 
@@ -308,8 +325,11 @@ static hy_val fuse(builder *b, const hy_layer_spec *l, hy_val u, hy_val a, hy_va
     int wa = vector(b, "fuse.attn_norm", Ca, HY_INIT_ONES), ws = vector(b, "fuse.ssm_norm", Cs, HY_INIT_ONES);
     hy_val z = value(b, "fuse.out", l->fusion == HY_FUSION_CONCAT ? Ca + Cs : Cs);
     hy_op *op = add_op(b, HY_OP_FUSE, LIST(a, y, gate), LIST(wa, ws), z, -1);
-    op->fuse = (hy_fuse_op){.kind = (hy_fuse_kind)l->fusion, .gates = l->heads, .eps = b->p->spec.norm_eps,
-                            .by_a = b->p->spec.multipliers.attention_out, .by_s = b->p->spec.multipliers.ssm_out};
+    op->fuse = (hy_fuse_op){.kind = (hy_fuse_kind)l->fusion,
+                            .gates = l->heads,
+                            .eps = b->p->spec.norm_eps,
+                            .by_a = b->p->spec.multipliers.attention_out,
+                            .by_s = b->p->spec.multipliers.ssm_out};
     return z;
 }
 
@@ -337,7 +357,8 @@ static hy_scale_parts in_factors(const builder *b, const hy_layer_spec *l, bool 
 }
 
 // `prefix` of the parameter's name: "", or which kind of heads it serves.
-static hy_val out_proj(builder *b, const char *out_name, const char *prefix, hy_val z, bool with_bias, hy_val residual) {
+static hy_val out_proj(builder *b, const char *out_name, const char *prefix, hy_val z, bool with_bias,
+                       hy_val residual) {
     char name[32];
     const int d = b->p->spec.d_model;
     join(name, sizeof name, prefix, "out_proj");
@@ -346,9 +367,10 @@ static hy_val out_proj(builder *b, const char *out_name, const char *prefix, hy_
     return op_linear(b, out_name, z, w, bias(b, with_bias, name, d), residual);
 }
 
-// norm, in projection, attention and/or SSM heads, fusion, out projection, residual. Fusion by sum has an out projection for
-// each kind of head, one after the other onto the residual.
-static hy_val mixer_block(builder *b, const hy_layer_spec *l, hy_val x, bool attention, bool ssm, const char *out_name) {
+// norm, in projection, attention and/or SSM heads, fusion, out projection, residual. Fusion by sum has an out
+// projection for each kind of head, one after the other onto the residual.
+static hy_val mixer_block(builder *b, const hy_layer_spec *l, hy_val x, bool attention, bool ssm,
+                          const char *out_name) {
     const hy_model_spec *m = &b->p->spec;
     const char *in = attention && ssm ? "mixer.in" : attention ? "attn.in" : "ssm.in";
     const char *out = attention && ssm ? "mixer.proj" : attention ? "attn.proj" : "ssm.proj";
@@ -358,16 +380,22 @@ static hy_val mixer_block(builder *b, const hy_layer_spec *l, hy_val x, bool att
     const int in_b = bias(b, attention ? l->qkv_bias : l->proj_bias, "in_proj.bias", width);
     hy_val proj = op_linear(b, out, u, in_w, in_b, HY_NOVAL);
     const hy_scale_parts factors = in_factors(b, l, attention, ssm);
-    proj = op_scale(b, attention && ssm ? "mixer.proj_scaled" : attention ? "attn.proj_scaled" : "ssm.proj_scaled", proj, &factors);
+    proj = op_scale(b,
+                    attention && ssm ? "mixer.proj_scaled"
+                    : attention      ? "attn.proj_scaled"
+                                     : "ssm.proj_scaled",
+                    proj, &factors);
     int col = 0;
     hy_val a = HY_NOVAL, y = HY_NOVAL;
     if (attention) a = attention_heads(b, l, proj, &col);
     if (ssm) y = l->ssm_kind == HY_SSM_MAMBA2 ? mamba2_heads(b, l, proj, &col) : ssm_heads(b, l, proj, &col);
     HY_ASSERT(col == width);
-    if (attention && ssm && l->fusion != HY_FUSION_SUM) return out_proj(b, out_name, "", fuse(b, l, u, a, y), l->out_bias, x);
+    if (attention && ssm && l->fusion != HY_FUSION_SUM)
+        return out_proj(b, out_name, "", fuse(b, l, u, a, y), l->out_bias, x);
     if (attention) a = op_scale_all(b, "attn.out_scaled", a, m->multipliers.attention_out);
     if (ssm) y = op_scale_all(b, "ssm.out_scaled", y, m->multipliers.ssm_out);
-    if (!attention || !ssm) return out_proj(b, out_name, "", attention ? a : y, attention ? l->out_bias : l->proj_bias, x);
+    if (!attention || !ssm)
+        return out_proj(b, out_name, "", attention ? a : y, attention ? l->out_bias : l->proj_bias, x);
     x = out_proj(b, "mixer.mid", "attn_", a, l->out_bias, x);
     return out_proj(b, out_name, "ssm_", y, l->proj_bias, x);
 }
@@ -377,7 +405,8 @@ static hy_val mlp_block(builder *b, const hy_layer_spec *l, hy_val x, const char
     const bool glu = l->mlp == HY_MLP_SILU;
     hy_val u = op_norm(b, "mlp.in", "mlp.norm", x, 1, b->p->spec.norm);
     int up = weight(b, "mlp.up", (glu ? 2 : 1) * l->d_ff, m->d_model, m->init_std);
-    hy_val h = op_linear(b, "mlp.up_out", u, up, bias(b, l->mlp_bias, "mlp.up.bias", (glu ? 2 : 1) * l->d_ff), HY_NOVAL);
+    hy_val h =
+        op_linear(b, "mlp.up_out", u, up, bias(b, l->mlp_bias, "mlp.up.bias", (glu ? 2 : 1) * l->d_ff), HY_NOVAL);
     hy_scale_parts f = {0};
     scale_part(&f, glu ? l->d_ff : 0, m->multipliers.mlp_gate);
     scale_part(&f, l->d_ff, 1);
@@ -393,8 +422,10 @@ static hy_val mlp_block(builder *b, const hy_layer_spec *l, hy_val x, const char
 // The value that enters layer i+1 carries the name "layers.<i+1>.input" ("final_input" after the last one).
 static void rename_input(builder *b, hy_val x, int next) {
     hy_value *v = &b->p->values[x];
-    if (next < b->p->spec.n_layers) snprintf(v->name, sizeof v->name, "layers.%d.input", next);
-    else snprintf(v->name, sizeof v->name, "final_input");
+    if (next < b->p->spec.n_layers)
+        snprintf(v->name, sizeof v->name, "layers.%d.input", next);
+    else
+        snprintf(v->name, sizeof v->name, "final_input");
 }
 
 static hy_val layer(builder *b, int i, hy_val x) {
@@ -412,7 +443,8 @@ static hy_val layer(builder *b, int i, hy_val x) {
         x = mixer_block(b, l, x, hy_layer_has_attention(l), hy_layer_has_ssm(l), "mixer.out");
     }
     if (l->mlp != HY_MLP_NONE) x = mlp_block(b, l, x, "out");
-    if (l->mixer == HY_MIXER_NONE && l->mlp == HY_MLP_NONE) {  // an empty layer: its output is its input under a new name
+    if (l->mixer == HY_MIXER_NONE &&
+        l->mlp == HY_MLP_NONE) {  // an empty layer: its output is its input under a new name
         int col = 0;
         x = view(b, "same", x, &col, b->p->spec.d_model);
     }

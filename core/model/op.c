@@ -7,9 +7,9 @@
 #define BWD_FORWARD(name) HY_K_COUNT
 #define BWD_STATE(name) HY_K_COUNT
 static const hy_op_info kinds[HY_OP_KINDS] = {
-#define OP(KIND, name, inputs, parameters, output, state, passes, ...)                                     \
-    [HY_OP_##KIND] = {#name, inputs, parameters, output, HY_SLOT_##state, HY_PASSES_##passes, HY_K_##name, \
-                      BWD_##passes(name)},
+#define OP(KIND, name, inputs, parameters, output, state, passes, ...) \
+    [HY_OP_##KIND] = {                                                 \
+        #name, inputs, parameters, output, HY_SLOT_##state, HY_PASSES_##passes, HY_K_##name, BWD_##passes(name)},
 #include "core/model/ops.def"
 };
 

@@ -24,13 +24,13 @@ typedef enum { HY_SLOT_NONE = 0, HY_SLOT_KV, HY_SLOT_CONV, HY_SLOT_SSM } hy_slot
 #include "core/model/ops.def"
 typedef struct {
     hy_op_kind kind;
-    int layer;                    // -1: outside layers
-    unsigned head;                // 0: body; else the head it belongs to (HY_HEAD_LOSS, HY_HEAD_LOGITS)
-    hy_val in[HY_OP_INPUTS];      // HY_NOVAL: absent
-    int par[HY_OP_PARAMETERS];    // indices of parameters, -1: absent
-    hy_val out;                   // HY_NOVAL: none
-    int slot;                     // of the state, -1: none
-    union {                       // of its kind
+    int layer;                  // -1: outside layers
+    unsigned head;              // 0: body; else the head it belongs to (HY_HEAD_LOSS, HY_HEAD_LOGITS)
+    hy_val in[HY_OP_INPUTS];    // HY_NOVAL: absent
+    int par[HY_OP_PARAMETERS];  // indices of parameters, -1: absent
+    hy_val out;                 // HY_NOVAL: none
+    int slot;                   // of the state, -1: none
+    union {                     // of its kind
 #define OP(KIND, name, ...) hy_##name##_op name;
 #include "core/model/ops.def"
     };
@@ -39,8 +39,8 @@ typedef struct {
 // ---- what ops.def says of a kind
 typedef enum { HY_PASSES_BOTH, HY_PASSES_FORWARD, HY_PASSES_STATE } hy_op_passes;
 typedef struct {
-    const char *name;                            // "attention"
-    const char *inputs, *parameters, *output;    // with their marks
+    const char *name;                          // "attention"
+    const char *inputs, *parameters, *output;  // with their marks
     hy_slot_kind state;
     hy_op_passes passes;
     hy_kernel_id forward, backward;  // backward: HY_K_COUNT if there is none

@@ -23,7 +23,12 @@ hy_dtype hy_params_dtype(const hy_params *w, int param) {
 hy_status hy_params_create(const hy_program *p, const hy_backend *be, hy_dtype dt, hy_params **out) {
     *out = NULL;
     hy_params *w = hy_xcalloc(1, sizeof *w);
-    *w = (hy_params){.prog = p, .be = be, .id = hy_unique_id(), .dtype = dt == HY_BF16 ? HY_F32 : dt, .compute = dt, .at = hy_xcalloc((size_t)p->n_params, sizeof *w->at)};
+    *w = (hy_params){.prog = p,
+                     .be = be,
+                     .id = hy_unique_id(),
+                     .dtype = dt == HY_BF16 ? HY_F32 : dt,
+                     .compute = dt,
+                     .at = hy_xcalloc((size_t)p->n_params, sizeof *w->at)};
     lay_out(w);
     w->data = be->alloc(w->bytes);
     if (!w->data) {
@@ -47,7 +52,9 @@ void hy_params_free(hy_params *w) {
 hy_status hy_params_want_grad(hy_params *w) {
     if (w->grad) return HY_OK;
     if (hy_program_keeps_bf16(w->prog))
-        return hy_error(HY_EINPUT, "%s: its weights are kept in bfloat16, which is for inference; gradients need them in float32", w->prog->spec.name);
+        return hy_error(HY_EINPUT,
+                        "%s: its weights are kept in bfloat16, which is for inference; gradients need them in float32",
+                        w->prog->spec.name);
     w->grad = w->be->alloc(w->prog->param_elems * hy_dtype_size(w->dtype));
     return w->grad ? HY_OK : hy_error_context(HY_ENOMEM, "gradients of %s", w->prog->spec.name);
 }
@@ -71,11 +78,13 @@ hy_status hy_params_want_bf16(hy_params *w) {
     const hy_program *p = w->prog;
     const bool mixed = hy_program_keeps_bf16(p);
     bool any = !mixed;
-    for (int i = 0; i < p->n_params && mixed; i++) any = any || (p->params[i].kept != HY_BF16 && hy_program_is_matrix(p, i));
+    for (int i = 0; i < p->n_params && mixed; i++)
+        any = any || (p->params[i].kept != HY_BF16 && hy_program_is_matrix(p, i));
     HY_ASSERT(w->dtype == HY_F32);
     if (!any || (w->low && !w->low_old)) return HY_OK;
     if (!w->low && !(w->low = w->be->alloc(p->param_elems * sizeof *w->low)))
-        return hy_error_context(HY_ENOMEM, "weights of %s in bfloat16: %.1f MB", p->spec.name, (double)(p->param_elems * sizeof *w->low) / 1e6);
+        return hy_error_context(HY_ENOMEM, "weights of %s in bfloat16: %.1f MB", p->spec.name,
+                                (double)(p->param_elems * sizeof *w->low) / 1e6);
     if (!mixed) HY_TRY(cast(w, p->param_elems, w->data, w->low));
     for (int i = 0; i < p->n_params && mixed; i++)
         if (p->params[i].kept != HY_BF16 && hy_program_is_matrix(p, i))
@@ -122,8 +131,10 @@ static hy_status set_double(hy_params *w, int param, size_t first, size_t n, con
     void *tmp = hy_alloc(n * hy_dtype_size(dt));
     if (!tmp) return HY_ENOMEM;
     for (size_t i = 0; i < n; i++)
-        if (dt == HY_BF16) ((uint16_t *)tmp)[i] = hy_bf16_from_f32((float)src[i]);
-        else ((float *)tmp)[i] = (float)src[i];
+        if (dt == HY_BF16)
+            ((uint16_t *)tmp)[i] = hy_bf16_from_f32((float)src[i]);
+        else
+            ((float *)tmp)[i] = (float)src[i];
     hy_status s = w->be->from_host(dst, tmp, n * hy_dtype_size(dt));
     free(tmp);
     return s;
@@ -141,7 +152,7 @@ static double initial(const hy_param *q, size_t i, hy_rng *r) {
         case HY_INIT_ONES: return 1;
         case HY_INIT_NORMAL: return q->init_std * hy_rng_normal(r);
         case HY_INIT_A_LOG: return log((double)(i % (size_t)q->shape[1]) + 1);  // A = -(1 .. d_state) per channel
-        case HY_INIT_A_LOG_UNIFORM: return log(1 + 15 * hy_rng_uniform(r));  // A = -U(1, 16)
+        case HY_INIT_A_LOG_UNIFORM: return log(1 + 15 * hy_rng_uniform(r));     // A = -U(1, 16)
         case HY_INIT_DT_BIAS: {  // softplus(bias) log-uniform in [1e-3, 1e-1]
             double dt = exp(log(1e-3) + hy_rng_uniform(r) * (log(1e-1) - log(1e-3)));
             return dt + log(-expm1(-dt));
@@ -157,7 +168,9 @@ static size_t words(hy_init init) {
         case HY_INIT_NORMAL: return 4;
         case HY_INIT_DT_BIAS: return 2;
         case HY_INIT_A_LOG_UNIFORM: return 2;
-        case HY_INIT_ZEROS: case HY_INIT_ONES: case HY_INIT_A_LOG: return 0;
+        case HY_INIT_ZEROS:
+        case HY_INIT_ONES:
+        case HY_INIT_A_LOG: return 0;
     }
     HY_ASSERT(!"init kind");
     return 0;

@@ -13,11 +13,12 @@ typedef struct hy_params {
     void *data;        // device: prog->param_elems elements where all have one type
     size_t *at;        // [n_params] bytes from data
     size_t bytes;
-    void *grad;        // device: the same layout, or NULL until hy_params_want_grad
-    uint16_t *low;     // device [prog->param_elems], or NULL until hy_params_want_bf16
-    bool low_old;      // values were changed since the bfloat16 copy was made
+    void *grad;     // device: the same layout, or NULL until hy_params_want_grad
+    uint16_t *low;  // device [prog->param_elems], or NULL until hy_params_want_bf16
+    bool low_old;   // values were changed since the bfloat16 copy was made
 } hy_params;
-// dt: what is computed in. HY_BF16: the parameters themselves are float32 (but for those that the program keeps in bfloat16).
+// dt: what is computed in. HY_BF16: the parameters themselves are float32 (but for those that the program keeps in
+// bfloat16).
 hy_status hy_params_create(const hy_program *p, const hy_backend *be, hy_dtype dt, hy_params **out);
 void hy_params_free(hy_params *w);
 hy_dtype hy_params_dtype(const hy_params *w, int param);  // of its values
@@ -28,10 +29,11 @@ hy_status hy_params_want_grad(hy_params *w);  // HY_EINPUT if some parameter is 
 // Copies one whole tensor to host floats (converted); grad: the gradient instead of the value.
 hy_status hy_params_get(const hy_params *w, int param, bool grad, float *dst);
 void *hy_params_ptr(const hy_params *w, int param, bool grad);  // device address
-// Computing in bfloat16 reads matrices in bfloat16: those the program keeps so, and of the others a copy at the program's
-// element offsets. hy_params_want_bf16 makes it (once) and brings it up to date. Optimiser steps write it too; code that
-// changes values otherwise, through hy_params_ptr, must call hy_params_changed.
+// Computing in bfloat16 reads matrices in bfloat16: those the program keeps so, and of the others a copy at the
+// program's element offsets. hy_params_want_bf16 makes it (once) and brings it up to date. Optimiser steps write it
+// too; code that changes values otherwise, through hy_params_ptr, must call hy_params_changed.
 hy_status hy_params_want_bf16(hy_params *w);
 void hy_params_changed(hy_params *w);
-const void *hy_params_matrix(const hy_params *w, int param, hy_dtype compute);  // device address of what a matrix product reads
+const void *hy_params_matrix(const hy_params *w, int param,
+                             hy_dtype compute);  // device address of what a matrix product reads
 #endif

@@ -1,5 +1,5 @@
-// precision.h - in what a model computes: a choice of people, from which the element type of executors and the way of float32 products
-// follow.
+// precision.h - in what a model computes: a choice of people, from which the element type of executors and the way of
+// float32 products follow.
 #ifndef HY_PRECISION_H
 #define HY_PRECISION_H
 #include "kernels/backend.h"
@@ -7,8 +7,8 @@
 typedef enum {
     HY_PRECISION_F32 = 0,  // everything float32
     HY_PRECISION_TF32,     // float32, products with factors rounded to TF32
-    HY_PRECISION_BF16,     // activations, caches and matrices bfloat16; sums, statistics, SSM states, small parameters, masters and
-                           // their gradients float32
+    HY_PRECISION_BF16,     // activations, caches and matrices bfloat16; sums, statistics, SSM states, small parameters,
+                           // masters and their gradients float32
 } hy_precision;
 #define HY_PRECISION_NAMES "f32|tf32|bf16"
 hy_status hy_precision_parse(const char *text, hy_precision *out);  // NULL: f32

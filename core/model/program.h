@@ -16,18 +16,24 @@ typedef struct {
     int col;
 } hy_value;
 
-typedef enum { HY_INIT_ZEROS = 0, HY_INIT_ONES, HY_INIT_NORMAL, HY_INIT_A_LOG, HY_INIT_DT_BIAS,
-               HY_INIT_A_LOG_UNIFORM } hy_init;
+typedef enum {
+    HY_INIT_ZEROS = 0,
+    HY_INIT_ONES,
+    HY_INIT_NORMAL,
+    HY_INIT_A_LOG,
+    HY_INIT_DT_BIAS,
+    HY_INIT_A_LOG_UNIFORM
+} hy_init;
 typedef struct {
-    char name[64];   // "layers.3.mixer.in_proj"
+    char name[64];  // "layers.3.mixer.in_proj"
     int ndim;
     int shape[3];
-    size_t n;        // elements
-    size_t offset;   // element offset in the parameter arena, a multiple of HY_DECAY_BLOCK
+    size_t n;       // elements
+    size_t offset;  // element offset in the parameter arena, a multiple of HY_DECAY_BLOCK
     hy_init init;
     double init_std;
-    bool decay;      // weight decay applies (not to norms, biases, A_log, D)
-    hy_dtype kept;   // HY_BF16: see hy_program_keep_bf16; else the values have the type of their set
+    bool decay;     // weight decay applies (not to norms, biases, A_log, D)
+    hy_dtype kept;  // HY_BF16: see hy_program_keep_bf16; else the values have the type of their set
 } hy_param;
 
 // Which ops a run executes: the body always, the heads on request.
@@ -48,21 +54,21 @@ typedef struct hy_program {
     hy_op *ops;
     hy_slot *slots;
     int n_values, n_params, n_ops, n_slots;
-    size_t param_elems;  // arena length, padding included
-    hy_val hidden_final; // after the final norm, all positions
-    hy_val logits;       // rows OUT
+    size_t param_elems;   // arena length, padding included
+    hy_val hidden_final;  // after the final norm, all positions
+    hy_val logits;        // rows OUT
 } hy_program;
 
 // Builds the program of a checked spec. model.c is the only place that knows what a layer is.
 hy_status hy_model_build(const hy_model_spec *spec, hy_program **out);
 void hy_program_free(hy_program *p);
-hy_val hy_program_find(const hy_program *p, const char *name);        // HY_NOVAL if there is none
-int hy_program_find_param(const hy_program *p, const char *name);     // -1 if there is none
-// Whether every op that uses a parameter reads it through a kernel that takes bfloat16 matrices: linear, embedding and output
-// matrices.
+hy_val hy_program_find(const hy_program *p, const char *name);     // HY_NOVAL if there is none
+int hy_program_find_param(const hy_program *p, const char *name);  // -1 if there is none
+// Whether every op that uses a parameter reads it through a kernel that takes bfloat16 matrices: linear, embedding and
+// output matrices.
 bool hy_program_is_matrix(const hy_program *p, int param);
-// For inference only: parameter sets of this program hold this matrix in bfloat16, half the bytes of float32, and kernels
-// read it so. Before parameters and executors are made. False, and nothing changes, where it is not a matrix.
+// For inference only: parameter sets of this program hold this matrix in bfloat16, half the bytes of float32, and
+// kernels read it so. Before parameters and executors are made. False, and nothing changes, where it is not a matrix.
 bool hy_program_keep_bf16(hy_program *p, int param);
-bool hy_program_keeps_bf16(const hy_program *p);                      // for any parameter
+bool hy_program_keeps_bf16(const hy_program *p);  // for any parameter
 #endif

@@ -9,8 +9,9 @@
 static hy_dtype slot_type(hy_slot_kind kind, hy_dtype dt) { return kind == HY_SLOT_SSM && dt == HY_BF16 ? HY_F32 : dt; }
 
 void hy_state_cache(const hy_model_spec *m, hy_dtype dt, int max_tokens, hy_cache_bytes *layers, hy_cache_bytes *sum) {
-    hy_model_cache(m, HY_CACHE_TRUE, max_tokens, (int)hy_dtype_size(slot_type(HY_SLOT_KV, dt)), (int)hy_dtype_size(slot_type(HY_SLOT_CONV, dt)),
-                   (int)hy_dtype_size(slot_type(HY_SLOT_SSM, dt)), layers, sum);
+    hy_model_cache(m, HY_CACHE_TRUE, max_tokens, (int)hy_dtype_size(slot_type(HY_SLOT_KV, dt)),
+                   (int)hy_dtype_size(slot_type(HY_SLOT_CONV, dt)), (int)hy_dtype_size(slot_type(HY_SLOT_SSM, dt)),
+                   layers, sum);
 }
 
 static size_t slot_elems(const hy_program *p, const hy_slot *s, int max_tokens) {
@@ -26,7 +27,8 @@ static size_t slot_elems(const hy_program *p, const hy_slot *s, int max_tokens) 
     return 0;
 }
 
-hy_status hy_state_create(const hy_program *p, const hy_backend *be, hy_dtype dt, int B, int max_tokens, hy_state **out) {
+hy_status hy_state_create(const hy_program *p, const hy_backend *be, hy_dtype dt, int B, int max_tokens,
+                          hy_state **out) {
     *out = NULL;
     if (B < 1 || max_tokens < 1)
         return hy_error(HY_EINPUT, "a cache needs at least 1 sequence and 1 token, not %d and %d", B, max_tokens);
@@ -36,14 +38,17 @@ hy_status hy_state_create(const hy_program *p, const hy_backend *be, hy_dtype dt
     s->buf = hy_xcalloc((size_t)p->n_slots, sizeof *s->buf);
     s->bytes = hy_xcalloc((size_t)p->n_slots, sizeof *s->bytes);
     for (int i = 0; i < p->n_slots; i++) {
-        s->bytes[i] = (size_t)B * slot_elems(p, &p->slots[i], max_tokens) * hy_dtype_size(slot_type(p->slots[i].kind, dt));
+        s->bytes[i] =
+            (size_t)B * slot_elems(p, &p->slots[i], max_tokens) * hy_dtype_size(slot_type(p->slots[i].kind, dt));
         if (s->bytes[i] == 0) continue;  // d_conv 1 has no tail
         s->buf[i] = be->alloc(s->bytes[i]);
         if (!s->buf[i]) {
             hy_cache_bytes one;
             hy_state_cache(&p->spec, dt, max_tokens, NULL, &one);
             hy_state_free(s);
-            return hy_error_context(HY_ENOMEM, "cache of %s for %d sequences of %d tokens, %.1f MB of sequence state (%.3f each): fewer sequences or tokens",
+            return hy_error_context(HY_ENOMEM,
+                                    "cache of %s for %d sequences of %d tokens, %.1f MB of sequence state (%.3f each): "
+                                    "fewer sequences or tokens",
                                     p->spec.name, B, max_tokens, B * one.total / 1e6, one.total / 1e6);
         }
     }

@@ -4,18 +4,20 @@
 #include "core/model/program.h"
 #include "kernels/backend.h"
 
-// KV rings with pinned meta tokens (one per sharing group), convolution tails, SSM states, and how far each sequence is.
+// KV rings with pinned meta tokens (one per sharing group), convolution tails, SSM states, and how far each sequence
+// is.
 typedef struct hy_state {
     const hy_program *prog;
     const hy_backend *be;
-    uint64_t id;        // no other state of this process has it
-    hy_dtype dtype;     // of keys, values and convolution tails; SSM states: float32 where that is HY_BF16, else the same
+    uint64_t id;     // no other state of this process has it
+    hy_dtype dtype;  // of keys, values and convolution tails; SSM states: float32 where that is HY_BF16, else the same
     int B, max_tokens;  // text tokens that fit in a global layer's cache
     int32_t *pos;       // host [B]: next position, meta tokens counted
     void **buf;         // device, per slot; KV: K then V
     size_t *bytes;      // per slot
 } hy_state;
-hy_status hy_state_create(const hy_program *p, const hy_backend *be, hy_dtype dt, int B, int max_tokens, hy_state **out);
+hy_status hy_state_create(const hy_program *p, const hy_backend *be, hy_dtype dt, int B, int max_tokens,
+                          hy_state **out);
 hy_status hy_state_reset(hy_state *s);
 void hy_state_free(hy_state *s);
 size_t hy_state_bytes(const hy_state *s);  // all slots

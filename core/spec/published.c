@@ -32,7 +32,8 @@ hy_status hy_published_read(const hy_yaml *list, hy_published_list *out) {
     if (hy_yaml_is_null(list)) return HY_OK;
     if (list->kind != HY_YAML_LIST)
         return hy_yaml_error(list, "published must be a list of maps, e.g. [{in: Table 10 row 5, cache_mb: 148.24}]");
-    if (list->n > HY_PUBLISHED_MAX) return hy_yaml_error(list, "published has %d entries; at most %d fit", list->n, HY_PUBLISHED_MAX);
+    if (list->n > HY_PUBLISHED_MAX)
+        return hy_yaml_error(list, "published has %d entries; at most %d fit", list->n, HY_PUBLISHED_MAX);
     for (int i = 0; i < list->n; i++) {
         const hy_yaml *e = list->child[i];
         hy_published *p = &out->v[out->n];
@@ -69,7 +70,9 @@ const hy_published *hy_published_cache(const hy_published_list *l) {
 }
 
 void hy_published_help(hy_buf *out) {
-    hy_fields_help(fields, "\npublished: [{...}], what is printed of this model elsewhere (not part of it, not taken from a base)", out);
+    hy_fields_help(
+        fields, "\npublished: [{...}], what is printed of this model elsewhere (not part of it, not taken from a base)",
+        out);
 }
 
 int hy_published_order(const char *a, const char *b) {

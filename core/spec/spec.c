@@ -25,7 +25,8 @@ double hy_model_rope_base(const hy_model_spec *m, int d_qk) {
     return m->rope_base * pow(stretch, (double)d_qk / (d_qk - 2));
 }
 
-static bool fault(hy_spec_fault *f, int layer, const char *field, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+static bool fault(hy_spec_fault *f, int layer, const char *field, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 static bool fault(hy_spec_fault *f, int layer, const char *field, const char *fmt, ...) {
     f->layer = layer;
     snprintf(f->field, sizeof f->field, "%s", field);
@@ -94,18 +95,20 @@ static bool model_fault(const hy_model_spec *m, hy_spec_fault *f) {
     if (range_fault(m, -1, f)) return true;
     size_t n = strnlen(m->name, sizeof m->name);
     if (n == 0 || n == sizeof m->name) return fault(f, -1, "name", "the name is empty or too long");
-    if (strspn(m->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-") != n || strchr(".-+", m->name[0]))
-        return fault(f, -1, "name", "name \"%s\" must be of letters, digits and . _ + -, and start with a letter or digit",
-                     m->name);
+    if (strspn(m->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-") != n ||
+        strchr(".-+", m->name[0]))
+        return fault(f, -1, "name",
+                     "name \"%s\" must be of letters, digits and . _ + -, and start with a letter or digit", m->name);
     if (m->rope == HY_ROPE_NTK && 2.0 * m->max_len <= m->orig_len)
-        return fault(f, -1, "max_len", "rope ntk stretches: max_len (%d) must be more than half of orig_len (%d)", m->max_len,
-                     m->orig_len);
+        return fault(f, -1, "max_len", "rope ntk stretches: max_len (%d) must be more than half of orig_len (%d)",
+                     m->max_len, m->orig_len);
     const bool scaled = m->rope == HY_ROPE_LINEAR || m->rope == HY_ROPE_LLAMA3;
     if (!scaled && m->rope_factor != 1) return fault(f, -1, "rope.factor", "only rope linear and llama3 have a factor");
     if (m->rope != HY_ROPE_LLAMA3 && (m->rope_low != 1 || m->rope_high != 4))
         return fault(f, -1, "rope.low_freq_factor", "only rope llama3 has low_freq_factor and high_freq_factor");
     if (m->rope_low >= m->rope_high)
-        return fault(f, -1, "rope.low_freq_factor", "low_freq_factor (%g) must be below high_freq_factor (%g)", m->rope_low, m->rope_high);
+        return fault(f, -1, "rope.low_freq_factor", "low_freq_factor (%g) must be below high_freq_factor (%g)",
+                     m->rope_low, m->rope_high);
     return false;
 }
 
@@ -113,14 +116,16 @@ static bool attention_fault(const hy_model_spec *m, int i, hy_spec_fault *f) {
     const hy_layer_spec *l = &m->layers[i];
     if (!l->kv_heads || !l->d_qk || !l->d_v) return fault(f, i, "attention", "heads without a width");
     if (l->heads % l->kv_heads)
-        return fault(f, i, "attention.kv_heads", "%d query heads cannot be shared out to %d kv_heads: it must divide heads",
-                     l->heads, l->kv_heads);
+        return fault(f, i, "attention.kv_heads",
+                     "%d query heads cannot be shared out to %d kv_heads: it must divide heads", l->heads, l->kv_heads);
     if ((int64_t)l->heads * l->d_qk > MAX_WIDTH)
-        return fault(f, i, "attention.heads", "heads * d_qk is %lld; at most %d", (long long)l->heads * l->d_qk, MAX_WIDTH);
+        return fault(f, i, "attention.heads", "heads * d_qk is %lld; at most %d", (long long)l->heads * l->d_qk,
+                     MAX_WIDTH);
     if ((int64_t)l->heads * l->d_v > MAX_WIDTH)
         return fault(f, i, "attention.d_v", "heads * d_v is %lld; at most %d", (long long)l->heads * l->d_v, MAX_WIDTH);
     if (m->rope != HY_ROPE_NONE && l->d_qk % 2)
-        return fault(f, i, "attention.d_qk", "rope turns pairs of values: d_qk (%d) must be even, or rope.kind none", l->d_qk);
+        return fault(f, i, "attention.d_qk", "rope turns pairs of values: d_qk (%d) must be even, or rope.kind none",
+                     l->d_qk);
     if (m->rope == HY_ROPE_NTK && l->d_qk < 4)
         return fault(f, i, "attention.d_qk", "rope ntk needs d_qk of at least 4, not %d", l->d_qk);
     return false;
@@ -130,35 +135,42 @@ static bool sharing_fault(const hy_model_spec *m, int i, hy_spec_fault *f) {
     const hy_layer_spec *l = &m->layers[i];
     int s = l->kv_source;
     if (s == i) return false;
-    if (s < 0 || s >= m->n_layers) return fault(f, i, "kv_source", "layer %d: there is no layer %d to take keys from", i, s);
-    if (s > i)
-        return fault(f, i, "kv_source", "layer %d cannot use the keys of layer %d, which comes after it", i, s);
+    if (s < 0 || s >= m->n_layers)
+        return fault(f, i, "kv_source", "layer %d: there is no layer %d to take keys from", i, s);
+    if (s > i) return fault(f, i, "kv_source", "layer %d cannot use the keys of layer %d, which comes after it", i, s);
     const hy_layer_spec *p = &m->layers[s];
-    if (!hy_layer_has_attention(p)) return fault(f, i, "kv_source", "layer %d has no attention, so no keys to share", s);
+    if (!hy_layer_has_attention(p))
+        return fault(f, i, "kv_source", "layer %d has no attention, so no keys to share", s);
     if (p->kv_source != s)
         return fault(f, i, "kv_source", "layer %d makes no keys itself; share those of layer %d", s, p->kv_source);
     if (!p->window != !l->window)
         return fault(f, i, "kv_source", "layers %d and %d cannot share: one is global, the other has a window", s, i);
     if (p->window != l->window)
-        return fault(f, i, "kv_source", "layers %d and %d cannot share: their windows are %d and %d", s, i, p->window, l->window);
+        return fault(f, i, "kv_source", "layers %d and %d cannot share: their windows are %d and %d", s, i, p->window,
+                     l->window);
     if (p->kv_heads != l->kv_heads || p->d_qk != l->d_qk || p->d_v != l->d_v)
-        return fault(f, i, "kv_source", "layers %d and %d cannot share: kv_heads x d_qk / d_v are %d x %d / %d and %d x %d / %d",
-                     s, i, p->kv_heads, p->d_qk, p->d_v, l->kv_heads, l->d_qk, l->d_v);
+        return fault(f, i, "kv_source",
+                     "layers %d and %d cannot share: kv_heads x d_qk / d_v are %d x %d / %d and %d x %d / %d", s, i,
+                     p->kv_heads, p->d_qk, p->d_v, l->kv_heads, l->d_qk, l->d_v);
     return false;
 }
 
 static bool ssm_fault(const hy_layer_spec *l, int i, hy_spec_fault *f) {
-    if (!l->d_inner || (l->ssm_kind == HY_SSM_MAMBA && !l->dt_rank)) return fault(f, i, "ssm", "an ssm without a width");
+    if (!l->d_inner || (l->ssm_kind == HY_SSM_MAMBA && !l->dt_rank))
+        return fault(f, i, "ssm", "an ssm without a width");
     if (l->ssm_kind == HY_SSM_MAMBA) return false;
     if (l->d_inner % l->head_dim)
-        return fault(f, i, "ssm.head_dim", "the ssm's d_inner %d cannot be split into heads of head_dim %d", l->d_inner, l->head_dim);
+        return fault(f, i, "ssm.head_dim", "the ssm's d_inner %d cannot be split into heads of head_dim %d", l->d_inner,
+                     l->head_dim);
     if (hy_layer_ssm_heads(l) % l->groups)
-        return fault(f, i, "ssm.groups", "%d ssm heads cannot be shared out to %d groups", hy_layer_ssm_heads(l), l->groups);
+        return fault(f, i, "ssm.groups", "%d ssm heads cannot be shared out to %d groups", hy_layer_ssm_heads(l),
+                     l->groups);
     if ((int64_t)l->d_inner + INT64_C(2) * l->groups * l->d_state > MAX_WIDTH)
         return fault(f, i, "ssm.d_state", "d_inner + 2 groups d_state is %lld; at most %d",
                      (long long)l->d_inner + 2LL * l->groups * l->d_state, MAX_WIDTH);
     if (l->dt_max != 0 && l->dt_max < l->dt_min)
-        return fault(f, i, "ssm.dt_max", "dt_max (%g) is below dt_min (%g); 0 stands for no limit", l->dt_max, l->dt_min);
+        return fault(f, i, "ssm.dt_max", "dt_max (%g) is below dt_min (%g); 0 stands for no limit", l->dt_max,
+                     l->dt_min);
     if (l->norm_before_gate && !l->gated_norm)
         return fault(f, i, "ssm.norm_before_gate", "norm_before_gate without gated_norm: there is no norm");
     return false;
@@ -175,7 +187,8 @@ static bool layer_fault(const hy_model_spec *m, int i, hy_spec_fault *f) {
                      "make them equal or use fusion: concat or sum",
                      l->fusion == HY_FUSION_MEAN ? "mean" : "gate", l->heads * l->d_v, l->d_inner);
     if (l->mixer == HY_MIXER_PARALLEL && (l->qkv_bias != l->proj_bias || l->out_bias != l->proj_bias))
-        return fault(f, i, "ssm.proj_bias", "a parallel layer has one in and one out projection: attention.qkv_bias, attention.out_bias "
+        return fault(f, i, "ssm.proj_bias",
+                     "a parallel layer has one in and one out projection: attention.qkv_bias, attention.out_bias "
                      "and ssm.proj_bias must be alike");
     if (l->mlp != HY_MLP_NONE && !l->d_ff) return fault(f, i, "mlp.d_ff", "an mlp without a width");
     return hy_layer_has_attention(l) && sharing_fault(m, i, f);
@@ -189,7 +202,8 @@ bool hy_model_spec_fault(const hy_model_spec *m, hy_spec_fault *f) {
     hy_param_count n;
     hy_model_count(m, &n);
     if (n.total > MAX_PARAMS)
-        return fault(f, -1, "layers", "the model has %.3g parameters; at most %.3g", (double)n.total, (double)MAX_PARAMS);
+        return fault(f, -1, "layers", "the model has %.3g parameters; at most %.3g", (double)n.total,
+                     (double)MAX_PARAMS);
     return false;
 }
 

@@ -40,9 +40,10 @@ typedef struct {
     int dt_rank;      // Mamba-1
     int inner_norms;  // Mamba-1: RMSNorm on dt, B, C
     int conv_bias;
-    int proj_bias;    // biases of the in and the out projection; a parallel layer has all three or none
+    int proj_bias;  // biases of the in and the out projection; a parallel layer has all three or none
     hy_ssm_kind ssm_kind;
-    // Mamba-2 (0 in Mamba-1 layers): heads of head_dim channels, each with one decay; B and C serve the heads of a group
+    // Mamba-2 (0 in Mamba-1 layers): heads of head_dim channels, each with one decay; B and C serve the heads of a
+    // group
     int head_dim, groups;
     int gated_norm, norm_before_gate;
     double dt_min, dt_max;  // limits of the step; dt_max 0: none
@@ -57,23 +58,25 @@ typedef struct {
 // Fixed factors (muP-style, as Falcon-H1 has them), all 1 by default. They are not folded into weights: gradients and
 // checkpoints are those of the weights without them.
 typedef struct {
-    double embedding, head;                    // of what enters layer 0 (meta tokens too); of the logits
-    double attention_in, key, attention_out;   // of q, k and v; of k besides; of what the attention heads give
-    double ssm_in;                             // of everything that the SSM heads make of their input
-    double ssm_z, ssm_x, ssm_B, ssm_C, ssm_dt; // besides: of the gate, the scanned channels, B, C and dt as they are projected
-    double ssm_out;                            // of what the SSM heads give
-    double mlp_gate, mlp_down;                 // of the gate before silu; of what enters the down projection
+    double embedding, head;                   // of what enters layer 0 (meta tokens too); of the logits
+    double attention_in, key, attention_out;  // of q, k and v; of k besides; of what the attention heads give
+    double ssm_in;                            // of everything that the SSM heads make of their input
+    double ssm_z, ssm_x, ssm_B, ssm_C,
+        ssm_dt;                 // besides: of the gate, the scanned channels, B, C and dt as they are projected
+    double ssm_out;             // of what the SSM heads give
+    double mlp_gate, mlp_down;  // of the gate before silu; of what enters the down projection
 } hy_multipliers;
 
 typedef struct {
     char name[64];
     int vocab, d_model, n_layers;
     int meta_tokens;
-    int max_len;       // longest text the model is meant for (rope ntk uses it; caches may be larger)
-    int orig_len;      // rope ntk, llama3: length of the first training
+    int max_len;   // longest text the model is meant for (rope ntk uses it; caches may be larger)
+    int orig_len;  // rope ntk, llama3: length of the first training
     hy_rope_kind rope;
     double rope_base;  // before ntk; hy_model_rope_base gives the one in force
-    double rope_factor, rope_low, rope_high;  // linear: factor; llama3: all three (hy_rope_scale of kernels.h); else the defaults
+    double rope_factor, rope_low,
+        rope_high;  // linear: factor; llama3: all three (hy_rope_scale of kernels.h); else the defaults
     hy_norm_kind norm;
     double norm_eps;
     int tied;                 // output matrix is the embedding
@@ -85,14 +88,22 @@ typedef struct {
 
 // Fusions that add the two outputs channel by channel need heads * d_v = d_inner.
 static inline bool hy_fusion_same_width(hy_fusion f) { return f == HY_FUSION_MEAN || f == HY_FUSION_GATE; }
-static inline bool hy_layer_has_attention(const hy_layer_spec *l) { return l->mixer != HY_MIXER_NONE && l->mixer != HY_MIXER_SSM; }
-static inline bool hy_layer_has_ssm(const hy_layer_spec *l) { return l->mixer != HY_MIXER_NONE && l->mixer != HY_MIXER_ATTENTION; }
-static inline bool hy_layer_is_mamba2(const hy_layer_spec *l) { return hy_layer_has_ssm(l) && l->ssm_kind == HY_SSM_MAMBA2; }
+static inline bool hy_layer_has_attention(const hy_layer_spec *l) {
+    return l->mixer != HY_MIXER_NONE && l->mixer != HY_MIXER_SSM;
+}
+static inline bool hy_layer_has_ssm(const hy_layer_spec *l) {
+    return l->mixer != HY_MIXER_NONE && l->mixer != HY_MIXER_ATTENTION;
+}
+static inline bool hy_layer_is_mamba2(const hy_layer_spec *l) {
+    return hy_layer_has_ssm(l) && l->ssm_kind == HY_SSM_MAMBA2;
+}
 // Mamba-2: heads, and the columns that the convolution goes over: x, B, C.
 static inline int hy_layer_ssm_heads(const hy_layer_spec *l) { return l->head_dim ? l->d_inner / l->head_dim : 0; }
 static inline int hy_layer_conv_width(const hy_layer_spec *l) { return l->d_inner + 2 * l->groups * l->d_state; }
 // Rows of the in projection that feed the SSM heads: x and gate; Mamba-2: gate, x, B, C and a step for each head.
-static inline int hy_layer_ssm_rows(const hy_layer_spec *l) { return l->d_inner + hy_layer_conv_width(l) + hy_layer_ssm_heads(l); }
+static inline int hy_layer_ssm_rows(const hy_layer_spec *l) {
+    return l->d_inner + hy_layer_conv_width(l) + hy_layer_ssm_heads(l);
+}
 
 // All zero but for the fields of the model whose default is not 0 and that a reader of other formats need not know.
 void hy_model_spec_init(hy_model_spec *m);
@@ -116,31 +127,34 @@ void hy_model_multipliers_text(const hy_model_spec *m, hy_buf *out);
 void hy_model_spec_hash(const hy_model_spec *m, char out[33]);
 
 // Parameters by part, from the spec alone (tests hold them equal to the built program). attention, ssm: with their own
-// norms (qk norm; dt, B, C) and, outside parallel layers, their out projection; fusion: what joins the heads of a parallel
-// layer: the two fusion norms, the gate, the out projections; norm: input norms of sub-blocks and the final one.
+// norms (qk norm; dt, B, C) and, outside parallel layers, their out projection; fusion: what joins the heads of a
+// parallel layer: the two fusion norms, the gate, the out projections; norm: input norms of sub-blocks and the final
+// one.
 typedef struct {
     int64_t embedding, head, meta, attention, ssm, fusion, mlp, norm, total;
-    // the paper's attention : Mamba ratio (Table 10): W_q, W_k, W_v against the rest of the mixer, of the out projection
-    // only the d_inner columns that read the SSM heads, gate projections not counted
+    // the paper's attention : Mamba ratio (Table 10): W_q, W_k, W_v against the rest of the mixer, of the out
+    // projection only the d_inner columns that read the SSM heads, gate projections not counted
     int64_t ratio_attention, ratio_ssm;
 } hy_param_count;
 void hy_model_count(const hy_model_spec *m, hy_param_count *out);
 void hy_layer_count(const hy_model_spec *m, int layer, hy_param_count *out);
 // Forward FLOPs of one token that sees `context` positions, itself and meta tokens counted (multiply-add = 2): matrix
-// products with the logits, attention (a window layer sees at most window + 1 + meta of them), convolution, and the scan
-// as 7 a state and 5 a channel (Mamba-2, whose states share a decay: 5 and 3). Norms, activations and rope are not counted.
+// products with the logits, attention (a window layer sees at most window + 1 + meta of them), convolution, and the
+// scan as 7 a state and 5 a channel (Mamba-2, whose states share a decay: 5 and 3). Norms, activations and rope are not
+// counted.
 double hy_model_flops_token(const hy_model_spec *m, int context);
 
 // Cache bytes by layer and kind. TRUE: what a runtime holds (hy_state allocates exactly this for batch 1).
 // PAPER: as the figures of the paper's Tables 1, 2 and 10 come out: 2 bytes a value whatever elem says, global layers
-// T + m positions, window layers min(W, T) and no meta tokens; if window layers share KV at all, all window layers together
-// count as exactly half (an idealisation: an odd one has no partner); SSM state, no convolution state.
+// T + m positions, window layers min(W, T) and no meta tokens; if window layers share KV at all, all window layers
+// together count as exactly half (an idealisation: an odd one has no partner); SSM state, no convolution state.
 // PAPER_GROUPS: the same with the groups as they are instead of the half.
 typedef enum { HY_CACHE_TRUE = 0, HY_CACHE_PAPER, HY_CACHE_PAPER_GROUPS } hy_cache_accounting;
 typedef enum { HY_CACHE_KV = 0, HY_CACHE_META, HY_CACHE_CONV, HY_CACHE_SSM, HY_CACHE_KINDS } hy_cache_kind;
 // Every figure below is a sum of such products: share * positions * values * bytes.
 typedef struct {
-    double share;   // of the layer's part that is counted: 1; 0: absent, not counted, or held by another layer; 0.5: the half
+    double share;  // of the layer's part that is counted: 1; 0: absent, not counted, or held by another layer; 0.5: the
+                   // half
     int positions;  // KV, META: tokens; CONV: inputs kept, d_conv - 1; SSM: states a channel
     int values;     // KV, META: of one token, kv_heads * (d_qk + d_v); CONV, SSM: channels
     int bytes;      // of one value
@@ -148,11 +162,11 @@ typedef struct {
 typedef struct {
     double kv, meta, conv, ssm, total;  // bytes (the paper's half may not be whole)
 } hy_cache_bytes;
-// The terms of one layer. tokens: of text, meta tokens not counted; elem: bytes of one cached KV element, conv_elem and ssm_elem:
-// of one in a convolution tail and in an SSM state (ignored by the paper's accountings). What hy_state allocates: 4, 4, 4 when
-// computing in float32, 8, 8, 8 in float64, 2, 2, 4 in bfloat16.
-void hy_layer_cache_terms(const hy_model_spec *m, int layer, hy_cache_accounting how, int tokens, int elem, int conv_elem, int ssm_elem,
-                          hy_cache_term out[HY_CACHE_KINDS]);
+// The terms of one layer. tokens: of text, meta tokens not counted; elem: bytes of one cached KV element, conv_elem and
+// ssm_elem: of one in a convolution tail and in an SSM state (ignored by the paper's accountings). What hy_state
+// allocates: 4, 4, 4 when computing in float32, 8, 8, 8 in float64, 2, 2, 4 in bfloat16.
+void hy_layer_cache_terms(const hy_model_spec *m, int layer, hy_cache_accounting how, int tokens, int elem,
+                          int conv_elem, int ssm_elem, hy_cache_term out[HY_CACHE_KINDS]);
 // Their sums. layers: [n_layers] or NULL.
 void hy_model_cache(const hy_model_spec *m, hy_cache_accounting how, int tokens, int elem, int conv_elem, int ssm_elem,
                     hy_cache_bytes *layers, hy_cache_bytes *sum);

@@ -1,5 +1,5 @@
-// spec_cache.c - see spec.h. Bytes of the state that one sequence keeps between tokens, from the spec alone, in the true
-// accounting (what hy_state allocates) and in the paper's.
+// spec_cache.c - see spec.h. Bytes of the state that one sequence keeps between tokens, from the spec alone, in the
+// true accounting (what hy_state allocates) and in the paper's.
 #include <string.h>
 
 #include "core/spec/spec.h"
@@ -15,14 +15,15 @@ static bool windows_share(const hy_model_spec *m) {
     return false;
 }
 
-void hy_layer_cache_terms(const hy_model_spec *m, int i, hy_cache_accounting how, int tokens, int elem, int conv_elem, int ssm_elem,
-                          hy_cache_term out[HY_CACHE_KINDS]) {
+void hy_layer_cache_terms(const hy_model_spec *m, int i, hy_cache_accounting how, int tokens, int elem, int conv_elem,
+                          int ssm_elem, hy_cache_term out[HY_CACHE_KINDS]) {
     const hy_layer_spec *l = &m->layers[i];
     bool paper = how != HY_CACHE_TRUE, ssm = hy_layer_has_ssm(l);
     if (paper) elem = conv_elem = ssm_elem = PAPER_BYTES;
     memset(out, 0, HY_CACHE_KINDS * sizeof *out);
     if (hy_layer_has_attention(l)) {
-        int values = l->kv_heads * (l->d_qk + l->d_v), seen = hy_attn_cap(tokens, l->window, m->meta_tokens) - m->meta_tokens;
+        int values = l->kv_heads * (l->d_qk + l->d_v),
+            seen = hy_attn_cap(tokens, l->window, m->meta_tokens) - m->meta_tokens;
         double own = l->kv_source == i;
         bool half = how == HY_CACHE_PAPER && l->window && windows_share(m);
         out[HY_CACHE_KV] = (hy_cache_term){half ? 0.5 : own, seen, values, elem};
@@ -40,7 +41,8 @@ void hy_model_cache(const hy_model_spec *m, hy_cache_accounting how, int tokens,
         double b[HY_CACHE_KINDS];
         hy_layer_cache_terms(m, i, how, tokens, elem, conv_elem, ssm_elem, t);
         for (int k = 0; k < HY_CACHE_KINDS; k++) b[k] = t[k].share * t[k].positions * t[k].values * t[k].bytes;
-        hy_cache_bytes c = {.kv = b[HY_CACHE_KV], .meta = b[HY_CACHE_META], .conv = b[HY_CACHE_CONV], .ssm = b[HY_CACHE_SSM]};
+        hy_cache_bytes c = {
+            .kv = b[HY_CACHE_KV], .meta = b[HY_CACHE_META], .conv = b[HY_CACHE_CONV], .ssm = b[HY_CACHE_SSM]};
         c.total = c.kv + c.meta + c.conv + c.ssm;
         sum->kv += c.kv;
         sum->meta += c.meta;

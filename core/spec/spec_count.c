@@ -12,7 +12,6 @@ static int64_t attention_rows(const hy_model_spec *m, int i) {  // of W_q, and o
 }
 static int64_t attention_params(const hy_model_spec *m, int i) { return attention_rows(m, i) * m->d_model; }
 
-
 static int64_t qk_norm_params(const hy_model_spec *m, int i) {
     const hy_layer_spec *l = &m->layers[i];
     return l->qk_norm ? (int64_t)l->d_qk * (l->kv_source == i ? 2 : 1) : 0;
@@ -21,18 +20,18 @@ static int64_t qk_norm_params(const hy_model_spec *m, int i) {
 static int64_t mamba2_params(const hy_model_spec *m, const hy_layer_spec *l) {  // without the out projection
     int64_t heads = hy_layer_ssm_heads(l), wide = hy_layer_conv_width(l);
     int64_t n = (int64_t)hy_layer_ssm_rows(l) * m->d_model;
-    n += wide * l->d_conv + (l->conv_bias ? wide : 0);     // convolution
-    n += 3 * heads;                                        // dt_bias, A_log, D
+    n += wide * l->d_conv + (l->conv_bias ? wide : 0);  // convolution
+    n += 3 * heads;                                     // dt_bias, A_log, D
     return n + (l->gated_norm ? l->d_inner : 0);
 }
 
 static int64_t ssm_params(const hy_model_spec *m, const hy_layer_spec *l) {  // without the out projection
     if (l->ssm_kind == HY_SSM_MAMBA2) return mamba2_params(m, l);
-    int64_t d = l->d_inner, n = 2 * d * m->d_model;     // s and g
-    n += d * l->d_conv + (l->conv_bias ? d : 0);        // convolution
-    n += (int64_t)(l->dt_rank + 2 * l->d_state) * d;    // x_proj
-    n += d * l->dt_rank + d;                            // dt_proj and its bias
-    n += d * l->d_state + d;                            // A_log, D
+    int64_t d = l->d_inner, n = 2 * d * m->d_model;   // s and g
+    n += d * l->d_conv + (l->conv_bias ? d : 0);      // convolution
+    n += (int64_t)(l->dt_rank + 2 * l->d_state) * d;  // x_proj
+    n += d * l->dt_rank + d;                          // dt_proj and its bias
+    n += d * l->d_state + d;                          // A_log, D
     if (l->inner_norms) n += l->dt_rank + 2 * l->d_state;
     return n;
 }

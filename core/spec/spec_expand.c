@@ -1,5 +1,5 @@
-// spec_expand.c - the keys of a variant that speak of many layers at once: attention.global_layers and kv_share. The rules
-// that any spec must obey are in spec.c.
+// spec_expand.c - the keys of a variant that speak of many layers at once: attention.global_layers and kv_share. The
+// rules that any spec must obey are in spec.c.
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,7 +62,8 @@ hy_status hy_spec_place_globals(hy_spec_reader *r) {
         HY_TRY(hy_yaml_fields(v, stride_fields, &s, NULL));
         if (!s.every) return hy_yaml_error(v, "global_layers needs every: n (and may have offset: k)");
         if (n > 0 && s.offset >= n)
-            return hy_yaml_error(hy_yaml_get(v, "offset"), "offset %d is past the last of %d layers with attention", s.offset, n);
+            return hy_yaml_error(hy_yaml_get(v, "offset"), "offset %d is past the last of %d layers with attention",
+                                 s.offset, n);
         for (int i = s.offset; i < n; i += s.every) r->spec->layers[at[i]].window = 0;
     } else if (v->kind == HY_YAML_LIST) {
         for (int i = 0; i < v->n; i++) HY_TRY(global_item(r, v->child[i], at, n));
@@ -100,7 +101,8 @@ static hy_status share_group(hy_spec_reader *r, const hy_yaml *group) {
         if (r->sharer[i]) return hy_yaml_error(v, "layer %d is in two groups or twice in one", i);
         if (k == 0) producer = i;
         if (i < producer)
-            return hy_yaml_error(v, "layer %d comes before layer %d, the first of its group, which makes the keys", i, producer);
+            return hy_yaml_error(v, "layer %d comes before layer %d, the first of its group, which makes the keys", i,
+                                 producer);
         r->sharer[i] = v;
         r->spec->layers[i].kv_source = producer;
     }

@@ -1,5 +1,6 @@
-// spec_read.c - see spec_read.h. Base files, sections, the repeating pattern and the layer table of a variant; each fault
-// is reported at the key that caused it. What stands for many layers (global_layers, kv_share) is in spec_expand.c.
+// spec_read.c - see spec_read.h. Base files, sections, the repeating pattern and the layer table of a variant; each
+// fault is reported at the key that caused it. What stands for many layers (global_layers, kv_share) is in
+// spec_expand.c.
 #include "core/spec/spec_read.h"
 
 #include <stdlib.h>
@@ -24,8 +25,10 @@ static hy_status with_bases(const hy_yaml *node, int depth, hy_yaml **out) {
         *out = hy_yaml_copy(node);
         return HY_OK;
     }
-    if (base->kind != HY_YAML_SCALAR || hy_yaml_is_null(base)) return hy_yaml_error(base, "base must be the path of a variant");
-    if (depth == MAX_BASES) return hy_yaml_error(base, "more than %d base files on top of each other: is there a circle?", MAX_BASES);
+    if (base->kind != HY_YAML_SCALAR || hy_yaml_is_null(base))
+        return hy_yaml_error(base, "base must be the path of a variant");
+    if (depth == MAX_BASES)
+        return hy_yaml_error(base, "more than %d base files on top of each other: is there a circle?", MAX_BASES);
     char *path = sibling(node->file, base->text);
     hy_yaml *under = NULL, *whole = NULL;
     hy_status s = hy_file_exists(path) ? hy_yaml_load(path, &under)
@@ -76,16 +79,19 @@ hy_status hy_spec_error_at(const hy_spec_reader *r, int layer, const char *field
 }
 
 // ---------------------------------------------------------------------------------------------------- sections
-static hy_status read_section(const hy_yaml *map, const char *name, const hy_field *table, void *obj, const char *also) {
+static hy_status read_section(const hy_yaml *map, const char *name, const hy_field *table, void *obj,
+                              const char *also) {
     const hy_yaml *v = hy_yaml_get(map, name);
     if (!v) return HY_OK;
     if (v->kind == HY_YAML_SCALAR && !hy_yaml_is_null(v))
-        return hy_yaml_error(v, "%s holds keys: write %s: {%s: ...}, not %s: %s", name, name, table->name, name, v->text);
+        return hy_yaml_error(v, "%s holds keys: write %s: {%s: ...}, not %s: %s", name, name, table->name, name,
+                             v->text);
     return hy_yaml_fields(v, table, obj, also);
 }
 
 static const hy_field expand_field[] = {
-    {"expand", HY_F_DOUBLE, offsetof(hy_layer_draft, expand), 0, "2", 1e-3, 1024, NULL, "d_inner / d_model, where d_inner is auto"},
+    {"expand", HY_F_DOUBLE, offsetof(hy_layer_draft, expand), 0, "2", 1e-3, 1024, NULL,
+     "d_inner / d_model, where d_inner is auto"},
     HY_FIELD_END,
 };
 static const hy_field times_field[] = {
@@ -175,14 +181,16 @@ static hy_status read_model(hy_spec_reader *r, hy_layer_draft *top) {
 static hy_status place_pattern(hy_spec_reader *r, const hy_yaml *list) {
     int n = 0, layers = r->spec->n_layers;
     if (list->kind != HY_YAML_LIST || list->n == 0)
-        return hy_yaml_error(list, "pattern must be a list of at least one layer, e.g. [{mixer: ssm}, {mixer: attention}]");
+        return hy_yaml_error(list,
+                             "pattern must be a list of at least one layer, e.g. [{mixer: ssm}, {mixer: attention}]");
     for (int e = 0; e < list->n; e++) {
         int times = 1;
         const hy_yaml *t = hy_yaml_get(list->child[e], "times");
         if (t) HY_TRY(hy_yaml_field(t, times_field, &times));
         for (; times > 0; times--, n++) {
             if (n == layers)
-                return hy_yaml_error(list->child[e], "the pattern is longer than the model, which has %d layers", layers);
+                return hy_yaml_error(list->child[e], "the pattern is longer than the model, which has %d layers",
+                                     layers);
             r->entry[n] = list->child[e];
         }
     }
@@ -229,8 +237,9 @@ static hy_status resolve_ssm(const hy_spec_reader *r, int i, double expand, hy_l
     if (!l->d_inner) {
         l->d_inner = wide >= 1 && wide <= 1 << 20 ? (int)wide : 0;
         if (l->d_inner != wide)
-            return fault(r, i, "ssm.expand", "d_inner = expand * d_model = %g * %d = %g must be a whole number, 1 to %d",
-                         expand, r->spec->d_model, wide, 1 << 20);
+            return fault(r, i, "ssm.expand",
+                         "d_inner = expand * d_model = %g * %d = %g must be a whole number, 1 to %d", expand,
+                         r->spec->d_model, wide, 1 << 20);
     }
     if (l->ssm_kind == HY_SSM_MAMBA && !l->dt_rank) l->dt_rank = (r->spec->d_model + 15) / 16;
     return HY_OK;
@@ -241,15 +250,16 @@ static hy_status resolve_attention(const hy_spec_reader *r, int i, hy_layer_spec
     if (!l->kv_heads) l->kv_heads = l->heads;
     if (!l->d_qk) {
         if (d % l->heads)
-            return fault(r, i, "attention.heads", "d_model %d cannot be split over %d heads: change one or set attention.d_qk",
-                         d, l->heads);
+            return fault(r, i, "attention.heads",
+                         "d_model %d cannot be split over %d heads: change one or set attention.d_qk", d, l->heads);
         l->d_qk = d / l->heads;
     }
     if (!l->d_v && l->mixer == HY_MIXER_PARALLEL && hy_fusion_same_width(l->fusion)) {
         if (l->d_inner % l->heads)
             return fault(r, i, "attention.heads",
                          "the ssm's d_inner %d cannot be split over %d heads, as fusion by %s needs: change one or use "
-                         "fusion: concat or sum", l->d_inner, l->heads, l->fusion == HY_FUSION_MEAN ? "mean" : "gate");
+                         "fusion: concat or sum",
+                         l->d_inner, l->heads, l->fusion == HY_FUSION_MEAN ? "mean" : "gate");
         l->d_v = l->d_inner / l->heads;
     }
     if (!l->d_v) l->d_v = l->d_qk;
@@ -272,8 +282,10 @@ static hy_status resolve_layer(const hy_spec_reader *r, int i, const hy_layer_dr
 
 static hy_status read_layers(hy_spec_reader *r, const hy_layer_draft *top) {
     const hy_yaml *table = hy_yaml_get(r->root, "layer_table"), *pattern = hy_yaml_get(r->root, "pattern");
-    if (table) HY_TRY(place_table(r, table));
-    else if (pattern && !hy_yaml_is_null(pattern) && !hy_yaml_is(pattern, "none")) HY_TRY(place_pattern(r, pattern));
+    if (table)
+        HY_TRY(place_table(r, table));
+    else if (pattern && !hy_yaml_is_null(pattern) && !hy_yaml_is(pattern, "none"))
+        HY_TRY(place_pattern(r, pattern));
     for (int i = 0; i < r->spec->n_layers; i++) {
         hy_layer_draft d = *top;
         if (r->entry[i]) HY_TRY(read_entry(r->entry[i], table != NULL, &d));
@@ -327,8 +339,10 @@ static bool sets_base(const char *set) { return !strncmp(set, "base=", 5); }
 static hy_status name_after(hy_yaml *root, const char *path) {
     const char *slash = strrchr(path, '/'), *stem = slash ? slash + 1 : path;
     size_t n = strlen(stem);
-    if (n > 5 && !strcmp(stem + n - 5, ".yaml")) n -= 5;
-    else if (n > 4 && !strcmp(stem + n - 4, ".yml")) n -= 4;
+    if (n > 5 && !strcmp(stem + n - 5, ".yaml"))
+        n -= 5;
+    else if (n > 4 && !strcmp(stem + n - 4, ".yml"))
+        n -= 4;
     if (n > sizeof((hy_model_spec *)0)->name - 1) n = sizeof((hy_model_spec *)0)->name - 1;
     char *set = hy_asprintf("name=\"%.*s\"", (int)n, stem);
     for (char *c = set + 6; c[1]; c++)
@@ -369,24 +383,27 @@ static void help_of(const char *prefix, bool of_layer, hy_buf *out) {
 }
 
 void hy_spec_fields_help(hy_buf *out) {
-    hy_buf_printf(out, "A variant is a YAML file of these keys; all are optional. `base: other.yaml` starts from another file.\n\n");
+    hy_buf_printf(
+        out,
+        "A variant is a YAML file of these keys; all are optional. `base: other.yaml` starts from another file.\n\n");
     const char *last = NULL;
     for (const hy_spec_section *s = hy_spec_sections; s->fields; s++) {
         if (!last || strcmp(last, s->prefix)) help_of(s->prefix, s->of_layer, out);
         last = s->prefix;
     }
-    hy_buf_printf(out,
-                  "\nattention.global_layers: which attention layers of a model with a window see everything:\n"
-                  "  none (default), all, or a list of layer numbers from 0 and of the words first, middle, last, which\n"
-                  "  count the layers with attention (middle of n is number (n - 1) / 2, rounded down: 15 of 32);\n"
-                  "  {every: n, offset: k}: of the layers with attention numbers k, k + n, k + 2 n, ...\n"
-                  "\nkv_share: which layers use the keys and values of an earlier one:\n"
-                  "  none (default); pairs: of the layers with attention, each two neighbours with the same window and\n"
-                  "  widths, from the first of such a run on; the last of an odd run keeps its own;\n"
-                  "  a list of groups, e.g. [[1, 2], [3, 4, 5]]: the first of each makes the keys and values.\n"
-                  "\npattern: a list of layers that is repeated over the model; an entry changes what the top says for its\n"
-                  "  layers and may hold mixer, fusion, attention, ssm, mlp and times, e.g.\n"
-                  "  [{mixer: ssm, times: 3}, {mixer: attention, attention: {window: 64}}]\n"
-                  "\nlayer_table: every layer written out, as `hylab show spec FILE --yaml` prints it; instead of the above.\n");
+    hy_buf_printf(
+        out,
+        "\nattention.global_layers: which attention layers of a model with a window see everything:\n"
+        "  none (default), all, or a list of layer numbers from 0 and of the words first, middle, last, which\n"
+        "  count the layers with attention (middle of n is number (n - 1) / 2, rounded down: 15 of 32);\n"
+        "  {every: n, offset: k}: of the layers with attention numbers k, k + n, k + 2 n, ...\n"
+        "\nkv_share: which layers use the keys and values of an earlier one:\n"
+        "  none (default); pairs: of the layers with attention, each two neighbours with the same window and\n"
+        "  widths, from the first of such a run on; the last of an odd run keeps its own;\n"
+        "  a list of groups, e.g. [[1, 2], [3, 4, 5]]: the first of each makes the keys and values.\n"
+        "\npattern: a list of layers that is repeated over the model; an entry changes what the top says for its\n"
+        "  layers and may hold mixer, fusion, attention, ssm, mlp and times, e.g.\n"
+        "  [{mixer: ssm, times: 3}, {mixer: attention, attention: {window: 64}}]\n"
+        "\nlayer_table: every layer written out, as `hylab show spec FILE --yaml` prints it; instead of the above.\n");
     hy_published_help(out);
 }

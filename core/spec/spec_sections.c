@@ -19,7 +19,8 @@ static const hy_field model_fields[] = {
     {"layers", HY_F_INT, M(n_layers), 0, "8", 1, HY_MAX_LAYERS, NULL, "number of layers"},
     {"meta_tokens", HY_F_INT, M(meta_tokens), 0, "0", 0, MAX_META, NULL, "learned tokens put before every sequence"},
     {"max_len", HY_F_INT, M(max_len), 0, "2048", 1, MAX_LEN, NULL, "longest text meant, in tokens; rope ntk uses it"},
-    {"orig_len", HY_F_INT, M(orig_len), 0, "2048", 1, MAX_LEN, NULL, "rope ntk, llama3: length of the first training, in tokens"},
+    {"orig_len", HY_F_INT, M(orig_len), 0, "2048", 1, MAX_LEN, NULL,
+     "rope ntk, llama3: length of the first training, in tokens"},
     {"tied", HY_F_BOOL, M(tied), 0, "true", 0, 0, NULL, "the output matrix is the embedding"},
     HY_FIELD_END,
 };
@@ -32,7 +33,8 @@ static const hy_field rope_fields[] = {
     {"kind", HY_F_ENUM, M(rope), 0, "default", 0, 0, "none|default|ntk|linear|llama3",
      "rotary positions on queries and keys; linear: positions / factor; llama3: only those of slow angles"},
     {"base", HY_F_DOUBLE, M(rope_base), 0, "10000", 1, 1e12, NULL, "base of the angles, before ntk"},
-    {"factor", HY_F_DOUBLE, M(rope_factor), 0, "1", 1, 1e6, NULL, "linear, llama3: by how much texts are longer than the first ones", true},
+    {"factor", HY_F_DOUBLE, M(rope_factor), 0, "1", 1, 1e6, NULL,
+     "linear, llama3: by how much texts are longer than the first ones", true},
     {"low_freq_factor", HY_F_DOUBLE, M(rope_low), 0, "1", 1e-3, 1e6, NULL,
      "llama3: angles that turn less often than this in orig_len are divided by factor", true},
     {"high_freq_factor", HY_F_DOUBLE, M(rope_high), 0, "4", 1e-3, 1e6, NULL,
@@ -44,7 +46,8 @@ static const hy_field init_fields[] = {
     {"residual_scale", HY_F_BOOL, M(init_residual_scale), 0, "false", 0, 0, NULL, "out projections / sqrt(2 layers)"},
     HY_FIELD_END,
 };
-#define FACTOR(name, doc) {#name, HY_F_DOUBLE, M(multipliers.name), 0, "1", 1e-6, 1e6, NULL, doc, true}
+#define FACTOR(name, doc) \
+    { #name, HY_F_DOUBLE, M(multipliers.name), 0, "1", 1e-6, 1e6, NULL, doc, true }
 static const hy_field factors[] = {
     FACTOR(embedding, "of what enters the first layer, meta tokens included"),
     HY_FIELD_END,
@@ -85,7 +88,8 @@ static const hy_field mixer_fields[] = {
 };
 static const hy_field fusion_fields[] = {
     {"fusion", HY_F_ENUM, L(fusion), 0, "mean", 0, 0, "mean|concat|gate|sum",
-     "parallel: mean or concatenation of the two normed outputs, a learned gate per head and token, or (sum) no norms and an "
+     "parallel: mean or concatenation of the two normed outputs, a learned gate per head and token, or (sum) no norms "
+     "and an "
      "out projection for each, added"},
     HY_FIELD_END,
 };
@@ -96,11 +100,14 @@ const hy_field hy_spec_kv_source[] = {
 };
 static const hy_field attention_fields[] = {
     {"heads", HY_F_INT, L(heads), 0, "8", 1, MAX_WIDTH, NULL, "query heads"},
-    {"kv_heads", HY_F_INT, L(kv_heads), 0, "auto", 1, MAX_WIDTH, "auto", "key and value heads; auto: as many as heads; 1: MQA"},
-    {"d_qk", HY_F_INT, L(d_qk), 0, "auto", 1, MAX_WIDTH, "auto", "width of a query and key head; auto: d_model / heads"},
+    {"kv_heads", HY_F_INT, L(kv_heads), 0, "auto", 1, MAX_WIDTH, "auto",
+     "key and value heads; auto: as many as heads; 1: MQA"},
+    {"d_qk", HY_F_INT, L(d_qk), 0, "auto", 1, MAX_WIDTH, "auto",
+     "width of a query and key head; auto: d_model / heads"},
     {"d_v", HY_F_INT, L(d_v), 0, "auto", 1, MAX_WIDTH, "auto",
      "width of a value head; auto: d_inner / heads in parallel layers with fusion mean or gate, else d_qk"},
-    {"window", HY_F_INT, L(window), 0, "none", 1, MAX_LEN, "none", "tokens before itself that a query sees; none: all (global)"},
+    {"window", HY_F_INT, L(window), 0, "none", 1, MAX_LEN, "none",
+     "tokens before itself that a query sees; none: all (global)"},
     {"qk_norm", HY_F_BOOL, L(qk_norm), 0, "false", 0, 0, NULL, "RMSNorm on each query and key head before rope"},
     {"qkv_bias", HY_F_BOOL, L(qkv_bias), 0, "false", 0, 0, NULL, "bias of the query, key and value projections", true},
     {"out_bias", HY_F_BOOL, L(out_bias), 0, "false", 0, 0, NULL, "bias of the out projection", true},
@@ -113,7 +120,8 @@ static const hy_field ssm_fields[] = {
     HY_FIELD_END,
 };
 static const hy_field mamba_fields[] = {
-    {"dt_rank", HY_F_INT, L(dt_rank), 0, "auto", 1, MAX_WIDTH, "auto", "rank of the step-size projection; auto: ceil(d_model / 16)"},
+    {"dt_rank", HY_F_INT, L(dt_rank), 0, "auto", 1, MAX_WIDTH, "auto",
+     "rank of the step-size projection; auto: ceil(d_model / 16)"},
     {"inner_norms", HY_F_BOOL, L(inner_norms), 0, "true", 0, 0, NULL, "RMSNorm on dt, B and C"},
     HY_FIELD_END,
 };
@@ -125,12 +133,15 @@ static const hy_field ssm_bias_fields[] = {
 };
 static const hy_field mamba2_fields[] = {
     {"kind", HY_F_ENUM, L(ssm_kind), 0, "mamba", 0, 0, "mamba|mamba2",
-     "mamba: a decay for every channel and state; mamba2: one for each head (then dt_rank and inner_norms have no meaning)"},
+     "mamba: a decay for every channel and state; mamba2: one for each head (then dt_rank and inner_norms have no "
+     "meaning)"},
     {"head_dim", HY_F_INT, L(head_dim), 0, "64", 1, MAX_WIDTH, NULL, "mamba2: channels of a head; divides d_inner"},
-    {"groups", HY_F_INT, L(groups), 0, "1", 1, MAX_WIDTH, NULL, "mamba2: how many B and C there are; divides the heads"},
+    {"groups", HY_F_INT, L(groups), 0, "1", 1, MAX_WIDTH, NULL,
+     "mamba2: how many B and C there are; divides the heads"},
     {"gated_norm", HY_F_BOOL, L(gated_norm), 0, "true", 0, 0, NULL,
      "mamba2: RMSNorm, over d_inner / groups channels each, of the gated output; false: the gate alone"},
-    {"norm_before_gate", HY_F_BOOL, L(norm_before_gate), 0, "false", 0, 0, NULL, "mamba2: that norm comes first, then the gate"},
+    {"norm_before_gate", HY_F_BOOL, L(norm_before_gate), 0, "false", 0, 0, NULL,
+     "mamba2: that norm comes first, then the gate"},
     {"dt_min", HY_F_DOUBLE, L(dt_min), 0, "0", 0, 1e6, NULL, "mamba2: smallest step, after softplus"},
     {"dt_max", HY_F_DOUBLE, L(dt_max), 0, "0", 0, 1e6, NULL, "mamba2: largest step, after softplus; 0: no limit"},
     HY_FIELD_END,
@@ -189,10 +200,15 @@ const hy_spec_section hy_spec_sections[] = {
 
 size_t hy_spec_field_size(const hy_field *f) {
     switch (f->type) {
-        case HY_F_INT: case HY_F_BOOL: case HY_F_ENUM: return sizeof(int);
+        case HY_F_INT:
+        case HY_F_BOOL:
+        case HY_F_ENUM: return sizeof(int);
         case HY_F_DOUBLE: return sizeof(double);
         case HY_F_STRING: return f->size;
-        case HY_F_LONG: case HY_F_INTS: case HY_F_DOUBLES: case HY_F_PAIRS: break;
+        case HY_F_LONG:
+        case HY_F_INTS:
+        case HY_F_DOUBLES:
+        case HY_F_PAIRS: break;
     }
     HY_ASSERT(!"a type of field that specs do not have");
     return 0;
@@ -230,7 +246,8 @@ void hy_spec_sections_text(bool of_layer, const void *obj, int indent, hy_buf *o
         const int inner = indent + (prefix[0] ? 2 : 0);
         hy_buf lines = {0};
         for (; s->fields && !strcmp(s->prefix, prefix); s++)
-            if (s->of_layer == of_layer && (!s->written || s->written(obj))) hy_fields_text(s->fields, obj, inner, &lines);
+            if (s->of_layer == of_layer && (!s->written || s->written(obj)))
+                hy_fields_text(s->fields, obj, inner, &lines);
         if (lines.n && prefix[0]) hy_buf_printf(out, "%*s%s:\n", indent, "", prefix);
         if (lines.n) hy_buf_write(out, lines.s, lines.n);
         free(lines.s);

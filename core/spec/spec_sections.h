@@ -10,16 +10,16 @@ enum { HY_SPEC_MAX_WIDTH = 1 << 20, HY_SPEC_KEYS = 32 };  // HY_SPEC_KEYS: most 
 
 // Fields with one prefix and one condition; neighbours of one prefix make up one map of the YAML.
 typedef struct {
-    const char *prefix;       // "ssm": keys are ssm.d_state, ...; "": they stand beside the maps
+    const char *prefix;  // "ssm": keys are ssm.d_state, ...; "": they stand beside the maps
     const hy_field *fields;
-    bool of_layer;            // members of hy_layer_spec; else of hy_model_spec
+    bool of_layer;  // members of hy_layer_spec; else of hy_model_spec
     // Of a layer: layers for which it is false lack these fields, whose bytes are absent_byte. Of a model: where it is
     // false for all layers, the fields must have their defaults. NULL: always true.
     bool (*present)(const hy_layer_spec *l);
     bool (*written)(const hy_layer_spec *l);  // of a layer: whether the canonical text has them. NULL: always
-    const char *lacking;      // where they are not present: why, for error messages
-    int absent_byte;          // 0; 0xFF makes -1
-    bool derived;             // set by the reader from other keys, not a key itself
+    const char *lacking;                      // where they are not present: why, for error messages
+    int absent_byte;                          // 0; 0xFF makes -1
+    bool derived;                             // set by the reader from other keys, not a key itself
 } hy_spec_section;
 extern const hy_spec_section hy_spec_sections[];  // in the order of the canonical text; ends with fields NULL
 extern const hy_field hy_spec_kv_source[];        // the derived one, which entries of a layer_table may state

@@ -112,7 +112,8 @@ hy_status hy_task_example(const hy_task *t, hy_split s, int cell, int64_t index,
         return hy_error(HY_EINPUT, "task %s: no cell %d, there are %d", t->def->name, cell, t->n_cells[s]);
     int64_t count = t->cells[s][cell].count;
     if (index < 0 || index >= HY_TASK_MAX_INDEX || (s == HY_SPLIT_EVAL && index >= count))
-        return hy_error(HY_EINPUT, "task %s, cell %s: no example %lld", t->def->name, t->cells[s][cell].name, (long long)index);
+        return hy_error(HY_EINPUT, "task %s, cell %s: no example %lld", t->def->name, t->cells[s][cell].name,
+                        (long long)index);
     if (count) index %= count;
     hy_rng r = hy_task_rng(t->seed, s == HY_SPLIT_TRAIN ? HY_DRAW_TRAIN : HY_DRAW_EVAL, cell, index);
     return t->def->example(t, s, cell, index, &r, ids, labels);
@@ -120,7 +121,8 @@ hy_status hy_task_example(const hy_task *t, hy_split s, int cell, int64_t index,
 
 hy_status hy_task_batch(const hy_task *t, int64_t step, int B, int32_t *ids, int32_t *labels, int *T) {
     if (B < 1 || step < 0 || step > HY_TASK_MAX_INDEX / B - 1)
-        return hy_error(HY_EINPUT, "task %s: batch %lld of %d examples is out of range", t->def->name, (long long)step, B);
+        return hy_error(HY_EINPUT, "task %s: batch %lld of %d examples is out of range", t->def->name, (long long)step,
+                        B);
     hy_rng r = hy_task_rng(t->seed, HY_DRAW_CELL, 0, step);
     double u = hy_rng_uniform(&r);
     int cell = -1;
@@ -132,7 +134,8 @@ hy_status hy_task_batch(const hy_task *t, int64_t step, int B, int32_t *ids, int
     }
     *T = t->cells[HY_SPLIT_TRAIN][cell].T;
     for (int b = 0; b < B; b++)
-        HY_TRY(hy_task_example(t, HY_SPLIT_TRAIN, cell, step * B + b, ids + (size_t)b * (size_t)*T, labels + (size_t)b * (size_t)*T));
+        HY_TRY(hy_task_example(t, HY_SPLIT_TRAIN, cell, step * B + b, ids + (size_t)b * (size_t)*T,
+                               labels + (size_t)b * (size_t)*T));
     return HY_OK;
 }
 
@@ -175,7 +178,8 @@ void hy_score_finish(hy_score *s) {
     s->exact = s->s_exact / n;
     s->accuracy_se = mean_se(s->s_acc, s->s_acc2, n);
     s->exact_se = mean_se(s->s_exact, s->s_exact, n);
-    // The loss is a ratio of sums over examples: the residuals (sum nll - loss * labels) of the examples give its variance.
+    // The loss is a ratio of sums over examples: the residuals (sum nll - loss * labels) of the examples give its
+    // variance.
     double rest = s->s_nll2 - 2 * s->loss * s->s_nll_n + s->loss * s->loss * s->s_n2;
     s->loss_se = n < 2 ? NAN : rest < 0 ? 0 : sqrt(n * rest / (n - 1)) / m;
 }

@@ -9,11 +9,11 @@ typedef enum { HY_SPLIT_TRAIN = 0, HY_SPLIT_EVAL } hy_split;
 
 // A cell is a setting of the task that is reported on its own: (T, pairs) of MQAR, (length, depth) of needle.
 typedef struct {
-    char name[48];   // "T64.K8", "len256.depth0.50"
-    int T;           // tokens of an example
-    double x, y;     // the cell's coordinates (length, depth; length, pairs; ...)
-    int64_t count;   // examples: training set size (0: fresh examples for ever) or evaluation examples
-    double weight;   // share of training batches
+    char name[48];  // "T64.K8", "len256.depth0.50"
+    int T;          // tokens of an example
+    double x, y;    // the cell's coordinates (length, depth; length, pairs; ...)
+    int64_t count;  // examples: training set size (0: fresh examples for ever) or evaluation examples
+    double weight;  // share of training batches
 } hy_cell;
 
 typedef struct hy_task hy_task;
@@ -23,19 +23,20 @@ hy_status hy_task_open(const char *kind, const char *options_yaml, uint64_t seed
 void hy_task_close(hy_task *t);
 const char *hy_task_kind(const hy_task *t);
 int hy_task_vocab(const hy_task *t);
-int hy_task_max_len(const hy_task *t);                       // longest example of any cell
-int hy_task_cells(const hy_task *t, hy_split s);             // how many
+int hy_task_max_len(const hy_task *t);            // longest example of any cell
+int hy_task_cells(const hy_task *t, hy_split s);  // how many
 const hy_cell *hy_task_cell(const hy_task *t, hy_split s, int cell);
-// One example: ids[T], labels[T] (the token wanted AT that position; HY_IGNORE elsewhere). index: evaluation 0 .. count-1; training
-// any, modulo count if that is not 0.
+// One example: ids[T], labels[T] (the token wanted AT that position; HY_IGNORE elsewhere). index: evaluation 0 ..
+// count-1; training any, modulo count if that is not 0.
 hy_status hy_task_example(const hy_task *t, hy_split s, int cell, int64_t index, int32_t *ids, int32_t *labels);
 // Training batch number `step` (from 0) of B examples; all of one cell, chosen by weight as a function of (seed, step).
 // ids, labels: [B, hy_task_max_len]; *T is the length in use (rows are T long, packed). Loader position = step.
 hy_status hy_task_batch(const hy_task *t, int64_t step, int B, int32_t *ids, int32_t *labels, int *T);
-// Nats per labelled token of evaluation examples that no model can beat on average (entropy of the source given the context:
-// 0 where the labels follow from the ids); NAN if unknown.
+// Nats per labelled token of evaluation examples that no model can beat on average (entropy of the source given the
+// context: 0 where the labels follow from the ids); NAN if unknown.
 double hy_task_entropy(const hy_task *t);
-// Bytes of source text per token of the evaluation part: loss / ln 2 / this is bits per byte. 1 for bytes; NAN if it is no text.
+// Bytes of source text per token of the evaluation part: loss / ln 2 / this is bits per byte. 1 for bytes; NAN if it is
+// no text.
 double hy_task_bytes_per_token(const hy_task *t);
 // What a token stands for in a task whose tokens are pieces of a tokenizer; NULL if tokens are numbers or bytes.
 const char *hy_task_piece(const hy_task *t, int32_t id);
@@ -47,8 +48,9 @@ const char *hy_task_about(const char *kind);  // one line: what a model is asked
 void hy_task_text(const hy_task *t, hy_buf *out);
 
 // ---- scoring (tasks.md): accuracy = mean over the labelled positions of an example, then mean over examples;
-// loss = mean nll over labelled positions; standard errors over examples (sample sd with n - 1, over sqrt(n); NaN for fewer
-// than 2 examples). Examples without a labelled position are left out. Zero-initialise, add, finish (may be repeated).
+// loss = mean nll over labelled positions; standard errors over examples (sample sd with n - 1, over sqrt(n); NaN for
+// fewer than 2 examples). Examples without a labelled position are left out. Zero-initialise, add, finish (may be
+// repeated).
 typedef struct {
     int64_t examples, labels;
     double loss, loss_se;          // nats per labelled position (micro); se of that ratio over examples

@@ -26,7 +26,8 @@ hy_status hy_task_cell_add(hy_task *t, hy_split s, hy_cell cell, const char *fmt
 
 hy_status hy_task_list_check(const char *name, int list_n, int n, const char *of) {
     if (list_n == 1 || list_n == n) return HY_OK;
-    return hy_error(HY_EINPUT, "%s has %d values: give one for all, or one for each of the %d entries of %s", name, list_n, n, of);
+    return hy_error(HY_EINPUT, "%s has %d values: give one for all, or one for each of the %d entries of %s", name,
+                    list_n, n, of);
 }
 
 int hy_task_list_at(const hy_ints *list, int i) { return list->v[list->n == 1 ? 0 : i]; }

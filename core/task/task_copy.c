@@ -1,7 +1,9 @@
-// task_copy.c - selective copying (Mamba paper, arXiv 2312.00752, 4.1.1; generator of the S4 lineage, variable positions).
+// task_copy.c - selective copying (Mamba paper, arXiv 2312.00752, 4.1.1; generator of the S4 lineage, variable
+// positions).
 //
-// Length T with M tokens to memorise: the first T - M positions hold M data tokens (1 .. vocab-2) at random places in a row
-// of blanks (token 0), then come M markers (token vocab-1). The label at marker i is data token i. All else is ignored.
+// Length T with M tokens to memorise: the first T - M positions hold M data tokens (1 .. vocab-2) at random places in a
+// row of blanks (token 0), then come M markers (token vocab-1). The label at marker i is data token i. All else is
+// ignored.
 #include "core/task/task_impl.h"
 
 typedef struct {
@@ -13,7 +15,8 @@ typedef struct {
 static const hy_field copy_fields[] = {
     {"vocab", HY_F_INT, offsetof(copy_options, vocab), 0, "16", 3, HY_TASK_MAX_VOCAB, NULL,
      "tokens: 0 blank, 1 .. vocab-2 data, vocab-1 marker"},
-    {"memorize", HY_F_INT, offsetof(copy_options, memorize), 0, "16", 1, HY_TASK_MAX_LEN, NULL, "data tokens of an example"},
+    {"memorize", HY_F_INT, offsetof(copy_options, memorize), 0, "16", 1, HY_TASK_MAX_LEN, NULL,
+     "data tokens of an example"},
     {"train", HY_F_INTS, offsetof(copy_options, train), 0, "256", 2, HY_TASK_MAX_LEN, NULL,
      "training lengths: blanks, data and markers together; at least 2 * memorize"},
     {"test", HY_F_INTS, offsetof(copy_options, test), 0, "256", 2, HY_TASK_MAX_LEN, NULL, "evaluation lengths"},
@@ -24,7 +27,8 @@ static const hy_field copy_fields[] = {
 static hy_status lengths_check(const copy_options *o, const char *name, const hy_ints *list) {
     for (int i = 0; i < list->n; i++)
         if (list->v[i] < 2 * (int64_t)o->memorize)
-            return hy_error(HY_EINPUT, "%s: length %d is too short to memorize %d tokens and give them back; at least %lld", name,
+            return hy_error(HY_EINPUT,
+                            "%s: length %d is too short to memorize %d tokens and give them back; at least %lld", name,
                             list->v[i], o->memorize, 2 * (long long)o->memorize);
     return HY_OK;
 }
@@ -40,7 +44,8 @@ static hy_status copy_setup(hy_task *t) {
     return hy_task_weights(t, &o->weights);
 }
 
-static hy_status copy_example(const hy_task *t, hy_split s, int cell, int64_t index, hy_rng *r, int32_t *ids, int32_t *labels) {
+static hy_status copy_example(const hy_task *t, hy_split s, int cell, int64_t index, hy_rng *r, int32_t *ids,
+                              int32_t *labels) {
     (void)index;
     const copy_options *o = t->options;
     int T = t->cells[s][cell].T, M = o->memorize, body = T - M;

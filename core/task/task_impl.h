@@ -1,10 +1,11 @@
-// task_impl.h - what the files of the task kinds (task_*.c), task.c and task_cells.c share. Internal: users of tasks include task.h.
+// task_impl.h - what the files of the task kinds (task_*.c), task.c and task_cells.c share. Internal: users of tasks
+// include task.h.
 #ifndef HY_TASK_IMPL_H
 #define HY_TASK_IMPL_H
 #include "core/task/task.h"
 
-#define HY_TASK_MAX_CELLS (1 << 14)            // cell numbers take 14 bits of a stream's name
-#define HY_TASK_MAX_INDEX ((int64_t)1 << 48)   // example numbers take 48
+#define HY_TASK_MAX_CELLS (1 << 14)           // cell numbers take 14 bits of a stream's name
+#define HY_TASK_MAX_INDEX ((int64_t)1 << 48)  // example numbers take 48
 #define HY_TASK_MAX_VOCAB 16777216.0
 #define HY_TASK_MAX_LEN 16777216.0
 
@@ -18,9 +19,10 @@ typedef struct {
     // Checks the options, adds cells, sets vocab and entropy (NAN before the call), may put its own data into t->data.
     hy_status (*setup)(hy_task *t);
     // One example of a valid cell and index; r is that example's own stream. May be called from several threads.
-    hy_status (*example)(const hy_task *t, hy_split s, int cell, int64_t index, hy_rng *r, int32_t *ids, int32_t *labels);
-    void (*release)(hy_task *t);              // frees what setup put into t->data; may be NULL
-    void (*text)(const hy_task *t, hy_buf *out);  // adds identity that the options lack; may be NULL
+    hy_status (*example)(const hy_task *t, hy_split s, int cell, int64_t index, hy_rng *r, int32_t *ids,
+                         int32_t *labels);
+    void (*release)(hy_task *t);                         // frees what setup put into t->data; may be NULL
+    void (*text)(const hy_task *t, hy_buf *out);         // adds identity that the options lack; may be NULL
     const char *(*piece)(const hy_task *t, int32_t id);  // what a token stands for; NULL: tokens are numbers
 } hy_task_kind_def;
 
@@ -46,7 +48,8 @@ struct hy_task {
 // The stream of (seed, purpose, cell, index).
 hy_rng hy_task_rng(uint64_t seed, hy_draw purpose, int cell, int64_t index);
 // Adds a cell; the name is printf style.
-hy_status hy_task_cell_add(hy_task *t, hy_split s, hy_cell cell, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+hy_status hy_task_cell_add(hy_task *t, hy_split s, hy_cell cell, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 // Value i of a list that has one value for each of n cells, or one for all. The list is checked by hy_task_list_check.
 int hy_task_list_at(const hy_ints *list, int i);
 hy_status hy_task_list_check(const char *name, int list_n, int n, const char *of);
@@ -56,14 +59,28 @@ hy_status hy_task_weights(hy_task *t, const hy_doubles *weights);
 hy_status hy_task_lengths(hy_task *t, hy_split s, const hy_ints *lengths, const hy_ints *examples, int extra, double y,
                           const char *prefix);
 // Fields that most kinds have in common, with the same meaning everywhere.
-#define HY_TASK_FIELD_SETS(type, train_default, test_default)                                                             \
-    {"train_examples", HY_F_INTS, offsetof(type, train_examples), 0, train_default, 0, 1e9, NULL,                          \
-     "size of the fixed training set, one number or one per training cell; 0: fresh examples for ever"},                   \
-        {"test_examples", HY_F_INTS, offsetof(type, test_examples), 0, test_default, 1, 1e9, NULL,                         \
-         "evaluation examples, one number or one per evaluation cell"},                                                    \
-    {                                                                                                                      \
-        "weights", HY_F_DOUBLES, offsetof(type, weights), 0, "[]", 0, 1e12, NULL,                                          \
-            "share of training batches of each training cell; empty: by train_examples, or equal if any is 0"              \
+#define HY_TASK_FIELD_SETS(type, train_default, test_default)                                                 \
+    {"train_examples",                                                                                        \
+     HY_F_INTS,                                                                                               \
+     offsetof(type, train_examples),                                                                          \
+     0,                                                                                                       \
+     train_default,                                                                                           \
+     0,                                                                                                       \
+     1e9,                                                                                                     \
+     NULL,                                                                                                    \
+     "size of the fixed training set, one number or one per training cell; 0: fresh examples for ever"},      \
+        {"test_examples",                                                                                     \
+         HY_F_INTS,                                                                                           \
+         offsetof(type, test_examples),                                                                       \
+         0,                                                                                                   \
+         test_default,                                                                                        \
+         1,                                                                                                   \
+         1e9,                                                                                                 \
+         NULL,                                                                                                \
+         "evaluation examples, one number or one per evaluation cell"},                                       \
+    {                                                                                                         \
+        "weights", HY_F_DOUBLES, offsetof(type, weights), 0, "[]", 0, 1e12, NULL,                             \
+            "share of training batches of each training cell; empty: by train_examples, or equal if any is 0" \
     }
 
 // Markov source: probability of `next` after the `order` tokens at context.

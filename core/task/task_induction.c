@@ -1,8 +1,9 @@
 // task_induction.c - induction heads: what followed the special token the first time? Generator of the lineage that the
 // Mamba paper (arXiv 2312.00752, 4.1.2) names; its further copies of the trigger are the option `triggers`.
 //
-// Length L: L tokens drawn from 0 .. vocab-2, the special token vocab-1 put at a position of 0 .. L-3, and the special token
-// appended, so an example has T = L + 1 tokens. The label of the last position is the token after the first trigger.
+// Length L: L tokens drawn from 0 .. vocab-2, the special token vocab-1 put at a position of 0 .. L-3, and the special
+// token appended, so an example has T = L + 1 tokens. The label of the last position is the token after the first
+// trigger.
 #include <math.h>
 #include <stdlib.h>
 
@@ -44,7 +45,8 @@ static int int_order(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static hy_status induction_example(const hy_task *t, hy_split s, int cell, int64_t index, hy_rng *r, int32_t *ids, int32_t *labels) {
+static hy_status induction_example(const hy_task *t, hy_split s, int cell, int64_t index, hy_rng *r, int32_t *ids,
+                                   int32_t *labels) {
     (void)index;
     const induction_options *o = t->options;
     int L = t->cells[s][cell].T - 1, special = o->vocab - 1;

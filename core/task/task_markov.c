@@ -1,8 +1,9 @@
-// task_markov.c - a source of known entropy: a Markov chain of order k with a random sparse transition table. The next token
-// after a context of k tokens is, with probability 1 - smoothing, one of `branch` successors of that context (weights
-// exp(sharpness * N(0,1)), normalised), else uniform over the vocabulary. Smoothing makes every context reachable, so the
-// stationary distribution is unique; examples start from it. The label of a position is the next token; the first k - 1
-// positions, which do not see a whole context, are ignored. So the entropy of a labelled token is exactly
+// task_markov.c - a source of known entropy: a Markov chain of order k with a random sparse transition table. The next
+// token after a context of k tokens is, with probability 1 - smoothing, one of `branch` successors of that context
+// (weights exp(sharpness * N(0,1)), normalised), else uniform over the vocabulary. Smoothing makes every context
+// reachable, so the stationary distribution is unique; examples start from it. The label of a position is the next
+// token; the first k - 1 positions, which do not see a whole context, are ignored. So the entropy of a labelled token
+// is exactly
 //     H = sum over contexts c of pi(c) * (- sum over y of P(y|c) log P(y|c))      nats
 #include <math.h>
 #include <stdlib.h>
@@ -10,9 +11,9 @@
 
 #include "core/task/task_impl.h"
 
-#define MARKOV_MAX_TABLE (1 << 23)   // contexts x branch
-#define MARKOV_MAX_ROUNDS 20000      // of the power iteration
-#define MARKOV_TOLERANCE 1e-13       // change of pi in a round (sum of absolute values): rounding is below 1e-15
+#define MARKOV_MAX_TABLE (1 << 23)  // contexts x branch
+#define MARKOV_MAX_ROUNDS 20000     // of the power iteration
+#define MARKOV_TOLERANCE 1e-13      // change of pi in a round (sum of absolute values): rounding is below 1e-15
 
 typedef struct {
     int vocab, order, branch;
@@ -24,8 +25,10 @@ typedef struct {
 
 static const hy_field markov_fields[] = {
     {"vocab", HY_F_INT, offsetof(markov_options, vocab), 0, "64", 2, HY_TASK_MAX_VOCAB, NULL, "tokens"},
-    {"order", HY_F_INT, offsetof(markov_options, order), 0, "2", 1, 8, NULL, "tokens of context that decide the next one"},
-    {"branch", HY_F_INT, offsetof(markov_options, branch), 0, "4", 1, 65536, NULL, "likely successors of a context; at most vocab"},
+    {"order", HY_F_INT, offsetof(markov_options, order), 0, "2", 1, 8, NULL,
+     "tokens of context that decide the next one"},
+    {"branch", HY_F_INT, offsetof(markov_options, branch), 0, "4", 1, 65536, NULL,
+     "likely successors of a context; at most vocab"},
     {"sharpness", HY_F_DOUBLE, offsetof(markov_options, sharpness), 0, "1", 0, 10, NULL,
      "spread of the successors' log weights; 0: all equal"},
     {"smoothing", HY_F_DOUBLE, offsetof(markov_options, smoothing), 0, "0.01", 1e-4, 1, NULL,
@@ -109,7 +112,9 @@ static hy_status stationary(const markov_options *o, const markov_data *d, doubl
     free(to);
     if (hy_interrupted) return hy_error(HY_EINTR, "interrupted");
     if (change > MARKOV_TOLERANCE)
-        return hy_error(HY_EINPUT, "the chain forgets its start too slowly to find its stationary distribution; raise smoothing or branch");
+        return hy_error(
+            HY_EINPUT,
+            "the chain forgets its start too slowly to find its stationary distribution; raise smoothing or branch");
     return HY_OK;
 }
 
@@ -124,21 +129,23 @@ static double row_entropy(const markov_options *o, const markov_data *d, int c) 
 }
 
 static hy_status sizes_check(const markov_options *o, markov_data *d) {
-    if (o->branch > o->vocab) return hy_error(HY_EINPUT, "branch: %d successors, but only %d tokens", o->branch, o->vocab);
+    if (o->branch > o->vocab)
+        return hy_error(HY_EINPUT, "branch: %d successors, but only %d tokens", o->branch, o->vocab);
     int64_t n = 1;
     for (int i = 0; i < o->order; i++) {
         d->suffixes = (int)n;
         n *= o->vocab;
         if (n * o->branch > MARKOV_MAX_TABLE)
-            return hy_error(HY_EINPUT, "vocab^order * branch is more than the %d entries that a table may have", MARKOV_MAX_TABLE);
+            return hy_error(HY_EINPUT, "vocab^order * branch is more than the %d entries that a table may have",
+                            MARKOV_MAX_TABLE);
     }
     d->contexts = (int)n;
     const hy_ints *lists[] = {&o->train, &o->test};
     for (int l = 0; l < 2; l++)
         for (int i = 0; i < lists[l]->n; i++)
             if (lists[l]->v[i] < o->order)
-                return hy_error(HY_EINPUT, "%s: length %d is below the order %d, so no token could be predicted", l ? "test" : "train",
-                                lists[l]->v[i], o->order);
+                return hy_error(HY_EINPUT, "%s: length %d is below the order %d, so no token could be predicted",
+                                l ? "test" : "train", lists[l]->v[i], o->order);
     return HY_OK;
 }
 
@@ -171,13 +178,16 @@ static int draw_from(const double *up_to, int n, double u) {
     int lo = 0, hi = n - 1;
     while (lo < hi) {
         int mid = lo + (hi - lo) / 2;
-        if (u < up_to[mid]) hi = mid;
-        else lo = mid + 1;
+        if (u < up_to[mid])
+            hi = mid;
+        else
+            lo = mid + 1;
     }
     return lo;
 }
 
-static hy_status markov_example(const hy_task *t, hy_split s, int cell, int64_t index, hy_rng *r, int32_t *ids, int32_t *labels) {
+static hy_status markov_example(const hy_task *t, hy_split s, int cell, int64_t index, hy_rng *r, int32_t *ids,
+                                int32_t *labels) {
     (void)index;
     const markov_options *o = t->options;
     const markov_data *d = t->data;
@@ -185,10 +195,11 @@ static hy_status markov_example(const hy_task *t, hy_split s, int cell, int64_t 
     for (int i = k - 1, rest = c; i >= 0; i--, rest /= o->vocab) ids[i] = rest % o->vocab;
     for (int i = 0; i < k - 1; i++) labels[i] = HY_IGNORE;
     for (int i = k - 1; i < T; i++) {
-        int y = hy_rng_uniform(r) < o->smoothing
-                    ? (int)hy_rng_below(r, (uint64_t)o->vocab)
-                    : d->next[(size_t)c * (size_t)o->branch +
-                              (size_t)draw_from(d->up_to + (size_t)c * (size_t)o->branch, o->branch, hy_rng_uniform(r))];
+        int y =
+            hy_rng_uniform(r) < o->smoothing
+                ? (int)hy_rng_below(r, (uint64_t)o->vocab)
+                : d->next[(size_t)c * (size_t)o->branch +
+                          (size_t)draw_from(d->up_to + (size_t)c * (size_t)o->branch, o->branch, hy_rng_uniform(r))];
         labels[i] = y;
         if (i + 1 < T) ids[i + 1] = y;
         c = c % d->suffixes * o->vocab + y;
@@ -204,7 +215,8 @@ double hy_task_markov_prob(const hy_task *t, const int32_t *context, int32_t nex
     for (int i = 0; i < o->order; i++) c = c * (size_t)o->vocab + (size_t)context[i];
     double q = o->smoothing / o->vocab;
     for (int j = 0; j < o->branch; j++)
-        if (d->next[c * (size_t)o->branch + (size_t)j] == next) q += (1 - o->smoothing) * d->p[c * (size_t)o->branch + (size_t)j];
+        if (d->next[c * (size_t)o->branch + (size_t)j] == next)
+            q += (1 - o->smoothing) * d->p[c * (size_t)o->branch + (size_t)j];
     return q;
 }
 

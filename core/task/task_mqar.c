@@ -1,9 +1,11 @@
-// task_mqar.c - multi-query associative recall (Arora et al., "Zoology", arXiv 2312.04927), compatible with the released
-// generator's parameters, and its "forgetting" variant (updates > 0). Not its compositional or stacked variants.
+// task_mqar.c - multi-query associative recall (Arora et al., "Zoology", arXiv 2312.04927), compatible with the
+// released generator's parameters, and its "forgetting" variant (updates > 0). Not its compositional or stacked
+// variants.
 //
 // An example of T tokens with K pairs: passes times (key_1 value_1 .. key_K value_K), then `updates` pairs that give
-// randomly chosen keys a new value, then the query region of S = (T - context) / 2 slots of two tokens. Query i is key_i on
-// the first token of its slot; the label at that same position is the value that came last. The rest is filler.
+// randomly chosen keys a new value, then the query region of S = (T - context) / 2 slots of two tokens. Query i is
+// key_i on the first token of its slot; the label at that same position is the value that came last. The rest is
+// filler.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +31,8 @@ static const hy_field mqar_fields[] = {
      "slot s of the query region is drawn with weight (s + 1)^(power_a - 1): 0.01 early queries, 1 uniform"},
     {"random_non_queries", HY_F_BOOL, offsetof(mqar_options, random_non_queries), 0, "true", 0, 0, NULL,
      "filler is uniform over the vocabulary; false: token 0"},
-    {"passes", HY_F_INT, offsetof(mqar_options, passes), 0, "1", 1, 1024, NULL, "how often the list of pairs is shown before the queries"},
+    {"passes", HY_F_INT, offsetof(mqar_options, passes), 0, "1", 1, 1024, NULL,
+     "how often the list of pairs is shown before the queries"},
     {"updates", HY_F_INT, offsetof(mqar_options, updates), 0, "0", 0, HY_TASK_MAX_LEN, NULL,
      "forgetting: so many keys are shown again with a new value, and the last value counts"},
     HY_FIELD_END,
@@ -48,13 +51,16 @@ static hy_status cells_read(hy_task *t, hy_split s, const char *name, const hy_i
     HY_TRY(hy_task_list_check(s == HY_SPLIT_TRAIN ? "train_examples" : "test_examples", examples->n, n, name));
     for (int i = 0; i < n; i++) {
         int T = list->v[2 * i], K = list->v[2 * i + 1];
-        if (T % 2) return hy_error(HY_EINPUT, "%s: length %d is odd; a slot takes two tokens, so use %d", name, T, T + 1);
-        if (o->vocab <= T) return hy_error(HY_EINPUT, "%s: length %d needs a vocab above %d, but it is %d", name, T, T, o->vocab);
+        if (T % 2)
+            return hy_error(HY_EINPUT, "%s: length %d is odd; a slot takes two tokens, so use %d", name, T, T + 1);
+        if (o->vocab <= T)
+            return hy_error(HY_EINPUT, "%s: length %d needs a vocab above %d, but it is %d", name, T, T, o->vocab);
         if (o->updates > K) return hy_error(HY_EINPUT, "%s: %d updates, but only %d pairs", name, o->updates, K);
         int64_t need = context_tokens(o, K) + 2 * (int64_t)K;
         if (need > T)
-            return hy_error(HY_EINPUT, "%s: %d pairs (passes %d, updates %d) need at least %lld tokens, but the length is %d", name,
-                            K, o->passes, o->updates, (long long)need, T);
+            return hy_error(HY_EINPUT,
+                            "%s: %d pairs (passes %d, updates %d) need at least %lld tokens, but the length is %d",
+                            name, K, o->passes, o->updates, (long long)need, T);
         hy_cell c = {.T = T, .x = T, .y = K, .count = hy_task_list_at(examples, i)};
         HY_TRY(hy_task_cell_add(t, s, c, "T%d.K%d", T, K));
     }
@@ -104,8 +110,8 @@ static int arrival_order(const void *a, const void *b) {
 }
 
 // Weighted sampling without replacement, each draw renormalised over what is left: the order in which independent
-// exponential clocks of rate w[s] ring is exactly that order of draws (the first of the remaining clocks to ring is s with
-// probability w[s] / sum of the remaining w, whatever happened before).
+// exponential clocks of rate w[s] ring is exactly that order of draws (the first of the remaining clocks to ring is s
+// with probability w[s] / sum of the remaining w, whatever happened before).
 static void draw_slots(hy_rng *r, const double *w, int S, arrival *clocks) {
     for (int s = 0; s < S; s++) clocks[s] = (arrival){-log(1.0 - hy_rng_uniform(r)) / w[s], s};
     qsort(clocks, (size_t)S, sizeof *clocks, arrival_order);
@@ -128,7 +134,8 @@ static void draw_updates(hy_rng *r, const mqar_options *o, int K, const int32_t 
     }
 }
 
-static hy_status mqar_example(const hy_task *t, hy_split s, int cell, int64_t index, hy_rng *r, int32_t *ids, int32_t *labels) {
+static hy_status mqar_example(const hy_task *t, hy_split s, int cell, int64_t index, hy_rng *r, int32_t *ids,
+                              int32_t *labels) {
     (void)index;
     const mqar_options *o = t->options;
     const mqar_data *d = t->data;

@@ -1,10 +1,11 @@
-// task_needle.c - needle in a haystack at token level: a key and its value tokens inside random filler, the key again at the
-// end. Evaluation cells are the grid length x depth. No text and no tokenizer (for those: task_text.c).
+// task_needle.c - needle in a haystack at token level: a key and its value tokens inside random filler, the key again
+// at the end. Evaluation cells are the grid length x depth. No text and no tokenizer (for those: task_text.c).
 //
-// Vocabulary in three parts: keys 0 .. V/4-1, values V/4 .. V/2-1, filler V/2 .. V-1, so nothing but a needle looks like one.
-// Length T with n value tokens: a body of T - n tokens, then the query `key v_1 .. v_{n-1}`; the labels of these last n
-// positions are v_1 .. v_n. The needle `key v_1 .. v_n` starts at depth * (body - n - 1), rounded: depth 0 is the beginning,
-// depth 1 right before the query. Training draws the start uniformly. `distractors` needles have other keys.
+// Vocabulary in three parts: keys 0 .. V/4-1, values V/4 .. V/2-1, filler V/2 .. V-1, so nothing but a needle looks
+// like one. Length T with n value tokens: a body of T - n tokens, then the query `key v_1 .. v_{n-1}`; the labels of
+// these last n positions are v_1 .. v_n. The needle `key v_1 .. v_n` starts at depth * (body - n - 1), rounded: depth 0
+// is the beginning, depth 1 right before the query. Training draws the start uniformly. `distractors` needles have
+// other keys.
 #include <math.h>
 #include <stdlib.h>
 
@@ -22,8 +23,10 @@ static const hy_field needle_fields[] = {
     {"values", HY_F_INT, offsetof(needle_options, values), 0, "1", 1, 4096, NULL, "value tokens of a needle"},
     {"distractors", HY_F_INT, offsetof(needle_options, distractors), 0, "0", 0, 65536, NULL,
      "needles with other keys, at random places"},
-    {"train", HY_F_INTS, offsetof(needle_options, train), 0, "256", 3, HY_TASK_MAX_LEN, NULL, "training lengths; the depth is uniform"},
-    {"test", HY_F_INTS, offsetof(needle_options, test), 0, "[128, 256, 512, 1024]", 3, HY_TASK_MAX_LEN, NULL, "evaluation lengths"},
+    {"train", HY_F_INTS, offsetof(needle_options, train), 0, "256", 3, HY_TASK_MAX_LEN, NULL,
+     "training lengths; the depth is uniform"},
+    {"test", HY_F_INTS, offsetof(needle_options, test), 0, "[128, 256, 512, 1024]", 3, HY_TASK_MAX_LEN, NULL,
+     "evaluation lengths"},
     {"depths", HY_F_DOUBLES, offsetof(needle_options, depths), 0, "[0, 0.25, 0.5, 0.75, 1]", 0, 1, NULL,
      "evaluation depths: 0 the beginning, 1 right before the query"},
     HY_TASK_FIELD_SETS(needle_options, "0", "200"),
@@ -36,16 +39,17 @@ static hy_status length_check(const needle_options *o, const char *name, int T) 
     // A needle blocks at most 2w - 1 starts of another, so twice its room for each leaves a place for the last one.
     int64_t w = needle_tokens(o), need = o->values + (o->distractors ? 2 * w * ((int64_t)o->distractors + 1) : w);
     if (T < need)
-        return hy_error(HY_EINPUT, "%s: length %d is too short for %d needle(s) of %d tokens and the query; at least %lld", name, T,
-                        o->distractors + 1, (int)w, (long long)need);
+        return hy_error(HY_EINPUT,
+                        "%s: length %d is too short for %d needle(s) of %d tokens and the query; at least %lld", name,
+                        T, o->distractors + 1, (int)w, (long long)need);
     return HY_OK;
 }
 
 static hy_status needle_setup(hy_task *t) {
     const needle_options *o = t->options;
     if (o->distractors >= o->vocab / 4)
-        return hy_error(HY_EINPUT, "distractors: %d need as many other keys, but a vocab of %d has %d keys", o->distractors, o->vocab,
-                        o->vocab / 4);
+        return hy_error(HY_EINPUT, "distractors: %d need as many other keys, but a vocab of %d has %d keys",
+                        o->distractors, o->vocab, o->vocab / 4);
     if (o->train.n < 1 || o->test.n < 1 || o->depths.n < 1)
         return hy_error(HY_EINPUT, "train, test and depths need at least one entry each");
     HY_TRY(hy_task_list_check("train_examples", o->train_examples.n, o->train.n, "train"));
@@ -58,7 +62,10 @@ static hy_status needle_setup(hy_task *t) {
     for (int i = 0; i < o->test.n; i++) {
         HY_TRY(length_check(o, "test", o->test.v[i]));
         for (int j = 0; j < o->depths.n; j++) {
-            hy_cell c = {.T = o->test.v[i], .x = o->test.v[i], .y = o->depths.v[j], .count = hy_task_list_at(&o->test_examples, i)};
+            hy_cell c = {.T = o->test.v[i],
+                         .x = o->test.v[i],
+                         .y = o->depths.v[j],
+                         .count = hy_task_list_at(&o->test_examples, i)};
             HY_TRY(hy_task_cell_add(t, HY_SPLIT_EVAL, c, "len%d.depth%.2f", c.T, c.y));
         }
     }
@@ -98,7 +105,8 @@ static void put_distractors(const needle_options *o, int32_t key, int body, hy_r
     free(keys);
 }
 
-static hy_status needle_example(const hy_task *t, hy_split s, int cell, int64_t index, hy_rng *r, int32_t *ids, int32_t *labels) {
+static hy_status needle_example(const hy_task *t, hy_split s, int cell, int64_t index, hy_rng *r, int32_t *ids,
+                                int32_t *labels) {
     (void)index;
     const needle_options *o = t->options;
     const hy_cell *c = &t->cells[s][cell];

@@ -1,11 +1,11 @@
-// task_text.c - language modelling of any file or folder, by bytes (256 tokens) or with a tokenizer: the label of a position is the
-// next token. Bits per byte = loss / ln 2 / bytes per token of the evaluation part.
+// task_text.c - language modelling of any file or folder, by bytes (256 tokens) or with a tokenizer: the label of a
+// position is the next token. Bits per byte = loss / ln 2 / bytes per token of the evaluation part.
 //
-// A folder is read recursively, entries in order of their names' bytes, hidden ones and links to folders left out, files put
-// end to end. The last `validation` share of the bytes is for evaluation (with a tokenizer from the next whole character on, and both
-// parts are encoded apart, without BOS and EOS). Training examples are crops of the first part at
-// a uniformly drawn place. Evaluation windows stand end to end; the last one reaches back so that it is as long as the rest, and
-// what the window before it has scored is ignored: every token but the first is scored once.
+// A folder is read recursively, entries in order of their names' bytes, hidden ones and links to folders left out,
+// files put end to end. The last `validation` share of the bytes is for evaluation (with a tokenizer from the next
+// whole character on, and both parts are encoded apart, without BOS and EOS). Training examples are crops of the first
+// part at a uniformly drawn place. Evaluation windows stand end to end; the last one reaches back so that it is as long
+// as the rest, and what the window before it has scored is ignored: every token but the first is scored once.
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
@@ -28,13 +28,16 @@ typedef struct {
 } text_options;
 
 static const hy_field text_fields[] = {
-    {"path", HY_F_STRING, offsetof(text_options, path), PATH_MAX, "\"\"", 0, 0, NULL, "a text file, or a folder of text files"},
+    {"path", HY_F_STRING, offsetof(text_options, path), PATH_MAX, "\"\"", 0, 0, NULL,
+     "a text file, or a folder of text files"},
     {"validation", HY_F_DOUBLE, offsetof(text_options, validation), 0, "0.1", 1e-6, 0.9, NULL,
      "share of the bytes, at the end, that is kept for evaluation"},
     {"tokenizer", HY_F_STRING, offsetof(text_options, tokenizer), PATH_MAX, "bytes", 0, 0, NULL,
      "bytes, or a tokenizer.json, a SentencePiece model, or a folder with one of them", true},
-    {"train", HY_F_INTS, offsetof(text_options, train), 0, "256", 1, HY_TASK_MAX_LEN, NULL, "training lengths in tokens"},
-    {"test", HY_F_INTS, offsetof(text_options, test), 0, "256", 1, HY_TASK_MAX_LEN, NULL, "evaluation lengths in tokens"},
+    {"train", HY_F_INTS, offsetof(text_options, train), 0, "256", 1, HY_TASK_MAX_LEN, NULL,
+     "training lengths in tokens"},
+    {"test", HY_F_INTS, offsetof(text_options, test), 0, "256", 1, HY_TASK_MAX_LEN, NULL,
+     "evaluation lengths in tokens"},
     {"train_examples", HY_F_INTS, offsetof(text_options, train_examples), 0, "0", 0, 1e9, NULL,
      "size of the fixed set of training crops, one number or one per training cell; 0: fresh crops for ever"},
     {"weights", HY_F_DOUBLES, offsetof(text_options, weights), 0, "[]", 0, 1e12, NULL,
@@ -68,7 +71,8 @@ static int by_bytes(const struct dirent **a, const struct dirent **b) { return s
 static int not_hidden(const struct dirent *e) { return e->d_name[0] != '.'; }
 
 static hy_status folder_add(const char *path, int depth, hy_buf *all) {
-    if (depth > TEXT_MAX_DEPTH) return hy_error(HY_EINPUT, "%s: folders are nested more than %d deep", path, TEXT_MAX_DEPTH);
+    if (depth > TEXT_MAX_DEPTH)
+        return hy_error(HY_EINPUT, "%s: folders are nested more than %d deep", path, TEXT_MAX_DEPTH);
     struct dirent **entries = NULL;
     int n = scandir(path, &entries, not_hidden, by_bytes);
     if (n < 0) return hy_error(HY_EINPUT, "%s: cannot read the folder: %s", path, strerror(errno));
@@ -77,8 +81,10 @@ static hy_status folder_add(const char *path, int depth, hy_buf *all) {
         char *sub = hy_asprintf("%s/%s", path, entries[i]->d_name);
         struct stat link, st;
         if (!s && lstat(sub, &link) == 0 && stat(sub, &st) == 0) {
-            if (S_ISREG(st.st_mode)) s = file_add(sub, all);
-            else if (S_ISDIR(link.st_mode)) s = folder_add(sub, depth + 1, all);
+            if (S_ISREG(st.st_mode))
+                s = file_add(sub, all);
+            else if (S_ISDIR(link.st_mode))
+                s = folder_add(sub, depth + 1, all);
         }
         free(sub);
         free(entries[i]);
@@ -92,7 +98,9 @@ static hy_status path_read(const char *path, hy_buf *all) {
     if (!path[0]) return hy_error(HY_EINPUT, "path: name a text file or a folder of text files");
     if (stat(path, &st)) return hy_error(HY_EINPUT, "path: %s: %s", path, strerror(errno));
     HY_TRY(S_ISDIR(st.st_mode) ? folder_add(path, 0, all) : file_add(path, all));
-    if (!all->n) return hy_error(HY_EINPUT, "path: %s is empty%s", path, S_ISDIR(st.st_mode) ? ": no file in it has any bytes" : "");
+    if (!all->n)
+        return hy_error(HY_EINPUT, "path: %s is empty%s", path,
+                        S_ISDIR(st.st_mode) ? ": no file in it has any bytes" : "");
     return HY_OK;
 }
 
@@ -107,16 +115,18 @@ static void text_release(hy_task *t) {
     free(d);
 }
 
-static hy_status lengths_check(const text_options *o, const char *name, const char *part, const hy_ints *lengths, size_t tokens) {
+static hy_status lengths_check(const text_options *o, const char *name, const char *part, const hy_ints *lengths,
+                               size_t tokens) {
     const char *unit = strcmp(o->tokenizer, "bytes") ? "tokens" : "bytes";
     for (int i = 0; i < lengths->n; i++)
         if (tokens < (size_t)lengths->v[i] + 1)
-            return hy_error(HY_EINPUT, "%s: %s is too short: its %s part has %zu %s, length %d needs %d", name, o->path, part, tokens, unit,
-                            lengths->v[i], lengths->v[i] + 1);
+            return hy_error(HY_EINPUT, "%s: %s is too short: its %s part has %zu %s, length %d needs %d", name, o->path,
+                            part, tokens, unit, lengths->v[i], lengths->v[i] + 1);
     return HY_OK;
 }
 
-// The two parts of the text as tokens; train_bytes: where the second begins. A text longer than one call encodes is refused there.
+// The two parts of the text as tokens; train_bytes: where the second begins. A text longer than one call encodes is
+// refused there.
 static hy_status text_encode(hy_task *t, text_data *d, size_t train_bytes) {
     const text_options *o = t->options;
     HY_TRY(hy_tokenizer_open(o->tokenizer, &d->tokenizer));
@@ -156,7 +166,8 @@ static hy_status text_setup(hy_task *t) {
     return hy_task_weights(t, &o->weights);
 }
 
-static hy_status text_example(const hy_task *t, hy_split s, int cell, int64_t index, hy_rng *r, int32_t *ids, int32_t *labels) {
+static hy_status text_example(const hy_task *t, hy_split s, int cell, int64_t index, hy_rng *r, int32_t *ids,
+                              int32_t *labels) {
     const text_data *d = t->data;
     const unsigned char *b = (const unsigned char *)d->all.s;
     const int32_t *tokens = d->ids.v;  // NULL: bytes

@@ -30,8 +30,10 @@ static int32_t child_add(hy_added_trie *t, int32_t at, uint8_t byte) {
         t->v = hy_xrealloc(t->v, (size_t)t->cap * sizeof *t->v);
     }
     t->v[t->n] = (node){.byte = byte, .child = -1, .sibling = at < 0 ? -1 : t->v[at].child, .token = -1};
-    if (at < 0) t->root[byte] = t->n;
-    else t->v[at].child = t->n;
+    if (at < 0)
+        t->root[byte] = t->n;
+    else
+        t->v[at].child = t->n;
     return t->n++;
 }
 
@@ -42,7 +44,8 @@ hy_added_trie *hy_added_trie_new(const hy_added *list, char *const *patterns, in
     hy_status s = hy_regex_class("rust_word", &t->word);
     if (!s) s = hy_regex_class("space", &t->space);
     HY_ASSERT(s == HY_OK);  // sets of tok_classes.def
-    for (int special = 1; special >= 0; special--)  // special tokens come first in the reference: of equal patterns they count
+    for (int special = 1; special >= 0;
+         special--)  // special tokens come first in the reference: of equal patterns they count
         for (int i = 0; i < n; i++) {
             if (!patterns[i] || !patterns[i][0] || list[i].special != special) continue;
             int32_t at = -1;
@@ -79,14 +82,16 @@ static void part_add(hy_added_parts *p, int32_t id, size_t at, size_t n) {
 }
 
 // A match at start .. end; what it takes of the spaces around it. Only pieces before `done` are taken already.
-static void match_add(hy_added_trie *t, const hy_added *a, const char *s, size_t n, size_t start, size_t end, size_t *done, hy_added_parts *out) {
+static void match_add(hy_added_trie *t, const hy_added *a, const char *s, size_t n, size_t start, size_t end,
+                      size_t *done, hy_added_parts *out) {
     if (a->single_word) {
         const size_t k = start ? last_char(s, start) : 0;
         if (in_class(t->word, s + start - k, k)) return;
         if (end < n && in_class(t->word, s + end, (size_t)hy_utf8_length(s + end, n - end))) return;
     }
     if (a->lstrip) {
-        while (start > 0 && in_class(t->space, s + start - last_char(s, start), last_char(s, start))) start -= last_char(s, start);
+        while (start > 0 && in_class(t->space, s + start - last_char(s, start), last_char(s, start)))
+            start -= last_char(s, start);
         if (start < *done) start = *done;
     }
     while (a->rstrip && end < n && in_class(t->space, s + end, (size_t)hy_utf8_length(s + end, n - end)))

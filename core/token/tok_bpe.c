@@ -1,18 +1,18 @@
-// tok_bpe.c - byte pair encoding of one word: its symbols, then the merges, lowest rank first, leftmost first among equals (the order
-// of the reference). Long words cost n log n; words that come often are remembered.
+// tok_bpe.c - byte pair encoding of one word: its symbols, then the merges, lowest rank first, leftmost first among
+// equals (the order of the reference). Long words cost n log n; words that come often are remembered.
 //
-// A word is first cut where no merge can ever reach across: between symbols a, b such that no merge joins a token that may end in a
-// with one that may begin with b. The parts cannot influence one another, so a text that a tokenizer takes as one word (Llama-2)
-// falls into short parts, and the result is the same.
+// A word is first cut where no merge can ever reach across: between symbols a, b such that no merge joins a token that
+// may end in a with one that may begin with b. The parts cannot influence one another, so a text that a tokenizer takes
+// as one word (Llama-2) falls into short parts, and the result is the same.
 #include <stdlib.h>
 
 #include "core/token/tok_impl.h"
 
-#define SMALL 48            // symbols of a part that is merged by looking at all of them each time
+#define SMALL 48  // symbols of a part that is merged by looking at all of them each time
 #define CACHE_SLOTS (1 << 14)
-#define CACHE_BYTES 38      // longest word that is remembered
-#define CACHE_IDS 12        // and its most ids
-#define DIRECT 0x3000       // code points whose symbols are in a table
+#define CACHE_BYTES 38  // longest word that is remembered
+#define CACHE_IDS 12    // and its most ids
+#define DIRECT 0x3000   // code points whose symbols are in a table
 
 typedef struct {
     uint64_t key;  // left id, right id; FREE if unused
@@ -74,7 +74,8 @@ static void joins_add(hy_bpe *b, int32_t left, int32_t right) {
     b->joins[i] = key;
 }
 
-// The symbols that a token may begin or end with: its first or last character, and itself where it can be a symbol (unknown, byte).
+// The symbols that a token may begin or end with: its first or last character, and itself where it can be a symbol
+// (unknown, byte).
 static int edge_symbols(const hy_bpe *b, int32_t id, bool last, int32_t out[2]) {
     size_t n;
     const char *s = hy_vocab_piece(b->o.vocab, id, &n);
@@ -116,7 +117,8 @@ hy_bpe *hy_bpe_new(const hy_bpe_options *o, const hy_bpe_merge *merges, size_t n
     size_t i = 0;
     for (; i < n; i++) {
         size_t left_n, right_n;
-        const char *left = hy_vocab_piece(o->vocab, merges[i].left, &left_n), *right = hy_vocab_piece(o->vocab, merges[i].right, &right_n);
+        const char *left = hy_vocab_piece(o->vocab, merges[i].left, &left_n),
+                   *right = hy_vocab_piece(o->vocab, merges[i].right, &right_n);
         joined.n = 0;
         hy_buf_write(&joined, left, left_n);
         hy_buf_write(&joined, right, right_n);
@@ -250,8 +252,8 @@ static void merge_part(hy_bpe *b, int32_t *sym, uint32_t *rank, size_t n, hy_tok
 // ---------------------------------------------------------------------------------------------------- symbols
 typedef struct {
     size_t n;
-    int pending;   // characters whose unknown symbol is still to be written
-    bool plain;    // no unknown and no byte symbols: a part's text alone says what it becomes
+    int pending;  // characters whose unknown symbol is still to be written
+    bool plain;   // no unknown and no byte symbols: a part's text alone says what it becomes
 } symbols;
 
 static void put_symbol(hy_bpe *b, symbols *s, int32_t id) {
@@ -259,8 +261,8 @@ static void put_symbol(hy_bpe *b, symbols *s, int32_t id) {
     b->w.sym[s->n++] = id;
 }
 
-// A character that is no piece: its bytes, or unknown, or nothing. The unknown symbol is written when the next known character comes
-// or the word ends, as in the reference: byte symbols in between stand before it.
+// A character that is no piece: its bytes, or unknown, or nothing. The unknown symbol is written when the next known
+// character comes or the word ends, as in the reference: byte symbols in between stand before it.
 static hy_status put_missing(hy_bpe *b, symbols *s, const char *c, int n) {
     s->plain = false;
     bool all = b->o.byte_fallback;
@@ -270,7 +272,9 @@ static hy_status put_missing(hy_bpe *b, symbols *s, const char *c, int n) {
         return HY_OK;
     }
     if (!b->o.unk) return HY_OK;
-    if (b->unk < 0) return hy_error(HY_EINPUT, "the text has a character that is no piece, and unk_token \"%s\" is none either", b->o.unk);
+    if (b->unk < 0)
+        return hy_error(HY_EINPUT, "the text has a character that is no piece, and unk_token \"%s\" is none either",
+                        b->o.unk);
     if (s->pending && !b->o.fuse_unk) put_symbol(b, s, b->unk);
     s->pending = 1;
     return HY_OK;
@@ -294,9 +298,12 @@ static hy_status word_symbols(hy_bpe *b, const char *s, size_t n, bool bytes, sy
         int len = 1;
         const int32_t id = bytes ? b->byte_symbol[(uint8_t)s[i]] : char_symbol(b, s + i, &len);
         char c[4];
-        if (id >= 0) put_known(b, out, id);
-        else if (bytes) HY_TRY(put_missing(b, out, c, hy_utf8_put(hy_byte_char((uint8_t)s[i]), c)));
-        else HY_TRY(put_missing(b, out, s + i, len));
+        if (id >= 0)
+            put_known(b, out, id);
+        else if (bytes)
+            HY_TRY(put_missing(b, out, c, hy_utf8_put(hy_byte_char((uint8_t)s[i]), c)));
+        else
+            HY_TRY(put_missing(b, out, s + i, len));
         i += (size_t)len;
     }
     if (out->pending) put_symbol(b, out, b->unk);
@@ -324,8 +331,8 @@ static void cache_put(cache_slot *c, uint64_t hash, const char *s, size_t n, con
     for (size_t i = 0; i < k; i++) c->ids[i] = out->v[before + i];
 }
 
-// Cuts the symbols of a word into parts that no merge crosses, and merges each. text: the word where its parts may be remembered by
-// their bytes (one symbol a character or byte), else NULL.
+// Cuts the symbols of a word into parts that no merge crosses, and merges each. text: the word where its parts may be
+// remembered by their bytes (one symbol a character or byte), else NULL.
 static void merge_parts(hy_bpe *b, size_t n, const char *text, bool bytes, hy_token_ids *out) {
     size_t byte = 0, byte_start = 0;
     for (size_t from = 0, i = 0; i < n; i++) {

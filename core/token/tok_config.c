@@ -1,5 +1,6 @@
-// tok_config.c - the files beside a tokenizer. tokenizer_config.json and special_tokens_map.json: which tokens are BOS, EOS, unknown and
-// padding, and whether the first two are added where the tokenizer file does not say; generation_config.json: where generation ends.
+// tok_config.c - the files beside a tokenizer. tokenizer_config.json and special_tokens_map.json: which tokens are BOS,
+// EOS, unknown and padding, and whether the first two are added where the tokenizer file does not say;
+// generation_config.json: where generation ends.
 #include <stdlib.h>
 
 #include "core/token/tok_impl.h"
@@ -11,8 +12,10 @@ static hy_status role(hy_tokenizer *t, const hy_json *o, const char *path, const
     const hy_json *j = hy_json_get(o, key);
     const char *s = NULL;
     if (!j || hy_json_type_of(j) == HY_JSON_NULL || *id >= 0) return HY_OK;
-    if (hy_json_type_of(j) == HY_JSON_OBJECT) HY_TRY(hy_json_get_string(j, path, "content", &s));
-    else HY_TRY(hy_json_get_string(o, path, key, &s));
+    if (hy_json_type_of(j) == HY_JSON_OBJECT)
+        HY_TRY(hy_json_get_string(j, path, "content", &s));
+    else
+        HY_TRY(hy_json_get_string(o, path, key, &s));
     *id = hy_tokenizer_id(t, s, strlen(s));
     if (*id < 0) hy_buf_printf(&t->notes, "%s: %s \"%.60s\" is not in the vocabulary\n", path, key, s);
     return HY_OK;
@@ -31,12 +34,16 @@ static void note_added(hy_tokenizer *t, const hy_json *o, const char *path) {
     int n = 0;
     if (t->type != HY_TOK_SP || !list || hy_json_type_of(list) != HY_JSON_OBJECT) return;
     for (void *it = hy_json_first(list); it; it = hy_json_next(list, it)) {
-        const hy_json *token = hy_json_member(it), *content = hy_json_type_of(token) == HY_JSON_OBJECT ? hy_json_get(token, "content") : NULL;
+        const hy_json *token = hy_json_member(it),
+                      *content = hy_json_type_of(token) == HY_JSON_OBJECT ? hy_json_get(token, "content") : NULL;
         if (!content || hy_json_string(content, path, &s) || hy_tokenizer_id(t, s, strlen(s)) >= 0) continue;
         if (!n++) first = s;
     }
-    if (n) hy_buf_printf(&t->notes, "%s: %d added tokens (\"%.60s\"%s) are not in the SentencePiece file: in a text they are plain text (a tokenizer.json would have them)\n",
-                         path, n, first, n > 1 ? ", ..." : "");
+    if (n)
+        hy_buf_printf(&t->notes,
+                      "%s: %d added tokens (\"%.60s\"%s) are not in the SentencePiece file: in a text they are plain "
+                      "text (a tokenizer.json would have them)\n",
+                      path, n, first, n > 1 ? ", ..." : "");
 }
 
 // named[4]: the roles that the files name so far; the first file that names one counts.
@@ -73,12 +80,14 @@ hy_status hy_tok_config_read(hy_tokenizer *t, const char *dir) {
     for (int i = 0; i < 4; i++)  // before what the tokenizer file itself says
         if (named[i] >= 0) t->role[i] = named[i];
     if (t->template_given) t->add_bos = t->add_eos = false;
-    if (t->add_bos && t->role[HY_TOKEN_BOS] < 0) return hy_error(HY_EINPUT, "%s/tokenizer_config.json: \"add_bos_token\": true, but there is no bos_token", dir);
-    if (t->add_eos && t->role[HY_TOKEN_EOS] < 0) return hy_error(HY_EINPUT, "%s/tokenizer_config.json: \"add_eos_token\": true, but there is no eos_token", dir);
+    if (t->add_bos && t->role[HY_TOKEN_BOS] < 0)
+        return hy_error(HY_EINPUT, "%s/tokenizer_config.json: \"add_bos_token\": true, but there is no bos_token", dir);
+    if (t->add_eos && t->role[HY_TOKEN_EOS] < 0)
+        return hy_error(HY_EINPUT, "%s/tokenizer_config.json: \"add_eos_token\": true, but there is no eos_token", dir);
     return HY_OK;
 }
 
-// ---------------------------------------------------------------------------------------------------- where generation ends
+// ----------------------------------------------------------------------------------------------- where generation ends
 static hy_status eos_ids(const hy_json *o, const char *path, hy_token_ids *out) {
     const hy_json *j = hy_json_type_of(o) == HY_JSON_OBJECT ? hy_json_get(o, "eos_token_id") : NULL;
     int64_t id;

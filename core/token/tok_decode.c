@@ -1,5 +1,5 @@
-// tok_decode.c - ids back to text, one at a time: each step of a decoder hands on what no later id can change and keeps the rest.
-// Decoding a list is pushing its ids and ending, so both ways give the same text.
+// tok_decode.c - ids back to text, one at a time: each step of a decoder hands on what no later id can change and keeps
+// the rest. Decoding a list is pushing its ids and ending, so both ways give the same text.
 #include <stdlib.h>
 
 #include "core/token/tok_impl.h"
@@ -14,16 +14,17 @@ typedef struct {
 struct hy_token_stream {
     hy_tokenizer *t;
     bool skip_special;
-    stage *stages;  // [decoder.n]
-    size_t written; // pieces, without a decoder
-    hy_buf bytes;   // HY_TOK_BYTES: the start of a character
+    stage *stages;                  // [decoder.n]
+    size_t written;                 // pieces, without a decoder
+    hy_buf bytes;                   // HY_TOK_BYTES: the start of a character
     hy_token_ids context, pending;  // HY_TOK_SP
 };
 
 static hy_status feed(hy_token_stream *s, int i, const char *text, size_t n, hy_buf *out);
 
 // ---------------------------------------------------------------------------------------------------- steps
-// Appends the bytes that byte-level BPE means by a piece; a piece with a character that stands for no byte means itself.
+// Appends the bytes that byte-level BPE means by a piece; a piece with a character that stands for no byte means
+// itself.
 static void bytes_of(const char *text, size_t n, hy_buf *out) {
     const size_t before = out->n;
     for (size_t i = 0; i < n;) {
@@ -53,7 +54,12 @@ static hy_status bytes_release(hy_token_stream *s, int i, hy_buf *kept, bool end
     return st;
 }
 
-static int hex_digit(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1; }
+static int hex_digit(char c) {
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
 
 // The byte of "<0xAB>"; -1: another piece. ("+B" is a number to the reference too.)
 static int byte_piece(const char *s, size_t n) {
@@ -87,7 +93,8 @@ static hy_status fallback(hy_token_stream *s, int i, const char *text, size_t n,
 static hy_status metaspace_back(hy_token_stream *s, int i, const char *text, size_t n, hy_buf *out) {
     const hy_tok_step *step = &s->t->decoder.v[i];
     const bool drop = step->prepend != HY_PREPEND_NEVER && (s->stages[i].joined || s->stages[i].tokens == 1);
-    const hy_tok_step to = {.kind = HY_STEP_REPLACE, .from = step->from, .from_n = step->from_n, .to = (char[]){" "}, .to_n = !drop};
+    const hy_tok_step to = {
+        .kind = HY_STEP_REPLACE, .from = step->from, .from_n = step->from_n, .to = (char[]){" "}, .to_n = !drop};
     hy_buf b = {0};
     hy_buf_write(&b, "", 0);
     hy_status st = hy_replace(&to, text, n, &b);
@@ -119,7 +126,8 @@ static hy_status apply(hy_token_stream *s, int i, const char *text, size_t n, hy
             hy_buf b = {0};
             hy_buf_write(&b, "", 0);
             hy_status st = hy_replace(step, text, n, &b);
-            if (!st && b.n > HY_TOKENIZER_MAX_TEXT) st = hy_error(HY_EINPUT, "the decoder makes the text longer than %zu bytes", HY_TOKENIZER_MAX_TEXT);
+            if (!st && b.n > HY_TOKENIZER_MAX_TEXT)
+                st = hy_error(HY_EINPUT, "the decoder makes the text longer than %zu bytes", HY_TOKENIZER_MAX_TEXT);
             if (!st) st = feed(s, i + 1, b.s, b.n, out);
             free(b.s);
             return st;
@@ -166,8 +174,10 @@ static void stages_reset(hy_token_stream *s) {
         g->kept.n = g->tokens = 0;
         g->joined = joined;
         g->left = step->start;
-        const bool one_char = step->kind == HY_STEP_REPLACE && !step->re && (size_t)hy_utf8_length(step->from, step->from_n) == step->from_n;
-        const bool streams = one_char || step->kind == HY_STEP_METASPACE_BACK || step->kind == HY_STEP_FUSE || (step->kind == HY_STEP_STRIP && !step->stop);
+        const bool one_char = step->kind == HY_STEP_REPLACE && !step->re &&
+                              (size_t)hy_utf8_length(step->from, step->from_n) == step->from_n;
+        const bool streams = one_char || step->kind == HY_STEP_METASPACE_BACK || step->kind == HY_STEP_FUSE ||
+                             (step->kind == HY_STEP_STRIP && !step->stop);
         g->collect = joined && !streams;
         joined |= step->kind == HY_STEP_FUSE || step->kind == HY_STEP_BYTES_BACK;
     }
@@ -182,14 +192,15 @@ static hy_status sp_text(const hy_tokenizer *t, const hy_token_ids *ids, hy_buf 
     hy_buf raw = {0};
     hy_buf_write(out, "", 0);
     const int bad = hy_sp_decode(t->sp, ids->v, ids->n, write_buf, &raw, error, sizeof error);
-    if (!bad) hy_utf8_lossy(raw.s, raw.n, out);  // pieces are UTF-8, but a model may write something else for the unknown one
+    if (!bad)
+        hy_utf8_lossy(raw.s, raw.n, out);  // pieces are UTF-8, but a model may write something else for the unknown one
     free(raw.s);
     if (!bad) return HY_OK;
     return hy_error(HY_EINPUT, "%s: %s", t->path, error);
 }
 
-// Writes the text of pending, which comes after context. Only the start of a text is special to the library, and a run of byte pieces: so
-// the piece written last is context enough.
+// Writes the text of pending, which comes after context. Only the start of a text is special to the library, and a run
+// of byte pieces: so the piece written last is context enough.
 static hy_status sp_release(hy_token_stream *s, hy_buf *out) {
     hy_buf before = {0}, all = {0}, alone = {0};
     hy_status st = sp_text(s->t, &s->context, &before);
@@ -260,8 +271,10 @@ hy_status hy_token_stream_push(hy_token_stream *s, int32_t id, hy_buf *out) {
 
 hy_status hy_token_stream_end(hy_token_stream *s, hy_buf *out) {
     hy_status st = HY_OK;
-    if (s->t->type == HY_TOK_SP) st = s->pending.n ? sp_release(s, out) : HY_OK;
-    else if (s->t->type == HY_TOK_BYTES) bytes_put(s, true, out);
+    if (s->t->type == HY_TOK_SP)
+        st = s->pending.n ? sp_release(s, out) : HY_OK;
+    else if (s->t->type == HY_TOK_BYTES)
+        bytes_put(s, true, out);
     for (int i = 0; i < s->t->decoder.n && !st; i++) st = stage_end(s, i, out);
     stages_reset(s);
     return st;
@@ -272,7 +285,8 @@ hy_status hy_tokenizer_decode(hy_tokenizer *t, const int32_t *ids, size_t n, boo
     if (t->type == HY_TOK_SP) {
         hy_token_ids keep = {0};
         for (size_t i = 0; i < n; i++)
-            if (ids[i] >= 0 && ids[i] < hy_sp_size(t->sp) && (!skip_special || !hy_tokenizer_is_special(t, ids[i]))) hy_token_ids_add(&keep, ids[i]);
+            if (ids[i] >= 0 && ids[i] < hy_sp_size(t->sp) && (!skip_special || !hy_tokenizer_is_special(t, ids[i])))
+                hy_token_ids_add(&keep, ids[i]);
         hy_status st = sp_text(t, &keep, out);
         free(keep.v);
         return st;

@@ -8,7 +8,7 @@
 #include "core/token/tokenizer.h"
 #include "core/base/utf8.h"
 
-// ---------------------------------------------------------------------------------------------------- pieces (tok_vocab.c)
+// ------------------------------------------------------------------------------------------------ pieces (tok_vocab.c)
 typedef struct {
     hy_buf pool;
     uint32_t *at, *len;  // [size]: where in pool; len UINT32_MAX: no piece
@@ -21,7 +21,7 @@ void hy_vocab_init(hy_vocab *v, size_t pieces, int size);
 void hy_vocab_free(hy_vocab *v);
 // false: the piece or the id is there already (nothing is changed), or id is not in 0 .. size-1.
 bool hy_vocab_add(hy_vocab *v, const char *s, size_t n, int32_t id);
-int32_t hy_vocab_find(const hy_vocab *v, const char *s, size_t n);  // -1: none
+int32_t hy_vocab_find(const hy_vocab *v, const char *s, size_t n);     // -1: none
 const char *hy_vocab_piece(const hy_vocab *v, int32_t id, size_t *n);  // NULL: none
 void hy_vocab_grow(hy_vocab *v, int size);
 // The character that byte-level BPE writes for a byte, and back (-1: none).
@@ -41,10 +41,11 @@ typedef struct {
 // merges in order of rank. *bad: the first merge whose result is no piece (then NULL is returned).
 hy_bpe *hy_bpe_new(const hy_bpe_options *o, const hy_bpe_merge *merges, size_t n, size_t *bad);
 void hy_bpe_free(hy_bpe *b);
-// Ids of one word. bytes: the symbols of the word are its bytes, each in the character of hy_byte_char; else its characters.
+// Ids of one word. bytes: the symbols of the word are its bytes, each in the character of hy_byte_char; else its
+// characters.
 hy_status hy_bpe_word(hy_bpe *b, const char *s, size_t n, bool bytes, hy_token_ids *out);
 
-// ---------------------------------------------------------------------------------------------------- patterns (tok_regex.c)
+// ---------------------------------------------------------------------------------------------- patterns (tok_regex.c)
 // A pattern as the reference writes it (Oniguruma, Ruby syntax), with its meaning of classes (Unicode 16).
 typedef struct hy_regex hy_regex;
 hy_status hy_regex_new(const char *pattern, const char *where, hy_regex **out);
@@ -56,28 +57,46 @@ typedef struct {
     bool any;
 } hy_regex_at;  // zero-initialise
 // The next match in text; *found false: none. An empty match at the end of the one before is passed over.
-hy_status hy_regex_next(hy_regex *r, const char *text, size_t n, hy_regex_at *at, size_t *start, size_t *end, bool *found);
+hy_status hy_regex_next(hy_regex *r, const char *text, size_t n, hy_regex_at *at, size_t *start, size_t *end,
+                        bool *found);
 
 void hy_regex_library(char out[64]);      // name, version, version of Unicode
 void hy_normalize_library(char out[64]);  // tok_norm.c
 
 // ---------------------------------------------------------------------------------------------------- steps
 typedef enum {
-    HY_STEP_PREPEND = 0, HY_STEP_REPLACE, HY_STEP_NFC, HY_STEP_NFD, HY_STEP_NFKC, HY_STEP_NFKD,                  // normalizers
-    HY_STEP_SPLIT, HY_STEP_BYTE_LEVEL, HY_STEP_METASPACE,                                                        // pre-tokenizers
-    HY_STEP_BYTES_BACK, HY_STEP_METASPACE_BACK, HY_STEP_BYTE_FALLBACK, HY_STEP_FUSE, HY_STEP_STRIP,              // decoders
+    HY_STEP_PREPEND = 0,
+    HY_STEP_REPLACE,
+    HY_STEP_NFC,
+    HY_STEP_NFD,
+    HY_STEP_NFKC,
+    HY_STEP_NFKD,  // normalizers
+    HY_STEP_SPLIT,
+    HY_STEP_BYTE_LEVEL,
+    HY_STEP_METASPACE,  // pre-tokenizers
+    HY_STEP_BYTES_BACK,
+    HY_STEP_METASPACE_BACK,
+    HY_STEP_BYTE_FALLBACK,
+    HY_STEP_FUSE,
+    HY_STEP_STRIP,  // decoders
 } hy_tok_step_kind;
-typedef enum { HY_SPLIT_REMOVED = 0, HY_SPLIT_ISOLATED, HY_SPLIT_WITH_PREVIOUS, HY_SPLIT_WITH_NEXT, HY_SPLIT_CONTIGUOUS } hy_split_behavior;
+typedef enum {
+    HY_SPLIT_REMOVED = 0,
+    HY_SPLIT_ISOLATED,
+    HY_SPLIT_WITH_PREVIOUS,
+    HY_SPLIT_WITH_NEXT,
+    HY_SPLIT_CONTIGUOUS
+} hy_split_behavior;
 typedef enum { HY_PREPEND_NEVER = 0, HY_PREPEND_FIRST, HY_PREPEND_ALWAYS } hy_prepend;
 typedef struct {
     hy_tok_step_kind kind;
-    char *from, *to;      // PREPEND: to; REPLACE and SPLIT by a string: from; METASPACE, STRIP: from, one character
+    char *from, *to;  // PREPEND: to; REPLACE and SPLIT by a string: from; METASPACE, STRIP: from, one character
     size_t from_n, to_n;
-    hy_regex *re;         // pattern in place of from
+    hy_regex *re;  // pattern in place of from
     hy_split_behavior behavior;
     bool invert, split, add_space;
     hy_prepend prepend;
-    int start, stop;      // STRIP
+    int start, stop;  // STRIP
 } hy_tok_step;
 typedef struct {
     hy_tok_step *v;
@@ -99,12 +118,12 @@ typedef struct {
     size_t n, cap;
     hy_buf text;
 } hy_spans;
-// Applies the steps to text[0..n-1]. The result lies in one of two[0], two[1] (scratch of the caller), its spans over *text_out.
-// *bytes: the last step is byte-level and the spans are still plain bytes.
-hy_status hy_presplit(const hy_tok_steps *steps, const char *text, size_t n, bool first, hy_spans two[2], const hy_spans **out,
-                      const char **text_out, bool *bytes);
+// Applies the steps to text[0..n-1]. The result lies in one of two[0], two[1] (scratch of the caller), its spans over
+// *text_out. *bytes: the last step is byte-level and the spans are still plain bytes.
+hy_status hy_presplit(const hy_tok_steps *steps, const char *text, size_t n, bool first, hy_spans two[2],
+                      const hy_spans **out, const char **text_out, bool *bytes);
 
-// ---------------------------------------------------------------------------------------------------- added tokens (tok_added.c)
+// ------------------------------------------------------------------------------------------ added tokens (tok_added.c)
 typedef struct {
     char *content;
     int32_t id;
@@ -126,7 +145,8 @@ typedef struct {
 hy_status hy_added_cut(hy_added_trie *t, const char *text, size_t n, hy_added_parts *out);
 
 // ---------------------------------------------------------------------------------------------------- SentencePiece
-// What the library itself does not look at (tok_spcheck.c): that the tables inside a model do not point outside themselves.
+// What the library itself does not look at (tok_spcheck.c): that the tables inside a model do not point outside
+// themselves.
 hy_status hy_sp_check(const char *data, size_t n, const char *where);
 
 // ---------------------------------------------------------------------------------------------------- a tokenizer
@@ -136,16 +156,16 @@ struct hy_tokenizer {
     char *path;
     char hash[33];
     hy_buf notes;
-    int32_t role[4];         // by hy_token_role
-    bool add_bos, add_eos;   // of tokenizer_config.json
+    int32_t role[4];        // by hy_token_role
+    bool add_bos, add_eos;  // of tokenizer_config.json
     // JSON
-    hy_vocab vocab, extra;   // the model's pieces; added tokens that are none of them, both by id
-    uint8_t *special;        // [size]
-    int size;                // highest id + 1
-    char *unk;               // piece that stands for unknown characters, or NULL
+    hy_vocab vocab, extra;  // the model's pieces; added tokens that are none of them, both by id
+    uint8_t *special;       // [size]
+    int size;               // highest id + 1
+    char *unk;              // piece that stands for unknown characters, or NULL
     hy_bpe *bpe;
     hy_tok_steps normalizer, pre, decoder;
-    bool has_decoder;        // without one, pieces are joined with spaces
+    bool has_decoder;  // without one, pieces are joined with spaces
     hy_added *added;
     int n_added;
     hy_added_trie *plain, *normalized;
@@ -157,7 +177,7 @@ struct hy_tokenizer {
     // SentencePiece
     hy_sp *sp;
 };
-hy_status hy_tok_json_read(hy_tokenizer *t, const hy_json *root);           // tok_json.c
+hy_status hy_tok_json_read(hy_tokenizer *t, const hy_json *root);                           // tok_json.c
 hy_status hy_tok_steps_normalizer(const hy_json *j, const char *where, hy_tok_steps *out);  // tok_steps.c; j null: none
 hy_status hy_tok_steps_pre(const hy_json *j, const char *where, hy_tok_steps *out);
 hy_status hy_tok_steps_decoder(const hy_json *j, const char *where, hy_tok_steps *out);
@@ -165,11 +185,11 @@ hy_status hy_tok_json_encode(hy_tokenizer *t, const char *text, size_t n, hy_tok
 // The config files beside a tokenizer (tok_config.c): roles, add_bos, add_eos.
 hy_status hy_tok_config_read(hy_tokenizer *t, const char *dir);
 // Growth of a list by one: true when there is room for `n + 1` of `size` bytes each.
-#define HY_GROW(list)                                                                 \
-    do {                                                                              \
-        if ((list)->n == (list)->cap) {                                               \
-            (list)->cap = (list)->cap ? 2 * (list)->cap : 64;                         \
-            (list)->v = hy_xrealloc((list)->v, (list)->cap * sizeof *(list)->v);      \
-        }                                                                             \
+#define HY_GROW(list)                                                            \
+    do {                                                                         \
+        if ((list)->n == (list)->cap) {                                          \
+            (list)->cap = (list)->cap ? 2 * (list)->cap : 64;                    \
+            (list)->v = hy_xrealloc((list)->v, (list)->cap * sizeof *(list)->v); \
+        }                                                                        \
     } while (0)
 #endif

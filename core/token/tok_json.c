@@ -1,5 +1,6 @@
-// tok_json.c - a tokenizer.json as a tokenizer: model, added tokens, post-processor; and encoding with it. The ids are those of the
-// `tokenizers` package: added tokens that are no pieces of the model are numbered from the number of its pieces on, in file order.
+// tok_json.c - a tokenizer.json as a tokenizer: model, added tokens, post-processor; and encoding with it. The ids are
+// those of the `tokenizers` package: added tokens that are no pieces of the model are numbered from the number of its
+// pieces on, in file order.
 #include <stdlib.h>
 
 #include "core/token/tok_impl.h"
@@ -26,8 +27,8 @@ static hy_status read_vocab(hy_tokenizer *t, const hy_json *model, const char *w
     for (void *it = hy_json_first(vocab); it; it = hy_json_next(vocab, it)) {
         HY_TRY(hy_json_int(hy_json_member(it), where, 0, highest, &id));
         if (!hy_vocab_add(&t->vocab, hy_json_key(it), strlen(hy_json_key(it)), (int32_t)id))
-            return hy_error(HY_EINPUT, "%s.vocab[\"%.100s\"]: id %lld belongs to \"%.100s\" already", where, hy_json_key(it), (long long)id,
-                            hy_vocab_piece(&t->vocab, (int32_t)id, NULL));
+            return hy_error(HY_EINPUT, "%s.vocab[\"%.100s\"]: id %lld belongs to \"%.100s\" already", where,
+                            hy_json_key(it), (long long)id, hy_vocab_piece(&t->vocab, (int32_t)id, NULL));
     }
     return HY_OK;
 }
@@ -37,26 +38,31 @@ static hy_status read_merge(const hy_vocab *v, const hy_json *j, const char *pat
     const char *s, *left, *right;
     size_t left_n;
     if (hy_json_type_of(j) == HY_JSON_ARRAY) {
-        if (hy_json_size(j) != 2) return hy_error(HY_EINPUT, "%s: two pieces are wanted, not %zu", path, hy_json_size(j));
+        if (hy_json_size(j) != 2)
+            return hy_error(HY_EINPUT, "%s: two pieces are wanted, not %zu", path, hy_json_size(j));
         HY_TRY(hy_json_string(hy_json_at(j, 0), path, &left));
         HY_TRY(hy_json_string(hy_json_at(j, 1), path, &right));
         left_n = strlen(left);
     } else {
         HY_TRY(hy_json_string(j, path, &s));
         const char *space = strchr(s, ' ');
-        if (!space || strchr(space + 1, ' ')) return hy_error(HY_EINPUT, "%s: \"%.100s\" is not two pieces with a space between them", path, s);
+        if (!space || strchr(space + 1, ' '))
+            return hy_error(HY_EINPUT, "%s: \"%.100s\" is not two pieces with a space between them", path, s);
         left = s;
         left_n = (size_t)(space - s);
         right = space + 1;
     }
     out->left = hy_vocab_find(v, left, left_n);
     out->right = hy_vocab_find(v, right, strlen(right));
-    if (out->left < 0) return hy_error(HY_EINPUT, "%s: \"%.*s\" is not in the vocabulary", path, left_n > 100 ? 100 : (int)left_n, left);
+    if (out->left < 0)
+        return hy_error(HY_EINPUT, "%s: \"%.*s\" is not in the vocabulary", path, left_n > 100 ? 100 : (int)left_n,
+                        left);
     if (out->right < 0) return hy_error(HY_EINPUT, "%s: \"%.100s\" is not in the vocabulary", path, right);
     return HY_OK;
 }
 
-static hy_status read_merges(const hy_tokenizer *t, const hy_json *model, const char *where, const hy_bpe_options *o, hy_bpe **out) {
+static hy_status read_merges(const hy_tokenizer *t, const hy_json *model, const char *where, const hy_bpe_options *o,
+                             hy_bpe **out) {
     const hy_json *list;
     char path[512];
     HY_TRY(hy_json_get_array(model, where, "merges", &list));
@@ -68,12 +74,14 @@ static hy_status read_merges(const hy_tokenizer *t, const hy_json *model, const 
         const hy_json *j = hy_json_at(list, i);
         const char *text;
         snprintf(path, sizeof path, "%s.merges[%zu]", where, i);
-        if (hy_json_type_of(j) == HY_JSON_STRING && !hy_json_string(j, path, &text) && !strncmp(text, "#version", 8)) continue;
+        if (hy_json_type_of(j) == HY_JSON_STRING && !hy_json_string(j, path, &text) && !strncmp(text, "#version", 8))
+            continue;
         s = read_merge(&t->vocab, j, path, &merges[k++]);
     }
     if (!s && !(*out = hy_bpe_new(o, merges, k, &bad)))
-        s = hy_error(HY_EINPUT, "%s.merges[%zu]: \"%.100s\" and \"%.100s\" together are not in the vocabulary", where, bad + (n - k),
-                     hy_vocab_piece(&t->vocab, merges[bad].left, NULL), hy_vocab_piece(&t->vocab, merges[bad].right, NULL));
+        s = hy_error(HY_EINPUT, "%s.merges[%zu]: \"%.100s\" and \"%.100s\" together are not in the vocabulary", where,
+                     bad + (n - k), hy_vocab_piece(&t->vocab, merges[bad].left, NULL),
+                     hy_vocab_piece(&t->vocab, merges[bad].right, NULL));
     free(merges);
     return s;
 }
@@ -90,7 +98,10 @@ static hy_status read_model(hy_tokenizer *t, const hy_json *root) {
     HY_TRY(hy_json_get_object(root, t->path, "model", &model));
     const char *type = "BPE";
     if (hy_json_get(model, "type")) HY_TRY(hy_json_get_string(model, where, "type", &type));
-    if (strcmp(type, "BPE")) return hy_error(HY_EINPUT, "%s: \"type\": \"%.60s\" is not supported; BPE is (Unigram: use its SentencePiece file)", where, type);
+    if (strcmp(type, "BPE"))
+        return hy_error(HY_EINPUT,
+                        "%s: \"type\": \"%.60s\" is not supported; BPE is (Unigram: use its SentencePiece file)", where,
+                        type);
     static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
     for (int i = 0; i < 2; i++) {
         const char *text = "";
@@ -99,7 +110,8 @@ static hy_status read_model(hy_tokenizer *t, const hy_json *root) {
     }
     double dropout = 0;
     if (given(hy_json_get(model, "dropout"))) HY_TRY(hy_json_get_double(model, where, "dropout", 0, 1, &dropout));
-    if (dropout > 0) return hy_error(HY_EINPUT, "%s: \"dropout\": %g would make ids random; null is supported", where, dropout);
+    if (dropout > 0)
+        return hy_error(HY_EINPUT, "%s: \"dropout\": %g would make ids random; null is supported", where, dropout);
     HY_TRY(read_vocab(t, model, where));
     hy_bpe_options o = {.vocab = &t->vocab};
     if (given(hy_json_get(model, "unk_token"))) {
@@ -119,12 +131,17 @@ static hy_status read_added(const hy_json *j, const char *path, hy_added *a, int
     const char *content;
     HY_TRY(hy_json_get_string(j, path, "content", &content));
     HY_TRY(hy_json_get_int(j, path, "id", 0, HY_TOKENIZER_MAX_VOCAB - 1, id));
-    if (!*content || strlen(content) > ADDED_BYTES) return hy_error(HY_EINPUT, "%s: \"content\": has %zu bytes; 1 to %d are wanted", path, strlen(content), ADDED_BYTES);
+    if (!*content || strlen(content) > ADDED_BYTES)
+        return hy_error(HY_EINPUT, "%s: \"content\": has %zu bytes; 1 to %d are wanted", path, strlen(content),
+                        ADDED_BYTES);
     const struct {
         const char *key;
         bool *dst, missing;
-    } flags[] = {{"single_word", &a->single_word, false}, {"lstrip", &a->lstrip, false},   {"rstrip", &a->rstrip, false},
-                 {"special", &a->special, false},         {"normalized", &a->normalized, false}};
+    } flags[] = {{"single_word", &a->single_word, false},
+                 {"lstrip", &a->lstrip, false},
+                 {"rstrip", &a->rstrip, false},
+                 {"special", &a->special, false},
+                 {"normalized", &a->normalized, false}};
     for (int i = 0; i < 5; i++) {
         *flags[i].dst = flags[i].missing;
         if (i == 4) *flags[i].dst = !a->special;
@@ -141,13 +158,15 @@ static hy_status place_added(hy_tokenizer *t, hy_added *a, int64_t id, int32_t *
     const bool model = a->id >= 0;
     if (!model) a->id = *next;
     if (a->id != id)
-        return hy_error(HY_EINPUT, "%s: \"id\": \"%.100s\" says %lld, but %s gives it %d", path, a->content, (long long)id,
-                        model ? "the vocabulary" : "its place in the file", (int)a->id);
+        return hy_error(HY_EINPUT, "%s: \"id\": \"%.100s\" says %lld, but %s gives it %d", path, a->content,
+                        (long long)id, model ? "the vocabulary" : "its place in the file", (int)a->id);
     if (!model && hy_vocab_piece(&t->vocab, a->id, NULL))
-        return hy_error(HY_EINPUT, "%s: \"id\": %d is \"%.100s\" in the vocabulary (ids with holes)", path, (int)a->id, hy_vocab_piece(&t->vocab, a->id, NULL));
+        return hy_error(HY_EINPUT, "%s: \"id\": %d is \"%.100s\" in the vocabulary (ids with holes)", path, (int)a->id,
+                        hy_vocab_piece(&t->vocab, a->id, NULL));
     if (!model) {
         hy_vocab_grow(&t->extra, a->id + 1);
-        if (!hy_vocab_add(&t->extra, a->content, n, a->id)) return hy_error(HY_EINPUT, "%s: \"%.100s\" is there twice", path, a->content);
+        if (!hy_vocab_add(&t->extra, a->content, n, a->id))
+            return hy_error(HY_EINPUT, "%s: \"%.100s\" is there twice", path, a->content);
     }
     if (a->id >= *next) *next = a->id + 1;
     return HY_OK;
@@ -158,7 +177,8 @@ static hy_status read_added_list(hy_tokenizer *t, const hy_json *root) {
     if (!given(list)) return HY_OK;
     HY_TRY(hy_json_get_array(root, t->path, "added_tokens", &list));
     const size_t n = hy_json_size(list);
-    if (n > ADDED_MAX) return hy_error(HY_EINPUT, "%s: added_tokens: has %zu tokens; at most %d are supported", t->path, n, ADDED_MAX);
+    if (n > ADDED_MAX)
+        return hy_error(HY_EINPUT, "%s: added_tokens: has %zu tokens; at most %d are supported", t->path, n, ADDED_MAX);
     t->added = hy_xcalloc(n, sizeof *t->added);
     hy_vocab_init(&t->extra, n, 0);
     int32_t next = t->vocab.n;
@@ -168,19 +188,23 @@ static hy_status read_added_list(hy_tokenizer *t, const hy_json *root) {
         int64_t id;
         snprintf(path, sizeof path, "%s: added_tokens[%zu]", t->path, i);
         hy_added *a = &t->added[t->n_added];
-        if (hy_json_type_of(hy_json_at(list, i)) != HY_JSON_OBJECT) return hy_error(HY_EINPUT, "%s: an object is wanted here", path);
+        if (hy_json_type_of(hy_json_at(list, i)) != HY_JSON_OBJECT)
+            return hy_error(HY_EINPUT, "%s: an object is wanted here", path);
         t->n_added++;
         HY_TRY(read_added(hy_json_at(list, i), path, a, &id));
         HY_TRY(place_added(t, a, id, &next, path));
         total += strlen(a->content);
-        if (total > ADDED_TOTAL) return hy_error(HY_EINPUT, "%s: the tokens up to here have %zu bytes; at most %d are supported", path, total, ADDED_TOTAL);
+        if (total > ADDED_TOTAL)
+            return hy_error(HY_EINPUT, "%s: the tokens up to here have %zu bytes; at most %d are supported", path,
+                            total, ADDED_TOTAL);
     }
     return HY_OK;
 }
 
 // Tokens that are looked for in the text as it is, and those that are looked for, normalised, in the normalised text.
 static hy_status added_tries(hy_tokenizer *t) {
-    char **plain = hy_xcalloc((size_t)t->n_added, sizeof *plain), **normal = hy_xcalloc((size_t)t->n_added, sizeof *normal);
+    char **plain = hy_xcalloc((size_t)t->n_added, sizeof *plain),
+         **normal = hy_xcalloc((size_t)t->n_added, sizeof *normal);
     hy_status s = HY_OK;
     for (int i = 0; i < t->n_added && !s; i++) {
         hy_added *a = &t->added[i];
@@ -204,7 +228,8 @@ static hy_status added_tries(hy_tokenizer *t) {
 }
 
 // ---------------------------------------------------------------------------------------------------- post-processors
-static hy_status special_ids(const hy_tokenizer *t, const hy_json *o, const char *where, const char *token, hy_token_ids *out) {
+static hy_status special_ids(const hy_tokenizer *t, const hy_json *o, const char *where, const char *token,
+                             hy_token_ids *out) {
     const hy_json *table, *entry, *ids;
     char path[640];
     HY_TRY(hy_json_get_object(o, where, "special_tokens", &table));
@@ -214,20 +239,23 @@ static hy_status special_ids(const hy_tokenizer *t, const hy_json *o, const char
     for (size_t i = 0; i < hy_json_size(ids); i++) {
         int64_t id;
         HY_TRY(hy_json_int(hy_json_at(ids, i), path, 0, t->size - 1, &id));
-        if (!hy_tokenizer_piece(t, (int32_t)id, NULL)) return hy_error(HY_EINPUT, "%s: \"%.100s\": there is no token %d", path, token, (int)id);
+        if (!hy_tokenizer_piece(t, (int32_t)id, NULL))
+            return hy_error(HY_EINPUT, "%s: \"%.100s\": there is no token %d", path, token, (int)id);
         hy_token_ids_add(out, (int32_t)id);
     }
     return HY_OK;
 }
 
-static hy_status read_template(const hy_json *o, const char *where, const hy_tokenizer *t, hy_token_ids *before, hy_token_ids *after) {
+static hy_status read_template(const hy_json *o, const char *where, const hy_tokenizer *t, hy_token_ids *before,
+                               hy_token_ids *after) {
     const hy_json *single;
     HY_TRY(hy_json_get_array(o, where, "single", &single));
     int texts = 0;
     for (size_t i = 0; i < hy_json_size(single); i++) {
         char path[512];
         snprintf(path, sizeof path, "%s.single[%zu]", where, i);
-        const hy_json *item = hy_json_at(single, i), *token = hy_json_type_of(item) == HY_JSON_OBJECT ? hy_json_get(item, "SpecialToken") : NULL;
+        const hy_json *item = hy_json_at(single, i),
+                      *token = hy_json_type_of(item) == HY_JSON_OBJECT ? hy_json_get(item, "SpecialToken") : NULL;
         const char *id;
         if (token) {
             HY_TRY(hy_json_get_string(token, path, "id", &id));
@@ -237,7 +265,8 @@ static hy_status read_template(const hy_json *o, const char *where, const hy_tok
             texts++;
         }
     }
-    return texts == 1 ? HY_OK : hy_error(HY_EINPUT, "%s.single: has the text %d times; once is supported", where, texts);
+    return texts == 1 ? HY_OK
+                      : hy_error(HY_EINPUT, "%s.single: has the text %d times; once is supported", where, texts);
 }
 
 static void put_around(hy_token_ids *to, const hy_token_ids *outer, const hy_token_ids *inner) {
@@ -264,7 +293,9 @@ static hy_status read_post(hy_tokenizer *t, const hy_json *j, const char *where)
         return HY_OK;
     }
     if (strcmp(type, "TemplateProcessing"))
-        return hy_error(HY_EINPUT, "%s: \"type\": \"%.60s\" is not supported; Sequence|TemplateProcessing|ByteLevel are", where, type);
+        return hy_error(HY_EINPUT,
+                        "%s: \"type\": \"%.60s\" is not supported; Sequence|TemplateProcessing|ByteLevel are", where,
+                        type);
     hy_token_ids before = {0}, after = {0};
     t->template_given = true;
     hy_status s = read_template(j, where, t, &before, &after);
@@ -280,7 +311,9 @@ static hy_status read_post(hy_tokenizer *t, const hy_json *j, const char *where)
 // ---------------------------------------------------------------------------------------------------- the file
 hy_status hy_tok_json_read(hy_tokenizer *t, const hy_json *root) {
     char where[400];
-    if (hy_json_type_of(root) != HY_JSON_OBJECT) return hy_error(HY_EINPUT, "%s: an object is wanted, not %s", t->path, hy_json_type_name(hy_json_type_of(root)));
+    if (hy_json_type_of(root) != HY_JSON_OBJECT)
+        return hy_error(HY_EINPUT, "%s: an object is wanted, not %s", t->path,
+                        hy_json_type_name(hy_json_type_of(root)));
     HY_TRY(read_model(t, root));
     HY_TRY(read_added_list(t, root));
     t->size = t->vocab.size > t->extra.size ? t->vocab.size : t->extra.size;
@@ -296,7 +329,8 @@ hy_status hy_tok_json_read(hy_tokenizer *t, const hy_json *root) {
     HY_TRY(read_post(t, hy_json_get(root, "post_processor"), where));
     static const char *const ignored[] = {"truncation", "padding"};
     for (int i = 0; i < 2; i++)
-        if (given(hy_json_get(root, ignored[i]))) hy_buf_printf(&t->notes, "%s: %s is not applied: texts keep their length\n", t->path, ignored[i]);
+        if (given(hy_json_get(root, ignored[i])))
+            hy_buf_printf(&t->notes, "%s: %s is not applied: texts keep their length\n", t->path, ignored[i]);
     return added_tries(t);
 }
 
@@ -328,8 +362,10 @@ hy_status hy_tok_json_encode(hy_tokenizer *t, const char *text, size_t n, hy_tok
         HY_TRY(hy_added_cut(t->normalized, s, len, &t->parts[1]));
         for (size_t k = 0; k < t->parts[1].n; k++) {
             const hy_added_part q = t->parts[1].v[k];
-            if (q.id >= 0) hy_token_ids_add(out, q.id);
-            else HY_TRY(encode_text(t, s + q.at, q.n, p.at == 0 && q.at == 0, out));
+            if (q.id >= 0)
+                hy_token_ids_add(out, q.id);
+            else
+                HY_TRY(encode_text(t, s + q.at, q.n, p.at == 0 && q.at == 0, out));
         }
     }
     return HY_OK;

@@ -1,34 +1,40 @@
-// tok_norm.c - what a tokenizer does to a text before it splits it: prefixes, replacements, Unicode normal forms. The only file that
-// knows utf8proc.
+// tok_norm.c - what a tokenizer does to a text before it splits it: prefixes, replacements, Unicode normal forms. The
+// only file that knows utf8proc.
 #include <stdlib.h>
 #include <utf8proc.h>
 
 #include "core/token/tok_impl.h"
 
-// The reference normalises by the tables of Unicode 9. Characters that came later and that utf8proc (Unicode 15) decomposes, composes
-// or reorders: they stay as they are, and nothing moves across them. U+11A7 is old, but no final consonant of Hangul: utf8proc 2.8
-// drops it after a syllable.
+// The reference normalises by the tables of Unicode 9. Characters that came later and that utf8proc (Unicode 15)
+// decomposes, composes or reorders: they stay as they are, and nothing moves across them. U+11A7 is old, but no final
+// consonant of Hangul: utf8proc 2.8 drops it after a syllable.
 static const struct {
     uint32_t first, last;
 } newer[] = {
-    {0x7fd, 0x7fd}, {0x898, 0x89f}, {0x8ca, 0x8d3}, {0x9fe, 0x9fe}, {0xc3c, 0xc3c}, {0xd3b, 0xd3c}, {0xeba, 0xeba},
-    {0x11a7, 0x11a7}, {0x1715, 0x1715}, {0x1abf, 0x1ace}, {0x1df6, 0x1dfa}, {0x32ff, 0x32ff}, {0xa7f2, 0xa7f4}, {0xa82c, 0xa82c}, {0xab69, 0xab69},
-    {0x10781, 0x10785}, {0x10787, 0x107b0}, {0x107b2, 0x107ba}, {0x10d24, 0x10d27}, {0x10eab, 0x10eac}, {0x10efd, 0x10eff},
-    {0x10f46, 0x10f50}, {0x10f82, 0x10f85}, {0x11070, 0x11070}, {0x1133b, 0x1133b}, {0x1145e, 0x1145e}, {0x11839, 0x1183a},
-    {0x11930, 0x11930}, {0x11935, 0x11935}, {0x11938, 0x11938}, {0x1193d, 0x1193e}, {0x11943, 0x11943}, {0x119e0, 0x119e0},
-    {0x11a34, 0x11a34}, {0x11a47, 0x11a47}, {0x11a99, 0x11a99}, {0x11d42, 0x11d42}, {0x11d44, 0x11d45}, {0x11d97, 0x11d97},
-    {0x11f41, 0x11f42}, {0x16ff0, 0x16ff1}, {0x1e030, 0x1e06d}, {0x1e08f, 0x1e08f}, {0x1e130, 0x1e136}, {0x1e2ae, 0x1e2ae}, {0x1e2ec, 0x1e2ef},
-    {0x1e4ec, 0x1e4ef}, {0x1f16c, 0x1f16c}, {0x1fbf0, 0x1fbf9},
+    {0x7fd, 0x7fd},     {0x898, 0x89f},     {0x8ca, 0x8d3},     {0x9fe, 0x9fe},     {0xc3c, 0xc3c},
+    {0xd3b, 0xd3c},     {0xeba, 0xeba},     {0x11a7, 0x11a7},   {0x1715, 0x1715},   {0x1abf, 0x1ace},
+    {0x1df6, 0x1dfa},   {0x32ff, 0x32ff},   {0xa7f2, 0xa7f4},   {0xa82c, 0xa82c},   {0xab69, 0xab69},
+    {0x10781, 0x10785}, {0x10787, 0x107b0}, {0x107b2, 0x107ba}, {0x10d24, 0x10d27}, {0x10eab, 0x10eac},
+    {0x10efd, 0x10eff}, {0x10f46, 0x10f50}, {0x10f82, 0x10f85}, {0x11070, 0x11070}, {0x1133b, 0x1133b},
+    {0x1145e, 0x1145e}, {0x11839, 0x1183a}, {0x11930, 0x11930}, {0x11935, 0x11935}, {0x11938, 0x11938},
+    {0x1193d, 0x1193e}, {0x11943, 0x11943}, {0x119e0, 0x119e0}, {0x11a34, 0x11a34}, {0x11a47, 0x11a47},
+    {0x11a99, 0x11a99}, {0x11d42, 0x11d42}, {0x11d44, 0x11d45}, {0x11d97, 0x11d97}, {0x11f41, 0x11f42},
+    {0x16ff0, 0x16ff1}, {0x1e030, 0x1e06d}, {0x1e08f, 0x1e08f}, {0x1e130, 0x1e136}, {0x1e2ae, 0x1e2ae},
+    {0x1e2ec, 0x1e2ef}, {0x1e4ec, 0x1e4ef}, {0x1f16c, 0x1f16c}, {0x1fbf0, 0x1fbf9},
 };
 
-void hy_normalize_library(char out[64]) { snprintf(out, 64, "utf8proc %.20s (Unicode %.20s)", utf8proc_version(), utf8proc_unicode_version()); }
+void hy_normalize_library(char out[64]) {
+    snprintf(out, 64, "utf8proc %.20s (Unicode %.20s)", utf8proc_version(), utf8proc_unicode_version());
+}
 
 static bool is_newer(uint32_t c) {
     size_t lo = 0, hi = sizeof newer / sizeof *newer;
     while (lo < hi) {
         const size_t mid = (lo + hi) / 2;
-        if (c > newer[mid].last) lo = mid + 1;
-        else hi = mid;
+        if (c > newer[mid].last)
+            lo = mid + 1;
+        else
+            hi = mid;
     }
     return lo < sizeof newer / sizeof *newer && c >= newer[lo].first;
 }
@@ -54,8 +60,8 @@ static hy_status form_part(const char *s, size_t n, int options, hy_buf *out) {
     return bytes < 0 ? hy_error(HY_EFAIL, "Unicode normalization: %s", utf8proc_errmsg(bytes)) : HY_OK;
 }
 
-// ASCII is what it is in every form, and nothing before it composes with it: only the stretches that begin with the ASCII character
-// before another one are looked at.
+// ASCII is what it is in every form, and nothing before it composes with it: only the stretches that begin with the
+// ASCII character before another one are looked at.
 static hy_status form(const char *s, size_t n, hy_tok_step_kind kind, hy_buf *out) {
     const int options = form_options(kind);
     size_t i = 0;
@@ -81,7 +87,9 @@ static hy_status form(const char *s, size_t n, hy_tok_step_kind kind, hy_buf *ou
 }
 
 // ---------------------------------------------------------------------------------------------------- steps
-static hy_status too_long(void) { return hy_error(HY_EINPUT, "a replacement makes the text longer than %zu bytes", HY_TOKENIZER_MAX_TEXT); }
+static hy_status too_long(void) {
+    return hy_error(HY_EINPUT, "a replacement makes the text longer than %zu bytes", HY_TOKENIZER_MAX_TEXT);
+}
 
 hy_status hy_replace(const hy_tok_step *step, const char *s, size_t n, hy_buf *out) {
     if (!step->re) {
@@ -122,11 +130,14 @@ hy_status hy_normalize(const hy_tok_steps *steps, const char *text, size_t n, hy
         if (step->kind == HY_STEP_PREPEND) {
             if (in.n) hy_buf_write(&other, step->to, step->to_n);  // to nothing, nothing is added
             hy_buf_write(&other, in.s, in.n);
-        } else if (step->kind == HY_STEP_REPLACE) st = hy_replace(step, in.s, in.n, &other);
-        else st = form(in.s, in.n, step->kind, &other);
+        } else if (step->kind == HY_STEP_REPLACE)
+            st = hy_replace(step, in.s, in.n, &other);
+        else
+            st = form(in.s, in.n, step->kind, &other);
         *out = other;
         other = in;
-        if (!st && out->n > HY_TOKENIZER_MAX_TEXT) st = hy_error(HY_EINPUT, "the normalizer makes the text longer than %zu bytes", HY_TOKENIZER_MAX_TEXT);
+        if (!st && out->n > HY_TOKENIZER_MAX_TEXT)
+            st = hy_error(HY_EINPUT, "the normalizer makes the text longer than %zu bytes", HY_TOKENIZER_MAX_TEXT);
     }
     free(other.s);
     return st;

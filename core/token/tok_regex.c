@@ -1,13 +1,14 @@
-// tok_regex.c - patterns of tokenizer files: Oniguruma's Ruby syntax, as far as tokenizers use it, rewritten for PCRE2 so that it means
-// the same. Anything whose meaning would differ or is not known is refused. The only file that knows PCRE2.
+// tok_regex.c - patterns of tokenizer files: Oniguruma's Ruby syntax, as far as tokenizers use it, rewritten for PCRE2
+// so that it means the same. Anything whose meaning would differ or is not known is refused. The only file that knows
+// PCRE2.
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 #include <stdlib.h>
 
 #include "core/token/tok_impl.h"
 
-#define PATTERN_MAX 4096           // bytes
-#define MATCH_LIMIT 10000000u      // steps of one match, and 8 a byte of text: a pattern that needs more explodes
+#define PATTERN_MAX 4096       // bytes
+#define MATCH_LIMIT 10000000u  // steps of one match, and 8 a byte of text: a pattern that needs more explodes
 #define JIT_STACK ((size_t)1 << 20)
 
 struct hy_regex {
@@ -49,7 +50,8 @@ typedef struct {
 } rewrite;
 
 static hy_status refuse(const rewrite *r, const char *what) {
-    return hy_error(HY_EINPUT, "%s: pattern \"%.200s\": %s at byte %zu is not supported", r->where, r->start, what, (size_t)(r->p - r->start));
+    return hy_error(HY_EINPUT, "%s: pattern \"%.200s\": %s at byte %zu is not supported", r->where, r->start, what,
+                    (size_t)(r->p - r->start));
 }
 
 static hy_status put_class(rewrite *r, const char *name, size_t n, bool negated) {
@@ -57,8 +59,10 @@ static hy_status put_class(rewrite *r, const char *name, size_t n, bool negated)
     if (!text) return refuse(r, "this class");
     if (r->set && negated) return refuse(r, "a negated class inside [...]");
     if (r->caseless && n == 2 && name[0] == 'L') return refuse(r, "a class of one case where case does not count");
-    if (r->set) hy_buf_printf(r->out, "%s", text);
-    else hy_buf_printf(r->out, "[%s%s]", negated ? "^" : "", text);
+    if (r->set)
+        hy_buf_printf(r->out, "%s", text);
+    else
+        hy_buf_printf(r->out, "[%s%s]", negated ? "^" : "", text);
     return HY_OK;
 }
 
@@ -76,7 +80,8 @@ static hy_status code_point(rewrite *r, bool braces) {
     char *end;
     const char *digits = r->p + braces;
     const unsigned long c = strtoul(digits, &end, 16);
-    const bool bad = braces ? end == digits || end > digits + 6 || *end != '}' : strspn(digits, "0123456789abcdefABCDEF") < 4;
+    const bool bad =
+        braces ? end == digits || end > digits + 6 || *end != '}' : strspn(digits, "0123456789abcdefABCDEF") < 4;
     if (bad || !strchr("0123456789abcdefABCDEF", digits[0])) return refuse(r, "this character code");
     unsigned long value = c;
     if (!braces) {
@@ -129,13 +134,15 @@ static hy_status set(rewrite *r) {  // after "["
     while (*r->p && *r->p != ']') {
         if (*r->p == '[') return refuse(r, "[...] inside [...]");
         if (r->p[0] == '&' && r->p[1] == '&') return refuse(r, "&&");
-        if (r->p[0] == '-' && r->p[1] == '\\' && r->p[2] && strchr("pPsSwWdD", r->p[2])) return refuse(r, "a range up to a class");
+        if (r->p[0] == '-' && r->p[1] == '\\' && r->p[2] && strchr("pPsSwWdD", r->p[2]))
+            return refuse(r, "a range up to a class");
         if (*r->p == '\\') {
             const bool many = r->p[1] && strchr("pswd", r->p[1]);
             r->p++;
             HY_TRY(escape(r));
             if (many && *r->p == '-') hy_buf_printf(r->out, "\\%c", *r->p++);  // not a range from the last of the class
-        } else hy_buf_write(r->out, r->p++, 1);
+        } else
+            hy_buf_write(r->out, r->p++, 1);
     }
     if (!*r->p) return refuse(r, "[ without ]");
     r->p++;
@@ -184,13 +191,17 @@ static hy_status translate(rewrite *r) {
             continue;
         }
         r->p++;
-        if (c == '\\') HY_TRY(escape(r));
-        else if (c == '[') HY_TRY(set(r));
-        else if (c == '(') HY_TRY(group(r));
+        if (c == '\\')
+            HY_TRY(escape(r));
+        else if (c == '[')
+            HY_TRY(set(r));
+        else if (c == '(')
+            HY_TRY(group(r));
         else {
             if (c == ')' && r->caseless == r->depth) r->caseless = 0;
             r->depth -= c == ')';
-            if (r->caseless && (unsigned char)c >= 0x80) return refuse(r, "a letter outside ASCII where case does not count");
+            if (r->caseless && (unsigned char)c >= 0x80)
+                return refuse(r, "a letter outside ASCII where case does not count");
             hy_buf_write(r->out, &c, 1);
         }
     }
@@ -219,18 +230,23 @@ static hy_status compile(const char *pattern, size_t n, const char *shown, const
         r->data = pcre2_match_data_create(1, NULL);
         r->context = pcre2_match_context_create(NULL);
         r->stack = pcre2_jit_stack_create(32 << 10, JIT_STACK, NULL);
-        if (!r->data || !r->context) s = hy_error(HY_ENOMEM, "%s: out of memory", where);
-        else if (r->stack) pcre2_jit_stack_assign(r->context, NULL, r->stack);
+        if (!r->data || !r->context)
+            s = hy_error(HY_ENOMEM, "%s: out of memory", where);
+        else if (r->stack)
+            pcre2_jit_stack_assign(r->context, NULL, r->stack);
     }
-    if (s) hy_regex_free(r);
-    else *out = r;
+    if (s)
+        hy_regex_free(r);
+    else
+        *out = r;
     return s;
 }
 
 hy_status hy_regex_new(const char *pattern, const char *where, hy_regex **out) {
     *out = NULL;
     const size_t n = strlen(pattern);
-    if (n == 0 || n > PATTERN_MAX) return hy_error(HY_EINPUT, "%s: a pattern has 1 to %d bytes, this has %zu", where, PATTERN_MAX, n);
+    if (n == 0 || n > PATTERN_MAX)
+        return hy_error(HY_EINPUT, "%s: a pattern has 1 to %d bytes, this has %zu", where, PATTERN_MAX, n);
     hy_buf b = {0};
     rewrite r = {.p = pattern, .start = pattern, .where = where, .out = &b};
     hy_status s = translate(&r);
@@ -257,18 +273,21 @@ void hy_regex_free(hy_regex *r) {
 }
 
 // ---------------------------------------------------------------------------------------------------- matching
-hy_status hy_regex_next(hy_regex *r, const char *text, size_t n, hy_regex_at *at, size_t *start, size_t *end, bool *found) {
+hy_status hy_regex_next(hy_regex *r, const char *text, size_t n, hy_regex_at *at, size_t *start, size_t *end,
+                        bool *found) {
     *found = false;
     pcre2_set_match_limit(r->context, MATCH_LIMIT + (uint32_t)(n < (size_t)400000000 ? 8 * n : 3200000000u));
     while (at->from <= n) {
         int k = pcre2_match(r->code, (PCRE2_SPTR)text, n, at->from, PCRE2_NO_UTF_CHECK, r->data, r->context);
         if (k == PCRE2_ERROR_JIT_STACKLIMIT)
-            k = pcre2_match(r->code, (PCRE2_SPTR)text, n, at->from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, r->data, r->context);
+            k = pcre2_match(r->code, (PCRE2_SPTR)text, n, at->from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, r->data,
+                            r->context);
         if (k == PCRE2_ERROR_NOMATCH) return HY_OK;
         if (k < 0) {
             char reason[128];
             pcre2_get_error_message(k, (PCRE2_UCHAR *)reason, sizeof reason);
-            return hy_error(HY_EINPUT, "pattern \"%.200s\" cannot be matched at byte %zu of a part of the text: %s", r->shown, at->from, reason);
+            return hy_error(HY_EINPUT, "pattern \"%.200s\" cannot be matched at byte %zu of a part of the text: %s",
+                            r->shown, at->from, reason);
         }
         const PCRE2_SIZE *v = pcre2_get_ovector_pointer(r->data);
         *start = v[0];

@@ -21,8 +21,7 @@ void put(char *error, size_t cap, const char *text) {
 }
 
 // Runs f, which returns an error text, empty if all is well.
-template <class F>
-int guarded(char *error, size_t cap, F f) {
+template <class F> int guarded(char *error, size_t cap, F f) {
     try {
         const std::string e = f();
         if (e.empty()) return 0;
@@ -47,8 +46,10 @@ hy_sp *hy_sp_open(const char *data, size_t n, char *error, size_t cap) {
         s = new hy_sp;
         return text_of(s->p.LoadFromSerializedProto(absl::string_view(data, n)));
     });
-    if (!bad && s->p.GetPieceSize() < 1) put(error, cap, "it has no pieces");
-    else if (!bad) return s;
+    if (!bad && s->p.GetPieceSize() < 1)
+        put(error, cap, "it has no pieces");
+    else if (!bad)
+        return s;
     hy_sp_close(s);
     return nullptr;
 }
@@ -92,7 +93,8 @@ int hy_sp_encode(const hy_sp *s, const char *text, size_t n, hy_sp_write write, 
     return guarded(error, cap, [&] {
         std::vector<int> ids;
         const std::string e = text_of(s->p.Encode(absl::string_view(text, n), &ids));
-        if (e.empty() && !ids.empty()) write(user, reinterpret_cast<const char *>(ids.data()), ids.size() * sizeof ids[0]);
+        if (e.empty() && !ids.empty())
+            write(user, reinterpret_cast<const char *>(ids.data()), ids.size() * sizeof ids[0]);
         return e;
     });
 }

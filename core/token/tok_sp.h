@@ -1,4 +1,5 @@
-// tok_sp.h - the SentencePiece library in C words: core/token/tok_sentencepiece.cc is the only file that knows it. No exception comes out.
+// tok_sp.h - the SentencePiece library in C words: core/token/tok_sentencepiece.cc is the only file that knows it. No
+// exception comes out.
 #ifndef HY_TOK_SP_H
 #define HY_TOK_SP_H
 #include <stddef.h>

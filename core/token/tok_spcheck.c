@@ -1,5 +1,6 @@
-// tok_spcheck.c - looks at the parts of a SentencePiece model that the library follows without looking: the double arrays of its
-// normalizers (precompiled_charsmap). Not a reader of models. The file is a protocol buffer: keys (field << 3 | type) and values.
+// tok_spcheck.c - looks at the parts of a SentencePiece model that the library follows without looking: the double
+// arrays of its normalizers (precompiled_charsmap). Not a reader of models. The file is a protocol buffer: keys (field
+// << 3 | type) and values.
 #include "core/token/tok_impl.h"
 
 typedef struct {
@@ -51,7 +52,8 @@ static hy_status check_map(wire m, const char *where) {
     if (n < 4) return hy_error(HY_EINPUT, "%s: its character map has %zu bytes", where, n);
     memcpy(&bytes, m.p, 4);
     if (bytes % 4 || bytes < 1024 || bytes > n - 4)
-        return hy_error(HY_EINPUT, "%s: its character map says that %u of its %zu bytes are the array", where, bytes, n);
+        return hy_error(HY_EINPUT, "%s: its character map says that %u of its %zu bytes are the array", where, bytes,
+                        n);
     const uint32_t size = bytes / 4;
     const size_t strings = n - 4 - bytes;
     for (uint32_t i = 0; i < size; i++) {
@@ -59,10 +61,12 @@ static hy_status check_map(wire m, const char *where) {
         memcpy(&unit, m.p + 4 + 4 * (size_t)i, 4);
         if (unit >> 31 && i) continue;  // a value; the first is followed whatever it is
         const uint32_t at = i ^ (unit >> 10) << ((unit & 0x200) >> 6);
-        if ((at | 0xff) >= size) return hy_error(HY_EINPUT, "%s: unit %u of its character map points outside it", where, i);
+        if ((at | 0xff) >= size)
+            return hy_error(HY_EINPUT, "%s: unit %u of its character map points outside it", where, i);
         if (!(unit >> 8 & 1)) continue;
         memcpy(&value, m.p + 4 + 4 * (size_t)at, 4);
-        if ((value & 0x7fffffff) >= strings) return hy_error(HY_EINPUT, "%s: unit %u of its character map points outside its strings", where, i);
+        if ((value & 0x7fffffff) >= strings)
+            return hy_error(HY_EINPUT, "%s: unit %u of its character map points outside its strings", where, i);
     }
     return HY_OK;
 }
@@ -77,5 +81,7 @@ hy_status hy_sp_check(const char *data, size_t n, const char *where) {
             if (inner == 2) HY_TRY(check_map(map, where));
         if (bad) break;
     }
-    return bad ? hy_error(HY_EINPUT, "%s: not a SentencePiece model: broken or truncated at byte %zu", where, (size_t)(w.p - (const uint8_t *)data)) : HY_OK;
+    return bad ? hy_error(HY_EINPUT, "%s: not a SentencePiece model: broken or truncated at byte %zu", where,
+                          (size_t)(w.p - (const uint8_t *)data))
+               : HY_OK;
 }

@@ -10,7 +10,8 @@ static void span_add(hy_spans *s, size_t at, size_t n, bool first) {
 }
 
 // ---------------------------------------------------------------------------------------------------- matches to spans
-// Matches and the stretches between them come in order; a behavior decides what becomes of each. Spans are put at `base`.
+// Matches and the stretches between them come in order; a behavior decides what becomes of each. Spans are put at
+// `base`.
 typedef struct {
     hy_spans *out;
     hy_split_behavior behavior;
@@ -67,8 +68,10 @@ static void cut_with_next(cutter *c, const stretches *list) {
     bool before = false;
     for (size_t i = list->n; i-- > 0;) {
         const stretch s = list->v[i];
-        if (s.match && !before && joined.n) joined.v[joined.n - 1].start = s.start;
-        else stretch_add(&joined, s.start, s.end, false);
+        if (s.match && !before && joined.n)
+            joined.v[joined.n - 1].start = s.start;
+        else
+            stretch_add(&joined, s.start, s.end, false);
         before = s.match;
     }
     for (size_t i = joined.n; i-- > 0;) {
@@ -84,7 +87,8 @@ static hy_status step_matches(const hy_tok_step *step, const char *text, size_t 
     size_t done = 0, start = 0, end = 0;
     for (;;) {
         bool found = false;
-        if (step->re) HY_TRY(hy_regex_next(step->re, text, n, &at, &start, &end, &found));
+        if (step->re)
+            HY_TRY(hy_regex_next(step->re, text, n, &at, &start, &end, &found));
         else {
             const char *hit = done < n ? memmem(text + done, n - done, step->from, step->from_n) : NULL;
             found = hit != NULL;
@@ -92,17 +96,22 @@ static hy_status step_matches(const hy_tok_step *step, const char *text, size_t 
         }
         if (!found) start = n;
         if (start != done) {
-            if (list) stretch_add(list, done, start, step->invert);
-            else cutter_stretch(c, done, start, step->invert);
+            if (list)
+                stretch_add(list, done, start, step->invert);
+            else
+                cutter_stretch(c, done, start, step->invert);
         }
         if (!found) return HY_OK;
-        if (list) stretch_add(list, start, end, !step->invert);
-        else cutter_stretch(c, start, end, !step->invert);
+        if (list)
+            stretch_add(list, start, end, !step->invert);
+        else
+            cutter_stretch(c, start, end, !step->invert);
         done = end;
     }
 }
 
-static hy_status cut(const hy_tok_step *step, hy_split_behavior behavior, const char *text, size_t n, size_t base, bool first, hy_spans *out) {
+static hy_status cut(const hy_tok_step *step, hy_split_behavior behavior, const char *text, size_t n, size_t base,
+                     bool first, hy_spans *out) {
     cutter c = {.out = out, .behavior = behavior, .base = base, .first = first};
     if (behavior == HY_SPLIT_WITH_NEXT) {
         stretches list = {0};
@@ -120,7 +129,8 @@ static hy_status cut(const hy_tok_step *step, hy_split_behavior behavior, const 
 static hy_status metaspace(const hy_tok_step *step, const char *s, size_t n, bool first, hy_spans *out) {
     const size_t base = out->text.n, k = step->from_n;
     const bool begins = n && (s[0] == ' ' || (n >= k && !memcmp(s, step->from, k)));
-    if (!begins && (step->prepend == HY_PREPEND_ALWAYS || (step->prepend == HY_PREPEND_FIRST && first))) hy_buf_write(&out->text, step->from, k);
+    if (!begins && (step->prepend == HY_PREPEND_ALWAYS || (step->prepend == HY_PREPEND_FIRST && first)))
+        hy_buf_write(&out->text, step->from, k);
     for (size_t i = 0; i < n;) {
         const char *space = memchr(s + i, ' ', n - i);
         const size_t end = space ? (size_t)(space - s) : n;
@@ -141,8 +151,10 @@ static void byte_chars(const char *s, size_t n, hy_buf *out) {
     for (size_t i = 0; i < n; i++) hy_buf_write(out, c, (size_t)hy_utf8_put(hy_byte_char((uint8_t)s[i]), c));
 }
 
-// One step over all spans of `in`. If it changes the text, that is written to out->text, else the spans still lie in `text`.
-static hy_status step_apply(const hy_tok_step *step, const char *text, const hy_spans *in, hy_spans *out, bool *changes) {
+// One step over all spans of `in`. If it changes the text, that is written to out->text, else the spans still lie in
+// `text`.
+static hy_status step_apply(const hy_tok_step *step, const char *text, const hy_spans *in, hy_spans *out,
+                            bool *changes) {
     *changes = step->kind == HY_STEP_METASPACE || (step->kind == HY_STEP_BYTE_LEVEL && step->add_space);
     for (size_t i = 0; i < in->n; i++) {
         const hy_span p = in->v[i];
@@ -159,8 +171,10 @@ static hy_status step_apply(const hy_tok_step *step, const char *text, const hy_
             n = out->text.n - at;
             s = out->text.s + at;
         }
-        if (step->kind == HY_STEP_BYTE_LEVEL && !step->split) span_add(out, at, n, p.first);
-        else HY_TRY(cut(step, step->kind == HY_STEP_SPLIT ? step->behavior : HY_SPLIT_ISOLATED, s, n, at, p.first, out));
+        if (step->kind == HY_STEP_BYTE_LEVEL && !step->split)
+            span_add(out, at, n, p.first);
+        else
+            HY_TRY(cut(step, step->kind == HY_STEP_SPLIT ? step->behavior : HY_SPLIT_ISOLATED, s, n, at, p.first, out));
     }
     return HY_OK;
 }
@@ -174,8 +188,8 @@ static void map_bytes(const char *text, hy_spans *in, hy_spans *out) {
     }
 }
 
-hy_status hy_presplit(const hy_tok_steps *steps, const char *text, size_t n, bool first, hy_spans two[2], const hy_spans **out,
-                      const char **text_out, bool *bytes) {
+hy_status hy_presplit(const hy_tok_steps *steps, const char *text, size_t n, bool first, hy_spans two[2],
+                      const hy_spans **out, const char **text_out, bool *bytes) {
     int now = 0;
     two[0].n = two[0].text.n = 0;
     span_add(&two[0], 0, n, first);

@@ -1,4 +1,5 @@
-// tok_steps.c - normalizer, pre_tokenizer and decoder of a tokenizer.json as lists of steps. What is not known is refused with its path.
+// tok_steps.c - normalizer, pre_tokenizer and decoder of a tokenizer.json as lists of steps. What is not known is
+// refused with its path.
 #include <stdlib.h>
 
 #include "core/token/tok_impl.h"
@@ -66,17 +67,21 @@ static hy_status unsupported(const char *where, const char *type, const char *kn
 
 // Calls `one` for the object itself, or for each member of a Sequence's list, in depth.
 typedef hy_status (*step_reader)(const hy_json *o, const char *where, const char *type, hy_tok_steps *out);
-static hy_status read_steps(const hy_json *j, const char *where, const char *list_key, step_reader one, hy_tok_steps *out) {
+static hy_status read_steps(const hy_json *j, const char *where, const char *list_key, step_reader one,
+                            hy_tok_steps *out) {
     const char *type;
     if (!j || hy_json_type_of(j) == HY_JSON_NULL) return HY_OK;
     HY_TRY(hy_json_get_string(j, where, "type", &type));
-    if (strcmp(type, "Sequence")) return out->n < STEPS_MAX ? one(j, where, type, out) : hy_error(HY_EINPUT, "%s: more than %d steps", where, STEPS_MAX);
+    if (strcmp(type, "Sequence"))
+        return out->n < STEPS_MAX ? one(j, where, type, out)
+                                  : hy_error(HY_EINPUT, "%s: more than %d steps", where, STEPS_MAX);
     const hy_json *list;
     HY_TRY(hy_json_get_array(j, where, list_key, &list));
     for (size_t i = 0; i < hy_json_size(list); i++) {
         char path[512];
         snprintf(path, sizeof path, "%s.%s[%zu]", where, list_key, i);
-        if (hy_json_type_of(hy_json_at(list, i)) != HY_JSON_OBJECT) return hy_error(HY_EINPUT, "%s: an object is wanted here", path);
+        if (hy_json_type_of(hy_json_at(list, i)) != HY_JSON_OBJECT)
+            return hy_error(HY_EINPUT, "%s: an object is wanted here", path);
         HY_TRY(read_steps(hy_json_at(list, i), path, list_key, one, out));
     }
     return HY_OK;
@@ -119,7 +124,10 @@ static hy_status behavior(const hy_json *o, const char *where, hy_tok_step *step
             step->behavior = (hy_split_behavior)i;
             return HY_OK;
         }
-    return hy_error(HY_EINPUT, "%s: \"behavior\": \"%.60s\" is not Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous", where, s);
+    return hy_error(
+        HY_EINPUT,
+        "%s: \"behavior\": \"%.60s\" is not Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous", where,
+        s);
 }
 
 static hy_status prepend_of(const hy_json *o, const char *where, hy_prepend *out) {
@@ -131,13 +139,15 @@ static hy_status prepend_of(const hy_json *o, const char *where, hy_prepend *out
         int i = 0;
         HY_TRY(hy_json_get_string(o, where, "prepend_scheme", &s));
         while (i < 3 && strcmp(s, names[i])) i++;
-        if (i == 3) return hy_error(HY_EINPUT, "%s: \"prepend_scheme\": \"%.60s\" is not always, first or never", where, s);
+        if (i == 3)
+            return hy_error(HY_EINPUT, "%s: \"prepend_scheme\": \"%.60s\" is not always, first or never", where, s);
         *out = (hy_prepend)i;
     }
     bool space;  // the older form
     HY_TRY(flag(o, where, "add_prefix_space", true, &space));
     if (!space && scheme && *out != HY_PREPEND_NEVER)
-        return hy_error(HY_EINPUT, "%s: \"add_prefix_space\": false contradicts \"prepend_scheme\": \"%s\"", where, names[*out]);
+        return hy_error(HY_EINPUT, "%s: \"add_prefix_space\": false contradicts \"prepend_scheme\": \"%s\"", where,
+                        names[*out]);
     if (!space) *out = HY_PREPEND_NEVER;
     return HY_OK;
 }
@@ -187,12 +197,14 @@ hy_status hy_tok_steps_pre(const hy_json *j, const char *where, hy_tok_steps *ou
 static hy_status decoder_step(const hy_json *o, const char *where, const char *type, hy_tok_steps *out) {
     if (!strcmp(type, "Replace")) return replace_step(o, where, out);
     if (!strcmp(type, "Metaspace")) return metaspace_step(o, where, HY_STEP_METASPACE_BACK, out);
-    const bool bytes = !strcmp(type, "ByteLevel"), fallback = !strcmp(type, "ByteFallback"), fuse = !strcmp(type, "Fuse");
+    const bool bytes = !strcmp(type, "ByteLevel"), fallback = !strcmp(type, "ByteFallback"),
+               fuse = !strcmp(type, "Fuse");
     if (bytes || fallback || fuse) {
         hy_tok_steps_add(out, bytes ? HY_STEP_BYTES_BACK : fallback ? HY_STEP_BYTE_FALLBACK : HY_STEP_FUSE);
         return HY_OK;
     }
-    if (strcmp(type, "Strip")) return unsupported(where, type, "Sequence|ByteLevel|ByteFallback|Metaspace|Replace|Fuse|Strip");
+    if (strcmp(type, "Strip"))
+        return unsupported(where, type, "Sequence|ByteLevel|ByteFallback|Metaspace|Replace|Fuse|Strip");
     hy_tok_step *step = hy_tok_steps_add(out, HY_STEP_STRIP);
     int64_t start, stop;
     HY_TRY(one_char(o, where, "content", step));

@@ -62,7 +62,7 @@ const char *hy_vocab_piece(const hy_vocab *v, int32_t id, size_t *n) {
     return v->pool.s + v->at[id];
 }
 
-// ---------------------------------------------------------------------------------------------------- bytes as characters
+// ------------------------------------------------------------------------------------------------- bytes as characters
 // Printable Latin-1 bytes stand for themselves; the 68 others, in order, are U+0100 and up.
 uint32_t hy_byte_char(uint8_t b) {
     if (b <= 0x20) return 0x100u + b;

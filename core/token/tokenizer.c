@@ -1,4 +1,5 @@
-// tokenizer.c - see tokenizer.h: opening, pieces and ids, encoding by kind. Reading a tokenizer.json is in tok_json.c and tok_steps.c.
+// tokenizer.c - see tokenizer.h: opening, pieces and ids, encoding by kind. Reading a tokenizer.json is in tok_json.c
+// and tok_steps.c.
 #include "core/token/tokenizer.h"
 
 #include <stdlib.h>
@@ -22,7 +23,8 @@ static hy_status open_sp(hy_tokenizer *t, const char *data, size_t n) {
     char error[256];
     t->type = HY_TOK_SP;
     HY_TRY(hy_sp_check(data, n, t->path));
-    if (!(t->sp = hy_sp_open(data, n, error, sizeof error))) return hy_error(HY_EINPUT, "%s: not a SentencePiece model: %s", t->path, error);
+    if (!(t->sp = hy_sp_open(data, n, error, sizeof error)))
+        return hy_error(HY_EINPUT, "%s: not a SentencePiece model: %s", t->path, error);
     for (int i = 0; i < hy_sp_size(t->sp); i++) {
         size_t len;
         const char *piece = hy_sp_piece(t->sp, i, &len);
@@ -45,8 +47,10 @@ hy_status hy_tokenizer_open_memory(const char *data, size_t n, bool json, const 
     *out = NULL;
     hy_hash_hex(data, n, t->hash);
     hy_status s = json ? open_json(t, data, n) : open_sp(t, data, n);
-    if (s) hy_tokenizer_close(t);
-    else *out = t;
+    if (s)
+        hy_tokenizer_close(t);
+    else
+        *out = t;
     return s;
 }
 
@@ -68,9 +72,12 @@ static hy_status open_file(const char *path, hy_tokenizer **out) {
 static hy_status open_folder(const char *path, hy_tokenizer **out) {
     char *json = hy_asprintf("%s/tokenizer.json", path), *model = hy_asprintf("%s/tokenizer.model", path);
     hy_status s;
-    if (hy_file_exists(json)) s = open_file(json, out);
-    else if (hy_file_exists(model)) s = open_file(model, out);
-    else s = hy_error(HY_EINPUT, "%s: has neither tokenizer.json nor tokenizer.model", path);
+    if (hy_file_exists(json))
+        s = open_file(json, out);
+    else if (hy_file_exists(model))
+        s = open_file(model, out);
+    else
+        s = hy_error(HY_EINPUT, "%s: has neither tokenizer.json nor tokenizer.model", path);
     free(json);
     free(model);
     if (s) return s;
@@ -149,14 +156,17 @@ static hy_status sp_encode(hy_tokenizer *t, const char *text, size_t n, hy_token
 }
 
 hy_status hy_tokenizer_encode(hy_tokenizer *t, const char *text, size_t n, bool special, hy_token_ids *out) {
-    if (n > HY_TOKENIZER_MAX_TEXT) return hy_error(HY_EINPUT, "a text of %zu bytes is more than %zu", n, HY_TOKENIZER_MAX_TEXT);
+    if (n > HY_TOKENIZER_MAX_TEXT)
+        return hy_error(HY_EINPUT, "a text of %zu bytes is more than %zu", n, HY_TOKENIZER_MAX_TEXT);
     if (t->type == HY_TOK_BYTES) {
         for (size_t i = 0; i < n; i++) hy_token_ids_add(out, (uint8_t)text[i]);
         return HY_OK;
     }
     const size_t bad = hy_utf8_bad(text, n);
     if (bad < n)
-        return hy_error(HY_EINPUT, "the text is not UTF-8: byte 0x%02X at offset %zu (tokenizer \"bytes\" takes any bytes)", (uint8_t)text[bad], bad);
+        return hy_error(HY_EINPUT,
+                        "the text is not UTF-8: byte 0x%02X at offset %zu (tokenizer \"bytes\" takes any bytes)",
+                        (uint8_t)text[bad], bad);
     if (special && t->add_bos) hy_token_ids_add(out, t->role[HY_TOKEN_BOS]);
     for (size_t i = 0; special && i < t->before.n; i++) hy_token_ids_add(out, t->before.v[i]);
     HY_TRY(t->type == HY_TOK_SP ? sp_encode(t, text, n, out) : hy_tok_json_encode(t, text, n, out));

@@ -36,7 +36,8 @@ typedef struct {
 static hy_status check_finite(const hy_cell *cell, int64_t example, int T, const int32_t *labels, const float *nll) {
     for (int t = 0; t < T; t++)
         if (labels[t] >= 0 && !isfinite(nll[t]))
-            return hy_error(HY_EDIVERGED, "the loss of example %lld of evaluation cell %s is %g at token %d: the weights hold NaN or"
+            return hy_error(HY_EDIVERGED,
+                            "the loss of example %lld of evaluation cell %s is %g at token %d: the weights hold NaN or"
                             " infinity, or are too large",
                             (long long)example, cell->name, (double)nll[t], t);
     return HY_OK;
@@ -76,14 +77,16 @@ static int longest(const hy_program *p, const hy_task *task) {
     return p->spec.meta_tokens + T;
 }
 
-hy_status hy_evaluate_memory(const hy_program *p, const hy_backend *be, hy_dtype dt, const hy_task *task, int batch, size_t *bytes) {
+hy_status hy_evaluate_memory(const hy_program *p, const hy_backend *be, hy_dtype dt, const hy_task *task, int batch,
+                             size_t *bytes) {
     hy_exec_memory m;
     HY_TRY(hy_exec_memory_plan(p, be, dt, HY_EXEC_INFER, batch, longest(p, task), 0, &m));
     *bytes = m.device;
     return HY_OK;
 }
 
-hy_status hy_evaluate(const hy_program *p, hy_params *w, const hy_task *task, int batch, int max_examples, hy_eval *out) {
+hy_status hy_evaluate(const hy_program *p, hy_params *w, const hy_task *task, int batch, int max_examples,
+                      hy_eval *out) {
     *out = (hy_eval){.n_cells = hy_task_cells(task, HY_SPLIT_EVAL)};
     const int m = p->spec.meta_tokens, T = longest(p, task) - m;
     evaluation ev = {.p = p, .w = w, .task = task, .batch = batch};

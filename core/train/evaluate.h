@@ -11,9 +11,11 @@ typedef struct {
 } hy_eval;
 void hy_eval_free(hy_eval *e);
 
-// Accuracy and loss of parameters on a task. batch: sequences at a time; max_examples: of each cell, 0: all. A loss that is not
-// finite is HY_EDIVERGED.
-hy_status hy_evaluate(const hy_program *p, hy_params *w, const hy_task *task, int batch, int max_examples, hy_eval *out);
+// Accuracy and loss of parameters on a task. batch: sequences at a time; max_examples: of each cell, 0: all. A loss
+// that is not finite is HY_EDIVERGED.
+hy_status hy_evaluate(const hy_program *p, hy_params *w, const hy_task *task, int batch, int max_examples,
+                      hy_eval *out);
 // Bytes that an evaluation takes on the device, without the parameters.
-hy_status hy_evaluate_memory(const hy_program *p, const hy_backend *be, hy_dtype dt, const hy_task *task, int batch, size_t *bytes);
+hy_status hy_evaluate_memory(const hy_program *p, const hy_backend *be, hy_dtype dt, const hy_task *task, int batch,
+                             size_t *bytes);
 #endif

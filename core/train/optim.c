@@ -28,10 +28,22 @@ static hy_status run(hy_optim *s, const hy_optim_kernel *k, const void *args) {
 static hy_sumsq_args sumsq_args(const hy_optim *s) {
     return (hy_sumsq_args){.n = s->w->prog->param_elems, .x = s->w->grad, .out = s->ctl + HY_CTL_SUMSQ};
 }
-static hy_clip_args clip_args(const hy_optim *s) { return (hy_clip_args){.ctl = s->ctl, .report = s->report, .cap = s->cap}; }
+static hy_clip_args clip_args(const hy_optim *s) {
+    return (hy_clip_args){.ctl = s->ctl, .report = s->report, .cap = s->cap};
+}
 static hy_adamw_args adamw_args(const hy_optim *s) {
-    return (hy_adamw_args){.n = s->w->prog->param_elems, .p = s->w->data, .m = s->m, .v = s->v, .g = s->w->grad, .p16 = s->w->compute == HY_BF16 ? s->w->low : NULL,
-                           .decay = s->decay, .beta1 = s->beta1, .beta2 = s->beta2, .eps = s->eps, .wd = s->weight_decay, .ctl = s->ctl};
+    return (hy_adamw_args){.n = s->w->prog->param_elems,
+                           .p = s->w->data,
+                           .m = s->m,
+                           .v = s->v,
+                           .g = s->w->grad,
+                           .p16 = s->w->compute == HY_BF16 ? s->w->low : NULL,
+                           .decay = s->decay,
+                           .beta1 = s->beta1,
+                           .beta2 = s->beta2,
+                           .eps = s->eps,
+                           .wd = s->weight_decay,
+                           .ctl = s->ctl};
 }
 
 // ---------------------------------------------------------------------------------------------------- opening
@@ -42,7 +54,8 @@ static hy_status send_decay(const hy_optim *s) {
     const size_t blocks = decay_blocks(p);
     uint8_t *flags = hy_xcalloc(blocks, 1);
     for (int i = 0; i < p->n_params; i++)
-        memset(flags + p->params[i].offset / HY_DECAY_BLOCK, p->params[i].decay, (p->params[i].n + HY_DECAY_BLOCK - 1) / HY_DECAY_BLOCK);
+        memset(flags + p->params[i].offset / HY_DECAY_BLOCK, p->params[i].decay,
+               (p->params[i].n + HY_DECAY_BLOCK - 1) / HY_DECAY_BLOCK);
     const hy_status st = s->w->be->from_host(s->decay, flags, blocks);
     free(flags);
     return st;
@@ -54,10 +67,17 @@ static hy_status open_all(hy_optim *s) {
     const size_t bytes = p->param_elems * hy_dtype_size(w->dtype);
     HY_TRY(hy_params_want_grad(w));
     if (w->compute == HY_BF16) HY_TRY(hy_params_want_bf16(w));
-    struct { void **p; size_t bytes; } dev[] = {{&s->m, bytes}, {&s->v, bytes}, {(void **)&s->decay, decay_blocks(p)},
-                                                {(void **)&s->ctl, HY_CTL_N * sizeof(double)}, {(void **)&s->report, 2 * (size_t)s->cap * sizeof(double)}};
+    struct {
+        void **p;
+        size_t bytes;
+    } dev[] = {{&s->m, bytes},
+               {&s->v, bytes},
+               {(void **)&s->decay, decay_blocks(p)},
+               {(void **)&s->ctl, HY_CTL_N * sizeof(double)},
+               {(void **)&s->report, 2 * (size_t)s->cap * sizeof(double)}};
     for (size_t i = 0; i < sizeof dev / sizeof *dev; i++)
-        if (!(*dev[i].p = w->be->alloc(dev[i].bytes))) return hy_error_context(HY_ENOMEM, "optimiser state of %s", p->spec.name);
+        if (!(*dev[i].p = w->be->alloc(dev[i].bytes)))
+            return hy_error_context(HY_ENOMEM, "optimiser state of %s", p->spec.name);
     const hy_sumsq_args n = sumsq_args(s);
     const hy_clip_args c = clip_args(s);
     const hy_adamw_args a = adamw_args(s);
@@ -85,7 +105,8 @@ void hy_optim_close(hy_optim *s) {
 void hy_optim_memory_text(const hy_optim *s, hy_buf *out) {
     const double one = (double)(s->w->prog->param_elems * hy_dtype_size(s->w->dtype)) / 1e6;
     hy_buf_printf(out, "weights %.1f, gradients %.1f, optimiser moments %.1f", one, one, 2 * one);
-    if (s->w->low) hy_buf_printf(out, ", weights in bfloat16 %.1f", (double)(s->w->prog->param_elems * sizeof *s->w->low) / 1e6);
+    if (s->w->low)
+        hy_buf_printf(out, ", weights in bfloat16 %.1f", (double)(s->w->prog->param_elems * sizeof *s->w->low) / 1e6);
 }
 
 // ---------------------------------------------------------------------------------------------------- a step

@@ -1,6 +1,6 @@
-// optim.h - one optimiser step on the device: the gradients of its micro-batches, their norm, clipping, AdamW. No step waits for the
-// device: losses and norms stay there, in a ring, until hy_optim_reports reads them. The trainer and the throughput measure run the
-// same steps.
+// optim.h - one optimiser step on the device: the gradients of its micro-batches, their norm, clipping, AdamW. No step
+// waits for the device: losses and norms stay there, in a ring, until hy_optim_reports reads them. The trainer and the
+// throughput measure run the same steps.
 #ifndef HY_OPTIM_H
 #define HY_OPTIM_H
 #include "core/exec/exec.h"
@@ -8,27 +8,28 @@
 // A kernel planned for one size, with its scratch memory.
 typedef struct {
     hy_launch l;
-    void *ws;         // device
+    void *ws;  // device
     size_t ws_bytes;
-    int rows;         // nll_sum: the size it is planned for
+    int rows;  // nll_sum: the size it is planned for
 } hy_optim_kernel;
 
 typedef struct {
     hy_params *w;
     double beta1, beta2, eps, weight_decay;
-    void *m, *v;      // device: AdamW moments, laid out as the parameters
-    uint8_t *decay;   // device: per HY_DECAY_BLOCK elements
-    double *ctl;      // device [HY_CTL_N], see kernels.h
-    double *report;   // device [cap, 2]: loss and gradient norm of step s in row (s - 1) % cap
+    void *m, *v;     // device: AdamW moments, laid out as the parameters
+    uint8_t *decay;  // device: per HY_DECAY_BLOCK elements
+    double *ctl;     // device [HY_CTL_N], see kernels.h
+    double *report;  // device [cap, 2]: loss and gradient norm of step s in row (s - 1) % cap
     int cap;
     hy_optim_kernel nll_sum, sumsq, clip, adamw;
 } hy_optim;
 
-// Gradients (hy_params_want_grad), moments (zero), and the bfloat16 copy of the matrices where w computes in it. The caller sets
-// beta1, beta2, eps and weight_decay.
+// Gradients (hy_params_want_grad), moments (zero), and the bfloat16 copy of the matrices where w computes in it. The
+// caller sets beta1, beta2, eps and weight_decay.
 hy_status hy_optim_open(hy_params *w, int cap, hy_optim *out);
 void hy_optim_close(hy_optim *s);  // of an open one, or of zeros
-// Bytes that an open step holds of each kind, gradients and the bfloat16 copy with them, for people: "gradients 1.0 MB, ...".
+// Bytes that an open step holds of each kind, gradients and the bfloat16 copy with them, for people: "gradients 1.0 MB,
+// ...".
 void hy_optim_memory_text(const hy_optim *s, hy_buf *out);
 // A step: begin, add for each micro-batch, end. ctl: what the host writes of the control block. scale: of the loss.
 hy_status hy_optim_begin(hy_optim *s, const double ctl[HY_CTL_HOST]);

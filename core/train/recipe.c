@@ -3,16 +3,20 @@
 
 #include "core/train/recipe.h"
 
-#define F(field_, type_, def_, min_, max_, choices_, doc_)                                                         \
-    {.name = #field_, .type = type_, .offset = offsetof(hy_train_spec, field_), .def = def_, .min = min_, .max = max_, \
-     .choices = choices_, .doc = doc_}
+#define F(field_, type_, def_, min_, max_, choices_, doc_)                                                   \
+    {                                                                                                        \
+        .name = #field_, .type = type_, .offset = offsetof(hy_train_spec, field_), .def = def_, .min = min_, \
+        .max = max_, .choices = choices_, .doc = doc_                                                        \
+    }
 const hy_field hy_train_fields[] = {
-    F(steps, HY_F_INT, "400", 0, 1e9, NULL, "optimiser steps; 0 in an experiment: random weights, measured without training or evaluation"),
+    F(steps, HY_F_INT, "400", 0, 1e9, NULL,
+      "optimiser steps; 0 in an experiment: random weights, measured without training or evaluation"),
     F(batch, HY_F_INT, "16", 1, 1e6, NULL, "sequences of one micro-batch"),
     F(accumulate, HY_F_INT, "1", 1, 1e6, NULL, "micro-batches of one step"),
     F(lr, HY_F_DOUBLE, "3e-3", 0, 1e12, NULL, "peak learning rate"),
     F(min_lr, HY_F_DOUBLE, "0.0", 0, 1, NULL, "final learning rate as a share of lr"),
-    F(schedule, HY_F_ENUM, "cosine", 0, 0, "constant|linear|cosine|wsd", "course of the learning rate after the warm-up"),
+    F(schedule, HY_F_ENUM, "cosine", 0, 0, "constant|linear|cosine|wsd",
+      "course of the learning rate after the warm-up"),
     F(warmup, HY_F_DOUBLE, "0.05", 0, 1, NULL, "linear warm-up, share of steps"),
     F(decay, HY_F_DOUBLE, "0.2", 0, 1, NULL, "wsd: final linear decay, share of steps"),
     F(weight_decay, HY_F_DOUBLE, "0.1", 0, 1e3, NULL, "decoupled; not on norms, biases, A_log, D"),
@@ -22,13 +26,25 @@ const hy_field hy_train_fields[] = {
     F(clip, HY_F_DOUBLE, "1.0", 0, 1e30, NULL, "largest gradient norm, 0: no clipping"),
     F(eval_every, HY_F_INT, "0", 0, 1e9, NULL, "steps between evaluations, 0: only at the end"),
     F(log_every, HY_F_INT, "10", 1, 1e9, NULL, "steps between points of the loss curve"),
-    F(checkpoint_every, HY_F_INT, "0", 0, 1e9, NULL, "steps between checkpoints, 0: only at the end or when interrupted"),
+    F(checkpoint_every, HY_F_INT, "0", 0, 1e9, NULL,
+      "steps between checkpoints, 0: only at the end or when interrupted"),
     F(stop_accuracy, HY_F_DOUBLE, "0", 0, 1, NULL, "stop once an evaluation reaches it, 0: never"),
     F(eval_batch, HY_F_INT, "32", 1, 1e6, NULL, "sequences of an evaluation batch"),
     F(eval_examples, HY_F_INT, "0", 0, 1e9, NULL, "examples a cell at most, 0: the task's own count"),
-    {.name = "save_seconds", .type = HY_F_DOUBLE, .offset = offsetof(hy_train_spec, save_seconds), .quiet = true, .def = "60", .min = 0, .max = 1e9,
+    {.name = "save_seconds",
+     .type = HY_F_DOUBLE,
+     .offset = offsetof(hy_train_spec, save_seconds),
+     .quiet = true,
+     .def = "60",
+     .min = 0,
+     .max = 1e9,
      .doc = "seconds between checkpoints besides checkpoint_every, 0: none"},
-    {.name = "precision", .type = HY_F_ENUM, .offset = offsetof(hy_train_spec, precision), .quiet = true, .def = "f32", .choices = HY_PRECISION_NAMES,
+    {.name = "precision",
+     .type = HY_F_ENUM,
+     .offset = offsetof(hy_train_spec, precision),
+     .quiet = true,
+     .def = "f32",
+     .choices = HY_PRECISION_NAMES,
      .doc = "what is computed in, also when evaluating and measuring; tf32 and bf16 need a GPU"},
     HY_FIELD_END,
 };

@@ -1,6 +1,7 @@
-// train.c - the training loop: batches, accumulation, evaluation, checkpoints, divergence. A step on the device is optim.c; what a
-// checkpoint holds is in train_checkpoint.c. On an asynchronous backend the host runs ahead of the device by several steps. A step
-// whose loss or gradient is not finite leaves the parameters alone, so finding out late loses nothing.
+// train.c - the training loop: batches, accumulation, evaluation, checkpoints, divergence. A step on the device is
+// optim.c; what a checkpoint holds is in train_checkpoint.c. On an asynchronous backend the host runs ahead of the
+// device by several steps. A step whose loss or gradient is not finite leaves the parameters alone, so finding out late
+// loses nothing.
 #include "core/train/train.h"
 
 #include <math.h>
@@ -13,17 +14,20 @@
 static hy_status no_room(const hy_trainer *t) {
     hy_buf b = {0};
     if (t->opt.w) hy_optim_memory_text(&t->opt, &b);
-    const hy_status s = t->opt.w ? hy_error_context(HY_ENOMEM, "training %s holds, in MB, %s; besides", t->p->spec.name, b.s)
-                                 : hy_error_context(HY_ENOMEM, "training %s needs weights, gradients and two moments of %.1f MB each", t->p->spec.name,
-                                                    (double)(t->p->param_elems * hy_dtype_size(t->dt == HY_F64 ? HY_F64 : HY_F32)) / 1e6);
+    const hy_status s =
+        t->opt.w
+            ? hy_error_context(HY_ENOMEM, "training %s holds, in MB, %s; besides", t->p->spec.name, b.s)
+            : hy_error_context(HY_ENOMEM, "training %s needs weights, gradients and two moments of %.1f MB each",
+                               t->p->spec.name,
+                               (double)(t->p->param_elems * hy_dtype_size(t->dt == HY_F64 ? HY_F64 : HY_F32)) / 1e6);
     free(b.s);
     return s;
 }
 
 uint64_t hy_trainer_init_seed(uint64_t seed) { return hy_mix64(seed, 1); }
 
-// The executor. On a device of limited memory it leaves room for that of an evaluation, so that what does not fit fails before the
-// first step.
+// The executor. On a device of limited memory it leaves room for that of an evaluation, so that what does not fit fails
+// before the first step.
 static hy_status open_exec(hy_trainer *t, int full) {
     const hy_train_spec *s = &t->spec;
     void *room = NULL;
@@ -31,12 +35,15 @@ static hy_status open_exec(hy_trainer *t, int full) {
     if (t->be->memory_free) {
         HY_TRY(hy_evaluate_memory(t->p, t->be, t->dt, t->task, s->eval_batch, &bytes));
         if (!(room = t->be->alloc(bytes)))
-            return hy_error_context(HY_ENOMEM, "an evaluation needs %.1f MB: lower train.eval_batch (%d here)", (double)bytes / 1e6, s->eval_batch);
+            return hy_error_context(HY_ENOMEM, "an evaluation needs %.1f MB: lower train.eval_batch (%d here)",
+                                    (double)bytes / 1e6, s->eval_batch);
     }
     const hy_status st = hy_exec_create(t->p, t->be, t->dt, HY_EXEC_TRAIN, s->batch, full, 0, &t->e);
     if (!room) return st;
     t->be->free(room);
-    return st == HY_ENOMEM ? hy_error_context(st, "beside %.1f MB for evaluations (train.eval_batch %d)", (double)bytes / 1e6, s->eval_batch) : st;
+    return st == HY_ENOMEM ? hy_error_context(st, "beside %.1f MB for evaluations (train.eval_batch %d)",
+                                              (double)bytes / 1e6, s->eval_batch)
+                           : st;
 }
 
 static hy_status open_device(hy_trainer *t, int full) {
@@ -52,8 +59,8 @@ hy_status hy_trainer_create(const hy_program *p, const hy_backend *be, hy_dtype 
                             const hy_task *task, uint64_t seed, hy_trainer **out) {
     *out = NULL;
     if (hy_task_vocab(task) > p->spec.vocab)
-        return hy_error(HY_EINPUT, "task %s uses %d tokens, but %s has a vocabulary of %d: set vocab", hy_task_kind(task),
-                        hy_task_vocab(task), p->spec.name, p->spec.vocab);
+        return hy_error(HY_EINPUT, "task %s uses %d tokens, but %s has a vocabulary of %d: set vocab",
+                        hy_task_kind(task), hy_task_vocab(task), p->spec.name, p->spec.vocab);
     hy_trainer *t = hy_xcalloc(1, sizeof *t);
     *t = (hy_trainer){.p = p, .be = be, .dt = dt, .spec = *spec, .task = task, .seed = seed};
     t->T = hy_task_max_len(task);
@@ -66,7 +73,8 @@ hy_status hy_trainer_create(const hy_program *p, const hy_backend *be, hy_dtype 
         hy_trainer_free(t);
         return s;
     }
-    const size_t small = (size_t)spec->batch * (size_t)t->T * (size_t)spec->accumulate, rows = (size_t)spec->batch * (size_t)full;
+    const size_t small = (size_t)spec->batch * (size_t)t->T * (size_t)spec->accumulate,
+                 rows = (size_t)spec->batch * (size_t)full;
     t->lengths = hy_xcalloc((size_t)spec->accumulate, sizeof *t->lengths);
     t->ids = hy_xcalloc(2 * small + 2 * rows, sizeof(int32_t));
     t->labels = t->ids + small;
@@ -89,7 +97,7 @@ void hy_trainer_free(hy_trainer *t) {
 hy_params *hy_trainer_params(hy_trainer *t) { return t->w; }
 long hy_trainer_step_count(const hy_trainer *t) { return t->step; }
 
-// ---------------------------------------------------------------------------------------------------- the batches of a step
+// ----------------------------------------------------------------------------------------------- the batches of a step
 // All micro-batches of a step (1 ..), a pure function of its number: into t->ids, labels, lengths.
 static hy_status load_step(hy_trainer *t, long step, double *scale, int64_t *tokens) {
     const hy_train_spec *s = &t->spec;
@@ -100,7 +108,8 @@ static hy_status load_step(hy_trainer *t, long step, double *scale, int64_t *tok
         HY_TRY(hy_task_batch(t->task, (int64_t)(step - 1) * s->accumulate + k, s->batch, t->ids + (size_t)k * stride,
                              t->labels + (size_t)k * stride, &t->lengths[k]));
         *tokens += (int64_t)s->batch * t->lengths[k];
-        for (size_t i = 0; i < (size_t)s->batch * (size_t)t->lengths[k]; i++) labelled += t->labels[(size_t)k * stride + i] >= 0;
+        for (size_t i = 0; i < (size_t)s->batch * (size_t)t->lengths[k]; i++)
+            labelled += t->labels[(size_t)k * stride + i] >= 0;
     }
     *scale = labelled ? 1.0 / (double)labelled : 0;
     return HY_OK;
@@ -118,9 +127,13 @@ static hy_batch micro_batch(hy_trainer *t, int k) {
 // Sends the device what the host decides for a step: learning rate, bias corrections, clipping, loss scale.
 static hy_status begin_step(hy_trainer *t, long step, double scale) {
     const hy_train_spec *s = &t->spec;
-    const double ctl[HY_CTL_HOST] = {
-        [HY_CTL_LR] = hy_train_lr(s, step), [HY_CTL_C1] = 1 - pow(s->beta1, (double)step), [HY_CTL_C2] = 1 - pow(s->beta2, (double)step),
-        [HY_CTL_CLIP] = s->clip, [HY_CTL_SCALE] = scale, [HY_CTL_STEP] = (double)step, [HY_CTL_NLL] = 0};
+    const double ctl[HY_CTL_HOST] = {[HY_CTL_LR] = hy_train_lr(s, step),
+                                     [HY_CTL_C1] = 1 - pow(s->beta1, (double)step),
+                                     [HY_CTL_C2] = 1 - pow(s->beta2, (double)step),
+                                     [HY_CTL_CLIP] = s->clip,
+                                     [HY_CTL_SCALE] = scale,
+                                     [HY_CTL_STEP] = (double)step,
+                                     [HY_CTL_NLL] = 0};
     return hy_optim_begin(&t->opt, ctl);
 }
 
@@ -141,8 +154,8 @@ static hy_status look_for_nan(void *user, const char *name, const float *data, i
     return HY_OK;
 }
 
-// Repeats a step to name the first value of its forward passes, or the first gradient, that is not finite. The parameters are
-// still those before the step.
+// Repeats a step to name the first value of its forward passes, or the first gradient, that is not finite. The
+// parameters are still those before the step.
 static hy_status find_non_finite(hy_trainer *t, long step, char *out, size_t n) {
     nan_search f = {{0}};
     const hy_probe probe = {.wants = want_all, .got = look_for_nan, .user = &f};
@@ -172,9 +185,12 @@ static hy_status find_non_finite(hy_trainer *t, long step, char *out, size_t n) 
 static hy_status diverged(hy_trainer *t, long step, double loss, double norm) {
     char where[128];
     t->step = step;
-    if (find_non_finite(t, step, where, sizeof where)) snprintf(where, sizeof where, "unknown (%.100s)", hy_error_text());
-    return hy_error(HY_EDIVERGED, "step %ld: loss %g, gradient norm %g; first not finite: %s. Lower train.lr (%g here), "
-                    "lengthen train.warmup or set train.clip", step, loss, norm, where, hy_train_lr(&t->spec, step));
+    if (find_non_finite(t, step, where, sizeof where))
+        snprintf(where, sizeof where, "unknown (%.100s)", hy_error_text());
+    return hy_error(HY_EDIVERGED,
+                    "step %ld: loss %g, gradient norm %g; first not finite: %s. Lower train.lr (%g here), "
+                    "lengthen train.warmup or set train.clip",
+                    step, loss, norm, where, hy_train_lr(&t->spec, step));
 }
 
 // ---------------------------------------------------------------------------------------------------- one step
@@ -210,7 +226,8 @@ static hy_status collect(hy_trainer *t, const hy_train_watch *watch, hy_train_po
     for (long step = end - n + 1; step <= end; step++) {
         const double *r = &report[2 * ((step - 1) % HY_TRAIN_RING)];
         if (!isfinite(r[0]) || !isfinite(r[1])) return diverged(t, step, r[0], r[1]);
-        const hy_train_point p = {.step = step, .loss = r[0], .lr = hy_train_lr(&t->spec, step), .grad_norm = r[1], .tokens_per_s = rate};
+        const hy_train_point p = {
+            .step = step, .loss = r[0], .lr = hy_train_lr(&t->spec, step), .grad_norm = r[1], .tokens_per_s = rate};
         if (watch && watch->on_step) HY_TRY(watch->on_step(watch->user, &p));
         if (last) *last = p;
     }
@@ -235,7 +252,8 @@ static hy_status evaluate_now(hy_trainer *t, const hy_train_watch *watch, hy_eva
     return watch && watch->on_eval ? watch->on_eval(watch->user, t->step, ev) : HY_OK;
 }
 
-// The evaluation at the end. Where nobody asks for one, a few examples still tell whether the last update left usable weights.
+// The evaluation at the end. Where nobody asks for one, a few examples still tell whether the last update left usable
+// weights.
 static hy_status evaluate_end(hy_trainer *t, const hy_train_watch *watch, bool asked, hy_eval *ev) {
     bool stop;
     if (asked || t->spec.eval_every || t->spec.stop_accuracy > 0) return evaluate_now(t, watch, ev, &stop);
@@ -259,12 +277,14 @@ static bool save_is_due(const hy_trainer *t) {
     return s->save_seconds > 0 && t->step < s->steps && hy_now() - t->saved > s->save_seconds;
 }
 
-// Starts the next step. Waits for all steps so far where something needs them: an evaluation, a checkpoint, an interrupt, the end.
+// Starts the next step. Waits for all steps so far where something needs them: an evaluation, a checkpoint, an
+// interrupt, the end.
 static hy_status next_step(hy_trainer *t, const hy_train_watch *watch, bool saving) {
     const hy_train_spec *s = &t->spec;
     const hy_status started = start_step(t);
     t->eval_due = !started && s->eval_every && t->step % s->eval_every == 0 && t->step < s->steps;
-    const bool wait = t->eval_due || (saving && save_is_due(t)) || hy_interrupted || t->step >= s->steps || t->pending >= t->ask_every;
+    const bool wait = t->eval_due || (saving && save_is_due(t)) || hy_interrupted || t->step >= s->steps ||
+                      t->pending >= t->ask_every;
     if (!started && !wait) return HY_OK;
     char *why = started ? hy_xstrdup(hy_error_text()) : NULL;
     const hy_status collected = collect(t, watch, NULL);
@@ -291,8 +311,10 @@ hy_status hy_trainer_run(hy_trainer *t, const hy_train_watch *watch, const char 
         }
         if (!st) t->eval_due = false;
         t->stopped = stop;
-        const bool settled = t->pending == 0, interrupted = settled && hy_interrupted;  // an interrupt since then waits for the next step
-        if (checkpoint && (st ? st == HY_EINTR : interrupted || (settled && save_is_due(t)))) st = save(t, watch, checkpoint, st);
+        const bool settled = t->pending == 0,
+                   interrupted = settled && hy_interrupted;  // an interrupt since then waits for the next step
+        if (checkpoint && (st ? st == HY_EINTR : interrupted || (settled && save_is_due(t))))
+            st = save(t, watch, checkpoint, st);
         if (!st && interrupted && !stop && t->step < s->steps)
             st = hy_error(HY_EINTR, "interrupted after step %ld of %d", t->step, s->steps);
     }

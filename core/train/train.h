@@ -17,7 +17,8 @@ typedef struct {
 } hy_train_watch;
 
 typedef struct hy_trainer hy_trainer;
-// dt: what is computed in (hy_precision_dtype of the recipe; HY_F64 for tests). Parameters and moments are float32 with HY_BF16.
+// dt: what is computed in (hy_precision_dtype of the recipe; HY_F64 for tests). Parameters and moments are float32 with
+// HY_BF16.
 hy_status hy_trainer_create(const hy_program *p, const hy_backend *be, hy_dtype dt, const hy_train_spec *spec,
                             const hy_task *task, uint64_t seed, hy_trainer **out);
 uint64_t hy_trainer_init_seed(uint64_t seed);  // what hy_params_init gets for a run's seed
@@ -29,11 +30,11 @@ hy_status hy_trainer_save(hy_trainer *t, const char *path);
 hy_status hy_trainer_load(hy_trainer *t, const char *path);
 // One optimiser step (all its micro-batches).
 hy_status hy_trainer_step(hy_trainer *t, hy_train_point *out);
-// Runs to the end (or stop_accuracy). on_step is called for every step in order; where kernels run while the host goes on, some
-// steps later, before anything that needs it (evaluation, checkpoint, interrupt, the end). checkpoint: path written every
-// checkpoint_every steps, every save_seconds and at the end, or NULL.
-// last: the evaluation at the end. NULL: nobody asks for it; there still is one, told to on_eval, if the recipe evaluates on the way
-// (eval_every, stop_accuracy), else one example a cell is tried.
-// NaN or infinity: HY_EDIVERGED naming step and tensor, with advice. An interrupt saves the checkpoint first.
+// Runs to the end (or stop_accuracy). on_step is called for every step in order; where kernels run while the host goes
+// on, some steps later, before anything that needs it (evaluation, checkpoint, interrupt, the end). checkpoint: path
+// written every checkpoint_every steps, every save_seconds and at the end, or NULL. last: the evaluation at the end.
+// NULL: nobody asks for it; there still is one, told to on_eval, if the recipe evaluates on the way (eval_every,
+// stop_accuracy), else one example a cell is tried. NaN or infinity: HY_EDIVERGED naming step and tensor, with advice.
+// An interrupt saves the checkpoint first.
 hy_status hy_trainer_run(hy_trainer *t, const hy_train_watch *watch, const char *checkpoint, hy_eval *last);
 #endif

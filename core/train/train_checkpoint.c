@@ -1,6 +1,6 @@
-// train_checkpoint.c - a trainer's checkpoint: one safetensors file with the weights under their own names (so that it loads as a
-// model too), AdamW's moments as "train.m.<name>" and "train.v.<name>", the step, and texts that say whose it is.
-// Random numbers need no state of their own: they are functions of (seed, step).
+// train_checkpoint.c - a trainer's checkpoint: one safetensors file with the weights under their own names (so that it
+// loads as a model too), AdamW's moments as "train.m.<name>" and "train.v.<name>", the step, and texts that say whose
+// it is. Random numbers need no state of their own: they are functions of (seed, step).
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,12 +33,14 @@ static hy_status fill_moment(void *user, const char *name, void *dst, size_t byt
     const source *s = user;
     const int i = hy_program_find_param(s->t->p, name + strlen(HY_CHECKPOINT_EXTRA "m."));
     HY_ASSERT(i >= 0);
-    return s->t->be->to_host(dst, (const char *)s->arena + s->t->p->params[i].offset * hy_dtype_size(s->t->w->dtype), bytes);
+    return s->t->be->to_host(dst, (const char *)s->arena + s->t->p->params[i].offset * hy_dtype_size(s->t->w->dtype),
+                             bytes);
 }
 
 hy_status hy_trainer_save(hy_trainer *t, const char *path) {
     if (t->pending)
-        return hy_error(HY_EFAIL, "%s: not saved: %d steps are still under way, and may turn out not finite", path, t->pending);
+        return hy_error(HY_EFAIL, "%s: not saved: %d steps are still under way, and may turn out not finite", path,
+                        t->pending);
     hy_st_writer *w = hy_st_writer_new();
     char *recipe = recipe_text(t);
     hy_checkpoint_add(w, t->w);
@@ -73,8 +75,10 @@ static hy_status load_moments(hy_trainer *t, const hy_st *st, char which, void *
         HY_TRY(hy_st_expect(st, name, q->ndim, shape, &x));
         void *tmp = hy_alloc(q->n * size);
         if (!tmp) return HY_ENOMEM;
-        if (t->w->dtype == HY_F64) hy_st_read_f64(x, 0, q->n, tmp);
-        else hy_st_read_f32(x, 0, q->n, tmp);
+        if (t->w->dtype == HY_F64)
+            hy_st_read_f64(x, 0, q->n, tmp);
+        else
+            hy_st_read_f32(x, 0, q->n, tmp);
         hy_status s = t->be->from_host((char *)arena + q->offset * size, tmp, q->n * size);
         free(tmp);
         HY_TRY(s);
@@ -99,12 +103,16 @@ static hy_status load_from(hy_trainer *t, const hy_st *st) {
     char *recipe = recipe_text(t);
     const char *theirs = hy_st_meta(st, "hylab.recipe");
     hy_status s = HY_OK;
-    if (!theirs) s = hy_error(HY_EINPUT, "%s: holds a model but no training state", hy_st_path(st));
+    if (!theirs)
+        s = hy_error(HY_EINPUT, "%s: holds a model but no training state", hy_st_path(st));
     else if (recipe_precision(theirs) != t->spec.precision)
-        s = hy_error(HY_EINPUT, "%s: was trained in %s, this run computes in %s; a run is resumed in the precision that it began in (--precision)",
+        s = hy_error(HY_EINPUT,
+                     "%s: was trained in %s, this run computes in %s; a run is resumed in the precision that it began "
+                     "in (--precision)",
                      hy_st_path(st), hy_precision_name(recipe_precision(theirs)), hy_precision_name(t->spec.precision));
     else if (strcmp(theirs, recipe))
-        s = hy_error(HY_EINPUT, "%s: was written by another recipe, task or seed; a resumed run must be the same run", hy_st_path(st));
+        s = hy_error(HY_EINPUT, "%s: was written by another recipe, task or seed; a resumed run must be the same run",
+                     hy_st_path(st));
     free(recipe);
     HY_TRY(s);
     HY_TRY(hy_checkpoint_read(st, t->w, HY_CHECKPOINT_SAME_SPEC, NULL));
@@ -116,7 +124,8 @@ static hy_status load_from(hy_trainer *t, const hy_st *st) {
     HY_TRY(hy_st_expect(st, HY_CHECKPOINT_EXTRA "progress", 1, shape, &x));
     HY_TRY(hy_st_read_i64(x, 0, 2, progress));
     if (progress[0] < 0 || progress[0] > t->spec.steps)
-        return hy_error(HY_EINPUT, "%s: step %lld is outside 0 .. %d", hy_st_path(st), (long long)progress[0], t->spec.steps);
+        return hy_error(HY_EINPUT, "%s: step %lld is outside 0 .. %d", hy_st_path(st), (long long)progress[0],
+                        t->spec.steps);
     HY_TRY(hy_optim_reset(&t->opt));
     t->step = (long)progress[0];
     t->pending = 0;

@@ -17,14 +17,14 @@ struct hy_trainer {
     hy_params *w;
     hy_exec *e;
     hy_optim opt;
-    int T;             // longest example, meta not counted
+    int T;                            // longest example, meta not counted
     int32_t *ids, *labels;            // host: [accumulate, batch, T]
     int32_t *full_ids, *full_labels;  // host: [batch, meta + T]
-    int *lengths;   // host: [accumulate] tokens of the examples of each micro-batch
-    long step;      // steps started = position of the loader
-    int pending;    // of these, the newest whose reports are still on the device
-    int ask_every;  // steps that may be pending
-    double pending_start;    // when the first of them started, and their tokens
+    int *lengths;                     // host: [accumulate] tokens of the examples of each micro-batch
+    long step;                        // steps started = position of the loader
+    int pending;                      // of these, the newest whose reports are still on the device
+    int ask_every;                    // steps that may be pending
+    double pending_start;             // when the first of them started, and their tokens
     int64_t pending_tokens;
     bool stopped;   // stop_accuracy was reached
     bool eval_due;  // the evaluation of this step was interrupted

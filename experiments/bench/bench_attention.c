@@ -1,6 +1,6 @@
-// bench_attention.c - how fast attention is: GFLOP/s forward and backward as share of this machine's sgemm rate, decoding as
-// share of its memory read rate. Each case is first checked against sums in double at sampled places; then all cases and
-// both yardsticks run in turn, again and again, and medians over the rounds are printed.
+// bench_attention.c - how fast attention is: GFLOP/s forward and backward as share of this machine's sgemm rate,
+// decoding as share of its memory read rate. Each case is first checked against sums in double at sampled places; then
+// all cases and both yardsticks run in turn, again and again, and medians over the rounds are printed.
 #include <getopt.h>
 #include <math.h>
 #include <omp.h>
@@ -65,17 +65,32 @@ static bool sees(const shape *s, int q, int k) { return hy_attn_visible(q, k, s-
 
 static hy_status job_make(const shape *s, const hy_backend *cpu, job *j) {
     *j = (job){.s = s};
-    size_t rows = (size_t)s->B * s->T, nq = rows * s->heads * s->d_qk, nk = rows * s->kv_heads * s->d_qk, nv = rows * s->kv_heads * s->d_v,
-           no = rows * s->heads * s->d_v;
+    size_t rows = (size_t)s->B * s->T, nq = rows * s->heads * s->d_qk, nk = rows * s->kv_heads * s->d_qk,
+           nv = rows * s->kv_heads * s->d_v, no = rows * s->heads * s->d_v;
     int cap = hy_attn_cap(s->depth, s->window, s->meta);
     hy_attention_args *a = &j->g.f;
     j->pos = hy_xcalloc((size_t)s->B, sizeof *j->pos), j->len = hy_xcalloc((size_t)s->B, sizeof *j->len);
     for (int b = 0; b < s->B; b++) j->pos[b] = s->depth, j->len[b] = s->T;
-    *a = (hy_attention_args){s->B, s->T, s->heads, s->kv_heads, s->d_qk, s->d_v, s->window, s->meta, 1 / sqrt(s->d_qk), .pos = j->pos, .len = j->len,
-                             .ldq = s->heads * s->d_qk, .ldk = s->kv_heads * s->d_qk, .ldv = s->kv_heads * s->d_v, .ldo = s->heads * s->d_v};
-    a->q = numbers(nq, 1), a->k = numbers(nk, 2), a->v = numbers(nv, 3), a->o = numbers(no, 4), a->saved = numbers(rows * s->heads, 5);
+    *a = (hy_attention_args){s->B,
+                             s->T,
+                             s->heads,
+                             s->kv_heads,
+                             s->d_qk,
+                             s->d_v,
+                             s->window,
+                             s->meta,
+                             1 / sqrt(s->d_qk),
+                             .pos = j->pos,
+                             .len = j->len,
+                             .ldq = s->heads * s->d_qk,
+                             .ldk = s->kv_heads * s->d_qk,
+                             .ldv = s->kv_heads * s->d_v,
+                             .ldo = s->heads * s->d_v};
+    a->q = numbers(nq, 1), a->k = numbers(nk, 2), a->v = numbers(nv, 3), a->o = numbers(no, 4),
+    a->saved = numbers(rows * s->heads, 5);
     if (s->depth)
-        a->cache = (hy_kv_view){numbers((size_t)s->B * s->kv_heads * cap * s->d_qk, 6), numbers((size_t)s->B * s->kv_heads * cap * s->d_v, 7), cap};
+        a->cache = (hy_kv_view){numbers((size_t)s->B * s->kv_heads * cap * s->d_qk, 6),
+                                numbers((size_t)s->B * s->kv_heads * cap * s->d_v, 7), cap};
     j->g.dout = numbers(no, 8), j->g.dq = numbers(nq, 9), j->g.dk = numbers(nk, 10), j->g.dv = numbers(nv, 11);
     j->g.lddo = a->ldo, j->g.lddq = a->ldq, j->g.lddk = a->ldk, j->g.lddv = a->ldv;
     double pairs = 0;
@@ -90,7 +105,8 @@ static hy_status job_make(const shape *s, const hy_backend *cpu, job *j) {
     if (s->backward) HY_TRY(cpu->plan[HY_K_attention_bwd](&j->g, &req, &j->run));
     size_t need = j->forward.workspace > j->run.workspace ? j->forward.workspace : j->run.workspace;
     j->workspace = hy_alloc(need + 64);
-    return j->workspace && a->q && a->k && a->v && a->o && j->g.dout && j->g.dq && j->g.dk && j->g.dv ? HY_OK : HY_ENOMEM;
+    return j->workspace && a->q && a->k && a->v && a->o && j->g.dout && j->g.dq && j->g.dk && j->g.dv ? HY_OK
+                                                                                                      : HY_ENOMEM;
 }
 static hy_status job_run(const job *j, const hy_backend *cpu, const hy_launch *l) {
     hy_plan_req req = {HY_F32, cpu->isa, cpu->threads, true};
@@ -110,10 +126,13 @@ static double dot(const float *x, const float *y, int n) {
     for (int i = 0; i < n; i++) s += (double)x[i] * y[i];
     return s;
 }
-static const float *row(const void *base, int ld, const job *j, int b, int t) { return (const float *)base + ((size_t)b * j->s->T + t) * ld; }
+static const float *row(const void *base, int ld, const job *j, int b, int t) {
+    return (const float *)base + ((size_t)b * j->s->T + t) * ld;
+}
 static double worst(const double *want, const float *got, int n) {
     double top = 1e-30, d = 0;
-    for (int i = 0; i < n; i++) top = fmax(top, fabs(want[i])), d = fmax(d, !isfinite(got[i]) ? INFINITY : fabs(want[i] - got[i]));
+    for (int i = 0; i < n; i++)
+        top = fmax(top, fabs(want[i])), d = fmax(d, !isfinite(got[i]) ? INFINITY : fabs(want[i] - got[i]));
     return d / top;
 }
 static double check_forward(const job *j, int b, int t, int h, double *acc) {
@@ -136,8 +155,10 @@ static double score_gradient(const job *j, int b, int t, int h, int p, double *w
     const hy_attention_args *a = &j->g.f;
     int kvh = h / (a->heads / a->kv_heads);
     const float *go = row(j->g.dout, a->ldo, j, b, t) + h * a->d_v;
-    *weight = exp(a->scale * dot(row(a->q, a->ldq, j, b, t) + h * a->d_qk, key(j, b, kvh, p, false), a->d_qk) - row(a->saved, a->heads, j, b, t)[h]);
-    return *weight * (dot(go, key(j, b, kvh, p, true), a->d_v) - dot(go, row(a->o, a->ldo, j, b, t) + h * a->d_v, a->d_v));
+    *weight = exp(a->scale * dot(row(a->q, a->ldq, j, b, t) + h * a->d_qk, key(j, b, kvh, p, false), a->d_qk) -
+                  row(a->saved, a->heads, j, b, t)[h]);
+    return *weight *
+           (dot(go, key(j, b, kvh, p, true), a->d_v) - dot(go, row(a->o, a->ldo, j, b, t) + h * a->d_v, a->d_v));
 }
 static double check_backward(const job *j, int b, int t, int h, double *acc) {
     const hy_attention_args *a = &j->g.f;
@@ -156,7 +177,8 @@ static double check_backward(const job *j, int b, int t, int h, double *acc) {
             for (int c = 0; c < a->d_v; c++) dv[c] += w * row(j->g.dout, a->ldo, j, b, q)[u * a->d_v + c];
         }
     return fmax(worst(dq, row(j->g.dq, a->ldq, j, b, t) + h * a->d_qk, a->d_qk),
-                fmax(worst(dk, row(j->g.dk, a->ldk, j, b, t) + kvh * a->d_qk, a->d_qk), worst(dv, row(j->g.dv, a->ldv, j, b, t) + kvh * a->d_v, a->d_v)));
+                fmax(worst(dk, row(j->g.dk, a->ldk, j, b, t) + kvh * a->d_qk, a->d_qk),
+                     worst(dv, row(j->g.dv, a->ldv, j, b, t) + kvh * a->d_v, a->d_v)));
 }
 static hy_status check(const job *j, const hy_backend *cpu) {
     HY_TRY(job_run(j, cpu, &j->forward));
@@ -164,7 +186,8 @@ static hy_status check(const job *j, const hy_backend *cpu) {
     double *acc = hy_xcalloc((size_t)(2 * j->s->d_qk + j->s->d_v), sizeof *acc), bad = 0;
     hy_rng rng = hy_rng_make(3, 3);
     for (int i = 0; i < 24; i++) {
-        int b = (int)hy_rng_below(&rng, (uint64_t)j->s->B), t = (int)hy_rng_below(&rng, (uint64_t)j->s->T), h = (int)hy_rng_below(&rng, (uint64_t)j->s->heads);
+        int b = (int)hy_rng_below(&rng, (uint64_t)j->s->B), t = (int)hy_rng_below(&rng, (uint64_t)j->s->T),
+            h = (int)hy_rng_below(&rng, (uint64_t)j->s->heads);
         double e = check_forward(j, b, t, h, acc);
         if (j->s->backward) e = fmax(e, check_backward(j, b, t, h, acc));
         if (!(e <= bad)) bad = e;
@@ -183,7 +206,14 @@ typedef struct {
 } yardstick;
 static hy_status yardstick_make(const hy_backend *cpu, yardstick *y) {
     enum { N = 1024 };
-    *y = (yardstick){.a = {.M = N, .N = N, .K = N, .x = numbers(N * N, 20), .w = numbers(N * N, 21), .y = numbers(N * N, 22), .ldx = N, .ldy = N}};
+    *y = (yardstick){.a = {.M = N,
+                           .N = N,
+                           .K = N,
+                           .x = numbers(N * N, 20),
+                           .w = numbers(N * N, 21),
+                           .y = numbers(N * N, 22),
+                           .ldx = N,
+                           .ldy = N}};
     y->words = (size_t)32 << 20;  // 256 MiB: far beyond the caches
     y->memory = hy_alloc(y->words * sizeof *y->memory);
     hy_plan_req req = {HY_F32, cpu->isa, cpu->threads, false};
@@ -213,7 +243,8 @@ static double read_rate(const yardstick *y, int threads) {
 }
 
 // ---- rounds and table
-static hy_status measure(const job *jobs, const hy_backend *cpu, const yardstick *y, int rounds, const char *only, samples *s) {
+static hy_status measure(const job *jobs, const hy_backend *cpu, const yardstick *y, int rounds, const char *only,
+                         samples *s) {
     for (int r = 0; r < rounds; r++) {
         s->read[r] = read_rate(y, cpu->threads);
         for (int i = 0; i < CASES; i++) {
@@ -231,7 +262,8 @@ static hy_status measure(const job *jobs, const hy_backend *cpu, const yardstick
     }
     return HY_OK;
 }
-static hy_status print(const job *jobs, const hy_backend *cpu, samples *s, int rounds, const char *only, hy_table_format format) {
+static hy_status print(const job *jobs, const hy_backend *cpu, samples *s, int rounds, const char *only,
+                       hy_table_format format) {
     hy_table *t = hy_table_new("attention");
     hy_table_column(t, "case", "case", NULL, HY_LEFT);
     hy_table_column(t, "ms", "median", "ms", HY_RIGHT);
@@ -249,14 +281,19 @@ static hy_status print(const job *jobs, const hy_backend *cpu, samples *s, int r
         hy_table_num(t, ms, 3);
         hy_table_num(t, s->seconds[i][0] * 1e3, 3);
         hy_table_num(t, jobs[i].gflop / ms * 1e3, 1);
-        if (SHAPES[i].depth) hy_table_num(t, jobs[i].bytes / ms * 1e-6, 1);
-        else hy_table_empty(t);
+        if (SHAPES[i].depth)
+            hy_table_num(t, jobs[i].bytes / ms * 1e-6, 1);
+        else
+            hy_table_empty(t);
         hy_table_num(t, share, 0);
         hy_table_text(t, "%s", jobs[i].run.path);
     }
-    hy_table_note(t, "%s; medians of %d rounds. Yardsticks: sgemm 1024^3 %.1f GFLOP/s (forward, backward), memory read %.1f GB/s (decode).", cpu->device,
-                  rounds, hy_median(s->sgemm, rounds), hy_median(s->read, rounds));
-    hy_table_note(t, "FLOPs are those of visible pairs: 2 (d_qk + d_v) a pair and head forward, five products backward.");
+    hy_table_note(t,
+                  "%s; medians of %d rounds. Yardsticks: sgemm 1024^3 %.1f GFLOP/s (forward, backward), memory read "
+                  "%.1f GB/s (decode).",
+                  cpu->device, rounds, hy_median(s->sgemm, rounds), hy_median(s->read, rounds));
+    hy_table_note(t,
+                  "FLOPs are those of visible pairs: 2 (d_qk + d_v) a pair and head forward, five products backward.");
     hy_status status = hy_table_print(t, format, stdout);
     hy_table_free(t);
     return status;
@@ -265,13 +302,15 @@ static hy_status print(const job *jobs, const hy_backend *cpu, samples *s, int r
 static hy_status bench(const hy_backend *cpu, int rounds, const char *only, hy_table_format format) {
     static job jobs[CASES];
     yardstick y;
-    samples s = {.sgemm = hy_xcalloc((size_t)rounds, sizeof(double)), .read = hy_xcalloc((size_t)rounds, sizeof(double))};
+    samples s = {.sgemm = hy_xcalloc((size_t)rounds, sizeof(double)),
+                 .read = hy_xcalloc((size_t)rounds, sizeof(double))};
     int n = 0;
     for (int i = 0; i < CASES; i++) n += chosen(i, only);
     if (!n) return hy_error(HY_EINPUT, "no case has \"%s\" in its name", only);
     HY_TRY(yardstick_make(cpu, &y));
     for (int i = 0; i < CASES; i++) {
-        s.seconds[i] = hy_xcalloc((size_t)rounds, sizeof(double)), s.share[i] = hy_xcalloc((size_t)rounds, sizeof(double));
+        s.seconds[i] = hy_xcalloc((size_t)rounds, sizeof(double)),
+        s.share[i] = hy_xcalloc((size_t)rounds, sizeof(double));
         if (!chosen(i, only)) continue;
         HY_TRY(job_make(&SHAPES[i], cpu, &jobs[i]));
         HY_TRY(check(&jobs[i], cpu));
@@ -289,24 +328,33 @@ static hy_status count(const char *text, int *out) {
 }
 
 int main(int argc, char **argv) {
-    static const struct option options[] = {{"threads", 1, 0, 't'}, {"isa", 1, 0, 'i'}, {"rounds", 1, 0, 'r'}, {"format", 1, 0, 'f'}, {"clock", 1, 0, 'c'}, {"only", 1, 0, 'o'}, {"help", 0, 0, 'h'}, {0}};
+    static const struct option options[] = {
+        {"threads", 1, 0, 't'}, {"isa", 1, 0, 'i'},  {"rounds", 1, 0, 'r'}, {"format", 1, 0, 'f'},
+        {"clock", 1, 0, 'c'},   {"only", 1, 0, 'o'}, {"help", 0, 0, 'h'},   {0}};
     const char *isa = NULL, *only = NULL;
     int threads = 0, rounds = 9, c;
     hy_table_format format = HY_TABLE_TEXT;
     hy_status status = HY_OK;
     while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        if (c == 't') status = count(optarg, &threads);
-        else if (c == 'i') isa = optarg;
-        else if (c == 'r') status = count(optarg, &rounds);
-        else if (c == 'o') only = optarg;
+        if (c == 't')
+            status = count(optarg, &threads);
+        else if (c == 'i')
+            isa = optarg;
+        else if (c == 'r')
+            status = count(optarg, &rounds);
+        else if (c == 'o')
+            only = optarg;
         else if (c == 'c') {
             use_cpu_time = !strcmp(optarg, "cpu");
-            if (!use_cpu_time && strcmp(optarg, "wall")) status = hy_error(HY_EINPUT, "--clock is wall or cpu, not \"%s\"", optarg);
-        }
-        else if (c == 'f') status = hy_table_format_parse(optarg, &format);
+            if (!use_cpu_time && strcmp(optarg, "wall"))
+                status = hy_error(HY_EINPUT, "--clock is wall or cpu, not \"%s\"", optarg);
+        } else if (c == 'f')
+            status = hy_table_format_parse(optarg, &format);
         else {
-            printf("usage: bench_attention [--threads N] [--isa auto|base|avx2|avx512] [--rounds N] [--format table|csv|json] [--clock wall|cpu] [--only PART_OF_NAME]\n"
-                   "--clock cpu counts the processor time of one thread (it implies --threads 1), for a busy machine\n");
+            printf(
+                "usage: bench_attention [--threads N] [--isa auto|base|avx2|avx512] [--rounds N] [--format "
+                "table|csv|json] [--clock wall|cpu] [--only PART_OF_NAME]\n"
+                "--clock cpu counts the processor time of one thread (it implies --threads 1), for a busy machine\n");
             return c == 'h' ? 0 : 2;
         }
         if (status != HY_OK) break;

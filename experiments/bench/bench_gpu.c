@@ -1,6 +1,7 @@
-// bench_gpu.c - speed of the CUDA kernels and of whole models on them, against ceilings of the same GPU measured in the same run, and
-// beside PyTorch where it is named. Every kernel is compared with the CPU's plain one first, at a small size; no parity, no timing.
-// Times are the device's, medians over many launches that rotate among buffers larger than its cache.
+// bench_gpu.c - speed of the CUDA kernels and of whole models on them, against ceilings of the same GPU measured in the
+// same run, and beside PyTorch where it is named. Every kernel is compared with the CPU's plain one first, at a small
+// size; no parity, no timing. Times are the device's, medians over many launches that rotate among buffers larger than
+// its cache.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,20 +17,25 @@ typedef struct {
 } options;
 
 static hy_status read_precision(const char *text, hy_gpu_bench *b) {
-    if (!strcmp(text, "bf16")) b->dtype = HY_BF16;
-    else if (!strcmp(text, "tf32")) b->math = HY_MATH_TF32;
-    else if (strcmp(text, "f32")) return hy_error(HY_EINPUT, "--precision %s: it must be bf16, tf32 or f32", text);
+    if (!strcmp(text, "bf16"))
+        b->dtype = HY_BF16;
+    else if (!strcmp(text, "tf32"))
+        b->math = HY_MATH_TF32;
+    else if (strcmp(text, "f32"))
+        return hy_error(HY_EINPUT, "--precision %s: it must be bf16, tf32 or f32", text);
     return HY_OK;
 }
 
 static void print_ceilings(const hy_gpu_bench *b) {
     const hy_cuda_ceilings *c = &b->top;
-    printf("%s\nceilings measured: copy %.0f GB/s (read + written); products %.0f TFLOP/s in bf16, %.0f in TF32, %.1f in float32; %.2f T exponentials/s\n\n",
+    printf("%s\nceilings measured: copy %.0f GB/s (read + written); products %.0f TFLOP/s in bf16, %.0f in TF32, %.1f "
+           "in float32; %.2f T exponentials/s\n\n",
            b->gpu.device, c->copy / 1e9, c->bf16 / 1e12, c->tf32 / 1e12, c->f32 / 1e12, c->exp2 / 1e12);
 }
 
 static hy_status bench(const options *o) {
-    hy_gpu_bench b = {.dtype = HY_F32, .reps = o->reps, .only = o->only, .tiny = o->tiny, .torch = o->torch, .format = o->format};
+    hy_gpu_bench b = {
+        .dtype = HY_F32, .reps = o->reps, .only = o->only, .tiny = o->tiny, .torch = o->torch, .format = o->format};
     HY_TRY(read_precision(o->precision, &b));
     HY_TRY(hy_backend_cuda(0, b.math, &b.gpu));
     HY_TRY(hy_backend_cpu("ref", 1, &b.ref));
@@ -48,12 +54,15 @@ int main(int argc, char **argv) {
         {"--kernels", NULL, HY_ARG_FLAG, &o.kernels, 0, "kernels, not models"},
         {"--models", NULL, HY_ARG_FLAG, &o.models, 0, "models, not kernels"},
         {"--reps", "N", HY_ARG_INT, &o.reps, 1, "timed repetitions (50)"},
-        {"--torch", "PYTHON", HY_ARG_TEXT, &o.torch, 0, "a Python with PyTorch: the same beside, from bench_gpu_torch.py"},
+        {"--torch", "PYTHON", HY_ARG_TEXT, &o.torch, 0,
+         "a Python with PyTorch: the same beside, from bench_gpu_torch.py"},
         {"--tiny", NULL, HY_ARG_FLAG, &o.tiny, 0, "sizes that say nothing about speed, to try the program"},
         {"--format", "NAME", HY_ARG_FORMAT, &o.format, 0, "table, csv or json (table)"},
         {NULL, NULL, HY_ARG_FLAG, NULL, 0, NULL},
     };
-    const hy_args a = {.usage = "bench_gpu [options]", .args = args, .max_rest = 0,
+    const hy_args a = {.usage = "bench_gpu [options]",
+                       .args = args,
+                       .max_rest = 0,
                        .text = "Times every CUDA kernel and whole models against measured ceilings of this GPU.\n\n"
                                "  bench_gpu --only attention --torch /tmp/torchenv/bin/python\n"
                                "  bench_gpu --models --precision bf16 --format csv"};

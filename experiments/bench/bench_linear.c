@@ -1,6 +1,7 @@
-// bench_linear.c - matrix products and row-wise kernels, each after a parity check in this process and each beside the limit
-// it is measured against, interleaved: the rate of a 1024^3 product, a read of memory, a copy of memory.
-//   usage: bench_linear [threads] [few]     prints one table (few: products with few rows alone); medians of REPEATS runs
+// bench_linear.c - matrix products and row-wise kernels, each after a parity check in this process and each beside the
+// limit it is measured against, interleaved: the rate of a 1024^3 product, a read of memory, a copy of memory.
+//   usage: bench_linear [threads] [few]     prints one table (few: products with few rows alone); medians of REPEATS
+//   runs
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -92,14 +93,16 @@ static void same(const char *what, const float *got, const float *want, size_t n
     }
 }
 // rate and limit: REPEATS pairs taken in turn.
-static void line(const char *name, const char *shape, double *rate, double *limit, const char *unit, const char *of, const char *path) {
+static void line(const char *name, const char *shape, double *rate, double *limit, const char *unit, const char *of,
+                 const char *path) {
     double share[REPEATS];
     for (int i = 0; i < REPEATS; i++) share[i] = 100 * rate[i] / limit[i];
     double ms = hy_median(share, REPEATS), mr = hy_median(rate, REPEATS);
     hy_sort(rate, REPEATS);
     hy_sort(limit, REPEATS);
     double best = rate[REPEATS - 1], top = limit[REPEATS - 1];
-    printf("%-10s %-20s %8.1f %-8s %5.0f %% of %-6s best %8.1f %5.0f %%  %s\n", name, shape, mr, unit, ms, of, best, 100 * best / top, path);
+    printf("%-10s %-20s %8.1f %-8s %5.0f %% of %-6s best %8.1f %5.0f %%  %s\n", name, shape, mr, unit, ms, of, best,
+           100 * best / top, path);
     fflush(stdout);
 }
 
@@ -110,8 +113,11 @@ typedef struct {
     float *x, *w, *y, *dx, *dw;
 } layer;
 static layer make_layer(int M, int N, int K) {
-    layer l = {.x = values((size_t)M * K, 1), .w = values((size_t)N * K, 2), .y = values((size_t)M * N, 3),
-               .dx = values((size_t)M * K, 4), .dw = values((size_t)N * K, 5)};
+    layer l = {.x = values((size_t)M * K, 1),
+               .w = values((size_t)N * K, 2),
+               .y = values((size_t)M * N, 3),
+               .dx = values((size_t)M * K, 4),
+               .dw = values((size_t)N * K, 5)};
     l.f = (hy_linear_args){.M = M, .N = N, .K = K, .x = l.x, .w = l.w, .y = l.y, .ldx = K, .ldy = N};
     l.b = (hy_linear_bwd_args){.f = l.f, .dy = l.y, .dx = l.dx, .dw = l.dw, .lddy = N, .lddx = K};
     return l;
@@ -148,9 +154,9 @@ static void check_layer(bench *b, int M, int N, int K, bool backward, bool bf16)
 static double unit_rate(planned *p, layer *l) { return 2e-9 * 1024 * 1024 * 1024 / run(p, &l->f); }
 
 static void products(bench *b) {
-    static const int shapes[][3] = {{4096, 768, 256}, {4096, 256, 256}, {4096, 1408, 256}, {4096, 256, 704}, {4096, 1024, 256},
-                                    {4096, 256, 64},  {4096, 512, 16},  {4096, 48, 512},   {4096, 512, 2},   {512, 2048, 768},
-                                    {64, 256, 256}};
+    static const int shapes[][3] = {{4096, 768, 256},  {4096, 256, 256}, {4096, 1408, 256}, {4096, 256, 704},
+                                    {4096, 1024, 256}, {4096, 256, 64},  {4096, 512, 16},   {4096, 48, 512},
+                                    {4096, 512, 2},    {512, 2048, 768}, {64, 256, 256}};
     layer u = make_layer(1024, 1024, 1024);
     planned pu = plan(&b->be, HY_K_linear, &u.f);
     unit_rate(&pu, &u);
@@ -181,14 +187,15 @@ static void products(bench *b) {
     drop_layer(&u);
 }
 
-// Decoding: the weights of each call are another part of a large array, as in a model larger than the cache. Rates count the
-// bytes of the weights.
+// Decoding: the weights of each call are another part of a large array, as in a model larger than the cache. Rates
+// count the bytes of the weights.
 static void few_rows_of(bench *b, const uint16_t *big, int M, int N, int K) {
     const size_t size = big ? 2 : 4;
     const int calls = (int)(64e6 / ((double)N * K * size)) + 1;
     check_layer(b, M, N, K, false, big != NULL);
     float *x = values((size_t)M * K, 1), *y = values((size_t)M * N, 2);
-    hy_linear_args a = {.M = M, .N = N, .K = K, .x = x, .w = b->big, .w_dtype = big ? HY_BF16 : HY_F32, .y = y, .ldx = K, .ldy = N};
+    hy_linear_args a = {
+        .M = M, .N = N, .K = K, .x = x, .w = b->big, .w_dtype = big ? HY_BF16 : HY_F32, .y = y, .ldx = K, .ldy = N};
     planned p = plan(&b->be, HY_K_linear, &a);
     double rate[REPEATS], limit[REPEATS];
     for (int i = 0; i < REPEATS; i++) {
@@ -221,8 +228,8 @@ static void few_rows(bench *b) {
 
 // ---------------------------------------------------------------------------------------------------- row-wise kernels
 // bytes: what a call must read and write. a and r hold the same arguments over buffers of their own.
-static void rowwise(bench *b, const char *name, hy_kernel_id id, const void *a, const void *r, const float *got, const float *want,
-                    size_t n, double bytes) {
+static void rowwise(bench *b, const char *name, hy_kernel_id id, const void *a, const void *r, const float *got,
+                    const float *want, size_t n, double bytes) {
     planned p = plan(&b->be, id, a), q = plan(&b->ref, id, r);
     run(&p, a), run(&q, r);
     same(name, got, want, n);
@@ -240,8 +247,10 @@ static void rowwise(bench *b, const char *name, hy_kernel_id id, const void *a, 
 static void row_kernels(bench *b) {
     int rows = 8192, C = 768, F = 1024;
     size_t n = (size_t)rows * C, m = (size_t)rows * F;
-    float *x = values(2 * m, 1), *w = values((size_t)C, 2), *y = values(2 * m, 3), *z = values(2 * m, 3), *d = values(m, 4);
-    hy_norm_args na = {.rows = rows, .groups = 1, .C = C, .eps = 1e-6, .x = x, .w = w, .y = y, .ldx = C, .ldy = C}, nr = na;
+    float *x = values(2 * m, 1), *w = values((size_t)C, 2), *y = values(2 * m, 3), *z = values(2 * m, 3),
+          *d = values(m, 4);
+    hy_norm_args na = {.rows = rows, .groups = 1, .C = C, .eps = 1e-6, .x = x, .w = w, .y = y, .ldx = C, .ldy = C},
+                 nr = na;
     nr.y = z;
     rowwise(b, "norm", HY_K_norm, &na, &nr, y, z, n, 8.0 * (double)n);
     float *dw = values((size_t)C, 5), *dr = values((size_t)C, 5);
@@ -258,8 +267,18 @@ static void row_kernels(bench *b) {
     for (size_t i = 0; i < m; i++) vr[i] = v[i] = fabsf(v[i]);
     uint8_t *decay = hy_alloc(m / HY_DECAY_BLOCK);
     const double ctl[HY_CTL_N] = {[HY_CTL_LR] = 1e-3, [HY_CTL_C1] = 0.65, [HY_CTL_C2] = 0.4, [HY_CTL_GRAD_SCALE] = 1};
-    hy_adamw_args oa = {.n = m, .p = p, .m = y, .v = v, .g = d, .decay = decay, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8,
-                        .wd = 0.1, .ctl = ctl}, or_ = oa;
+    hy_adamw_args oa = {.n = m,
+                        .p = p,
+                        .m = y,
+                        .v = v,
+                        .g = d,
+                        .decay = decay,
+                        .beta1 = 0.9,
+                        .beta2 = 0.95,
+                        .eps = 1e-8,
+                        .wd = 0.1,
+                        .ctl = ctl},
+                  or_ = oa;
     memcpy(z, y, m * sizeof *z);
     or_.p = q, or_.m = z, or_.v = vr;
     rowwise(b, "adamw", HY_K_adamw, &oa, &or_, p, q, m, 28.0 * (double)m);
@@ -268,7 +287,8 @@ static void row_kernels(bench *b) {
 
 int main(int argc, char **argv) {
     bench b = {.at = 0};
-    if (hy_backend_cpu(NULL, argc > 1 ? atoi(argv[1]) : 0, &b.be) || hy_backend_cpu("ref", b.be.threads, &b.ref)) die("backend");
+    if (hy_backend_cpu(NULL, argc > 1 ? atoi(argv[1]) : 0, &b.be) || hy_backend_cpu("ref", b.be.threads, &b.ref))
+        die("backend");
     b.big = values(BIG, 9);
     double rd[REPEATS], cp[REPEATS], rd2[REPEATS], cp2[REPEATS];
     for (int i = 0; i < REPEATS; i++) rd2[i] = rd[i] = read_memory(&b), cp2[i] = cp[i] = copy_memory(&b);

@@ -1,6 +1,6 @@
-// bench_model.c - whole models: training beside the machine's sgemm rate (and beside PyTorch if it is named), prefill and
-// decoding of models of about 110M parameters, decoding beside the memory-bandwidth bound. Rounds are interleaved: every
-// figure is set against a yardstick measured next to it, and medians of those ratios are what counts.
+// bench_model.c - whole models: training beside the machine's sgemm rate (and beside PyTorch if it is named), prefill
+// and decoding of models of about 110M parameters, decoding beside the memory-bandwidth bound. Rounds are interleaved:
+// every figure is set against a yardstick measured next to it, and medians of those ratios are what counts.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,12 +48,14 @@ static double read_rate(int threads) {  // bytes per second of a block far large
     uint64_t sum = 0;
     const double t = hy_now();
 #pragma omp parallel for schedule(static) num_threads(threads) reduction(^ : sum)
-    for (size_t i = 0; i < words; i += 8) sum ^= (m[i] ^ m[i + 1] ^ m[i + 2] ^ m[i + 3]) ^ (m[i + 4] ^ m[i + 5] ^ m[i + 6] ^ m[i + 7]);
+    for (size_t i = 0; i < words; i += 8)
+        sum ^= (m[i] ^ m[i + 1] ^ m[i + 2] ^ m[i + 3]) ^ (m[i + 4] ^ m[i + 5] ^ m[i + 6] ^ m[i + 7]);
     const double s = hy_now() - t;
     return sum == 1 ? 0 : (double)(words * sizeof *m) / s;
 }
 
-// 6 N + attention: forward and twice that backward, multiply-add = 2, visible pairs only; T text tokens after the meta tokens.
+// 6 N + attention: forward and twice that backward, multiply-add = 2, visible pairs only; T text tokens after the meta
+// tokens.
 static double train_flops(const hy_model_spec *m, int batch, int T) {
     hy_param_count c;
     hy_model_count(m, &c);
@@ -61,7 +63,8 @@ static double train_flops(const hy_model_spec *m, int batch, int T) {
     for (int i = 0; i < m->n_layers; i++) {
         const hy_layer_spec *l = &m->layers[i];
         for (int q = 0; hy_layer_has_attention(l) && q < m->meta_tokens + T; q++) {
-            const int first = hy_attn_first(q, l->window, m->meta_tokens), meta = q + 1 < m->meta_tokens ? q + 1 : m->meta_tokens;
+            const int first = hy_attn_first(q, l->window, m->meta_tokens),
+                      meta = q + 1 < m->meta_tokens ? q + 1 : m->meta_tokens;
             pairs += (double)l->heads * (l->d_qk + l->d_v) * (meta + (q >= first ? q - first + 1 : 0));
         }
     }
@@ -70,7 +73,8 @@ static double train_flops(const hy_model_spec *m, int batch, int T) {
 
 // ---------------------------------------------------------------------------------------------------- parity
 // The kernels about to be timed against the plain ones: loss and gradient norm of a short batch.
-static hy_status loss_and_norm(const char *file, hy_weights how, const char *isa, int threads, int T, bool gradient, double out[2]) {
+static hy_status loss_and_norm(const char *file, hy_weights how, const char *isa, int threads, int T, bool gradient,
+                               double out[2]) {
     hy_backend be;
     hy_model m;
     HY_TRY(hy_backend_cpu(isa, threads, &be));
@@ -103,11 +107,12 @@ static hy_status parity(const char *file, hy_weights how, const hy_backend *be, 
     HY_TRY(loss_and_norm(file, how, "ref", be->threads, T, gradient, ref));
     for (int i = 0; i < 1 + gradient; i++)  // the bound of the golden tests: 1e-5 forward, 1e-4 in gradients
         if (!(fabs(fast[i] - ref[i]) <= (i ? 1e-4 : 1e-5) * fabs(ref[i])))
-            return hy_error(HY_EFAIL, "%s: %s %.9g with fast kernels, %.9g with plain ones: no timing", file, i ? "squared gradient norm" : "loss", fast[i], ref[i]);
+            return hy_error(HY_EFAIL, "%s: %s %.9g with fast kernels, %.9g with plain ones: no timing", file,
+                            i ? "squared gradient norm" : "loss", fast[i], ref[i]);
     return HY_OK;
 }
 
-// ---------------------------------------------------------------------------------------------------- PyTorch beside it
+// --------------------------------------------------------------------------------------------------- PyTorch beside it
 typedef struct {
     FILE *to, *from;
     pid_t pid;
@@ -129,7 +134,8 @@ static hy_status torch_start(const char *python, const char *model, int threads,
         dup2(out[1], 1);
         close(in[1]);
         close(out[0]);
-        execlp(python, python, "experiments/bench/bench_torch.py", "--model", model, "--threads", n, "--serve", (char *)NULL);
+        execlp(python, python, "experiments/bench/bench_torch.py", "--model", model, "--threads", n, "--serve",
+               (char *)NULL);
         _exit(127);
     }
     close(in[0]);
@@ -152,7 +158,8 @@ static void torch_stop(torch *t) {
 }
 
 // ---------------------------------------------------------------------------------------------------- training
-static hy_status one_rate(const hy_model *m, hy_tp_kind kind, int batch, int context, int reps, double *rates, char **path) {
+static hy_status one_rate(const hy_model *m, hy_tp_kind kind, int batch, int context, int reps, double *rates,
+                          char **path) {
     const hy_tp_spec spec = {.kind = kind, .batch = batch, .context = context, .reps = reps, .warmup = 1, .tokens = 16};
     hy_tp_result r;
     HY_TRY(hy_throughput_measure(m->p, m->w, &spec, &r));
@@ -162,7 +169,8 @@ static hy_status one_rate(const hy_model *m, hy_tp_kind kind, int batch, int con
     return HY_OK;
 }
 
-static hy_status training(hy_table *t, const char *file, const char *model, const hy_backend *be, const char *python, int rounds) {
+static hy_status training(hy_table *t, const char *file, const char *model, const hy_backend *be, const char *python,
+                          int rounds) {
     enum { BATCH = 8, T = 512 };
     HY_TRY(parity(file, HY_WEIGHTS_F32, be, 33, true));
     hy_model m;
@@ -183,7 +191,8 @@ static hy_status training(hy_table *t, const char *file, const char *model, cons
         share[i] = flops * rate[i] / (BATCH * T) / sg[i];
         if (!s && python) s = torch_step(&py, &seconds);
         ratio[i] = python ? rate[i] / (BATCH * T / seconds) : NAN;
-        fprintf(stderr, "%s training, round %d of %d: %.0f tok/s, %.0f %% of %.0f GFLOP/s\n", model, i + 1, rounds, rate[i], 100 * share[i], sg[i] * 1e-9);
+        fprintf(stderr, "%s training, round %d of %d: %.0f tok/s, %.0f %% of %.0f GFLOP/s\n", model, i + 1, rounds,
+                rate[i], 100 * share[i], sg[i] * 1e-9);
     }
     if (python) torch_stop(&py);
     if (!s) {
@@ -202,7 +211,7 @@ static hy_status training(hy_table *t, const char *file, const char *model, cons
     return s;
 }
 
-// ---------------------------------------------------------------------------------------------------- prefill, decoding
+// --------------------------------------------------------------------------------------------------- prefill, decoding
 static hy_status serving(hy_table *t, const char *file, const hy_backend *be, int rounds) {
     HY_TRY(parity(file, HY_WEIGHTS_F32, be, 5, false));
     hy_model m;
@@ -278,8 +287,10 @@ static hy_status decoding_bf16(hy_table *t, const char *file, const hy_backend *
         hy_table_text(t, "decode at depth 0, bf16 weights, %s", half.p->spec.name);
         hy_table_num(t, hy_median(rate, rounds), 1);
         hy_table_empty(t);
-        if (k) hy_table_empty(t);
-        else hy_table_num(t, hy_median(rd, rounds) * 1e-9, 1);
+        if (k)
+            hy_table_empty(t);
+        else
+            hy_table_num(t, hy_median(rd, rounds) * 1e-9, 1);
         hy_table_num(t, 100 * hy_median(k ? times : share, rounds), 1);
         hy_table_text(t, k ? "float32 weights" : "DRAM read");
     }
@@ -288,7 +299,8 @@ static hy_status decoding_bf16(hy_table *t, const char *file, const hy_backend *
     return s;
 }
 
-static hy_status bench(int threads, const char *isa, const char *python, int rounds, const char *only, hy_table_format format) {
+static hy_status bench(int threads, const char *isa, const char *python, int rounds, const char *only,
+                       hy_table_format format) {
     hy_backend be;
     HY_TRY(hy_backend_cpu(isa, threads, &be));
     hy_table *t = hy_table_new("Whole models, float32 (weights too where nothing else is said)");
@@ -312,8 +324,10 @@ static hy_status bench(int threads, const char *isa, const char *python, int rou
         if (!s && (!only || strstr(file, only))) s = decoding_bf16(t, file, &be, rounds);
         free(file);
     }
-    hy_table_note(t, "%s; medians over %d interleaved rounds; shares and ratios are medians of per-round ratios", be.device, rounds);
-    hy_table_note(t, "work: training 6 N + attention of visible pairs (forward x 3), prefill forward FLOPs (logits of the last token only); decode bound: all weights read once a token");
+    hy_table_note(t, "%s; medians over %d interleaved rounds; shares and ratios are medians of per-round ratios",
+                  be.device, rounds);
+    hy_table_note(t, "work: training 6 N + attention of visible pairs (forward x 3), prefill forward FLOPs (logits of "
+                     "the last token only); decode bound: all weights read once a token");
     if (!s) s = hy_table_print(t, format, stdout);
     hy_table_free(t);
     return s;
@@ -327,12 +341,16 @@ int main(int argc, char **argv) {
         {"--threads", "N", HY_ARG_INT, &threads, 0, "threads (default: all cores)"},
         {"--isa", "NAME", HY_ARG_TEXT, &isa, 0, "kernels: base, avx2, avx512 (default: the best this machine has)"},
         {"--rounds", "N", HY_ARG_INT, &rounds, 1, "interleaved rounds (default 9, at most 256)"},
-        {"--torch", "PYTHON", HY_ARG_TEXT, &python, 0, "a Python that has torch: trains the same models beside, step by step"},
+        {"--torch", "PYTHON", HY_ARG_TEXT, &python, 0,
+         "a Python that has torch: trains the same models beside, step by step"},
         {"--only", "TEXT", HY_ARG_TEXT, &only, 0, "only models whose file name contains it: llama-bench, 100m ..."},
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &format, 0, "how to print"},
         {0},
     };
-    const hy_args a = {.usage = "bench_model [options]     (from the project's folder)", .text = "Times whole models against the machine's own rates.\n", .args = args, .max_rest = 0};
+    const hy_args a = {.usage = "bench_model [options]     (from the project's folder)",
+                       .text = "Times whole models against the machine's own rates.\n",
+                       .args = args,
+                       .max_rest = 0};
     hy_arg_list rest = {0};
     bool help = false;
     hy_status s = hy_args_read(&a, argc, argv, &rest, &help);

@@ -35,9 +35,14 @@ typedef struct {
 static size_t field_size(const shape *s, int f) {
     const size_t rows = (size_t)s->B * s->T;
     switch (f) {
-        case A_LOG: case DA: return (size_t)s->D * s->N;
-        case BM: case CM: case DB: case DC: return rows * s->N;
-        case SKIP: case DSKIP: return s->D;
+        case A_LOG:
+        case DA: return (size_t)s->D * s->N;
+        case BM:
+        case CM:
+        case DB:
+        case DC: return rows * s->N;
+        case SKIP:
+        case DSKIP: return s->D;
         default: return rows * s->D;
     }
 }
@@ -58,17 +63,45 @@ static hy_status scan_open(scan *out, shape s, hy_dtype dtype, const hy_backend 
         if (!(k.p[f] = hy_alloc(n * es))) return HY_ENOMEM;
         for (size_t i = 0; f <= DY && i < n; i++) {
             const float v = (float)field_value(f, i, s.N, &rng);
-            if (dtype == HY_F64) ((double *)k.p[f])[i] = v;
-            else ((float *)k.p[f])[i] = v;
+            if (dtype == HY_F64)
+                ((double *)k.p[f])[i] = v;
+            else
+                ((float *)k.p[f])[i] = v;
         }
     }
     void *const *p = k.p;
-    k.a = (hy_scan_args){.B = s.B, .T = s.T, .D = s.D, .N = s.N, .x = p[X], .dt = p[DT], .A_log = p[A_LOG], .Bm = p[BM],
-                         .Cm = p[CM], .skip = p[SKIP], .gate = p[GATE], .y = p[Y], .ldx = s.D, .lddt = s.D, .ldB = s.N,
-                         .ldC = s.N, .ldgate = s.D, .ldy = s.D};
-    k.g = (hy_scan_bwd_args){.dy = p[DY], .dx = p[DX], .ddt = p[DDT], .dA_log = p[DA], .dBm = p[DB], .dCm = p[DC],
-                             .dskip = p[DSKIP], .dgate = p[DGATE], .lddy = s.D, .lddx = s.D, .ldddt = s.D, .lddB = s.N,
-                             .lddC = s.N, .lddgate = s.D};
+    k.a = (hy_scan_args){.B = s.B,
+                         .T = s.T,
+                         .D = s.D,
+                         .N = s.N,
+                         .x = p[X],
+                         .dt = p[DT],
+                         .A_log = p[A_LOG],
+                         .Bm = p[BM],
+                         .Cm = p[CM],
+                         .skip = p[SKIP],
+                         .gate = p[GATE],
+                         .y = p[Y],
+                         .ldx = s.D,
+                         .lddt = s.D,
+                         .ldB = s.N,
+                         .ldC = s.N,
+                         .ldgate = s.D,
+                         .ldy = s.D};
+    k.g = (hy_scan_bwd_args){.dy = p[DY],
+                             .dx = p[DX],
+                             .ddt = p[DDT],
+                             .dA_log = p[DA],
+                             .dBm = p[DB],
+                             .dCm = p[DC],
+                             .dskip = p[DSKIP],
+                             .dgate = p[DGATE],
+                             .lddy = s.D,
+                             .lddx = s.D,
+                             .ldddt = s.D,
+                             .lddB = s.N,
+                             .lddC = s.N,
+                             .lddgate = s.D};
     HY_TRY(cpu->plan[HY_K_scan](&k.a, &k.req, &k.fwd));
     k.req.training = true;
     HY_TRY(cpu->plan[HY_K_scan](&k.a, &k.req, &k.train));
@@ -119,15 +152,16 @@ static hy_status parity(shape s, const options *o, double *worst) {
     }
     scan_free(&fast), scan_free(&ref);
     if (*worst <= PARITY_LIMIT) return HY_OK;
-    return hy_error(HY_EFAIL, "scan %dx%dx%dx%d: off by %.2g from the double reference, allowed %.2g: not timed", s.B, s.T, s.D,
-                    s.N, *worst, PARITY_LIMIT);
+    return hy_error(HY_EFAIL, "scan %dx%dx%dx%d: off by %.2g from the double reference, allowed %.2g: not timed", s.B,
+                    s.T, s.D, s.N, *worst, PARITY_LIMIT);
 }
 
-// ---------------------------------------------------------------------------------------------------- what it is compared with
+// -------------------------------------------------------------------------------------------- what it is compared with
 // The obvious loop, one expf a state, sequences in parallel.
 static hy_status scalar_scan(scan *k) {
     const shape s = k->s;
-    const float *x = k->p[X], *dt = k->p[DT], *A_log = k->p[A_LOG], *B = k->p[BM], *C = k->p[CM], *skip = k->p[SKIP], *gate = k->p[GATE];
+    const float *x = k->p[X], *dt = k->p[DT], *A_log = k->p[A_LOG], *B = k->p[BM], *C = k->p[CM], *skip = k->p[SKIP],
+                *gate = k->p[GATE];
     float *A = hy_alloc((size_t)s.D * s.N * 4), *state = hy_alloc((size_t)s.B * s.D * s.N * 4), *y = k->p[Y];
     if (!A || !state) return HY_ENOMEM;
     for (size_t i = 0; i < (size_t)s.D * s.N; i++) A[i] = -expf(A_log[i]);
@@ -169,11 +203,11 @@ static double ratio(const double *a, const double *b, int n) {
     for (int i = 0; i < n; i++) r[i] = a[i] / b[i];
     return hy_median(r, n);
 }
-#define TIMED(seconds, work)              \
-    do {                                  \
-        const double start_ = hy_now();   \
-        HY_TRY(work);                     \
-        (seconds) = hy_now() - start_;    \
+#define TIMED(seconds, work)            \
+    do {                                \
+        const double start_ = hy_now(); \
+        HY_TRY(work);                   \
+        (seconds) = hy_now() - start_;  \
     } while (0)
 
 static void row(hy_table *t, const char *what, const shape *s, const double *ms, int reps, double exp_count,
@@ -185,7 +219,8 @@ static void row(hy_table *t, const char *what, const shape *s, const double *ms,
     if (exp_count > 0) {
         hy_table_num(t, exp_count / hy_median(ms, reps) / 1e9, 2);
         hy_table_num(t, ratio(ms, exp_ms, reps), 2);
-    } else hy_table_empty(t), hy_table_empty(t);
+    } else
+        hy_table_empty(t), hy_table_empty(t);
     hy_table_num(t, bytes / hy_median(ms, reps) / 1e9, 1);
     hy_table_num(t, ratio(ms, copy_ms, reps) * copy_bytes / bytes, 2);
     if (scalar) hy_table_num(t, ratio(scalar, ms, reps), 1);
@@ -212,10 +247,12 @@ static hy_status bench_scan(hy_table *t, shape s, const options *o) {
     }
     const double copied = 8 * channels;
     row(t, "scan", &s, fwd, o->reps, count, floor_s, fwd_bytes, copy_s, copied, scalar);
-    row(t, "scan, training", &s, train, o->reps, count, floor_s, fwd_bytes + (double)k.train.saved, copy_s, copied, scalar);
+    row(t, "scan, training", &s, train, o->reps, count, floor_s, fwd_bytes + (double)k.train.saved, copy_s, copied,
+        scalar);
     row(t, "scan backward", &s, bwd, o->reps, count, floor_s, bwd_bytes + (double)k.train.saved, copy_s, copied, NULL);
-    hy_table_note(t, "scan %dx%dx%dx%d: largest relative error of outputs and gradients %.1e (64 tokens, against double)", s.B, s.T,
-                  s.D, s.N, worst);
+    hy_table_note(t,
+                  "scan %dx%dx%dx%d: largest relative error of outputs and gradients %.1e (64 tokens, against double)",
+                  s.B, s.T, s.D, s.N, worst);
     scan_free(&k);
     return HY_OK;
 }
@@ -235,19 +272,36 @@ static float *normal(size_t n, uint64_t stream) {
 }
 static hy_status conv_open(conv *k, shape s, const hy_plan_req *req, const hy_backend *cpu) {
     const size_t n = (size_t)s.B * s.T * s.D, D = s.D, K = s.N;
-    *k = (conv){.x = normal(n, 1), .y = normal(n, 2), .dy = normal(n, 3), .dx = normal(n, 4), .w = normal(D * K, 5),
-                .dw = normal(D * K, 6), .bias = normal(D, 7), .dbias = normal(D, 8)};
+    *k = (conv){.x = normal(n, 1),
+                .y = normal(n, 2),
+                .dy = normal(n, 3),
+                .dx = normal(n, 4),
+                .w = normal(D * K, 5),
+                .dw = normal(D * K, 6),
+                .bias = normal(D, 7),
+                .dbias = normal(D, 8)};
     if (!k->x || !k->y || !k->dy || !k->dx || !k->w || !k->dw || !k->bias || !k->dbias) return HY_ENOMEM;
-    k->a = (hy_conv_args){.B = s.B, .T = s.T, .D = s.D, .K = s.N, .silu = true, .x = k->x, .w = k->w, .bias = k->bias, .y = k->y,
-                          .ldx = s.D, .ldy = s.D};
-    k->g = (hy_conv_bwd_args){.f = k->a, .dy = k->dy, .dx = k->dx, .dw = k->dw, .dbias = k->dbias, .lddy = s.D, .lddx = s.D};
+    k->a = (hy_conv_args){.B = s.B,
+                          .T = s.T,
+                          .D = s.D,
+                          .K = s.N,
+                          .silu = true,
+                          .x = k->x,
+                          .w = k->w,
+                          .bias = k->bias,
+                          .y = k->y,
+                          .ldx = s.D,
+                          .ldy = s.D};
+    k->g = (hy_conv_bwd_args){
+        .f = k->a, .dy = k->dy, .dx = k->dx, .dw = k->dw, .dbias = k->dbias, .lddy = s.D, .lddx = s.D};
     HY_TRY(cpu->plan[HY_K_conv](&k->a, req, &k->fwd));
     HY_TRY(cpu->plan[HY_K_conv_bwd](&k->g, req, &k->bwd));
     k->ws = hy_alloc(k->fwd.workspace > k->bwd.workspace ? k->fwd.workspace : k->bwd.workspace);
     return k->ws ? HY_OK : HY_ENOMEM;
 }
 static void conv_free(conv *k) {
-    free(k->x), free(k->y), free(k->dy), free(k->dx), free(k->w), free(k->dw), free(k->bias), free(k->dbias), free(k->ws);
+    free(k->x), free(k->y), free(k->dy), free(k->dx), free(k->w), free(k->dw), free(k->bias), free(k->dbias),
+        free(k->ws);
 }
 
 static hy_status bench_conv(hy_table *t, shape s, const options *o) {
@@ -268,7 +322,8 @@ static hy_status bench_conv(hy_table *t, shape s, const options *o) {
         norm += pow(r.y[i], 2) + pow(r.dx[i], 2);
     }
     conv_free(&k), conv_free(&r);
-    if (!(sqrt(diff / norm) <= PARITY_LIMIT)) return hy_error(HY_EFAIL, "conv: off by %.2g from the reference: not timed", sqrt(diff / norm));
+    if (!(sqrt(diff / norm) <= PARITY_LIMIT))
+        return hy_error(HY_EFAIL, "conv: off by %.2g from the reference: not timed", sqrt(diff / norm));
     HY_TRY(conv_open(&k, s, &req, &o->cpu));
     for (int i = -1; i < o->reps; i++) {
         const int j = i < 0 ? 0 : i;
@@ -297,27 +352,34 @@ static hy_status parse(int argc, char **argv, options *o) {
         const char *name = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
         char *end = NULL;
         if (!v) return hy_error(HY_EINPUT, "\"%s\" needs a value\n%s", name, help);
-        if (!strcmp(name, "--isa")) isa = v;
-        else if (!strcmp(name, "--format")) HY_TRY(hy_table_format_parse(v, &o->format));
-        else if (!strcmp(name, "--threads")) threads = strtol(v, &end, 10);
-        else if (!strcmp(name, "--reps")) reps = strtol(v, &end, 10);
-        else return hy_error(HY_EINPUT, "unknown option \"%s\"\n%s", name, help);
+        if (!strcmp(name, "--isa"))
+            isa = v;
+        else if (!strcmp(name, "--format"))
+            HY_TRY(hy_table_format_parse(v, &o->format));
+        else if (!strcmp(name, "--threads"))
+            threads = strtol(v, &end, 10);
+        else if (!strcmp(name, "--reps"))
+            reps = strtol(v, &end, 10);
+        else
+            return hy_error(HY_EINPUT, "unknown option \"%s\"\n%s", name, help);
         if (end && (*end || end == v)) return hy_error(HY_EINPUT, "%s needs a whole number, got \"%s\"", name, v);
     }
     if (threads < 0 || threads > 1024) return hy_error(HY_EINPUT, "--threads must be 0 to 1024");
     if (reps < 9 || reps > MAX_REPS) return hy_error(HY_EINPUT, "--reps must be 9 to %d", MAX_REPS);
     HY_TRY(hy_backend_cpu("ref", 1, &o->ref));
     HY_TRY(hy_backend_cpu(isa, (int)threads, &o->cpu));
-    if (o->cpu.isa == HY_ISA_REF) return hy_error(HY_EINPUT, "the reference has no floor to be compared with: choose base, avx2 or avx512");
+    if (o->cpu.isa == HY_ISA_REF)
+        return hy_error(HY_EINPUT, "the reference has no floor to be compared with: choose base, avx2 or avx512");
     o->reps = (int)reps;
     return HY_OK;
 }
 
 static hy_status bench(const options *o) {
-    static const shape scans[] = {{8, 1024, 1024, 16}, {8, 512, 512, 16}}, convs[] = {{8, 1024, 1024, 4}, {8, 512, 512, 3}};
+    static const shape scans[] = {{8, 1024, 1024, 16}, {8, 512, 512, 16}},
+                       convs[] = {{8, 1024, 1024, 4}, {8, 512, 512, 3}};
     char title[96];
-    snprintf(title, sizeof title, "Scan and convolution, float32, %s, %d thread%s, median of %d", hy_isa_name(o->cpu.isa), o->cpu.threads,
-             o->cpu.threads == 1 ? "" : "s", o->reps);
+    snprintf(title, sizeof title, "Scan and convolution, float32, %s, %d thread%s, median of %d",
+             hy_isa_name(o->cpu.isa), o->cpu.threads, o->cpu.threads == 1 ? "" : "s", o->reps);
     hy_table *t = hy_table_new(title);
     hy_table_column(t, "op", NULL, NULL, HY_LEFT);
     hy_table_column(t, "shape", NULL, "B T D N|K", HY_LEFT);
@@ -330,7 +392,9 @@ static hy_status bench(const options *o) {
     hy_status st = HY_OK;
     for (int i = 0; i < 2 && st == HY_OK; i++) st = bench_scan(t, scans[i], o);
     for (int i = 0; i < 2 && st == HY_OK; i++) st = bench_conv(t, convs[i], o);
-    hy_table_note(t, "over exp floor: time over that of the same number of exp2 alone (one per state, two per channel and token)");
+    hy_table_note(
+        t,
+        "over exp floor: time over that of the same number of exp2 alone (one per state, two per channel and token)");
     hy_table_note(t, "over copy: time over that of copying as many bytes (read and written) with the same threads");
     hy_table_note(t, "faster than expf: a scalar loop with expf and the same threads, over this kernel");
     if (st == HY_OK) st = hy_table_print(t, o->format, stdout);

@@ -1,4 +1,5 @@
-// gpu_kernels.c - times the kernels of gpu_cases.c, each after it has agreed with the CPU's plain kernel at a small size.
+// gpu_kernels.c - times the kernels of gpu_cases.c, each after it has agreed with the CPU's plain kernel at a small
+// size.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,9 +7,11 @@
 #include "experiments/bench/gpu_bench.h"
 #include "experiments/bench/gpu_cases.h"
 
-// Largest relative error (2-norm) of a result against float64 on the same inputs, by precision: roundings of float32; of factors to 10
-// bits; of values to 8 bits.
-static double parity_limit(const hy_gpu_bench *b) { return b->dtype == HY_BF16 ? 3e-2 : b->math == HY_MATH_TF32 ? 5e-3 : 2e-5; }
+// Largest relative error (2-norm) of a result against float64 on the same inputs, by precision: roundings of float32;
+// of factors to 10 bits; of values to 8 bits.
+static double parity_limit(const hy_gpu_bench *b) {
+    return b->dtype == HY_BF16 ? 3e-2 : b->math == HY_MATH_TF32 ? 5e-3 : 2e-5;
+}
 
 // ---------------------------------------------------------------------------------------------------- operands
 typedef struct {
@@ -23,30 +26,42 @@ typedef struct {
 static hy_dtype type_of(const instance *x, hy_gpu_class c) {
     switch (c) {
         case HY_GC_ACT: return x->dtype;
-        case HY_GC_PAR: case HY_GC_F32: return x->dtype == HY_F64 ? HY_F64 : HY_F32;
+        case HY_GC_PAR:
+        case HY_GC_F32: return x->dtype == HY_F64 ? HY_F64 : HY_F32;
         case HY_GC_MAT: return x->matrix;
-        case HY_GC_F64: case HY_GC_CTL: return HY_F64;
+        case HY_GC_F64:
+        case HY_GC_CTL: return HY_F64;
         default: return HY_I32;
     }
 }
-static size_t bytes_of(const instance *x, const hy_gpu_operand *o) { return o->what == HY_GC_BYTE ? o->n : o->n * hy_dtype_size(type_of(x, o->what)); }
+static size_t bytes_of(const instance *x, const hy_gpu_operand *o) {
+    return o->what == HY_GC_BYTE ? o->n : o->n * hy_dtype_size(type_of(x, o->what));
+}
 
 static void put(void *p, hy_dtype t, size_t i, double v) {
-    if (t == HY_F64) ((double *)p)[i] = v;
-    else if (t == HY_BF16) ((uint16_t *)p)[i] = hy_bf16_from_f32((float)v);
-    else if (t == HY_I32) ((int32_t *)p)[i] = (int32_t)v;
-    else ((float *)p)[i] = (float)v;
+    if (t == HY_F64)
+        ((double *)p)[i] = v;
+    else if (t == HY_BF16)
+        ((uint16_t *)p)[i] = hy_bf16_from_f32((float)v);
+    else if (t == HY_I32)
+        ((int32_t *)p)[i] = (int32_t)v;
+    else
+        ((float *)p)[i] = (float)v;
 }
 static double get(const void *p, hy_dtype t, size_t i) {
-    return t == HY_F64 ? ((const double *)p)[i] : t == HY_BF16 ? hy_f32_from_bf16(((const uint16_t *)p)[i]) : ((const float *)p)[i];
+    return t == HY_F64    ? ((const double *)p)[i]
+           : t == HY_BF16 ? hy_f32_from_bf16(((const uint16_t *)p)[i])
+                          : ((const float *)p)[i];
 }
 
 #define PIECE ((size_t)1 << 16)  // values made; a longer operand repeats them
-// Values depend on the operand alone, and are bfloat16 numbers where the GPU holds bfloat16, so that both sides hold the same ones.
+// Values depend on the operand alone, and are bfloat16 numbers where the GPU holds bfloat16, so that both sides hold
+// the same ones.
 static hy_status fill(const instance *x, const hy_gpu_operand *o, int index, bool low, void *dst) {
     if (o->what == HY_GC_BYTE) return HY_OK;
     if (o->what == HY_GC_CTL) {
-        const double ctl[HY_CTL_N] = {[HY_CTL_LR] = 1e-3, [HY_CTL_C1] = 0.1, [HY_CTL_C2] = 0.05, [HY_CTL_STEP] = 1, [HY_CTL_GRAD_SCALE] = 1};
+        const double ctl[HY_CTL_N] = {
+            [HY_CTL_LR] = 1e-3, [HY_CTL_C1] = 0.1, [HY_CTL_C2] = 0.05, [HY_CTL_STEP] = 1, [HY_CTL_GRAD_SCALE] = 1};
         return x->be->from_host(dst, ctl, sizeof ctl);
     }
     const hy_dtype t = type_of(x, o->what);
@@ -54,14 +69,21 @@ static hy_status fill(const instance *x, const hy_gpu_operand *o, int index, boo
     void *host = hy_xcalloc(m, 8);
     hy_rng r = hy_rng_make(7, (uint64_t)index);
     for (size_t i = 0; i < m; i++) {
-        double v = o->what == HY_GC_INT ? (double)hy_rng_below(&r, (uint64_t)o->limit) : o->what == HY_GC_POS ? o->limit : o->shift;
-        if (o->what != HY_GC_INT && o->what != HY_GC_POS && !o->fixed) v += hy_rng_normal(&r) * (o->scale != 0 ? o->scale : 1);
-        if (low && (o->what == HY_GC_ACT || o->what == HY_GC_MAT)) v = hy_f32_from_bf16(hy_bf16_from_f32((float)v));
-        else if (o->what == HY_GC_ACT || o->what == HY_GC_MAT || o->what == HY_GC_PAR || o->what == HY_GC_F32) v = (float)v;
+        double v = o->what == HY_GC_INT   ? (double)hy_rng_below(&r, (uint64_t)o->limit)
+                   : o->what == HY_GC_POS ? o->limit
+                                          : o->shift;
+        if (o->what != HY_GC_INT && o->what != HY_GC_POS && !o->fixed)
+            v += hy_rng_normal(&r) * (o->scale != 0 ? o->scale : 1);
+        if (low && (o->what == HY_GC_ACT || o->what == HY_GC_MAT))
+            v = hy_f32_from_bf16(hy_bf16_from_f32((float)v));
+        else if (o->what == HY_GC_ACT || o->what == HY_GC_MAT || o->what == HY_GC_PAR || o->what == HY_GC_F32)
+            v = (float)v;
         put(host, t, i, v);
     }
     hy_status s = HY_OK;
-    for (size_t i = 0; !s && i < o->n; i += m) s = x->be->from_host((char *)dst + i * hy_dtype_size(t), host, (o->n - i < m ? o->n - i : m) * hy_dtype_size(t));
+    for (size_t i = 0; !s && i < o->n; i += m)
+        s = x->be->from_host((char *)dst + i * hy_dtype_size(t), host,
+                             (o->n - i < m ? o->n - i : m) * hy_dtype_size(t));
     free(host);
     return s;
 }
@@ -74,7 +96,8 @@ static void close_instance(instance *x, int n) {
 }
 
 static hy_status open_instance(const hy_gpu_case *k, const hy_backend *be, hy_dtype dtype, bool low, instance *x) {
-    *x = (instance){.be = be, .dtype = dtype, .matrix = dtype, .req = hy_backend_request(be, dtype, k->timed != k->forward)};
+    *x = (instance){
+        .be = be, .dtype = dtype, .matrix = dtype, .req = hy_backend_request(be, dtype, k->timed != k->forward)};
     for (int i = 0; i < k->n; i++) {
         if (!(x->p[i] = be->alloc(bytes_of(x, &k->op[i])))) return HY_ENOMEM;
         HY_TRY(fill(x, &k->op[i], i, low, x->p[i]));
@@ -90,7 +113,9 @@ static hy_status open_instance(const hy_gpu_case *k, const hy_backend *be, hy_dt
     k->bind(k, x->p, two ? x->saved : NULL, x->matrix, x->forward, x->timed);
     return two ? x->before.run(x->forward, x->ws, &x->req) : HY_OK;
 }
-static hy_status run_instance(const hy_gpu_case *k, instance *x) { return x->run.run(k->timed == k->forward ? x->forward : x->timed, x->ws, &x->req); }
+static hy_status run_instance(const hy_gpu_case *k, instance *x) {
+    return x->run.run(k->timed == k->forward ? x->forward : x->timed, x->ws, &x->req);
+}
 
 // ---------------------------------------------------------------------------------------------------- parity
 static hy_status compare(const hy_gpu_case *k, int i, const instance *got, const instance *want, double *worst) {
@@ -115,8 +140,10 @@ static hy_status parity(const hy_gpu_bench *b, const hy_gpu_case *k, double *wor
     instance got, want;
     *worst = 0;
     hy_status s = open_instance(k, &b->gpu, b->dtype, b->dtype == HY_BF16, &got);
-    if (!s) s = open_instance(k, &b->ref, HY_F64, b->dtype == HY_BF16, &want);
-    else want = (instance){.be = &b->ref};
+    if (!s)
+        s = open_instance(k, &b->ref, HY_F64, b->dtype == HY_BF16, &want);
+    else
+        want = (instance){.be = &b->ref};
     if (!s) s = run_instance(k, &got);
     if (!s) s = run_instance(k, &want);
     for (int i = 0; !s && i < k->n; i++)
@@ -124,7 +151,8 @@ static hy_status parity(const hy_gpu_bench *b, const hy_gpu_case *k, double *wor
     close_instance(&got, k->n);
     close_instance(&want, k->n);
     if (!s && !(*worst <= parity_limit(b)))
-        s = hy_error(HY_EFAIL, "%s %s: relative error %.3g against float64 on the CPU, above %.3g: no timing", k->name, k->shape, *worst, parity_limit(b));
+        s = hy_error(HY_EFAIL, "%s %s: relative error %.3g against float64 on the CPU, above %.3g: no timing", k->name,
+                     k->shape, *worst, parity_limit(b));
     return s;
 }
 
@@ -150,7 +178,8 @@ static hy_status replay(void *user) {
 
 static double bytes_touched(const hy_gpu_case *k, const instance *x) {
     double n = 0;
-    for (int i = 0; i < k->n; i++) n += (double)bytes_of(x, &k->op[i]) * ((k->op[i].touched & 1) + (k->op[i].touched >> 1 & 1));
+    for (int i = 0; i < k->n; i++)
+        n += (double)bytes_of(x, &k->op[i]) * ((k->op[i].touched & 1) + (k->op[i].touched >> 1 & 1));
     return n;
 }
 
@@ -176,11 +205,13 @@ static hy_status time_case(const hy_gpu_bench *b, timing *t, double *seconds) {
     return HY_OK;
 }
 
-static hy_status measure(const hy_gpu_bench *b, const hy_gpu_case *k, double *seconds, double *bytes, const char **path) {
+static hy_status measure(const hy_gpu_bench *b, const hy_gpu_case *k, double *seconds, double *bytes,
+                         const char **path) {
     timing t = {.b = b, .k = k, .x = hy_xcalloc(ROTATE, sizeof *t.x)};
     hy_status s = open_instance(k, &b->gpu, b->dtype, b->dtype == HY_BF16, &t.x[t.n++]);
     *bytes = bytes_touched(k, &t.x[0]);
-    while (!s && t.n < ROTATE && t.n * *bytes < 2.0 * CACHE) s = open_instance(k, &b->gpu, b->dtype, b->dtype == HY_BF16, &t.x[t.n++]);
+    while (!s && t.n < ROTATE && t.n * *bytes < 2.0 * CACHE)
+        s = open_instance(k, &b->gpu, b->dtype, b->dtype == HY_BF16, &t.x[t.n++]);
     if (!s) s = time_case(b, &t, seconds);
     *path = t.x[0].run.path;
     if (t.recording) b->gpu.discard_recording(t.recording);
@@ -218,7 +249,8 @@ static hy_status add_case(const hy_gpu_bench *b, const hy_torch_times *torch, in
     HY_TRY(parity(b, &small, &error));
     hy_gpu_case_make(i, b->tiny, &k);
     HY_TRY(measure(b, &k, seconds, &bytes, &path));
-    const double median = hy_median(seconds, b->reps), floors[] = {bytes / b->top.copy, k.flops / hy_gpu_bench_products(b), k.exps / b->top.exp2};
+    const double median = hy_median(seconds, b->reps),
+                 floors[] = {bytes / b->top.copy, k.flops / hy_gpu_bench_products(b), k.exps / b->top.exp2};
     static const char *const bounds[] = {"bytes", "products", "exps"};
     int worst = 0;
     for (int f = 1; f < 3; f++)
@@ -265,8 +297,12 @@ hy_status hy_gpu_bench_kernels(const hy_gpu_bench *b, FILE *out) {
         if (b->gpu.wait()) s = one;  // unless the device is lost
     }
     if (b->format == HY_TABLE_TEXT) fprintf(stderr, "\r%40s\r", "");
-    hy_table_note(t, "error: largest relative error (2-norm) of any result against float64 on the CPU, at a small size; shape: sequences x tokens");
-    hy_table_note(t, "floor: the largest of bytes / copy, operations / product rate, exponentials / their rate; medians of %d readings", b->reps);
+    hy_table_note(t, "error: largest relative error (2-norm) of any result against float64 on the CPU, at a small "
+                     "size; shape: sequences x tokens");
+    hy_table_note(t,
+                  "floor: the largest of bytes / copy, operations / product rate, exponentials / their rate; medians "
+                  "of %d readings",
+                  b->reps);
     if (!s || failed) {
         const hy_status printed = hy_table_print(t, b->format, out);
         if (!s) s = printed;

@@ -37,7 +37,8 @@ hy_status hy_torch_times_run(const hy_gpu_bench *b, const char *what, hy_torch_t
         dup2(fd[1], 1);
         close(fd[0]);
         close(fd[1]);
-        execlp(b->torch, b->torch, "experiments/bench/bench_gpu_torch.py", "--what", what, "--precision", precision, b->tiny ? "--tiny" : NULL, (char *)NULL);
+        execlp(b->torch, b->torch, "experiments/bench/bench_gpu_torch.py", "--what", what, "--precision", precision,
+               b->tiny ? "--tiny" : NULL, (char *)NULL);
         fprintf(stderr, "%s: %m\n", b->torch);
         _exit(127);
     }

@@ -64,13 +64,16 @@ hy_status hy_args_read(const hy_args *a, int argc, char **argv, hy_arg_list *res
     bool options = true;
     for (int i = 1; i < argc; i++) {
         const char *w = argv[i];
-        if (options && !strcmp(w, "--")) options = false;
+        if (options && !strcmp(w, "--"))
+            options = false;
         else if (options && (!strcmp(w, "--help") || !strcmp(w, "-h"))) {
             print_help(a);
             *help = true;
             return HY_OK;
-        } else if (options && w[0] == '-' && w[1]) HY_TRY(read_option(a, argc, argv, &i));
-        else list_add(rest, w);
+        } else if (options && w[0] == '-' && w[1])
+            HY_TRY(read_option(a, argc, argv, &i));
+        else
+            list_add(rest, w);
     }
     if (rest->n < a->min_rest || (a->max_rest >= 0 && rest->n > a->max_rest))
         return hy_error(HY_EINPUT, "%s arguments; usage: %s", rest->n < a->min_rest ? "too few" : "too many", a->usage);

@@ -24,9 +24,9 @@ typedef struct {
     const char *doc;
 } hy_arg;
 typedef struct {
-    const char *usage;     // "hylab run EXPERIMENT.yaml [options]"
-    const char *text;      // what it does, and examples
-    const hy_arg *args;    // name NULL at the end
+    const char *usage;       // "hylab run EXPERIMENT.yaml [options]"
+    const char *text;        // what it does, and examples
+    const hy_arg *args;      // name NULL at the end
     int min_rest, max_rest;  // how many arguments that are not options; max -1: any number
 } hy_args;
 

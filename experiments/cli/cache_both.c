@@ -32,7 +32,8 @@ static hy_status add_entries(const hy_cache_request *r, const char *path, hy_mod
     hy_model_cache(m, HY_CACHE_TRUE, r->tokens, r->bytes, r->conv_bytes, r->ssm_bytes, NULL, &held);
     hy_model_cache(m, HY_CACHE_PAPER, r->tokens, 2, 2, 2, NULL, &paper);
     hy_model_cache(m, HY_CACHE_PAPER_GROUPS, r->tokens, 2, 2, 2, NULL, &groups);
-    entry e = {.parameters = count.total, .held = held.total, .paper = paper.total, .groups = groups.total, .order = *n};
+    entry e = {
+        .parameters = count.total, .held = held.total, .paper = paper.total, .groups = groups.total, .order = *n};
     snprintf(e.name, sizeof e.name, "%s", m->name);
     *all = hy_xrealloc(*all, sizeof **all * (size_t)(*n + printed.n + 1));
     int before = *n;
@@ -91,7 +92,8 @@ hy_status hy_cache_print_both(const hy_cache_request *r) {
         hy_table *t = new_table();
         for (int i = 0; i < n; i++) add_row(t, &all[i]);
         hy_table_note(t, "one sequence of %d tokens, MB of 10^6 bytes; difference: of the printed digits", r->tokens);
-        hy_table_note(t, "here: as the paper counts: 2 bytes a value, window layers exactly their window, those that share as exactly");
+        hy_table_note(t, "here: as the paper counts: 2 bytes a value, window layers exactly their window, those that "
+                         "share as exactly");
         hy_table_note(t, "half (real groups: as they are), no convolution state");
         char sizes[96];
         hy_cache_sizes_text(r->bytes, r->conv_bytes, r->ssm_bytes, sizes);

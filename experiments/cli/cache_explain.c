@@ -1,6 +1,6 @@
-// cache_explain.c - `hylab cache --explain`: one model's cache in words for a reader who does not know the code: its kinds of
-// layers, every product that is summed, in the true accounting and the paper's, and what leads from one to the other. The
-// products are those of hy_layer_cache_terms; nothing is computed a second way.
+// cache_explain.c - `hylab cache --explain`: one model's cache in words for a reader who does not know the code: its
+// kinds of layers, every product that is summed, in the true accounting and the paper's, and what leads from one to the
+// other. The products are those of hy_layer_cache_terms; nothing is computed a second way.
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +13,7 @@ enum { HELD = 0, PAPER = 1 };  // the accountings side by side
 // Layers whose part of one kind is the same product.
 typedef struct {
     hy_cache_kind kind;
-    int first, layers;      // the first of them; how many
+    int first, layers;  // the first of them; how many
     bool in[HY_MAX_LAYERS];
     hy_cache_term term[2];  // share summed over the layers
 } group;
@@ -29,12 +29,15 @@ static bool same_product(const hy_cache_term *a, const hy_cache_term *b) {
     return a->positions == b->positions && a->values == b->values && a->bytes == b->bytes;
 }
 
-static bool belongs(const explained *e, const group *g, hy_cache_kind kind, int layer, hy_cache_term t[2][HY_CACHE_KINDS]) {
+static bool belongs(const explained *e, const group *g, hy_cache_kind kind, int layer,
+                    hy_cache_term t[2][HY_CACHE_KINDS]) {
     const hy_layer_spec *a = &e->m->layers[g->first], *b = &e->m->layers[layer];
-    if (g->kind != kind || !same_product(&g->term[HELD], &t[HELD][kind]) || !same_product(&g->term[PAPER], &t[PAPER][kind]))
+    if (g->kind != kind || !same_product(&g->term[HELD], &t[HELD][kind]) ||
+        !same_product(&g->term[PAPER], &t[PAPER][kind]))
         return false;
     bool attention = kind == HY_CACHE_KV || kind == HY_CACHE_META;
-    return !attention || (a->window == b->window && a->kv_heads == b->kv_heads && a->d_qk == b->d_qk && a->d_v == b->d_v);
+    return !attention ||
+           (a->window == b->window && a->kv_heads == b->kv_heads && a->d_qk == b->d_qk && a->d_v == b->d_v);
 }
 
 static void add_layer(explained *e, hy_cache_kind kind, int layer, hy_cache_term t[2][HY_CACHE_KINDS]) {
@@ -55,8 +58,10 @@ static void group_layers(explained *e) {
     for (hy_cache_kind kind = 0; kind < HY_CACHE_KINDS; kind++)
         for (int i = 0; i < e->m->n_layers; i++) {
             hy_cache_term t[2][HY_CACHE_KINDS];
-            hy_layer_cache_terms(e->m, i, HY_CACHE_TRUE, e->r->tokens, e->r->bytes, e->r->conv_bytes, e->r->ssm_bytes, t[HELD]);
-            hy_layer_cache_terms(e->m, i, HY_CACHE_PAPER, e->r->tokens, e->r->bytes, e->r->conv_bytes, e->r->ssm_bytes, t[PAPER]);
+            hy_layer_cache_terms(e->m, i, HY_CACHE_TRUE, e->r->tokens, e->r->bytes, e->r->conv_bytes, e->r->ssm_bytes,
+                                 t[HELD]);
+            hy_layer_cache_terms(e->m, i, HY_CACHE_PAPER, e->r->tokens, e->r->bytes, e->r->conv_bytes, e->r->ssm_bytes,
+                                 t[PAPER]);
             if (t[HELD][kind].positions && t[HELD][kind].values) add_layer(e, kind, i, t);
         }
 }
@@ -89,15 +94,16 @@ static void attention_words(const explained *e, const group *g, hy_buf *b) {
     const hy_layer_spec *l = &e->m->layers[g->first];
     const hy_cache_term *t = &g->term[HELD];
     if (l->window)
-        hy_buf_printf(b, "attention with a window of %d: the keys and values of the newest %d token%s of text", l->window,
-                      t->positions, t->positions == 1 ? "" : "s");
+        hy_buf_printf(b, "attention with a window of %d: the keys and values of the newest %d token%s of text",
+                      l->window, t->positions, t->positions == 1 ? "" : "s");
     else
-        hy_buf_printf(b, "global attention: the keys and values of all %d token%s of text", t->positions, t->positions == 1 ? "" : "s");
-    hy_buf_printf(b, ";\n    %d KV head%s of %d (key) + %d (value) = %d values a token", l->kv_heads, l->kv_heads == 1 ? "" : "s",
-                  l->d_qk, l->d_v, t->values);
+        hy_buf_printf(b, "global attention: the keys and values of all %d token%s of text", t->positions,
+                      t->positions == 1 ? "" : "s");
+    hy_buf_printf(b, ";\n    %d KV head%s of %d (key) + %d (value) = %d values a token", l->kv_heads,
+                  l->kv_heads == 1 ? "" : "s", l->d_qk, l->d_v, t->values);
     if (t->share != g->layers)
-        hy_buf_printf(b, ";\n    %g of the %d layers keep%s their own, the others use those of an earlier layer", t->share, g->layers,
-                      t->share == 1 ? "s" : "");
+        hy_buf_printf(b, ";\n    %g of the %d layers keep%s their own, the others use those of an earlier layer",
+                      t->share, g->layers, t->share == 1 ? "s" : "");
 }
 
 static void words(const explained *e, const group *g, hy_buf *b) {
@@ -125,9 +131,12 @@ static void words(const explained *e, const group *g, hy_buf *b) {
 static void label(const explained *e, const group *g, char out[48]) {
     static const char *const parts[] = {"KV", "meta KV", "convolution", "SSM state"};
     const hy_layer_spec *l = &e->m->layers[g->first];
-    if (g->kind == HY_CACHE_CONV || g->kind == HY_CACHE_SSM) snprintf(out, 48, "%s", parts[g->kind]);
-    else if (l->window) snprintf(out, 48, "%s, window %d", parts[g->kind], l->window);
-    else snprintf(out, 48, "%s, global", parts[g->kind]);
+    if (g->kind == HY_CACHE_CONV || g->kind == HY_CACHE_SSM)
+        snprintf(out, 48, "%s", parts[g->kind]);
+    else if (l->window)
+        snprintf(out, 48, "%s, window %d", parts[g->kind], l->window);
+    else
+        snprintf(out, 48, "%s, global", parts[g->kind]);
 }
 
 // ---------------------------------------------------------------------------------------------------- tables
@@ -153,8 +162,10 @@ static hy_table *terms_table(const char *title) {
 }
 
 static void add_term(hy_table *t, const hy_cache_term *c) {
-    if (c->share > 0) hy_table_text(t, "%g x %d x %d x %d", c->share, c->positions, c->values, c->bytes);
-    else hy_table_text(t, "none");
+    if (c->share > 0)
+        hy_table_text(t, "%g x %d x %d x %d", c->share, c->positions, c->values, c->bytes);
+    else
+        hy_table_text(t, "none");
     hy_table_num(t, c->share, -6);
     hy_table_int(t, c->positions);
     hy_table_int(t, c->values);
@@ -182,10 +193,13 @@ static void add_terms(const explained *e, hy_table *t) {
         hy_table_num(t, total(e, how) / 1e6, 3);
     }
     hy_table_num(t, (total(e, HELD) - total(e, PAPER)) / 1e6, 3);
-    hy_table_note(t, "layers x positions x values x bytes; convolution: layers x inputs x channels x bytes; SSM: states for inputs");
+    hy_table_note(
+        t,
+        "layers x positions x values x bytes; convolution: layers x inputs x channels x bytes; SSM: states for inputs");
 }
 
-// Why the two differ in a kind, counted over its groups: how many layers, how many of them held, as how many the paper counts.
+// Why the two differ in a kind, counted over its groups: how many layers, how many of them held, as how many the paper
+// counts.
 static char *reason(const explained *e, hy_cache_kind kind) {
     int layers = 0, positions = 0;
     double held = 0, paper = 0;
@@ -198,10 +212,13 @@ static char *reason(const explained *e, hy_cache_kind kind) {
         positions = g->term[HELD].positions;
     }
     if (kind == HY_CACHE_KV)
-        return hy_asprintf("of %d window layers %g keep keys and values of their own; the paper counts half, %g", layers, held, paper);
+        return hy_asprintf("of %d window layers %g keep keys and values of their own; the paper counts half, %g",
+                           layers, held, paper);
     if (kind == HY_CACHE_META)
-        return hy_asprintf("the %d meta tokens are kept in %g window layers too; the paper counts the window alone", positions, held);
-    return hy_asprintf("%d inputs of the convolution are kept in %g layers; the paper leaves them out", positions, held);
+        return hy_asprintf("the %d meta tokens are kept in %g window layers too; the paper counts the window alone",
+                           positions, held);
+    return hy_asprintf("%d inputs of the convolution are kept in %g layers; the paper leaves them out", positions,
+                       held);
 }
 
 static hy_table *bridge_table(const explained *e, const char *title) {
@@ -219,7 +236,8 @@ static hy_table *bridge_table(const explained *e, const char *title) {
         double change = 0;  // at the paper's element size
         for (int i = 0; i < e->n; i++)
             if (e->g[i].kind == kind)
-                change += product(&e->g[i].term[HELD]) / e->g[i].term[HELD].bytes * paper_bytes - product(&e->g[i].term[PAPER]);
+                change += product(&e->g[i].term[HELD]) / e->g[i].term[HELD].bytes * paper_bytes -
+                          product(&e->g[i].term[PAPER]);
         if (change == 0) continue;
         char *why = reason(e, kind);
         at += change;
@@ -307,8 +325,10 @@ static hy_status explain(const hy_cache_request *r, const char *path, hy_model_s
             print_words(&e, &printed);
             st = hy_table_print(terms, HY_TABLE_TEXT, stdout);
             printf("\n");
-            if (total(&e, HELD) == total(&e, PAPER)) printf("the two accountings agree\n");
-            else if (!st) st = hy_table_print(bridge, HY_TABLE_TEXT, stdout);
+            if (total(&e, HELD) == total(&e, PAPER))
+                printf("the two accountings agree\n");
+            else if (!st)
+                st = hy_table_print(bridge, HY_TABLE_TEXT, stdout);
         }
         hy_table_free(terms);
         hy_table_free(bridge);

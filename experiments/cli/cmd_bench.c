@@ -193,12 +193,12 @@ int hy_cmd_bench(int argc, char **argv) {
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print"},
         {0},
     };
-    char *text = hy_ask_help(
-        "Times one model. `make bench` compares models with the machine's own limits.\n\nexamples:\n"
-        "  hylab bench variants/hymba.yaml --batch 8\n"
-        "  hylab bench variants/hymba.yaml --batch 8 --ops\n"
-        "  hylab bench variants/paper/300m-hymba.yaml --decode --context 4096\n",
-        (const char *const[]){"throughput", NULL});
+    char *text =
+        hy_ask_help("Times one model. `make bench` compares models with the machine's own limits.\n\nexamples:\n"
+                    "  hylab bench variants/hymba.yaml --batch 8\n"
+                    "  hylab bench variants/hymba.yaml --batch 8 --ops\n"
+                    "  hylab bench variants/paper/300m-hymba.yaml --decode --context 4096\n",
+                    (const char *const[]){"throughput", NULL});
     const hy_args a = {.usage = "hylab bench VARIANT.yaml|CHECKPOINT.safetensors|FOLDER [options]",
                        .text = text,
                        .args = args,

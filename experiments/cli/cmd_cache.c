@@ -1,5 +1,6 @@
-// cmd_cache.c - `hylab cache`: how large the cache of a variant is, by kind and by layer, in the true accounting and in the
-// paper's. Formulas only; that they equal what is allocated is a test. The longer views are cache_both.c, cache_explain.c.
+// cmd_cache.c - `hylab cache`: how large the cache of a variant is, by kind and by layer, in the true accounting and in
+// the paper's. Formulas only; that they equal what is allocated is a test. The longer views are cache_both.c,
+// cache_explain.c.
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,17 +38,23 @@ static hy_status read_elem(const char *option, const char *word, int *bytes) {
 }
 
 static hy_status read_choices(options *o) {
-    if (!strcmp(o->accounting, "true")) o->how = HY_CACHE_TRUE;
-    else if (!strcmp(o->accounting, "paper")) o->how = HY_CACHE_PAPER;
-    else if (!strcmp(o->accounting, "paper-groups")) o->how = HY_CACHE_PAPER_GROUPS;
-    else if (!strcmp(o->accounting, "both")) o->both = true;
-    else return hy_error(HY_EINPUT, "--accounting %s: there are true, paper, paper-groups and both", o->accounting);
+    if (!strcmp(o->accounting, "true"))
+        o->how = HY_CACHE_TRUE;
+    else if (!strcmp(o->accounting, "paper"))
+        o->how = HY_CACHE_PAPER;
+    else if (!strcmp(o->accounting, "paper-groups"))
+        o->how = HY_CACHE_PAPER_GROUPS;
+    else if (!strcmp(o->accounting, "both"))
+        o->both = true;
+    else
+        return hy_error(HY_EINPUT, "--accounting %s: there are true, paper, paper-groups and both", o->accounting);
     HY_TRY(read_elem("--elem", o->elem, &o->bytes));
     if (!o->state_elem) o->state_elem = o->elem;
     HY_TRY(read_elem("--state-elem", o->state_elem, &o->conv_bytes));
     HY_TRY(read_elem("--ssm-elem", o->ssm_elem ? o->ssm_elem : o->state_elem, &o->ssm_bytes));
     if (o->by_layer && (o->both || o->explain))
-        return hy_error(HY_EINPUT, "--by-layer shows one accounting: not with %s", o->explain ? "--explain" : "--accounting both");
+        return hy_error(HY_EINPUT, "--by-layer shows one accounting: not with %s",
+                        o->explain ? "--explain" : "--accounting both");
     if (o->tokens > 1 << 28) return hy_error(HY_EINPUT, "--tokens %d: at most %d", o->tokens, 1 << 28);
     return HY_OK;
 }
@@ -100,8 +107,10 @@ static void add_layers(hy_table *t, const hy_model_spec *m, const hy_cache_bytes
         hy_table_int(t, i);
         hy_table_text(t, "%s", hy_mixer_text(l->mixer));
         hy_table_text(t, "%s", mask);
-        if (hy_layer_has_attention(l)) hy_table_int(t, l->kv_source);
-        else hy_table_empty(t);
+        if (hy_layer_has_attention(l))
+            hy_table_int(t, l->kv_source);
+        else
+            hy_table_empty(t);
         add_bytes(t, &layers[i]);
     }
 }
@@ -118,12 +127,14 @@ static hy_status add_published(hy_table *t, const char *path) {
 static void add_note(hy_table *t, const options *o) {
     char sizes[96];
     hy_cache_sizes_text(o->bytes, o->conv_bytes, o->ssm_bytes, sizes);
-    static const char *const paper = "as the paper counts: 2 bytes a value, window layers exactly their window, no convolution state";
+    static const char *const paper =
+        "as the paper counts: 2 bytes a value, window layers exactly their window, no convolution state";
     if (o->how == HY_CACHE_TRUE)
         hy_table_note(t, "one sequence of %d tokens, %s, MB of 10^6 bytes: what a runtime holds", o->tokens, sizes);
     else
         hy_table_note(t, "one sequence of %d tokens, MB of 10^6 bytes, %s, %s", o->tokens, paper,
-                      o->how == HY_CACHE_PAPER ? "window layers that share counted as half" : "sharing groups as they are");
+                      o->how == HY_CACHE_PAPER ? "window layers that share counted as half"
+                                               : "sharing groups as they are");
 }
 
 static hy_status print_cache(const options *o, const hy_arg_list *files) {
@@ -192,10 +203,13 @@ int hy_cmd_cache(int argc, char **argv) {
     const hy_arg args[] = {
         {"--tokens", "N", HY_ARG_INT, &o.tokens, 1, "text tokens held (8000, as in the paper)"},
         {"--accounting", "true|paper|paper-groups|both", HY_ARG_TEXT, &o.accounting, 0,
-         "what a runtime holds; as the paper counts; so, with the sharing groups as they are; all beside the printed figures (true)"},
-        {"--explain", NULL, HY_ARG_FLAG, &o.explain, 0, "the terms in words, both accountings side by side, and why they differ"},
+         "what a runtime holds; as the paper counts; so, with the sharing groups as they are; all beside the printed "
+         "figures (true)"},
+        {"--explain", NULL, HY_ARG_FLAG, &o.explain, 0,
+         "the terms in words, both accountings side by side, and why they differ"},
         {"--elem", ELEMS, HY_ARG_TEXT, &o.elem, 0, "element type in the true accounting; the paper's is 2 bytes (f32)"},
-        {"--state-elem", "TYPE", HY_ARG_TEXT, &o.state_elem, 0, "another one for convolution and SSM states (as --elem)"},
+        {"--state-elem", "TYPE", HY_ARG_TEXT, &o.state_elem, 0,
+         "another one for convolution and SSM states (as --elem)"},
         {"--ssm-elem", "TYPE", HY_ARG_TEXT, &o.ssm_elem, 0, "another one for SSM states alone (as --state-elem)"},
         {"--by-layer", NULL, HY_ARG_FLAG, &o.by_layer, 0, "a row for each layer"},
         {"--set", "KEY=VALUE", HY_ARG_LIST, &o.sets, 0, "change a key of every variant; may be given many times"},
@@ -208,7 +222,8 @@ int hy_cmd_cache(int argc, char **argv) {
         .usage = "hylab cache MODEL... [options]",
         .text = "Prints the size of the cache of one sequence: keys and values, those of meta tokens, convolution\n"
                 "tails and SSM states. MODEL is a variant, a checkpoint or a released folder.\n\n"
-                "What hylab itself allocates for one sequence is counted by --elem f32 when it computes in float32 or TF32, by\n"
+                "What hylab itself allocates for one sequence is counted by --elem f32 when it computes in float32 or "
+                "TF32, by\n"
                 "--elem bf16 --ssm-elem f32 with --precision bf16, which keeps SSM states in float32.\n\n"
                 "examples:\n"
                 "  hylab cache variants/llama.yaml variants/hymba.yaml --tokens 4096\n"
@@ -225,7 +240,8 @@ int hy_cmd_cache(int argc, char **argv) {
     hy_status st = hy_args_read(&a, argc, argv, &rest, &help);
     if (!st && !help) st = read_choices(&o);
     const hy_cache_request r = {&rest, o.sets.v, o.tokens, o.bytes, o.conv_bytes, o.ssm_bytes, o.format};
-    if (!st && !help) st = o.explain ? hy_cache_print_explained(&r) : o.both ? hy_cache_print_both(&r) : print_cache(&o, &rest);
+    if (!st && !help)
+        st = o.explain ? hy_cache_print_explained(&r) : o.both ? hy_cache_print_both(&r) : print_cache(&o, &rest);
     if (!st && !help && o.db) st = store_caches(&o, &rest);
     free(rest.v);
     free(o.sets.v);

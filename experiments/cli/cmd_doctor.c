@@ -23,7 +23,8 @@ typedef struct {
     hy_table_format format;
 } options;
 
-static void line(hy_table *t, const char *what, const char *state, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+static void line(hy_table *t, const char *what, const char *state, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 static void line(hy_table *t, const char *what, const char *state, const char *fmt, ...) {
     char *text = NULL;
     va_list ap;
@@ -79,7 +80,9 @@ static void machine_lines(hy_table *t) {
     line(t, "memory", "ok", "%.1f GB available", strtod(mem, NULL) * 1024e-9);
     hy_isa best = hy_isa_best();
     line(t, "kernels", best > HY_ISA_BASE ? "ok" : "slow", "%s%s", hy_isa_name(best),
-         best == HY_ISA_AVX512 ? "" : best == HY_ISA_AVX2 ? " (avx512 is not available here)" : " (avx2 and avx512 are not available here)");
+         best == HY_ISA_AVX512 ? ""
+         : best == HY_ISA_AVX2 ? " (avx512 is not available here)"
+                               : " (avx2 and avx512 are not available here)");
     free(cpu);
     free(mem);
     hy_status g = hy_gnuplot_check();
@@ -100,7 +103,8 @@ static hy_status weights_line(hy_table *t, hy_store *s) {
     const bool bad = count[HY_WEIGHTS_MISSING] || count[HY_WEIGHTS_CHANGED];
     line(t, "weights", bad ? "incomplete" : "ok",
          "of %d models, %.1f MB; %d are missing, %d have changed, %d files belong to no model (hylab models)",
-         count[HY_WEIGHTS_STORED], bytes / 1e6, count[HY_WEIGHTS_MISSING], count[HY_WEIGHTS_CHANGED], count[HY_WEIGHTS_ORPHAN]);
+         count[HY_WEIGHTS_STORED], bytes / 1e6, count[HY_WEIGHTS_MISSING], count[HY_WEIGHTS_CHANGED],
+         count[HY_WEIGHTS_ORPHAN]);
     return HY_OK;
 }
 
@@ -120,7 +124,8 @@ static hy_status database_line(hy_table *t, const options *o) {
     }
     if (st) line(t, "results", "bad", "%s", hy_error_text());
     struct statvfs v;
-    if (!statvfs(o->db, &v)) line(t, "disk", "ok", "%.1f GB free beside the results", (double)v.f_bavail * (double)v.f_frsize * 1e-9);
+    if (!statvfs(o->db, &v))
+        line(t, "disk", "ok", "%.1f GB free beside the results", (double)v.f_bavail * (double)v.f_frsize * 1e-9);
     return st;
 }
 
@@ -129,7 +134,8 @@ int hy_cmd_doctor(int argc, char **argv) {
     const char *db = NULL;
     const hy_arg args[] = {
         {"--db", "FILE", HY_ARG_TEXT, &db, 0, "results database to check ($HYLAB_DB, else runs/hylab.db)"},
-        {"--migrate", NULL, HY_ARG_FLAG, &o.migrate, 0, "bring an older database up to date (a copy is kept as FILE.bak-vN)"},
+        {"--migrate", NULL, HY_ARG_FLAG, &o.migrate, 0,
+         "bring an older database up to date (a copy is kept as FILE.bak-vN)"},
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print"},
         {0},
     };
@@ -153,8 +159,10 @@ int hy_cmd_doctor(int argc, char **argv) {
         s = database_line(t, &o);
         char *why = hy_xstrdup(s ? hy_error_text() : "");
         hy_status printed = hy_table_print(t, o.format, stdout);
-        if (s) hy_error(s, "%s", why);
-        else s = printed;
+        if (s)
+            hy_error(s, "%s", why);
+        else
+            s = printed;
         free(why);
         hy_table_free(t);
     }

@@ -49,7 +49,9 @@ static hy_status read_size(const char *text, size_t *out) {
 static hy_status read_seed(const char *text, uint64_t *out) {
     char *end;
     *out = strtoull(text, &end, 10);
-    return *text >= '0' && *text <= '9' && !*end ? HY_OK : hy_error(HY_EINPUT, "--init %s: a whole number is wanted (the seed)", text);
+    return *text >= '0' && *text <= '9' && !*end
+               ? HY_OK
+               : hy_error(HY_EINPUT, "--init %s: a whole number is wanted (the seed)", text);
 }
 
 // ---------------------------------------------------------------------------------------------------- the source
@@ -84,8 +86,10 @@ static hy_status source_open(const options *o, const char *path, source *s) {
     const hy_model_file_kind kind = hy_model_file_kind_of(path);
     if (o->seed && kind != HY_MODEL_YAML) return hy_error(HY_EINPUT, "--init is for a variant: %s has weights", path);
     if (!o->seed && kind == HY_MODEL_YAML)
-        return hy_error(HY_EINPUT, "%s: a variant has no weights; give random ones with --init SEED, or name a checkpoint", path);
-    if (o->sets.n && kind != HY_MODEL_YAML) return hy_error(HY_EINPUT, "--set is for a variant: the weights of %s belong to its own model", path);
+        return hy_error(HY_EINPUT,
+                        "%s: a variant has no weights; give random ones with --init SEED, or name a checkpoint", path);
+    if (o->sets.n && kind != HY_MODEL_YAML)
+        return hy_error(HY_EINPUT, "--set is for a variant: the weights of %s belong to its own model", path);
     if (kind == HY_MODEL_FOLDER) return open_folder(path, s);
     hy_model_spec *spec = hy_xcalloc(1, sizeof *spec);
     hy_status st = hy_model_read_spec(path, o->sets.v, spec);
@@ -123,7 +127,9 @@ static hy_status write_folder(const options *o, const char *path, const source *
     if (o->dtype) HY_TRY(read_dtype(o->dtype, &dtype));
     if (o->shard) HY_TRY(read_size(o->shard, &shard));
     if (o->like && (o->dtype || o->shard || o->family))
-        return hy_error(HY_EINPUT, "--like takes everything from the folder: --family, --dtype and --shard-size have no place beside it");
+        return hy_error(
+            HY_EINPUT,
+            "--like takes everything from the folder: --family, --dtype and --shard-size have no place beside it");
     if (o->like) return export_like(o, s, r);
     const hy_import_family *f = o->family ? hy_import_find(o->family) : s->folder ? s->folder->family : NULL;
     if (o->family && !f) return hy_error(HY_EINPUT, "--family %s: there are %s", o->family, hy_import_families());
@@ -167,19 +173,24 @@ int hy_cmd_export(int argc, char **argv) {
     options o = {0};
     const hy_arg args[] = {
         {"--out", "DIR", HY_ARG_TEXT, &o.out, 0, "the folder to write; it must not hold a model yet"},
-        {"--like", "DIR", HY_ARG_TEXT, &o.like, 0, "a folder to follow: its layout, element types, shards, configuration, tokenizer"},
+        {"--like", "DIR", HY_ARG_TEXT, &o.like, 0,
+         "a folder to follow: its layout, element types, shards, configuration, tokenizer"},
         {"--family", "NAME", HY_ARG_TEXT, &o.family, 0, "layout of a new folder: llama, qwen2, mamba, hymba, ..."},
-        {"--dtype", "f32|bf16|f16", HY_ARG_TEXT, &o.dtype, 0, "element type of a new folder (f32; of a folder: as it is)"},
+        {"--dtype", "f32|bf16|f16", HY_ARG_TEXT, &o.dtype, 0,
+         "element type of a new folder (f32; of a folder: as it is)"},
         {"--shard-size", "SIZE", HY_ARG_TEXT, &o.shard, 0, "at most so much in one file: 5GB (default), 300MB, 64KB"},
-        {"--init", "SEED", HY_ARG_TEXT, &o.seed, 0, "random initial weights for a variant: its real sizes without training"},
+        {"--init", "SEED", HY_ARG_TEXT, &o.seed, 0,
+         "random initial weights for a variant: its real sizes without training"},
         {"--set", "PATH=VALUE", HY_ARG_LIST, &o.sets, 0, "a change to the variant"},
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print what was written"},
         {0},
     };
     const hy_args a = {
         .usage = "hylab export MODEL --out DIR [options]",
-        .text = "Writes a model as a folder with config.json and safetensors, as other programs load it. MODEL is a folder itself, a\n"
-                "checkpoint of hylab, or a variant. A folder, and --like, keep the files' headers and types, and every tensor that was not\n"
+        .text = "Writes a model as a folder with config.json and safetensors, as other programs load it. MODEL is a "
+                "folder itself, a\n"
+                "checkpoint of hylab, or a variant. A folder, and --like, keep the files' headers and types, and every "
+                "tensor that was not\n"
                 "changed comes out byte by byte.\n\n"
                 "examples:\n"
                 "  hylab export runs/tuned.safetensors --like ~/models/SmolLM2-135M --out tuned\n"

@@ -1,4 +1,5 @@
-// cmd_generate.c - hylab generate: continues prompts with caches. Prompts are texts in the model's tokenizer, or token ids.
+// cmd_generate.c - hylab generate: continues prompts with caches. Prompts are texts in the model's tokenizer, or token
+// ids.
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -20,18 +21,22 @@ typedef struct {
     hy_arg_list sets;
 } options;
 
-// One sequence that is printed as it comes. The stream is given the prompt first: what a token becomes depends on the ones before it.
+// One sequence that is printed as it comes. The stream is given the prompt first: what a token becomes depends on the
+// ones before it.
 typedef struct {
     hy_token_stream *stream;  // NULL: ids
     size_t skip;              // bytes of text that are the prompt's, still to come
     hy_buf text;
 } printer;
 
-static hy_status stdout_status(void) { return ferror(stdout) ? hy_error(HY_EFAIL, "cannot write to standard output") : HY_OK; }
+static hy_status stdout_status(void) {
+    return ferror(stdout) ? hy_error(HY_EFAIL, "cannot write to standard output") : HY_OK;
+}
 
 static void print_text(printer *p) {
     size_t n = p->skip < p->text.n ? p->skip : p->text.n;
-    while (n < p->text.n && ((unsigned char)p->text.s[n] & 0xc0) == 0x80) n++;  // a prompt whose end the first tokens have changed
+    while (n < p->text.n && ((unsigned char)p->text.s[n] & 0xc0) == 0x80)
+        n++;  // a prompt whose end the first tokens have changed
     p->skip -= n < p->skip ? n : p->skip;
     if (p->text.n > n) fwrite(p->text.s + n, 1, p->text.n - n, stdout);
     p->text.n = 0;
@@ -57,9 +62,11 @@ static hy_status parse_ids(const char *text, hy_token_ids *out) {
         char *end;
         errno = 0;
         const long v = strtol(s, &end, 10);
-        if (end == s || errno || v < 0 || v > INT_MAX) return hy_error(HY_EINPUT, "prompt \"%s\": token ids are wanted, like \"5 17 3\"", text);
+        if (end == s || errno || v < 0 || v > INT_MAX)
+            return hy_error(HY_EINPUT, "prompt \"%s\": token ids are wanted, like \"5 17 3\"", text);
         hy_token_ids_add(out, (int32_t)v);
-        for (s = end; *s == ' ' || *s == ','; s++) {}
+        for (s = end; *s == ' ' || *s == ','; s++) {
+        }
     }
     return HY_OK;
 }
@@ -90,7 +97,8 @@ static hy_status printer_end(printer *p, bool good) {
 }
 
 // The continuation of a prompt as text: what the prompt and it decode to, without what the prompt alone does.
-static hy_status print_continuation(hy_tokenizer *t, const char *prompt, const hy_token_ids *ids, const int32_t *out, int n) {
+static hy_status print_continuation(hy_tokenizer *t, const char *prompt, const hy_token_ids *ids, const int32_t *out,
+                                    int n) {
     printer p = {0};
     HY_TRY(printer_start(&p, t, prompt, ids));
     hy_status s = HY_OK;
@@ -100,8 +108,8 @@ static hy_status print_continuation(hy_tokenizer *t, const char *prompt, const h
 }
 
 // ---------------------------------------------------------------------------------------------------- generating
-static hy_status run(const options *o, const hy_model *m, hy_tokenizer *t, int B, const char *const *texts, const hy_token_ids *prompts,
-                     const hy_sample_spec *spec) {
+static hy_status run(const options *o, const hy_model *m, hy_tokenizer *t, int B, const char *const *texts,
+                     const hy_token_ids *prompts, const hy_sample_spec *spec) {
     int32_t *out = hy_xcalloc((size_t)B * (size_t)spec->max_new, sizeof *out);
     const int32_t **ids = hy_xcalloc((size_t)B, sizeof *ids);
     int *len = hy_xcalloc((size_t)B * 2, sizeof *len), *out_len = len + B;
@@ -131,8 +139,11 @@ static hy_status run(const options *o, const hy_model *m, hy_tokenizer *t, int B
     return s;
 }
 
-static hy_status generate(const options *o, const hy_model *m, hy_tokenizer *t, int n, const char *const *texts, const hy_sample_spec *spec) {
-    if (o->samples > SEQUENCES_MAX / n) return hy_error(HY_EINPUT, "--samples %d of %d prompts: at most %d sequences in all", o->samples, n, SEQUENCES_MAX);
+static hy_status generate(const options *o, const hy_model *m, hy_tokenizer *t, int n, const char *const *texts,
+                          const hy_sample_spec *spec) {
+    if (o->samples > SEQUENCES_MAX / n)
+        return hy_error(HY_EINPUT, "--samples %d of %d prompts: at most %d sequences in all", o->samples, n,
+                        SEQUENCES_MAX);
     const int B = n * o->samples;
     hy_token_ids *prompts = hy_xcalloc((size_t)B, sizeof *prompts);
     hy_status s = HY_OK;
@@ -162,23 +173,34 @@ static hy_status open_tokenizer(const options *o, const char *path, const hy_mod
     const bool folder = hy_model_file_kind_of(path) == HY_MODEL_FOLDER;
     const char *from = o->tokenizer ? o->tokenizer : folder ? path : "bytes";
     if (m->p->spec.vocab < 256 && !o->tokenizer && !folder)
-        return hy_error(HY_EINPUT, "%s has a vocabulary of %d, not bytes: give prompts as token ids with --ids, or a --tokenizer", path, m->p->spec.vocab);
+        return hy_error(HY_EINPUT,
+                        "%s has a vocabulary of %d, not bytes: give prompts as token ids with --ids, or a --tokenizer",
+                        path, m->p->spec.vocab);
     hy_status s = hy_tokenizer_open(from, out);
-    if (s) return folder && !o->tokenizer ? hy_error_context(s, "no tokenizer (--ids takes token ids, --tokenizer another one)") : s;
+    if (s)
+        return folder && !o->tokenizer
+                   ? hy_error_context(s, "no tokenizer (--ids takes token ids, --tokenizer another one)")
+                   : s;
     fputs(hy_tokenizer_notes(*out), stderr);
     if (hy_tokenizer_vocab(*out) > m->p->spec.vocab)
-        return hy_error(HY_EINPUT, "tokenizer %s has %d ids, but %s has a vocabulary of %d", hy_tokenizer_path(*out), hy_tokenizer_vocab(*out), path, m->p->spec.vocab);
+        return hy_error(HY_EINPUT, "tokenizer %s has %d ids, but %s has a vocabulary of %d", hy_tokenizer_path(*out),
+                        hy_tokenizer_vocab(*out), path, m->p->spec.vocab);
     if (!strcmp(from, "bytes") && m->p->spec.vocab > 256)
-        fprintf(stderr, "note: %s has a vocabulary of %d; prompt and output are taken for bytes, other tokens are shown as \357\277\275 (--ids shows numbers)\n",
+        fprintf(stderr,
+                "note: %s has a vocabulary of %d; prompt and output are taken for bytes, other tokens are shown as "
+                "\357\277\275 (--ids shows numbers)\n",
                 path, m->p->spec.vocab);
     return HY_OK;
 }
 
 // Where a sequence ends: --eos, the folder's configuration, the tokenizer's EOS.
 static hy_status find_eos(const options *o, const char *path, const hy_tokenizer *t, hy_token_ids *out) {
-    if (o->eos >= 0) hy_token_ids_add(out, o->eos);
-    else if (hy_model_file_kind_of(path) == HY_MODEL_FOLDER) HY_TRY(hy_tokenizer_folder_eos(path, out));
-    if (!out->n && t && hy_tokenizer_special(t, HY_TOKEN_EOS) >= 0) hy_token_ids_add(out, hy_tokenizer_special(t, HY_TOKEN_EOS));
+    if (o->eos >= 0)
+        hy_token_ids_add(out, o->eos);
+    else if (hy_model_file_kind_of(path) == HY_MODEL_FOLDER)
+        HY_TRY(hy_tokenizer_folder_eos(path, out));
+    if (!out->n && t && hy_tokenizer_special(t, HY_TOKEN_EOS) >= 0)
+        hy_token_ids_add(out, hy_tokenizer_special(t, HY_TOKEN_EOS));
     return HY_OK;
 }
 
@@ -213,14 +235,17 @@ int hy_cmd_generate(int argc, char **argv) {
     options o = {.temperature = "0.8", .top_p = "1", .max_new = 128, .seed = 1, .samples = 1, .eos = -1};
     const hy_arg args[] = {
         {"--model", "MODEL", HY_ARG_TEXT, &o.model, 0, "the model; all other arguments are then prompts"},
-        {"--tokenizer", "PATH", HY_ARG_TEXT, &o.tokenizer, 0, "tokenizer.json, SentencePiece model, folder, or bytes (default: the folder's own, else bytes)"},
+        {"--tokenizer", "PATH", HY_ARG_TEXT, &o.tokenizer, 0,
+         "tokenizer.json, SentencePiece model, folder, or bytes (default: the folder's own, else bytes)"},
         {"--max-new", "N", HY_ARG_INT, &o.max_new, 1, "tokens to add (default 128)"},
         {"--temperature", "X", HY_ARG_TEXT, &o.temperature, 0, "0: greedy (default 0.8)"},
         {"--top-k", "N", HY_ARG_INT, &o.top_k, 0, "keep the N likeliest tokens (default: all)"},
         {"--top-p", "X", HY_ARG_TEXT, &o.top_p, 0, "keep the likeliest tokens with total probability X (default 1)"},
-        {"--samples", "N", HY_ARG_INT, &o.samples, 1, "continuations of each prompt, with seeds seed, seed+1, ... (default 1)"},
+        {"--samples", "N", HY_ARG_INT, &o.samples, 1,
+         "continuations of each prompt, with seeds seed, seed+1, ... (default 1)"},
         {"--seed", "N", HY_ARG_INT, &o.seed, 0, "seed of the sampling (default 1)"},
-        {"--eos", "ID", HY_ARG_INT, &o.eos, 0, "stop after this token (default: what the folder's configuration or the tokenizer says)"},
+        {"--eos", "ID", HY_ARG_INT, &o.eos, 0,
+         "stop after this token (default: what the folder's configuration or the tokenizer says)"},
         {"--ids", NULL, HY_ARG_FLAG, &o.ids, 0, "prompts and output are token ids, not text"},
         {"--set", "PATH=VALUE", HY_ARG_LIST, &o.sets, 0, "a change to the spec that keeps the shapes"},
         {"--weights", HY_WEIGHTS_NAMES, HY_ARG_TEXT, &o.weights, 0, HY_WEIGHTS_HELP},
@@ -230,14 +255,18 @@ int hy_cmd_generate(int argc, char **argv) {
         {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0, "kernels: ref, base, avx2, avx512"},
         {0},
     };
-    const hy_args a = {.usage = "hylab generate CHECKPOINT.safetensors|FOLDER PROMPT... [options]",
-                       .text = "Continues each prompt; several prompts run as one batch and give what each gives alone. One prompt is printed as it\n"
-                               "grows, in whole characters.\n\nexamples:\n"
-                               "  hylab generate runs/text.safetensors \"ROMEO:\" --max-new 300 --temperature 0.7\n"
-                               "  hylab generate models/hymba \"The capital of France is\" --max-new 40 --temperature 0\n"
-                               "  hylab generate runs/bpe.safetensors \"ROMEO:\" --tokenizer models/llama/tokenizer.json\n"
-                               "  hylab generate runs/mqar.safetensors \"5 900 7 833 5\" --ids --max-new 1 --temperature 0\n",
-                       .args = args, .min_rest = 1, .max_rest = -1};
+    const hy_args a = {
+        .usage = "hylab generate CHECKPOINT.safetensors|FOLDER PROMPT... [options]",
+        .text = "Continues each prompt; several prompts run as one batch and give what each gives alone. One prompt is "
+                "printed as it\n"
+                "grows, in whole characters.\n\nexamples:\n"
+                "  hylab generate runs/text.safetensors \"ROMEO:\" --max-new 300 --temperature 0.7\n"
+                "  hylab generate models/hymba \"The capital of France is\" --max-new 40 --temperature 0\n"
+                "  hylab generate runs/bpe.safetensors \"ROMEO:\" --tokenizer models/llama/tokenizer.json\n"
+                "  hylab generate runs/mqar.safetensors \"5 900 7 833 5\" --ids --max-new 1 --temperature 0\n",
+        .args = args,
+        .min_rest = 1,
+        .max_rest = -1};
     hy_arg_list rest = {0};
     bool help = false;
     hy_status s = hy_args_read(&a, argc, argv, &rest, &help);

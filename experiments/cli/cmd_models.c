@@ -31,21 +31,29 @@ static hy_status print(const hy_weights_list *l, const options *o) {
     for (int i = 0; i < l->n; i++) {
         const hy_stored_weights *w = &l->v[i];
         hy_table_row(t);
-        if (w->model_id) hy_table_int(t, w->model_id);
-        else hy_table_empty(t);
+        if (w->model_id)
+            hy_table_int(t, w->model_id);
+        else
+            hy_table_empty(t);
         hy_table_text(t, "%s", w->variant);
         hy_table_text(t, "%s", w->task);
         hy_table_text(t, "%s", w->grid);
-        if (w->model_id) hy_table_int(t, w->seed);
-        else hy_table_empty(t);
+        if (w->model_id)
+            hy_table_int(t, w->seed);
+        else
+            hy_table_empty(t);
         hy_table_text(t, "%s", w->device);
-        if (w->model_id) hy_table_int(t, w->steps);
-        else hy_table_empty(t);
+        if (w->model_id)
+            hy_table_int(t, w->steps);
+        else
+            hy_table_empty(t);
         hy_table_text(t, "%s", states[w->state]);
         hy_table_num(t, w->bytes / 1e6, 3);
         hy_table_num(t, w->age / DAY_S, 1);
-        if (w->model_id) hy_table_int(t, w->measurements);
-        else hy_table_empty(t);
+        if (w->model_id)
+            hy_table_int(t, w->measurements);
+        else
+            hy_table_empty(t);
         hy_table_text(t, "%s", w->ended);
         hy_table_text(t, "%s", w->file);
         if (!isnan(w->bytes)) bytes += w->bytes, files++;
@@ -71,8 +79,10 @@ static hy_status run(const options *o, const hy_arg_list *rest) {
     if (!st) {
         hy_weights_list_filter(&l, rest->n ? rest->v[0] : NULL, 0);
         if (rest->n && !l.n)
-            st = hy_error(HY_EINPUT, "%s: no stored weights of that name; it must fit a variant, a task, "
-                          "VARIANT/TASK/GRID/seedN or a file (hylab models lists them)", rest->v[0]);
+            st = hy_error(HY_EINPUT,
+                          "%s: no stored weights of that name; it must fit a variant, a task, "
+                          "VARIANT/TASK/GRID/seedN or a file (hylab models lists them)",
+                          rest->v[0]);
     }
     if (!st) {
         hy_weights_list_filter(&l, NULL, o->older_than * DAY_S);
@@ -81,7 +91,8 @@ static hy_status run(const options *o, const hy_arg_list *rest) {
         int changed = 0;
         for (int i = 0; i < l.n; i++) changed += l.v[i].state == HY_WEIGHTS_CHANGED;
         if (!st && changed)
-            st = hy_error(HY_EFAIL, "%d of %d files changed after they were stored; what needs them trains again", changed, l.n);
+            st = hy_error(HY_EFAIL, "%d of %d files changed after they were stored; what needs them trains again",
+                          changed, l.n);
     }
     hy_weights_list_free(&l);
     hy_store_close(s);

@@ -198,9 +198,8 @@ static hy_table *statistics_table(const hy_facts *f, const char *title) {
     hy_table *t = hy_facts_table(title, f, HY_ROWS_MAPS, columns, NULL);
     char *made = options_of(f, "map_entropy");
     hy_table_note(t, "maps: %s; statistics over row-normalised maps and text positions as queries", made);
-    hy_table_note(t,
-                  "where the mass goes: meta tokens, first text token, own position, the rest; entropy, relative: / "
-                  "log of the visible keys");
+    hy_table_note(t, "where the mass goes: meta tokens, first text token, own position, the rest; entropy, relative: / "
+                     "log of the visible keys");
     hy_table_note(t, "step entropy: of an SSM's step sizes over the sequence, mean over channels (Samba, appendix E)");
     hy_table_note(t,
                   "output: root mean square of what the heads give, meta tokens counted; --measure outputs tells more");
@@ -281,8 +280,10 @@ static void describe(const options *o, const wanted *w, const hy_subject *s, cha
     const int T = o->tokens > 0 && o->tokens < cell->T ? o->tokens : cell->T;
     const int asked = o->prompts ? o->prompts : 1,
               n = cell->count > 0 && cell->count < asked ? (int)cell->count : asked;
-    if (w->other >= 0) snprintf(out, 200, "%s", o->m.task);
-    else snprintf(out, 200, "%s %s, %d prompt%s of %d tokens", o->m.task, cell->name, n, n == 1 ? "" : "s", T);
+    if (w->other >= 0)
+        snprintf(out, 200, "%s", o->m.task);
+    else
+        snprintf(out, 200, "%s %s, %d prompt%s of %d tokens", o->m.task, cell->name, n, n == 1 ? "" : "s", T);
 }
 
 static hy_status draw(const options *o, const wanted *w, const hy_subject *s, const hy_facts *maps,

@@ -29,8 +29,10 @@ static hy_status report(const options *o, const char *file) {
     hy_summary *s;
     HY_TRY(hy_stored_open(&o->which, file, &store, &s));
     const char *slash = o->out ? strrchr(o->out, '/') : NULL;
-    char *dir = o->figures ? hy_xstrdup(o->figures) : slash ? hy_asprintf("%.*s", slash == o->out ? 1 : (int)(slash - o->out), o->out)
-                : o->out ? hy_xstrdup(".") : hy_stored_folder(&o->which, s);
+    char *dir = o->figures ? hy_xstrdup(o->figures)
+                : slash    ? hy_asprintf("%.*s", slash == o->out ? 1 : (int)(slash - o->out), o->out)
+                : o->out   ? hy_xstrdup(".")
+                           : hy_stored_folder(&o->which, s);
     char *path = o->out ? hy_xstrdup(o->out) : hy_asprintf("%s/report.html", dir);
     hy_plots p = {.store = store, .s = s, .dir = dir, .formats = HY_FIG_SVG};
     hy_status st = hy_mkdirs(dir);
@@ -46,17 +48,21 @@ int hy_cmd_report(int argc, char **argv) {
     options o = {.which = {.db = hy_default_db()}};
     const hy_arg args[] = {
         {"--out", "FILE", HY_ARG_TEXT, &o.out, 0, "the page (report.html in the folder of the figures)"},
-        {"--figures", "DIR", HY_ARG_TEXT, &o.figures, 0, "folder for the figures (that of the page, else figures/EXPERIMENT beside the database)"},
+        {"--figures", "DIR", HY_ARG_TEXT, &o.figures, 0,
+         "folder for the figures (that of the page, else figures/EXPERIMENT beside the database)"},
         HY_STORED_ARGS(o.which),
         {0},
     };
-    const hy_args a = {.usage = "hylab report [EXPERIMENT.yaml] [options]",
-                       .text = "Writes one HTML page that needs nothing else: question, table with the paper's figures beside, what it shows\n"
-                               "and does not, all figures that have data, recipe and provenance. Draws the figures first.\n\n"
-                               "examples:\n"
-                               "  hylab report experiments/roadmap/roadmap.yaml\n"
-                               "  hylab report --db runs/hylab.db --experiment roadmap --scale small --out roadmap.html\n",
-                       .args = args, .max_rest = 1};
+    const hy_args a = {
+        .usage = "hylab report [EXPERIMENT.yaml] [options]",
+        .text = "Writes one HTML page that needs nothing else: question, table with the paper's figures beside, what "
+                "it shows\n"
+                "and does not, all figures that have data, recipe and provenance. Draws the figures first.\n\n"
+                "examples:\n"
+                "  hylab report experiments/roadmap/roadmap.yaml\n"
+                "  hylab report --db runs/hylab.db --experiment roadmap --scale small --out roadmap.html\n",
+        .args = args,
+        .max_rest = 1};
     hy_arg_list rest = {0};
     bool help = false;
     hy_status s = hy_args_read(&a, argc, argv, &rest, &help);

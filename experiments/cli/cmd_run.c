@@ -65,10 +65,13 @@ static hy_status print_other_commits(const hy_sweep *s) {
         if (s->items[i].state != HY_ITEM_STORED) continue;
         stored++;
         HY_TRY(hy_ask_commit(s->store, s->items[i].run_id, commit, &dirty));
-        if (*commit && strcmp(commit, hy_version_commit()) && !other++) snprintf(first, sizeof first, "%s%s", commit, dirty ? " with changes" : "");
+        if (*commit && strcmp(commit, hy_version_commit()) && !other++)
+            snprintf(first, sizeof first, "%s%s", commit, dirty ? " with changes" : "");
     }
     if (stored) fprintf(stderr, "%d runs are stored already\n", stored);
-    if (other) fprintf(stderr, "note: %d of them come from another commit (%s%s); --force runs them again\n", other, first, other > 1 ? ", ..." : "");
+    if (other)
+        fprintf(stderr, "note: %d of them come from another commit (%s%s); --force runs them again\n", other, first,
+                other > 1 ? ", ..." : "");
     return HY_OK;
 }
 
@@ -98,8 +101,10 @@ static hy_status sweep(const options *o, hy_sweep *s) {
     HY_TRY(hy_sweep_clean(s));
     HY_TRY(print_other_commits(s));
     if (s->jobs > 1 && times_something(s))
-        fprintf(stderr, "note: throughput is measured with %d of the threads, while the other runs pause; use --jobs 1 for all"
-                        " threads\n", s->threads);
+        fprintf(stderr,
+                "note: throughput is measured with %d of the threads, while the other runs pause; use --jobs 1 for all"
+                " threads\n",
+                s->threads);
     s->interim = o->format == HY_TABLE_TEXT ? on_interim : NULL;
     hy_status st = hy_sweep_run(s);
     if (st && st != HY_EFAIL && st != HY_EINTR) return st;
@@ -135,8 +140,15 @@ static hy_status run(const options *o, const hy_arg_list *rest) {
         return st;
     }
     int total = o->threads ? o->threads : all_threads(), threads = total / o->jobs;
-    hy_sweep s = {.e = e, .db = o->db, .isa = o->isa, .device = device.kind, .gpu = device.number, .only = o->only,
-                  .remeasure = o->remeasure, .jobs = o->jobs, .threads = threads ? threads : 1,
+    hy_sweep s = {.e = e,
+                  .db = o->db,
+                  .isa = o->isa,
+                  .device = device.kind,
+                  .gpu = device.number,
+                  .only = o->only,
+                  .remeasure = o->remeasure,
+                  .jobs = o->jobs,
+                  .threads = threads ? threads : 1,
                   .claim = (o->force ? HY_CLAIM_FORCE : 0) | (o->retry_failed ? HY_CLAIM_RETRY_FAILED : 0)};
     st = hy_sweep_look(&s);  // before a database is made: does --only leave anything?
     if (!st) st = o->dry_run ? dry_run(o, &s) : sweep(o, &s);
@@ -151,11 +163,15 @@ int hy_cmd_run(int argc, char **argv) {
     const hy_arg args[] = {
         {"--db", "FILE", HY_ARG_TEXT, &o.db, 0, "results database ($HYLAB_DB, else runs/hylab.db)"},
         {"--scale", "NAME", HY_ARG_TEXT, &o.scale, 0, "one of the experiment's scales (small)"},
-        {"--set", "PATH=VALUE", HY_ARG_LIST, &o.sets, 0, "change train.*, task.*, variant.* of every run, or a key of the file; repeatable"},
+        {"--set", "PATH=VALUE", HY_ARG_LIST, &o.sets, 0,
+         "change train.*, task.*, variant.* of every run, or a key of the file; repeatable"},
         {"--only", "GLOB", HY_ARG_TEXT, &o.only, 0, "only runs whose variant, task or VARIANT/TASK/GRID/seedN matches"},
-        {"--dry-run", NULL, HY_ARG_FLAG, &o.dry_run, 0, "check everything and list what would be trained and measured; run nothing"},
-        {"--force", NULL, HY_ARG_FLAG, &o.force, 0, "train and measure again what is stored; the old results stay, marked as superseded"},
-        {"--remeasure", "MEASURE", HY_ARG_TEXT, &o.remeasure, 0, "take this measure again whatever is stored of it; nothing is trained for it but where weights are gone"},
+        {"--dry-run", NULL, HY_ARG_FLAG, &o.dry_run, 0,
+         "check everything and list what would be trained and measured; run nothing"},
+        {"--force", NULL, HY_ARG_FLAG, &o.force, 0,
+         "train and measure again what is stored; the old results stay, marked as superseded"},
+        {"--remeasure", "MEASURE", HY_ARG_TEXT, &o.remeasure, 0,
+         "take this measure again whatever is stored of it; nothing is trained for it but where weights are gone"},
         {"--retry-failed", NULL, HY_ARG_FLAG, &o.retry_failed, 0, "run again what failed"},
         {"--jobs", "N", HY_ARG_INT, &o.jobs, 1, "runs at a time (1); each gets its share of the threads"},
         {"--threads", "N", HY_ARG_INT, &o.threads, 1, "threads in all (as many as there are cores)"},
@@ -165,15 +181,22 @@ int hy_cmd_run(int argc, char **argv) {
         {0},
     };
     // --child and --report are how a sweep starts its children; they are not for people and not in the help text
-    const hy_arg child_args[] = {{"--child", "FD", HY_ARG_INT, &o.child, 0, ""}, {"--report", "FD", HY_ARG_INT, &o.report, 0, ""}, {0}};
+    const hy_arg child_args[] = {
+        {"--child", "FD", HY_ARG_INT, &o.child, 0, ""}, {"--report", "FD", HY_ARG_INT, &o.report, 0, ""}, {0}};
     const hy_args a = {
         .usage = "hylab run EXPERIMENT.yaml [options]",
-        .text = "Trains, measures and stores every variant x task x grid point x seed of an experiment that is not stored yet, then\n"
-                "prints mean and standard deviation over the seeds. Ctrl-C stops cleanly; the same command goes on where it stopped.\n"
-                "A model is the same when its variant, the training side of its task, recipe, seed and kind of device are; a measurement\n"
-                "when its model, measure, version, options and test set are. The commit that made them is recorded, but counts for neither.\n"
-                "--format csv is one document: a row for each variant and task, of an experiment with a grid for each of its points,\n"
-                "with 1 in the column `best` of those that stand for their variants. Its keys are the names of the metrics\n"
+        .text = "Trains, measures and stores every variant x task x grid point x seed of an experiment that is not "
+                "stored yet, then\n"
+                "prints mean and standard deviation over the seeds. Ctrl-C stops cleanly; the same command goes on "
+                "where it stopped.\n"
+                "A model is the same when its variant, the training side of its task, recipe, seed and kind of device "
+                "are; a measurement\n"
+                "when its model, measure, version, options and test set are. The commit that made them is recorded, "
+                "but counts for neither.\n"
+                "--format csv is one document: a row for each variant and task, of an experiment with a grid for each "
+                "of its points,\n"
+                "with 1 in the column `best` of those that stand for their variants. Its keys are the names of the "
+                "metrics\n"
                 "(hylab show metrics), its units always those of --format json: %, MB, millions of parameters.\n\n"
                 "examples:\n"
                 "  hylab run experiments/roadmap/roadmap.yaml --dry-run\n"

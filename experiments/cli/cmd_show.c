@@ -1,5 +1,5 @@
-// cmd_show.c - `hylab show`: what is stored (runs, one run, metric definitions, any view), read-only. What needs no database
-// is show_spec.c and show_fields.c.
+// cmd_show.c - `hylab show`: what is stored (runs, one run, metric definitions, any view), read-only. What needs no
+// database is show_spec.c and show_fields.c.
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,16 +21,22 @@ static hy_status query_table(hy_query *q, const char *title, int limit, hy_table
     int n = hy_query_columns(q), rows = 0;
     bool row = false;
     hy_status st = hy_query_step(q, &row);
-    for (int c = 0; c < n; c++) hy_table_column(t, hy_query_name(q, c), NULL, NULL, row && hy_query_number(q, c) ? HY_RIGHT : HY_LEFT);
+    for (int c = 0; c < n; c++)
+        hy_table_column(t, hy_query_name(q, c), NULL, NULL, row && hy_query_number(q, c) ? HY_RIGHT : HY_LEFT);
     for (; !st && row && rows < limit; rows++, st = hy_query_step(q, &row)) {
         hy_table_row(t);
         for (int c = 0; c < n; c++) {
             size_t bytes = 0;
-            if (hy_query_null(q, c)) hy_table_empty(t);
-            else if (hy_query_is_blob(q, c)) hy_query_blob(q, c, &bytes), hy_table_text(t, "<%zu bytes>", bytes);
-            else if (!hy_query_number(q, c)) hy_table_text(t, "%s", hy_query_text(q, c));
-            else if (!strpbrk(hy_query_text(q, c), ".eE")) hy_table_int(t, hy_query_int(q, c));
-            else hy_table_num(t, hy_query_double(q, c), -6);
+            if (hy_query_null(q, c))
+                hy_table_empty(t);
+            else if (hy_query_is_blob(q, c))
+                hy_query_blob(q, c, &bytes), hy_table_text(t, "<%zu bytes>", bytes);
+            else if (!hy_query_number(q, c))
+                hy_table_text(t, "%s", hy_query_text(q, c));
+            else if (!strpbrk(hy_query_text(q, c), ".eE"))
+                hy_table_int(t, hy_query_int(q, c));
+            else
+                hy_table_num(t, hy_query_double(q, c), -6);
         }
     }
     if (!st && row) hy_table_note(t, "only the first %d rows are shown (--limit)", limit);
@@ -67,7 +73,8 @@ static hy_status show_run_texts(hy_store *s, const char *id) {
     HY_TRY(hy_ask_run(s, id, &q));
     bool row = false;
     hy_status st = hy_query_step(q, &row);
-    if (!st && !row) st = hy_error(HY_EINPUT, "%s: there is no run %s; `hylab show runs` lists them", hy_store_path(s), id);
+    if (!st && !row)
+        st = hy_error(HY_EINPUT, "%s: there is no run %s; `hylab show runs` lists them", hy_store_path(s), id);
     for (int c = 0; !st && c < hy_query_columns(q); c++) {
         const char *text = hy_query_text(q, c);
         if (hy_query_null(q, c)) continue;
@@ -115,7 +122,9 @@ static hy_status dispatch(const options *o, const hy_arg_list *rest) {
     bool needs = !strcmp(what, "run") || !strcmp(what, "sql");
     if (!needs && strcmp(what, "runs") && strcmp(what, "metrics"))
         return hy_error(HY_EINPUT, "nothing to show called \"%s\"; --help lists what there is", what);
-    if (needs && !arg) return hy_error(HY_EINPUT, "show %s needs %s", what, !strcmp(what, "run") ? "the number of a run" : "a view or a statement");
+    if (needs && !arg)
+        return hy_error(HY_EINPUT, "show %s needs %s", what,
+                        !strcmp(what, "run") ? "the number of a run" : "a view or a statement");
     hy_store *s;
     HY_TRY(hy_store_open(o->db, HY_STORE_READ, &s));
     hy_store_interruptible(s);
@@ -131,7 +140,11 @@ int hy_cmd_show(int argc, char **argv) {
     static const struct {
         const char *word;
         int (*show)(int, char **);
-    } others[] = {{"spec", hy_show_spec}, {"variants", hy_show_variants}, {"published", hy_show_published}, {"fields", hy_show_fields}, {"measures", hy_show_measures}};
+    } others[] = {{"spec", hy_show_spec},
+                  {"variants", hy_show_variants},
+                  {"published", hy_show_published},
+                  {"fields", hy_show_fields},
+                  {"measures", hy_show_measures}};
     for (size_t i = 0; argc > 1 && i < sizeof others / sizeof *others; i++)
         if (!strcmp(argv[1], others[i].word)) return others[i].show(argc - 1, argv + 1);
     options o = {.db = hy_default_db(), .experiment = "", .status = "", .variant = "", .limit = 10000};
@@ -146,15 +159,19 @@ int hy_cmd_show(int argc, char **argv) {
         {0},
     };
     const hy_args a = {
-        .usage = "hylab show runs|metrics|run N|sql VIEW-OR-STATEMENT|spec MODEL|variants|published FILE...|fields|measures [options]",
+        .usage = "hylab show runs|metrics|run N|sql VIEW-OR-STATEMENT|spec MODEL|variants|published "
+                 "FILE...|fields|measures [options]",
         .text = "Shows what is stored, and (without a database) what can be built.\n"
                 "  runs             one line for each run\n"
                 "  run N            everything about run N: provenance, resolved model, figures, artifacts\n"
                 "  metrics          what the stored figures mean\n"
-                "  sql TEXT         a view (v_run v_final v_metric v_curve v_timing v_param v_plan v_result ...) or a statement that only reads\n"
-                "  spec MODEL       a variant, checkpoint or released folder worked out: layers, parameters, cache, FLOPs; has its own --help\n"
+                "  sql TEXT         a view (v_run v_final v_metric v_curve v_timing v_param v_plan v_result ...) or a "
+                "statement that only reads\n"
+                "  spec MODEL       a variant, checkpoint or released folder worked out: layers, parameters, cache, "
+                "FLOPs; has its own --help\n"
                 "  variants [DIR]   the variant files there are\n"
-                "  published FILE.. what is printed elsewhere of the models of variant files, beside what they come to here\n"
+                "  published FILE.. what is printed elsewhere of the models of variant files, beside what they come to "
+                "here\n"
                 "  fields [WHAT]    every key of a variant, a training recipe, a task or a measure\n"
                 "  measures         what can be measured of a model\n\n"
                 "examples:\n"

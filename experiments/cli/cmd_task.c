@@ -1,5 +1,5 @@
-// cmd_task.c - `hylab task`: the kinds of tasks, the fields of one with their meaning, its cells, and examples that a person
-// can read. Trains nothing.
+// cmd_task.c - `hylab task`: the kinds of tasks, the fields of one with their meaning, its cells, and examples that a
+// person can read. Trains nothing.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,7 @@ typedef struct {
     hy_table_format format;
 } options;
 
-// ---------------------------------------------------------------------------------------------------- kinds, fields, cells
+// ------------------------------------------------------------------------------------------------ kinds, fields, cells
 static hy_status print_kinds(const options *o) {
     hy_table *t = hy_table_new(NULL);
     hy_table_column(t, "kind", NULL, NULL, HY_LEFT);
@@ -66,10 +66,14 @@ static hy_table *cells_table(const hy_task *task) {
             hy_table_text(t, s == HY_SPLIT_TRAIN ? "train" : "eval");
             hy_table_text(t, "%s", c->name);
             hy_table_int(t, c->T);
-            if (c->count) hy_table_int(t, c->count);
-            else hy_table_text(t, "no end");
-            if (s == HY_SPLIT_TRAIN) hy_table_num(t, c->weight, 3);
-            else hy_table_empty(t);
+            if (c->count)
+                hy_table_int(t, c->count);
+            else
+                hy_table_text(t, "no end");
+            if (s == HY_SPLIT_TRAIN)
+                hy_table_num(t, c->weight, 3);
+            else
+                hy_table_empty(t);
         }
     hy_table_note(t, "vocabulary %d, longest example %d tokens", hy_task_vocab(task), hy_task_max_len(task));
     double h = hy_task_entropy(task);
@@ -86,29 +90,38 @@ typedef struct {
     int32_t *ids, *labels;  // [T]
 } example;
 
-// A token as a person reads it: bytes of a text as characters, pieces of a tokenizer, other tokens as numbers; "." for an ignored label.
+// A token as a person reads it: bytes of a text as characters, pieces of a tokenizer, other tokens as numbers; "." for
+// an ignored label.
 static void token_text(const hy_task *task, int32_t id, char out[16]) {
     const char *piece = id < 0 ? NULL : hy_task_piece(task, id);
-    if (id < 0) snprintf(out, 16, ".");
+    if (id < 0)
+        snprintf(out, 16, ".");
     else if (piece) {
         size_t n = strnlen(piece, 15);
         while (piece[n] && n && ((unsigned char)piece[n] & 0xc0) == 0x80) n--;  // no half character
         snprintf(out, 16, "%.*s", (int)n, piece);
-    }
-    else if (strcmp(hy_task_kind(task), "text")) snprintf(out, 16, "%d", id);
-    else if (id == '\n') snprintf(out, 16, "\\n");
-    else if (id == '\t') snprintf(out, 16, "\\t");
-    else if (id == ' ') snprintf(out, 16, "sp");
-    else if (id > 32 && id < 127) snprintf(out, 16, "%c", (char)id);
-    else snprintf(out, 16, "x%02x", (unsigned)id);
+    } else if (strcmp(hy_task_kind(task), "text"))
+        snprintf(out, 16, "%d", id);
+    else if (id == '\n')
+        snprintf(out, 16, "\\n");
+    else if (id == '\t')
+        snprintf(out, 16, "\\t");
+    else if (id == ' ')
+        snprintf(out, 16, "sp");
+    else if (id > 32 && id < 127)
+        snprintf(out, 16, "%c", (char)id);
+    else
+        snprintf(out, 16, "x%02x", (unsigned)id);
 }
 
 static void print_row(const example *e, const char *name, const int32_t *tokens, int from, int to, int width) {
     printf("  %-8s", name);
     for (int i = from; i < to; i++) {
         char text[16];
-        if (tokens) token_text(e->task, tokens[i], text);
-        else snprintf(text, sizeof text, "%d", i);
+        if (tokens)
+            token_text(e->task, tokens[i], text);
+        else
+            snprintf(text, sizeof text, "%d", i);
         printf(" %*s", width, text);
     }
     printf("\n");
@@ -144,8 +157,10 @@ static hy_status example_csv(const example *e, void *user) {
         hy_table_int(t, e->index);
         hy_table_int(t, i);
         hy_table_int(t, e->ids[i]);
-        if (e->labels[i] >= 0) hy_table_int(t, e->labels[i]);
-        else hy_table_empty(t);
+        if (e->labels[i] >= 0)
+            hy_table_int(t, e->labels[i]);
+        else
+            hy_table_empty(t);
     }
     return HY_OK;
 }
@@ -166,7 +181,8 @@ static hy_status example_json(const example *e, void *user) {
 }
 
 // Calls `each` for the first `show` examples, going through the cells in turn.
-static hy_status examples_visit(const hy_task *task, const options *o, hy_status (*each)(const example *, void *), void *user) {
+static hy_status examples_visit(const hy_task *task, const options *o, hy_status (*each)(const example *, void *),
+                                void *user) {
     hy_split split = !strcmp(o->split, "train") ? HY_SPLIT_TRAIN : HY_SPLIT_EVAL;
     int cells = hy_task_cells(task, split);
     size_t n = (size_t)hy_task_max_len(task);
@@ -174,7 +190,8 @@ static hy_status examples_visit(const hy_task *task, const options *o, hy_status
     if (!ids) return HY_ENOMEM;
     hy_status st = HY_OK;
     for (int i = 0; i < o->show && !st; i++) {
-        example e = {.task = task, .split = split, .cell = i % cells, .index = i / cells, .ids = ids, .labels = ids + n};
+        example e = {
+            .task = task, .split = split, .cell = i % cells, .index = i / cells, .ids = ids, .labels = ids + n};
         e.T = hy_task_cell(task, split, e.cell)->T;
         st = hy_task_example(task, split, e.cell, e.index, e.ids, e.labels);
         if (!st) st = each(&e, user);
@@ -246,13 +263,18 @@ static hy_status one_kind(const char *kind, const options *o) {
     if (!hy_task_fields(kind)) st = hy_error(HY_EINPUT, "no task kind \"%s\"; there are %s", kind, hy_task_kinds());
     for (int i = 0; i < o->sets.n && !st; i++) {
         const char *set = o->sets.v[i], *eq = strchr(set, '=');
-        if (!eq) st = hy_error(HY_EINPUT, "--set %s: write it as name=value", set);
-        else hy_buf_printf(&yaml, "%.*s: %s\n", (int)(eq - set), set, eq + 1);
+        if (!eq)
+            st = hy_error(HY_EINPUT, "--set %s: write it as name=value", set);
+        else
+            hy_buf_printf(&yaml, "%.*s: %s\n", (int)(eq - set), set, eq + 1);
     }
     if (!st) st = hy_task_open(kind, yaml.s, (uint64_t)o->seed, &task);
     if (st == HY_EINPUT && !o->sets.n && hy_task_fields(kind)) st = HY_OK;
     free(yaml.s);
-    if (!st) st = (o->format == HY_TABLE_TEXT ? print_text : o->format == HY_TABLE_CSV ? print_csv : print_json)(kind, task, o);
+    if (!st)
+        st = (o->format == HY_TABLE_TEXT  ? print_text
+              : o->format == HY_TABLE_CSV ? print_csv
+                                          : print_json)(kind, task, o);
     hy_task_close(task);
     return st;
 }
@@ -264,13 +286,16 @@ int hy_cmd_task(int argc, char **argv) {
         {"--show", "N", HY_ARG_INT, &o.show, 0, "prints N examples, cell by cell in turn (2)"},
         {"--split", "train|eval", HY_ARG_TEXT, &o.split, 0, "which examples (train)"},
         {"--seed", "N", HY_ARG_INT, &o.seed, 0, "seed of the data (0)"},
-        {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print; csv: the examples, or the fields with --show 0"},
+        {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0,
+         "how to print; csv: the examples, or the fields with --show 0"},
         {0},
     };
     const hy_args a = {
         .usage = "hylab task [KIND] [options]",
-        .text = "Shows the kinds of tasks; of one kind the fields with their meaning, the cells, and examples. The label under a\n"
-                "token is what the model must give at that position; \".\" and positions without a label row are not scored.\n\n"
+        .text = "Shows the kinds of tasks; of one kind the fields with their meaning, the cells, and examples. The "
+                "label under a\n"
+                "token is what the model must give at that position; \".\" and positions without a label row are not "
+                "scored.\n\n"
                 "examples:\n"
                 "  hylab task\n"
                 "  hylab task mqar --set vocab=40 --set 'train=[[32, 4]]' --set 'test=[[32, 4]]'\n"

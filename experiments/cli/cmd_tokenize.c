@@ -1,4 +1,5 @@
-// cmd_tokenize.c - hylab tokenize: text to ids and back. Texts are arguments, standard input, or (--lines) JSON strings, one a line.
+// cmd_tokenize.c - hylab tokenize: text to ids and back. Texts are arguments, standard input, or (--lines) JSON
+// strings, one a line.
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -28,8 +29,10 @@ static void pieces_text(const hy_tokenizer *t, const hy_token_ids *ids, hy_buf *
         size_t n = 0;
         const char *s = hy_tokenizer_piece(t, ids->v[i], &n);
         if (i) hy_buf_write(out, ", ", 2);
-        if (s) hy_json_string_text(s, n, out);
-        else hy_buf_write(out, "null", 4);
+        if (s)
+            hy_json_string_text(s, n, out);
+        else
+            hy_buf_write(out, "null", 4);
     }
     hy_buf_write(out, "]\n", 2);
 }
@@ -65,14 +68,17 @@ static hy_status print_tokens(hy_tokenizer *t, const hy_token_ids *ids, hy_table
         free(text.s);
     }
     hy_token_stream_free(stream);
-    hy_table_note(table, "text: what decoding gives once the token is there; characters that are not whole yet wait for the next");
+    hy_table_note(
+        table,
+        "text: what decoding gives once the token is there; characters that are not whole yet wait for the next");
     if (!s) s = hy_table_print(table, format, stdout);
     hy_table_free(table);
     free(title);
     return s;
 }
 
-static hy_status print_count(const hy_tokenizer *t, size_t bytes, size_t tokens, double seconds, hy_table_format format) {
+static hy_status print_count(const hy_tokenizer *t, size_t bytes, size_t tokens, double seconds,
+                             hy_table_format format) {
     hy_table *table = hy_table_new(NULL);
     hy_table_column(table, "tokenizer", NULL, NULL, HY_LEFT);
     hy_table_column(table, "vocab", "vocabulary", NULL, HY_RIGHT);
@@ -99,12 +105,16 @@ static hy_status encode_one(hy_tokenizer *t, const options *o, const char *text,
     const double start = hy_now();
     hy_status s = hy_tokenizer_encode(t, text, n, !o->plain, &ids);
     const double seconds = hy_now() - start;
-    if (!s && o->count) s = print_count(t, n, ids.n, seconds, o->format);
+    if (!s && o->count)
+        s = print_count(t, n, ids.n, seconds, o->format);
     else if (!s && (o->ids || o->pieces || o->lines)) {
-        if (o->pieces) pieces_text(t, &ids, &out);
-        else ids_text(&ids, o->lines, &out);
+        if (o->pieces)
+            pieces_text(t, &ids, &out);
+        else
+            ids_text(&ids, o->lines, &out);
         s = put(&out);
-    } else if (!s) s = print_tokens(t, &ids, o->format);
+    } else if (!s)
+        s = print_tokens(t, &ids, o->format);
     free(out.s);
     free(ids.v);
     return s;
@@ -121,13 +131,18 @@ static hy_status ids_parse(const char *text, size_t n, hy_token_ids *ids) {
         char *end;
         errno = 0;
         const long v = strtol(s, &end, 10);
-        if (end == s || errno || v < 0 || v > INT_MAX) return hy_error(HY_EINPUT, "\"%.60s\": token ids are wanted, like \"5 17 3\"", s);
+        if (end == s || errno || v < 0 || v > INT_MAX)
+            return hy_error(HY_EINPUT, "\"%.60s\": token ids are wanted, like \"5 17 3\"", s);
         hy_token_ids_add(ids, (int32_t)v);
         s = end + strspn(end, " ,\t\r\n");
     }
-    if (list && *s == ']') s += 1 + strspn(s + 1, space);
-    else if (list) return hy_error(HY_EINPUT, "\"%.60s\": the list of ids does not end", text);
-    return s == text + n ? HY_OK : hy_error(HY_EINPUT, "\"%.60s\" follows the list of ids; with --lines there is one list a line", s);
+    if (list && *s == ']')
+        s += 1 + strspn(s + 1, space);
+    else if (list)
+        return hy_error(HY_EINPUT, "\"%.60s\": the list of ids does not end", text);
+    return s == text + n
+               ? HY_OK
+               : hy_error(HY_EINPUT, "\"%.60s\" follows the list of ids; with --lines there is one list a line", s);
 }
 
 static hy_status decode_one(hy_tokenizer *t, const options *o, const char *text, size_t n) {
@@ -136,8 +151,10 @@ static hy_status decode_one(hy_tokenizer *t, const options *o, const char *text,
     hy_status s = ids_parse(text, n, &ids);
     if (!s) s = hy_tokenizer_decode(t, ids.v, ids.n, !o->keep, &plain);
     if (!s) {
-        if (o->lines) hy_json_string_text(plain.s, plain.n, &out);
-        else hy_buf_write(&out, plain.s, plain.n);
+        if (o->lines)
+            hy_json_string_text(plain.s, plain.n, &out);
+        else
+            hy_buf_write(&out, plain.s, plain.n);
         hy_buf_write(&out, "\n", 1);
         s = put(&out);
     }
@@ -173,7 +190,8 @@ static hy_status from_stdin(hy_tokenizer *t, const options *o) {
     hy_buf all = {0};
     char part[1 << 16];
     hy_buf_write(&all, "", 0);
-    for (size_t n; (n = fread(part, 1, sizeof part, stdin)) > 0 && all.n <= HY_TOKENIZER_MAX_TEXT;) hy_buf_write(&all, part, n);
+    for (size_t n; (n = fread(part, 1, sizeof part, stdin)) > 0 && all.n <= HY_TOKENIZER_MAX_TEXT;)
+        hy_buf_write(&all, part, n);
     hy_status s = ferror(stdin) ? hy_error(HY_EFAIL, "cannot read standard input") : HY_OK;
     if (!s) s = o->decode ? decode_one(t, o, all.s, all.n) : encode_one(t, o, all.s, all.n);
     free(all.s);
@@ -185,7 +203,9 @@ static hy_status tokenize(const options *o, const hy_arg_list *rest) {
     HY_TRY(hy_tokenizer_open(rest->v[0], &t));
     fputs(hy_tokenizer_notes(t), stderr);
     hy_status s = rest->n == 1 ? from_stdin(t, o) : HY_OK;
-    for (int i = 1; i < rest->n && !s; i++) s = o->decode ? decode_one(t, o, rest->v[i], strlen(rest->v[i])) : encode_one(t, o, rest->v[i], strlen(rest->v[i]));
+    for (int i = 1; i < rest->n && !s; i++)
+        s = o->decode ? decode_one(t, o, rest->v[i], strlen(rest->v[i]))
+                      : encode_one(t, o, rest->v[i], strlen(rest->v[i]));
     hy_tokenizer_close(t);
     return s;
 }
@@ -197,20 +217,26 @@ int hy_cmd_tokenize(int argc, char **argv) {
         {"--pieces", NULL, HY_ARG_FLAG, &o.pieces, 0, "print the pieces alone, as a JSON list"},
         {"--count", NULL, HY_ARG_FLAG, &o.count, 0, "print how many bytes and tokens, and how fast"},
         {"--decode", NULL, HY_ARG_FLAG, &o.decode, 0, "the other way: ids in, text out"},
-        {"--lines", NULL, HY_ARG_FLAG, &o.lines, 0, "read lines, each a JSON string (with --decode a list of ids); write a line of JSON for each"},
-        {"--no-special", NULL, HY_ARG_FLAG, &o.plain, 0, "leave out BOS, EOS and what else the file adds around a text"},
+        {"--lines", NULL, HY_ARG_FLAG, &o.lines, 0,
+         "read lines, each a JSON string (with --decode a list of ids); write a line of JSON for each"},
+        {"--no-special", NULL, HY_ARG_FLAG, &o.plain, 0,
+         "leave out BOS, EOS and what else the file adds around a text"},
         {"--keep-special", NULL, HY_ARG_FLAG, &o.keep, 0, "with --decode: special tokens as text"},
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print a table"},
         {0},
     };
-    const hy_args a = {.usage = "hylab tokenize bytes|FILE|FOLDER [TEXT...] [options]",
-                       .text = "Text to token ids, with a tokenizer.json, a SentencePiece model, the folder of a released checkpoint, or plain bytes.\n"
-                               "Without TEXT it reads standard input.\n\nexamples:\n"
-                               "  hylab tokenize models/hymba \"Hybrid heads, \xe2\x9c\x93\"\n"
-                               "  hylab tokenize models/llama/tokenizer.model --count <experiments/data/tinyshakespeare.txt\n"
-                               "  hylab tokenize models/hymba --decode \"1 15043 3186\"\n"
-                               "  hylab tokenize models/hymba --lines <strings.jsonl >ids.jsonl\n",
-                       .args = args, .min_rest = 1, .max_rest = -1};
+    const hy_args a = {
+        .usage = "hylab tokenize bytes|FILE|FOLDER [TEXT...] [options]",
+        .text = "Text to token ids, with a tokenizer.json, a SentencePiece model, the folder of a released checkpoint, "
+                "or plain bytes.\n"
+                "Without TEXT it reads standard input.\n\nexamples:\n"
+                "  hylab tokenize models/hymba \"Hybrid heads, \xe2\x9c\x93\"\n"
+                "  hylab tokenize models/llama/tokenizer.model --count <experiments/data/tinyshakespeare.txt\n"
+                "  hylab tokenize models/hymba --decode \"1 15043 3186\"\n"
+                "  hylab tokenize models/hymba --lines <strings.jsonl >ids.jsonl\n",
+        .args = args,
+        .min_rest = 1,
+        .max_rest = -1};
     hy_arg_list rest = {0};
     bool help = false;
     hy_status s = hy_args_read(&a, argc, argv, &rest, &help);

@@ -1,5 +1,5 @@
-// cmd_train.c - hylab train: one model, one task, one recipe; a progress line, a checkpoint, an evaluation; with --db all of it in a
-// database, as `hylab run` would store it.
+// cmd_train.c - hylab train: one model, one task, one recipe; a progress line, a checkpoint, an evaluation; with --db
+// all of it in a database, as `hylab run` would store it.
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,9 +22,10 @@ typedef struct {
 static hy_status on_step(void *user, const hy_train_point *p) {
     watcher *w = user;
     hy_training_step(&w->seen, p);
-    hy_progress_update(&w->bar, (double)p->step, "step %ld  loss %.4f  lr %.2e  grad %.2f  %.0f tok/s", p->step, p->loss, p->lr,
-                       p->grad_norm, p->tokens_per_s);
-    if (w->curve) fprintf(w->curve, "%ld,%.9g,%.9g,%.9g,%.6g\n", p->step, p->loss, p->lr, p->grad_norm, p->tokens_per_s);
+    hy_progress_update(&w->bar, (double)p->step, "step %ld  loss %.4f  lr %.2e  grad %.2f  %.0f tok/s", p->step,
+                       p->loss, p->lr, p->grad_norm, p->tokens_per_s);
+    if (w->curve)
+        fprintf(w->curve, "%ld,%.9g,%.9g,%.9g,%.6g\n", p->step, p->loss, p->lr, p->grad_norm, p->tokens_per_s);
     return w->curve && ferror(w->curve) ? hy_error(HY_EFAIL, "--curve: cannot write") : HY_OK;
 }
 
@@ -74,7 +75,12 @@ typedef struct {
 // The model with its weights and training, and the evaluation as a measurement of it.
 static hy_status store(const subject *x, hy_trainer *t, hy_training_facts *seen, const hy_eval *eval) {
     const options *o = x->o;
-    const hy_adopted a = {.spec = &x->p->spec, .path = o->from, .from_file = o->from != NULL, .task = x->task, .seed = o->seed, .be = x->be,
+    const hy_adopted a = {.spec = &x->p->spec,
+                          .path = o->from,
+                          .from_file = o->from != NULL,
+                          .task = x->task,
+                          .seed = o->seed,
+                          .be = x->be,
                           .precision = x->recipe->precision};
     const hy_measure *accuracy = hy_measure_find("accuracy");
     hy_measure_options how;
@@ -95,7 +101,8 @@ static hy_status store(const subject *x, hy_trainer *t, hy_training_facts *seen,
 }
 
 static hy_status finish(const subject *x, hy_trainer *t, watcher *w, const hy_eval *eval) {
-    char *title = hy_asprintf("%s on %s after %ld steps", x->p->spec.name, hy_task_kind(x->task), hy_trainer_step_count(t));
+    char *title =
+        hy_asprintf("%s on %s after %ld steps", x->p->spec.name, hy_task_kind(x->task), hy_trainer_step_count(t));
     hy_status s = hy_eval_print(title, x->task, eval, x->o->format, stdout);
     free(title);
     hy_training_end(&w->seen, hy_trainer_step_count(t));
@@ -110,7 +117,8 @@ static hy_status run_training(const subject *x, hy_trainer *t) {
     snprintf(what, sizeof what, "train %.40s", x->p->spec.name);
     watcher w = {.bar = hy_progress_start(stderr, what, x->recipe->steps, (double)hy_trainer_step_count(t)),
                  .seen = {.recipe = x->recipe, .task = x->task, .last_time = hy_now()}};
-    if (o->curve && !(w.curve = fopen(o->curve, o->resume ? "a" : "w"))) return hy_error(HY_EINPUT, "%s: cannot be written", o->curve);
+    if (o->curve && !(w.curve = fopen(o->curve, o->resume ? "a" : "w")))
+        return hy_error(HY_EINPUT, "%s: cannot be written", o->curve);
     if (w.curve && !o->resume) fprintf(w.curve, "step,loss_nats,lr,grad_norm,tokens_per_s\n");
     const hy_train_watch watch = {.user = &w, .on_step = on_step, .on_eval = on_eval, .on_save = on_save};
     hy_eval eval = {0};
@@ -118,7 +126,8 @@ static hy_status run_training(const subject *x, hy_trainer *t) {
     hy_progress_end(&w.bar);
     if (w.curve && fclose(w.curve) && !s) s = hy_error(HY_EFAIL, "%s: cannot be written", o->curve);
     if (!s) s = finish(x, t, &w, &eval);
-    if (s == HY_EINTR && o->out) s = hy_error_context(s, "progress is kept in %s (continue with --resume %s)", o->out, o->out);
+    if (s == HY_EINTR && o->out)
+        s = hy_error_context(s, "progress is kept in %s (continue with --resume %s)", o->out, o->out);
     hy_eval_free(&eval);
     hy_facts_free(&w.seen.facts);
     return s;
@@ -128,8 +137,11 @@ static hy_status create(const subject *x) {
     const options *o = x->o;
     hy_trainer *t;
     if (o->from && !o->resume) HY_TRY(hy_model_check(o->from, x->p));
-    HY_TRY(hy_trainer_create(x->p, x->be, hy_precision_dtype(x->recipe->precision), x->recipe, x->task, (uint64_t)o->seed, &t));
-    hy_status s = o->resume ? hy_trainer_load(t, o->resume) : o->from ? hy_model_load(o->from, hy_trainer_params(t)) : HY_OK;
+    HY_TRY(hy_trainer_create(x->p, x->be, hy_precision_dtype(x->recipe->precision), x->recipe, x->task,
+                             (uint64_t)o->seed, &t));
+    hy_status s = o->resume ? hy_trainer_load(t, o->resume)
+                  : o->from ? hy_model_load(o->from, hy_trainer_params(t))
+                            : HY_OK;
     if (!s) s = run_training(x, t);
     hy_trainer_free(t);
     return s;
@@ -158,36 +170,49 @@ static hy_status train(const options *o, const char *model_path) {
 int hy_cmd_train(int argc, char **argv) {
     options o = {.task = "mqar", .seed = 1};
     const hy_arg args[] = {
-        {"--from", "MODEL", HY_ARG_TEXT, &o.from, 0, "start from the weights of this checkpoint or released folder (instead of a variant)"},
+        {"--from", "MODEL", HY_ARG_TEXT, &o.from, 0,
+         "start from the weights of this checkpoint or released folder (instead of a variant)"},
         {"--task", "KIND", HY_ARG_TEXT, &o.task, 0, "task to train on (default mqar; `hylab task` lists them)"},
-        {"--task-set", "NAME=VALUE", HY_ARG_LIST, &o.task_sets, 0, "an option of the task (`hylab task KIND` shows them)"},
+        {"--task-set", "NAME=VALUE", HY_ARG_LIST, &o.task_sets, 0,
+         "an option of the task (`hylab task KIND` shows them)"},
         {"--set", "PATH=VALUE", HY_ARG_LIST, &o.sets, 0, "a change to the variant, e.g. attention.window=64"},
-        {"--train", "NAME=VALUE", HY_ARG_LIST, &o.train_sets, 0, "a field of the recipe (`hylab show fields` lists them)"},
+        {"--train", "NAME=VALUE", HY_ARG_LIST, &o.train_sets, 0,
+         "a field of the recipe (`hylab show fields` lists them)"},
         {"--seed", "N", HY_ARG_INT, &o.seed, 0, "seed of weights and data (default 1)"},
         {"--out", "FILE", HY_ARG_TEXT, &o.out, 0, "checkpoint to write (.safetensors)"},
         {"--resume", "FILE", HY_ARG_TEXT, &o.resume, 0, "continue from this checkpoint of the same run"},
-        {"--db", "FILE", HY_ARG_TEXT, &o.db, 0, "store model, training and evaluation in this database, in place of an earlier one that is the same"},
+        {"--db", "FILE", HY_ARG_TEXT, &o.db, 0,
+         "store model, training and evaluation in this database, in place of an earlier one that is the same"},
         {"--curve", "FILE", HY_ARG_TEXT, &o.curve, 0, "loss, learning rate and gradient norm of every step as CSV"},
-        {"--precision", HY_PRECISION_NAMES, HY_ARG_TEXT, &o.precision, 0, "what is computed in, as --train precision=: weights and moments stay float32; "
+        {"--precision", HY_PRECISION_NAMES, HY_ARG_TEXT, &o.precision, 0,
+         "what is computed in, as --train precision=: weights and moments stay float32; "
          "tf32 and bf16 need --device cuda (f32)"},
         {"--threads", "N", HY_ARG_INT, &o.threads, 0, "threads (default: all cores)"},
         {"--device", HY_DEVICE_NAMES, HY_ARG_TEXT, &o.device, 0, HY_DEVICE_HELP},
-        {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0, "kernels: ref, base, avx2, avx512 (default: the best this machine has)"},
+        {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0,
+         "kernels: ref, base, avx2, avx512 (default: the best this machine has)"},
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print the evaluation"},
         {0},
     };
-    const hy_args a = {.usage = "hylab train VARIANT.yaml|--from MODEL [options]",
-                       .text = "Trains one model on one task and evaluates it.\n\nexamples:\n"
-                               "  hylab train variants/hymba.yaml --task mqar --train steps=400 --out runs/hymba.safetensors\n"
-                               "  hylab train variants/llama.yaml --task text --task-set path=book.txt --set vocab=256 --curve loss.csv\n"
-                               "  hylab train --from tests/golden/llama3-tiny --task mqar --task-set vocab=40 --task-set train=[[16,2]] --task-set test=[[16,2]] --train lr=1e-4 --out runs/tuned.safetensors\n",
-                       .args = args, .min_rest = 0, .max_rest = 1};
+    const hy_args a = {
+        .usage = "hylab train VARIANT.yaml|--from MODEL [options]",
+        .text =
+            "Trains one model on one task and evaluates it.\n\nexamples:\n"
+            "  hylab train variants/hymba.yaml --task mqar --train steps=400 --out runs/hymba.safetensors\n"
+            "  hylab train variants/llama.yaml --task text --task-set path=book.txt --set vocab=256 --curve loss.csv\n"
+            "  hylab train --from tests/golden/llama3-tiny --task mqar --task-set vocab=40 --task-set train=[[16,2]] "
+            "--task-set test=[[16,2]] --train lr=1e-4 --out runs/tuned.safetensors\n",
+        .args = args,
+        .min_rest = 0,
+        .max_rest = 1};
     hy_arg_list rest = {0};
     bool help = false;
     hy_status s = hy_args_read(&a, argc, argv, &rest, &help);
-    if (!s && !help && (rest.n == 1) == (o.from != NULL)) s = hy_error(HY_EINPUT, "name a variant or --from MODEL, one of the two");
+    if (!s && !help && (rest.n == 1) == (o.from != NULL))
+        s = hy_error(HY_EINPUT, "name a variant or --from MODEL, one of the two");
     if (!s && !help && o.from && hy_model_file_kind_of(o.from) == HY_MODEL_YAML)
-        s = hy_error(HY_EINPUT, "--from %s: a variant has no weights; name a checkpoint (.safetensors) or a folder", o.from);
+        s = hy_error(HY_EINPUT, "--from %s: a variant has no weights; name a checkpoint (.safetensors) or a folder",
+                     o.from);
     if (!s && !help) s = train(&o, o.from ? o.from : rest.v[0]);
     free(rest.v);
     free(o.sets.v);

@@ -1,4 +1,5 @@
-// cmd_verify.c - `hylab verify DIR`: a released checkpoint folder with expected outputs; the relative error of every tensor.
+// cmd_verify.c - `hylab verify DIR`: a released checkpoint folder with expected outputs; the relative error of every
+// tensor.
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -10,17 +11,23 @@
 #include "core/family/model_file.h"
 #include "experiments/cli/device_arg.h"
 
-// Largest relative errors, ||out - expected|| / ||expected||, of outputs and of gradients, which pass through every layer twice. The
-// expected tensors are float32 results of another program.
+// Largest relative errors, ||out - expected|| / ||expected||, of outputs and of gradients, which pass through every
+// layer twice. The expected tensors are float32 results of another program.
 static const struct {
     const char *name, *why;
     double forward, gradient;
 } limits[] = {
     {"f64", "a forward in double differs from the expected float32 by up to 3e-7, their rounding", 1e-6, 1e-5},
     {"f32", "adds its own rounding of 6e-8 a value, which grows with depth", 1e-5, 1e-4},
-    {"tf32", "both factors of a product are cut to 11 bits, by 4.9e-4 or, by hardware that does not round, twice that, at random in every layer", 5e-3, 5e-2},
-    {"bf16", "every activation and matrix is rounded by up to 3.9e-3 (8 bits), at random, some ten times a layer: some 20 times what tf32 does, "
-             "where sums cancel, as in gradients of dt and A_log, no less than elsewhere", 4e-2, 3e-1},
+    {"tf32",
+     "both factors of a product are cut to 11 bits, by 4.9e-4 or, by hardware that does not round, twice that, at "
+     "random in every layer",
+     5e-3, 5e-2},
+    {"bf16",
+     "every activation and matrix is rounded by up to 3.9e-3 (8 bits), at random, some ten times a layer: some 20 "
+     "times what tf32 does, "
+     "where sums cancel, as in gradients of dt and A_log, no less than elsewhere",
+     4e-2, 3e-1},
 };
 
 typedef struct {
@@ -39,12 +46,12 @@ typedef struct {
     char *path;  // kernels in use
     hy_st *expected;
     hy_table *table;
-    int B, T;        // of input_ids, meta tokens not counted
-    int32_t *ids;    // [B, m+T]
+    int B, T;         // of input_ids, meta tokens not counted
+    int32_t *ids;     // [B, m+T]
     int32_t *labels;  // [B, m+T] the next token; ignored at meta positions and at the last one
-    int32_t *rows;   // [B*T] the text positions
-    bool *seen;      // [n_layers+1] hidden states that the program showed
-    int limit;       // index into limits
+    int32_t *rows;    // [B*T] the text positions
+    bool *seen;       // [n_layers+1] hidden states that the program showed
+    int limit;        // index into limits
     int checked, failed;
     bool gradients;  // expected and, with weights in float32, possible
 } verify;
@@ -52,7 +59,8 @@ typedef struct {
 static double limit(const verify *v, bool grad) { return grad ? limits[v->limit].gradient : limits[v->limit].forward; }
 
 // ---------------------------------------------------------------------------------------------------- comparing
-// NaN or infinity anywhere gives NaN, which passes no limit; so does infinity, where zeros alone are expected and others come.
+// NaN or infinity anywhere gives NaN, which passes no limit; so does infinity, where zeros alone are expected and
+// others come.
 static hy_status relative_error(const hy_st_tensor *t, const float *out, double *error) {
     double *ref = hy_alloc(t->n * sizeof *ref), diff = 0, norm = 0;
     if (!ref) return HY_ENOMEM;
@@ -66,7 +74,8 @@ static hy_status relative_error(const hy_st_tensor *t, const float *out, double 
     return HY_OK;
 }
 
-static void report(verify *v, const char *name, int ndim, const int64_t *shape, double error, double max, const char *problem) {
+static void report(verify *v, const char *name, int ndim, const int64_t *shape, double error, double max,
+                   const char *problem) {
     char text[192];
     hy_st_shape_text(ndim, shape, text, sizeof text);
     const bool pass = !problem && error <= max;
@@ -75,11 +84,17 @@ static void report(verify *v, const char *name, int ndim, const int64_t *shape, 
     hy_table_row(v->table);
     hy_table_text(v->table, "%s", name);
     hy_table_text(v->table, "%s", text);
-    if (problem) hy_table_empty(v->table);
-    else hy_table_num(v->table, error, -3);
+    if (problem)
+        hy_table_empty(v->table);
+    else
+        hy_table_num(v->table, error, -3);
     hy_table_num(v->table, max, -1);
     hy_table_text(v->table, "%s", pass ? "PASS" : "FAIL");
-    hy_table_text(v->table, "%s", problem ? problem : isinf(error) ? "only zeros are expected" : isfinite(error) ? "" : "not a finite number");
+    hy_table_text(v->table, "%s",
+                  problem           ? problem
+                  : isinf(error)    ? "only zeros are expected"
+                  : isfinite(error) ? ""
+                                    : "not a finite number");
 }
 
 // Compares `out` with the expected tensor of that name and shape and adds a line; a missing or mis-shaped one fails.
@@ -87,7 +102,8 @@ static hy_status compare(verify *v, const char *name, int ndim, const int64_t *s
     const hy_st_tensor *t;
     double error = 0;
     if (hy_st_expect(v->expected, name, ndim, shape, &t)) {
-        report(v, name, ndim, shape, 0, max, hy_st_find(v->expected, name) ? "of another shape in the file" : "missing in the file");
+        report(v, name, ndim, shape, 0, max,
+               hy_st_find(v->expected, name) ? "of another shape in the file" : "missing in the file");
         return HY_OK;
     }
     HY_TRY(relative_error(t, out, &error));
@@ -100,7 +116,8 @@ static hy_status read_ids(verify *v) {
     const hy_st_tensor *t = hy_st_find(v->expected, "input_ids");
     const hy_model_spec *m = &v->prog->spec;
     if (!t || t->ndim != 2 || t->n == 0)
-        return hy_error(HY_EINPUT, "%s: tensor \"input_ids\" [sequences, tokens] is %s", hy_st_path(v->expected), t ? "of another shape" : "missing");
+        return hy_error(HY_EINPUT, "%s: tensor \"input_ids\" [sequences, tokens] is %s", hy_st_path(v->expected),
+                        t ? "of another shape" : "missing");
     if (t->n > (1 << 28) || t->shape[1] < 2)
         return hy_error(HY_EINPUT, "%s: \"input_ids\" must hold 2 .. 2^28 tokens a sequence", hy_st_path(v->expected));
     int64_t *wide = hy_alloc(t->n * sizeof *wide);
@@ -115,8 +132,10 @@ static hy_status read_ids(verify *v) {
     hy_status s = hy_st_read_i64(t, 0, t->n, wide);
     for (size_t i = 0; i < t->n && !s; i++) {
         if (wide[i] < 0 || wide[i] >= m->vocab)
-            s = hy_error(HY_EINPUT, "%s: \"input_ids\": token %" PRId64 " is outside the vocabulary 0 .. %d", hy_st_path(v->expected), wide[i], m->vocab - 1);
-        else text[i] = (int32_t)wide[i];
+            s = hy_error(HY_EINPUT, "%s: \"input_ids\": token %" PRId64 " is outside the vocabulary 0 .. %d",
+                         hy_st_path(v->expected), wide[i], m->vocab - 1);
+        else
+            text[i] = (int32_t)wide[i];
         next[i] = (int)(i % (size_t)v->T) == v->T - 1 ? HY_IGNORE : (int32_t)wide[i + 1];
         v->rows[i] = (int)(i / (size_t)v->T) * (v->T + m->meta_tokens) + m->meta_tokens + (int)(i % (size_t)v->T);
     }
@@ -155,14 +174,16 @@ static hy_status set_up(verify *v) {
     hy_precision precision;
     HY_TRY(hy_precision_parse(o->precision, &precision));
     const bool f64 = o->dtype && !strcmp(o->dtype, "f64");
-    if (o->dtype && !f64 && strcmp(o->dtype, "f32")) return hy_error(HY_EINPUT, "--dtype %s: there are f32 and f64", o->dtype);
+    if (o->dtype && !f64 && strcmp(o->dtype, "f32"))
+        return hy_error(HY_EINPUT, "--dtype %s: there are f32 and f64", o->dtype);
     if (o->dtype && o->precision && (f64 || precision != HY_PRECISION_F32))
         return hy_error(HY_EINPUT, "--dtype %s and --precision %s: give one of the two", o->dtype, o->precision);
     const hy_dtype dt = f64 ? HY_F64 : hy_precision_dtype(precision);
     v->limit = f64 ? 0 : 1 + (int)precision;
     hy_device device;
     HY_TRY(hy_device_from_args(f64 && !o->device ? "cpu" : o->device, o->isa, &device));
-    if (f64 && strcmp(device.kind, "cpu")) return hy_error(HY_EINPUT, "--dtype f64 is for --device cpu: a GPU computes in float32 and less");
+    if (f64 && strcmp(device.kind, "cpu"))
+        return hy_error(HY_EINPUT, "--dtype f64 is for --device cpu: a GPU computes in float32 and less");
     HY_TRY(hy_device_open(&device, o->isa, o->threads, &v->be));
     HY_TRY(hy_precision_set(precision, &v->be));
     HY_TRY(hy_import_open(o->dir, &v->import));
@@ -210,8 +231,8 @@ static hy_status got(void *user, const char *value, const float *data, int rows,
     return compare(v, name, 3, (int64_t[]){v->B, rows / v->B, width}, data, limit(v, false));
 }
 
-// Two runs, as people use them: inference gives hidden states and logits, training gives the loss and the gradients (a loss
-// without gradients is inference too).
+// Two runs, as people use them: inference gives hidden states and logits, training gives the loss and the gradients (a
+// loss without gradients is inference too).
 static hy_status infer(verify *v, hy_exec *e, const hy_batch *b) {
     const hy_model_spec *m = &v->prog->spec;
     const hy_probe probe = {wants, got, v};
@@ -233,11 +254,17 @@ static hy_status loss(verify *v, hy_exec *e, const hy_batch *b) {
 }
 
 static hy_status run_model(verify *v) {
-    const hy_batch b = {.B = v->B, .T = v->T + v->prog->spec.meta_tokens, .ids = v->ids, .labels = v->labels, .out_rows = v->rows, .n_out = v->B * v->T};
+    const hy_batch b = {.B = v->B,
+                        .T = v->T + v->prog->spec.meta_tokens,
+                        .ids = v->ids,
+                        .labels = v->labels,
+                        .out_rows = v->rows,
+                        .n_out = v->B * v->T};
     hy_status s = HY_OK;
     for (int pass = 0; pass < 2 && !s; pass++) {
         hy_exec *e;
-        s = hy_exec_create(v->prog, &v->be, v->w->compute, pass && v->gradients ? HY_EXEC_TRAIN : HY_EXEC_INFER, b.B, b.T, pass ? 0 : b.n_out, &e);
+        s = hy_exec_create(v->prog, &v->be, v->w->compute, pass && v->gradients ? HY_EXEC_TRAIN : HY_EXEC_INFER, b.B,
+                           b.T, pass ? 0 : b.n_out, &e);
         if (!s) s = pass ? loss(v, e, &b) : infer(v, e, &b);
         hy_exec_free(e);
     }
@@ -268,11 +295,14 @@ static hy_status compare_rest(verify *v) {
             if (v->gradients) HY_TRY(compare_gradient(v, t));
             grads++;
         } else if (strcmp(t->name, "logits") && strcmp(t->name, "loss") && strcmp(t->name, "input_ids") &&
-                   !(sscanf(t->name, "hidden.%d%n", &layer, &end) == 1 && !t->name[end] && layer >= 0 && layer <= v->prog->spec.n_layers))
+                   !(sscanf(t->name, "hidden.%d%n", &layer, &end) == 1 && !t->name[end] && layer >= 0 &&
+                     layer <= v->prog->spec.n_layers))
             report(v, t->name, t->ndim, t->shape, 0, limit(v, false), "not an output that is known");
     }
-    if (!grads) hy_table_note(v->table, "the file holds no gradients: none were compared");
-    else if (!v->gradients) hy_table_note(v->table, "%d gradients were not compared: they need weights in float32 (--weights f32)", grads);
+    if (!grads)
+        hy_table_note(v->table, "the file holds no gradients: none were compared");
+    else if (!v->gradients)
+        hy_table_note(v->table, "%d gradients were not compared: they need weights in float32 (--weights f32)", grads);
     return HY_OK;
 }
 
@@ -292,11 +322,14 @@ static hy_status run(const options *o) {
     if (!s) s = compare_rest(&v);
     if (!s) {
         hy_table_note(v.table, "%s, %s, %s", limits[v.limit].name, v.be.device, v.path);
-        hy_table_note(v.table, "limits: %g, gradients %g: %s", limits[v.limit].forward, limits[v.limit].gradient, limits[v.limit].why);
+        hy_table_note(v.table, "limits: %g, gradients %g: %s", limits[v.limit].forward, limits[v.limit].gradient,
+                      limits[v.limit].why);
         hy_table_note(v.table, "%d of %d tensors agree", v.checked - v.failed, v.checked);
         s = hy_table_print(v.table, o->format, stdout);
     }
-    if (!s && v.failed) s = hy_error(HY_EFAIL, "%s: %d of %d tensors are missing or differ by more than their limit", o->dir, v.failed, v.checked);
+    if (!s && v.failed)
+        s = hy_error(HY_EFAIL, "%s: %d of %d tensors are missing or differ by more than their limit", o->dir, v.failed,
+                     v.checked);
     tear_down(&v);
     return s;
 }
@@ -306,8 +339,10 @@ int hy_cmd_verify(int argc, char **argv) {
     const hy_arg args[] = {
         {"--precision", HY_PRECISION_NAMES, HY_ARG_TEXT, &o.precision, 0, HY_PRECISION_HELP},
         {"--dtype", "f32|f64", HY_ARG_TEXT, &o.dtype, 0, "f64: in float64 instead, on the CPU"},
-        {"--weights", HY_WEIGHTS_NAMES, HY_ARG_TEXT, &o.weights, 0, HY_WEIGHTS_HELP "; auto is f32 where gradients are expected"},
-        {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0, "kernels: ref, base, avx2, avx512 or auto, the best of this machine (auto)"},
+        {"--weights", HY_WEIGHTS_NAMES, HY_ARG_TEXT, &o.weights, 0,
+         HY_WEIGHTS_HELP "; auto is f32 where gradients are expected"},
+        {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0,
+         "kernels: ref, base, avx2, avx512 or auto, the best of this machine (auto)"},
         {"--threads", "N", HY_ARG_INT, &o.threads, 0, "threads (0: all cores)"},
         {"--device", HY_DEVICE_NAMES, HY_ARG_TEXT, &o.device, 0, HY_DEVICE_HELP},
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print"},
@@ -315,13 +350,17 @@ int hy_cmd_verify(int argc, char **argv) {
     };
     const hy_args a = {
         .usage = "hylab verify DIR [options]",
-        .text = "Runs a released checkpoint and compares with expected outputs, tensor by tensor: the 2-norm of the difference over\n"
-                "the 2-norm of the expected tensor. DIR holds config.json, the weights as released and expected.safetensors:\n"
+        .text = "Runs a released checkpoint and compares with expected outputs, tensor by tensor: the 2-norm of the "
+                "difference over\n"
+                "the 2-norm of the expected tensor. DIR holds config.json, the weights as released and "
+                "expected.safetensors:\n"
                 "  input_ids [B,T]    the tokens\n"
                 "  logits, loss       of them; the loss is the mean next-token cross-entropy in nats\n"
-                "  hidden.0 .. N      the input of layer 0 .. N-1 and what follows the final norm; meta positions included\n"
+                "  hidden.0 .. N      the input of layer 0 .. N-1 and what follows the final norm; meta positions "
+                "included\n"
                 "  grad.NAME          gradient of that loss by tensor NAME of model.safetensors (any number of them)\n"
-                "Limits: 1e-5 (gradients 1e-4) in f32, 1e-6 (1e-5) in f64, 5e-3 (5e-2) in tf32, 4e-2 (3e-1) in bf16. Exit status 1 if a tensor is above or missing.\n\n"
+                "Limits: 1e-5 (gradients 1e-4) in f32, 1e-6 (1e-5) in f64, 5e-3 (5e-2) in tf32, 4e-2 (3e-1) in bf16. "
+                "Exit status 1 if a tensor is above or missing.\n\n"
                 "examples:\n"
                 "  hylab verify tests/golden/hymba-tiny\n"
                 "  hylab verify tests/golden/hymba-tiny --dtype f64 --isa ref --format csv",

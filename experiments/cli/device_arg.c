@@ -21,11 +21,17 @@ hy_status hy_device_from_args(const char *device, const char *isa, hy_device *ou
         return HY_OK;
     }
     int n = 0;
-    if (sscanf(name, "cuda:%d%n", &out->number, &n) == 1 && n > 5 && !name[n] && out->number >= 0) out->kind = "cuda";
-    else if (!strcmp(name, "cuda")) out->number = -1, out->kind = "cuda";
-    else return hy_error(HY_EINPUT, "%s%s: there are cpu, cuda, cuda:N (the GPU of that number) and auto", from, name);
-    if (asked_for_isa(isa)) return hy_error(HY_EINPUT, "--isa %s names kernels of the CPU, but %s%s asks for a GPU: leave one of them out", isa, from, name);
-    if (!hy_cuda_describe(line, sizeof line)) return hy_error(HY_EINPUT, "%s%s: %s; --device cpu works", from, name, line);
+    if (sscanf(name, "cuda:%d%n", &out->number, &n) == 1 && n > 5 && !name[n] && out->number >= 0)
+        out->kind = "cuda";
+    else if (!strcmp(name, "cuda"))
+        out->number = -1, out->kind = "cuda";
+    else
+        return hy_error(HY_EINPUT, "%s%s: there are cpu, cuda, cuda:N (the GPU of that number) and auto", from, name);
+    if (asked_for_isa(isa))
+        return hy_error(HY_EINPUT, "--isa %s names kernels of the CPU, but %s%s asks for a GPU: leave one of them out",
+                        isa, from, name);
+    if (!hy_cuda_describe(line, sizeof line))
+        return hy_error(HY_EINPUT, "%s%s: %s; --device cpu works", from, name, line);
     return hy_cuda_find(out->number);
 }
 

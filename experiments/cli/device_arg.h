@@ -3,8 +3,9 @@
 #define HY_DEVICE_ARG_H
 #include "core/model/device.h"
 
-// --device: cpu, cuda (the first GPU that can be used), cuda:N (the one of that number) or auto, which is a GPU where there is one
-// and no --isa is asked for, else the CPU. NULL: environment variable HYLAB_DEVICE, else auto. That auto found a GPU is told on stderr.
+// --device: cpu, cuda (the first GPU that can be used), cuda:N (the one of that number) or auto, which is a GPU where
+// there is one and no --isa is asked for, else the CPU. NULL: environment variable HYLAB_DEVICE, else auto. That auto
+// found a GPU is told on stderr.
 #define HY_DEVICE_NAMES "cpu|cuda|cuda:N|auto"
 #define HY_DEVICE_HELP "where to run (default: $HYLAB_DEVICE, else auto: a GPU if there is one)"
 hy_status hy_device_from_args(const char *device, const char *isa, hy_device *out);

@@ -115,17 +115,23 @@ static void row_head(const view *v, hy_table *t, const hy_fact *f, const char *a
     }
     if (v->rows == HY_ROWS_CELLS) hy_table_text(t, "%s", *f->cell ? f->cell : all);
     if (v->rows == HY_ROWS_LAYERS) {
-        if (f->layer >= 0) hy_table_text(t, "%d", f->layer);
-        else hy_table_text(t, "%s", all);
+        if (f->layer >= 0)
+            hy_table_text(t, "%d", f->layer);
+        else
+            hy_table_text(t, "%s", all);
         return;
     }
     if (v->rows == HY_ROWS_CELLS && !layers) return;
-    if (f->layer >= 0) hy_table_int(t, f->layer);
-    else hy_table_empty(t);
+    if (f->layer >= 0)
+        hy_table_int(t, f->layer);
+    else
+        hy_table_empty(t);
     hy_table_text(t, "%s", f->kind ? f->kind : "");
     if (v->rows == HY_ROWS_MAPS || !heads) return;
-    if (f->head >= 0) hy_table_int(t, f->head);
-    else hy_table_empty(t);
+    if (f->head >= 0)
+        hy_table_int(t, f->head);
+    else
+        hy_table_empty(t);
 }
 
 static void value_cell(const view *v, hy_table *t, const hy_fact *f, const hy_fact_column *c) {
@@ -136,8 +142,10 @@ static void value_cell(const view *v, hy_table *t, const hy_fact *f, const hy_fa
         if (errors) hy_table_empty(t);
         return;
     }
-    if (errors && isfinite(f->se)) hy_table_num_pm(t, f->value * d->scale, f->se * d->scale, d->decimals);
-    else hy_table_num(t, f->value * d->scale, d->decimals);
+    if (errors && isfinite(f->se))
+        hy_table_num_pm(t, f->value * d->scale, f->se * d->scale, d->decimals);
+    else
+        hy_table_num(t, f->value * d->scale, d->decimals);
     if (errors) hy_table_num(t, f->se * d->scale, d->decimals);
 }
 

@@ -28,16 +28,15 @@ static void on_signal(int sig) {
 }
 
 static void usage(FILE *f) {
-    fprintf(f,
-            "hylab: build, train, measure and compare hybrid-head language models\n\n"
-            "usage: hylab COMMAND [options]      hylab COMMAND --help tells more\n\n");
+    fprintf(f, "hylab: build, train, measure and compare hybrid-head language models\n\n"
+               "usage: hylab COMMAND [options]      hylab COMMAND --help tells more\n\n");
     for (int i = 0; commands[i].name; i++) fprintf(f, "  %-10s %s\n", commands[i].name, commands[i].help);
     fprintf(f, "\nexit status: 0 done, 1 the work failed, 2 bad usage or input, 130 interrupted\n");
 }
 
-// Threads that wait for one another spin for about 0.1 ms, then sleep. The library's own default spins far longer, which
-// costs several times the work itself when other programs want the cores. It reads the variable only when a process
-// starts, hence the new start.
+// Threads that wait for one another spin for about 0.1 ms, then sleep. The library's own default spins far longer,
+// which costs several times the work itself when other programs want the cores. It reads the variable only when a
+// process starts, hence the new start.
 static void calm_threads(char **argv) {
     if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT") || setenv("GOMP_SPINCOUNT", "20000", 1)) return;
     char self[4096];
@@ -63,7 +62,8 @@ int main(int argc, char **argv) {
         return 0;
     }
     if (!strcmp(argv[1], "--version")) {
-        printf("hylab %s%s (%s)\n", hy_version_commit(), hy_version_dirty() ? " with local changes" : "", hy_version_build());
+        printf("hylab %s%s (%s)\n", hy_version_commit(), hy_version_dirty() ? " with local changes" : "",
+               hy_version_build());
         return 0;
     }
     for (int i = 0; commands[i].name; i++)

@@ -13,22 +13,30 @@ typedef struct {
 } hy_measure_args;
 void hy_measure_args_free(hy_measure_args *a);
 // Rows of a command's table of arguments; a is a hy_measure_args.
-#define HY_ARGS_TASK(a)                                                                                               \
-    {"--task", "KIND", HY_ARG_TEXT, &(a).task, 0, "where examples come from (default mqar; `hylab task` lists them)"}, \
-    {"--task-set", "NAME=VALUE", HY_ARG_LIST, &(a).task_sets, 0, "an option of the task; may be given many times"},   \
-    {"--seed", "N", HY_ARG_INT, &(a).seed, 0, "seed of the data (default 1)"}
-#define HY_ARGS_MODEL(a)                                                                           \
-    {"--set", "PATH=VALUE", HY_ARG_LIST, &(a).sets, 0,                                             \
-     "a change to the spec, e.g. attention.window=64; of a checkpoint what keeps the shapes"},     \
-    {"--weights", HY_WEIGHTS_NAMES, HY_ARG_TEXT, &(a).weights, 0, HY_WEIGHTS_HELP},                \
-    {"--precision", HY_PRECISION_NAMES, HY_ARG_TEXT, &(a).precision, 0, HY_PRECISION_HELP},        \
-    {"--threads", "N", HY_ARG_INT, &(a).threads, 0, "threads (default: all cores)"},               \
-    {"--device", HY_DEVICE_NAMES, HY_ARG_TEXT, &(a).device, 0, HY_DEVICE_HELP},                    \
-    {"--isa", "NAME", HY_ARG_TEXT, &(a).isa, 0,                                                    \
-     "kernels: ref, base, avx2, avx512 (default: the best this machine has)"}
-#define HY_ARGS_OPTION(a) \
-    {"--option", "NAME=VALUE", HY_ARG_LIST, &(a).options, 0, "an option of the measure (above); may be given many times"}
-#define HY_ARGS_DB(a) {"--db", "FILE", HY_ARG_TEXT, &(a).db, 0, "store what is measured in this database as well"}
+#define HY_ARGS_TASK(a)                                                                                                 \
+    {"--task", "KIND", HY_ARG_TEXT, &(a).task, 0, "where examples come from (default mqar; `hylab task` lists them)"},  \
+        {"--task-set", "NAME=VALUE", HY_ARG_LIST, &(a).task_sets, 0, "an option of the task; may be given many times"}, \
+    {                                                                                                                   \
+        "--seed", "N", HY_ARG_INT, &(a).seed, 0, "seed of the data (default 1)"                                         \
+    }
+#define HY_ARGS_MODEL(a)                                                                                    \
+    {"--set",     "PATH=VALUE",                                                                             \
+     HY_ARG_LIST, &(a).sets,                                                                                \
+     0,           "a change to the spec, e.g. attention.window=64; of a checkpoint what keeps the shapes"}, \
+        {"--weights", HY_WEIGHTS_NAMES, HY_ARG_TEXT, &(a).weights, 0, HY_WEIGHTS_HELP},                     \
+        {"--precision", HY_PRECISION_NAMES, HY_ARG_TEXT, &(a).precision, 0, HY_PRECISION_HELP},             \
+        {"--threads", "N", HY_ARG_INT, &(a).threads, 0, "threads (default: all cores)"},                    \
+        {"--device", HY_DEVICE_NAMES, HY_ARG_TEXT, &(a).device, 0, HY_DEVICE_HELP}, {                       \
+        "--isa", "NAME", HY_ARG_TEXT, &(a).isa, 0,                                                          \
+            "kernels: ref, base, avx2, avx512 (default: the best this machine has)"                         \
+    }
+#define HY_ARGS_OPTION(a)                                               \
+    {                                                                   \
+        "--option", "NAME=VALUE", HY_ARG_LIST, &(a).options, 0,         \
+            "an option of the measure (above); may be given many times" \
+    }
+#define HY_ARGS_DB(a) \
+    { "--db", "FILE", HY_ARG_TEXT, &(a).db, 0, "store what is measured in this database as well" }
 
 // A measure that was asked for, with its options.
 typedef struct {
@@ -51,13 +59,14 @@ typedef struct {
     const char *file;
     hy_backend be;
     hy_precision precision;
-    hy_task *task;    // NULL: none
+    hy_task *task;  // NULL: none
     hy_model model;
-    double seconds;   // that opening the model took
+    double seconds;  // that opening the model took
 } hy_subject;
-// Opens backend, task and model. Everything that the measures can refuse is refused before weights are read. Close it, also after
-// an error. weights: as hy_weights_parse gave it, or what the command makes of it.
-hy_status hy_subject_open(const hy_measure_args *a, const char *file, hy_weights weights, const hy_asked *asked, int n, hy_subject *out);
+// Opens backend, task and model. Everything that the measures can refuse is refused before weights are read. Close it,
+// also after an error. weights: as hy_weights_parse gave it, or what the command makes of it.
+hy_status hy_subject_open(const hy_measure_args *a, const char *file, hy_weights weights, const hy_asked *asked, int n,
+                          hy_subject *out);
 void hy_subject_close(hy_subject *s);
 // Takes a measure; with --db its facts are stored too. facts: all that the measure found is added.
 hy_status hy_subject_take(const hy_subject *s, const hy_asked *m, hy_facts *facts);

@@ -33,7 +33,8 @@ static hy_status about(const hy_artifact *a, int *meta_tokens, char **options) {
 typedef char panel_title[64];
 static void title_of(int layer, const hy_probe_map *m, panel_title out) {
     const char *name = m->src == HY_MAP_SSM ? "SSM" : m->src == HY_MAP_LAYER ? "whole layer" : "attention";
-    if (m->index < 0) snprintf(out, sizeof(panel_title), "layer %d: %s", layer, name);
+    if (m->index < 0)
+        snprintf(out, sizeof(panel_title), "layer %d: %s", layer, name);
     else
         snprintf(out, sizeof(panel_title), "layer %d: %s %d", layer, m->src == HY_MAP_SSM ? "channel" : "head",
                  m->index);

@@ -139,8 +139,10 @@ static void add_training(hy_table *t, const hy_run_item *it, const rates *r, dou
     hy_table_num(t, tokens / per_s, 0);
     sum->models++;
     sum->tokens += tokens;
-    if (isnan(per_s)) sum->unknown++;
-    else sum->seconds += tokens / per_s;
+    if (isnan(per_s))
+        sum->unknown++;
+    else
+        sum->seconds += tokens / per_s;
 }
 
 static void add_measures(hy_table *t, const hy_run_item *it, unsigned todo, totals *sum) {
@@ -168,8 +170,10 @@ static void add_row(hy_table *t, const hy_sweep *s, int i, int tokens, const rat
     hy_table_text(t, "%s", it->grid);
     hy_table_int(t, it->seed);
     hy_table_text(t, "%s", state_word(found));
-    if (found->run_id) hy_table_int(t, found->run_id);
-    else hy_table_empty(t);
+    if (found->run_id)
+        hy_table_int(t, found->run_id);
+    else
+        hy_table_empty(t);
     add_model(t, it, tokens, n.total);
     if (trains && (found->same_model == i || s->items[found->same_model].state != HY_ITEM_PENDING)) {
         add_training(t, it, r, (double)n.total, sum);
@@ -202,8 +206,10 @@ static void add_notes(hy_table *t, const hy_sweep *s, int tokens, const totals *
     hy_buf b = {0};
     for (int i = 0; hy_measures[i]; i++)
         if (sum->measures[i]) hy_buf_printf(&b, "%s%s of %d", b.n ? ", " : "", hy_measures[i]->name, sum->measures[i]);
-    if (b.n) hy_table_note(t, "to measure: %s", b.s);
-    else hy_table_note(t, "nothing is to be measured");
+    if (b.n)
+        hy_table_note(t, "to measure: %s", b.s);
+    else
+        hy_table_note(t, "nothing is to be measured");
     free(b.s);
 }
 

@@ -1,4 +1,5 @@
-// show_fields.c - `hylab show variants`, `hylab show fields` and `hylab show measures`: what there is to start from, and what can be written.
+// show_fields.c - `hylab show variants`, `hylab show fields` and `hylab show measures`: what there is to start from,
+// and what can be written.
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -99,7 +100,9 @@ static hy_status print_variants(const paths *p, hy_table_format format) {
         hy_table_num(t, b.total / 1e6, 2);
         hy_table_text(t, "%s", text);
     }
-    hy_table_note(t, "cache: what one sequence of 8000 tokens holds at 2 bytes a value; hylab show spec FILE tells all about one");
+    hy_table_note(
+        t,
+        "cache: what one sequence of 8000 tokens holds at 2 bytes a value; hylab show spec FILE tells all about one");
     hy_status st = hy_table_print(t, format, stdout);
     free(m);
     hy_table_free(t);
@@ -162,7 +165,9 @@ static hy_status print_fields(const char *what) {
     }
     hy_status st = HY_OK;
     if (!b.n) {
-        char *names = hy_measure_names(), *list = hy_asprintf("variant|train|experiment|measures|%s|%s", hy_task_kinds(), names), *hint = hy_suggest(what, list);
+        char *names = hy_measure_names(),
+             *list = hy_asprintf("variant|train|experiment|measures|%s|%s", hy_task_kinds(), names),
+             *hint = hy_suggest(what, list);
         st = hy_error(HY_EINPUT, "no fields of \"%s\"%s; there are %s", what, hint, list);
         free(hint);
         free(list);
@@ -178,7 +183,8 @@ int hy_show_fields(int argc, char **argv) {
     const hy_arg args[] = {{0}};
     const hy_args a = {
         .usage = "hylab show fields [variant|train|experiment|measures|MEASURE|TASK]",
-        .text = "Every key that a variant, a training recipe, an experiment, a measure or a task takes, with default, meaning and range.\n\n"
+        .text = "Every key that a variant, a training recipe, an experiment, a measure or a task takes, with default, "
+                "meaning and range.\n\n"
                 "examples:\n"
                 "  hylab show fields variant\n"
                 "  hylab show fields measures\n"
@@ -210,8 +216,10 @@ static hy_status print_measures(hy_table_format format) {
         hy_table_text(t, "%s", needs);
         hy_table_text(t, "%s", hy_measures[i]->doc);
     }
-    hy_table_note(t, "in an experiment `measures: {NAME: {OPTION: VALUE}}`, on the command line `hylab probe MODEL --measure NAME --option OPTION=VALUE`");
-    hy_table_note(t, "options: hylab show fields NAME; accuracy, size and cache are on in an experiment unless they are false");
+    hy_table_note(t, "in an experiment `measures: {NAME: {OPTION: VALUE}}`, on the command line `hylab probe MODEL "
+                     "--measure NAME --option OPTION=VALUE`");
+    hy_table_note(
+        t, "options: hylab show fields NAME; accuracy, size and cache are on in an experiment unless they are false");
     const hy_status st = hy_table_print(t, format, stdout);
     hy_table_free(t);
     return st;
@@ -223,7 +231,9 @@ int hy_show_measures(int argc, char **argv) {
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &format, 0, "how to print"},
         {0},
     };
-    const hy_args a = {.usage = "hylab show measures [options]", .text = "Lists what can be measured of a model, trained or not.", .args = args};
+    const hy_args a = {.usage = "hylab show measures [options]",
+                       .text = "Lists what can be measured of a model, trained or not.",
+                       .args = args};
     hy_arg_list rest = {0};
     bool help = false;
     hy_status st = hy_args_read(&a, argc, argv, &rest, &help);

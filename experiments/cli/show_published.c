@@ -1,5 +1,6 @@
-// show_published.c - `hylab show published`: every figure that variant files say is printed elsewhere (caches, parameter
-// ratios, totals), beside the same figure worked out here; and so an index of the paper's tables: which row is which file.
+// show_published.c - `hylab show published`: every figure that variant files say is printed elsewhere (caches,
+// parameter ratios, totals), beside the same figure worked out here; and so an index of the paper's tables: which row
+// is which file.
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,8 +82,8 @@ static hy_status print_entries(entries *all, hy_table_format format) {
         hy_table_text(t, "%s", here);
         hy_table_text(t, "%s", !e->printed[0] ? "" : equal ? "equal" : "differs");
     }
-    hy_table_note(t, "%d of %d figures are equal to the last printed digit; caches of %d tokens as the paper counts", same, figures,
-                  HY_PUBLISHED_TOKENS);
+    hy_table_note(t, "%d of %d figures are equal to the last printed digit; caches of %d tokens as the paper counts",
+                  same, figures, HY_PUBLISHED_TOKENS);
     hy_status st = hy_table_print(t, format, stdout);
     hy_table_free(t);
     return st;
@@ -96,10 +97,11 @@ int hy_show_published(int argc, char **argv) {
     };
     const hy_args a = {
         .usage = "hylab show published VARIANT.yaml... [options]",
-        .text = "Prints what the key `published` of variant files says is printed elsewhere (the paper's tables, released\n"
-                "weights) beside the same figures worked out here, in the order of the tables.\n\n"
-                "example:\n"
-                "  hylab show published variants/paper/*.yaml",
+        .text =
+            "Prints what the key `published` of variant files says is printed elsewhere (the paper's tables, released\n"
+            "weights) beside the same figures worked out here, in the order of the tables.\n\n"
+            "example:\n"
+            "  hylab show published variants/paper/*.yaml",
         .args = args,
         .min_rest = 1,
         .max_rest = -1,

@@ -20,26 +20,33 @@ const char *hy_mixer_text(hy_mixer m) {
 }
 
 void hy_mask_text(const hy_layer_spec *l, char out[32]) {
-    if (!hy_layer_has_attention(l)) snprintf(out, 32, "-");
-    else if (l->window) snprintf(out, 32, "window %d", l->window);
-    else snprintf(out, 32, "global");
+    if (!hy_layer_has_attention(l))
+        snprintf(out, 32, "-");
+    else if (l->window)
+        snprintf(out, 32, "window %d", l->window);
+    else
+        snprintf(out, 32, "global");
 }
 
 static const char *const fusion_words[] = {"mean", "concat", "gate", "sum"};
 static const char *const mlp_words[] = {"none", "silu", "relu2"};
 
 static void cell_int(hy_table *t, bool present, int v) {
-    if (present) hy_table_int(t, v);
-    else hy_table_empty(t);
+    if (present)
+        hy_table_int(t, v);
+    else
+        hy_table_empty(t);
 }
 static void cell_word(hy_table *t, bool present, const char *word) { hy_table_text(t, "%s", present ? word : ""); }
 
 // ---------------------------------------------------------------------------------------------------- tables
 static hy_table *layers_table(const hy_model_spec *m, const char *title) {
-    static const char *const columns[] = {"layer", "mixer", "fusion", "mask", "heads", "kv_heads", "d_qk", "d_v", "kv_source",
-                                          "d_inner", "d_state", "d_conv", "dt_rank", "head_dim", "groups", "mlp", "d_ff", "parameters"};
-    static const char *const headers[] = {"layer", "mixer", "fusion", "mask", "heads", "KV", "d_qk", "d_v", "keys of",
-                                          "d_inner", "d_state", "d_conv", "dt_rank", "head_dim", "groups", "mlp", "d_ff", "parameters"};
+    static const char *const columns[] = {"layer",   "mixer",    "fusion",    "mask",    "heads",   "kv_heads",
+                                          "d_qk",    "d_v",      "kv_source", "d_inner", "d_state", "d_conv",
+                                          "dt_rank", "head_dim", "groups",    "mlp",     "d_ff",    "parameters"};
+    static const char *const headers[] = {"layer",   "mixer",    "fusion",  "mask",    "heads",   "KV",
+                                          "d_qk",    "d_v",      "keys of", "d_inner", "d_state", "d_conv",
+                                          "dt_rank", "head_dim", "groups",  "mlp",     "d_ff",    "parameters"};
     hy_table *t = hy_table_new(title);
     bool mamba2 = false;
     for (int i = 0; i < m->n_layers; i++) mamba2 = mamba2 || hy_layer_is_mamba2(&m->layers[i]);
@@ -83,8 +90,15 @@ static hy_table *parameters_table(const hy_model_spec *m) {
     const struct {
         const char *part;
         int64_t n;
-    } parts[] = {{"embedding", c.embedding}, {"output head", c.head}, {"meta tokens", c.meta}, {"attention", c.attention},
-                 {"ssm", c.ssm}, {"fusion and out", c.fusion}, {"mlp", c.mlp}, {"norms", c.norm}, {"total", c.total}};
+    } parts[] = {{"embedding", c.embedding},
+                 {"output head", c.head},
+                 {"meta tokens", c.meta},
+                 {"attention", c.attention},
+                 {"ssm", c.ssm},
+                 {"fusion and out", c.fusion},
+                 {"mlp", c.mlp},
+                 {"norms", c.norm},
+                 {"total", c.total}};
     hy_table *t = hy_table_new("parameters");
     hy_table_column(t, "part", NULL, NULL, HY_LEFT);
     hy_table_column(t, "parameters", NULL, NULL, HY_RIGHT);
@@ -98,8 +112,9 @@ static hy_table *parameters_table(const hy_model_spec *m) {
     }
     if (m->tied) hy_table_note(t, "the output head is the embedding");
     if (c.ratio_attention && c.ratio_ssm)
-        hy_table_note(t, "attention : SSM = 1 : %.2f (W_q, W_k, W_v against the rest of the mixer, as in the paper's Table 10)",
-                      (double)c.ratio_ssm / (double)c.ratio_attention);
+        hy_table_note(
+            t, "attention : SSM = 1 : %.2f (W_q, W_k, W_v against the rest of the mixer, as in the paper's Table 10)",
+            (double)c.ratio_ssm / (double)c.ratio_attention);
     else if (c.ratio_attention || c.ratio_ssm)
         hy_table_note(t, "attention : SSM = %s", c.ratio_attention ? "1 : 0" : "0 : 1");
     return t;
@@ -126,16 +141,36 @@ static hy_table *lengths_table(const hy_model_spec *m) {
         hy_table_num(t, paper.total / 1e6, 2);
         hy_table_num(t, hy_model_flops_token(m, lengths[i] + m->meta_tokens) / 1e6, 2);
     }
-    hy_table_note(t, "MB of 10^6 bytes, bf16: 2 bytes a value (--precision bf16 keeps SSM states in float32); `hylab cache` has the parts and layers");
+    hy_table_note(t, "MB of 10^6 bytes, bf16: 2 bytes a value (--precision bf16 keeps SSM states in float32); `hylab "
+                     "cache` has the parts and layers");
     return t;
 }
 
 // ---------------------------------------------------------------------------------------------------- printing
 // What the table of layers has no column for, where it is not the default.
-enum { QK_NORM, QKV_BIAS, OUT_BIAS, PROJ_BIAS, NO_CONV_BIAS, NO_INNER_NORMS, NO_GATED_NORM, NORM_FIRST, LIMITED, MLP_BIAS, DETAILS };
-static const char *const detail_words[DETAILS] = {
-    "qk norm", "query, key and value biases", "attention out bias", "ssm projection biases", "no convolution bias",
-    "no norms of dt, B, C", "ssm gate without a norm", "ssm norm before the gate", "ssm steps", "mlp biases"};
+enum {
+    QK_NORM,
+    QKV_BIAS,
+    OUT_BIAS,
+    PROJ_BIAS,
+    NO_CONV_BIAS,
+    NO_INNER_NORMS,
+    NO_GATED_NORM,
+    NORM_FIRST,
+    LIMITED,
+    MLP_BIAS,
+    DETAILS
+};
+static const char *const detail_words[DETAILS] = {"qk norm",
+                                                  "query, key and value biases",
+                                                  "attention out bias",
+                                                  "ssm projection biases",
+                                                  "no convolution bias",
+                                                  "no norms of dt, B, C",
+                                                  "ssm gate without a norm",
+                                                  "ssm norm before the gate",
+                                                  "ssm steps",
+                                                  "mlp biases"};
 
 // has: the layer is so; may: it could be.
 static void layer_details(const hy_layer_spec *l, bool has[DETAILS], bool may[DETAILS]) {
@@ -145,8 +180,10 @@ static void layer_details(const hy_layer_spec *l, bool has[DETAILS], bool may[DE
     may[NO_INNER_NORMS] = ss && !two;
     may[NO_GATED_NORM] = may[NORM_FIRST] = may[LIMITED] = two;
     may[MLP_BIAS] = l->mlp != HY_MLP_NONE;
-    const bool is[DETAILS] = {l->qk_norm, l->qkv_bias, l->out_bias, l->proj_bias, !l->conv_bias, !l->inner_norms, !l->gated_norm,
-                              l->norm_before_gate, l->dt_min != 0 || l->dt_max != 0, l->mlp_bias};
+    const bool is[DETAILS] = {l->qk_norm,     l->qkv_bias,         l->out_bias,
+                              l->proj_bias,   !l->conv_bias,       !l->inner_norms,
+                              !l->gated_norm, l->norm_before_gate, l->dt_min != 0 || l->dt_max != 0,
+                              l->mlp_bias};
     for (int k = 0; k < DETAILS; k++) has[k] = may[k] && is[k];
 }
 
@@ -165,9 +202,12 @@ static void details(const hy_model_spec *m, hy_buf *out) {
     for (int k = 0; k < DETAILS; k++) {
         if (!layers[k]) continue;
         hy_buf_printf(out, "%s%s", out->n ? "; " : "", detail_words[k]);
-        if (k == LIMITED && !one) hy_buf_printf(out, " limited");
-        else if (k == LIMITED && hi != 0) hy_buf_printf(out, " of %g to %g", lo, hi);
-        else if (k == LIMITED) hy_buf_printf(out, " of at least %g", lo);
+        if (k == LIMITED && !one)
+            hy_buf_printf(out, " limited");
+        else if (k == LIMITED && hi != 0)
+            hy_buf_printf(out, " of %g to %g", lo, hi);
+        else if (k == LIMITED)
+            hy_buf_printf(out, " of at least %g", lo);
         if (layers[k] < possible[k]) hy_buf_printf(out, " (%d of %d layers)", layers[k], possible[k]);
     }
 }
@@ -219,11 +259,15 @@ static hy_status print_spec(const hy_model_spec *m, const options *o) {
         free(text);
         return bad ? hy_error(HY_EFAIL, "cannot write the text") : HY_OK;
     }
-    hy_table *tables[3] = {layers_table(m, o->format == HY_TABLE_TEXT ? "layers" : NULL), parameters_table(m), lengths_table(m)};
+    hy_table *tables[3] = {layers_table(m, o->format == HY_TABLE_TEXT ? "layers" : NULL), parameters_table(m),
+                           lengths_table(m)};
     hy_status st = HY_OK;
-    if (o->format == HY_TABLE_JSON) st = print_json(m, tables);
-    else if (o->format == HY_TABLE_CSV) st = hy_table_print(tables[0], HY_TABLE_CSV, stdout);
-    else print_head(m);
+    if (o->format == HY_TABLE_JSON)
+        st = print_json(m, tables);
+    else if (o->format == HY_TABLE_CSV)
+        st = hy_table_print(tables[0], HY_TABLE_CSV, stdout);
+    else
+        print_head(m);
     for (int i = 0; !st && o->format == HY_TABLE_TEXT && i < 3; i++) {
         if (i) printf("\n");
         st = hy_table_print(tables[i], HY_TABLE_TEXT, stdout);
@@ -236,13 +280,15 @@ int hy_show_spec(int argc, char **argv) {
     options o = {0};
     const hy_arg args[] = {
         {"--set", "KEY=VALUE", HY_ARG_LIST, &o.sets, 0, "change a key of the variant; may be given many times"},
-        {"--yaml", NULL, HY_ARG_FLAG, &o.yaml, 0, "print the expanded text instead: what is hashed and stored, itself a variant"},
+        {"--yaml", NULL, HY_ARG_FLAG, &o.yaml, 0,
+         "print the expanded text instead: what is hashed and stored, itself a variant"},
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print; csv has the table of layers only"},
         {0},
     };
     const hy_args a = {
         .usage = "hylab show spec MODEL [options]",
-        .text = "Prints what a model (a variant, a checkpoint, a released folder) expands to: its layers, parameters by part with the\n"
+        .text = "Prints what a model (a variant, a checkpoint, a released folder) expands to: its layers, parameters "
+                "by part with the\n"
                 "attention : SSM ratio, cache and forward FLOPs at several lengths.\n\n"
                 "examples:\n"
                 "  hylab show spec variants/hymba.yaml\n"

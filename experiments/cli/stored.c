@@ -32,14 +32,16 @@ static hy_status from_store(const hy_stored_options *o, hy_store *s, identity *i
     hy_status st;
     hy_experiment_id e;
     while (!(st = hy_next_experiment(q, &row, &e)) && row) {
-        hy_buf_printf(&all, "%s%s%s%s%s", all.n ? ", " : "", e.name, *e.scale ? " at scale " : "", e.scale, *e.sets ? " with --set" : "");
+        hy_buf_printf(&all, "%s%s%s%s%s", all.n ? ", " : "", e.name, *e.scale ? " at scale " : "", e.scale,
+                      *e.sets ? " with --set" : "");
         if (*e.sets || (o->name && strcmp(o->name, e.name)) || (o->scale && strcmp(o->scale, e.scale))) continue;
         if (hits++ == 0) *id = (identity){hy_xstrdup(e.name), hy_xstrdup(e.scale), hy_xstrdup(e.sets)};
     }
     hy_query_close(q);
     if (!st && hits != 1)
-        st = hy_error(HY_EINPUT, "%s: which experiment? %s: %s (give --experiment and --scale, or the YAML file)", hy_store_path(s),
-                      all.n ? "It holds" : "It holds no experiment; hylab run makes one", all.n ? all.s : "none");
+        st = hy_error(HY_EINPUT, "%s: which experiment? %s: %s (give --experiment and --scale, or the YAML file)",
+                      hy_store_path(s), all.n ? "It holds" : "It holds no experiment; hylab run makes one",
+                      all.n ? all.s : "none");
     free(all.s);
     return st;
 }

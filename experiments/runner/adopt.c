@@ -39,8 +39,11 @@ static hy_status texts_of(const hy_adopted *a, const hy_train_spec *recipe, text
 }
 
 static hy_provenance provenance(const hy_adopted *a) {
-    return (hy_provenance){.commit = hy_version_commit(), .build = hy_version_build(), .dirty = hy_version_dirty(),
-                           .device_name = a->be ? a->be->device : "", .threads = a->be ? a->be->threads : 0};
+    return (hy_provenance){.commit = hy_version_commit(),
+                           .build = hy_version_build(),
+                           .dirty = hy_version_dirty(),
+                           .device_name = a->be ? a->be->device : "",
+                           .threads = a->be ? a->be->threads : 0};
 }
 
 static const char *device_of(const hy_adopted *a) { return a->be ? a->be->name : "cpu"; }
@@ -87,8 +90,10 @@ hy_status hy_adopt_trained(hy_store *s, const hy_adopted *a, const hy_train_spec
         st = hy_weights_save(hy_store_path(s), name, w, hash);
         hy_facts facts = *training;  // borrowed
         kernels_of(a, facts.kernel_path);
-        if (!st) st = hy_model_settle(s, *id, &facts, name, hash, NULL);
-        else hy_model_interrupt(s, *id, training->steps, "its weights could not be stored");
+        if (!st)
+            st = hy_model_settle(s, *id, &facts, name, hash, NULL);
+        else
+            hy_model_interrupt(s, *id, training->steps, "its weights could not be stored");
     }
     free(name);
     texts_free(&t);
@@ -102,10 +107,11 @@ hy_status hy_adopt_model(hy_store *s, const hy_adopted *a, int64_t *id) {
     int64_t seed = a->seed;
     if (!st && a->from_file) st = hy_ask_model_of_weights(s, t.source, id, &seed);
     if (!st && *id && a->task && seed != a->seed)
-        st = hy_error(HY_EINPUT,
-                      "%s is run %lld of %s, of seed %lld, whose measurements are of that seed's data: --seed %lld stores one; "
-                      "nothing was stored of seed %lld", a->path, (long long)*id, hy_store_path(s), (long long)seed,
-                      (long long)seed, (long long)a->seed);
+        st = hy_error(
+            HY_EINPUT,
+            "%s is run %lld of %s, of seed %lld, whose measurements are of that seed's data: --seed %lld stores one; "
+            "nothing was stored of seed %lld",
+            a->path, (long long)*id, hy_store_path(s), (long long)seed, (long long)seed, (long long)a->seed);
     if (!st && !*id) {
         const hy_model_record r = record_of(a, NULL, &t);
         hy_claim claim;
@@ -134,7 +140,8 @@ hy_status hy_adopt_measurement(hy_store *s, const hy_adopted *a, int64_t model, 
     int64_t id, steps = 0;
     hy_status st = hy_ask_model_steps(s, model, &steps);
     if (!st) st = hy_measurement_claim(s, &r, HY_CLAIM_FORCE, &claim, &id);
-    if (!st && claim == HY_CLAIM_BUSY) st = busy(s, "measurement");
+    if (!st && claim == HY_CLAIM_BUSY)
+        st = busy(s, "measurement");
     else if (!st) {
         for (int i = 0; i < facts->n_facts; i++) facts->fact[i].step = steps;
         kernels_of(a, facts->kernel_path);

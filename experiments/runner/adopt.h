@@ -9,12 +9,12 @@
 // The model that a command worked on.
 typedef struct {
     const hy_model_spec *spec;
-    const char *path;       // what the user named: a variant (random weights), a checkpoint or a folder
-    bool from_file;         // the weights are, or training started from, those of path
-    uint64_t init_seed;     // without a file: what hy_params_init was given
-    const hy_task *task;    // NULL: none was named
-    int64_t seed;           // of the data
-    const hy_backend *be;   // NULL: nothing was computed on a device
+    const char *path;      // what the user named: a variant (random weights), a checkpoint or a folder
+    bool from_file;        // the weights are, or training started from, those of path
+    uint64_t init_seed;    // without a file: what hy_params_init was given
+    const hy_task *task;   // NULL: none was named
+    int64_t seed;          // of the data
+    const hy_backend *be;  // NULL: nothing was computed on a device
     hy_precision precision;
 } hy_adopted;
 

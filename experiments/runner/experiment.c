@@ -33,7 +33,8 @@ static hy_status check_keys(const hy_yaml *map, const char *what, const char *kn
 static hy_status need_list(const hy_yaml *root, const char *key, const hy_yaml **out) {
     *out = hy_yaml_get(root, key);
     if (!*out) return hy_yaml_error(root, "the experiment has no \"%s:\"", key);
-    if ((*out)->kind != HY_YAML_LIST || (*out)->n == 0) return hy_yaml_error(*out, "%s must be a list with at least one entry", key);
+    if ((*out)->kind != HY_YAML_LIST || (*out)->n == 0)
+        return hy_yaml_error(*out, "%s must be a list with at least one entry", key);
     return HY_OK;
 }
 
@@ -90,7 +91,8 @@ static hy_status read_variant(hy_reader *r, const hy_yaml *y, hy_variant_entry *
     v->at = y;
     HY_TRY(need_text(y, "a variant", "name", &v->name));
     v->inline_spec = hy_yaml_get(y, "spec");
-    if (!hy_yaml_get(y, "file") == !v->inline_spec) return hy_yaml_error(y, "variant %s needs either file: or spec:", v->name);
+    if (!hy_yaml_get(y, "file") == !v->inline_spec)
+        return hy_yaml_error(y, "variant %s needs either file: or spec:", v->name);
     if (!v->inline_spec) HY_TRY(read_file(r, y, v));
     leaf_target t = {r->e, &v->sets};
     if (common && !v->weights) {
@@ -98,14 +100,17 @@ static hy_status read_variant(hy_reader *r, const hy_yaml *y, hy_variant_entry *
         hy_yaml_leaves(common, "", add_leaf, &t);
     }
     if ((set = hy_yaml_get(y, "set"))) {
-        if (set->kind != HY_YAML_MAP) return hy_yaml_error(set, "set must be keys and values: {d_model: 64, ssm.d_state: 8}");
+        if (set->kind != HY_YAML_MAP)
+            return hy_yaml_error(set, "set must be keys and values: {d_model: 64, ssm.d_state: 8}");
         hy_yaml_leaves(set, "", add_leaf, &t);
     }
     v->train = hy_yaml_get(y, "train");
     if (v->train && hy_yaml_is(v->train, "none")) {
         if (!v->weights)
-            return hy_yaml_error(v->train, "train: none is for checkpoints and folders; %s has no weights (train: {steps: 0}"
-                                           " measures random ones)", v->name);
+            return hy_yaml_error(v->train,
+                                 "train: none is for checkpoints and folders; %s has no weights (train: {steps: 0}"
+                                 " measures random ones)",
+                                 v->name);
         v->untrained = true;
         v->train = NULL;
     }
@@ -126,7 +131,7 @@ static hy_status read_variants(hy_reader *r) {
     return HY_OK;
 }
 
-// ---------------------------------------------------------------------------------------------------- tasks, grid, seeds
+// -------------------------------------------------------------------------------------------------- tasks, grid, seeds
 static hy_status read_tasks(hy_reader *r) {
     const hy_yaml *list;
     HY_TRY(need_list(r->root, "tasks", &list));
@@ -140,7 +145,8 @@ static hy_status read_tasks(hy_reader *r) {
         if (hy_yaml_get(y, "name")) HY_TRY(need_text(y, "a task", "name", &t->name));
         if (!hy_task_fields(t->kind)) {
             char *hint = hy_suggest(t->kind, hy_task_kinds());
-            hy_status s = hy_yaml_error(hy_yaml_get(y, "kind"), "no task kind \"%s\"%s; known: %s", t->kind, hint, hy_task_kinds());
+            hy_status s = hy_yaml_error(hy_yaml_get(y, "kind"), "no task kind \"%s\"%s; known: %s", t->kind, hint,
+                                        hy_task_kinds());
             free(hint);
             return s;
         }
@@ -150,7 +156,8 @@ static hy_status read_tasks(hy_reader *r) {
         if (t->options && t->options->kind != HY_YAML_MAP && !hy_yaml_is_null(t->options))
             return hy_yaml_error(t->options, "options must be keys and values");
         for (int j = 0; j < i; j++)
-            if (!strcmp(t->name, r->tasks[j].name)) return hy_yaml_error(y, "two tasks are called \"%s\": give them a name:", t->name);
+            if (!strcmp(t->name, r->tasks[j].name))
+                return hy_yaml_error(y, "two tasks are called \"%s\": give them a name:", t->name);
     }
     return HY_OK;
 }
@@ -159,8 +166,10 @@ static hy_status read_axis(hy_reader *r, const hy_yaml *grid, int i, hy_axis *a)
     const hy_yaml *values = grid->child[i];
     a->at = values;
     if (!hy_target_of(grid->key[i], &a->target, &a->path))
-        return hy_yaml_error_key(grid, i, "a grid path starts with train., task. or variant., not \"%s\"", grid->key[i]);
-    if (values->kind != HY_YAML_LIST || values->n == 0) return hy_yaml_error(values, "grid values must be a list: [1e-3, 3e-3]");
+        return hy_yaml_error_key(grid, i, "a grid path starts with train., task. or variant., not \"%s\"",
+                                 grid->key[i]);
+    if (values->kind != HY_YAML_LIST || values->n == 0)
+        return hy_yaml_error(values, "grid values must be a list: [1e-3, 3e-3]");
     const char *dot = strrchr(a->path, '.');
     a->label = dot ? dot + 1 : a->path;
     for (int j = 0; j < grid->n; j++) {
@@ -175,8 +184,10 @@ static hy_status read_axis(hy_reader *r, const hy_yaml *grid, int i, hy_axis *a)
         a->value[k] = hy_experiment_own(r->e, b.s);
     }
     for (int k = 0; k < r->set[a->target].n; k++)
-        if (!strncmp(r->set[a->target].v[k], a->path, strlen(a->path)) && r->set[a->target].v[k][strlen(a->path)] == '=')
-            return hy_yaml_error(values, "--set gives %s one value, but the grid varies it: set grid.%s instead, or drop one",
+        if (!strncmp(r->set[a->target].v[k], a->path, strlen(a->path)) &&
+            r->set[a->target].v[k][strlen(a->path)] == '=')
+            return hy_yaml_error(values,
+                                 "--set gives %s one value, but the grid varies it: set grid.%s instead, or drop one",
                                  grid->key[i], grid->key[i]);
     return HY_OK;
 }
@@ -207,7 +218,8 @@ static hy_status read_base(hy_reader *r) {
     return HY_OK;
 }
 
-// How the point of the grid that stands for a variant is chosen. Whether the cell exists is known when results are there.
+// How the point of the grid that stands for a variant is chosen. Whether the cell exists is known when results are
+// there.
 static hy_status read_tune(hy_reader *r) {
     const hy_yaml *y = hy_yaml_get(r->root, "tune"), *cell;
     const char *by = "";
@@ -217,9 +229,11 @@ static hy_status read_tune(hy_reader *r) {
         HY_TRY(need_text(y, "tune", "by", &by));
         const hy_metric_def *d = hy_metric_find(by);
         if (!d || !strcmp(d->direction, "none"))
-            return hy_yaml_error(hy_yaml_get(y, "by"), "tune.by: %s; accuracy and loss are usual (hylab show metrics lists all)",
+            return hy_yaml_error(hy_yaml_get(y, "by"),
+                                 "tune.by: %s; accuracy and loss are usual (hylab show metrics lists all)",
                                  d ? "no value of this metric is better than another" : "there is no such metric");
-        if (r->n_axes == 0) return hy_yaml_error(y, "tune chooses among grid points, but there is no grid: {train.lr: [1e-3, 3e-3]}");
+        if (r->n_axes == 0)
+            return hy_yaml_error(y, "tune chooses among grid points, but there is no grid: {train.lr: [1e-3, 3e-3]}");
         if ((cell = hy_yaml_get(y, "cell"))) {
             free(r->e->tune_cell);
             r->e->tune_cell = own_text(cell);
@@ -234,7 +248,8 @@ static hy_status read_seeds(hy_reader *r) {
     struct {
         hy_ints list;
     } s = {.list = {.n = 1, .v = {1}}};
-    static const hy_field field[] = {{"seeds", HY_F_INTS, 0, 0, "[1]", 0, 2147483647, NULL, "seeds of the runs"}, HY_FIELD_END};
+    static const hy_field field[] = {{"seeds", HY_F_INTS, 0, 0, "[1]", 0, 2147483647, NULL, "seeds of the runs"},
+                                     HY_FIELD_END};
     if (y) HY_TRY(hy_yaml_field(y, field, &s));
     if (y && s.list.n == 0) return hy_yaml_error(y, "seeds must name at least one seed");
     r->seeds = hy_xcalloc((size_t)s.list.n, sizeof *r->seeds);
@@ -261,7 +276,8 @@ static hy_status choose_scale(hy_reader *r, const char *scale) {
     if (!over) {
         hy_buf b = {0};
         for (int i = 0; i < all->n; i++) hy_buf_printf(&b, "%s%s", i ? ", " : "", all->key[i]);
-        hy_status s = hy_yaml_error(all, "no scale \"%s\"%s; there are: %s", name, scale ? "" : " (the default)", b.s ? b.s : "none");
+        hy_status s = hy_yaml_error(all, "no scale \"%s\"%s; there are: %s", name, scale ? "" : " (the default)",
+                                    b.s ? b.s : "none");
         free(b.s);
         return s;
     }
@@ -281,10 +297,14 @@ static hy_status apply_sets(hy_reader *r, const char *const *sets) {
         hy_target t;
         const char *rest;
         hy_buf_printf(&text, "%s%s", i ? "\n" : "", sets[i]);
-        if (!strchr(sets[i], '=')) s = hy_error(HY_EINPUT, "--set %s: write it as key.path=value", sets[i]);
-        else if (hy_target_of(sets[i], &t, &rest)) hy_assignments_add(r->e, &r->set[t], rest);
-        else if (!strncmp(sets[i], "name=", 5)) s = hy_error(HY_EINPUT, "--set %s: the name is the identity of an experiment", sets[i]);
-        else s = hy_yaml_set(r->root, sets[i]);
+        if (!strchr(sets[i], '='))
+            s = hy_error(HY_EINPUT, "--set %s: write it as key.path=value", sets[i]);
+        else if (hy_target_of(sets[i], &t, &rest))
+            hy_assignments_add(r->e, &r->set[t], rest);
+        else if (!strncmp(sets[i], "name=", 5))
+            s = hy_error(HY_EINPUT, "--set %s: the name is the identity of an experiment", sets[i]);
+        else
+            s = hy_yaml_set(r->root, sets[i]);
     }
     r->e->sets = text.s ? text.s : hy_xstrdup("");
     return s;
@@ -325,8 +345,10 @@ hy_status hy_experiment_load(const char *path, const char *scale, const char *co
     free(r.axes);
     free(r.seeds);
     r.e->root = r.root;
-    if (s) hy_experiment_free(r.e);
-    else *out = r.e;
+    if (s)
+        hy_experiment_free(r.e);
+    else
+        *out = r.e;
     return s;
 }
 
@@ -355,20 +377,27 @@ void hy_experiment_help(hy_buf *out) {
     static const char *const keys[][2] = {
         {"name", "what results are stored and reported under"},
         {"question", "what the experiment is to answer, for the report"},
-        {"variants", "list of {name, file or spec, set, train, paper}: a file (relative to this one) or an inline spec; set: changes"},
-        {"", "to it ({d_model: 64, ssm.d_state: 8}); train: its own recipe; paper: {name: figure} to print beside. The file may be a"},
+        {"variants", "list of {name, file or spec, set, train, paper}: a file (relative to this one) or an inline "
+                     "spec; set: changes"},
+        {"", "to it ({d_model: 64, ssm.d_state: 8}); train: its own recipe; paper: {name: figure} to print beside. The "
+             "file may be a"},
         {"", "checkpoint (.safetensors) or a released folder: trained further, or measured as it is with train: none"},
         {"variant", "changes to every variant without weights of its own, before its own set:"},
         {"base", "the variant whose throughput the others are shown as multiples of"},
         {"tasks", "list of {name, kind, options, train}"},
-        {"grid", "paths that start with train., task. or variant., each with a list of values: {train.lr: [1e-3, 3e-3]}"},
-        {"tune", "{by: loss} or {by: accuracy, cell: NAME}: of the grid, the point with the best mean of that metric over the seeds stands"},
-        {"", "for a variant; held-out figures are printed beside: for each seed, the point that is best over the other seeds"},
+        {"grid",
+         "paths that start with train., task. or variant., each with a list of values: {train.lr: [1e-3, 3e-3]}"},
+        {"tune", "{by: loss} or {by: accuracy, cell: NAME}: of the grid, the point with the best mean of that metric "
+                 "over the seeds stands"},
+        {"", "for a variant; held-out figures are printed beside: for each seed, the point that is best over the other "
+             "seeds"},
         {"seeds", "list of seeds; each gives weights, data and order of their own"},
         {"train", "training recipe (show fields train)"},
-        {"measures", "what is measured of each model (show fields measures); accuracy, size and cache unless they are false"},
+        {"measures",
+         "what is measured of each model (show fields measures); accuracy, size and cache unless they are false"},
         {"scales", "named changes to all of the above, chosen with --scale; \"small\" unless told"},
     };
     hy_buf_printf(out, "Experiment\n");
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) hy_buf_printf(out, "  %-10s %s\n", keys[i][0], keys[i][1]);
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        hy_buf_printf(out, "  %-10s %s\n", keys[i][0], keys[i][1]);
 }

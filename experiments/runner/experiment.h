@@ -42,7 +42,7 @@ typedef struct {
     const char *task_text;                 // canonical
     double task_tokens;                    // of a training example, on average
     const hy_train_spec *train;
-    const char *train_text;                // "none\n" ... where nothing is trained
+    const char *train_text;  // "none\n" ... where nothing is trained
     char model_key[33];
     int n_measures;
     const hy_item_measure *measures;
@@ -60,9 +60,9 @@ typedef struct hy_experiment {
     hy_paper_value *paper;
     hy_grid_row *axis_values;  // of every axis of the grid at every point
     hy_measure_plan measures;
-    char *base;  // the variant whose throughput the others are shown as multiples of, "": none
+    char *base;                 // the variant whose throughput the others are shown as multiples of, "": none
     char *tune_by, *tune_cell;  // tune: the metric and cell that choose a grid point for each variant; by "": not told
-    hy_yaml *root;                // labels point into it
+    hy_yaml *root;              // labels point into it
     struct hy_arena_list *owned;  // everything else that items point to
 } hy_experiment;
 
@@ -75,7 +75,8 @@ void hy_experiment_free(hy_experiment *e);
 // What can be refused before anything is trained: the measures of every run, and precisions that the kind of device
 // lacks (device NULL: it is not known where the runs will be). HY_EINPUT names the variant and where it stands.
 hy_status hy_experiment_check(const hy_experiment *e, const char *device);
-// Whether a pattern of the shell fits the variant, the task, or VARIANT/TASK/GRID/seedN (without a grid VARIANT/TASK/seedN, too).
+// Whether a pattern of the shell fits the variant, the task, or VARIANT/TASK/GRID/seedN (without a grid
+// VARIANT/TASK/seedN, too).
 bool hy_run_matches(const char *glob, const char *variant, const char *task, const char *grid, int64_t seed);
 // "Llama mqar lr=1e-3 seed 2"
 void hy_item_label(const hy_run_item *it, char out[256]);

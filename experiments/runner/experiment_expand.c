@@ -190,8 +190,10 @@ static hy_status task_options(hy_reader *r, const hy_task_entry *t, int part, ch
     add_sets(r, HY_TARGET_TASK, &a);
     hy_yaml *node = NULL;
     hy_status s = HY_OK;
-    if (t->options && !hy_yaml_is_null(t->options)) node = hy_yaml_copy(t->options);
-    else s = hy_yaml_parse("options", "{}", 2, &node);
+    if (t->options && !hy_yaml_is_null(t->options))
+        node = hy_yaml_copy(t->options);
+    else
+        s = hy_yaml_parse("options", "{}", 2, &node);
     for (int i = 0; !s && i < n_grid; i++) s = hy_yaml_set(node, a.v[i]);
     if (!s) s = find_files(node, t->at);
     for (int i = n_grid; !s && i < a.n; i++)
@@ -268,8 +270,10 @@ static hy_status resolve_recipe(hy_reader *r, const hy_variant_entry *v, int par
     if (v->untrained) out->spec.steps = 0;
     out->origin = out->spec.steps ? HY_ORIGIN_TRAINED : v->weights ? HY_ORIGIN_FILE : HY_ORIGIN_RANDOM;
     hy_buf text = {0};
-    if (out->origin != HY_ORIGIN_FILE) hy_fields_text(hy_train_fields, &out->spec, 0, &text);
-    else hy_buf_printf(&text, "none\n");
+    if (out->origin != HY_ORIGIN_FILE)
+        hy_fields_text(hy_train_fields, &out->spec, 0, &text);
+    else
+        hy_buf_printf(&text, "none\n");
     if (out->origin == HY_ORIGIN_FILE && out->spec.precision != HY_PRECISION_F32)
         hy_buf_printf(&text, "precision: %s\n", hy_precision_name(out->spec.precision));
     out->text = hy_experiment_own(r->e, text.s);

@@ -18,14 +18,14 @@ void hy_assignments_add(hy_experiment *e, hy_assignments *a, const char *text);
 
 typedef struct {
     const char *name;
-    const hy_yaml *at;      // for messages
-    const char *file;       // variant file, checkpoint or folder, or NULL: inline spec
-    bool weights;           // the file is a checkpoint or folder
-    char source[33];        // then: hash of its content
-    bool untrained;         // train: none
+    const hy_yaml *at;  // for messages
+    const char *file;   // variant file, checkpoint or folder, or NULL: inline spec
+    bool weights;       // the file is a checkpoint or folder
+    char source[33];    // then: hash of its content
+    bool untrained;     // train: none
     const hy_yaml *inline_spec;
-    hy_assignments sets;    // without grid and --set
-    const hy_yaml *train;   // or NULL
+    hy_assignments sets;   // without grid and --set
+    const hy_yaml *train;  // or NULL
 } hy_variant_entry;
 typedef struct {
     const char *name, *kind;

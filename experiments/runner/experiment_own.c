@@ -1,4 +1,5 @@
-// experiment_own.c - what lives as long as an experiment, the names of its runs, and paths in its file. See experiment_impl.h.
+// experiment_own.c - what lives as long as an experiment, the names of its runs, and paths in its file. See
+// experiment_impl.h.
 #include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,8 @@ void hy_assignments_add(hy_experiment *e, hy_assignments *a, const char *text) {
 }
 
 void hy_item_label(const hy_run_item *it, char out[256]) {
-    snprintf(out, 256, "%s %s%s%s seed %lld", it->variant, it->task, *it->grid ? " " : "", it->grid, (long long)it->seed);
+    snprintf(out, 256, "%s %s%s%s seed %lld", it->variant, it->task, *it->grid ? " " : "", it->grid,
+             (long long)it->seed);
 }
 
 char *hy_experiment_beside(const char *file, const char *path) {

@@ -13,7 +13,8 @@ void hy_first_equal(const void *keys, size_t size, int n, int *first) {
     const char *key = keys;
     for (int i = 0; i < n; i++, key += size) {
         size_t at = hy_hash64(key, size) & (slots - 1);
-        while (table[at] && memcmp((const char *)keys + (size_t)(table[at] - 1) * size, key, size)) at = (at + 1) & (slots - 1);
+        while (table[at] && memcmp((const char *)keys + (size_t)(table[at] - 1) * size, key, size))
+            at = (at + 1) & (slots - 1);
         if (!table[at]) table[at] = i + 1;
         first[i] = table[at] - 1;
     }

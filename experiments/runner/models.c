@@ -178,8 +178,10 @@ static bool matches(const hy_stored_weights *w, const char *glob) {
 void hy_weights_list_filter(hy_weights_list *l, const char *glob, double age) {
     int n = 0;
     for (int i = 0; i < l->n; i++) {
-        if ((!glob || matches(&l->v[i], glob)) && !(l->v[i].age < age)) l->v[n++] = l->v[i];
-        else free_one(&l->v[i]);
+        if ((!glob || matches(&l->v[i], glob)) && !(l->v[i].age < age))
+            l->v[n++] = l->v[i];
+        else
+            free_one(&l->v[i]);
     }
     l->n = n;
 }

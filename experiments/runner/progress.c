@@ -7,9 +7,12 @@
 
 void hy_duration_text(double s, char *out, size_t n) {
     const long t = (long)(s + 0.5);
-    if (s < 60) snprintf(out, n, "%ld s", t);
-    else if (s < 3600) snprintf(out, n, "%ld:%02ld", t / 60, t % 60);
-    else snprintf(out, n, "%ld:%02ld:%02ld", t / 3600, t / 60 % 60, t % 60);
+    if (s < 60)
+        snprintf(out, n, "%ld s", t);
+    else if (s < 3600)
+        snprintf(out, n, "%ld:%02ld", t / 60, t % 60);
+    else
+        snprintf(out, n, "%ld:%02ld:%02ld", t / 3600, t / 60 % 60, t % 60);
 }
 
 hy_progress hy_progress_start(FILE *f, const char *what, double total, double already) {

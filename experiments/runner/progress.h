@@ -1,14 +1,15 @@
-// progress.h - one line that tells how far long work is: redrawn on a terminal, a plain line every few seconds elsewhere.
+// progress.h - one line that tells how far long work is: redrawn on a terminal, a plain line every few seconds
+// elsewhere.
 #ifndef HY_PROGRESS_H
 #define HY_PROGRESS_H
 #include "core/base/base.h"
 
 typedef struct {
-    FILE *f;           // stderr
-    bool terminal;     // redraw in place
+    FILE *f;        // stderr
+    bool terminal;  // redraw in place
     double start, last;
-    double total;      // units of work
-    double first;      // units done before the start (a resumed run): not counted in the rate
+    double total;  // units of work
+    double first;  // units done before the start (a resumed run): not counted in the rate
     char what[64];
 } hy_progress;
 

@@ -113,8 +113,10 @@ static void settle(hy_worker *w, int64_t id, const hy_facts *facts, hy_status s)
     char *why = hy_xstrdup(s ? hy_error_text() : "");
     const hy_status stored = s == HY_EINTR ? hy_measurement_interrupt(w->store, id, why)
                                            : hy_measurement_settle(w->store, id, s ? NULL : facts, s ? why : NULL);
-    if (stored) hy_worker_end(w, HY_END_LOST, "%s", hy_error_text());
-    else if (s) hy_worker_end(w, s == HY_EINTR ? HY_END_INTERRUPTED : HY_END_FAILED, "%s", why);
+    if (stored)
+        hy_worker_end(w, HY_END_LOST, "%s", hy_error_text());
+    else if (s)
+        hy_worker_end(w, s == HY_EINTR ? HY_END_INTERRUPTED : HY_END_FAILED, "%s", why);
     hy_worker_say(w, "release");
     free(why);
 }

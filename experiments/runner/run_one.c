@@ -27,8 +27,10 @@ static hy_status prepare(hy_worker *w) {
 hy_status hy_run_one(const hy_job *job, int report_fd) {
     static const char *const words[] = {"done", "failed", "busy", "interrupted", "lost"};
     hy_worker w = {.job = job, .fd = report_fd, .timing = {-1, -1}};
-    if (prepare(&w)) hy_worker_end(&w, HY_END_LOST, "%s", hy_error_text());
-    else if (hy_worker_model(&w, job->claim_model)) hy_worker_measure(&w);
+    if (prepare(&w))
+        hy_worker_end(&w, HY_END_LOST, "%s", hy_error_text());
+    else if (hy_worker_model(&w, job->claim_model))
+        hy_worker_measure(&w);
     hy_worker_say(&w, "end %s %s", words[w.end], w.end_text ? w.end_text : "");
     const hy_status s = w.end == HY_END_FAILED || w.end == HY_END_LOST
                             ? hy_error(HY_EFAIL, "%s", w.end_text ? w.end_text : "")

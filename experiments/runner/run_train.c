@@ -97,8 +97,10 @@ static bool disk_trouble(training *t, hy_status s) {
 static void interrupt(training *t, hy_run_end end, const char *why) {
     hy_worker *w = t->w;
     const hy_status row = hy_model_interrupt(w->store, w->model_id, t->seen.facts.steps, why);
-    if (row) hy_worker_end(w, HY_END_LOST, "%s", hy_error_text());
-    else hy_worker_end(w, end, "%s", why);
+    if (row)
+        hy_worker_end(w, HY_END_LOST, "%s", hy_error_text());
+    else
+        hy_worker_end(w, end, "%s", why);
 }
 
 static void interrupted(training *t, const char *why) {
@@ -155,10 +157,14 @@ static bool make(hy_worker *w, hy_claim claim) {
     char *why = hy_xstrdup(s ? hy_error_text() : "");
     snprintf(t.seen.facts.kernel_path, sizeof t.seen.facts.kernel_path, "%s", hy_worker_kernels(w));
     bool done = false;
-    if (!s) done = settle_done(&t);
-    else if (s == HY_EINTR) interrupted(&t, why);
-    else if (room || disk_trouble(&t, s)) interrupt(&t, HY_END_LOST, why);
-    else settle_failed(&t, why);
+    if (!s)
+        done = settle_done(&t);
+    else if (s == HY_EINTR)
+        interrupted(&t, why);
+    else if (room || disk_trouble(&t, s))
+        interrupt(&t, HY_END_LOST, why);
+    else
+        settle_failed(&t, why);
     hy_worker_say(w, "release");
     free(why);
     hy_runlog_close(&t.log);

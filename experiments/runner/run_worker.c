@@ -35,8 +35,11 @@ void hy_worker_end(hy_worker *w, hy_run_end end, const char *fmt, ...) {
 }
 
 hy_provenance hy_worker_provenance(const hy_worker *w) {
-    return (hy_provenance){.commit = hy_version_commit(), .build = hy_version_build(), .dirty = hy_version_dirty(),
-                           .device_name = w->be.device, .threads = w->be.threads};
+    return (hy_provenance){.commit = hy_version_commit(),
+                           .build = hy_version_build(),
+                           .dirty = hy_version_dirty(),
+                           .device_name = w->be.device,
+                           .threads = w->be.threads};
 }
 
 const char *hy_worker_kernels(const hy_worker *w) {

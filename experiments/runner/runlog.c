@@ -14,7 +14,9 @@ static bool read_point(const char *line, int64_t step, hy_facts *facts, double *
     hy_curve_point p;
     long long at;
     double s;
-    if (sscanf(line, "p %lld %la %la %la %la %la", &at, &p.loss, &p.lr, &p.grad_norm, &p.tokens_per_s, &s) != 6 || at > step) return false;
+    if (sscanf(line, "p %lld %la %la %la %la %la", &at, &p.loss, &p.lr, &p.grad_norm, &p.tokens_per_s, &s) != 6 ||
+        at > step)
+        return false;
     if (facts->n_curve && at <= facts->curve[facts->n_curve - 1].step) return false;
     p.step = at;
     hy_facts_curve(facts, &p);
@@ -27,7 +29,8 @@ static bool read_fact(const char *line, int64_t step, hy_facts *facts) {
     long long at, n;
     double value, se, x, y;
     int cell = 0;
-    if (sscanf(line, "m %63s %lld %la %la %lld %la %la %n", name, &at, &value, &se, &n, &x, &y, &cell) != 7 || !cell) return false;
+    if (sscanf(line, "m %63s %lld %la %la %lld %la %la %n", name, &at, &value, &se, &n, &x, &y, &cell) != 7 || !cell)
+        return false;
     if (at > step || !hy_metric_find(name)) return false;
     hy_fact *f = hy_facts_add(facts, name, line + cell, value);
     f->step = at;
@@ -48,9 +51,11 @@ hy_status hy_runlog_open(hy_runlog *l, const char *path, int64_t step, hy_facts 
     hy_buf_printf(&keep, "%s", "");
     if (step > 0 && hy_file_exists(path)) {
         HY_TRY(hy_file_read(path, MAX_LOG, &text, &n));
-        for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1) {  // a last line without an end is dropped
+        for (char *line = text, *end; (end = strchr(line, '\n'));
+             line = end + 1) {  // a last line without an end is dropped
             *end = 0;
-            if (read_point(line, step, facts, seconds) || read_fact(line, step, facts)) hy_buf_printf(&keep, "%s\n", line);
+            if (read_point(line, step, facts, seconds) || read_fact(line, step, facts))
+                hy_buf_printf(&keep, "%s\n", line);
         }
         free(text);
     }
@@ -69,14 +74,16 @@ static hy_status flushed(hy_runlog *l) {
 }
 
 hy_status hy_runlog_point(hy_runlog *l, const hy_curve_point *p, double seconds) {
-    fprintf(l->f, "p %lld %a %a %a %a %a\n", (long long)p->step, p->loss, p->lr, p->grad_norm, p->tokens_per_s, seconds);
+    fprintf(l->f, "p %lld %a %a %a %a %a\n", (long long)p->step, p->loss, p->lr, p->grad_norm, p->tokens_per_s,
+            seconds);
     return flushed(l);
 }
 
 hy_status hy_runlog_facts(hy_runlog *l, const hy_facts *facts, int first) {
     for (int i = first; i < facts->n_facts; i++) {
         const hy_fact *f = &facts->fact[i];
-        fprintf(l->f, "m %s %lld %a %a %lld %a %a %s\n", f->name, (long long)f->step, f->value, f->se, (long long)f->n, f->x, f->y, f->cell);
+        fprintf(l->f, "m %s %lld %a %a %lld %a %a %s\n", f->name, (long long)f->step, f->value, f->se, (long long)f->n,
+                f->x, f->y, f->cell);
     }
     return flushed(l);
 }

@@ -1,5 +1,5 @@
-// runlog.h - the curve and the evaluations of a run that is not stored yet, in a text file beside its checkpoint: what a
-// killed process had seen is there again when the run is resumed.
+// runlog.h - the curve and the evaluations of a run that is not stored yet, in a text file beside its checkpoint: what
+// a killed process had seen is there again when the run is resumed.
 #ifndef HY_RUNLOG_H
 #define HY_RUNLOG_H
 #include "results/record.h"

@@ -75,7 +75,8 @@ static bool first_seed_done(const hy_sweep *s) {
 
 static void interim_tables(hy_sweep *s, hy_sweepview *p) {
     if (s->first_seed_shown || !s->interim || !count(s, HY_ITEM_PENDING) || !count(s, HY_ITEM_DONE)) return;
-    const bool seed = s->e->n_seeds > 1 && first_seed_done(s), early = !s->early_shown && hy_now() - s->start > EARLY_TABLE_S;
+    const bool seed = s->e->n_seeds > 1 && first_seed_done(s),
+               early = !s->early_shown && hy_now() - s->start > EARLY_TABLE_S;
     if (!seed && !early) return;
     s->first_seed_shown = seed;
     s->early_shown = true;
@@ -135,7 +136,8 @@ hy_status hy_sweep_run(hy_sweep *s) {
     hy_sweepview_free(p);
     if (st) return st;
     if (hy_interrupted) return hy_error(HY_EINTR, "interrupted; the same command goes on where this stopped");
-    const int bad = count(s, HY_ITEM_FAILED) + count(s, HY_ITEM_STORED_FAILED) + count(s, HY_ITEM_LOST) + count(s, HY_ITEM_INTERRUPTED);
+    const int bad = count(s, HY_ITEM_FAILED) + count(s, HY_ITEM_STORED_FAILED) + count(s, HY_ITEM_LOST) +
+                    count(s, HY_ITEM_INTERRUPTED);
     const int all = s->e->n_items - count(s, HY_ITEM_LEFT_OUT) - count(s, HY_ITEM_TWIN);
     return bad ? hy_error(HY_EFAIL, "%d of %d runs failed or are not complete", bad, all) : HY_OK;
 }

@@ -1,5 +1,6 @@
-// sweep.h - trains and measures the runs of an experiment that are not stored yet, each in a child process, some at a time. What is
-// stored is found by sweep_look.c, children are sweep_child.c's, what is on the screen meanwhile sweep_view.c's.
+// sweep.h - trains and measures the runs of an experiment that are not stored yet, each in a child process, some at a
+// time. What is stored is found by sweep_look.c, children are sweep_child.c's, what is on the screen meanwhile
+// sweep_view.c's.
 #ifndef HY_SWEEP_H
 #define HY_SWEEP_H
 #include <sys/types.h>
@@ -10,11 +11,11 @@
 enum { HY_SWEEP_MAX_JOBS = 64 };
 typedef enum {
     HY_ITEM_PENDING = 0,
-    HY_ITEM_RUNNING,      // by a child of ours
-    HY_ITEM_BUSY,         // by another hylab
-    HY_ITEM_STORED,       // was stored before
+    HY_ITEM_RUNNING,  // by a child of ours
+    HY_ITEM_BUSY,     // by another hylab
+    HY_ITEM_STORED,   // was stored before
     HY_ITEM_STORED_FAILED,
-    HY_ITEM_DONE,         // stored by this sweep
+    HY_ITEM_DONE,  // stored by this sweep
     HY_ITEM_FAILED,
     HY_ITEM_INTERRUPTED,  // resumable: ctrl-C, or its process was killed
     HY_ITEM_LOST,         // its result could not be stored
@@ -23,14 +24,14 @@ typedef enum {
 } hy_item_state;
 typedef struct {
     hy_item_state state;
-    int64_t run_id;   // of its model, 0: none yet
-    int same_model;   // the first item of the plan with the same model and seed: only one of them is worked on at a time
-    bool train;       // PENDING: its model has to be trained ...
-    bool again;       // ... although it is stored, because its weights are not and a measure needs them
-    unsigned todo;    // PENDING: bit k: measure k has to be taken
-    bool continued;   // a child crashed in a measure: what is left is done without force or retry
-    double seconds;   // wall time of this sweep's run
-    char *text;       // what its last line said: error, or NULL
+    int64_t run_id;  // of its model, 0: none yet
+    int same_model;  // the first item of the plan with the same model and seed: only one of them is worked on at a time
+    bool train;      // PENDING: its model has to be trained ...
+    bool again;      // ... although it is stored, because its weights are not and a measure needs them
+    unsigned todo;   // PENDING: bit k: measure k has to be taken
+    bool continued;  // a child crashed in a measure: what is left is done without force or retry
+    double seconds;  // wall time of this sweep's run
+    char *text;      // what its last line said: error, or NULL
 } hy_sweep_item;
 
 // One child.
@@ -40,8 +41,8 @@ typedef struct {
     int report, errors;  // pipes
     hy_buf in, err;      // not yet complete line; stderr so far
     double start;
-    int64_t row;         // of the database that is the child's now, 0: none
-    bool measuring;      // a measurement, else a model
+    int64_t row;     // of the database that is the child's now, 0: none
+    bool measuring;  // a measurement, else a model
     char phase[64], end[24], end_text[1024];
     long step, steps;
     double loss, rate;
@@ -51,14 +52,14 @@ typedef struct hy_sweep {
     const hy_experiment *e;
     hy_store *store;
     const char *db, *isa, *device, *only;
-    int gpu;            // device "cuda": its number, -1: the first that can be used
-    int jobs, threads;  // threads of one child
-    unsigned claim;     // HY_CLAIM_*
+    int gpu;                // device "cuda": its number, -1: the first that can be used
+    int jobs, threads;      // threads of one child
+    unsigned claim;         // HY_CLAIM_*
     const char *remeasure;  // a measure that is taken again whatever is stored of it; NULL: none
     hy_sweep_item *items;
     hy_sweep_slot slots[HY_SWEEP_MAX_JOBS];
-    bool stopping;      // no more launches
-    bool interrupted;   // the children were told
+    bool stopping;     // no more launches
+    bool interrupted;  // the children were told
     double start;
     bool first_seed_shown, early_shown;
     // Called once early on, with whatever is stored by then, and once when the first seed is complete; may be NULL.
@@ -78,7 +79,8 @@ void hy_sweep_free(hy_sweep *s);
 typedef struct hy_sweepview hy_sweepview;
 hy_sweepview *hy_sweepview_new(void);  // on stderr: lines that are redrawn on a terminal, plain lines otherwise
 void hy_sweepview_free(hy_sweepview *p);
-void hy_sweepview_draw(hy_sweepview *p, const hy_sweep *s);                       // as often as one likes
-void hy_sweepview_line(hy_sweepview *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));  // stays on the screen
-void hy_sweepview_clear(hy_sweepview *p);  // before something else prints
+void hy_sweepview_draw(hy_sweepview *p, const hy_sweep *s);  // as often as one likes
+void hy_sweepview_line(hy_sweepview *p, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));  // stays on the screen
+void hy_sweepview_clear(hy_sweepview *p);   // before something else prints
 #endif

@@ -49,17 +49,16 @@ static hy_status make_pipe(int p[2]) {
 // The job of an item as an open file, and the two pipes; on failure nothing stays open.
 static hy_status open_files(hy_sweep *s, int item, int *job_fd, int report[2], int errors[2]) {
     hy_job job = {.item = s->e->items[item],
-                        .experiment = s->e->name,
-                        .db = s->db,
-                        .device = s->device,
-                        .isa = s->isa,
-                        .gpu = s->gpu,
-                        .threads = s->threads,
-                        .jobs = s->jobs,
-                        .claim = hy_sweep_claim(s, item),
-                        .claim_model = hy_sweep_claim_model(s, item)};
-    if (s->remeasure && !s->items[item].continued)
-        snprintf(job.remeasure, sizeof job.remeasure, "%s", s->remeasure);
+                  .experiment = s->e->name,
+                  .db = s->db,
+                  .device = s->device,
+                  .isa = s->isa,
+                  .gpu = s->gpu,
+                  .threads = s->threads,
+                  .jobs = s->jobs,
+                  .claim = hy_sweep_claim(s, item),
+                  .claim_model = hy_sweep_claim_model(s, item)};
+    if (s->remeasure && !s->items[item].continued) snprintf(job.remeasure, sizeof job.remeasure, "%s", s->remeasure);
     int low;
     HY_TRY(hy_job_write(&job, &low));
     *job_fd = fcntl(low, F_DUPFD_CLOEXEC, 10);
@@ -223,7 +222,8 @@ static void print_end(hy_sweep *s, hy_sweep_slot *c, hy_sweepview *v) {
 
 hy_status hy_sweep_reap(hy_sweep *s, hy_sweep_slot *c, hy_sweepview *v) {
     int status = 0;
-    while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR) {}
+    while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR) {
+    }
     hy_sweep_item *it = &s->items[c->item];
     it->seconds += hy_now() - c->start;
     free(it->text);

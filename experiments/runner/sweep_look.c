@@ -64,9 +64,12 @@ hy_status hy_sweep_look_at(hy_sweep *s, int i) {
         return HY_OK;
     }
     if (c == HY_CLAIM_DONE) HY_TRY(look_at_measures(s, i, &failed, &busy));
-    if (found->todo) found->state = HY_ITEM_PENDING;
-    else if (c == HY_CLAIM_BUSY || busy) found->state = HY_ITEM_BUSY;
-    else found->state = c == HY_CLAIM_FAILED || failed ? HY_ITEM_STORED_FAILED : HY_ITEM_STORED;
+    if (found->todo)
+        found->state = HY_ITEM_PENDING;
+    else if (c == HY_CLAIM_BUSY || busy)
+        found->state = HY_ITEM_BUSY;
+    else
+        found->state = c == HY_CLAIM_FAILED || failed ? HY_ITEM_STORED_FAILED : HY_ITEM_STORED;
     return HY_OK;
 }
 
@@ -132,7 +135,9 @@ hy_status hy_sweep_look(hy_sweep *s) {
     int chosen = 0;
     for (int i = 0; i < e->n_items; i++) {
         const bool in = selected(s, &e->items[i]);
-        s->items[i] = (hy_sweep_item){.state = in ? HY_ITEM_PENDING : HY_ITEM_LEFT_OUT, .same_model = i, .train = true,
+        s->items[i] = (hy_sweep_item){.state = in ? HY_ITEM_PENDING : HY_ITEM_LEFT_OUT,
+                                      .same_model = i,
+                                      .train = true,
                                       .todo = (1u << e->items[i].n_measures) - 1};
         chosen += in;
     }

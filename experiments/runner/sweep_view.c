@@ -1,5 +1,5 @@
-// sweep_view.c - what a sweep shows while it runs: one line for the whole with the time left, one for each current run. See
-// sweep.h.
+// sweep_view.c - what a sweep shows while it runs: one line for the whole with the time left, one for each current run.
+// See sweep.h.
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -56,7 +56,8 @@ static double expected(const hy_sweep *s, int variant) {
     if (n[0] > 0) return sum[0] / n[0];
     for (int k = 0; k < s->jobs; k++) {
         const hy_sweep_slot *c = &s->slots[k];
-        if (c->item >= 0 && c->steps && c->step * 20 > c->steps) return (hy_now() - c->start) * (double)c->steps / (double)c->step;
+        if (c->item >= 0 && c->steps && c->step * 20 > c->steps)
+            return (hy_now() - c->start) * (double)c->steps / (double)c->step;
     }
     return -1;
 }
@@ -101,14 +102,18 @@ static void whole_line(const hy_sweep *s, char out[256]) {
     if (t >= 0) hy_duration_text(t, left, sizeof left);
     int n = snprintf(out, 256, "%s: %d of %d runs stored", s->e->name, stored, total);
     if (failed && n < 200) n += snprintf(out + n, 256 - (size_t)n, ", %d failed", failed);
-    if (n < 200) snprintf(out + n, 256 - (size_t)n, " | %s gone, about %s left%s", gone, left, hy_interrupted ? " | stopping" : "");
+    if (n < 200)
+        snprintf(out + n, 256 - (size_t)n, " | %s gone, about %s left%s", gone, left,
+                 hy_interrupted ? " | stopping" : "");
 }
 
 static void run_line(const hy_sweep *s, const hy_sweep_slot *c, char out[512]) {
     char label[256];
     hy_item_label(&s->e->items[c->item], label);
-    if (c->phase[0] || !c->steps) snprintf(out, 512, "  %s: %s", label, c->phase[0] ? c->phase : "starting");
-    else snprintf(out, 512, "  %s: step %ld of %ld, loss %.4f, %.0f tok/s", label, c->step, c->steps, c->loss, c->rate);
+    if (c->phase[0] || !c->steps)
+        snprintf(out, 512, "  %s: %s", label, c->phase[0] ? c->phase : "starting");
+    else
+        snprintf(out, 512, "  %s: step %ld of %ld, loss %.4f, %.0f tok/s", label, c->step, c->steps, c->loss, c->rate);
 }
 
 void hy_sweepview_draw(hy_sweepview *p, const hy_sweep *s) {

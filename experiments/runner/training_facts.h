@@ -8,10 +8,10 @@
 typedef struct {
     const hy_train_spec *recipe;
     const hy_task *task;
-    hy_facts facts;     // hy_facts_free
-    double seconds;     // of steps, without evaluations and checkpoints
-    double last_time;   // when the newest step, evaluation or checkpoint was over: hy_now; set it before training
-    double accuracy;    // of the newest evaluation
+    hy_facts facts;    // hy_facts_free
+    double seconds;    // of steps, without evaluations and checkpoints
+    double last_time;  // when the newest step, evaluation or checkpoint was over: hy_now; set it before training
+    double accuracy;   // of the newest evaluation
 } hy_training_facts;
 
 // A step is over. True: it is a point of the curve.

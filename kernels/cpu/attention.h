@@ -1,9 +1,9 @@
-// attention.h - what the plans of attention (attention.c) and its float32 kernels (fast_attention*.c) agree on: sizes of tiles
-// and of scratch memory. No arithmetic.
+// attention.h - what the plans of attention (attention.c) and its float32 kernels (fast_attention*.c) agree on: sizes
+// of tiles and of scratch memory. No arithmetic.
 //
 // Rows. For one sequence and one KV head the `group` query heads that read it are taken together: row r is token
-// r / group, head r % group of the group. All partitions below are by shape and by the sequence's own positions alone, so
-// that the bits of a sequence depend neither on the number of threads nor on what else is in the batch.
+// r / group, head r % group of the group. All partitions below are by shape and by the sequence's own positions alone,
+// so that the bits of a sequence depend neither on the number of threads nor on what else is in the batch.
 #ifndef HY_CPU_ATTN_H
 #define HY_CPU_ATTN_H
 #include "kernels/cpu/cpu.h"
@@ -18,10 +18,11 @@ enum {
 };
 static inline size_t hy_attn_pad(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
-// Forward scratch, in floats. A thread: packed queries, output sums, packed keys and values, scores, softmax statistics.
+// Forward scratch, in floats. A thread: packed queries, output sums, packed keys and values, scores, softmax
+// statistics.
 typedef struct {
     size_t q, o, kt, v, s, m, corr, l, thread;  // offsets; thread: floats of one thread
-    size_t ranges, part;                        // decode: most key ranges of a query; floats of one range's partial result
+    size_t ranges, part;  // decode: most key ranges of a query; floats of one range's partial result
     size_t bytes;
 } hy_attn_fwd_layout;
 static inline hy_attn_fwd_layout hy_attn_fwd_sizes(const hy_attention_args *a, int threads) {
@@ -44,10 +45,10 @@ static inline hy_attn_fwd_layout hy_attn_fwd_sizes(const hy_attention_args *a, i
     return w;
 }
 
-// Backward scratch, in floats. A head (one sequence and KV head): packed queries, output gradients, query gradients and two
-// numbers a row. A thread: packed keys and values, weights and score gradients of a tile, gradients of its keys.
-// `split`: there are too few heads for the threads, so keys and rows are shared out too (7 products a tile instead of 5; the
-// same bits).
+// Backward scratch, in floats. A head (one sequence and KV head): packed queries, output gradients, query gradients and
+// two numbers a row. A thread: packed keys and values, weights and score gradients of a tile, gradients of its keys.
+// `split`: there are too few heads for the threads, so keys and rows are shared out too (7 products a tile instead of
+// 5; the same bits).
 typedef struct {
     size_t dout, dq, lse, delta, head;
     size_t vt, k, p, ds, dk, dv, thread;

@@ -15,7 +15,8 @@ static hy_status isa_by_name(const char *name, hy_isa *out) {
     for (int i = HY_ISA_REF; i <= HY_ISA_AVX512; i++) {
         if (strcmp(name, hy_isa_name((hy_isa)i))) continue;
         if (i > (int)best)
-            return hy_error(HY_EINPUT, "the instruction set \"%s\" is not available here; the best of this machine is \"%s\"",
+            return hy_error(HY_EINPUT,
+                            "the instruction set \"%s\" is not available here; the best of this machine is \"%s\"",
                             name, hy_isa_name(best));
         *out = (hy_isa)i;
         return HY_OK;
@@ -66,11 +67,19 @@ hy_status hy_backend_cpu(const char *isa, int threads, hy_backend *out) {
     if (threads == 0) threads = cpus_allowed();
     omp_set_dynamic(0);
     omp_set_num_threads(threads);
-    *out = (hy_backend){
-        .name = "cpu", .alloc = hy_alloc, .free = free, .zero = cpu_zero, .to_host = cpu_copy, .from_host = cpu_copy, .wait = cpu_wait,
-        .full_precision_only = true, .few_rows = HY_GEMM_ROWS, .isa = level, .threads = threads,
+    *out = (hy_backend){.name = "cpu",
+                        .alloc = hy_alloc,
+                        .free = free,
+                        .zero = cpu_zero,
+                        .to_host = cpu_copy,
+                        .from_host = cpu_copy,
+                        .wait = cpu_wait,
+                        .full_precision_only = true,
+                        .few_rows = HY_GEMM_ROWS,
+                        .isa = level,
+                        .threads = threads,
 #define X(name) .plan[HY_K_##name] = hy_cpu_plan_##name,
-        HY_KERNELS(X)
+                        HY_KERNELS(X)
 #undef X
     };
     char model[80];

@@ -1,8 +1,8 @@
 // gemm.c - see gemm.h. The only file that knows oneDNN.
 //
-// Why tiles of our own: the library splits a product by the number of threads, and with it the order of its sums. Measured
-// on 2 threads of an AVX-512 machine, our loop over single-threaded calls reaches the rate of the library's own threads
-// (92 to 101 % over the shapes of a d_model 256 model) and serves 1, 2 and 8 threads with the same bits.
+// Why tiles of our own: the library splits a product by the number of threads, and with it the order of its sums.
+// Measured on 2 threads of an AVX-512 machine, our loop over single-threaded calls reaches the rate of the library's
+// own threads (92 to 101 % over the shapes of a d_model 256 model) and serves 1, 2 and 8 threads with the same bits.
 #include "kernels/cpu/gemm.h"
 
 #include <oneapi/dnnl/dnnl.h>
@@ -10,14 +10,14 @@
 #include <signal.h>
 #include <string.h>
 
-#define TILE_M 256      // packing a transposed B costs as much as about 15 rows of work: keep tiles tall
+#define TILE_M 256  // packing a transposed B costs as much as about 15 rows of work: keep tiles tall
 #define TILE_N 512
 #define TILE_MIN 64
-#define TILES_WANTED 16         // enough to balance 8 threads
-#define TILE_WORK 4.0e6         // floating-point operations below which a tile is not worth a split
-#define K_BLOCK 384             // the library adds up to 384 terms in order; longer sums it cuts by a rule that looks at M and N
-#define PARTS_MAX 8             // fixed partial sums of a small result
-#define PART_ROWS 512           // shortest reduction of a part
+#define TILES_WANTED 16  // enough to balance 8 threads
+#define TILE_WORK 4.0e6  // floating-point operations below which a tile is not worth a split
+#define K_BLOCK 384    // the library adds up to 384 terms in order; longer sums it cuts by a rule that looks at M and N
+#define PARTS_MAX 8    // fixed partial sums of a small result
+#define PART_ROWS 512  // shortest reduction of a part
 
 typedef struct {
     int tm, tn, gm, gn;  // tile size, tiles
@@ -46,9 +46,12 @@ static grid choose(const hy_gemm_args *g) {
         t.gn = ceil_div(g->N, t.tn);
         int m = g->M < t.tm ? g->M : t.tm, n = g->N < t.tn ? g->N : t.tn;
         if ((double)t.gm * t.gn >= TILES_WANTED || 2.0 * m * n * depth < 2 * TILE_WORK) break;
-        if (n > TILE_M / 2) t.tn = t.tn / 2;
-        else if (m > TILE_MIN) t.tm = t.tm / 2;
-        else break;
+        if (n > TILE_M / 2)
+            t.tn = t.tn / 2;
+        else if (m > TILE_MIN)
+            t.tm = t.tm / 2;
+        else
+            break;
     }
     int tiles = t.gm * t.gn;
     if (tiles < PARTS_MAX && g->trans_a && g->K >= 2 * PART_ROWS) {
@@ -64,7 +67,9 @@ static int k_step(const hy_gemm_args *g, int k) { return g->trans_b ? ceil_div(k
 
 // The largest block of B that a thread widens at a time: TILE_N rows of k_step values in whole cache lines.
 static int widened_ld(const hy_gemm_args *g) { return ceil_div(k_step(g, g->K), 16) * 16; }
-static size_t widened_floats(const hy_gemm_args *g) { return (size_t)(g->N < TILE_N ? g->N : TILE_N) * (size_t)widened_ld(g); }
+static size_t widened_floats(const hy_gemm_args *g) {
+    return (size_t)(g->N < TILE_N ? g->N : TILE_N) * (size_t)widened_ld(g);
+}
 
 size_t hy_gemm_workspace(const hy_gemm_args *g, int threads) {
     if (g->widen) return (size_t)threads * widened_floats(g) * sizeof(float);
@@ -80,8 +85,9 @@ typedef struct {
     bool add;
 } tile;
 
-// Routines of the library use the stack pointer as an ordinary register for a while. A signal handler that ran then would write its
-// frame over other memory (seen as a damaged heap after ctrl-C), so signals wait until the tiles are done. Faults are not put off.
+// Routines of the library use the stack pointer as an ordinary register for a while. A signal handler that ran then
+// would write its frame over other memory (seen as a damaged heap after ctrl-C), so signals wait until the tiles are
+// done. Faults are not put off.
 static void put_off_signals(sigset_t *before) {
     static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP};
     sigset_t all;
@@ -90,8 +96,8 @@ static void put_off_signals(sigset_t *before) {
     pthread_sigmask(SIG_BLOCK, &all, before);
 }
 
-// wide: scratch of widened_floats(g), used if B is bfloat16. A tile of M rows reads each value of it M times, so widening costs
-// 1 / M of the product's loads.
+// wide: scratch of widened_floats(g), used if B is bfloat16. A tile of M rows reads each value of it M times, so
+// widening costs 1 / M of the product's loads.
 static bool tile_run(const hy_gemm_args *g, const tile *t, float *wide) {
     const int step = k_step(g, t->k), ldb = g->widen ? widened_ld(g) : g->ldb;
     for (int k = 0; k < t->k; k += step) {
@@ -101,8 +107,8 @@ static bool tile_run(const hy_gemm_args *g, const tile *t, float *wide) {
         if (g->widen) g->widen((const uint16_t *)g->b + at_b, g->ldb, wide, ldb, t->n, n);
         const float *b = g->widen ? wide : (const float *)g->b + at_b;
         float beta = t->add || k > 0 ? 1.0f : 0.0f;
-        if (dnnl_sgemm(g->trans_a ? 'T' : 'N', g->trans_b ? 'T' : 'N', t->m, t->n, n, 1.0f, a, g->lda, b, ldb, beta, t->c,
-                       t->ldc) != dnnl_success)
+        if (dnnl_sgemm(g->trans_a ? 'T' : 'N', g->trans_b ? 'T' : 'N', t->m, t->n, n, 1.0f, a, g->lda, b, ldb, beta,
+                       t->c, t->ldc) != dnnl_success)
             return false;
     }
     if (g->done) g->done(g->ctx, t->m0, t->n0, t->m, t->n);
@@ -122,8 +128,10 @@ static void add_parts(const hy_gemm_args *g, const grid *t, const float *parts, 
 }
 
 const char *hy_gemm_path(hy_isa isa, hy_dtype w_dtype) {
-    static const char *const names[][2] = {{"ref", "ref (bf16 weights)"}, {"base+onednn", "base+onednn (bf16 weights)"},
-                                           {"avx2+onednn", "avx2+onednn (bf16 weights)"}, {"avx512+onednn", "avx512+onednn (bf16 weights)"}};
+    static const char *const names[][2] = {{"ref", "ref (bf16 weights)"},
+                                           {"base+onednn", "base+onednn (bf16 weights)"},
+                                           {"avx2+onednn", "avx2+onednn (bf16 weights)"},
+                                           {"avx512+onednn", "avx512+onednn (bf16 weights)"}};
     return names[isa][w_dtype == HY_BF16];
 }
 
@@ -136,7 +144,8 @@ hy_status hy_gemm_run(const hy_gemm_args *g, float *workspace, int threads) {
     {
         sigset_t signals;
         put_off_signals(&signals);
-        omp_set_num_threads(1);  // of this region only; a region of one thread does not count as parallel for the library
+        omp_set_num_threads(
+            1);  // of this region only; a region of one thread does not count as parallel for the library
         float *wide = g->widen ? workspace + (size_t)omp_get_thread_num() * widened_floats(g) : NULL;
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < jobs; i++) {

@@ -1,5 +1,5 @@
-// gemm.h - float32 matrix products on a fixed grid of tiles, each one single-threaded call of the library. The grid, and
-// with it every bit of the result, depends on the shape alone and not on the number of threads. B may be bfloat16.
+// gemm.h - float32 matrix products on a fixed grid of tiles, each one single-threaded call of the library. The grid,
+// and with it every bit of the result, depends on the shape alone and not on the number of threads. B may be bfloat16.
 #ifndef HY_GEMM_H
 #define HY_GEMM_H
 #include "kernels/ceilings.h"
@@ -11,8 +11,8 @@ typedef void (*hy_gemm_done)(const void *ctx, int m0, int n0, int m, int n);
 typedef void (*hy_gemm_widen)(const uint16_t *src, int lds, float *dst, int ldd, int rows, int cols);
 
 // C [M,N] = or += op(A) op(B), row-major, reduction over K. trans_a: A is stored [K,M]; trans_b: B is stored [N,K].
-// With trans_b alone (y = x w^T) and at least HY_GEMM_ROWS rows, a row's bits depend on neither M nor its place, as far as
-// the library adds up to 384 terms in order (on AVX-512 it does).
+// With trans_b alone (y = x w^T) and at least HY_GEMM_ROWS rows, a row's bits depend on neither M nor its place, as far
+// as the library adds up to 384 terms in order (on AVX-512 it does).
 typedef struct {
     int M, N, K;
     bool trans_a, trans_b, add;
@@ -26,8 +26,8 @@ typedef struct {
 } hy_gemm_args;
 #define HY_GEMM_ROWS 16
 
-// Bytes of scratch that hy_gemm_run needs: the fixed partial sums of a small result with a long reduction, or a widened block
-// of B for each thread.
+// Bytes of scratch that hy_gemm_run needs: the fixed partial sums of a small result with a long reduction, or a widened
+// block of B for each thread.
 size_t hy_gemm_workspace(const hy_gemm_args *g, int threads);
 // Path of a launch that uses the library: "avx512+onednn", "avx512+onednn (bf16 weights)" and so on.
 const char *hy_gemm_path(hy_isa isa, hy_dtype w_dtype);

@@ -3,8 +3,8 @@
 #define HY_LINEAR_H
 #include "kernels/cpu/cpu.h"
 
-// Below HY_GEMM_ROWS rows: y [M,N] = x [M,K] w [N,K]^T (+ bias) (+ residual), bits of a row independent of M and of whether
-// the same w is in float32 or in bfloat16.
+// Below HY_GEMM_ROWS rows: y [M,N] = x [M,K] w [N,K]^T (+ bias) (+ residual), bits of a row independent of M and of
+// whether the same w is in float32 or in bfloat16.
 typedef struct {
     int M, N, K, ldx, ldy, ldres;
     const float *x, *bias, *residual;
@@ -14,10 +14,10 @@ typedef struct {
 } hy_gemv_args;
 #define HY_GEMV_ALONE (32 * 1024)  // weights below which waking other threads costs more than it saves
 
-#define HY_LINEAR_DECLARE(isa)                                                                  \
-    void hy_fast_gemv_##isa(const hy_gemv_args *g, int threads);                                \
-    void hy_fast_linear_finish_##isa(const void *ctx, int m0, int n0, int m, int n);            \
-    void hy_fast_widen_##isa(const uint16_t *src, int lds, float *dst, int ldd, int rows, int cols);             \
+#define HY_LINEAR_DECLARE(isa)                                                                       \
+    void hy_fast_gemv_##isa(const hy_gemv_args *g, int threads);                                     \
+    void hy_fast_linear_finish_##isa(const void *ctx, int m0, int n0, int m, int n);                 \
+    void hy_fast_widen_##isa(const uint16_t *src, int lds, float *dst, int ldd, int rows, int cols); \
     void hy_fast_linear_sums_##isa(const hy_linear_bwd_args *a, float *partial, int threads);
 HY_LINEAR_DECLARE(base)
 HY_LINEAR_DECLARE(avx2)

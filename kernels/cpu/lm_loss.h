@@ -3,8 +3,8 @@
 #define HY_LM_LOSS_H
 #include "kernels/cpu/cpu.h"
 
-// Logits of `rows` rows [rows, V] become probabilities times scale, minus scale at the label (the gradient), when `gradient`
-// is set, and are scratch otherwise. nll and pred are written at index idx[i].
+// Logits of `rows` rows [rows, V] become probabilities times scale, minus scale at the label (the gradient), when
+// `gradient` is set, and are scratch otherwise. nll and pred are written at index idx[i].
 typedef struct {
     int rows, V;
     float *logits;

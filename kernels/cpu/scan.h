@@ -4,12 +4,13 @@
 #define HY_CPU_SCAN_H
 #include "kernels/kernels.h"
 
-#define HY_SCAN_REF_CHUNK 64   // tokens between two saved states of the reference
-#define HY_SCAN_CHUNK 16       // of the fast kernels: what backward recomputes for 8 states stays in the L1 cache
-#define HY_SCAN_GROUP_FWD 256  // of a forward job: wide rows stream better, but one sequence must still keep threads busy
-#define HY_SCAN_GROUP_BWD 256  // of a backward job, which sums dB and dC over them
-#define HY_SCAN_STATES_BWD 8   // states that stay in registers in backward
-#define HY_SCAN_PARALLEL 32768 // fewer state updates than this are not worth a second thread
+#define HY_SCAN_REF_CHUNK 64  // tokens between two saved states of the reference
+#define HY_SCAN_CHUNK 16      // of the fast kernels: what backward recomputes for 8 states stays in the L1 cache
+#define HY_SCAN_GROUP_FWD \
+    256  // of a forward job: wide rows stream better, but one sequence must still keep threads busy
+#define HY_SCAN_GROUP_BWD 256   // of a backward job, which sums dB and dC over them
+#define HY_SCAN_STATES_BWD 8    // states that stay in registers in backward
+#define HY_SCAN_PARALLEL 32768  // fewer state updates than this are not worth a second thread
 
 // hy_fast_exp2_floor computes n values of 2^x on req->threads threads and adds them up.
 typedef struct {
@@ -20,9 +21,10 @@ typedef struct {
 static inline int hy_scan_chunks(int n, int chunk) { return n / chunk + (n % chunk != 0); }
 static inline size_t hy_scan_padded(int D) { return ((size_t)D + 15) / 16 * 16; }  // to the widest vector
 
-// Workspace of the fast backward, in floats. Parts: dB and dC summed over the channels of a group [B, groups, T, N] each;
-// A * dA [B, D padded, N]; dskip [B, D padded]; then what each thread needs for itself: A, dh and dA of its group; for a chunk
-// and some states dB and dC with one sum per lane, states and decays; for a chunk eight operands of its group.
+// Workspace of the fast backward, in floats. Parts: dB and dC summed over the channels of a group [B, groups, T, N]
+// each; A * dA [B, D padded, N]; dskip [B, D padded]; then what each thread needs for itself: A, dh and dA of its
+// group; for a chunk and some states dB and dC with one sum per lane, states and decays; for a chunk eight operands of
+// its group.
 typedef struct {
     size_t dB, dC, dA, dskip, thread, per_thread, total;
 } hy_scan_ws;

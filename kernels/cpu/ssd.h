@@ -1,5 +1,5 @@
-// ssd.h - what the SSD (Mamba-2) kernels and their plan share: chunk lengths and the partition of the work. It depends on
-// the shape alone, so that sums over heads, tokens and sequences have one order for any number of threads.
+// ssd.h - what the SSD (Mamba-2) kernels and their plan share: chunk lengths and the partition of the work. It depends
+// on the shape alone, so that sums over heads, tokens and sequences have one order for any number of threads.
 #ifndef HY_CPU_SSD_H
 #define HY_CPU_SSD_H
 #include "kernels/kernels.h"
@@ -34,15 +34,16 @@ static inline hy_ssd_ws hy_ssd_ws_layout(const hy_ssd_args *a, int threads) {
     return w;
 }
 
-// Of the fast backward, which goes over `wave` sequences at a time: for each of their chunks and heads the state before it and
-// the gradient of the state after it, and sums of the parameters' gradients.
+// Of the fast backward, which goes over `wave` sequences at a time: for each of their chunks and heads the state before
+// it and the gradient of the state after it, and sums of the parameters' gradients.
 #define HY_SSD_SUMS 3  // A_log, skip, dt_bias
 typedef struct {
     int wave;
     size_t states, dstates, sums, thread, per_thread, total;
 } hy_ssd_bwd_ws;
 static inline hy_ssd_bwd_ws hy_ssd_bwd_ws_layout(const hy_ssd_args *a, int threads) {
-    const int chunks = hy_ssd_chunks(a->T, HY_SSD_CHUNK), enough = hy_ssd_chunks(HY_SSD_JOBS, chunks > HY_SSD_JOBS ? HY_SSD_JOBS : chunks);
+    const int chunks = hy_ssd_chunks(a->T, HY_SSD_CHUNK),
+              enough = hy_ssd_chunks(HY_SSD_JOBS, chunks > HY_SSD_JOBS ? HY_SSD_JOBS : chunks);
     hy_ssd_bwd_ws w = {.wave = enough < a->B ? enough : a->B};
     const size_t heads = (size_t)w.wave * chunks * a->H, P = hy_ssd_padded(a->P);
     w.dstates = heads * hy_ssd_state(a);

@@ -19,8 +19,10 @@ static __global__ void act(int rows, int F, hy_act_kind kind, const T *x, int ld
             const long r = hy_tile_row(k, EACH);
             if (r >= rows) continue;
             g[k].load(x + (size_t)r * ldx + c);
-            if (kind == HY_ACT_SILU_GLU) up[k].load(x + (size_t)r * ldx + F + c);
-            else up[k] = g[k];
+            if (kind == HY_ACT_SILU_GLU)
+                up[k].load(x + (size_t)r * ldx + F + c);
+            else
+                up[k] = g[k];
         }
 #pragma unroll
         for (int k = 0; k < EACH; k++) {
@@ -35,7 +37,8 @@ static __global__ void act(int rows, int F, hy_act_kind kind, const T *x, int ld
 }
 
 template <class T, int N>
-static __global__ void act_bwd(int rows, int F, hy_act_kind kind, const T *x, int ldx, const T *dy, int lddy, T *dx, int lddx, bool add) {
+static __global__ void act_bwd(int rows, int F, hy_act_kind kind, const T *x, int ldx, const T *dy, int lddy, T *dx,
+                               int lddx, bool add) {
     const bool glu = kind == HY_ACT_SILU_GLU;
     HY_EACH_UNIT(u, F / N) {
         const size_t c = (size_t)u * N;
@@ -46,8 +49,10 @@ static __global__ void act_bwd(int rows, int F, hy_act_kind kind, const T *x, in
             if (r >= rows) continue;
             g[k].load(x + (size_t)r * ldx + c);
             d[k].load(dy + (size_t)r * lddy + c);
-            if (glu) up[k].load(x + (size_t)r * ldx + F + c);
-            else up[k] = g[k];
+            if (glu)
+                up[k].load(x + (size_t)r * ldx + F + c);
+            else
+                up[k] = g[k];
             if (add) was[k][0].load(dx + (size_t)r * lddx + c);
             if (add && glu) was[k][1].load(dx + (size_t)r * lddx + F + c);
         }
@@ -91,8 +96,8 @@ template <class T> static hy_status run(const void *args, void *ws, const hy_pla
 template <class T, int N> static hy_status launch_bwd(const hy_act_bwd_args *b) {
     const hy_act_args *a = &b->f;
     const hy_tiles t = hy_tile_rows(a->rows, a->F / N, EACH);
-    HY_LAUNCH((act_bwd<T, N>), t.grid, t.block, 0, a->rows, a->F, a->kind, (const T *)a->x, a->ldx, (const T *)b->dy, b->lddy,
-              (T *)b->dx, b->lddx, (b->acc & 1) != 0);
+    HY_LAUNCH((act_bwd<T, N>), t.grid, t.block, 0, a->rows, a->F, a->kind, (const T *)a->x, a->ldx, (const T *)b->dy,
+              b->lddy, (T *)b->dx, b->lddx, (b->acc & 1) != 0);
     return HY_OK;
 }
 template <class T> static hy_status run_bwd(const void *args, void *ws, const hy_plan_req *req) {

@@ -1,6 +1,6 @@
-// adamw.cu - the kernels of one optimiser step: AdamW, the sum of squares of the gradient, clipping, the sum of losses, and
-// the cast of parameters to bfloat16. All scalars of a step are read on the device. Parameters are float32 whatever the
-// activations are.
+// adamw.cu - the kernels of one optimiser step: AdamW, the sum of squares of the gradient, clipping, the sum of losses,
+// and the cast of parameters to bfloat16. All scalars of a step are read on the device. Parameters are float32 whatever
+// the activations are.
 #include "kernels/cuda/rows.cuh"
 
 enum { THREADS = 256 };
@@ -17,7 +17,8 @@ struct adam {
     const double *ctl;
 };
 template <int N>
-static __global__ void adamw(size_t n, adam h, float *p, float *m, float *v, const float *g, hy_bf16 *p16, const uint8_t *decay) {
+static __global__ void adamw(size_t n, adam h, float *p, float *m, float *v, const float *g, hy_bf16 *p16,
+                             const uint8_t *decay) {
     if (h.ctl[HY_CTL_BAD] != 0) return;
     const float lr = (float)h.ctl[HY_CTL_LR], scale = (float)h.ctl[HY_CTL_GRAD_SCALE];
     const float i1 = 1.0f / (float)h.ctl[HY_CTL_C1], i2 = 1.0f / (float)h.ctl[HY_CTL_C2];
@@ -46,13 +47,16 @@ static hy_status run_adamw(const void *args, void *ws, const hy_plan_req *req) {
     float *p = (float *)a->p, *m = (float *)a->m, *v = (float *)a->v;
     const float *g = (const float *)a->g;
     hy_bf16 *p16 = (hy_bf16 *)a->p16;
-    adam h = {(float)a->beta1, (float)a->beta2, (float)(1 - a->beta1), (float)(1 - a->beta2), (float)a->eps, (float)a->wd, a->ctl};
-    const bool wide = hy_wide<float>(p, 0) && hy_wide<float>(m, 0) && hy_wide<float>(v, 0) && hy_wide<float>(g, 0) && (uintptr_t)p16 % 8 == 0;
-    const size_t most = wide ? a->n / 4 * 4 : 0, rest = a->n - most;  // `most` ends inside a decay block: decay is given by the element
+    adam h = {(float)a->beta1, (float)a->beta2, (float)(1 - a->beta1), (float)(1 - a->beta2), (float)a->eps,
+              (float)a->wd,    a->ctl};
+    const bool wide = hy_wide<float>(p, 0) && hy_wide<float>(m, 0) && hy_wide<float>(v, 0) && hy_wide<float>(g, 0) &&
+                      (uintptr_t)p16 % 8 == 0;
+    const size_t most = wide ? a->n / 4 * 4 : 0,
+                 rest = a->n - most;  // `most` ends inside a decay block: decay is given by the element
     if (most) HY_LAUNCH((adamw<4>), blocks_for(most), THREADS, 0, most, h, p, m, v, g, p16, a->decay);
     if (rest)
-        HY_LAUNCH((adamw<1>), blocks_for(4 * rest), THREADS, 0, rest, h, p + most, m + most, v + most, g + most, p16 ? p16 + most : p16,
-                  a->decay + most / HY_DECAY_BLOCK);
+        HY_LAUNCH((adamw<1>), blocks_for(4 * rest), THREADS, 0, rest, h, p + most, m + most, v + most, g + most,
+                  p16 ? p16 + most : p16, a->decay + most / HY_DECAY_BLOCK);
     return HY_OK;
 }
 
@@ -94,13 +98,15 @@ static hy_status run_sumsq(const void *args, void *ws, const hy_plan_req *req) {
     const float *x = (const float *)a->x;
     double *part = (double *)ws;
     (void)req;
-    if (parts && hy_wide<float>(x, 0)) HY_LAUNCH((sumsq_parts<4>), parts, THREADS, 32 * sizeof(double), a->n, x, part);
-    else if (parts) HY_LAUNCH((sumsq_parts<1>), parts, THREADS, 32 * sizeof(double), a->n, x, part);
+    if (parts && hy_wide<float>(x, 0))
+        HY_LAUNCH((sumsq_parts<4>), parts, THREADS, 32 * sizeof(double), a->n, x, part);
+    else if (parts)
+        HY_LAUNCH((sumsq_parts<1>), parts, THREADS, 32 * sizeof(double), a->n, x, part);
     HY_LAUNCH(sumsq_total, 1, SUM_THREADS, 32 * sizeof(double), (int)parts, part, a->out);
     return HY_OK;
 }
 
-// ---------------------------------------------------------------------------------------------------- nll_sum, clip, cast
+// ------------------------------------------------------------------------------------------------- nll_sum, clip, cast
 // One block: thread i adds up the elements i, i + 1024, ...
 static __global__ void nll_sum(int rows, const float *nll, double *sum) {
     HY_SHARED(double, scratch);

@@ -1,11 +1,13 @@
-// attention_bwd.cu - gradient of attention on the GPU. Weights are computed again from the saved log-sum-exp, tile by tile, so
-// memory is linear in T, and no two blocks add to one place: the same bits from run to run.
+// attention_bwd.cu - gradient of attention on the GPU. Weights are computed again from the saved log-sum-exp, tile by
+// tile, so memory is linear in T, and no two blocks add to one place: the same bits from run to run.
 //
 //   stats    log-sum-exp in powers of two and dO.o of each query and head, to the workspace
-//   tiles    KEYS: a block owns a tile of keys of one KV head and walks the queries that see them, of every head of the group:
-//            dV += P^T dO, dK += dS^T Q. Otherwise it owns a tile of queries of one head and walks the keys that they see:
-//            dQ += dS K. P = 2^(scale log2(e) q.k - lse), dS = P (dO.v - dO.o): seven products a pair of tiles.
-//   reduce   where few tiles of keys are seen by far more queries than the others (meta tokens beside a window), or there are few
+//   tiles    KEYS: a block owns a tile of keys of one KV head and walks the queries that see them, of every head of the
+//   group:
+//            dV += P^T dO, dK += dS^T Q. Otherwise it owns a tile of queries of one head and walks the keys that they
+//            see: dQ += dS K. P = 2^(scale log2(e) q.k - lse), dS = P (dO.v - dO.o): seven products a pair of tiles.
+//   reduce   where few tiles of keys are seen by far more queries than the others (meta tokens beside a window), or
+//   there are few
 //            blocks at all, such walks are cut in parts whose sums lie in the workspace; this adds them in order
 //
 // mma.sync reaches about 60 % of what wgmma reaches on Hopper.
@@ -13,7 +15,7 @@
 
 enum { STATS_THREADS = 256, STATS_LANES = 8, REDUCE_THREADS = 256 };
 enum {
-    SLOTS = 264,      // blocks that a large GPU runs at once: a constant, so that the bits do not depend on the device
+    SLOTS = 264,  // blocks that a large GPU runs at once: a constant, so that the bits do not depend on the device
     MOST_PARTS = 16,
 };
 
@@ -50,12 +52,14 @@ static __global__ void __launch_bounds__(STATS_THREADS)
 }
 
 // ---------------------------------------------------------------------------------------------------- parts
-// Adds the parts of tiles that were cut, in order, for one of dK and dV: columns part_col .. part_col+d-1 of a part's row.
+// Adds the parts of tiles that were cut, in order, for one of dK and dV: columns part_col .. part_col+d-1 of a part's
+// row.
 template <class T>
 static __global__ void __launch_bounds__(REDUCE_THREADS)
     bwd_reduce(hy_attention_args a, bwd_geometry m, int part_col, int d, T *out, int ld, bool add) {
     const long at = (long)blockIdx.x * REDUCE_THREADS + threadIdx.x, tile_size = (long)m.own * d, tile = at / tile_size;
-    const int r = (int)(at % tile_size / d), c = (int)(at % d), pair = (int)(tile / m.long_tiles), b = pair / a.kv_heads;
+    const int r = (int)(at % tile_size / d), c = (int)(at % d), pair = (int)(tile / m.long_tiles),
+              b = pair / a.kv_heads;
     const int t = (int)(tile % m.long_tiles) * m.own + r;
     if (b >= a.B || t >= a.T || (add && t >= a.len[b])) return;
     const size_t width = (size_t)a.d_qk + a.d_v, step = m.own * width;
@@ -67,7 +71,8 @@ static __global__ void __launch_bounds__(REDUCE_THREADS)
 }
 
 // ---------------------------------------------------------------------------------------------------- choices
-// Tiles of one class of head widths. Where both sums of the keys do not fit a thread's registers (256), two kernels make them.
+// Tiles of one class of head widths. Where both sums of the keys do not fit a thread's registers (256), two kernels
+// make them.
 template <class Products, int DQ_, int DV_> struct bwd_shape {
     typedef Products P;
     static constexpr int DQ = DQ_, DV = DV_, SUB = DQ > 128 && sizeof(typename P::type) == 4 ? 16 : 32;
@@ -87,7 +92,8 @@ template <class Do> static hy_status by_products(const hy_attention_args *a, con
     return by_width<attn_fma>(a, act);
 }
 
-// How large the tiles are: as much of a block's rows and of the stream as fits, two blocks of 4 warps to a multiprocessor if so.
+// How large the tiles are: as much of a block's rows and of the stream as fits, two blocks of 4 warps to a
+// multiprocessor if so.
 template <class S, bool KEYS> static hy_status choose_tiles(const hy_attention_args *a, bwd_geometry *m, int *warps) {
     constexpr int ROWS = 16 * (KEYS ? S::MI_KEYS : S::MI_QUERIES), MOST = KEYS ? S::WARPS_KEYS : S::WARPS_QUERIES;
     static const int stream[][2] = {{64, 2}, {32, 2}, {32, 1}, {S::SUB, 1}};  // rows, buffers
@@ -100,18 +106,21 @@ template <class S, bool KEYS> static hy_status choose_tiles(const hy_attention_a
                 if (s[0] > 32 && a->T <= 32) continue;
                 m->own = *warps * ROWS, m->stage = s[0], m->stages = s[1];
                 m->tiles = hy_ceil_div(a->T, m->own), m->long_tiles = 0, m->parts = 1;
-                const int bytes = shared_of<typename S::P, S::DQ, S::DV, S::SUB, KEYS>(m->own, m->stage, m->stages, *warps).bytes;
+                const int bytes =
+                    shared_of<typename S::P, S::DQ, S::DV, S::SUB, KEYS>(m->own, m->stage, m->stages, *warps).bytes;
                 if ((size_t)bytes <= (share == 2 ? half : all)) return HY_OK;
             }
-    return hy_error(HY_EINPUT, "attention_bwd: heads of %d and %d values need more shared memory than the %zu bytes of this GPU", a->d_qk,
-                    a->d_v, all);
+    return hy_error(HY_EINPUT,
+                    "attention_bwd: heads of %d and %d values need more shared memory than the %zu bytes of this GPU",
+                    a->d_qk, a->d_v, all);
 }
-// Which walks of the keys are cut, and in how many parts: so that the longest takes no more than its share of all the work, but no
-// part is shorter than about two stages.
+// Which walks of the keys are cut, and in how many parts: so that the longest takes no more than its share of all the
+// work, but no part is shorter than about two stages.
 static void choose_parts(const hy_attention_args *a, bwd_geometry *m) {
     const double T = a->T, pairs = (double)a->B * a->kv_heads;
     const bool window = a->window > 0 && a->window < a->T;
-    const int meta_tiles = hy_ceil_div(a->meta < a->T ? a->meta : a->T, m->own), some = window ? meta_tiles : hy_ceil_div(m->tiles, 2);
+    const int meta_tiles = hy_ceil_div(a->meta < a->T ? a->meta : a->T, m->own),
+              some = window ? meta_tiles : hy_ceil_div(m->tiles, 2);
     const double usual = !window ? T / 2 : a->window + m->own < T ? a->window + m->own : T;
     const double work = pairs * (m->tiles * usual + (window ? meta_tiles * T : 0));
     double parts = ceil(SLOTS * T / work);
@@ -138,22 +147,25 @@ static bwd_layout layout_of(const hy_attention_args *a, const bwd_geometry *keys
 }
 
 // ---------------------------------------------------------------------------------------------------- launches
-template <class S, int OUT, bool KEYS> static hy_status launch_tiles(const hy_attention_bwd_args *g, const bwd_geometry *m, int warps) {
+template <class S, int OUT, bool KEYS>
+static hy_status launch_tiles(const hy_attention_bwd_args *g, const bwd_geometry *m, int warps) {
     constexpr int MI = KEYS ? S::MI_KEYS : S::MI_QUERIES, WARPS = KEYS ? S::WARPS_KEYS : S::WARPS_QUERIES;
-    const size_t items = (size_t)g->f.B * (KEYS ? g->f.kv_heads : g->f.heads) * (m->tiles + m->long_tiles * (m->parts - 1));
+    const size_t items =
+        (size_t)g->f.B * (KEYS ? g->f.kv_heads : g->f.heads) * (m->tiles + m->long_tiles * (m->parts - 1));
     const int bytes = shared_of<typename S::P, S::DQ, S::DV, S::SUB, KEYS>(m->own, m->stage, m->stages, warps).bytes;
-    HY_LAUNCH((bwd_tiles<typename S::P, S::DQ, S::DV, MI, S::SUB, OUT, KEYS, WARPS>), (unsigned)items, warps * 32, bytes, *g, *m);
+    HY_LAUNCH((bwd_tiles<typename S::P, S::DQ, S::DV, MI, S::SUB, OUT, KEYS, WARPS>), (unsigned)items, warps * 32,
+              bytes, *g, *m);
     return HY_OK;
 }
 template <class T> static hy_status launch_reduce(const hy_attention_bwd_args *g, const bwd_geometry *m) {
     const size_t rows = (size_t)g->f.B * g->f.kv_heads * m->long_tiles * m->own;
     const hy_attention_args *a = &g->f;
     if (g->dk)
-        HY_LAUNCH((bwd_reduce<T>), hy_ceil_div((long)(rows * a->d_qk), REDUCE_THREADS), REDUCE_THREADS, 0, *a, *m, 0, a->d_qk,
-                  (T *)g->dk, g->lddk, (g->acc & 2) != 0);
+        HY_LAUNCH((bwd_reduce<T>), hy_ceil_div((long)(rows * a->d_qk), REDUCE_THREADS), REDUCE_THREADS, 0, *a, *m, 0,
+                  a->d_qk, (T *)g->dk, g->lddk, (g->acc & 2) != 0);
     if (g->dv)
-        HY_LAUNCH((bwd_reduce<T>), hy_ceil_div((long)(rows * a->d_v), REDUCE_THREADS), REDUCE_THREADS, 0, *a, *m, a->d_qk, a->d_v,
-                  (T *)g->dv, g->lddv, (g->acc & 4) != 0);
+        HY_LAUNCH((bwd_reduce<T>), hy_ceil_div((long)(rows * a->d_v), REDUCE_THREADS), REDUCE_THREADS, 0, *a, *m,
+                  a->d_qk, a->d_v, (T *)g->dv, g->lddv, (g->acc & 4) != 0);
     return HY_OK;
 }
 template <class S> static hy_status run_shape(const hy_attention_bwd_args *g, unsigned char *ws) {
@@ -171,8 +183,8 @@ template <class S> static hy_status run_shape(const hy_attention_bwd_args *g, un
     m.wide_q = qk && hy_wide<T>(a->q, a->ldq), m.wide_k = qk && hy_wide<T>(a->k, a->ldk);
     m.wide_v = v && hy_wide<T>(a->v, a->ldv), m.wide_do = v && hy_wide<T>(g->dout, g->lddo);
     const size_t items = (size_t)a->B * w.ld_stats * a->heads;
-    HY_LAUNCH((bwd_stats<T>), hy_ceil_div((long)items, STATS_THREADS / STATS_LANES), STATS_THREADS, 0, *a, (const T *)g->dout, g->lddo,
-              w.ld_stats, m.wide_do && hy_wide<T>(a->o, a->ldo), lse, delta);
+    HY_LAUNCH((bwd_stats<T>), hy_ceil_div((long)items, STATS_THREADS / STATS_LANES), STATS_THREADS, 0, *a,
+              (const T *)g->dout, g->lddo, w.ld_stats, m.wide_do && hy_wide<T>(a->o, a->ldo), lse, delta);
     if (g->dk || g->dv) {
         m.wide_dqk = qk && hy_wide<T>(g->dk, g->lddk), m.wide_dv = v && hy_wide<T>(g->dv, g->lddv);
         if constexpr (S::apart) {
@@ -204,9 +216,11 @@ hy_status hy_cuda_plan_attention_bwd(const void *args, const hy_plan_req *req, h
     HY_NEED("attention_bwd", a->window >= 0 && a->meta >= 0);
     HY_NEED("attention_bwd", !a->cache.k);
     HY_NEED("attention_bwd", a->ldq / a->heads >= a->d_qk && a->ldk / a->kv_heads >= a->d_qk);
-    HY_NEED("attention_bwd", a->ldv / a->kv_heads >= a->d_v && a->ldo / a->heads >= a->d_v && g->lddo / a->heads >= a->d_v);
+    HY_NEED("attention_bwd",
+            a->ldv / a->kv_heads >= a->d_v && a->ldo / a->heads >= a->d_v && g->lddo / a->heads >= a->d_v);
     HY_NEED("attention_bwd", !g->dq || g->lddq / a->heads >= a->d_qk);
-    HY_NEED("attention_bwd", (!g->dk || g->lddk / a->kv_heads >= a->d_qk) && (!g->dv || g->lddv / a->kv_heads >= a->d_v));
+    HY_NEED("attention_bwd",
+            (!g->dk || g->lddk / a->kv_heads >= a->d_qk) && (!g->dv || g->lddv / a->kv_heads >= a->d_v));
     HY_NEED("attention_bwd", (double)a->B * a->heads * (a->T + 16) <= INT32_MAX);  // blocks
     out->path = hy_cuda_mma_path(req);
     out->run = run_attention_bwd;

@@ -1,6 +1,7 @@
-// attention_bwd.cuh - the kernel of attention's backward that walks tiles, for keys (dK, dV) and for queries (dQ): see attention_bwd.cu.
-// It is the same for both: a block has own rows X, Y (K, V or Q, dO) in shared memory and walks a stream U, W of the others (Q, dO
-// or K, V), which arrives in the background; a warp has some of the own rows and all rows of the stream. Products: attention_warp.cuh.
+// attention_bwd.cuh - the kernel of attention's backward that walks tiles, for keys (dK, dV) and for queries (dQ): see
+// attention_bwd.cu. It is the same for both: a block has own rows X, Y (K, V or Q, dO) in shared memory and walks a
+// stream U, W of the others (Q, dO or K, V), which arrives in the background; a warp has some of the own rows and all
+// rows of the stream. Products: attention_warp.cuh.
 #ifndef HY_ATTN_BWD_CUH
 #define HY_ATTN_BWD_CUH
 #include "kernels/cuda/attention_warp.cuh"
@@ -8,17 +9,17 @@
 enum { OUT_QK = 1, OUT_V = 2 };  // sums that a kernel makes: dK or dQ; dV
 
 // ---------------------------------------------------------------------------------------------------- launch geometry
-// Of a tiles kernel. Items of the grid, in the order in which they start: long ones first, and within PAIRS pairs (sequence,
-// head) tile by tile, so that what runs at one time finds its operands in the L2 cache.
+// Of a tiles kernel. Items of the grid, in the order in which they start: long ones first, and within PAIRS pairs
+// (sequence, head) tile by tile, so that what runs at one time finds its operands in the L2 cache.
 struct bwd_geometry {
-    int own, stage, stages;   // rows of a block, rows of the stream that arrive together, buffers for them
-    int tiles;                // of own rows that cover T
-    int long_tiles, parts;    // KEYS: the first long_tiles tiles are cut in so many parts
-    int ld_stats;             // T, rounded up to whole 16 bytes
-    const float *lse, *delta; // [B * heads, ld_stats]
-    float *part;              // [pairs, long_tiles, parts, own, d_qk + d_v]
+    int own, stage, stages;    // rows of a block, rows of the stream that arrive together, buffers for them
+    int tiles;                 // of own rows that cover T
+    int long_tiles, parts;     // KEYS: the first long_tiles tiles are cut in so many parts
+    int ld_stats;              // T, rounded up to whole 16 bytes
+    const float *lse, *delta;  // [B * heads, ld_stats]
+    float *part;               // [pairs, long_tiles, parts, own, d_qk + d_v]
     bool wide_q, wide_k, wide_v, wide_do, wide_dqk, wide_dv;  // rows of 16-byte pieces
-    float log2_scale;         // scale * log2(e)
+    float log2_scale;                                         // scale * log2(e)
 };
 enum { PAIRS = 32 };
 struct bwd_item {
@@ -37,9 +38,9 @@ static __device__ __forceinline__ bwd_item item_of(const bwd_geometry &m, long x
     return it;
 }
 
-// ---------------------------------------------------------------------------------------------------- tiles in shared memory
-// Brings n rows of d <= D values to a tile of `rows` rows, zeros elsewhere; row(r) is where row r lies. With `wide`, in the
-// background. A thread moves the same pieces in every call of the same size, and rounds its own.
+// ---------------------------------------------------------------------------------------------- tiles in shared memory
+// Brings n rows of d <= D values to a tile of `rows` rows, zeros elsewhere; row(r) is where row r lies. With `wide`, in
+// the background. A thread moves the same pieces in every call of the same size, and rounds its own.
 template <class T, int D, class Row>
 static __device__ __forceinline__ void fill(T *tile, int rows, int n, int d, bool wide, const Row &row) {
     constexpr int V = 16 / (int)sizeof(T), LD = hy_attn_ld<T>(D);
@@ -68,10 +69,9 @@ template <int D> static __device__ __forceinline__ void round_tile(float *tile, 
 }
 
 // N values to a row of a result of which `left` columns remain; add: to what is there.
-template <int N, class T> struct alignas(N * sizeof(T)) bwd_run {
-    T v[N];
-};
-template <int N, class T> static __device__ __forceinline__ void put(T *p, const float (&x)[N], int left, bool add, bool wide) {
+template <int N, class T> struct alignas(N * sizeof(T)) bwd_run { T v[N]; };
+template <int N, class T>
+static __device__ __forceinline__ void put(T *p, const float (&x)[N], int left, bool add, bool wide) {
     if (wide && left >= N) {
         bwd_run<N, T> r;
         if (add) r = *(const bwd_run<N, T> *)p;
@@ -94,7 +94,8 @@ template <bool KEYS> struct bwd_walk {
     int per_head, begin, end;      // steps begin .. end-1 are this block's
 };
 template <bool KEYS>
-static __device__ __forceinline__ bwd_walk<KEYS> walk_of(const hy_attention_args &a, const bwd_geometry &m, const bwd_item &it) {
+static __device__ __forceinline__ bwd_walk<KEYS> walk_of(const hy_attention_args &a, const bwd_geometry &m,
+                                                         const bwd_item &it) {
     const int heads = KEYS ? a.kv_heads : a.heads;
     bwd_walk<KEYS> w;
     w.b = it.pair / heads, w.head = it.pair % heads;
@@ -114,10 +115,12 @@ static __device__ __forceinline__ bwd_walk<KEYS> walk_of(const hy_attention_args
     return w;
 }
 // Where a step's rows start (a query, or an entry of the list) and how many they are.
-template <bool KEYS> static __device__ __forceinline__ int step_at(const bwd_walk<KEYS> &w, const bwd_geometry &m, int step) {
+template <bool KEYS>
+static __device__ __forceinline__ int step_at(const bwd_walk<KEYS> &w, const bwd_geometry &m, int step) {
     return w.from + step % w.per_head * m.stage;
 }
-template <bool KEYS> static __device__ __forceinline__ int step_rows(const bwd_walk<KEYS> &w, const bwd_geometry &m, int at) {
+template <bool KEYS>
+static __device__ __forceinline__ int step_rows(const bwd_walk<KEYS> &w, const bwd_geometry &m, int at) {
     return min(m.stage, (KEYS ? w.to : w.list.n) - at);
 }
 
@@ -128,7 +131,8 @@ struct bwd_shared {
 template <class P, int DQ, int DV, int SUB, bool KEYS>
 static __host__ __device__ __forceinline__ bwd_shared shared_of(int own, int stage, int stages, int warps) {
     typedef typename P::type T;
-    constexpr int lx = hy_attn_ld<T>(DQ) * (int)sizeof(T), ly = hy_attn_ld<T>(DV) * (int)sizeof(T), word = sizeof(float);
+    constexpr int lx = hy_attn_ld<T>(DQ) * (int)sizeof(T), ly = hy_attn_ld<T>(DV) * (int)sizeof(T),
+                  word = sizeof(float);
     bwd_shared s;
     s.y = own * lx;
     s.scratch = s.y + own * ly;
@@ -143,8 +147,9 @@ static __host__ __device__ __forceinline__ bwd_shared shared_of(int own, int sta
 
 // Starts the copies of a step's rows.
 template <class P, int DQ, int DV, bool KEYS>
-static __device__ __forceinline__ void issue(const hy_attention_bwd_args &g, const bwd_geometry &m, const bwd_walk<KEYS> &w, int step,
-                                             typename P::type *u, typename P::type *v, float *stats) {
+static __device__ __forceinline__ void issue(const hy_attention_bwd_args &g, const bwd_geometry &m,
+                                             const bwd_walk<KEYS> &w, int step, typename P::type *u,
+                                             typename P::type *v, float *stats) {
     typedef typename P::type T;
     const hy_attention_args &a = g.f;
     const int at = step_at(w, m, step), n = step_rows(w, m, at);
@@ -164,24 +169,30 @@ static __device__ __forceinline__ void issue(const hy_attention_bwd_args &g, con
         }
     } else {
         const int kvh = w.head / (a.heads / a.kv_heads);
-        const T *k = (const T *)a.k + row0 * a.ldk + (size_t)kvh * a.d_qk, *x = (const T *)a.v + row0 * a.ldv + (size_t)kvh * a.d_v;
-        fill<T, DQ>(u, m.stage, n, a.d_qk, m.wide_k, [&](int r) { return k + (size_t)hy_attn_key_at(w.list, at + r) * a.ldk; });
-        fill<T, DV>(v, m.stage, n, a.d_v, m.wide_v, [&](int r) { return x + (size_t)hy_attn_key_at(w.list, at + r) * a.ldv; });
+        const T *k = (const T *)a.k + row0 * a.ldk + (size_t)kvh * a.d_qk,
+                *x = (const T *)a.v + row0 * a.ldv + (size_t)kvh * a.d_v;
+        fill<T, DQ>(u, m.stage, n, a.d_qk, m.wide_k,
+                    [&](int r) { return k + (size_t)hy_attn_key_at(w.list, at + r) * a.ldk; });
+        fill<T, DV>(v, m.stage, n, a.d_v, m.wide_v,
+                    [&](int r) { return x + (size_t)hy_attn_key_at(w.list, at + r) * a.ldv; });
     }
     hy_copy_commit();
 }
 // The own rows, and with queries their statistics.
 template <class P, int DQ, int DV, bool KEYS>
-static __device__ __forceinline__ void issue_own(const hy_attention_bwd_args &g, const bwd_geometry &m, const bwd_walk<KEYS> &w,
-                                                 typename P::type *x, typename P::type *y, float *stats) {
+static __device__ __forceinline__ void issue_own(const hy_attention_bwd_args &g, const bwd_geometry &m,
+                                                 const bwd_walk<KEYS> &w, typename P::type *x, typename P::type *y,
+                                                 float *stats) {
     typedef typename P::type T;
     const hy_attention_args &a = g.f;
     const size_t row0 = (size_t)w.b * a.T + w.own0;
     const int n = w.own1 - w.own0;
     const T *xs = (const T *)(KEYS ? a.k : a.q) + row0 * (KEYS ? a.ldk : a.ldq) + (size_t)w.head * a.d_qk;
     const T *ys = (const T *)(KEYS ? a.v : g.dout) + row0 * (KEYS ? a.ldv : g.lddo) + (size_t)w.head * a.d_v;
-    fill<T, DQ>(x, m.own, n, a.d_qk, KEYS ? m.wide_k : m.wide_q, [&](int r) { return xs + (size_t)r * (KEYS ? a.ldk : a.ldq); });
-    fill<T, DV>(y, m.own, n, a.d_v, KEYS ? m.wide_v : m.wide_do, [&](int r) { return ys + (size_t)r * (KEYS ? a.ldv : g.lddo); });
+    fill<T, DQ>(x, m.own, n, a.d_qk, KEYS ? m.wide_k : m.wide_q,
+                [&](int r) { return xs + (size_t)r * (KEYS ? a.ldk : a.ldq); });
+    fill<T, DV>(y, m.own, n, a.d_v, KEYS ? m.wide_v : m.wide_do,
+                [&](int r) { return ys + (size_t)r * (KEYS ? a.ldv : g.lddo); });
     if constexpr (!KEYS) {
         const size_t s0 = ((size_t)w.b * a.heads + w.head) * m.ld_stats + w.own0;
         for (int r = threadIdx.x; r < m.own; r += blockDim.x) {
@@ -194,7 +205,8 @@ static __device__ __forceinline__ void issue_own(const hy_attention_bwd_args &g,
 // What ROWS own rows from r0 see of SUB rows of the stream from c0 (both as positions or entries): nothing, some, all.
 enum bwd_sight { SEES_NONE, SEES_SOME, SEES_ALL };
 template <bool KEYS>
-static __device__ __forceinline__ bwd_sight sight_of(const hy_attention_args &a, const bwd_walk<KEYS> &w, int r0, int rows, int c0, int cols) {
+static __device__ __forceinline__ bwd_sight sight_of(const hy_attention_args &a, const bwd_walk<KEYS> &w, int r0,
+                                                     int rows, int c0, int cols) {
     const int r1 = min(r0 + rows, w.own1) - 1, end = KEYS ? w.to : w.list.n, c1 = min(c0 + cols, end) - 1;
     if (r1 < r0 || c1 < c0) return SEES_NONE;
     bool any, all;
@@ -210,8 +222,10 @@ static __device__ __forceinline__ bwd_sight sight_of(const hy_attention_args &a,
 
 // Scores s become weights, dp becomes dS. stats: of the stream's rows with KEYS, of the own rows without.
 template <class P, int MI, int SUB, int OUT, bool KEYS>
-static __device__ __forceinline__ void weights(float (&s)[MI * SUB / 2], float (&dp)[MI * SUB / 2], const hy_attention_args &a,
-                                               const bwd_geometry &m, const bwd_walk<KEYS> &w, const float *stats, int r0, int c0, bool masked) {
+static __device__ __forceinline__ void weights(float (&s)[MI * SUB / 2], float (&dp)[MI * SUB / 2],
+                                               const hy_attention_args &a, const bwd_geometry &m,
+                                               const bwd_walk<KEYS> &w, const float *stats, int r0, int c0,
+                                               bool masked) {
     const float *delta = stats + (KEYS ? m.stage : m.own);
 #pragma unroll
     for (int e = 0; e < MI * SUB / 2; e++) {
@@ -228,8 +242,8 @@ static __device__ __forceinline__ void weights(float (&s)[MI * SUB / 2], float (
 
 // One sum of a warp to the result, or to its part in the workspace. dst: row 0 of the block, column 0.
 template <class P, int MI, int D, class T>
-static __device__ __forceinline__ void put_sum(const float (&sum)[MI * D / 2], T *dst, size_t ld, int row0, int rows, int valid, int d,
-                                               float by, bool add, bool wide) {
+static __device__ __forceinline__ void put_sum(const float (&sum)[MI * D / 2], T *dst, size_t ld, int row0, int rows,
+                                               int valid, int d, float by, bool add, bool wide) {
 #pragma unroll
     for (int e = 0; e < MI * D / 2; e += P::run) {
         const int r = row0 + P::template sum_row<D>(e), c = P::template sum_col<D>(e);
@@ -262,11 +276,13 @@ static __global__ void __launch_bounds__(WARPS * 32, WARPS == 8 && !KEYS && DQ <
         issue<P, DQ, DV, KEYS>(g, m, w, w.begin, (T *)(mem + at.u), (T *)(mem + at.w), (float *)(mem + at.stats));
     }
     for (int step = w.begin; step < w.end; step++) {
-        const int here = m.stages == 2 && (step - w.begin) % 2 ? at.buffer : 0, next = m.stages == 2 ? at.buffer - here : 0;
+        const int here = m.stages == 2 && (step - w.begin) % 2 ? at.buffer : 0,
+                  next = m.stages == 2 ? at.buffer - here : 0;
         T *u = (T *)(mem + at.u + here), *v = (T *)(mem + at.w + here);
         const float *stats = (const float *)(mem + at.stats + (KEYS ? here : 0));
         if (m.stages == 2 && step + 1 < w.end) {
-            issue<P, DQ, DV, KEYS>(g, m, w, step + 1, (T *)(mem + at.u + next), (T *)(mem + at.w + next), (float *)(mem + at.stats + next));
+            issue<P, DQ, DV, KEYS>(g, m, w, step + 1, (T *)(mem + at.u + next), (T *)(mem + at.w + next),
+                                   (float *)(mem + at.stats + next));
             hy_copy_wait<1>();
         } else {
             hy_copy_wait<0>();
@@ -283,12 +299,14 @@ static __global__ void __launch_bounds__(WARPS * 32, WARPS == 8 && !KEYS && DQ <
             float s[MI * SUB / 2] = {}, dp[MI * SUB / 2] = {};
             P::template scores<MI, SUB, DQ>(s, x + warp * ROWS * LDX, u + c * LDX);
             if constexpr ((OUT & OUT_QK) != 0) P::template scores<MI, SUB, DV>(dp, y + warp * ROWS * LDY, v + c * LDY);
-            weights<P, MI, SUB, OUT, KEYS>(s, dp, a, m, w, stats + (KEYS ? c : warp * ROWS), r0, first + c, sight == SEES_SOME);
+            weights<P, MI, SUB, OUT, KEYS>(s, dp, a, m, w, stats + (KEYS ? c : warp * ROWS), r0, first + c,
+                                           sight == SEES_SOME);
             if constexpr ((OUT & OUT_V) != 0) P::template add<MI, SUB, DV>(sum_v, s, v + c * LDY, scratch);
             if constexpr ((OUT & OUT_QK) != 0) P::template add<MI, SUB, DQ>(sum_qk, dp, u + c * LDX, scratch);
         }
         __syncthreads();
-        if (m.stages == 1 && step + 1 < w.end) issue<P, DQ, DV, KEYS>(g, m, w, step + 1, u, v, (float *)(mem + at.stats));
+        if (m.stages == 1 && step + 1 < w.end)
+            issue<P, DQ, DV, KEYS>(g, m, w, step + 1, u, v, (float *)(mem + at.stats));
     }
 
     const int row0 = warp * ROWS, rows = min(m.own, a.T - w.own0), valid = w.own1 - w.own0;
@@ -296,20 +314,24 @@ static __global__ void __launch_bounds__(WARPS * 32, WARPS == 8 && !KEYS && DQ <
     if (KEYS && it.tile < m.long_tiles) {
         const size_t ld = (size_t)a.d_qk + a.d_v;
         float *part = m.part + (((size_t)it.pair * m.long_tiles + it.tile) * m.parts + it.part) * m.own * ld;
-        if constexpr ((OUT & OUT_QK) != 0) put_sum<P, MI, DQ>(sum_qk, part, ld, row0, rows, rows, a.d_qk, (float)a.scale, false, false);
-        if constexpr ((OUT & OUT_V) != 0) put_sum<P, MI, DV>(sum_v, part + a.d_qk, ld, row0, rows, rows, a.d_v, 1.0f, false, false);
+        if constexpr ((OUT & OUT_QK) != 0)
+            put_sum<P, MI, DQ>(sum_qk, part, ld, row0, rows, rows, a.d_qk, (float)a.scale, false, false);
+        if constexpr ((OUT & OUT_V) != 0)
+            put_sum<P, MI, DV>(sum_v, part + a.d_qk, ld, row0, rows, rows, a.d_v, 1.0f, false, false);
         return;
     }
     if constexpr ((OUT & OUT_QK) != 0) {
         T *dst = (T *)(KEYS ? g.dk : g.dq);
         const size_t ld = KEYS ? g.lddk : g.lddq;
-        if (dst) put_sum<P, MI, DQ>(sum_qk, dst + first * ld + (size_t)w.head * a.d_qk, ld, row0, rows, valid, a.d_qk, (float)a.scale,
-                                    g.acc & (KEYS ? 2 : 1), m.wide_dqk);
+        if (dst)
+            put_sum<P, MI, DQ>(sum_qk, dst + first * ld + (size_t)w.head * a.d_qk, ld, row0, rows, valid, a.d_qk,
+                               (float)a.scale, g.acc & (KEYS ? 2 : 1), m.wide_dqk);
     }
     if constexpr ((OUT & OUT_V) != 0) {
         T *dst = (T *)g.dv;
-        if (dst) put_sum<P, MI, DV>(sum_v, dst + first * g.lddv + (size_t)w.head * a.d_v, g.lddv, row0, rows, valid, a.d_v, 1.0f,
-                                    g.acc & 4, m.wide_dv);
+        if (dst)
+            put_sum<P, MI, DV>(sum_v, dst + first * g.lddv + (size_t)w.head * a.d_v, g.lddv, row0, rows, valid, a.d_v,
+                               1.0f, g.acc & 4, m.wide_dv);
     }
 }
 #endif

@@ -1,21 +1,24 @@
-// attention_decode.cu - attention of one token per sequence (T = 1) on the GPU: the cached keys of a sequence are cut into ranges, a block
-// of 4 warps reads each key and value of its range once, 16 bytes at a time, for up to 8 query heads of the KV head, and a second
-// kernel joins the ranges in order. No tensor cores: it is bound by memory up to about 8 heads a KV head; with more, the
-// blocks of further heads find the cache's rows in L2.
+// attention_decode.cu - attention of one token per sequence (T = 1) on the GPU: the cached keys of a sequence are cut
+// into ranges, a block of 4 warps reads each key and value of its range once, 16 bytes at a time, for up to 8 query
+// heads of the KV head, and a second kernel joins the ranges in order. No tensor cores: it is bound by memory up to
+// about 8 heads a KV head; with more, the blocks of further heads find the cache's rows in L2.
 #include "kernels/cuda/attention_fwd.cuh"
 
 enum { WARPS = 4, THREADS = 32 * WARPS, HEADS = 8, LEAST = 64 };  // LEAST: keys that make a range of their own worth it
 
-// Ranges: as many as give each multiprocessor four blocks, by sizes alone. How many keys each of them has depends on n, the keys
-// that the sequence's token sees.
+// Ranges: as many as give each multiprocessor four blocks, by sizes alone. How many keys each of them has depends on n,
+// the keys that the sequence's token sees.
 static int group_blocks(const hy_attention_args *a) { return hy_ceil_div(a->heads / a->kv_heads, HEADS); }
 static int range_count(const hy_attention_args *a) {
     const long most = hy_ceil_div((a->cache.k ? (long)a->cache.cap : 0) + 1, LEAST);
     const long want = 4L * hy_cuda()->sms / ((long)a->B * a->kv_heads * group_blocks(a));
     return (int)(want < 1 ? 1 : want < most ? want : most);
 }
-static __device__ __forceinline__ int range_keys(int n, int ranges) { return ((n + ranges - 1) / ranges + LEAST - 1) / LEAST * LEAST; }
-// Workspace: for each sequence, query head and range the largest score (log2 units), the sum of weights, d_v weighted values.
+static __device__ __forceinline__ int range_keys(int n, int ranges) {
+    return ((n + ranges - 1) / ranges + LEAST - 1) / LEAST * LEAST;
+}
+// Workspace: for each sequence, query head and range the largest score (log2 units), the sum of weights, d_v weighted
+// values.
 size_t hy_attn_decode_bytes(const hy_attention_args *a) {
     const int ranges = range_count(a);
     return ranges == 1 ? 0 : (size_t)a->B * a->heads * ranges * (a->d_v + 2) * sizeof(float);
@@ -28,8 +31,10 @@ template <class T> struct eight {
     __device__ __forceinline__ void load(const T *row, int c, int d, bool wide) {
 #pragma unroll
         for (int i = 0; i < 8 / N; i++) {
-            if (wide && row && c + i * N < d) x[i].load(row + c + i * N);
-            else *(uint4 *)x[i].v = uint4{0, 0, 0, 0};
+            if (wide && row && c + i * N < d)
+                x[i].load(row + c + i * N);
+            else
+                *(uint4 *)x[i].v = uint4{0, 0, 0, 0};
         }
         if (wide || !row) return;
 #pragma unroll
@@ -42,7 +47,8 @@ template <class T> struct eight {
 // Where the keys that one token sees lie: meta tokens, a run of the ring, and last the token's own.
 template <class T> struct token_rows {
     const T *own, *cache;
-    int d, last, meta_n, meta, start, ring;  // last: entry of the own key; start: ring slot of the first entry behind the meta tokens
+    int d, last, meta_n, meta, start,
+        ring;  // last: entry of the own key; start: ring slot of the first entry behind the meta tokens
     bool wide;
     __device__ __forceinline__ const T *at(int j) const {
         if (j == last) return own;
@@ -51,7 +57,8 @@ template <class T> struct token_rows {
         return cache + (size_t)(meta + (s < ring ? s : s - ring)) * d;
     }
 };
-template <class T> static __device__ __forceinline__ token_rows<T> rows_of(const hy_attn_rows<T> &r, const hy_attn_keys &keys) {
+template <class T>
+static __device__ __forceinline__ token_rows<T> rows_of(const hy_attn_rows<T> &r, const hy_attn_keys &keys) {
     token_rows<T> t;
     t.own = r.call, t.cache = r.cache, t.d = r.d, t.wide = r.wide;
     t.last = keys.n - 1, t.meta_n = keys.meta_n, t.meta = r.meta, t.ring = r.cap - r.meta;
@@ -76,8 +83,10 @@ struct running {
     }
 };
 
-// Column c of n partial results of a head at part, part + stride, ... (top, sum, columns): largest score, sum and value together.
-static __device__ __forceinline__ float join_column(const float *part, size_t stride, int n, int c, float *top, float *sum) {
+// Column c of n partial results of a head at part, part + stride, ... (top, sum, columns): largest score, sum and value
+// together.
+static __device__ __forceinline__ float join_column(const float *part, size_t stride, int n, int c, float *top,
+                                                    float *sum) {
     float x = -INFINITY, l = 0.0f, o = 0.0f;
     for (int i = 0; i < n; i++) x = fmaxf(x, part[i * stride]);
     for (int i = 0; i < n; i++) {
@@ -89,7 +98,8 @@ static __device__ __forceinline__ float join_column(const float *part, size_t st
     return o;
 }
 template <class T>
-static __device__ __forceinline__ void put_result(const hy_attention_args &a, int b, int h, int c, float o, float top, float sum) {
+static __device__ __forceinline__ void put_result(const hy_attention_args &a, int b, int h, int c, float o, float top,
+                                                  float sum) {
     hy_store((T *)a.o + (size_t)b * a.ldo + (size_t)h * a.d_v + c, o / sum);
     if (c == 0 && a.saved) ((float *)a.saved)[(size_t)b * a.heads + h] = (top + log2f(sum)) * HY_ATTN_LN2;
 }
@@ -98,22 +108,27 @@ template <class T> static __device__ __forceinline__ void put_zero(const hy_atte
     if (c == 0 && a.saved) ((float *)a.saved)[(size_t)b * a.heads + h] = 0.0f;
 }
 
-// G heads at a time, L lanes a key (8 L columns at least the wider of d_qk and d_v). Grid: B * kv_heads * group blocks * ranges.
+// G heads at a time, L lanes a key (8 L columns at least the wider of d_qk and d_v). Grid: B * kv_heads * group blocks
+// * ranges.
 template <class T, int L, int G>
 static __global__ void __launch_bounds__(THREADS) attend_token(const hy_attention_args a, int ranges, float *parts) {
     HY_SHARED(float, part);  // [WARPS, G, 8 L + 2]
     constexpr int AT_ONCE = G <= 2 ? 4 : 2, KEYS = 32 / L, STEP = WARPS * KEYS * AT_ONCE, WIDTH = 8 * L + 2;
-    const int group = a.heads / a.kv_heads, group_n = (group + G - 1) / G, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const int group = a.heads / a.kv_heads, group_n = (group + G - 1) / G, warp = threadIdx.x / 32,
+              lane = threadIdx.x % 32;
     const int range = blockIdx.x % ranges, pass = blockIdx.x / ranges % group_n, bk = blockIdx.x / ranges / group_n;
     const int b = bk / a.kv_heads, kvh = bk % a.kv_heads, h0 = kvh * group + pass * G, heads = min(G, group - pass * G);
     if (a.len[b] < 1) {
-        for (int i = threadIdx.x; ranges == 1 && i < heads * a.d_v; i += THREADS) put_zero<T>(a, b, h0 + i / a.d_v, i % a.d_v);
+        for (int i = threadIdx.x; ranges == 1 && i < heads * a.d_v; i += THREADS)
+            put_zero<T>(a, b, h0 + i / a.d_v, i % a.d_v);
         return;
     }
     const hy_attn_keys keys = hy_attn_keys_of(a.pos[b], a.pos[b], a.window, a.meta);
-    const int each = range_keys(keys.n, ranges), begin = range * each, end = min(keys.n, begin + each), c = lane % L * 8;
+    const int each = range_keys(keys.n, ranges), begin = range * each, end = min(keys.n, begin + each),
+              c = lane % L * 8;
     if (begin >= end) return;  // the second kernel knows
-    const token_rows<T> krows = rows_of(hy_attn_key_rows<T>(a, b, kvh), keys), vrows = rows_of(hy_attn_value_rows<T>(a, b, kvh), keys);
+    const token_rows<T> krows = rows_of(hy_attn_key_rows<T>(a, b, kvh), keys),
+                        vrows = rows_of(hy_attn_value_rows<T>(a, b, kvh), keys);
 
     float q[G][8];
     running run[G];
@@ -190,9 +205,12 @@ static __global__ void __launch_bounds__(THREADS) attend_token(const hy_attentio
 }
 
 // A block a sequence and query head: its ranges in order.
-template <class T> static __global__ void __launch_bounds__(THREADS) join_ranges(const hy_attention_args a, int ranges, const float *parts) {
+template <class T>
+static __global__ void __launch_bounds__(THREADS)
+    join_ranges(const hy_attention_args a, int ranges, const float *parts) {
     const int b = blockIdx.x / a.heads, h = blockIdx.x % a.heads;
-    const int n = hy_attn_keys_of(a.pos[b], a.pos[b], a.window, a.meta).n, each = range_keys(n, ranges), used = (n + each - 1) / each;
+    const int n = hy_attn_keys_of(a.pos[b], a.pos[b], a.window, a.meta).n, each = range_keys(n, ranges),
+              used = (n + each - 1) / each;
     const size_t width = a.d_v + 2;
     for (int c = threadIdx.x; c < a.d_v; c += THREADS) {
         if (a.len[b] < 1) {
@@ -208,8 +226,10 @@ template <class T> static __global__ void __launch_bounds__(THREADS) join_ranges
 template <class T, int L, int G> static hy_status run_token(const hy_attention_args *a, float *parts) {
     const int ranges = range_count(a);
     const size_t blocks = (size_t)a->B * a->kv_heads * hy_ceil_div(a->heads / a->kv_heads, G) * ranges;
-    HY_LAUNCH((attend_token<T, L, G>), (unsigned)blocks, THREADS, (size_t)WARPS * G * (8 * L + 2) * sizeof(float), *a, ranges, parts);
-    if (ranges > 1) HY_LAUNCH((join_ranges<T>), (unsigned)(a->B * a->heads), THREADS, 0, *a, ranges, (const float *)parts);
+    HY_LAUNCH((attend_token<T, L, G>), (unsigned)blocks, THREADS, (size_t)WARPS * G * (8 * L + 2) * sizeof(float), *a,
+              ranges, parts);
+    if (ranges > 1)
+        HY_LAUNCH((join_ranges<T>), (unsigned)(a->B * a->heads), THREADS, 0, *a, ranges, (const float *)parts);
     return HY_OK;
 }
 template <class T, int L> static hy_status by_group(const hy_attention_args *a, float *parts) {

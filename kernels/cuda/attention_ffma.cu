@@ -1,10 +1,10 @@
-// attention_ffma.cu - attention forward with true float32 products: tiles in shared memory and small products in registers, running
-// softmax as in attention_fwd.cu. For float32 runs that are compared with the CPU, not for speed: the GPU makes such products about
-// ten times slower than TF32.
+// attention_ffma.cu - attention forward with true float32 products: tiles in shared memory and small products in
+// registers, running softmax as in attention_fwd.cu. For float32 runs that are compared with the CPU, not for speed:
+// the GPU makes such products about ten times slower than TF32.
 #include "kernels/cuda/attention_fwd.cuh"
 
-// A thread holds rows ty + 8 i of the tile (i < R), keys tx + 16 j, columns 64 c + 4 tx + e of the values: tx = thread % 16, ty =
-// thread / 16, so that the 16 threads of a row are one half of a warp.
+// A thread holds rows ty + 8 i of the tile (i < R), keys tx + 16 j, columns 64 c + 4 tx + e of the values: tx = thread
+// % 16, ty = thread / 16, so that the 16 threads of a row are one half of a warp.
 template <int D_, int R_, int KN_> struct ffma_shape {
     static constexpr int D = D_, R = R_, KN = KN_, QN = 8 * R, LD = hy_attn_ld<float>(D), LP = KN + 4;
     static constexpr size_t bytes = (size_t)((QN + 2 * KN) * LD + QN * LP) * sizeof(float);
@@ -21,7 +21,8 @@ static __device__ __forceinline__ float half_warp_max(float x) {
 }
 
 // s = q k^T; d columns, rounded up to 4 (zeros follow).
-template <class S> static __device__ __forceinline__ void scores(float (&s)[S::R][S::KN / 16], const float *q, const float *k, int d) {
+template <class S>
+static __device__ __forceinline__ void scores(float (&s)[S::R][S::KN / 16], const float *q, const float *k, int d) {
     q += (int)threadIdx.x / 16 * S::LD;
     k += (int)threadIdx.x % 16 * S::LD;
 #pragma unroll
@@ -46,9 +47,9 @@ template <class S> static __device__ __forceinline__ void scores(float (&s)[S::R
 
 // The mask, weights into p [QN, LP], and the running largest score and sum of each row.
 template <class S>
-static __device__ __forceinline__ void weigh(float (&s)[S::R][S::KN / 16], float (&o)[S::R][S::D / 64][4], float (&top)[S::R],
-                                             float (&sum)[S::R], float *p, const hy_attn_keys &keys, int j0, int q0, bool masked,
-                                             const hy_attention_args &a) {
+static __device__ __forceinline__ void weigh(float (&s)[S::R][S::KN / 16], float (&o)[S::R][S::D / 64][4],
+                                             float (&top)[S::R], float (&sum)[S::R], float *p, const hy_attn_keys &keys,
+                                             int j0, int q0, bool masked, const hy_attention_args &a) {
     const int tx = threadIdx.x % 16, ty = threadIdx.x / 16;
     const float scale = (float)a.scale * HY_ATTN_LOG2E;
 #pragma unroll
@@ -78,7 +79,9 @@ static __device__ __forceinline__ void weigh(float (&s)[S::R][S::KN / 16], float
 }
 
 // o += p v, columns below d.
-template <class S> static __device__ __forceinline__ void add_values(float (&o)[S::R][S::D / 64][4], const float *p, const float *v, int d) {
+template <class S>
+static __device__ __forceinline__ void add_values(float (&o)[S::R][S::D / 64][4], const float *p, const float *v,
+                                                  int d) {
     p += (int)threadIdx.x / 16 * S::LP;
     v += (int)threadIdx.x % 16 * 4;
     for (int j = 0; j < S::KN; j += 4) {
@@ -101,8 +104,9 @@ template <class S> static __device__ __forceinline__ void add_values(float (&o)[
 }
 
 template <class S>
-static __device__ __forceinline__ void finish_rows(const hy_attention_args &a, const hy_attn_block &blk, const float (&o)[S::R][S::D / 64][4],
-                                                   const float (&top)[S::R], const float (&sum)[S::R]) {
+static __device__ __forceinline__ void finish_rows(const hy_attention_args &a, const hy_attn_block &blk,
+                                                   const float (&o)[S::R][S::D / 64][4], const float (&top)[S::R],
+                                                   const float (&sum)[S::R]) {
     const int tx = threadIdx.x % 16, ty = threadIdx.x / 16;
 #pragma unroll
     for (int i = 0; i < S::R; i++) {
@@ -127,7 +131,8 @@ template <class S> static __global__ void __launch_bounds__(THREADS) attend_ffma
     if (blk.rows <= 0) return;
     const int q0 = blk.pos + blk.t0, q1 = q0 + blk.rows - 1;
     const hy_attn_keys keys = hy_attn_keys_of(q0, q1, a.window, a.meta);
-    const hy_attn_rows<float> krows = hy_attn_key_rows<float>(a, blk.b, blk.kvh), vrows = hy_attn_value_rows<float>(a, blk.b, blk.kvh);
+    const hy_attn_rows<float> krows = hy_attn_key_rows<float>(a, blk.b, blk.kvh),
+                              vrows = hy_attn_value_rows<float>(a, blk.b, blk.kvh);
     const float *q = (const float *)a.q + ((size_t)blk.b * a.T + blk.t0) * a.ldq + (size_t)blk.h * a.d_qk;
     hy_attn_stage<float, S::D, S::QN, THREADS>(sq, a.d_qk, hy_wide<float>(a.q, a.ldq) && a.d_qk % 4 == 0,
                                                [&](int r) { return r < blk.rows ? q + (size_t)r * a.ldq : nullptr; });

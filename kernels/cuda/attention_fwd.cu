@@ -1,23 +1,29 @@
-// attention_fwd.cu - attention forward on the GPU: its plan, and the kernel of bfloat16 and TF32, tiles on tensor cores with a running
-// softmax (Dao 2023, FlashAttention-2). A block has 4 warps and a tile of queries of one head; keys and values pass through
-// shared memory, the next one of each on its way while the other is used. Tiles that nobody sees are skipped, only those at an
-// edge of the mask are masked by elements.
-// On Hopper mma.sync reaches about 60 % of the matrix rate (wgmma, which reads both factors from shared memory without ldmatrix
-// and registers, reaches it), and copies cost threads' instructions that TMA would spare.
+// attention_fwd.cu - attention forward on the GPU: its plan, and the kernel of bfloat16 and TF32, tiles on tensor cores
+// with a running softmax (Dao 2023, FlashAttention-2). A block has 4 warps and a tile of queries of one head; keys and
+// values pass through shared memory, the next one of each on its way while the other is used. Tiles that nobody sees
+// are skipped, only those at an edge of the mask are masked by elements. On Hopper mma.sync reaches about 60 % of the
+// matrix rate (wgmma, which reads both factors from shared memory without ldmatrix and registers, reaches it), and
+// copies cost threads' instructions that TMA would spare.
 #include "kernels/cuda/attention_fwd.cuh"
 
-template <class T, int DQ_, int DV_, int MT_, int KN_> struct tile_shape {  // MT: groups of 16 query rows a warp, KN: keys of a tile
+template <class T, int DQ_, int DV_, int MT_, int KN_>
+struct tile_shape {  // MT: groups of 16 query rows a warp, KN: keys of a tile
     typedef T type;
-    static constexpr int DQ = DQ_, DV = DV_, MT = MT_, KN = KN_, QN = 64 * MT, LQ = hy_attn_ld<T>(DQ), LV = hy_attn_ld<T>(DV);
+    static constexpr int DQ = DQ_, DV = DV_, MT = MT_, KN = KN_, QN = 64 * MT, LQ = hy_attn_ld<T>(DQ),
+                         LV = hy_attn_ld<T>(DV);
     static constexpr int V = 16 / (int)sizeof(T), KS = 2 * V;  // elements of 16 bytes; depth of one mma
-    static constexpr int tile = KN * (LQ + LV), inputs = QN * LQ + 2 * tile, output = QN * LV;  // the output takes the inputs' place
+    static constexpr int tile = KN * (LQ + LV), inputs = QN * LQ + 2 * tile,
+                         output = QN * LV;  // the output takes the inputs' place
     static constexpr size_t bytes = (size_t)(inputs > output ? inputs : output) * sizeof(T);
 };
 enum { THREADS = 128 };
 
-template <class T> static __device__ __forceinline__ void multiply(float d[4], const uint32_t a[4], const uint32_t b[2]) {
-    if constexpr (sizeof(T) == 2) hy_mma_bf16(d, a, b);
-    else hy_mma_tf32(d, a, b);
+template <class T>
+static __device__ __forceinline__ void multiply(float d[4], const uint32_t a[4], const uint32_t b[2]) {
+    if constexpr (sizeof(T) == 2)
+        hy_mma_bf16(d, a, b);
+    else
+        hy_mma_tf32(d, a, b);
 }
 template <class T> static __device__ __forceinline__ void load_factors(uint32_t r[4], const T *row) {
     hy_ldmatrix4(r, row);
@@ -27,7 +33,8 @@ template <class T> static __device__ __forceinline__ void load_factors(uint32_t 
 
 // s = q k^T for the 16 MT rows of a warp at q and KN keys. In 32 bytes of a row lie one mma's columns of both types.
 template <class S>
-static __device__ __forceinline__ void scores(float (&s)[S::MT][S::KN / 8][4], const typename S::type *q, const typename S::type *k, int d) {
+static __device__ __forceinline__ void scores(float (&s)[S::MT][S::KN / 8][4], const typename S::type *q,
+                                              const typename S::type *k, int d) {
     const int lane = threadIdx.x % 32;
     q += lane % 16 * S::LQ + lane / 16 * S::V;
     k += (lane / 16 * 8 + lane % 8) * S::LQ + lane / 8 % 2 * S::V;
@@ -54,9 +61,11 @@ static __device__ __forceinline__ void scores(float (&s)[S::MT][S::KN / 8][4], c
     }
 }
 
-// Scores of pairs that the mask hides become -inf. A thread holds rows g and g + 8 of each 16, columns 2t and 2t + 1 of each 8.
+// Scores of pairs that the mask hides become -inf. A thread holds rows g and g + 8 of each 16, columns 2t and 2t + 1 of
+// each 8.
 template <class S>
-static __device__ __forceinline__ void hide(float (&s)[S::MT][S::KN / 8][4], const hy_attn_keys &keys, int j0, int q, int window, int meta) {
+static __device__ __forceinline__ void hide(float (&s)[S::MT][S::KN / 8][4], const hy_attn_keys &keys, int j0, int q,
+                                            int window, int meta) {
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
 #pragma unroll
     for (int m = 0; m < S::MT; m++)
@@ -73,8 +82,8 @@ static __device__ __forceinline__ void hide(float (&s)[S::MT][S::KN / 8][4], con
 
 // Scores become weights 2^(scale (s - largest)); what was summed under a smaller largest score shrinks.
 template <class S>
-static __device__ __forceinline__ void weigh(float (&s)[S::MT][S::KN / 8][4], float (&o)[S::MT][S::DV / 8][4], float (&top)[S::MT][2],
-                                             float (&sum)[S::MT][2], float scale) {
+static __device__ __forceinline__ void weigh(float (&s)[S::MT][S::KN / 8][4], float (&o)[S::MT][S::DV / 8][4],
+                                             float (&top)[S::MT][2], float (&sum)[S::MT][2], float scale) {
 #pragma unroll
     for (int m = 0; m < S::MT; m++)
 #pragma unroll
@@ -98,11 +107,12 @@ static __device__ __forceinline__ void weigh(float (&s)[S::MT][S::KN / 8][4], fl
         }
 }
 
-// o += weights times values, KN keys. The weights go from the layout of results to that of factors in their registers: for bfloat16
-// by definition, for TF32 with the keys 2t and 2t + 1 of each 8 taken as columns t and t + 4.
+// o += weights times values, KN keys. The weights go from the layout of results to that of factors in their registers:
+// for bfloat16 by definition, for TF32 with the keys 2t and 2t + 1 of each 8 taken as columns t and t + 4.
 template <class S>
-static __device__ __forceinline__ void add_values(float (&o)[S::MT][S::DV / 8][4], const float (&s)[S::MT][S::KN / 8][4],
-                                                  const typename S::type *v, int d) {
+static __device__ __forceinline__ void add_values(float (&o)[S::MT][S::DV / 8][4],
+                                                  const float (&s)[S::MT][S::KN / 8][4], const typename S::type *v,
+                                                  int d) {
     const int lane = threadIdx.x % 32;
     if constexpr (sizeof(typename S::type) == 2) {
         v += lane % 16 * S::LV + lane / 16 * 8;
@@ -120,7 +130,8 @@ static __device__ __forceinline__ void add_values(float (&o)[S::MT][S::DV / 8][4
                 uint32_t y[4];
                 hy_ldmatrix4_trans(y, v + k * 16 * S::LV + n * 16);
 #pragma unroll
-                for (int m = 0; m < S::MT; m++) hy_mma_bf16(o[m][2 * n], x[m], y), hy_mma_bf16(o[m][2 * n + 1], x[m], y + 2);
+                for (int m = 0; m < S::MT; m++)
+                    hy_mma_bf16(o[m][2 * n], x[m], y), hy_mma_bf16(o[m][2 * n + 1], x[m], y + 2);
             }
         }
     } else {
@@ -145,9 +156,9 @@ static __device__ __forceinline__ void add_values(float (&o)[S::MT][S::DV / 8][4
 
 // A warp's rows of the result, divided by their sums of weights, into its rows of `tile` (ld LV).
 template <class S>
-static __device__ __forceinline__ void finish_rows(const hy_attention_args &a, const hy_attn_block &blk, const float (&o)[S::MT][S::DV / 8][4],
-                                                   const float (&top)[S::MT][2], const float (&sum)[S::MT][2], int r0,
-                                                   typename S::type *tile) {
+static __device__ __forceinline__ void finish_rows(const hy_attention_args &a, const hy_attn_block &blk,
+                                                   const float (&o)[S::MT][S::DV / 8][4], const float (&top)[S::MT][2],
+                                                   const float (&sum)[S::MT][2], int r0, typename S::type *tile) {
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
 #pragma unroll
     for (int m = 0; m < S::MT; m++)
@@ -165,7 +176,9 @@ static __device__ __forceinline__ void finish_rows(const hy_attention_args &a, c
             if (t == 0 && r < blk.rows) hy_attn_save(a, blk, blk.t0 + r, top[m][i], l);
         }
 }
-template <class S> static __device__ __forceinline__ void store_tile(const hy_attention_args &a, const hy_attn_block &blk, const typename S::type *tile) {
+template <class S>
+static __device__ __forceinline__ void store_tile(const hy_attention_args &a, const hy_attn_block &blk,
+                                                  const typename S::type *tile) {
     typedef typename S::type T;
     T *out = (T *)a.o + ((size_t)blk.b * a.T + blk.t0) * a.ldo + (size_t)blk.h * a.d_v;
     if (hy_wide<T>(a.o, a.ldo) && a.d_v % S::V == 0) {
@@ -188,10 +201,12 @@ template <class S> static __global__ void __launch_bounds__(THREADS) attend_tile
     const hy_attn_block blk = hy_attn_block_of(a, S::QN);
     hy_attn_clear<T>(a, blk, S::QN);
     if (blk.rows <= 0) return;
-    const int q0 = blk.pos + blk.t0, q1 = q0 + blk.rows - 1;                       // positions of the block's queries
-    const int r0 = (int)threadIdx.x / 32 * 16 * S::MT, w0 = q0 + r0, w1 = min(w0 + 16 * S::MT - 1, q1);  // and of the warp's
+    const int q0 = blk.pos + blk.t0, q1 = q0 + blk.rows - 1;  // positions of the block's queries
+    const int r0 = (int)threadIdx.x / 32 * 16 * S::MT, w0 = q0 + r0,
+              w1 = min(w0 + 16 * S::MT - 1, q1);  // and of the warp's
     const hy_attn_keys keys = hy_attn_keys_of(q0, q1, a.window, a.meta);
-    const hy_attn_rows<T> krows = hy_attn_key_rows<T>(a, blk.b, blk.kvh), vrows = hy_attn_value_rows<T>(a, blk.b, blk.kvh);
+    const hy_attn_rows<T> krows = hy_attn_key_rows<T>(a, blk.b, blk.kvh),
+                          vrows = hy_attn_value_rows<T>(a, blk.b, blk.kvh);
     const T *q = (const T *)a.q + ((size_t)blk.b * a.T + blk.t0) * a.ldq + (size_t)blk.h * a.d_qk;
     hy_attn_stage<T, S::DQ, S::QN, THREADS>(sq, a.d_qk, hy_wide<T>(a.q, a.ldq) && a.d_qk % S::V == 0,
                                             [&](int r) { return r < blk.rows ? q + (size_t)r * a.ldq : nullptr; });
@@ -219,7 +234,8 @@ template <class S> static __global__ void __launch_bounds__(THREADS) attend_tile
         const T *const k = tiles + buffer * S::tile;
         float s[S::MT][S::KN / 8][4];
         scores<S>(s, sq + r0 * S::LQ, k, a.d_qk);
-        if (j1 < j0 + S::KN || !hy_attn_sees_all(keys, j0, j1, w0, w1, a.window, a.meta)) hide<S>(s, keys, j0, w0, a.window, a.meta);
+        if (j1 < j0 + S::KN || !hy_attn_sees_all(keys, j0, j1, w0, w1, a.window, a.meta))
+            hide<S>(s, keys, j0, w0, a.window, a.meta);
         weigh<S>(s, o, top, sum, scale);
         add_values<S>(o, s, k + S::KN * S::LQ, a.d_v);
     }
@@ -248,7 +264,8 @@ template <class T> static hy_status run_mma(const hy_attention_args *a) {
 
 // The widest heads in TF32 need more shared memory than a block has outside data centres.
 static bool by_tf32(const hy_attention_args *a, const hy_plan_req *req) {
-    return req->math == HY_MATH_TF32 && ((a->d_qk <= 128 && a->d_v <= 128) || widest<float>::bytes <= hy_cuda()->smem_max);
+    return req->math == HY_MATH_TF32 &&
+           ((a->d_qk <= 128 && a->d_v <= 128) || widest<float>::bytes <= hy_cuda()->smem_max);
 }
 
 static hy_status run(const void *args, void *ws, const hy_plan_req *req) {

@@ -1,6 +1,6 @@
-// attention_warp.cuh - the two products of attention's backward, as a warp makes them out of tiles in shared memory: scores of its own
-// rows against SUB rows of a stream, and sums over those rows. Once on tensor cores (bfloat16 and TF32), once as float32
-// multiply-adds. No masks, no loads from global memory.
+// attention_warp.cuh - the two products of attention's backward, as a warp makes them out of tiles in shared memory:
+// scores of its own rows against SUB rows of a stream, and sums over those rows. Once on tensor cores (bfloat16 and
+// TF32), once as float32 multiply-adds. No masks, no loads from global memory.
 //
 // A class of products P has
 //   P::type, P::rounds           element type of tiles; whether they hold float32 that is to be rounded to TF32 first
@@ -15,20 +15,27 @@
 #define HY_ATTN_WARP_CUH
 #include "kernels/cuda/attention.cuh"
 
-// Tensor cores. Scores leave the first product laid out as the second one takes its first factor, so they stay in registers.
+// Tensor cores. Scores leave the first product laid out as the second one takes its first factor, so they stay in
+// registers.
 template <class T> struct attn_mma {
     typedef T type;
     static constexpr bool rounds = sizeof(T) == 4;
     static constexpr int run = 2;
     static __host__ __device__ constexpr int scratch(int) { return 0; }
-    template <int N> static __device__ __forceinline__ int row(int e) { return e / (N / 2) * 16 + (int)threadIdx.x % 32 / 4 + e / 2 % 2 * 8; }
-    template <int N> static __device__ __forceinline__ int col(int e) { return e % (N / 2) / 4 * 8 + (int)threadIdx.x % 4 * 2 + e % 2; }
+    template <int N> static __device__ __forceinline__ int row(int e) {
+        return e / (N / 2) * 16 + (int)threadIdx.x % 32 / 4 + e / 2 % 2 * 8;
+    }
+    template <int N> static __device__ __forceinline__ int col(int e) {
+        return e % (N / 2) / 4 * 8 + (int)threadIdx.x % 4 * 2 + e % 2;
+    }
     template <int N> static __device__ __forceinline__ int sum_row(int e) { return row<N>(e); }
     template <int N> static __device__ __forceinline__ int sum_col(int e) { return col<N>(e); }
 
     static __device__ __forceinline__ void product(float d[4], const uint32_t a[4], const uint32_t b[2]) {
-        if constexpr (rounds) hy_mma_tf32(d, a, b);
-        else hy_mma_bf16(d, a, b);
+        if constexpr (rounds)
+            hy_mma_tf32(d, a, b);
+        else
+            hy_mma_bf16(d, a, b);
     }
     // 16-byte pieces of a row are what ldmatrix moves; as 4 words they are the factors of TF32 too.
     template <int MI, int SUB, int D>
@@ -55,11 +62,13 @@ template <class T> struct attn_mma {
         }
     }
     template <int MI, int SUB, int D>
-    static __device__ __forceinline__ void add(float (&sum)[MI * D / 2], const float (&s)[MI * SUB / 2], const T *stream, float *) {
+    static __device__ __forceinline__ void add(float (&sum)[MI * D / 2], const float (&s)[MI * SUB / 2],
+                                               const T *stream, float *) {
         constexpr int LD = hy_attn_ld<T>(D);
         const int lane = threadIdx.x % 32;
         if constexpr (rounds) {
-            // inside each eight rows of the stream, index t of the product is row 2t and t+4 is row 2t+1, as the scores lie
+            // inside each eight rows of the stream, index t of the product is row 2t and t+4 is row 2t+1, as the scores
+            // lie
             const T *b_at = stream + lane % 4 * 2 * LD + lane / 4;
 #pragma unroll
             for (int k = 0; k < SUB; k += 8) {
@@ -102,16 +111,21 @@ template <class T> struct attn_mma {
     }
 };
 
-// float32. A thread has rows lane / 8 + 4 i, of the scores columns lane % 8 + 8 j, of the sums four columns from 4 (lane % 8) + 32 j.
+// float32. A thread has rows lane / 8 + 4 i, of the scores columns lane % 8 + 8 j, of the sums four columns from 4
+// (lane % 8) + 32 j.
 struct attn_fma {
     typedef float type;
     static constexpr bool rounds = false;
     static constexpr int run = 4;
     static __host__ __device__ constexpr int scratch(int sub) { return 16 * (sub + 4); }
-    template <int N> static __device__ __forceinline__ int row(int e) { return (int)threadIdx.x % 32 / 8 + e / (N / 8) * 4; }
+    template <int N> static __device__ __forceinline__ int row(int e) {
+        return (int)threadIdx.x % 32 / 8 + e / (N / 8) * 4;
+    }
     template <int N> static __device__ __forceinline__ int col(int e) { return (int)threadIdx.x % 8 + e % (N / 8) * 8; }
     template <int N> static __device__ __forceinline__ int sum_row(int e) { return row<N>(e); }
-    template <int N> static __device__ __forceinline__ int sum_col(int e) { return (int)threadIdx.x % 8 * 4 + e % (N / 8) / 4 * 32 + e % 4; }
+    template <int N> static __device__ __forceinline__ int sum_col(int e) {
+        return (int)threadIdx.x % 8 * 4 + e % (N / 8) / 4 * 32 + e % 4;
+    }
 
     template <int MI, int SUB, int D>
     static __device__ __forceinline__ void scores(float (&s)[MI * SUB / 2], const float *own, const float *stream) {
@@ -135,7 +149,8 @@ struct attn_fma {
         }
     }
     template <int MI, int SUB, int D>
-    static __device__ __forceinline__ void add(float (&sum)[MI * D / 2], const float (&s)[MI * SUB / 2], const float *stream, float *scratch) {
+    static __device__ __forceinline__ void add(float (&sum)[MI * D / 2], const float (&s)[MI * SUB / 2],
+                                               const float *stream, float *scratch) {
         constexpr int LD = hy_attn_ld<float>(D), LDS = SUB + 4, COLS = SUB / 8;
         const int r0 = (int)threadIdx.x % 32 / 8, c0 = (int)threadIdx.x % 8;
         __syncwarp();  // others may still read what the last call wrote
@@ -156,7 +171,8 @@ struct attn_fma {
                     for (int i = 0; i < 4; i++) {
                         float *x = sum + (i * (D / 32) + j) * 4;
                         const float p = kk == 0 ? a[i].x : kk == 1 ? a[i].y : kk == 2 ? a[i].z : a[i].w;
-                        x[0] = fmaf(p, b.x, x[0]), x[1] = fmaf(p, b.y, x[1]), x[2] = fmaf(p, b.z, x[2]), x[3] = fmaf(p, b.w, x[3]);
+                        x[0] = fmaf(p, b.x, x[0]), x[1] = fmaf(p, b.y, x[1]), x[2] = fmaf(p, b.z, x[2]),
+                        x[3] = fmaf(p, b.w, x[3]);
                     }
                 }
         }

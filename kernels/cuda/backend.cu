@@ -1,6 +1,6 @@
-// backend.cu - the CUDA backend: which GPU, its memory, recordings, and the table of plans. One device and one stream a process.
-// The GPU that is taken, for kernels: device.cu; copies between host and device: transfer.cu; the library of matrix products:
-// blas.cu. It contains no kernel.
+// backend.cu - the CUDA backend: which GPU, its memory, recordings, and the table of plans. One device and one stream a
+// process. The GPU that is taken, for kernels: device.cu; copies between host and device: transfer.cu; the library of
+// matrix products: blas.cu. It contains no kernel.
 #include <cstdlib>
 #include <cstring>
 
@@ -44,9 +44,11 @@ static int count_gpus(char *why, size_t n) {
     if (e == cudaSuccess && count > 0) return count;
     cudaGetLastError();
     if (e == cudaErrorInsufficientDriver)
-        snprintf(why, n, "the NVIDIA driver is older than this build: it knows CUDA %d.%d, the build is of %d.%d", VERSION(driver), VERSION(runtime_version()));
+        snprintf(why, n, "the NVIDIA driver is older than this build: it knows CUDA %d.%d, the build is of %d.%d",
+                 VERSION(driver), VERSION(runtime_version()));
     else if (e == cudaSuccess || e == cudaErrorNoDevice)
-        snprintf(why, n, "no GPU%s", getenv("CUDA_VISIBLE_DEVICES") ? " (CUDA_VISIBLE_DEVICES limits what is shown)" : "");
+        snprintf(why, n, "no GPU%s",
+                 getenv("CUDA_VISIBLE_DEVICES") ? " (CUDA_VISIBLE_DEVICES limits what is shown)" : "");
     else
         snprintf(why, n, "%s (%s)", cudaGetErrorString(e), cudaGetErrorName(e));
     return 0;
@@ -61,7 +63,8 @@ static bool usable(int device, cudaDeviceProp *p, char *why, size_t n) {
         return false;
     }
     if (p->major * 10 + p->minor >= CC_NEEDED) return true;
-    snprintf(why, n, "GPU too old: %.100s has compute capability %d.%d, %d.%d needed", p->name, p->major, p->minor, CC_NEEDED / 10, CC_NEEDED % 10);
+    snprintf(why, n, "GPU too old: %.100s has compute capability %d.%d, %d.%d needed", p->name, p->major, p->minor,
+             CC_NEEDED / 10, CC_NEEDED % 10);
     return false;
 }
 
@@ -88,8 +91,10 @@ bool hy_cuda_describe(char *line, size_t n) {
     const int count = count_gpus(why, sizeof why);
     hy_buf b = {};
     hy_buf_printf(&b, "CUDA %d.%d", VERSION(runtime_version()));
-    if (count) hy_buf_printf(&b, ", driver %d.%d", VERSION(driver_version()));
-    else hy_buf_printf(&b, ": %s", why);
+    if (count)
+        hy_buf_printf(&b, ", driver %d.%d", VERSION(driver_version()));
+    else
+        hy_buf_printf(&b, ": %s", why);
     const int good = list_gpus(&b, count);
     const bool has = (good || line) && hy_blas_describe(library, sizeof library);
     if (good || line) hy_buf_printf(&b, "; %s", library);
@@ -111,7 +116,8 @@ static void *cuda_alloc(size_t bytes) {
         cudaGetLastError();
         size_t available = 0, total = gpu.total;
         cudaMemGetInfo(&available, &total);
-        hy_error(HY_ENOMEM, "out of memory on %s: %.3f GiB were asked for, %.3f of %.3f GiB are free", gpu.name, gib(rounded), gib(available), gib(total));
+        hy_error(HY_ENOMEM, "out of memory on %s: %.3f GiB were asked for, %.3f of %.3f GiB are free", gpu.name,
+                 gib(rounded), gib(available), gib(total));
         return NULL;
     }
     if (hy_cuda_check(e, "allocation of %zu bytes", rounded)) return NULL;
@@ -140,8 +146,10 @@ static hy_status cuda_zero(void *p, size_t bytes) {
 }
 
 static hy_status cuda_wait(void) {
-    if (gpu.recording) return hy_error(HY_EFAIL, "%s: there is nothing to wait for while kernels are being recorded", gpu.name);
-    return hy_cuda_check(cudaStreamSynchronize(gpu.d.stream), "waiting for the kernels started so far (CUDA_LAUNCH_BLOCKING=1 shows which one fails)");
+    if (gpu.recording)
+        return hy_error(HY_EFAIL, "%s: there is nothing to wait for while kernels are being recorded", gpu.name);
+    return hy_cuda_check(cudaStreamSynchronize(gpu.d.stream),
+                         "waiting for the kernels started so far (CUDA_LAUNCH_BLOCKING=1 shows which one fails)");
 }
 
 static size_t cuda_memory_free(void) {
@@ -155,7 +163,8 @@ static hy_status cuda_to_host(void *dst, const void *src, size_t bytes) {
     return hy_cuda_to_host(dst, src, bytes);
 }
 static hy_status cuda_from_host(void *dst, const void *src, size_t bytes) {
-    if (gpu.recording) return hy_error(HY_EFAIL, "%s: nothing can be copied to it while kernels are being recorded", gpu.name);
+    if (gpu.recording)
+        return hy_error(HY_EFAIL, "%s: nothing can be copied to it while kernels are being recorded", gpu.name);
     return hy_cuda_from_host(dst, src, bytes);
 }
 
@@ -163,7 +172,8 @@ static hy_status cuda_from_host(void *dst, const void *src, size_t bytes) {
 // A recording is a CUDA graph, captured from the stream. After any failure the stream runs kernels as before.
 static hy_status cuda_record_begin(void) {
     if (gpu.recording) return hy_error(HY_EFAIL, "%s: kernels are being recorded already", gpu.name);
-    HY_TRY(hy_cuda_check(cudaStreamBeginCapture(gpu.d.stream, cudaStreamCaptureModeThreadLocal), "begin of a recording"));
+    HY_TRY(
+        hy_cuda_check(cudaStreamBeginCapture(gpu.d.stream, cudaStreamCaptureModeThreadLocal), "begin of a recording"));
     gpu.recording = true;
     gpu.lost = NULL;
     return HY_OK;
@@ -180,7 +190,8 @@ static hy_status cuda_record_end(void **recording) {
     const cudaError_t e = cudaStreamEndCapture(gpu.d.stream, &graph);
     hy_status s = HY_OK;
     cudaGraphExec_t exec = NULL;
-    if (!recording) cudaGetLastError();  // given up: whatever was wrong with it
+    if (!recording)
+        cudaGetLastError();  // given up: whatever was wrong with it
     else if (!(s = hy_cuda_check(e, "end of a recording")) &&
              !(s = hy_cuda_check(cudaGraphInstantiate(&exec, graph, 0), "making a recording ready")))
         *recording = exec;
@@ -203,9 +214,9 @@ static void cuda_discard_recording(void *recording) {
 static hy_status choose(int device, cudaDeviceProp *p, int *chosen) {
     char why[200];
     const int count = count_gpus(why, sizeof why);
-    if (!count)
-        return hy_error(HY_EINPUT, "CUDA cannot be used here: %s; --device cpu works everywhere", why);
-    if (device >= count) return hy_error(HY_EINPUT, "there is no GPU %d: this machine shows %d, numbered from 0", device, count);
+    if (!count) return hy_error(HY_EINPUT, "CUDA cannot be used here: %s; --device cpu works everywhere", why);
+    if (device >= count)
+        return hy_error(HY_EINPUT, "there is no GPU %d: this machine shows %d, numbered from 0", device, count);
     *chosen = device < 0 ? 0 : device;
     bool ok = usable(*chosen, p, why, sizeof why);
     while (!ok && device < 0 && ++*chosen < count) ok = usable(*chosen, p, why, sizeof why);
@@ -244,13 +255,15 @@ static void set_plans(hy_backend *out) {
 
 hy_status hy_backend_cuda(int device, hy_math math, hy_backend *out) {
     if (gpu.open && device >= 0 && device != gpu.d.device)
-        return hy_error(HY_EINPUT, "this process computes on GPU %d already; GPU %d is for another process", gpu.d.device, device);
+        return hy_error(HY_EINPUT, "this process computes on GPU %d already; GPU %d is for another process",
+                        gpu.d.device, device);
     if (!gpu.open) HY_TRY(open_device(device));
     *out = hy_backend{};
     out->name = "cuda";
     snprintf(out->device, sizeof out->device, "%s", gpu.name);
     set_plans(out);
-    out->alloc = cuda_alloc, out->free = cuda_free, out->zero = cuda_zero, out->to_host = cuda_to_host, out->from_host = cuda_from_host;
+    out->alloc = cuda_alloc, out->free = cuda_free, out->zero = cuda_zero, out->to_host = cuda_to_host,
+    out->from_host = cuda_from_host;
     out->wait = cuda_wait, out->memory_free = cuda_memory_free;
     out->record_begin = cuda_record_begin, out->record_end = cuda_record_end, out->replay = cuda_replay;
     out->discard_recording = cuda_discard_recording;

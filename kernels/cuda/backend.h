@@ -1,4 +1,5 @@
-// backend.h - what the files of the CUDA backend itself share (backend.cu, device.cu, transfer.cu); kernels need none of it.
+// backend.h - what the files of the CUDA backend itself share (backend.cu, device.cu, transfer.cu); kernels need none
+// of it.
 #ifndef HY_CUDA_BACKEND_H
 #define HY_CUDA_BACKEND_H
 #include "kernels/cuda/cuda.h"

@@ -1,13 +1,14 @@
-// blas.h - products of large row-major matrices: cuBLAS, loaded when the backend opens (a binary starts without it). In the
-// emulation a plain kernel behind the same calls. Everything goes to the stream of the backend and can be recorded; one stream and a
-// workspace of its own make the bits the same from run to run. They may depend on all three sizes, M too.
+// blas.h - products of large row-major matrices: cuBLAS, loaded when the backend opens (a binary starts without it). In
+// the emulation a plain kernel behind the same calls. Everything goes to the stream of the backend and can be recorded;
+// one stream and a workspace of its own make the bits the same from run to run. They may depend on all three sizes, M
+// too.
 #ifndef HY_CUDA_BLAS_H
 #define HY_CUDA_BLAS_H
 #include "kernels/cuda/cuda.h"
 
-// c [M,N] = op(a) op(b), or += with `add`. a [M,K] or, with trans_a, [K,M]; b [K,N] or, with trans_b, [N,K]. Factors are both of type
-// `in`, HY_F32 or HY_BF16; c is of type `out`, and HY_BF16 only when `in` is. Sums are float32 and rounded once. Any ld* that
-// holds a row; sizes of 0 do nothing.
+// c [M,N] = op(a) op(b), or += with `add`. a [M,K] or, with trans_a, [K,M]; b [K,N] or, with trans_b, [N,K]. Factors
+// are both of type `in`, HY_F32 or HY_BF16; c is of type `out`, and HY_BF16 only when `in` is. Sums are float32 and
+// rounded once. Any ld* that holds a row; sizes of 0 do nothing.
 typedef struct {
     int M, N, K;
     bool trans_a, trans_b, add;

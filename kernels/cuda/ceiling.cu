@@ -1,5 +1,5 @@
-// ceiling.cu - for benchmarks: the clock of the device, and what it can do at most, measured: copying, products by the library,
-// exponentials. No op of a model is here.
+// ceiling.cu - for benchmarks: the clock of the device, and what it can do at most, measured: copying, products by the
+// library, exponentials. No op of a model is here.
 #include <cmath>
 #include <cstdlib>
 
@@ -50,7 +50,8 @@ typedef struct {
 
 static hy_status copy(void *user) {
     const trial *t = (const trial *)user;
-    return hy_cuda_check(cudaMemcpyAsync(t->b, t->a, t->bytes, cudaMemcpyDeviceToDevice, hy_cuda()->stream), "copying %zu bytes", t->bytes);
+    return hy_cuda_check(cudaMemcpyAsync(t->b, t->a, t->bytes, cudaMemcpyDeviceToDevice, hy_cuda()->stream),
+                         "copying %zu bytes", t->bytes);
 }
 static hy_status product(void *user) {
     const trial *t = (const trial *)user;
@@ -85,12 +86,16 @@ static hy_status fill(char *p, size_t n, hy_dtype type) {
     hy_rng r = hy_rng_make(1, 2);
     for (size_t i = 0; i < piece; i++) {
         const float x = (float)hy_rng_normal(&r);
-        if (type == HY_BF16) ((uint16_t *)host)[i] = hy_bf16_from_f32(x);
-        else ((float *)host)[i] = x;
+        if (type == HY_BF16)
+            ((uint16_t *)host)[i] = hy_bf16_from_f32(x);
+        else
+            ((float *)host)[i] = x;
     }
     hy_status s = HY_OK;
     for (size_t i = 0; !s && i < n; i += piece)
-        s = hy_cuda_check(cudaMemcpyAsync(p + i * size, host, (n - i < piece ? n - i : piece) * size, cudaMemcpyHostToDevice, hy_cuda()->stream), "filling memory");
+        s = hy_cuda_check(cudaMemcpyAsync(p + i * size, host, (n - i < piece ? n - i : piece) * size,
+                                          cudaMemcpyHostToDevice, hy_cuda()->stream),
+                          "filling memory");
     if (!s) s = hy_cuda_check(cudaStreamSynchronize(hy_cuda()->stream), "filling memory");
     free(host);
     return s;
@@ -105,7 +110,8 @@ static hy_status measure(trial *t, int reps, hy_cuda_ceilings *out) {
         hy_dtype in;
         hy_math math;
         double *flops;
-    } all[] = {{HY_BF16, HY_MATH_F32, &out->bf16}, {HY_F32, HY_MATH_TF32, &out->tf32}, {HY_F32, HY_MATH_F32, &out->f32}};
+    } all[] = {
+        {HY_BF16, HY_MATH_F32, &out->bf16}, {HY_F32, HY_MATH_TF32, &out->tf32}, {HY_F32, HY_MATH_F32, &out->f32}};
     for (int i = 0; i < 3; i++) {
         t->in = all[i].in, t->math = all[i].math;
         HY_TRY(fill(t->a, (size_t)t->n * t->n, t->in));
@@ -124,7 +130,8 @@ hy_status hy_cuda_measure_ceilings(size_t copy_bytes, int n, int reps, hy_cuda_c
     trial t = {};
     t.bytes = copy_bytes;
     t.n = n;
-    hy_status s = hy_cuda_check(cudaMalloc((void **)&t.a, 2 * each + (matrix > results ? matrix : results)), "memory to measure the device with");
+    hy_status s = hy_cuda_check(cudaMalloc((void **)&t.a, 2 * each + (matrix > results ? matrix : results)),
+                                "memory to measure the device with");
     if (!s) {
         t.b = t.a + each;
         t.c = t.b + each;

@@ -1,13 +1,13 @@
-// conv.cuh - what the convolution (conv.cu) and its gradient (conv_bwd.cu) share: how time is cut into runs, the plain sum of
-// one output, the check of the sizes.
+// conv.cuh - what the convolution (conv.cu) and its gradient (conv_bwd.cu) share: how time is cut into runs, the plain
+// sum of one output, the check of the sizes.
 #ifndef HY_CONV_CUH
 #define HY_CONV_CUH
 #include "kernels/cuda/rows.cuh"
 
 enum { CONV_THREADS = 128 };
 
-// Time is cut into n runs of `each` tokens: as long as they can be (the K - 1 tokens beside a run are read twice) while there are
-// threads to fill a device. By the sizes alone.
+// Time is cut into n runs of `each` tokens: as long as they can be (the K - 1 tokens beside a run are read twice) while
+// there are threads to fill a device. By the sizes alone.
 struct conv_runs {
     int n, each;
 };
@@ -24,30 +24,34 @@ static inline unsigned conv_blocks(const hy_conv_args *a, int N, conv_runs r) {
     return (unsigned)(((long)a->B * (a->D / N) * r.n + CONV_THREADS - 1) / CONV_THREADS);
 }
 
-// bias + sum_j w_j x_{t-K+1+j} of one channel. x is at token 0 of the sequence; before it come the K - 1 inputs of the state (its
-// rows are D apart), zeros without one.
+// bias + sum_j w_j x_{t-K+1+j} of one channel. x is at token 0 of the sequence; before it come the K - 1 inputs of the
+// state (its rows are D apart), zeros without one.
 template <class T>
 static __device__ __forceinline__ float conv_input(const T *x, int ldx, const T *state, int D, int K, int t) {
     if (t >= 0) return hy_load(x + (size_t)t * ldx);
     return state ? hy_load(state + (size_t)(t + K - 1) * D) : 0.0f;
 }
 template <class T>
-static __device__ __forceinline__ float conv_preact(const T *x, int ldx, const T *state, int D, int K, const float *w, const float *bias, int t) {
+static __device__ __forceinline__ float conv_preact(const T *x, int ldx, const T *state, int D, int K, const float *w,
+                                                    const float *bias, int t) {
     float s = bias ? *bias : 0.0f;
     for (int j = 0; j < K; j++) s += w[j] * conv_input(x, ldx, state, D, K, t - K + 1 + j);
     return s;
 }
 
-// A thread's window with K known: the inputs of K - 1 tokens before token t, oldest first, and room for one to come. x and state
-// are at the first of its N channels.
+// A thread's window with K known: the inputs of K - 1 tokens before token t, oldest first, and room for one to come. x
+// and state are at the first of its N channels.
 template <class T, int N, int K>
-static __device__ __forceinline__ void conv_window(float (&win)[K][N], const T *x, int ldx, const T *state, int D, int t) {
+static __device__ __forceinline__ void conv_window(float (&win)[K][N], const T *x, int ldx, const T *state, int D,
+                                                   int t) {
 #pragma unroll
     for (int j = 0; j < K - 1; j++) {
         const int at = t - (K - 1) + j;
         hy_piece<T, N> p = {};
-        if (at >= 0) p.load(x + (size_t)at * ldx);
-        else if (state) p.load(state + (size_t)(at + K - 1) * D);
+        if (at >= 0)
+            p.load(x + (size_t)at * ldx);
+        else if (state)
+            p.load(state + (size_t)(at + K - 1) * D);
 #pragma unroll
         for (int i = 0; i < N; i++) win[j][i] = p[i];
     }

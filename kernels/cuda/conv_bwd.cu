@@ -1,6 +1,6 @@
-// conv_bwd.cu - the gradient of the convolution of conv.cu. A thread has some neighbouring channels and a run of tokens: it goes
-// over them once, makes the pre-activations anew, and keeps the last K inputs and gradients in registers. The sums over time of dw
-// and dbias are kept by run and added in the order of the runs.
+// conv_bwd.cu - the gradient of the convolution of conv.cu. A thread has some neighbouring channels and a run of
+// tokens: it goes over them once, makes the pre-activations anew, and keeps the last K inputs and gradients in
+// registers. The sums over time of dw and dbias are kept by run and added in the order of the runs.
 #include "kernels/cuda/conv.cuh"
 
 enum {
@@ -9,7 +9,8 @@ enum {
     SHORTEST = 16  // run
 };
 
-// What belongs to the channels of a thread; x, dy and dx at token 0 of the sequence. part: dw [N, K], or NULL; part_bias [N].
+// What belongs to the channels of a thread; x, dy and dx at token 0 of the sequence. part: dw [N, K], or NULL;
+// part_bias [N].
 template <class T> struct operands {
     const T *x, *dy;
     T *dx;
@@ -19,9 +20,10 @@ template <class T> struct operands {
     bool silu, add;
 };
 
-// Tokens t0 .. t1 - 1 of n. The gradient of token t's input needs the pre-activations of t .. t + K - 1, so the run goes on for
-// K - 1 tokens, whose share of dw is the next run's.
-template <class T, int N, int K> static __device__ __forceinline__ void run_of_tokens(const operands<T> &o, int t0, int t1, int n) {
+// Tokens t0 .. t1 - 1 of n. The gradient of token t's input needs the pre-activations of t .. t + K - 1, so the run
+// goes on for K - 1 tokens, whose share of dw is the next run's.
+template <class T, int N, int K>
+static __device__ __forceinline__ void run_of_tokens(const operands<T> &o, int t0, int t1, int n) {
     float w[N * K], bias[N], x[K][N], g[K][N] = {}, dw[N * K] = {}, db[N] = {};
     conv_weights<N, K>(o.w, w);
 #pragma unroll
@@ -32,7 +34,8 @@ template <class T, int N, int K> static __device__ __forceinline__ void run_of_t
         hy_piece<T, N> in[EACH], dy[EACH], was[EACH];
 #pragma unroll
         for (int k = 0; k < EACH; k++) {
-            if (t + k < end && t + k < n) in[k].load(o.x + (size_t)(t + k) * o.ldx), dy[k].load(o.dy + (size_t)(t + k) * o.lddy);
+            if (t + k < end && t + k < n)
+                in[k].load(o.x + (size_t)(t + k) * o.ldx), dy[k].load(o.dy + (size_t)(t + k) * o.lddy);
             const int to = t + k - (K - 1);
             if (o.add && t + k < end && to >= t0) was[k].load(o.dx + (size_t)to * o.lddx);
         }
@@ -97,15 +100,16 @@ template <class T> static __device__ void any_width(const operands<T> &o, int K,
     if (o.part) *o.part_bias = db;
 }
 
-// Threads go over the D / N pieces of channels, then over the runs, then over the sequences. part [B * runs, D * K + D]. K 0: any,
-// told by `width`.
+// Threads go over the D / N pieces of channels, then over the runs, then over the sequences. part [B * runs, D * K +
+// D]. K 0: any, told by `width`.
 template <class T, int N, int K>
 static __global__ void __launch_bounds__(CONV_THREADS)
     conv_bwd(int B, int T_, int D, int width, conv_runs runs, const int32_t *len, operands<T> all) {
     const long i = (long)blockIdx.x * CONV_THREADS + threadIdx.x, units = D / N, rest = i / units;
     const int c = (int)(i % units) * N, run = (int)(rest % runs.n), b = (int)(rest / runs.n);
     if (b >= B) return;
-    const int n = len ? len[b] : T_, t0 = run * runs.each, end = t0 + runs.each < T_ ? t0 + runs.each : T_, t1 = end < n ? end : n;
+    const int n = len ? len[b] : T_, t0 = run * runs.each, end = t0 + runs.each < T_ ? t0 + runs.each : T_,
+              t1 = end < n ? end : n;
     const size_t row = (size_t)b * T_;
     operands<T> o = all;
     o.x += row * o.ldx + c, o.dy += row * o.lddy + c, o.w += (size_t)c * width;
@@ -115,8 +119,10 @@ static __global__ void __launch_bounds__(CONV_THREADS)
         float *const mine = all.part + (size_t)rest * D * (width + 1);
         o.part = mine + (size_t)c * width, o.part_bias = mine + (size_t)D * width + c;
     }
-    if constexpr (K > 0) run_of_tokens<T, N, K>(o, t0, t1, n);
-    else any_width<T>(o, width, t0, t1, n);
+    if constexpr (K > 0)
+        run_of_tokens<T, N, K>(o, t0, t1, n);
+    else
+        any_width<T>(o, width, t0, t1, n);
     if (o.dx && !o.add)
         for (int t = t0 > t1 ? t0 : t1; t < end; t++) hy_piece<T, N>{}.store(o.dx + (size_t)t * o.lddx);
 }
@@ -126,12 +132,14 @@ template <class T, int N, int K> static hy_status launch(const hy_conv_bwd_args 
     const hy_conv_args *a = &b->f;
     const conv_runs runs = conv_cut(a, CHANNELS, SHORTEST);
     operands<T> o = {};
-    o.x = (const T *)a->x, o.dy = (const T *)b->dy, o.dx = (T *)b->dx, o.w = (const float *)a->w, o.bias = (const float *)a->bias;
+    o.x = (const T *)a->x, o.dy = (const T *)b->dy, o.dx = (T *)b->dx, o.w = (const float *)a->w,
+    o.bias = (const float *)a->bias;
     o.part = b->dw || b->dbias ? part : NULL;
     o.ldx = a->ldx, o.lddy = b->lddy, o.lddx = b->lddx, o.silu = a->silu, o.add = b->dx && b->acc & 1;
     HY_LAUNCH((conv_bwd<T, N, K>), conv_blocks(a, N, runs), CONV_THREADS, 0, a->B, a->T, a->D, a->K, runs, a->len, o);
     if (!o.part) return HY_OK;
-    return hy_cuda_add_columns(part, a->B * runs.n, (float *)b->dw, (size_t)a->D * a->K, (float *)b->dbias, (size_t)a->D);
+    return hy_cuda_add_columns(part, a->B * runs.n, (float *)b->dw, (size_t)a->D * a->K, (float *)b->dbias,
+                               (size_t)a->D);
 }
 template <class T> static hy_status run(const void *args, void *ws, const hy_plan_req *req) {
     const hy_conv_bwd_args *b = (const hy_conv_bwd_args *)args;
@@ -140,8 +148,8 @@ template <class T> static hy_status run(const void *args, void *ws, const hy_pla
     float *const part = (float *)ws;
     (void)req;
     if (a->K < 2 || a->K > 4) return launch<T, 1, 0>(b, part);
-    const bool wide = a->D % n == 0 && hy_wide<T>(a->x, a->ldx) && hy_wide<T>(b->dy, b->lddy) && hy_wide<float>(a->w, 0) &&
-                      (!b->dx || hy_wide<T>(b->dx, b->lddx));
+    const bool wide = a->D % n == 0 && hy_wide<T>(a->x, a->ldx) && hy_wide<T>(b->dy, b->lddy) &&
+                      hy_wide<float>(a->w, 0) && (!b->dx || hy_wide<T>(b->dx, b->lddx));
     if (a->K == 2) return wide ? launch<T, n, 2>(b, part) : launch<T, 1, 2>(b, part);
     if (a->K == 3) return wide ? launch<T, n, 3>(b, part) : launch<T, 1, 3>(b, part);
     return wide ? launch<T, n, 4>(b, part) : launch<T, 1, 4>(b, part);

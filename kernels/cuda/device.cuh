@@ -1,5 +1,6 @@
-// device.cuh - what kernels share: element types and wide loads, reductions over a warp and a block in a fixed order, the few
-// functions of mathematics. Nothing here knows an op. Products on tensor cores and asynchronous copies are in mma.cuh.
+// device.cuh - what kernels share: element types and wide loads, reductions over a warp and a block in a fixed order,
+// the few functions of mathematics. Nothing here knows an op. Products on tensor cores and asynchronous copies are in
+// mma.cuh.
 #ifndef HY_DEVICE_CUH
 #define HY_DEVICE_CUH
 #include "kernels/cuda/cuda.h"
@@ -12,7 +13,8 @@ static __device__ __forceinline__ float hy_to_float(float x) { return x; }
 static __device__ __forceinline__ float hy_to_float(hy_bf16 x) { return __uint_as_float((uint32_t)x.bits << 16); }
 template <class T> static __device__ __forceinline__ T hy_from_float(float x);
 template <> __device__ __forceinline__ float hy_from_float<float>(float x) { return x; }
-template <> __device__ __forceinline__ hy_bf16 hy_from_float<hy_bf16>(float x) {  // to nearest, ties to even; NaN stays NaN
+template <>
+__device__ __forceinline__ hy_bf16 hy_from_float<hy_bf16>(float x) {  // to nearest, ties to even; NaN stays NaN
 #ifdef HY_CUDA_EMU
     return hy_bf16{hy_bf16_from_f32(x)};
 #else
@@ -52,8 +54,8 @@ static __device__ __forceinline__ float hy_warp_max(float x) {
     for (int d = 16; d; d >>= 1) x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, d));
     return x;
 }
-// Over a block of whole warps (1-dimensional, at most 1024 threads): all threads call it and get the result. scratch: 32
-// elements of shared memory, free again when it returns.
+// Over a block of whole warps (1-dimensional, at most 1024 threads): all threads call it and get the result. scratch:
+// 32 elements of shared memory, free again when it returns.
 template <class R> static __device__ __forceinline__ R hy_block_sum(R x, R *scratch) {
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, warps = blockDim.x / 32;
     x = hy_warp_sum(x);
@@ -66,7 +68,8 @@ template <class R> static __device__ __forceinline__ R hy_block_sum(R x, R *scra
 }
 
 // ---------------------------------------------------------------------------------------------------- mathematics
-// 2^x by the unit that does nothing else: relative error about 2^-22, results below the smallest normal number become 0.
+// 2^x by the unit that does nothing else: relative error about 2^-22, results below the smallest normal number become
+// 0.
 static __device__ __forceinline__ float hy_exp2(float x) {
 #ifdef HY_CUDA_EMU
     return exp2f(x);

@@ -5,7 +5,8 @@ enum { EACH = 4 };  // rows of a thread whose loads are under way together
 
 // y[i] = row idx[i] of `from`, and for an index below 0 row -idx[i]-1 of meta (float32).
 template <class T, class S, int N>
-static __global__ void copy_rows(int n, int C, const int32_t *idx, const S *from, int ld, const float *meta, T *y, int ldy) {
+static __global__ void copy_rows(int n, int C, const int32_t *idx, const S *from, int ld, const float *meta, T *y,
+                                 int ldy) {
     HY_EACH_UNIT(u, C / N) {
         const size_t c = (size_t)u * N;
         float a[EACH][N];
@@ -39,13 +40,16 @@ static __global__ void copy_rows(int n, int C, const int32_t *idx, const S *from
 }
 
 template <class T, class S, int N>
-static hy_status launch(int n, int C, const int32_t *idx, const void *from, int ld, const void *meta, void *y, int ldy) {
+static hy_status launch(int n, int C, const int32_t *idx, const void *from, int ld, const void *meta, void *y,
+                        int ldy) {
     const hy_tiles t = hy_tile_rows(n, C / N, EACH);
-    HY_LAUNCH((copy_rows<T, S, N>), t.grid, t.block, 0, n, C, idx, (const S *)from, ld, (const float *)meta, (T *)y, ldy);
+    HY_LAUNCH((copy_rows<T, S, N>), t.grid, t.block, 0, n, C, idx, (const S *)from, ld, (const float *)meta, (T *)y,
+              ldy);
     return HY_OK;
 }
 template <class T, class S>
-static hy_status choose(int n, int C, const int32_t *idx, const void *from, int ld, const void *meta, void *y, int ldy) {
+static hy_status choose(int n, int C, const int32_t *idx, const void *from, int ld, const void *meta, void *y,
+                        int ldy) {
     constexpr int N = hy_vec<T>::n > hy_vec<S>::n ? hy_vec<T>::n : hy_vec<S>::n;
     if (n == 0) return HY_OK;
     if (C % N == 0 && hy_wide<S>(from, ld) && hy_wide<float>(meta, 0) && hy_wide<T>(y, ldy))

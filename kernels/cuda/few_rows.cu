@@ -1,15 +1,16 @@
-// few_rows.cu - y = x w^T (+ bias) (+ residual) for fewer than HY_FEW_ROWS rows of x, as in decoding, where all there is to do is to
-// read w once. A warp computes ROWS outputs n for all rows m: a lane reads 8 neighbouring elements of each of the ROWS rows of w,
-// the warp 256 of a row, and up to 8 warps take turns along K. Every sum runs in one order: along the lane's elements, over the
-// lanes by a tree, over the warps one after another; neither M nor alignment changes it.
+// few_rows.cu - y = x w^T (+ bias) (+ residual) for fewer than HY_FEW_ROWS rows of x, as in decoding, where all there
+// is to do is to read w once. A warp computes ROWS outputs n for all rows m: a lane reads 8 neighbouring elements of
+// each of the ROWS rows of w, the warp 256 of a row, and up to 8 warps take turns along K. Every sum runs in one order:
+// along the lane's elements, over the lanes by a tree, over the warps one after another; neither M nor alignment
+// changes it.
 #include "kernels/cuda/product.h"
 #include "kernels/cuda/wide.cuh"
 
 enum { ROWS = 4, WARPS = 8, STRIDE = 256 };  // STRIDE: elements of K a warp reads at once
 #ifdef HY_CUDA_EMU
-#define WARPS_WANTED 16
+    #define WARPS_WANTED 16
 #else
-#define WARPS_WANTED 2048  // in flight on a large GPU
+    #define WARPS_WANTED 2048  // in flight on a large GPU
 #endif
 
 typedef struct {
@@ -21,7 +22,8 @@ typedef struct {
 } few_args;
 
 // M rows from row blockIdx.y * MT on.
-template <class T, class W, int MT, bool WIDE> static __global__ void __launch_bounds__(WARPS * 32) few_rows(const few_args a) {
+template <class T, class W, int MT, bool WIDE>
+static __global__ void __launch_bounds__(WARPS * 32) few_rows(const few_args a) {
     HY_SHARED(float, sums);  // [WARPS, ROWS * MT]
     const int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32, turn = warp % a.turns;
     const int first = ((int)blockIdx.x * (WARPS / a.turns) + warp / a.turns) * ROWS, m0 = (int)blockIdx.y * MT;
@@ -87,7 +89,9 @@ hy_status hy_few_rows_run(const hy_linear_args *a, const hy_plan_req *req) {
     f.x = a->x, f.w = a->w, f.residual = a->residual, f.bias = (const float *)a->bias, f.y = a->y;
     f.ldx = a->ldx, f.ldres = a->ldres, f.ldy = a->ldy;
     f.turns = 1;
-    while (f.turns < WARPS && hy_ceil_div(a->N, ROWS) * (long)f.turns < WARPS_WANTED && f.turns * STRIDE < a->K) f.turns *= 2;
+    while (f.turns < WARPS && hy_ceil_div(a->N, ROWS) * (long)f.turns < WARPS_WANTED && f.turns * STRIDE < a->K)
+        f.turns *= 2;
     const bool bf16 = req->dtype == HY_BF16, narrow = hy_weight_dtype(a->w_dtype) == HY_BF16;
-    return bf16 ? (narrow ? choose<hy_bf16, hy_bf16> : choose<hy_bf16, float>)(&f) : (narrow ? choose<float, hy_bf16> : choose<float, float>)(&f);
+    return bf16 ? (narrow ? choose<hy_bf16, hy_bf16> : choose<hy_bf16, float>)(&f)
+                : (narrow ? choose<float, hy_bf16> : choose<float, float>)(&f);
 }

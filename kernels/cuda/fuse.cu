@@ -1,5 +1,5 @@
-// fuse.cu - joins attention and SSM outputs (two RMSNorms, then mean, concatenation or a gate), forward. A block owns a row at a time
-// and keeps both halves in registers. The gradient is in fuse_bwd.cu.
+// fuse.cu - joins attention and SSM outputs (two RMSNorms, then mean, concatenation or a gate), forward. A block owns a
+// row at a time and keeps both halves in registers. The gradient is in fuse_bwd.cu.
 #include "kernels/cuda/fuse.cuh"
 
 template <class T, int N, int V>
@@ -15,7 +15,8 @@ static __device__ __forceinline__ float square_sum(const hy_row<T, N, V> &x, int
 
 template <class T, int N, int V>
 static __global__ void __launch_bounds__(HY_ROW_THREADS)
-    fuse(fuse_shape f, const T *a, int lda, const T *s, int lds, const T *gate, int ldgate, const float *wa, const float *ws, T *z, int ldz) {
+    fuse(fuse_shape f, const T *a, int lda, const T *s, int lds, const T *gate, int ldgate, const float *wa,
+         const float *ws, T *z, int ldz) {
     HY_SHARED(float, scratch);
     hy_team team = {scratch, 0};
     const int pa = f.Ca / N, ps = f.Cs / N;
@@ -62,8 +63,9 @@ static __global__ void __launch_bounds__(HY_ROW_THREADS)
 // ---------------------------------------------------------------------------------------------------- plans
 template <class T, int N, int V> static hy_status launch(const hy_fuse_args *a) {
     const int threads = fuse_threads(a, N);
-    HY_LAUNCH((fuse<T, N, V>), hy_row_blocks(a->rows, threads), threads, HY_TEAM_BYTES, fuse_shape_of(a), (const T *)a->a, a->lda,
-              (const T *)a->s, a->lds, (const T *)a->gate, a->ldgate, (const float *)a->wa, (const float *)a->ws, (T *)a->z, a->ldz);
+    HY_LAUNCH((fuse<T, N, V>), hy_row_blocks(a->rows, threads), threads, HY_TEAM_BYTES, fuse_shape_of(a),
+              (const T *)a->a, a->lda, (const T *)a->s, a->lds, (const T *)a->gate, a->ldgate, (const float *)a->wa,
+              (const float *)a->ws, (T *)a->z, a->ldz);
     return HY_OK;
 }
 template <class T> static hy_status run(const void *args, void *ws, const hy_plan_req *req) {

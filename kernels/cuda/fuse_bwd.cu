@@ -1,6 +1,6 @@
-// fuse_bwd.cu - the gradient of fuse.cu. A block owns a row at a time and keeps both branches and dz in registers: one round of
-// sums gives all four that a row needs. The gradient of a gate value that several channels share is added up through a row
-// of sums by piece, in shared memory where that fits.
+// fuse_bwd.cu - the gradient of fuse.cu. A block owns a row at a time and keeps both branches and dz in registers: one
+// round of sums gives all four that a row needs. The gradient of a gate value that several channels share is added up
+// through a row of sums by piece, in shared memory where that fits.
 #include "kernels/cuda/fuse.cuh"
 
 enum { BUFFER = 8192 };  // pieces whose sums have room in shared memory
@@ -15,8 +15,8 @@ template <class T> struct branch {
 };
 template <class T> struct gate_grad {
     const T *gate;
-    T *d;          // or NULL
-    float *rows;   // [blocks, pieces] for the sums by piece, or NULL: in shared memory
+    T *d;         // or NULL
+    float *rows;  // [blocks, pieces] for the sums by piece, or NULL: in shared memory
     int G, ld, ldd, add;
 };
 
@@ -34,10 +34,13 @@ template <class T, int N, int V> struct side {
     // The shares of the channels of piece i.
     __device__ __forceinline__ static void shares(const fuse_share<T> &share, bool of_a, int i, float (&u)[N]) {
         float other[N];
-        if (of_a) share.of(i, u, other);
-        else share.of(i, other, u);
+        if (of_a)
+            share.of(i, u, other);
+        else
+            share.of(i, other, u);
     }
-    __device__ __forceinline__ void sums(const branch<T> &b, const fuse_share<T> &share, bool of_a, float *square, float *ux) const {
+    __device__ __forceinline__ void sums(const branch<T> &b, const fuse_share<T> &share, bool of_a, float *square,
+                                         float *ux) const {
         HY_EACH_PIECE(k, i, pieces) {
             const hy_piece<T, N> a = x.at(k, i), d = dz.at(k, i);
             hy_piece<float, N> w;
@@ -48,7 +51,8 @@ template <class T, int N, int V> struct side {
             for (int j = 0; j < N; j++) *square += a[j] * a[j], *ux += u[j] * d[j] * w[j] * a[j];
         }
     }
-    __device__ __forceinline__ void finish(const branch<T> &b, const fuse_share<T> &share, bool of_a, int r, hy_columns<N, V> &dw) const {
+    __device__ __forceinline__ void finish(const branch<T> &b, const fuse_share<T> &share, bool of_a, int r,
+                                           hy_columns<N, V> &dw) const {
         HY_EACH_PIECE(k, i, pieces) {
             const hy_piece<T, N> a = x.at(k, i), d = dz.at(k, i);
             hy_piece<float, N> w;
@@ -61,15 +65,18 @@ template <class T, int N, int V> struct side {
                 g[j] = rstd * (dn * w[j] - h * mean);
                 if (b.part) dw.add(k, i, j, dn * h);
             }
-            if (b.dx) hy_put_grad(b.dx + (size_t)r * b.ldd + (size_t)i * N, g, b.add ? was.at(k, i) : hy_piece<T, N>{}, b.add);
+            if (b.dx)
+                hy_put_grad(b.dx + (size_t)r * b.ldd + (size_t)i * N, g, b.add ? was.at(k, i) : hy_piece<T, N>{},
+                            b.add);
         }
     }
 };
 
 // dgate[j] = or += g (1 - g) sum over its channels of dz (by_a na - by_s ns).
 template <class T, int N, int V>
-static __device__ __forceinline__ void gate_backward(const fuse_shape &f, const gate_grad<T> &q, const fuse_share<T> &share,
-                                                     const side<T, N, V> &a, const side<T, N, V> &s, const float *wa, const float *ws, int r,
+static __device__ __forceinline__ void gate_backward(const fuse_shape &f, const gate_grad<T> &q,
+                                                     const fuse_share<T> &share, const side<T, N, V> &a,
+                                                     const side<T, N, V> &s, const float *wa, const float *ws, int r,
                                                      float *buffer) {
     T *const out = q.d + (size_t)r * q.ldd;
     HY_EACH_PIECE(k, i, a.pieces) {
@@ -141,15 +148,23 @@ template <class T, int N, int V> static hy_status launch(const hy_fuse_bwd_args 
     const int pieces = f->Ca / N;
     const bool gated = f->kind == HY_FUSE_GATE, sums = b->dwa || b->dws;
     float *const part = ws;
-    const branch<T> a = {(const T *)f->a, (const float *)f->wa, (T *)b->da, b->dwa ? part : NULL, f->Ca, f->lda, b->ldda, b->da && b->acc & 1};
-    const branch<T> s = {(const T *)f->s, (const float *)f->ws, (T *)b->ds, b->dws ? part + f->Ca : NULL, f->Cs, f->lds, b->ldds, b->ds && b->acc & 2};
+    const branch<T> a = {(const T *)f->a, (const float *)f->wa, (T *)b->da, b->dwa ? part : NULL, f->Ca, f->lda,
+                         b->ldda,         b->da && b->acc & 1};
+    const branch<T> s = {(const T *)f->s, (const float *)f->ws, (T *)b->ds, b->dws ? part + f->Ca : NULL, f->Cs, f->lds,
+                         b->ldds,         b->ds && b->acc & 2};
     gate_grad<T> q = {};
     size_t shared = HY_TEAM_BYTES;
-    if (gated) q.gate = (const T *)f->gate, q.d = (T *)b->dgate, q.ld = f->ldgate, q.ldd = b->lddgate, q.G = f->G, q.add = (b->acc & 4) != 0;
-    if (q.d && pieces > BUFFER) q.rows = part + (sums ? blocks * width : 0);
-    else if (q.d) shared += pieces * sizeof(float);
-    HY_LAUNCH((fuse_bwd<T, N, V>), blocks, fuse_threads(f, N), shared, fuse_shape_of(f), a, s, (const T *)b->dz, b->lddz, q);
-    return sums ? hy_cuda_add_columns(part, blocks, (float *)b->dwa, (size_t)f->Ca, (float *)b->dws, (size_t)f->Cs) : HY_OK;
+    if (gated)
+        q.gate = (const T *)f->gate, q.d = (T *)b->dgate, q.ld = f->ldgate, q.ldd = b->lddgate, q.G = f->G,
+        q.add = (b->acc & 4) != 0;
+    if (q.d && pieces > BUFFER)
+        q.rows = part + (sums ? blocks * width : 0);
+    else if (q.d)
+        shared += pieces * sizeof(float);
+    HY_LAUNCH((fuse_bwd<T, N, V>), blocks, fuse_threads(f, N), shared, fuse_shape_of(f), a, s, (const T *)b->dz,
+              b->lddz, q);
+    return sums ? hy_cuda_add_columns(part, blocks, (float *)b->dwa, (size_t)f->Ca, (float *)b->dws, (size_t)f->Cs)
+                : HY_OK;
 }
 template <class T> static hy_status run(const void *args, void *ws, const hy_plan_req *req) {
     const hy_fuse_bwd_args *b = (const hy_fuse_bwd_args *)args;
@@ -161,7 +176,8 @@ template <class T> static hy_status run(const void *args, void *ws, const hy_pla
     const bool wide = fuse_wide<T>(f) && hy_wide<T>(b->dz, b->lddz) && (!b->da || hy_wide<T>(b->da, b->ldda)) &&
                       (!b->ds || hy_wide<T>(b->ds, b->ldds)) && (per == 1 || per % n == 0);
     if (!wide) return launch<T, 1, 0>(b, part, blocks);
-    return hy_row_fits(fuse_widest(f) / n) ? launch<T, n, HY_ROW_HELD>(b, part, blocks) : launch<T, n, 0>(b, part, blocks);
+    return hy_row_fits(fuse_widest(f) / n) ? launch<T, n, HY_ROW_HELD>(b, part, blocks)
+                                           : launch<T, n, 0>(b, part, blocks);
 }
 
 hy_status hy_cuda_plan_fuse_bwd(const void *args, const hy_plan_req *req, hy_launch *out) {

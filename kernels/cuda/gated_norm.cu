@@ -1,5 +1,5 @@
-// gated_norm.cu - a gate with or without RMSNorm over groups of C, forward and backward. A block belongs to one group, owns a vector
-// of it at a time and keeps it in registers, so that x, gate and dy are read once.
+// gated_norm.cu - a gate with or without RMSNorm over groups of C, forward and backward. A block belongs to one group,
+// owns a vector of it at a time and keeps it in registers, so that x, gate and dy are read once.
 #include "kernels/cuda/rows.cuh"
 
 // y = (h rstd w) s, where h = x silu(gate), s = 1 (GATE_FIRST) or h = x, s = silu(gate); without a norm rstd = w = 1.
@@ -8,7 +8,9 @@ struct shape {
     hy_gated_kind kind;
     float eps;
 };
-static __device__ __forceinline__ float rstd_of(const shape &f, float square_sum) { return 1.0f / sqrtf(square_sum / (float)f.C + f.eps); }
+static __device__ __forceinline__ float rstd_of(const shape &f, float square_sum) {
+    return 1.0f / sqrtf(square_sum / (float)f.C + f.eps);
+}
 
 template <class T, int N, int V>
 static __global__ void __launch_bounds__(HY_ROW_THREADS)
@@ -67,18 +69,20 @@ static __device__ __forceinline__ channel look(hy_gated_kind kind, float x, floa
 // With n = h rstd and u = dy w s: dh = rstd (u - n mean(u n)), and without a norm dh = u. part [strips, groups * C].
 template <class T, int N, int V>
 static __global__ void __launch_bounds__(HY_ROW_THREADS)
-    gated_norm_bwd(shape f, const T *x, int ldx, const T *gate, int ldgate, const float *w, const T *dy, int lddy, T *dx, int lddx,
-                   T *dgate, int lddgate, unsigned acc, float *part) {
+    gated_norm_bwd(shape f, const T *x, int ldx, const T *gate, int ldgate, const float *w, const T *dy, int lddy,
+                   T *dx, int lddx, T *dgate, int lddgate, unsigned acc, float *part) {
     HY_SHARED(float, scratch);
     hy_team team = {scratch, 0};
-    const int pieces = f.C / N, strips = (int)(gridDim.x / (unsigned)f.groups), strip = (int)(blockIdx.x / (unsigned)f.groups);
+    const int pieces = f.C / N, strips = (int)(gridDim.x / (unsigned)f.groups),
+              strip = (int)(blockIdx.x / (unsigned)f.groups);
     const size_t off = (size_t)(blockIdx.x % (unsigned)f.groups) * f.C;
     const bool add_x = dx && acc & 1, add_g = dgate && acc & 2;
     hy_columns<N, V> dw;
     if (part) dw.open(part + (size_t)strip * f.groups * f.C + off, pieces);
     for (int r = strip; r < f.rows; r += strips) {
         hy_row<T, N, V> xs, gs, ds, was_x, was_g;
-        T *const to_x = dx ? dx + (size_t)r * lddx + off : NULL, *const to_g = dgate ? dgate + (size_t)r * lddgate + off : NULL;
+        T *const to_x = dx ? dx + (size_t)r * lddx + off : NULL, *const to_g =
+                                                                     dgate ? dgate + (size_t)r * lddgate + off : NULL;
         xs.load(x + (size_t)r * ldx + off, pieces);
         gs.load(gate + (size_t)r * ldgate + off, pieces);
         ds.load(dy + (size_t)r * lddy + off, pieces);
@@ -127,7 +131,9 @@ static shape shape_of(const hy_gated_norm_args *a) {
     const shape f = {a->rows, a->groups, a->C, a->kind, (float)a->eps};
     return f;
 }
-static int threads_of(const hy_gated_norm_args *a, int n) { return hy_row_threads((long)a->rows * a->groups, hy_ceil_div(a->C, n)); }
+static int threads_of(const hy_gated_norm_args *a, int n) {
+    return hy_row_threads((long)a->rows * a->groups, hy_ceil_div(a->C, n));
+}
 // Blocks of a group.
 static int strips_of(const hy_gated_norm_args *a, int blocks) {
     const int strips = blocks / a->groups;
@@ -137,13 +143,14 @@ static int sum_strips(const hy_gated_norm_args *a, hy_dtype dtype) {
     return strips_of(a, hy_sum_blocks((long)a->rows * a->groups, threads_of(a, 16 / (int)hy_dtype_size(dtype))));
 }
 template <class T> static bool wide(const hy_gated_norm_args *a) {
-    return a->C % hy_vec<T>::n == 0 && hy_wide<T>(a->x, a->ldx) && hy_wide<T>(a->gate, a->ldgate) && hy_wide<float>(a->w, 0);
+    return a->C % hy_vec<T>::n == 0 && hy_wide<T>(a->x, a->ldx) && hy_wide<T>(a->gate, a->ldgate) &&
+           hy_wide<float>(a->w, 0);
 }
 
 template <class T, int N, int V> static hy_status launch(const hy_gated_norm_args *a) {
     const int threads = threads_of(a, N), strips = strips_of(a, hy_row_blocks((long)a->rows * a->groups, threads));
-    HY_LAUNCH((gated_norm<T, N, V>), (unsigned)strips * (unsigned)a->groups, threads, HY_TEAM_BYTES, shape_of(a), (const T *)a->x, a->ldx,
-              (const T *)a->gate, a->ldgate, (const float *)a->w, (T *)a->y, a->ldy);
+    HY_LAUNCH((gated_norm<T, N, V>), (unsigned)strips * (unsigned)a->groups, threads, HY_TEAM_BYTES, shape_of(a),
+              (const T *)a->x, a->ldx, (const T *)a->gate, a->ldgate, (const float *)a->w, (T *)a->y, a->ldy);
     return HY_OK;
 }
 template <class T> static hy_status run(const void *args, void *ws, const hy_plan_req *req) {
@@ -157,9 +164,9 @@ template <class T> static hy_status run(const void *args, void *ws, const hy_pla
 
 template <class T, int N, int V> static hy_status launch_bwd(const hy_gated_norm_bwd_args *b, float *part, int strips) {
     const hy_gated_norm_args *a = &b->f;
-    HY_LAUNCH((gated_norm_bwd<T, N, V>), (unsigned)strips * (unsigned)a->groups, threads_of(a, N), HY_TEAM_BYTES, shape_of(a),
-              (const T *)a->x, a->ldx, (const T *)a->gate, a->ldgate, (const float *)a->w, (const T *)b->dy, b->lddy, (T *)b->dx, b->lddx,
-              (T *)b->dgate, b->lddgate, b->acc, b->dw ? part : NULL);
+    HY_LAUNCH((gated_norm_bwd<T, N, V>), (unsigned)strips * (unsigned)a->groups, threads_of(a, N), HY_TEAM_BYTES,
+              shape_of(a), (const T *)a->x, a->ldx, (const T *)a->gate, a->ldgate, (const float *)a->w,
+              (const T *)b->dy, b->lddy, (T *)b->dx, b->lddx, (T *)b->dgate, b->lddgate, b->acc, b->dw ? part : NULL);
     return b->dw ? hy_cuda_add_columns(part, strips, (float *)b->dw, (size_t)a->groups * a->C, NULL, 0) : HY_OK;
 }
 template <class T> static hy_status run_bwd(const void *args, void *ws, const hy_plan_req *req) {
@@ -169,9 +176,11 @@ template <class T> static hy_status run_bwd(const void *args, void *ws, const hy
     float *const part = (float *)ws;
     if (a->rows == 0) return HY_OK;
     const int strips = sum_strips(a, req->dtype);
-    if (!wide<T>(a) || !hy_wide<T>(b->dy, b->lddy) || (b->dx && !hy_wide<T>(b->dx, b->lddx)) || (b->dgate && !hy_wide<T>(b->dgate, b->lddgate)))
+    if (!wide<T>(a) || !hy_wide<T>(b->dy, b->lddy) || (b->dx && !hy_wide<T>(b->dx, b->lddx)) ||
+        (b->dgate && !hy_wide<T>(b->dgate, b->lddgate)))
         return launch_bwd<T, 1, 0>(b, part, strips);
-    return hy_row_fits(a->C / n) ? launch_bwd<T, n, HY_ROW_HELD>(b, part, strips) : launch_bwd<T, n, 0>(b, part, strips);
+    return hy_row_fits(a->C / n) ? launch_bwd<T, n, HY_ROW_HELD>(b, part, strips)
+                                 : launch_bwd<T, n, 0>(b, part, strips);
 }
 
 static hy_status check(const char *op, const hy_gated_norm_args *a, const hy_plan_req *req) {

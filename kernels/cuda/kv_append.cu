@@ -1,5 +1,5 @@
-// kv_append.cu - writes the keys and values of a call into the cache. Tokens whose slot a later token of the same call takes are
-// left out, so that no slot is written twice.
+// kv_append.cu - writes the keys and values of a call into the cache. Tokens whose slot a later token of the same call
+// takes are left out, so that no slot is written twice.
 #include "kernels/cuda/rows.cuh"
 
 enum { EACH = 4 };  // tokens of a thread whose loads are under way together
@@ -11,7 +11,8 @@ struct keys {  // of one of the two operands: the cache [B, heads, cap, d], rows
 };
 
 // The row of the cache (of B * heads * cap) of token t of sequence b and head 0, or -1 where it is not kept.
-static __device__ __forceinline__ long slot_of(int b, int t, int heads, int meta, int cap, const int32_t *pos, const int32_t *len) {
+static __device__ __forceinline__ long slot_of(int b, int t, int heads, int meta, int cap, const int32_t *pos,
+                                               const int32_t *len) {
     const int n = len[b], p = pos[b] + t;
     if (t >= n || (p >= meta && n - t > cap - meta)) return -1;
     return (long)b * heads * cap + hy_attn_slot(p, meta, cap);
@@ -19,7 +20,8 @@ static __device__ __forceinline__ long slot_of(int b, int t, int heads, int meta
 
 // A row is a token, its pieces are those of its keys and then those of its values.
 template <class T, int N>
-static __global__ void append(int B, int T_, int heads, int meta, int cap, const int32_t *pos, const int32_t *len, keys k, keys v) {
+static __global__ void append(int B, int T_, int heads, int meta, int cap, const int32_t *pos, const int32_t *len,
+                              keys k, keys v) {
     const int of_k = heads * k.d / N, units = of_k + heads * v.d / N;
     HY_EACH_UNIT(u, units) {
         const bool is_k = u < of_k;
@@ -58,9 +60,11 @@ template <class T> static hy_status run(const void *args, void *ws, const hy_pla
 hy_status hy_cuda_plan_kv_append(const void *args, const hy_plan_req *req, hy_launch *out) {
     const hy_kv_append_args *a = (const hy_kv_append_args *)args;
     HY_NEED_TYPE("kv_append", req);
-    HY_NEED("kv_append", a->B >= 1 && a->T >= 1 && a->T <= INT32_MAX / a->B && a->kv_heads >= 1 && a->d_qk >= 1 && a->d_v >= 1);
+    HY_NEED("kv_append",
+            a->B >= 1 && a->T >= 1 && a->T <= INT32_MAX / a->B && a->kv_heads >= 1 && a->d_qk >= 1 && a->d_v >= 1);
     HY_NEED("kv_append", a->meta >= 0 && a->cache.cap > a->meta);
-    HY_NEED("kv_append", a->ldk / a->kv_heads >= a->d_qk && a->ldv / a->kv_heads >= a->d_v && a->ldk <= INT32_MAX - a->ldv);
+    HY_NEED("kv_append",
+            a->ldk / a->kv_heads >= a->d_qk && a->ldv / a->kv_heads >= a->d_v && a->ldk <= INT32_MAX - a->ldv);
     *out = hy_launch{};
     out->path = hy_cuda_path(req);
     out->run = HY_BY_TYPE(req, run);

@@ -1,6 +1,7 @@
-// linear.cu - plans of linear and linear_bwd, and how they run: many rows through cuBLAS, few (decoding) through few_rows.cu.
-// What holds for a row y[m]: with fewer than HY_FEW_ROWS rows its bits are those it has alone; from there on cuBLAS chooses by all
-// three sizes, so that two batches of different size may differ by rounding, and two of the same size do not.
+// linear.cu - plans of linear and linear_bwd, and how they run: many rows through cuBLAS, few (decoding) through
+// few_rows.cu. What holds for a row y[m]: with fewer than HY_FEW_ROWS rows its bits are those it has alone; from there
+// on cuBLAS chooses by all three sizes, so that two batches of different size may differ by rounding, and two of the
+// same size do not.
 #include "kernels/cuda/product.h"
 #include "kernels/cuda/wide.cuh"
 
@@ -8,13 +9,15 @@ static hy_status check(const char *op, const hy_linear_args *a, bool backward, c
     HY_NEED_TYPE(op, req);
     HY_NEED(op, a->M >= 0 && a->N >= 1 && a->K >= 1 && a->ldx >= a->K);
     if (backward && a->w_dtype == HY_BF16 && req->dtype == HY_F32)
-        return hy_error(HY_EINPUT, "%s: float32 gradients need weights in float32, bfloat16 ones are for inference", op);
+        return hy_error(HY_EINPUT, "%s: float32 gradients need weights in float32, bfloat16 ones are for inference",
+                        op);
     return HY_OK;
 }
 
 static hy_weight_product weight_product(const char *op, const hy_linear_args *a, const hy_plan_req *req) {
     hy_weight_product p = {};
-    p.op = op, p.M = a->M, p.N = a->N, p.K = a->K, p.w = a->w, p.w_dtype = a->w_dtype, p.dtype = req->dtype, p.math = req->math;
+    p.op = op, p.M = a->M, p.N = a->N, p.K = a->K, p.w = a->w, p.w_dtype = a->w_dtype, p.dtype = req->dtype,
+    p.math = req->math;
     return p;
 }
 
@@ -57,9 +60,10 @@ hy_status hy_cuda_plan_linear(const void *args, const hy_plan_req *req, hy_launc
 // ---------------------------------------------------------------------------------------------------- backward
 enum { SUM_COLS = 32, SUM_LANES = 8, SUM_ROWS = 128 };  // a block adds SUM_ROWS rows of SUM_COLS columns
 
-// part [blocks of rows, N] = sums of dy over the block: thread (c, l) adds every SUM_LANES-th row of its column, then those are
-// added in order.
-template <class T> static __global__ void column_sums(int M, int N, const T *__restrict__ dy, long lddy, float *__restrict__ part) {
+// part [blocks of rows, N] = sums of dy over the block: thread (c, l) adds every SUM_LANES-th row of its column, then
+// those are added in order.
+template <class T>
+static __global__ void column_sums(int M, int N, const T *__restrict__ dy, long lddy, float *__restrict__ part) {
     HY_SHARED(float, sums);  // [SUM_LANES, SUM_COLS]
     const int tiles = (N + SUM_COLS - 1) / SUM_COLS, tile = (int)(blockIdx.x % (unsigned)tiles);
     const long block = blockIdx.x / (unsigned)tiles, first = block * SUM_ROWS;
@@ -76,8 +80,8 @@ template <class T> static __global__ void column_sums(int M, int N, const T *__r
 
 template <class T> static hy_status run_dbias(const hy_linear_bwd_args *a, float *part) {
     const int blocks = hy_ceil_div(a->f.M, SUM_ROWS), N = a->f.N;
-    HY_LAUNCH((column_sums<T>), (unsigned)(blocks * (long)hy_ceil_div(N, SUM_COLS)), dim3(SUM_COLS, SUM_LANES), SUM_COLS * SUM_LANES * sizeof(float),
-              a->f.M, N, (const T *)a->dy, (long)a->lddy, part);
+    HY_LAUNCH((column_sums<T>), (unsigned)(blocks * (long)hy_ceil_div(N, SUM_COLS)), dim3(SUM_COLS, SUM_LANES),
+              SUM_COLS * SUM_LANES * sizeof(float), a->f.M, N, (const T *)a->dy, (long)a->lddy, part);
     return hy_cuda_add_columns(part, blocks, (float *)a->dbias, (size_t)N, NULL, 0);
 }
 

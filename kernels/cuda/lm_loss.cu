@@ -1,6 +1,7 @@
-// lm_loss.cu - cross-entropy of a linear head, forward and backward. The rows go in chunks: a product for the logits in float32, one
-// pass over each row for its loss (and, backward, its gradient in place of the logits), two products for dx and dw. Labels are
-// known to the device alone, so rows without one cost their share of the products; their gradient is 0.
+// lm_loss.cu - cross-entropy of a linear head, forward and backward. The rows go in chunks: a product for the logits in
+// float32, one pass over each row for its loss (and, backward, its gradient in place of the logits), two products for
+// dx and dw. Labels are known to the device alone, so rows without one cost their share of the products; their gradient
+// is 0.
 #include <cfloat>
 #include <cmath>
 
@@ -9,13 +10,14 @@
 
 // Most bytes of logits held at once.
 #ifdef HY_CUDA_EMU
-#define LOGITS ((size_t)16 << 10)
+    #define LOGITS ((size_t)16 << 10)
 #else
-#define LOGITS ((size_t)256 << 20)
+    #define LOGITS ((size_t)256 << 20)
 #endif
 
 // ---------------------------------------------------------------------------------------------------- one row
-// What a thread, a warp, a block has seen of a row: the largest logit, where it stands first, and the sum of exp(logit - top).
+// What a thread, a warp, a block has seen of a row: the largest logit, where it stands first, and the sum of exp(logit
+// - top).
 typedef struct {
     float top, sum;
     int at;
@@ -62,10 +64,11 @@ static __device__ __forceinline__ seen look(const float *logits, int V, seen *sh
     return s;
 }
 
-// One block a row: nll and pred from logits [rows, ld]. With `scale` (a device pointer) the gradient scale * (softmax - onehot) takes the
-// place of the logits, as T: bfloat16 fills the first half of the row.
+// One block a row: nll and pred from logits [rows, ld]. With `scale` (a device pointer) the gradient scale * (softmax -
+// onehot) takes the place of the logits, as T: bfloat16 fills the first half of the row.
 template <class T>
-static __global__ void row_losses(int V, float *logits, long ld, const int32_t *__restrict__ labels, float *__restrict__ nll, int32_t *__restrict__ pred,
+static __global__ void row_losses(int V, float *logits, long ld, const int32_t *__restrict__ labels,
+                                  float *__restrict__ nll, int32_t *__restrict__ pred,
                                   const double *__restrict__ scale) {
     HY_SHARED(seen, shared);
     const int r = (int)blockIdx.x, label = labels[r];
@@ -78,7 +81,8 @@ static __global__ void row_losses(int V, float *logits, long ld, const int32_t *
     }
     const seen s = look(row, V, shared);
     if (threadIdx.x == 0) {
-        // a label outside the vocabulary cannot be reported from here: the loss is not a number, which training and evaluation notice
+        // a label outside the vocabulary cannot be reported from here: the loss is not a number, which training and
+        // evaluation notice
         nll[r] = label < V ? s.top - row[label] + logf(s.sum) : NAN;
         pred[r] = s.at < V ? s.at : 0;
     }
@@ -100,7 +104,8 @@ typedef struct {
 } layout;
 static hy_weight_product weight_product(const char *op, const hy_lm_loss_args *a, int rows, const hy_plan_req *req) {
     hy_weight_product p = {};
-    p.op = op, p.M = rows, p.N = a->V, p.K = a->C, p.w = a->w, p.w_dtype = a->w_dtype, p.dtype = req->dtype, p.math = req->math;
+    p.op = op, p.M = rows, p.N = a->V, p.K = a->C, p.w = a->w, p.w_dtype = a->w_dtype, p.dtype = req->dtype,
+    p.math = req->math;
     return p;
 }
 static layout lay_out(const hy_lm_loss_args *a, const hy_plan_req *req) {
@@ -117,7 +122,8 @@ static layout lay_out(const hy_lm_loss_args *a, const hy_plan_req *req) {
     return l;
 }
 
-static hy_status losses(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *b, int first, int m, float *logits, int ld, const hy_plan_req *req) {
+static hy_status losses(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *b, int first, int m, float *logits, int ld,
+                        const hy_plan_req *req) {
     const double *scale = b && (b->dx || b->dw) ? b->scale : NULL;
     int threads = 32;
     while (threads < 1024 && threads * 8 < a->V) threads *= 2;
@@ -125,24 +131,29 @@ static hy_status losses(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *b, 
     const int32_t *labels = a->labels + first;
     float *nll = (float *)a->nll + first;
     int32_t *pred = a->pred + first;
-    if (req->dtype == HY_BF16) HY_LAUNCH((row_losses<hy_bf16>), m, threads, shared, a->V, logits, (long)ld, labels, nll, pred, scale);
-    else HY_LAUNCH((row_losses<float>), m, threads, shared, a->V, logits, (long)ld, labels, nll, pred, scale);
+    if (req->dtype == HY_BF16)
+        HY_LAUNCH((row_losses<hy_bf16>), m, threads, shared, a->V, logits, (long)ld, labels, nll, pred, scale);
+    else
+        HY_LAUNCH((row_losses<float>), m, threads, shared, a->V, logits, (long)ld, labels, nll, pred, scale);
     return HY_OK;
 }
 
 // Products with the gradient of the logits g [m,V] of m rows from `first` on.
-static hy_status gradients(const hy_lm_loss_bwd_args *b, int first, int m, const float *g, int ld, void *ws, const hy_plan_req *req) {
+static hy_status gradients(const hy_lm_loss_bwd_args *b, int first, int m, const float *g, int ld, void *ws,
+                           const hy_plan_req *req) {
     const hy_lm_loss_args *a = &b->f;
     const size_t size = hy_dtype_size(req->dtype);
     const int ldg = (int)((size_t)ld * (sizeof(float) / size));
     if (b->dx) {
         const hy_weight_product p = weight_product("lm_loss_bwd (dx)", a, m, req);
-        HY_TRY(hy_weight_product_backward(&p, g, ldg, (char *)b->dx + (size_t)first * (size_t)b->lddx * size, b->lddx, b->acc & 1, ws));
+        HY_TRY(hy_weight_product_backward(&p, g, ldg, (char *)b->dx + (size_t)first * (size_t)b->lddx * size, b->lddx,
+                                          b->acc & 1, ws));
     }
     if (!b->dw) return HY_OK;
     hy_blas_args d = {};
     d.M = a->V, d.N = a->C, d.K = m, d.trans_a = true, d.add = true, d.in = req->dtype, d.out = HY_F32;
-    d.a = g, d.lda = ldg, d.b = (const char *)a->x + (size_t)first * (size_t)a->ldx * size, d.ldb = a->ldx, d.c = b->dw, d.ldc = a->C;
+    d.a = g, d.lda = ldg, d.b = (const char *)a->x + (size_t)first * (size_t)a->ldx * size, d.ldb = a->ldx, d.c = b->dw,
+    d.ldc = a->C;
     return hy_blas_run("lm_loss_bwd (dw)", &d, req->math);
 }
 
@@ -160,7 +171,9 @@ static hy_status run_chunks(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args 
     }
     return HY_OK;
 }
-static hy_status run_loss(const void *args, void *ws, const hy_plan_req *req) { return run_chunks((const hy_lm_loss_args *)args, NULL, ws, req); }
+static hy_status run_loss(const void *args, void *ws, const hy_plan_req *req) {
+    return run_chunks((const hy_lm_loss_args *)args, NULL, ws, req);
+}
 static hy_status run_loss_bwd(const void *args, void *ws, const hy_plan_req *req) {
     const hy_lm_loss_bwd_args *b = (const hy_lm_loss_bwd_args *)args;
     return run_chunks(&b->f, b, ws, req);
@@ -173,7 +186,9 @@ static hy_status plan(const char *op, const hy_lm_loss_args *a, const hy_plan_re
     HY_NEED_TYPE(op, req);
     HY_NEED(op, a->rows >= 0 && a->C >= 1 && a->V >= 1 && a->V <= MOST_V && a->ldx >= a->C);
     *out = hy_launch{};
-    out->path = a->w_dtype != HY_BF16 || req->dtype == HY_BF16 ? hy_cuda_mma_path(req) : req->math == HY_MATH_TF32 ? "cuda (tf32) (bf16 weights)" : "cuda (bf16 weights)";
+    out->path = a->w_dtype != HY_BF16 || req->dtype == HY_BF16 ? hy_cuda_mma_path(req)
+                : req->math == HY_MATH_TF32                    ? "cuda (tf32) (bf16 weights)"
+                                                               : "cuda (bf16 weights)";
     out->workspace = lay_out(a, req).all;
     return HY_OK;
 }
@@ -189,7 +204,8 @@ hy_status hy_cuda_plan_lm_loss_bwd(const void *args, const hy_plan_req *req, hy_
     HY_TRY(plan("lm_loss_bwd", &a->f, req, out));
     HY_NEED("lm_loss_bwd", !a->dx || a->lddx >= a->f.C);
     if (a->f.w_dtype == HY_BF16 && req->dtype == HY_F32)
-        return hy_error(HY_EINPUT, "lm_loss_bwd: float32 gradients need weights in float32, bfloat16 ones are for inference");
+        return hy_error(HY_EINPUT,
+                        "lm_loss_bwd: float32 gradients need weights in float32, bfloat16 ones are for inference");
     out->run = run_loss_bwd;
     return HY_OK;
 }

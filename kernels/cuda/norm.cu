@@ -1,5 +1,5 @@
-// norm.cu - RMS and layer norm over groups of C, forward and backward. A block owns a vector at a time and keeps it in registers
-// between the sums and the result, so that x and dy are read once.
+// norm.cu - RMS and layer norm over groups of C, forward and backward. A block owns a vector at a time and keeps it in
+// registers between the sums and the result, so that x and dy are read once.
 #include "kernels/cuda/rows.cuh"
 
 // Vector q of an operand: group q % groups of row q / groups.
@@ -9,8 +9,8 @@ static __device__ __forceinline__ size_t vector_at(long q, int groups, int C, in
 
 // mean is 0 for RMS; the variance is taken about it.
 template <class T, int N, int V>
-static __device__ __forceinline__ void statistics(hy_team &team, const hy_row<T, N, V> &x, int pieces, int C, bool layer, float eps,
-                                                  float *mean, float *rstd) {
+static __device__ __forceinline__ void statistics(hy_team &team, const hy_row<T, N, V> &x, int pieces, int C,
+                                                  bool layer, float eps, float *mean, float *rstd) {
     float m[1] = {0}, s[1] = {0};
     if (layer) {
         HY_EACH_PIECE(k, i, pieces) {
@@ -56,11 +56,12 @@ static __global__ void __launch_bounds__(HY_ROW_THREADS)
     }
 }
 
-// With g = w dy and h = (x - mean) rstd: dx = rstd (g - mean(g) - h mean(g h)), where RMS has no mean(g) term. part [blocks, C].
+// With g = w dy and h = (x - mean) rstd: dx = rstd (g - mean(g) - h mean(g h)), where RMS has no mean(g) term. part
+// [blocks, C].
 template <class T, int N, int V>
 static __global__ void __launch_bounds__(HY_ROW_THREADS)
-    norm_bwd(long vectors, int groups, int C, bool layer, float eps, const T *x, int ldx, const float *w, const T *dy, int lddy, T *dx,
-             int lddx, bool add, float *part) {
+    norm_bwd(long vectors, int groups, int C, bool layer, float eps, const T *x, int ldx, const float *w, const T *dy,
+             int lddy, T *dx, int lddx, bool add, float *part) {
     HY_SHARED(float, scratch);
     hy_team team = {scratch, 0};
     const int pieces = C / N;
@@ -123,7 +124,8 @@ template <class T> static hy_status run(const void *args, void *ws, const hy_pla
     return hy_row_fits(a->C / n) ? launch<T, n, HY_ROW_HELD>(a) : launch<T, n, 0>(a);
 }
 
-// Blocks of backward, and so rows of partial sums: by the sizes alone, also where pieces turn out to be single elements.
+// Blocks of backward, and so rows of partial sums: by the sizes alone, also where pieces turn out to be single
+// elements.
 static int parts_of(const hy_norm_args *a, hy_dtype dtype) {
     const long vectors = (long)a->rows * a->groups;
     return hy_sum_blocks(vectors, hy_row_threads(vectors, hy_ceil_div(a->C, 16 / (long)hy_dtype_size(dtype))));
@@ -132,8 +134,8 @@ template <class T, int N, int V> static hy_status launch_bwd(const hy_norm_bwd_a
     const hy_norm_args *a = &b->f;
     const long vectors = (long)a->rows * a->groups;
     HY_LAUNCH((norm_bwd<T, N, V>), blocks, hy_row_threads(vectors, a->C / N), HY_TEAM_BYTES, vectors, a->groups, a->C,
-              a->kind == HY_NORM_LAYER, (float)a->eps, (const T *)a->x, a->ldx, (const float *)a->w, (const T *)b->dy, b->lddy,
-              (T *)b->dx, b->lddx, b->dx && b->acc & 1, b->dw ? part : NULL);
+              a->kind == HY_NORM_LAYER, (float)a->eps, (const T *)a->x, a->ldx, (const float *)a->w, (const T *)b->dy,
+              b->lddy, (T *)b->dx, b->lddx, b->dx && b->acc & 1, b->dw ? part : NULL);
     return b->dw ? hy_cuda_add_columns(part, blocks, (float *)b->dw, (size_t)a->C, NULL, 0) : HY_OK;
 }
 template <class T> static hy_status run_bwd(const void *args, void *ws, const hy_plan_req *req) {
@@ -142,8 +144,10 @@ template <class T> static hy_status run_bwd(const void *args, void *ws, const hy
     constexpr int n = hy_vec<T>::n;
     const int blocks = parts_of(&b->f, req->dtype);
     float *const part = (float *)ws;
-    if (!wide<T>(&b->f) || !hy_wide<T>(b->dy, b->lddy) || (b->dx && !hy_wide<T>(b->dx, b->lddx))) return launch_bwd<T, 1, 0>(b, part, blocks);
-    return hy_row_fits(b->f.C / n) ? launch_bwd<T, n, HY_ROW_HELD>(b, part, blocks) : launch_bwd<T, n, 0>(b, part, blocks);
+    if (!wide<T>(&b->f) || !hy_wide<T>(b->dy, b->lddy) || (b->dx && !hy_wide<T>(b->dx, b->lddx)))
+        return launch_bwd<T, 1, 0>(b, part, blocks);
+    return hy_row_fits(b->f.C / n) ? launch_bwd<T, n, HY_ROW_HELD>(b, part, blocks)
+                                   : launch_bwd<T, n, 0>(b, part, blocks);
 }
 
 static hy_status check(const char *op, const hy_norm_args *a, const hy_plan_req *req) {

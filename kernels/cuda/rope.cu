@@ -1,13 +1,13 @@
-// rope.cu - rotary embedding and its gradient, the opposite rotation. The host computes how many turns each pair makes a
-// position, in double; a thread takes the angle of its position and pairs modulo one turn, also in double, so that positions of
-// any size lose nothing, and uses its cosines for several heads. x and y may be the same buffer.
+// rope.cu - rotary embedding and its gradient, the opposite rotation. The host computes how many turns each pair makes
+// a position, in double; a thread takes the angle of its position and pairs modulo one turn, also in double, so that
+// positions of any size lose nothing, and uses its cosines for several heads. x and y may be the same buffer.
 #include "kernels/cuda/rows.cuh"
 #include "kernels/rope_rule.h"
 
 enum {
     PAIRS = 128,  // of a launch: heads of up to 256 values need one
     THREADS = 256,
-    EACH = 2,     // heads of a thread whose loads are under way together
+    EACH = 2,  // heads of a thread whose loads are under way together
 };
 struct turns {
     double of[PAIRS];  // a position
@@ -20,11 +20,12 @@ static __device__ __forceinline__ void rotation(double turns, float sign, float 
     *s *= sign;
 }
 
-// Threads go over pieces of pairs, then over `split` parts of the heads, then over rows. Pairs first .. first + pairs - 1.
+// Threads go over pieces of pairs, then over `split` parts of the heads, then over rows. Pairs first .. first + pairs
+// - 1.
 template <class T, int N>
 static __global__ void __launch_bounds__(THREADS)
-    rope(long rows, int T_, int heads, int d, int first, int pairs, int split, turns f, const int32_t *pos, const T *x, int ldx, T *y,
-         int ldy, float sign, bool add) {
+    rope(long rows, int T_, int heads, int d, int first, int pairs, int split, turns f, const int32_t *pos, const T *x,
+         int ldx, T *y, int ldy, float sign, bool add) {
     const int units = pairs / N, half = d / 2;
     const long i = (long)blockIdx.x * THREADS + threadIdx.x, rest = i / units, r = rest / split;
     const int u = (int)(i % units), part = (int)(rest % split), p = first + u * N;
@@ -70,18 +71,22 @@ template <class T, int N>
 static hy_status launch(const hy_rope_args *a, const void *x, int ldx, void *y, int ldy, float sign, bool add) {
     const long rows = (long)a->B * a->T;
     for (int first = 0; first < a->d / 2; first += PAIRS) {
-        const int left = a->d / 2 - first, pairs = left < PAIRS ? left : PAIRS, split = split_of(rows, pairs / N, a->heads);
+        const int left = a->d / 2 - first, pairs = left < PAIRS ? left : PAIRS,
+                  split = split_of(rows, pairs / N, a->heads);
         turns f;
-        for (int i = 0; i < PAIRS; i++) f.of[i] = i < pairs ? hy_rope_frequency(a, first + i) / 6.283185307179586477 : 0;
+        for (int i = 0; i < PAIRS; i++)
+            f.of[i] = i < pairs ? hy_rope_frequency(a, first + i) / 6.283185307179586477 : 0;
         const unsigned blocks = (unsigned)((rows * split * (pairs / N) + THREADS - 1) / THREADS);
-        HY_LAUNCH((rope<T, N>), blocks, THREADS, 0, rows, a->T, a->heads, a->d, first, pairs, split, f, a->pos, (const T *)x, ldx, (T *)y,
-                  ldy, sign, add);
+        HY_LAUNCH((rope<T, N>), blocks, THREADS, 0, rows, a->T, a->heads, a->d, first, pairs, split, f, a->pos,
+                  (const T *)x, ldx, (T *)y, ldy, sign, add);
     }
     return HY_OK;
 }
-template <class T> static hy_status choose(const hy_rope_args *a, const void *x, int ldx, void *y, int ldy, float sign, bool add) {
+template <class T>
+static hy_status choose(const hy_rope_args *a, const void *x, int ldx, void *y, int ldy, float sign, bool add) {
     constexpr int n = hy_vec<T>::n;
-    if (a->d / 2 % n == 0 && hy_wide<T>(x, ldx) && hy_wide<T>(y, ldy)) return launch<T, n>(a, x, ldx, y, ldy, sign, add);
+    if (a->d / 2 % n == 0 && hy_wide<T>(x, ldx) && hy_wide<T>(y, ldy))
+        return launch<T, n>(a, x, ldx, y, ldy, sign, add);
     return launch<T, 1>(a, x, ldx, y, ldy, sign, add);
 }
 

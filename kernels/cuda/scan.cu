@@ -1,47 +1,48 @@
-// scan.cu - the selective scan (Mamba-1) on the GPU, forward: a kernel for sequences and one for single tokens. The mathematics
-// is in kernels.h, who holds which state in scan.cuh, the backward in scan_bwd.cu, the oracle in kernels/cpu/ref/scan.c.
+// scan.cu - the selective scan (Mamba-1) on the GPU, forward: a kernel for sequences and one for single tokens. The
+// mathematics is in kernels.h, who holds which state in scan.cuh, the backward in scan_bwd.cu, the oracle in
+// kernels/cpu/ref/scan.c.
 //
-// Sequences: a warp owns 8 C channels of one sequence and walks through its tokens in tiles of 8; states never leave registers.
-// Each lane prepares one operand of a tile at a time (softplus, silu once per channel and token) for all lanes of its warp through
-// shared memory, and finishes the same elements of y. B and C of a tile are shared by the block. The next tile is on its way
-// from memory while one is walked. C = 4, 2 or 1 gives 1, 2 or 4 threads a channel: the largest that fills the GPU. No split over
-// time: carrying states from piece to piece needs every exponential twice.
-// A token is computed in the same way whatever C, the tile, the batch or the kernel, so pieces, padded batches and single
-// tokens give the bits of the whole.
+// Sequences: a warp owns 8 C channels of one sequence and walks through its tokens in tiles of 8; states never leave
+// registers. Each lane prepares one operand of a tile at a time (softplus, silu once per channel and token) for all
+// lanes of its warp through shared memory, and finishes the same elements of y. B and C of a tile are shared by the
+// block. The next tile is on its way from memory while one is walked. C = 4, 2 or 1 gives 1, 2 or 4 threads a channel:
+// the largest that fills the GPU. No split over time: carrying states from piece to piece needs every exponential
+// twice. A token is computed in the same way whatever C, the tile, the batch or the kernel, so pieces, padded batches
+// and single tokens give the bits of the whole.
 //
 // Counted from the machine code (sm_90, bfloat16, N = 16, C = 4, with gate), for each channel and token, in cycles of a
 // multiprocessor; nothing of this is measured:
 //   special function unit   16 exponentials 1.0 (the floor), with softplus and silu 19 results 1.19
-//   issue                   about 180 instructions 1.4, of them 84 for states, 14 to sum and finish y, 82 to read and prepare
-//   memory                  8 bytes 0.4 (H200), 0.55 (H100); shared memory 0.4
-// So issue is the limit: at most 71 % of the floor, 55 to 65 % expected; less where a GPU is not full of warps (C = 1: more loads
-// from shared memory for each state). 111, 72, 53 registers for C = 4, 2, 1: room for 16, 28, 36 warps.
+//   issue                   about 180 instructions 1.4, of them 84 for states, 14 to sum and finish y, 82 to read and
+//   prepare memory                  8 bytes 0.4 (H200), 0.55 (H100); shared memory 0.4
+// So issue is the limit: at most 71 % of the floor, 55 to 65 % expected; less where a GPU is not full of warps (C = 1:
+// more loads from shared memory for each state). 111, 72, 53 registers for C = 4, 2, 1: room for 16, 28, 36 warps.
 #include "kernels/cuda/scan.cuh"
 
 #define TILE 8
 
 // ---------------------------------------------------------------------------------------------------- sequences
-// Shared memory, in floats: B and C of two tiles [2][TILE][32]; for each warp delta, delta x, x, silu(gate) [4][TILE][8 C].
+// Shared memory, in floats: B and C of two tiles [2][TILE][32]; for each warp delta, delta x, x, silu(gate) [4][TILE][8
+// C].
 template <int C> struct layout {
-    static constexpr int width = 8 * C, group = 4 / C, groups = TILE / group;  // channels of a warp; tokens at once; of a tile
+    static constexpr int width = 8 * C, group = 4 / C,
+                         groups = TILE / group;  // channels of a warp; tokens at once; of a tile
     static constexpr int channels = width * HY_SCAN_WARPS;
     static constexpr int warp = 4 * TILE * width, total = 2 * TILE * 32 + HY_SCAN_WARPS * warp;
     static constexpr size_t bytes = total * sizeof(float);
 };
 // What a lane has read of the next tile: B and C [2], operands of its channel.
-template <int C> struct ahead {
-    float bc[2], x[layout<C>::groups], dt[layout<C>::groups], gate[layout<C>::groups];
-};
-// What a lane knows of its place: own is the element of a row of its warp that it prepares and finishes, of channel d, at token
-// `token` of each group.
+template <int C> struct ahead { float bc[2], x[layout<C>::groups], dt[layout<C>::groups], gate[layout<C>::groups]; };
+// What a lane knows of its place: own is the element of a row of its warp that it prepares and finishes, of channel d,
+// at token `token` of each group.
 struct place {
     int b, d0, own, token, d, len, block;
     size_t row0;
     hy_scan_lane me;
 };
 
-// FULL: no token of the tile is behind the end. Otherwise lacking tokens read the last one. Lacking channels read the last one too:
-// what comes of it is not written.
+// FULL: no token of the tile is behind the end. Otherwise lacking tokens read the last one. Lacking channels read the
+// last one too: what comes of it is not written.
 template <class T, int C, bool FULL>
 static __device__ __forceinline__ void read_ahead(const hy_scan_args &a, const place &p, int t0, ahead<C> &r) {
     const size_t row = p.row0 + t0;
@@ -50,9 +51,11 @@ static __device__ __forceinline__ void read_ahead(const hy_scan_args &a, const p
         const int at = threadIdx.x + i * HY_SCAN_THREADS, t = at / 32, n = p.block * HY_SCAN_BLOCK + at % 16;
         r.bc[i] = 0;
         if ((FULL || t0 + t < p.len) && n < a.N)
-            r.bc[i] = at & 16 ? hy_load((const T *)a.Cm + (row + t) * a.ldC + n) : hy_load((const T *)a.Bm + (row + t) * a.ldB + n);
+            r.bc[i] = at & 16 ? hy_load((const T *)a.Cm + (row + t) * a.ldC + n)
+                              : hy_load((const T *)a.Bm + (row + t) * a.ldB + n);
     }
-    const T *x = (const T *)a.x + row * a.ldx, *dt = (const T *)a.dt + row * a.lddt, *gate = (const T *)a.gate + row * a.ldgate;
+    const T *x = (const T *)a.x + row * a.ldx, *dt = (const T *)a.dt + row * a.lddt,
+            *gate = (const T *)a.gate + row * a.ldgate;
     const unsigned d = min(p.d, a.D - 1);
 #pragma unroll
     for (int i = 0; i < layout<C>::groups; i++) {
@@ -62,9 +65,12 @@ static __device__ __forceinline__ void read_ahead(const hy_scan_args &a, const p
         r.gate[i] = a.gate ? hy_to_float(hy_scan_at(gate, (t * a.ldgate + d) * sizeof(T))) : 0;
     }
 }
-template <class T, int C> static __device__ __forceinline__ void read_tile(const hy_scan_args &a, const place &p, int t0, ahead<C> &r) {
-    if (t0 + TILE <= p.len) read_ahead<T, C, true>(a, p, t0, r);
-    else if (t0 < p.len) read_ahead<T, C, false>(a, p, t0, r);
+template <class T, int C>
+static __device__ __forceinline__ void read_tile(const hy_scan_args &a, const place &p, int t0, ahead<C> &r) {
+    if (t0 + TILE <= p.len)
+        read_ahead<T, C, true>(a, p, t0, r);
+    else if (t0 < p.len)
+        read_ahead<T, C, false>(a, p, t0, r);
 }
 // Tokens behind the end get delta = 0 and B = 0: they leave the state as it is, bit for bit.
 template <int C>
@@ -87,7 +93,8 @@ static __device__ __forceinline__ void prepare(const place &p, int t0, const ahe
 
 // The tokens of one group: h goes on, part [4] is the lane's share of sum_n C h of (token, channel) = (j / C, j % C).
 template <int C>
-static __device__ __forceinline__ void walk(const float *bc, const float *mine, hy_scan_lane me, const float A2[C][4], float h[C][4], float part[4]) {
+static __device__ __forceinline__ void walk(const float *bc, const float *mine, hy_scan_lane me, const float A2[C][4],
+                                            float h[C][4], float part[4]) {
     constexpr int W = layout<C>::width;
 #pragma unroll
     for (int k = 0; k < layout<C>::group; k++) {
@@ -111,8 +118,8 @@ static __device__ __forceinline__ void walk(const float *bc, const float *mine, 
 
 // y of an own element, t tokens after t0; sum: over the states of this block, acc: of the blocks before it.
 template <class T, int C, bool MANY>
-static __device__ __forceinline__ void finish(const hy_scan_args &a, const place &p, int t0, unsigned t, float sum, const float *mine,
-                                              float skip, T *before_gate, float *acc) {
+static __device__ __forceinline__ void finish(const hy_scan_args &a, const place &p, int t0, unsigned t, float sum,
+                                              const float *mine, float skip, T *before_gate, float *acc) {
     if (t0 + (int)t >= p.len || p.d >= a.D) return;
     const size_t row = p.row0 + t0;
     const float *at = mine + t * layout<C>::width + p.own;
@@ -128,9 +135,11 @@ static __device__ __forceinline__ void finish(const hy_scan_args &a, const place
     hy_scan_at((T *)a.y + row * a.ldy, (t * a.ldy + p.d) * sizeof(T)) = hy_from_float<T>(sum);
 }
 
-// Grid: sequences x pieces of 32 C channels. MANY: there are several blocks of states; acc [B*T, D]: sums over them so far.
+// Grid: sequences x pieces of 32 C channels. MANY: there are several blocks of states; acc [B*T, D]: sums over them so
+// far.
 template <class T, int C, bool MANY>
-static __global__ void __launch_bounds__(HY_SCAN_THREADS) scan_kernel(hy_scan_args a, int pieces, int block, float *acc) {
+static __global__ void __launch_bounds__(HY_SCAN_THREADS)
+    scan_kernel(hy_scan_args a, int pieces, int block, float *acc) {
     typedef layout<C> L;
     HY_SHARED(float, shared);
     float *mine = shared + 2 * TILE * 32 + threadIdx.x / 32 * L::warp;
@@ -170,7 +179,8 @@ static __global__ void __launch_bounds__(HY_SCAN_THREADS) scan_kernel(hy_scan_ar
         for (int i = 0; i < L::groups; i++) {
             float part[4];
             walk<C>(bc + i * L::group * 32, mine + i * L::group * L::width, p.me, A2, h, part);
-            finish<T, C, MANY>(a, p, t0, i * L::group + p.token, hy_scan_quad_sum(part, p.me.part), mine, skip, before_gate, acc);
+            finish<T, C, MANY>(a, p, t0, i * L::group + p.token, hy_scan_quad_sum(part, p.me.part), mine, skip,
+                               before_gate, acc);
         }
     }
     if (p.d < a.D && block + 1 == hy_scan_blocks(a.N))
@@ -179,7 +189,8 @@ static __global__ void __launch_bounds__(HY_SCAN_THREADS) scan_kernel(hy_scan_ar
 #pragma unroll
     for (int c = 0; c < C; c++)
         if (dq + c < a.D)
-            hy_scan_put4((float *)a.state + ((size_t)p.b * a.D + dq + c) * a.N, n0, a.N, make_float4(h[c][0], h[c][1], h[c][2], h[c][3]));
+            hy_scan_put4((float *)a.state + ((size_t)p.b * a.D + dq + c) * a.N, n0, a.N,
+                         make_float4(h[c][0], h[c][1], h[c][2], h[c][3]));
 }
 
 // ---------------------------------------------------------------------------------------------------- single tokens
@@ -190,7 +201,8 @@ template <class T> static __global__ void __launch_bounds__(HY_SCAN_THREADS) ste
     const bool exists = e < (size_t)a.B * a.D;
     const int b = exists ? (int)(e / a.D) : 0, d = exists ? (int)(e % a.D) : 0;
     const bool valid = exists && hy_scan_len(a, b) > 0;
-    const float x = valid ? hy_load((const T *)a.x + (size_t)b * a.ldx + d) : 0, z = valid ? hy_load((const T *)a.dt + (size_t)b * a.lddt + d) : 0;
+    const float x = valid ? hy_load((const T *)a.x + (size_t)b * a.ldx + d) : 0,
+                z = valid ? hy_load((const T *)a.dt + (size_t)b * a.lddt + d) : 0;
     const float delta = hy_scan_softplus(z, hy_scan_exp_abs(z)), u = delta * x;
     const T *B = (const T *)a.Bm + (size_t)b * a.ldB, *G = (const T *)a.Cm + (size_t)b * a.ldC;
     float *state = a.state ? (float *)a.state + e * a.N : NULL, y = 0;
@@ -241,7 +253,9 @@ template <class T, int C, bool MANY> static hy_status launch(const hy_scan_args 
     return HY_OK;
 }
 // Warps on a multiprocessor with C channels a lane.
-static long warps_of(const hy_scan_args *a, int C) { return (long)a->B * hy_ceil_div(a->D, 32 * C) * HY_SCAN_WARPS / hy_cuda()->sms; }
+static long warps_of(const hy_scan_args *a, int C) {
+    return (long)a->B * hy_ceil_div(a->D, 32 * C) * HY_SCAN_WARPS / hy_cuda()->sms;
+}
 
 template <class T> static hy_status run(const void *args, void *ws, const hy_plan_req *req) {
     const hy_scan_args *a = (const hy_scan_args *)args;

@@ -1,20 +1,23 @@
-// scan_bwd.cu - the selective scan (Mamba-1) on the GPU, backward. The mathematics is in kernels.h, who holds which state in
-// scan.cuh, the forward in scan.cu, the oracle in kernels/cpu/ref/scan.c.
+// scan_bwd.cu - the selective scan (Mamba-1) on the GPU, backward. The mathematics is in kernels.h, who holds which
+// state in scan.cuh, the forward in scan.cu, the oracle in kernels/cpu/ref/scan.c.
 //
-// A warp owns 32 channels of one sequence, 4 channels x 4 states a lane, and walks through its chunks of 16 tokens from the last to
-// the first. In a chunk: the operands are prepared once (softplus, gate; dgate is finished here, with y before the gate from the
-// forward); forward from the saved state, every second state goes to shared memory; then backward, two tokens at a time: the state
-// between them and the two decays are computed again. Sums over states end in the lane that owns the channel, sums over
-// channels are added up over the lanes, then over the warps of the block, then by a second kernel over the blocks of channels: always
-// in the same order, without atomics. Parameters: one sum for each sequence, added up by a third kernel.
+// A warp owns 32 channels of one sequence, 4 channels x 4 states a lane, and walks through its chunks of 16 tokens from
+// the last to the first. In a chunk: the operands are prepared once (softplus, gate; dgate is finished here, with y
+// before the gate from the forward); forward from the saved state, every second state goes to shared memory; then
+// backward, two tokens at a time: the state between them and the two decays are computed again. Sums over states end in
+// the lane that owns the channel, sums over channels are added up over the lanes, then over the warps of the block,
+// then by a second kernel over the blocks of channels: always in the same order, without atomics. Parameters: one sum
+// for each sequence, added up by a third kernel.
 //
-// Counted from the machine code (sm_90, bfloat16, N = 16, with gate), for each channel and token, in cycles of a multiprocessor;
-// nothing of this is measured:
-//   special function unit   32 exponentials 2.0, with softplus and the gate 37 results 2.3 (16 exponentials, 1.0, are the floor)
-//   issue                   about 440 instructions 3.5: 78 forward, 290 backward, 65 to read and prepare
-//   memory                  22 bytes 1.1 (H200), 1.5 (H100), of them 4 for states and 2 for dB and dC; shared memory 1.7
-// So issue is the limit: at most 29 % of the floor, 20 to 25 % expected. Half of the floor leaves 256 instructions, and the products
-// and sums of the definition alone are 14 for each of 16 states. 219 registers, 98 KB of shared memory a block: 8 warps.
+// Counted from the machine code (sm_90, bfloat16, N = 16, with gate), for each channel and token, in cycles of a
+// multiprocessor; nothing of this is measured:
+//   special function unit   32 exponentials 2.0, with softplus and the gate 37 results 2.3 (16 exponentials, 1.0, are
+//   the floor) issue                   about 440 instructions 3.5: 78 forward, 290 backward, 65 to read and prepare
+//   memory                  22 bytes 1.1 (H200), 1.5 (H100), of them 4 for states and 2 for dB and dC; shared
+//   memory 1.7
+// So issue is the limit: at most 29 % of the floor, 20 to 25 % expected. Half of the floor leaves 256 instructions, and
+// the products and sums of the definition alone are 14 for each of 16 states. 219 registers, 98 KB of shared memory a
+// block: 8 warps.
 #include "kernels/cuda/scan.cuh"
 
 #define CHUNK HY_SCAN_SAVE
@@ -22,15 +25,16 @@
 #define WIDTH 32  // channels of a warp
 #define CHANNELS (WIDTH * HY_SCAN_WARPS)
 
-// Shared memory, in floats: B and C [CHUNK][32]; for each warp delta, x, dy silu(gate), sigmoid(dt) [4][CHUNK][32], then
-// states before pairs of tokens [PAIRS][4][32][4], each of which makes room for dB and dC of its two tokens [2][32] when it is used up.
+// Shared memory, in floats: B and C [CHUNK][32]; for each warp delta, x, dy silu(gate), sigmoid(dt) [4][CHUNK][32],
+// then states before pairs of tokens [PAIRS][4][32][4], each of which makes room for dB and dC of its two tokens
+// [2][32] when it is used up.
 #define OPERAND (CHUNK * WIDTH)
 #define SLOT (4 * 32 * 4)
 #define WARP_FLOATS (4 * OPERAND + PAIRS * SLOT)
 #define SHARED_FLOATS (CHUNK * 32 + HY_SCAN_WARPS * WARP_FLOATS)
 
-// Workspace: dB and dC of a block of states, summed over a block of channels [pieces, B*T, 32]; dA / A [B, D, 16]; dskip [B, D]; where
-// there are several blocks of states, the sums over them so far that dx and ddt need [B*T, D, 2].
+// Workspace: dB and dC of a block of states, summed over a block of channels [pieces, B*T, 32]; dA / A [B, D, 16];
+// dskip [B, D]; where there are several blocks of states, the sums over them so far that dx and ddt need [B*T, D, 2].
 struct scratch {
     float *bc, *dA, *dskip, *acc;
 };
@@ -63,7 +67,8 @@ static __device__ __forceinline__ void prefetch(const void *p) {
 #endif
 }
 // Asks for the chunk that comes next (the one before this) to be brought to the L2 cache: a row of an operand a lane.
-template <class T> static __device__ __forceinline__ void prefetch_chunk(const hy_scan_bwd_args &g, const place &p, int t0) {
+template <class T>
+static __device__ __forceinline__ void prefetch_chunk(const hy_scan_bwd_args &g, const place &p, int t0) {
     const hy_scan_args &a = g.f;
     const int lane = threadIdx.x % 32;
     const size_t row = p.row0 + t0 + lane % 16;
@@ -71,8 +76,10 @@ template <class T> static __device__ __forceinline__ void prefetch_chunk(const h
     const bool low = lane < 16;
     prefetch(low ? (const T *)a.x + row * a.ldx + p.d0 : (const T *)a.dt + row * a.lddt + p.d0);
     if (a.gate) prefetch(low ? (const T *)a.gate + row * a.ldgate + p.d0 : hy_scan_saved_y<T>(a) + row * a.D + p.d0);
-    if (low) prefetch((const T *)g.dy + row * g.lddy + p.d0);
-    else if (p.d0 + 2 * (lane - 16) < a.D) prefetch(hy_scan_saved(a, p.b, t0 / CHUNK, p.block, p.d0 + 2 * (lane - 16)));
+    if (low)
+        prefetch((const T *)g.dy + row * g.lddy + p.d0);
+    else if (p.d0 + 2 * (lane - 16) < a.D)
+        prefetch(hy_scan_saved(a, p.b, t0 / CHUNK, p.block, p.d0 + 2 * (lane - 16)));
 }
 
 template <class T> static __device__ __forceinline__ void put(T *row, unsigned at, float v, bool add) {
@@ -81,27 +88,32 @@ template <class T> static __device__ __forceinline__ void put(T *row, unsigned a
 }
 
 // B and C of the n tokens from t0 on, zeros behind them.
-template <class T> static __device__ __forceinline__ void prepare_bc(const hy_scan_args &a, const place &p, int t0, int n, float *bc) {
+template <class T>
+static __device__ __forceinline__ void prepare_bc(const hy_scan_args &a, const place &p, int t0, int n, float *bc) {
     const size_t row = p.row0 + t0;
 #pragma unroll
     for (int i = 0; i < CHUNK * 32 / HY_SCAN_THREADS; i++) {
         const int at = threadIdx.x + i * HY_SCAN_THREADS, t = at / 32, s = p.block * HY_SCAN_BLOCK + at % 16;
         float v = 0;
-        if (t < n && s < a.N) v = at & 16 ? hy_load((const T *)a.Cm + (row + t) * a.ldC + s) : hy_load((const T *)a.Bm + (row + t) * a.ldB + s);
+        if (t < n && s < a.N)
+            v = at & 16 ? hy_load((const T *)a.Cm + (row + t) * a.ldC + s)
+                        : hy_load((const T *)a.Bm + (row + t) * a.ldB + s);
         bc[at] = v;
     }
 }
-// Operands of 8 of the n tokens from t0 on, the first of them i0; zeros for lacking tokens and channels, so that they add nothing to any
-// sum and leave states as they are. All loads come first: they are on their way together. FULL: no token is lacking.
-// Adds to the lane's part of dskip.
+// Operands of 8 of the n tokens from t0 on, the first of them i0; zeros for lacking tokens and channels, so that they
+// add nothing to any sum and leave states as they are. All loads come first: they are on their way together. FULL: no
+// token is lacking. Adds to the lane's part of dskip.
 #define BATCH 8
 template <class T, bool FULL>
-static __device__ __forceinline__ void prepare_batch(const hy_scan_bwd_args &g, const place &p, int t0, int i0, int n, float *mine, float &dskip) {
+static __device__ __forceinline__ void prepare_batch(const hy_scan_bwd_args &g, const place &p, int t0, int i0, int n,
+                                                     float *mine, float &dskip) {
     const hy_scan_args &a = g.f;
     const size_t row = p.row0 + t0 + i0;
     const int last = n - 1 - i0;
     const unsigned d = min(p.d, a.D - 1);
-    const T *xr = (const T *)a.x + row * a.ldx, *dtr = (const T *)a.dt + row * a.lddt, *dyr = (const T *)g.dy + row * g.lddy;
+    const T *xr = (const T *)a.x + row * a.ldx, *dtr = (const T *)a.dt + row * a.lddt,
+            *dyr = (const T *)g.dy + row * g.lddy;
     float x[BATCH], z[BATCH], gy[BATCH];
 #pragma unroll
     for (int i = 0; i < BATCH; i++) {
@@ -157,14 +169,17 @@ struct token {
         for (int c = 0; c < 4; c++) u[c] *= delta[c];
     }
 };
-static __device__ __forceinline__ float step(const token &k, int c, int s, float decay, float h) { return fmaf(decay, h, k.u[c] * k.B[s]); }
+static __device__ __forceinline__ float step(const token &k, int c, int s, float decay, float h) {
+    return fmaf(decay, h, k.u[c] * k.B[s]);
+}
 
 // States before each pair of the chunk to shared memory; h ends as the state after it.
-static __device__ __forceinline__ void forward(const float *bc, const float *mine, float *slots, hy_scan_lane me, int pairs,
-                                               const float A2[4][4], float h[4][4]) {
+static __device__ __forceinline__ void forward(const float *bc, const float *mine, float *slots, hy_scan_lane me,
+                                               int pairs, const float A2[4][4], float h[4][4]) {
     for (int i = 0; i < pairs; i++) {
 #pragma unroll
-        for (int c = 0; c < 4; c++) *(float4 *)(slots + i * SLOT + (c * 32 + threadIdx.x % 32) * 4) =
+        for (int c = 0; c < 4; c++)
+            *(float4 *)(slots + i * SLOT + (c * 32 + threadIdx.x % 32) * 4) =
                 make_float4(h[c][0], h[c][1], h[c][2], h[c][3]);
 #pragma unroll
         for (int j = 0; j < 2; j++) {
@@ -178,15 +193,16 @@ static __device__ __forceinline__ void forward(const float *bc, const float *min
     }
 }
 
-// What one token leaves in a lane: dB or dC of one state, summed over the channels of the warp; sum_n gh B and sum_n of the
-// gradient of delta A log2(e) for the channel it owns.
+// What one token leaves in a lane: dB or dC of one state, summed over the channels of the warp; sum_n gh B and sum_n of
+// the gradient of delta A log2(e) for the channel it owns.
 struct sums {
     float bc, gB, gA;
 };
 // One token backward: h after it, hp before it, gh: gradient of the state, from later tokens in, to earlier ones out.
-static __device__ __forceinline__ sums reverse(const token &k, const float *bc, const float *mine, int t, hy_scan_lane me,
-                                               const float decay[4][4], const float h[4][4], const float hp[4][4], const float A2[4][4],
-                                               float gh[4][4], float dA[4][4]) {
+static __device__ __forceinline__ sums reverse(const token &k, const float *bc, const float *mine, int t,
+                                               hy_scan_lane me, const float decay[4][4], const float h[4][4],
+                                               const float hp[4][4], const float A2[4][4], float gh[4][4],
+                                               float dA[4][4]) {
     float G[4], gy[4], dBC[8], gB[4], gA[4];
     hy_scan_row<4>(bc + t * 32 + 16 + me.part * 4, G);
     hy_scan_row<4>(mine + 2 * OPERAND + t * WIDTH + me.quad * 4, gy);
@@ -213,7 +229,8 @@ template <class T> struct results {
 };
 // dx and ddt of an own element, t tokens after the first.
 template <class T>
-static __device__ __forceinline__ void finish(const hy_scan_bwd_args &g, const place &p, const results<T> &r, int t, sums s, const float *mine) {
+static __device__ __forceinline__ void finish(const hy_scan_bwd_args &g, const place &p, const results<T> &r, int t,
+                                              sums s, const float *mine) {
     if (t >= r.n) return;
     if (r.acc) {
         float2 &so_far = hy_scan_at(r.acc, t * g.f.D * sizeof(float2));
@@ -228,8 +245,9 @@ static __device__ __forceinline__ void finish(const hy_scan_bwd_args &g, const p
 
 // The pairs of a chunk, last first.
 template <class T>
-static __device__ __forceinline__ void backward(const hy_scan_bwd_args &g, const place &p, int t0, int n, const float *bc, const float *mine,
-                                                float *slots, const float A2[4][4], float h2[4][4], float gh[4][4], float dA[4][4], float *acc) {
+static __device__ __forceinline__ void backward(const hy_scan_bwd_args &g, const place &p, int t0, int n,
+                                                const float *bc, const float *mine, float *slots, const float A2[4][4],
+                                                float h2[4][4], float gh[4][4], float dA[4][4], float *acc) {
     const hy_scan_lane me = p.me;
     const size_t row = p.row0 + t0;
     const results<T> r = {g.dx ? (T *)g.dx + row * g.lddx + p.d : NULL, g.ddt ? (T *)g.ddt + row * g.ldddt + p.d : NULL,
@@ -266,10 +284,13 @@ static __device__ __forceinline__ void backward(const hy_scan_bwd_args &g, const
 }
 
 // Grid: sequences x pieces of 128 channels.
-template <class T> static __global__ void __launch_bounds__(HY_SCAN_THREADS, 2) scan_bwd_kernel(hy_scan_bwd_args g, int pieces, int block, scratch w) {
+template <class T>
+static __global__ void __launch_bounds__(HY_SCAN_THREADS, 2)
+    scan_bwd_kernel(hy_scan_bwd_args g, int pieces, int block, scratch w) {
     const hy_scan_args &a = g.f;
     HY_SHARED(float, shared);
-    float *bc = shared, *warps = shared + CHUNK * 32, *mine = warps + threadIdx.x / 32 * WARP_FLOATS, *slots = mine + 4 * OPERAND;
+    float *bc = shared, *warps = shared + CHUNK * 32, *mine = warps + threadIdx.x / 32 * WARP_FLOATS,
+          *slots = mine + 4 * OPERAND;
     place p;
     p.me = hy_scan_me();
     p.b = blockIdx.x / pieces, p.block = block;
@@ -288,11 +309,14 @@ template <class T> static __global__ void __launch_bounds__(HY_SCAN_THREADS, 2) 
     for (int chunk = (p.len + CHUNK - 1) / CHUNK - 1; chunk >= 0; chunk--) {
         const int t0 = chunk * CHUNK, n = min(CHUNK, p.len - t0);
 #pragma unroll
-        for (int c = 0; c < 4; c++) hy_scan_row<4>(hy_scan_saved(a, p.b, chunk, block, min(dq + c, a.D - 1)) + p.me.part * 4, h[c]);
+        for (int c = 0; c < 4; c++)
+            hy_scan_row<4>(hy_scan_saved(a, p.b, chunk, block, min(dq + c, a.D - 1)) + p.me.part * 4, h[c]);
         prepare_bc<T>(a, p, t0, n, bc);
         for (int i = 0; i < n; i += BATCH) {
-            if (i + BATCH <= n) prepare_batch<T, true>(g, p, t0, i, n, mine, dskip);
-            else prepare_batch<T, false>(g, p, t0, i, n, mine, dskip);
+            if (i + BATCH <= n)
+                prepare_batch<T, true>(g, p, t0, i, n, mine, dskip);
+            else
+                prepare_batch<T, false>(g, p, t0, i, n, mine, dskip);
         }
         __syncthreads();  // B and C are there; and the sums over the warps of the chunk before have been read
         if (chunk) prefetch_chunk<T>(g, p, t0 - CHUNK);
@@ -311,7 +335,8 @@ template <class T> static __global__ void __launch_bounds__(HY_SCAN_THREADS, 2) 
 #pragma unroll
     for (int c = 0; c < 4; c++)
         if (dq + c < a.D)
-            *(float4 *)(w.dA + ((size_t)p.b * a.D + dq + c) * HY_SCAN_BLOCK + p.me.part * 4) = make_float4(dA[c][0], dA[c][1], dA[c][2], dA[c][3]);
+            *(float4 *)(w.dA + ((size_t)p.b * a.D + dq + c) * HY_SCAN_BLOCK + p.me.part * 4) =
+                make_float4(dA[c][0], dA[c][1], dA[c][2], dA[c][3]);
     if (p.d >= a.D || block) return;
     w.dskip[(size_t)p.b * a.D + p.d] = dskip;
     for (int t = p.len; t < a.T; t++) {  // padding
@@ -323,7 +348,9 @@ template <class T> static __global__ void __launch_bounds__(HY_SCAN_THREADS, 2) 
 }
 
 // dB and dC: sums over the blocks of channels. A thread for each row and column of [dB 16 | dC 16].
-template <class T> static __global__ void __launch_bounds__(HY_SCAN_THREADS) rows_kernel(hy_scan_bwd_args g, int pieces, int block, const float *bc) {
+template <class T>
+static __global__ void __launch_bounds__(HY_SCAN_THREADS)
+    rows_kernel(hy_scan_bwd_args g, int pieces, int block, const float *bc) {
     const hy_scan_args &a = g.f;
     const size_t at = (size_t)blockIdx.x * HY_SCAN_THREADS + threadIdx.x, rows = (size_t)a.B * a.T, row = at / 32;
     const int n = block * HY_SCAN_BLOCK + (int)(at % 16);
@@ -338,7 +365,8 @@ template <class T> static __global__ void __launch_bounds__(HY_SCAN_THREADS) row
 }
 
 // Parameters: sums over the sequences. A thread for each channel and state.
-static __global__ void __launch_bounds__(HY_SCAN_THREADS) parameters_kernel(hy_scan_bwd_args g, int block, const float *dA, const float *dskip) {
+static __global__ void __launch_bounds__(HY_SCAN_THREADS)
+    parameters_kernel(hy_scan_bwd_args g, int block, const float *dA, const float *dskip) {
     const hy_scan_args &a = g.f;
     const size_t at = (size_t)blockIdx.x * HY_SCAN_THREADS + threadIdx.x, d = at / HY_SCAN_BLOCK;
     const int n = block * HY_SCAN_BLOCK + (int)(at % HY_SCAN_BLOCK);
@@ -365,11 +393,14 @@ template <class T> static hy_status run(const void *args, void *ws, const hy_pla
     w.bc = (float *)ws, w.dA = w.bc + s.bc, w.dskip = w.dA + s.dA, w.acc = s.acc ? w.dskip + s.dskip : NULL;
     (void)req;
     for (int block = 0; block < hy_scan_blocks(a->N); block++) {
-        HY_LAUNCH((scan_bwd_kernel<T>), a->B * pieces, HY_SCAN_THREADS, SHARED_FLOATS * sizeof(float), *g, pieces, block, w);
+        HY_LAUNCH((scan_bwd_kernel<T>), a->B * pieces, HY_SCAN_THREADS, SHARED_FLOATS * sizeof(float), *g, pieces,
+                  block, w);
         if (g->dBm || g->dCm)
-            HY_LAUNCH((rows_kernel<T>), hy_ceil_div((long)a->B * a->T * 32, HY_SCAN_THREADS), HY_SCAN_THREADS, 0, *g, pieces, block, w.bc);
+            HY_LAUNCH((rows_kernel<T>), hy_ceil_div((long)a->B * a->T * 32, HY_SCAN_THREADS), HY_SCAN_THREADS, 0, *g,
+                      pieces, block, w.bc);
         if (g->dA_log || (g->dskip && !block))
-            HY_LAUNCH(parameters_kernel, hy_ceil_div((long)a->D * HY_SCAN_BLOCK, HY_SCAN_THREADS), HY_SCAN_THREADS, 0, *g, block, w.dA, w.dskip);
+            HY_LAUNCH(parameters_kernel, hy_ceil_div((long)a->D * HY_SCAN_BLOCK, HY_SCAN_THREADS), HY_SCAN_THREADS, 0,
+                      *g, block, w.dA, w.dskip);
     }
     return HY_OK;
 }
@@ -381,9 +412,11 @@ hy_status hy_cuda_plan_scan_bwd(const void *args, const hy_plan_req *req, hy_lau
     *out = {};
     HY_TRY(hy_scan_check(op, a, req));
     if (a->state) return hy_error(HY_EINPUT, "scan backward: a scan that starts from a state has no backward");
-    HY_NEED(op, g->lddy >= a->D && (!g->dx || g->lddx >= a->D) && (!g->ddt || g->ldddt >= a->D) && (!g->dgate || g->lddgate >= a->D));
+    HY_NEED(op, g->lddy >= a->D && (!g->dx || g->lddx >= a->D) && (!g->ddt || g->ldddt >= a->D) &&
+                    (!g->dgate || g->lddgate >= a->D));
     HY_NEED(op, (!g->dBm || g->lddB >= a->N) && (!g->dCm || g->lddC >= a->N));
-    HY_NEED(op, max(max(g->lddy, g->dx ? g->lddx : 0), max(g->ddt ? g->ldddt : 0, g->dgate ? g->lddgate : 0)) <= HY_SCAN_LD_MAX);
+    HY_NEED(op, max(max(g->lddy, g->dx ? g->lddx : 0), max(g->ddt ? g->ldddt : 0, g->dgate ? g->lddgate : 0)) <=
+                    HY_SCAN_LD_MAX);
     HY_NEED(op, SHARED_FLOATS * sizeof(float) <= hy_cuda()->smem_max);
     const scratch_sizes s = sizes_of(a);
     out->path = hy_cuda_path(req);

@@ -1,29 +1,33 @@
-// ssd.cu - SSD (Mamba-2) on the GPU: forward, and the states that forward and backward start their parts from. The backward is in
-// ssd_bwd.cu, the mathematics in kernels.h, the oracle in kernels/cpu/ref/ssd.c.
+// ssd.cu - SSD (Mamba-2) on the GPU: forward, and the states that forward and backward start their parts from. The
+// backward is in ssd_bwd.cu, the mathematics in kernels.h, the oracle in kernels/cpu/ref/ssd.c.
 //
-// Chunks of Q tokens (Dao and Gu 2024, section 6), S the state before the chunk [N,P], L_ij the decay from token j to token i:
+// Chunks of Q tokens (Dao and Gu 2024, section 6), S the state before the chunk [N,P], L_ij the decay from token j to
+// token i:
 //   y = (C B^T * L) (delta x) + from_start (C S) + skip x        S' = all S + B^T (to_end delta x)
-// A block owns a head of a sequence and Q of its channels and goes over the chunks in order: the state stays in shared memory (in
-// global memory where N is too large), C and B come in tiles of Q tokens x Q states and serve all three products with them.
-// Where that gives too few blocks, sequences are cut into segments: ssd_states makes what each adds to the state, ssd_pass the state
-// before each, then the blocks run side by side. Nothing is saved for the backward. One token (decoding) has its own kernel.
+// A block owns a head of a sequence and Q of its channels and goes over the chunks in order: the state stays in shared
+// memory (in global memory where N is too large), C and B come in tiles of Q tokens x Q states and serve all three
+// products with them. Where that gives too few blocks, sequences are cut into segments: ssd_states makes what each adds
+// to the state, ssd_pass the state before each, then the blocks run side by side. Nothing is saved for the backward.
+// One token (decoding) has its own kernel.
 //
-// Counted, not measured, for a token and head, Q = 64, N = 128, P = 64. Operations: C B^T 16384, C S 16384, B^T x 16384, the product
-// with x 8192: 57344. (C B^T is made by each head, not once a group: that would save less than a third of the operations and cost
-// 4 Q = 256 bytes, as much as x and y together.) Bytes in bfloat16: x and y 256, dt 2, B and C 512 / (H / G): with 24 heads to a
-// group 279, B and C read by the other heads from L2. The floor is 279 / 3.35e12 = 0.083 ns at the bandwidth of an H100, and
-// 57344 / 990e12 = 0.058 ns at its peak; segments of t tokens add 16 N P / t bytes and 16384 operations.
-// Decoding reads and writes the state once: 8 N P bytes a head, nothing else counts.
+// Counted, not measured, for a token and head, Q = 64, N = 128, P = 64. Operations: C B^T 16384, C S 16384, B^T x
+// 16384, the product with x 8192: 57344. (C B^T is made by each head, not once a group: that would save less than a
+// third of the operations and cost 4 Q = 256 bytes, as much as x and y together.) Bytes in bfloat16: x and y 256, dt 2,
+// B and C 512 / (H / G): with 24 heads to a group 279, B and C read by the other heads from L2. The floor is 279
+// / 3.35e12 = 0.083 ns at the bandwidth of an H100, and 57344 / 990e12 = 0.058 ns at its peak; segments of t tokens add
+// 16 N P / t bytes and 16384 operations. Decoding reads and writes the state once: 8 N P bytes a head, nothing else
+// counts.
 #include "kernels/cuda/ssd.cuh"
 
 #define HY_SSD_THREADS 128  // 4 warps, 2 x 2 parts of [32,32] of a tile
 typedef ssd_acc<2, 4> ssd_part;
 
 // ---------------------------------------------------------------------------------------------------- states
-// One tile [Q,Q] of the state of a head, over the chunks of a segment. Forward: S = all S + B^T (to_end delta x), S from `starts` or 0
-// (one segment). Reverse, from the last chunk: dS = all dS + C^T (from_start dy). own: what the segment adds to 0 goes to
-// `starts`, and its decay to `decays`. Not own: the tile goes to `at` before each chunk.
-template <int MATH, bool REV, bool OWN> static __global__ void __launch_bounds__(HY_SSD_THREADS, 4) ssd_states(ssd_states_args r) {
+// One tile [Q,Q] of the state of a head, over the chunks of a segment. Forward: S = all S + B^T (to_end delta x), S
+// from `starts` or 0 (one segment). Reverse, from the last chunk: dS = all dS + C^T (from_start dy). own: what the
+// segment adds to 0 goes to `starts`, and its decay to `decays`. Not own: the tile goes to `at` before each chunk.
+template <int MATH, bool REV, bool OWN>
+static __global__ void __launch_bounds__(HY_SSD_THREADS, 4) ssd_states(ssd_states_args r) {
     typedef typename ssd_type_of<MATH>::type T;
     HY_SHARED(unsigned char, smem);
     ssd_steps *s = (ssd_steps *)smem;
@@ -33,7 +37,8 @@ template <int MATH, bool REV, bool OWN> static __global__ void __launch_bounds__
     const int nt = at % r.cut.ntiles, pt = (at /= r.cut.ntiles) % r.cut.ptiles, h = (at /= r.cut.ptiles) % a.H;
     const int seg = (at /= a.H) % r.cut.segments, seq = (int)(at / r.cut.segments);
     const int n0 = nt * HY_SSD_Q, p0 = pt * HY_SSD_Q, wn = min(HY_SSD_Q, a.N - n0), wp = min(HY_SSD_Q, a.P - p0);
-    const int warp = threadIdx.x / 32, m = warp / 2 * 32, n = warp % 2 * 32, g = h / (a.H / a.G), len = ssd_length(a, seq);
+    const int warp = threadIdx.x / 32, m = warp / 2 * 32, n = warp % 2 * 32, g = h / (a.H / a.G),
+              len = ssd_length(a, seq);
     const int first = seg * r.cut.segment, end = min(first + r.cut.segment, r.cut.chunks);
     const size_t ld = REV ? a.ldC : a.ldB, ldx = REV ? r.lddy : a.ldx;
     const T *rows = (const T *)(REV ? a.Cm : a.Bm) + (size_t)g * a.N + n0;
@@ -84,7 +89,8 @@ template <int MATH, bool REV, bool OWN> static __global__ void __launch_bounds__
 // What each segment adds becomes the state before it (reverse: the gradient after it), one element of a state a thread.
 static __global__ void __launch_bounds__(256) ssd_pass(ssd_states_args r, bool reverse) {
     const hy_ssd_args &a = r.a;
-    const size_t size = (size_t)a.N * a.P, i = (size_t)blockIdx.x * blockDim.x + threadIdx.x, e = i % size, bh = i / size;
+    const size_t size = (size_t)a.N * a.P, i = (size_t)blockIdx.x * blockDim.x + threadIdx.x, e = i % size,
+                 bh = i / size;
     const int h = bh % a.H, seq = (int)(bh / a.H), segments = r.cut.segments;
     if (seq >= a.B) return;
     float S = !reverse && a.state ? ((const float *)a.state)[i] : 0;
@@ -134,8 +140,8 @@ template <int MATH> struct ssd_chunk {
     int m, n;          // of this warp's part
 
     // One tile of N: adds to C B^T and to C S, and brings its part of the state to the end of the chunk.
-    __device__ __forceinline__ void states_tile(const hy_ssd_args &a, size_t row, int tokens, int g, int n0, int N16, int wp, ssd_part &G,
-                                                ssd_part &Y) {
+    __device__ __forceinline__ void states_tile(const hy_ssd_args &a, size_t row, int tokens, int g, int n0, int N16,
+                                                int wp, ssd_part &G, ssd_part &Y) {
         const int K = min(HY_SSD_Q, N16 - n0);
         ssd_load(C, (const T *)a.Cm + row * a.ldC + (size_t)g * a.N + n0, a.ldC, tokens, min(HY_SSD_Q, a.N - n0));
         ssd_load(B, (const T *)a.Bm + row * a.ldB + (size_t)g * a.N + n0, a.ldB, tokens, min(HY_SSD_Q, a.N - n0));
@@ -179,13 +185,16 @@ template <int MATH> static __global__ void __launch_bounds__(HY_SSD_THREADS, 3) 
     k.C = (T *)(k.s + 1), k.B = k.C + ssd_tile<T>, k.x = k.B + ssd_tile<T>, k.w = k.x + ssd_tile<T>;
     k.S = r.spill ? r.spill + (size_t)blockIdx.x * r.cut.N16 * HY_SSD_LDF : (float *)(k.w + ssd_tile<T>);
     size_t at = blockIdx.x;
-    const int pt = at % r.cut.ptiles, h = (at /= r.cut.ptiles) % a.H, seg = (at /= a.H) % r.cut.segments, seq = (int)(at / r.cut.segments);
-    const int p0 = pt * HY_SSD_Q, wp = min(HY_SSD_Q, a.P - p0), warp = threadIdx.x / 32, g = h / (a.H / a.G), len = ssd_length(a, seq);
+    const int pt = at % r.cut.ptiles, h = (at /= r.cut.ptiles) % a.H, seg = (at /= a.H) % r.cut.segments,
+              seq = (int)(at / r.cut.segments);
+    const int p0 = pt * HY_SSD_Q, wp = min(HY_SSD_Q, a.P - p0), warp = threadIdx.x / 32, g = h / (a.H / a.G),
+              len = ssd_length(a, seq);
     k.m = warp / 2 * 32, k.n = warp % 2 * 32;
     const float skip = a.skip ? ((const float *)a.skip)[h] : 0;
     const double A = ssd_A(a, h);
     float *state = a.state ? (float *)a.state + ((size_t)seq * a.H + h) * a.N * a.P + p0 : NULL;
-    const float *start = r.starts ? r.starts + (((size_t)seq * r.cut.segments + seg) * a.H + h) * a.N * a.P + p0 : state;
+    const float *start =
+        r.starts ? r.starts + (((size_t)seq * r.cut.segments + seg) * a.H + h) * a.N * a.P + p0 : state;
     for (int e = threadIdx.x; e < r.cut.N16 * HY_SSD_Q; e += blockDim.x) {
         const int i = e / HY_SSD_Q, p = e % HY_SSD_Q;
         k.S[(size_t)i * HY_SSD_LDF + p] = start && i < a.N && p < wp ? start[(size_t)i * a.P + p] : 0;
@@ -211,13 +220,15 @@ template <int MATH> static __global__ void __launch_bounds__(HY_SSD_THREADS, 3) 
     }
     __syncthreads();
     if (!state || seg != r.cut.segments - 1) return;
-    for (int e = threadIdx.x; e < a.N * wp; e += blockDim.x) state[(size_t)(e / wp) * a.P + e % wp] = k.S[(size_t)(e / wp) * HY_SSD_LDF + e % wp];
+    for (int e = threadIdx.x; e < a.N * wp; e += blockDim.x)
+        state[(size_t)(e / wp) * a.P + e % wp] = k.S[(size_t)(e / wp) * HY_SSD_LDF + e % wp];
 }
 
 // ---------------------------------------------------------------------------------------------------- one token
 #define HY_SSD_COLUMNS 32  // channels of a block
 
-// T = 1. V: elements of the state that a thread moves at a time, 4 or 1. A thread keeps its channels and goes down the states.
+// T = 1. V: elements of the state that a thread moves at a time, 4 or 1. A thread keeps its channels and goes down the
+// states.
 template <class T, int V> static __global__ void __launch_bounds__(HY_SSD_THREADS) ssd_token(hy_ssd_args a) {
     HY_SHARED(float, sums);  // [rows, columns]
     constexpr int lanes = HY_SSD_COLUMNS / V, rows = HY_SSD_THREADS / lanes;
@@ -231,9 +242,12 @@ template <class T, int V> static __global__ void __launch_bounds__(HY_SSD_THREAD
         return;
     }
     const T *x = (const T *)a.x + (size_t)seq * a.ldx + (size_t)h * a.P;
-    const T *B = (const T *)a.Bm + (size_t)seq * a.ldB + (size_t)g * a.N, *C = (const T *)a.Cm + (size_t)seq * a.ldC + (size_t)g * a.N;
+    const T *B = (const T *)a.Bm + (size_t)seq * a.ldB + (size_t)g * a.N,
+            *C = (const T *)a.Cm + (size_t)seq * a.ldC + (size_t)g * a.N;
     float free;
-    const float delta = ssd_delta(a, hy_load((const T *)a.dt + (size_t)seq * a.lddt + h) + (a.dt_bias ? ((const float *)a.dt_bias)[h] : 0), &free);
+    const float delta = ssd_delta(
+        a, hy_load((const T *)a.dt + (size_t)seq * a.lddt + h) + (a.dt_bias ? ((const float *)a.dt_bias)[h] : 0),
+        &free);
     const float A_log = ((const float *)a.A_log)[h], decay = expf(-expf(A_log > 80 ? 80 : A_log) * delta);
     float u[V], sum[V];
     for (int e = 0; e < V; e++) u[e] = mine ? delta * hy_load(x + p + e) : 0, sum[e] = 0;
@@ -241,13 +255,17 @@ template <class T, int V> static __global__ void __launch_bounds__(HY_SSD_THREAD
 #pragma unroll 4
     for (int n = first; n < a.N && mine; n += rows) {
         alignas(16) float v[V] = {};
-        if (S && V == 4) *(float4 *)v = *(const float4 *)(S + (size_t)n * a.P);
-        else if (S) v[0] = S[(size_t)n * a.P];
+        if (S && V == 4)
+            *(float4 *)v = *(const float4 *)(S + (size_t)n * a.P);
+        else if (S)
+            v[0] = S[(size_t)n * a.P];
         const float b = hy_load(B + n), c = hy_load(C + n);
 #pragma unroll
         for (int e = 0; e < V; e++) v[e] = decay * v[e] + b * u[e], sum[e] += c * v[e];
-        if (S && V == 4) *(float4 *)(S + (size_t)n * a.P) = *(const float4 *)v;
-        else if (S) S[(size_t)n * a.P] = v[0];
+        if (S && V == 4)
+            *(float4 *)(S + (size_t)n * a.P) = *(const float4 *)v;
+        else if (S)
+            S[(size_t)n * a.P] = v[0];
     }
     for (int e = 0; e < V; e++) sums[first * HY_SSD_COLUMNS + column + e] = sum[e];
     __syncthreads();
@@ -264,8 +282,10 @@ template <class T> static hy_status run_token(const void *args, void *, const hy
     const unsigned blocks = (unsigned)((size_t)a->B * a->H * hy_ceil_div(a->P, HY_SSD_COLUMNS));
     const bool wide = hy_wide<float>(a->state, a->P);
     const size_t shared = HY_SSD_THREADS * 4 * sizeof(float);
-    if (wide) HY_LAUNCH((ssd_token<T, 4>), blocks, HY_SSD_THREADS, shared, *a);
-    else HY_LAUNCH((ssd_token<T, 1>), blocks, HY_SSD_THREADS, shared, *a);
+    if (wide)
+        HY_LAUNCH((ssd_token<T, 4>), blocks, HY_SSD_THREADS, shared, *a);
+    else
+        HY_LAUNCH((ssd_token<T, 1>), blocks, HY_SSD_THREADS, shared, *a);
     return HY_OK;
 }
 
@@ -294,7 +314,8 @@ template <int MATH> static hy_status run_chunks(const void *args, void *ws, cons
     ssd_states_args s = {*a, NULL, 0, c, base, base + w.decays, NULL};
     if (c.segments > 1) HY_TRY(hy_ssd_cuda_states<MATH>(&s, false));
     const ssd_forward_args f = {*a, c, c.segments > 1 ? base : NULL, w.spills ? base + w.spill : NULL};
-    HY_LAUNCH((ssd_forward<MATH>), (unsigned)((size_t)a->B * c.segments * a->H * c.ptiles), HY_SSD_THREADS, w.shared, f);
+    HY_LAUNCH((ssd_forward<MATH>), (unsigned)((size_t)a->B * c.segments * a->H * c.ptiles), HY_SSD_THREADS, w.shared,
+              f);
     return HY_OK;
 }
 
@@ -320,6 +341,8 @@ extern "C" hy_status hy_cuda_plan_ssd(const void *args, const hy_plan_req *req, 
     const ssd_cut c = ssd_cut_of(a, a->B);
     const bool bf16 = req->dtype == HY_BF16;
     out->workspace = (bf16 ? forward_layout<hy_bf16>(a, &c) : forward_layout<float>(a, &c)).total * sizeof(float);
-    out->run = bf16 ? run_chunks<HY_SSD_BF16> : req->math == HY_MATH_TF32 ? run_chunks<HY_SSD_TF32> : run_chunks<HY_SSD_F32>;
+    out->run = bf16                        ? run_chunks<HY_SSD_BF16>
+               : req->math == HY_MATH_TF32 ? run_chunks<HY_SSD_TF32>
+                                           : run_chunks<HY_SSD_F32>;
     return HY_OK;
 }

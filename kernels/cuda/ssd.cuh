@@ -1,21 +1,22 @@
-// ssd.cuh - what forward and backward of SSD (Mamba-2) share on the GPU: how the work is cut, tiles in shared memory, their
-// products, and the steps and decays of a chunk. The mathematics is in kernels.h, its chunked form in ssd.cu and ssd_bwd.cu.
+// ssd.cuh - what forward and backward of SSD (Mamba-2) share on the GPU: how the work is cut, tiles in shared memory,
+// their products, and the steps and decays of a chunk. The mathematics is in kernels.h, its chunked form in ssd.cu and
+// ssd_bwd.cu.
 #ifndef HY_SSD_CUH
 #define HY_SSD_CUH
 #include <float.h>
 
 #include "kernels/cuda/mma.cuh"
 
-#define HY_SSD_Q 64                 // tokens of a chunk, and the side of a tile: states go in tiles of Q x Q as well
-#define HY_SSD_NO_DECAY -100000.0   // 2^this is 0; a limit keeps sums finite
-#ifdef HY_CUDA_EMU                  // so that small shapes reach every way of cutting
-#define HY_SSD_BLOCKS 24
-#define HY_SSD_SEGMENT 2
-#define HY_SSD_WAVE_BYTES (64 * 1024)
+#define HY_SSD_Q 64                // tokens of a chunk, and the side of a tile: states go in tiles of Q x Q as well
+#define HY_SSD_NO_DECAY -100000.0  // 2^this is 0; a limit keeps sums finite
+#ifdef HY_CUDA_EMU                 // so that small shapes reach every way of cutting
+    #define HY_SSD_BLOCKS 24
+    #define HY_SSD_SEGMENT 2
+    #define HY_SSD_WAVE_BYTES (64 * 1024)
 #else
-#define HY_SSD_BLOCKS 512                           // as many fill a GPU: with fewer, a sequence is cut into segments
-#define HY_SSD_SEGMENT 4                            // chunks of a segment at least
-#define HY_SSD_WAVE_BYTES ((size_t)256 * 1024 * 1024)  // of states that backward holds; at least one sequence
+    #define HY_SSD_BLOCKS 512  // as many fill a GPU: with fewer, a sequence is cut into segments
+    #define HY_SSD_SEGMENT 4   // chunks of a segment at least
+    #define HY_SSD_WAVE_BYTES ((size_t)256 * 1024 * 1024)  // of states that backward holds; at least one sequence
 #endif
 
 // ---------------------------------------------------------------------------------------------------- how work is cut
@@ -47,11 +48,13 @@ template <int MATH> struct ssd_type_of { typedef float type; };
 template <> struct ssd_type_of<HY_SSD_BF16> { typedef hy_bf16 type; };
 // A tile is [Q, ssd_ld] elements, 16 bytes between rows more than the values: reads down a column meet different banks.
 template <class T> constexpr int ssd_ld = HY_SSD_Q + 16 / (int)sizeof(T);
-template <class T> constexpr int ssd_tile = HY_SSD_Q * ssd_ld<T>;
+template <class T> constexpr int ssd_tile = HY_SSD_Q *ssd_ld<T>;
 #define HY_SSD_LDF ssd_ld<float>
 
-// tile = src [rows, cols], 0 past them; in the background where rows can be read 16 bytes at a time: ssd_loaded() ends it.
-template <class T> static __device__ __forceinline__ void ssd_load(T *tile, const T *src, size_t ld, int rows, int cols) {
+// tile = src [rows, cols], 0 past them; in the background where rows can be read 16 bytes at a time: ssd_loaded() ends
+// it.
+template <class T>
+static __device__ __forceinline__ void ssd_load(T *tile, const T *src, size_t ld, int rows, int cols) {
     constexpr int V = hy_vec<T>::n, per = HY_SSD_Q / V;
     const bool wide = hy_wide<T>(src, (long)ld);
     for (int v = threadIdx.x; v < HY_SSD_Q * per; v += blockDim.x) {
@@ -72,7 +75,8 @@ static __device__ __forceinline__ void ssd_loaded() {
     __syncthreads();
 }
 // Rows of `to` = rows of `from` times by[row] (times by2[row]); to may be from.
-template <class T> static __device__ __forceinline__ void ssd_scale_rows(T *to, const T *from, const float *by, const float *by2) {
+template <class T>
+static __device__ __forceinline__ void ssd_scale_rows(T *to, const T *from, const float *by, const float *by2) {
     constexpr int V = hy_vec<T>::n, per = HY_SSD_Q / V;
     for (int v = threadIdx.x; v < HY_SSD_Q * per; v += blockDim.x) {
         const int i = v / per, at = i * ssd_ld<T> + v % per * V;
@@ -85,7 +89,8 @@ template <class T> static __device__ __forceinline__ void ssd_scale_rows(T *to, 
     }
 }
 // dst [rows, cols] = or += value(i, p).
-template <class T, class F> static __device__ __forceinline__ void ssd_put(T *dst, size_t ld, int rows, int cols, bool add, F value) {
+template <class T, class F>
+static __device__ __forceinline__ void ssd_put(T *dst, size_t ld, int rows, int cols, bool add, F value) {
     constexpr int V = hy_vec<T>::n, per = HY_SSD_Q / V;
     const bool wide = hy_wide<T>(dst, (long)ld);
     for (int v = threadIdx.x; v < HY_SSD_Q * per; v += blockDim.x) {
@@ -105,7 +110,8 @@ template <class T, class F> static __device__ __forceinline__ void ssd_put(T *ds
         }
     }
 }
-template <class T> static __device__ __forceinline__ void ssd_clear_rows(T *dst, size_t ld, int from, int rows, int cols) {
+template <class T>
+static __device__ __forceinline__ void ssd_clear_rows(T *dst, size_t ld, int from, int rows, int cols) {
     for (int e = threadIdx.x; e < (rows - from) * cols; e += blockDim.x)
         dst[(size_t)(from + e / cols) * ld + e % cols] = hy_from_float<T>(0);
 }
@@ -143,26 +149,38 @@ template <int MI, int NJ> struct ssd_acc {
 };
 
 // Two neighbours of a row, the first in an even column.
-static __device__ __forceinline__ void ssd_store2(float *to, float v0, float v1) { *(float2 *)to = make_float2(v0, v1); }
-static __device__ __forceinline__ void ssd_store2(hy_bf16 *to, float v0, float v1) { *(uint32_t *)to = hy_pack_bf16(v0, v1); }
+static __device__ __forceinline__ void ssd_store2(float *to, float v0, float v1) {
+    *(float2 *)to = make_float2(v0, v1);
+}
+static __device__ __forceinline__ void ssd_store2(hy_bf16 *to, float v0, float v1) {
+    *(uint32_t *)to = hy_pack_bf16(v0, v1);
+}
 // A warp's part to its place in a tile.
-template <class T, int MI, int NJ> static __device__ __forceinline__ void ssd_to_tile(T *tile, ssd_acc<MI, NJ> &acc, int m, int n) {
+template <class T, int MI, int NJ>
+static __device__ __forceinline__ void ssd_to_tile(T *tile, ssd_acc<MI, NJ> &acc, int m, int n) {
     acc.each(m, n, [&](float v0, float v1, int i, int j) { ssd_store2(tile + i * ssd_ld<T> + j, v0, v1); });
 }
 
 // What the tensor cores take from a tile stored [row][k] (or, TR, [k][row]): rows r .. r+15 (A).
-template <bool TR> static __device__ __forceinline__ void ssd_frag_a(uint32_t f[4], const hy_bf16 *A, int ld, int r, int k) {
+template <bool TR>
+static __device__ __forceinline__ void ssd_frag_a(uint32_t f[4], const hy_bf16 *A, int ld, int r, int k) {
     const int lane = threadIdx.x % 32, q = lane / 8, e = lane % 8;
-    if (TR) hy_ldmatrix4_trans(f, A + (k + e + 8 * (q / 2)) * ld + r + 8 * (q % 2));
-    else hy_ldmatrix4(f, A + (r + e + 8 * (q % 2)) * ld + k + 8 * (q / 2));
+    if (TR)
+        hy_ldmatrix4_trans(f, A + (k + e + 8 * (q / 2)) * ld + r + 8 * (q % 2));
+    else
+        hy_ldmatrix4(f, A + (r + e + 8 * (q % 2)) * ld + k + 8 * (q / 2));
 }
 // Columns c .. c+15 of B, stored [k][column] (or, TR, [column][k]): f[0..1] the first eight, f[2..3] the others.
-template <bool TR> static __device__ __forceinline__ void ssd_frag_b(uint32_t f[4], const hy_bf16 *B, int ld, int c, int k) {
+template <bool TR>
+static __device__ __forceinline__ void ssd_frag_b(uint32_t f[4], const hy_bf16 *B, int ld, int c, int k) {
     const int lane = threadIdx.x % 32, q = lane / 8, e = lane % 8;
-    if (TR) hy_ldmatrix4(f, B + (c + e + 8 * (q / 2)) * ld + k + 8 * (q % 2));
-    else hy_ldmatrix4_trans(f, B + (k + e + 8 * (q % 2)) * ld + c + 8 * (q / 2));
+    if (TR)
+        hy_ldmatrix4(f, B + (c + e + 8 * (q / 2)) * ld + k + 8 * (q % 2));
+    else
+        hy_ldmatrix4_trans(f, B + (k + e + 8 * (q % 2)) * ld + c + 8 * (q / 2));
 }
-template <bool TR> static __device__ __forceinline__ void ssd_frag_b(uint32_t f[4], const float *B, int ld, int c, int k) {
+template <bool TR>
+static __device__ __forceinline__ void ssd_frag_b(uint32_t f[4], const float *B, int ld, int c, int k) {
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
     const float *p = B + (k + 2 * t) * ld + c + g;
     static_assert(!TR, "a float tile is read as bfloat16 only where it is stored [k][column]");
@@ -170,10 +188,11 @@ template <bool TR> static __device__ __forceinline__ void ssd_frag_b(uint32_t f[
     f[2] = hy_pack_bf16(p[8], p[ld + 8]), f[3] = hy_pack_bf16(p[8 * ld + 8], p[9 * ld + 8]);
 }
 
-// acc += A B over k < K (a multiple of 16), rows from m, columns from n. A is stored [row][k] or, TA, [k][row]; B [k][column] or, TB,
-// [column][k]. All lanes of a warp take part.
+// acc += A B over k < K (a multiple of 16), rows from m, columns from n. A is stored [row][k] or, TA, [k][row]; B
+// [k][column] or, TB, [column][k]. All lanes of a warp take part.
 template <int MATH, bool TA, bool TB, int MI, int NJ, class EA, class EB>
-static __device__ __forceinline__ void ssd_mm(ssd_acc<MI, NJ> &acc, const EA *A, int lda, const EB *B, int ldb, int m, int n, int K) {
+static __device__ __forceinline__ void ssd_mm(ssd_acc<MI, NJ> &acc, const EA *A, int lda, const EB *B, int ldb, int m,
+                                              int n, int K) {
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
     if constexpr (MATH == HY_SSD_BF16) {
 #pragma unroll 2
@@ -197,7 +216,8 @@ static __device__ __forceinline__ void ssd_mm(ssd_acc<MI, NJ> &acc, const EA *A,
 #pragma unroll
             for (int i = 0; i < MI; i++) {
                 const int r = m + 16 * i + g;
-                a[i][0] = A_at(r, k + t), a[i][1] = A_at(r + 8, k + t), a[i][2] = A_at(r, k + t + 4), a[i][3] = A_at(r + 8, k + t + 4);
+                a[i][0] = A_at(r, k + t), a[i][1] = A_at(r + 8, k + t), a[i][2] = A_at(r, k + t + 4),
+                a[i][3] = A_at(r + 8, k + t + 4);
             }
 #pragma unroll
             for (int j = 0; j < NJ; j++) b[j][0] = B_at(k + t, n + 8 * j + g), b[j][1] = B_at(k + t + 4, n + 8 * j + g);
@@ -222,19 +242,21 @@ static __device__ __forceinline__ void ssd_mm(ssd_acc<MI, NJ> &acc, const EA *A,
 #pragma unroll
                 for (int j = 0; j < NJ; j++)
 #pragma unroll
-                    for (int e = 0; e < 4; e++) acc.v[i][j][e] = fmaf(a[2 * i + e / 2], b[2 * j + e % 2], acc.v[i][j][e]);
+                    for (int e = 0; e < 4; e++)
+                        acc.v[i][j][e] = fmaf(a[2 * i + e / 2], b[2 * j + e % 2], acc.v[i][j][e]);
         }
     }
 }
 
 // ---------------------------------------------------------------------------------------------------- steps and decays
-// Of one head in one chunk. Logarithms to base 2. Decays between two tokens come from differences of sums that are kept in two
-// floats: a huge step would take the small ones around it out of one. Past the valid tokens delta and free are 0.
+// Of one head in one chunk. Logarithms to base 2. Decays between two tokens come from differences of sums that are kept
+// in two floats: a huge step would take the small ones around it out of one. Past the valid tokens delta and free are
+// 0.
 struct ssd_steps {
-    float delta[HY_SSD_Q], free[HY_SSD_Q];   // free: derivative of delta by dt
-    float high[HY_SSD_Q], low[HY_SSD_Q];     // high + low = sum of delta A over tokens 0 .. i
-    float from_start[HY_SSD_Q];              // decay of tokens 0 .. i: what the state before the chunk has lost
-    float to_end[HY_SSD_Q];                  // decay of tokens i+1 ..
+    float delta[HY_SSD_Q], free[HY_SSD_Q];  // free: derivative of delta by dt
+    float high[HY_SSD_Q], low[HY_SSD_Q];    // high + low = sum of delta A over tokens 0 .. i
+    float from_start[HY_SSD_Q];             // decay of tokens 0 .. i: what the state before the chunk has lost
+    float to_end[HY_SSD_Q];                 // decay of tokens i+1 ..
     float all, unused[3];
 };
 static_assert(sizeof(ssd_steps) % 16 == 0, "tiles come after it");
@@ -251,7 +273,8 @@ static __device__ __forceinline__ float ssd_delta(const hy_ssd_args &a, float z,
     return d < lo ? lo : d > hi ? hi : d;
 }
 // n valid tokens from `row` on, head h; one warp, two tokens a lane. The caller synchronises.
-template <class T> static __device__ void ssd_make_steps(const hy_ssd_args &a, double A, size_t row, int n, int h, ssd_steps *s) {
+template <class T>
+static __device__ void ssd_make_steps(const hy_ssd_args &a, double A, size_t row, int n, int h, ssd_steps *s) {
     const int lane = threadIdx.x % 32;
     const float bias = a.dt_bias ? ((const float *)a.dt_bias)[h] : 0;
     double l[2];
@@ -294,9 +317,10 @@ typedef struct {
     const void *dy;  // reverse: gradients of y, rows of lddy
     int lddy;
     ssd_cut cut;
-    float *starts;   // [B, segments, H, N, P]: what each segment adds, then the state before (reverse: gradient after) it
-    float *decays;   // [B, segments, H]
-    void *at;        // [B, chunks, H, N, P8] of the activations' type: states before (reverse: gradients after) each chunk
+    float
+        *starts;  // [B, segments, H, N, P]: what each segment adds, then the state before (reverse: gradient after) it
+    float *decays;  // [B, segments, H]
+    void *at;  // [B, chunks, H, N, P8] of the activations' type: states before (reverse: gradients after) each chunk
 } ssd_states_args;
 
 static inline size_t ssd_starts_floats(const hy_ssd_args *a, int B, const ssd_cut *c) {

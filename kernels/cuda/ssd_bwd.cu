@@ -1,39 +1,41 @@
-// ssd_bwd.cu - SSD (Mamba-2) on the GPU: backward. The forward, the states and the symbols are in ssd.cu, the derivation in
-// kernels/cpu/fast/ssd_bwd.c, the oracle in kernels/cpu/ref/ssd.c.
+// ssd_bwd.cu - SSD (Mamba-2) on the GPU: backward. The forward, the states and the symbols are in ssd.cu, the
+// derivation in kernels/cpu/fast/ssd_bwd.c, the oracle in kernels/cpu/ref/ssd.c.
 //
 // Nothing is saved by the forward. For some sequences at a time (a wave, HY_SSD_WAVE_BYTES):
 //   ssd_states   S before each chunk, and dS = gradient of the state after each chunk, from the last to the first
-//   ssd_heads    a block a (chunk, head, Q channels), M = C B^T * L:  du = M^T dy + to_end (B dS)     dx = delta du + skip dy
-//   ssd_groups   a block a (chunk, group, Q states), over the heads of the group in order:  dG = sum of (dy u^T) * L
+//   ssd_heads    a block a (chunk, head, Q channels), M = C B^T * L:  du = M^T dy + to_end (B dS)     dx = delta du +
+//   skip dy ssd_groups   a block a (chunk, group, Q states), over the heads of the group in order:  dG = sum of (dy
+//   u^T) * L
 //                dC = sum of from_start (S dy) + dG B      dB = sum of to_end (dS u) + dG^T C
 //                Too few blocks: the heads are shared out to several, whose sums ssd_add adds in order.
 //   ssd_finish   a warp a (chunk, head): the gradient of the decay of each token, ddt, and sums for the parameters
 //   ssd_params   adds those sums in order.
-// The gradient of the decay of token k sums what flows across it: from tokens j < k to tokens i >= k of the chunk, from the state
-// before to i >= k, from j < k to the state after, and from state to state: sums of the terms themselves and no differences of longer
-// sums, as they are made on the CPU.
+// The gradient of the decay of token k sums what flows across it: from tokens j < k to tokens i >= k of the chunk, from
+// the state before to i >= k, from j < k to the state after, and from state to state: sums of the terms themselves and
+// no differences of longer sums, as they are made on the CPU.
 //
-// Counted, not measured, for a token and head, Q = 64, N = 128, P = 64, bfloat16. Operations: states 2 x 16384; ssd_heads C B^T 16384,
-// B dS 16384, dy x^T and M^T dy 8192 each; ssd_groups S dy and dS u 16384 each, dy x^T 2 x 8192 (once a tile of N), and 32768 / (H / G)
-// for the products with B and C: 131072 + 1365. Bytes: x, dy, dx, dt, ddt once 388; S and dS written and read (dS twice) 5 x 256,
-// x and dy read again twice (ssd_groups; the second tile of N finds them in L2) 512. Floor by what must be moved, with 24 heads
-// to a group: 388 + 1024 / 24 = 431 bytes, 0.13 ns at 3.35e12 a second; what this form moves is 2.2 KB, 0.66 ns: the states are what
-// the time goes to, and 132437 operations at 990e12 a second take 0.13 ns. Workspace of a wave: 4 N P / Q bytes a token and head.
+// Counted, not measured, for a token and head, Q = 64, N = 128, P = 64, bfloat16. Operations: states 2 x 16384;
+// ssd_heads C B^T 16384, B dS 16384, dy x^T and M^T dy 8192 each; ssd_groups S dy and dS u 16384 each, dy x^T 2 x 8192
+// (once a tile of N), and 32768 / (H / G) for the products with B and C: 131072 + 1365. Bytes: x, dy, dx, dt, ddt once
+// 388; S and dS written and read (dS twice) 5 x 256, x and dy read again twice (ssd_groups; the second tile of N finds
+// them in L2) 512. Floor by what must be moved, with 24 heads to a group: 388 + 1024 / 24 = 431 bytes, 0.13 ns
+// at 3.35e12 a second; what this form moves is 2.2 KB, 0.66 ns: the states are what the time goes to, and 132437
+// operations at 990e12 a second take 0.13 ns. Workspace of a wave: 4 N P / Q bytes a token and head.
 #include "kernels/cuda/ssd.cuh"
 
 #define HY_SSD_SUMS 3  // A_log, skip, dt_bias
 
-// ---------------------------------------------------------------------------------------------------- arguments, workspace
+// ------------------------------------------------------------------------------------------------ arguments, workspace
 typedef struct {
-    hy_ssd_bwd_args b;     // with the sequences of this wave as 0 .. B-1
+    hy_ssd_bwd_args b;  // with the sequences of this wave as 0 .. B-1
     ssd_cut cut;
-    int shares;            // a group's heads are shared out to so many blocks
-    const void *S, *dS;    // [B, chunks, H, N, P8]
-    // Of each token, [tiles, B, chunks, H, Q]: per tile of P what flows inside the chunk, x.du and x.dy; per tile of N what flows
-    // from the state before the chunk (out) and into the state after it (in); past [ntiles, B, chunks, H].
+    int shares;          // a group's heads are shared out to so many blocks
+    const void *S, *dS;  // [B, chunks, H, N, P8]
+    // Of each token, [tiles, B, chunks, H, Q]: per tile of P what flows inside the chunk, x.du and x.dy; per tile of N
+    // what flows from the state before the chunk (out) and into the state after it (in); past [ntiles, B, chunks, H].
     float *inside, *xdu, *xdy, *out, *in, *past;
-    float *sums;           // [B, chunks, H, HY_SSD_SUMS]
-    float *dB, *dC;        // [shares, B * T, G * N] where there are several
+    float *sums;     // [B, chunks, H, HY_SSD_SUMS]
+    float *dB, *dC;  // [shares, B * T, G * N] where there are several
 } ssd_bwd_work;
 
 static __device__ __forceinline__ size_t chunk_head(const ssd_bwd_work &r, int seq, int c, int h) {
@@ -48,11 +50,13 @@ static __device__ __forceinline__ bool is_last(int len, int c) { return (c + 1) 
 #define HY_SSD_THREADS 128  // 4 warps, 2 x 2 parts of [32,32] of a tile
 typedef ssd_acc<2, 4> ssd_part;
 
-// to[k] = sum over i >= k > j of Z_ij (Z [Q, HY_SSD_LDF]): a warp takes 16 rows, from the last up, a lane two columns. scratch [4, Q].
+// to[k] = sum over i >= k > j of Z_ij (Z [Q, HY_SSD_LDF]): a warp takes 16 rows, from the last up, a lane two columns.
+// scratch [4, Q].
 static __device__ __forceinline__ void sum_across(const float *Z, float *scratch, float *to) {
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     float c0 = 0, c1 = 0;  // sums over the rows below
-    for (int i = 16 * warp; i < 16 * warp + 16; i++) c0 += Z[i * HY_SSD_LDF + lane], c1 += Z[i * HY_SSD_LDF + lane + 32];
+    for (int i = 16 * warp; i < 16 * warp + 16; i++)
+        c0 += Z[i * HY_SSD_LDF + lane], c1 += Z[i * HY_SSD_LDF + lane + 32];
     scratch[warp * HY_SSD_Q + lane] = c0, scratch[warp * HY_SSD_Q + lane + 32] = c1;
     __syncthreads();
     c0 = c1 = 0;
@@ -65,9 +69,10 @@ static __device__ __forceinline__ void sum_across(const float *Z, float *scratch
 }
 
 // du [Q, HY_SSD_LDF]: dx = delta du + skip dy, and x.du, x.dy of each row: half a warp a row.
-template <class T> static __device__ __forceinline__ void finish_rows(const ssd_bwd_work &r, const ssd_steps *s, const float *du, const T *x,
-                                                                      const T *dy, size_t row, int tokens, int h, int p0, int wp,
-                                                                      float *xdu, float *xdy) {
+template <class T>
+static __device__ __forceinline__ void finish_rows(const ssd_bwd_work &r, const ssd_steps *s, const float *du,
+                                                   const T *x, const T *dy, size_t row, int tokens, int h, int p0,
+                                                   int wp, float *xdu, float *xdy) {
     const hy_ssd_args &a = r.b.f;
     const float skip = a.skip ? ((const float *)a.skip)[h] : 0;
     const int half = threadIdx.x / 16, lane = threadIdx.x % 16;
@@ -92,12 +97,15 @@ template <int MATH> static __global__ void __launch_bounds__(HY_SSD_THREADS, 3) 
     ssd_steps *s = (ssd_steps *)smem;
     float *scratch = (float *)(s + 1);  // [4, Q]
     // B and dS, or C and B, side by side also hold a tile of floats
-    T *C = (T *)(scratch + 4 * HY_SSD_Q), *B = C + ssd_tile<T>, *dS = B + ssd_tile<T>, *x = dS + ssd_tile<T>, *dy = x + ssd_tile<T>;
+    T *C = (T *)(scratch + 4 * HY_SSD_Q), *B = C + ssd_tile<T>, *dS = B + ssd_tile<T>, *x = dS + ssd_tile<T>,
+      *dy = x + ssd_tile<T>;
     const hy_ssd_args &a = r.b.f;
     size_t at = blockIdx.x;
-    const int pt = at % r.cut.ptiles, h = (at /= r.cut.ptiles) % a.H, c = (at /= a.H) % r.cut.chunks, seq = (int)(at / r.cut.chunks);
+    const int pt = at % r.cut.ptiles, h = (at /= r.cut.ptiles) % a.H, c = (at /= a.H) % r.cut.chunks,
+              seq = (int)(at / r.cut.chunks);
     const int len = ssd_length(a, seq), tokens = ssd_tokens(len, c), whole = ssd_tokens(a.T, c), g = h / (a.H / a.G);
-    const int p0 = pt * HY_SSD_Q, wp = min(HY_SSD_Q, a.P - p0), warp = threadIdx.x / 32, m = warp / 2 * 32, n = warp % 2 * 32;
+    const int p0 = pt * HY_SSD_Q, wp = min(HY_SSD_Q, a.P - p0), warp = threadIdx.x / 32, m = warp / 2 * 32,
+              n = warp % 2 * 32;
     const size_t row = (size_t)seq * a.T + (size_t)c * HY_SSD_Q, part = chunk_head(r, seq, c, h);
     const bool last = is_last(len, c);
     if (tokens < whole && r.b.dx && !(r.b.acc & 1))
@@ -112,7 +120,9 @@ template <int MATH> static __global__ void __launch_bounds__(HY_SSD_THREADS, 3) 
         const int K = min(HY_SSD_Q, r.cut.N16 - n0), wn = min(HY_SSD_Q, a.N - n0);
         ssd_load(C, (const T *)a.Cm + row * a.ldC + (size_t)g * a.N + n0, a.ldC, tokens, wn);
         ssd_load(B, (const T *)a.Bm + row * a.ldB + (size_t)g * a.N + n0, a.ldB, tokens, wn);
-        if (!last) ssd_load(dS, (const T *)r.dS + (part * a.N + n0) * r.cut.P8 + p0, r.cut.P8, wn, min(HY_SSD_Q, r.cut.P8 - p0));
+        if (!last)
+            ssd_load(dS, (const T *)r.dS + (part * a.N + n0) * r.cut.P8 + p0, r.cut.P8, wn,
+                     min(HY_SSD_Q, r.cut.P8 - p0));
         ssd_loaded();
         if (n <= m) ssd_mm<MATH, false, true>(G, C, ssd_ld<T>, B, ssd_ld<T>, m, n, K);
         if (!last && n < wp) ssd_mm<MATH, false, false>(D, B, ssd_ld<T>, dS, ssd_ld<T>, m, n, K);
@@ -133,7 +143,9 @@ template <int MATH> static __global__ void __launch_bounds__(HY_SSD_THREADS, 3) 
     D.each(m, n, [&](float &v0, float &v1, int i, int) { v0 *= s->to_end[i], v1 *= s->to_end[i]; });
     __syncthreads();
     sum_across(Z, scratch, of_tile(r, r.inside, pt, part));
-    if (n < wp) ssd_mm<MATH, true, false>(D, C + m * ssd_ld<T>, ssd_ld<T>, dy + m * ssd_ld<T>, ssd_ld<T>, m, n, HY_SSD_Q - m);  // i >= j >= m
+    if (n < wp)
+        ssd_mm<MATH, true, false>(D, C + m * ssd_ld<T>, ssd_ld<T>, dy + m * ssd_ld<T>, ssd_ld<T>, m, n,
+                                  HY_SSD_Q - m);  // i >= j >= m
     __syncthreads();
     ssd_to_tile(Z, D, m, n);
     __syncthreads();
@@ -147,13 +159,14 @@ typedef ssd_acc<2, 2> ssd_small;
 template <int MATH> struct ssd_group {
     typedef typename ssd_type_of<MATH>::type T;
     ssd_steps *s;
-    float *scratch;          // [2, 4, Q], sums of rows over the warps side by side; then [32] for the block
-    T *C, *B, *x, *dy, *S;   // tiles; x also holds dG, S serves dS too
+    float *scratch;         // [2, 4, Q], sums of rows over the warps side by side; then [32] for the block
+    T *C, *B, *x, *dy, *S;  // tiles; x also holds dG, S serves dS too
     int m, n;
     ssd_small dG, dB, dC;
 
     // Row sums of v * tile over this warp's columns: to or, add, onto to[row].
-    static __device__ __forceinline__ void row_dot(const ssd_small &v, const T *tile, int m, int n, float *to, bool add) {
+    static __device__ __forceinline__ void row_dot(const ssd_small &v, const T *tile, int m, int n, float *to,
+                                                   bool add) {
         const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
 #pragma unroll
         for (int i = 0; i < 2; i++)
@@ -164,13 +177,15 @@ template <int MATH> struct ssd_group {
 #pragma unroll
                 for (int j = 0; j < 2; j++)
 #pragma unroll
-                    for (int e = 0; e < 2; e++) sum += v.v[i][j][2 * half + e] * hy_to_float(tile[row * ssd_ld<T> + n + 8 * j + 2 * t + e]);
+                    for (int e = 0; e < 2; e++)
+                        sum += v.v[i][j][2 * half + e] * hy_to_float(tile[row * ssd_ld<T> + n + 8 * j + 2 * t + e]);
                 sum += __shfl_xor_sync(0xffffffffu, sum, 1);
                 sum += __shfl_xor_sync(0xffffffffu, sum, 2);
                 if (t == 0) to[row] = add ? to[row] + sum : sum;
             }
     }
-    static __device__ __forceinline__ void add_scaled(ssd_small &to, ssd_small &v, int m, int n, const float *by, const float *by2) {
+    static __device__ __forceinline__ void add_scaled(ssd_small &to, ssd_small &v, int m, int n, const float *by,
+                                                      const float *by2) {
         v.each(m, n, [&](float &v0, float &v1, int i, int) {
             const float f = by2 ? by[i] * by2[i] : by[i];
             v0 *= f, v1 *= f;
@@ -207,7 +222,8 @@ template <int MATH> struct ssd_group {
                 if (n < wn) ssd_mm<MATH, false, true>(U, x, ssd_ld<T>, S, ssd_ld<T>, m, n, K);
 #pragma unroll 1
                 for (int e = threadIdx.x; c && e < wn * wp; e += HY_SSD_GROUP_THREADS)
-                    past += hy_load((const T *)r.S + state + (size_t)(e / wp) * r.cut.P8 + e % wp) * hy_to_float(S[e / wp * ssd_ld<T> + e % wp]);
+                    past += hy_load((const T *)r.S + state + (size_t)(e / wp) * r.cut.P8 + e % wp) *
+                            hy_to_float(S[e / wp * ssd_ld<T> + e % wp]);
             }
             add_scaled(dB, U, m, n, s->to_end, s->delta);
             row_dot(U, B, m, n, scratch + (4 + warp % 4) * HY_SSD_Q, p0 > 0);
@@ -237,7 +253,8 @@ template <int MATH> struct ssd_group {
         __syncthreads();
         ssd_to_tile(x, dG, m, n);
         __syncthreads();
-        ssd_mm<MATH, false, false>(dC, x, ssd_ld<T>, B, ssd_ld<T>, m, n, m + 32);  // nothing of dG is above its diagonal
+        ssd_mm<MATH, false, false>(dC, x, ssd_ld<T>, B, ssd_ld<T>, m, n,
+                                   m + 32);  // nothing of dG is above its diagonal
         ssd_mm<MATH, true, false>(dB, x + m * ssd_ld<T>, ssd_ld<T>, C + m * ssd_ld<T>, ssd_ld<T>, m, n, HY_SSD_Q - m);
         __syncthreads();
     }
@@ -258,15 +275,20 @@ template <int MATH> static __global__ void __launch_bounds__(HY_SSD_GROUP_THREAD
     ssd_group<MATH> k;
     k.s = (ssd_steps *)smem;
     k.scratch = (float *)(k.s + 1);
-    k.C = (T *)(k.scratch + 8 * HY_SSD_Q + 32), k.B = k.C + ssd_tile<T>, k.x = k.B + ssd_tile<T>, k.dy = k.x + ssd_tile<T>, k.S = k.dy + ssd_tile<T>;
+    k.C = (T *)(k.scratch + 8 * HY_SSD_Q + 32), k.B = k.C + ssd_tile<T>, k.x = k.B + ssd_tile<T>,
+    k.dy = k.x + ssd_tile<T>, k.S = k.dy + ssd_tile<T>;
     size_t at = blockIdx.x;
-    const int nt = at % r.cut.ntiles, share = (at /= r.cut.ntiles) % r.shares, g = (at /= r.shares) % a.G, c = (at /= a.G) % r.cut.chunks;
-    const int seq = (int)(at / r.cut.chunks), len = ssd_length(a, seq), tokens = ssd_tokens(len, c), whole = ssd_tokens(a.T, c);
+    const int nt = at % r.cut.ntiles, share = (at /= r.cut.ntiles) % r.shares, g = (at /= r.shares) % a.G,
+              c = (at /= a.G) % r.cut.chunks;
+    const int seq = (int)(at / r.cut.chunks), len = ssd_length(a, seq), tokens = ssd_tokens(len, c),
+              whole = ssd_tokens(a.T, c);
     const int per = a.H / a.G, n0 = nt * HY_SSD_Q, wn = min(HY_SSD_Q, a.N - n0), warp = threadIdx.x / 32;
     const size_t row = (size_t)seq * a.T + (size_t)c * HY_SSD_Q, column = (size_t)g * a.N + n0;
     if (tokens < whole && share == 0) {
-        if (r.b.dBm && !(r.b.acc & 4)) ssd_clear_rows((T *)r.b.dBm + row * r.b.lddB + column, r.b.lddB, tokens, whole, wn);
-        if (r.b.dCm && !(r.b.acc & 8)) ssd_clear_rows((T *)r.b.dCm + row * r.b.lddC + column, r.b.lddC, tokens, whole, wn);
+        if (r.b.dBm && !(r.b.acc & 4))
+            ssd_clear_rows((T *)r.b.dBm + row * r.b.lddB + column, r.b.lddB, tokens, whole, wn);
+        if (r.b.dCm && !(r.b.acc & 8))
+            ssd_clear_rows((T *)r.b.dCm + row * r.b.lddC + column, r.b.lddC, tokens, whole, wn);
     }
     if (tokens == 0) return;
     k.m = warp / 4 * 32, k.n = warp % 4 * 16;
@@ -278,16 +300,21 @@ template <int MATH> static __global__ void __launch_bounds__(HY_SSD_GROUP_THREAD
     k.close();
     const size_t GN = (size_t)a.G * a.N, partial = ((size_t)share * a.B * a.T + row) * GN + column;
     float *stage = (float *)k.x;  // x and dy
-    if (r.dC) k.put(k.dC, stage, r.dC + partial, GN, false, tokens, wn);
-    else if (r.b.dCm) k.put(k.dC, stage, (T *)r.b.dCm + row * r.b.lddC + column, r.b.lddC, r.b.acc & 8, tokens, wn);
-    if (r.dB) k.put(k.dB, stage, r.dB + partial, GN, false, tokens, wn);
-    else if (r.b.dBm) k.put(k.dB, stage, (T *)r.b.dBm + row * r.b.lddB + column, r.b.lddB, r.b.acc & 4, tokens, wn);
+    if (r.dC)
+        k.put(k.dC, stage, r.dC + partial, GN, false, tokens, wn);
+    else if (r.b.dCm)
+        k.put(k.dC, stage, (T *)r.b.dCm + row * r.b.lddC + column, r.b.lddC, r.b.acc & 8, tokens, wn);
+    if (r.dB)
+        k.put(k.dB, stage, r.dB + partial, GN, false, tokens, wn);
+    else if (r.b.dBm)
+        k.put(k.dB, stage, (T *)r.b.dBm + row * r.b.lddB + column, r.b.lddB, r.b.acc & 4, tokens, wn);
 }
 
 // Adds what the shares of a group's heads have, in order: blockIdx.y 0: dB, 1: dC.
 template <class T> static __global__ void __launch_bounds__(256) ssd_add(ssd_bwd_work r) {
     const hy_ssd_args &a = r.b.f;
-    const size_t GN = (size_t)a.G * a.N, size = (size_t)a.B * a.T * GN, i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+    const size_t GN = (size_t)a.G * a.N, size = (size_t)a.B * a.T * GN,
+                 i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
     const float *from = (blockIdx.y ? r.dC : r.dB) + i;
     if (!(blockIdx.y ? r.dC : r.dB) || i >= size) return;
     const size_t row = i / GN;
@@ -301,7 +328,8 @@ template <class T> static __global__ void __launch_bounds__(256) ssd_add(ssd_bwd
 // ---------------------------------------------------------------------------------------------------- ddt, parameters
 #define HY_SSD_FINISH_WARPS 4
 
-// Two values a lane: becomes the sums over all values from this one on (from the last), or over all before it (from the first).
+// Two values a lane: becomes the sums over all values from this one on (from the last), or over all before it (from the
+// first).
 static __device__ __forceinline__ void sum_from(double v[2], int lane) {
     double sum = v[0] + v[1];
     for (int d = 1; d < 32; d *= 2) {
@@ -329,11 +357,13 @@ template <class T> static __global__ void __launch_bounds__(32 * HY_SSD_FINISH_W
     const size_t part = (size_t)blockIdx.x * HY_SSD_FINISH_WARPS + threadIdx.x / 32;
     const int h = part % a.H, c = part / a.H % r.cut.chunks;
     if (part >= (size_t)a.B * r.cut.chunks * a.H) return;
-    const int seq = (int)(part / a.H / r.cut.chunks), len = ssd_length(a, seq), tokens = ssd_tokens(len, c), whole = ssd_tokens(a.T, c);
+    const int seq = (int)(part / a.H / r.cut.chunks), len = ssd_length(a, seq), tokens = ssd_tokens(len, c),
+              whole = ssd_tokens(a.T, c);
     const size_t row = (size_t)seq * a.T + (size_t)c * HY_SSD_Q;
     ssd_steps *s = steps + threadIdx.x / 32;
     T *ddt = (T *)r.b.ddt;
-    for (int i = tokens + lane; ddt && !(r.b.acc & 2) && i < whole; i += 32) ddt[(row + i) * r.b.ldddt + h] = hy_from_float<T>(0);
+    for (int i = tokens + lane; ddt && !(r.b.acc & 2) && i < whole; i += 32)
+        ddt[(row + i) * r.b.ldddt + h] = hy_from_float<T>(0);
     double dA = 0, dskip = 0, dbias = 0;
     if (tokens) {
         const double A = ssd_A(a, h);
@@ -342,11 +372,13 @@ template <class T> static __global__ void __launch_bounds__(32 * HY_SSD_FINISH_W
         __syncwarp();
         for (int k = 0; k < r.cut.ntiles; k++) {
             past += r.past[(size_t)k * a.B * r.cut.chunks * a.H + part];
-            for (int e = 0; e < 2; e++) out[e] += of_tile(r, r.out, k, part)[2 * lane + e], in[e] += of_tile(r, r.in, k, part)[2 * lane + e];
+            for (int e = 0; e < 2; e++)
+                out[e] += of_tile(r, r.out, k, part)[2 * lane + e], in[e] += of_tile(r, r.in, k, part)[2 * lane + e];
         }
         for (int k = 0; k < r.cut.ptiles; k++)
             for (int e = 0; e < 2; e++) {
-                inside[e] += of_tile(r, r.inside, k, part)[2 * lane + e], xdu[e] += of_tile(r, r.xdu, k, part)[2 * lane + e];
+                inside[e] += of_tile(r, r.inside, k, part)[2 * lane + e],
+                    xdu[e] += of_tile(r, r.xdu, k, part)[2 * lane + e];
                 dskip += of_tile(r, r.xdy, k, part)[2 * lane + e];
             }
         sum_from(out, lane), sum_before(in, lane);
@@ -371,7 +403,8 @@ static __global__ void __launch_bounds__(128) ssd_params(ssd_bwd_work r) {
     const int h = blockIdx.x / HY_SSD_SUMS, k = blockIdx.x % HY_SSD_SUMS, H = r.b.f.H;
     float *to = (float *)(k == 0 ? r.b.dA_log : k == 1 ? r.b.dskip : r.b.ddt_bias);
     double sum = 0;
-    for (int i = threadIdx.x; i < r.b.f.B * r.cut.chunks; i += blockDim.x) sum += r.sums[((size_t)i * H + h) * HY_SSD_SUMS + k];
+    for (int i = threadIdx.x; i < r.b.f.B * r.cut.chunks; i += blockDim.x)
+        sum += r.sums[((size_t)i * H + h) * HY_SSD_SUMS + k];
     sum = hy_block_sum(sum, scratch);
     if (threadIdx.x == 0 && to) to[h] += (float)sum;
 }
@@ -380,7 +413,8 @@ static __global__ void __launch_bounds__(128) ssd_params(ssd_bwd_work r) {
 typedef struct {
     int wave, shares;
     ssd_cut cut;
-    size_t S, dS, starts, decays, tokens_p, tokens_n, past, sums, dB, dC, total;  // bytes from the start of the workspace
+    size_t S, dS, starts, decays, tokens_p, tokens_n, past, sums, dB, dC,
+        total;  // bytes from the start of the workspace
 } bwd_layout;
 
 static bwd_layout layout_of(const hy_ssd_args *a, size_t elem) {
@@ -394,17 +428,26 @@ static bwd_layout layout_of(const hy_ssd_args *a, size_t elem) {
     l.shares = (int)(shares < per ? shares : per);
     const size_t groups = l.shares > 1 ? l.shares * (size_t)l.wave * a->T * a->G * a->N : 0;
     size_t at = 0;
-    const struct { size_t *to, bytes; } parts[] = {
-        {&l.S, l.wave * states}, {&l.dS, l.wave * states}, {&l.starts, ssd_starts_floats(a, l.wave, &l.cut) * sizeof(float)},
-        {&l.decays, ssd_decays_floats(a, l.wave, &l.cut) * sizeof(float)}, {&l.tokens_p, 3 * heads * HY_SSD_Q * l.cut.ptiles * sizeof(float)},
-        {&l.tokens_n, 2 * heads * HY_SSD_Q * l.cut.ntiles * sizeof(float)}, {&l.past, heads * l.cut.ntiles * sizeof(float)},
-        {&l.sums, heads * HY_SSD_SUMS * sizeof(float)}, {&l.dB, groups * sizeof(float)}, {&l.dC, groups * sizeof(float)}};
+    const struct {
+        size_t *to, bytes;
+    } parts[] = {{&l.S, l.wave * states},
+                 {&l.dS, l.wave * states},
+                 {&l.starts, ssd_starts_floats(a, l.wave, &l.cut) * sizeof(float)},
+                 {&l.decays, ssd_decays_floats(a, l.wave, &l.cut) * sizeof(float)},
+                 {&l.tokens_p, 3 * heads * HY_SSD_Q * l.cut.ptiles * sizeof(float)},
+                 {&l.tokens_n, 2 * heads * HY_SSD_Q * l.cut.ntiles * sizeof(float)},
+                 {&l.past, heads * l.cut.ntiles * sizeof(float)},
+                 {&l.sums, heads * HY_SSD_SUMS * sizeof(float)},
+                 {&l.dB, groups * sizeof(float)},
+                 {&l.dC, groups * sizeof(float)}};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) *parts[i].to = at, at += hy_align(parts[i].bytes);
     l.total = at;
     return l;
 }
 
-static void *rows_from(const void *p, size_t row, int ld, size_t elem) { return p ? (char *)p + row * ld * elem : NULL; }
+static void *rows_from(const void *p, size_t row, int ld, size_t elem) {
+    return p ? (char *)p + row * ld * elem : NULL;
+}
 // The sequences b0 .. b0+n-1 of a call.
 static hy_ssd_bwd_args wave_of(const hy_ssd_bwd_args *b, int b0, int n, size_t elem) {
     hy_ssd_bwd_args w = *b;
@@ -412,7 +455,8 @@ static hy_ssd_bwd_args wave_of(const hy_ssd_bwd_args *b, int b0, int n, size_t e
     w.f.B = n, w.f.len = b->f.len ? b->f.len + b0 : NULL;
     w.f.x = rows_from(b->f.x, row, b->f.ldx, elem), w.f.dt = rows_from(b->f.dt, row, b->f.lddt, elem);
     w.f.Bm = rows_from(b->f.Bm, row, b->f.ldB, elem), w.f.Cm = rows_from(b->f.Cm, row, b->f.ldC, elem);
-    w.dy = rows_from(b->dy, row, b->lddy, elem), w.dx = rows_from(b->dx, row, b->lddx, elem), w.ddt = rows_from(b->ddt, row, b->ldddt, elem);
+    w.dy = rows_from(b->dy, row, b->lddy, elem), w.dx = rows_from(b->dx, row, b->lddx, elem),
+    w.ddt = rows_from(b->ddt, row, b->ldddt, elem);
     w.dBm = rows_from(b->dBm, row, b->lddB, elem), w.dCm = rows_from(b->dCm, row, b->lddC, elem);
     return w;
 }
@@ -426,13 +470,24 @@ template <int MATH> static hy_status run_wave(const hy_ssd_bwd_args *b, const bw
     s.at = ws + l->dS;
     HY_TRY(hy_ssd_cuda_states<MATH>(&s, true));
     float *p = (float *)(ws + l->tokens_p), *n = (float *)(ws + l->tokens_n);
-    const ssd_bwd_work r = {*b, l->cut, l->shares, ws + l->S, ws + l->dS, p, p + each * l->cut.ptiles, p + 2 * each * l->cut.ptiles, n,
-                            n + each * l->cut.ntiles, (float *)(ws + l->past), (float *)(ws + l->sums),
-                            l->shares > 1 && b->dBm ? (float *)(ws + l->dB) : NULL, l->shares > 1 && b->dCm ? (float *)(ws + l->dC) : NULL};
+    const ssd_bwd_work r = {*b,
+                            l->cut,
+                            l->shares,
+                            ws + l->S,
+                            ws + l->dS,
+                            p,
+                            p + each * l->cut.ptiles,
+                            p + 2 * each * l->cut.ptiles,
+                            n,
+                            n + each * l->cut.ntiles,
+                            (float *)(ws + l->past),
+                            (float *)(ws + l->sums),
+                            l->shares > 1 && b->dBm ? (float *)(ws + l->dB) : NULL,
+                            l->shares > 1 && b->dCm ? (float *)(ws + l->dC) : NULL};
     HY_LAUNCH((ssd_heads<MATH>), (unsigned)(heads * l->cut.ptiles), HY_SSD_THREADS,
               sizeof(ssd_steps) + 4 * HY_SSD_Q * sizeof(float) + 5 * tile, r);
-    HY_LAUNCH((ssd_groups<MATH>), (unsigned)((size_t)a->B * l->cut.chunks * a->G * l->shares * l->cut.ntiles), HY_SSD_GROUP_THREADS,
-              sizeof(ssd_steps) + (8 * HY_SSD_Q + 32) * sizeof(float) + 5 * tile, r);
+    HY_LAUNCH((ssd_groups<MATH>), (unsigned)((size_t)a->B * l->cut.chunks * a->G * l->shares * l->cut.ntiles),
+              HY_SSD_GROUP_THREADS, sizeof(ssd_steps) + (8 * HY_SSD_Q + 32) * sizeof(float) + 5 * tile, r);
     if (r.dB || r.dC) HY_LAUNCH((ssd_add<T>), dim3(hy_ceil_div((long)a->B * a->T * a->G * a->N, 256), 2), 256, 0, r);
     HY_LAUNCH((ssd_finish<T>), hy_ceil_div((long)heads, HY_SSD_FINISH_WARPS), 32 * HY_SSD_FINISH_WARPS,
               HY_SSD_FINISH_WARPS * sizeof(ssd_steps), r);
@@ -457,7 +512,8 @@ extern "C" hy_status hy_cuda_plan_ssd_bwd(const void *args, const hy_plan_req *r
     HY_NEED_TYPE("ssd backward", req);
     HY_TRY(hy_ssd_cuda_check(f));
     HY_NEED("ssd backward", !f->state);
-    HY_NEED("ssd backward", b->lddy / f->H >= f->P && (!b->dx || b->lddx / f->H >= f->P) && (!b->ddt || b->ldddt >= f->H));
+    HY_NEED("ssd backward",
+            b->lddy / f->H >= f->P && (!b->dx || b->lddx / f->H >= f->P) && (!b->ddt || b->ldddt >= f->H));
     HY_NEED("ssd backward", (!b->dBm || b->lddB / f->G >= f->N) && (!b->dCm || b->lddC / f->G >= f->N));
     const bool bf16 = req->dtype == HY_BF16;
     out->path = hy_cuda_mma_path(req);

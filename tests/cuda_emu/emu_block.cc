@@ -1,6 +1,6 @@
-// emu_block.cc - runs kernels: blocks one after another in a shuffled order, the threads of a block as fibers. After every
-// barrier and every meeting of a warp, which thread goes on next is drawn at random (HYLAB_EMU_SEED), so that code that needs
-// a barrier it does not have computes something else. A thread runs until it waits or ends.
+// emu_block.cc - runs kernels: blocks one after another in a shuffled order, the threads of a block as fibers. After
+// every barrier and every meeting of a warp, which thread goes on next is drawn at random (HYLAB_EMU_SEED), so that
+// code that needs a barrier it does not have computes something else. A thread runs until it waits or ends.
 #include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -43,9 +43,11 @@ static uint64_t random_state;
 
 // ---------------------------------------------------------------------------------------------------- messages
 static void where(char *s, size_t n) {
-    int k = snprintf(s, n, "%s, grid (%u,%u,%u), blocks of (%u,%u,%u)", kernel->name, gridDim.x, gridDim.y, gridDim.z, blockDim.x, blockDim.y, blockDim.z);
+    int k = snprintf(s, n, "%s, grid (%u,%u,%u), blocks of (%u,%u,%u)", kernel->name, gridDim.x, gridDim.y, gridDim.z,
+                     blockDim.x, blockDim.y, blockDim.z);
     if (running)
-        snprintf(s + k, n - (size_t)k, ", block (%u,%u,%u), thread (%u,%u,%u)", blockIdx.x, blockIdx.y, blockIdx.z, threadIdx.x, threadIdx.y, threadIdx.z);
+        snprintf(s + k, n - (size_t)k, ", block (%u,%u,%u), thread (%u,%u,%u)", blockIdx.x, blockIdx.y, blockIdx.z,
+                 threadIdx.x, threadIdx.y, threadIdx.z);
 }
 
 void emu_die(const char *fmt, ...) {
@@ -67,7 +69,9 @@ static void fault(int sig, siginfo_t *info, void *context) {
     if (kernel) {
         where(place, sizeof place);
         snprintf(text, sizeof text, "cuda_emu: a kernel touched %p (%s)\n  in %s\n", info->si_addr,
-                 emu_fiber_in_guard(info->si_addr) ? "the stack of a thread has overflowed" : emu_describe_address(info->si_addr), place);
+                 emu_fiber_in_guard(info->si_addr) ? "the stack of a thread has overflowed"
+                                                   : emu_describe_address(info->si_addr),
+                 place);
     } else if (strcmp(emu_describe_address(info->si_addr), "not device memory")) {
         snprintf(text, sizeof text, "cuda_emu: the host touched %p, which is memory of the device\n", info->si_addr);
     }
@@ -110,9 +114,11 @@ static void make_ready(thread *t) {
 }
 
 [[noreturn]] static void deadlock() {
-    static const char *const names[] = {"__syncwarp", "__shfl_sync", "__shfl_xor_sync", "__shfl_up_sync", "__shfl_down_sync", "__ballot_sync",
-                                        "__any_sync", "__all_sync", "mma bf16", "mma tf32", "ldmatrix", "ldmatrix.trans",
-                                        "__syncthreads", "__syncthreads_or", "__syncthreads_and", "__syncthreads_count"};
+    static const char *const names[] = {
+        "__syncwarp",       "__shfl_sync",      "__shfl_xor_sync",   "__shfl_up_sync",
+        "__shfl_down_sync", "__ballot_sync",    "__any_sync",        "__all_sync",
+        "mma bf16",         "mma tf32",         "ldmatrix",          "ldmatrix.trans",
+        "__syncthreads",    "__syncthreads_or", "__syncthreads_and", "__syncthreads_count"};
     fflush(NULL);
     fprintf(stderr, "cuda_emu: deadlock\n");
     int last = -1, shown = 0;
@@ -122,9 +128,13 @@ static void make_ready(thread *t) {
         if (state == last && (t->at != AT_WARP || t->mask == t[-1].mask)) continue;
         last = state;
         if (shown++ == 12) break;
-        if (t->at == AT_END) fprintf(stderr, "  thread (%u,%u,%u) and next: left the kernel\n", t->idx.x, t->idx.y, t->idx.z);
-        else if (t->at == AT_BARRIER) fprintf(stderr, "  thread (%u,%u,%u) and next: wait at %s\n", t->idx.x, t->idx.y, t->idx.z, names[t->op]);
-        else fprintf(stderr, "  thread (%u,%u,%u) and next: wait at %s for lanes %08x\n", t->idx.x, t->idx.y, t->idx.z, names[t->op], t->mask);
+        if (t->at == AT_END)
+            fprintf(stderr, "  thread (%u,%u,%u) and next: left the kernel\n", t->idx.x, t->idx.y, t->idx.z);
+        else if (t->at == AT_BARRIER)
+            fprintf(stderr, "  thread (%u,%u,%u) and next: wait at %s\n", t->idx.x, t->idx.y, t->idx.z, names[t->op]);
+        else
+            fprintf(stderr, "  thread (%u,%u,%u) and next: wait at %s for lanes %08x\n", t->idx.x, t->idx.y, t->idx.z,
+                    names[t->op], t->mask);
     }
     emu_die("these threads wait for each other");
 }
@@ -180,11 +190,16 @@ static void shuffle(hy_emu_op op, unsigned mask, emu_lane *const lane[32]) {
         const int width = lane[l]->width, first = l & ~(width - 1), p = lane[l]->param;
         if (width < 1 || width > 32 || (width & (width - 1))) emu_die("a shuffle of width %d", width);
         int from = l;
-        if (op == HY_EMU_SHFL) from = first + (p & (width - 1));
-        else if (op == HY_EMU_SHFL_XOR) from = (l ^ p) < first + width ? l ^ p : l;
-        else if (op == HY_EMU_SHFL_UP) from = l - p >= first ? l - p : l;
-        else from = l + p < first + width ? l + p : l;
-        if (from < 0 || from > 31 || !(mask >> from & 1)) emu_die("a shuffle reads lane %d, which is not in the mask %08x", from, mask);
+        if (op == HY_EMU_SHFL)
+            from = first + (p & (width - 1));
+        else if (op == HY_EMU_SHFL_XOR)
+            from = (l ^ p) < first + width ? l ^ p : l;
+        else if (op == HY_EMU_SHFL_UP)
+            from = l - p >= first ? l - p : l;
+        else
+            from = l + p < first + width ? l + p : l;
+        if (from < 0 || from > 31 || !(mask >> from & 1))
+            emu_die("a shuffle reads lane %d, which is not in the mask %08x", from, mask);
         lane[l]->result = lane[from]->value;
     }
 }
@@ -204,9 +219,12 @@ static void all_have_come(hy_emu_op op, unsigned mask, thread *first) {
         if (first[l].op != op) emu_die("lanes of one warp meet in different operations");
         lane[l] = &first[l].lane;
     }
-    if (op >= HY_EMU_SHFL && op <= HY_EMU_SHFL_DOWN) shuffle(op, mask, lane);
-    else if (op >= HY_EMU_BALLOT && op <= HY_EMU_ALL) vote(op, mask, lane);
-    else if (op >= HY_EMU_MMA_BF16) emu_warp_matrix(op, lane);
+    if (op >= HY_EMU_SHFL && op <= HY_EMU_SHFL_DOWN)
+        shuffle(op, mask, lane);
+    else if (op >= HY_EMU_BALLOT && op <= HY_EMU_ALL)
+        vote(op, mask, lane);
+    else if (op >= HY_EMU_MMA_BF16)
+        emu_warp_matrix(op, lane);
     for (int l = 0; l < 32; l++)
         if (mask >> l & 1) make_ready(&first[l]);
 }
@@ -218,7 +236,8 @@ uint64_t hy_emu_warp(hy_emu_op op, unsigned mask, uint64_t value, int param, int
     me->at = AT_WARP, me->op = op, me->mask = mask;
     me->lane.value = value, me->lane.param = param, me->lane.width = width;
     if (!(mask & bit)) emu_die("a warp operation by a lane that is not in its mask %08x", mask);
-    if (mask & w->ended) emu_die("a warp operation with lanes %08x that have left the kernel or are not of the block", mask & w->ended);
+    if (mask & w->ended)
+        emu_die("a warp operation with lanes %08x that have left the kernel or are not of the block", mask & w->ended);
     meeting *m = w->meetings;
     while (m->arrived && m->mask != mask) m++;  // a lane waits in one meeting only: there are never more than 32
     m->mask = mask;
@@ -248,7 +267,8 @@ bool emu_in_shared(const void *p, size_t bytes) {
 static void shared_open() {
     const size_t room = SHARED_LIMIT + 4096;
     if (!shared_pages) {
-        shared_pages = (unsigned char *)mmap(NULL, room + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        shared_pages =
+            (unsigned char *)mmap(NULL, room + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (shared_pages == MAP_FAILED) emu_die("no memory for shared memory");
         shared_end = shared_pages + room / 4096 * 4096;
         mprotect(shared_end, 4096, PROT_NONE);
@@ -262,7 +282,8 @@ static void shared_check() {
     for (unsigned char *p = shared - BEFORE; p < shared_end; p++) {
         if (p == shared) p += kernel->shared;
         if (p < shared_end && *p != CANARY)
-            emu_die("block (%u,%u,%u) wrote byte %ld of its %zu bytes of shared memory", blockIdx.x, blockIdx.y, blockIdx.z, (long)(p - shared), kernel->shared);
+            emu_die("block (%u,%u,%u) wrote byte %ld of its %zu bytes of shared memory", blockIdx.x, blockIdx.y,
+                    blockIdx.z, (long)(p - shared), kernel->shared);
     }
 }
 
@@ -275,7 +296,8 @@ static void run_block() {
     for (int i = 0; i < n_threads; i++) {
         thread *t = &threads[i];
         t->id = i;
-        t->idx = {(unsigned)i % blockDim.x, (unsigned)i / blockDim.x % blockDim.y, (unsigned)i / (blockDim.x * blockDim.y)};
+        t->idx = {(unsigned)i % blockDim.x, (unsigned)i / blockDim.x % blockDim.y,
+                  (unsigned)i / (blockDim.x * blockDim.y)};
         copies[i].n = copies[i].group = 0;
         emu_fiber_start(&t->fiber, i, thread_entry);
         make_ready(t);
@@ -302,11 +324,13 @@ void emu_run_kernel(const emu_kernel *k) {
     n_threads = (int)(k->block.x * k->block.y * k->block.z);
     // block number i is (a i + b) mod n: every one once, in an order that is another in every launch
     const uint64_t n = (uint64_t)k->grid.x * k->grid.y * k->grid.z;
-    uint64_t a = 1 + draw((uint32_t)(n > 0xfffffffe ? 0xfffffffe : n)), b = draw((uint32_t)(n > 0xfffffffe ? 0xfffffffe : n));
+    uint64_t a = 1 + draw((uint32_t)(n > 0xfffffffe ? 0xfffffffe : n)),
+             b = draw((uint32_t)(n > 0xfffffffe ? 0xfffffffe : n));
     while (common_divisor(a, n) != 1) a++;
     for (uint64_t i = 0; i < n; i++) {
         const uint64_t j = (a * i + b) % n;
-        blockIdx = {(unsigned)(j % k->grid.x), (unsigned)(j / k->grid.x % k->grid.y), (unsigned)(j / ((uint64_t)k->grid.x * k->grid.y))};
+        blockIdx = {(unsigned)(j % k->grid.x), (unsigned)(j / k->grid.x % k->grid.y),
+                    (unsigned)(j / ((uint64_t)k->grid.x * k->grid.y))};
         run_block();
     }
     kernel = NULL;

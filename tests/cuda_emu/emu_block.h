@@ -34,7 +34,7 @@ emu_copies *emu_my_copies();
 bool emu_in_shared(const void *p, size_t bytes);
 
 // Device memory.
-bool emu_on_device(const void *p, size_t bytes);   // wholly inside one allocation
-void emu_memory_after_kernel(const char *name);    // looks at the canaries
+bool emu_on_device(const void *p, size_t bytes);  // wholly inside one allocation
+void emu_memory_after_kernel(const char *name);   // looks at the canaries
 const char *emu_describe_address(const void *p);
 #endif

@@ -1,6 +1,6 @@
-// emu_cublas.h - the few calls of cuBLAS that kernels/cuda/blas.cu makes, as their documentation defines them: matrices in columns,
-// leading dimensions checked, one queued kernel a product. For the emulation only, so that the mapping of row-major products to
-// these calls is tested too. Included by blas.cu alone, after device.cuh.
+// emu_cublas.h - the few calls of cuBLAS that kernels/cuda/blas.cu makes, as their documentation defines them: matrices
+// in columns, leading dimensions checked, one queued kernel a product. For the emulation only, so that the mapping of
+// row-major products to these calls is tested too. Included by blas.cu alone, after device.cuh.
 #ifndef HY_EMU_CUBLAS_H
 #define HY_EMU_CUBLAS_H
 #define CUBLAS_VER_MAJOR 0  // emulated
@@ -19,7 +19,9 @@ static cublasStatus_t emu_cublas_set_stream(cublasHandle_t, cudaStream_t) { retu
 static cublasStatus_t emu_cublas_set_workspace(cublasHandle_t, void *, size_t) { return CUBLAS_STATUS_SUCCESS; }
 static cublasStatus_t emu_cublas_set_math(cublasHandle_t, cublasMath_t) { return CUBLAS_STATUS_SUCCESS; }
 static cublasStatus_t emu_cublas_property(libraryPropertyType, int *v) { return *v = 0, CUBLAS_STATUS_SUCCESS; }
-static const char *emu_cublas_status_text(cublasStatus_t s) { return s == CUBLAS_STATUS_INVALID_VALUE ? "invalid value" : "not supported"; }
+static const char *emu_cublas_status_text(cublasStatus_t s) {
+    return s == CUBLAS_STATUS_INVALID_VALUE ? "invalid value" : "not supported";
+}
 
 struct emu_cublas_gemm {
     bool ta, tb, tf32;
@@ -35,7 +37,8 @@ template <class I, class O> static __global__ void emu_cublas_kernel(emu_cublas_
     const int strips = (p.m + EMU_STRIP - 1) / EMU_STRIP;
     const long at = (long)blockIdx.x * blockDim.x + threadIdx.x;
     if (at >= (long)p.n * strips) return;
-    const int j = (int)(at / strips), first = (int)(at % strips) * EMU_STRIP, end = first + EMU_STRIP < p.m ? first + EMU_STRIP : p.m;
+    const int j = (int)(at / strips), first = (int)(at % strips) * EMU_STRIP,
+              end = first + EMU_STRIP < p.m ? first + EMU_STRIP : p.m;
     for (int i = first; i < end; i++) {
         float sum = 0, part = 0;  // parts of 32 terms, so that rounding grows slowly
         for (int l = 0; l < p.k; l++) {
@@ -50,16 +53,32 @@ template <class I, class O> static __global__ void emu_cublas_kernel(emu_cublas_
     }
 }
 
-static cublasStatus_t emu_cublas_gemm_ex(cublasHandle_t, cublasOperation_t ta, cublasOperation_t tb, int m, int n, int k, const void *alpha, const void *a,
-                                         cudaDataType ta_type, int lda, const void *b, cudaDataType tb_type, int ldb, const void *beta, void *c,
+static cublasStatus_t emu_cublas_gemm_ex(cublasHandle_t, cublasOperation_t ta, cublasOperation_t tb, int m, int n,
+                                         int k, const void *alpha, const void *a, cudaDataType ta_type, int lda,
+                                         const void *b, cudaDataType tb_type, int ldb, const void *beta, void *c,
                                          cudaDataType c_type, int ldc, cublasComputeType_t compute, cublasGemmAlgo_t) {
-    if (m < 0 || n < 0 || k < 0 || lda < (ta == CUBLAS_OP_N ? m : k) || ldb < (tb == CUBLAS_OP_N ? k : n) || ldc < m) return CUBLAS_STATUS_INVALID_VALUE;
+    if (m < 0 || n < 0 || k < 0 || lda < (ta == CUBLAS_OP_N ? m : k) || ldb < (tb == CUBLAS_OP_N ? k : n) || ldc < m)
+        return CUBLAS_STATUS_INVALID_VALUE;
     if (ta_type != tb_type || (c_type == CUDA_R_16BF && ta_type != CUDA_R_16BF)) return CUBLAS_STATUS_NOT_SUPPORTED;
-    const emu_cublas_gemm p = {ta == CUBLAS_OP_T, tb == CUBLAS_OP_T, compute == CUBLAS_COMPUTE_32F_FAST_TF32, m, n, k, lda, ldb, ldc,
-                               *(const float *)alpha, *(const float *)beta, a, b, c};
+    const emu_cublas_gemm p = {ta == CUBLAS_OP_T,
+                               tb == CUBLAS_OP_T,
+                               compute == CUBLAS_COMPUTE_32F_FAST_TF32,
+                               m,
+                               n,
+                               k,
+                               lda,
+                               ldb,
+                               ldc,
+                               *(const float *)alpha,
+                               *(const float *)beta,
+                               a,
+                               b,
+                               c};
     const int block = 64, grid = hy_ceil_div((long)n * hy_ceil_div(m, EMU_STRIP), block);
-    void (*const kernel)(emu_cublas_gemm) = ta_type == CUDA_R_32F ? emu_cublas_kernel<float, float>
-                                            : c_type == CUDA_R_32F ? emu_cublas_kernel<hy_bf16, float> : emu_cublas_kernel<hy_bf16, hy_bf16>;
-    return hy_emu_launch("cublasGemmEx", dim3(grid), dim3(block), 0, kernel, p) ? CUBLAS_STATUS_INVALID_VALUE : CUBLAS_STATUS_SUCCESS;
+    void (*const kernel)(emu_cublas_gemm) = ta_type == CUDA_R_32F  ? emu_cublas_kernel<float, float>
+                                            : c_type == CUDA_R_32F ? emu_cublas_kernel<hy_bf16, float>
+                                                                   : emu_cublas_kernel<hy_bf16, hy_bf16>;
+    return hy_emu_launch("cublasGemmEx", dim3(grid), dim3(block), 0, kernel, p) ? CUBLAS_STATUS_INVALID_VALUE
+                                                                                : CUBLAS_STATUS_SUCCESS;
 }
 #endif

@@ -1,6 +1,7 @@
-// emu_device.h - the part of CUDA C++ that kernels/cuda uses, for the host: qualifiers, vector types, indices, barriers, warp
-// operations, mathematics, and in software what mma.cuh writes in PTX. What is missing here is not to be used there:
-// floating-point atomics (results would depend on the order of threads), __activemask, static __shared__ arrays.
+// emu_device.h - the part of CUDA C++ that kernels/cuda uses, for the host: qualifiers, vector types, indices,
+// barriers, warp operations, mathematics, and in software what mma.cuh writes in PTX. What is missing here is not to be
+// used there: floating-point atomics (results would depend on the order of threads), __activemask, static __shared__
+// arrays.
 #ifndef HY_EMU_DEVICE_H
 #define HY_EMU_DEVICE_H
 #include <math.h>
@@ -15,12 +16,18 @@
 #define __align__(n) __attribute__((aligned(n)))
 
 // ---------------------------------------------------------------------------------------------------- vector types
-#define HY_EMU_VECTOR(T, name, align2, align4)                                          \
-    struct alignas(align2) name##2 { T x, y; };                                         \
-    struct name##3 { T x, y, z; };                                                      \
-    struct alignas(align4) name##4 { T x, y, z, w; };                                   \
-    static inline name##2 make_##name##2(T x, T y) { return {x, y}; }                   \
-    static inline name##3 make_##name##3(T x, T y, T z) { return {x, y, z}; }           \
+#define HY_EMU_VECTOR(T, name, align2, align4)                                \
+    struct alignas(align2) name##2 {                                          \
+        T x, y;                                                               \
+    };                                                                        \
+    struct name##3 {                                                          \
+        T x, y, z;                                                            \
+    };                                                                        \
+    struct alignas(align4) name##4 {                                          \
+        T x, y, z, w;                                                         \
+    };                                                                        \
+    static inline name##2 make_##name##2(T x, T y) { return {x, y}; }         \
+    static inline name##3 make_##name##3(T x, T y, T z) { return {x, y, z}; } \
     static inline name##4 make_##name##4(T x, T y, T z, T w) { return {x, y, z, w}; }
 HY_EMU_VECTOR(float, float, 8, 16)
 HY_EMU_VECTOR(int, int, 8, 16)
@@ -38,9 +45,22 @@ static constexpr int warpSize = 32;
 
 // ---------------------------------------------------------------------------------------------------- barriers, warps
 enum hy_emu_op {
-    HY_EMU_SYNC, HY_EMU_SHFL, HY_EMU_SHFL_XOR, HY_EMU_SHFL_UP, HY_EMU_SHFL_DOWN, HY_EMU_BALLOT, HY_EMU_ANY, HY_EMU_ALL,
-    HY_EMU_MMA_BF16, HY_EMU_MMA_TF32, HY_EMU_LDMATRIX, HY_EMU_LDMATRIX_TRANS,
-    HY_EMU_BARRIER, HY_EMU_BARRIER_OR, HY_EMU_BARRIER_AND, HY_EMU_BARRIER_COUNT
+    HY_EMU_SYNC,
+    HY_EMU_SHFL,
+    HY_EMU_SHFL_XOR,
+    HY_EMU_SHFL_UP,
+    HY_EMU_SHFL_DOWN,
+    HY_EMU_BALLOT,
+    HY_EMU_ANY,
+    HY_EMU_ALL,
+    HY_EMU_MMA_BF16,
+    HY_EMU_MMA_TF32,
+    HY_EMU_LDMATRIX,
+    HY_EMU_LDMATRIX_TRANS,
+    HY_EMU_BARRIER,
+    HY_EMU_BARRIER_OR,
+    HY_EMU_BARRIER_AND,
+    HY_EMU_BARRIER_COUNT
 };
 int hy_emu_barrier(hy_emu_op op, int predicate);
 // Meets the other lanes of the mask, which must make the same call. Returns this lane's result.
@@ -61,23 +81,57 @@ template <class T> static inline T hy_emu_shuffle(hy_emu_op op, unsigned mask, T
     memcpy(&x, &bits, sizeof x);
     return x;
 }
-template <class T> static inline T __shfl_sync(unsigned mask, T x, int lane, int width = 32) { return hy_emu_shuffle(HY_EMU_SHFL, mask, x, lane, width); }
-template <class T> static inline T __shfl_xor_sync(unsigned mask, T x, int lane, int width = 32) { return hy_emu_shuffle(HY_EMU_SHFL_XOR, mask, x, lane, width); }
-template <class T> static inline T __shfl_up_sync(unsigned mask, T x, unsigned d, int width = 32) { return hy_emu_shuffle(HY_EMU_SHFL_UP, mask, x, (int)d, width); }
-template <class T> static inline T __shfl_down_sync(unsigned mask, T x, unsigned d, int width = 32) { return hy_emu_shuffle(HY_EMU_SHFL_DOWN, mask, x, (int)d, width); }
-static inline unsigned __ballot_sync(unsigned mask, int p) { return (unsigned)hy_emu_warp(HY_EMU_BALLOT, mask, p != 0, 0, 32); }
+template <class T> static inline T __shfl_sync(unsigned mask, T x, int lane, int width = 32) {
+    return hy_emu_shuffle(HY_EMU_SHFL, mask, x, lane, width);
+}
+template <class T> static inline T __shfl_xor_sync(unsigned mask, T x, int lane, int width = 32) {
+    return hy_emu_shuffle(HY_EMU_SHFL_XOR, mask, x, lane, width);
+}
+template <class T> static inline T __shfl_up_sync(unsigned mask, T x, unsigned d, int width = 32) {
+    return hy_emu_shuffle(HY_EMU_SHFL_UP, mask, x, (int)d, width);
+}
+template <class T> static inline T __shfl_down_sync(unsigned mask, T x, unsigned d, int width = 32) {
+    return hy_emu_shuffle(HY_EMU_SHFL_DOWN, mask, x, (int)d, width);
+}
+static inline unsigned __ballot_sync(unsigned mask, int p) {
+    return (unsigned)hy_emu_warp(HY_EMU_BALLOT, mask, p != 0, 0, 32);
+}
 static inline int __any_sync(unsigned mask, int p) { return (int)hy_emu_warp(HY_EMU_ANY, mask, p != 0, 0, 32); }
 static inline int __all_sync(unsigned mask, int p) { return (int)hy_emu_warp(HY_EMU_ALL, mask, p != 0, 0, 32); }
 
 // ---------------------------------------------------------------------------------------------------- memory
 template <class T> static inline T __ldg(const T *p) { return *p; }
-template <class T> struct hy_emu_integer { static_assert(std::is_integral<T>::value, "no floating-point atomics: their order is not fixed"); typedef T type; };
-template <class T> static inline T atomicAdd(T *p, typename hy_emu_integer<T>::type v) { const T old = *p; *p = (T)(old + v); return old; }
-template <class T> static inline T atomicMax(T *p, typename hy_emu_integer<T>::type v) { const T old = *p; *p = old < v ? v : old; return old; }
-template <class T> static inline T atomicMin(T *p, typename hy_emu_integer<T>::type v) { const T old = *p; *p = v < old ? v : old; return old; }
-template <class T> static inline T atomicExch(T *p, typename hy_emu_integer<T>::type v) { const T old = *p; *p = v; return old; }
-template <class T> static inline T atomicOr(T *p, typename hy_emu_integer<T>::type v) { const T old = *p; *p = old | v; return old; }
-template <class T> static inline T atomicCAS(T *p, typename hy_emu_integer<T>::type old, typename hy_emu_integer<T>::type v) {
+template <class T> struct hy_emu_integer {
+    static_assert(std::is_integral<T>::value, "no floating-point atomics: their order is not fixed");
+    typedef T type;
+};
+template <class T> static inline T atomicAdd(T *p, typename hy_emu_integer<T>::type v) {
+    const T old = *p;
+    *p = (T)(old + v);
+    return old;
+}
+template <class T> static inline T atomicMax(T *p, typename hy_emu_integer<T>::type v) {
+    const T old = *p;
+    *p = old < v ? v : old;
+    return old;
+}
+template <class T> static inline T atomicMin(T *p, typename hy_emu_integer<T>::type v) {
+    const T old = *p;
+    *p = v < old ? v : old;
+    return old;
+}
+template <class T> static inline T atomicExch(T *p, typename hy_emu_integer<T>::type v) {
+    const T old = *p;
+    *p = v;
+    return old;
+}
+template <class T> static inline T atomicOr(T *p, typename hy_emu_integer<T>::type v) {
+    const T old = *p;
+    *p = old | v;
+    return old;
+}
+template <class T>
+static inline T atomicCAS(T *p, typename hy_emu_integer<T>::type old, typename hy_emu_integer<T>::type v) {
     const T was = *p;
     if (was == old) *p = v;
     return was;
@@ -132,8 +186,8 @@ static inline int __clz(int x) { return x ? __builtin_clz((unsigned)x) : 32; }
 static inline int __clzll(long long x) { return x ? __builtin_clzll((unsigned long long)x) : 64; }
 static inline int __ffs(int x) { return __builtin_ffs(x); }
 static inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned)((uint64_t)a * b >> 32); }
-#define HY_EMU_MIN_MAX(T)                                            \
-    static inline T min(T a, T b) { return b < a ? b : a; }          \
+#define HY_EMU_MIN_MAX(T)                                   \
+    static inline T min(T a, T b) { return b < a ? b : a; } \
     static inline T max(T a, T b) { return a < b ? b : a; }
 HY_EMU_MIN_MAX(int)
 HY_EMU_MIN_MAX(unsigned)

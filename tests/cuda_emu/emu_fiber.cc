@@ -8,11 +8,11 @@
 #include <cstdlib>
 
 #ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/asan_interface.h>
-#include <sanitizer/common_interface_defs.h>
-#define STACK (256 << 10)  // its frames are larger
+    #include <sanitizer/asan_interface.h>
+    #include <sanitizer/common_interface_defs.h>
+    #define STACK (256 << 10)  // its frames are larger
 #else
-#define STACK (64 << 10)
+    #define STACK (64 << 10)
 #endif
 #define PAGE 4096
 #define SLOT (STACK + PAGE)
@@ -44,7 +44,8 @@ emu_switch:
 static char *pool;
 
 static void make_pool() {
-    pool = (char *)mmap(NULL, (size_t)EMU_FIBERS * SLOT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    pool = (char *)mmap(NULL, (size_t)EMU_FIBERS * SLOT, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (pool == MAP_FAILED) perror("cuda_emu: stacks"), abort();
     for (int i = 0; i < EMU_FIBERS; i++)
         if (mprotect(pool + (size_t)i * SLOT, PAGE, PROT_NONE)) perror("cuda_emu: guard page"), abort();
@@ -60,8 +61,8 @@ void emu_fiber_start(emu_fiber *f, int i, void (*entry)()) {
 #endif
     // stacks begin at different lines of the cache
     void **top = (void **)(f->stack + STACK - (size_t)(i % 61) * 64);
-    top[-1] = NULL;            // no caller; at the entry the stack pointer is 8 above a multiple of 16
-    top[-2] = (void *)entry;   // six registers below are whatever they are
+    top[-1] = NULL;           // no caller; at the entry the stack pointer is 8 above a multiple of 16
+    top[-2] = (void *)entry;  // six registers below are whatever they are
     f->sp = top - 8;
 }
 

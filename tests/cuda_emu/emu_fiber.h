@@ -1,13 +1,14 @@
-// emu_fiber.h - fibers: stacks from a pool with a guard page below each, and a switch of a few instructions. Inside tests/cuda_emu.
+// emu_fiber.h - fibers: stacks from a pool with a guard page below each, and a switch of a few instructions. Inside
+// tests/cuda_emu.
 #ifndef HY_EMU_FIBER_H
 #define HY_EMU_FIBER_H
 #include <cstddef>
 
 struct emu_fiber {
-    void *sp;            // where it stopped
-    char *stack;         // lowest byte; NULL: the stack of the program itself
+    void *sp;     // where it stopped
+    char *stack;  // lowest byte; NULL: the stack of the program itself
     size_t stack_bytes;
-    void *sanitizer;     // AddressSanitizer's, for this fiber
+    void *sanitizer;  // AddressSanitizer's, for this fiber
 };
 #define EMU_FIBERS 1024
 // Makes fiber i start in `entry`, on stack i of the pool, at the next switch to it. `entry` never returns.

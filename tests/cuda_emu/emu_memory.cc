@@ -1,5 +1,6 @@
-// emu_memory.cc - the memory of the emulated device: one range of addresses, closed to the host except while a kernel or a copy
-// runs; allocations between canaries, new ones full of NaN. And pinned memory of the host, which both may touch.
+// emu_memory.cc - the memory of the emulated device: one range of addresses, closed to the host except while a kernel
+// or a copy runs; allocations between canaries, new ones full of NaN. And pinned memory of the host, which both may
+// touch.
 #include "tests/cuda_emu/emu_memory.h"
 
 #include <sys/mman.h>
@@ -13,7 +14,7 @@
 #include "tests/cuda_emu/emu_block.h"
 
 #define RANGE ((size_t)64 << 30)
-#define UNIT 256      // alignment of allocations, and bytes of canaries before each
+#define UNIT 256  // alignment of allocations, and bytes of canaries before each
 #define CANARY 0x5a
 #define BIG (1 << 20)  // freed memory from here on is given back to the system
 
@@ -22,8 +23,8 @@ struct piece {  // [start, start + room): canaries, the allocation, canaries
     size_t room, bytes;
     bool used;
 };
-static char *base, *top;             // what has ever been used: [base, top)
-static std::vector<piece> pieces;    // in the order of their addresses
+static char *base, *top;           // what has ever been used: [base, top)
+static std::vector<piece> pieces;  // in the order of their addresses
 static std::vector<std::pair<char *, size_t>> pinned;
 static size_t total, used;
 static bool is_open;
@@ -41,7 +42,8 @@ static void make_range() {
 void emu_memory_open(bool open) {
     if (open == is_open) return;
     is_open = open;
-    if (top > base) die_if(mprotect(base, (size_t)(top - base), open ? PROT_READ | PROT_WRITE : PROT_NONE) != 0, "mprotect");
+    if (top > base)
+        die_if(mprotect(base, (size_t)(top - base), open ? PROT_READ | PROT_WRITE : PROT_NONE) != 0, "mprotect");
 }
 
 static void canaries(const piece &p) {
@@ -104,13 +106,15 @@ bool emu_memory_delete(void *p) {
     check(q, "somebody");
     memset(q.start, 0xff, q.room < BIG ? q.room : 0);
     if (q.room >= BIG) {
-        char *first = (char *)(((uintptr_t)q.start + 4095) / 4096 * 4096), *last = (char *)((uintptr_t)(q.start + q.room) / 4096 * 4096);
+        char *first = (char *)(((uintptr_t)q.start + 4095) / 4096 * 4096),
+             *last = (char *)((uintptr_t)(q.start + q.room) / 4096 * 4096);
         madvise(first, (size_t)(last - first), MADV_DONTNEED);
     }
     emu_memory_open(was);
     used -= q.bytes;
     q.used = false;
-    if (at + 1 < pieces.size() && !pieces[at + 1].used) pieces[at].room += pieces[at + 1].room, pieces.erase(pieces.begin() + (long)at + 1);
+    if (at + 1 < pieces.size() && !pieces[at + 1].used)
+        pieces[at].room += pieces[at + 1].room, pieces.erase(pieces.begin() + (long)at + 1);
     if (at > 0 && !pieces[at - 1].used) pieces[at - 1].room += pieces[at].room, pieces.erase(pieces.begin() + (long)at);
     return true;
 }
@@ -120,7 +124,8 @@ void emu_memory_after_kernel(const char *name) {
         if (p.used) check(p, name);
 }
 static const piece *piece_of(const void *p) {
-    const auto next = std::upper_bound(pieces.begin(), pieces.end(), (char *)p, [](char *a, const piece &b) { return a < b.start; });
+    const auto next =
+        std::upper_bound(pieces.begin(), pieces.end(), (char *)p, [](char *a, const piece &b) { return a < b.start; });
     return next == pieces.begin() ? NULL : &next[-1];
 }
 bool emu_on_device(const void *p, size_t bytes) {
@@ -130,7 +135,9 @@ bool emu_on_device(const void *p, size_t bytes) {
 const char *emu_describe_address(const void *p) {
     if (!base || (char *)p < base || (char *)p >= base + RANGE) return "not device memory";
     const piece *q = piece_of(p);
-    return !q || (char *)p >= q->start + q->room ? "device memory never allocated" : q->used ? "device memory" : "device memory that has been freed";
+    return !q || (char *)p >= q->start + q->room ? "device memory never allocated"
+           : q->used                             ? "device memory"
+                                                 : "device memory that has been freed";
 }
 
 void *emu_pinned_new(size_t bytes) {
@@ -153,7 +160,8 @@ bool emu_pinned(const void *p, size_t bytes) {
     return false;
 }
 
-// A word of an argument that could be an address in user space and is mapped here, but not for the device, is memory of the host.
+// A word of an argument that could be an address in user space and is mapped here, but not for the device, is memory of
+// the host.
 void hy_emu_check_argument(const char *name, int index, bool pointer, const void *value, size_t bytes) {
     for (size_t at = 0; at + 8 <= bytes; at += 8) {
         uintptr_t word;
@@ -163,6 +171,7 @@ void hy_emu_check_argument(const char *name, int index, bool pointer, const void
         if (emu_on_device((void *)word, 0) || emu_pinned((void *)word, 0)) continue;
         if (pointer || (word >= (1ul << 44) && (!base || (char *)word < base || (char *)word >= base + RANGE) &&
                         mincore((void *)(word & ~4095ul), 1, &seen) == 0))
-            emu_die("%s: argument %d (from 0) holds %p, which is no memory of the device (%s)", name, index, (void *)word, emu_describe_address((void *)word));
+            emu_die("%s: argument %d (from 0) holds %p, which is no memory of the device (%s)", name, index,
+                    (void *)word, emu_describe_address((void *)word));
     }
 }

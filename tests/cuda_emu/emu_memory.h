@@ -3,7 +3,7 @@
 #define HY_EMU_MEMORY_H
 #include <cstddef>
 
-void emu_memory_open(bool open);   // whether the device's memory can be touched; nothing changes if it is so already
+void emu_memory_open(bool open);     // whether the device's memory can be touched; nothing changes if it is so already
 void *emu_memory_new(size_t bytes);  // NULL: not that much left
 bool emu_memory_delete(void *p);
 size_t emu_memory_total();

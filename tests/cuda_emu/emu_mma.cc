@@ -1,6 +1,7 @@
-// emu_mma.cc - tensor cores, ldmatrix and asynchronous copies in software. Which lane holds which element is as in the PTX ISA
-// ("Matrix Fragments for mma.m16n8k16 with floating point type", "... for mma.m16n8k8", "ldmatrix"); the sums are exact to
-// double and rounded once, so they say nothing of the order in which hardware adds.
+// emu_mma.cc - tensor cores, ldmatrix and asynchronous copies in software. Which lane holds which element is as in the
+// PTX ISA
+// ("Matrix Fragments for mma.m16n8k16 with floating point type", "... for mma.m16n8k8", "ldmatrix"); the sums are exact
+// to double and rounded once, so they say nothing of the order in which hardware adds.
 #include "tests/cuda_emu/emu_block.h"
 
 struct operands {
@@ -42,7 +43,8 @@ static void mma_bf16(emu_lane *const lane[32]) {
         const operands *o = (const operands *)(uintptr_t)lane[l]->value;
         const int group = l / 4, in_group = l % 4;
         for (int i = 0; i < 8; i++) {  // a0..a7, two to a register
-            const int row = i < 2 || (i >= 4 && i < 6) ? group : group + 8, col = in_group * 2 + (i & 1) + (i >= 4 ? 8 : 0);
+            const int row = i < 2 || (i >= 4 && i < 6) ? group : group + 8,
+                      col = in_group * 2 + (i & 1) + (i >= 4 ? 8 : 0);
             a[row][col] = half(o->a[i / 2], i & 1);
         }
         for (int i = 0; i < 4; i++) b[in_group * 2 + (i & 1) + (i >= 2 ? 8 : 0)][group] = half(o->b[i / 2], i & 1);
@@ -58,7 +60,8 @@ static void mma_tf32(emu_lane *const lane[32]) {
     for (int l = 0; l < 32; l++) {
         const operands *o = (const operands *)(uintptr_t)lane[l]->value;
         const int group = l / 4, in_group = l % 4;
-        for (int i = 0; i < 4; i++) a[i == 0 || i == 2 ? group : group + 8][i < 2 ? in_group : in_group + 4] = tf32(o->a[i]);
+        for (int i = 0; i < 4; i++)
+            a[i == 0 || i == 2 ? group : group + 8][i < 2 ? in_group : in_group + 4] = tf32(o->a[i]);
         for (int i = 0; i < 2; i++) b[in_group + 4 * i][group] = tf32(o->b[i]);
     }
     product(lane, 8, a, b);
@@ -87,24 +90,31 @@ static void ldmatrix(emu_lane *const lane[32], bool trans) {
 }
 
 void emu_warp_matrix(hy_emu_op op, emu_lane *const lane[32]) {
-    if (op == HY_EMU_MMA_BF16) mma_bf16(lane);
-    else if (op == HY_EMU_MMA_TF32) mma_tf32(lane);
-    else ldmatrix(lane, op == HY_EMU_LDMATRIX_TRANS);
+    if (op == HY_EMU_MMA_BF16)
+        mma_bf16(lane);
+    else if (op == HY_EMU_MMA_TF32)
+        mma_tf32(lane);
+    else
+        ldmatrix(lane, op == HY_EMU_LDMATRIX_TRANS);
 }
 
-// ---------------------------------------------------------------------------------------------------- asynchronous copies
+// ------------------------------------------------------------------------------------------------- asynchronous copies
 void hy_emu_copy16(void *shared, const void *global, int bytes) {
     emu_copies *c = emu_my_copies();
-    if ((uintptr_t)shared % 16 || (uintptr_t)global % 16) emu_die("an asynchronous copy of 16 bytes between addresses that are not multiples of 16");
+    if ((uintptr_t)shared % 16 || (uintptr_t)global % 16)
+        emu_die("an asynchronous copy of 16 bytes between addresses that are not multiples of 16");
     if (!emu_in_shared(shared, 16)) emu_die("an asynchronous copy to outside shared memory");
     if (bytes != 0 && bytes != 16) emu_die("an asynchronous copy of %d bytes", bytes);
-    if (bytes && !emu_on_device(global, 16)) emu_die("an asynchronous copy from %p: %s", global, emu_describe_address(global));
-    if (c->n == (int)(sizeof c->list / sizeof *c->list)) emu_die("more than %d asynchronous copies on the way for one thread", c->n);
+    if (bytes && !emu_on_device(global, 16))
+        emu_die("an asynchronous copy from %p: %s", global, emu_describe_address(global));
+    if (c->n == (int)(sizeof c->list / sizeof *c->list))
+        emu_die("more than %d asynchronous copies on the way for one thread", c->n);
     memset(shared, 0xff, 16);  // what is read before the wait is not what was there
     c->list[c->n++] = {shared, global, bytes, c->group};
 }
 void hy_emu_copy_commit() { emu_my_copies()->group++; }
-void hy_emu_copy_wait(int groups) {  // copies after the last commit belong to a group still open, which nothing waits for
+void hy_emu_copy_wait(
+    int groups) {  // copies after the last commit belong to a group still open, which nothing waits for
     emu_copies *c = emu_my_copies();
     int kept = 0;
     for (int i = 0; i < c->n; i++) {
@@ -113,8 +123,10 @@ void hy_emu_copy_wait(int groups) {  // copies after the last commit belong to a
             c->list[kept++] = q;
             continue;
         }
-        if (q.bytes) memcpy(q.to, q.from, 16);
-        else memset(q.to, 0, 16);
+        if (q.bytes)
+            memcpy(q.to, q.from, 16);
+        else
+            memset(q.to, 0, 16);
     }
     c->n = kept;
 }

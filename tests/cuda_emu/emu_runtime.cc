@@ -1,4 +1,5 @@
-// emu_runtime.cc - see emu_runtime.h: the queue of work, recordings, events, errors. One device, streams share one queue.
+// emu_runtime.cc - see emu_runtime.h: the queue of work, recordings, events, errors. One device, streams share one
+// queue.
 #include <sys/mman.h>
 
 #include <chrono>
@@ -10,9 +11,15 @@
 #include "tests/cuda_emu/emu_memory.h"
 
 typedef std::function<void()> work;
-struct hy_emu_stream { int unused; };
-struct hy_emu_graph { std::vector<work> list; };
-struct hy_emu_graph_exec { std::vector<work> list; };
+struct hy_emu_stream {
+    int unused;
+};
+struct hy_emu_graph {
+    std::vector<work> list;
+};
+struct hy_emu_graph_exec {
+    std::vector<work> list;
+};
 struct hy_emu_event {
     std::shared_ptr<double> time;  // when it was reached; negative: queued
 };
@@ -33,7 +40,9 @@ static void run_all() {
     for (work &w : now) w();
     emu_memory_open(false);
 }
-static double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+static double seconds() {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 // ---------------------------------------------------------------------------------------------------- launches
 static hy_status refuse(const char *name, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -46,12 +55,15 @@ static hy_status refuse(const char *name, const char *fmt, ...) {
     result(cudaErrorInvalidConfiguration);
     return hy_error(HY_EFAIL, "launch of %s: %s", name, text);
 }
-hy_status hy_emu_enqueue(const char *name, dim3 grid, dim3 block, size_t shared, size_t arg_bytes, std::function<void()> thread) {
+hy_status hy_emu_enqueue(const char *name, dim3 grid, dim3 block, size_t shared, size_t arg_bytes,
+                         std::function<void()> thread) {
     const uint64_t threads = (uint64_t)block.x * block.y * block.z;
     if (threads < 1 || threads > 1024 || block.x > 1024 || block.y > 1024 || block.z > 64)
-        return refuse(name, "a block of (%u,%u,%u) threads; CUDA takes 1 to 1024, z up to 64", block.x, block.y, block.z);
+        return refuse(name, "a block of (%u,%u,%u) threads; CUDA takes 1 to 1024, z up to 64", block.x, block.y,
+                      block.z);
     if (grid.x < 1 || grid.y < 1 || grid.z < 1 || grid.x > 0x7fffffff || grid.y > 65535 || grid.z > 65535)
-        return refuse(name, "a grid of (%u,%u,%u) blocks; CUDA takes 1 to 2147483647, 65535, 65535", grid.x, grid.y, grid.z);
+        return refuse(name, "a grid of (%u,%u,%u) blocks; CUDA takes 1 to 2147483647, 65535, 65535", grid.x, grid.y,
+                      grid.z);
     if (shared > 227 * 1024) return refuse(name, "%zu bytes of shared memory; a block may have 232448", shared);
     if (arg_bytes > 4096) return refuse(name, "%zu bytes of arguments; CUDA takes 4096", arg_bytes);
     auto k = std::make_shared<emu_kernel>(emu_kernel{name, grid, block, shared, std::move(thread)});
@@ -68,7 +80,9 @@ cudaError_t cudaGetDeviceCount(int *n) {
     *n = devices();
     return result(*n ? cudaSuccess : cudaErrorNoDevice);
 }
-cudaError_t cudaSetDevice(int device) { return result(device >= 0 && device < devices() ? cudaSuccess : cudaErrorInvalidDevice); }
+cudaError_t cudaSetDevice(int device) {
+    return result(device >= 0 && device < devices() ? cudaSuccess : cudaErrorInvalidDevice);
+}
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int device) {
     if (device < 0 || device >= devices()) return result(cudaErrorInvalidDevice);
     *p = {};
@@ -82,8 +96,11 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int device) {
 cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr a, int device) {
     cudaDeviceProp p;
     if (cudaGetDeviceProperties(&p, device) != cudaSuccess) return result(cudaErrorInvalidDevice);
-    *value = a == cudaDevAttrMaxSharedMemoryPerBlockOptin ? (int)p.sharedMemPerBlockOptin : a == cudaDevAttrMultiProcessorCount ? p.multiProcessorCount
-             : a == cudaDevAttrComputeCapabilityMajor ? p.major : a == cudaDevAttrComputeCapabilityMinor ? p.minor : p.l2CacheSize;
+    *value = a == cudaDevAttrMaxSharedMemoryPerBlockOptin ? (int)p.sharedMemPerBlockOptin
+             : a == cudaDevAttrMultiProcessorCount        ? p.multiProcessorCount
+             : a == cudaDevAttrComputeCapabilityMajor     ? p.major
+             : a == cudaDevAttrComputeCapabilityMinor     ? p.minor
+                                                          : p.l2CacheSize;
     return cudaSuccess;
 }
 cudaError_t cudaDriverGetVersion(int *v) { return *v = devices() ? 13000 : 0, cudaSuccess; }
@@ -104,7 +121,9 @@ cudaError_t cudaFree(void *p) {  // waits for everything, as in CUDA
     run_all();
     return result(!p || emu_memory_delete(p) ? cudaSuccess : cudaErrorInvalidValue);
 }
-cudaError_t cudaMallocHost(void **p, size_t bytes) { return result((*p = emu_pinned_new(bytes)) ? cudaSuccess : cudaErrorMemoryAllocation); }
+cudaError_t cudaMallocHost(void **p, size_t bytes) {
+    return result((*p = emu_pinned_new(bytes)) ? cudaSuccess : cudaErrorMemoryAllocation);
+}
 cudaError_t cudaFreeHost(void *p) {
     run_all();
     return result(!p || emu_pinned_delete(p) ? cudaSuccess : cudaErrorInvalidValue);
@@ -134,7 +153,7 @@ cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, cudaMemcpy
     return cudaSuccess;
 }
 
-// ---------------------------------------------------------------------------------------------------- streams, graphs, events
+// --------------------------------------------------------------------------------------------- streams, graphs, events
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned) { return *s = new hy_emu_stream{0}, cudaSuccess; }
 cudaError_t cudaStreamDestroy(cudaStream_t s) {
     run_all();
@@ -203,15 +222,18 @@ cudaError_t cudaGetLastError() {
 static const struct {
     cudaError_t e;
     const char *name, *text;
-} errors[] = {{cudaSuccess, "cudaSuccess", "no error"}, {cudaErrorInvalidValue, "cudaErrorInvalidValue", "invalid argument"},
+} errors[] = {{cudaSuccess, "cudaSuccess", "no error"},
+              {cudaErrorInvalidValue, "cudaErrorInvalidValue", "invalid argument"},
               {cudaErrorMemoryAllocation, "cudaErrorMemoryAllocation", "out of memory"},
               {cudaErrorInvalidConfiguration, "cudaErrorInvalidConfiguration", "invalid configuration argument"},
-              {cudaErrorInsufficientDriver, "cudaErrorInsufficientDriver", "CUDA driver version is insufficient for CUDA runtime version"},
+              {cudaErrorInsufficientDriver, "cudaErrorInsufficientDriver",
+               "CUDA driver version is insufficient for CUDA runtime version"},
               {cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected"},
               {cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal"},
               {cudaErrorInvalidResourceHandle, "cudaErrorInvalidResourceHandle", "invalid resource handle"},
               {cudaErrorNotReady, "cudaErrorNotReady", "device not ready"},
-              {cudaErrorStreamCaptureUnsupported, "cudaErrorStreamCaptureUnsupported", "operation not permitted when stream is capturing"}};
+              {cudaErrorStreamCaptureUnsupported, "cudaErrorStreamCaptureUnsupported",
+               "operation not permitted when stream is capturing"}};
 const char *cudaGetErrorName(cudaError_t e) {
     for (const auto &k : errors)
         if (k.e == e) return k.name;

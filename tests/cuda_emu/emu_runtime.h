@@ -1,18 +1,38 @@
-// emu_runtime.h - the CUDA runtime as far as kernels/cuda/backend.cu calls it, without a GPU. Work is queued and runs at the
-// next call that waits for it, so host code that forgets to wait reads what was there before. Device memory cannot be touched
-// by the host, new memory is full of NaN, and what is written beside an allocation is found after each kernel.
+// emu_runtime.h - the CUDA runtime as far as kernels/cuda/backend.cu calls it, without a GPU. Work is queued and runs
+// at the next call that waits for it, so host code that forgets to wait reads what was there before. Device memory
+// cannot be touched by the host, new memory is full of NaN, and what is written beside an allocation is found after
+// each kernel.
 #ifndef HY_EMU_RUNTIME_H
 #define HY_EMU_RUNTIME_H
 #include <cstddef>
 
 enum cudaError_t {
-    cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2, cudaErrorInitializationError = 3,
-    cudaErrorInvalidConfiguration = 9, cudaErrorInsufficientDriver = 35, cudaErrorNoDevice = 100, cudaErrorInvalidDevice = 101,
-    cudaErrorInvalidResourceHandle = 400, cudaErrorNotReady = 600, cudaErrorIllegalAddress = 700, cudaErrorLaunchFailure = 719,
+    cudaSuccess = 0,
+    cudaErrorInvalidValue = 1,
+    cudaErrorMemoryAllocation = 2,
+    cudaErrorInitializationError = 3,
+    cudaErrorInvalidConfiguration = 9,
+    cudaErrorInsufficientDriver = 35,
+    cudaErrorNoDevice = 100,
+    cudaErrorInvalidDevice = 101,
+    cudaErrorInvalidResourceHandle = 400,
+    cudaErrorNotReady = 600,
+    cudaErrorIllegalAddress = 700,
+    cudaErrorLaunchFailure = 719,
     cudaErrorStreamCaptureUnsupported = 900
 };
-enum cudaMemcpyKind { cudaMemcpyHostToHost = 0, cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice, cudaMemcpyDefault };
-enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal = 0, cudaStreamCaptureModeThreadLocal, cudaStreamCaptureModeRelaxed };
+enum cudaMemcpyKind {
+    cudaMemcpyHostToHost = 0,
+    cudaMemcpyHostToDevice,
+    cudaMemcpyDeviceToHost,
+    cudaMemcpyDeviceToDevice,
+    cudaMemcpyDefault
+};
+enum cudaStreamCaptureMode {
+    cudaStreamCaptureModeGlobal = 0,
+    cudaStreamCaptureModeThreadLocal,
+    cudaStreamCaptureModeRelaxed
+};
 enum { cudaStreamDefault = 0, cudaStreamNonBlocking = 1 };
 enum { cudaEventDefault = 0, cudaEventBlockingSync = 1, cudaEventDisableTiming = 2 };
 enum { cudaHostAllocDefault = 0 };
@@ -22,8 +42,11 @@ struct cudaDeviceProp {
     int major, minor, multiProcessorCount, l2CacheSize, maxThreadsPerBlock, warpSize, memoryBusWidth;
 };
 enum cudaDeviceAttr {
-    cudaDevAttrMaxSharedMemoryPerBlockOptin, cudaDevAttrMultiProcessorCount, cudaDevAttrComputeCapabilityMajor,
-    cudaDevAttrComputeCapabilityMinor, cudaDevAttrL2CacheSize
+    cudaDevAttrMaxSharedMemoryPerBlockOptin,
+    cudaDevAttrMultiProcessorCount,
+    cudaDevAttrComputeCapabilityMajor,
+    cudaDevAttrComputeCapabilityMinor,
+    cudaDevAttrL2CacheSize
 };
 typedef struct hy_emu_stream *cudaStream_t;
 typedef struct hy_emu_graph *cudaGraph_t;

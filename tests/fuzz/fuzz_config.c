@@ -1,5 +1,5 @@
-// fuzz_config.c - libFuzzer target of config.json of released folders (`make fuzz-config`): any bytes become a checked spec of
-// one of the families, whose tensors are all accounted for, or a clear refusal.
+// fuzz_config.c - libFuzzer target of config.json of released folders (`make fuzz-config`): any bytes become a checked
+// spec of one of the families, whose tensors are all accounted for, or a clear refusal.
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,11 +12,50 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n, size_t most, unsigned se
 // ---------------------------------------------------------------------------------------------------- mutation
 // Bytes changed at random are seldom JSON: mostly a value or two of the object are exchanged or dropped.
 static const char *const values[] = {
-    "0", "1", "2", "3", "4", "7", "8", "64", "-1", "65536", "1048576", "1048577", "16777216", "2147483647", "9223372036854775807", "0.5",
-    "1e-6", "1e308", "true", "false", "null", "\"auto\"", "\"silu\"", "\"default\"", "\"linear\"", "\"llama3\"", "\"ntk\"", "\"hymba\"",
-    "\"llama\"", "\"qwen2\"", "\"mistral\"", "\"mamba\"", "\"mamba2\"", "\"falcon_h1\"", "\"\"", "[]", "{}", "[0]",
-    "[0, 1]", "[0.0, 1e30]", "[[0, 1]]", "[[1, 2], [3, 4]]",
-    "{\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 1, \"high_freq_factor\": 4, \"original_max_position_embeddings\": 64}",
+    "0",
+    "1",
+    "2",
+    "3",
+    "4",
+    "7",
+    "8",
+    "64",
+    "-1",
+    "65536",
+    "1048576",
+    "1048577",
+    "16777216",
+    "2147483647",
+    "9223372036854775807",
+    "0.5",
+    "1e-6",
+    "1e308",
+    "true",
+    "false",
+    "null",
+    "\"auto\"",
+    "\"silu\"",
+    "\"default\"",
+    "\"linear\"",
+    "\"llama3\"",
+    "\"ntk\"",
+    "\"hymba\"",
+    "\"llama\"",
+    "\"qwen2\"",
+    "\"mistral\"",
+    "\"mamba\"",
+    "\"mamba2\"",
+    "\"falcon_h1\"",
+    "\"\"",
+    "[]",
+    "{}",
+    "[0]",
+    "[0, 1]",
+    "[0.0, 1e30]",
+    "[[0, 1]]",
+    "[[1, 2], [3, 4]]",
+    "{\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 1, \"high_freq_factor\": 4, "
+    "\"original_max_position_embeddings\": 64}",
     "{\"type\": \"linear\", \"factor\": 2.0}",
 };
 static const char *exchange(unsigned *seed) {
@@ -37,8 +76,10 @@ static void change_members(const hy_json *j, unsigned seed, hy_buf *out) {
         comma = true;
         hy_json_text(key, 0, out);
         hy_buf_printf(out, ": ");
-        if (hit) hy_buf_printf(out, "%s", exchange(&seed));
-        else hy_json_text(hy_json_member(it), 0, out);
+        if (hit)
+            hy_buf_printf(out, "%s", exchange(&seed));
+        else
+            hy_json_text(hy_json_member(it), 0, out);
         hy_json_free(key);
     }
     hy_buf_printf(out, "}");

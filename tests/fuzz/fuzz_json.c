@@ -1,5 +1,5 @@
-// fuzz_json.c - libFuzzer target of the JSON reader (`make fuzz-json`): any bytes are a value or a clear refusal. What is
-// accepted is walked through every getter, and its text must read back as the same text.
+// fuzz_json.c - libFuzzer target of the JSON reader (`make fuzz-json`): any bytes are a value or a clear refusal. What
+// is accepted is walked through every getter, and its text must read back as the same text.
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,9 +14,12 @@ static void typed(const hy_json *object, const char *key) {
     const char *s;
     const hy_json *j;
     const hy_status got[] = {
-        hy_json_get_int(object, "fuzz", key, -1000, 1000, &i), hy_json_get_double(object, "fuzz", key, -1e30, 1e30, &d),
-        hy_json_get_bool(object, "fuzz", key, &b),             hy_json_get_string(object, "fuzz", key, &s),
-        hy_json_get_array(object, "fuzz", key, &j),            hy_json_get_object(object, "fuzz", key, &j),
+        hy_json_get_int(object, "fuzz", key, -1000, 1000, &i),
+        hy_json_get_double(object, "fuzz", key, -1e30, 1e30, &d),
+        hy_json_get_bool(object, "fuzz", key, &b),
+        hy_json_get_string(object, "fuzz", key, &s),
+        hy_json_get_array(object, "fuzz", key, &j),
+        hy_json_get_object(object, "fuzz", key, &j),
     };
     int accepted = 0;
     for (size_t k = 0; k < sizeof got / sizeof *got; k++) {

@@ -1,5 +1,5 @@
-// fuzz_safetensors.c - libFuzzer target of the safetensors reader (`make fuzz-safetensors`): any bytes are a file or a clear
-// refusal. What is accepted is read in full, and written again must be the same tensors.
+// fuzz_safetensors.c - libFuzzer target of the safetensors reader (`make fuzz-safetensors`): any bytes are a file or a
+// clear refusal. What is accepted is read in full, and written again must be the same tensors.
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -1,5 +1,6 @@
-// fuzz_shards.c - libFuzzer target of folders of several weight files (`make fuzz-shards`): an index and two headers, any bytes
-// each, are a folder whose tensors lie where the index says, or a clear refusal. The input is cut at lines "---".
+// fuzz_shards.c - libFuzzer target of folders of several weight files (`make fuzz-shards`): an index and two headers,
+// any bytes each, are a folder whose tensors lie where the index says, or a clear refusal. The input is cut at lines
+// "---".
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +42,8 @@ static void leave(void) {
 }
 
 static void enter(void) {
-    snprintf(folder, sizeof folder, "%s/hylab_fuzz.%ld", access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm", (long)getpid());
+    snprintf(folder, sizeof folder, "%s/hylab_fuzz.%ld", access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm",
+             (long)getpid());
     HY_ASSERT(!mkdir(folder, 0700));
     atexit(leave);
 }

@@ -1,5 +1,6 @@
-// fuzz_tokenizer.c - libFuzzer target of the tokenizers (`make fuzz-tokenizer`). An input is a file, a line "---", and a text: the file
-// is a tokenizer or refused, the text then encodes or is refused, its ids are pieces and come back as UTF-8, all at once and one by one.
+// fuzz_tokenizer.c - libFuzzer target of the tokenizers (`make fuzz-tokenizer`). An input is a file, a line "---", and
+// a text: the file is a tokenizer or refused, the text then encodes or is refused, its ids are pieces and come back as
+// UTF-8, all at once and one by one.
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,18 +35,21 @@ static void use(hy_tokenizer *t, const char *text, size_t n) {
     if (s == HY_OK) {
         HY_ASSERT(hy_tokenizer_encode(t, text, n, true, &again) == HY_OK);  // now from the cache
         HY_ASSERT(first.n == again.n && (!first.n || !memcmp(first.v, again.v, first.n * sizeof *first.v)));
-        for (size_t i = 0; i < first.n; i++) HY_ASSERT(first.v[i] >= 0 && first.v[i] < vocab && hy_tokenizer_piece(t, first.v[i], NULL));
+        for (size_t i = 0; i < first.n; i++)
+            HY_ASSERT(first.v[i] >= 0 && first.v[i] < vocab && hy_tokenizer_piece(t, first.v[i], NULL));
         decode_both(t, first.v, first.n);
     }
     int32_t some[24];  // ids that nothing encodes to, too
-    for (int i = 0; i < 24; i++) some[i] = (int32_t)((uint32_t)i * (n ? (uint8_t)text[(size_t)i % n] : 7u) % (uint32_t)vocab);
+    for (int i = 0; i < 24; i++)
+        some[i] = (int32_t)((uint32_t)i * (n ? (uint8_t)text[(size_t)i % n] : 7u) % (uint32_t)vocab);
     decode_both(t, some, 24);
     free(first.v);
     free(again.v);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
-    const char *file = (const char *)data, *cut = n ? memmem(file, n, "\n---\n", 5) : NULL, *text = cut ? cut + 5 : "Hello world";
+    const char *file = (const char *)data, *cut = n ? memmem(file, n, "\n---\n", 5) : NULL,
+               *text = cut ? cut + 5 : "Hello world";
     const size_t file_n = cut ? (size_t)(cut - file) : n, text_n = cut ? n - file_n - 5 : 11;
     hy_tokenizer *t;
     const hy_status s = hy_tokenizer_open_memory(file, file_n, file_n && file[0] == '{', "fuzz", &t);

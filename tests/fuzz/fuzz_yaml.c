@@ -1,5 +1,6 @@
-// fuzz_yaml.c - libFuzzer target: any bytes as a variant. Nothing may crash, hang or leak; what is accepted must expand to
-// a text that is read back as the same model, and --set of any text must leave a tree that can be read again. Built by `make fuzz-yaml`.
+// fuzz_yaml.c - libFuzzer target: any bytes as a variant. Nothing may crash, hang or leak; what is accepted must expand
+// to a text that is read back as the same model, and --set of any text must leave a tree that can be read again. Built
+// by `make fuzz-yaml`.
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
 // attn_fixture.h - what the tests of attention share: one problem with its operands as views into wider buffers full of
-// sentinels, random contents, and running a plan. Written for all element types at once through hy_dtype; in the CUDA mode of
-// kernel_memory.h whatever is not float64 runs there.
+// sentinels, random contents, and running a plan. Written for all element types at once through hy_dtype; in the CUDA
+// mode of kernel_memory.h whatever is not float64 runs there.
 #ifndef HY_TESTS_ATTN_FIXTURE_H
 #define HY_TESTS_ATTN_FIXTURE_H
 #include <math.h>
@@ -29,7 +29,9 @@ static inline mat mat_make_aligned(hy_dtype type, size_t rows, size_t cols, int 
     m.p = kt_dev(type, m.h);
     return m;
 }
-static inline mat mat_make(hy_dtype type, size_t rows, size_t cols, int gap) { return mat_make_aligned(type, rows, cols, gap, 1); }
+static inline mat mat_make(hy_dtype type, size_t rows, size_t cols, int gap) {
+    return mat_make_aligned(type, rows, cols, gap, 1);
+}
 static inline double at(const mat *m, size_t r, size_t c) { return mat_get(m, m->h, r * (size_t)m->ld + c); }
 static inline void set(mat *m, size_t r, size_t c, double x) { mat_put(m, m->h, r * (size_t)m->ld + c, x); }
 static inline void mat_free(mat *m) { kt_release(m->all); }
@@ -49,7 +51,8 @@ static inline void mat_check_edges(const mat *m) {
     for (size_t r = 0; r < m->rows + 2 * EDGE; r++)
         for (size_t c = 0; c < (size_t)m->ld; c++)
             if (r < EDGE || r >= m->rows + EDGE || c >= m->cols)
-                if (mat_get(m, m->all, r * (size_t)m->ld + c) != SENTINEL) fail_msg("a kernel wrote outside its operand");
+                if (mat_get(m, m->all, r * (size_t)m->ld + c) != SENTINEL)
+                    fail_msg("a kernel wrote outside its operand");
 }
 // ||a - b|| / ||b||, and for tiny b the plain norm
 static inline double mat_error(const mat *a, const mat *b) {
@@ -64,13 +67,14 @@ static inline double mat_error(const mat *a, const mat *b) {
 }
 static inline bool mat_same_bits(const mat *a, const mat *b) {
     for (size_t r = 0; r < b->rows; r++)
-        if (memcmp((char *)a->h + r * (size_t)a->ld * hy_dtype_size(a->type), (char *)b->h + r * (size_t)b->ld * hy_dtype_size(b->type),
-                   b->cols * hy_dtype_size(a->type)))
+        if (memcmp((char *)a->h + r * (size_t)a->ld * hy_dtype_size(a->type),
+                   (char *)b->h + r * (size_t)b->ld * hy_dtype_size(b->type), b->cols * hy_dtype_size(a->type)))
             return false;
     return true;
 }
 
-// What a path (kernel_memory.h: an instruction set, in the CUDA mode a precision) is asked for; float64 is the oracle whatever the path.
+// What a path (kernel_memory.h: an instruction set, in the CUDA mode a precision) is asked for; float64 is the oracle
+// whatever the path.
 static inline hy_plan_req req_of(hy_dtype type, int path, int threads) {
     return type == HY_F64 ? kt_oracle(true) : kt_req(path, threads, true);
 }
@@ -84,14 +88,18 @@ typedef struct {
     int32_t *pos, *len;
 } prob;
 // align: of the rows of all operands, in elements.
-static inline prob prob_make_aligned(hy_dtype type, int B, int T, int heads, int kv, int dqk, int dv, int window, int meta, int align,
-                                     uint64_t seed) {
+static inline prob prob_make_aligned(hy_dtype type, int B, int T, int heads, int kv, int dqk, int dv, int window,
+                                     int meta, int align, uint64_t seed) {
     prob p = {B, T, heads, kv, dqk, dv, window, meta, .type = type};
     size_t rows = (size_t)B * T;
-    p.q = mat_make_aligned(type, rows, (size_t)heads * dqk, 5, align), p.k = mat_make_aligned(type, rows, (size_t)kv * dqk, 3, align);
-    p.v = mat_make_aligned(type, rows, (size_t)kv * dv, 1, align), p.o = mat_make_aligned(type, rows, (size_t)heads * dv, 2, align);
-    p.lse = mat_make(kt_wide(type), rows, (size_t)heads, 0), p.dout = mat_make_aligned(type, rows, (size_t)heads * dv, 4, align);
-    p.dq = mat_make_aligned(type, rows, (size_t)heads * dqk, 1, align), p.dk = mat_make_aligned(type, rows, (size_t)kv * dqk, 7, align);
+    p.q = mat_make_aligned(type, rows, (size_t)heads * dqk, 5, align),
+    p.k = mat_make_aligned(type, rows, (size_t)kv * dqk, 3, align);
+    p.v = mat_make_aligned(type, rows, (size_t)kv * dv, 1, align),
+    p.o = mat_make_aligned(type, rows, (size_t)heads * dv, 2, align);
+    p.lse = mat_make(kt_wide(type), rows, (size_t)heads, 0),
+    p.dout = mat_make_aligned(type, rows, (size_t)heads * dv, 4, align);
+    p.dq = mat_make_aligned(type, rows, (size_t)heads * dqk, 1, align),
+    p.dk = mat_make_aligned(type, rows, (size_t)kv * dqk, 7, align);
     p.dv_ = mat_make_aligned(type, rows, (size_t)kv * dv, 6, align);
     hy_rng rng = hy_rng_make(seed, 1);
     mat_random(&p.q, &rng), mat_random(&p.k, &rng), mat_random(&p.v, &rng), mat_random(&p.dout, &rng);
@@ -99,7 +107,8 @@ static inline prob prob_make_aligned(hy_dtype type, int B, int T, int heads, int
     for (int b = 0; b < B; b++) p.pos[b] = 0, p.len[b] = T;
     return p;
 }
-static inline prob prob_make(hy_dtype type, int B, int T, int heads, int kv, int dqk, int dv, int window, int meta, uint64_t seed) {
+static inline prob prob_make(hy_dtype type, int B, int T, int heads, int kv, int dqk, int dv, int window, int meta,
+                             uint64_t seed) {
     return prob_make_aligned(type, B, T, heads, kv, dqk, dv, window, meta, 1, seed);
 }
 static inline void prob_free(prob *p) {
@@ -112,14 +121,38 @@ static inline void prob_check_edges(const prob *p) {
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) mat_check_edges(all[i]);
 }
 static inline hy_attention_args prob_args(const prob *p) {
-    return (hy_attention_args){.B = p->B, .T = p->T, .heads = p->heads, .kv_heads = p->kv, .d_qk = p->dqk, .d_v = p->dv,
-                               .window = p->window, .meta = p->meta, .scale = 1 / sqrt(p->dqk), .q = p->q.p, .k = p->k.p,
-                               .v = p->v.p, .o = p->o.p, .ldq = p->q.ld, .ldk = p->k.ld, .ldv = p->v.ld, .ldo = p->o.ld,
-                               .pos = kt_dev(p->type, p->pos), .len = kt_dev(p->type, p->len), .saved = p->lse.p};
+    return (hy_attention_args){.B = p->B,
+                               .T = p->T,
+                               .heads = p->heads,
+                               .kv_heads = p->kv,
+                               .d_qk = p->dqk,
+                               .d_v = p->dv,
+                               .window = p->window,
+                               .meta = p->meta,
+                               .scale = 1 / sqrt(p->dqk),
+                               .q = p->q.p,
+                               .k = p->k.p,
+                               .v = p->v.p,
+                               .o = p->o.p,
+                               .ldq = p->q.ld,
+                               .ldk = p->k.ld,
+                               .ldv = p->v.ld,
+                               .ldo = p->o.ld,
+                               .pos = kt_dev(p->type, p->pos),
+                               .len = kt_dev(p->type, p->len),
+                               .saved = p->lse.p};
 }
 static inline hy_attention_bwd_args prob_bwd_args(const prob *p, unsigned acc) {
-    return (hy_attention_bwd_args){.f = prob_args(p), .dout = p->dout.p, .dq = p->dq.p, .dk = p->dk.p, .dv = p->dv_.p,
-                                   .lddo = p->dout.ld, .lddq = p->dq.ld, .lddk = p->dk.ld, .lddv = p->dv_.ld, .acc = acc};
+    return (hy_attention_bwd_args){.f = prob_args(p),
+                                   .dout = p->dout.p,
+                                   .dq = p->dq.p,
+                                   .dk = p->dk.p,
+                                   .dv = p->dv_.p,
+                                   .lddo = p->dout.ld,
+                                   .lddq = p->dq.ld,
+                                   .lddk = p->dk.ld,
+                                   .lddv = p->dv_.ld,
+                                   .acc = acc};
 }
 static inline void prob_forward(const prob *p, int path, int threads) {
     hy_attention_args a = prob_args(p);

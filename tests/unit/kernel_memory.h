@@ -1,7 +1,7 @@
-// kernel_memory.h - memory that kernel tests give to kernels. On the CPU it is plain memory. In the CUDA mode (KT_CUDA=1: a test
-// built against the emulated or the real backend) every block has a copy on the device, written before each kernel and read
-// back after it, so that tests look at and change their own copy alone. In that mode whatever is asked for in float64 still
-// runs on the CPU: it is the oracle.
+// kernel_memory.h - memory that kernel tests give to kernels. On the CPU it is plain memory. In the CUDA mode
+// (KT_CUDA=1: a test built against the emulated or the real backend) every block has a copy on the device, written
+// before each kernel and read back after it, so that tests look at and change their own copy alone. In that mode
+// whatever is asked for in float64 still runs on the CPU: it is the oracle.
 #ifndef HY_KERNEL_MEMORY_H
 #define HY_KERNEL_MEMORY_H
 #include <math.h>
@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 #ifndef KT_CUDA
-#define KT_CUDA 0
+    #define KT_CUDA 0
 #endif
 
 static inline const hy_backend *kt_device(void) {
@@ -63,17 +63,17 @@ static inline void kt_release(void *h) {
     free(h);
 }
 // A copy of n bytes, for tables of a test.
-static inline void *kt_alloc_copy(const void *src, size_t bytes) {
-    return memcpy(kt_alloc(bytes), src, bytes);
-}
+static inline void *kt_alloc_copy(const void *src, size_t bytes) { return memcpy(kt_alloc(bytes), src, bytes); }
 static inline void kt_ok(hy_status s, const char *what) {
     if (s != HY_OK) fail_msg("%s: %s", what, hy_error_text());
 }
 static inline void kt_push(void) {
-    for (int i = 0; i < kt_n_blocks; i++) kt_ok(kt_device()->from_host(kt_blocks[i].d, kt_blocks[i].h, kt_blocks[i].bytes), "to the device");
+    for (int i = 0; i < kt_n_blocks; i++)
+        kt_ok(kt_device()->from_host(kt_blocks[i].d, kt_blocks[i].h, kt_blocks[i].bytes), "to the device");
 }
 static inline void kt_pull(void) {
-    for (int i = 0; i < kt_n_blocks; i++) kt_ok(kt_device()->to_host(kt_blocks[i].h, kt_blocks[i].d, kt_blocks[i].bytes), "from the device");
+    for (int i = 0; i < kt_n_blocks; i++)
+        kt_ok(kt_device()->to_host(kt_blocks[i].h, kt_blocks[i].d, kt_blocks[i].bytes), "from the device");
 }
 
 // ---------------------------------------------------------------------------------------------------- running
@@ -106,7 +106,8 @@ static inline hy_status kt_launch_device(hy_launch l, const void *args, const hy
     if (s == HY_OK) kt_pull();
     for (size_t i = 0; i < n; i++)
         if ((i < KT_WS_GUARD || i >= KT_WS_GUARD + l.workspace) && ws[i] != 0xff)
-            fail_msg("%s: written outside the workspace of %zu bytes, at byte %zd", l.path, l.workspace, (ssize_t)i - KT_WS_GUARD);
+            fail_msg("%s: written outside the workspace of %zu bytes, at byte %zd", l.path, l.workspace,
+                     (ssize_t)i - KT_WS_GUARD);
     kt_release(ws);
     return s;
 }
@@ -138,20 +139,27 @@ typedef struct {
     hy_math math;
 } kt_precision;
 enum { KT_F32, KT_TF32, KT_BF16, KT_PRECISIONS };
-static const kt_precision kt_precisions[KT_PRECISIONS] = {{"cuda f32", HY_F32, HY_MATH_F32}, {"cuda tf32", HY_F32, HY_MATH_TF32}, {"cuda bf16", HY_BF16, HY_MATH_F32}};
+static const kt_precision kt_precisions[KT_PRECISIONS] = {
+    {"cuda f32", HY_F32, HY_MATH_F32}, {"cuda tf32", HY_F32, HY_MATH_TF32}, {"cuda bf16", HY_BF16, HY_MATH_F32}};
 #define KT_FIRST_FAST (KT_CUDA ? 0 : (int)HY_ISA_BASE)  // the paths but for "ref"
 static inline int kt_n_paths(void) { return KT_CUDA ? (int)KT_PRECISIONS : (int)hy_isa_best() + 1; }
-static inline const char *kt_path_name(int path) { return KT_CUDA ? kt_precisions[path].name : hy_isa_name((hy_isa)path); }
+static inline const char *kt_path_name(int path) {
+    return KT_CUDA ? kt_precisions[path].name : hy_isa_name((hy_isa)path);
+}
 static inline hy_plan_req kt_req(int path, int threads, bool training) {
-    if (KT_CUDA) return (hy_plan_req){.dtype = kt_precisions[path].dt, .math = kt_precisions[path].math, .threads = 1, .training = training};
+    if (KT_CUDA)
+        return (hy_plan_req){
+            .dtype = kt_precisions[path].dt, .math = kt_precisions[path].math, .threads = 1, .training = training};
     return (hy_plan_req){.dtype = HY_F32, .isa = (hy_isa)path, .threads = threads, .training = training};
 }
 static inline hy_plan_req kt_oracle(bool training) {
     return (hy_plan_req){.dtype = HY_F64, .isa = HY_ISA_REF, .threads = 1, .training = training};
 }
 
-// A program with the tests: kt_group(tests) in main. Those under kt_cpu_test are about the CPU alone: not in the CUDA mode.
-#define kt_cpu_test(f) {#f, KT_CUDA ? NULL : f, NULL, NULL, NULL}
+// A program with the tests: kt_group(tests) in main. Those under kt_cpu_test are about the CPU alone: not in the CUDA
+// mode.
+#define kt_cpu_test(f) \
+    { #f, KT_CUDA ? NULL : f, NULL, NULL, NULL }
 static inline int kt_group_(const char *name, const struct CMUnitTest *all, size_t n) {
     struct CMUnitTest *some = hy_xcalloc(n, sizeof *some);
     size_t m = 0;

@@ -1,7 +1,8 @@
 // kernel_test.h - what every kernel test needs: operands with sentinels around and between their rows, random fill,
 // relative errors, a runner with a guarded workspace, and one harness (kt_case) that holds an op and its backward
-// against the double-precision oracle and against finite differences. For cmocka programs; include after no other header.
-// In the CUDA mode (kernel_memory.h) the same tests hold the GPU's kernels, in every precision, against the same oracle.
+// against the double-precision oracle and against finite differences. For cmocka programs; include after no other
+// header. In the CUDA mode (kernel_memory.h) the same tests hold the GPU's kernels, in every precision, against the
+// same oracle.
 #ifndef HY_KERNEL_TEST_H
 #define HY_KERNEL_TEST_H
 #include <math.h>
@@ -9,25 +10,30 @@
 #include "tests/unit/kernel_memory.h"
 
 // ---------------------------------------------------------------------------------------------------- operands
-#define KT_GUARD 64             // elements before and after an operand
-#define KT_SENTINEL -12352.     // exact in float, double and bfloat16; no kernel writes it
+#define KT_GUARD 64          // elements before and after an operand
+#define KT_SENTINEL -12352.  // exact in float, double and bfloat16; no kernel writes it
 
-// rows x cols values in rows of ld elements; what is not a value holds the sentinel. A test reads and writes at h; kernels get p,
-// which is the same but in the CUDA mode (kernel_memory.h), where only float64 operands are the CPU's.
+// rows x cols values in rows of ld elements; what is not a value holds the sentinel. A test reads and writes at h;
+// kernels get p, which is the same but in the CUDA mode (kernel_memory.h), where only float64 operands are the CPU's.
 typedef struct {
     hy_dtype dt;  // HY_F32, HY_F64 or HY_BF16
     int rows, cols, ld;
-    size_t n;     // elements with guards
+    size_t n;  // elements with guards
     void *base, *h, *p;
 } kt_mat;
 
 static inline double kt_elem(const void *p, hy_dtype dt, size_t i) {
-    return dt == HY_F64 ? ((const double *)p)[i] : dt == HY_BF16 ? (double)hy_f32_from_bf16(((const uint16_t *)p)[i]) : (double)((const float *)p)[i];
+    return dt == HY_F64    ? ((const double *)p)[i]
+           : dt == HY_BF16 ? (double)hy_f32_from_bf16(((const uint16_t *)p)[i])
+                           : (double)((const float *)p)[i];
 }
 static inline void kt_elem_set(void *p, hy_dtype dt, size_t i, double v) {
-    if (dt == HY_F64) ((double *)p)[i] = v;
-    else if (dt == HY_BF16) ((uint16_t *)p)[i] = hy_bf16_from_f32((float)v);
-    else ((float *)p)[i] = (float)v;
+    if (dt == HY_F64)
+        ((double *)p)[i] = v;
+    else if (dt == HY_BF16)
+        ((uint16_t *)p)[i] = hy_bf16_from_f32((float)v);
+    else
+        ((float *)p)[i] = (float)v;
 }
 static inline double kt_at(const kt_mat *m, int r, int c) { return kt_elem(m->h, m->dt, (size_t)r * m->ld + c); }
 static inline void kt_put(kt_mat *m, int r, int c, double v) { kt_elem_set(m->h, m->dt, (size_t)r * m->ld + c, v); }
@@ -101,7 +107,8 @@ static inline bool kt_same_bits(const kt_mat *a, const kt_mat *b) {
 static inline void kt_same_rows(const kt_mat *a, int ra, const kt_mat *b, int rb, int n, const char *what) {
     size_t es = hy_dtype_size(a->dt);
     for (int r = 0; r < n; r++)
-        if (memcmp((char *)a->h + (size_t)(ra + r) * a->ld * es, (char *)b->h + (size_t)(rb + r) * b->ld * es, (size_t)a->cols * es))
+        if (memcmp((char *)a->h + (size_t)(ra + r) * a->ld * es, (char *)b->h + (size_t)(rb + r) * b->ld * es,
+                   (size_t)a->cols * es))
             fail_msg("%s: other bits in row %d", what, r);
 }
 
@@ -115,8 +122,9 @@ static inline kt_mat kt_new_saved(hy_dtype dt, size_t bytes) {
 // The type of what is float32 even where activations are bfloat16: parameters, their gradients, losses, states.
 static inline hy_dtype kt_wide(hy_dtype dt) { return dt == HY_BF16 ? HY_F32 : dt; }
 
-// ---------------------------------------------------------------------------------------------------- one op, all checks
-// A case is an op with concrete shapes. The test fills names, sizes and the two run functions; the harness owns the rest.
+// -------------------------------------------------------------------------------------------------- one op, all checks
+// A case is an op with concrete shapes. The test fills names, sizes and the two run functions; the harness owns the
+// rest.
 //   in[i]   inputs and parameters; grad[i] its gradient (absent when in_grad is 0)
 //   out[i]  outputs; dout[i] the random gradient that comes in. loss = sum over i of <out[i], dout[i]>
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"  // operands are written in short: what is left out is 0
@@ -126,17 +134,17 @@ typedef struct kt_case kt_case;
 typedef enum {
     KT_BY_GRAD = 0,  // a parameter if its gradient is always added to, else an activation
     KT_ACTIVATION,
-    KT_WIDE,         // float32, gradient too: parameters, states, losses
-    KT_MATRIX,       // a weight matrix with a w_dtype: bfloat16 with kt_case.w_dtype HY_BF16; its gradient is float32
+    KT_WIDE,    // float32, gradient too: parameters, states, losses
+    KT_MATRIX,  // a weight matrix with a w_dtype: bfloat16 with kt_case.w_dtype HY_BF16; its gradient is float32
 } kt_class;
 typedef struct {
     const char *name;
     int rows, cols, ld, ldgrad;  // ld 0: cols; ldgrad 0: cols
     int grad;                    // 0: no gradient wanted, 1: always added to (parameter), 2: by the bit `accbit`
     int accbit;
-    double scale, shift;         // random fill; scale 0: 1
+    double scale, shift;  // random fill; scale 0: 1
     kt_class is;
-    double allow;                // CUDA, but for f32: times the tolerance of its gradient; 0: 1. The test says why
+    double allow;  // CUDA, but for f32: times the tolerance of its gradient; 0: 1. The test says why
 } kt_operand;
 struct kt_case {
     int n_in, n_out;
@@ -145,14 +153,16 @@ struct kt_case {
     void (*backward)(kt_case *c, const hy_plan_req *req);  // NULL: the op has none
     const void *ctx;                                       // the test's own
     uint64_t seed;
-    double allow[KT_PRECISIONS];                           // CUDA: times the tolerance of the table; 0: 1. The test says why
+    double allow[KT_PRECISIONS];  // CUDA: times the tolerance of the table; 0: 1. The test says why
     unsigned acc;
     hy_dtype dt;       // of the operands of this run
     hy_dtype like;     // of the numbers in them: HY_BF16 for an oracle in float64 that gets what a bfloat16 kernel gets
     hy_dtype w_dtype;  // to give to kernels with one
     kt_mat in[KT_MAX], grad[KT_MAX], out[KT_MAX], dout[KT_MAX];
 };
-static inline kt_class kt_class_of(const kt_operand *o) { return o->is ? o->is : o->grad == 1 ? KT_WIDE : KT_ACTIVATION; }
+static inline kt_class kt_class_of(const kt_operand *o) {
+    return o->is ? o->is : o->grad == 1 ? KT_WIDE : KT_ACTIVATION;
+}
 static inline hy_dtype kt_values(const kt_operand *o, hy_dtype like, bool gradient) {
     const kt_class k = kt_class_of(o);
     return k == KT_ACTIVATION || (k == KT_MATRIX && !gradient) ? like : kt_wide(like);
@@ -211,9 +221,9 @@ static inline double kt_case_loss(kt_case *c, const hy_plan_req *req) {
     return s;
 }
 
-#define KT_FD_STEP 1e-5     // central differences in double: truncation about h^2, rounding about 1e-16 / h
+#define KT_FD_STEP 1e-5  // central differences in double: truncation about h^2, rounding about 1e-16 / h
 #define KT_FD_LIMIT 1e-6
-#define KT_FD_SAMPLES 200   // elements of an operand that are perturbed
+#define KT_FD_SAMPLES 200  // elements of an operand that are perturbed
 // Gradients of the double-precision oracle against finite differences of its forward; `acc` as given.
 static inline void kt_gradcheck(kt_case *c, unsigned acc) {
     hy_plan_req req = kt_oracle(true);
@@ -245,36 +255,42 @@ static inline void kt_gradcheck(kt_case *c, unsigned acc) {
             n += fd * fd;
         }
         double e = sqrt(d) / (sqrt(n) + 1e-3);
-        if (!(e <= KT_FD_LIMIT)) fail_msg("gradient of %s: relative error %.3g against finite differences", c->in_of[i].name, e);
+        if (!(e <= KT_FD_LIMIT))
+            fail_msg("gradient of %s: relative error %.3g against finite differences", c->in_of[i].name, e);
         kt_free(&before[i]);
     }
     kt_case_close(c);
 }
 
-// With KT_SMALL in the environment (under compute-sanitizer, a hundred times slower) cases with a larger first operand are left out.
+// With KT_SMALL in the environment (under compute-sanitizer, a hundred times slower) cases with a larger first operand
+// are left out.
 #define KT_SMALL_OPERAND 4000
-// Tolerances of the CUDA mode. For random factors an error of u relative to each product leaves about u relative to the sum,
-// whatever its length, so they do not grow with the shapes. An op with a reason for more multiplies (kt_case.allow).
+// Tolerances of the CUDA mode. For random factors an error of u relative to each product leaves about u relative to the
+// sum, whatever its length, so they do not grow with the shapes. An op with a reason for more multiplies
+// (kt_case.allow).
 static const struct {
     double out, grad, param;  // of outputs, gradients of activations, gradients of parameters (always float32)
 } kt_limits[KT_PRECISIONS] = {
     [KT_F32] = {0, 0, 0},  // that of the op on the CPU
-    // Two factors of 11 significant bits a product: 2^-11 each at most, about 2^-11.5 together; products of products backward.
+    // Two factors of 11 significant bits a product: 2^-11 each at most, about 2^-11.5 together; products of products
+    // backward.
     [KT_TF32] = {0x1p-10, 0x1p-9, 0x1p-9},
-    // Results are rounded to 8 significant bits (2^-9 at most), and so are factors made inside; gradients are added to twice,
-    // and rounded twice. Gradients of parameters are not rounded, their factors may be.
+    // Results are rounded to 8 significant bits (2^-9 at most), and so are factors made inside; gradients are added to
+    // twice, and rounded twice. Gradients of parameters are not rounded, their factors may be.
     [KT_BF16] = {0x1p-8, 0x1p-7, 0x1p-8},
 };
 static inline double kt_limit(const kt_case *c, int path, const kt_operand *gradient_of, double limit) {
     if (!KT_CUDA) return limit;
     if (path == KT_TF32 && !kt_used_tf32) path = KT_F32;  // the kernel has no such products
-    const double t = !gradient_of ? kt_limits[path].out : kt_class_of(gradient_of) == KT_ACTIVATION ? kt_limits[path].grad : kt_limits[path].param;
+    const double t = !gradient_of                                ? kt_limits[path].out
+                     : kt_class_of(gradient_of) == KT_ACTIVATION ? kt_limits[path].grad
+                                                                 : kt_limits[path].param;
     const double own = path != KT_F32 && gradient_of && gradient_of->allow != 0 ? gradient_of->allow : 1;
     return (path == KT_F32 ? limit : t) * (c->allow[path] != 0 ? c->allow[path] : 1) * own;
 }
 
-// One path (kernel_memory.h: an instruction set, in the CUDA mode a precision) against the double oracle on the same numbers,
-// two micro-steps of backward, and the same bits for 1, 2 and 3 threads; on a GPU in two runs.
+// One path (kernel_memory.h: an instruction set, in the CUDA mode a precision) against the double oracle on the same
+// numbers, two micro-steps of backward, and the same bits for 1, 2 and 3 threads; on a GPU in two runs.
 static inline void kt_parity(const kt_case *proto, int path, unsigned acc, double limit) {
     if (path >= kt_n_paths()) return;
     if (getenv("KT_SMALL") && (long)proto->in_of[0].rows * proto->in_of[0].cols > KT_SMALL_OPERAND) return;
@@ -297,14 +313,16 @@ static inline void kt_parity(const kt_case *proto, int path, unsigned acc, doubl
             char what[80];
             snprintf(what, sizeof what, "%s: %s", kt_path_name(path), g->out_of[i].name);
             kt_near(&g->out[i], &want.out[i], kt_limit(g, path, NULL, limit), what);
-            if (t && !kt_same_bits(&g->out[i], &got[0].out[i])) fail_msg("%s: %d threads (on a GPU: another run) give other bits", what, t + 1);
+            if (t && !kt_same_bits(&g->out[i], &got[0].out[i]))
+                fail_msg("%s: %d threads (on a GPU: another run) give other bits", what, t + 1);
         }
         for (int i = 0; i < g->n_in && g->backward; i++) {
             if (!g->in_of[i].grad) continue;
             char what[80];
             snprintf(what, sizeof what, "%s: gradient of %s", kt_path_name(path), g->in_of[i].name);
             kt_near(&g->grad[i], &want.grad[i], kt_limit(g, path, &g->in_of[i], limit), what);
-            if (t && !kt_same_bits(&g->grad[i], &got[0].grad[i])) fail_msg("%s: %d threads (on a GPU: another run) give other bits", what, t + 1);
+            if (t && !kt_same_bits(&g->grad[i], &got[0].grad[i]))
+                fail_msg("%s: %d threads (on a GPU: another run) give other bits", what, t + 1);
         }
     }
     for (int t = 0; t < runs; t++) kt_case_close(&got[t]);

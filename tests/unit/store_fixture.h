@@ -31,15 +31,15 @@ static int teardown(void **state) {
     return rc;
 }
 
-#define OK(e)                                                     \
-    do {                                                          \
-        hy_status ok_ = (e);                                      \
-        if (ok_) fail_msg("%s: %s", #e, hy_error_text());         \
+#define OK(e)                                             \
+    do {                                                  \
+        hy_status ok_ = (e);                              \
+        if (ok_) fail_msg("%s: %s", #e, hy_error_text()); \
     } while (0)
 // The message of the last failure says so.
-#define SAYS(part)                                                                                         \
-    do {                                                                                                   \
-        if (!strstr(hy_error_text(), part)) fail_msg("\"%s\" is not in: %s", part, hy_error_text());        \
+#define SAYS(part)                                                                                   \
+    do {                                                                                             \
+        if (!strstr(hy_error_text(), part)) fail_msg("\"%s\" is not in: %s", part, hy_error_text()); \
     } while (0)
 
 static inline int64_t number(hy_store *s, const char *sql) {
@@ -52,10 +52,10 @@ static inline int64_t number(hy_store *s, const char *sql) {
     hy_query_close(q);
     return v;
 }
-#define NUMBER(s, sql, expected)                                                                                    \
-    do {                                                                                                           \
-        const int64_t got_ = number(s, sql);                                                                       \
-        if (got_ != (expected)) fail_msg("%s: %lld, expected %lld", sql, (long long)got_, (long long)(expected));  \
+#define NUMBER(s, sql, expected)                                                                                  \
+    do {                                                                                                          \
+        const int64_t got_ = number(s, sql);                                                                      \
+        if (got_ != (expected)) fail_msg("%s: %lld, expected %lld", sql, (long long)got_, (long long)(expected)); \
     } while (0)
 
 // A model of a small spec; key and seed tell it from others.

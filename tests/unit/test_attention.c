@@ -1,6 +1,6 @@
-// test_attention.c - attention forward and backward without a cache: the rule of attn_rule.h by brute force, the float64
-// oracle against finite differences, the float32 oracle against float64, every fast build (in the CUDA mode: every
-// precision) against the oracle.
+// test_attention.c - attention forward and backward without a cache: the rule of attn_rule.h by brute force, the
+// float64 oracle against finite differences, the float32 oracle against float64, every fast build (in the CUDA mode:
+// every precision) against the oracle.
 #include "tests/unit/attn_fixture.h"
 
 // Central differences in double with h = 1e-4: truncation ~ h^2, rounding ~ 1e-16 / h.
@@ -10,14 +10,16 @@
 // float32 sums over up to 300 products and keys, exp2 to 1e-7.
 #define TOL_FAST 2e-6
 #define TOL_FAST_BWD 4e-6
-// On the GPU other precisions round factors: queries, keys, values and, made inside, weights and gradients of scores. The
-// log-sum-exp is kept in float32, so in bfloat16, where what comes in is exact, it is as good as that.
+// On the GPU other precisions round factors: queries, keys, values and, made inside, weights and gradients of scores.
+// The log-sum-exp is kept in float32, so in bfloat16, where what comes in is exact, it is as good as that.
 static const struct {
     double o, lse, grad;
 } limits[KT_PRECISIONS] = {
     [KT_F32] = {TOL_FAST, TOL_FAST, TOL_FAST_BWD},
-    [KT_TF32] = {0x1p-10, 0x1p-10, 0x1p-9},  // two factors of 11 significant bits a product; products of products backward
-    [KT_BF16] = {0x1p-8, TOL_FAST, 0x1p-7},  // weights and results are rounded to 8 significant bits, gradients of scores too
+    [KT_TF32] = {0x1p-10, 0x1p-10,
+                 0x1p-9},  // two factors of 11 significant bits a product; products of products backward
+    [KT_BF16] = {0x1p-8, TOL_FAST,
+                 0x1p-7},  // weights and results are rounded to 8 significant bits, gradients of scores too
 };
 static int precision(int path) { return KT_CUDA ? path : KT_F32; }
 
@@ -76,7 +78,11 @@ static void check_numeric(prob *p, mat *x, const mat *grad) {
 static void gradient_finite_differences(void **state) {
     (void)state;
     static const int cases[][7] = {// T heads kv dqk dv window meta
-                                   {5, 1, 1, 2, 3, 0, 0}, {6, 2, 1, 3, 2, 2, 1}, {7, 4, 2, 2, 4, 1, 0}, {6, 2, 2, 4, 2, 0, 2}, {7, 3, 1, 2, 1, 1, 9}};
+                                   {5, 1, 1, 2, 3, 0, 0},
+                                   {6, 2, 1, 3, 2, 2, 1},
+                                   {7, 4, 2, 2, 4, 1, 0},
+                                   {6, 2, 2, 4, 2, 0, 2},
+                                   {7, 3, 1, 2, 1, 1, 9}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const int *c = cases[i];
         prob p = prob_make(HY_F64, 2, c[0], c[1], c[2], c[3], c[4], c[5], c[6], i);
@@ -91,10 +97,12 @@ static void gradient_finite_differences(void **state) {
 
 // Shapes for the parity tests: {B T heads kv dqk dv window meta}.
 static const int shapes[][8] = {
-    {2, 1, 1, 1, 2, 3, 0, 0},       {1, 2, 2, 1, 16, 16, 0, 1},    {1, 3, 6, 3, 20, 2, 1, 0},      {2, 17, 4, 2, 64, 64, 5, 7},
-    {1, 63, 3, 1, 72, 20, 64, 0},   {1, 64, 5, 1, 64, 128, 5, 130}, {1, 65, 2, 2, 128, 64, 0, 7},  {1, 127, 6, 2, 16, 72, 64, 1},
-    {1, 130, 4, 4, 64, 64, 64, 7},  {2, 130, 2, 1, 20, 3, 1, 130}, {1, 130, 1, 1, 256, 256, 0, 0}, {1, 127, 5, 5, 2, 16, 5, 0},
-    {1, 130, 3, 1, 64, 128, 64, 130}, {1, 300, 2, 1, 16, 24, 100, 17}, {1, 65, 25, 1, 8, 8, 0, 3}, {3, 5, 2, 2, 16, 16, 0, 0}};
+    {2, 1, 1, 1, 2, 3, 0, 0},         {1, 2, 2, 1, 16, 16, 0, 1},      {1, 3, 6, 3, 20, 2, 1, 0},
+    {2, 17, 4, 2, 64, 64, 5, 7},      {1, 63, 3, 1, 72, 20, 64, 0},    {1, 64, 5, 1, 64, 128, 5, 130},
+    {1, 65, 2, 2, 128, 64, 0, 7},     {1, 127, 6, 2, 16, 72, 64, 1},   {1, 130, 4, 4, 64, 64, 64, 7},
+    {2, 130, 2, 1, 20, 3, 1, 130},    {1, 130, 1, 1, 256, 256, 0, 0},  {1, 127, 5, 5, 2, 16, 5, 0},
+    {1, 130, 3, 1, 64, 128, 64, 130}, {1, 300, 2, 1, 16, 24, 100, 17}, {1, 65, 25, 1, 8, 8, 0, 3},
+    {3, 5, 2, 2, 16, 16, 0, 0}};
 #define SHAPES (sizeof shapes / sizeof *shapes)
 static prob shape_prob_aligned(hy_dtype type, size_t i, int align) {
     const int *c = shapes[i];
@@ -106,7 +114,8 @@ static prob shape_prob_aligned(hy_dtype type, size_t i, int align) {
 static prob shape_prob(hy_dtype type, size_t i) { return shape_prob_aligned(type, i, 1); }
 static void expect_close(const char *what, size_t shape, int path, const mat *got, const mat *want, double tol) {
     double e = mat_error(got, want);
-    if (!(e <= tol)) fail_msg("%s of shape %zu on %s is off by %g (allowed %g)", what, shape, kt_path_name(path), e, tol);
+    if (!(e <= tol))
+        fail_msg("%s of shape %zu on %s is off by %g (allowed %g)", what, shape, kt_path_name(path), e, tol);
 }
 
 static void ref_f32_against_f64(void **state) {
@@ -127,8 +136,8 @@ static void ref_f32_against_f64(void **state) {
     }
 }
 
-// Every fast path against the oracle on the same numbers, with rows that can be read in wide pieces and rows that cannot, and
-// the same bits for 2 threads (on a GPU: in a second run).
+// Every fast path against the oracle on the same numbers, with rows that can be read in wide pieces and rows that
+// cannot, and the same bits for 2 threads (on a GPU: in a second run).
 static const int aligns[] = {1, 8};
 #define ALIGNS (KT_CUDA ? 2 : 1)
 static void fast_forward(void **state) {
@@ -136,7 +145,8 @@ static void fast_forward(void **state) {
     for (size_t i = 0; i < SHAPES; i++)
         for (int n = 0; n < (kt_n_paths() - KT_FIRST_FAST) * ALIGNS; n++) {
             const int path = KT_FIRST_FAST + n / ALIGNS, align = aligns[n % ALIGNS];
-            prob f = shape_prob_aligned(type_of(path), i, align), g = shape_prob_aligned(type_of(path), i, align), want = prob_oracle(&f);
+            prob f = shape_prob_aligned(type_of(path), i, align), g = shape_prob_aligned(type_of(path), i, align),
+                 want = prob_oracle(&f);
             prob_forward(&want, 0, 1), prob_forward(&f, path, 1), prob_forward(&g, path, 2);
             expect_close("o", i, path, &f.o, &want.o, limits[precision(path)].o);
             expect_close("lse", i, path, &f.lse, &want.lse, limits[precision(path)].lse);
@@ -146,8 +156,9 @@ static void fast_forward(void **state) {
         }
 }
 
-// Hundreds of keys under one largest score that does not move, where it is large: what has been summed must not shrink with every tile,
-// by as much as the rounding of score times scale. The first key is the largest; the others come within a few of it.
+// Hundreds of keys under one largest score that does not move, where it is large: what has been summed must not shrink
+// with every tile, by as much as the rounding of score times scale. The first key is the largest; the others come
+// within a few of it.
 static void a_largest_score_that_stays(void **state) {
     (void)state;
     for (int path = KT_FIRST_FAST; path < kt_n_paths(); path++) {
@@ -179,10 +190,12 @@ static void fast_backward(void **state) {
             prob_forward(&want, 0, 1), prob_backward(&want, 0, 1, 0);
             prob_forward(&f, path, 1), prob_backward(&f, path, 1, 0);
             expect_gradients(i, path, &f, &want);
-            for (int threads = 2; threads <= (KT_CUDA ? 2 : 7); threads += 5) {  // some shapes split heads among threads, some do not
+            for (int threads = 2; threads <= (KT_CUDA ? 2 : 7);
+                 threads += 5) {  // some shapes split heads among threads, some do not
                 prob g = shape_prob_aligned(type_of(path), i, align);
                 prob_forward(&g, path, threads), prob_backward(&g, path, threads, 0);
-                assert_true(mat_same_bits(&f.dq, &g.dq) && mat_same_bits(&f.dk, &g.dk) && mat_same_bits(&f.dv_, &g.dv_));
+                assert_true(mat_same_bits(&f.dq, &g.dq) && mat_same_bits(&f.dk, &g.dk) &&
+                            mat_same_bits(&f.dv_, &g.dv_));
                 prob_check_edges(&g);
                 prob_free(&g);
             }
@@ -223,8 +236,10 @@ static void accumulation_and_null(void **state) {
             mat *z[] = {&part.dq, &part.dk, &part.dv_};
             prob_backward(&one, path, 1, 0);
             for (int i = 0; i < 3; i++)
-                if (acc >> i & 1) assert_true(mat_same_bits(z[i], x[i]));
-                else assert_true(at(z[i], 0, 0) == SENTINEL);
+                if (acc >> i & 1)
+                    assert_true(mat_same_bits(z[i], x[i]));
+                else
+                    assert_true(at(z[i], 0, 0) == SENTINEL);
             prob_free(&part), prob_free(&one), prob_free(&two);
         }
 }

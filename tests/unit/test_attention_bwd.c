@@ -1,5 +1,6 @@
-// test_attention_bwd.c - gradient of attention over many shapes, each path and precision against the float64 oracle, after the
-// forward of the same path. (test_attention.c holds the oracle against finite differences.) Padding tokens are full of NaN.
+// test_attention_bwd.c - gradient of attention over many shapes, each path and precision against the float64 oracle,
+// after the forward of the same path. (test_attention.c holds the oracle against finite differences.) Padding tokens
+// are full of NaN.
 #include "tests/unit/kernel_test.h"
 
 // float32 sums over up to 300 products and keys, exp2 to 1e-7, two micro-steps.
@@ -19,10 +20,26 @@ static void drop(void) {
 }
 static hy_attention_args args_of(kt_case *c, const hy_plan_req *req) {
     const shape *s = c->ctx;
-    return (hy_attention_args){.B = s->B, .T = s->T, .heads = s->heads, .kv_heads = s->kv, .d_qk = s->dqk, .d_v = s->dv,
-                               .window = s->window, .meta = s->meta, .scale = 1 / sqrt(s->dqk), .q = c->in[0].p, .k = c->in[1].p,
-                               .v = c->in[2].p, .o = c->out[0].p, .ldq = c->in[0].ld, .ldk = c->in[1].ld, .ldv = c->in[2].ld,
-                               .ldo = c->out[0].ld, .pos = kt_dev(req->dtype, pos), .len = kt_dev(req->dtype, len), .saved = saved.p};
+    return (hy_attention_args){.B = s->B,
+                               .T = s->T,
+                               .heads = s->heads,
+                               .kv_heads = s->kv,
+                               .d_qk = s->dqk,
+                               .d_v = s->dv,
+                               .window = s->window,
+                               .meta = s->meta,
+                               .scale = 1 / sqrt(s->dqk),
+                               .q = c->in[0].p,
+                               .k = c->in[1].p,
+                               .v = c->in[2].p,
+                               .o = c->out[0].p,
+                               .ldq = c->in[0].ld,
+                               .ldk = c->in[1].ld,
+                               .ldv = c->in[2].ld,
+                               .ldo = c->out[0].ld,
+                               .pos = kt_dev(req->dtype, pos),
+                               .len = kt_dev(req->dtype, len),
+                               .saved = saved.p};
 }
 static void forward(kt_case *c, const hy_plan_req *req) {
     const shape *s = c->ctx;
@@ -51,9 +68,15 @@ static void backward(kt_case *c, const hy_plan_req *req) {
     for (int i = 0; i < 5 && req->dtype != HY_F64; i++) fill_padding(s, padded[i], 0);
 }
 static kt_case case_of(const shape *s, uint64_t seed) {
-    const int rows = s->B * s->T, q = s->heads * s->dqk, k = s->kv * s->dqk, v = s->kv * s->dv, o = s->heads * s->dv, p = s->pad;
+    const int rows = s->B * s->T, q = s->heads * s->dqk, k = s->kv * s->dqk, v = s->kv * s->dv, o = s->heads * s->dv,
+              p = s->pad;
     const int n = 2 * p;  // another stride for gradients
-    kt_case c = {.n_in = 3, .n_out = 1, .forward = forward, .backward = backward, .ctx = s, .seed = seed,
+    kt_case c = {.n_in = 3,
+                 .n_out = 1,
+                 .forward = forward,
+                 .backward = backward,
+                 .ctx = s,
+                 .seed = seed,
                  .in_of = {{.name = "q", rows, q, q + p, q + n, wanted & 1 ? 2 : 0, 0},
                            {.name = "k", rows, k, k + p, k + n, wanted & 2 ? 2 : 0, 1},
                            {.name = "v", rows, v, v + p, v + n, wanted & 4 ? 2 : 0, 2}},
@@ -61,15 +84,21 @@ static kt_case case_of(const shape *s, uint64_t seed) {
     return c;
 }
 
-// Tiles are 32, 64 or 128 rows, the stream passes in pieces of 32 or 64; walks of few blocks are cut from T heads / kv_heads 512 on.
+// Tiles are 32, 64 or 128 rows, the stream passes in pieces of 32 or 64; walks of few blocks are cut from T heads /
+// kv_heads 512 on.
 static void shapes(void **state) {
     (void)state;
     static const shape all[] = {
-        {3, 2, 2, 2, 3, 1, 0, 0, 3},        {2, 17, 6, 2, 16, 16, 5, 7, 0},     {1, 31, 3, 1, 8, 24, 0, 33, 8},   {1, 32, 1, 1, 1, 1, 1, 0, 0},
-        {2, 33, 2, 1, 17, 33, 0, 0, 3},     {1, 64, 2, 1, 8, 8, 40, 1, 0},      {2, 65, 3, 3, 64, 64, 64, 0, 0},  {1, 97, 1, 1, 8, 8, 100, 129, 0},
-        {1, 128, 1, 1, 8, 8, 0, 0, 8},      {1, 129, 1, 1, 16, 8, 33, 1, 0},    {1, 130, 4, 1, 8, 8, 0, 0, 3},    {1, 131, 4, 1, 24, 8, 16, 17, 0},
-        {2, 131, 4, 1, 8, 8, 1, 129, 0},    {1, 257, 1, 1, 8, 8, 0, 0, 0},      {1, 300, 1, 1, 8, 8, 64, 65, 0},  {1, 40, 2, 1, 64, 128, 0, 3, 0},
-        {1, 65, 1, 1, 65, 80, 1, 0, 8},     {2, 35, 2, 1, 128, 128, 16, 0, 0},  {1, 34, 1, 1, 192, 256, 0, 1, 0}, {2, 17, 2, 2, 256, 3, 5, 17, 8},
+        {3, 2, 2, 2, 3, 1, 0, 0, 3},      {2, 17, 6, 2, 16, 16, 5, 7, 0},
+        {1, 31, 3, 1, 8, 24, 0, 33, 8},   {1, 32, 1, 1, 1, 1, 1, 0, 0},
+        {2, 33, 2, 1, 17, 33, 0, 0, 3},   {1, 64, 2, 1, 8, 8, 40, 1, 0},
+        {2, 65, 3, 3, 64, 64, 64, 0, 0},  {1, 97, 1, 1, 8, 8, 100, 129, 0},
+        {1, 128, 1, 1, 8, 8, 0, 0, 8},    {1, 129, 1, 1, 16, 8, 33, 1, 0},
+        {1, 130, 4, 1, 8, 8, 0, 0, 3},    {1, 131, 4, 1, 24, 8, 16, 17, 0},
+        {2, 131, 4, 1, 8, 8, 1, 129, 0},  {1, 257, 1, 1, 8, 8, 0, 0, 0},
+        {1, 300, 1, 1, 8, 8, 64, 65, 0},  {1, 40, 2, 1, 64, 128, 0, 3, 0},
+        {1, 65, 1, 1, 65, 80, 1, 0, 8},   {2, 35, 2, 1, 128, 128, 16, 0, 0},
+        {1, 34, 1, 1, 192, 256, 0, 1, 0}, {2, 17, 2, 2, 256, 3, 5, 17, 8},
         {1, 97, 1, 1, 8, 8, 62, 0, 0},  // the window ends one key inside a piece of 32 by 32
     };
     wanted = 7;
@@ -80,7 +109,8 @@ static void shapes(void **state) {
     drop();
 }
 
-// One token sees itself alone: o = v and gradients of q and k are zero, so that a relative error is one of what was there before.
+// One token sees itself alone: o = v and gradients of q and k are zero, so that a relative error is one of what was
+// there before.
 static void one_token(void **state) {
     (void)state;
     static const shape s = {2, 1, 4, 2, 16, 8, 0, 0, 0};
@@ -93,7 +123,8 @@ static void one_token(void **state) {
 // Each bit of acc alone; each gradient left out. The last two shapes cut walks of keys, and make dK and dV apart.
 static void accumulation_and_null(void **state) {
     (void)state;
-    static const shape all[] = {{2, 9, 2, 1, 8, 8, 3, 1, 0}, {2, 33, 16, 1, 3, 5, 0, 0, 0}, {1, 9, 2, 1, 136, 16, 3, 1, 0}};
+    static const shape all[] = {
+        {2, 9, 2, 1, 8, 8, 3, 1, 0}, {2, 33, 16, 1, 3, 5, 0, 0, 0}, {1, 9, 2, 1, 136, 16, 3, 1, 0}};
     for (unsigned bits = 0; bits < 8; bits++) {
         const shape *s = &all[bits % 3];
         wanted = 7;
@@ -107,6 +138,7 @@ static void accumulation_and_null(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(shapes), cmocka_unit_test(one_token), cmocka_unit_test(accumulation_and_null)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(shapes), cmocka_unit_test(one_token),
+                                       cmocka_unit_test(accumulation_and_null)};
     return kt_group(tests);
 }

@@ -70,7 +70,8 @@ static void write_folder(const char *f32, const char *f16) {
         const bool wide = f32 && strstr(t->name, f32), half = f16 && strstr(t->name, f16);
         float *v = data[i] = malloc(t->n * sizeof *v);
         hy_st_read_f32(t, 0, t->n, v);
-        for (size_t k = 0; k < t->n && !wide; k++) ((uint16_t *)data[i])[k] = half ? half_of((int)k) : hy_bf16_from_f32(v[k]);
+        for (size_t k = 0; k < t->n && !wide; k++)
+            ((uint16_t *)data[i])[k] = half ? half_of((int)k) : hy_bf16_from_f32(v[k]);
         hy_st_writer_add(w, t->name, wide ? HY_ST_F32 : half ? HY_ST_F16 : HY_ST_BF16, t->ndim, t->shape, data[i]);
     }
     write_config();
@@ -118,7 +119,8 @@ static void compare(const hy_model *a, const hy_model *b, const hy_backend *be, 
         float *x = logits_of(a, be, chunk, &la), *y = logits_of(b, be, chunk, &lb);
         for (size_t i = 0; i < n; i++) d += pow((double)x[i] - y[i], 2), s += pow(y[i], 2);
         if (hy_isa_best() >= HY_ISA_AVX512 || be->isa == HY_ISA_REF) {
-            if (memcmp(x, y, n * sizeof *x) || la != lb) fail_msg("%s: other bits than with the same weights in float32", what);
+            if (memcmp(x, y, n * sizeof *x) || la != lb)
+                fail_msg("%s: other bits than with the same weights in float32", what);
         } else if (!(sqrt(d) <= LIBRARY_LIMIT * sqrt(s)) || !(fabs(la - lb) <= LIBRARY_LIMIT * fabs(lb))) {
             fail_msg("%s: relative difference %.3g", what, sqrt(d / s));
         }
@@ -237,7 +239,8 @@ static void variants(void **state) {
         assert_true(hy_program_keeps_bf16(m.p));
         for (int i = 0; i < m.p->n_params; i++) {
             float *v = hy_params_ptr(wide.w, i, false);
-            for (size_t j = 0; j < m.p->params[i].n && m.p->params[i].kept == HY_BF16; j++) v[j] = hy_f32_from_bf16(hy_bf16_from_f32(v[j]));
+            for (size_t j = 0; j < m.p->params[i].n && m.p->params[i].kept == HY_BF16; j++)
+                v[j] = hy_f32_from_bf16(hy_bf16_from_f32(v[j]));
         }
         same_values(&m, &wide);
         compare(&m, &wide, &be, path);
@@ -282,7 +285,7 @@ static void training_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(folder_of_bf16), cmocka_unit_test(mixed_folder), cmocka_unit_test(damaged_folder),
-        cmocka_unit_test(variants), cmocka_unit_test(checkpoint), cmocka_unit_test(training_is_refused),
+        cmocka_unit_test(variants),       cmocka_unit_test(checkpoint),   cmocka_unit_test(training_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-// test_checkpoint.c - hylab's own checkpoints (bits back, every misfit listed, nothing overwritten by a refused file) and the
-// mapping of foreign layouts to rows of parameters.
+// test_checkpoint.c - hylab's own checkpoints (bits back, every misfit listed, nothing overwritten by a refused file)
+// and the mapping of foreign layouts to rows of parameters.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -28,8 +28,10 @@ static hy_program *build(const char *from, const char *to) {
     hy_buf b = {0};
     const char *at = from ? strstr(hybrid, from) : NULL;
     assert_true(!from || at);
-    if (at) hy_buf_printf(&b, "%.*s%s%s", (int)(at - hybrid), hybrid, to, at + strlen(from));
-    else hy_buf_printf(&b, "%s", hybrid);
+    if (at)
+        hy_buf_printf(&b, "%.*s%s%s", (int)(at - hybrid), hybrid, to, at + strlen(from));
+    else
+        hy_buf_printf(&b, "%s", hybrid);
     hy_yaml *y;
     if (hy_yaml_parse("model", b.s, b.n, &y)) fail_msg("%s", hy_error_text());
     free(b.s);
@@ -83,7 +85,8 @@ static void test_same_bits_back(void **state) {
     assert_int_equal(hy_checkpoint_load(narrow, scratch_path(), HY_CHECKPOINT_SAME_SPEC), HY_OK);
     for (int i = 0; i < p->n_params; i++)
         for (size_t k = 0; k < p->params[i].n; k++)
-            assert_true(((float *)hy_params_ptr(narrow, i, false))[k] == (float)((double *)hy_params_ptr(w, i, false))[k]);
+            assert_true(((float *)hy_params_ptr(narrow, i, false))[k] ==
+                        (float)((double *)hy_params_ptr(w, i, false))[k]);
     hy_params_free(w);
     hy_params_free(narrow);
     hy_program_free(p);
@@ -97,7 +100,8 @@ static void test_extras_and_spec(void **state) {
     hy_params *w = params(p, &be, HY_F32, 1), *o = params(other, &be, HY_F32, 2);
     hy_st_writer *out = hy_st_writer_new();
     hy_checkpoint_add(out, w);
-    hy_st_writer_add_i64(out, HY_CHECKPOINT_EXTRA "step", 1, (int64_t[]){17});  // the trainer's: no concern of a reader of weights
+    hy_st_writer_add_i64(out, HY_CHECKPOINT_EXTRA "step", 1,
+                         (int64_t[]){17});  // the trainer's: no concern of a reader of weights
     assert_int_equal(hy_st_writer_commit(out, scratch_path()), HY_OK);
     hy_st_writer_free(out);
     hy_params *back = params(p, &be, HY_F32, 3);
@@ -123,19 +127,22 @@ static void test_extras_and_spec(void **state) {
 static void test_misfits_are_listed(void **state) {
     (void)state;
     const hy_backend be = backend();
-    hy_program *p = build(NULL, NULL), *other = build("d_ff: 10", "d_ff: 11"), *tied = build("tied: false", "tied: true");
+    hy_program *p = build(NULL, NULL), *other = build("d_ff: 10", "d_ff: 11"),
+               *tied = build("tied: false", "tied: true");
     hy_params *w = params(p, &be, HY_F32, 1), *keep = params(p, &be, HY_F32, 1);
     hy_params *o = params(other, &be, HY_F32, 2), *t = params(tied, &be, HY_F32, 2);
     assert_int_equal(hy_checkpoint_save(o, scratch_path()), HY_OK);
     hy_st *st;
     hy_buf report = {0};
     assert_int_equal(hy_checkpoint_open(scratch_path(), &st), HY_OK);
-    must_refuse(hy_checkpoint_read(st, w, HY_CHECKPOINT_ANY_SPEC, &report), "0 tensors missing, 6 of wrong shape or type, 0 unknown");
+    must_refuse(hy_checkpoint_read(st, w, HY_CHECKPOINT_ANY_SPEC, &report),
+                "0 tensors missing, 6 of wrong shape or type, 0 unknown");
     for (int i = 0; i < 3; i++) {
         char line[128];
         snprintf(line, sizeof line, "wrong shape: layers.%d.mlp.up is [22, 12], but the model makes it [20, 12]\n", i);
         assert_non_null(strstr(report.s, line));
-        snprintf(line, sizeof line, "wrong shape: layers.%d.mlp.down is [12, 11], but the model makes it [12, 10]\n", i);
+        snprintf(line, sizeof line, "wrong shape: layers.%d.mlp.down is [12, 11], but the model makes it [12, 10]\n",
+                 i);
         assert_non_null(strstr(report.s, line));
     }
     free(report.s);
@@ -160,8 +167,12 @@ static void test_foreign_and_damaged(void **state) {
     hy_st *st;
     must_refuse(hy_checkpoint_open("tests/golden/hymba-tiny/model.safetensors", &st), "is not a hylab checkpoint");
     must_refuse(hy_checkpoint_open("/nonexistent", &st), "cannot open");
-    const char *meta[][3] = {{"99", "a", "b"}, {HY_CHECKPOINT_VERSION, NULL, "b"}, {HY_CHECKPOINT_VERSION, "a", NULL}, {HY_CHECKPOINT_VERSION, "a", "b"}};
-    const char *words[] = {"checkpoint format 99", "lacks \"hylab.spec\"", "lacks \"hylab.spec_hash\"", "does not have the stored hash"};
+    const char *meta[][3] = {{"99", "a", "b"},
+                             {HY_CHECKPOINT_VERSION, NULL, "b"},
+                             {HY_CHECKPOINT_VERSION, "a", NULL},
+                             {HY_CHECKPOINT_VERSION, "a", "b"}};
+    const char *words[] = {"checkpoint format 99", "lacks \"hylab.spec\"", "lacks \"hylab.spec_hash\"",
+                           "does not have the stored hash"};
     for (int i = 0; i < 4; i++) {
         hy_st_writer *out = hy_st_writer_new();
         hy_st_writer_meta(out, "hylab.format", meta[i][0]);
@@ -209,7 +220,8 @@ static const hy_import_row apart[] = {
 };
 enum { APART = sizeof apart / sizeof *apart };
 
-static void expect_range(const hy_import_map *m, const hy_program *p, const char *theirs, const char *ours, int first, int rows) {
+static void expect_range(const hy_import_map *m, const hy_program *p, const char *theirs, const char *ours, int first,
+                         int rows) {
     const hy_import_tensor *t = hy_import_map_find(m, theirs);
     assert_non_null(t);
     assert_int_equal(t->n, 1);
@@ -300,7 +312,8 @@ static void test_joined_parts(void **state) {
     hy_program_free(p);
 }
 
-// Each tensor of the golden file lies in the parameter where the table says, and every value of the model comes from the file.
+// Each tensor of the golden file lies in the parameter where the table says, and every value of the model comes from
+// the file.
 static void test_import_values(void **state) {
     (void)state;
     const hy_backend be = backend();
@@ -334,9 +347,10 @@ static void test_import_values(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same_bits_back),      cmocka_unit_test(test_extras_and_spec), cmocka_unit_test(test_misfits_are_listed),
-        cmocka_unit_test(test_foreign_and_damaged), cmocka_unit_test(test_parts_tile),      cmocka_unit_test(test_layout_must_cover),
-        cmocka_unit_test(test_import_values),       cmocka_unit_test(test_joined_parts),
+        cmocka_unit_test(test_same_bits_back),     cmocka_unit_test(test_extras_and_spec),
+        cmocka_unit_test(test_misfits_are_listed), cmocka_unit_test(test_foreign_and_damaged),
+        cmocka_unit_test(test_parts_tile),         cmocka_unit_test(test_layout_must_cover),
+        cmocka_unit_test(test_import_values),      cmocka_unit_test(test_joined_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

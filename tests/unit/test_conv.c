@@ -1,5 +1,5 @@
-// test_conv.c - the causal depthwise convolution: gradients against finite differences in double, every path against the
-// double reference over odd shapes, accumulation, threads, ragged batches, states in pieces, refusals.
+// test_conv.c - the causal depthwise convolution: gradients against finite differences in double, every path against
+// the double reference over odd shapes, accumulation, threads, ragged batches, states in pieces, refusals.
 #include "tests/unit/kernel_test.h"
 
 // Float against double on the same inputs: sums of at most 9 products and, for dw, over a few hundred tokens.
@@ -13,8 +13,18 @@ typedef struct {
 
 static hy_conv_args args_of(kt_case *c) {
     const conv_ctx *x = c->ctx;
-    return (hy_conv_args){.B = x->B, .T = x->T, .D = c->in[0].cols, .K = x->K, .silu = x->silu, .x = c->in[0].p, .w = c->in[1].p,
-                          .bias = x->bias ? c->in[2].p : NULL, .y = c->out[0].p, .ldx = c->in[0].ld, .ldy = c->out[0].ld, .len = kt_dev(c->dt, x->len)};
+    return (hy_conv_args){.B = x->B,
+                          .T = x->T,
+                          .D = c->in[0].cols,
+                          .K = x->K,
+                          .silu = x->silu,
+                          .x = c->in[0].p,
+                          .w = c->in[1].p,
+                          .bias = x->bias ? c->in[2].p : NULL,
+                          .y = c->out[0].p,
+                          .ldx = c->in[0].ld,
+                          .ldy = c->out[0].ld,
+                          .len = kt_dev(c->dt, x->len)};
 }
 static void forward(kt_case *c, const hy_plan_req *req) {
     hy_conv_args a = args_of(c);
@@ -22,15 +32,24 @@ static void forward(kt_case *c, const hy_plan_req *req) {
 }
 static void backward(kt_case *c, const hy_plan_req *req) {
     const conv_ctx *x = c->ctx;
-    hy_conv_bwd_args a = {.f = args_of(c), .dy = c->dout[0].p, .dx = c->grad[0].p, .dw = c->grad[1].p, .lddy = c->dout[0].ld,
-                          .lddx = c->grad[0].ld, .acc = c->acc};
+    hy_conv_bwd_args a = {.f = args_of(c),
+                          .dy = c->dout[0].p,
+                          .dx = c->grad[0].p,
+                          .dw = c->grad[1].p,
+                          .lddy = c->dout[0].ld,
+                          .lddx = c->grad[0].ld,
+                          .acc = c->acc};
     if (x->bias) a.dbias = c->grad[2].p;
     kt_run(HY_K_conv_bwd, &a, req);
 }
 static kt_case case_of(const conv_ctx *x, int D, int pad) {
     const int rows = x->B * x->T;
     return (kt_case){
-        .n_in = x->bias ? 3 : 2, .n_out = 1, .forward = forward, .backward = backward, .ctx = x,
+        .n_in = x->bias ? 3 : 2,
+        .n_out = 1,
+        .forward = forward,
+        .backward = backward,
+        .ctx = x,
         .seed = (uint64_t)(x->T * 100 + D * 10 + x->K),
         .in_of = {{.name = "x", .rows = rows, .cols = D, .ld = D + pad, .ldgrad = D + 2 * pad, .grad = 2, .accbit = 0},
                   {.name = "w", .rows = D, .cols = x->K, .grad = 1},
@@ -59,14 +78,20 @@ static void test_shapes(void **unused) {
     for (int t = 0; t < 13; t++)
         for (int d = 0; d < 7; d++, i++) {
             if (KT_CUDA && Ts[t] > 70 && Ds[d] != 16) continue;
-            conv_ctx x = {.B = 1 + i % 2, .T = Ts[t], .K = 1 + (i + t) % 9, .silu = i % 3, .bias = i % 4 > 1, .len = i % 5 ? NULL : len};
+            conv_ctx x = {.B = 1 + i % 2,
+                          .T = Ts[t],
+                          .K = 1 + (i + t) % 9,
+                          .silu = i % 3,
+                          .bias = i % 4 > 1,
+                          .len = i % 5 ? NULL : len};
             kt_case c = case_of(&x, Ds[d], i % 4);
             for (int path = 0; path < kt_n_paths(); path++) kt_parity(&c, path, i & 1, CONV_TOL);
         }
     // rows on 16 bytes; the widths that have kernels of their own on a GPU
     for (int k = 2; k <= 5; k++)
         for (int t = 0; t < 7; t++) {
-            conv_ctx x = {.B = 2, .T = Ts[t] + 5 * (k - 2), .K = k, .silu = t % 2, .bias = t % 3 > 0, .len = t == 3 ? len : NULL};
+            conv_ctx x = {
+                .B = 2, .T = Ts[t] + 5 * (k - 2), .K = k, .silu = t % 2, .bias = t % 3 > 0, .len = t == 3 ? len : NULL};
             kt_case c = case_of(&x, 24 + 8 * (k % 2), 8);
             for (int path = 0; path < kt_n_paths(); path++) kt_parity(&c, path, t & 1, CONV_TOL);
         }
@@ -88,16 +113,36 @@ typedef struct {
 static problem problem_new(int path, int B, int T, int D, int K, const int32_t *len) {
     const hy_dtype dt = kt_req(path, 1, false).dtype;
     const int pad = D % 8 ? 1 : 8;
-    problem p = {.dt = dt, .B = B, .T = T, .D = D, .K = K, .len = len, .x = kt_new(dt, B * T, D, D + pad), .w = kt_new(HY_F32, D, K, K),
-                 .bias = kt_new(HY_F32, 1, D, D), .y = kt_new(dt, B * T, D, D + 2 * pad), .state = kt_new_padded(dt, B * (K - 1), D, 0)};
+    problem p = {.dt = dt,
+                 .B = B,
+                 .T = T,
+                 .D = D,
+                 .K = K,
+                 .len = len,
+                 .x = kt_new(dt, B * T, D, D + pad),
+                 .w = kt_new(HY_F32, D, K, K),
+                 .bias = kt_new(HY_F32, 1, D, D),
+                 .y = kt_new(dt, B * T, D, D + 2 * pad),
+                 .state = kt_new_padded(dt, B * (K - 1), D, 0)};
     kt_random(&p.x, 1, 1, 0), kt_random(&p.w, 2, 1, 0), kt_random(&p.bias, 3, 1, 0);
     kt_fill(&p.y, NAN), kt_fill(&p.state, 0.5);
     return p;
 }
 static void problem_run(problem *p, int path) {
     const hy_plan_req req = kt_req(path, 2, false);
-    hy_conv_args a = {.B = p->B, .T = p->T, .D = p->D, .K = p->K, .silu = true, .x = p->x.p, .w = p->w.p, .bias = p->bias.p,
-                      .y = p->y.p, .ldx = p->x.ld, .ldy = p->y.ld, .state = p->state.p, .len = kt_dev(p->dt, p->len)};
+    hy_conv_args a = {.B = p->B,
+                      .T = p->T,
+                      .D = p->D,
+                      .K = p->K,
+                      .silu = true,
+                      .x = p->x.p,
+                      .w = p->w.p,
+                      .bias = p->bias.p,
+                      .y = p->y.p,
+                      .ldx = p->x.ld,
+                      .ldy = p->y.ld,
+                      .state = p->state.p,
+                      .len = kt_dev(p->dt, p->len)};
     kt_run(HY_K_conv, &a, &req);
     kt_check(&p->x, "x"), kt_check(&p->y, "y"), kt_check(&p->state, "state"), kt_check(&p->w, "w");
 }
@@ -185,7 +230,8 @@ static void test_plan_refuses(void **unused) {
     const hy_plan_req req = kt_req(0, 1, true);
     const hy_plan_fn forward_plan = KT_CUDA ? kt_device()->plan[HY_K_conv] : hy_cpu_plan_conv;
     const hy_plan_fn backward_plan = KT_CUDA ? kt_device()->plan[HY_K_conv_bwd] : hy_cpu_plan_conv_bwd;
-    const hy_conv_args good = {.B = 1, .T = 2, .D = 3, .K = 4, .x = HY_PRESENT, .w = HY_PRESENT, .y = HY_PRESENT, .ldx = 3, .ldy = 3};
+    const hy_conv_args good = {
+        .B = 1, .T = 2, .D = 3, .K = 4, .x = HY_PRESENT, .w = HY_PRESENT, .y = HY_PRESENT, .ldx = 3, .ldy = 3};
     hy_launch l;
     hy_conv_args a = good;
     assert_int_equal(forward_plan(&a, &req, &l), HY_OK);
@@ -201,8 +247,8 @@ static void test_plan_refuses(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        kt_cpu_test(test_gradients),      cmocka_unit_test(test_shapes),   cmocka_unit_test(test_pieces),
-        cmocka_unit_test(test_ragged),    cmocka_unit_test(test_extremes), cmocka_unit_test(test_plan_refuses),
+        kt_cpu_test(test_gradients),   cmocka_unit_test(test_shapes),   cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_ragged), cmocka_unit_test(test_extremes), cmocka_unit_test(test_plan_refuses),
     };
     return kt_group(tests);
 }

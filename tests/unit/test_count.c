@@ -1,4 +1,5 @@
-// test_count.c - parameters and cache bytes from the spec alone, against the figures of the paper and of released models.
+// test_count.c - parameters and cache bytes from the spec alone, against the figures of the paper and of released
+// models.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,15 +24,15 @@ static void test_released_totals(void **state) {
         const char *variant;
         int64_t total;
     } known[] = {
-        {"paper/hymba-1.5b", 1522797824},   // nvidia/Hymba-1.5B-Base
-        {"paper/llama-3.2-3b", 3212749824}, // meta-llama/Llama-3.2-3B
-        {"paper/llama-3.2-1b", 1235814400}, // meta-llama/Llama-3.2-1B
-        {"paper/smollm2-1.7b", 1711376384}, // HuggingFaceTB/SmolLM2-1.7B
-        {"paper/qwen2.5-1.5b", 1543714304}, // Qwen/Qwen2.5-1.5B
-        {"paper/mamba-130m", 129135360},    // state-spaces/mamba-130m
+        {"paper/hymba-1.5b", 1522797824},      // nvidia/Hymba-1.5B-Base
+        {"paper/llama-3.2-3b", 3212749824},    // meta-llama/Llama-3.2-3B
+        {"paper/llama-3.2-1b", 1235814400},    // meta-llama/Llama-3.2-1B
+        {"paper/smollm2-1.7b", 1711376384},    // HuggingFaceTB/SmolLM2-1.7B
+        {"paper/qwen2.5-1.5b", 1543714304},    // Qwen/Qwen2.5-1.5B
+        {"paper/mamba-130m", 129135360},       // state-spaces/mamba-130m
         {"paper/falcon-h1-0.5b", 521411104},   // tiiuae/Falcon-H1-0.5B-Base
         {"paper/falcon-h1-1.5b", 1554863488},  // tiiuae/Falcon-H1-1.5B-Base
-        {"paper/mamba2-130m", 128989632},   // state-spaces/mamba2-130m
+        {"paper/mamba2-130m", 128989632},      // state-spaces/mamba2-130m
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         hy_model_spec m;
@@ -72,30 +73,30 @@ static void test_paper_caches(void **state) {
         const char *mb;
         hy_cache_accounting how;
     } rows[] = {
-        {"paper/300m-mamba", 2, "1.87", HY_CACHE_PAPER},                 // Table 10 row 1
-        {"paper/300m-parallel-4heads", 2, "99.09", HY_CACHE_PAPER},      // 2
-        {"paper/300m-parallel-8heads", 2, "197.39", HY_CACHE_PAPER},     // 3
-        {"paper/300m-parallel-16heads", 2, "394.00", HY_CACHE_PAPER},    // 4
-        {"paper/300m-parallel", 2, "148.24", HY_CACHE_PAPER},            // 5
-        {"paper/300m-llama", 2, "414.72", HY_CACHE_PAPER},               // 6
-        {"paper/300m-parallel-window", 2, "5.51", HY_CACHE_PAPER},       // 7
-        {"paper/300m-parallel-local-global", 2, "41.19", HY_CACHE_PAPER},// 8
-        {"paper/300m-parallel-kv-share", 2, "39.42", HY_CACHE_PAPER},    // 9
-        {"paper/300m-llama-compressed", 2, "28.98", HY_CACHE_PAPER},     // 10
-        {"paper/300m-hymba-concat", 2, "39.42", HY_CACHE_PAPER},         // 11
-        {"paper/300m-mamba-meta", 2, "1.87", HY_CACHE_PAPER},            // 12
-        {"paper/300m-hymba", 2, "40.01", HY_CACHE_PAPER},                // 13
-        {"paper/300m-sequential-1080", 1, "156.3", HY_CACHE_PAPER},      // Table 1 row A, inferred
-        {"paper/300m-llama", 1, "414.7", HY_CACHE_PAPER},                // Table 1
+        {"paper/300m-mamba", 2, "1.87", HY_CACHE_PAPER},                   // Table 10 row 1
+        {"paper/300m-parallel-4heads", 2, "99.09", HY_CACHE_PAPER},        // 2
+        {"paper/300m-parallel-8heads", 2, "197.39", HY_CACHE_PAPER},       // 3
+        {"paper/300m-parallel-16heads", 2, "394.00", HY_CACHE_PAPER},      // 4
+        {"paper/300m-parallel", 2, "148.24", HY_CACHE_PAPER},              // 5
+        {"paper/300m-llama", 2, "414.72", HY_CACHE_PAPER},                 // 6
+        {"paper/300m-parallel-window", 2, "5.51", HY_CACHE_PAPER},         // 7
+        {"paper/300m-parallel-local-global", 2, "41.19", HY_CACHE_PAPER},  // 8
+        {"paper/300m-parallel-kv-share", 2, "39.42", HY_CACHE_PAPER},      // 9
+        {"paper/300m-llama-compressed", 2, "28.98", HY_CACHE_PAPER},       // 10
+        {"paper/300m-hymba-concat", 2, "39.42", HY_CACHE_PAPER},           // 11
+        {"paper/300m-mamba-meta", 2, "1.87", HY_CACHE_PAPER},              // 12
+        {"paper/300m-hymba", 2, "40.01", HY_CACHE_PAPER},                  // 13
+        {"paper/300m-sequential-1080", 1, "156.3", HY_CACHE_PAPER},        // Table 1 row A, inferred
+        {"paper/300m-llama", 1, "414.7", HY_CACHE_PAPER},                  // Table 1
         {"paper/300m-mamba", 1, "1.9", HY_CACHE_PAPER},
-        {"paper/300m-parallel", 1, "148.2", HY_CACHE_PAPER},             // B
-        {"paper/300m-parallel-local-global", 1, "41.2", HY_CACHE_PAPER}, // C
-        {"paper/300m-parallel-kv-share", 1, "39.4", HY_CACHE_PAPER},     // D
-        {"paper/300m-hymba", 1, "40.0", HY_CACHE_PAPER},                 // E
-        {"paper/hymba-1.5b", 1, "78.6", HY_CACHE_PAPER},                 // F
+        {"paper/300m-parallel", 1, "148.2", HY_CACHE_PAPER},              // B
+        {"paper/300m-parallel-local-global", 1, "41.2", HY_CACHE_PAPER},  // C
+        {"paper/300m-parallel-kv-share", 1, "39.4", HY_CACHE_PAPER},      // D
+        {"paper/300m-hymba", 1, "40.0", HY_CACHE_PAPER},                  // E
+        {"paper/hymba-1.5b", 1, "78.6", HY_CACHE_PAPER},                  // F
         {"paper/hymba-1.5b", 2, "78.60", HY_CACHE_PAPER},
-        {"paper/llama-3.2-3b", 1, "917.5", HY_CACHE_PAPER},              // the abstract's 11.67 times
-        {"paper/llama-3.2-3b", 0, "918", HY_CACHE_PAPER},                // Table 2
+        {"paper/llama-3.2-3b", 1, "917.5", HY_CACHE_PAPER},  // the abstract's 11.67 times
+        {"paper/llama-3.2-3b", 0, "918", HY_CACHE_PAPER},    // Table 2
         {"paper/llama-3.2-1b", 0, "262", HY_CACHE_PAPER},
         {"paper/smollm2-1.7b", 0, "1573", HY_CACHE_PAPER},
         {"paper/qwen2.5-1.5b", 0, "229", HY_CACHE_PAPER},
@@ -154,7 +155,8 @@ static void test_terms(void **state) {
     hy_cache_term t[HY_CACHE_KINDS];
     load("paper/hymba-1.5b", &m);
     hy_layer_cache_terms(&m, 1, HY_CACHE_TRUE, 8000, 4, 2, 2, t);
-    assert_true(t[HY_CACHE_KV].share == 1 && t[HY_CACHE_KV].positions == 1024 && t[HY_CACHE_KV].values == 5 * (64 + 128));
+    assert_true(t[HY_CACHE_KV].share == 1 && t[HY_CACHE_KV].positions == 1024 &&
+                t[HY_CACHE_KV].values == 5 * (64 + 128));
     assert_true(t[HY_CACHE_KV].bytes == 4 && t[HY_CACHE_CONV].bytes == 2 && t[HY_CACHE_SSM].bytes == 2);
     assert_true(t[HY_CACHE_META].share == 1 && t[HY_CACHE_META].positions == 128);
     assert_true(t[HY_CACHE_CONV].share == 1 && t[HY_CACHE_CONV].positions == 3 && t[HY_CACHE_CONV].values == 3200);
@@ -162,7 +164,8 @@ static void test_terms(void **state) {
     hy_layer_cache_terms(&m, 2, HY_CACHE_TRUE, 8000, 4, 4, 4, t);  // uses the keys of layer 1
     assert_true(t[HY_CACHE_KV].share == 0 && t[HY_CACHE_META].share == 0);
     hy_layer_cache_terms(&m, 2, HY_CACHE_PAPER, 8000, 4, 4, 4, t);
-    assert_true(t[HY_CACHE_KV].share == 0.5 && t[HY_CACHE_META].share == 0 && t[HY_CACHE_CONV].share == 0 && t[HY_CACHE_KV].bytes == 2);
+    assert_true(t[HY_CACHE_KV].share == 0.5 && t[HY_CACHE_META].share == 0 && t[HY_CACHE_CONV].share == 0 &&
+                t[HY_CACHE_KV].bytes == 2);
     hy_layer_cache_terms(&m, 0, HY_CACHE_PAPER, 8000, 4, 4, 4, t);
     assert_true(t[HY_CACHE_KV].share == 1 && t[HY_CACHE_KV].positions == 8000 && t[HY_CACHE_META].share == 1);
     load("paper/llama-3.2-1b", &m);
@@ -171,7 +174,8 @@ static void test_terms(void **state) {
 }
 
 // Every part of each kind of layer, worked by hand.
-static void count_is(const char *text, int64_t attention, int64_t ssm, int64_t fusion, int64_t mlp, int64_t norm, int64_t rest) {
+static void count_is(const char *text, int64_t attention, int64_t ssm, int64_t fusion, int64_t mlp, int64_t norm,
+                     int64_t rest) {
     hy_yaml *y = NULL;
     hy_model_spec m;
     hy_param_count c, l;
@@ -214,11 +218,14 @@ static void test_parts(void **state) {
     count_is(text, 0, ss + ss_out, 0, 0, 20, 110);
     snprintf(text, sizeof text, "vocab: 11\nd_model: 10\nlayers: 1\nmixer: parallel\nmlp: {kind: none}\n%s", ssm);
     count_is(text, at, ss, 12 + 60, 0, 20, 110);
-    snprintf(text, sizeof text, "vocab: 11\nd_model: 10\nlayers: 1\nmixer: parallel\nfusion: gate\nmlp: {kind: none}\n%s", ssm);
+    snprintf(text, sizeof text,
+             "vocab: 11\nd_model: 10\nlayers: 1\nmixer: parallel\nfusion: gate\nmlp: {kind: none}\n%s", ssm);
     count_is(text, at, ss, 12 + 60 + 20 + 2, 0, 20, 110);
-    snprintf(text, sizeof text, "vocab: 11\nd_model: 10\nlayers: 1\nmixer: parallel\nfusion: concat\nmlp: {kind: none}\n%s", ssm);
+    snprintf(text, sizeof text,
+             "vocab: 11\nd_model: 10\nlayers: 1\nmixer: parallel\nfusion: concat\nmlp: {kind: none}\n%s", ssm);
     count_is(text, at, ss, 12 + 120, 0, 20, 110);
-    snprintf(text, sizeof text, "vocab: 11\nd_model: 10\nlayers: 1\nmixer: parallel\nfusion: sum\nmlp: {kind: none}\n%s", ssm);
+    snprintf(text, sizeof text,
+             "vocab: 11\nd_model: 10\nlayers: 1\nmixer: parallel\nfusion: sum\nmlp: {kind: none}\n%s", ssm);
     count_is(text, at, ss, 120, 0, 20, 110);
     snprintf(text, sizeof text, "vocab: 11\nd_model: 10\nlayers: 1\nmixer: ssm_attention\nmlp: {kind: none}\n%s", ssm);
     count_is(text, at + at_out, ss + ss_out, 0, 0, 30, 110);
@@ -230,7 +237,8 @@ static void test_parts(void **state) {
              "ssm: {kind: mamba2, d_inner: 6, head_dim: 2, d_state: 4, d_conv: 3}\n",
              0, 230 + 14 * 3 + 14 + 9 + 6 + ss_out, 0, 0, 20, 110);
     count_is("vocab: 11\nd_model: 10\nlayers: 1\nmixer: ssm\nmlp: {kind: none}\n"
-             "ssm: {kind: mamba2, d_inner: 6, head_dim: 2, groups: 3, d_state: 4, d_conv: 3, conv_bias: false, gated_norm: false}\n",
+             "ssm: {kind: mamba2, d_inner: 6, head_dim: 2, groups: 3, d_state: 4, d_conv: 3, conv_bias: false, "
+             "gated_norm: false}\n",
              0, 390 + 30 * 3 + 9 + ss_out, 0, 0, 20, 110);
     count_is("vocab: 11\nd_model: 10\nlayers: 1\nmixer: none\nmlp: {kind: none}\n", 0, 0, 0, 0, 10, 110);
 }
@@ -297,7 +305,8 @@ static void folder_equals_program(const char *folder, int *n) {
         if (hy_spec_load(path, NULL, &m) || hy_model_build(&m, &p)) fail_msg("%s: %s", path, hy_error_text());
         hy_model_count(&m, &c);
         for (int i = 0; i < p->n_params; i++) total += (int64_t)p->params[i].n;
-        if (total != c.total) fail_msg("%s: %lld by formula, %lld in the program", path, (long long)c.total, (long long)total);
+        if (total != c.total)
+            fail_msg("%s: %lld by formula, %lld in the program", path, (long long)c.total, (long long)total);
         hy_program_free(p);
         ++*n;
     }
@@ -313,9 +322,11 @@ static void test_equals_program(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_released_totals), cmocka_unit_test(test_table10_ratios), cmocka_unit_test(test_paper_caches),
-        cmocka_unit_test(test_terms),           cmocka_unit_test(test_true_cache),      cmocka_unit_test(test_parts),          cmocka_unit_test(test_flops),
-        cmocka_unit_test(test_300m_totals),     cmocka_unit_test(test_equals_program),
+        cmocka_unit_test(test_released_totals), cmocka_unit_test(test_table10_ratios),
+        cmocka_unit_test(test_paper_caches),    cmocka_unit_test(test_terms),
+        cmocka_unit_test(test_true_cache),      cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_flops),           cmocka_unit_test(test_300m_totals),
+        cmocka_unit_test(test_equals_program),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-// test_cuda_backend.c - the CUDA backend without its kernels: what it says it is, memory, copies, recordings, failures. Over the
-// emulated GPU and, by test-gpu, a real one; a build for the CPU only asks whether there is one.
+// test_cuda_backend.c - the CUDA backend without its kernels: what it says it is, memory, copies, recordings, failures.
+// Over the emulated GPU and, by test-gpu, a real one; a build for the CPU only asks whether there is one.
 #include "tests/unit/kernel_test.h"
 
 static const hy_backend *be(void) { return kt_device(); }
@@ -116,7 +116,7 @@ static void many_copies_in_flight(void **state) {
     free(host);
 }
 
-// ---------------------------------------------------------------------------------------------------- order, recordings
+// --------------------------------------------------------------------------------------------------- order, recordings
 enum { N = 300 };
 typedef struct {
     float *x;
@@ -126,7 +126,9 @@ typedef struct {
     hy_plan_req req;
 } caster;
 static caster caster_open(void) {
-    caster c = {.x = be()->alloc(N * sizeof *c.x), .y = be()->alloc(N * sizeof *c.y), .req = hy_backend_request(be(), HY_F32, false)};
+    caster c = {.x = be()->alloc(N * sizeof *c.x),
+                .y = be()->alloc(N * sizeof *c.y),
+                .req = hy_backend_request(be(), HY_F32, false)};
     c.a = (hy_cast_args){.n = N, .x = c.x, .y = c.y};
     kt_ok(be()->plan[HY_K_cast](&c.a, &c.req, &c.l), "plan");
     assert_int_equal(c.l.workspace, 0);
@@ -147,7 +149,8 @@ static void expect(const caster *c, float v, const char *what) {
     kt_ok(be()->to_host(y, c->y, sizeof y), what);
     for (int i = 0; i < N; i++) {
         const float wanted = v == 0 ? 0 : hy_f32_from_bf16(hy_bf16_from_f32(v + (float)i));
-        if (hy_f32_from_bf16(y[i]) != wanted) fail_msg("%s: element %d is %g, not %g", what, i, hy_f32_from_bf16(y[i]), wanted);
+        if (hy_f32_from_bf16(y[i]) != wanted)
+            fail_msg("%s: element %d is %g, not %g", what, i, hy_f32_from_bf16(y[i]), wanted);
     }
 }
 
@@ -229,11 +232,19 @@ static void what_a_recording_refuses(void **state) {
     caster_close(&c);
 }
 
-#define cuda_test(f) {#f, KT_CUDA ? f : NULL, NULL, NULL, NULL}
+#define cuda_test(f) \
+    { #f, KT_CUDA ? f : NULL, NULL, NULL, NULL }
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(says_whether_there_is_one), cuda_test(is_one_device), cuda_test(memory), cuda_test(memory_runs_out), cuda_test(copies_of_all_sizes),
-        cuda_test(many_copies_in_flight), cuda_test(everything_in_order), cuda_test(a_recording_reads_what_is_there), cuda_test(what_a_recording_refuses),
+        cmocka_unit_test(says_whether_there_is_one),
+        cuda_test(is_one_device),
+        cuda_test(memory),
+        cuda_test(memory_runs_out),
+        cuda_test(copies_of_all_sizes),
+        cuda_test(many_copies_in_flight),
+        cuda_test(everything_in_order),
+        cuda_test(a_recording_reads_what_is_there),
+        cuda_test(what_a_recording_refuses),
     };
     return kt_group(tests);
 }

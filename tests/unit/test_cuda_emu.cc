@@ -1,6 +1,6 @@
-// test_cuda_emu.cc - the emulation of the CUDA execution model (tests/cuda_emu): that faults of kernels show in it, that tensor
-// cores, ldmatrix, shuffles and asynchronous copies do what they are documented to do, and that its runtime is as asynchronous
-// as the real one. What must end the program is run in a child process.
+// test_cuda_emu.cc - the emulation of the CUDA execution model (tests/cuda_emu): that faults of kernels show in it,
+// that tensor cores, ldmatrix, shuffles and asynchronous copies do what they are documented to do, and that its runtime
+// is as asynchronous as the real one. What must end the program is run in a child process.
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -33,8 +33,11 @@ template <class T> static T *device_copy(const T *x, size_t n) {
     ok(cudaMemcpyAsync(p, x, n * sizeof(T), cudaMemcpyHostToDevice, NULL));
     return p;
 }
-template <class T> static void host(T *x, const T *p, size_t n) { ok(cudaMemcpyAsync(x, p, n * sizeof(T), cudaMemcpyDeviceToHost, NULL)); }
-#define LAUNCH(kernel, grid, block, shared, ...) ok(hy_emu_launch(#kernel, dim3(grid), dim3(block), (size_t)(shared), kernel, __VA_ARGS__))
+template <class T> static void host(T *x, const T *p, size_t n) {
+    ok(cudaMemcpyAsync(x, p, n * sizeof(T), cudaMemcpyDeviceToHost, NULL));
+}
+#define LAUNCH(kernel, grid, block, shared, ...) \
+    ok(hy_emu_launch(#kernel, dim3(grid), dim3(block), (size_t)(shared), kernel, __VA_ARGS__))
 static void wait() { ok(cudaStreamSynchronize(NULL)); }
 
 // Runs f in a child, which must end by that signal and say so.
@@ -141,22 +144,29 @@ static __global__ void some_leave(int n) {
     __syncthreads();
 }
 static __global__ void two_places(int n) {
-    if ((int)threadIdx.x < n) __syncthreads();
-    else __shfl_sync(0xffffffffu, 1, 0);
+    if ((int)threadIdx.x < n)
+        __syncthreads();
+    else
+        __shfl_sync(0xffffffffu, 1, 0);
 }
 static __global__ void lane_left() {
     if (threadIdx.x == 5) return;
     __syncwarp();
 }
 static __global__ void two_operations() {
-    if (threadIdx.x & 1) __syncwarp();
-    else __shfl_sync(0xffffffffu, 1, 0);
+    if (threadIdx.x & 1)
+        __syncwarp();
+    else
+        __shfl_sync(0xffffffffu, 1, 0);
 }
 static void deadlocks(void **) {
     dies([] { LAUNCH(some_leave, 1, 64, 0, 32), wait(); }, SIGABRT, "some_leave");
-    dies([] { LAUNCH(two_places, 1, 32, 0, 3), wait(); }, SIGABRT, "thread (0,0,0) and next: wait at __syncthreads\n  thread (3,0,0) and next: wait at __shfl_sync for lanes ffffffff");
+    dies([] { LAUNCH(two_places, 1, 32, 0, 3), wait(); }, SIGABRT,
+         "thread (0,0,0) and next: wait at __syncthreads\n  thread (3,0,0) and next: wait at __shfl_sync for lanes "
+         "ffffffff");
     dies([] { ok(hy_emu_launch("lane_left", 1, 32, 0, lane_left)), wait(); }, SIGABRT, "");
-    dies([] { ok(hy_emu_launch("two_operations", 1, 32, 0, two_operations)), wait(); }, SIGABRT, "different operations");
+    dies([] { ok(hy_emu_launch("two_operations", 1, 32, 0, two_operations)), wait(); }, SIGABRT,
+         "different operations");
     dies([] { ok(hy_emu_launch("lane_left", 1, 20, 0, two_operations)), wait(); }, SIGABRT, "not of the block");
 }
 
@@ -164,7 +174,8 @@ static void deadlocks(void **) {
 static __global__ void shuffles(int *out) {
     const int l = (int)threadIdx.x, v = 100 + l;
     int *o = out + l * 8;
-    o[0] = __shfl_sync(0xffffffffu, v, 3), o[1] = __shfl_sync(0xffffffffu, v, 3, 8), o[2] = __shfl_xor_sync(0xffffffffu, v, 5);
+    o[0] = __shfl_sync(0xffffffffu, v, 3), o[1] = __shfl_sync(0xffffffffu, v, 3, 8),
+    o[2] = __shfl_xor_sync(0xffffffffu, v, 5);
     o[3] = __shfl_up_sync(0xffffffffu, v, 2, 16), o[4] = __shfl_down_sync(0xffffffffu, v, 2, 16);
     o[5] = (int)__ballot_sync(0xffffffffu, l % 5 == 0);
     // halves of the warp go different ways and meet different numbers of times
@@ -215,10 +226,12 @@ static float *d100;
 static void memory_faults(void **) {
     d100 = device<float>(100);
     LAUNCH(global_write, 1, 1, 0, d100, 99l), wait();
-    dies([] { LAUNCH(shared_write, 1, 32, 1000, 1000l), wait(); }, SIGABRT, "wrote byte 1000 of its 1000 bytes of shared memory");
+    dies([] { LAUNCH(shared_write, 1, 32, 1000, 1000l), wait(); }, SIGABRT,
+         "wrote byte 1000 of its 1000 bytes of shared memory");
     dies([] { LAUNCH(shared_write, 2, 32, 1000, -1l), wait(); }, SIGABRT, "shared memory");
     dies([] { LAUNCH(shared_write, 1, 32, 1000, 5000l), wait(); }, SIGABRT, "shared_write");
-    dies([] { LAUNCH(global_write, 1, 32, 0, d100, 100l), wait(); }, SIGABRT, "global_write wrote byte 400 of an allocation of 400 bytes");
+    dies([] { LAUNCH(global_write, 1, 32, 0, d100, 100l), wait(); }, SIGABRT,
+         "global_write wrote byte 400 of an allocation of 400 bytes");
     dies([] { LAUNCH(global_write, 1, 32, 0, d100, -1l), wait(); }, SIGABRT, "global_write wrote byte -4");
     dies([] { LAUNCH(global_write, 1, 32, 0, d100, 1l << 30), wait(); }, SIGABRT, "device memory never allocated");
     dies([] { LAUNCH(deep, 1, 32, 0, (int *)d100, 400), wait(); }, SIGABRT, "overflow");
@@ -251,13 +264,16 @@ struct large {
     char bytes[5000];
 };
 static __global__ void takes_large(large) {}
-static hy_status launch(dim3 grid, dim3 block, size_t shared) { return hy_emu_launch("nothing", grid, block, shared, nothing, 1); }
+static hy_status launch(dim3 grid, dim3 block, size_t shared) {
+    return hy_emu_launch("nothing", grid, block, shared, nothing, 1);
+}
 static void launch_limits(void **) {
     assert_int_equal(launch(1, 1024, 227 << 10), HY_OK);
     assert_int_equal(launch(dim3(1, 65535, 1), 1, 0), HY_OK);
     assert_int_equal(launch(1, 1025, 0), HY_EFAIL), assert_int_equal(launch(1, dim3(32, 33), 0), HY_EFAIL);
     assert_int_equal(launch(1, 0, 0), HY_EFAIL), assert_int_equal(launch(0, 1, 0), HY_EFAIL);
-    assert_int_equal(launch(dim3(1, 65536), 1, 0), HY_EFAIL), assert_int_equal(launch(dim3(1, 1, 65536), 1, 0), HY_EFAIL);
+    assert_int_equal(launch(dim3(1, 65536), 1, 0), HY_EFAIL),
+        assert_int_equal(launch(dim3(1, 1, 65536), 1, 0), HY_EFAIL);
     assert_int_equal(launch(1, 1, (227 << 10) + 1), HY_EFAIL);
     assert_non_null(strstr(hy_error_text(), "nothing"));
     assert_int_equal(hy_emu_launch("takes_large", 1, 1, 0, takes_large, large{}), HY_EFAIL);
@@ -265,7 +281,7 @@ static void launch_limits(void **) {
     wait();
 }
 
-// ---------------------------------------------------------------------------------------------------- asynchronous copies
+// ------------------------------------------------------------------------------------------------- asynchronous copies
 // out[0..2]: two groups and an open one, looked at after waiting for all but `left` groups.
 static __global__ void copies(const uint4 *in, uint4 *out, int left) {
     HY_SHARED(uint4, s);
@@ -298,8 +314,8 @@ static void async_copies(void **) {
 }
 
 // ---------------------------------------------------------------------------------------------------- tensor cores
-// Fragments as the PTX ISA numbers them, element by element: of mma.m16n8k16 for bf16 (a0..a7, b0..b3), of mma.m16n8k8 for
-// tf32 (a0..a3, b0, b1), of both for the accumulators (c0..c3). group = lane >> 2, member = lane % 4.
+// Fragments as the PTX ISA numbers them, element by element: of mma.m16n8k16 for bf16 (a0..a7, b0..b3), of mma.m16n8k8
+// for tf32 (a0..a3, b0, b1), of both for the accumulators (c0..c3). group = lane >> 2, member = lane % 4.
 static int bf16_a_row(int group, int i) { return i < 2 || (4 <= i && i < 6) ? group : group + 8; }
 static int bf16_a_col(int member, int i) { return i < 4 ? member * 2 + (i & 1) : member * 2 + (i & 1) + 8; }
 static int bf16_b_row(int member, int i) { return i < 2 ? member * 2 + (i & 1) : member * 2 + (i & 1) + 8; }
@@ -312,8 +328,10 @@ static int c_col(int member, int i) { return member * 2 + (i & 1); }
 // in: registers a [32,4], b [32,2]; d [32,4] in and out.
 static __global__ void one_mma(const uint32_t *a, const uint32_t *b, float *d, bool tf32) {
     const int l = (int)threadIdx.x;
-    if (tf32) hy_mma_tf32(d + 4 * l, a + 4 * l, b + 2 * l);
-    else hy_mma_bf16(d + 4 * l, a + 4 * l, b + 2 * l);
+    if (tf32)
+        hy_mma_tf32(d + 4 * l, a + 4 * l, b + 2 * l);
+    else
+        hy_mma_bf16(d + 4 * l, a + 4 * l, b + 2 * l);
 }
 static void products(void **) {
     hy_rng rng = hy_rng_make(1, 2);
@@ -335,12 +353,15 @@ static void products(void **) {
             const int group = l >> 2, member = l % 4;
             for (int i = 0; i < 4; i++) d[4 * l + i] = C[c_row(group, i)][c_col(member, i)];
             if (tf32) {
-                for (int i = 0; i < 4; i++) a[4 * l + i] = __float_as_uint(A[tf32_a_row(group, i)][tf32_a_col(member, i)]);
+                for (int i = 0; i < 4; i++)
+                    a[4 * l + i] = __float_as_uint(A[tf32_a_row(group, i)][tf32_a_col(member, i)]);
                 for (int i = 0; i < 2; i++) b[2 * l + i] = __float_as_uint(B[tf32_b_row(member, i)][group]);
             } else {
                 for (int i = 0; i < 8; i++)
-                    a[4 * l + i / 2] |= (uint32_t)hy_bf16_from_f32(A[bf16_a_row(group, i)][bf16_a_col(member, i)]) << 16 * (i & 1);
-                for (int i = 0; i < 4; i++) b[2 * l + i / 2] |= (uint32_t)hy_bf16_from_f32(B[bf16_b_row(member, i)][group]) << 16 * (i & 1);
+                    a[4 * l + i / 2] |= (uint32_t)hy_bf16_from_f32(A[bf16_a_row(group, i)][bf16_a_col(member, i)])
+                                        << 16 * (i & 1);
+                for (int i = 0; i < 4; i++)
+                    b[2 * l + i / 2] |= (uint32_t)hy_bf16_from_f32(B[bf16_b_row(member, i)][group]) << 16 * (i & 1);
             }
         }
         uint32_t *da = device_copy(a, 128), *db = device_copy(b, 64);
@@ -381,8 +402,10 @@ static __global__ void load_matrices(const uint16_t *x, uint32_t *out, bool tran
     __syncwarp();
     const void *row = s + (l / 8 * 8 + (l % 8 + l / 8) % 8) * 8;
     uint32_t r[4];
-    if (trans) hy_ldmatrix4_trans(r, row);
-    else hy_ldmatrix4(r, row);
+    if (trans)
+        hy_ldmatrix4_trans(r, row);
+    else
+        hy_ldmatrix4(r, row);
     for (int i = 0; i < 4; i++) out[l * 4 + i] = r[i];
 }
 static void matrices(void **) {
@@ -397,7 +420,8 @@ static void matrices(void **) {
         for (int l = 0; l < 32; l++)
             for (int m = 0; m < 4; m++) {
                 const int r = l / 4, c = l % 4 * 2;
-                const uint32_t lo = trans ? element(m, c, r) : element(m, r, c), hi = trans ? element(m, c + 1, r) : element(m, r, c + 1);
+                const uint32_t lo = trans ? element(m, c, r) : element(m, r, c),
+                               hi = trans ? element(m, c + 1, r) : element(m, r, c + 1);
                 assert_int_equal(h[l * 4 + m], lo | hi << 16);
             }
     }
@@ -478,10 +502,20 @@ static void memory_is_limited(void **) {
 
 int main(void) {
     setenv("HYLAB_EMU_MEMORY", "1048576", 1);
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(missing_barriers), cmocka_unit_test(missing_syncwarp), cmocka_unit_test(barrier_votes_and_atomics), cmocka_unit_test(deadlocks),
-        cmocka_unit_test(warp_operations), cmocka_unit_test(memory_faults), cmocka_unit_test(unwritten_memory_is_nan), cmocka_unit_test(launch_limits),
-        cmocka_unit_test(async_copies), cmocka_unit_test(products), cmocka_unit_test(tf32_rounding), cmocka_unit_test(matrices),
-        cmocka_unit_test(work_is_queued), cmocka_unit_test(recordings), cmocka_unit_test(memory_is_limited)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(missing_barriers),
+                                       cmocka_unit_test(missing_syncwarp),
+                                       cmocka_unit_test(barrier_votes_and_atomics),
+                                       cmocka_unit_test(deadlocks),
+                                       cmocka_unit_test(warp_operations),
+                                       cmocka_unit_test(memory_faults),
+                                       cmocka_unit_test(unwritten_memory_is_nan),
+                                       cmocka_unit_test(launch_limits),
+                                       cmocka_unit_test(async_copies),
+                                       cmocka_unit_test(products),
+                                       cmocka_unit_test(tf32_rounding),
+                                       cmocka_unit_test(matrices),
+                                       cmocka_unit_test(work_is_queued),
+                                       cmocka_unit_test(recordings),
+                                       cmocka_unit_test(memory_is_limited)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

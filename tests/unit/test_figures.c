@@ -17,11 +17,17 @@
 
 static char dir[] = "/tmp/hylab-figures-XXXXXX";
 // Quotes, a command substitution, markup of gnuplot's enhanced text and of XML.
-static const char *const names[] = {"Llama", "it's \"B\" `touch pwned` <&>", "C_1^2 {/Bold x} @y \\n", "Größe 50% 50%d %s", ""};
+static const char *const names[] = {"Llama", "it's \"B\" `touch pwned` <&>", "C_1^2 {/Bold x} @y \\n",
+                                    "Größe 50% 50%d %s", ""};
 enum { N = 5 };
-static const hy_fig_head head = {"Recall <&> \"cache\" 'MQAR' `touch pwned` \\", 15, 2, 3, "small scale",
-                                 "a long note that needs more than one line because it tells everything there is to know about the figures, their "
-                                 "units, how often they were measured and what the bars are; tail"};
+static const hy_fig_head head = {
+    "Recall <&> \"cache\" 'MQAR' `touch pwned` \\",
+    15,
+    2,
+    3,
+    "small scale",
+    "a long note that needs more than one line because it tells everything there is to know about the figures, their "
+    "units, how often they were measured and what the bars are; tail"};
 
 static int setup(void **state) {
     (void)state;
@@ -42,20 +48,25 @@ static void assert_well_formed(const char *xml) {
     size_t length[256];
     int depth = 0;
     for (const char *c = strchr(xml, '<'); c; c = strchr(c, '<')) {
-        if (!strncmp(c, "<!--", 4)) c = strstr(c, "-->");
-        else if (!strncmp(c, "<![CDATA[", 9)) c = strstr(c, "]]>");
+        if (!strncmp(c, "<!--", 4))
+            c = strstr(c, "-->");
+        else if (!strncmp(c, "<![CDATA[", 9))
+            c = strstr(c, "]]>");
         if (!c) fail_msg("unfinished comment");
         if (c[0] != '<') continue;
         const char *end = c;
         for (char quote = 0; *end && (quote || *end != '>'); end++) {
-            if (quote && *end == quote) quote = 0;
-            else if (!quote && (*end == '"' || *end == '\'')) quote = *end;
+            if (quote && *end == quote)
+                quote = 0;
+            else if (!quote && (*end == '"' || *end == '\''))
+                quote = *end;
             if (end > c && *end == '<') fail_msg("< inside a tag: %.60s", c);
         }
         if (!*end) fail_msg("unfinished tag: %.60s", c);
         if (c[1] == '/') {
             size_t n = strcspn(c + 2, "> \t\r\n");
-            if (depth == 0 || n != length[depth - 1] || strncmp(c + 2, stack[depth - 1], n)) fail_msg("closes what is not open: %.60s", c);
+            if (depth == 0 || n != length[depth - 1] || strncmp(c + 2, stack[depth - 1], n))
+                fail_msg("closes what is not open: %.60s", c);
             depth--;
         } else if (c[1] != '!' && c[1] != '?' && end[-1] != '/') {
             assert_true(depth < 256);
@@ -83,17 +94,18 @@ static void assert_drawn(const char *name) {
 }
 
 static hy_fig_out to(const char *name) { return (hy_fig_out){"out", name, HY_FIG_SVG | HY_FIG_PNG | HY_FIG_PDF}; }
-#define DRAW(call, name)                                \
-    do {                                                \
-        hy_fig_out o = to(name);                        \
-        if (call) fail_msg("%s", hy_error_text());      \
-        assert_drawn(name);                             \
+#define DRAW(call, name)                           \
+    do {                                           \
+        hy_fig_out o = to(name);                   \
+        if (call) fail_msg("%s", hy_error_text()); \
+        assert_drawn(name);                        \
     } while (0)
 
 static void test_points(void **state) {
     (void)state;
     hy_fig_point p[N];
-    for (int i = 0; i < N; i++) p[i] = (hy_fig_point){names[i], pow(7, i), 0.2 * i, i % 2 ? 0.02 : NAN, i == 3 ? NAN : 100.0 * i};
+    for (int i = 0; i < N; i++)
+        p[i] = (hy_fig_point){names[i], pow(7, i), 0.2 * i, i % 2 ? 0.02 : NAN, i == 3 ? NAN : 100.0 * i};
     p[4].y = NAN;  // left out
     hy_fig_axis x = {"cache, MB", true, NAN, NAN, 0}, y = {"accuracy", false, NAN, NAN, 0};
     DRAW(hy_fig_points(&o, &head, &x, &y, "tokens/s", p, N), "points");
@@ -107,7 +119,8 @@ static void test_bars_and_stacks(void **state) {
     (void)state;
     double v[3] = {0.3, 0.5, 0.4}, layers[6] = {1, 2, 0, 4, 5, 6};
     hy_fig_bar b[N * 2];
-    for (int i = 0; i < N * 2; i++) b[i] = (hy_fig_bar){i == 3 ? NAN : 0.1 * i, i == 2 ? NAN : 0.05, i % 3 ? v : NULL, i % 3 ? 3 : 0};
+    for (int i = 0; i < N * 2; i++)
+        b[i] = (hy_fig_bar){i == 3 ? NAN : 0.1 * i, i == 2 ? NAN : 0.05, i % 3 ? v : NULL, i % 3 ? 3 : 0};
     hy_fig_axis y = {"recall", false, 0, 1.05, 0};
     DRAW(hy_fig_bars(&o, &head, &y, names, N, names, 2, b), "bars");
     DRAW(hy_fig_bars(&o, &head, &y, names, N, names, 1, b), "single");
@@ -121,8 +134,10 @@ static void test_lines(void **state) {
     (void)state;
     enum { MANY = 60 };
     double x[MANY], y[MANY], lo[MANY], hi[MANY];
-    for (int i = 0; i < MANY; i++) x[i] = i, y[i] = i == 7 ? NAN : 5 / (1.0 + i), lo[i] = 0.8 * y[i], hi[i] = 1.2 * y[i];
-    hy_fig_series s[3] = {{names[0], 0, MANY, x, y, lo, hi}, {names[1], 9, 4, x, y, lo, hi}, {names[2], 2, 0, x, y, NULL, NULL}};
+    for (int i = 0; i < MANY; i++)
+        x[i] = i, y[i] = i == 7 ? NAN : 5 / (1.0 + i), lo[i] = 0.8 * y[i], hi[i] = 1.2 * y[i];
+    hy_fig_series s[3] = {
+        {names[0], 0, MANY, x, y, lo, hi}, {names[1], 9, 4, x, y, lo, hi}, {names[2], 2, 0, x, y, NULL, NULL}};
     hy_fig_panel p[2] = {{names[1], {"step", false, NAN, NAN, 0}, {"loss, nats", true, NAN, NAN, 0}, s, 3},
                          {"b", {"context, tokens", true, NAN, NAN, 0}, {"tokens/s", false, 0, NAN, 0}, s, 2}};
     DRAW(hy_fig_lines(&o, &head, p, 2), "lines");
@@ -148,7 +163,8 @@ static void test_maps_and_heat(void **state) {
 // The script beside the figure draws it again by itself.
 static void test_drawn_again(void **state) {
     (void)state;
-    if (system("cd out && cp points.gp again.gp && for f in svg png pdf; do gnuplot -e \"FORMAT='$f'; OUT='again.$f'\" again.gp || exit 1; done"))
+    if (system("cd out && cp points.gp again.gp && for f in svg png pdf; do gnuplot -e \"FORMAT='$f'; OUT='again.$f'\" "
+               "again.gp || exit 1; done"))
         fail_msg("gnuplot failed on a script of ours");
     assert_drawn("again");
 }
@@ -242,7 +258,10 @@ static int count(const char *text, const char *what) {
 static void test_report(void **state) {
     (void)state;
     hy_report *r = hy_report_new("Roadmap <script>alert(1)</script>", "small scale");
-    const hy_report_column col[] = {{NULL, "variant", NULL, false}, {"here", "recall", "%", true}, {"here", "cache <b>", "MB", true}, {"paper", "recall", "%", true}};
+    const hy_report_column col[] = {{NULL, "variant", NULL, false},
+                                    {"here", "recall", "%", true},
+                                    {"here", "cache <b>", "MB", true},
+                                    {"paper", "recall", "%", true}};
     const char *cells[] = {names[1], "99.0 ± 0.1", "3.2", "39.98", "Mamba", NULL, "0.1", NULL};
     hy_report_section(r, "Question & answer");
     hy_report_text(r, "First <p>.\n\nSecond:\n- one\n- two & three\n\nLast.");
@@ -286,9 +305,11 @@ static void test_rank_chance(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_points),     cmocka_unit_test(test_bars_and_stacks), cmocka_unit_test(test_lines),
-        cmocka_unit_test(test_maps_and_heat), cmocka_unit_test(test_drawn_again),  cmocka_unit_test(test_names_of_files),
-        cmocka_unit_test(test_report),     cmocka_unit_test(test_rank_chance),     cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_points),      cmocka_unit_test(test_bars_and_stacks),
+        cmocka_unit_test(test_lines),       cmocka_unit_test(test_maps_and_heat),
+        cmocka_unit_test(test_drawn_again), cmocka_unit_test(test_names_of_files),
+        cmocka_unit_test(test_report),      cmocka_unit_test(test_rank_chance),
+        cmocka_unit_test(test_failures),
     };
     return cmocka_run_group_tests_name("figures", tests, setup, teardown);
 }

@@ -1,5 +1,6 @@
-// test_fulldisk.c - writers on a disk that fills up: a clear error, exit status 1, the old file as it was, no temporary file left.
-// Two kinds of full: a limit on the size of files (any user), and a small file system of its own (root only).
+// test_fulldisk.c - writers on a disk that fills up: a clear error, exit status 1, the old file as it was, no temporary
+// file left. Two kinds of full: a limit on the size of files (any user), and a small file system of its own (root
+// only).
 #include <dirent.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -20,12 +21,12 @@
 
 // A child process tells its parent by exit status which step went wrong; 0: none.
 enum { GOOD = 0, NO_MOUNT = 100 };
-#define CHECK(cond)                                                                          \
-    do {                                                                                     \
-        if (!(cond)) {                                                                       \
-            fprintf(stderr, "line %d: %s (%s)\n", __LINE__, #cond, hy_error_text());         \
-            return 1;                                                                        \
-        }                                                                                    \
+#define CHECK(cond)                                                                  \
+    do {                                                                             \
+        if (!(cond)) {                                                               \
+            fprintf(stderr, "line %d: %s (%s)\n", __LINE__, #cond, hy_error_text()); \
+            return 1;                                                                \
+        }                                                                            \
     } while (0)
 
 static hy_status fill(void *user, const char *name, void *dst, size_t bytes) {
@@ -80,7 +81,8 @@ static int try_all(const char *dir, const char *reason) {
             const hy_status s = writers[k](path, sizes[i]);
             CHECK(s == HY_EFAIL);
             CHECK(hy_status_exit(s) == 1);
-            CHECK(strstr(hy_error_text(), path) && strstr(hy_error_text(), reason) && strstr(hy_error_text(), "unchanged"));
+            CHECK(strstr(hy_error_text(), path) && strstr(hy_error_text(), reason) &&
+                  strstr(hy_error_text(), "unchanged"));
             char *old;
             size_t n;
             CHECK(hy_file_read(path, 100, &old, &n) == HY_OK);
@@ -105,7 +107,9 @@ static int size_limit(const char *dir) {
 static int small_disk(const char *dir) {
     char size[32];
     snprintf(size, sizeof size, "size=%zu", LIMIT);
-    if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) || mount("none", dir, "tmpfs", 0, size)) return NO_MOUNT;
+    if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+        mount("none", dir, "tmpfs", 0, size))
+        return NO_MOUNT;
     return try_all(dir, "No space left on device");
 }
 

@@ -1,5 +1,5 @@
-// test_gated_norm.c - the gate with or without RMSNorm: gradients against finite differences in double, every path against the
-// double reference over odd shapes, the formula written out, refusals.
+// test_gated_norm.c - the gate with or without RMSNorm: gradients against finite differences in double, every path
+// against the double reference over odd shapes, the formula written out, refusals.
 #include "tests/unit/kernel_test.h"
 
 // Float against double on the same inputs: a few roundings for each value, sums over at most 1000 channels or rows.
@@ -12,26 +12,53 @@ typedef struct {
 
 static hy_gated_norm_args args_of(const kt_case *c) {
     const gated_ctx *x = c->ctx;
-    return (hy_gated_norm_args){.rows = c->in[0].rows, .groups = x->groups, .C = c->in[0].cols / x->groups, .kind = x->kind, .eps = 1e-5,
-                                .x = c->in[0].p, .gate = c->in[1].p, .w = x->kind == HY_GATED_ONLY ? NULL : c->in[2].p, .y = c->out[0].p,
-                                .ldx = c->in[0].ld, .ldgate = c->in[1].ld, .ldy = c->out[0].ld};
+    return (hy_gated_norm_args){.rows = c->in[0].rows,
+                                .groups = x->groups,
+                                .C = c->in[0].cols / x->groups,
+                                .kind = x->kind,
+                                .eps = 1e-5,
+                                .x = c->in[0].p,
+                                .gate = c->in[1].p,
+                                .w = x->kind == HY_GATED_ONLY ? NULL : c->in[2].p,
+                                .y = c->out[0].p,
+                                .ldx = c->in[0].ld,
+                                .ldgate = c->in[1].ld,
+                                .ldy = c->out[0].ld};
 }
 static void forward(kt_case *c, const hy_plan_req *req) {
     hy_gated_norm_args a = args_of(c);
     kt_run(HY_K_gated_norm, &a, req);
 }
 static void backward(kt_case *c, const hy_plan_req *req) {
-    hy_gated_norm_bwd_args a = {.f = args_of(c), .dy = c->dout[0].p, .dx = c->grad[0].p, .dgate = c->grad[1].p, .dw = c->grad[2].p,
-                                .lddy = c->dout[0].ld, .lddx = c->grad[0].ld, .lddgate = c->grad[1].ld, .acc = c->acc};
+    hy_gated_norm_bwd_args a = {.f = args_of(c),
+                                .dy = c->dout[0].p,
+                                .dx = c->grad[0].p,
+                                .dgate = c->grad[1].p,
+                                .dw = c->grad[2].p,
+                                .lddy = c->dout[0].ld,
+                                .lddx = c->grad[0].ld,
+                                .lddgate = c->grad[1].ld,
+                                .acc = c->acc};
     kt_run(HY_K_gated_norm_bwd, &a, req);
 }
 static kt_case case_of(const gated_ctx *x, int rows, int C, int pad) {
     const int D = x->groups * C;
     kt_case c = {
-        .n_in = x->kind == HY_GATED_ONLY ? 2 : 3, .n_out = 1, .forward = forward, .backward = backward, .ctx = x,
+        .n_in = x->kind == HY_GATED_ONLY ? 2 : 3,
+        .n_out = 1,
+        .forward = forward,
+        .backward = backward,
+        .ctx = x,
         .seed = (uint64_t)(rows * 1000 + C),
         .in_of = {{.name = "x", .rows = rows, .cols = D, .ld = D + pad, .ldgrad = D + 2 * pad, .grad = 2, .accbit = 0},
-                  {.name = "gate", .rows = rows, .cols = D, .ld = D + 3 * pad, .ldgrad = D + pad, .grad = 2, .accbit = 1, .scale = 2},
+                  {.name = "gate",
+                   .rows = rows,
+                   .cols = D,
+                   .ld = D + 3 * pad,
+                   .ldgrad = D + pad,
+                   .grad = 2,
+                   .accbit = 1,
+                   .scale = 2},
                   {.name = "w", .rows = 1, .cols = D, .grad = 1, .shift = 1}},
         .out_of = {{.name = "y", .rows = rows, .cols = D, .ld = D + pad, .ldgrad = D + 2 * pad}},
     };
@@ -46,8 +73,10 @@ static void test_gradients_and_paths(void **unused) {
         for (int k = 0; k < 6; k++, i++) {
             gated_ctx x = {.kind = (hy_gated_kind)(i % 3), .groups = 1 + i % 4};
             kt_case c = case_of(&x, rows[r], Cs[k], i % 4);
-            if (rows[r] * Cs[k] < 20) kt_all(&c, TOL);
-            else kt_paths(&c, TOL);
+            if (rows[r] * Cs[k] < 20)
+                kt_all(&c, TOL);
+            else
+                kt_paths(&c, TOL);
         }
     for (int kind = 0; kind < 3; kind++) {  // rows in more than one block, enough work for threads
         gated_ctx x = {.kind = (hy_gated_kind)kind, .groups = 2};
@@ -81,7 +110,9 @@ static void test_formula(void **unused) {
                     ms += pow(kind == HY_GATED_GATE_FIRST ? v[j] * s[j] : v[j], 2) / 5;
                 }
                 for (int j = 0; j < 5; j++) {
-                    const double want = kind == HY_GATED_ONLY ? v[j] * s[j] : v[j] * s[j] / sqrt(ms + 1e-5) * kt_at(&c.in[2], 0, g * 5 + j);
+                    const double want = kind == HY_GATED_ONLY
+                                            ? v[j] * s[j]
+                                            : v[j] * s[j] / sqrt(ms + 1e-5) * kt_at(&c.in[2], 0, g * 5 + j);
                     assert_true(fabs(kt_at(&c.out[0], r, g * 5 + j) - want) <= 1e-14 * (1 + fabs(want)));
                 }
             }
@@ -94,8 +125,17 @@ static void test_plan_refuses(void **unused) {
     const hy_plan_req req = kt_req(0, 1, true);
     const hy_plan_fn forward_plan = KT_CUDA ? kt_device()->plan[HY_K_gated_norm] : hy_cpu_plan_gated_norm;
     const hy_plan_fn backward_plan = KT_CUDA ? kt_device()->plan[HY_K_gated_norm_bwd] : hy_cpu_plan_gated_norm_bwd;
-    const hy_gated_norm_args good = {.rows = 2, .groups = 2, .C = 3, .kind = HY_GATED_GATE_FIRST, .x = HY_PRESENT, .gate = HY_PRESENT,
-                                     .w = HY_PRESENT, .y = HY_PRESENT, .ldx = 6, .ldgate = 6, .ldy = 6};
+    const hy_gated_norm_args good = {.rows = 2,
+                                     .groups = 2,
+                                     .C = 3,
+                                     .kind = HY_GATED_GATE_FIRST,
+                                     .x = HY_PRESENT,
+                                     .gate = HY_PRESENT,
+                                     .w = HY_PRESENT,
+                                     .y = HY_PRESENT,
+                                     .ldx = 6,
+                                     .ldgate = 6,
+                                     .ldy = 6};
     hy_launch l;
     hy_gated_norm_args a = good;
     assert_int_equal(forward_plan(&a, &req, &l), HY_OK);
@@ -110,6 +150,7 @@ static void test_plan_refuses(void **unused) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_gradients_and_paths), kt_cpu_test(test_formula), cmocka_unit_test(test_plan_refuses)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_gradients_and_paths), kt_cpu_test(test_formula),
+                                       cmocka_unit_test(test_plan_refuses)};
     return kt_group(tests);
 }

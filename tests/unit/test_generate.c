@@ -31,7 +31,8 @@ static void sampler(void **state) {
     for (int i = 0; i < 5; i++) sum += p[i] = exp(logits[i]);
     for (int i = 0; i < 5; i++) p[i] /= sum;
     draws(&(hy_sample_spec){.temperature = 1, .top_p = 1}, logits, 20000, count);
-    for (int i = 0; i < 5; i++) assert_true(fabs(count[i] - 20000 * p[i]) < 5 * sqrt(20000 * p[i]) + 1);  // 5 standard errors
+    for (int i = 0; i < 5; i++)
+        assert_true(fabs(count[i] - 20000 * p[i]) < 5 * sqrt(20000 * p[i]) + 1);  // 5 standard errors
     kept = p[1] + p[3];
     draws(&(hy_sample_spec){.temperature = 1, .top_p = kept + 0.01}, logits, 5000, count);
     assert_true(count[2] > 0 && count[0] == 0 && count[4] == 0);  // the third likeliest crosses the bound and is kept
@@ -55,7 +56,8 @@ static int32_t sorted_sample(const float *logits, int n_logits, const hy_sample_
     for (int i = 0; i < n; i++) total += exp(((double)r[i].logit - r[0].logit) / s->temperature);
     if (s->top_p < 1) {
         int keep = 0;
-        while (keep < n && kept < s->top_p * total) kept += exp(((double)r[keep++].logit - r[0].logit) / s->temperature);
+        while (keep < n && kept < s->top_p * total)
+            kept += exp(((double)r[keep++].logit - r[0].logit) / s->temperature);
         n = keep > 0 ? keep : 1;
         total = kept;
     }
@@ -83,7 +85,8 @@ static void same_tokens_as_by_sorting(void **state) {
                             : shape == 1 ? (float)hy_rng_below(&r, 4)
                                          : (float)(shape == 2 ? -i : i) / 100;
             for (int c = 0; c < 4 * 5 * 7; c++) {
-                const hy_sample_spec s = {.temperature = temperatures[c % 4], .top_p = ps[c / 4 % 5], .top_k = ks[c / 20]};
+                const hy_sample_spec s = {
+                    .temperature = temperatures[c % 4], .top_p = ps[c / 4 % 5], .top_k = ks[c / 20]};
                 hy_rng a = hy_rng_make((uint64_t)c, v), b = a;
                 for (int k = 0; k < 5; k++) {
                     const int32_t want = sorted_sample(logits, n, &s, &a, scratch);
@@ -122,12 +125,14 @@ static void check_variant(const char *file, double temperature) {
         for (int t = 0; t < len[b]; t++) text[b][t] = (int32_t)hy_rng_below(&r, V);
     }
     const int32_t eos[] = {7};
-    const hy_sample_spec s = {.max_new = NEW, .temperature = temperature, .top_p = 0.95, .eos = eos, .n_eos = 1, .prefill_chunk = 20};
+    const hy_sample_spec s = {
+        .max_new = NEW, .temperature = temperature, .top_p = 0.95, .eos = eos, .n_eos = 1, .prefill_chunk = 20};
     if (hy_generate(p, w, PROMPTS, prompts, len, seeds, &s, NULL, NULL, many, n_many)) fail_msg("%s", hy_error_text());
     for (int b = 0; b < PROMPTS; b++) {
         assert_int_equal(hy_generate(p, w, 1, &prompts[b], &len[b], &seeds[b], &s, NULL, NULL, alone, &n_alone), HY_OK);
         assert_int_equal(n_alone, n_many[b]);
-        if (memcmp(alone, many + b * NEW, (size_t)n_alone * sizeof *alone)) fail_msg("%s: prompt %d of %d tokens differs in the batch", file, b, len[b]);
+        if (memcmp(alone, many + b * NEW, (size_t)n_alone * sizeof *alone))
+            fail_msg("%s: prompt %d of %d tokens differs in the batch", file, b, len[b]);
         for (int i = 0; i + 1 < n_alone; i++) assert_true(alone[i] != 7);  // nothing follows the end token
     }
     hy_params_free(w);
@@ -137,7 +142,8 @@ static void check_variant(const char *file, double temperature) {
 
 static void batches(void **state) {
     (void)state;
-    const char *const files[] = {"variants/hymba.yaml", "variants/llama.yaml", "variants/mamba.yaml", "variants/sequential.yaml", "variants/samba.yaml"};
+    const char *const files[] = {"variants/hymba.yaml", "variants/llama.yaml", "variants/mamba.yaml",
+                                 "variants/sequential.yaml", "variants/samba.yaml"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         check_variant(files[i], 0);
         check_variant(files[i], 1.3);

@@ -1,5 +1,5 @@
-// test_hylab.c - the library through its umbrella header alone, as another program would use it: a variant becomes a model, the model
-// is trained, asked, stored, read back and asked again with the same answer.
+// test_hylab.c - the library through its umbrella header alone, as another program would use it: a variant becomes a
+// model, the model is trained, asked, stored, read back and asked again with the same answer.
 #include "core/hylab.h"
 
 #include <math.h>
@@ -22,14 +22,16 @@ static double figure(const hy_facts *f, const char *name) {
     return NAN;
 }
 
-static void ask(const char *measure, const hy_program *p, hy_params *w, const hy_backend *be, const hy_task *task, hy_facts *facts) {
+static void ask(const char *measure, const hy_program *p, hy_params *w, const hy_backend *be, const hy_task *task,
+                hy_facts *facts) {
     const hy_measure *m = hy_measure_find(measure);
     assert_non_null(m);
     hy_measure_options options;
     OK(hy_measure_options_read(m, "", &options));
     const hy_measure_subject subject = {.spec = &p->spec, .task = task, .device = "cpu"};
     OK(hy_measure_check(m, &subject, &options));
-    const hy_measure_context c = {.prog = p, .params = w, .compute = HY_F32, .be = be, .task = task, .eval_batch = 8, .jobs = 1};
+    const hy_measure_context c = {
+        .prog = p, .params = w, .compute = HY_F32, .be = be, .task = task, .eval_batch = 8, .jobs = 1};
     OK(hy_measure_run(m, &c, &options, facts));
 }
 
@@ -70,7 +72,13 @@ static void test_a_whole_program(void **state) {
     hy_store *store;
     hy_claim claim;
     int64_t model, measurement;
-    hy_model_record r = {.seed = 1, .device = "cpu", .variant = "hymba", .experiment = "test", .grid = "", .task = "mqar", .task_kind = "mqar",
+    hy_model_record r = {.seed = 1,
+                         .device = "cpu",
+                         .variant = "hymba",
+                         .experiment = "test",
+                         .grid = "",
+                         .task = "mqar",
+                         .task_kind = "mqar",
                          .by = {.commit = "none", .build = "test", .device_name = be.device, .threads = 1}};
     hy_buf recipe_text = {0}, task_text = {0};
     hy_fields_text(hy_train_fields, &recipe, 0, &recipe_text);
@@ -83,7 +91,12 @@ static void test_a_whole_program(void **state) {
     OK(hy_model_claim(store, &r, 0, &claim, &model));
     assert_int_equal(claim, HY_CLAIM_NEW);
     OK(hy_model_settle(store, model, NULL, NULL, NULL, NULL));
-    const hy_measurement_record q = {.model_id = model, .measure = "accuracy", .version = 1, .options = "examples: 0\n", .task = task_text.s, .by = r.by};
+    const hy_measurement_record q = {.model_id = model,
+                                     .measure = "accuracy",
+                                     .version = 1,
+                                     .options = "examples: 0\n",
+                                     .task = task_text.s,
+                                     .by = r.by};
     OK(hy_measurement_claim(store, &q, 0, &claim, &measurement));
     OK(hy_measurement_settle(store, measurement, &facts, NULL));
     OK(hy_measurement_claim(store, &q, 0, &claim, &measurement));
@@ -102,7 +115,8 @@ static void test_a_whole_program(void **state) {
     int32_t out[4];
     int len = 3, n;
     const uint64_t seed = 1;
-    OK(hy_generate(m.p, m.w, 1, prompts, &len, &seed, &(hy_sample_spec){.max_new = 4, .top_p = 1}, NULL, NULL, out, &n));
+    OK(hy_generate(m.p, m.w, 1, prompts, &len, &seed, &(hy_sample_spec){.max_new = 4, .top_p = 1}, NULL, NULL, out,
+                   &n));
     assert_int_equal(n, 4);
 
     hy_model_close(&m);

@@ -1,5 +1,5 @@
-// test_incomplete.c - an experiment whose measures failed or are missing, and whose weights were not all trained here: what is there is
-// shown, what is not is said. On a store filled by hand.
+// test_incomplete.c - an experiment whose measures failed or are missing, and whose weights were not all trained here:
+// what is there is shown, what is not is said. On a store filled by hand.
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -29,21 +29,32 @@ static const char *const measures[MEASURES] = {"accuracy", "maps"};
 static const hy_provenance by = {.commit = "c", .build = "b", .device_name = "cpu"};
 
 static void take_measure(hy_store *s, int64_t model, const char *measure, const char *outcome) {
-    const hy_measurement_record r = {.model_id = model, .measure = measure, .version = 1, .options = "", .task = "", .by = by};
+    const hy_measurement_record r = {
+        .model_id = model, .measure = measure, .version = 1, .options = "", .task = "", .by = by};
     hy_claim c;
     int64_t id;
     hy_facts f = {0};
     if (!outcome) return;
     assert_int_equal(hy_measurement_claim(s, &r, 0, &c, &id), HY_OK);
-    if (!strcmp(measure, "accuracy")) hy_facts_add(&f, "accuracy", "", 0.5);
-    else hy_fact_at(hy_facts_add(&f, "map_entropy", "layer2.ssm", 1.5), 2, "ssm", -1);
+    if (!strcmp(measure, "accuracy"))
+        hy_facts_add(&f, "accuracy", "", 0.5);
+    else
+        hy_fact_at(hy_facts_add(&f, "map_entropy", "layer2.ssm", 1.5), 2, "ssm", -1);
     assert_int_equal(hy_measurement_settle(s, id, &f, *outcome ? outcome : NULL), HY_OK);
     hy_facts_free(&f);
 }
 
 static void make_model(hy_store *s, int v, const char *key) {
-    hy_model_record r = {.seed = 1, .device = "cpu", .origin = variants[v].origin, .variant = variants[v].name, .experiment = "e", .task = "t",
-                         .train = "none\n", .precision = "f32", .source = variants[v].source, .by = by};
+    hy_model_record r = {.seed = 1,
+                         .device = "cpu",
+                         .origin = variants[v].origin,
+                         .variant = variants[v].name,
+                         .experiment = "e",
+                         .task = "t",
+                         .train = "none\n",
+                         .precision = "f32",
+                         .source = variants[v].source,
+                         .by = by};
     snprintf(r.model_key, sizeof r.model_key, "%.32s", key);
     hy_claim c;
     int64_t id;
@@ -67,10 +78,18 @@ static hy_summary *summary_of(void) {
     hy_planned_row plan[VARIANTS];
     for (int v = 0; v < VARIANTS; v++) {
         snprintf(keys[v], sizeof keys[v], "k%d", v);
-        plan[v] = (hy_planned_row){.variant = variants[v].name, .task = "t", .grid = "", .variant_ord = v, .seed = 1, .model_key = keys[v],
-                                   .device = "cpu", .n_measures = MEASURES, .measures = wanted};
+        plan[v] = (hy_planned_row){.variant = variants[v].name,
+                                   .task = "t",
+                                   .grid = "",
+                                   .variant_ord = v,
+                                   .seed = 1,
+                                   .model_key = keys[v],
+                                   .device = "cpu",
+                                   .n_measures = MEASURES,
+                                   .measures = wanted};
     }
-    const hy_experiment_record e = {.name = "e", .scale = "", .sets = "", .question = "q", .yaml = "yaml", .n_plan = VARIANTS, .plan = plan};
+    const hy_experiment_record e = {
+        .name = "e", .scale = "", .sets = "", .question = "q", .yaml = "yaml", .n_plan = VARIANTS, .plan = plan};
     int64_t id;
     assert_int_equal(hy_experiment_store(s, &e, &id), HY_OK);
     for (int v = 0; v < VARIANTS; v++) make_model(s, v, keys[v]);
@@ -119,8 +138,10 @@ static void test_what_is_said(void **state) {
         "\n1 run failed: hylab show runs --status failed\n",
         "\n1 measurement is still to do\n",
         "\na measurement failed, its figures are missing: maps of no maps, seed 1 (run 2): cell 7: there is none\n",
-        "\nnot trained here from the start: weights from a file: published; random weights: drawn; trained on from a file: no maps\n",
-        "no maps        1     50.00\n", "broken         0         -\n",
+        "\nnot trained here from the start: weights from a file: published; random weights: drawn; trained on from a "
+        "file: no maps\n",
+        "no maps        1     50.00\n",
+        "broken         0         -\n",
     };
     for (size_t i = 0; i < sizeof said / sizeof *said; i++)
         if (!strstr(text, said[i])) fail_msg("not said: %s\nin\n%s", said[i], text);

@@ -1,6 +1,7 @@
-// test_interrupt.c - evaluations and checkpoints of the training loop. An interruption that falls into an evaluation loses nothing: the
-// checkpoint holds the steps done, and the resumed run makes up for the evaluation and ends with the weights of one that was left
-// alone. Checkpoints by time, one evaluation at the end, and weights that give no finite loss.
+// test_interrupt.c - evaluations and checkpoints of the training loop. An interruption that falls into an evaluation
+// loses nothing: the checkpoint holds the steps done, and the resumed run makes up for the evaluation and ends with the
+// weights of one that was left alone. Checkpoints by time, one evaluation at the end, and weights that give no finite
+// loss.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -15,7 +16,7 @@ enum { STEPS = 5, EVERY = 2 };
 typedef struct {
     long stop_after, steps, evals[32];
     int n_evals, n_saves;
-    double step_seconds;  // that a step is made to take
+    double step_seconds;         // that a step is made to take
     double stepped, saved, gap;  // ends of the last step and save; the shortest time between a save and the next
 } seen;
 
@@ -75,7 +76,8 @@ static void open_setting(setting *x) {
     hy_yaml_free(y);
     free(m);
     assert_int_equal(hy_backend_cpu(NULL, 1, &x->be), HY_OK);
-    if (hy_task_open("mqar", "vocab: 30\ntrain: [[24, 3]]\ntest: [[24, 3]]\n", 3, &x->task)) fail_msg("%s", hy_error_text());
+    if (hy_task_open("mqar", "vocab: 30\ntrain: [[24, 3]]\ntest: [[24, 3]]\n", 3, &x->task))
+        fail_msg("%s", hy_error_text());
     hy_fields_default(hy_train_fields, &x->spec);
     x->spec.steps = STEPS, x->spec.batch = 2, x->spec.eval_every = EVERY, x->spec.eval_examples = 2;
     snprintf(x->path, sizeof x->path, "/tmp/hylab-interrupt-%ld", (long)getpid());

@@ -16,7 +16,8 @@ static void refuse(const char *text, size_t n, const char *word) {
     hy_json *j = NULL;
     assert_int_equal(hy_json_parse(text, n, "f.json", 0, &j), HY_EINPUT);
     assert_null(j);
-    if (!strstr(hy_error_text(), word) || strncmp(hy_error_text(), "f.json: ", 8)) fail_msg("%s: no \"%s\"", hy_error_text(), word);
+    if (!strstr(hy_error_text(), word) || strncmp(hy_error_text(), "f.json: ", 8))
+        fail_msg("%s: no \"%s\"", hy_error_text(), word);
 }
 
 static void test_refused(void **state) {
@@ -39,7 +40,8 @@ static void test_refused(void **state) {
         {"[1,]", "JSON"},
         {"{\"a\": \"\\ud800\"}", "invalid Unicode"},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) refuse(cases[i].text, strlen(cases[i].text), cases[i].word);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        refuse(cases[i].text, strlen(cases[i].text), cases[i].word);
     refuse("{\"a\0\": 1}", 9, "JSON");
 }
 
@@ -95,7 +97,8 @@ static void test_getters(void **state) {
     expect_error(hy_json_get_bool(j, "f", "i", &b), "f: \"i\": is an integer, but true or false is wanted here");
     expect_error(hy_json_get_array(j, "f", "o", &v), "f: \"o\": is an object, but a list is wanted here");
     expect_error(hy_json_get_object(j, "f", "l", &v), "f: \"l\": is a list, but an object is wanted here");
-    expect_error(hy_json_get_string(hy_json_get(j, "l"), "f: \"l\"", "x", &s), "f: \"l\": is a list, but an object is wanted here");
+    expect_error(hy_json_get_string(hy_json_get(j, "l"), "f: \"l\"", "x", &s),
+                 "f: \"l\": is a list, but an object is wanted here");
     char order[8] = "";
     for (void *it = hy_json_first(j); it; it = hy_json_next(j, it)) strcat(order, hy_json_key(it));
     assert_string_equal(order, "irsblo");
@@ -139,8 +142,9 @@ static void test_build(void **state) {
     hy_json_set_string(o, "none", NULL);
     hy_buf b = {0};
     hy_json_text(o, 0, &b);
-    assert_string_equal(b.s, "{\"text\": \"a\\\"b\\\\c\\n\\u0001\xef\xbf\xbd z\", \"inf\": null, \"big\": 9223372036854775807, "
-                             "\"yes\": true, \"list\": [1, 0.5], \"rows\": [{}], \"none\": null}");
+    assert_string_equal(
+        b.s, "{\"text\": \"a\\\"b\\\\c\\n\\u0001\xef\xbf\xbd z\", \"inf\": null, \"big\": 9223372036854775807, "
+             "\"yes\": true, \"list\": [1, 0.5], \"rows\": [{}], \"none\": null}");
     b.n = 0;
     hy_json_text(o, 2, &b);
     hy_json *back;
@@ -234,7 +238,8 @@ static void test_python_floats(void **state) {
         const char *text, *wanted;  // NULL: refused
     } cases[] = {
         {"{\"a\": [0.0, Infinity], \"b\": -Infinity, \"c\":NaN}",
-         "{\"a\": [0.0,{\"__float__\": \"Infinity\"}], \"b\": {\"__float__\": \"-Infinity\"}, \"c\": {\"__float__\": \"NaN\"}}"},
+         "{\"a\": [0.0,{\"__float__\": \"Infinity\"}], \"b\": {\"__float__\": \"-Infinity\"}, \"c\": {\"__float__\": "
+         "\"NaN\"}}"},
         {"{\"Infinity\": \"a \\\" NaN -Infinity\"}", "{\"Infinity\": \"a \\\" NaN -Infinity\"}"},
         {"{\"a\": Infin", NULL},
         {"{\"a\": InfinityNaN}", NULL},
@@ -242,7 +247,8 @@ static void test_python_floats(void **state) {
         {"{\"model_max_length\": 1000000000000000019884624838656}", "{\"model_max_length\": 1e+30}"},
         {"[9223372036854775807, -9223372036854775808, -1, 0]", "[9223372036854775807, -9223372036854775808, -1, 0]"},
         {"[9223372036854775808,-9223372036854775809]", "[9.223372036854776e+18, -9.223372036854776e+18]"},
-        {"[1.00000000000000000000001, \"1000000000000000019884624838656\"]", "[1.0, \"1000000000000000019884624838656\"]"},
+        {"[1.00000000000000000000001, \"1000000000000000019884624838656\"]",
+         "[1.0, \"1000000000000000019884624838656\"]"},
         {"[00000000000000000000000000001]", NULL},
         {"[1-00000000000000000000000000001]", NULL},
         {"", NULL},
@@ -265,8 +271,8 @@ static void test_python_floats(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_depth),      cmocka_unit_test(test_getters),
-        cmocka_unit_test(test_numbers), cmocka_unit_test(test_build),      cmocka_unit_test(test_table),
+        cmocka_unit_test(test_refused),    cmocka_unit_test(test_depth),         cmocka_unit_test(test_getters),
+        cmocka_unit_test(test_numbers),    cmocka_unit_test(test_build),         cmocka_unit_test(test_table),
         cmocka_unit_test(test_table_full), cmocka_unit_test(test_python_floats),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,15 +9,24 @@
 
 typedef struct {
     bool bias, residual;
-    int pad;       // elements between rows; 0: odd numbers of them, so that nothing but the weights is aligned
-    bool f32;      // weights in float32 whatever the activations are
+    int pad;   // elements between rows; 0: odd numbers of them, so that nothing but the weights is aligned
+    bool f32;  // weights in float32 whatever the activations are
 } ctx_t;
 static hy_linear_args linear_args(kt_case *c) {
     const ctx_t *x = c->ctx;
     int r = x->bias ? 3 : 2;
-    return (hy_linear_args){.M = c->in[0].rows, .N = c->in[1].rows, .K = c->in[0].cols, .x = c->in[0].p, .w = c->in[1].p,
-                            .bias = x->bias ? c->in[2].p : NULL, .residual = x->residual ? c->in[r].p : NULL, .w_dtype = x->f32 ? HY_F32 : c->w_dtype,
-                            .y = c->out[0].p, .ldx = c->in[0].ld, .ldres = x->residual ? c->in[r].ld : 0, .ldy = c->out[0].ld};
+    return (hy_linear_args){.M = c->in[0].rows,
+                            .N = c->in[1].rows,
+                            .K = c->in[0].cols,
+                            .x = c->in[0].p,
+                            .w = c->in[1].p,
+                            .bias = x->bias ? c->in[2].p : NULL,
+                            .residual = x->residual ? c->in[r].p : NULL,
+                            .w_dtype = x->f32 ? HY_F32 : c->w_dtype,
+                            .y = c->out[0].p,
+                            .ldx = c->in[0].ld,
+                            .ldres = x->residual ? c->in[r].ld : 0,
+                            .ldy = c->out[0].ld};
 }
 static void forward(kt_case *c, const hy_plan_req *req) {
     hy_linear_args a = linear_args(c);
@@ -26,25 +35,39 @@ static void forward(kt_case *c, const hy_plan_req *req) {
 static void backward(kt_case *c, const hy_plan_req *req) {
     const ctx_t *x = c->ctx;
     int r = x->bias ? 3 : 2;
-    hy_linear_bwd_args a = {.f = linear_args(c), .dy = c->dout[0].p, .dx = c->grad[0].p, .dw = c->grad[1].p,
-                            .dbias = x->bias ? c->grad[2].p : NULL, .dres = x->residual ? c->grad[r].p : NULL,
-                            .lddy = c->dout[0].ld, .lddx = c->grad[0].ld, .lddres = x->residual ? c->grad[r].ld : 0,
+    hy_linear_bwd_args a = {.f = linear_args(c),
+                            .dy = c->dout[0].p,
+                            .dx = c->grad[0].p,
+                            .dw = c->grad[1].p,
+                            .dbias = x->bias ? c->grad[2].p : NULL,
+                            .dres = x->residual ? c->grad[r].p : NULL,
+                            .lddy = c->dout[0].ld,
+                            .lddx = c->grad[0].ld,
+                            .lddres = x->residual ? c->grad[r].ld : 0,
                             .acc = c->acc};
     kt_run(HY_K_linear_bwd, &a, req);
 }
 static kt_case make(int M, int N, int K, const ctx_t *x, uint64_t seed) {
     const int p = x->pad;
-    kt_case c = {.n_in = 2, .n_out = 1, .ctx = x, .seed = seed, .forward = forward, .backward = backward,
-                 .in_of = {{"x", M, K, K + (p ? p : 3), K + (p ? p : 1), 2, 0, 1, 0, 0}, {"w", N, K, 0, 0, 1, 0, 1, 0, x->f32 ? KT_WIDE : KT_MATRIX}},
+    kt_case c = {.n_in = 2,
+                 .n_out = 1,
+                 .ctx = x,
+                 .seed = seed,
+                 .forward = forward,
+                 .backward = backward,
+                 .in_of = {{"x", M, K, K + (p ? p : 3), K + (p ? p : 1), 2, 0, 1, 0, 0},
+                           {"w", N, K, 0, 0, 1, 0, 1, 0, x->f32 ? KT_WIDE : KT_MATRIX}},
                  .out_of = {{"y", M, N, N + (p ? p : 2), N + (p ? p : 5), 0, 0, 0, 0, 0}}};
     if (x->bias) c.in_of[c.n_in++] = (kt_operand){"bias", 1, N, 0, 0, 1, 0, 1, 0, 0};
-    if (x->residual) c.in_of[c.n_in++] = (kt_operand){"residual", M, N, N + (p ? p : 1), N + (p ? p : 4), 2, 1, 1, 0, 0};
+    if (x->residual)
+        c.in_of[c.n_in++] = (kt_operand){"residual", M, N, N + (p ? p : 1), N + (p ? p : 4), 2, 1, 1, 0, 0};
     return c;
 }
 
 static void small_shapes(void **state) {
     (void)state;
-    int shapes[][3] = {{1, 1, 1}, {2, 3, 5}, {7, 33, 17}, {8, 32, 16}, {15, 37, 31}, {16, 16, 2}, {17, 5, 64}, {70, 19, 3}};
+    int shapes[][3] = {{1, 1, 1},    {2, 3, 5},   {7, 33, 17}, {8, 32, 16},
+                       {15, 37, 31}, {16, 16, 2}, {17, 5, 64}, {70, 19, 3}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int o = 0; o < 4; o += 3) {
             ctx_t x = {o & 1, o & 2, 0, false};
@@ -56,7 +79,8 @@ static void small_shapes(void **state) {
 // More than one tile along every side, ends that do not fit, partial sums of the weight gradient.
 static void tiled_shapes(void **state) {
     (void)state;
-    int shapes[][3] = {{257, 131, 67}, {271, 20, 400}, {300, 530, 3}, {1100, 20, 24}, {2048, 3, 2}, {40, 20, 1201}, {9, 700, 29}};
+    int shapes[][3] = {{257, 131, 67}, {271, 20, 400}, {300, 530, 3}, {1100, 20, 24},
+                       {2048, 3, 2},   {40, 20, 1201}, {9, 700, 29}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         ctx_t x = {true, i & 1, 0, false};
         kt_case c = make(shapes[i][0], shapes[i][1], shapes[i][2], &x, 80 + i);
@@ -64,11 +88,12 @@ static void tiled_shapes(void **state) {
     }
 }
 
-// Rows that are aligned, one to a batch as large as those of decoding, and one that is none: kernels that load wide, take turns
-// along K (2104), and end in the middle of both. With weights in float32 and with residual or bias alone.
+// Rows that are aligned, one to a batch as large as those of decoding, and one that is none: kernels that load wide,
+// take turns along K (2104), and end in the middle of both. With weights in float32 and with residual or bias alone.
 static void aligned_shapes(void **state) {
     (void)state;
-    int shapes[][3] = {{1, 5, 8}, {1, 16, 2104}, {2, 9, 264}, {3, 70, 512}, {7, 4, 1032}, {11, 9, 520}, {15, 33, 264}, {16, 24, 64}, {33, 40, 72}};
+    int shapes[][3] = {{1, 5, 8},    {1, 16, 2104}, {2, 9, 264},  {3, 70, 512}, {7, 4, 1032},
+                       {11, 9, 520}, {15, 33, 264}, {16, 24, 64}, {33, 40, 72}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int o = 0; o < 3; o++) {
             ctx_t x = {o == 1, o == 2, 8, o == 1};
@@ -79,8 +104,15 @@ static void aligned_shapes(void **state) {
 
 static void product(int path, const kt_mat *x, int first, int rows, const kt_mat *w, const kt_mat *y) {
     const size_t size = hy_dtype_size(x->dt);
-    hy_linear_args a = {.M = rows, .N = w->rows, .K = w->cols, .x = (const char *)x->p + (size_t)first * (size_t)x->ld * size, .w = w->p,
-                        .w_dtype = w->dt, .y = y->p, .ldx = x->ld, .ldy = y->ld};
+    hy_linear_args a = {.M = rows,
+                        .N = w->rows,
+                        .K = w->cols,
+                        .x = (const char *)x->p + (size_t)first * (size_t)x->ld * size,
+                        .w = w->p,
+                        .w_dtype = w->dt,
+                        .y = y->p,
+                        .ldx = x->ld,
+                        .ldy = y->ld};
     hy_plan_req req = kt_req(path, 2, false);
     kt_run(HY_K_linear, &a, &req);
 }
@@ -109,8 +141,8 @@ static void few_rows_are_independent(void **state) {
         }
 }
 
-// bfloat16 weights under float32 activations: what the same weights give in float32. Many rows: widened in several pieces.
-// (test_bf16.c has more for the CPU.)
+// bfloat16 weights under float32 activations: what the same weights give in float32. Many rows: widened in several
+// pieces. (test_bf16.c has more for the CPU.)
 static void bf16_weights(void **state) {
     (void)state;
     const int shapes[][3] = {{1, 9, 33}, {5, 21, 264}, {15, 4, 40}, {16, 40, 67}, {33, 131, 40}};
@@ -130,15 +162,17 @@ static void bf16_weights(void **state) {
         }
 }
 
-// Training and prefill: from 16 rows on, a row's bits depend on neither the number of rows nor its place among them, so a
-// prompt gives the same in a padded batch. This rests on how the library adds on AVX-512 machines: elsewhere it is skipped.
+// Training and prefill: from 16 rows on, a row's bits depend on neither the number of rows nor its place among them, so
+// a prompt gives the same in a padded batch. This rests on how the library adds on AVX-512 machines: elsewhere it is
+// skipped.
 static void many_rows_are_independent(void **state) {
     (void)state;
     if (hy_isa_best() < HY_ISA_AVX512) skip();
     int shapes[][2] = {{5, 2}, {33, 64}, {300, 385}, {128, 1408}, {400, 889}, {381, 798}, {530, 256}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         int N = shapes[i][0], K = shapes[i][1], M = 700;
-        kt_mat x = kt_new(HY_F32, M, K, K), w = kt_new(HY_F32, N, K, K), all = kt_new(HY_F32, M, N, N), some = kt_new(HY_F32, M, N, N);
+        kt_mat x = kt_new(HY_F32, M, K, K), w = kt_new(HY_F32, N, K, K), all = kt_new(HY_F32, M, N, N),
+               some = kt_new(HY_F32, M, N, N);
         kt_random(&x, 1, 1, 0), kt_random(&w, 2, 1, 0);
         product(HY_ISA_AVX512, &x, 0, M, &w, &all);
         int first[] = {0, 3, 200, 441, 684, 100}, rows[] = {257, 16, 271, 259, 16, 82};
@@ -161,7 +195,8 @@ static void no_rows(void **state) {
         hy_linear_args a = linear_args(&c);
         a.M = 0;
         kt_run(HY_K_linear, &a, &req);
-        hy_linear_bwd_args b = {.f = a, .dy = c.dout[0].p, .dw = c.grad[1].p, .dbias = c.grad[2].p, .lddy = c.dout[0].ld};
+        hy_linear_bwd_args b = {
+            .f = a, .dy = c.dout[0].p, .dw = c.grad[1].p, .dbias = c.grad[2].p, .lddy = c.dout[0].ld};
         kt_mat before = kt_new(c.grad[1].dt, 4, 3, 3);
         kt_copy(&before, &c.grad[1]);
         kt_run(HY_K_linear_bwd, &b, &req);
@@ -218,8 +253,15 @@ static void signals_harm_nothing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(small_shapes), cmocka_unit_test(tiled_shapes), cmocka_unit_test(aligned_shapes), cmocka_unit_test(few_rows_are_independent),
-        kt_cpu_test(many_rows_are_independent), cmocka_unit_test(bf16_weights), cmocka_unit_test(no_rows), cmocka_unit_test(refusals), kt_cpu_test(signals_harm_nothing),
+        cmocka_unit_test(small_shapes),
+        cmocka_unit_test(tiled_shapes),
+        cmocka_unit_test(aligned_shapes),
+        cmocka_unit_test(few_rows_are_independent),
+        kt_cpu_test(many_rows_are_independent),
+        cmocka_unit_test(bf16_weights),
+        cmocka_unit_test(no_rows),
+        cmocka_unit_test(refusals),
+        kt_cpu_test(signals_harm_nothing),
     };
     return kt_group(tests);
 }

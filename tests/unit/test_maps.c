@@ -1,5 +1,5 @@
-// test_maps.c - attention maps, their statistics and the effective receptive field, on random arrays against slow obvious
-// forms: impulses through a plain scan, dense softmax, values known in closed form. No model runs here.
+// test_maps.c - attention maps, their statistics and the effective receptive field, on random arrays against slow
+// obvious forms: impulses through a plain scan, dense softmax, values known in closed form. No model runs here.
 #include <math.h>
 #include <omp.h>
 #include <setjmp.h>
@@ -29,16 +29,25 @@ typedef struct {
     int S, meta, heads, kv_heads, d_qk, d_v, window, D, N;
 } shape;
 static const shape shapes[] = {
-    {1, 0, 1, 1, 1, 1, 0, 1, 1},   {2, 1, 1, 1, 3, 2, 1, 2, 1},    {7, 0, 2, 1, 4, 5, 3, 3, 5},
-    {13, 4, 3, 3, 5, 7, 2, 5, 3},  {65, 7, 4, 2, 8, 16, 17, 3, 16}, {131, 0, 2, 2, 6, 6, 0, 2, 4},
+    {1, 0, 1, 1, 1, 1, 0, 1, 1},  {2, 1, 1, 1, 3, 2, 1, 2, 1},     {7, 0, 2, 1, 4, 5, 3, 3, 5},
+    {13, 4, 3, 3, 5, 7, 2, 5, 3}, {65, 7, 4, 2, 8, 16, 17, 3, 16}, {131, 0, 2, 2, 6, 6, 0, 2, 4},
 };
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
 static hy_map_values make(const shape *s, uint64_t seed) {
     hy_rng r = hy_rng_make(seed, 1);
     size_t S = (size_t)s->S;
-    hy_map_values v = {.layer = 3, .S = s->S, .meta = s->meta, .heads = s->heads, .kv_heads = s->kv_heads, .d_qk = s->d_qk,
-                       .d_v = s->d_v, .window = s->window, .scale = 1 / sqrt(s->d_qk), .D = s->D, .N = s->N};
+    hy_map_values v = {.layer = 3,
+                       .S = s->S,
+                       .meta = s->meta,
+                       .heads = s->heads,
+                       .kv_heads = s->kv_heads,
+                       .d_qk = s->d_qk,
+                       .d_v = s->d_v,
+                       .window = s->window,
+                       .scale = 1 / sqrt(s->d_qk),
+                       .D = s->D,
+                       .N = s->N};
     v.q = random_array(&r, S * s->heads * s->d_qk, 1);
     v.k = random_array(&r, S * s->kv_heads * s->d_qk, 1);
     v.v = random_array(&r, S * s->kv_heads * s->d_v, 1);
@@ -53,7 +62,8 @@ static hy_map_values make(const shape *s, uint64_t seed) {
 }
 
 static void drop(hy_map_values *v) {
-    const float *all[] = {v->q, v->k, v->v, v->x, v->dt, v->Bm, v->Cm, v->gate, v->A_log, v->skip, v->attn_out, v->ssm_out};
+    const float *all[] = {v->q,  v->k,    v->v,     v->x,    v->dt,       v->Bm,
+                          v->Cm, v->gate, v->A_log, v->skip, v->attn_out, v->ssm_out};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free((void *)all[i]);
 }
 
@@ -148,8 +158,10 @@ static void test_alpha_far_back(void **state) {
         for (int j = 0; j <= i; j++) {
             double want = 0;
             for (int n = 0; n < v.N; n++)
-                want += v.Cm[i * v.N + n] * exp(-exp(v.A_log[n]) * (prefix[i] - prefix[j])) * softplus(dt[j]) * v.Bm[j * v.N + n];
-            if (!(fabs(row[j] - want) <= TOL * fabs(want) + 1e-240)) fail_msg("row %d column %d: %g, not %g", i, j, row[j], want);
+                want += v.Cm[i * v.N + n] * exp(-exp(v.A_log[n]) * (prefix[i] - prefix[j])) * softplus(dt[j]) *
+                        v.Bm[j * v.N + n];
+            if (!(fabs(row[j] - want) <= TOL * fabs(want) + 1e-240))
+                fail_msg("row %d column %d: %g, not %g", i, j, row[j], want);
         }
     }
     drop(&v);
@@ -198,7 +210,8 @@ static void test_channels_to_one_map(void **state) {
                 free(a);
             }
             for (int k = 0; k < 4; k++) {
-                hy_map_options o = {.reduce = k < 3 ? (hy_ssm_reduce)k : HY_SSM_MEAN_ABS, .gate = gate,
+                hy_map_options o = {.reduce = k < 3 ? (hy_ssm_reduce)k : HY_SSM_MEAN_ABS,
+                                    .gate = gate,
                                     .norm = k < 3 ? HY_MAP_ROWSUM : HY_MAP_SIGNED};
                 if (k < 3) normalise(want[k], v.S);
                 assert_int_equal(hy_map_rows(&v, HY_MAP_SSM, -1, &o, 0, v.S, got), HY_OK);
@@ -228,8 +241,10 @@ static void test_whole_maps(void **state) {
                 for (int j = 0; j < S; j++) {
                     bool sees = j <= i && (src != HY_MAP_ATTENTION || hy_attn_visible(i, j, v.window, v.meta));
                     assert_true(sees == hy_map_visible(&v, (hy_map_src)src, i, j));
-                    if (!sees) assert_true(m[i * S + j] == -7);
-                    else assert_true(fabs(m[i * S + j] - r[i * S + j]) <= TOL_FLOAT);
+                    if (!sees)
+                        assert_true(m[i * S + j] == -7);
+                    else
+                        assert_true(fabs(m[i * S + j] - r[i * S + j]) <= TOL_FLOAT);
                     sum += sees ? m[i * S + j] : 0;
                 }
                 assert_true(fabs(sum - 1) <= TOL_FLOAT * 10);
@@ -259,7 +274,8 @@ static void test_selftest_sees_errors(void **state) {
         for (int i = 0; i < v.S; i++)
             for (int e = 0; e < v.d_v; e++) {
                 double y = 0;
-                for (int j = 0; j <= i; j++) y += a[i * v.S + j] * v.v[(j * v.kv_heads + h * v.kv_heads / v.heads) * v.d_v + e];
+                for (int j = 0; j <= i; j++)
+                    y += a[i * v.S + j] * v.v[(j * v.kv_heads + h * v.kv_heads / v.heads) * v.d_v + e];
                 ao[(i * v.heads + h) * v.d_v + e] = (float)y;
             }
         free(a);
@@ -347,7 +363,8 @@ static void test_categories_and_entropy(void **state) {
     hy_map_values v = pointing(10, 3, 1);  // real rows 3..9 look at 2 (meta), 3 (first text), 4 ... 8
     assert_int_equal(hy_map_stats_of(&v, HY_MAP_ATTENTION, -1, &o, &s), HY_OK);
     assert_int_equal(s.rows, 7);
-    assert_true(fabs(s.meta - 1 / 7.0) < TOL && fabs(s.bos - 1 / 7.0) < TOL && s.self < TOL && fabs(s.cross - 5 / 7.0) < TOL);
+    assert_true(fabs(s.meta - 1 / 7.0) < TOL && fabs(s.bos - 1 / 7.0) < TOL && s.self < TOL &&
+                fabs(s.cross - 5 / 7.0) < TOL);
     assert_true(s.entropy < TOL && s.entropy_rel < TOL && fabs(s.distance - 1) < TOL);
     drop(&v);
     v = pointing(10, 3, 0);
@@ -370,7 +387,8 @@ static void test_categories_and_entropy(void **state) {
         assert_int_equal(hy_map_stats_layer(&v, &o, at_once), HY_OK);
         for (int src = 0; src < 3; src++) {
             assert_int_equal(hy_map_stats_of(&v, (hy_map_src)src, -1, &o, &s), HY_OK);
-            assert_true(fabs(s.meta + s.bos + s.self + s.cross - 1) < TOL && s.entropy_rel <= 1 + TOL && s.entropy >= 0);
+            assert_true(fabs(s.meta + s.bos + s.self + s.cross - 1) < TOL && s.entropy_rel <= 1 + TOL &&
+                        s.entropy >= 0);
             const double *a = &s.meta, *b = &at_once[src].meta;
             assert_true(s.heads == at_once[src].heads && s.rows == at_once[src].rows);
             for (int k = 0; k < 7; k++) assert_true(fabs(a[k] - b[k]) < TOL * (1 + fabs(a[k])));
@@ -484,7 +502,9 @@ static void test_erf_equation5(void **state) {
         int H = v.heads + v.D;
         for (int h = 1; h <= H; h++) {
             bool ssm = h > v.heads;
-            assert_int_equal(hy_map_rows(&v, ssm ? HY_MAP_SSM : HY_MAP_ATTENTION, ssm ? h - 1 - v.heads : h - 1, &m, S - 1, 1, row), HY_OK);
+            assert_int_equal(
+                hy_map_rows(&v, ssm ? HY_MAP_SSM : HY_MAP_ATTENTION, ssm ? h - 1 - v.heads : h - 1, &m, S - 1, 1, row),
+                HY_OK);
             for (int s = 1; s <= S; s++) want += 2 * row[s - 1] * (S - s) * (N - n + 1) / ((double)H * N * (N + 1));
         }
         drop(&v);
@@ -521,7 +541,8 @@ static void test_erf_options(void **state) {
     drop(&v);
     hy_buf b = {0};
     hy_erf_options_text(&(hy_erf_options){.heads = HY_ERF_POOLED, .meta = HY_ERF_META_RENORM}, &b);
-    assert_string_equal(b.s, "ssm=group heads=pooled meta=renormalised missing=skip weights=paper_eq5 ssm_reduce=mean_abs gate=no rows=last");
+    assert_string_equal(b.s, "ssm=group heads=pooled meta=renormalised missing=skip weights=paper_eq5 "
+                             "ssm_reduce=mean_abs gate=no rows=last");
     free(b.s);
 }
 

@@ -78,9 +78,8 @@ static void options_are_read_and_refused(void **state) {
     assert_int_equal(hy_measure_options_read(maps, "layers: [0, 2]\nkeep: statistics\nsingle_heads: [1]", &o), HY_OK);
     char *text = text_of(maps, &o);
     assert_string_equal(
-        text,
-        "layers: [0, 2]\nexamples: 1\ncell: 0\nmax_len: 256\nheads: false\nreduce: mean_abs\ngate: false\n"
-        "single_heads: [1]\nkeep: statistics\n");
+        text, "layers: [0, 2]\nexamples: 1\ncell: 0\nmax_len: 256\nheads: false\nreduce: mean_abs\ngate: false\n"
+              "single_heads: [1]\nkeep: statistics\n");
     free(text);
     assert_int_equal(hy_measure_options_read(accuracy, "examples: 7", &o), HY_OK);
     assert_int_equal(hy_measure_option_int(accuracy, &o, "examples"), 7);
@@ -182,12 +181,9 @@ static void plans_that_are_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_measure_is_sound),
-        cmocka_unit_test(texts_of_the_defaults),
-        cmocka_unit_test(options_are_read_and_refused),
-        cmocka_unit_test(what_is_on),
-        cmocka_unit_test(seeds_of_a_measure),
-        cmocka_unit_test(plans_that_are_refused),
+        cmocka_unit_test(every_measure_is_sound),       cmocka_unit_test(texts_of_the_defaults),
+        cmocka_unit_test(options_are_read_and_refused), cmocka_unit_test(what_is_on),
+        cmocka_unit_test(seeds_of_a_measure),           cmocka_unit_test(plans_that_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-// test_measure_facts.c - measures taken of small models of every kind: what is refused before, and each figure computed a
-// second way.
+// test_measure_facts.c - measures taken of small models of every kind: what is refused before, and each figure computed
+// a second way.
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -184,7 +184,7 @@ static void weights_that_are_no_numbers(void **state) {
     rig_close(&r);
 }
 
-// ---------------------------------------------------------------------------------------------------- accuracy, size, cache
+// ----------------------------------------------------------------------------------------------- accuracy, size, cache
 static void accuracy_of_cells(void **state) {
     (void)state;
     rig r;
@@ -213,15 +213,17 @@ static void accuracy_of_cells(void **state) {
     rig_close(&r);
 }
 
-// Each figure of a score under its own name: as it is, in bits, over the bytes of a token, less the entropy of the source.
+// Each figure of a score under its own name: as it is, in bits, over the bytes of a token, less the entropy of the
+// source.
 static void figures_of_a_score(void **state) {
     (void)state;
     static const struct {
         const char *kind, *options;
     } tasks[] = {{"markov", "vocab: 8\n"},
                  {"text", "path: tests/data/shakespeare-100k.txt\ntokenizer: tests/golden/tokenizers/llama3.json\n"}};
-    const hy_eval e = {.total = {.accuracy = 0.5, .token_accuracy = 0.25, .exact = 0.125, .loss = 3, .labels = 70, .examples = 7},
-                       .n_cells = 1};
+    const hy_eval e = {
+        .total = {.accuracy = 0.5, .token_accuracy = 0.25, .exact = 0.125, .loss = 3, .labels = 70, .examples = 7},
+        .n_cells = 1};
     for (int k = 0; k < 2; k++) {
         hy_task *task;
         hy_facts f = {0};

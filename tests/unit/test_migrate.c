@@ -62,7 +62,8 @@ static void undo_escapes(char *s) {
     for (; *s; s++) {
         if (*s == '\\' && (s[1] == 't' || s[1] == 'n' || s[1] == '\\'))
             *to++ = *++s == 't' ? '\t' : *s == 'n' ? '\n' : '\\';
-        else *to++ = *s;
+        else
+            *to++ = *s;
     }
     *to = 0;
 }
@@ -200,7 +201,7 @@ static void test_nothing_is_lost(void **state) {
                   " git_dirty, build, host, device_name, threads, kernel_path, started, ended, resumes, steps, "
                   "process, heartbeat FROM model");
         same_rows(s, "SELECT id, def_id, cell, step, final, value, stderr, n, x, y, meta FROM old.metric",
-                     "SELECT id, def_id, cell, step, final, value, stderr, n, x, y, meta FROM main.metric");
+                  "SELECT id, def_id, cell, step, final, value, stderr, n, x, y, meta FROM main.metric");
         same_rows(s, "SELECT * FROM old.sample", "SELECT * FROM main.sample");
         same_rows(s, "SELECT id, name, dtype, shape, meta, data FROM old.artifact",
                   "SELECT id, name, dtype, shape, meta, data FROM main.artifact");
@@ -211,7 +212,7 @@ static void test_nothing_is_lost(void **state) {
                   "SELECT id, name, scale, sets, question, yaml, planned FROM main.experiment");
         same_rows(s, "SELECT * FROM old.paper", "SELECT * FROM main.paper");
         same_rows(s, "SELECT experiment_id, ord, variant, task, grid, seed, device FROM old.plan",
-                     "SELECT experiment_id, ord, variant, task, grid, seed, device FROM planned");
+                  "SELECT experiment_id, ord, variant, task, grid, seed, device FROM planned");
         NUMBER(s, "SELECT count(*) FROM model WHERE weights IS NOT NULL OR weights_hash IS NOT NULL",
                0);  // they were not kept
         NUMBER(s,
@@ -228,8 +229,10 @@ static void test_measurements(void **state) {
     for (int k = 0; k < N_FILES; k++) {
         hy_store *s = migrated_beside_old(k);
         if (files[k].version > 1)
-            NUMBER(s, "SELECT count(DISTINCT value) FROM v_grid WHERE path = 'lr' AND scale = 'small' AND sets = ''"
-                      " AND typeof(value) = 'real'", 2);
+            NUMBER(s,
+                   "SELECT count(DISTINCT value) FROM v_grid WHERE path = 'lr' AND scale = 'small' AND sets = ''"
+                   " AND typeof(value) = 'real'",
+                   2);
         NUMBER(s,
                "SELECT count(*) FROM metric v JOIN metric_def d ON d.id = v.def_id JOIN measurement x ON x.id = "
                "v.measurement_id WHERE x.measure <> CASE"
@@ -345,7 +348,10 @@ static void test_failed_runs(void **state) {
     copy_old(2);
     change_old("UPDATE run SET status = 'failed', error = 'no memory' WHERE id = 19");
     hy_store *s = migrated();
-    NUMBER(s, "SELECT group_concat(measure) = 'throughput' FROM measurement WHERE error = 'no memory' AND status = 'failed'", 1);
+    NUMBER(
+        s,
+        "SELECT group_concat(measure) = 'throughput' FROM measurement WHERE error = 'no memory' AND status = 'failed'",
+        1);
     hy_store_close(s);
 }
 
@@ -524,8 +530,10 @@ static void test_many_migrate_at_once(void **state) {
         if ((pid[i] = fork()) == 0) {
             hy_store *s;
             const hy_status st = hy_store_open(g_db, HY_STORE_WRITE, &s);
-            if (st) fprintf(stderr, "%s\n", hy_error_text());
-            else hy_store_close(s);
+            if (st)
+                fprintf(stderr, "%s\n", hy_error_text());
+            else
+                hy_store_close(s);
             _exit((int)st);
         }
     }

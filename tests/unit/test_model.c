@@ -1,5 +1,5 @@
-// test_model.c - whole models against finite differences in double precision: the builder, the executor's bookkeeping of
-// first writers, views, aliased residuals and shared values, and every kernel's backward, together.
+// test_model.c - whole models against finite differences in double precision: the builder, the executor's bookkeeping
+// of first writers, views, aliased residuals and shared values, and every kernel's backward, together.
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,35 +16,56 @@ static const double TOL_GRAD = 1e-6;
 
 #define COMMON "vocab: 13\nd_model: 12\ninit: {std: 0.3}\nmlp: {kind: silu, d_ff: 10}\n"
 #define SSM "ssm: {expand: 2, d_state: 3, d_conv: 3, dt_rank: 2}\n"
-#define FACTORS "multipliers: {embedding: 5.6, attention_in: 0.9, key: 0.39, attention_out: 0.4, ssm_in: 1.25, ssm_z: 0.7, ssm_x: 0.8, ssm_B: 0.5, ssm_C: 1.5, ssm_dt: 0.3, ssm_out: 0.24, mlp_gate: 0.88, mlp_down: 0.2, head: 0.04}\n"
+#define FACTORS                                                                                                  \
+    "multipliers: {embedding: 5.6, attention_in: 0.9, key: 0.39, attention_out: 0.4, ssm_in: 1.25, ssm_z: 0.7, " \
+    "ssm_x: 0.8, ssm_B: 0.5, ssm_C: 1.5, ssm_dt: 0.3, ssm_out: 0.24, mlp_gate: 0.88, mlp_down: 0.2, head: 0.04}\n"
 #define SSM2 "ssm: {kind: mamba2, expand: 2, d_state: 3, d_conv: 3, head_dim: 6, groups: 2}\n"
 static const char *const models[] = {
     COMMON "name: llama\nlayers: 2\nmixer: attention\nattention: {heads: 3, kv_heads: 1, d_qk: 4}\n",
     COMMON "name: mamba\nlayers: 2\nmixer: ssm\nmlp: {kind: none}\n" SSM,
     COMMON SSM "name: bare-mamba\nlayers: 1\nmixer: ssm\nssm: {inner_norms: false, conv_bias: false}\ntied: false\n",
-    COMMON SSM "name: hymba\nlayers: 5\nmixer: parallel\nmeta_tokens: 3\nattention: {heads: 2, kv_heads: 1, window: 3, global_layers: [0, 4]}\n"
-           "kv_share: [[1, 2, 3]]\n",
-    COMMON SSM "name: concat\nlayers: 2\nmixer: parallel\nfusion: concat\nmeta_tokens: 1\nattention: {heads: 2, kv_heads: 2, d_qk: 6, d_v: 3, window: 2, global_layers: none, qk_norm: true}\n",
-    COMMON SSM "name: gate\nlayers: 2\nmixer: parallel\nfusion: gate\nattention: {heads: 2, kv_heads: 2}\nrope: {kind: ntk}\nmax_len: 64\norig_len: 16\n",
-    COMMON SSM "name: sum\nlayers: 3\nmixer: parallel\nfusion: sum\nmeta_tokens: 2\nattention: {heads: 2, kv_heads: 1, d_qk: 6, d_v: 3, qkv_bias: true, out_bias: true}\n"
-           "kv_share: [[0, 1]]\ntied: false\nssm: {proj_bias: true}\n" FACTORS,
-    COMMON SSM "name: mean-factors\nlayers: 2\nmixer: parallel\nmeta_tokens: 1\nattention: {heads: 2, kv_heads: 2}\n" FACTORS,
-    COMMON SSM "name: concat-factors\nlayers: 1\nmixer: parallel\nfusion: concat\nattention: {heads: 2, kv_heads: 2}\n" FACTORS,
-    COMMON SSM "name: gate-factors\nlayers: 1\nmixer: parallel\nfusion: gate\nattention: {heads: 2, kv_heads: 2}\n" FACTORS,
-    COMMON SSM "name: sequential-factors\nlayers: 1\nmixer: ssm_attention\nattention: {heads: 2, kv_heads: 1}\n" FACTORS,
-    COMMON SSM "name: sequential\nlayers: 2\nmixer: attention_ssm\nattention: {heads: 2, kv_heads: 1}\nrope: {kind: none}\n",
-    COMMON SSM "name: reverse\nlayers: 2\nmixer: ssm_attention\nattention: {heads: 2, kv_heads: 2}\nkv_share: [[0, 1]]\nnorm: {kind: layer, eps: 1e-6}\n",
-    COMMON SSM "name: mixed\nlayers: 4\nmlp: {kind: relu2, d_ff: 9}\nattention: {heads: 2, kv_heads: 1, window: 4, global_layers: none}\n"
-           "pattern: [{mixer: ssm}, {mixer: none}, {mixer: attention, mlp: {kind: none}}, {mixer: none, mlp: {kind: none}}]\n",
-    COMMON SSM "name: biases\nlayers: 4\nattention: {heads: 3, kv_heads: 1, d_qk: 6, d_v: 8, qkv_bias: true, out_bias: true}\nssm: {proj_bias: true}\n"
-           "mlp: {bias: true}\nrope: {kind: llama3, base: 100, factor: 3, low_freq_factor: 0.2, high_freq_factor: 1}\norig_len: 9\n"
-           "pattern: [{mixer: attention}, {mixer: ssm}, {mixer: parallel}, {mixer: ssm_attention, mlp: {kind: relu2}}]\n",
+    COMMON SSM "name: hymba\nlayers: 5\nmixer: parallel\nmeta_tokens: 3\nattention: {heads: 2, kv_heads: 1, window: 3, "
+               "global_layers: [0, 4]}\n"
+               "kv_share: [[1, 2, 3]]\n",
+    COMMON SSM "name: concat\nlayers: 2\nmixer: parallel\nfusion: concat\nmeta_tokens: 1\nattention: {heads: 2, "
+               "kv_heads: 2, d_qk: 6, d_v: 3, window: 2, global_layers: none, qk_norm: true}\n",
+    COMMON SSM "name: gate\nlayers: 2\nmixer: parallel\nfusion: gate\nattention: {heads: 2, kv_heads: 2}\nrope: {kind: "
+               "ntk}\nmax_len: 64\norig_len: 16\n",
+    COMMON SSM "name: sum\nlayers: 3\nmixer: parallel\nfusion: sum\nmeta_tokens: 2\nattention: {heads: 2, kv_heads: 1, "
+               "d_qk: 6, d_v: 3, qkv_bias: true, out_bias: true}\n"
+               "kv_share: [[0, 1]]\ntied: false\nssm: {proj_bias: true}\n" FACTORS,
+    COMMON SSM
+    "name: mean-factors\nlayers: 2\nmixer: parallel\nmeta_tokens: 1\nattention: {heads: 2, kv_heads: 2}\n" FACTORS,
+    COMMON SSM
+    "name: concat-factors\nlayers: 1\nmixer: parallel\nfusion: concat\nattention: {heads: 2, kv_heads: 2}\n" FACTORS,
+    COMMON SSM
+    "name: gate-factors\nlayers: 1\nmixer: parallel\nfusion: gate\nattention: {heads: 2, kv_heads: 2}\n" FACTORS,
+    COMMON SSM
+    "name: sequential-factors\nlayers: 1\nmixer: ssm_attention\nattention: {heads: 2, kv_heads: 1}\n" FACTORS,
+    COMMON SSM
+    "name: sequential\nlayers: 2\nmixer: attention_ssm\nattention: {heads: 2, kv_heads: 1}\nrope: {kind: none}\n",
+    COMMON SSM "name: reverse\nlayers: 2\nmixer: ssm_attention\nattention: {heads: 2, kv_heads: 2}\nkv_share: [[0, "
+               "1]]\nnorm: {kind: layer, eps: 1e-6}\n",
+    COMMON SSM
+    "name: mixed\nlayers: 4\nmlp: {kind: relu2, d_ff: 9}\nattention: {heads: 2, kv_heads: 1, window: 4, global_layers: "
+    "none}\n"
+    "pattern: [{mixer: ssm}, {mixer: none}, {mixer: attention, mlp: {kind: none}}, {mixer: none, mlp: {kind: none}}]\n",
+    COMMON SSM
+    "name: biases\nlayers: 4\nattention: {heads: 3, kv_heads: 1, d_qk: 6, d_v: 8, qkv_bias: true, out_bias: "
+    "true}\nssm: {proj_bias: true}\n"
+    "mlp: {bias: true}\nrope: {kind: llama3, base: 100, factor: 3, low_freq_factor: 0.2, high_freq_factor: "
+    "1}\norig_len: 9\n"
+    "pattern: [{mixer: attention}, {mixer: ssm}, {mixer: parallel}, {mixer: ssm_attention, mlp: {kind: relu2}}]\n",
     COMMON "name: mamba2\nlayers: 2\nmixer: ssm\nmlp: {kind: none}\n" SSM2,
-    COMMON SSM2 "name: hymba2\nlayers: 3\nmixer: parallel\nmeta_tokens: 2\nattention: {heads: 2, kv_heads: 1, window: 3}\nkv_share: [[1, 2]]\n"
+    COMMON SSM2 "name: hymba2\nlayers: 3\nmixer: parallel\nmeta_tokens: 2\nattention: {heads: 2, kv_heads: 1, window: "
+                "3}\nkv_share: [[1, 2]]\n"
                 "ssm: {gated_norm: false}\n",
-    COMMON SSM2 "name: gate2\nlayers: 1\nmixer: parallel\nfusion: gate\nattention: {heads: 2}\nssm: {conv_bias: false, dt_min: 0.01, dt_max: 0.09}\n",
-    COMMON SSM2 "name: concat2\nlayers: 2\nmixer: parallel\nfusion: concat\nattention: {heads: 2, d_v: 3}\nssm: {norm_before_gate: true}\n",
-    COMMON SSM2 "name: sum2\nlayers: 2\nmixer: parallel\nfusion: sum\nattention: {heads: 2, d_v: 3}\nssm: {gated_norm: false}\n" FACTORS,
+    COMMON SSM2 "name: gate2\nlayers: 1\nmixer: parallel\nfusion: gate\nattention: {heads: 2}\nssm: {conv_bias: false, "
+                "dt_min: 0.01, dt_max: 0.09}\n",
+    COMMON SSM2 "name: concat2\nlayers: 2\nmixer: parallel\nfusion: concat\nattention: {heads: 2, d_v: 3}\nssm: "
+                "{norm_before_gate: true}\n",
+    COMMON SSM2 "name: sum2\nlayers: 2\nmixer: parallel\nfusion: sum\nattention: {heads: 2, d_v: 3}\nssm: {gated_norm: "
+                "false}\n" FACTORS,
     COMMON SSM2 "name: bias2\nlayers: 1\nmixer: ssm\nssm: {proj_bias: true}\n",
     COMMON SSM2 "name: sequential2\nlayers: 2\nmixer: ssm_attention\nattention: {heads: 2}\nssm: {groups: 4}\n",
 };
@@ -85,7 +106,8 @@ static double loss(rig *r) {
 // Derivative along a random direction of each tensor, against central differences.
 static void check_tensor(rig *r, const double *grad, int i) {
     const hy_param *q = &r->w->prog->params[i];
-    double *x = hy_params_ptr(r->w, i, false), *dir = hy_xcalloc(q->n, sizeof *dir), *keep = hy_xcalloc(q->n, sizeof *keep);
+    double *x = hy_params_ptr(r->w, i, false), *dir = hy_xcalloc(q->n, sizeof *dir),
+           *keep = hy_xcalloc(q->n, sizeof *keep);
     memcpy(keep, x, q->n * sizeof *x);
     hy_rng rng = hy_rng_make(7, (uint64_t)i);
     double want = 0, norm = 0, length = 0;
@@ -135,7 +157,8 @@ static void gradients(void **state) {
         for (int i = 0; i < p->n_params; i++) {  // norms at 1 and biases at 0 would hide errors
             double *x = hy_params_ptr(r.w, i, false);
             for (size_t j = 0; j < p->params[i].n; j++)
-                if (p->params[i].init == HY_INIT_ONES || p->params[i].init == HY_INIT_ZEROS) x[j] += 0.2 * hy_rng_normal(&rng);
+                if (p->params[i].init == HY_INIT_ONES || p->params[i].init == HY_INIT_ZEROS)
+                    x[j] += 0.2 * hy_rng_normal(&rng);
         }
         loss(&r);
         double *grad = hy_xcalloc(p->param_elems, sizeof *grad);
@@ -147,7 +170,8 @@ static void gradients(void **state) {
         loss(&r);
         loss(&r);
         const double *twice = r.w->grad;
-        for (size_t j = 0; j < p->param_elems; j++) assert_true(fabs(twice[j] - 2 * grad[j]) <= 1e-12 + 1e-10 * fabs(grad[j]));
+        for (size_t j = 0; j < p->param_elems; j++)
+            assert_true(fabs(twice[j] - 2 * grad[j]) <= 1e-12 + 1e-10 * fabs(grad[j]));
         free(grad);
         hy_exec_free(r.e);
         hy_params_free(r.w);
@@ -215,10 +239,13 @@ static void fold_all(hy_params *w, const hy_multipliers *f, bool mean) {
 
 static void factors_mean_what_they_say(void **state) {
     (void)state;
-#define ONE COMMON "ssm: {expand: 2, d_state: 3, d_conv: 3, dt_rank: 2, inner_norms: false}\nlayers: 1\nmixer: parallel\nmeta_tokens: 2\ntied: false\n"
-    static const char *const texts[3] = {ONE "name: sum\nfusion: sum\nattention: {heads: 2, kv_heads: 1, d_qk: 6, d_v: 3}\n",
-                                         ONE "name: mean\nattention: {heads: 2, kv_heads: 2}\n",
-                                         ONE SSM2 "name: sum2\nfusion: sum\nattention: {heads: 2, kv_heads: 1, d_qk: 6, d_v: 3}\n"};
+#define ONE                                                                                              \
+    COMMON "ssm: {expand: 2, d_state: 3, d_conv: 3, dt_rank: 2, inner_norms: false}\nlayers: 1\nmixer: " \
+           "parallel\nmeta_tokens: 2\ntied: false\n"
+    static const char *const texts[3] = {
+        ONE "name: sum\nfusion: sum\nattention: {heads: 2, kv_heads: 1, d_qk: 6, d_v: 3}\n",
+        ONE "name: mean\nattention: {heads: 2, kv_heads: 2}\n",
+        ONE SSM2 "name: sum2\nfusion: sum\nattention: {heads: 2, kv_heads: 1, d_qk: 6, d_v: 3}\n"};
     hy_backend be;
     assert_int_equal(hy_backend_cpu("ref", 1, &be), HY_OK);
     for (int t = 0; t < 3; t++) {
@@ -237,7 +264,8 @@ static void factors_mean_what_they_say(void **state) {
         assert_true(fabs(nll[1] - nll[0]) > 0.1);
         fold_all(w[0], &spec[1].multipliers, t == 1);
         nll[2] = nll_of(p[0], w[0], &be, &size[2]);
-        if (!(fabs(nll[2] - nll[1]) < 1e-11 * nll[1] && fabs(size[2] - size[1]) < 1e-6 * size[1]))  // logits come as floats
+        if (!(fabs(nll[2] - nll[1]) < 1e-11 * nll[1] &&
+              fabs(size[2] - size[1]) < 1e-6 * size[1]))  // logits come as floats
             fail_msg("%s: loss %.15g with factors, %.15g with them in the weights", spec->name, nll[1], nll[2]);
         for (int k = 0; k < 2; k++) hy_params_free(w[k]), hy_program_free(p[k]);
         free(spec);
@@ -250,7 +278,8 @@ static void spread(const double *v, int n, double lo, double hi, double mean, do
     for (int i = 0; i < n; i++) least = fmin(least, v[i]), most = fmax(most, v[i]), sum += v[i];
     if (!(fabs(sum / n - mean) < 4 * deviation / sqrt(n))) fail_msg("%s: the mean is %g, not %g", what, sum / n, mean);
     const double end = 0.01 * (hi - lo);
-    if (!(least >= lo - 1e-9 && least < lo + end && most <= hi + 1e-9 && most > hi - end)) fail_msg("%s: %g .. %g, not %g .. %g", what, least, most, lo, hi);
+    if (!(least >= lo - 1e-9 && least < lo + end && most <= hi + 1e-9 && most > hi - end))
+        fail_msg("%s: %g .. %g, not %g .. %g", what, least, most, lo, hi);
 }
 
 static void initial_distributions(void **state) {
@@ -282,7 +311,9 @@ static void initial_in_pieces(void **state) {
     hy_backend_cpu("ref", 1, &be);
     be.threads = 3;
     for (size_t m = 0; m <= sizeof models / sizeof *models; m++) {
-        static const char large[] = "name: large\nvocab: 6003\nd_model: 12\nlayers: 1\nattention: {heads: 2}\n";  // an embedding of several pieces
+        static const char large[] =
+            "name: large\nvocab: 6003\nd_model: 12\nlayers: 1\nattention: {heads: 2}\n";  // an embedding of several
+                                                                                          // pieces
         hy_model_spec spec;
         hy_program *p;
         hy_params *w;
@@ -296,7 +327,8 @@ static void initial_in_pieces(void **state) {
             for (size_t at = 0, step = 1; at < q->n; at += step, step = 1 + (step + 2) % 7) {
                 const size_t n = step < q->n - at ? step : q->n - at;
                 hy_param_initial(q, 11, at, n, piece);
-                if (memcmp(piece, all + at, n * sizeof *piece)) fail_msg("%s: %s differs from element %zu on", spec.name, q->name, at);
+                if (memcmp(piece, all + at, n * sizeof *piece))
+                    fail_msg("%s: %s differs from element %zu on", spec.name, q->name, at);
             }
         }
         hy_params_free(w);

@@ -1,5 +1,5 @@
-// test_modelfile.c - checkpoints that a hostile hand made whole, hash and all: they are refused by name, and no memory is taken
-// for what they claim. Folders and damaged files are in test_hostile.sh.
+// test_modelfile.c - checkpoints that a hostile hand made whole, hash and all: they are refused by name, and no memory
+// is taken for what they claim. Folders and damaged files are in test_hostile.sh.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -48,7 +48,8 @@ static void refused(const char *spec, const char *one, const char *two) {
 static void test_claims(void **state) {
     (void)state;
     refused("vocab: 16777216\nd_model: 4\nlayers: 1\nattention: {heads: 1}\n", "embed is [3, 4]", "[16777216, 4]");
-    refused("vocab: 3\nd_model: 4\nlayers: 256\nmixer: ssm\nssm: {d_inner: 1048576}\n", "missing: layers.0.in_proj", "[2097152, 4]");
+    refused("vocab: 3\nd_model: 4\nlayers: 256\nmixer: ssm\nssm: {d_inner: 1048576}\n", "missing: layers.0.in_proj",
+            "[2097152, 4]");
     refused("vocab: 16777216\nd_model: 1048576\nlayers: 256\n", "the model has", "parameters; at most");
 }
 

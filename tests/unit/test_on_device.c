@@ -1,5 +1,6 @@
-// test_on_device.c - the model over a device: steps that nobody waits for, recordings, bfloat16, too little memory. On the CPU what needs
-// no device (an asynchronous one is a matter of when the host asks); over a GPU or the emulated one all of it.
+// test_on_device.c - the model over a device: steps that nobody waits for, recordings, bfloat16, too little memory. On
+// the CPU what needs no device (an asynchronous one is a matter of when the host asks); over a GPU or the emulated one
+// all of it.
 #include <math.h>
 #include <unistd.h>
 
@@ -14,9 +15,10 @@ static const double TOL_CPU = 2e-5;   // float32 sums in another order
 static const double TOL_BF16 = 6e-2;  // every activation and matrix rounded by up to 2^-8, some twenty times on the way
 static const double TOL_LOSS = 2e-2;  // of a bfloat16 training loss, relative: the mean over many labels
 
-static const char model_text[] = "vocab: 61\nd_model: 32\nlayers: 2\nmixer: parallel\nmeta_tokens: 2\ninit: {std: 0.18}\n"
-                                 "attention: {heads: 2, kv_heads: 1, d_qk: 8, d_v: 16, window: 7}\nssm: {d_inner: 32, d_state: 4, d_conv: 3}\n"
-                                 "mlp: {d_ff: 24}\n";
+static const char model_text[] =
+    "vocab: 61\nd_model: 32\nlayers: 2\nmixer: parallel\nmeta_tokens: 2\ninit: {std: 0.18}\n"
+    "attention: {heads: 2, kv_heads: 1, d_qk: 8, d_v: 16, window: 7}\nssm: {d_inner: 32, d_state: 4, d_conv: 3}\n"
+    "mlp: {d_ff: 24}\n";
 
 typedef struct {
     hy_program *p;
@@ -57,8 +59,10 @@ static void close_setting(setting *x) {
 
 static hy_backend backend(void) {
     hy_backend be;
-    if (KT_CUDA) need(hy_backend_cuda(-1, HY_MATH_F32, &be));
-    else need(hy_backend_cpu(NULL, 2, &be));
+    if (KT_CUDA)
+        need(hy_backend_cuda(-1, HY_MATH_F32, &be));
+    else
+        need(hy_backend_cpu(NULL, 2, &be));
     return be;
 }
 
@@ -98,7 +102,8 @@ static float *train(const setting *x, const hy_backend *be, hy_dtype dt, seen *s
     need(hy_trainer_create(x->p, be, dt, &x->recipe, x->task, 17, &t));
     need(hy_trainer_run(t, &watch, NULL, NULL));
     float *out = hy_xcalloc(x->p->param_elems, sizeof *out);
-    for (int i = 0; i < x->p->n_params; i++) need(hy_params_get(hy_trainer_params(t), i, false, out + x->p->params[i].offset));
+    for (int i = 0; i < x->p->n_params; i++)
+        need(hy_params_get(hy_trainer_params(t), i, false, out + x->p->params[i].offset));
     hy_trainer_free(t);
     return out;
 }
@@ -120,7 +125,8 @@ static void same_training(void **state) {
     for (int i = 0; i < a.n; i++) {
         assert_int_equal(a.p[i].step, i + 1);
         if (a.p[i].loss != b.p[i].loss || a.p[i].grad_norm != b.p[i].grad_norm || a.p[i].lr != b.p[i].lr)
-            fail_msg("step %d: loss %.9g and %.9g, norm %.9g and %.9g", i + 1, a.p[i].loss, b.p[i].loss, a.p[i].grad_norm, b.p[i].grad_norm);
+            fail_msg("step %d: loss %.9g and %.9g, norm %.9g and %.9g", i + 1, a.p[i].loss, b.p[i].loss,
+                     a.p[i].grad_norm, b.p[i].grad_norm);
         assert_true(a.p[i].tokens_per_s > 0);
     }
     assert_true(a.p[0].tokens_per_s == a.p[2].tokens_per_s);  // told together
@@ -200,7 +206,8 @@ static void same_resumed(void **state) {
     need(hy_trainer_create(x.p, &be, HY_F32, &x.recipe, x.task, 17, &t));
     need(hy_trainer_load(t, path));
     need(hy_trainer_run(t, NULL, NULL, NULL));
-    for (int i = 0; i < x.p->n_params; i++) need(hy_params_get(hy_trainer_params(t), i, false, got + x.p->params[i].offset));
+    for (int i = 0; i < x.p->n_params; i++)
+        need(hy_params_get(hy_trainer_params(t), i, false, got + x.p->params[i].offset));
     assert_memory_equal(got, want, x.p->param_elems * sizeof *got);
     hy_trainer_free(t);
     unlink(path);
@@ -213,11 +220,13 @@ static hy_status (*real_zero)(void *p, size_t bytes);
 static int good;   // calls that work before one fails
 static bool gone;  // the device fails for good then
 static hy_status lost(void) { return hy_error(HY_EFAIL, "the device is lost"); }
-static hy_status failing_to_host(void *dst, const void *src, size_t bytes) { return gone && good < 0 ? lost() : real_to_host(dst, src, bytes); }
+static hy_status failing_to_host(void *dst, const void *src, size_t bytes) {
+    return gone && good < 0 ? lost() : real_to_host(dst, src, bytes);
+}
 static hy_status failing_zero(void *p, size_t bytes) { return --good < 0 ? lost() : real_zero(p, bytes); }
 
-// A device that fails in the middle of a run: its error is told, steps that nobody heard of are not saved as progress, and those
-// that can still be heard of are told.
+// A device that fails in the middle of a run: its error is told, steps that nobody heard of are not saved as progress,
+// and those that can still be heard of are told.
 static void lost_device(void **state) {
     (void)state;
     setting x;
@@ -266,7 +275,8 @@ static void logits_of(setting *x, hy_exec *e, hy_params *w, hy_state *st, int ch
         need(hy_exec_forward(e, w, &batch, st, HY_HEAD_LOGITS, NULL));
         const float *l = hy_exec_logits(e);
         assert_non_null(l);
-        for (int b = 0; b < B; b++) memcpy(out + (size_t)(b * total + from) * V, l + (size_t)b * (size_t)n * V, (size_t)n * V * sizeof *out);
+        for (int b = 0; b < B; b++)
+            memcpy(out + (size_t)(b * total + from) * V, l + (size_t)b * (size_t)n * V, (size_t)n * V * sizeof *out);
     }
 }
 
@@ -297,7 +307,8 @@ static void recorded_is_eager(void **state) {
                     hy_state_free(first);
                 }
                 logits_of(&x, e, w[again % 2], st, chunks[c], got);
-                if (memcmp(got, want[again % 2], sizeof got)) fail_msg("type %d, chunks of %d, run %d: other bits", (int)types[k], chunks[c], again);
+                if (memcmp(got, want[again % 2], sizeof got))
+                    fail_msg("type %d, chunks of %d, run %d: other bits", (int)types[k], chunks[c], again);
             }
         }
         need(hy_params_init(w[0], 6));  // changed from outside: the bfloat16 copy follows
@@ -351,7 +362,8 @@ static void near_the_cpu(void **state) {
     free(train(&x, &be, HY_F32, &a));
     free(train(&x, &be, HY_BF16, &b));
     for (int i = 0; i < a.n; i++)
-        if (!(fabs(a.p[i].loss - b.p[i].loss) <= TOL_LOSS * a.p[i].loss)) fail_msg("step %d: loss %.6f, in bfloat16 %.6f", i + 1, a.p[i].loss, b.p[i].loss);
+        if (!(fabs(a.p[i].loss - b.p[i].loss) <= TOL_LOSS * a.p[i].loss))
+            fail_msg("step %d: loss %.6f, in bfloat16 %.6f", i + 1, a.p[i].loss, b.p[i].loss);
     assert_true(a.p[a.n - 1].loss != b.p[a.n - 1].loss);
     close_setting(&x);
 }
@@ -394,7 +406,7 @@ static void cpu_refuses_bf16(void **state) {
     close_setting(&x);
 }
 
-// ---------------------------------------------------------------------------------------------------- too little memory
+// --------------------------------------------------------------------------------------------------- too little memory
 static size_t room;  // bytes left
 static void *(*real_alloc)(size_t bytes);
 static void (*real_free)(void *p);
@@ -441,7 +453,8 @@ static void says_what_fits(void **state) {
     room = before;
     assert_int_equal(hy_trainer_create(x.p, &be, HY_F32, &x.recipe, x.task, 17, &t), HY_ENOMEM);
     assert_int_equal(room, before);  // nothing is kept
-    const char *const words[] = {"weights", "gradients", "optimiser moments", "activations", "activation gradients", "saved", "workspace", "MB are free", "accumulate", "out of memory"};
+    const char *const words[] = {"weights", "gradients", "optimiser moments", "activations", "activation gradients",
+                                 "saved",   "workspace", "MB are free",       "accumulate",  "out of memory"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (!strstr(hy_error_text(), words[i])) fail_msg("no \"%s\" in: %s", words[i], hy_error_text());
     const char *at = strstr(hy_error_text(), "enough for a batch of ");
@@ -470,9 +483,13 @@ static void says_what_fits(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_training),     cmocka_unit_test(same_divergence), cmocka_unit_test(same_resumed),
+        cmocka_unit_test(same_training),
+        cmocka_unit_test(same_divergence),
+        cmocka_unit_test(same_resumed),
         cmocka_unit_test(lost_device),
-        cmocka_unit_test(recorded_is_eager), cmocka_unit_test(bf16_states),     cmocka_unit_test(says_what_fits),
+        cmocka_unit_test(recorded_is_eager),
+        cmocka_unit_test(bf16_states),
+        cmocka_unit_test(says_what_fits),
         kt_cpu_test(cpu_refuses_bf16),
         {"near_the_cpu", KT_CUDA ? near_the_cpu : NULL, NULL, NULL, NULL},
     };

@@ -1,5 +1,5 @@
-// test_probe.c - attention maps and throughput through real programs: what a probe sees of the model, put back to work as
-// maps, gives what the model computed, for every kind of layer.
+// test_probe.c - attention maps and throughput through real programs: what a probe sees of the model, put back to work
+// as maps, gives what the model computed, for every kind of layer.
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,17 +26,22 @@ static const double TOL_DOUBLE = 1e-12;
 static const char *const models[] = {
     "name: llama\nlayers: 2\nmixer: attention\nattention: {heads: 3, kv_heads: 1, d_qk: 4}\n" COMMON MLP,
     "name: mamba\nlayers: 2\nmixer: ssm\nmlp: {kind: none}\n" COMMON SSM,
-    "name: hymba\nlayers: 5\nmixer: parallel\nmeta_tokens: 3\nattention: {heads: 2, kv_heads: 1, window: 3, global_layers: [0, 4]}\n"
+    "name: hymba\nlayers: 5\nmixer: parallel\nmeta_tokens: 3\nattention: {heads: 2, kv_heads: 1, window: 3, "
+    "global_layers: [0, 4]}\n"
     "kv_share: [[1, 2, 3]]\n" COMMON MLP SSM,
-    "name: concat\nlayers: 2\nmixer: parallel\nfusion: concat\nmeta_tokens: 1\nattention: {heads: 2, kv_heads: 2, d_qk: 6, d_v: 3, window: 2, global_layers: none, qk_norm: true}\n" COMMON MLP SSM,
-    "name: reverse\nlayers: 2\nmixer: ssm_attention\nattention: {heads: 2, kv_heads: 2}\nrope: {kind: none}\nkv_share: [[0, 1]]\n" COMMON MLP SSM,
+    "name: concat\nlayers: 2\nmixer: parallel\nfusion: concat\nmeta_tokens: 1\nattention: {heads: 2, kv_heads: 2, "
+    "d_qk: 6, d_v: 3, window: 2, global_layers: none, qk_norm: true}\n" COMMON MLP SSM,
+    "name: reverse\nlayers: 2\nmixer: ssm_attention\nattention: {heads: 2, kv_heads: 2}\nrope: {kind: none}\nkv_share: "
+    "[[0, 1]]\n" COMMON MLP SSM,
     "name: mixed\nlayers: 4\nattention: {heads: 2, kv_heads: 1, window: 4, global_layers: none}\n"
-    "pattern: [{mixer: ssm}, {mixer: none}, {mixer: attention, mlp: {kind: none}}, {mixer: none, mlp: {kind: none}}]\n" COMMON MLP
-        "ssm: {expand: 2, d_state: 3, d_conv: 3, dt_rank: 2, inner_norms: false, conv_bias: false}\n",
+    "pattern: [{mixer: ssm}, {mixer: none}, {mixer: attention, mlp: {kind: none}}, {mixer: none, mlp: {kind: "
+    "none}}]\n" COMMON MLP
+    "ssm: {expand: 2, d_state: 3, d_conv: 3, dt_rank: 2, inner_norms: false, conv_bias: false}\n",
     "name: mamba2\nlayers: 2\nmixer: ssm\nmlp: {kind: none}\n" COMMON SSM2 "groups: 2}\n",
-    "name: hymba2\nlayers: 3\nmixer: parallel\nmeta_tokens: 2\nattention: {heads: 2, kv_heads: 1, window: 3}\n" COMMON MLP SSM2
-        "gated_norm: false, dt_min: 0.004, dt_max: 0.05}\n",
-    "name: sum2\nlayers: 2\nmixer: parallel\nfusion: sum\nattention: {heads: 2, d_v: 3}\n" COMMON MLP SSM2 "norm_before_gate: true}\n",
+    "name: hymba2\nlayers: 3\nmixer: parallel\nmeta_tokens: 2\nattention: {heads: 2, kv_heads: 1, window: 3}\n" COMMON
+        MLP SSM2 "gated_norm: false, dt_min: 0.004, dt_max: 0.05}\n",
+    "name: sum2\nlayers: 2\nmixer: parallel\nfusion: sum\nattention: {heads: 2, d_v: 3}\n" COMMON MLP SSM2
+    "norm_before_gate: true}\n",
 };
 enum { N_MODELS = sizeof models / sizeof *models, TEXT = 21 };
 
@@ -51,10 +56,12 @@ typedef struct {
 static void rig_open(rig *r, const char *text, hy_dtype dt, uint64_t seed) {
     hy_yaml *y = NULL;
     r->spec = hy_xcalloc(1, sizeof *r->spec);
-    if (hy_yaml_parse("model", text, strlen(text), &y) || hy_spec_from_yaml(y, r->spec) || hy_model_build(r->spec, &r->p))
+    if (hy_yaml_parse("model", text, strlen(text), &y) || hy_spec_from_yaml(y, r->spec) ||
+        hy_model_build(r->spec, &r->p))
         fail_msg("%s", hy_error_text());
     hy_yaml_free(y);
-    if (hy_backend_cpu(dt == HY_F64 ? "ref" : "auto", 2, &r->be) || hy_params_create(r->p, &r->be, dt, &r->w) || hy_params_init(r->w, seed))
+    if (hy_backend_cpu(dt == HY_F64 ? "ref" : "auto", 2, &r->be) || hy_params_create(r->p, &r->be, dt, &r->w) ||
+        hy_params_init(r->w, seed))
         fail_msg("%s", hy_error_text());
     hy_rng rng = hy_rng_make(seed, 5);
     for (int i = 0; i < TEXT; i++) r->ids[i] = (int32_t)hy_rng_below(&rng, 13);
@@ -69,12 +76,13 @@ static void rig_close(rig *r) {
 // ---------------------------------------------------------------------------------------------------- maps
 typedef struct {
     int calls, layers[16];
-    double sum;       // of all last rows: to compare runs
+    double sum;  // of all last rows: to compare runs
     bool measure_erf;
     hy_erf_layer erf[16];
 } seen;
 
-// The gated map of a layer of Mamba-2 heads: |alpha| of each head times the mean size of the gates of its channels, rows to sum 1.
+// The gated map of a layer of Mamba-2 heads: |alpha| of each head times the mean size of the gates of its channels,
+// rows to sum 1.
 static void check_gated_heads(const hy_map_values *v) {
     const hy_map_options gated = {.gate = true}, plain = {.norm = HY_MAP_SIGNED};
     const int S = v->S, per = v->D / v->ssm_heads;
@@ -105,9 +113,12 @@ static hy_status check_layer(void *user, const hy_map_values *v) {
     s->layers[s->calls++] = v->layer;
     hy_map_check c;
     HY_TRY(hy_map_selftest(v, &c));
-    if (c.attn > TOL_MODEL * c.attn_scale) fail_msg("layer %d: softmax v is %g off, of %g", v->layer, c.attn, c.attn_scale);
-    if (c.ssm > TOL_DOUBLE * c.ssm_scale) fail_msg("layer %d: alpha x + D x is %g off, of %g", v->layer, c.ssm, c.ssm_scale);
-    if (c.model > TOL_MODEL * c.model_scale) fail_msg("layer %d: gated alpha x + D x is %g off, of %g", v->layer, c.model, c.model_scale);
+    if (c.attn > TOL_MODEL * c.attn_scale)
+        fail_msg("layer %d: softmax v is %g off, of %g", v->layer, c.attn, c.attn_scale);
+    if (c.ssm > TOL_DOUBLE * c.ssm_scale)
+        fail_msg("layer %d: alpha x + D x is %g off, of %g", v->layer, c.ssm, c.ssm_scale);
+    if (c.model > TOL_MODEL * c.model_scale)
+        fail_msg("layer %d: gated alpha x + D x is %g off, of %g", v->layer, c.model, c.model_scale);
     assert_true((c.attn >= 0) == (v->heads > 0) && (c.model >= 0) == (v->D > 0));
     assert_true((v->heads == 0 || c.attn_scale > 1e-3) && (v->D == 0 || c.model_scale > 1e-3));
     if (v->ssm_heads) check_gated_heads(v);
@@ -200,14 +211,17 @@ static void test_throughput(void **state) {
         rig_open(&r, models[k], HY_F32, 3);
         float *before = hy_xcalloc(r.p->param_elems, sizeof *before);
         memcpy(before, r.w->data, r.p->param_elems * sizeof *before);
-        const hy_tp_spec specs[] = {{HY_TP_TRAIN, 2, 7, 0, 0, 0, 0}, {HY_TP_PREFILL, 3, 11, 6, 2, 0, 4}, {HY_TP_PREFILL, 1, 5, 0, 0, 0, 0},
+        const hy_tp_spec specs[] = {{HY_TP_TRAIN, 2, 7, 0, 0, 0, 0},
+                                    {HY_TP_PREFILL, 3, 11, 6, 2, 0, 4},
+                                    {HY_TP_PREFILL, 1, 5, 0, 0, 0, 0},
                                     {HY_TP_DECODE, 2, 9, 5, 1, 3, 5}};
         for (int i = 0; i < 4; i++) {
             hy_tp_result t;
             if (hy_throughput_measure(r.p, r.w, &specs[i], &t)) fail_msg("%s: %s", r.spec->name, hy_error_text());
             assert_int_equal(t.n, specs[i].reps ? specs[i].reps : 5);
             for (int q = 0; q < t.n; q++) assert_true(t.rate[q] > 0 && isfinite(t.rate[q]));
-            assert_true(t.path && (strstr(t.path, "lm_loss") != NULL) == (specs[i].kind == HY_TP_TRAIN));  // what ran, no more
+            assert_true(t.path &&
+                        (strstr(t.path, "lm_loss") != NULL) == (specs[i].kind == HY_TP_TRAIN));  // what ran, no more
             hy_throughput_free(&t);
         }
         assert_memory_equal(before, r.w->data, r.p->param_elems * sizeof *before);
@@ -222,8 +236,11 @@ static void test_throughput(void **state) {
 static void test_units(void **state) {
     (void)state;
     rig r;
-    rig_open(&r, "name: m\nvocab: 40\nd_model: 12\nlayers: 1\nmeta_tokens: 30\nattention: {heads: 2}\nmlp: {d_ff: 10}\n", HY_F32, 3);
-    const hy_tp_spec specs[] = {{HY_TP_TRAIN, 2, 1, 200, 1, 0, 0}, {HY_TP_PREFILL, 2, 1, 200, 1, 0, 0}, {HY_TP_DECODE, 2, 1, 100, 1, 9, 0}};
+    rig_open(&r,
+             "name: m\nvocab: 40\nd_model: 12\nlayers: 1\nmeta_tokens: 30\nattention: {heads: 2}\nmlp: {d_ff: 10}\n",
+             HY_F32, 3);
+    const hy_tp_spec specs[] = {
+        {HY_TP_TRAIN, 2, 1, 200, 1, 0, 0}, {HY_TP_PREFILL, 2, 1, 200, 1, 0, 0}, {HY_TP_DECODE, 2, 1, 100, 1, 9, 0}};
     for (int i = 0; i < 3; i++) {
         hy_tp_result t;
         const double start = hy_now();

@@ -1,5 +1,5 @@
-// test_published.c - the key `published`: what variants/paper says is printed elsewhere is what comes out here, every table
-// row that the project promises has its file, and the key is no part of the model.
+// test_published.c - the key `published`: what variants/paper says is printed elsewhere is what comes out here, every
+// table row that the project promises has its file, and the key is no part of the model.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -35,14 +35,17 @@ static const struct {
     const char *in;
     bool cache;
 } wanted[] = {
-    {"Table 1 Transformer", true}, {"Table 1 Mamba", true}, {"Table 1 row A", true}, {"Table 1 row B", true},
-    {"Table 1 row C", true}, {"Table 1 row D", true}, {"Table 1 row E", true}, {"Table 1 row F", true},
-    {"Table 1 row G", true}, {"Table 2 Hymba", true}, {"Table 2 Llama-3.2-1B", true}, {"Table 2 Llama-3.2-3B", true},
-    {"Table 2 SmolLM2", true}, {"Table 2 Qwen2.5", true}, {"Table 9 Mamba", false}, {"Table 9 Mamba w/ FFN", false}, {"Table 9 Llama3", false},
-    {"Table 9 Samba", false}, {"Table 9 Hymba", false}, {"Table 10 row 1", true}, {"Table 10 row 2", true},
-    {"Table 10 row 3", true}, {"Table 10 row 4", true}, {"Table 10 row 5", true}, {"Table 10 row 6", true},
-    {"Table 10 row 7", true}, {"Table 10 row 8", true}, {"Table 10 row 9", true}, {"Table 10 row 10", true},
-    {"Table 10 row 11", true}, {"Table 10 row 12", true}, {"Table 10 row 13", true},
+    {"Table 1 Transformer", true},   {"Table 1 Mamba", true},        {"Table 1 row A", true},
+    {"Table 1 row B", true},         {"Table 1 row C", true},        {"Table 1 row D", true},
+    {"Table 1 row E", true},         {"Table 1 row F", true},        {"Table 1 row G", true},
+    {"Table 2 Hymba", true},         {"Table 2 Llama-3.2-1B", true}, {"Table 2 Llama-3.2-3B", true},
+    {"Table 2 SmolLM2", true},       {"Table 2 Qwen2.5", true},      {"Table 9 Mamba", false},
+    {"Table 9 Mamba w/ FFN", false}, {"Table 9 Llama3", false},      {"Table 9 Samba", false},
+    {"Table 9 Hymba", false},        {"Table 10 row 1", true},       {"Table 10 row 2", true},
+    {"Table 10 row 3", true},        {"Table 10 row 4", true},       {"Table 10 row 5", true},
+    {"Table 10 row 6", true},        {"Table 10 row 7", true},       {"Table 10 row 8", true},
+    {"Table 10 row 9", true},        {"Table 10 row 10", true},      {"Table 10 row 11", true},
+    {"Table 10 row 12", true},       {"Table 10 row 13", true},
 };
 enum { N_WANTED = sizeof wanted / sizeof *wanted };
 
@@ -66,7 +69,8 @@ static void test_paper_folder(void **state) {
         for (int i = 0; i < l.n; i++) {
             check_figure(path, &l.v[i], paper.total / 1e6, l.v[i].cache_mb);
             check_figure(path, &l.v[i], (double)c.total, l.v[i].parameters);
-            if (!unexplained(l.v[i].in)) check_figure(path, &l.v[i], (double)c.ratio_ssm / (double)c.ratio_attention, l.v[i].ratio);
+            if (!unexplained(l.v[i].in))
+                check_figure(path, &l.v[i], (double)c.ratio_ssm / (double)c.ratio_attention, l.v[i].ratio);
             for (int w = 0; w < N_WANTED; w++)
                 if (!strcmp(wanted[w].in, l.v[i].in)) named[w] = true, cached[w] |= l.v[i].cache_mb[0] != 0;
         }
@@ -81,7 +85,8 @@ static void test_no_part_of_the_model(void **state) {
     hy_model_spec a, b;
     char ha[33], hb[33];
     assert_int_equal(parse("d_model: 64\n", &a), HY_OK);
-    assert_int_equal(parse("d_model: 64\npublished: [{in: here, cache_mb: 1.50, ratio: 2, parameters: 7}]\n", &b), HY_OK);
+    assert_int_equal(parse("d_model: 64\npublished: [{in: here, cache_mb: 1.50, ratio: 2, parameters: 7}]\n", &b),
+                     HY_OK);
     hy_model_spec_hash(&a, ha);
     hy_model_spec_hash(&b, hb);
     assert_string_equal(ha, hb);
@@ -116,7 +121,8 @@ static void test_faults(void **state) {
         {"published: [3]\n", "t.yaml:1:13: an entry of published is a map"},
         {"published: [{cache_mb: 3}]\n", "t.yaml:1:13: an entry of published needs in"},
         {"published: [{in: a, cache: 3}]\n", "unknown key \"cache\""},
-        {"published: [{in: a, cache_mb: about 3}]\n", "t.yaml:1:31: cache_mb must be a number as it is printed, not \"about 3\""},
+        {"published: [{in: a, cache_mb: about 3}]\n",
+         "t.yaml:1:31: cache_mb must be a number as it is printed, not \"about 3\""},
         {"published: [{in: a, cache_mb: 3.}]\n", "must be a number as it is printed"},
         {"published: [{in: a, ratio: 1:3.64}]\n", "must be a number as it is printed"},
         {"published: [{in: a, parameters: 1.5}]\n", "parameters must be a whole number"},
@@ -131,7 +137,8 @@ static void test_faults(void **state) {
 
 static void test_order(void **state) {
     (void)state;
-    static const char *const sorted[] = {"Table 1 Mamba", "Table 1 row A", "Table 2", "Table 10 row 2", "Table 10 row 10", "a", "a1"};
+    static const char *const sorted[] = {
+        "Table 1 Mamba", "Table 1 row A", "Table 2", "Table 10 row 2", "Table 10 row 10", "a", "a1"};
     for (size_t i = 0; i < sizeof sorted / sizeof *sorted; i++)
         for (size_t j = 0; j < sizeof sorted / sizeof *sorted; j++) {
             int c = hy_published_order(sorted[i], sorted[j]);
@@ -146,8 +153,9 @@ static void test_order(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_paper_folder), cmocka_unit_test(test_no_part_of_the_model), cmocka_unit_test(test_reading),
-        cmocka_unit_test(test_faults),       cmocka_unit_test(test_order),
+        cmocka_unit_test(test_paper_folder), cmocka_unit_test(test_no_part_of_the_model),
+        cmocka_unit_test(test_reading),      cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,11 +31,14 @@ static void test_claim_and_settle(void **state) {
     NUMBER(s, "SELECT count(*) FROM v_curve", 2);
     NUMBER(s, "SELECT steps FROM v_run", 10);
     NUMBER(s, "SELECT count(*) FROM v_measurement WHERE measure = 'training' AND status = 'done'", 1);
-#define PROVENANCE(t)                                                                                             \
-    t ".git_commit, " t ".git_dirty, " t ".build, " t ".host, " t ".device_name, " t ".threads, " t ".kernel_path, " \
-      t ".started, " t ".ended, " t ".resumes"
-    NUMBER(s, "SELECT x.ended IS NOT NULL AND (" PROVENANCE("x") ") IS (" PROVENANCE("m") ")"
-              " FROM measurement x, model m WHERE x.model_id = m.id", 1);  // of the training: that of the model
+#define PROVENANCE(t)                                                                                                  \
+    t ".git_commit, " t ".git_dirty, " t ".build, " t ".host, " t ".device_name, " t ".threads, " t ".kernel_path, " t \
+      ".started, " t ".ended, " t ".resumes"
+    NUMBER(s,
+           "SELECT x.ended IS NOT NULL AND (" PROVENANCE("x") ") IS (" PROVENANCE(
+               "m") ")"
+                    " FROM measurement x, model m WHERE x.model_id = m.id",
+           1);  // of the training: that of the model
 #undef PROVENANCE
     assert_int_equal(claim_model(s, "k", HY_CLAIM_FORCE, &b), HY_CLAIM_NEW);
     assert_int_not_equal(a, b);
@@ -45,7 +48,7 @@ static void test_claim_and_settle(void **state) {
     NUMBER(s, "SELECT count(*) FROM curve", 4);  // the old figures are still there
     NUMBER(s, "SELECT 100 * loss FROM v_curve WHERE step = 10", 225);
     NUMBER(s, "SELECT count(DISTINCT run_id) FROM v_param WHERE path = 'd_model'", 1);  // as v_run: the current one
-    assert_int_equal(hy_model_settle(s, b, NULL, NULL, NULL, NULL), HY_EFAIL);  // not twice
+    assert_int_equal(hy_model_settle(s, b, NULL, NULL, NULL, NULL), HY_EFAIL);          // not twice
     NUMBER(s, "SELECT count(*) FROM model", 2);
     hy_store_close(s);
 }
@@ -59,14 +62,17 @@ static void test_failed_and_interrupted(void **state) {
     NUMBER(s, "SELECT steps FROM model", 7);
     NUMBER(s, "SELECT error = 'ctrl-C' AND status = 'interrupted' FROM v_run", 1);
     hy_model_record other = model("k", 1);
-    other.by = (hy_provenance){.commit = "def", .build = "c", .dirty = true, .device_name = "another cpu", .threads = 2};
+    other.by =
+        (hy_provenance){.commit = "def", .build = "c", .dirty = true, .device_name = "another cpu", .threads = 2};
     hy_claim c;
     OK(hy_model_claim(s, &other, 0, &c, &b));
     assert_int_equal(c, HY_CLAIM_RESUMED);
     assert_int_equal(a, b);
     NUMBER(s, "SELECT resumes FROM model", 1);
-    NUMBER(s, "SELECT git_commit = 'def' AND build = 'c' AND git_dirty AND device_name = 'another cpu' AND threads = 2"
-              " AND error IS NULL AND ended IS NULL FROM v_run", 1);  // who goes on with what made the result
+    NUMBER(s,
+           "SELECT git_commit = 'def' AND build = 'c' AND git_dirty AND device_name = 'another cpu' AND threads = 2"
+           " AND error IS NULL AND ended IS NULL FROM v_run",
+           1);  // who goes on with what made the result
     OK(hy_model_interrupt(s, a, 0, "ctrl-C before the checkpoint was read"));
     NUMBER(s, "SELECT steps FROM model", 7);
     assert_int_equal(claim_model(s, "k", 0, &b), HY_CLAIM_RESUMED);
@@ -468,9 +474,20 @@ static void test_experiments(void **state) {
                                    {"w", "t", "", 1, 0, 0, 1, "l", "cpu", 0, NULL}};
     const hy_paper_row paper[] = {{"v", "recall", 39.98}};
     const hy_grid_row grid[] = {{0, "train.lr", "0.01"}, {0, "attention.window", "none"}};
-    const hy_experiment_record e = {.name = "roadmap", .scale = "small", .sets = "", .question = "q", .yaml = "yaml",
-                                    .n_plan = 2, .plan = plan, .n_paper = 1, .paper = paper, .n_grid = 2, .grid = grid,
-                                    .tune_by = "loss", .tune_cell = "", .base = "v"};
+    const hy_experiment_record e = {.name = "roadmap",
+                                    .scale = "small",
+                                    .sets = "",
+                                    .question = "q",
+                                    .yaml = "yaml",
+                                    .n_plan = 2,
+                                    .plan = plan,
+                                    .n_paper = 1,
+                                    .paper = paper,
+                                    .n_grid = 2,
+                                    .grid = grid,
+                                    .tune_by = "loss",
+                                    .tune_cell = "",
+                                    .base = "v"};
     for (int i = 0; i < 2; i++) {  // planning again replaces the plan, not the results
         OK(hy_experiment_store(s, &e, &id));
         assert_int_equal(id, 1);
@@ -506,8 +523,8 @@ static void test_experiments(void **state) {
     OK(hy_model_claim(s, &r, 0, &c, &a));
     settle_model(s, a, 2, NULL, NULL, NULL);
     count_plan(s, 1, 1, 0, 5);
-    const hy_measurement_record newer = {.model_id = 1, .measure = "accuracy", .version = 2, .options = "examples: 4\n",
-                                         .task = "kind: mqar\n"};
+    const hy_measurement_record newer = {
+        .model_id = 1, .measure = "accuracy", .version = 2, .options = "examples: 4\n", .task = "kind: mqar\n"};
     OK(hy_measurement_claim(s, &newer, 0, &c, &m));
     assert_int_equal(c, HY_CLAIM_NEW);
     settle_measure(s, m, 0.25, NULL);
@@ -563,22 +580,14 @@ static void test_params(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-        T(test_claim_and_settle),
-        T(test_failed_and_interrupted),
-        T(test_failed_again),
-        T(test_weights),
-        T(test_made_again),
-        T(test_other_steps),
-        T(test_no_curve),
-        T(test_measurements),
-        T(test_unfinished_model),
-        T(test_wrong_facts_store_nothing),
-        T(test_unique),
-        T(test_dead_owner),
-        T(test_owner_elsewhere),
-        T(test_processes_at_once),
-        T(test_experiments),
-        T(test_params),
+        T(test_claim_and_settle), T(test_failed_and_interrupted),
+        T(test_failed_again),     T(test_weights),
+        T(test_made_again),       T(test_other_steps),
+        T(test_no_curve),         T(test_measurements),
+        T(test_unfinished_model), T(test_wrong_facts_store_nothing),
+        T(test_unique),           T(test_dead_owner),
+        T(test_owner_elsewhere),  T(test_processes_at_once),
+        T(test_experiments),      T(test_params),
 #undef T
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
-// test_rope.c - rotary embedding: the float64 oracle against finite differences and against the definition of a rotation,
-// every path against the oracle, views with strides, in place, accumulation, threads.
+// test_rope.c - rotary embedding: the float64 oracle against finite differences and against the definition of a
+// rotation, every path against the oracle, views with strides, in place, accumulation, threads.
 #include "tests/unit/kernel_test.h"
 
 #define TOL_GRADIENT 1e-9  // the map is linear: central differences are exact up to rounding
@@ -18,21 +18,40 @@ static rope_ctx ctx_new(int B, int T, int heads, int d, double base, int pos, in
 }
 static hy_rope_args args_of(const kt_case *c) {
     const rope_ctx *x = c->ctx;
-    return (hy_rope_args){.B = x->B, .T = x->T, .heads = x->heads, .d = x->d, .base = x->base, .scale = x->scale, .pos = kt_dev(c->dt, x->pos),
-                          .x = c->in[0].p, .y = c->out[0].p, .ldx = c->in[0].ld, .ldy = c->out[0].ld};
+    return (hy_rope_args){.B = x->B,
+                          .T = x->T,
+                          .heads = x->heads,
+                          .d = x->d,
+                          .base = x->base,
+                          .scale = x->scale,
+                          .pos = kt_dev(c->dt, x->pos),
+                          .x = c->in[0].p,
+                          .y = c->out[0].p,
+                          .ldx = c->in[0].ld,
+                          .ldy = c->out[0].ld};
 }
 static void forward(kt_case *c, const hy_plan_req *req) {
     hy_rope_args a = args_of(c);
     kt_run(HY_K_rope, &a, req);
 }
 static void backward(kt_case *c, const hy_plan_req *req) {
-    hy_rope_bwd_args g = {.f = args_of(c), .dy = c->dout[0].p, .dx = c->grad[0].p, .lddy = c->dout[0].ld, .lddx = c->grad[0].ld, .acc = c->acc};
+    hy_rope_bwd_args g = {.f = args_of(c),
+                          .dy = c->dout[0].p,
+                          .dx = c->grad[0].p,
+                          .lddy = c->dout[0].ld,
+                          .lddx = c->grad[0].ld,
+                          .acc = c->acc};
     kt_run(HY_K_rope_bwd, &g, req);
 }
 // pad: elements between rows, times 1, 2, 3, 4 for the four operands.
 static kt_case case_of(const rope_ctx *x, int pad) {
     const int rows = x->B * x->T, D = x->heads * x->d;
-    return (kt_case){.n_in = 1, .n_out = 1, .forward = forward, .backward = backward, .ctx = x, .seed = (uint64_t)(x->d * 100 + x->T),
+    return (kt_case){.n_in = 1,
+                     .n_out = 1,
+                     .forward = forward,
+                     .backward = backward,
+                     .ctx = x,
+                     .seed = (uint64_t)(x->d * 100 + x->T),
                      .in_of = {{.name = "x", .rows = rows, .cols = D, .ld = D + pad, .ldgrad = D + 4 * pad, .grad = 2}},
                      .out_of = {{.name = "y", .rows = rows, .cols = D, .ld = D + 2 * pad, .ldgrad = D + 3 * pad}}};
 }
@@ -84,10 +103,10 @@ static void gradient_finite_differences(void **state) {
 }
 
 // The last: heads of more pairs than one launch on a GPU has.
-static const int shapes[][6] = {// B T heads d pos step
-                                {1, 1, 1, 2, 0, 0},   {1, 1, 3, 64, 4095, 0}, {2, 3, 2, 16, 5, 0},      {2, 17, 2, 20, 30, 7},
-                                {3, 65, 4, 64, 0, 0}, {3, 33, 5, 72, 63, 31}, {2, 130, 1, 128, 8000, 1}, {4, 1, 2, 256, 100, 37},
-                                {1, 127, 6, 6, 1000000, 0}, {1, 2, 2, 528, 131000, 0}};
+static const int shapes[][6] = {  // B T heads d pos step
+    {1, 1, 1, 2, 0, 0},         {1, 1, 3, 64, 4095, 0},   {2, 3, 2, 16, 5, 0},       {2, 17, 2, 20, 30, 7},
+    {3, 65, 4, 64, 0, 0},       {3, 33, 5, 72, 63, 31},   {2, 130, 1, 128, 8000, 1}, {4, 1, 2, 256, 100, 37},
+    {1, 127, 6, 6, 1000000, 0}, {1, 2, 2, 528, 131000, 0}};
 static void all_paths(hy_rope_scale scale) {
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         const int *s = shapes[i];
@@ -115,7 +134,9 @@ static double scaled_frequency(const rope_ctx *x, int i) {
 }
 static void scaled(void **state) {
     (void)state;
-    const hy_rope_scale all[] = {{.factor = 4}, {.factor = 8, .low = 1, .high = 4, .length = 64}, {.factor = 32, .low = 0.5, .high = 9, .length = 300}};
+    const hy_rope_scale all[] = {{.factor = 4},
+                                 {.factor = 8, .low = 1, .high = 4, .length = 64},
+                                 {.factor = 32, .low = 0.5, .high = 9, .length = 300}};
     for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
         rope_ctx x = ctx_new(1, 5, 1, 32, 10000.0, 40, 0);
         x.scale = all[k];
@@ -135,7 +156,8 @@ static void scaled(void **state) {
     }
 }
 
-// A token's rotation depends on its position alone: not on the batch, the chunk or whether all start alike. In place too.
+// A token's rotation depends on its position alone: not on the batch, the chunk or whether all start alike. In place
+// too.
 static void bits_by_position(void **state) {
     (void)state;
     for (int d = 20; d <= 32; d += 12)
@@ -146,7 +168,8 @@ static void bits_by_position(void **state) {
             kt_case_open(&whole, one.dtype, 0), kt_case_open(&part, two.dtype, 0);
             for (int b = 0; b < 2; b++)
                 for (int t = 0; t < 13; t++)
-                    for (int c = 0; c < 3 * d; c++) kt_put(&part.in[0], b * 13 + t, c, kt_at(&whole.in[0], y.pos[b] + t, c));
+                    for (int c = 0; c < 3 * d; c++)
+                        kt_put(&part.in[0], b * 13 + t, c, kt_at(&whole.in[0], y.pos[b] + t, c));
             forward(&whole, &one), forward(&part, &two);
             for (int b = 0; b < 2; b++) kt_same_rows(&part.out[0], b * 13, &whole.out[0], y.pos[b], 13, "a chunk");
             hy_rope_args a = args_of(&whole);
@@ -160,7 +183,16 @@ static void bits_by_position(void **state) {
 
 static void bad_input_is_refused(void **state) {
     (void)state;
-    const hy_rope_args good = {.B = 1, .T = 2, .heads = 2, .d = 4, .base = 10000, .pos = HY_PRESENT, .x = HY_PRESENT, .y = HY_PRESENT, .ldx = 8, .ldy = 8};
+    const hy_rope_args good = {.B = 1,
+                               .T = 2,
+                               .heads = 2,
+                               .d = 4,
+                               .base = 10000,
+                               .pos = HY_PRESENT,
+                               .x = HY_PRESENT,
+                               .y = HY_PRESENT,
+                               .ldx = 8,
+                               .ldy = 8};
     hy_plan_req r = kt_req(0, 1, true);
     const hy_plan_fn plan = KT_CUDA ? kt_device()->plan[HY_K_rope] : hy_cpu_plan_rope;
     hy_launch l;
@@ -180,8 +212,12 @@ static void bad_input_is_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        kt_cpu_test(definition),            kt_cpu_test(gradient_finite_differences), cmocka_unit_test(paths_against_oracle),
-        cmocka_unit_test(bits_by_position), cmocka_unit_test(bad_input_is_refused),   cmocka_unit_test(scaled),
+        kt_cpu_test(definition),
+        kt_cpu_test(gradient_finite_differences),
+        cmocka_unit_test(paths_against_oracle),
+        cmocka_unit_test(bits_by_position),
+        cmocka_unit_test(bad_input_is_refused),
+        cmocka_unit_test(scaled),
     };
     return kt_group(tests);
 }

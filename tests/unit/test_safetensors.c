@@ -1,4 +1,5 @@
-// test_safetensors.c - round trips of every element type, and every kind of damage to a file: a clear error, never a crash.
+// test_safetensors.c - round trips of every element type, and every kind of damage to a file: a clear error, never a
+// crash.
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -36,10 +37,10 @@ static void test_round_trip(void **state) {
         const void *data;
         double want[3];
     } all[] = {
-        {HY_ST_BOOL, bool_, {0, 1, 1}},      {HY_ST_U8, u8, {0, 7, 255}},
-        {HY_ST_I8, i8, {-128, 0, 127}},      {HY_ST_U16, u16, {0, 9, 65535}},
-        {HY_ST_F16, f16, {1, -2, 65504}},    {HY_ST_BF16, bf16, {1, -2, 65536}},
-        {HY_ST_I16, i16, {-32768, 1, 32767}}, {HY_ST_U32, u32, {0, 3, 0x1p31}},
+        {HY_ST_BOOL, bool_, {0, 1, 1}},         {HY_ST_U8, u8, {0, 7, 255}},
+        {HY_ST_I8, i8, {-128, 0, 127}},         {HY_ST_U16, u16, {0, 9, 65535}},
+        {HY_ST_F16, f16, {1, -2, 65504}},       {HY_ST_BF16, bf16, {1, -2, 65536}},
+        {HY_ST_I16, i16, {-32768, 1, 32767}},   {HY_ST_U32, u32, {0, 3, 0x1p31}},
         {HY_ST_I32, i32, {-0x1p31, 5, 0x1p30}}, {HY_ST_U64, u64, {0, 3, 0x1p62}},
         {HY_ST_I64, i64, {-0x1p63, 5, 0x1p62}}, {HY_ST_F32, f32, {-0.5, 0, 3e38f}},
         {HY_ST_F64, f64, {-0.25, 0, 8}},
@@ -95,7 +96,8 @@ static void test_conversions(void **state) {
     assert_true(hy_f32_from_f16(0xfc00) == -INFINITY);
     assert_true(isnan(hy_f32_from_f16(0x7e00)));
     for (uint32_t h = 0; h < 0x7c00; h++) {  // every half and its negative; the middle of two is a tie, to the even one
-        const float x = hy_f32_from_f16((uint16_t)h), y = h == 0x7bff ? 65536 : hy_f32_from_f16((uint16_t)(h + 1)), mid = (x + y) / 2;
+        const float x = hy_f32_from_f16((uint16_t)h), y = h == 0x7bff ? 65536 : hy_f32_from_f16((uint16_t)(h + 1)),
+                    mid = (x + y) / 2;
         assert_int_equal(hy_f16_from_f32(x), h);
         assert_int_equal(hy_f16_from_f32(-x), h | 0x8000);
         assert_int_equal(hy_f16_from_f32(mid), h % 2 ? h + 1 : h);
@@ -106,10 +108,10 @@ static void test_conversions(void **state) {
     assert_int_equal(hy_f16_from_f32(1e30f), 0x7c00);
     assert_int_equal(hy_f16_from_f32(1e-30f), 0);
     assert_int_equal(hy_f16_from_f32(NAN) & 0x7fff, 0x7e00);
-    assert_int_equal(hy_bf16_from_f32(1.00390625f), 0x3f80);   // a tie: to even, down
-    assert_int_equal(hy_bf16_from_f32(1.01171875f), 0x3f82);   // a tie: to even, up
+    assert_int_equal(hy_bf16_from_f32(1.00390625f), 0x3f80);  // a tie: to even, down
+    assert_int_equal(hy_bf16_from_f32(1.01171875f), 0x3f82);  // a tie: to even, up
     assert_int_equal(hy_bf16_from_f32(1.00390637f), 0x3f81);
-    assert_int_equal(hy_bf16_from_f32(3.4e38f), 0x7f80);       // rounds to infinity
+    assert_int_equal(hy_bf16_from_f32(3.4e38f), 0x7f80);  // rounds to infinity
     assert_true(isnan(hy_f32_from_bf16(hy_bf16_from_f32(NAN))));
     for (uint32_t h = 0; h < 65536; h++) {
         float f = hy_f32_from_bf16((uint16_t)h);
@@ -145,7 +147,8 @@ static hy_status open_header(const char *header, size_t header_n, size_t data, u
     return s;
 }
 
-#define T(name, dtype, shape, offsets) "\"" name "\": {\"dtype\": \"" dtype "\", \"shape\": " shape ", \"data_offsets\": " offsets "}"
+#define T(name, dtype, shape, offsets) \
+    "\"" name "\": {\"dtype\": \"" dtype "\", \"shape\": " shape ", \"data_offsets\": " offsets "}"
 
 static void test_damaged_header(void **state) {
     (void)state;
@@ -328,8 +331,9 @@ static void test_writer_refuses(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_conversions),     cmocka_unit_test(test_damaged_header),
-        cmocka_unit_test(test_deep_and_long),  cmocka_unit_test(test_cut_and_flipped), cmocka_unit_test(test_open_bad_paths),
+        cmocka_unit_test(test_round_trip),      cmocka_unit_test(test_conversions),
+        cmocka_unit_test(test_damaged_header),  cmocka_unit_test(test_deep_and_long),
+        cmocka_unit_test(test_cut_and_flipped), cmocka_unit_test(test_open_bad_paths),
         cmocka_unit_test(test_writer_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

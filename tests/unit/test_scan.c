@@ -1,5 +1,6 @@
-// test_scan.c - the selective scan: gradients against finite differences in double, every path (a fast build; in the CUDA mode a
-// precision) against the double reference over odd shapes, accumulation, ragged batches, states, extremes, threads.
+// test_scan.c - the selective scan: gradients against finite differences in double, every path (a fast build; in the
+// CUDA mode a precision) against the double reference over odd shapes, accumulation, ragged batches, states, extremes,
+// threads.
 #include "tests/unit/kernel_test.h"
 
 // Central differences with step H in double leave about H^2 + 1e-16 / H, relative: 1e-8 at most here.
@@ -8,7 +9,8 @@
 // Float against double on the same inputs: a few roundings (6e-8) per token, summed over the memory of a state.
 #define FWD_TOL 2e-6
 #define BWD_TOL 5e-6
-// Where all decays are as small as exp(-80), the rounding of the exponent (80 * 6e-8, relative) is the error of the result.
+// Where all decays are as small as exp(-80), the rounding of the exponent (80 * 6e-8, relative) is the error of the
+// result.
 #define EXTREME_TOL 2e-5
 
 // Of a path: outputs, gradients of activations, gradients of parameters. In bfloat16 those of kernel_test.h.
@@ -57,8 +59,9 @@ typedef struct {
 
 static problem problem_new(hy_dtype dtype, int B, int T, int D, int N, bool gate, bool skip, int pad, uint64_t seed) {
     problem p = {.B = B, .T = T, .D = D, .N = N, .len = kt_alloc((size_t)B * sizeof(int32_t))};
-    const int rows = B * T, shape[INPUTS][3] = {{rows, D, pad}, {rows, D, 2 * pad}, {D, N, 0}, {rows, N, pad},
-                                                {rows, N, 3 * pad}, {skip, D, 0}, {gate ? rows : 0, D, pad}};
+    const int rows = B * T, shape[INPUTS][3] = {{rows, D, pad},           {rows, D, 2 * pad}, {D, N, 0},
+                                                {rows, N, pad},           {rows, N, 3 * pad}, {skip, D, 0},
+                                                {gate ? rows : 0, D, pad}};
     for (int b = 0; b < B; b++) p.len[b] = T;
     for (int i = 0; i < INPUTS; i++) {
         const hy_dtype dt = i == A_LOG || i == SKIP ? kt_wide(dtype) : dtype;
@@ -93,10 +96,27 @@ static hy_plan_req request(const problem *p, int path, int threads, bool trainin
 }
 static hy_scan_args forward_args(const problem *p) {
     const kt_mat *in = p->in;
-    return (hy_scan_args){.B = p->B, .T = p->T, .D = p->D, .N = p->N, .x = in[X].p, .dt = in[DT].p, .A_log = in[A_LOG].p,
-                          .Bm = in[BM].p, .Cm = in[CM].p, .skip = in[SKIP].p, .gate = in[GATE].p, .y = p->y.p,
-                          .ldx = in[X].ld, .lddt = in[DT].ld, .ldB = in[BM].ld, .ldC = in[CM].ld, .ldgate = in[GATE].ld,
-                          .ldy = p->y.ld, .state = p->state.p, .len = kt_dev(p->y.dt, p->len), .saved = p->saved.p};
+    return (hy_scan_args){.B = p->B,
+                          .T = p->T,
+                          .D = p->D,
+                          .N = p->N,
+                          .x = in[X].p,
+                          .dt = in[DT].p,
+                          .A_log = in[A_LOG].p,
+                          .Bm = in[BM].p,
+                          .Cm = in[CM].p,
+                          .skip = in[SKIP].p,
+                          .gate = in[GATE].p,
+                          .y = p->y.p,
+                          .ldx = in[X].ld,
+                          .lddt = in[DT].ld,
+                          .ldB = in[BM].ld,
+                          .ldC = in[CM].ld,
+                          .ldgate = in[GATE].ld,
+                          .ldy = p->y.ld,
+                          .state = p->state.p,
+                          .len = kt_dev(p->y.dt, p->len),
+                          .saved = p->saved.p};
 }
 static void forward(problem *p, int path, int threads, bool training) {
     hy_plan_req req = request(p, path, threads, training);
@@ -112,9 +132,21 @@ static void forward(problem *p, int path, int threads, bool training) {
 }
 static hy_scan_bwd_args backward_args(const problem *p, unsigned acc) {
     const kt_mat *g = p->grad;
-    return (hy_scan_bwd_args){.f = forward_args(p), .dy = p->dy.p, .dx = g[X].p, .ddt = g[DT].p, .dA_log = g[A_LOG].p,
-                              .dBm = g[BM].p, .dCm = g[CM].p, .dskip = g[SKIP].p, .dgate = g[GATE].p, .lddy = p->dy.ld,
-                              .lddx = g[X].ld, .ldddt = g[DT].ld, .lddB = g[BM].ld, .lddC = g[CM].ld, .lddgate = g[GATE].ld,
+    return (hy_scan_bwd_args){.f = forward_args(p),
+                              .dy = p->dy.p,
+                              .dx = g[X].p,
+                              .ddt = g[DT].p,
+                              .dA_log = g[A_LOG].p,
+                              .dBm = g[BM].p,
+                              .dCm = g[CM].p,
+                              .dskip = g[SKIP].p,
+                              .dgate = g[GATE].p,
+                              .lddy = p->dy.ld,
+                              .lddx = g[X].ld,
+                              .ldddt = g[DT].ld,
+                              .lddB = g[BM].ld,
+                              .lddC = g[CM].ld,
+                              .lddgate = g[GATE].ld,
                               .acc = acc};
 }
 static void backward(problem *p, int path, int threads, unsigned acc) {
@@ -160,7 +192,7 @@ static void test_gradients(void **unused) {
     check_gradients(66, true, true);  // over a chunk
 }
 
-// ---------------------------------------------------------------------------------------------------- fast against reference
+// ---------------------------------------------------------------------------------------------- fast against reference
 // The same numbers in float64.
 static problem as_double(const problem *q) {
     problem r = problem_new(HY_F64, q->B, q->T, q->D, q->N, q->in[GATE].rows, q->in[SKIP].rows, 0, 1);
@@ -181,7 +213,8 @@ static void check_path(int path, int B, int T, int D, int N, bool gate, bool ski
     forward(&p, path, 2, true);
     backward(&p, path, 2, 0);
     near(&p.y, &ref.y, tolerance(path, OUT), "y", what);
-    for (int i = 0; i < INPUTS; i++) near(&p.grad[i], &ref.grad[i], tolerance(path, acc_bit[i] ? GRAD : PARAM), input_names[i], what);
+    for (int i = 0; i < INPUTS; i++)
+        near(&p.grad[i], &ref.grad[i], tolerance(path, acc_bit[i] ? GRAD : PARAM), input_names[i], what);
     problem_check_guards(&p);
     problem_free(&p), problem_free(&ref);
 }
@@ -189,8 +222,9 @@ static void check_shape(int B, int T, int D, int N, bool gate, bool skip, int pa
     for (int path = 0; path < kt_n_paths(); path++)
         if (!KT_CUDA || path != KT_TF32) check_path(path, B, T, D, N, gate, skip, pad);
 }
-// Of the GPU: tiles of 8 tokens forward, chunks of 16 and pairs backward, blocks of 16 states; 1, 2 or 4 channels a lane as there are few
-// or many (32, 64 or 128 a block), which depends on the GPU: the last two have many on any, the three before on the emulated one.
+// Of the GPU: tiles of 8 tokens forward, chunks of 16 and pairs backward, blocks of 16 states; 1, 2 or 4 channels a
+// lane as there are few or many (32, 64 or 128 a block), which depends on the GPU: the last two have many on any, the
+// three before on the emulated one.
 static void test_shapes_cuda(void **unused) {
     (void)unused;
     check_shape(1, 1, 1, 1, true, true, 0);
@@ -229,7 +263,8 @@ static void test_accumulation(void **unused) {
     (void)unused;
     for (int path = 0; path < kt_n_paths(); path++)
         for (int bit = 0; bit < INPUTS; bit++) {
-            problem p = problem_new(type_of(path), 2, 19, 18, 5, true, true, 1, 7), q = problem_new(type_of(path), 2, 19, 18, 5, true, true, 1, 7);
+            problem p = problem_new(type_of(path), 2, 19, 18, 5, true, true, 1, 7),
+                    q = problem_new(type_of(path), 2, 19, 18, 5, true, true, 1, 7);
             p.len[1] = 9, q.len[1] = 9;
             forward(&p, path, 1, true), forward(&q, path, 1, true);
             backward(&p, path, 1, 0);
@@ -240,10 +275,12 @@ static void test_accumulation(void **unused) {
             for (int i = 0; i < INPUTS; i++) {
                 const bool doubled = !acc_bit[i] || i == bit;
                 for (int r = 0; r < p.grad[i].rows; r++)
-                    for (int c = 0; c < p.grad[i].cols; c++) kt_put(&p.grad[i], r, c, (doubled ? 2 : 1) * kt_at(&p.grad[i], r, c));
+                    for (int c = 0; c < p.grad[i].cols; c++)
+                        kt_put(&p.grad[i], r, c, (doubled ? 2 : 1) * kt_at(&p.grad[i], r, c));
                 near(&q.grad[i], &p.grad[i], tolerance(path, OUT), input_names[i], "two micro-steps");
                 for (int r = 0; r < p.grad[i].rows; r++)
-                    for (int c = 0; c < p.grad[i].cols; c++) kt_put(&p.grad[i], r, c, kt_at(&p.grad[i], r, c) / (doubled ? 2 : 1));
+                    for (int c = 0; c < p.grad[i].cols; c++)
+                        kt_put(&p.grad[i], r, c, kt_at(&p.grad[i], r, c) / (doubled ? 2 : 1));
             }
             problem_free(&p), problem_free(&q);
         }
@@ -262,7 +299,8 @@ static void test_unwanted_gradients(void **unused) {
             kt_free(&q.grad[without]);
             backward(&q, path, 1, 0);
             for (int i = 0; i < INPUTS; i++)
-                if (i != without) same_rows(&q.grad[i], 0, &p.grad[i], 0, p.grad[i].rows, input_names[i], "unwanted gradient");
+                if (i != without)
+                    same_rows(&q.grad[i], 0, &p.grad[i], 0, p.grad[i].rows, input_names[i], "unwanted gradient");
             problem_free(&q);
         }
         problem_free(&p);
@@ -339,7 +377,8 @@ static void test_pieces(void **unused) {
     }
 }
 
-// Sequences of different lengths in one padded batch against each alone: same bits; padding gives zeros, whatever is there.
+// Sequences of different lengths in one padded batch against each alone: same bits; padding gives zeros, whatever is
+// there.
 static void test_ragged(void **unused) {
     (void)unused;
     static const int lens[4] = {37, 1, 20, 0};
@@ -352,7 +391,8 @@ static void test_ragged(void **unused) {
             for (int t = lens[b]; t < 37; t++) {
                 static const int rowwise[] = {X, DT, BM, CM, GATE};
                 for (int k = 0; k < 5; k++)
-                    for (int c = 0; c < batch.in[rowwise[k]].cols; c++) kt_put(&batch.in[rowwise[k]], b * 37 + t, c, NAN);
+                    for (int c = 0; c < batch.in[rowwise[k]].cols; c++)
+                        kt_put(&batch.in[rowwise[k]], b * 37 + t, c, NAN);
             }
         }
         forward(&batch, path, 2, false);
@@ -383,7 +423,8 @@ static void test_ragged(void **unused) {
             for (int i = 0; i < INPUTS; i++) {
                 assert_true(finite_values(&batch.grad[i]));
                 for (int b = 0; acc_bit[i] && b < 4; b++)
-                    for (int t = lens[b]; t < 37; t++) assert_true(kt_at(&batch.grad[i], b * 37 + t, 0) == (acc ? 3 : 0));
+                    for (int t = lens[b]; t < 37; t++)
+                        assert_true(kt_at(&batch.grad[i], b * 37 + t, 0) == (acc ? 3 : 0));
             }
         }
         problem_check_guards(&batch);
@@ -398,7 +439,8 @@ static void test_extremes(void **unused) {
     (void)unused;
     static const struct {
         double dt, A_log, x;
-    } cases[] = {{-40, 0.5, 1}, {40, 0.5, 1}, {0, 12, 1}, {40, 5, 1}, {0, 0.5, 1e4}, {-100, 0.5, 1}, {100, 3, 1}, {-3, 80, 1}, {-10, -40, 1}};
+    } cases[] = {{-40, 0.5, 1},  {40, 0.5, 1}, {0, 12, 1},  {40, 5, 1},   {0, 0.5, 1e4},
+                 {-100, 0.5, 1}, {100, 3, 1},  {-3, 80, 1}, {-10, -40, 1}};
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++)
         for (int path = 0; path < kt_n_paths(); path++) {
             problem p = problem_new(type_of(path), 1, 40, 19, 16, true, true, 0, 17);
@@ -414,7 +456,8 @@ static void test_extremes(void **unused) {
             forward(&ref, path, 1, true), backward(&ref, path, 1, 0);
             forward(&p, path, 1, true), backward(&p, path, 1, 0);
             char what[64];
-            snprintf(what, sizeof what, "%s dt %g A_log %g x %g", kt_path_name(path), cases[k].dt, cases[k].A_log, cases[k].x);
+            snprintf(what, sizeof what, "%s dt %g A_log %g x %g", kt_path_name(path), cases[k].dt, cases[k].A_log,
+                     cases[k].x);
             const double tol = cases[k].dt < -80 ? 1 : type_of(path) == HY_BF16 ? tolerance(path, GRAD) : EXTREME_TOL;
             near(&p.y, &ref.y, tol, "y", what);
             for (int i = 0; i < INPUTS; i++) {
@@ -473,12 +516,21 @@ static void test_plan_refuses_cuda(void **unused) {
     problem_free(&p);
 }
 
-#define kt_cuda_test(f) {#f, KT_CUDA ? f : NULL, NULL, NULL, NULL}
+#define kt_cuda_test(f) \
+    { #f, KT_CUDA ? f : NULL, NULL, NULL, NULL }
 int main(void) {
     const struct CMUnitTest tests[] = {
-        kt_cpu_test(test_gradients), kt_cpu_test(test_shapes), kt_cuda_test(test_shapes_cuda), cmocka_unit_test(test_accumulation),
-        cmocka_unit_test(test_unwanted_gradients), cmocka_unit_test(test_threads), cmocka_unit_test(test_pieces),
-        cmocka_unit_test(test_ragged), cmocka_unit_test(test_extremes), kt_cpu_test(test_plan_refuses), kt_cuda_test(test_plan_refuses_cuda),
+        kt_cpu_test(test_gradients),
+        kt_cpu_test(test_shapes),
+        kt_cuda_test(test_shapes_cuda),
+        cmocka_unit_test(test_accumulation),
+        cmocka_unit_test(test_unwanted_gradients),
+        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_ragged),
+        cmocka_unit_test(test_extremes),
+        kt_cpu_test(test_plan_refuses),
+        kt_cuda_test(test_plan_refuses_cuda),
     };
     return kt_group(tests);
 }

@@ -106,7 +106,8 @@ static void test_globals(void **state) {
     windows_are("layers: 7\nattention: {window: 4, global_layers: {every: 3}}\n", "gwwgwwg");
     windows_are("layers: 7\nattention: {window: 4, global_layers: {every: 3, offset: 1}}\n", "wgwwgww");
     // words and strides count the layers with attention
-    windows_are("layers: 6\nattention: {window: 4, global_layers: [first, last]}\npattern: [{mixer: ssm}, {mixer: attention}]\n",
+    windows_are("layers: 6\nattention: {window: 4, global_layers: [first, last]}\npattern: [{mixer: ssm}, {mixer: "
+                "attention}]\n",
                 ".g.w.g");
     windows_are("layers: 4\nmixer: ssm\nattention: {window: 4, global_layers: [first, last]}\n", "....");
     hy_model_spec m;
@@ -119,7 +120,8 @@ static void test_sharing(void **state) {
     (void)state;
     sources_are("layers: 3\n", "0 1 2");
     sources_are("layers: 5\nkv_share: none\n", "0 1 2 3 4");
-    sources_are("layers: 7\nkv_share: pairs\nattention: {window: 4, global_layers: [first, middle, last]}\n", "0 1 1 3 4 4 6");
+    sources_are("layers: 7\nkv_share: pairs\nattention: {window: 4, global_layers: [first, middle, last]}\n",
+                "0 1 1 3 4 4 6");
     sources_are("layers: 8\nkv_share: pairs\nattention: {window: 4, global_layers: [0, 4]}\n", "0 1 1 3 4 5 5 7");
     sources_are("layers: 5\nkv_share: pairs\n", "0 0 2 2 4");  // all global: neighbours of one kind
     sources_are("layers: 6\nkv_share: [[1, 2], [3, 4, 5]]\n", "0 1 1 3 3 3");
@@ -135,9 +137,11 @@ static void test_pattern(void **state) {
     (void)state;
     hy_model_spec m;
     must("layers: 7\nattention: {window: 8}\nmlp: {d_ff: 50}\n"
-         "pattern: [{mixer: ssm, times: 2}, {mixer: parallel, fusion: gate, attention: {window: none}, mlp: {kind: relu2}}]\n", &m);
-    const hy_mixer want[] = {HY_MIXER_SSM, HY_MIXER_SSM, HY_MIXER_PARALLEL, HY_MIXER_SSM, HY_MIXER_SSM, HY_MIXER_PARALLEL,
-                             HY_MIXER_SSM};
+         "pattern: [{mixer: ssm, times: 2}, {mixer: parallel, fusion: gate, attention: {window: none}, mlp: {kind: "
+         "relu2}}]\n",
+         &m);
+    const hy_mixer want[] = {HY_MIXER_SSM, HY_MIXER_SSM,      HY_MIXER_PARALLEL, HY_MIXER_SSM,
+                             HY_MIXER_SSM, HY_MIXER_PARALLEL, HY_MIXER_SSM};
     for (int i = 0; i < 7; i++) assert_int_equal(m.layers[i].mixer, want[i]);
     assert_int_equal(m.layers[2].fusion, HY_FUSION_GATE);
     assert_int_equal(m.layers[2].window, 0);
@@ -160,7 +164,8 @@ static void test_rope_base(void **state) {
 static void refused(const char *text, const char *message) {
     hy_model_spec m;
     if (read_text(text, &m) != HY_EINPUT) fail_msg("accepted: %s", text);
-    if (strncmp(hy_error_text(), message, strlen(message))) fail_msg("\n\"%s\" does not begin with\n\"%s\"", hy_error_text(), message);
+    if (strncmp(hy_error_text(), message, strlen(message)))
+        fail_msg("\n\"%s\" does not begin with\n\"%s\"", hy_error_text(), message);
 }
 
 static void test_refused_keys(void **state) {
@@ -171,7 +176,8 @@ static void test_refused_keys(void **state) {
     refused("attention:\n  head: 3\n", "v:2:3: unknown key \"head\" (did you mean \"heads\"?)");
     refused("attention: {d_state: 3}\n", "v:1:13: unknown key \"d_state\"");
     refused("mlp: none\n", "v:1:6: mlp holds keys: write mlp: {kind: ...}, not mlp: none");
-    refused("mixer: mamba\n", "v:1:8: mixer must be one of none, attention, ssm, parallel, attention_ssm, ssm_attention");
+    refused("mixer: mamba\n",
+            "v:1:8: mixer must be one of none, attention, ssm, parallel, attention_ssm, ssm_attention");
     refused("vocab: 0\n", "v:1:8: vocab is 0; it must be 1 to 16777216");
     refused("layers: 257\n", "v:1:9: layers is 257; it must be 1 to 256");
     refused("layers: 2.5\n", "v:1:9: layers must be a whole number");
@@ -198,15 +204,22 @@ static void test_refused_widths(void **state) {
     refused("rope: {kind: ntk}\nattention: {d_qk: 2}\n", "v:2:13: rope ntk needs d_qk of at least 4");
     refused("rope: {kind: ntk}\nmax_len: 10\norig_len: 20\n", "v:2:1: rope ntk stretches");
     refused("mixer: parallel\nattention: {heads: 4, d_v: 32}\n",
-            "v:1:1: fusion by mean needs equal widths, but attention gives heads * d_v = 128 and the ssm d_inner = 512; make "
+            "v:1:1: fusion by mean needs equal widths, but attention gives heads * d_v = 128 and the ssm d_inner = "
+            "512; make "
             "them equal or use fusion: concat");
-    refused("mixer: parallel\nfusion: gate\nattention: {heads: 4, d_v: 32}\n", "v:2:1: fusion by gate needs equal widths");
-    refused("mixer: parallel\nattention: {heads: 8}\nssm: {d_inner: 100}\n", "v:2:13: the ssm's d_inner 100 cannot be split over 8");
-    refused("d_model: 10\nmixer: ssm\nssm: {expand: 1.25}\n", "v:3:7: d_inner = expand * d_model = 1.25 * 10 = 12.5 must be");
+    refused("mixer: parallel\nfusion: gate\nattention: {heads: 4, d_v: 32}\n",
+            "v:2:1: fusion by gate needs equal widths");
+    refused("mixer: parallel\nattention: {heads: 8}\nssm: {d_inner: 100}\n",
+            "v:2:13: the ssm's d_inner 100 cannot be split over 8");
+    refused("d_model: 10\nmixer: ssm\nssm: {expand: 1.25}\n",
+            "v:3:7: d_inner = expand * d_model = 1.25 * 10 = 12.5 must be");
     refused("d_model: 1048576\nmixer: ssm\n", "v:2:1: d_inner = expand * d_model = 2 * 1048576");
-    refused("attention: {heads: 1048576, kv_heads: 1, d_qk: 4096, d_v: 1}\n", "v:1:13: heads * d_qk is 4294967296; at most");
-    refused("attention: {heads: 1048576, kv_heads: 1, d_qk: 1, d_v: 4096}\nrope: {kind: none}\n", "v:1:51: heads * d_v is 4294967296");
-    refused("d_model: 1048576\nlayers: 256\nmlp: {d_ff: 4194304}\n", "v:2:1: the model has 4.5e+15 parameters; at most 1e+12");
+    refused("attention: {heads: 1048576, kv_heads: 1, d_qk: 4096, d_v: 1}\n",
+            "v:1:13: heads * d_qk is 4294967296; at most");
+    refused("attention: {heads: 1048576, kv_heads: 1, d_qk: 1, d_v: 4096}\nrope: {kind: none}\n",
+            "v:1:51: heads * d_v is 4294967296");
+    refused("d_model: 1048576\nlayers: 256\nmlp: {d_ff: 4194304}\n",
+            "v:2:1: the model has 4.5e+15 parameters; at most 1e+12");
     refused("ssm: {d_conv: 0}\n", "v:1:15: d_conv is 0");
     refused("ssm: {d_state: 99999}\n", "v:1:16: d_state is 99999");
 }
@@ -216,16 +229,21 @@ static void test_refused_globals(void **state) {
     refused("layers: 8\nattention:\n  window: 4\n  global_layers: [0, 8]\n",
             "v:4:22: global layer 8 does not exist: the model has layers 0 to 7");
     refused("attention: {window: 4, global_layers: [-1]}\n", "v:1:40: global layer -1 does not exist");
-    refused("attention: {window: 4, global_layers: [fist]}\n", "v:1:40: \"fist\" is not a layer: write a number, first, middle "
+    refused("attention: {window: 4, global_layers: [fist]}\n",
+            "v:1:40: \"fist\" is not a layer: write a number, first, middle "
             "or last (did you mean \"first\"?)");
-    refused("attention: {window: 4, global_layers: [[1]]}\n", "v:1:40: a layer number must be a whole number, not a list");
+    refused("attention: {window: 4, global_layers: [[1]]}\n",
+            "v:1:40: a layer number must be a whole number, not a list");
     refused("attention: {window: 4, global_layers: {offset: 1}}\n", "v:1:39: global_layers needs every");
     refused("attention: {window: 4, global_layers: {every: 0}}\n", "v:1:47: every is 0");
-    refused("layers: 4\nattention: {window: 4, global_layers: {every: 2, offset: 4}}\n", "v:2:58: offset 4 is past the last of 4");
-    refused("attention: {window: 4, global_layers: {evry: 2}}\n", "v:1:40: unknown key \"evry\" (did you mean \"every\"?)");
+    refused("layers: 4\nattention: {window: 4, global_layers: {every: 2, offset: 4}}\n",
+            "v:2:58: offset 4 is past the last of 4");
+    refused("attention: {window: 4, global_layers: {evry: 2}}\n",
+            "v:1:40: unknown key \"evry\" (did you mean \"every\"?)");
     refused("layers: 2\nattention: {window: 4, global_layers: [0]}\npattern: [{mixer: ssm}, {mixer: attention}]\n",
             "v:2:40: layer 0 has no attention");
-    refused("layers: 2\npattern: [{attention: {global_layers: [0]}}]\n", "v:2:24: global_layers belongs to attention: at the top");
+    refused("layers: 2\npattern: [{attention: {global_layers: [0]}}]\n",
+            "v:2:24: global_layers belongs to attention: at the top");
 }
 
 static void test_refused_sharing(void **state) {
@@ -264,11 +282,14 @@ static void test_refused_pattern(void **state) {
     refused("layer_table: []\n", "v:1:14: layer_table must be a list of layers");
     refused("layers: 3\nlayer_table: [{}]\n", "v:2:14: layer_table has 1 layers, but layers is 3");
     refused("mixer: ssm\nlayer_table: [{}]\n", "v:1:1: layer_table says all about each layer: remove mixer");
-    refused("layer_table: [{}, {}]\nkv_share: pairs\n", "v:2:1: layer_table says all about each layer: remove kv_share");
+    refused("layer_table: [{}, {}]\nkv_share: pairs\n",
+            "v:2:1: layer_table says all about each layer: remove kv_share");
     refused("layer_table: [{}, {times: 2}]\n", "v:1:20: unknown key \"times\"");
     refused("layer_table: [{}, {kv_source: 2}]\n", "v:1:31: layer 1: there is no layer 2");
-    refused("layer_table: [{kv_source: 1}, {}]\n", "v:1:27: layer 0 cannot use the keys of layer 1, which comes after it");
-    refused("layer_table: [{}, {kv_source: 0}, {kv_source: 1}]\n", "v:1:47: layer 1 makes no keys itself; share those of layer 0");
+    refused("layer_table: [{kv_source: 1}, {}]\n",
+            "v:1:27: layer 0 cannot use the keys of layer 1, which comes after it");
+    refused("layer_table: [{}, {kv_source: 0}, {kv_source: 1}]\n",
+            "v:1:47: layer 1 makes no keys itself; share those of layer 0");
     refused("layer_table: [{mixer: ssm}, {kv_source: 0}]\n", "v:1:41: layer 0 has no attention, so no keys to share");
     refused("layer_table: [{mixer: ssm, kv_source: 0}]\n", "v:1:39: layer 0 has no attention");
 }
@@ -285,12 +306,12 @@ static void test_check(void **state) {
     assert_int_equal(hy_model_spec_check(&bad, &fault), HY_EINPUT);
     assert_string_equal(fault.field, "attention.kv_heads");
     assert_non_null(strstr(hy_error_text(), "model model: layer 1: attention.kv_heads: 8 query heads"));
-#define BAD(change, path)                                          \
-    do {                                                           \
-        bad = m;                                                   \
-        change;                                                    \
+#define BAD(change, path)                                               \
+    do {                                                                \
+        bad = m;                                                        \
+        change;                                                         \
         assert_int_equal(hy_model_spec_check(&bad, &fault), HY_EINPUT); \
-        assert_string_equal(fault.field, path);                          \
+        assert_string_equal(fault.field, path);                         \
     } while (0)
     BAD(bad.vocab = 0, "vocab");
     BAD(bad.n_layers = 0, "layers");
@@ -439,15 +460,18 @@ static void test_mamba2(void **state) {
     (void)state;
     hy_model_spec m, bad;
     hy_spec_fault fault;
-    must("d_model: 64\nlayers: 3\nmixer: ssm\nssm: {kind: mamba2, head_dim: 16, groups: 4, d_state: 5, dt_rank: 9, dt_max: 0.5}\n"
-         "pattern: [{}, {ssm: {kind: mamba}}, {mixer: attention}]\n", &m);
+    must("d_model: 64\nlayers: 3\nmixer: ssm\nssm: {kind: mamba2, head_dim: 16, groups: 4, d_state: 5, dt_rank: 9, "
+         "dt_max: 0.5}\n"
+         "pattern: [{}, {ssm: {kind: mamba}}, {mixer: attention}]\n",
+         &m);
     const hy_layer_spec *l = m.layers;
     assert_true(hy_layer_is_mamba2(&l[0]) && !hy_layer_is_mamba2(&l[1]) && !hy_layer_is_mamba2(&l[2]));
     assert_int_equal(hy_layer_ssm_heads(&l[0]), 8);
     assert_int_equal(hy_layer_conv_width(&l[0]), 128 + 2 * 4 * 5);
     assert_int_equal(hy_layer_conv_width(&l[1]), 128);
     assert_true(l[0].gated_norm && l[0].dt_max == 0.5 && !l[0].dt_rank && !l[0].inner_norms);
-    assert_true(!l[1].groups && !l[1].head_dim && !l[1].gated_norm && l[1].dt_max == 0 && l[1].dt_rank == 9 && l[1].inner_norms);
+    assert_true(!l[1].groups && !l[1].head_dim && !l[1].gated_norm && l[1].dt_max == 0 && l[1].dt_rank == 9 &&
+                l[1].inner_norms);
     round_trip(&m);
     bad = m, bad.layers[1].groups = 1;
     assert_int_equal(hy_model_spec_check(&bad, &fault), HY_EINPUT);
@@ -462,12 +486,14 @@ static void test_mamba2(void **state) {
 #define TWO "mixer: ssm\nssm: {kind: mamba2, "
     refused("mixer: ssm\nssm: {kind: mamba3}\n", "v:2:13: kind must be one of mamba, mamba2");
     refused("ssm: {head_dims: 3}\n", "v:1:7: unknown key \"head_dims\" (did you mean \"head_dim\"?)");
-    refused("d_model: 40\n" TWO "head_dim: 64}\n", "v:3:21: the ssm's d_inner 80 cannot be split into heads of head_dim 64");
+    refused("d_model: 40\n" TWO "head_dim: 64}\n",
+            "v:3:21: the ssm's d_inner 80 cannot be split into heads of head_dim 64");
     refused(TWO "groups: 3}\n", "v:2:21: 8 ssm heads cannot be shared out to 3 groups");
     refused(TWO "groups: 0}\n", "v:2:29: groups is 0");
     refused(TWO "dt_min: 1, dt_max: 0.5}\n", "v:2:32: dt_max (0.5) is below dt_min (1)");
     refused(TWO "gated_norm: false, norm_before_gate: true}\n", "v:2:40: norm_before_gate without gated_norm");
-    refused("d_model: 262144\nlayers: 1\nmlp: {kind: none}\n" TWO "d_state: 4096, groups: 4096}\n", "v:5:21: d_inner + 2 groups d_state is");
+    refused("d_model: 262144\nlayers: 1\nmlp: {kind: none}\n" TWO "d_state: 4096, groups: 4096}\n",
+            "v:5:21: d_inner + 2 groups d_state is");
 #undef TWO
 }
 
@@ -475,11 +501,15 @@ static void test_text(void **state) {
     (void)state;
     hy_model_spec a, b;
     must("name: x\nlayers: 6\nrope: {kind: ntk, base: 12345.678}\nnorm: {kind: layer, eps: 3e-7}\n"
-         "kv_share: pairs\npattern: [{mixer: parallel, attention: {window: 9}}, {mixer: none, mlp: {kind: relu2}}, {mixer: ssm}]\n", &a);
+         "kv_share: pairs\npattern: [{mixer: parallel, attention: {window: 9}}, {mixer: none, mlp: {kind: relu2}}, "
+         "{mixer: ssm}]\n",
+         &a);
     round_trip(&a);
-    must("name: y\nlayers: 3\nrope: {kind: llama3, factor: 32, low_freq_factor: 1.5, high_freq_factor: 5}\norig_len: 64\n"
+    must("name: y\nlayers: 3\nrope: {kind: llama3, factor: 32, low_freq_factor: 1.5, high_freq_factor: 5}\norig_len: "
+         "64\n"
          "attention: {qkv_bias: true}\nssm: {proj_bias: true}\nmlp: {bias: true}\n"
-         "pattern: [{mixer: attention}, {mixer: ssm}, {mixer: parallel, attention: {out_bias: true}}]\n", &a);
+         "pattern: [{mixer: attention}, {mixer: ssm}, {mixer: parallel, attention: {out_bias: true}}]\n",
+         &a);
     assert_int_equal(a.layers[0].qkv_bias + a.layers[1].proj_bias + a.layers[1].mlp_bias, 3);
     assert_int_equal(a.layers[1].qkv_bias + a.layers[0].proj_bias + a.layers[0].out_bias, 0);
     round_trip(&a);
@@ -492,10 +522,14 @@ static void test_text(void **state) {
     b.layers[1].window = 6;
     hy_model_spec_hash(&b, h2);
     assert_string_not_equal(h1, h2);
-    // stored results and checkpoints live by the hash: fields that came later must not change the one of a model without them
-    must("name: pinned\nlayers: 4\nd_model: 64\nmixer: parallel\nattention: {heads: 4, kv_heads: 2, window: 8, global_layers: [first]}\n"
+    // stored results and checkpoints live by the hash: fields that came later must not change the one of a model
+    // without them
+    must("name: pinned\nlayers: 4\nd_model: 64\nmixer: parallel\nattention: {heads: 4, kv_heads: 2, window: 8, "
+         "global_layers: [first]}\n"
          "kv_share: pairs\nmeta_tokens: 3\nrope: {kind: ntk}\nmax_len: 4096\n"
-         "pattern: [{mixer: parallel}, {mixer: attention}, {mixer: ssm, mlp: {kind: none}}, {mixer: ssm_attention, mlp: {kind: relu2}}]\n", &a);
+         "pattern: [{mixer: parallel}, {mixer: attention}, {mixer: ssm, mlp: {kind: none}}, {mixer: ssm_attention, "
+         "mlp: {kind: relu2}}]\n",
+         &a);
     hy_model_spec_hash(&a, h1);
     assert_string_equal(h1, "bf429bcc262673b79105dcc4887c366b");
 }
@@ -535,11 +569,13 @@ static void test_bases_and_sets(void **state) {
     assert_int_equal(m.layers[0].heads, 4);
     const char *wrong[] = {"attention.kv_heads=3", NULL};
     assert_int_equal(hy_spec_load(path, wrong, &m), HY_EINPUT);
-    assert_string_equal(hy_error_text(), "--set attention.kv_heads=3:1:11: 2 query heads cannot be shared out to 3 kv_heads: it "
-                                         "must divide heads");
+    assert_string_equal(hy_error_text(),
+                        "--set attention.kv_heads=3:1:11: 2 query heads cannot be shared out to 3 kv_heads: it "
+                        "must divide heads");
     const char *unknown[] = {"atention.heads=3", NULL};
     assert_int_equal(hy_spec_load(path, unknown, &m), HY_EINPUT);
-    assert_string_equal(hy_error_text(), "--set atention.heads=3:1:1: unknown key \"atention\" (did you mean \"attention\"?)");
+    assert_string_equal(hy_error_text(),
+                        "--set atention.heads=3:1:1: unknown key \"atention\" (did you mean \"attention\"?)");
     snprintf(path, sizeof path, "%s/bad.yaml", dir);
     assert_int_equal(hy_spec_load(path, NULL, &m), HY_EINPUT);
     assert_non_null(strstr(hy_error_text(), "/bad.yaml:2:13: 4 query heads cannot be shared out to 3 kv_heads"));
@@ -549,7 +585,8 @@ static void test_bases_and_sets(void **state) {
     assert_non_null(strstr(hy_error_text(), "/b.yaml:2:1: rope turns pairs"));
     snprintf(path, sizeof path, "%s/loop.yaml", dir);
     assert_int_equal(hy_spec_load(path, NULL, &m), HY_EINPUT);
-    assert_non_null(strstr(hy_error_text(), "loop.yaml:1:7: more than 8 base files on top of each other: is there a circle?"));
+    assert_non_null(
+        strstr(hy_error_text(), "loop.yaml:1:7: more than 8 base files on top of each other: is there a circle?"));
     snprintf(path, sizeof path, "%s/empty.yaml", dir);
     assert_int_equal(hy_spec_load(path, NULL, &m), HY_EINPUT);
     assert_non_null(strstr(hy_error_text(), "empty.yaml:1:1: the variant is empty"));
@@ -563,21 +600,33 @@ static void test_help(void **state) {
     (void)state;
     hy_buf b = {0};
     hy_spec_fields_help(&b);
-    static const char *const keys[] = {"d_model", "kv_heads", "d_conv", "fusion", "expand", "global_layers", "kv_share",
-                                       "pattern", "layer_table", "residual_scale", "base:"};
+    static const char *const keys[] = {"d_model",     "kv_heads",       "d_conv",   "fusion",
+                                       "expand",      "global_layers",  "kv_share", "pattern",
+                                       "layer_table", "residual_scale", "base:"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) assert_non_null(strstr(b.s, keys[i]));
     free(b.s);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),        cmocka_unit_test(test_auto_widths),     cmocka_unit_test(test_globals),
-        cmocka_unit_test(test_sharing),         cmocka_unit_test(test_pattern),         cmocka_unit_test(test_rope_base),
-        cmocka_unit_test(test_refused_keys),    cmocka_unit_test(test_refused_widths),  cmocka_unit_test(test_refused_globals),
-        cmocka_unit_test(test_refused_sharing), cmocka_unit_test(test_refused_pattern), cmocka_unit_test(test_check),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_auto_widths),
+        cmocka_unit_test(test_globals),
+        cmocka_unit_test(test_sharing),
+        cmocka_unit_test(test_pattern),
+        cmocka_unit_test(test_rope_base),
+        cmocka_unit_test(test_refused_keys),
+        cmocka_unit_test(test_refused_widths),
+        cmocka_unit_test(test_refused_globals),
+        cmocka_unit_test(test_refused_sharing),
+        cmocka_unit_test(test_refused_pattern),
+        cmocka_unit_test(test_check),
         cmocka_unit_test(test_sections),
-        cmocka_unit_test(test_every_variant),   cmocka_unit_test(test_multipliers),     cmocka_unit_test(test_text),
-        cmocka_unit_test(test_mamba2),          cmocka_unit_test(test_bases_and_sets),
+        cmocka_unit_test(test_every_variant),
+        cmocka_unit_test(test_multipliers),
+        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_mamba2),
+        cmocka_unit_test(test_bases_and_sets),
         cmocka_unit_test(test_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,8 @@
-// test_ssd.c - SSD (Mamba-2): gradients against finite differences in double, an independent restatement of the published
-// minimal form (segment sums, chunks), every fast build against the double reference over odd shapes, accumulation,
-// ragged batches, states in pieces, limits of delta, extremes, threads, refusals. In the CUDA mode the GPU's kernels against the same
-// reference, over shapes that reach every edge of their tiles, chunks, segments and waves.
+// test_ssd.c - SSD (Mamba-2): gradients against finite differences in double, an independent restatement of the
+// published minimal form (segment sums, chunks), every fast build against the double reference over odd shapes,
+// accumulation, ragged batches, states in pieces, limits of delta, extremes, threads, refusals. In the CUDA mode the
+// GPU's kernels against the same reference, over shapes that reach every edge of their tiles, chunks, segments and
+// waves.
 #include "tests/unit/kernel_test.h"
 
 // Float against double on the same inputs: a few roundings (6e-8) per token, summed over the memory of a state.
@@ -13,8 +14,8 @@
 #define SAME_TOL 1e-12
 // Where delta A is of the order of 100, the rounding of the exponent (100 * 6e-8, relative) is the error of the result.
 #define EXTREME_TOL 2e-5
-// CUDA, where factors are rounded: the gradient of a head's step or decay is one sum over all tokens of terms of both signs, a
-// fraction of the terms, and the tolerance is of these.
+// CUDA, where factors are rounded: the gradient of a head's step or decay is one sum over all tokens of terms of both
+// signs, a fraction of the terms, and the tolerance is of these.
 #define CANCELS 8
 
 enum { X, DT, BIAS, A_LOG, BM, CM, SKIP, INPUTS };
@@ -32,10 +33,28 @@ static hy_ssd_args args_of(const kt_case *c) {
     shape *s = (shape *)c->ctx;
     const kt_mat *in = c->in;
     if (s->len && !s->lengths) s->lengths = kt_alloc_copy(s->len, (size_t)s->B * sizeof *s->len);
-    return (hy_ssd_args){.B = s->B, .T = s->T, .H = s->H, .P = s->P, .G = s->G, .N = s->N, .dt_min = s->dt_min, .dt_max = s->dt_max,
-                         .x = in[X].p, .dt = in[DT].p, .dt_bias = s->no_bias ? NULL : in[BIAS].p, .A_log = in[A_LOG].p,
-                         .Bm = in[BM].p, .Cm = in[CM].p, .skip = s->no_skip ? NULL : in[SKIP].p, .y = c->out[0].p, .ldx = in[X].ld,
-                         .lddt = in[DT].ld, .ldB = in[BM].ld, .ldC = in[CM].ld, .ldy = c->out[0].ld, .len = kt_dev(c->dt, s->lengths)};
+    return (hy_ssd_args){.B = s->B,
+                         .T = s->T,
+                         .H = s->H,
+                         .P = s->P,
+                         .G = s->G,
+                         .N = s->N,
+                         .dt_min = s->dt_min,
+                         .dt_max = s->dt_max,
+                         .x = in[X].p,
+                         .dt = in[DT].p,
+                         .dt_bias = s->no_bias ? NULL : in[BIAS].p,
+                         .A_log = in[A_LOG].p,
+                         .Bm = in[BM].p,
+                         .Cm = in[CM].p,
+                         .skip = s->no_skip ? NULL : in[SKIP].p,
+                         .y = c->out[0].p,
+                         .ldx = in[X].ld,
+                         .lddt = in[DT].ld,
+                         .ldB = in[BM].ld,
+                         .ldC = in[CM].ld,
+                         .ldy = c->out[0].ld,
+                         .len = kt_dev(c->dt, s->lengths)};
 }
 static void forward(kt_case *c, const hy_plan_req *req) {
     shape *s = (shape *)c->ctx;
@@ -48,9 +67,21 @@ static void forward(kt_case *c, const hy_plan_req *req) {
 static hy_ssd_bwd_args bwd_args_of(kt_case *c) {
     const shape *s = c->ctx;
     const kt_mat *g = c->grad;
-    hy_ssd_bwd_args a = {.f = args_of(c), .dy = c->dout[0].p, .dx = g[X].p, .ddt = g[DT].p, .ddt_bias = s->no_bias ? NULL : g[BIAS].p,
-                         .dA_log = g[A_LOG].p, .dBm = g[BM].p, .dCm = g[CM].p, .dskip = s->no_skip ? NULL : g[SKIP].p,
-                         .lddy = c->dout[0].ld, .lddx = g[X].ld, .ldddt = g[DT].ld, .lddB = g[BM].ld, .lddC = g[CM].ld, .acc = c->acc};
+    hy_ssd_bwd_args a = {.f = args_of(c),
+                         .dy = c->dout[0].p,
+                         .dx = g[X].p,
+                         .ddt = g[DT].p,
+                         .ddt_bias = s->no_bias ? NULL : g[BIAS].p,
+                         .dA_log = g[A_LOG].p,
+                         .dBm = g[BM].p,
+                         .dCm = g[CM].p,
+                         .dskip = s->no_skip ? NULL : g[SKIP].p,
+                         .lddy = c->dout[0].ld,
+                         .lddx = g[X].ld,
+                         .ldddt = g[DT].ld,
+                         .lddB = g[BM].ld,
+                         .lddC = g[CM].ld,
+                         .acc = c->acc};
     a.f.saved = s->saved.p;
     return a;
 }
@@ -63,15 +94,27 @@ static void backward(kt_case *c, const hy_plan_req *req) {
 static kt_case case_of(shape *s, int pad) {
     const int rows = s->B * s->T, D = s->H * s->P, GN = s->G * s->N;
     kt_case c = {
-        .n_in = INPUTS, .n_out = 1, .forward = forward, .backward = backward, .ctx = s,
+        .n_in = INPUTS,
+        .n_out = 1,
+        .forward = forward,
+        .backward = backward,
+        .ctx = s,
         .seed = (uint64_t)(s->T * 1009 + s->H * 101 + s->P * 11 + s->N),
-        .in_of = {{.name = "x", .rows = rows, .cols = D, .ld = D + pad, .ldgrad = D + 2 * pad, .grad = 2, .accbit = 0},
-                  {.name = "dt", .rows = rows, .cols = s->H, .ld = s->H + 2 * pad, .ldgrad = s->H + pad, .grad = 2, .accbit = 1, .shift = -2},
-                  {.name = "dt_bias", .rows = 1, .cols = s->H, .grad = 1, .scale = 0.5, .is = KT_WIDE, .allow = CANCELS},
-                  {.name = "A_log", .rows = 1, .cols = s->H, .grad = 1, .shift = 0.5, .is = KT_WIDE, .allow = CANCELS},
-                  {.name = "B", .rows = rows, .cols = GN, .ld = GN + 3 * pad, .ldgrad = GN + pad, .grad = 2, .accbit = 2},
-                  {.name = "C", .rows = rows, .cols = GN, .ld = GN + pad, .ldgrad = GN + 4 * pad, .grad = 2, .accbit = 3},
-                  {.name = "skip", .rows = 1, .cols = s->H, .grad = 1, .is = KT_WIDE}},
+        .in_of =
+            {{.name = "x", .rows = rows, .cols = D, .ld = D + pad, .ldgrad = D + 2 * pad, .grad = 2, .accbit = 0},
+             {.name = "dt",
+              .rows = rows,
+              .cols = s->H,
+              .ld = s->H + 2 * pad,
+              .ldgrad = s->H + pad,
+              .grad = 2,
+              .accbit = 1,
+              .shift = -2},
+             {.name = "dt_bias", .rows = 1, .cols = s->H, .grad = 1, .scale = 0.5, .is = KT_WIDE, .allow = CANCELS},
+             {.name = "A_log", .rows = 1, .cols = s->H, .grad = 1, .shift = 0.5, .is = KT_WIDE, .allow = CANCELS},
+             {.name = "B", .rows = rows, .cols = GN, .ld = GN + 3 * pad, .ldgrad = GN + pad, .grad = 2, .accbit = 2},
+             {.name = "C", .rows = rows, .cols = GN, .ld = GN + pad, .ldgrad = GN + 4 * pad, .grad = 2, .accbit = 3},
+             {.name = "skip", .rows = 1, .cols = s->H, .grad = 1, .is = KT_WIDE}},
         .out_of = {{.name = "y", .rows = rows, .cols = D, .ld = D + 2 * pad, .ldgrad = D + pad}},
     };
     if (s->no_bias) c.in_of[BIAS].grad = 0;
@@ -88,8 +131,12 @@ static void done(shape *s) {
 static void test_gradients(void **unused) {
     (void)unused;
     static const int32_t len[2] = {5, 3}, none[2] = {0, 5};
-    shape shapes[] = {{2, 5, 4, 3, 2, 2, .len = len},       {2, 5, 2, 1, 1, 3, .len = none},    {1, 6, 3, 2, 3, 2, .no_bias = true},
-                      {1, 6, 2, 2, 1, 2, .no_skip = true},  {1, 1, 1, 1, 1, 1, .dt_min = 0},    {1, 67, 2, 2, 1, 3, .dt_min = 0},
+    shape shapes[] = {{2, 5, 4, 3, 2, 2, .len = len},
+                      {2, 5, 2, 1, 1, 3, .len = none},
+                      {1, 6, 3, 2, 3, 2, .no_bias = true},
+                      {1, 6, 2, 2, 1, 2, .no_skip = true},
+                      {1, 1, 1, 1, 1, 1, .dt_min = 0},
+                      {1, 67, 2, 2, 1, 3, .dt_min = 0},
                       {2, 9, 3, 2, 1, 2, .dt_min = 0.1, .dt_max = 0.2}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         kt_case c = case_of(&shapes[i], (int)i % 3);
@@ -99,7 +146,7 @@ static void test_gradients(void **unused) {
     }
 }
 
-// ---------------------------------------------------------------------------------------------------- the published form
+// -------------------------------------------------------------------------------------------------- the published form
 // Sums of a over j < k <= i for all i >= j, added up along each column: no differences of long sums.
 static void segment_sums(const double *a, int n, double *L) {
     for (int j = 0; j < n; j++) {
@@ -113,10 +160,12 @@ static void segment_sums(const double *a, int n, double *L) {
 
 // Listing 1 of Dao and Gu (2024): x already times delta, a = delta A [T,H], in blocks of Q tokens; T a multiple of Q.
 // y [T,H,P] without the skip; S [H,N,P] in: the state before, out: after.
-static void minimal(const shape *s, int Q, const double *x, const double *a, const double *B, const double *C, double *y, double *S) {
+static void minimal(const shape *s, int Q, const double *x, const double *a, const double *B, const double *C,
+                    double *y, double *S) {
     const int H = s->H, P = s->P, N = s->N, G = s->G, blocks = s->T / Q;
     double *L = hy_xcalloc((size_t)Q * Q, sizeof *L), *la = hy_xcalloc((size_t)Q, sizeof *la);
-    double *Z = hy_xcalloc((size_t)(blocks + 1) * (blocks + 1), sizeof *Z), *total = hy_xcalloc((size_t)blocks + 1, sizeof *total);
+    double *Z = hy_xcalloc((size_t)(blocks + 1) * (blocks + 1), sizeof *Z),
+           *total = hy_xcalloc((size_t)blocks + 1, sizeof *total);
     double *states = hy_xcalloc((size_t)(blocks + 1) * N * P, sizeof *states);  // before all, then of each block alone
     for (int h = 0; h < H; h++) {
         const int g = h / (H / G);
@@ -131,15 +180,16 @@ static void minimal(const shape *s, int Q, const double *x, const double *a, con
                     double sum = 0;
                     for (int j = 0; j <= i; j++)
                         for (int n = 0; n < N; n++)
-                            sum += C[((c * Q + i) * G + g) * N + n] * B[((c * Q + j) * G + g) * N + n] * exp(L[i * Q + j]) *
-                                   x[((c * Q + j) * H + h) * P + p];
+                            sum += C[((c * Q + i) * G + g) * N + n] * B[((c * Q + j) * G + g) * N + n] *
+                                   exp(L[i * Q + j]) * x[((c * Q + j) * H + h) * P + p];
                     y[((c * Q + i) * H + h) * P + p] = sum;
                 }
             for (int n = 0; n < N; n++)
                 for (int p = 0; p < P; p++) {
                     own[n * P + p] = 0;
                     for (int j = 0; j < Q; j++)
-                        own[n * P + p] += B[((c * Q + j) * G + g) * N + n] * exp(L[(Q - 1) * Q + j]) * x[((c * Q + j) * H + h) * P + p];
+                        own[n * P + p] += B[((c * Q + j) * G + g) * N + n] * exp(L[(Q - 1) * Q + j]) *
+                                          x[((c * Q + j) * H + h) * P + p];
                 }
         }
         segment_sums(total, blocks + 1, Z);
@@ -147,7 +197,8 @@ static void minimal(const shape *s, int Q, const double *x, const double *a, con
             for (int n = 0; n < N; n++)
                 for (int p = 0; p < P; p++) {
                     double state = 0, run = 0;
-                    for (int c = 0; c <= z; c++) state += exp(Z[z * (blocks + 1) + c]) * states[(size_t)c * N * P + n * P + p];
+                    for (int c = 0; c <= z; c++)
+                        state += exp(Z[z * (blocks + 1) + c]) * states[(size_t)c * N * P + n * P + p];
                     if (z == blocks) S[(size_t)h * N * P + n * P + p] = state;
                     for (int i = 0; z < blocks && i < Q; i++) {
                         run += a[(z * Q + i) * H + h];
@@ -163,7 +214,8 @@ static void check_minimal(shape s, int Q) {
     const int D = s.H * s.P, NP = s.N * s.P;
     kt_case c = case_of(&s, 0);
     kt_case_open(&c, HY_F64, 0);
-    kt_mat state = kt_new(HY_F64, s.H, NP, NP), want_state = kt_new(HY_F64, s.H, NP, NP), want = kt_new(HY_F64, s.T, D, D);
+    kt_mat state = kt_new(HY_F64, s.H, NP, NP), want_state = kt_new(HY_F64, s.H, NP, NP),
+           want = kt_new(HY_F64, s.T, D, D);
     kt_random(&state, 9, 1, 0);
     kt_copy(&want_state, &state);
     double *x = hy_xcalloc((size_t)s.T * D, sizeof *x), *a = hy_xcalloc((size_t)s.T * s.H, sizeof *a);
@@ -195,7 +247,7 @@ static void test_published_form(void **unused) {
     check_minimal((shape){1, 96, 2, 4, 1, 6, .dt_min = 0}, 32);
 }
 
-// ---------------------------------------------------------------------------------------------------- fast against reference
+// ---------------------------------------------------------------------------------------------- fast against reference
 static void check_shape(shape s, int pad) {
     kt_case c = case_of(&s, pad);
     for (int path = 0; path < kt_n_paths(); path++) {
@@ -212,14 +264,14 @@ static void test_shapes_gpu(void) {
     static const int32_t ragged[3] = {70, 0, 33}, cut[2] = {511, 70};
     check_shape((shape){1, 1, 1, 1, 1, 1, .dt_min = 0}, 0);
     check_shape((shape){2, 2, 3, 1, 1, 2, .no_bias = true}, 1);
-    check_shape((shape){1, 63, 2, 16, 1, 16, .dt_min = 0}, 0);            // whole rows of 16 bytes
+    check_shape((shape){1, 63, 2, 16, 1, 16, .dt_min = 0}, 0);  // whole rows of 16 bytes
     check_shape((shape){2, 64, 4, 17, 2, 5, .no_skip = true}, 3);
     check_shape((shape){1, 129, 2, 8, 2, 33, .dt_min = 0.05, .dt_max = 0.3}, 2);
-    check_shape((shape){1, 66, 2, 65, 1, 67, .dt_min = 0}, 1);            // a second tile of P and of N, by one and three
+    check_shape((shape){1, 66, 2, 65, 1, 67, .dt_min = 0}, 1);  // a second tile of P and of N, by one and three
     check_shape((shape){1, 65, 3, 72, 1, 64, .dt_min = 0}, 0);
-    check_shape((shape){3, 70, 6, 8, 2, 40, .len = ragged}, 1);           // backward in more than one wave
-    check_shape((shape){2, 520, 1, 3, 1, 4, .len = cut}, 0);              // segments
-    check_shape((shape){1, 66, 2, 3, 1, 730, .dt_min = 0}, 1);            // states that shared memory cannot hold
+    check_shape((shape){3, 70, 6, 8, 2, 40, .len = ragged}, 1);  // backward in more than one wave
+    check_shape((shape){2, 520, 1, 3, 1, 4, .len = cut}, 0);     // segments
+    check_shape((shape){1, 66, 2, 3, 1, 730, .dt_min = 0}, 1);   // states that shared memory cannot hold
 }
 static void test_shapes(void **unused) {
     (void)unused;
@@ -227,14 +279,21 @@ static void test_shapes(void **unused) {
         test_shapes_gpu();
         return;
     }
-    static const int Ts[] = {1, 2, 3, 5, 31, 63, 64, 65, 129}, Ps[] = {1, 3, 8, 16, 17, 33}, Ns[] = {1, 2, 5, 16, 17, 33},
-                     heads[][2] = {{3, 1}, {2, 1}, {3, 3}, {4, 2}, {5, 1}};
+    static const int Ts[] = {1, 2, 3, 5, 31, 63, 64, 65, 129}, Ps[] = {1, 3, 8, 16, 17, 33},
+                     Ns[] = {1, 2, 5, 16, 17, 33}, heads[][2] = {{3, 1}, {2, 1}, {3, 3}, {4, 2}, {5, 1}};
     static const int32_t len[2] = {1, 0};
     int i = 0;
     for (int t = 0; t < 9; t++)
         for (int p = 0; p < 6; p++, i++) {
-            shape s = {.B = 1 + i % 2, .T = Ts[t], .H = heads[i % 5][0], .P = Ps[p], .G = heads[i % 5][1], .N = Ns[(i + t) % 6],
-                       .no_bias = i % 7 == 3, .no_skip = i % 5 == 1, .len = i % 6 == 5 ? len : NULL};
+            shape s = {.B = 1 + i % 2,
+                       .T = Ts[t],
+                       .H = heads[i % 5][0],
+                       .P = Ps[p],
+                       .G = heads[i % 5][1],
+                       .N = Ns[(i + t) % 6],
+                       .no_bias = i % 7 == 3,
+                       .no_skip = i % 5 == 1,
+                       .len = i % 6 == 5 ? len : NULL};
             if (i % 4 == 2) s.dt_min = 0.05, s.dt_max = 0.3;
             check_shape(s, i % 4);
         }
@@ -314,9 +373,7 @@ static void near_rows(const kt_mat *a, int ra, const kt_mat *b, int rb, int n, d
 }
 
 // Two runs that each may be off by what is allowed for one.
-static double twice(int path, double cpu) {
-    return !KT_CUDA || path == KT_F32 ? cpu : 2 * kt_limits[path].out;
-}
+static double twice(int path, double cpu) { return !KT_CUDA || path == KT_F32 ? cpu : 2 * kt_limits[path].out; }
 
 // A sequence in pieces, the state carried along, in a batch with another: the whole.
 static void check_pieces(int path, shape s, int piece) {
@@ -353,9 +410,10 @@ static void test_pieces(void **unused) {
             check_pieces(path, (shape){1, 35, 2, 5, 1, 16, .dt_max = 0.3}, pieces[i]);
         }
         if (!KT_CUDA) continue;
-        check_pieces(path, (shape){1, 3, 2, 40, 1, 17, .dt_min = 0}, 1);         // wide rows of the state, more than a block's channels
-        check_pieces(path, (shape){1, 520, 1, 3, 1, 5, .dt_min = 0}, 321);       // segments, more than one chunk in each
-        check_pieces(path, (shape){1, 70, 1, 66, 1, 67, .dt_min = 0}, 65);       // a second tile of P and of N
+        check_pieces(path, (shape){1, 3, 2, 40, 1, 17, .dt_min = 0},
+                     1);  // wide rows of the state, more than a block's channels
+        check_pieces(path, (shape){1, 520, 1, 3, 1, 5, .dt_min = 0}, 321);  // segments, more than one chunk in each
+        check_pieces(path, (shape){1, 70, 1, 66, 1, 67, .dt_min = 0}, 65);  // a second tile of P and of N
     }
 }
 
@@ -393,7 +451,9 @@ static void check_padding_gradients(kt_case *batch, int path) {
             for (int r = 0; r < batch->grad[i].rows; r++)
                 for (int j = 0; j < batch->grad[i].cols; j++) {
                     const double v = kt_at(&batch->grad[i], r, j);
-                    if (!isfinite(v)) fail_msg("%s: gradient of %s is not a number in row %d", kt_path_name(path), batch->in_of[i].name, r);
+                    if (!isfinite(v))
+                        fail_msg("%s: gradient of %s is not a number in row %d", kt_path_name(path),
+                                 batch->in_of[i].name, r);
                     if (batch->in_of[i].grad == 2 && r % s->T >= s->len[r / s->T]) assert_true(v == (add ? 3 : 0));
                 }
     }
@@ -430,7 +490,9 @@ static void test_ragged(void **unused) {
     for (int path = 0; path < kt_n_paths(); path++) {
         check_ragged(path, (shape){5, 70, 4, 10, 2, 6, .len = lens});
         check_ragged(path, (shape){2, 1, 2, 33, 1, 5, .len = one});
-        if (KT_CUDA) check_ragged(path, (shape){2, 520, 1, 3, 1, 5, .len = cut});  // a sequence that ends before its last segment
+        if (KT_CUDA)
+            check_ragged(path,
+                         (shape){2, 520, 1, 3, 1, 5, .len = cut});  // a sequence that ends before its last segment
     }
 }
 
@@ -444,12 +506,14 @@ typedef struct {
 static void extreme_run(kt_case *c, const extreme *e, hy_dtype like, const hy_plan_req *req) {
     kt_case_open_like(c, req->dtype, like, 0);
     for (int t = 0; t < 80; t++)
-        for (int h = 0; h < 2; h++) kt_put(&c->in[DT], t, h, (float)(e->dt + 2 + kt_at(&c->in[DT], t, h) + (t % 9 == 4 ? e->spike : 0)));
+        for (int h = 0; h < 2; h++)
+            kt_put(&c->in[DT], t, h, (float)(e->dt + 2 + kt_at(&c->in[DT], t, h) + (t % 9 == 4 ? e->spike : 0)));
     for (int h = 0; h < 2; h++) kt_put(&c->in[A_LOG], 0, h, (float)(e->A_log + 0.1 * h));
     for (int t = 0; t < 80; t++)
         for (int d = 0; d < 38; d++) kt_put(&c->in[X], t, d, (float)(e->x * kt_at(&c->in[X], t, d)));
     kt_round(&c->in[DT], like), kt_round(&c->in[X], like);
-    for (int p = 0; p < INPUTS; p++) if (c->in_of[p].grad == 1) kt_fill(&c->grad[p], 0);
+    for (int p = 0; p < INPUTS; p++)
+        if (c->in_of[p].grad == 1) kt_fill(&c->grad[p], 0);
     forward(c, req), backward(c, req);
 }
 // A gradient that is nothing but the underflow of float must be nothing here too.
@@ -467,8 +531,9 @@ static void near_or_nothing(const kt_mat *got, const kt_mat *want, double tol, c
 }
 static void test_extremes(void **unused) {
     (void)unused;
-    static const extreme cases[] = {{-40, 0, 0.5, 1}, {40, 0, 0.5, 1}, {0, 0, 12, 1}, {40, 0, 5, 1}, {-2, 0, 0.5, 1e4}, {100, 0, 3, 1}, {-3, 0, 80, 1},
-                                    {-10, 0, -40, 1}, {-6, 1000, 1, 1}, {-6, 3000, 2.7, 1}};
+    static const extreme cases[] = {{-40, 0, 0.5, 1},  {40, 0, 0.5, 1},   {0, 0, 12, 1},  {40, 0, 5, 1},
+                                    {-2, 0, 0.5, 1e4}, {100, 0, 3, 1},    {-3, 0, 80, 1}, {-10, 0, -40, 1},
+                                    {-6, 1000, 1, 1},  {-6, 3000, 2.7, 1}};
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++)
         for (int path = 0; path < kt_n_paths(); path++) {
             const hy_plan_req req = kt_req(path, 1, true), ref = kt_oracle(true);
@@ -492,8 +557,23 @@ static void test_plan_refuses(void **unused) {
     const hy_plan_fn plan = KT_CUDA ? kt_device()->plan[HY_K_ssd] : hy_cpu_plan_ssd;
     const hy_plan_fn plan_bwd = KT_CUDA ? kt_device()->plan[HY_K_ssd_bwd] : hy_cpu_plan_ssd_bwd;
     const hy_plan_req req = kt_req(0, 1, false);
-    const hy_ssd_args good = {.B = 1, .T = 2, .H = 4, .P = 3, .G = 2, .N = 5, .x = HY_PRESENT, .dt = HY_PRESENT, .A_log = HY_PRESENT,
-                              .Bm = HY_PRESENT, .Cm = HY_PRESENT, .y = HY_PRESENT, .ldx = 12, .lddt = 4, .ldB = 10, .ldC = 10, .ldy = 12};
+    const hy_ssd_args good = {.B = 1,
+                              .T = 2,
+                              .H = 4,
+                              .P = 3,
+                              .G = 2,
+                              .N = 5,
+                              .x = HY_PRESENT,
+                              .dt = HY_PRESENT,
+                              .A_log = HY_PRESENT,
+                              .Bm = HY_PRESENT,
+                              .Cm = HY_PRESENT,
+                              .y = HY_PRESENT,
+                              .ldx = 12,
+                              .lddt = 4,
+                              .ldB = 10,
+                              .ldC = 10,
+                              .ldy = 12};
     hy_launch l;
     hy_ssd_args a = good;
     assert_int_equal(plan(&a, &req, &l), HY_OK);
@@ -510,7 +590,8 @@ static void test_plan_refuses(void **unused) {
     other.dtype = KT_CUDA ? HY_F64 : HY_BF16;
     a = good;
     assert_int_equal(plan(&a, &other, &l), HY_EINPUT);
-    const hy_ssd_bwd_args fine = {.f = good, .dy = HY_PRESENT, .dx = HY_PRESENT, .dBm = HY_PRESENT, .lddy = 12, .lddx = 12, .lddB = 10};
+    const hy_ssd_bwd_args fine = {
+        .f = good, .dy = HY_PRESENT, .dx = HY_PRESENT, .dBm = HY_PRESENT, .lddy = 12, .lddx = 12, .lddB = 10};
     hy_ssd_bwd_args g = fine;
     assert_int_equal(plan_bwd(&g, &req, &l), HY_OK);
     g.f.state = HY_PRESENT;
@@ -521,9 +602,9 @@ static void test_plan_refuses(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        kt_cpu_test(test_gradients),   kt_cpu_test(test_published_form),          cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_pieces), cmocka_unit_test(test_unwanted_gradients), cmocka_unit_test(test_ragged),
-        cmocka_unit_test(test_extremes), cmocka_unit_test(test_acc_bits),         cmocka_unit_test(test_plan_refuses),
+        kt_cpu_test(test_gradients),     kt_cpu_test(test_published_form),          cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_pieces),   cmocka_unit_test(test_unwanted_gradients), cmocka_unit_test(test_ragged),
+        cmocka_unit_test(test_extremes), cmocka_unit_test(test_acc_bits),           cmocka_unit_test(test_plan_refuses),
     };
     return kt_group(tests);
 }

@@ -43,8 +43,10 @@ static void test_opened_at_once(void **state) {
                 if (read(gate[0], &c, 1) < 0) _exit(9);  // returns when the parent closes its end
                 hy_store *st;
                 const hy_status rc = hy_store_open(path, HY_STORE_WRITE, &st);
-                if (rc) fprintf(stderr, "%s\n", hy_error_text());
-                else hy_store_close(st);
+                if (rc)
+                    fprintf(stderr, "%s\n", hy_error_text());
+                else
+                    hy_store_close(st);
                 _exit((int)rc);
             }
         }

@@ -47,7 +47,7 @@ static void test_spearman(void **state) {
     near(hy_spearman(a, b, 5), 0.8);
     near(hy_spearman(a, a, 5), 1);
     near(hy_spearman(a, (double[]){5, 4, 3, 2, 1}, 5), -1);
-    near(hy_spearman(a, tied, 5), 9 / sqrt(10 * 9.0));  // ranks 1.5 1.5 3.5 3.5 5
+    near(hy_spearman(a, tied, 5), 9 / sqrt(10 * 9.0));         // ranks 1.5 1.5 3.5 3.5 5
     near(hy_spearman(a, (double[]){1, 4, 9, 16, 1e6}, 5), 1);  // any rising function
     assert_true(isnan(hy_spearman(a, (double[]){7, 7, 7}, 3)));
     assert_true(isnan(hy_spearman(a, b, 1)));
@@ -63,7 +63,9 @@ static void test_metrics(void **state) {
         if (d->scale != scale) fail_msg("%s in %s is not its value times %g", d->name, shown, d->scale);
         // fewer bytes and nats and more tokens a second are better, whatever they are of
         const bool nats = strstr(d->name, "loss") || !strcmp(d->unit, "bit");
-        const char *better = !strcmp(d->unit, "B") || nats ? "lower" : !strcmp(d->unit, "tok/s") ? "higher" : d->direction;
+        const char *better = !strcmp(d->unit, "B") || nats ? "lower"
+                             : !strcmp(d->unit, "tok/s")   ? "higher"
+                                                           : d->direction;
         if (strcmp(d->direction, better)) fail_msg("%s: %s is better", d->name, better);
     }
 }
@@ -114,16 +116,18 @@ static hy_experiment *load(const char *yaml, const char *scale, const char *cons
     return e;
 }
 
-static const char base[] =
-    "name: t\n"
-    "variants:\n"
-    "  - {name: a, spec: {name: one, d_model: 16, layers: 1, vocab: 64, mixer: attention, attention: {heads: 2}}, train: {batch: 5}}\n"
-    "  - {name: b, spec: {name: two, d_model: 16, layers: 1, vocab: 64, mixer: attention, attention: {heads: 2}}, set: {attention.heads: 4}}\n"
-    "variant: {max_len: 77, attention: {heads: 1}}\n"
-    "tasks: [{name: x, kind: mqar, options: {vocab: 64, train: [[16, 2]], test: [[16, 2]]}, train: {batch: 3, steps: 9}}]\n"
-    "seeds: [3, 4]\n"
-    "train: {steps: 7, batch: 2}\n"
-    "scales: {small: {}, big: {train: {lr: 0.5}, seeds: 1}}\n";
+static const char base[] = "name: t\n"
+                           "variants:\n"
+                           "  - {name: a, spec: {name: one, d_model: 16, layers: 1, vocab: 64, mixer: attention, "
+                           "attention: {heads: 2}}, train: {batch: 5}}\n"
+                           "  - {name: b, spec: {name: two, d_model: 16, layers: 1, vocab: 64, mixer: attention, "
+                           "attention: {heads: 2}}, set: {attention.heads: 4}}\n"
+                           "variant: {max_len: 77, attention: {heads: 1}}\n"
+                           "tasks: [{name: x, kind: mqar, options: {vocab: 64, train: [[16, 2]], test: [[16, 2]]}, "
+                           "train: {batch: 3, steps: 9}}]\n"
+                           "seeds: [3, 4]\n"
+                           "train: {steps: 7, batch: 2}\n"
+                           "scales: {small: {}, big: {train: {lr: 0.5}, seeds: 1}}\n";
 
 static void test_order_of_configuration(void **state) {
     (void)state;
@@ -134,12 +138,12 @@ static void test_order_of_configuration(void **state) {
     assert_string_equal(a->variant, "a");
     assert_string_equal(b->variant, "b");
     assert_int_equal(a->seed, 3);
-    assert_int_equal(e->items[2].seed, 4);              // all variants of the first seed first
-    assert_int_equal(a->spec->layers[0].heads, 1);      // spec < variant:
-    assert_int_equal(b->spec->layers[0].heads, 4);      // < set:
+    assert_int_equal(e->items[2].seed, 4);          // all variants of the first seed first
+    assert_int_equal(a->spec->layers[0].heads, 1);  // spec < variant:
+    assert_int_equal(b->spec->layers[0].heads, 4);  // < set:
     assert_int_equal(a->spec->max_len, 77);
-    assert_int_equal(a->train->steps, 9);                // train: < the task's
-    assert_int_equal(a->train->batch, 5);                // < the variant's
+    assert_int_equal(a->train->steps, 9);  // train: < the task's
+    assert_int_equal(a->train->batch, 5);  // < the variant's
     assert_int_equal(b->train->batch, 3);
     hy_experiment_free(e);
     e = load(base, "big", (const char *[]){"train.batch=8", "variant.attention.heads=2", "task.vocab=32", NULL});
@@ -171,11 +175,13 @@ static void test_identity(void **state) {
     assert_string_equal(e->items[2].model_key, a);  // the seed is beside the key, not in it
     hy_experiment_free(e);
     // what does not change the weights does not make another model; everything else does
-    static const char *const same[] = {"train.log_every=3", "train.checkpoint_every=5", "train.save_seconds=1", "train.eval_batch=7",
-                                       "train.eval_every=2", "train.eval_examples=2", "question=why", "variants.0.name=z",
-                                       "variants.0.spec.name=other", "tasks.0.name=y", "task.test_examples=3", "measures.cache.tokens=5",
+    static const char *const same[] = {"train.log_every=3",  "train.checkpoint_every=5", "train.save_seconds=1",
+                                       "train.eval_batch=7", "train.eval_every=2",       "train.eval_examples=2",
+                                       "question=why",       "variants.0.name=z",        "variants.0.spec.name=other",
+                                       "tasks.0.name=y",     "task.test_examples=3",     "measures.cache.tokens=5",
                                        "measures.maps=true"};
-    static const char *const other[] = {"train.lr=0.1", "train.batch=9", "variant.tied=false", "task.power_a=1", "train.stop_accuracy=0.9"};
+    static const char *const other[] = {"train.lr=0.1", "train.batch=9", "variant.tied=false", "task.power_a=1",
+                                        "train.stop_accuracy=0.9"};
     for (size_t i = 0; i < sizeof same / sizeof *same; i++) identity_with(same[i], a, true);
     for (size_t i = 0; i < sizeof other / sizeof *other; i++) identity_with(other[i], a, false);
 }
@@ -194,7 +200,8 @@ static void measurement_with(const char *set, const char *name, bool same) {
     const hy_item_measure *x = measure_of(&e->items[0], name), *y = measure_of(&f->items[0], name);
     assert_non_null(x);
     assert_non_null(y);
-    if (!strcmp(x->key, y->key) != same) fail_msg("%s: %s of the same key", set, same ? "no measurement" : "a measurement");
+    if (!strcmp(x->key, y->key) != same)
+        fail_msg("%s: %s of the same key", set, same ? "no measurement" : "a measurement");
     hy_experiment_free(e);
     hy_experiment_free(f);
 }
@@ -204,9 +211,9 @@ static void test_measures_of_items(void **state) {
     measurement_with("measures.cache.tokens=5", "cache", false);
     measurement_with("measures.cache.tokens=5", "accuracy", true);
     measurement_with("task.test_examples=3", "accuracy", false);
-    measurement_with("task.test_examples=3", "cache", true);   // which needs no task
+    measurement_with("task.test_examples=3", "cache", true);       // which needs no task
     measurement_with("train.eval_examples=2", "accuracy", false);  // holds for the evaluation at the end, too
-    measurement_with("train.lr=0.1", "accuracy", true);        // the model is another one, not what is asked of it
+    measurement_with("train.lr=0.1", "accuracy", true);            // the model is another one, not what is asked of it
     hy_experiment *e = load(base, NULL, (const char *[]){"measures.maps={seeds: [4]}", "train.steps=0", NULL});
     assert_non_null(e);
     assert_int_equal(e->items[0].seed, 3);
@@ -227,7 +234,8 @@ static void test_measures_of_items(void **state) {
 // Tokens of a training example, by which the time of a plan is estimated: cells count as often as they are drawn.
 static void test_task_tokens(void **state) {
     (void)state;
-    hy_experiment *e = load(base, NULL, (const char *[]){"task.train=[[16, 2], [32, 2]]", "task.train_examples=[300, 100]", NULL});
+    hy_experiment *e =
+        load(base, NULL, (const char *[]){"task.train=[[16, 2], [32, 2]]", "task.train_examples=[300, 100]", NULL});
     assert_non_null(e);
     near(e->items[0].task_tokens, (16 * 3 + 32) / 4.0);
     hy_experiment_free(e);
@@ -236,7 +244,8 @@ static void test_task_tokens(void **state) {
 // Grid points that differ in the recipe share their models; those that differ in the model their tasks.
 static void test_shared_parts(void **state) {
     (void)state;
-    hy_experiment *e = load(base, NULL, (const char *[]){"grid={train.lr: [1e-3, 1e-2], task.power_a: [1, 2], train.clip: [0, 1]}", NULL});
+    hy_experiment *e = load(
+        base, NULL, (const char *[]){"grid={train.lr: [1e-3, 1e-2], task.power_a: [1, 2], train.clip: [0, 1]}", NULL});
     assert_non_null(e);
     assert_int_equal(e->n_grid, 8);
     const hy_run_item *first = &e->items[0];
@@ -275,9 +284,22 @@ static void test_grid(void **state) {
 
 static void test_refused(void **state) {
     (void)state;
-    static const char *const sets[] = {"train.stepps=3", "variant.d_mode=3", "task.vocabulary=3", "seeds=[1, 1]", "seeds=[]", "seeds=-1",
-                                       "measures.erf.ssm=heads", "measures.map=true", "grid={lr: [1]}", "grid={train.lr: 1}", "variants=[]",
-                                       "train.steps=-1", "name=x", "train.steps", "variants.0.file=x.yaml", "variants.0.paper={recall: high}"};
+    static const char *const sets[] = {"train.stepps=3",
+                                       "variant.d_mode=3",
+                                       "task.vocabulary=3",
+                                       "seeds=[1, 1]",
+                                       "seeds=[]",
+                                       "seeds=-1",
+                                       "measures.erf.ssm=heads",
+                                       "measures.map=true",
+                                       "grid={lr: [1]}",
+                                       "grid={train.lr: 1}",
+                                       "variants=[]",
+                                       "train.steps=-1",
+                                       "name=x",
+                                       "train.steps",
+                                       "variants.0.file=x.yaml",
+                                       "variants.0.paper={recall: high}"};
     for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
         hy_experiment *e = load(base, NULL, (const char *[]){sets[i], NULL});
         if (e) fail_msg("--set %s was taken", sets[i]);
@@ -286,11 +308,19 @@ static void test_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stat),  cmocka_unit_test(test_median), cmocka_unit_test(test_spearman),
-        cmocka_unit_test(test_metrics), cmocka_unit_test(test_shown), cmocka_unit_test(test_told_apart),
-        cmocka_unit_test(test_order_of_configuration), cmocka_unit_test(test_identity),
-        cmocka_unit_test(test_measures_of_items), cmocka_unit_test(test_task_tokens), cmocka_unit_test(test_shared_parts),
-        cmocka_unit_test(test_grid),  cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_stat),
+        cmocka_unit_test(test_median),
+        cmocka_unit_test(test_spearman),
+        cmocka_unit_test(test_metrics),
+        cmocka_unit_test(test_shown),
+        cmocka_unit_test(test_told_apart),
+        cmocka_unit_test(test_order_of_configuration),
+        cmocka_unit_test(test_identity),
+        cmocka_unit_test(test_measures_of_items),
+        cmocka_unit_test(test_task_tokens),
+        cmocka_unit_test(test_shared_parts),
+        cmocka_unit_test(test_grid),
+        cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-// test_task.c - tasks: what every example looks like (each label derived by a reader that knows only the definition), purity,
-// disjoint streams, distributions, scoring formulas, refused options. Language sources: test_task_sources.c.
+// test_task.c - tasks: what every example looks like (each label derived by a reader that knows only the definition),
+// purity, disjoint streams, distributions, scoring formulas, refused options. Language sources: test_task_sources.c.
 #include "tests/unit/task_fixture.h"
 
 // ---------------------------------------------------------------------------------------------------- readers
@@ -41,8 +41,10 @@ static void mqar_structure(void **state) {
                     unsigned char *seen = hy_xcalloc((size_t)V, 1);
                     for (int i = 0; i < 2 * K * cases[c].passes; i += 2) {
                         assert_true(e.ids[i] >= 1 && e.ids[i] < V / 2 && e.ids[i + 1] >= V / 2);
-                        if (i < 2 * K) assert_true(seen[e.ids[i]]++ == 0 && seen[e.ids[i + 1]]++ == 0);
-                        else assert_int_equal(e.ids[i], e.ids[i - 2 * K]);
+                        if (i < 2 * K)
+                            assert_true(seen[e.ids[i]]++ == 0 && seen[e.ids[i + 1]]++ == 0);
+                        else
+                            assert_int_equal(e.ids[i], e.ids[i - 2 * K]);
                     }
                     for (int i = C - 2 * cases[c].updates; i < C; i += 2) {  // old key, new value
                         assert_int_equal(seen[e.ids[i]]++, 1);
@@ -50,8 +52,10 @@ static void mqar_structure(void **state) {
                             if (e.ids[j] == e.ids[i]) assert_int_not_equal(e.ids[j + 1], e.ids[i + 1]);
                     }
                     for (int i = 0; i < e.T; i++) {
-                        if (e.labels[i] >= 0) assert_true(i >= C && (i - C) % 2 == 0);
-                        else if (i >= C && !cases[c].filler) assert_int_equal(e.ids[i], 0);
+                        if (e.labels[i] >= 0)
+                            assert_true(i >= C && (i - C) % 2 == 0);
+                        else if (i >= C && !cases[c].filler)
+                            assert_int_equal(e.ids[i], 0);
                     }
                     free(seen);
                     example_free(&e);
@@ -64,7 +68,8 @@ static void mqar_structure(void **state) {
 
 static void induction_structure(void **state) {
     (void)state;
-    static const char *const cases[] = {"vocab: 16\ntrain: [3, 64]\ntest: [3, 256]", "vocab: 3\ntriggers: 9\ntrain: 20\ntest: 40",
+    static const char *const cases[] = {"vocab: 16\ntrain: [3, 64]\ntest: [3, 256]",
+                                        "vocab: 3\ntriggers: 9\ntrain: 20\ntest: 40",
                                         "loss: all\ntriggers: 2\ntrain: 32\ntest: 32"};
     for (int c = 0; c < 3; c++) {
         hy_task *t = open_task("induction", cases[c], 3);
@@ -77,8 +82,10 @@ static void induction_structure(void **state) {
                     int first = -1, n = 0;
                     for (int i = 0; i < e.T; i++)
                         if (e.ids[i] == special) {
-                            if (first < 0) first = i;
-                            else if (i < e.T - 1) assert_int_equal(e.ids[i + 1], e.ids[first + 1]);
+                            if (first < 0)
+                                first = i;
+                            else if (i < e.T - 1)
+                                assert_int_equal(e.ids[i + 1], e.ids[first + 1]);
                             n++;
                         }
                     if (n > most) most = n;
@@ -138,12 +145,15 @@ static void needle_structure(void **state) {
                     const hy_cell *at = hy_task_cell(t, s, cell);
                     int body = e.T - n, found = -1, keys = 0, others = 0;
                     for (int i = 0; i < body; i++) {
-                        if (e.ids[i] < V / 4) keys++;
-                        else if (e.ids[i] < V / 2) others++;
+                        if (e.ids[i] < V / 4)
+                            keys++;
+                        else if (e.ids[i] < V / 2)
+                            others++;
                         if (e.ids[i] == e.ids[body]) assert_int_equal(found, -1), found = i;
                     }
                     assert_int_equal(keys, 1 + cases[c].distractors);
-                    assert_true(others >= n * keys);  // V/4*2 may be below V/2: then a filler token is never counted here
+                    assert_true(others >=
+                                n * keys);  // V/4*2 may be below V/2: then a filler token is never counted here
                     assert_true(found >= 0 && found + n < body);
                     if (s == HY_SPLIT_EVAL) assert_int_equal(found, (int)floor(at->y * (body - n - 1) + 0.5));
                     begin += s == HY_SPLIT_TRAIN && found == 0;
@@ -177,7 +187,8 @@ enum { N_SAMPLES = sizeof samples / sizeof *samples };
 static void purity(void **state) {
     (void)state;
     for (int k = 0; k < N_SAMPLES; k++) {
-        hy_task *a = open_task(samples[k].kind, samples[k].options, 11), *b = open_task(samples[k].kind, samples[k].options, 11);
+        hy_task *a = open_task(samples[k].kind, samples[k].options, 11),
+                *b = open_task(samples[k].kind, samples[k].options, 11);
         hy_task *c = open_task(samples[k].kind, samples[k].options, 12);
         int cells = hy_task_cells(a, HY_SPLIT_TRAIN), same_as_other_seed = 0;
         for (int i = 0; i < 20; i++) {  // a forwards, b backwards
@@ -216,21 +227,28 @@ static void disjoint(void **state) {
             for (int i = 0; i < N && (s == HY_SPLIT_TRAIN || i < count); i++) {
                 example e = example_get(t, s, cell, i);
                 hash[n] = hy_xcalloc(1, 33);
-                hy_hash_hex(e.ids, (size_t)(e.T < 33 ? e.T : 33) * sizeof *e.ids, hash[n++]);  // the same length for both
+                hy_hash_hex(e.ids, (size_t)(e.T < 33 ? e.T : 33) * sizeof *e.ids,
+                            hash[n++]);  // the same length for both
                 example_free(&e);
             }
         }
         qsort(hash, (size_t)n, sizeof *hash, compare_ids);
         int twice = 0;
         for (int i = 1; i < n; i++) twice += !strcmp(hash[i], hash[i - 1]);
-        if (strcmp(samples[k].kind, "selective_copy")) assert_int_equal(twice, 0);  // 33 positions may all be blank there
+        if (strcmp(samples[k].kind, "selective_copy"))
+            assert_int_equal(twice, 0);  // 33 positions may all be blank there
         for (int i = 0; i < n; i++) free(hash[i]);
         hy_task_close(t);
     }
     // The streams themselves: no two of (purpose, cell, index) share a name.
-    hy_rng r[] = {hy_task_rng(1, HY_DRAW_TRAIN, 0, 1), hy_task_rng(1, HY_DRAW_EVAL, 0, 1), hy_task_rng(1, HY_DRAW_TABLE, 0, 1),
-                  hy_task_rng(1, HY_DRAW_CELL, 0, 1), hy_task_rng(1, HY_DRAW_TRAIN, 1, 1), hy_task_rng(1, HY_DRAW_TRAIN, 0, 2),
-                  hy_task_rng(1, HY_DRAW_TRAIN, HY_TASK_MAX_CELLS - 1, HY_TASK_MAX_INDEX - 1), hy_task_rng(1, HY_DRAW_EVAL, 0, 0)};
+    hy_rng r[] = {hy_task_rng(1, HY_DRAW_TRAIN, 0, 1),
+                  hy_task_rng(1, HY_DRAW_EVAL, 0, 1),
+                  hy_task_rng(1, HY_DRAW_TABLE, 0, 1),
+                  hy_task_rng(1, HY_DRAW_CELL, 0, 1),
+                  hy_task_rng(1, HY_DRAW_TRAIN, 1, 1),
+                  hy_task_rng(1, HY_DRAW_TRAIN, 0, 2),
+                  hy_task_rng(1, HY_DRAW_TRAIN, HY_TASK_MAX_CELLS - 1, HY_TASK_MAX_INDEX - 1),
+                  hy_task_rng(1, HY_DRAW_EVAL, 0, 0)};
     for (size_t i = 0; i < sizeof r / sizeof *r; i++)
         for (size_t j = 0; j < i; j++) assert_true(r[i].stream != r[j].stream && r[i].seed == r[j].seed);
 }
@@ -262,7 +280,8 @@ static void batches(void **state) {
     double sd = sqrt(steps * 0.75 * 0.25);
     assert_true(fabs(short_ones - 0.75 * steps) < 4 * sd);  // 4 standard deviations
     // A fixed set of 40 comes back after 40; a set without end does not.
-    example a = example_get(t, HY_SPLIT_TRAIN, 0, 3), b = example_get(t, HY_SPLIT_TRAIN, 0, 43), c = example_get(t, HY_SPLIT_TRAIN, 0, 4);
+    example a = example_get(t, HY_SPLIT_TRAIN, 0, 3), b = example_get(t, HY_SPLIT_TRAIN, 0, 43),
+            c = example_get(t, HY_SPLIT_TRAIN, 0, 4);
     assert_memory_equal(a.ids, b.ids, (size_t)a.T * sizeof *a.ids);
     assert_memory_not_equal(a.ids, c.ids, (size_t)a.T * sizeof *a.ids);
     example_free(&a), example_free(&b), example_free(&c);
@@ -310,7 +329,8 @@ static void mqar_slots(void **state) {
     (void)state;
     enum { S = 13, T = 32, N = 40000 };  // 3 pairs: context 6, 13 slots
     static const double power[] = {0.01, 1};
-    // 99.99 % quantiles of chi-square with 12 degrees of freedom: 39.1; sampling without replacement only makes it smaller.
+    // 99.99 % quantiles of chi-square with 12 degrees of freedom: 39.1; sampling without replacement only makes it
+    // smaller.
     const double limit = 39.1;
     for (int a = 0; a < 2; a++) {
         char options[128];
@@ -405,8 +425,8 @@ static void refused(void **state) {
         hy_task *t = NULL;
         hy_status s = hy_task_open(cases[i].kind, cases[i].options, 1, &t);
         if (s != HY_EINPUT || !strstr(hy_error_text(), cases[i].says))
-            print_message("case %zu: %s %s: status %d, \"%s\" lacks \"%s\"\n", i, cases[i].kind, cases[i].options ? cases[i].options : "",
-                          s, hy_error_text(), cases[i].says);
+            print_message("case %zu: %s %s: status %d, \"%s\" lacks \"%s\"\n", i, cases[i].kind,
+                          cases[i].options ? cases[i].options : "", s, hy_error_text(), cases[i].says);
         assert_int_equal(s, HY_EINPUT);
         assert_non_null(strstr(hy_error_text(), cases[i].says));
         assert_null(t);
@@ -475,7 +495,8 @@ static void scoring(void **state) {
     static const float n2[3][2] = {{1, 2}, {0, 1}, {3, 4}};
     for (int i = 0; i < 3; i++) hy_score_add(&e, 2, two, n2[i], two);
     hy_score_finish(&e);
-    double mm = (1.5 + 0.5 + 3.5) / 3, v2 = ((1.5 - mm) * (1.5 - mm) + (0.5 - mm) * (0.5 - mm) + (3.5 - mm) * (3.5 - mm)) / 2;
+    double mm = (1.5 + 0.5 + 3.5) / 3,
+           v2 = ((1.5 - mm) * (1.5 - mm) + (0.5 - mm) * (0.5 - mm) + (3.5 - mm) * (3.5 - mm)) / 2;
     near_to(e.loss_se, sqrt(v2 / 3));
     near_to(e.exact, 1);
     near_to(e.exact_se, 0);
@@ -492,10 +513,12 @@ static void scoring(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(mqar_structure), cmocka_unit_test(induction_structure), cmocka_unit_test(copy_structure),
-        cmocka_unit_test(needle_structure), cmocka_unit_test(purity), cmocka_unit_test(disjoint),
-        cmocka_unit_test(batches), cmocka_unit_test(default_weights), cmocka_unit_test(mqar_slots),
-        cmocka_unit_test(mqar_tokens), cmocka_unit_test(refused), cmocka_unit_test(tables),
+        cmocka_unit_test(mqar_structure), cmocka_unit_test(induction_structure),
+        cmocka_unit_test(copy_structure), cmocka_unit_test(needle_structure),
+        cmocka_unit_test(purity),         cmocka_unit_test(disjoint),
+        cmocka_unit_test(batches),        cmocka_unit_test(default_weights),
+        cmocka_unit_test(mqar_slots),     cmocka_unit_test(mqar_tokens),
+        cmocka_unit_test(refused),        cmocka_unit_test(tables),
         cmocka_unit_test(scoring),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

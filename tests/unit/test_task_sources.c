@@ -73,7 +73,8 @@ static void markov_exact(void **state) {
     }
 }
 
-// Frequencies agree with the stated conditional, and the start with the later positions (stationary): order 1, small table.
+// Frequencies agree with the stated conditional, and the start with the later positions (stationary): order 1, small
+// table.
 static void markov_frequencies(void **state) {
     (void)state;
     enum { V = 5, N = 20000, T = 6 };
@@ -155,7 +156,8 @@ static void text_folders(void **state) {
     (void)state;
     char dir[] = "/tmp/hylab_test_XXXXXX", path[256], options[512];
     assert_non_null(mkdtemp(dir));
-    static const char *const names[] = {"b.txt", "a/z.txt", "a.txt", ".hidden"}, *const texts[] = {"bbbb", "zzzz", "aaaa", "hhhh"};
+    static const char *const names[] = {"b.txt", "a/z.txt", "a.txt", ".hidden"}, *const texts[] = {"bbbb", "zzzz",
+                                                                                                   "aaaa", "hhhh"};
     snprintf(path, sizeof path, "%s/a", dir);
     assert_int_equal(mkdir(path, 0700), 0);
     for (int i = 0; i < 4; i++) {
@@ -194,12 +196,14 @@ static void text_folders(void **state) {
     assert_non_null(strstr(hy_error_text(), "No such file"));
 }
 
-// With a tokenizer: every token of the evaluation part but the first is scored once, the parts are those of the bytes, and the
-// identity names the tokenizer; without, it is what it was before there were any.
+// With a tokenizer: every token of the evaluation part but the first is scored once, the parts are those of the bytes,
+// and the identity names the tokenizer; without, it is what it was before there were any.
 static void text_tokens(void **state) {
     (void)state;
     char options[256];
-    snprintf(options, sizeof options, "path: %s\nvalidation: 0.1\ntrain: 50\ntest: [7, 64]\ntokenizer: tests/golden/tokenizers/llama3.json", text_file);
+    snprintf(options, sizeof options,
+             "path: %s\nvalidation: 0.1\ntrain: 50\ntest: [7, 64]\ntokenizer: tests/golden/tokenizers/llama3.json",
+             text_file);
     hy_task *t = open_task("text", options, 4);
     hy_tokenizer *tok;
     char *data;
@@ -242,7 +246,7 @@ static void text_tokens(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(markov_entropy), cmocka_unit_test(markov_frequencies), cmocka_unit_test(text_windows),
-        cmocka_unit_test(text_folders), cmocka_unit_test(text_tokens), cmocka_unit_test(markov_exact),
+        cmocka_unit_test(text_folders),   cmocka_unit_test(text_tokens),        cmocka_unit_test(markov_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-// test_tokenizer.c - the tokenizers against goldens of the reference packages, against a slow BPE, as streams, and what is refused.
+// test_tokenizer.c - the tokenizers against goldens of the reference packages, against a slow BPE, as streams, and what
+// is refused.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -10,7 +11,8 @@
 #include "core/token/tok_impl.h"
 
 #define FOLDER "tests/golden/tokenizers/"
-static const char *const files[] = {"llama2.json", "hymba-first.json", "llama3.json", "qwen2.json", "gptneox.json", "falcon.json", "sp-bpe.model", "sp-unigram.model"};
+static const char *const files[] = {"llama2.json",  "hymba-first.json", "llama3.json",  "qwen2.json",
+                                    "gptneox.json", "falcon.json",      "sp-bpe.model", "sp-unigram.model"};
 #define N_FILES ((int)(sizeof files / sizeof *files))
 
 static hy_tokenizer *open_file(const char *name) {
@@ -67,9 +69,11 @@ static void check_golden(hy_tokenizer *t, char **at) {
     assert_int_equal(hy_json_parse_string(line, n, "golden", &back), HY_OK);
     hy_buf_write(&text, "", 0), hy_buf_write(&back, "", 0);
     assert_int_equal(hy_tokenizer_encode(t, text.s, text.n, true, &ids), HY_OK);
-    if (ids.n != want.n || (ids.n && memcmp(ids.v, want.v, ids.n * sizeof *ids.v))) fail_msg("%s: \"%s\" gives other ids", hy_tokenizer_path(t), text.s);
+    if (ids.n != want.n || (ids.n && memcmp(ids.v, want.v, ids.n * sizeof *ids.v)))
+        fail_msg("%s: \"%s\" gives other ids", hy_tokenizer_path(t), text.s);
     assert_int_equal(hy_tokenizer_decode(t, ids.v, ids.n, false, &got), HY_OK);
-    if (got.n != back.n || memcmp(got.s, back.s, got.n)) fail_msg("%s: \"%s\" comes back as \"%s\"", hy_tokenizer_path(t), back.s, got.s);
+    if (got.n != back.n || memcmp(got.s, back.s, got.n))
+        fail_msg("%s: \"%s\" comes back as \"%s\"", hy_tokenizer_path(t), back.s, got.s);
     check_stream(t, &ids, false, &back);
     free(text.s), free(back.s), free(got.s), free(want.v), free(ids.v);
 }
@@ -96,14 +100,17 @@ static void test_streams(void **state) {
     hy_rng r = hy_rng_make(5, 5);
     for (int f = -1; f < N_FILES; f++) {
         hy_tokenizer *t = NULL;
-        if (f < 0) assert_int_equal(hy_tokenizer_open("bytes", &t), HY_OK);
-        else t = open_file(files[f]);
+        if (f < 0)
+            assert_int_equal(hy_tokenizer_open("bytes", &t), HY_OK);
+        else
+            t = open_file(files[f]);
         for (int k = 0; k < 300; k++) {
             hy_token_ids ids = {0};
             hy_buf want = {0};
             const size_t n = hy_rng_below(&r, 20);
             // half of them from the first 300 ids: byte pieces and special tokens are there
-            for (size_t i = 0; i < n; i++) hy_token_ids_add(&ids, (int32_t)hy_rng_below(&r, k % 2 ? 256 : (uint64_t)hy_tokenizer_vocab(t)));
+            for (size_t i = 0; i < n; i++)
+                hy_token_ids_add(&ids, (int32_t)hy_rng_below(&r, k % 2 ? 256 : (uint64_t)hy_tokenizer_vocab(t)));
             assert_int_equal(hy_tokenizer_decode(t, ids.v, ids.n, k % 3 == 0, &want), HY_OK);
             assert_int_equal(hy_utf8_bad(want.s, want.n), want.n);
             check_stream(t, &ids, k % 3 == 0, &want);
@@ -141,7 +148,8 @@ static merge_list merges_read(const hy_tokenizer *t, const char *name) {
     return m;
 }
 
-// For each merge in order of rank: every place of it, from the left. As merges only make later ones possible, the lowest rank goes first.
+// For each merge in order of rank: every place of it, from the left. As merges only make later ones possible, the
+// lowest rank goes first.
 static size_t slow_bpe(const merge_list *m, int32_t *ids, size_t n) {
     for (bool changed = true; changed;) {
         changed = false;
@@ -192,8 +200,9 @@ static void test_slow_bpe(void **state) {
     hy_tokenizer_close(t);
 }
 
-// All strings of up to 5 letters a and b are pieces, and all ways to put two of them together are merges, in random order: everything
-// joins everything, so long words stay whole, and what a symbol was going to join with often changes under it.
+// All strings of up to 5 letters a and b are pieces, and all ways to put two of them together are merges, in random
+// order: everything joins everything, so long words stay whole, and what a symbol was going to join with often changes
+// under it.
 static void test_dense_merges(void **state) {
     (void)state;
     enum { PIECES = 62, MERGES = 196 };
@@ -227,7 +236,8 @@ static void test_dense_merges(void **state) {
             }
         }
         hy_buf_printf(&json, "}, \"merges\": [");
-        for (size_t i = 0; i < m.n; i++) hy_buf_printf(&json, "%s\"%s %s\"", i ? ", " : "", piece[merges[i][0]], piece[merges[i][1]]);
+        for (size_t i = 0; i < m.n; i++)
+            hy_buf_printf(&json, "%s\"%s %s\"", i ? ", " : "", piece[merges[i][0]], piece[merges[i][1]]);
         hy_buf_printf(&json, "]}}");
         hy_tokenizer *t;
         if (hy_tokenizer_open_memory(json.s, json.n, true, "f.json", &t)) fail_msg("%s", hy_error_text());
@@ -268,12 +278,14 @@ static void test_splits(void **state) {
         const char *out;
         bool bytes;
         hy_buf got = {0};
-        snprintf(text, sizeof text, "{\"type\": \"Split\", \"pattern\": {\"%s\": \"-\"}, \"behavior\": \"%s\", \"invert\": %s}", i % 4 < 2 ? "String" : "Regex", cases[i / 2].behavior,
-                 i % 2 ? "true" : "false");
+        snprintf(text, sizeof text,
+                 "{\"type\": \"Split\", \"pattern\": {\"%s\": \"-\"}, \"behavior\": \"%s\", \"invert\": %s}",
+                 i % 4 < 2 ? "String" : "Regex", cases[i / 2].behavior, i % 2 ? "true" : "false");
         assert_int_equal(hy_json_parse(text, strlen(text), "f", 0, &j), HY_OK);
         assert_int_equal(hy_tok_steps_pre(j, "f", &steps), HY_OK);
         assert_int_equal(hy_presplit(&steps, "the-final--countdown", 20, true, two, &spans, &out, &bytes), HY_OK);
-        for (size_t k = 0; k < spans->n; k++) hy_buf_printf(&got, "%s%.*s", k ? "|" : "", (int)spans->v[k].n, out + spans->v[k].at);
+        for (size_t k = 0; k < spans->n; k++)
+            hy_buf_printf(&got, "%s%.*s", k ? "|" : "", (int)spans->v[k].n, out + spans->v[k].at);
         assert_string_equal(got.s, i % 2 ? cases[i / 2].inverted : cases[i / 2].plain);
         for (int k = 0; k < 2; k++) free(two[k].v), free(two[k].text.s);
         free(got.s);
@@ -338,7 +350,8 @@ static void test_bad_text(void **state) {
 }
 
 // ---------------------------------------------------------------------------------------------------- refusals
-#define MODEL(rest) "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"ab\": 2}, \"merges\": [\"a b\"]" rest "}"
+#define MODEL(rest) \
+    "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"ab\": 2}, \"merges\": [\"a b\"]" rest "}"
 static void test_refused(void **state) {
     (void)state;
     static const struct {
@@ -359,26 +372,41 @@ static void test_refused(void **state) {
         {"{\"model\": {\"vocab\": {\"a\": 1}, \"merges\": [7]}}", "merges[0]: is an integer"},
         {"{" MODEL(", \"dropout\": 0.1") "}", "\"dropout\": 0.1 would make ids random"},
         {"{" MODEL(", \"end_of_word_suffix\": \"</w>\"") "}", "\"end_of_word_suffix\": \"</w>\" is not supported"},
-        {"{" MODEL("") ", \"normalizer\": {\"type\": \"Lowercase\"}}", "normalizer: \"type\": \"Lowercase\" is not supported"},
-        {"{" MODEL("") ", \"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFC\"}, 5]}}", "normalizer.normalizers[1]: an object"},
-        {"{" MODEL("") ", \"pre_tokenizer\": {\"type\": \"BertPreTokenizer\"}}", "pre_tokenizer: \"type\": \"BertPreTokenizer\""},
-        {"{" MODEL("") ", \"pre_tokenizer\": {\"type\": \"Metaspace\", \"replacement\": \"__\"}}", "\"__\" is not one character"},
-        {"{" MODEL("") ", \"pre_tokenizer\": {\"type\": \"Metaspace\", \"replacement\": \"_\", \"prepend_scheme\": \"last\"}}", "\"last\" is not always"},
+        {"{" MODEL("") ", \"normalizer\": {\"type\": \"Lowercase\"}}",
+         "normalizer: \"type\": \"Lowercase\" is not supported"},
+        {"{" MODEL("") ", \"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFC\"}, 5]}}",
+         "normalizer.normalizers[1]: an object"},
+        {"{" MODEL("") ", \"pre_tokenizer\": {\"type\": \"BertPreTokenizer\"}}",
+         "pre_tokenizer: \"type\": \"BertPreTokenizer\""},
+        {"{" MODEL("") ", \"pre_tokenizer\": {\"type\": \"Metaspace\", \"replacement\": \"__\"}}",
+         "\"__\" is not one character"},
+        {"{" MODEL("") ", \"pre_tokenizer\": {\"type\": \"Metaspace\", \"replacement\": \"_\", \"prepend_scheme\": "
+                       "\"last\"}}",
+         "\"last\" is not always"},
         {"{" MODEL("") ", \"decoder\": {\"type\": \"CTC\"}}", "decoder: \"type\": \"CTC\""},
-        {"{" MODEL("") ", \"post_processor\": {\"type\": \"BertProcessing\"}}", "post_processor: \"type\": \"BertProcessing\""},
-        {"{\"model\": {\"vocab\": {\"a\": 0, \"b\": 5}, \"merges\": []}, \"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": "
-         "[{\"SpecialToken\": {\"id\": \"x\"}}, {\"Sequence\": {\"id\": \"A\"}}], \"special_tokens\": {\"x\": {\"ids\": [3]}}}}", "\"x\": there is no token 3"},
-        {"{" MODEL("") ", \"added_tokens\": [{\"id\": 9, \"content\": \"<s>\"}]}", "says 9, but its place in the file gives it 3"},
-        {"{" MODEL("") ", \"added_tokens\": [{\"id\": 3, \"content\": \"ab\"}]}", "says 3, but the vocabulary gives it 2"},
-        {"{" MODEL("") ", \"added_tokens\": [{\"id\": 3, \"content\": \"x\"}, {\"id\": 4, \"content\": \"x\"}]}", "is there twice"},
+        {"{" MODEL("") ", \"post_processor\": {\"type\": \"BertProcessing\"}}",
+         "post_processor: \"type\": \"BertProcessing\""},
+        {"{\"model\": {\"vocab\": {\"a\": 0, \"b\": 5}, \"merges\": []}, \"post_processor\": {\"type\": "
+         "\"TemplateProcessing\", \"single\": "
+         "[{\"SpecialToken\": {\"id\": \"x\"}}, {\"Sequence\": {\"id\": \"A\"}}], \"special_tokens\": {\"x\": "
+         "{\"ids\": [3]}}}}",
+         "\"x\": there is no token 3"},
+        {"{" MODEL("") ", \"added_tokens\": [{\"id\": 9, \"content\": \"<s>\"}]}",
+         "says 9, but its place in the file gives it 3"},
+        {"{" MODEL("") ", \"added_tokens\": [{\"id\": 3, \"content\": \"ab\"}]}",
+         "says 3, but the vocabulary gives it 2"},
+        {"{" MODEL("") ", \"added_tokens\": [{\"id\": 3, \"content\": \"x\"}, {\"id\": 4, \"content\": \"x\"}]}",
+         "is there twice"},
         {"{" MODEL("") ", \"added_tokens\": [{\"id\": 3, \"content\": \"\"}]}", "has 0 bytes"},
         {"{" MODEL("") ", \"added_tokens\": [{\"id\": 1e300, \"content\": \"x\"}]}", "added_tokens[0]: \"id\""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         hy_tokenizer *t = NULL;
-        if (hy_tokenizer_open_memory(cases[i].text, strlen(cases[i].text), true, "f.json", &t) != HY_EINPUT) fail_msg("not refused: %s", cases[i].text);
+        if (hy_tokenizer_open_memory(cases[i].text, strlen(cases[i].text), true, "f.json", &t) != HY_EINPUT)
+            fail_msg("not refused: %s", cases[i].text);
         assert_null(t);
-        if (!strstr(hy_error_text(), cases[i].word) || strncmp(hy_error_text(), "f.json: ", 8)) fail_msg("%s: no \"%s\"", hy_error_text(), cases[i].word);
+        if (!strstr(hy_error_text(), cases[i].word) || strncmp(hy_error_text(), "f.json: ", 8))
+            fail_msg("%s: no \"%s\"", hy_error_text(), cases[i].word);
     }
     hy_buf deep = {0};
     for (int i = 0; i < 100000; i++) hy_buf_write(&deep, "[", 1);
@@ -390,7 +418,9 @@ static void test_refused(void **state) {
 
 static void test_patterns(void **state) {
     (void)state;
-    static const char *const bad[] = {"a(", "[a", "\\p{Nonsense}", "\\p{L", "(?<name>a)", "\\b", "a{2}+", "[a&&b]", "[[:alpha:]]", "^a", "a$", "\\1", "[^\\S]", "(?#x)", "*", "\\x{110000}", ""};
+    static const char *const bad[] = {
+        "a(", "[a", "\\p{Nonsense}", "\\p{L",  "(?<name>a)", "\\b", "a{2}+",       "[a&&b]", "[[:alpha:]]",
+        "^a", "a$", "\\1",           "[^\\S]", "(?#x)",      "*",   "\\x{110000}", ""};
     hy_regex *r = NULL;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         if (hy_regex_new(bad[i], "f.json: x", &r) != HY_EINPUT) fail_msg("not refused: %s", bad[i]);
@@ -451,7 +481,8 @@ static void test_hostile_sp(void **state) {
             hy_token_ids ids = {0};
             assert_int_equal(hy_tokenizer_encode(t, "\xef\xac\x81 A\xcc\x8a the", 12, true, &ids), HY_OK);
             free(ids.v);
-        } else refused += strstr(hy_error_text(), "points outside it") != NULL;
+        } else
+            refused += strstr(hy_error_text(), "points outside it") != NULL;
         hy_tokenizer_close(t);
         data[k] ^= 0x5a;
     }
@@ -461,8 +492,10 @@ static void test_hostile_sp(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_goldens),  cmocka_unit_test(test_streams),  cmocka_unit_test(test_slow_bpe), cmocka_unit_test(test_long_word), cmocka_unit_test(test_dense_merges), cmocka_unit_test(test_splits), cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_bad_text), cmocka_unit_test(test_refused),  cmocka_unit_test(test_patterns), cmocka_unit_test(test_hostile_sp),
+        cmocka_unit_test(test_goldens),   cmocka_unit_test(test_streams),      cmocka_unit_test(test_slow_bpe),
+        cmocka_unit_test(test_long_word), cmocka_unit_test(test_dense_merges), cmocka_unit_test(test_splits),
+        cmocka_unit_test(test_bytes),     cmocka_unit_test(test_bad_text),     cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_patterns),  cmocka_unit_test(test_hostile_sp),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-// test_tune.c - how a point of the grid is chosen for a variant, what is held out, and what is said of pairs: on a store filled by
-// hand. Reading "tune:" from a file is tested here too.
+// test_tune.c - how a point of the grid is chosen for a variant, what is held out, and what is said of pairs: on a
+// store filled by hand. Reading "tune:" from a file is tested here too.
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -28,7 +28,12 @@ static void near(double a, double b) {
 }
 
 static void fill_run(hy_store *s, const hy_planned_row *p, double accuracy, double loss) {
-    hy_model_record r = {.seed = p->seed, .device = p->device, .variant = p->variant, .experiment = "e", .grid = p->grid, .task = p->task};
+    hy_model_record r = {.seed = p->seed,
+                         .device = p->device,
+                         .variant = p->variant,
+                         .experiment = "e",
+                         .grid = p->grid,
+                         .task = p->task};
     snprintf(r.model_key, sizeof r.model_key, "%s", p->model_key);
     hy_claim c;
     int64_t model, id;
@@ -45,7 +50,8 @@ static void fill_run(hy_store *s, const hy_planned_row *p, double accuracy, doub
     hy_facts_free(&f);
 }
 
-// An experiment of two variants, one task, three grid points and three seeds with these accuracies; the loss is 1 - accuracy.
+// An experiment of two variants, one task, three grid points and three seeds with these accuracies; the loss is 1 -
+// accuracy.
 static hy_summary *summary_of(const table accuracy, const char *by, const char *cell) {
     static const char *const names[] = {"a", "b"}, *const grid[] = {"lr=1", "lr=2", "lr=3"};
     hy_store *s;
@@ -65,8 +71,16 @@ static hy_summary *summary_of(const table accuracy, const char *by, const char *
         for (int g = 0; g < POINTS; g++) {
             snprintf(key[v * POINTS + g], sizeof key[0], "k%d%d", v, g);
             for (int k = 0; k < SEEDS; k++)
-                plan[n++] = (hy_planned_row){.variant = names[v], .task = "t", .grid = grid[g], .variant_ord = v, .grid_ord = g, .seed = k + 1,
-                                             .model_key = key[v * POINTS + g], .device = "cpu", .n_measures = 1, .measures = &wanted};
+                plan[n++] = (hy_planned_row){.variant = names[v],
+                                             .task = "t",
+                                             .grid = grid[g],
+                                             .variant_ord = v,
+                                             .grid_ord = g,
+                                             .seed = k + 1,
+                                             .model_key = key[v * POINTS + g],
+                                             .device = "cpu",
+                                             .n_measures = 1,
+                                             .measures = &wanted};
         }
     const hy_experiment_record e = {"e", "", "", "q", "yaml", n, 0, plan, NULL, by, cell, NULL};
     int64_t id;
@@ -94,7 +108,8 @@ static const hy_summary_row *best_of(const hy_summary *m, int variant) {
 }
 
 // a: point 2 has the best mean of those without failures; b: the same for all seeds at its first point.
-static const table runs = {{{0.2, 0.9, 0.4}, {0.5, 0.5, 0.6}, {1.0, FAILED, FAILED}}, {{0.9, 0.91, 0.92}, {0.1, 0.1, 0.1}, {0.2, 0.2, 0.2}}};
+static const table runs = {{{0.2, 0.9, 0.4}, {0.5, 0.5, 0.6}, {1.0, FAILED, FAILED}},
+                           {{0.9, 0.91, 0.92}, {0.1, 0.1, 0.1}, {0.2, 0.2, 0.2}}};
 
 static void test_choice(void **state) {
     (void)state;
@@ -103,7 +118,8 @@ static void test_choice(void **state) {
     assert_string_equal(a->grid, "lr=2");  // lr=3 has a mean of 1, but of one run: the others failed
     assert_string_equal(b->grid, "lr=1");
     near(hy_summary_get(a, "accuracy", "")->stat.mean, 1.6 / 3);
-    // seed 1: without it lr=1 is best (0.65 to 0.55) and gave it 0.2; seed 2: lr=2, 0.5; seed 3: lr=1 (0.55 to 0.5), 0.4
+    // seed 1: without it lr=1 is best (0.65 to 0.55) and gave it 0.2; seed 2: lr=2, 0.5; seed 3: lr=1 (0.55 to 0.5),
+    // 0.4
     const hy_summary_value *h = hy_summary_get(a, "accuracy_held_out", "");
     assert_int_equal(h->n, 3);
     const double want[] = {0.2, 0.5, 0.4};
@@ -116,7 +132,8 @@ static void test_choice(void **state) {
     near(hy_summary_get(a, "loss_held_out", "")->stat.mean, 1 - 1.1 / 3);
     near(hy_summary_fair(a, "accuracy")->stat.mean, 1.1 / 3);
     near(hy_summary_get(b, "accuracy_held_out", "")->stat.mean, 0.91);
-    for (int i = 0; i < m->n_rows; i++) assert_true(m->rows[i].best || !hy_summary_get(&m->rows[i], "accuracy_held_out", ""));
+    for (int i = 0; i < m->n_rows; i++)
+        assert_true(m->rows[i].best || !hy_summary_get(&m->rows[i], "accuracy_held_out", ""));
     char *text = hy_summary_pairs_text(m, "t", "accuracy");
     assert_non_null(strstr(text, "1 of 1 pairs of variants differ in held-out accuracy"));
     free(text);
@@ -143,15 +160,17 @@ static void test_counterparts(void **state) {
     assert_string_equal(hy_summary_counterpart("cache_mb"), "cache_paper");
 }
 
-// Of every point one seed failed: then the means decide, and the seed that failed at the chosen point is left out of what is held out.
+// Of every point one seed failed: then the means decide, and the seed that failed at the chosen point is left out of
+// what is held out.
 static void test_failures(void **state) {
     (void)state;
-    static const table failing = {{{0.2, FAILED, 0.4}, {FAILED, 0.7, 0.8}, {0.3, 0.3, FAILED}}, {{1, 1, 1}, {0, 0, 0}, {0, 0, 0}}};
+    static const table failing = {{{0.2, FAILED, 0.4}, {FAILED, 0.7, 0.8}, {0.3, 0.3, FAILED}},
+                                  {{1, 1, 1}, {0, 0, 0}, {0, 0, 0}}};
     hy_summary *m = summary_of(failing, "accuracy", "");
     const hy_summary_row *a = best_of(m, 0);
     assert_string_equal(a->grid, "lr=2");
-    // seed 1: lr=2 has two of the others, but failed on it; seed 2: lr=1 has two of the others (mean 0.3) and failed on it; seed 3: lr=3 has
-    // two of the others, and failed on it
+    // seed 1: lr=2 has two of the others, but failed on it; seed 2: lr=1 has two of the others (mean 0.3) and failed on
+    // it; seed 3: lr=3 has two of the others, and failed on it
     const hy_summary_value *h = hy_summary_get(a, "accuracy_held_out", "");
     assert_int_equal(h->n, 0);
     near(hy_summary_fair(a, "accuracy")->stat.mean, 0.75);  // nothing is held out: the plain value
@@ -180,8 +199,10 @@ static hy_experiment *load(const char *more) {
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     close(fd);
-    char *yaml = hy_asprintf("name: t\nvariants: [{name: a, spec: {d_model: 16, layers: 1, vocab: 64, mixer: attention, attention: {heads: 2}}}]\n"
-                             "tasks: [{kind: mqar, options: {vocab: 64, train: [[16, 2]], test: [[16, 2]]}}]\n%s", more);
+    char *yaml = hy_asprintf("name: t\nvariants: [{name: a, spec: {d_model: 16, layers: 1, vocab: 64, mixer: "
+                             "attention, attention: {heads: 2}}}]\n"
+                             "tasks: [{kind: mqar, options: {vocab: 64, train: [[16, 2]], test: [[16, 2]]}}]\n%s",
+                             more);
     assert_int_equal(hy_file_write(path, yaml, strlen(yaml)), HY_OK);
     hy_experiment *e = NULL;
     hy_status s = hy_experiment_load(path, NULL, NULL, &e);
@@ -205,14 +226,19 @@ static void test_reading(void **state) {
     assert_string_equal(e->tune_by, "");
     assert_string_equal(e->items[0].model_key, key);  // how a point is chosen does not make another run
     hy_experiment_free(e);
-    static const char *const bad[] = {"tune: {by: loss}\n", "grid: {train.lr: [1]}\ntune: {by: los}\n", "grid: {train.lr: [1]}\ntune: {by: parameters}\n",
-                                      "grid: {train.lr: [1]}\ntune: loss\n", "grid: {train.lr: [1]}\ntune: {cell: x}\n", "grid: {train.lr: [1]}\ntune: {by: loss, over: x}\n"};
+    static const char *const bad[] = {"tune: {by: loss}\n",
+                                      "grid: {train.lr: [1]}\ntune: {by: los}\n",
+                                      "grid: {train.lr: [1]}\ntune: {by: parameters}\n",
+                                      "grid: {train.lr: [1]}\ntune: loss\n",
+                                      "grid: {train.lr: [1]}\ntune: {cell: x}\n",
+                                      "grid: {train.lr: [1]}\ntune: {by: loss, over: x}\n"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         if (load(bad[i])) fail_msg("taken: %s", bad[i]);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_choice), cmocka_unit_test(test_lower_is_better), cmocka_unit_test(test_failures), cmocka_unit_test(test_counterparts),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_choice),           cmocka_unit_test(test_lower_is_better),
+                                       cmocka_unit_test(test_failures),         cmocka_unit_test(test_counterparts),
                                        cmocka_unit_test(test_cell_and_default), cmocka_unit_test(test_reading)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

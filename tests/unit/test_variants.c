@@ -1,6 +1,7 @@
-// test_variants.c - one test over every file of variants/ and every folder of tests/golden/ (with its own weights): the model is the same whole, in chunks, token by token, and in a
-// padded batch; its cache is what the formula says; its parameters are what the count says; a resumed run and any number of
-// threads give the same bits. Models are shrunk (never their structure) so that rings wrap and the test is quick.
+// test_variants.c - one test over every file of variants/ and every folder of tests/golden/ (with its own weights): the
+// model is the same whole, in chunks, token by token, and in a padded batch; its cache is what the formula says; its
+// parameters are what the count says; a resumed run and any number of threads give the same bits. Models are shrunk
+// (never their structure) so that rings wrap and the test is quick.
 #include <dirent.h>
 #include <math.h>
 #include <setjmp.h>
@@ -22,11 +23,14 @@ enum { TEXT = 41, V = 61, SMALL = 40 };
 
 // In the CUDA mode: the GPU, whatever the number of threads.
 static void open_backend(hy_backend *be, int threads) {
-    if (KT_CUDA) *be = *kt_device();
-    else assert_int_equal(hy_backend_cpu(NULL, threads, be), HY_OK);
+    if (KT_CUDA)
+        *be = *kt_device();
+    else
+        assert_int_equal(hy_backend_cpu(NULL, threads, be), HY_OK);
 }
 
-// The emulated GPU takes seconds for what takes a CPU milliseconds: there models are narrow, and a few variants stand for all.
+// The emulated GPU takes seconds for what takes a CPU milliseconds: there models are narrow, and a few variants stand
+// for all.
 static bool emulated(void) { return KT_CUDA && strstr(kt_device()->device, "emulated"); }
 
 static char *files[256];
@@ -47,8 +51,10 @@ static void find(const char *dir) {
     for (struct dirent *e; (e = readdir(d));) {
         const size_t n = strlen(e->d_name);
         char *path = hy_asprintf("%s/%s", dir, e->d_name);
-        if (n_files < 256 && e->d_name[0] != '.' && ((n > 5 && !strcmp(e->d_name + n - 5, ".yaml")) || is_folder(path))) files[n_files++] = path;
-        else free(path);
+        if (n_files < 256 && e->d_name[0] != '.' && ((n > 5 && !strcmp(e->d_name + n - 5, ".yaml")) || is_folder(path)))
+            files[n_files++] = path;
+        else
+            free(path);
     }
     closedir(d);
 }
@@ -81,7 +87,8 @@ static void shrink(hy_model_spec *m) {
             l->d_v = wide ? 16 : 8;
         }
         if (l->d_inner) {
-            l->d_inner = l->heads && hy_fusion_same_width(l->fusion) && l->mixer == HY_MIXER_PARALLEL ? l->heads * l->d_v : 48;
+            l->d_inner =
+                l->heads && hy_fusion_same_width(l->fusion) && l->mixer == HY_MIXER_PARALLEL ? l->heads * l->d_v : 48;
             l->d_state = least(l->d_state, 5);
             if (l->dt_rank) l->dt_rank = 3;
             if (l->head_dim) l->head_dim = 8, l->groups = least(l->groups, 2);
@@ -124,8 +131,10 @@ static void open_variant(subject *s, const char *file) {
 static void open_subject(subject *s, const char *file, int threads) {
     memset(s, 0, sizeof *s);
     open_backend(&s->be, threads);
-    if (is_folder(file)) open_folder(s, file);
-    else open_variant(s, file);
+    if (is_folder(file))
+        open_folder(s, file);
+    else
+        open_variant(s, file);
     s->m = s->spec.meta_tokens;
     s->vocab = s->spec.vocab;
     assert_true(s->vocab <= V);
@@ -139,7 +148,8 @@ static void close_subject(subject *s) {
     hy_program_free(s->p);
 }
 
-// Logits of every text position of one sequence, fed in the given chunks (meta tokens first). chunks NULL: whole, no state.
+// Logits of every text position of one sequence, fed in the given chunks (meta tokens first). chunks NULL: whole, no
+// state.
 static void logits_of(subject *s, int seq, const int *chunks, int n_chunks, float *out) {
     const int total = s->m + TEXT;
     int32_t full[TEXT + 8];
@@ -169,7 +179,11 @@ static void same_in_pieces(void **state) {
     (void)state;
     static float whole[TEXT * V], part[TEXT * V];
     static const int odd[] = {1, 5, 2, 13, 8}, one[] = {1}, two[] = {29, 100};
-    const struct { const char *what; const int *c; int n; } ways[] = {{"chunks of 1, 5, 2, 13, 8", odd, 5}, {"token by token", one, 1}, {"two chunks", two, 2}};
+    const struct {
+        const char *what;
+        const int *c;
+        int n;
+    } ways[] = {{"chunks of 1, 5, 2, 13, 8", odd, 5}, {"token by token", one, 1}, {"two chunks", two, 2}};
     for (int f = 0; f < n_files; f++) {
         static subject s;
         open_subject(&s, files[f], 2);
@@ -177,7 +191,8 @@ static void same_in_pieces(void **state) {
         for (size_t k = 0; k < 3; k++) {
             logits_of(&s, 0, ways[k].c, ways[k].n, part);
             const double d = kt_difference(part, whole, (size_t)(TEXT * s.vocab));
-            if (!(d <= TOL_SAME)) fail_msg("%s, %s: logits differ by %.2e from the whole sequence", files[f], ways[k].what, d);
+            if (!(d <= TOL_SAME))
+                fail_msg("%s, %s: logits differ by %.2e from the whole sequence", files[f], ways[k].what, d);
         }
         close_subject(&s);
     }
@@ -234,7 +249,9 @@ static void same_in_a_batch(void **state) {
                 const size_t row = (size_t)s.vocab;
                 const float *x = many + ((size_t)i * 4 + (size_t)b) * row, *y = alone + (size_t)i * row;
                 const double d = kt_difference(x, y, row);
-                if (!(d <= TOL_SAME)) fail_msg("%s: sequence %d of %d tokens, step %d: %.2e from the same alone", files[f], b, len[b], i, d);
+                if (!(d <= TOL_SAME))
+                    fail_msg("%s: sequence %d of %d tokens, step %d: %.2e from the same alone", files[f], b, len[b], i,
+                             d);
                 exact += !memcmp(x, y, row * sizeof *x);
                 all++;
             }
@@ -253,14 +270,17 @@ static void formulas(void **state) {
         int64_t n = 0;
         hy_model_count(&s.spec, &c);
         for (int i = 0; i < s.p->n_params; i++) n += (int64_t)s.p->params[i].n;
-        if (n != c.total) fail_msg("%s: the count says %lld parameters, the program has %lld", files[f], (long long)c.total, (long long)n);
+        if (n != c.total)
+            fail_msg("%s: the count says %lld parameters, the program has %lld", files[f], (long long)c.total,
+                     (long long)n);
         for (int tokens = 1; tokens < 60; tokens += 29) {
             hy_cache_bytes sum;
             hy_state *st;
             hy_model_cache(&s.spec, HY_CACHE_TRUE, tokens, 4, 4, 4, NULL, &sum);
             assert_int_equal(hy_state_create(s.p, &s.be, HY_F32, 1, tokens, &st), HY_OK);
             if ((double)hy_state_bytes(st) != sum.total)
-                fail_msg("%s, %d tokens: formula %.0f bytes, allocated %zu", files[f], tokens, sum.total, hy_state_bytes(st));
+                fail_msg("%s, %d tokens: formula %.0f bytes, allocated %zu", files[f], tokens, sum.total,
+                         hy_state_bytes(st));
             hy_state_free(st);
         }
         close_subject(&s);
@@ -299,7 +319,8 @@ static void train_bits(const subject *s, int threads, int steps, bool resume, hy
 static void same_bits(void **state) {
     (void)state;
     hy_task *task;
-    if (hy_task_open("mqar", "vocab: 60\ntrain: [[24, 3]]\ntest: [[24, 3]]\n", 3, &task)) fail_msg("%s", hy_error_text());
+    if (hy_task_open("mqar", "vocab: 60\ntrain: [[24, 3]]\ntest: [[24, 3]]\n", 3, &task))
+        fail_msg("%s", hy_error_text());
     for (int f = 0; f < n_files; f++) {
         static subject s;
         if (is_folder(files[f])) continue;  // trains from random weights: the variants say it all
@@ -308,7 +329,8 @@ static void same_bits(void **state) {
         float *one = hy_xcalloc(n * 2, sizeof *one), *other = one + n;
         train_bits(&s, 1, 3, false, task, one);
         train_bits(&s, 2, 3, false, task, other);
-        if (memcmp(one, other, n * sizeof *one)) fail_msg("%s: 1 and 2 threads give different weights after 3 steps", files[f]);
+        if (memcmp(one, other, n * sizeof *one))
+            fail_msg("%s: 1 and 2 threads give different weights after 3 steps", files[f]);
         train_bits(&s, 2, 3, true, task, other);
         if (memcmp(one, other, n * sizeof *one)) fail_msg("%s: a resumed run gives other weights", files[f]);
         free(one);
@@ -318,12 +340,14 @@ static void same_bits(void **state) {
 }
 
 int main(int argc, char **argv) {
-    if (argc > 1) files[n_files++] = argv[1];  // one file alone: for a closer look
+    if (argc > 1)
+        files[n_files++] = argv[1];  // one file alone: for a closer look
     else {
         if (!emulated()) find("variants"), find("variants/paper");
         find("tests/golden");
         static const char *const few[] = {"hymba", "hymba2", "falcon-h1", "samba", "mamba-mlp", "llama-qk-norm"};
-        for (size_t i = 0; emulated() && i < sizeof few / sizeof *few; i++) files[n_files++] = hy_asprintf("variants/%s.yaml", few[i]);
+        for (size_t i = 0; emulated() && i < sizeof few / sizeof *few; i++)
+            files[n_files++] = hy_asprintf("variants/%s.yaml", few[i]);
     }
     qsort(files, (size_t)n_files, sizeof *files, by_name);
     const struct CMUnitTest tests[] = {cmocka_unit_test(same_in_pieces), cmocka_unit_test(same_in_a_batch),

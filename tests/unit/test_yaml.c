@@ -20,7 +20,8 @@ static void refused_n(const char *text, size_t n, const char *where_and_what) {
     hy_status s = hy_yaml_parse("t", text, n, &y);
     if (s != HY_EINPUT) fail_msg("accepted: %s", text);
     assert_null(y);
-    if (!strstr(hy_error_text(), where_and_what)) fail_msg("\"%s\" does not hold \"%s\"", hy_error_text(), where_and_what);
+    if (!strstr(hy_error_text(), where_and_what))
+        fail_msg("\"%s\" does not hold \"%s\"", hy_error_text(), where_and_what);
 }
 static void refused(const char *text, const char *what) { refused_n(text, strlen(text), what); }
 
@@ -207,8 +208,11 @@ static void test_fields(void **state) {
     assert_int_equal(t.l, -1);
     assert_true(t.d == 1e-3);
     assert_int_equal(t.ps.n, 2);
-    assert_int_equal(read_thing("count: 100\nflag: false\nkind: all\nseed: 9007199254740993\nrate: .1\nname: 'a \"b'\nlist: 5\n"
-                                "pairs: [[3, 4], [5, 6]]\nreals: [0.1, -2e5]\nother: 1\n", "other|more", &t), HY_OK);
+    assert_int_equal(
+        read_thing("count: 100\nflag: false\nkind: all\nseed: 9007199254740993\nrate: .1\nname: 'a \"b'\nlist: 5\n"
+                   "pairs: [[3, 4], [5, 6]]\nreals: [0.1, -2e5]\nother: 1\n",
+                   "other|more", &t),
+        HY_OK);
     assert_int_equal(t.i, 100);
     assert_int_equal(t.e, 2);
     assert_true(t.l == INT64_C(9007199254740993));
@@ -268,7 +272,9 @@ static void test_fields_refused(void **state) {
     field_refused("name: ~\n", "t:1:7: name has no value (write \"\" for an empty text)");
     field_refused("list: [1, 51]\n", "t:1:11: list is 51; it must be 0 to 50");
     field_refused("pairs: [[1, 2, 3]]\n", "t:1:9: pairs must be pairs, each [a, b], not a list");
-    field_refused("a:\n - 1\nconut: 3\n", "t:1:1: unknown key \"a\"; known: left_alone count flag kind seed rate name list pairs reals late later");
+    field_refused(
+        "a:\n - 1\nconut: 3\n",
+        "t:1:1: unknown key \"a\"; known: left_alone count flag kind seed rate name list pairs reals late later");
     field_refused("conut: 3\n", "t:1:1: unknown key \"conut\" (did you mean \"count\"?)");
     field_refused("left_alon: 3\n", "t:1:1: unknown key \"left_alon\" (did you mean \"left_alone\"?)");
     field_refused("[1]\n", "t:1:1: keys and values are wanted here (key: value), not a list");
@@ -288,8 +294,10 @@ static void test_texts(void **state) {
         hy_double_text(values[i], s);
         assert_true(strtod(s, NULL) == values[i]);
     }
-    const char *strings[] = {"plain", "null", "true", "12", "a: b", "two words", "q\"uo\\te", "line\nbreak\ttab", "\x01\x7f", "",
-                             "#x", "- x", "\xc3\xa9", "a/b.yaml", "no", "~", "x#y", "-a"};
+    const char *strings[] = {
+        "plain",    "null", "true", "12",  "a: b",     "two words", "q\"uo\\te", "line\nbreak\ttab",
+        "\x01\x7f", "",     "#x",   "- x", "\xc3\xa9", "a/b.yaml",  "no",        "~",
+        "x#y",      "-a"};
     for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) {
         hy_buf b = {0};
         hy_buf_printf(&b, "k: ");
@@ -312,9 +320,15 @@ static void test_file(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_positions),  cmocka_unit_test(test_refused), cmocka_unit_test(test_alias_is_a_copy),
-        cmocka_unit_test(test_set),        cmocka_unit_test(test_merge),   cmocka_unit_test(test_fields),
-        cmocka_unit_test(test_fields_refused), cmocka_unit_test(test_texts), cmocka_unit_test(test_file),
+        cmocka_unit_test(test_positions),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_alias_is_a_copy),
+        cmocka_unit_test(test_set),
+        cmocka_unit_test(test_merge),
+        cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_fields_refused),
+        cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,7 +10,8 @@ hy_status HY_FAST(hy_fast_adamw)(const void *args, void *ws, const hy_plan_req *
     const float b1 = (float)a->beta1, b2 = (float)a->beta2, n1 = (float)(1 - a->beta1), n2 = (float)(1 - a->beta2);
     const double *ctl = a->ctl;
     const float i1 = (float)(1 / ctl[HY_CTL_C1]), i2 = (float)(1 / ctl[HY_CTL_C2]);
-    const float lr = (float)ctl[HY_CTL_LR], eps = (float)a->eps, scale = (float)ctl[HY_CTL_GRAD_SCALE], wd = (float)a->wd;
+    const float lr = (float)ctl[HY_CTL_LR], eps = (float)a->eps, scale = (float)ctl[HY_CTL_GRAD_SCALE],
+                wd = (float)a->wd;
     if (ctl[HY_CTL_BAD] != 0) return HY_OK;
     size_t blocks = (a->n + HY_DECAY_BLOCK - 1) / HY_DECAY_BLOCK;
     int threads = hy_cpu_threads(req, a->n);

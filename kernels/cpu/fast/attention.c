@@ -10,8 +10,8 @@
 typedef struct {
     head_view h;
     key_list keys;
-    int row0, rows;            // rows of this item
-    size_t ldq, ldv;           // padded widths
+    int row0, rows;   // rows of this item
+    size_t ldq, ldv;  // padded widths
     float *q, *o, *kt, *v, *s, *m, *corr, *l;
 } item;
 
@@ -129,9 +129,9 @@ static void attend_tile(item *it, int r0, int j0) {
     }
     for (int g = 0; g < groups; g++) {
         if (t[g].lo == t[g].hi) continue;
-        mm_rescale((int)(it->ldv / STRIPE), (t[g].hi - t[g].lo) * STRIPE, it->s + (size_t)g * MR * KEYS + t[g].lo * STRIPE, KEYS,
-                   it->v + (size_t)t[g].lo * STRIPE * it->ldv, it->ldv, it->o + (size_t)(r0 + g * MR) * it->ldv, it->ldv,
-                   it->corr + g * MR);
+        mm_rescale((int)(it->ldv / STRIPE), (t[g].hi - t[g].lo) * STRIPE,
+                   it->s + (size_t)g * MR * KEYS + t[g].lo * STRIPE, KEYS, it->v + (size_t)t[g].lo * STRIPE * it->ldv,
+                   it->ldv, it->o + (size_t)(r0 + g * MR) * it->ldv, it->ldv, it->corr + g * MR);
     }
 }
 
@@ -149,8 +149,15 @@ static void store_rows(const item *it) {
 }
 
 static void run_item(const hy_attention_args *a, const hy_attn_fwd_layout *w, float *mem, int b, int kvh, int i) {
-    item it = {.h = view_of(a, b, kvh), .q = mem, .o = mem + w->o, .kt = mem + w->kt, .v = mem + w->v, .s = mem + w->s,
-               .m = mem + w->m, .corr = mem + w->corr, .l = mem + w->l};
+    item it = {.h = view_of(a, b, kvh),
+               .q = mem,
+               .o = mem + w->o,
+               .kt = mem + w->kt,
+               .v = mem + w->v,
+               .s = mem + w->s,
+               .m = mem + w->m,
+               .corr = mem + w->corr,
+               .l = mem + w->l};
     it.ldq = hy_attn_pad((size_t)a->d_qk, STRIPE);
     it.ldv = hy_attn_pad((size_t)a->d_v, STRIPE);
     it.row0 = i * HY_ATTN_ROWS;
@@ -192,10 +199,13 @@ hy_status HY_FAST(hy_fast_attention)(const void *args, void *ws, const hy_plan_r
         float *mine = mem + (size_t)omp_get_thread_num() * w.thread;
 #pragma omp for schedule(dynamic, 1)
         for (long n = 0; n < pairs * most; n++) {  // late rows first: they see most keys
-            int i = most - 1 - (int)(n / pairs), b = (int)(n % pairs) / a->kv_heads, kvh = (int)(n % pairs) % a->kv_heads;
+            int i = most - 1 - (int)(n / pairs), b = (int)(n % pairs) / a->kv_heads,
+                kvh = (int)(n % pairs) % a->kv_heads;
             if (i >= items_of(a, b)) continue;
-            if (a->len[b] == 1) decode_range(a, mine, parts + ((n % pairs) * w.ranges + i) * w.part, b, kvh, i);
-            else run_item(a, &w, mine, b, kvh, i);
+            if (a->len[b] == 1)
+                decode_range(a, mine, parts + ((n % pairs) * w.ranges + i) * w.part, b, kvh, i);
+            else
+                run_item(a, &w, mine, b, kvh, i);
         }
 #pragma omp for schedule(static)
         for (long n = 0; n < pairs; n++) {

@@ -1,6 +1,6 @@
 // attention_bwd.c - float32 gradient of attention in tiles: weights are computed again from the saved log-sum-exp, so
-// memory is linear in T. Every sum runs over rows, or over key tiles, in ascending order whichever way the work is shared
-// out, so the bits do not depend on the number of threads.
+// memory is linear in T. Every sum runs over rows, or over key tiles, in ascending order whichever way the work is
+// shared out, so the bits do not depend on the number of threads.
 #include <omp.h>
 
 #include "kernels/cpu/fast/attention_tile.h"
@@ -11,18 +11,29 @@ typedef struct {
     key_list keys;  // entry j is position j
     int rows, row_tiles, key_tiles;
     size_t ldq, ldv;
-    float *q, *dout, *dq, *lse, *delta;         // of the head
-    float *kt, *vt, *k, *p, *ds, *dk, *dv;      // of the thread
+    float *q, *dout, *dq, *lse, *delta;     // of the head
+    float *kt, *vt, *k, *p, *ds, *dk, *dv;  // of the thread
 } work;
 typedef struct {
     bool keys, queries;  // gradients of keys and values, of queries
 } wanted;
 
-static work work_of(const hy_attention_bwd_args *g, const hy_attn_bwd_layout *w, long pair, float *head, float *thread) {
+static work work_of(const hy_attention_bwd_args *g, const hy_attn_bwd_layout *w, long pair, float *head,
+                    float *thread) {
     const hy_attention_args *a = &g->f;
-    work x = {.g = g, .q = head, .dout = head + w->dout, .dq = head + w->dq, .lse = head + w->lse, .delta = head + w->delta,
-              .kt = thread, .vt = thread + w->vt, .k = thread + w->k, .p = thread + w->p, .ds = thread + w->ds,
-              .dk = thread + w->dk, .dv = thread + w->dv};
+    work x = {.g = g,
+              .q = head,
+              .dout = head + w->dout,
+              .dq = head + w->dq,
+              .lse = head + w->lse,
+              .delta = head + w->delta,
+              .kt = thread,
+              .vt = thread + w->vt,
+              .k = thread + w->k,
+              .p = thread + w->p,
+              .ds = thread + w->ds,
+              .dk = thread + w->dk,
+              .dv = thread + w->dv};
     x.h = view_of(a, (int)(pair / a->kv_heads), (int)(pair % a->kv_heads));
     x.h.pos = 0;
     x.keys = (key_list){a->meta, a->meta, x.h.len};
@@ -111,8 +122,7 @@ SHARED void tile_weights(const work *x, int r0, int k0, tile_span t[SUB / MR]) {
     for (int g = 0; g < SUB / MR; g++) {
         int r = r0 + g * MR;
         t[g] = (tile_span){0, 0, false};
-        if (r < x->rows)
-            t[g] = tile_of(span_at(x, r), span_at(x, r + MR - 1), k0);
+        if (r < x->rows) t[g] = tile_of(span_at(x, r), span_at(x, r + MR - 1), k0);
         float *p = x->p + (size_t)g * MR * KEYS, *ds = x->ds + (size_t)g * MR * KEYS;
         int lo = t[g].lo * STRIPE, stripes = t[g].hi - t[g].lo;
         if (stripes) {
@@ -121,8 +131,10 @@ SHARED void tile_weights(const work *x, int r0, int k0, tile_span t[SUB / MR]) {
         }
         for (int i = 0; i < MR; i++) {
             float *pi = p + i * KEYS, *di = ds + i * KEYS, lse = x->lse[r + i], delta = x->delta[r + i];
-            if (t[g].full) row_gradient(pi, di, t[g], false, (row_span){0}, k0, lse, delta);
-            else row_gradient(pi, di, t[g], true, span_at(x, r + i), k0, lse, delta);
+            if (t[g].full)
+                row_gradient(pi, di, t[g], false, (row_span){0}, k0, lse, delta);
+            else
+                row_gradient(pi, di, t[g], true, span_at(x, r + i), k0, lse, delta);
         }
     }
 }
@@ -138,18 +150,18 @@ static void add_key_gradients(const work *x, int r0, const tile_span t[SUB / MR]
             }
         if (last < 0) continue;
         int n = (last + 1 - first) * MR, skip = first * MR;
-        mm_add_t((int)(x->ldq / STRIPE), n, x->ds + (size_t)skip * KEYS + j, KEYS, x->q + (size_t)(r0 + skip) * x->ldq, x->ldq,
-                 x->dk + (size_t)j * x->ldq, x->ldq);
-        mm_add_t((int)(x->ldv / STRIPE), n, x->p + (size_t)skip * KEYS + j, KEYS, x->dout + (size_t)(r0 + skip) * x->ldv, x->ldv,
-                 x->dv + (size_t)j * x->ldv, x->ldv);
+        mm_add_t((int)(x->ldq / STRIPE), n, x->ds + (size_t)skip * KEYS + j, KEYS, x->q + (size_t)(r0 + skip) * x->ldq,
+                 x->ldq, x->dk + (size_t)j * x->ldq, x->ldq);
+        mm_add_t((int)(x->ldv / STRIPE), n, x->p + (size_t)skip * KEYS + j, KEYS,
+                 x->dout + (size_t)(r0 + skip) * x->ldv, x->ldv, x->dv + (size_t)j * x->ldv, x->ldv);
     }
 }
 static void add_query_gradients(const work *x, int r0, const tile_span t[SUB / MR]) {
     for (int g = 0; g < SUB / MR; g++) {
         int lo = t[g].lo * STRIPE, n = (t[g].hi - t[g].lo) * STRIPE;
         if (n)
-            mm_add((int)(x->ldq / STRIPE), n, x->ds + (size_t)g * MR * KEYS + lo, KEYS, x->k + (size_t)lo * x->ldq, x->ldq,
-                   x->dq + (size_t)(r0 + g * MR) * x->ldq, x->ldq);
+            mm_add((int)(x->ldq / STRIPE), n, x->ds + (size_t)g * MR * KEYS + lo, KEYS, x->k + (size_t)lo * x->ldq,
+                   x->ldq, x->dq + (size_t)(r0 + g * MR) * x->ldq, x->ldq);
     }
 }
 
@@ -167,9 +179,11 @@ static void store_keys(const work *x, int k0) {
         size_t row = (size_t)x->h.b * a->T + k0 + j;
         // the packed queries hold scale * log2(e)
         if (g->dk)
-            put((float *)g->dk + row * g->lddk + (size_t)x->h.kvh * a->d_qk, x->dk + j * x->ldq, a->d_qk, (float)LN2, g->acc & 2);
+            put((float *)g->dk + row * g->lddk + (size_t)x->h.kvh * a->d_qk, x->dk + j * x->ldq, a->d_qk, (float)LN2,
+                g->acc & 2);
         if (g->dv)
-            put((float *)g->dv + row * g->lddv + (size_t)x->h.kvh * a->d_v, x->dv + j * x->ldv, a->d_v, 1.0f, g->acc & 4);
+            put((float *)g->dv + row * g->lddv + (size_t)x->h.kvh * a->d_v, x->dv + j * x->ldv, a->d_v, 1.0f,
+                g->acc & 4);
     }
 }
 static void store_queries(const work *x, int r0, int r1) {
@@ -177,7 +191,8 @@ static void store_queries(const work *x, int r0, int r1) {
     const hy_attention_args *a = &g->f;
     for (int r = r0; r < r1 && r < x->rows; r++) {
         size_t head = (size_t)x->h.kvh * x->h.group + r % x->h.group, row = (size_t)x->h.b * a->T + r / x->h.group;
-        put((float *)g->dq + row * g->lddq + head * a->d_qk, x->dq + (size_t)r * x->ldq, a->d_qk, (float)a->scale, g->acc & 1);
+        put((float *)g->dq + row * g->lddq + head * a->d_qk, x->dq + (size_t)r * x->ldq, a->d_qk, (float)a->scale,
+            g->acc & 1);
     }
 }
 
@@ -210,9 +225,12 @@ static void clear_padding(const hy_attention_bwd_args *g, int b) {
     const hy_attention_args *a = &g->f;
     for (int t = a->len[b]; t < a->T; t++) {
         size_t row = (size_t)b * a->T + t;
-        if (g->dq && !(g->acc & 1)) memset((float *)g->dq + row * g->lddq, 0, (size_t)a->heads * a->d_qk * sizeof(float));
-        if (g->dk && !(g->acc & 2)) memset((float *)g->dk + row * g->lddk, 0, (size_t)a->kv_heads * a->d_qk * sizeof(float));
-        if (g->dv && !(g->acc & 4)) memset((float *)g->dv + row * g->lddv, 0, (size_t)a->kv_heads * a->d_v * sizeof(float));
+        if (g->dq && !(g->acc & 1))
+            memset((float *)g->dq + row * g->lddq, 0, (size_t)a->heads * a->d_qk * sizeof(float));
+        if (g->dk && !(g->acc & 2))
+            memset((float *)g->dk + row * g->lddk, 0, (size_t)a->kv_heads * a->d_qk * sizeof(float));
+        if (g->dv && !(g->acc & 4))
+            memset((float *)g->dv + row * g->lddv, 0, (size_t)a->kv_heads * a->d_v * sizeof(float));
     }
 }
 
@@ -266,8 +284,10 @@ hy_status HY_FAST(hy_fast_attention_bwd)(const void *args, void *ws, const hy_pl
     HY_TRY(hy_cpu_attention_check_data(&g->f));
     hy_attn_bwd_layout w = hy_attn_bwd_sizes(&g->f, req->threads);
     wanted want = {.keys = g->dk || g->dv, .queries = g->dq};
-    if (w.split) run_split(g, &w, ws, req, want);
-    else run_heads(g, &w, ws, req, want);
+    if (w.split)
+        run_split(g, &w, ws, req, want);
+    else
+        run_heads(g, &w, ws, req, want);
     for (int b = 0; b < g->f.B; b++) clear_padding(g, b);
     return HY_OK;
 }

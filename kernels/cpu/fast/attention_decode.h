@@ -1,6 +1,6 @@
-// attention_decode.h - float32 attention of one query token per sequence against cached keys: every key and value is read once
-// for all query heads of its KV head. Keys are cut into ranges of HY_ATTN_RANGE whose partial results are joined in
-// order. Included by attention.c only.
+// attention_decode.h - float32 attention of one query token per sequence against cached keys: every key and value is
+// read once for all query heads of its KV head. Keys are cut into ranges of HY_ATTN_RANGE whose partial results are
+// joined in order. Included by attention.c only.
 #ifndef HY_CPU_ATTN_DECODE_H
 #define HY_CPU_ATTN_DECODE_H
 #include <math.h>
@@ -84,7 +84,8 @@ INLINE void decode_scores(const int rows, const float *q, size_t ldq, const floa
 #pragma GCC unroll 8
         for (int i = 0; i < rows; i++) {
             v4 r = hsum4(acc[i][0], acc[i][1], acc[i][2], acc[i][3]);
-            if (j + 4 <= n) *(v4u *)(s + (size_t)i * HY_ATTN_RANGE + j) = r;
+            if (j + 4 <= n)
+                *(v4u *)(s + (size_t)i * HY_ATTN_RANGE + j) = r;
             else
                 for (int u = 0; u < n - j; u++) s[(size_t)i * HY_ATTN_RANGE + j + u] = r[u];
         }
@@ -116,7 +117,8 @@ static void add_some_values(int rows, int n, const float *p, const float *v, int
             case 5: mm_stripes(whole, 5, AHEAD, n, p, ldp, 1, v, ldv, o, ldo, ADD, NULL); break;
             default: mm_stripes(whole, MR, AHEAD, n, p, ldp, 1, v, ldv, o, ldo, ADD, NULL);
         }
-        for (int i = 0; i < left; i++)  // the last columns; in vectors too, so that every key is added by the same operation
+        for (int i = 0; i < left;
+             i++)  // the last columns; in vectors too, so that every key is added by the same operation
             for (int c = whole * STRIPE; c < d; c += VL) {
                 vf sum = vload(o + i * ldo + c);
                 for (int j = 0; j < n; j++) {
@@ -139,7 +141,8 @@ static void add_values(int rows, int n, const float *p, const float *v, int d, f
 static void decode_range(const hy_attention_args *a, float *mem, float *part, int b, int kvh, int i) {
     head_view h = view_of(a, b, kvh);
     key_list l = keys_of(&h, h.pos, h.pos);
-    size_t ldq = hy_attn_pad((size_t)a->d_qk, STRIPE), ldv = hy_attn_pad((size_t)a->d_v, STRIPE), rows = (size_t)h.group;
+    size_t ldq = hy_attn_pad((size_t)a->d_qk, STRIPE), ldv = hy_attn_pad((size_t)a->d_v, STRIPE),
+           rows = (size_t)h.group;
     float *q = mem, *s = q + rows * ldq, *o = part + 2 * rows;
     int j0 = i * HY_ATTN_RANGE, j1 = l.n < j0 + HY_ATTN_RANGE ? l.n : j0 + HY_ATTN_RANGE, n = j1 - j0;
     for (size_t r = 0; r < rows; r++)

@@ -1,5 +1,5 @@
-// attention_tile.h - the building blocks of the float32 attention kernels, for the vector width of this build: a micro-kernel
-// for products of small tiles, exp2, packing of keys and values, and which keys of a tile a row sees.
+// attention_tile.h - the building blocks of the float32 attention kernels, for the vector width of this build: a
+// micro-kernel for products of small tiles, exp2, packing of keys and values, and which keys of a tile a row sees.
 #ifndef HY_CPU_ATTN_TILE_H
 #define HY_CPU_ATTN_TILE_H
 #include <immintrin.h>
@@ -9,13 +9,13 @@
 
 #if defined HY_ISA_avx512
 enum { VL = 16, MR = 6, NV = 4 };  // 24 sums, 4 operands and a broadcast in 32 registers
-#define VBYTES 64
+    #define VBYTES 64
 #elif defined HY_ISA_avx2
 enum { VL = 8, MR = 6, NV = 2 };  // 12 + 2 + 1 of 16 registers
-#define VBYTES 32
+    #define VBYTES 32
 #else
 enum { VL = 4, MR = 6, NV = 2 };
-#define VBYTES 16
+    #define VBYTES 16
 #endif
 enum { STRIPE = HY_ATTN_STRIPE, KEYS = HY_ATTN_KEYS, SUB = HY_ATTN_SUB };
 typedef float vf __attribute__((vector_size(VBYTES)));
@@ -58,8 +58,12 @@ INLINE v4 fold4_max(vf x) {
     return (v4)_mm_max_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
 }
 #elif defined HY_ISA_avx2
-INLINE v4 fold4_add(vf x) { return (v4)_mm_add_ps(_mm256_castps256_ps128((__m256)x), _mm256_extractf128_ps((__m256)x, 1)); }
-INLINE v4 fold4_max(vf x) { return (v4)_mm_max_ps(_mm256_castps256_ps128((__m256)x), _mm256_extractf128_ps((__m256)x, 1)); }
+INLINE v4 fold4_add(vf x) {
+    return (v4)_mm_add_ps(_mm256_castps256_ps128((__m256)x), _mm256_extractf128_ps((__m256)x, 1));
+}
+INLINE v4 fold4_max(vf x) {
+    return (v4)_mm_max_ps(_mm256_castps256_ps128((__m256)x), _mm256_extractf128_ps((__m256)x, 1));
+}
 #else
 INLINE v4 fold4_add(vf x) { return x; }
 INLINE v4 fold4_max(vf x) { return x; }
@@ -88,11 +92,12 @@ INLINE vf vexp2(vf x) {
     return (vf)((vu)p + ((vu)t << 23));
 }
 
-// ---- products. C[rows][nv vectors] = init + sum_k A(i,k) B[k], A(i,k) = A[i * si + k * sk]; rows of B are fetched `ahead` of
+// ---- products. C[rows][nv vectors] = init + sum_k A(i,k) B[k], A(i,k) = A[i * si + k * sk]; rows of B are fetched
+// `ahead` of
 //      their use where that is not 0.
 typedef enum { FRESH, ADD, RESCALE } init_kind;  // start at 0, at C, at C * scale[row]
-INLINE void mm_step(const int nv, const int rows, const int ahead, int K, const float *A, size_t si, size_t sk, const float *B,
-                    size_t ldb, float *C, size_t ldc, init_kind init, const float *scale) {
+INLINE void mm_step(const int nv, const int rows, const int ahead, int K, const float *A, size_t si, size_t sk,
+                    const float *B, size_t ldb, float *C, size_t ldc, init_kind init, const float *scale) {
     vf acc[MR][NV];
 #pragma GCC unroll 8
     for (int i = 0; i < rows; i++)
@@ -122,10 +127,11 @@ INLINE void mm_step(const int nv, const int rows, const int ahead, int K, const 
 #pragma GCC unroll 4
         for (int n = 0; n < nv; n++) vstore(C + i * ldc + n * VL, acc[i][n]);
 }
-INLINE void mm_stripes(int stripes, const int rows, const int ahead, int K, const float *A, size_t si, size_t sk, const float *B,
-                       size_t ldb, float *C, size_t ldc, init_kind init, const float *scale) {
+INLINE void mm_stripes(int stripes, const int rows, const int ahead, int K, const float *A, size_t si, size_t sk,
+                       const float *B, size_t ldb, float *C, size_t ldc, init_kind init, const float *scale) {
 #if defined HY_ISA_avx512
-    for (; stripes >= 4; stripes -= 4, B += 64, C += 64) mm_step(4, rows, ahead, K, A, si, sk, B, ldb, C, ldc, init, scale);
+    for (; stripes >= 4; stripes -= 4, B += 64, C += 64)
+        mm_step(4, rows, ahead, K, A, si, sk, B, ldb, C, ldc, init, scale);
     if (stripes == 3) mm_step(3, rows, ahead, K, A, si, sk, B, ldb, C, ldc, init, scale);
     if (stripes == 2) mm_step(2, rows, ahead, K, A, si, sk, B, ldb, C, ldc, init, scale);
     if (stripes == 1) mm_step(1, rows, ahead, K, A, si, sk, B, ldb, C, ldc, init, scale);
@@ -156,7 +162,8 @@ SHARED void pack_transposed(const float *const row[KEYS], int d, float *dst) {
         const float *r0 = row[j], *r1 = row[j + 1], *r2 = row[j + 2], *r3 = row[j + 3];
         int k = 0;
         for (; k + 4 <= d; k += 4) {
-            __m128 a = _mm_loadu_ps(r0 + k), b = _mm_loadu_ps(r1 + k), c = _mm_loadu_ps(r2 + k), e = _mm_loadu_ps(r3 + k);
+            __m128 a = _mm_loadu_ps(r0 + k), b = _mm_loadu_ps(r1 + k), c = _mm_loadu_ps(r2 + k),
+                   e = _mm_loadu_ps(r3 + k);
             _MM_TRANSPOSE4_PS(a, b, c, e);
             float *p = dst + (size_t)k * KEYS + j;
             _mm_storeu_ps(p, a);
@@ -181,7 +188,8 @@ INLINE void ask_row(const float *row, int d) {
     for (int c = 0; c < d; c += 16) __builtin_prefetch(row + c, 0, 2);
 }
 
-// ---- one sequence and KV head, and the list of keys that a block of rows may see: meta tokens, then a run of positions
+// ---- one sequence and KV head, and the list of keys that a block of rows may see: meta tokens, then a run of
+// positions
 typedef struct {
     const hy_attention_args *a;
     int b, kvh, group, pos, len;
@@ -219,8 +227,8 @@ static inline row_span span_of(const head_view *h, const key_list *l, int q) {
     if (q < meta) return (row_span){q + 1, q + 1, q + 1};
     return (row_span){meta, l->meta_n + hy_attn_first(q, h->a->window, meta) - l->first, l->meta_n + q + 1 - l->first};
 }
-// Stripes lo .. hi-1 of the tile at j0 hold everything that rows from `f` (first) to `l` (last) see; `full`: all of it is
-// seen by all of them.
+// Stripes lo .. hi-1 of the tile at j0 hold everything that rows from `f` (first) to `l` (last) see; `full`: all of it
+// is seen by all of them.
 typedef struct {
     int lo, hi;
     bool full;

@@ -70,7 +70,8 @@ static void forward_rows(const hy_conv_args *a, const float *wt, int b, int t, i
     for (int d = 0; d < a->D; d += HY_LANES) {
         const int m = lanes_of(d, a->D);
         switch (a->K) {
-#define CASE(k) case k: forward_block(k, a, wt, b, t, n, d, m); break;
+#define CASE(k) \
+    case k: forward_block(k, a, wt, b, t, n, d, m); break;
             CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
 #undef CASE
         }
@@ -83,7 +84,8 @@ hy_status HY_FAST(hy_fast_conv)(const void *args, void *ws, const hy_plan_req *r
     transpose_weights(a, ws);
 #pragma omp parallel for num_threads(hy_conv_threads(a, req->threads)) schedule(dynamic)
     for (int j = 0; j < jobs; j++) {
-        const int b = j / tiles, t0 = j % tiles * HY_CONV_ROWS, t1 = t0 + HY_CONV_ROWS < a->T ? t0 + HY_CONV_ROWS : a->T;
+        const int b = j / tiles, t0 = j % tiles * HY_CONV_ROWS,
+                  t1 = t0 + HY_CONV_ROWS < a->T ? t0 + HY_CONV_ROWS : a->T;
         const int len = a->len ? a->len[b] : a->T, end = len < t1 ? len : t1;
         if (t0 < end) forward_rows(a, ws, b, t0, end - t0);
         for (int t = end > t0 ? end : t0; t < t1; t++)
@@ -102,8 +104,8 @@ hy_status HY_FAST(hy_fast_conv)(const void *args, void *ws, const hy_plan_req *r
 // ---------------------------------------------------------------------------------------------------- backward
 // One channel block of one sequence on its way through time.
 typedef struct {
-    vf x[MAX_K];   // inputs of the last tokens, oldest first
-    vf g[MAX_K];   // gradients of their pre-activations
+    vf x[MAX_K];  // inputs of the last tokens, oldest first
+    vf g[MAX_K];  // gradients of their pre-activations
     vf dw[MAX_K], dbias;
 } carried;
 
@@ -114,14 +116,15 @@ HY_INLINE void put_dx(const hy_conv_bwd_args *a, int b, int t, int d, int m, vf 
 }
 
 // Tokens t .. t + n - 1, then, where `last`, the gradients of the inputs whose windows end with the sequence.
-HY_INLINE void backward_block(const int K, const hy_conv_bwd_args *a, const float *wt, carried *c, int b, int t, int n, bool last,
-                              int d, int m) {
+HY_INLINE void backward_block(const int K, const hy_conv_bwd_args *a, const float *wt, carried *c, int b, int t, int n,
+                              bool last, int d, int m) {
     const hy_conv_args *f = &a->f;
     const size_t padded = hy_conv_padded(f->D);
     const vf bias = f->bias ? v_load_n(bias_at(f, d), m) : (vf){0};
     vf w[MAX_K], x[MAX_K], g[MAX_K], dw[MAX_K], db = c->dbias;
 #pragma GCC unroll 8
-    for (int j = 0; j < K; j++) w[j] = v_load_n(wt + j * padded + d, m), x[j] = c->x[j], g[j] = c->g[j], dw[j] = c->dw[j];
+    for (int j = 0; j < K; j++)
+        w[j] = v_load_n(wt + j * padded + d, m), x[j] = c->x[j], g[j] = c->g[j], dw[j] = c->dw[j];
     const int end = last ? n + K - 1 : n;
     for (int i = 0; i < end; i++) {
         g[K - 1] = (vf){0};
@@ -164,7 +167,8 @@ static void backward_job(const hy_conv_bwd_args *a, const float *wt, int b, int 
             const bool last = len - t <= HY_CONV_ROWS;
             const int n = last ? len - t : HY_CONV_ROWS, m = lanes_of(d, d1);
             switch (f->K) {
-#define CASE(K) case K: backward_block(K, a, wt, &c[k], b, t, n, last, d, m); break;
+#define CASE(K) \
+    case K: backward_block(K, a, wt, &c[k], b, t, n, last, d, m); break;
                 CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
 #undef CASE
             }
@@ -186,7 +190,8 @@ hy_status HY_FAST(hy_fast_conv_bwd)(const void *args, void *ws, const hy_plan_re
     transpose_weights(f, wt);
 #pragma omp parallel for num_threads(hy_conv_threads(f, req->threads)) schedule(dynamic)
     for (int j = 0; j < jobs; j++) {
-        const int b = j / groups, d0 = j % groups * HY_CONV_GROUP, d1 = d0 + HY_CONV_GROUP < f->D ? d0 + HY_CONV_GROUP : f->D;
+        const int b = j / groups, d0 = j % groups * HY_CONV_GROUP,
+                  d1 = d0 + HY_CONV_GROUP < f->D ? d0 + HY_CONV_GROUP : f->D;
         backward_job(a, wt, b, d0, d1, parts + b * part);
     }
     for (int b = 0; b < f->B; b++)

@@ -13,9 +13,12 @@ hy_status HY_FAST(hy_fast_embed)(const void *args, void *ws, const hy_plan_req *
     for (int r = 0; r < a->rows; r++) {
         int id = a->ids[r];
         float *y = (float *)a->y + (size_t)r * a->ldy;
-        if (id < 0) memcpy(y, (const float *)a->meta + (size_t)(-(id + 1)) * a->C, (size_t)a->C * sizeof *y);
-        else if (!bf16) memcpy(y, (const float *)a->table + (size_t)id * a->C, (size_t)a->C * sizeof *y);
-        else hy_vwiden(y, (const uint16_t *)a->table + (size_t)id * a->C, a->C);
+        if (id < 0)
+            memcpy(y, (const float *)a->meta + (size_t)(-(id + 1)) * a->C, (size_t)a->C * sizeof *y);
+        else if (!bf16)
+            memcpy(y, (const float *)a->table + (size_t)id * a->C, (size_t)a->C * sizeof *y);
+        else
+            hy_vwiden(y, (const uint16_t *)a->table + (size_t)id * a->C, a->C);
     }
     return HY_OK;
 }
@@ -46,6 +49,7 @@ hy_status HY_FAST(hy_fast_gather)(const void *args, void *ws, const hy_plan_req 
     int threads = hy_cpu_threads(req, (size_t)a->n * a->C);
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int i = 0; i < a->n; i++)
-        memcpy((float *)a->y + (size_t)i * a->ldy, (const float *)a->x + (size_t)a->idx[i] * a->ldx, (size_t)a->C * sizeof(float));
+        memcpy((float *)a->y + (size_t)i * a->ldy, (const float *)a->x + (size_t)a->idx[i] * a->ldx,
+               (size_t)a->C * sizeof(float));
     return HY_OK;
 }

@@ -28,11 +28,12 @@ HY_VINLINE hy_vf share_at(const share *s, int c, int n) {
     return s->by * (s->rest ? 1.0f - g : g);
 }
 // Runs over channels i (n valid lanes) with the share `u`; C is a multiple of the segment.
-#define FOR_SHARED(s, C, i, n, u)                                                                   \
-    for (int c0_ = 0; c0_ < (C); c0_ += (s)->seg)                                                   \
-        for (hy_vf u = share_at((s), c0_, (s)->seg < HY_LANES ? (s)->seg : HY_LANES), *once_ = &u; once_; once_ = NULL) \
-            for (int i = c0_, n = (s)->seg < HY_LANES ? (s)->seg : HY_LANES; i < c0_ + (s)->seg;    \
-                 i += HY_LANES, n = c0_ + (s)->seg - i < HY_LANES ? c0_ + (s)->seg - i : HY_LANES,  \
+#define FOR_SHARED(s, C, i, n, u)                                                                               \
+    for (int c0_ = 0; c0_ < (C); c0_ += (s)->seg)                                                               \
+        for (hy_vf u = share_at((s), c0_, (s)->seg < HY_LANES ? (s)->seg : HY_LANES), *once_ = &u; once_;       \
+             once_ = NULL)                                                                                      \
+            for (int i = c0_, n = (s)->seg < HY_LANES ? (s)->seg : HY_LANES; i < c0_ + (s)->seg; i += HY_LANES, \
+                     n = c0_ + (s)->seg - i < HY_LANES ? c0_ + (s)->seg - i : HY_LANES,                         \
                      u = (s)->each && i < c0_ + (s)->seg ? share_at((s), i, n) : u)
 
 HY_VINLINE float rms_rstd(const float *x, int C, double eps) {
@@ -69,8 +70,8 @@ hy_status HY_FAST(hy_fast_fuse)(const void *args, void *ws, const hy_plan_req *r
 }
 
 // One RMSNorm whose output has the gradient share * dz: dx = rstd (u - h mean(u h)) with u = share dz w, h = x rstd.
-HY_VINLINE void side_backward(const share *s, const float *x, const float *w, const float *dz, int C, float rstd, float *dx,
-                              bool acc, float *dw) {
+HY_VINLINE void side_backward(const share *s, const float *x, const float *w, const float *dz, int C, float rstd,
+                              float *dx, bool acc, float *dw) {
     hy_vf sum = {0};
     FOR_SHARED(s, C, i, n, u) sum += u * hy_vget(dz + i, n) * hy_vget(w + i, n) * (hy_vget(x + i, n) * rstd);
     float m = hy_vsum(sum) / (float)C;
@@ -85,7 +86,8 @@ HY_VINLINE void side_backward(const share *s, const float *x, const float *w, co
 }
 
 // dgate[j] = g (1 - g) * sum over the segment of dz (na - ns); ra and rs hold the branches' factors too
-HY_VINLINE void gate_backward(const hy_fuse_bwd_args *b, int r, const float *a, const float *s, const float *dz, float ra, float rs) {
+HY_VINLINE void gate_backward(const hy_fuse_bwd_args *b, int r, const float *a, const float *s, const float *dz,
+                              float ra, float rs) {
     const hy_fuse_args *f = &b->f;
     const float *wa = f->wa, *wsm = f->ws, *gate = (const float *)f->gate + (size_t)r * f->ldgate;
     float *dgate = (float *)b->dgate + (size_t)r * b->lddgate;
@@ -104,8 +106,8 @@ HY_VINLINE void gate_backward(const hy_fuse_bwd_args *b, int r, const float *a, 
         hy_vf sum = {0}, g = hy_vsigmoid(hy_vset(gate[j]));
         int c = j * per;
         HY_VFOR(i, n, per)
-        sum += hy_vget(dz + c + i, n) *
-               (hy_vget(a + c + i, n) * ra * hy_vget(wa + c + i, n) - hy_vget(s + c + i, n) * rs * hy_vget(wsm + c + i, n));
+        sum += hy_vget(dz + c + i, n) * (hy_vget(a + c + i, n) * ra * hy_vget(wa + c + i, n) -
+                                         hy_vget(s + c + i, n) * rs * hy_vget(wsm + c + i, n));
         float v = hy_vsum(sum) * g[0] * (1.0f - g[0]);
         dgate[j] = acc ? dgate[j] + v : v;
     }
@@ -125,14 +127,16 @@ HY_VINLINE void row_backward(const hy_fuse_bwd_args *b, int r, float *dwa, float
 
 hy_status HY_FAST(hy_fast_fuse_bwd)(const void *args, void *ws, const hy_plan_req *req) {
     const hy_fuse_bwd_args *b = args;
-    int rows = b->f.rows, Ca = b->f.Ca, Cs = b->f.Cs, blocks = hy_cpu_row_blocks(rows), step = (rows + blocks - 1) / blocks;
+    int rows = b->f.rows, Ca = b->f.Ca, Cs = b->f.Cs, blocks = hy_cpu_row_blocks(rows),
+        step = (rows + blocks - 1) / blocks;
     int threads = hy_cpu_threads(req, (size_t)rows * Ca);
     float *dwa = b->dwa, *dws = b->dws;
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int k = 0; k < blocks; k++) {
         float *sum = (float *)ws + (size_t)k * (Ca + Cs);
         memset(sum, 0, (size_t)(Ca + Cs) * sizeof *sum);
-        for (int r = k * step; r < rows && r < (k + 1) * step; r++) row_backward(b, r, dwa ? sum : NULL, dws ? sum + Ca : NULL);
+        for (int r = k * step; r < rows && r < (k + 1) * step; r++)
+            row_backward(b, r, dwa ? sum : NULL, dws ? sum + Ca : NULL);
     }
     for (int k = 0; k < blocks; k++) {
         const float *sum = (const float *)ws + (size_t)k * (Ca + Cs);

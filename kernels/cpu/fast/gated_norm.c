@@ -67,11 +67,17 @@ hy_status HY_FAST(hy_fast_gated_norm)(const void *args, void *ws, const hy_plan_
     for (int r = 0; r < a->rows; r++)
         for (int g = 0; g < a->groups; g++) {
             const size_t off = (size_t)g * a->C;
-            const vectors v = {.x = in(a->x, r, a->ldx, off), .gate = in(a->gate, r, a->ldgate, off), .w = a->w ? in(a->w, 0, 0, off) : NULL,
-                               .y = out(a->y, r, a->ldy, off), .C = a->C};
-            if (a->kind == HY_GATED_ONLY) forward(&v, HY_GATED_ONLY, a->eps);
-            else if (a->kind == HY_GATED_GATE_FIRST) forward(&v, HY_GATED_GATE_FIRST, a->eps);
-            else forward(&v, HY_GATED_NORM_FIRST, a->eps);
+            const vectors v = {.x = in(a->x, r, a->ldx, off),
+                               .gate = in(a->gate, r, a->ldgate, off),
+                               .w = a->w ? in(a->w, 0, 0, off) : NULL,
+                               .y = out(a->y, r, a->ldy, off),
+                               .C = a->C};
+            if (a->kind == HY_GATED_ONLY)
+                forward(&v, HY_GATED_ONLY, a->eps);
+            else if (a->kind == HY_GATED_GATE_FIRST)
+                forward(&v, HY_GATED_GATE_FIRST, a->eps);
+            else
+                forward(&v, HY_GATED_NORM_FIRST, a->eps);
         }
     return HY_OK;
 }
@@ -90,12 +96,20 @@ hy_status HY_FAST(hy_fast_gated_norm_bwd)(const void *args, void *ws, const hy_p
         for (int r = k * step; r < a->rows && r < (k + 1) * step; r++)
             for (int g = 0; g < a->groups; g++) {
                 const size_t off = (size_t)g * a->C;
-                const vectors v = {.x = in(a->x, r, a->ldx, off), .gate = in(a->gate, r, a->ldgate, off), .dy = in(b->dy, r, b->lddy, off),
-                                   .w = a->w ? in(a->w, 0, 0, off) : NULL, .dx = out(b->dx, r, b->lddx, off),
-                                   .dgate = out(b->dgate, r, b->lddgate, off), .dw = sum ? sum + off : NULL, .C = a->C};
-                if (a->kind == HY_GATED_ONLY) backward(&v, HY_GATED_ONLY, a->eps, b->acc);
-                else if (a->kind == HY_GATED_GATE_FIRST) backward(&v, HY_GATED_GATE_FIRST, a->eps, b->acc);
-                else backward(&v, HY_GATED_NORM_FIRST, a->eps, b->acc);
+                const vectors v = {.x = in(a->x, r, a->ldx, off),
+                                   .gate = in(a->gate, r, a->ldgate, off),
+                                   .dy = in(b->dy, r, b->lddy, off),
+                                   .w = a->w ? in(a->w, 0, 0, off) : NULL,
+                                   .dx = out(b->dx, r, b->lddx, off),
+                                   .dgate = out(b->dgate, r, b->lddgate, off),
+                                   .dw = sum ? sum + off : NULL,
+                                   .C = a->C};
+                if (a->kind == HY_GATED_ONLY)
+                    backward(&v, HY_GATED_ONLY, a->eps, b->acc);
+                else if (a->kind == HY_GATED_GATE_FIRST)
+                    backward(&v, HY_GATED_GATE_FIRST, a->eps, b->acc);
+                else
+                    backward(&v, HY_GATED_NORM_FIRST, a->eps, b->acc);
             }
     }
     for (int k = 0; k < blocks && dw; k++)

@@ -17,7 +17,8 @@ hy_status HY_FAST(hy_fast_kv_append)(const void *args, void *ws, const hy_plan_r
         for (int t = 0; t < a->len[b]; t++) {
             int p = a->pos[b] + t;
             if (p >= a->meta && a->len[b] - t > ring) continue;
-            size_t row = (size_t)b * a->T + t, slot = (size_t)n * a->cache.cap + (size_t)hy_attn_slot(p, a->meta, a->cache.cap);
+            size_t row = (size_t)b * a->T + t,
+                   slot = (size_t)n * a->cache.cap + (size_t)hy_attn_slot(p, a->meta, a->cache.cap);
             memcpy((float *)a->cache.k + slot * a->d_qk, (const float *)a->k + row * a->ldk + (size_t)h * a->d_qk,
                    (size_t)a->d_qk * sizeof(float));
             memcpy((float *)a->cache.v + slot * a->d_v, (const float *)a->v + row * a->ldv + (size_t)h * a->d_v,

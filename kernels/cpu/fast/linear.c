@@ -4,11 +4,12 @@
 #include "kernels/cpu/fast/vmath.h"
 
 // ---------------------------------------------------------------------------------------------------- few rows
-// y[m][n] = <x[m], w[n]>, one vector of partial sums for each (m, n), added over k in order and over lanes at the end: the
-// result of a row is the same alone and beside other rows. Reading w is what takes the time.
+// y[m][n] = <x[m], w[n]>, one vector of partial sums for each (m, n), added over k in order and over lanes at the end:
+// the result of a row is the same alone and beside other rows. Reading w is what takes the time.
 #define BLOCK_N 32  // rows of w in one piece of work
 #define LINE 64     // bytes of a cache line
-#define AHEAD 8192  // bytes: w is one stream, and with many sums for each load the processor looks too short a way ahead
+#define AHEAD \
+    8192  // bytes: w is one stream, and with many sums for each load the processor looks too short a way ahead
 
 HY_VINLINE hy_vf weights(const void *w, size_t i, const bool bf16) {
     return bf16 ? hy_vload_bf16((const uint16_t *)w + i) : hy_vload((const float *)w + i);
@@ -18,8 +19,8 @@ HY_VINLINE hy_vf weights_part(const void *w, size_t i, int n, const bool bf16) {
 }
 
 // The next HY_LANES terms of each sum.
-HY_VINLINE void dot_step(const hy_gemv_args *g, hy_vf acc[8][4], const float *x, const char *w, int k, const int MR, const int NR,
-                         const bool bf16) {
+HY_VINLINE void dot_step(const hy_gemv_args *g, hy_vf acc[8][4], const float *x, const char *w, int k, const int MR,
+                         const int NR, const bool bf16) {
     hy_vf wv[4] = {0};
 #pragma GCC unroll 4
     for (int n = 0; n < NR; n++) wv[n] = weights(w, (size_t)n * g->K + k, bf16);
@@ -32,7 +33,8 @@ HY_VINLINE void dot_step(const hy_gemv_args *g, hy_vf acc[8][4], const float *x,
 }
 
 // STEPS: vectors of each row of w between two looks ahead, a whole number of cache lines if possible.
-HY_VINLINE void dot_rows(const hy_gemv_args *g, int m0, int n0, const int MR, const int NR, const int STEPS, const bool bf16) {
+HY_VINLINE void dot_rows(const hy_gemv_args *g, int m0, int n0, const int MR, const int NR, const int STEPS,
+                         const bool bf16) {
     hy_vf acc[8][4] = {0};
     const float *x = g->x + (size_t)m0 * g->ldx;
     const int size = bf16 ? (int)sizeof(uint16_t) : (int)sizeof(float);
@@ -80,22 +82,29 @@ HY_VINLINE void gemv(const hy_gemv_args *g, int threads, const bool bf16) {
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int b = 0; b < blocks; b++) {
         int n0 = b * BLOCK_N, n1 = n0 + BLOCK_N < g->N ? n0 + BLOCK_N : g->N;
-        // Few rows of w at a time are few streams of memory: on 16 lanes one is a third faster than four, and its single sum is
-        // fast enough; with fewer lanes it would wait for its own additions. Many rows of x need many sums at a time.
+        // Few rows of w at a time are few streams of memory: on 16 lanes one is a third faster than four, and its
+        // single sum is fast enough; with fewer lanes it would wait for its own additions. Many rows of x need many
+        // sums at a time.
         const bool wide = HY_LANES == 16;
         for (int m = 0; m < g->M;) {
             int left = g->M - m;
-            if (left >= 8 && wide && !bf16) dot_block(g, m, n0, n1, 8, 2, bf16), m += 8;
-            else if (left >= 4) dot_block(g, m, n0, n1, 4, 2, bf16), m += 4;
-            else if (left >= 2) dot_block(g, m, n0, n1, 2, wide ? 2 : 4, bf16), m += 2;
-            else dot_block(g, m, n0, n1, 1, wide ? 1 : 4, bf16), m += 1;
+            if (left >= 8 && wide && !bf16)
+                dot_block(g, m, n0, n1, 8, 2, bf16), m += 8;
+            else if (left >= 4)
+                dot_block(g, m, n0, n1, 4, 2, bf16), m += 4;
+            else if (left >= 2)
+                dot_block(g, m, n0, n1, 2, wide ? 2 : 4, bf16), m += 2;
+            else
+                dot_block(g, m, n0, n1, 1, wide ? 1 : 4, bf16), m += 1;
         }
     }
 }
 
 void HY_FAST(hy_fast_gemv)(const hy_gemv_args *g, int threads) {
-    if (g->bf16) gemv(g, threads, true);
-    else gemv(g, threads, false);
+    if (g->bf16)
+        gemv(g, threads, true);
+    else
+        gemv(g, threads, false);
 }
 
 // ---------------------------------------------------------------------------------------------------- tiles

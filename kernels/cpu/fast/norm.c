@@ -49,7 +49,8 @@ hy_status HY_FAST(hy_fast_norm)(const void *args, void *ws, const hy_plan_req *r
 }
 
 // With g = w dy and h = (x - mean) rstd: dx = rstd (g - mean(g) - h mean(g h)), where RMS has no mean(g) term.
-HY_VINLINE void backward_vector(const hy_norm_bwd_args *a, const float *x, const float *dy, float *dx, float *dw, bool layer) {
+HY_VINLINE void backward_vector(const hy_norm_bwd_args *a, const float *x, const float *dy, float *dx, float *dw,
+                                bool layer) {
     int C = a->f.C;
     const float *w = a->f.w;
     stats s = statistics(x, C, layer, a->f.eps);
@@ -84,7 +85,8 @@ hy_status HY_FAST(hy_fast_norm_bwd)(const void *args, void *ws, const hy_plan_re
         for (int r = b * step; r < rows && r < (b + 1) * step; r++)
             for (int g = 0; g < groups; g++) {
                 size_t off = (size_t)g * C;
-                backward_vector(a, (const float *)a->f.x + (size_t)r * a->f.ldx + off, (const float *)a->dy + (size_t)r * a->lddy + off,
+                backward_vector(a, (const float *)a->f.x + (size_t)r * a->f.ldx + off,
+                                (const float *)a->dy + (size_t)r * a->lddy + off,
                                 a->dx ? (float *)a->dx + (size_t)r * a->lddx + off : NULL, sum, layer);
             }
     }

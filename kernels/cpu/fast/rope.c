@@ -1,6 +1,6 @@
 // rope.c - float32 rotary embedding and its gradient. Cosines and sines come from a table per call, computed in double:
-// position = COARSE * i + j, and the angle's sum formula joins the two parts, so an entry is a pure function of its position
-// and a call costs few cos() however many tokens it has. x and y may be the same buffer.
+// position = COARSE * i + j, and the angle's sum formula joins the two parts, so an entry is a pure function of its
+// position and a call costs few cos() however many tokens it has. x and y may be the same buffer.
 #include <math.h>
 #include <omp.h>
 
@@ -31,7 +31,8 @@ static void fill_sequence(const tables *s, int b) {
         fill_part(s, coarse + (size_t)(i - first) * d, (double)i * COARSE);
     for (int t = 0; t < a->T; t++) {
         int p = a->pos[b] + t;
-        const double *restrict x = coarse + (size_t)(p / COARSE - first) * d, *restrict y = s->fine + (size_t)(p % COARSE) * d;
+        const double *restrict x = coarse + (size_t)(p / COARSE - first) * d, *restrict y =
+                                                                                  s->fine + (size_t)(p % COARSE) * d;
         float *restrict c = s->table + ((size_t)b * a->T + t) * d, *restrict n = c + half;
         for (size_t i = 0; i < half; i++) {
             c[i] = (float)(x[i] * y[i] - x[half + i] * y[half + i]);
@@ -69,7 +70,8 @@ static inline __attribute__((always_inline)) void rotate(const float *x, float *
         y[i + half] = add ? y[i + half] + y2 : y2;
     }
 }
-static void rotate_rows(const tables *s, const float *x, int ldx, float *y, int ldy, float sign, bool add, int threads) {
+static void rotate_rows(const tables *s, const float *x, int ldx, float *y, int ldy, float sign, bool add,
+                        int threads) {
     const hy_rope_args *a = s->a;
     long rows = (long)a->B * a->T;
 #pragma omp parallel for schedule(static) num_threads(threads) if (rows * a->heads * a->d > HY_ROPE_SERIAL)
@@ -78,8 +80,10 @@ static void rotate_rows(const tables *s, const float *x, int ldx, float *y, int 
         for (int h = 0; h < a->heads; h++) {
             const float *xr = x + (size_t)r * ldx + (size_t)h * a->d;
             float *yr = y + (size_t)r * ldy + (size_t)h * a->d;
-            if (add) rotate(xr, yr, c, n, a->d / 2, sign, true);
-            else rotate(xr, yr, c, n, a->d / 2, sign, false);
+            if (add)
+                rotate(xr, yr, c, n, a->d / 2, sign, true);
+            else
+                rotate(xr, yr, c, n, a->d / 2, sign, false);
         }
     }
 }

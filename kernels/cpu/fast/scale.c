@@ -28,6 +28,7 @@ hy_status HY_FAST(hy_fast_scale_bwd)(const void *args, void *ws, const hy_plan_r
     int threads = hy_cpu_threads(req, (size_t)b->f.rows * b->f.C);
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int r = 0; r < b->f.rows; r++)
-        scale_row(&b->f.parts, (const float *)b->dy + (size_t)r * b->lddy, (float *)b->dx + (size_t)r * b->lddx, b->acc & 1);
+        scale_row(&b->f.parts, (const float *)b->dy + (size_t)r * b->lddy, (float *)b->dx + (size_t)r * b->lddx,
+                  b->acc & 1);
     return HY_OK;
 }

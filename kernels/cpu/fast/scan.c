@@ -1,10 +1,10 @@
 // scan.c - the selective scan, forward, float32, built once per instruction set. The mathematics is in kernels.h, the
 // oracle in scan.c, the backward in scan_bwd.c.
 //
-// The lanes of a vector are neighbouring channels; up to HY_SCAN_STATES states of them stay in registers while they walk
-// over a chunk of tokens. A job is one sequence and one group of channels; it goes over the chunks in order. Rows of
-// neighbouring tokens are far apart in memory: a chunk of x and dt is read in whole rows of the group, becomes delta and
-// delta x in tiles of the thread, and y goes back in whole rows, so that the walks meet only the L1 and L2 caches.
+// The lanes of a vector are neighbouring channels; up to HY_SCAN_STATES states of them stay in registers while they
+// walk over a chunk of tokens. A job is one sequence and one group of channels; it goes over the chunks in order. Rows
+// of neighbouring tokens are far apart in memory: a chunk of x and dt is read in whole rows of the group, becomes delta
+// and delta x in tiles of the thread, and y goes back in whole rows, so that the walks meet only the L1 and L2 caches.
 // Channels do not depend on each other and a token is always computed in the same way, so the bits depend on neither
 // threads, chunks, batch nor padding.
 #include <omp.h>
@@ -16,21 +16,21 @@
 hy_status HY_FAST(hy_fast_scan)(const void *args, void *ws, const hy_plan_req *req);
 
 #if HY_LANES == 16
-#define HY_SCAN_STATES 16
+    #define HY_SCAN_STATES 16
 #else
-#define HY_SCAN_STATES 8
+    #define HY_SCAN_STATES 8
 #endif
 #define GROUP HY_SCAN_GROUP_FWD
 
 // What a thread needs for its group of channels: tiles of the channel blocks, and a chunk of operands, block by block.
 typedef struct {
-    vf *A2, *h;          // [channel block, N]
-    vf *delta, *u, *y;   // [channel block, chunk]: softplus(dt), delta x, sum_s C h + skip x
+    vf *A2, *h;         // [channel block, N]
+    vf *delta, *u, *y;  // [channel block, chunk]: softplus(dt), delta x, sum_s C h + skip x
 } scratch;
 
 // Walks S states of one channel block over n tokens: h [S] in and out, sum_s C h is added to y [n].
-HY_INLINE void walk(const int S, int n, const vf *delta_n, const vf *u_n, vf *y, vf *h_io, const vf *A2, const float *B, int ldB,
-                    const float *C, int ldC) {
+HY_INLINE void walk(const int S, int n, const vf *delta_n, const vf *u_n, vf *y, vf *h_io, const vf *A2, const float *B,
+                    int ldB, const float *C, int ldC) {
     vf h[HY_SCAN_STATES];
 #pragma GCC unroll 16
     for (int s = 0; s < S; s++) h[s] = h_io[s];
@@ -40,8 +40,10 @@ HY_INLINE void walk(const int S, int n, const vf *delta_n, const vf *u_n, vf *y,
 #pragma GCC unroll 16
         for (int s = 0; s < S; s++) {
             h[s] = v_exp2(delta * A2[s]) * h[s] + u * B[s];
-            if (s & 1) odd += C[s] * h[s];
-            else even += C[s] * h[s];
+            if (s & 1)
+                odd += C[s] * h[s];
+            else
+                even += C[s] * h[s];
         }
         y[i] = even + odd;
     }
@@ -119,7 +121,8 @@ static void job(const hy_scan_args *a, int b, int d0, int d1, const scratch *w) 
         if (a->saved) memcpy(saved_tile(a, chunks, b, c, d0), w->h, tiles);
         chunk(a, w, row0 + t, n, left < HY_SCAN_CHUNK ? left : HY_SCAN_CHUNK, d0, d1);
     }
-    for (int t = len; t < a->T; t++) memset((float *)a->y + (row0 + t) * a->ldy + d0, 0, (size_t)(d1 - d0) * sizeof(float));
+    for (int t = len; t < a->T; t++)
+        memset((float *)a->y + (row0 + t) * a->ldy + d0, 0, (size_t)(d1 - d0) * sizeof(float));
     for (int d = d0, k = 0; state && d < d1; d += HY_LANES, k++)
         store_tile(w->h + (size_t)k * N, lanes_of(d, d1), N, state + (size_t)d * N);
 }
@@ -133,8 +136,11 @@ hy_status HY_FAST(hy_fast_scan)(const void *args, void *ws, const hy_plan_req *r
     for (int j = 0; j < jobs; j++) {
         const int b = j / groups, d0 = j % groups * GROUP, d1 = d0 + GROUP < a->D ? d0 + GROUP : a->D;
         float *p = (float *)ws + (size_t)omp_get_thread_num() * hy_scan_ws_forward(a->N);
-        const scratch w = {.A2 = (vf *)p, .h = (vf *)(p + tile), .delta = (vf *)(p + 2 * tile),
-                           .u = (vf *)(p + 2 * tile + operand), .y = (vf *)(p + 2 * tile + 2 * operand)};
+        const scratch w = {.A2 = (vf *)p,
+                           .h = (vf *)(p + tile),
+                           .delta = (vf *)(p + 2 * tile),
+                           .u = (vf *)(p + 2 * tile + operand),
+                           .y = (vf *)(p + 2 * tile + 2 * operand)};
         job(a, b, d0, d1, &w);
     }
     return HY_OK;

@@ -1,12 +1,12 @@
 // scan_bwd.c - the selective scan, backward, float32, built once per instruction set. The mathematics is in
 // kernels.h, the oracle in scan.c, the forward in scan.c.
 //
-// A job is one sequence and one group of channels. It goes over the chunks from the last to the first; the operands of a
-// chunk are read in whole rows of the group and become tiles of the thread, as in the forward. HY_SCAN_STATES_BWD states
-// at a time, every channel block recomputes its states from the saved one, keeps them and their decays in the L1 cache
-// (so each exp is computed once), and walks back over them.
-// dB and dC are sums over channels: a job adds up its channels lane by lane, then the lanes, and writes one sum per group;
-// groups are added in order afterwards. dA_log and dskip are sums over sequences: one part per sequence, added in order.
+// A job is one sequence and one group of channels. It goes over the chunks from the last to the first; the operands of
+// a chunk are read in whole rows of the group and become tiles of the thread, as in the forward. HY_SCAN_STATES_BWD
+// states at a time, every channel block recomputes its states from the saved one, keeps them and their decays in the L1
+// cache (so each exp is computed once), and walks back over them. dB and dC are sums over channels: a job adds up its
+// channels lane by lane, then the lanes, and writes one sum per group; groups are added in order afterwards. dA_log and
+// dskip are sums over sequences: one part per sequence, added in order.
 #include <omp.h>
 
 #include "kernels/cpu/cpu.h"
@@ -21,14 +21,14 @@ hy_status HY_FAST(hy_fast_scan_bwd)(const void *args, void *ws, const hy_plan_re
 
 // One channel block over the tokens of a chunk: what all its states need, and what they add up.
 typedef struct {
-    vf delta[HY_SCAN_CHUNK], u[HY_SCAN_CHUNK];      // softplus(dt), delta * x
-    vf dy[HY_SCAN_CHUNK];       // gradient of sum_n C h + skip x
-    vf y[HY_SCAN_CHUNK];        // sum_n C h
-    vf dhB[HY_SCAN_CHUNK];      // sum_n dh B
-    vf ddecay[HY_SCAN_CHUNK];   // sum_n (gradient of delta A) A log2(e)
-    vf ddelta_dt[HY_SCAN_CHUNK]; // derivative of softplus
-    vf dgate[HY_SCAN_CHUNK];    // dy times the derivative of silu(gate)
-    vf pad;                     // blocks a power of two apart would throw each other out of the L1 cache
+    vf delta[HY_SCAN_CHUNK], u[HY_SCAN_CHUNK];  // softplus(dt), delta * x
+    vf dy[HY_SCAN_CHUNK];                       // gradient of sum_n C h + skip x
+    vf y[HY_SCAN_CHUNK];                        // sum_n C h
+    vf dhB[HY_SCAN_CHUNK];                      // sum_n dh B
+    vf ddecay[HY_SCAN_CHUNK];                   // sum_n (gradient of delta A) A log2(e)
+    vf ddelta_dt[HY_SCAN_CHUNK];                // derivative of softplus
+    vf dgate[HY_SCAN_CHUNK];                    // dy times the derivative of silu(gate)
+    vf pad;  // blocks a power of two apart would throw each other out of the L1 cache
 } block;
 
 // Memory of a job: of the channel blocks of its group, and of one chunk.
@@ -63,8 +63,9 @@ HY_INLINE void recompute(const int S, bool first, block *b, int n, const vf *h0,
     }
 }
 // The same S states back from the last token to the first. dh [S] and dA [S] in and out.
-HY_INLINE void reverse(const int S, bool first, block *b, int n, const vf *A2, vf *dh_io, vf *dA_io, const float *B, int ldB,
-                       const float *C, int ldC, const vf *restrict states, const vf *restrict decay, vf *restrict dB) {
+HY_INLINE void reverse(const int S, bool first, block *b, int n, const vf *A2, vf *dh_io, vf *dA_io, const float *B,
+                       int ldB, const float *C, int ldC, const vf *restrict states, const vf *restrict decay,
+                       vf *restrict dB) {
     vf dh[STATES], dA[STATES];
 #pragma GCC unroll 16
     for (int s = 0; s < S; s++) dh[s] = dh_io[s], dA[s] = dA_io[s];
@@ -148,10 +149,10 @@ static void prefetch(const hy_scan_bwd_args *a, size_t row, int n, int d) {
     if (f->gate && a->dgate) prefetch_rows(a->dgate, a->lddgate, row, n, d);
 }
 
-// S states from s on of all channel blocks over the tokens of a chunk. h0: the saved tiles of the group; dB, dC: rows of N
-// floats for the sums over its channels. before: there is a chunk before this one, whose operands are asked for.
-HY_INLINE void walk(const int S, const hy_scan_bwd_args *a, const scratch *w, size_t row, int n, int s, int d0, int blocks,
-                    bool before, const vf *h0, float *dB, float *dC) {
+// S states from s on of all channel blocks over the tokens of a chunk. h0: the saved tiles of the group; dB, dC: rows
+// of N floats for the sums over its channels. before: there is a chunk before this one, whose operands are asked for.
+HY_INLINE void walk(const int S, const hy_scan_bwd_args *a, const scratch *w, size_t row, int n, int s, int d0,
+                    int blocks, bool before, const vf *h0, float *dB, float *dC) {
     const hy_scan_args *f = &a->f;
     const int N = f->N;
     const float *B = (const float *)f->Bm + row * f->ldB + s, *C = (const float *)f->Cm + row * f->ldC + s;
@@ -161,10 +162,12 @@ HY_INLINE void walk(const int S, const hy_scan_bwd_args *a, const scratch *w, si
         const size_t at = (size_t)k * N + s;
         if (before) {
             if (!s) prefetch(a, row - HY_SCAN_CHUNK, HY_SCAN_CHUNK, d0 + k * HY_LANES);
-            for (int j = 0; j < S; j++) __builtin_prefetch((const float *)(h0 + at + j) - hy_scan_padded(f->D) * N, 0, 2);
+            for (int j = 0; j < S; j++)
+                __builtin_prefetch((const float *)(h0 + at + j) - hy_scan_padded(f->D) * N, 0, 2);
         }
         recompute(S, !s, &w->blocks[k], n, h0 + at, w->A2 + at, B, f->ldB, C, f->ldC, w->states, w->decay, w->dC);
-        reverse(S, !s, &w->blocks[k], n, w->A2 + at, w->dh + at, w->dA + at, B, f->ldB, C, f->ldC, w->states, w->decay, w->dB);
+        reverse(S, !s, &w->blocks[k], n, w->A2 + at, w->dh + at, w->dA + at, B, f->ldB, C, f->ldC, w->states, w->decay,
+                w->dB);
     }
     sum_lanes(w->dB, n, S, dB + s, N);
     sum_lanes(w->dC, n, S, dC + s, N);
@@ -179,9 +182,10 @@ static void clear_padding(const hy_scan_bwd_args *a, size_t row, size_t end, int
     }
 }
 
-// One chunk, rows row .. row + n - 1, channels d0 .. d1 - 1; before: it is not the first of its sequence. h0: the saved tiles.
-static void chunk(const hy_scan_bwd_args *a, const scratch *w, size_t row, int n, bool before, int d0, int d1, const vf *h0,
-                  float *dskip, float *dB, float *dC) {
+// One chunk, rows row .. row + n - 1, channels d0 .. d1 - 1; before: it is not the first of its sequence. h0: the saved
+// tiles.
+static void chunk(const hy_scan_bwd_args *a, const scratch *w, size_t row, int n, bool before, int d0, int d1,
+                  const vf *h0, float *dskip, float *dB, float *dC) {
     const int full = (d1 - d0) / HY_LANES, rest = (d1 - d0) % HY_LANES, blocks = full + !!rest, N = a->f.N;
     for (int i = 0; i < n; i++) {
         for (int k = 0; k < full; k++) prepare(a, &w->blocks[k], i, row + i, d0 + k * HY_LANES, HY_LANES);
@@ -199,7 +203,8 @@ static void chunk(const hy_scan_bwd_args *a, const scratch *w, size_t row, int n
 }
 
 // Sequence b, channels d0 .. d1 - 1, group g of them.
-static void job(const hy_scan_bwd_args *a, int b, int g, int d0, int d1, const hy_scan_ws *at, float *ws, const scratch *w) {
+static void job(const hy_scan_bwd_args *a, int b, int g, int d0, int d1, const hy_scan_ws *at, float *ws,
+                const scratch *w) {
     const hy_scan_args *f = &a->f;
     const int N = f->N, len = f->len ? f->len[b] : f->T, chunks = hy_scan_chunks(f->T, HY_SCAN_CHUNK);
     const size_t row0 = (size_t)b * f->T, padded = hy_scan_padded(f->D), groups = hy_scan_chunks(f->D, GROUP);
@@ -248,12 +253,15 @@ static void add_parts(const hy_scan_bwd_args *a, const hy_scan_ws *at, const flo
         for (size_t r = 0; r < rows; r++) {
             const size_t b = r / f->T, t = r % f->T, from = b * groups * stride + t * N;
             const bool valid = !f->len || (int)t < f->len[b];
-            if (a->dBm) add_groups((float *)a->dBm + r * a->lddB, ws + at->dB + from, groups, stride, N, valid, a->acc & 4);
-            if (a->dCm) add_groups((float *)a->dCm + r * a->lddC, ws + at->dC + from, groups, stride, N, valid, a->acc & 8);
+            if (a->dBm)
+                add_groups((float *)a->dBm + r * a->lddB, ws + at->dB + from, groups, stride, N, valid, a->acc & 4);
+            if (a->dCm)
+                add_groups((float *)a->dCm + r * a->lddC, ws + at->dC + from, groups, stride, N, valid, a->acc & 8);
         }
 #pragma omp for schedule(static)
         for (int d = 0; d < f->D; d++) {
-            if (a->dA_log) add_sequences((float *)a->dA_log + (size_t)d * N, ws + at->dA + (size_t)d * N, f->B, padded * N, N);
+            if (a->dA_log)
+                add_sequences((float *)a->dA_log + (size_t)d * N, ws + at->dA + (size_t)d * N, f->B, padded * N, N);
             if (a->dskip) add_sequences((float *)a->dskip + d, ws + at->dskip + d, f->B, padded, 1);
         }
     }

@@ -1,12 +1,12 @@
 // ssd.c - SSD (Mamba-2), forward, float32, built once per instruction set. The mathematics is in kernels.h, the oracle
 // in ssd.c, the backward in ssd_bwd.c.
 //
-// Chunks of HY_SSD_CHUNK tokens (Dao and Gu 2024, section 6), u = delta x, L_ij = decay from token j to token i, S the state
-// before the chunk [N,P]:
+// Chunks of HY_SSD_CHUNK tokens (Dao and Gu 2024, section 6), u = delta x, L_ij = decay from token j to token i, S the
+// state before the chunk [N,P]:
 //   y = (C B^T * L) u + from_start (C S)        S' = all S + B^T (to_end u)
-// Three products of [chunk, chunk], [chunk, N] and [N, P] matrices. C B^T is made once for the heads of a group; a job is then
-// one head of one sequence, which goes over its chunks in order. A few tokens (decoding) take the recurrence instead.
-// An element's sums have one order for any batch, padding and number of threads.
+// Three products of [chunk, chunk], [chunk, N] and [N, P] matrices. C B^T is made once for the heads of a group; a job
+// is then one head of one sequence, which goes over its chunks in order. A few tokens (decoding) take the recurrence
+// instead. An element's sums have one order for any batch, padding and number of threads.
 #include <omp.h>
 
 #include "kernels/cpu/cpu.h"
@@ -31,38 +31,72 @@ static int length(const hy_ssd_args *a, int b) { return a->len ? a->len[b] : a->
 
 // C B^T of one chunk and group, on and below the diagonal.
 static void scores(const hy_ssd_args *a, size_t row, int n, int g, float *BT, float *CB) {
-    const float *B = (const float *)a->Bm + row * a->ldB + (size_t)g * a->N, *C = (const float *)a->Cm + row * a->ldC + (size_t)g * a->N;
+    const float *B = (const float *)a->Bm + row * a->ldB + (size_t)g * a->N,
+                *C = (const float *)a->Cm + row * a->ldC + (size_t)g * a->N;
     transpose(B, a->ldB, n, a->N, BT, HY_SSD_CHUNK);
-    mm(&(hy_mm_args){.M = n, .N = n, .K = a->N, .a = C, .am = a->ldC, .ak = 1, .b = BT, .ldb = HY_SSD_CHUNK, .c = CB,
-                     .ldc = HY_SSD_CHUNK, .shape = HY_MM_C_LOWER});
+    mm(&(hy_mm_args){.M = n,
+                     .N = n,
+                     .K = a->N,
+                     .a = C,
+                     .am = a->ldC,
+                     .ak = 1,
+                     .b = BT,
+                     .ldb = HY_SSD_CHUNK,
+                     .c = CB,
+                     .ldc = HY_SSD_CHUNK,
+                     .shape = HY_MM_C_LOWER});
 }
 
 static void chunk(const hy_ssd_args *a, size_t row, int n, int h, const float *CB, const scratch *w) {
     const int g = h / (a->H / a->G), P = a->P, N = a->N;
     const size_t Pp = hy_ssd_padded(P);
-    const float *B = (const float *)a->Bm + row * a->ldB + (size_t)g * N, *C = (const float *)a->Cm + row * a->ldC + (size_t)g * N;
+    const float *B = (const float *)a->Bm + row * a->ldB + (size_t)g * N,
+                *C = (const float *)a->Cm + row * a->ldC + (size_t)g * N;
     const float *x = (const float *)a->x + row * a->ldx + (size_t)h * P;
     float *y = (float *)a->y + row * a->ldy + (size_t)h * P;
     const float skip = a->skip ? ((const float *)a->skip)[h] : 0;
     steps s;
     make_steps(a, row, n, h, &s);
     pack_rows(x, a->ldx, n, P, s.delta, w->u);
-    mm(&(hy_mm_args){.M = n, .N = P, .K = N, .a = C, .am = a->ldC, .ak = 1, .b = w->S, .ldb = Pp, .c = w->y, .ldc = Pp});
+    mm(&(hy_mm_args){
+        .M = n, .N = P, .K = N, .a = C, .am = a->ldC, .ak = 1, .b = w->S, .ldb = Pp, .c = w->y, .ldc = Pp});
     scale_rows(w->y, Pp, n, P, s.from_start);
     for (int i = 0; i < n; i++)
         for (int j = 0; j < n; j += HY_LANES)
-            v_store(w->M + i * HY_SSD_CHUNK + j, j > i ? (vf){0} : up_to(decays(&s, i, j) * v_load(CB + i * HY_SSD_CHUNK + j), i, j));
-    mm(&(hy_mm_args){.M = n, .N = P, .K = n, .a = w->M, .am = HY_SSD_CHUNK, .ak = 1, .b = w->u, .ldb = Pp, .c = w->y, .ldc = Pp,
-                     .add = true, .shape = HY_MM_A_LOWER});
+            v_store(w->M + i * HY_SSD_CHUNK + j,
+                    j > i ? (vf){0} : up_to(decays(&s, i, j) * v_load(CB + i * HY_SSD_CHUNK + j), i, j));
+    mm(&(hy_mm_args){.M = n,
+                     .N = P,
+                     .K = n,
+                     .a = w->M,
+                     .am = HY_SSD_CHUNK,
+                     .ak = 1,
+                     .b = w->u,
+                     .ldb = Pp,
+                     .c = w->y,
+                     .ldc = Pp,
+                     .add = true,
+                     .shape = HY_MM_A_LOWER});
     for (int i = 0; i < n; i++)
         for (int p = 0; p < P; p += HY_LANES) {
             const int m = P - p < HY_LANES ? P - p : HY_LANES;
-            v_store_n(y + (size_t)i * a->ldy + p, v_load(w->y + i * Pp + p) + skip * v_load_n(x + (size_t)i * a->ldx + p, m), m);
+            v_store_n(y + (size_t)i * a->ldy + p,
+                      v_load(w->y + i * Pp + p) + skip * v_load_n(x + (size_t)i * a->ldx + p, m), m);
         }
     memcpy(w->w, w->u, (size_t)n * Pp * sizeof(float));
     scale_rows(w->w, Pp, n, P, s.to_end);
     for (size_t i = 0; i < (size_t)N * Pp; i += HY_LANES) v_store(w->S + i, s.all * v_load(w->S + i));
-    mm(&(hy_mm_args){.M = N, .N = P, .K = n, .a = B, .am = 1, .ak = a->ldB, .b = w->w, .ldb = Pp, .c = w->S, .ldc = Pp, .add = true});
+    mm(&(hy_mm_args){.M = N,
+                     .N = P,
+                     .K = n,
+                     .a = B,
+                     .am = 1,
+                     .ak = a->ldB,
+                     .b = w->w,
+                     .ldb = Pp,
+                     .c = w->S,
+                     .ldc = Pp,
+                     .add = true});
 }
 
 // m channels from p on, one token after another. S [N, ld]: the state, in and out.
@@ -70,8 +104,10 @@ HY_INLINE void walk(const hy_ssd_args *a, const steps *s, size_t row, int n, int
     const int g = h / (a->H / a->G);
     const float skip = a->skip ? ((const float *)a->skip)[h] : 0;
     for (int i = 0; i < n; i++, row++) {
-        const float *B = (const float *)a->Bm + row * a->ldB + (size_t)g * a->N, *C = (const float *)a->Cm + row * a->ldC + (size_t)g * a->N;
-        const float decay = i ? v_exp2(v_set((s->high[i] - s->high[i - 1]) + (s->low[i] - s->low[i - 1])))[0] : s->from_start[0];
+        const float *B = (const float *)a->Bm + row * a->ldB + (size_t)g * a->N,
+                    *C = (const float *)a->Cm + row * a->ldC + (size_t)g * a->N;
+        const float decay =
+            i ? v_exp2(v_set((s->high[i] - s->high[i - 1]) + (s->low[i] - s->low[i - 1])))[0] : s->from_start[0];
         const vf x = v_load_n((const float *)a->x + row * a->ldx + (size_t)h * a->P + p, m), u = s->delta[i] * x;
         vf y = skip * x;
         for (int k = 0; k < a->N; k++) {
@@ -95,14 +131,17 @@ static void job(const hy_ssd_args *a, int b, int h, const float *CB, size_t stri
     const int len = length(a, b), P = a->P, N = a->N;
     const size_t row = (size_t)b * a->T, Pp = hy_ssd_padded(P);
     float *state = a->state ? (float *)a->state + ((size_t)b * a->H + h) * N * P : NULL;
-    for (int t = len; t < a->T; t++) memset((float *)a->y + (row + t) * a->ldy + (size_t)h * P, 0, (size_t)P * sizeof(float));
+    for (int t = len; t < a->T; t++)
+        memset((float *)a->y + (row + t) * a->ldy + (size_t)h * P, 0, (size_t)P * sizeof(float));
     if (len == 0) return;
     if (len <= HY_SSD_STEPS && state) {
         few_tokens(a, row, len, h, state, P);
         return;
     }
-    if (state) pack_rows(state, P, N, P, NULL, w->S);
-    else memset(w->S, 0, hy_ssd_state(a) * sizeof(float));
+    if (state)
+        pack_rows(state, P, N, P, NULL, w->S);
+    else
+        memset(w->S, 0, hy_ssd_state(a) * sizeof(float));
     if (len <= HY_SSD_STEPS) {
         few_tokens(a, row, len, h, w->S, Pp);
         return;
@@ -122,9 +161,11 @@ hy_status HY_FAST(hy_fast_ssd)(const void *args, void *ws, const hy_plan_req *re
         const scratch w = carve(base + at.thread + (size_t)omp_get_thread_num() * at.per_thread, a);
 #pragma omp for schedule(dynamic)
         for (int j = 0; j < a->B * chunks * a->G; j++) {
-            const int g = j % a->G, c = j / a->G % chunks, b = j / a->G / chunks, left = length(a, b) - c * HY_SSD_CHUNK;
+            const int g = j % a->G, c = j / a->G % chunks, b = j / a->G / chunks,
+                      left = length(a, b) - c * HY_SSD_CHUNK;
             if (left > 0 && length(a, b) > HY_SSD_STEPS)
-                scores(a, (size_t)b * a->T + (size_t)c * HY_SSD_CHUNK, left < HY_SSD_CHUNK ? left : HY_SSD_CHUNK, g, w.BT, CB + j * HY_SSD_SQUARE);
+                scores(a, (size_t)b * a->T + (size_t)c * HY_SSD_CHUNK, left < HY_SSD_CHUNK ? left : HY_SSD_CHUNK, g,
+                       w.BT, CB + j * HY_SSD_SQUARE);
         }
 #pragma omp for schedule(dynamic)
         for (int j = 0; j < a->B * a->H; j++) {

@@ -1,5 +1,5 @@
-// ssd_tile.h - what the fast SSD kernels share: small matrix products in registers, transposes, and the steps and decays of a
-// chunk. For files compiled with HY_ISA_SUFFIX only.
+// ssd_tile.h - what the fast SSD kernels share: small matrix products in registers, transposes, and the steps and
+// decays of a chunk. For files compiled with HY_ISA_SUFFIX only.
 #ifndef HY_CPU_SSD_TILE_H
 #define HY_CPU_SSD_TILE_H
 #include <float.h>
@@ -11,20 +11,20 @@
 // ---------------------------------------------------------------------------------------------------- products
 // Registers of a block of the product: HY_MM_ROWS rows of HY_MM_VECTORS vectors, one row of B and one value of A.
 #if HY_LANES == 16
-#define HY_MM_ROWS 6
-#define HY_MM_VECTORS 4
+    #define HY_MM_ROWS 6
+    #define HY_MM_VECTORS 4
 #elif HY_LANES == 8
-#define HY_MM_ROWS 6
-#define HY_MM_VECTORS 2
+    #define HY_MM_ROWS 6
+    #define HY_MM_VECTORS 2
 #else
-#define HY_MM_ROWS 4
-#define HY_MM_VECTORS 2
+    #define HY_MM_ROWS 4
+    #define HY_MM_VECTORS 2
 #endif
 
 // What is known to be zero or not wanted: A below or above its diagonal only, or C on and below its diagonal only.
 typedef enum { HY_MM_FULL = 0, HY_MM_A_LOWER, HY_MM_A_UPPER, HY_MM_C_LOWER } hy_mm_shape;
-// C [M, N] = or += A [M, K] B [K, N]: A's element (m, k) is a[m * am + k * ak]; rows of B and C are ldb and ldc apart and hold
-// whole vectors. A term's place in the sum of an element depends on k alone.
+// C [M, N] = or += A [M, K] B [K, N]: A's element (m, k) is a[m * am + k * ak]; rows of B and C are ldb and ldc apart
+// and hold whole vectors. A term's place in the sum of an element depends on k alone.
 typedef struct {
     int M, N, K;
     const float *a;
@@ -114,14 +114,14 @@ HY_INLINE void scale_rows(float *rows, size_t ld, int n, int width, const float 
 }
 
 // ---------------------------------------------------------------------------------------------------- steps and decays
-// Of one head in one chunk of n tokens. Logarithms to base 2. Decays between two tokens come from differences of sums that are
-// kept in two floats: a huge step would take the small ones around it out of one.
+// Of one head in one chunk of n tokens. Logarithms to base 2. Decays between two tokens come from differences of sums
+// that are kept in two floats: a huge step would take the small ones around it out of one.
 typedef struct {
-    double A;                                        // -exp(A_log)
-    float delta[HY_SSD_CHUNK], free[HY_SSD_CHUNK];   // free: derivative of delta by dt
-    float high[HY_SSD_CHUNK], low[HY_SSD_CHUNK];     // high + low = sum of delta A over tokens 0 .. i
-    float from_start[HY_SSD_CHUNK];                  // decay of tokens 0 .. i: what the state before the chunk has lost
-    float to_end[HY_SSD_CHUNK];                      // decay of tokens i+1 .. n-1
+    double A;                                       // -exp(A_log)
+    float delta[HY_SSD_CHUNK], free[HY_SSD_CHUNK];  // free: derivative of delta by dt
+    float high[HY_SSD_CHUNK], low[HY_SSD_CHUNK];    // high + low = sum of delta A over tokens 0 .. i
+    float from_start[HY_SSD_CHUNK];                 // decay of tokens 0 .. i: what the state before the chunk has lost
+    float to_end[HY_SSD_CHUNK];                     // decay of tokens i+1 .. n-1
     float all;
 } steps;
 
@@ -148,7 +148,8 @@ static void make_steps(const hy_ssd_args *a, size_t row, int n, int h, steps *s)
         s->from_start[i] = (float)run;
     }
     for (int i = 0; i < n; i++) s->to_end[i] = (float)(run - sum[i]);
-    for (int i = n; i < HY_SSD_CHUNK; i++) s->delta[i] = s->free[i] = s->high[i] = s->low[i] = s->from_start[i] = s->to_end[i] = 0;
+    for (int i = n; i < HY_SSD_CHUNK; i++)
+        s->delta[i] = s->free[i] = s->high[i] = s->low[i] = s->from_start[i] = s->to_end[i] = 0;
     for (int i = 0; i < n; i += HY_LANES) {
         v_store(s->from_start + i, v_exp2(v_load(s->from_start + i)));
         v_store(s->to_end + i, v_exp2(v_load(s->to_end + i)));

@@ -8,17 +8,18 @@
 #include <string.h>
 
 #if defined(__AVX512F__)
-#define HY_LANES 16
+    #define HY_LANES 16
 #elif defined(__AVX2__)
-#define HY_LANES 8
+    #define HY_LANES 8
 #else
-#define HY_LANES 4
+    #define HY_LANES 4
 #endif
 #define HY_INLINE static inline __attribute__((always_inline, unused))
 
 typedef float vf __attribute__((vector_size(4 * HY_LANES), may_alias));
 typedef int32_t vi __attribute__((vector_size(4 * HY_LANES), may_alias));
-typedef uint32_t vu __attribute__((vector_size(4 * HY_LANES), may_alias));  // wraps: the bits of NaN and infinity are no overflow
+typedef uint32_t vu
+    __attribute__((vector_size(4 * HY_LANES), may_alias));  // wraps: the bits of NaN and infinity are no overflow
 typedef float vf_unaligned __attribute__((vector_size(4 * HY_LANES), may_alias, aligned(4)));
 
 HY_INLINE vf v_set(float x) { return x - (vf){0}; }  // x - 0 is exact for every x, -0 too
@@ -32,26 +33,30 @@ HY_INLINE vf v_load_n(const float *p, int n) {
     return x;
 }
 HY_INLINE void v_store_n(float *p, vf x, int n) {
-    if (n == HY_LANES) v_store(p, x);
-    else memcpy(p, &x, (size_t)n * sizeof(float));
+    if (n == HY_LANES)
+        v_store(p, x);
+    else
+        memcpy(p, &x, (size_t)n * sizeof(float));
 }
 
 // max and min return x when it is NaN, so that a NaN is not hidden by a clamp.
 #if HY_LANES == 16
 HY_INLINE vf v_max(vf x, float lo) { return (vf)_mm512_max_ps((__m512)v_set(lo), (__m512)x); }
 HY_INLINE vf v_min(vf x, float hi) { return (vf)_mm512_min_ps((__m512)v_set(hi), (__m512)x); }
-HY_INLINE vf v_round(vf x) { return (vf)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+HY_INLINE vf v_round(vf x) {
+    return (vf)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
 // p 2^n for a whole n; smaller than the smallest float gives 0.
 HY_INLINE vf v_scale(vf p, vf n) { return (vf)_mm512_scalef_ps((__m512)p, (__m512)n); }
 #else
-#if HY_LANES == 8
+    #if HY_LANES == 8
 HY_INLINE vf v_max(vf x, float lo) { return (vf)_mm256_max_ps((__m256)v_set(lo), (__m256)x); }
 HY_INLINE vf v_min(vf x, float hi) { return (vf)_mm256_min_ps((__m256)v_set(hi), (__m256)x); }
-#else
+    #else
 HY_INLINE vf v_max(vf x, float lo) { return (vf)_mm_max_ps((__m128)v_set(lo), (__m128)x); }
 HY_INLINE vf v_min(vf x, float hi) { return (vf)_mm_min_ps((__m128)v_set(hi), (__m128)x); }
-#endif
-#define HY_ROUND_MAGIC 12582912.0f  // 1.5 * 2^23: adding it leaves a float no bits below 1; good for |x| < 2^22
+    #endif
+    #define HY_ROUND_MAGIC 12582912.0f  // 1.5 * 2^23: adding it leaves a float no bits below 1; good for |x| < 2^22
 HY_INLINE vf v_round(vf x) { return (x + HY_ROUND_MAGIC) - HY_ROUND_MAGIC; }
 // p 2^n by adding to the exponent: for p in [0.5, 2) and whole n in [-126, 127], and p in [1, 2) for n = -127.
 HY_INLINE vf v_scale(vf p, vf n) { return (vf)((vu)p + ((vu)(n + HY_ROUND_MAGIC) << 23)); }

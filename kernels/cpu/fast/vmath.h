@@ -10,11 +10,11 @@
 #include <string.h>
 
 #if defined(HY_ISA_avx512)
-#define HY_LANES 16
+    #define HY_LANES 16
 #elif defined(HY_ISA_avx2)
-#define HY_LANES 8
+    #define HY_LANES 8
 #else
-#define HY_LANES 4
+    #define HY_LANES 4
 #endif
 typedef float hy_vf __attribute__((vector_size(HY_LANES * 4)));
 typedef int32_t hy_vi __attribute__((vector_size(HY_LANES * 4)));
@@ -61,12 +61,15 @@ HY_VINLINE hy_vf hy_vload_bf16_part(const uint16_t *p, int n) {
     return hy_vload_bf16(v);
 }
 // A loop over C values in vectors: HY_VFOR(i, n, C) { ... } where n is the number of valid lanes at i.
-#define HY_VFOR(i, n, C) \
-    for (int i = 0, n = (C) < HY_LANES ? (C) : HY_LANES; i < (C); i += HY_LANES, n = (C) - i < HY_LANES ? (C) - i : HY_LANES)
+#define HY_VFOR(i, n, C)                                          \
+    for (int i = 0, n = (C) < HY_LANES ? (C) : HY_LANES; i < (C); \
+         i += HY_LANES, n = (C)-i < HY_LANES ? (C)-i : HY_LANES)
 HY_VINLINE hy_vf hy_vget(const float *p, int n) { return n == HY_LANES ? hy_vload(p) : hy_vload_part(p, n); }
 HY_VINLINE void hy_vput(float *p, hy_vf v, int n) {
-    if (n == HY_LANES) hy_vstore(p, v);
-    else hy_vstore_part(p, v, n);
+    if (n == HY_LANES)
+        hy_vstore(p, v);
+    else
+        hy_vstore_part(p, v, n);
 }
 
 HY_VINLINE void hy_vwiden(float *dst, const uint16_t *src, int C) {

@@ -4,18 +4,20 @@
 
 static hy_status check(const char *op, const hy_attention_args *a) {
     if (a->B < 1 || a->T < 1 || a->heads < 1 || a->kv_heads < 1 || a->d_qk < 1 || a->d_v < 1)
-        return hy_error(HY_EINPUT, "%s: B %d, T %d, heads %d, KV heads %d, d_qk %d and d_v %d must be at least 1", op, a->B, a->T,
-                        a->heads, a->kv_heads, a->d_qk, a->d_v);
+        return hy_error(HY_EINPUT, "%s: B %d, T %d, heads %d, KV heads %d, d_qk %d and d_v %d must be at least 1", op,
+                        a->B, a->T, a->heads, a->kv_heads, a->d_qk, a->d_v);
     if (a->heads % a->kv_heads != 0)
-        return hy_error(HY_EINPUT, "%s: %d query heads do not divide evenly among %d KV heads", op, a->heads, a->kv_heads);
+        return hy_error(HY_EINPUT, "%s: %d query heads do not divide evenly among %d KV heads", op, a->heads,
+                        a->kv_heads);
     if (a->window < 0 || a->meta < 0)
         return hy_error(HY_EINPUT, "%s: window %d and meta %d must not be negative", op, a->window, a->meta);
     if (a->cache.k && a->cache.cap <= a->meta)
-        return hy_error(HY_EINPUT, "%s: a cache of %d slots has no room beside %d meta tokens", op, a->cache.cap, a->meta);
+        return hy_error(HY_EINPUT, "%s: a cache of %d slots has no room beside %d meta tokens", op, a->cache.cap,
+                        a->meta);
     if (a->ldq / a->heads < a->d_qk || a->ldk / a->kv_heads < a->d_qk || a->ldv / a->kv_heads < a->d_v ||
         a->ldo / a->heads < a->d_v)
-        return hy_error(HY_EINPUT, "%s: a row stride (q %d, k %d, v %d, o %d) is below the row's width", op, a->ldq, a->ldk, a->ldv,
-                        a->ldo);
+        return hy_error(HY_EINPUT, "%s: a row stride (q %d, k %d, v %d, o %d) is below the row's width", op, a->ldq,
+                        a->ldk, a->ldv, a->ldo);
     return HY_OK;
 }
 
@@ -40,9 +42,10 @@ hy_status hy_cpu_plan_attention_bwd(const void *args, const hy_plan_req *req, hy
     *out = (hy_launch){0};
     HY_TRY(check("attention_bwd", a));
     if (a->cache.k) return hy_error(HY_EINPUT, "attention_bwd: there is no gradient through a cache");
-    if (g->lddo / a->heads < a->d_v || (g->dq && g->lddq / a->heads < a->d_qk) || (g->dk && g->lddk / a->kv_heads < a->d_qk) ||
-        (g->dv && g->lddv / a->kv_heads < a->d_v))
-        return hy_error(HY_EINPUT, "attention_bwd: a row stride (dout %d, dq %d, dk %d, dv %d) is below the row's width", g->lddo,
+    if (g->lddo / a->heads < a->d_v || (g->dq && g->lddq / a->heads < a->d_qk) ||
+        (g->dk && g->lddk / a->kv_heads < a->d_qk) || (g->dv && g->lddv / a->kv_heads < a->d_v))
+        return hy_error(HY_EINPUT,
+                        "attention_bwd: a row stride (dout %d, dq %d, dk %d, dv %d) is below the row's width", g->lddo,
                         g->lddq, g->lddk, g->lddv);
     if (req->dtype == HY_F32 && req->isa != HY_ISA_REF) {
         out->workspace = hy_attn_bwd_sizes(a, req->threads).bytes;
@@ -57,9 +60,11 @@ hy_status hy_cpu_plan_kv_append(const void *args, const hy_plan_req *req, hy_lau
     const hy_kv_append_args *a = args;
     *out = (hy_launch){0};
     if (a->B < 1 || a->T < 1 || a->kv_heads < 1 || a->d_qk < 1 || a->d_v < 1 || a->meta < 0 || a->cache.cap <= a->meta)
-        return hy_error(HY_EINPUT,
-                        "kv_append: B %d, T %d, KV heads %d, d_qk %d, d_v %d must be at least 1 and the cache's %d slots more "
-                        "than its %d meta tokens", a->B, a->T, a->kv_heads, a->d_qk, a->d_v, a->cache.cap, a->meta);
+        return hy_error(
+            HY_EINPUT,
+            "kv_append: B %d, T %d, KV heads %d, d_qk %d, d_v %d must be at least 1 and the cache's %d slots more "
+            "than its %d meta tokens",
+            a->B, a->T, a->kv_heads, a->d_qk, a->d_v, a->cache.cap, a->meta);
     if (a->ldk / a->kv_heads < a->d_qk || a->ldv / a->kv_heads < a->d_v)
         return hy_error(HY_EINPUT, "kv_append: a row stride (k %d, v %d) is below the row's width", a->ldk, a->ldv);
     if (req->dtype == HY_F32 && req->isa != HY_ISA_REF) {

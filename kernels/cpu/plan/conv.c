@@ -11,8 +11,10 @@ static bool is_fast(const hy_conv_args *a, const hy_plan_req *req) {
 
 static hy_status check(const hy_conv_args *a) {
     if (a->B < 1 || a->T < 1 || a->D < 1 || a->K < 1)
-        return hy_error(HY_EINPUT, "conv: sizes must be at least 1, got B %d, T %d, D %d, K %d", a->B, a->T, a->D, a->K);
-    if (a->ldx < a->D || a->ldy < a->D) return hy_error(HY_EINPUT, "conv: a row of x or y is shorter than D = %d", a->D);
+        return hy_error(HY_EINPUT, "conv: sizes must be at least 1, got B %d, T %d, D %d, K %d", a->B, a->T, a->D,
+                        a->K);
+    if (a->ldx < a->D || a->ldy < a->D)
+        return hy_error(HY_EINPUT, "conv: a row of x or y is shorter than D = %d", a->D);
     return HY_OK;
 }
 

@@ -26,7 +26,8 @@ hy_status hy_cpu_plan_fuse(const void *args, const hy_plan_req *req, hy_launch *
 hy_status hy_cpu_plan_fuse_bwd(const void *args, const hy_plan_req *req, hy_launch *out) {
     const hy_fuse_bwd_args *a = args;
     HY_TRY(check("fuse_bwd", &a->f));
-    HY_NEED("fuse_bwd", a->lddz >= width_out(&a->f) && (!a->da || a->ldda >= a->f.Ca) && (!a->ds || a->ldds >= a->f.Cs));
+    HY_NEED("fuse_bwd",
+            a->lddz >= width_out(&a->f) && (!a->da || a->ldda >= a->f.Ca) && (!a->ds || a->ldds >= a->f.Cs));
     if (a->f.kind == HY_FUSE_GATE) HY_NEED("fuse_bwd", !a->dgate || a->lddgate >= a->f.G);
     *out = (hy_launch){0};
     if (req->isa == HY_ISA_REF || req->dtype != HY_F32)

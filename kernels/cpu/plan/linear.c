@@ -1,10 +1,9 @@
-// linear.c - plans of linear and linear_bwd, and how float32 runs: many rows through the library's matrix product (gemm.h),
-// few rows (decoding) through our own product, which is bound by reading w once.
+// linear.c - plans of linear and linear_bwd, and how float32 runs: many rows through the library's matrix product
+// (gemm.h), few rows (decoding) through our own product, which is bound by reading w once.
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/linear.h"
 
-#define PICK(name, isa) \
-    ((isa) >= HY_ISA_AVX512 ? name##_avx512 : (isa) == HY_ISA_AVX2 ? name##_avx2 : name##_base)
+#define PICK(name, isa) ((isa) >= HY_ISA_AVX512 ? name##_avx512 : (isa) == HY_ISA_AVX2 ? name##_avx2 : name##_base)
 
 static hy_status check(const char *op, const hy_linear_args *a, bool backward, const hy_plan_req *req) {
     HY_TRY(hy_cpu_check_weight(op, a->w_dtype, backward, req));
@@ -14,8 +13,17 @@ static hy_status check(const char *op, const hy_linear_args *a, bool backward, c
 
 // ---------------------------------------------------------------------------------------------------- forward
 static hy_gemm_args gemm_y(const hy_linear_args *a, hy_isa isa) {
-    hy_gemm_args g = {.M = a->M, .N = a->N, .K = a->K, .trans_b = true, .a = a->x, .b = a->w, .c = a->y, .lda = a->ldx,
-                      .ldb = a->K, .ldc = a->ldy, .ctx = a};
+    hy_gemm_args g = {.M = a->M,
+                      .N = a->N,
+                      .K = a->K,
+                      .trans_b = true,
+                      .a = a->x,
+                      .b = a->w,
+                      .c = a->y,
+                      .lda = a->ldx,
+                      .ldb = a->K,
+                      .ldc = a->ldy,
+                      .ctx = a};
     if (a->bias || a->residual) g.done = PICK(hy_fast_linear_finish, isa);
     if (a->w_dtype == HY_BF16) g.widen = PICK(hy_fast_widen, isa);
     return g;
@@ -24,8 +32,18 @@ static hy_gemm_args gemm_y(const hy_linear_args *a, hy_isa isa) {
 static hy_status run_linear(const void *args, void *ws, const hy_plan_req *req) {
     const hy_linear_args *a = args;
     if (a->M < HY_GEMM_ROWS) {
-        hy_gemv_args v = {.M = a->M, .N = a->N, .K = a->K, .ldx = a->ldx, .ldy = a->ldy, .ldres = a->ldres, .x = a->x, .w = a->w,
-                          .bf16 = a->w_dtype == HY_BF16, .bias = a->bias, .residual = a->residual, .y = a->y};
+        hy_gemv_args v = {.M = a->M,
+                          .N = a->N,
+                          .K = a->K,
+                          .ldx = a->ldx,
+                          .ldy = a->ldy,
+                          .ldres = a->ldres,
+                          .x = a->x,
+                          .w = a->w,
+                          .bf16 = a->w_dtype == HY_BF16,
+                          .bias = a->bias,
+                          .residual = a->residual,
+                          .y = a->y};
         PICK(hy_fast_gemv, req->isa)(&v, req->threads);
         return HY_OK;
     }
@@ -52,12 +70,29 @@ hy_status hy_cpu_plan_linear(const void *args, const hy_plan_req *req, hy_launch
 
 // ---------------------------------------------------------------------------------------------------- backward
 static hy_gemm_args gemm_dx(const hy_linear_bwd_args *a) {
-    return (hy_gemm_args){.M = a->f.M, .N = a->f.K, .K = a->f.N, .add = a->acc & 1, .a = a->dy, .b = a->f.w, .c = a->dx,
-                          .lda = a->lddy, .ldb = a->f.K, .ldc = a->lddx};
+    return (hy_gemm_args){.M = a->f.M,
+                          .N = a->f.K,
+                          .K = a->f.N,
+                          .add = a->acc & 1,
+                          .a = a->dy,
+                          .b = a->f.w,
+                          .c = a->dx,
+                          .lda = a->lddy,
+                          .ldb = a->f.K,
+                          .ldc = a->lddx};
 }
 static hy_gemm_args gemm_dw(const hy_linear_bwd_args *a) {
-    return (hy_gemm_args){.M = a->f.N, .N = a->f.K, .K = a->f.M, .trans_a = true, .add = true, .a = a->dy, .b = a->f.x,
-                          .c = a->dw, .lda = a->lddy, .ldb = a->f.ldx, .ldc = a->f.K};
+    return (hy_gemm_args){.M = a->f.N,
+                          .N = a->f.K,
+                          .K = a->f.M,
+                          .trans_a = true,
+                          .add = true,
+                          .a = a->dy,
+                          .b = a->f.x,
+                          .c = a->dw,
+                          .lda = a->lddy,
+                          .ldb = a->f.ldx,
+                          .ldc = a->f.K};
 }
 
 static hy_status run_linear_bwd(const void *args, void *ws, const hy_plan_req *req) {
@@ -83,7 +118,8 @@ hy_status hy_cpu_plan_linear_bwd(const void *args, const hy_plan_req *req, hy_la
     if (req->isa == HY_ISA_REF || req->dtype != HY_F32)
         return hy_cpu_choose_ref("linear_bwd", req, out, hy_ref_linear_bwd_f32, hy_ref_linear_bwd_f64);
     hy_gemm_args g = gemm_dw(a);
-    size_t sums = a->dbias ? (size_t)hy_cpu_row_blocks(a->f.M) * a->f.N * sizeof(float) : 0, parts = hy_gemm_workspace(&g, req->threads);
+    size_t sums = a->dbias ? (size_t)hy_cpu_row_blocks(a->f.M) * a->f.N * sizeof(float) : 0,
+           parts = hy_gemm_workspace(&g, req->threads);
     out->workspace = sums > parts ? sums : parts;
     out->run = run_linear_bwd;
     out->path = hy_gemm_path(req->isa, HY_F32);

@@ -6,7 +6,7 @@
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/lm_loss.h"
 
-#define BLOCK_ROWS 512               // more rows make the product for dw no faster; below 1024 it needs no partial sums
+#define BLOCK_ROWS 512  // more rows make the product for dw no faster; below 1024 it needs no partial sums
 #define BLOCK_LOGITS (4 * 1024 * 1024)  // 16 MB, the size of a large cache
 
 static int block_rows(int rows, int V) {
@@ -17,7 +17,10 @@ static int block_rows(int rows, int V) {
 
 static hy_gemm_args gemm_logits(const hy_lm_loss_args *a, hy_isa isa) {
     hy_gemm_args g = {.N = a->V, .K = a->C, .trans_b = true, .b = a->w, .ldb = a->C, .ldc = a->V};
-    if (a->w_dtype == HY_BF16) g.widen = isa >= HY_ISA_AVX512 ? hy_fast_widen_avx512 : isa == HY_ISA_AVX2 ? hy_fast_widen_avx2 : hy_fast_widen_base;
+    if (a->w_dtype == HY_BF16)
+        g.widen = isa >= HY_ISA_AVX512 ? hy_fast_widen_avx512
+                  : isa == HY_ISA_AVX2 ? hy_fast_widen_avx2
+                                       : hy_fast_widen_base;
     return g;
 }
 
@@ -28,7 +31,8 @@ typedef struct {
     size_t bytes;
 } layout;
 static layout lay_out(const hy_lm_loss_args *a, bool gradient, void *ws, const hy_plan_req *req) {
-    size_t rows = (size_t)a->rows, m = (size_t)block_rows(a->rows, a->V), x = hy_align(m * (size_t)a->C * sizeof(float));
+    size_t rows = (size_t)a->rows, m = (size_t)block_rows(a->rows, a->V),
+           x = hy_align(m * (size_t)a->C * sizeof(float));
     size_t at_x = hy_align(rows * sizeof(int32_t)), at_logits = at_x + x;
     size_t at_dx = at_logits + hy_align(m * (size_t)a->V * sizeof(float));
     size_t at_wide = at_dx + (gradient ? x : 0);
@@ -68,15 +72,16 @@ static void add_rows(const hy_lm_loss_bwd_args *b, const int32_t *idx, int m, co
     int C = b->f.C;
     for (int i = 0; i < m; i++) {
         float *dst = (float *)b->dx + (size_t)idx[i] * b->lddx;
-        if (!(b->acc & 1)) memcpy(dst, src + (size_t)i * C, (size_t)C * sizeof *dst);
+        if (!(b->acc & 1))
+            memcpy(dst, src + (size_t)i * C, (size_t)C * sizeof *dst);
         else
             for (int c = 0; c < C; c++) dst[c] += src[(size_t)i * C + c];
     }
 }
 
 // One block: rows idx[0 .. m-1]. Neighbouring rows are used where they lie, others are gathered.
-static hy_status run_block(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *b, const layout *l, const int32_t *idx, int m,
-                           const hy_plan_req *req) {
+static hy_status run_block(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *b, const layout *l, const int32_t *idx,
+                           int m, const hy_plan_req *req) {
     bool joined = idx[m - 1] - idx[0] == m - 1;
     const float *x = joined ? (const float *)a->x + (size_t)idx[0] * a->ldx : l->x;
     int ldx = joined ? a->ldx : a->C;
@@ -85,20 +90,45 @@ static hy_status run_block(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *
     hy_gemm_args logits = gemm_logits(a, req->isa);
     logits.M = m, logits.a = x, logits.lda = ldx, logits.c = l->logits;
     HY_TRY(hy_gemm_run(&logits, l->wide, req->threads));
-    hy_softmax_args s = {.rows = m, .V = a->V, .logits = l->logits, .idx = idx, .labels = a->labels, .nll = a->nll,
-                         .pred = a->pred, .scale = b ? *b->scale : 0, .gradient = b && (b->dx || b->dw)};
-    (req->isa >= HY_ISA_AVX512 ? hy_fast_softmax_avx512 : req->isa == HY_ISA_AVX2 ? hy_fast_softmax_avx2 : hy_fast_softmax_base)(
-        &s, req->threads);
+    hy_softmax_args s = {.rows = m,
+                         .V = a->V,
+                         .logits = l->logits,
+                         .idx = idx,
+                         .labels = a->labels,
+                         .nll = a->nll,
+                         .pred = a->pred,
+                         .scale = b ? *b->scale : 0,
+                         .gradient = b && (b->dx || b->dw)};
+    (req->isa >= HY_ISA_AVX512 ? hy_fast_softmax_avx512
+     : req->isa == HY_ISA_AVX2 ? hy_fast_softmax_avx2
+                               : hy_fast_softmax_base)(&s, req->threads);
     if (b && b->dx) {
         float *dx = joined ? (float *)b->dx + (size_t)idx[0] * b->lddx : l->dx;
-        hy_gemm_args g = {.M = m, .N = a->C, .K = a->V, .add = joined && (b->acc & 1), .a = l->logits, .b = a->w, .c = dx,
-                          .lda = a->V, .ldb = a->C, .ldc = joined ? b->lddx : a->C};
+        hy_gemm_args g = {.M = m,
+                          .N = a->C,
+                          .K = a->V,
+                          .add = joined && (b->acc & 1),
+                          .a = l->logits,
+                          .b = a->w,
+                          .c = dx,
+                          .lda = a->V,
+                          .ldb = a->C,
+                          .ldc = joined ? b->lddx : a->C};
         HY_TRY(hy_gemm_run(&g, NULL, req->threads));
         if (!joined) add_rows(b, idx, m, l->dx);
     }
     if (b && b->dw) {
-        hy_gemm_args g = {.M = a->V, .N = a->C, .K = m, .trans_a = true, .add = true, .a = l->logits, .b = x, .c = b->dw,
-                          .lda = a->V, .ldb = ldx, .ldc = a->C};
+        hy_gemm_args g = {.M = a->V,
+                          .N = a->C,
+                          .K = m,
+                          .trans_a = true,
+                          .add = true,
+                          .a = l->logits,
+                          .b = x,
+                          .c = b->dw,
+                          .lda = a->V,
+                          .ldb = ldx,
+                          .ldc = a->C};
         HY_ASSERT(hy_gemm_workspace(&g, req->threads) == 0);
         HY_TRY(hy_gemm_run(&g, NULL, req->threads));
     }
@@ -113,7 +143,9 @@ static hy_status run_blocks(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args 
     for (int i = 0; i < n; i += step) HY_TRY(run_block(a, b, &l, l.idx + i, n - i < step ? n - i : step, req));
     return HY_OK;
 }
-static hy_status run_loss(const void *args, void *ws, const hy_plan_req *req) { return run_blocks(args, NULL, ws, req); }
+static hy_status run_loss(const void *args, void *ws, const hy_plan_req *req) {
+    return run_blocks(args, NULL, ws, req);
+}
 static hy_status run_loss_bwd(const void *args, void *ws, const hy_plan_req *req) {
     const hy_lm_loss_bwd_args *b = args;
     return run_blocks(&b->f, b, ws, req);
@@ -135,7 +167,8 @@ hy_status hy_cpu_plan_lm_loss(const void *args, const hy_plan_req *req, hy_launc
         out->path = hy_cpu_path(HY_ISA_REF, a->w_dtype);
         return HY_OK;
     }
-    *out = (hy_launch){.path = hy_gemm_path(req->isa, a->w_dtype), .workspace = lay_out(a, false, NULL, req).bytes, .run = run_loss};
+    *out = (hy_launch){
+        .path = hy_gemm_path(req->isa, a->w_dtype), .workspace = lay_out(a, false, NULL, req).bytes, .run = run_loss};
     return HY_OK;
 }
 
@@ -146,6 +179,8 @@ hy_status hy_cpu_plan_lm_loss_bwd(const void *args, const hy_plan_req *req, hy_l
     *out = (hy_launch){.workspace = (size_t)a->f.V * sizeof(double)};
     if (req->isa == HY_ISA_REF || req->dtype != HY_F32)
         return hy_cpu_choose_ref("lm_loss_bwd", req, out, hy_ref_lm_loss_bwd_f32, hy_ref_lm_loss_bwd_f64);
-    *out = (hy_launch){.path = hy_gemm_path(req->isa, HY_F32), .workspace = lay_out(&a->f, true, NULL, req).bytes, .run = run_loss_bwd};
+    *out = (hy_launch){.path = hy_gemm_path(req->isa, HY_F32),
+                       .workspace = lay_out(&a->f, true, NULL, req).bytes,
+                       .run = run_loss_bwd};
     return HY_OK;
 }

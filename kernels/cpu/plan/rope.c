@@ -4,16 +4,19 @@
 static hy_status check(const char *op, const hy_rope_args *a) {
     if (a->B < 1 || a->T < 1 || a->heads < 1)
         return hy_error(HY_EINPUT, "%s: B %d, T %d and heads %d must be at least 1", op, a->B, a->T, a->heads);
-    if (a->d < 2 || a->d % 2 != 0) return hy_error(HY_EINPUT, "%s: the head width %d must be even and at least 2", op, a->d);
+    if (a->d < 2 || a->d % 2 != 0)
+        return hy_error(HY_EINPUT, "%s: the head width %d must be even and at least 2", op, a->d);
     if (!(a->base > 0)) return hy_error(HY_EINPUT, "%s: the base %g must be above 0", op, a->base);
     const hy_rope_scale *s = &a->scale;
     if (s->factor < 0 || s->length < 0 || (s->length > 0 && !(s->low < s->high)))
-        return hy_error(HY_EINPUT, "%s: factor %g, length %g, low %g and high %g are no scaling", op, s->factor, s->length, s->low, s->high);
+        return hy_error(HY_EINPUT, "%s: factor %g, length %g, low %g and high %g are no scaling", op, s->factor,
+                        s->length, s->low, s->high);
     return HY_OK;
 }
 static hy_status check_stride(const char *op, const char *name, const hy_rope_args *a, int ld) {
     if (ld / a->heads < a->d)
-        return hy_error(HY_EINPUT, "%s: the row stride %d of %s is below heads x width = %d x %d", op, ld, name, a->heads, a->d);
+        return hy_error(HY_EINPUT, "%s: the row stride %d of %s is below heads x width = %d x %d", op, ld, name,
+                        a->heads, a->d);
     return HY_OK;
 }
 

@@ -9,11 +9,12 @@ static bool is_fast(const hy_plan_req *req) { return req->dtype == HY_F32 && req
 
 static hy_status check(const hy_ssd_args *a) {
     if (a->B < 1 || a->T < 1 || a->H < 1 || a->P < 1 || a->G < 1 || a->N < 1)
-        return hy_error(HY_EINPUT, "ssd: sizes must be at least 1, got B %d, T %d, H %d, P %d, G %d, N %d", a->B, a->T, a->H, a->P,
-                        a->G, a->N);
+        return hy_error(HY_EINPUT, "ssd: sizes must be at least 1, got B %d, T %d, H %d, P %d, G %d, N %d", a->B, a->T,
+                        a->H, a->P, a->G, a->N);
     if (a->H % a->G) return hy_error(HY_EINPUT, "ssd: %d heads cannot be shared out to %d groups", a->H, a->G);
     if (a->ldx / a->H < a->P || a->ldy / a->H < a->P || a->lddt < a->H)
-        return hy_error(HY_EINPUT, "ssd: a row of x or y is shorter than H P = %d * %d, or one of dt than H", a->H, a->P);
+        return hy_error(HY_EINPUT, "ssd: a row of x or y is shorter than H P = %d * %d, or one of dt than H", a->H,
+                        a->P);
     if (a->ldB / a->G < a->N || a->ldC / a->G < a->N)
         return hy_error(HY_EINPUT, "ssd: a row of B or C is shorter than G N = %d * %d", a->G, a->N);
     if (!(a->dt_min >= 0) || !(a->dt_max == 0 || a->dt_max >= a->dt_min))
@@ -46,7 +47,9 @@ hy_status hy_cpu_plan_ssd_bwd(const void *args, const hy_plan_req *req, hy_launc
     HY_TRY(check(f));
     if (f->state) return hy_error(HY_EINPUT, "ssd backward: a call that starts from a state has no backward");
     if (a->lddy / f->H < f->P || (a->dx && a->lddx / f->H < f->P) || (a->ddt && a->ldddt < f->H))
-        return hy_error(HY_EINPUT, "ssd backward: a row of dy or dx is shorter than H P = %d * %d, or one of ddt than H", f->H, f->P);
+        return hy_error(HY_EINPUT,
+                        "ssd backward: a row of dy or dx is shorter than H P = %d * %d, or one of ddt than H", f->H,
+                        f->P);
     if ((a->dBm && a->lddB / f->G < f->N) || (a->dCm && a->lddC / f->G < f->N))
         return hy_error(HY_EINPUT, "ssd backward: a row of dB or dC is shorter than G N = %d * %d", f->G, f->N);
     if (is_fast(req)) {

@@ -45,7 +45,8 @@ hy_status HY_REF(hy_ref_nll_sum)(const void *args, void *ws, const hy_plan_req *
 hy_status HY_REF(hy_ref_clip)(const void *args, void *ws, const hy_plan_req *req) {
     (void)ws, (void)req;
     const hy_clip_args *a = args;
-    const double norm = sqrt(a->ctl[HY_CTL_SUMSQ]), loss = a->ctl[HY_CTL_NLL] * a->ctl[HY_CTL_SCALE], clip = a->ctl[HY_CTL_CLIP];
+    const double norm = sqrt(a->ctl[HY_CTL_SUMSQ]), loss = a->ctl[HY_CTL_NLL] * a->ctl[HY_CTL_SCALE],
+                 clip = a->ctl[HY_CTL_CLIP];
     double *report = a->report + 2 * (((long)a->ctl[HY_CTL_STEP] - 1) % a->cap);
     a->ctl[HY_CTL_GRAD_SCALE] = clip > 0 && norm > clip ? clip / norm : 1.0;
     if (!isfinite(norm) || !isfinite(loss)) a->ctl[HY_CTL_BAD] = 1;

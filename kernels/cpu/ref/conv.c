@@ -64,7 +64,8 @@ hy_status HY_REF(hy_ref_conv_bwd)(const void *args, void *ws, const hy_plan_req 
             for (int t = 0; t < len; t++) {
                 const real g = preact_grad(a, b, t, d);
                 if (a->dbias) ((real *)a->dbias)[d] += g;
-                for (int j = 0; a->dw && j < K; j++) ((real *)a->dw)[(size_t)d * K + j] += g * input(f, b, t - K + 1 + j, d);
+                for (int j = 0; a->dw && j < K; j++)
+                    ((real *)a->dw)[(size_t)d * K + j] += g * input(f, b, t - K + 1 + j, d);
             }
         }
     return HY_OK;

@@ -9,7 +9,8 @@ hy_status HY_REF(hy_ref_embed)(const void *args, void *ws, const hy_plan_req *re
         int id = a->ids[r];
         real *y = (real *)a->y + (size_t)r * a->ldy;
         for (int c = 0; c < a->C; c++)
-            y[c] = id >= 0 ? hy_ref_weight(a->table, a->w_dtype, (size_t)id * a->C + c) : meta[(size_t)(-(id + 1)) * a->C + c];
+            y[c] = id >= 0 ? hy_ref_weight(a->table, a->w_dtype, (size_t)id * a->C + c)
+                           : meta[(size_t)(-(id + 1)) * a->C + c];
     }
     return HY_OK;
 }

@@ -49,7 +49,8 @@ static double share(share_of s, int c) {
     double g = gate_value(s.f, s.row, c);
     return by * (s.of_a ? g : 1 - g);
 }
-static void backward_norm(share_of sh, const real *x, const real *w, const real *dz, int C, real *dx, bool acc, real *dw) {
+static void backward_norm(share_of sh, const real *x, const real *w, const real *dz, int C, real *dx, bool acc,
+                          real *dw) {
     double rstd = rms_rstd(x, C, sh.f->eps), m = 0;
     for (int c = 0; c < C; c++) m += share(sh, c) * dz[c] * w[c] * x[c] * rstd;
     m /= C;
@@ -68,7 +69,8 @@ static void backward_gate(const hy_fuse_bwd_args *b, int r, const real *a, const
     int per = f->Ca / f->G;
     for (int j = 0; j < f->G; j++) {
         double sum = 0, g = gate_value(f, r, j * per);
-        for (int c = j * per; c < (j + 1) * per; c++) sum += dz[c] * (f->by_a * (a[c] * ra * wa[c]) - f->by_s * (s[c] * rs * wsm[c]));
+        for (int c = j * per; c < (j + 1) * per; c++)
+            sum += dz[c] * (f->by_a * (a[c] * ra * wa[c]) - f->by_s * (s[c] * rs * wsm[c]));
         dgate[j] = (real)((b->acc & 4 ? dgate[j] : 0) + sum * g * (1 - g));
     }
 }
@@ -80,10 +82,11 @@ hy_status HY_REF(hy_ref_fuse_bwd)(const void *args, void *ws, const hy_plan_req 
     for (int r = 0; r < f->rows; r++) {
         const real *a = (const real *)f->a + (size_t)r * f->lda, *s = (const real *)f->s + (size_t)r * f->lds;
         const real *dz = (const real *)b->dz + (size_t)r * b->lddz;
-        real *da = b->da ? (real *)b->da + (size_t)r * b->ldda : NULL, *ds = b->ds ? (real *)b->ds + (size_t)r * b->ldds : NULL;
+        real *da = b->da ? (real *)b->da + (size_t)r * b->ldda : NULL,
+             *ds = b->ds ? (real *)b->ds + (size_t)r * b->ldds : NULL;
         backward_norm((share_of){f, r, true}, a, f->wa, dz, f->Ca, da, b->acc & 1, b->dwa);
-        backward_norm((share_of){f, r, false}, s, f->ws, f->kind == HY_FUSE_CONCAT ? dz + f->Ca : dz, f->Cs, ds, b->acc & 2,
-                      b->dws);
+        backward_norm((share_of){f, r, false}, s, f->ws, f->kind == HY_FUSE_CONCAT ? dz + f->Ca : dz, f->Cs, ds,
+                      b->acc & 2, b->dws);
         if (f->kind == HY_FUSE_GATE && b->dgate) backward_gate(b, r, a, s, dz);
     }
     return HY_OK;

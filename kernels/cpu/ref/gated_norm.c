@@ -31,7 +31,8 @@ hy_status HY_REF(hy_ref_gated_norm)(const void *args, void *ws, const hy_plan_re
     for (int r = 0; r < a->rows; r++)
         for (int g = 0; g < a->groups; g++) {
             const size_t off = (size_t)g * a->C;
-            const real *x = (const real *)a->x + (size_t)r * a->ldx + off, *gate = (const real *)a->gate + (size_t)r * a->ldgate + off;
+            const real *x = (const real *)a->x + (size_t)r * a->ldx + off,
+                       *gate = (const real *)a->gate + (size_t)r * a->ldgate + off;
             const real *w = a->w ? (const real *)a->w + off : NULL;
             real *y = (real *)a->y + (size_t)r * a->ldy + off;
             const double rstd = rstd_of(a, x, gate);
@@ -44,8 +45,8 @@ hy_status HY_REF(hy_ref_gated_norm)(const void *args, void *ws, const hy_plan_re
 }
 
 // With n = h rstd and u = dy w s: dh = rstd (u - n mean(u n)), and without a norm dh = u.
-static void backward_vector(const hy_gated_norm_bwd_args *b, const real *x, const real *gate, const real *w, const real *dy,
-                            real *dx, real *dgate, real *dw) {
+static void backward_vector(const hy_gated_norm_bwd_args *b, const real *x, const real *gate, const real *w,
+                            const real *dy, real *dx, real *dgate, real *dw) {
     const hy_gated_norm_args *a = &b->f;
     const double rstd = rstd_of(a, x, gate);
     double mean = 0;
@@ -74,7 +75,8 @@ hy_status HY_REF(hy_ref_gated_norm_bwd)(const void *args, void *ws, const hy_pla
             backward_vector(b, (const real *)a->x + row * a->ldx + off, (const real *)a->gate + row * a->ldgate + off,
                             a->w ? (const real *)a->w + off : NULL, (const real *)b->dy + row * b->lddy + off,
                             b->dx ? (real *)b->dx + row * b->lddx + off : NULL,
-                            b->dgate ? (real *)b->dgate + row * b->lddgate + off : NULL, b->dw ? (real *)b->dw + off : NULL);
+                            b->dgate ? (real *)b->dgate + row * b->lddgate + off : NULL,
+                            b->dw ? (real *)b->dw + off : NULL);
         }
     return HY_OK;
 }

@@ -54,7 +54,8 @@ hy_status HY_REF(hy_ref_norm_bwd)(const void *args, void *ws, const hy_plan_req 
     for (int r = 0; r < a->f.rows; r++)
         for (int g = 0; g < a->f.groups; g++) {
             size_t off = (size_t)g * a->f.C;
-            backward_vector(a, (const real *)a->f.x + (size_t)r * a->f.ldx + off, (const real *)a->dy + (size_t)r * a->lddy + off,
+            backward_vector(a, (const real *)a->f.x + (size_t)r * a->f.ldx + off,
+                            (const real *)a->dy + (size_t)r * a->lddy + off,
                             a->dx ? (real *)a->dx + (size_t)r * a->lddx + off : NULL, a->dw);
         }
     return HY_OK;

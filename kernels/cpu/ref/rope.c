@@ -22,7 +22,8 @@ hy_status HY_REF(hy_ref_rope)(const void *args, void *ws, const hy_plan_req *req
         for (int t = 0; t < a->T; t++)
             for (int h = 0; h < a->heads; h++) {
                 size_t r = (size_t)b * a->T + t;
-                rotate(a, (const real *)a->x + r * a->ldx + h * a->d, (real *)a->y + r * a->ldy + h * a->d, a->pos[b] + t, 1.0, false);
+                rotate(a, (const real *)a->x + r * a->ldx + h * a->d, (real *)a->y + r * a->ldy + h * a->d,
+                       a->pos[b] + t, 1.0, false);
             }
     return HY_OK;
 }
@@ -38,8 +39,8 @@ hy_status HY_REF(hy_ref_rope_bwd)(const void *args, void *ws, const hy_plan_req 
         for (int t = 0; t < a->T; t++)
             for (int h = 0; h < a->heads; h++) {
                 size_t r = (size_t)b * a->T + t;
-                rotate(a, (const real *)g->dy + r * g->lddy + h * a->d, (real *)g->dx + r * g->lddx + h * a->d, a->pos[b] + t, -1.0,
-                       g->acc & 1);
+                rotate(a, (const real *)g->dy + r * g->lddy + h * a->d, (real *)g->dx + r * g->lddx + h * a->d,
+                       a->pos[b] + t, -1.0, g->acc & 1);
             }
     return HY_OK;
 }

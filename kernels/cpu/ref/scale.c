@@ -13,7 +13,8 @@ hy_status HY_REF(hy_ref_scale)(const void *args, void *ws, const hy_plan_req *re
     const real *x = a->x;
     real *y = a->y;
     for (int r = 0; r < a->rows; r++)
-        for (int c = 0; c < a->C; c++) y[(size_t)r * a->ldy + c] = (real)(factor(&a->parts, c) * x[(size_t)r * a->ldx + c]);
+        for (int c = 0; c < a->C; c++)
+            y[(size_t)r * a->ldy + c] = (real)(factor(&a->parts, c) * x[(size_t)r * a->ldx + c]);
     return HY_OK;
 }
 

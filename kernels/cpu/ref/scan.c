@@ -42,12 +42,15 @@ hy_status HY_REF(hy_ref_scan)(const void *args, void *ws, const hy_plan_req *req
             const size_t bytes = (size_t)a->N * sizeof(real);
             real *state = a->state ? (real *)a->state + ((size_t)b * a->D + d) * a->N : NULL;
             const int len = length(a, b);
-            if (state) memcpy(h, state, bytes);
-            else memset(h, 0, bytes);
+            if (state)
+                memcpy(h, state, bytes);
+            else
+                memset(h, 0, bytes);
             for (int t = 0; t < a->T; t++) {
                 const size_t row = (size_t)b * a->T + t;
                 real *y = (real *)a->y + row * a->ldy + d;
-                if (a->saved && t % HY_SCAN_REF_CHUNK == 0) memcpy(saved_state(a, b, t / HY_SCAN_REF_CHUNK, d), h, bytes);
+                if (a->saved && t % HY_SCAN_REF_CHUNK == 0)
+                    memcpy(saved_state(a, b, t / HY_SCAN_REF_CHUNK, d), h, bytes);
                 if (t >= len) {
                     *y = 0;
                     continue;

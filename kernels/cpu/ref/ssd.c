@@ -1,8 +1,8 @@
 // ssd.c - the plain SSD recurrence (Mamba-2), forward and backward, one head and one token after another: the oracle
 // of the fast kernels. Compiled for `real` = float and double. Not fast, not parallel. The mathematics is in kernels.h.
 //
-// Memory: states are kept at the starts of chunks of HY_SSD_REF_CHUNK tokens; backward recomputes one chunk of one head at
-// a time into its workspace.
+// Memory: states are kept at the starts of chunks of HY_SSD_REF_CHUNK tokens; backward recomputes one chunk of one head
+// at a time into its workspace.
 #include <math.h>
 #include <string.h>
 #include "kernels/cpu/cpu.h"
@@ -15,9 +15,9 @@ static int length(const hy_ssd_args *a, int b) { return a->len ? a->len[b] : a->
 // One head at one token.
 typedef struct {
     const real *x, *B, *C;
-    real z;          // dt + dt_bias
+    real z;  // dt + dt_bias
     real delta, A, decay;
-    bool free;       // delta is not at a limit
+    bool free;  // delta is not at a limit
 } token;
 
 static token at(const hy_ssd_args *a, int b, int t, int h) {
@@ -57,11 +57,14 @@ hy_status HY_REF(hy_ref_ssd)(const void *args, void *ws, const hy_plan_req *req)
         for (int h = 0; h < a->H; h++) {
             real *state = a->state ? (real *)a->state + ((size_t)b * a->H + h) * NP : NULL;
             const real skip = a->skip ? ((const real *)a->skip)[h] : 0;
-            if (state) memcpy(S, state, NP * sizeof(real));
-            else memset(S, 0, NP * sizeof(real));
+            if (state)
+                memcpy(S, state, NP * sizeof(real));
+            else
+                memset(S, 0, NP * sizeof(real));
             for (int t = 0; t < a->T; t++) {
                 real *y = (real *)a->y + ((size_t)b * a->T + t) * a->ldy + (size_t)h * a->P;
-                if (a->saved && t % HY_SSD_REF_CHUNK == 0) memcpy(saved_state(a, b, t / HY_SSD_REF_CHUNK, h), S, NP * sizeof(real));
+                if (a->saved && t % HY_SSD_REF_CHUNK == 0)
+                    memcpy(saved_state(a, b, t / HY_SSD_REF_CHUNK, h), S, NP * sizeof(real));
                 if (t >= length(a, b)) {
                     memset(y, 0, (size_t)a->P * sizeof(real));
                     continue;
@@ -88,8 +91,8 @@ static void clear_rows(void *p, size_t rows, int width, int ld, bool keep) {
     for (size_t r = 0; r < rows; r++) memset((real *)p + r * ld, 0, (size_t)width * sizeof(real));
 }
 
-// The reverse of one token of one head. Sp, S [N,P]: the states before and after it. gS [N,P] comes in as the gradient of
-// S (from later tokens) and leaves as that of Sp.
+// The reverse of one token of one head. Sp, S [N,P]: the states before and after it. gS [N,P] comes in as the gradient
+// of S (from later tokens) and leaves as that of Sp.
 static void step_bwd(const hy_ssd_bwd_args *a, int b, int t, int h, const real *Sp, const real *S, real *gS) {
     const hy_ssd_args *f = &a->f;
     const size_t row = (size_t)b * f->T + t, P = f->P, g = h / (f->H / f->G);
