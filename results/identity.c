@@ -71,8 +71,8 @@ static bool random_line(const char *line, bool stops) {
     return has_key(line, "steps") || has_key(line, "precision");
 }
 
-void hy_model_identity(const char *spec_text, const char *task_kind, const char *task_text, const char *train_text,
-                       const char *source_hash, char key[33]) {
+static void model_key(const char *spec_text, const char *task_kind, const char *task_text, const char *train_text,
+                      const char *source_hash, bool by_tuning, char key[33]) {
     char steps[32] = "";
     const bool random = hy_canonical_value(train_text, "steps", steps, sizeof steps) && !strcmp(steps, "0");
     const bool stops = !random && number_of(train_text, "stop_accuracy") > 0;
@@ -83,9 +83,20 @@ void hy_model_identity(const char *spec_text, const char *task_kind, const char 
     filter(task_text, task_line, stops, &b);
     hy_buf_printf(&b, "train:\n");
     filter(train_text, random ? random_line : train_line, stops, &b);
+    if (stops && by_tuning) hy_buf_printf(&b, "stopped_by: tuning examples\n");
     hy_buf_printf(&b, "source: %s\n", source_hash);
     hy_hash_hex(b.s, b.n, key);
     free(b.s);
+}
+
+void hy_model_identity(const char *spec_text, const char *task_kind, const char *task_text, const char *train_text,
+                       const char *source_hash, char key[33]) {
+    model_key(spec_text, task_kind, task_text, train_text, source_hash, true, key);
+}
+
+void hy_model_identity_v3(const char *spec_text, const char *task_kind, const char *task_text, const char *train_text,
+                          const char *source_hash, char key[33]) {
+    model_key(spec_text, task_kind, task_text, train_text, source_hash, false, key);
 }
 
 static bool any_line(const char *line, bool stops) {

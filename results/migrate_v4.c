@@ -70,7 +70,7 @@ static hy_status name_model(const hy_query *q, hy_query *add) {
     char key[33], steps[32] = "", precision[16] = "f32";
     hy_canonical_value(train, "steps", steps, sizeof steps);
     hy_canonical_value(train, "precision", precision, sizeof precision);
-    hy_model_identity(hy_query_text(q, 4), hy_query_text(q, 5), hy_query_text(q, 6), train, "", key);
+    hy_model_identity_v3(hy_query_text(q, 4), hy_query_text(q, 5), hy_query_text(q, 6), train, "", key);
     const bool later = !strcmp(status, "failed") && hy_query_int(q, 11);  // in a measure; in which: settle_failed
     hy_query_bind(add, "lsslsssssli", hy_query_int(q, 0), hy_query_text(q, 1), key, hy_query_int(q, 2),
                   hy_query_text(q, 3), strcmp(steps, "0") ? "trained" : "random", precision, later ? "done" : status,

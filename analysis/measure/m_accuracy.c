@@ -56,7 +56,7 @@ void hy_accuracy_facts(hy_facts *f, const hy_task *task, const hy_eval *e, int64
 static hy_status accuracy_run(const hy_measure_context *c, const void *options, hy_facts *facts) {
     const accuracy_options *o = options;
     hy_eval e;
-    HY_TRY(hy_evaluate(c->prog, c->params, c->task, c->eval_batch, o->examples, &e));
+    HY_TRY(hy_evaluate(c->prog, c->params, c->task, HY_SPLIT_EVAL, c->eval_batch, o->examples, &e));
     hy_accuracy_facts(facts, c->task, &e, c->step, true);
     hy_eval_free(&e);
     return HY_OK;

@@ -140,8 +140,9 @@ static void add_notes(const hy_summary *s, hy_table *t, const char *papers) {
     if (computed) hy_table_note(t, "%s%s", computed, mixed);
     free(computed);
     if (stopped)
-        hy_table_note(t, "stopped early: share of the runs whose evaluation accuracy reached train.stop_accuracy;"
-                         " stopped after: of these runs only");
+        hy_table_note(t,
+                      "stopped early: share of the runs whose accuracy on tuning examples reached train.stop_accuracy;"
+                      " stopped after: of these runs only");
     char *origin = hy_summary_origin_text(s), *gap;
     if (origin) hy_table_note(t, "%s", origin);
     free(origin);

@@ -39,6 +39,13 @@ static hy_status read_options(hy_task *t, const char *yaml) {
     return s;
 }
 
+// Tuning examples are drawn as those of evaluation are, cell by cell, from streams of their own.
+static hy_status tuning_cells(hy_task *t) {
+    for (int i = 0; i < t->n_cells[HY_SPLIT_EVAL]; i++)
+        HY_TRY(hy_task_cell_add(t, HY_SPLIT_TUNE, t->cells[HY_SPLIT_EVAL][i], "%s", t->cells[HY_SPLIT_EVAL][i].name));
+    return HY_OK;
+}
+
 hy_status hy_task_open(const char *kind, const char *options_yaml, uint64_t seed, hy_task **out) {
     *out = NULL;
     const hy_task_kind_def *def = kind_find(kind);
@@ -50,6 +57,7 @@ hy_status hy_task_open(const char *kind, const char *options_yaml, uint64_t seed
     t->options = hy_xcalloc(1, def->options_size);
     hy_status s = read_options(t, options_yaml);
     if (!s) s = def->setup(t);
+    if (!s && !def->of_data) s = tuning_cells(t);
     if (s) {
         hy_task_close(t);
         return hy_error_context(s, "task %s", def->name);
@@ -63,14 +71,17 @@ void hy_task_close(hy_task *t) {
     if (!t) return;
     if (t->def->release) t->def->release(t);
     free(t->options);
-    free(t->cells[0]);
-    free(t->cells[1]);
+    for (int s = 0; s < HY_SPLITS; s++) free(t->cells[s]);
     free(t);
 }
 
 const char *hy_task_kind(const hy_task *t) { return t->def->name; }
 int hy_task_vocab(const hy_task *t) { return t->vocab; }
 int hy_task_max_len(const hy_task *t) { return t->max_len; }
+const char *hy_split_name(hy_split s) {
+    static const char *const names[HY_SPLITS] = {"train", "eval", "tune"};
+    return names[s];
+}
 int hy_task_cells(const hy_task *t, hy_split s) { return t->n_cells[s]; }
 const hy_cell *hy_task_cell(const hy_task *t, hy_split s, int cell) {
     HY_ASSERT(cell >= 0 && cell < t->n_cells[s]);
@@ -107,15 +118,20 @@ void hy_task_text(const hy_task *t, hy_buf *out) {
 }
 
 // ---------------------------------------------------------------------------------------------------- examples
+static hy_draw draw_of(hy_split s) {
+    return s == HY_SPLIT_TRAIN ? HY_DRAW_TRAIN : s == HY_SPLIT_EVAL ? HY_DRAW_EVAL : HY_DRAW_TUNE;
+}
+
 hy_status hy_task_example(const hy_task *t, hy_split s, int cell, int64_t index, int32_t *ids, int32_t *labels) {
     if (cell < 0 || cell >= t->n_cells[s])
-        return hy_error(HY_EINPUT, "task %s: no cell %d, there are %d", t->def->name, cell, t->n_cells[s]);
+        return hy_error(HY_EINPUT, "task %s: no %s cell %d, there are %d", t->def->name, hy_split_name(s), cell,
+                        t->n_cells[s]);
     int64_t count = t->cells[s][cell].count;
-    if (index < 0 || index >= HY_TASK_MAX_INDEX || (s == HY_SPLIT_EVAL && index >= count))
+    if (index < 0 || index >= HY_TASK_MAX_INDEX || (s != HY_SPLIT_TRAIN && index >= count))
         return hy_error(HY_EINPUT, "task %s, cell %s: no example %lld", t->def->name, t->cells[s][cell].name,
                         (long long)index);
     if (count) index %= count;
-    hy_rng r = hy_task_rng(t->seed, s == HY_SPLIT_TRAIN ? HY_DRAW_TRAIN : HY_DRAW_EVAL, cell, index);
+    hy_rng r = hy_task_rng(t->seed, draw_of(s), cell, index);
     return t->def->example(t, s, cell, index, &r, ids, labels);
 }
 

@@ -5,14 +5,17 @@
 #include "core/format/field.h"
 
 #define HY_IGNORE (-100)
-typedef enum { HY_SPLIT_TRAIN = 0, HY_SPLIT_EVAL } hy_split;
+// What examples are for: training; evaluation, which is reported; tuning, by which a training may be ended early, so
+// that what is reported has decided nothing. No two splits share an example's random stream, nor a token of a text.
+typedef enum { HY_SPLIT_TRAIN = 0, HY_SPLIT_EVAL, HY_SPLIT_TUNE } hy_split;
+enum { HY_SPLITS = 3 };
 
 // A cell is a setting of the task that is reported on its own: (T, pairs) of MQAR, (length, depth) of needle.
 typedef struct {
     char name[48];  // "T64.K8", "len256.depth0.50"
     int T;          // tokens of an example
     double x, y;    // the cell's coordinates (length, depth; length, pairs; ...)
-    int64_t count;  // examples: training set size (0: fresh examples for ever) or evaluation examples
+    int64_t count;  // examples: training set size (0: fresh examples for ever); or of evaluation, of tuning
     double weight;  // share of training batches
 } hy_cell;
 
@@ -23,11 +26,13 @@ hy_status hy_task_open(const char *kind, const char *options_yaml, uint64_t seed
 void hy_task_close(hy_task *t);
 const char *hy_task_kind(const hy_task *t);
 int hy_task_vocab(const hy_task *t);
-int hy_task_max_len(const hy_task *t);            // longest example of any cell
-int hy_task_cells(const hy_task *t, hy_split s);  // how many
+int hy_task_max_len(const hy_task *t);  // longest example of any cell
+// How many. Tuning has the cells of evaluation; a text without a tuning part has none.
+int hy_task_cells(const hy_task *t, hy_split s);
+const char *hy_split_name(hy_split s);  // "train", "eval", "tune"
 const hy_cell *hy_task_cell(const hy_task *t, hy_split s, int cell);
-// One example: ids[T], labels[T] (the token wanted AT that position; HY_IGNORE elsewhere). index: evaluation 0 ..
-// count-1; training any, modulo count if that is not 0.
+// One example: ids[T], labels[T] (the token wanted AT that position; HY_IGNORE elsewhere). index: evaluation and
+// tuning 0 .. count-1; training any, modulo count if that is not 0.
 hy_status hy_task_example(const hy_task *t, hy_split s, int cell, int64_t index, int32_t *ids, int32_t *labels);
 // Training batch number `step` (from 0) of B examples; all of one cell, chosen by weight as a function of (seed, step).
 // ids, labels: [B, hy_task_max_len]; *T is the length in use (rows are T long, packed). Loader position = step.

@@ -8,7 +8,7 @@
 hy_rng hy_task_rng(uint64_t seed, hy_draw purpose, int cell, int64_t index) {
     HY_ASSERT(cell >= 0 && cell < HY_TASK_MAX_CELLS && index >= 0 && index < HY_TASK_MAX_INDEX);
     uint64_t key = hy_mix64(seed, 0x7461736bu);  // apart from the streams that draw weights from the same seed
-    return hy_rng_make(key, (uint64_t)purpose << 62 | (uint64_t)cell << 48 | (uint64_t)index);
+    return hy_rng_make(key, (uint64_t)purpose << 61 | (uint64_t)cell << 48 | (uint64_t)index);
 }
 
 hy_status hy_task_cell_add(hy_task *t, hy_split s, hy_cell cell, const char *fmt, ...) {

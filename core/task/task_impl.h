@@ -4,19 +4,20 @@
 #define HY_TASK_IMPL_H
 #include "core/task/task.h"
 
-#define HY_TASK_MAX_CELLS (1 << 14)           // cell numbers take 14 bits of a stream's name
+#define HY_TASK_MAX_CELLS (1 << 13)           // cell numbers take 13 bits of a stream's name
 #define HY_TASK_MAX_INDEX ((int64_t)1 << 48)  // example numbers take 48
 #define HY_TASK_MAX_VOCAB 16777216.0
 #define HY_TASK_MAX_LEN 16777216.0
 
-// What a stream of random numbers is for: the two highest bits of its name, so no two purposes share a number.
-typedef enum { HY_DRAW_TRAIN = 0, HY_DRAW_EVAL, HY_DRAW_TABLE, HY_DRAW_CELL } hy_draw;
+// What a stream of random numbers is for: the three highest bits of its name, so no two purposes share a number.
+typedef enum { HY_DRAW_TRAIN = 0, HY_DRAW_EVAL = 2, HY_DRAW_TUNE = 3, HY_DRAW_TABLE = 4, HY_DRAW_CELL = 6 } hy_draw;
 
 typedef struct {
     const char *name, *about;
     const hy_field *fields;
     size_t options_size;
-    // Checks the options, adds cells, sets vocab and entropy (NAN before the call), may put its own data into t->data.
+    // Checks the options, adds cells of training and evaluation, sets vocab and entropy (NAN before the call), may put
+    // its own data into t->data.
     hy_status (*setup)(hy_task *t);
     // One example of a valid cell and index; r is that example's own stream. May be called from several threads.
     hy_status (*example)(const hy_task *t, hy_split s, int cell, int64_t index, hy_rng *r, int32_t *ids,
@@ -24,6 +25,8 @@ typedef struct {
     void (*release)(hy_task *t);                         // frees what setup put into t->data; may be NULL
     void (*text)(const hy_task *t, hy_buf *out);         // adds identity that the options lack; may be NULL
     const char *(*piece)(const hy_task *t, int32_t id);  // what a token stands for; NULL: tokens are numbers
+    // Examples are cut from what there is, not drawn: setup adds the cells of tuning too, if there is a part for it.
+    bool of_data;
 } hy_task_kind_def;
 
 struct hy_task {
@@ -31,8 +34,8 @@ struct hy_task {
     uint64_t seed;
     void *options;  // [def->options_size]
     void *data;     // the kind's own
-    hy_cell *cells[2];
-    int n_cells[2];
+    hy_cell *cells[HY_SPLITS];
+    int n_cells[HY_SPLITS];
     int vocab, max_len;
     double entropy;
     double bytes_per_token;  // of the evaluation text; NAN: no text

@@ -2,10 +2,11 @@
 // position is the next token. Bits per byte = loss / ln 2 / bytes per token of the evaluation part.
 //
 // A folder is read recursively, entries in order of their names' bytes, hidden ones and links to folders left out,
-// files put end to end. The last `validation` share of the bytes is for evaluation (with a tokenizer from the next
-// whole character on, and both parts are encoded apart, without BOS and EOS). Training examples are crops of the first
-// part at a uniformly drawn place. Evaluation windows stand end to end; the last one reaches back so that it is as long
-// as the rest, and what the window before it has scored is ignored: every token but the first is scored once.
+// files put end to end. The last `validation` share of the bytes is for evaluation, the `tuning` share before it for
+// tuning, the rest for training (with a tokenizer a part begins at the next whole character, and each is encoded apart,
+// without BOS and EOS). Training examples are crops of the training part at a uniformly drawn place. Windows of the
+// other two stand end to end; the last one reaches back so that it is as long as the rest, and what the window before
+// it has scored is ignored: every token of the part but its first is scored once.
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
@@ -22,7 +23,7 @@
 
 typedef struct {
     char path[PATH_MAX], tokenizer[PATH_MAX];
-    double validation;
+    double validation, tuning;
     hy_ints train, test, train_examples;
     hy_doubles weights;
 } text_options;
@@ -32,6 +33,8 @@ static const hy_field text_fields[] = {
      "a text file, or a folder of text files"},
     {"validation", HY_F_DOUBLE, offsetof(text_options, validation), 0, "0.1", 1e-6, 0.9, NULL,
      "share of the bytes, at the end, that is kept for evaluation"},
+    {"tuning", HY_F_DOUBLE, offsetof(text_options, tuning), 0, "0", 0, 0.9, NULL,
+     "share of the bytes, before those of evaluation, that train.stop_accuracy looks at; 0: none", true},
     {"tokenizer", HY_F_STRING, offsetof(text_options, tokenizer), PATH_MAX, "bytes", 0, 0, NULL,
      "bytes, or a tokenizer.json, a SentencePiece model, or a folder with one of them", true},
     {"train", HY_F_INTS, offsetof(text_options, train), 0, "256", 1, HY_TASK_MAX_LEN, NULL,
@@ -49,7 +52,8 @@ typedef struct {
     hy_buf all;
     hy_tokenizer *tokenizer;  // NULL: tokens are the bytes of all
     hy_token_ids ids;
-    size_t n, n_train;  // tokens; 0 .. n_train-1 are for training, the rest for evaluation
+    size_t begin[HY_SPLITS], end[HY_SPLITS];  // the tokens of each part: training, then tuning, then evaluation
+    size_t n;
 } text_data;
 
 // ---------------------------------------------------------------------------------------------------- reading
@@ -125,19 +129,56 @@ static hy_status lengths_check(const text_options *o, const char *name, const ch
     return HY_OK;
 }
 
-// The two parts of the text as tokens; train_bytes: where the second begins. A text longer than one call encodes is
-// refused there.
-static hy_status text_encode(hy_task *t, text_data *d, size_t train_bytes) {
+// The parts in the order in which they stand in the text.
+static const hy_split in_order[HY_SPLITS] = {HY_SPLIT_TRAIN, HY_SPLIT_TUNE, HY_SPLIT_EVAL};
+
+// The bytes of each part.
+static hy_status text_split(const text_options *o, text_data *d) {
+    if (o->validation + o->tuning >= 1)
+        return hy_error(HY_EINPUT, "tuning %g and validation %g leave nothing to train on", o->tuning, o->validation);
+    const size_t n = d->all.n, eval = (size_t)((double)n * o->validation), tune = (size_t)((double)n * o->tuning);
+    d->n = n;
+    d->end[HY_SPLIT_TRAIN] = d->begin[HY_SPLIT_TUNE] = n - eval - tune;
+    d->end[HY_SPLIT_TUNE] = d->begin[HY_SPLIT_EVAL] = n - eval;
+    d->end[HY_SPLIT_EVAL] = n;
+    return HY_OK;
+}
+
+// The parts as tokens instead of bytes. A text longer than one call encodes is refused there.
+static hy_status text_encode(hy_task *t, text_data *d) {
     const text_options *o = t->options;
     HY_TRY(hy_tokenizer_open(o->tokenizer, &d->tokenizer));
-    while (train_bytes < d->all.n && ((unsigned char)d->all.s[train_bytes] & 0xc0) == 0x80) train_bytes++;
-    hy_status s = hy_tokenizer_encode(d->tokenizer, d->all.s, train_bytes, false, &d->ids);
-    d->n_train = d->ids.n;
-    if (!s) s = hy_tokenizer_encode(d->tokenizer, d->all.s + train_bytes, d->all.n - train_bytes, false, &d->ids);
-    if (s) return hy_error_context(s, "path: %s, tokenizer %s", o->path, o->tokenizer);
+    size_t from = 0, to = 0;
+    for (int i = 0; i < HY_SPLITS; i++, from = to) {
+        const hy_split s = in_order[i];
+        to = d->end[s];
+        while (to < d->all.n && ((unsigned char)d->all.s[to] & 0xc0) == 0x80) to++;  // whole characters
+        d->begin[s] = d->ids.n;
+        const hy_status e =
+            to > from ? hy_tokenizer_encode(d->tokenizer, d->all.s + from, to - from, false, &d->ids) : HY_OK;
+        if (e) return hy_error_context(e, "path: %s, tokenizer %s", o->path, o->tokenizer);
+        d->end[s] = d->ids.n;
+        if (s == HY_SPLIT_EVAL)
+            t->bytes_per_token = d->ids.n > d->begin[s] ? (double)(to - from) / (double)(d->ids.n - d->begin[s]) : NAN;
+    }
     d->n = d->ids.n;
     t->vocab = hy_tokenizer_vocab(d->tokenizer);
-    t->bytes_per_token = d->n > d->n_train ? (double)(d->all.n - train_bytes) / (double)(d->n - d->n_train) : NAN;
+    return HY_OK;
+}
+
+static size_t part_tokens(const text_data *d, hy_split s) { return d->end[s] - d->begin[s]; }
+
+// Cells of windows that cover a part.
+static hy_status window_cells(hy_task *t, hy_split s) {
+    const text_options *o = t->options;
+    const text_data *d = t->data;
+    const char *part = s == HY_SPLIT_EVAL ? "validation" : "tuning";
+    HY_TRY(lengths_check(o, s == HY_SPLIT_EVAL ? "test" : "tuning", part, &o->test, part_tokens(d, s)));
+    for (int i = 0; i < o->test.n; i++) {
+        const int T = o->test.v[i];
+        const hy_cell c = {.T = T, .x = T, .y = NAN, .count = ((int64_t)part_tokens(d, s) - 1 + T - 1) / T};
+        HY_TRY(hy_task_cell_add(t, s, c, "T%d", T));
+    }
     return HY_OK;
 }
 
@@ -145,24 +186,15 @@ static hy_status text_setup(hy_task *t) {
     const text_options *o = t->options;
     text_data *d = t->data = hy_xcalloc(1, sizeof *d);
     HY_TRY(path_read(o->path, &d->all));
-    size_t n_eval = (size_t)((double)d->all.n * o->validation);
-    d->n = d->all.n;
-    d->n_train = d->n - n_eval;
+    HY_TRY(text_split(o, d));
     t->vocab = 256;
     t->bytes_per_token = 1;
-    if (strcmp(o->tokenizer, "bytes")) {
-        HY_TRY(text_encode(t, d, d->n_train));
-        n_eval = d->n - d->n_train;
-    }
-    HY_TRY(lengths_check(o, "train", "training", &o->train, d->n_train));
-    HY_TRY(lengths_check(o, "test", "validation", &o->test, n_eval));
+    if (strcmp(o->tokenizer, "bytes")) HY_TRY(text_encode(t, d));
+    HY_TRY(lengths_check(o, "train", "training", &o->train, part_tokens(d, HY_SPLIT_TRAIN)));
     HY_TRY(hy_task_lengths(t, HY_SPLIT_TRAIN, &o->train, &o->train_examples, 0, NAN, "T"));
     if (o->test.n < 1) return hy_error(HY_EINPUT, "test: at least one length is needed");
-    for (int i = 0; i < o->test.n; i++) {
-        int T = o->test.v[i];
-        hy_cell c = {.T = T, .x = T, .y = NAN, .count = ((int64_t)n_eval - 1 + T - 1) / T};
-        HY_TRY(hy_task_cell_add(t, HY_SPLIT_EVAL, c, "T%d", T));
-    }
+    HY_TRY(window_cells(t, HY_SPLIT_EVAL));
+    if (o->tuning > 0) HY_TRY(window_cells(t, HY_SPLIT_TUNE));
     return hy_task_weights(t, &o->weights);
 }
 
@@ -173,9 +205,9 @@ static hy_status text_example(const hy_task *t, hy_split s, int cell, int64_t in
     const int32_t *tokens = d->ids.v;  // NULL: bytes
     size_t T = (size_t)t->cells[s][cell].T, at, scored = 0;
     if (s == HY_SPLIT_TRAIN) {
-        at = (size_t)hy_rng_below(r, d->n_train - T);
+        at = (size_t)hy_rng_below(r, d->end[s] - T);
     } else {
-        size_t wanted = d->n_train + (size_t)index * T, last = d->n - 1 - T;
+        size_t wanted = d->begin[s] + (size_t)index * T, last = d->end[s] - 1 - T;
         at = wanted < last ? wanted : last;
         scored = wanted - at;  // labels that the window before has
     }
@@ -202,6 +234,7 @@ static const char *text_piece(const hy_task *t, int32_t id) {
 const hy_task_kind_def hy_task_text_kind = {
     .name = "text",
     .about = "next byte, or token of a tokenizer, of any text file or folder",
+    .of_data = true,
     .fields = text_fields,
     .options_size = sizeof(text_options),
     .setup = text_setup,

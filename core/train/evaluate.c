@@ -1,4 +1,4 @@
-// evaluate.c - accuracy and loss of given parameters on the evaluation cells of a task.
+// evaluate.c - accuracy and loss of given parameters on the evaluation or tuning cells of a task.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,28 +28,31 @@ typedef struct {
     hy_exec *e;
     hy_params *w;
     const hy_task *task;
+    hy_split split;
     int batch;
     int32_t *ids, *labels, *full_ids, *full_labels;
 } evaluation;
 
 // A loss that is not finite is no figure: the weights hold NaN, or values so large that the forward pass overflows.
-static hy_status check_finite(const hy_cell *cell, int64_t example, int T, const int32_t *labels, const float *nll) {
+static hy_status check_finite(const hy_cell *cell, hy_split split, int64_t example, int T, const int32_t *labels,
+                              const float *nll) {
     for (int t = 0; t < T; t++)
         if (labels[t] >= 0 && !isfinite(nll[t]))
             return hy_error(HY_EDIVERGED,
-                            "the loss of example %lld of evaluation cell %s is %g at token %d: the weights hold NaN or"
+                            "the loss of example %lld of %s cell %s is %g at token %d: the weights hold NaN or"
                             " infinity, or are too large",
-                            (long long)example, cell->name, (double)nll[t], t);
+                            (long long)example, split == HY_SPLIT_TUNE ? "tuning" : "evaluation", cell->name,
+                            (double)nll[t], t);
     return HY_OK;
 }
 
 static hy_status eval_cell(evaluation *ev, int cell, int64_t n, hy_score *score) {
-    const hy_cell *at = hy_task_cell(ev->task, HY_SPLIT_EVAL, cell);
+    const hy_cell *at = hy_task_cell(ev->task, ev->split, cell);
     const int T = at->T, m = ev->p->spec.meta_tokens;
     for (int64_t done = 0; done < n;) {
         const int B = n - done < ev->batch ? (int)(n - done) : ev->batch;
         for (int b = 0; b < B; b++)
-            HY_TRY(hy_task_example(ev->task, HY_SPLIT_EVAL, cell, done + b, ev->ids + (size_t)b * (size_t)T,
+            HY_TRY(hy_task_example(ev->task, ev->split, cell, done + b, ev->ids + (size_t)b * (size_t)T,
                                    ev->labels + (size_t)b * (size_t)T));
         hy_ids_with_meta(B, T, m, ev->ids, 0, ev->full_ids);
         hy_ids_with_meta(B, T, m, ev->labels, HY_IGNORE, ev->full_labels);
@@ -60,7 +63,7 @@ static hy_status eval_cell(evaluation *ev, int cell, int64_t n, hy_score *score)
         if (!nll || !pred) return HY_EFAIL;
         for (int b = 0; b < B; b++) {
             const size_t first = (size_t)b * (size_t)(m + T) + (size_t)m;
-            HY_TRY(check_finite(at, done + b, T, ev->full_labels + first, nll + first));
+            HY_TRY(check_finite(at, ev->split, done + b, T, ev->full_labels + first, nll + first));
             hy_score_add(score, T, ev->full_labels + first, nll + first, pred + first);
         }
         done += B;
@@ -69,7 +72,7 @@ static hy_status eval_cell(evaluation *ev, int cell, int64_t n, hy_score *score)
     return HY_OK;
 }
 
-// Tokens of the longest example, those of meta counted.
+// Tokens of the longest example, those of meta counted. Tuning has the lengths of evaluation.
 static int longest(const hy_program *p, const hy_task *task) {
     int T = 0;
     for (int c = 0; c < hy_task_cells(task, HY_SPLIT_EVAL); c++)
@@ -85,11 +88,11 @@ hy_status hy_evaluate_memory(const hy_program *p, const hy_backend *be, hy_dtype
     return HY_OK;
 }
 
-hy_status hy_evaluate(const hy_program *p, hy_params *w, const hy_task *task, int batch, int max_examples,
-                      hy_eval *out) {
-    *out = (hy_eval){.n_cells = hy_task_cells(task, HY_SPLIT_EVAL)};
+hy_status hy_evaluate(const hy_program *p, hy_params *w, const hy_task *task, hy_split split, int batch,
+                      int max_examples, hy_eval *out) {
+    *out = (hy_eval){.n_cells = hy_task_cells(task, split)};
     const int m = p->spec.meta_tokens, T = longest(p, task) - m;
-    evaluation ev = {.p = p, .w = w, .task = task, .batch = batch};
+    evaluation ev = {.p = p, .w = w, .task = task, .split = split, .batch = batch};
     HY_TRY(hy_exec_create(p, w->be, w->compute, HY_EXEC_INFER, batch, m + T, 0, &ev.e));
     out->cells = hy_xcalloc((size_t)out->n_cells, sizeof *out->cells);
     const size_t small = (size_t)batch * (size_t)T, full = (size_t)batch * (size_t)(m + T);
@@ -99,7 +102,7 @@ hy_status hy_evaluate(const hy_program *p, hy_params *w, const hy_task *task, in
     ev.full_labels = ev.full_ids + full;
     hy_status s = HY_OK;
     for (int c = 0; !s && c < out->n_cells; c++) {
-        int64_t n = hy_task_cell(task, HY_SPLIT_EVAL, c)->count;
+        int64_t n = hy_task_cell(task, split, c)->count;
         if (max_examples && n > max_examples) n = max_examples;
         s = eval_cell(&ev, c, n, &out->cells[c]);
         add_sums(&out->total, &out->cells[c]);

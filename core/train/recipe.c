@@ -14,7 +14,8 @@ const hy_field hy_train_fields[] = {
     F(batch, HY_F_INT, "16", 1, 1e6, NULL, "sequences of one micro-batch"),
     F(accumulate, HY_F_INT, "1", 1, 1e6, NULL, "micro-batches of one step"),
     F(lr, HY_F_DOUBLE, "3e-3", 0, 1e12, NULL, "peak learning rate"),
-    F(min_lr, HY_F_DOUBLE, "0.0", 0, 1, NULL, "final learning rate as a share of lr"),
+    F(min_lr, HY_F_DOUBLE, "0.0", 0, 1, NULL,
+      "learning rate of the last step as a share of lr; 0: the last step changes nothing"),
     F(schedule, HY_F_ENUM, "cosine", 0, 0, "constant|linear|cosine|wsd",
       "course of the learning rate after the warm-up"),
     F(warmup, HY_F_DOUBLE, "0.05", 0, 1, NULL, "linear warm-up, share of steps"),
@@ -28,7 +29,8 @@ const hy_field hy_train_fields[] = {
     F(log_every, HY_F_INT, "10", 1, 1e9, NULL, "steps between points of the loss curve"),
     F(checkpoint_every, HY_F_INT, "0", 0, 1e9, NULL,
       "steps between checkpoints, 0: only at the end or when interrupted"),
-    F(stop_accuracy, HY_F_DOUBLE, "0", 0, 1, NULL, "stop once an evaluation reaches it, 0: never"),
+    F(stop_accuracy, HY_F_DOUBLE, "0", 0, 1, NULL,
+      "stop once the accuracy on tuning examples, tried every eval_every, reaches it; 0: never"),
     F(eval_batch, HY_F_INT, "32", 1, 1e6, NULL, "sequences of an evaluation batch"),
     F(eval_examples, HY_F_INT, "0", 0, 1e9, NULL, "examples a cell at most, 0: the task's own count"),
     {.name = "save_seconds",
@@ -48,6 +50,32 @@ const hy_field hy_train_fields[] = {
      .doc = "what is computed in, also when evaluating and measuring; tf32 and bf16 need a GPU"},
     HY_FIELD_END,
 };
+
+hy_status hy_train_check(const hy_train_spec *t) {
+    const double warm = t->warmup * t->steps;
+    const bool falls = t->schedule == HY_SCHED_LINEAR || t->schedule == HY_SCHED_COSINE;
+    const char *schedule = t->schedule == HY_SCHED_LINEAR ? "linear" : "cosine";
+    // 0.7 + 0.3 is not above 1 by rounding alone
+    if (t->schedule == HY_SCHED_WSD && t->warmup + t->decay > 1 + 1e-9)
+        return hy_error(
+            HY_EINPUT,
+            "warmup %g and decay %g are shares of steps and overlap: with schedule wsd their sum is at most "
+            "1; lower one of them",
+            t->warmup, t->decay);
+    if (falls && warm > 1 && t->steps - warm < 1)
+        return hy_error(HY_EINPUT,
+                        "warmup %g takes all of steps %d, so schedule %s has no step of its own: lower warmup, or set "
+                        "schedule to constant",
+                        t->warmup, t->steps, schedule);
+    return HY_OK;
+}
+
+hy_status hy_train_no_tuning(const char *task) {
+    return hy_error(HY_EINPUT,
+                    "stop_accuracy: task %s has no tuning examples to look at: set its option tuning, the share of the "
+                    "text that is kept for them",
+                    task);
+}
 
 double hy_train_lr(const hy_train_spec *t, long step) {
     const double warm = t->warmup * t->steps, s = (double)step, floor = t->min_lr;

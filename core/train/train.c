@@ -61,6 +61,9 @@ hy_status hy_trainer_create(const hy_program *p, const hy_backend *be, hy_dtype 
     if (hy_task_vocab(task) > p->spec.vocab)
         return hy_error(HY_EINPUT, "task %s uses %d tokens, but %s has a vocabulary of %d: set vocab",
                         hy_task_kind(task), hy_task_vocab(task), p->spec.name, p->spec.vocab);
+    const hy_status fits = hy_train_check(spec);
+    if (fits) return hy_error_context(fits, "train");
+    if (spec->stop_accuracy > 0 && !hy_task_cells(task, HY_SPLIT_TUNE)) return hy_train_no_tuning(hy_task_kind(task));
     hy_trainer *t = hy_xcalloc(1, sizeof *t);
     *t = (hy_trainer){.p = p, .be = be, .dt = dt, .spec = *spec, .task = task, .seed = seed};
     t->T = hy_task_max_len(task);
@@ -96,6 +99,7 @@ void hy_trainer_free(hy_trainer *t) {
 
 hy_params *hy_trainer_params(hy_trainer *t) { return t->w; }
 long hy_trainer_step_count(const hy_trainer *t) { return t->step; }
+bool hy_trainer_stopped(const hy_trainer *t) { return t->stopped; }
 
 // ----------------------------------------------------------------------------------------------- the batches of a step
 // All micro-batches of a step (1 ..), a pure function of its number: into t->ids, labels, lengths.
@@ -240,24 +244,33 @@ hy_status hy_trainer_step(hy_trainer *t, hy_train_point *out) {
 }
 
 // ---------------------------------------------------------------------------------------------------- the loop
-static hy_status evaluate(hy_trainer *t, int examples, hy_eval *ev) {
-    const hy_status st = hy_evaluate(t->p, t->w, t->task, t->spec.eval_batch, examples, ev);
+static hy_status evaluate(hy_trainer *t, hy_split split, int examples, hy_eval *ev) {
+    const hy_status st = hy_evaluate(t->p, t->w, t->task, split, t->spec.eval_batch, examples, ev);
     return st == HY_EDIVERGED ? hy_error_context(st, "step %ld of %d", t->step, t->spec.steps) : st;
+}
+
+// Whether the tuning examples are answered well enough. Those of evaluation have no say: they are what is reported.
+static hy_status good_enough(hy_trainer *t, bool *stop) {
+    hy_eval tune = {0};
+    if (!(t->spec.stop_accuracy > 0) || *stop) return HY_OK;
+    HY_TRY(evaluate(t, HY_SPLIT_TUNE, t->spec.eval_examples, &tune));
+    *stop = tune.total.accuracy >= t->spec.stop_accuracy;
+    hy_eval_free(&tune);
+    return HY_OK;
 }
 
 static hy_status evaluate_now(hy_trainer *t, const hy_train_watch *watch, hy_eval *ev, bool *stop) {
     hy_eval_free(ev);
-    HY_TRY(evaluate(t, t->spec.eval_examples, ev));
-    *stop = t->spec.stop_accuracy > 0 && ev->total.accuracy >= t->spec.stop_accuracy;
+    HY_TRY(good_enough(t, stop));
+    HY_TRY(evaluate(t, HY_SPLIT_EVAL, t->spec.eval_examples, ev));
     return watch && watch->on_eval ? watch->on_eval(watch->user, t->step, ev) : HY_OK;
 }
 
 // The evaluation at the end. Where nobody asks for one, a few examples still tell whether the last update left usable
 // weights.
 static hy_status evaluate_end(hy_trainer *t, const hy_train_watch *watch, bool asked, hy_eval *ev) {
-    bool stop;
-    if (asked || t->spec.eval_every || t->spec.stop_accuracy > 0) return evaluate_now(t, watch, ev, &stop);
-    return evaluate(t, 1, ev);
+    if (asked || t->spec.eval_every || t->spec.stop_accuracy > 0) return evaluate_now(t, watch, ev, &t->stopped);
+    return evaluate(t, HY_SPLIT_EVAL, 1, ev);
 }
 
 // Saves, and returns `st` with its message (HY_OK or an interruption) unless saving fails.

@@ -12,8 +12,8 @@ typedef struct {
 typedef struct {
     void *user;
     hy_status (*on_step)(void *user, const hy_train_point *p);
-    hy_status (*on_eval)(void *user, long step, const hy_eval *e);
-    hy_status (*on_save)(void *user, long step);  // after a checkpoint was written
+    hy_status (*on_eval)(void *user, long step, const hy_eval *e);  // of the evaluation examples
+    hy_status (*on_save)(void *user, long step);                    // after a checkpoint was written
 } hy_train_watch;
 
 typedef struct hy_trainer hy_trainer;
@@ -25,16 +25,18 @@ uint64_t hy_trainer_init_seed(uint64_t seed);  // what hy_params_init gets for a
 void hy_trainer_free(hy_trainer *t);
 hy_params *hy_trainer_params(hy_trainer *t);
 long hy_trainer_step_count(const hy_trainer *t);
+bool hy_trainer_stopped(const hy_trainer *t);  // stop_accuracy was reached, be it by the last step
 // Everything a resumed run needs (weights, optimiser moments, step = loader position, seeds) as one safetensors file.
 hy_status hy_trainer_save(hy_trainer *t, const char *path);
 hy_status hy_trainer_load(hy_trainer *t, const char *path);
 // One optimiser step (all its micro-batches).
 hy_status hy_trainer_step(hy_trainer *t, hy_train_point *out);
-// Runs to the end (or stop_accuracy). on_step is called for every step in order; where kernels run while the host goes
-// on, some steps later, before anything that needs it (evaluation, checkpoint, interrupt, the end). checkpoint: path
-// written every checkpoint_every steps, every save_seconds and at the end, or NULL. last: the evaluation at the end.
-// NULL: nobody asks for it; there still is one, told to on_eval, if the recipe evaluates on the way (eval_every,
-// stop_accuracy), else one example a cell is tried. NaN or infinity: HY_EDIVERGED naming step and tensor, with advice.
-// An interrupt saves the checkpoint first.
+// Runs to the end, or until an evaluation of the tuning examples, every eval_every steps, reaches stop_accuracy.
+// on_step is called for every step in order; where kernels run while the host goes on, some steps later, before
+// anything that needs it (evaluation, checkpoint, interrupt, the end). checkpoint: path written every checkpoint_every
+// steps, every save_seconds and at the end, or NULL. last: the evaluation at the end. NULL: nobody asks for it; there
+// still is one, told to on_eval, if the recipe evaluates on the way (eval_every, stop_accuracy), else one example a
+// cell is tried. NaN or infinity: HY_EDIVERGED naming step and tensor, with advice. An interrupt saves the checkpoint
+// first.
 hy_status hy_trainer_run(hy_trainer *t, const hy_train_watch *watch, const char *checkpoint, hy_eval *last);
 #endif

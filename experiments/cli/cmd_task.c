@@ -59,11 +59,11 @@ static hy_table *cells_table(const hy_task *task) {
     hy_table_column(t, "tokens", NULL, NULL, HY_RIGHT);
     hy_table_column(t, "examples", NULL, NULL, HY_RIGHT);
     hy_table_column(t, "weight", "share of batches", NULL, HY_RIGHT);
-    for (int s = 0; s < 2; s++)
+    for (int s = 0; s < HY_SPLITS; s++)
         for (int i = 0; i < hy_task_cells(task, s); i++) {
             const hy_cell *c = hy_task_cell(task, s, i);
             hy_table_row(t);
-            hy_table_text(t, s == HY_SPLIT_TRAIN ? "train" : "eval");
+            hy_table_text(t, "%s", hy_split_name(s));
             hy_table_text(t, "%s", c->name);
             hy_table_int(t, c->T);
             if (c->count)
@@ -136,7 +136,7 @@ static hy_status example_print(const example *e, void *user) {
         if (n > width && (i || strcmp(hy_task_kind(e->task), "text"))) width = n;
     }
     int per_line = (LINE_WIDTH - 10) / (width + 1);
-    printf("\nexample %lld of %s cell %s\n", (long long)e->index, e->split == HY_SPLIT_TRAIN ? "train" : "eval",
+    printf("\nexample %lld of %s cell %s\n", (long long)e->index, hy_split_name(e->split),
            hy_task_cell(e->task, e->split, e->cell)->name);
     for (int from = 0; from < e->T; from += per_line) {
         int to = from + per_line < e->T ? from + per_line : e->T, wanted = 0;
@@ -152,7 +152,7 @@ static hy_status example_csv(const example *e, void *user) {
     hy_table *t = user;
     for (int i = 0; i < e->T; i++) {
         hy_table_row(t);
-        hy_table_text(t, e->split == HY_SPLIT_TRAIN ? "train" : "eval");
+        hy_table_text(t, "%s", hy_split_name(e->split));
         hy_table_text(t, "%s", hy_task_cell(e->task, e->split, e->cell)->name);
         hy_table_int(t, e->index);
         hy_table_int(t, i);
@@ -167,7 +167,7 @@ static hy_status example_csv(const example *e, void *user) {
 
 static hy_status example_json(const example *e, void *user) {
     hy_json *o = hy_json_new_object(), *ids = hy_json_new_array(), *labels = hy_json_new_array();
-    hy_json_set_string(o, "split", e->split == HY_SPLIT_TRAIN ? "train" : "eval");
+    hy_json_set_string(o, "split", hy_split_name(e->split));
     hy_json_set_string(o, "cell", hy_task_cell(e->task, e->split, e->cell)->name);
     hy_json_set_int(o, "index", e->index);
     for (int i = 0; i < e->T; i++) {
@@ -183,8 +183,11 @@ static hy_status example_json(const example *e, void *user) {
 // Calls `each` for the first `show` examples, going through the cells in turn.
 static hy_status examples_visit(const hy_task *task, const options *o, hy_status (*each)(const example *, void *),
                                 void *user) {
-    hy_split split = !strcmp(o->split, "train") ? HY_SPLIT_TRAIN : HY_SPLIT_EVAL;
+    hy_split split = HY_SPLIT_TRAIN;
+    while (strcmp(hy_split_name(split), o->split)) split++;
     int cells = hy_task_cells(task, split);
+    if (!cells && o->show)
+        return hy_error(HY_EINPUT, "task %s has no %s examples: set its option tuning", hy_task_kind(task), o->split);
     size_t n = (size_t)hy_task_max_len(task);
     int32_t *ids = hy_alloc(2 * n * sizeof *ids);
     if (!ids) return HY_ENOMEM;
@@ -284,7 +287,8 @@ int hy_cmd_task(int argc, char **argv) {
     const hy_arg args[] = {
         {"--set", "NAME=VALUE", HY_ARG_LIST, &o.sets, 0, "sets a field of the task; may be given many times"},
         {"--show", "N", HY_ARG_INT, &o.show, 0, "prints N examples, cell by cell in turn (2)"},
-        {"--split", "train|eval", HY_ARG_TEXT, &o.split, 0, "which examples (train)"},
+        {"--split", "train|eval|tune", HY_ARG_TEXT, &o.split, 0,
+         "which examples (train); tune: those that train.stop_accuracy looks at"},
         {"--seed", "N", HY_ARG_INT, &o.seed, 0, "seed of the data (0)"},
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0,
          "how to print; csv: the examples, or the fields with --show 0"},
@@ -308,8 +312,8 @@ int hy_cmd_task(int argc, char **argv) {
     hy_arg_list rest = {0};
     bool help = false;
     hy_status st = hy_args_read(&a, argc, argv, &rest, &help);
-    if (!st && !help && strcmp(o.split, "train") && strcmp(o.split, "eval"))
-        st = hy_error(HY_EINPUT, "--split is \"%s\"; it must be train or eval", o.split);
+    if (!st && !help && strcmp(o.split, "train") && strcmp(o.split, "eval") && strcmp(o.split, "tune"))
+        st = hy_error(HY_EINPUT, "--split is \"%s\"; it must be train, eval or tune", o.split);
     if (!st && !help) st = rest.n ? one_kind(rest.v[0], &o) : print_kinds(&o);
     free(rest.v);
     free(o.sets.v);

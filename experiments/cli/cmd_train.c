@@ -60,7 +60,9 @@ static hy_status recipe(const options *o, hy_train_spec *spec) {
         free(name);
         if (s) return hy_error_context(s, "--train");
     }
-    return o->precision ? hy_precision_parse(o->precision, &spec->precision) : HY_OK;
+    if (o->precision) HY_TRY(hy_precision_parse(o->precision, &spec->precision));
+    const hy_status s = hy_train_check(spec);
+    return s ? hy_error_context(s, "--train") : HY_OK;
 }
 
 // What is trained.
@@ -105,7 +107,7 @@ static hy_status finish(const subject *x, hy_trainer *t, watcher *w, const hy_ev
         hy_asprintf("%s on %s after %ld steps", x->p->spec.name, hy_task_kind(x->task), hy_trainer_step_count(t));
     hy_status s = hy_eval_print(title, x->task, eval, x->o->format, stdout);
     free(title);
-    hy_training_end(&w->seen, hy_trainer_step_count(t));
+    hy_training_end(&w->seen, t);
     if (!s && x->o->db) s = store(x, t, &w->seen, eval);
     if (!s && x->o->out) fprintf(stderr, "checkpoint: %s\n", x->o->out);
     return s;

@@ -30,6 +30,7 @@ typedef struct measure_set {
 typedef struct {
     char *options, *text;
     int vocab;
+    bool tunes;  // it has tuning examples
     double tokens;
     measure_set *sets;
 } resolved_task;
@@ -232,6 +233,7 @@ static hy_status resolve_task(hy_reader *r, const hy_task_entry *t, int part, re
     hy_task_text(task, &text);
     out->text = hy_experiment_own(r->e, text.s ? text.s : hy_xstrdup(""));
     out->vocab = hy_task_vocab(task);
+    out->tunes = hy_task_cells(task, HY_SPLIT_TUNE) > 0;
     out->tokens = mean_tokens(task);
     hy_task_close(task);
     return HY_OK;
@@ -265,9 +267,10 @@ static hy_status change_recipe(hy_reader *r, int part, hy_train_spec *out) {
 static hy_status resolve_recipe(hy_reader *r, const hy_variant_entry *v, int part, const hy_train_spec *base,
                                 resolved_recipe *out) {
     out->spec = *base;
-    const hy_status s = change_recipe(r, part, &out->spec);
-    if (s) return in_context(r, s, v->at, "variant", v->name, part, HY_TARGET_TRAIN);
+    hy_status s = change_recipe(r, part, &out->spec);
     if (v->untrained) out->spec.steps = 0;
+    if (!s && out->spec.steps && (s = hy_train_check(&out->spec))) s = hy_error_context(s, "train");
+    if (s) return in_context(r, s, v->at, "variant", v->name, part, HY_TARGET_TRAIN);
     out->origin = out->spec.steps ? HY_ORIGIN_TRAINED : v->weights ? HY_ORIGIN_FILE : HY_ORIGIN_RANDOM;
     hy_buf text = {0};
     if (out->origin != HY_ORIGIN_FILE)
@@ -378,6 +381,9 @@ static hy_status make_item(expansion *x, int g, int jt, int iv, hy_run_item *it)
     if (rv->spec->vocab < rt->vocab)
         return in_context(r, no_vocab(t->name, rt->vocab, rv->spec->vocab, v->weights), v->at, "variant", v->name,
                           p->part[HY_TARGET_VARIANT], HY_TARGET_VARIANT);
+    if (rr->origin == HY_ORIGIN_TRAINED && rr->spec.stop_accuracy > 0 && !rt->tunes)
+        return in_context(r, hy_train_no_tuning(t->name), v->at, "variant", v->name, p->part[HY_TARGET_TRAIN],
+                          HY_TARGET_TRAIN);
     hy_model_identity(it->spec_text, it->task_kind, it->task_text, it->train_text, it->source, it->model_key);
     return HY_OK;
 }

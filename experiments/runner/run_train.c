@@ -83,7 +83,7 @@ static hy_status train(training *t) {
     t->seen.last_time = hy_now();
     const hy_status s = hy_trainer_run(t->trainer, &watch, t->w->checkpoint, NULL);
     t->seen.facts.steps = hy_trainer_step_count(t->trainer);
-    if (!s) hy_training_end(&t->seen, hy_trainer_step_count(t->trainer));
+    if (!s) hy_training_end(&t->seen, t->trainer);
     return s;
 }
 

@@ -17,19 +17,19 @@ bool hy_training_step(hy_training_facts *t, const hy_train_point *p) {
 
 bool hy_training_eval(hy_training_facts *t, long step, const hy_eval *e) {
     const hy_facts *f = &t->facts;
-    t->accuracy = e->total.accuracy;
     t->last_time = hy_now();
     if (f->n_facts && f->fact[f->n_facts - 1].step == step) return false;
     hy_accuracy_facts(&t->facts, t->task, e, step, false);
     return true;
 }
 
-void hy_training_end(hy_training_facts *t, long steps) {
+void hy_training_end(hy_training_facts *t, const hy_trainer *trainer) {
     hy_facts *f = &t->facts;
+    const long steps = hy_trainer_step_count(trainer);
     f->steps = steps;
     hy_facts_add(f, "train_seconds", "", t->seconds)->step = steps;
     if (t->recipe->stop_accuracy > 0) {  // training ends at the first evaluation that reaches it
-        const bool reached = t->accuracy >= t->recipe->stop_accuracy;
+        const bool reached = hy_trainer_stopped(trainer);
         hy_facts_add(f, "reached", "", reached)->step = steps;
         if (reached) hy_facts_add(f, "steps_to_reach", "", (double)steps)->step = steps;
     }

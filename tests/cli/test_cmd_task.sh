@@ -16,6 +16,6 @@ check 'unknown field' 2 'did you mean' "$H" task mqar --set vocabs=100
 check 'no value' 2 'name=value' "$H" task mqar --set vocab
 check 'impossible' 2 'at least 68' "$H" task mqar --set 'train=[[64, 17]]'
 check 'no file' 2 'No such file' "$H" task text --set path=/nonexistent
-check 'split' 2 'train or eval' "$H" task mqar --split test
+check 'split' 2 'train, eval or tune' "$H" task mqar --split test
 if [ -w /dev/full ]; then check 'full disk' 1 'task' bash -c "$H task mqar --show 1 --format csv >/dev/full"; fi
 exit $bad

@@ -193,7 +193,7 @@ static void accuracy_of_cells(void **state) {
     rig_open(&r, llama);
     take(&r, "accuracy", "", &f);
     take(&r, "accuracy", "examples: 2", &few);
-    assert_int_equal(hy_evaluate(r.p, r.w, r.task, 3, 0, &e), HY_OK);  // the batch does not matter
+    assert_int_equal(hy_evaluate(r.p, r.w, r.task, HY_SPLIT_EVAL, 3, 0, &e), HY_OK);  // the batch does not matter
     int losses = 0;
     for (int i = 0; i < f.n_facts; i++) {
         const hy_fact *a = &f.fact[i];
