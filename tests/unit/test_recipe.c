@@ -1,0 +1,485 @@
+// test_recipe.c - the training step stated a second time, in plain double and by its definition: learning rate, loss,
+// accumulation, clipping, AdamW with decoupled decay. Only the gradient of one micro-batch comes from the executor
+// (test_model.c holds that against finite differences). Besides: which examples end a training, and where.
+#include "tests/unit/recipe_fixture.h"
+
+// Both sides add the same numbers in double in another order; AdamW divides by gradients as small as its eps.
+static const double TOL_STEP = 1e-11;
+static const double TOL_SAME = 1e-12;
+
+// ---------------------------------------------------------------------------------------------------- learning rate
+static double lr_of(const hy_train_spec *r, int s) {
+    const double N = r->steps, w = r->warmup * N, low = r->lr * r->min_lr, span = r->lr - low;
+    if (s < w) return r->lr * (s / w);
+    const double left = N > w ? (N - s) / (N - w) : 0;  // share of what follows the warm-up that is still to come
+    switch (r->schedule) {
+        case HY_SCHED_CONSTANT: return r->lr;
+        case HY_SCHED_LINEAR: return low + span * left;
+        case HY_SCHED_COSINE: return low + span * pow(sin(acos(-1) / 2 * left), 2);
+        case HY_SCHED_WSD: return N - s >= r->decay * N ? r->lr : low + span * (N - s) / (r->decay * N);
+    }
+    return NAN;
+}
+
+// Points that one can work out by head.
+static void learning_rates(void **state) {
+    (void)state;
+    static const struct {
+        const char *recipe;
+        int step;
+        double share;
+    } points[] = {
+        {"schedule=constant steps=10 warmup=0", 1, 1},
+        {"schedule=constant steps=10 warmup=0", 10, 1},
+        {"schedule=constant steps=10 warmup=0.4 min_lr=0.5", 1, 0.25},
+        {"schedule=constant steps=10 warmup=0.4 min_lr=0.5", 3, 0.75},
+        {"schedule=constant steps=10 warmup=0.4 min_lr=0.5", 4, 1},  // the warm-up is over when the peak is reached
+        {"schedule=constant steps=10 warmup=0.4 min_lr=0.5", 10, 1},
+        {"schedule=constant steps=10 warmup=1", 7, 0.7},
+        {"schedule=constant steps=10 warmup=1", 10, 1},
+        {"schedule=linear steps=10 warmup=0", 1, 0.9},
+        {"schedule=linear steps=10 warmup=0", 9, 0.1},
+        {"schedule=linear steps=10 warmup=0", 10, 0},
+        {"schedule=linear steps=10 warmup=0.2", 1, 0.5},
+        {"schedule=linear steps=10 warmup=0.2", 2, 1},
+        {"schedule=linear steps=10 warmup=0.2", 6, 0.5},
+        {"schedule=linear steps=10 warmup=0.2 min_lr=0.2", 6, 0.6},
+        {"schedule=linear steps=10 warmup=0.2 min_lr=0.2", 10, 0.2},
+        {"schedule=cosine steps=12 warmup=0", 3, 0.8535533905932737},  // (1 + cos(pi / 4)) / 2
+        {"schedule=cosine steps=12 warmup=0", 4, 0.75},
+        {"schedule=cosine steps=12 warmup=0", 6, 0.5},
+        {"schedule=cosine steps=12 warmup=0", 8, 0.25},
+        {"schedule=cosine steps=12 warmup=0", 12, 0},
+        {"schedule=cosine steps=12 warmup=0.5 min_lr=0.1", 3, 0.5},
+        {"schedule=cosine steps=12 warmup=0.5 min_lr=0.1", 6, 1},
+        {"schedule=cosine steps=12 warmup=0.5 min_lr=0.1", 8, 0.775},
+        {"schedule=cosine steps=12 warmup=0.5 min_lr=0.1", 12, 0.1},
+        {"schedule=cosine steps=1 warmup=0 min_lr=0.3", 1, 0.3},
+        {"schedule=wsd steps=10 warmup=0.2 decay=0.4", 1, 0.5},
+        {"schedule=wsd steps=10 warmup=0.2 decay=0.4", 2, 1},
+        {"schedule=wsd steps=10 warmup=0.2 decay=0.4", 6, 1},
+        {"schedule=wsd steps=10 warmup=0.2 decay=0.4", 7, 0.75},
+        {"schedule=wsd steps=10 warmup=0.2 decay=0.4", 9, 0.25},
+        {"schedule=wsd steps=10 warmup=0.2 decay=0.4", 10, 0},
+        {"schedule=wsd steps=10 warmup=0.2 decay=0.4 min_lr=0.2", 8, 0.6},
+        {"schedule=wsd steps=10 warmup=0.2 decay=0.4 min_lr=0.2", 10, 0.2},
+        {"schedule=wsd steps=10 warmup=0 decay=0", 10, 1},
+        {"schedule=wsd steps=10 warmup=0 decay=1", 1, 0.9},
+        {"schedule=wsd steps=10 warmup=0.5 decay=0.5", 5, 1},
+        {"schedule=wsd steps=10 warmup=0.5 decay=0.5", 6, 0.8},
+    };
+    for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
+        hy_train_spec r = recipe_of(points[i].recipe);
+        r.lr = 0.004;
+        need(hy_train_check(&r));
+        const double got = hy_train_lr(&r, points[i].step), want = 0.004 * points[i].share;
+        if (!(fabs(got - want) <= 1e-15))
+            fail_msg("%s, step %d: %.17g, not %.17g", points[i].recipe, points[i].step, got, want);
+    }
+}
+
+// Everywhere as stated above; where a recipe is accepted, the peak is never passed, and no step falls further than the
+// falling part does in one step.
+static void every_learning_rate(void **state) {
+    (void)state;
+    static const int steps[] = {1, 2, 3, 7, 40, 41, 1000};
+    static const double shares[] = {0, 0.01, 0.05, 0.2, 1 / 3.0, 0.5, 0.8, 0.95, 1}, floors[] = {0, 0.1, 1};
+    hy_train_spec r = recipe_of("lr=0.004");
+    int accepted = 0, refused = 0;
+    for (int c = 0; c < 7 * 9 * 9 * 3 * 4; c++) {
+        r.steps = steps[c % 7];
+        r.warmup = shares[c / 7 % 9];
+        r.decay = shares[c / 63 % 9];
+        r.min_lr = floors[c / 567 % 3];
+        r.schedule = (hy_schedule)(c / 1701);
+        if (hy_train_check(&r)) {
+            refused++;
+            continue;
+        }
+        accepted++;
+        const bool wsd = r.schedule == HY_SCHED_WSD;
+        const double N = r.steps, falls = wsd ? fmax(1, r.decay * N) : fmax(1, N - r.warmup * N);
+        for (int s = 1; s <= r.steps; s++) {
+            const double got = hy_train_lr(&r, s), before = s > 1 ? hy_train_lr(&r, s - 1) : 0;
+            if (!(fabs(got - lr_of(&r, s)) <= TOL_SAME * r.lr && got <= r.lr * (1 + 1e-15) &&
+                  before - got <= 1.6 * r.lr / falls + 1e-15))
+                fail_msg(
+                    "schedule %d, steps %d, warmup %g, decay %g, min_lr %g: step %d has %.17g after %.17g, not %.17g",
+                    (int)r.schedule, r.steps, r.warmup, r.decay, r.min_lr, s, got, before, lr_of(&r, s));
+        }
+    }
+    assert_true(accepted > 3000 && refused > 500);
+}
+
+static void parts_that_overlap(void **state) {
+    (void)state;
+    static const struct {
+        const char *recipe, *says[4];  // none: accepted
+    } cases[] = {
+        {"schedule=wsd warmup=0.5 decay=0.75", {"warmup 0.5", "decay 0.75", "overlap"}},
+        {"schedule=wsd warmup=0.3 decay=0.71", {"warmup 0.3", "decay 0.71"}},
+        {"schedule=wsd warmup=1", {"warmup 1", "decay 0.2"}},  // the default decay
+        {"schedule=wsd warmup=0.3 decay=0.7", {NULL}},
+        {"schedule=wsd warmup=0.9 decay=0.1", {NULL}},
+        {"schedule=wsd warmup=1 decay=0", {NULL}},
+        {"schedule=cosine warmup=1", {"warmup 1", "steps 400", "schedule cosine"}},
+        {"schedule=linear warmup=1", {"warmup 1", "steps 400", "schedule linear"}},
+        {"schedule=linear warmup=0.99 steps=40", {"warmup 0.99", "steps 40"}},  // a peak that no step reaches
+        {"schedule=linear warmup=0.975 steps=40", {NULL}},                      // step 39 does
+        {"schedule=cosine warmup=0.5 decay=0.75", {NULL}},                      // decay is wsd's alone
+        {"schedule=constant warmup=1", {NULL}},
+        {"schedule=cosine steps=1", {NULL}},
+    };
+    hy_program *p = program_of("name: one\nvocab: 20\nd_model: 8\nlayers: 1\nattention: {heads: 2}\n");
+    hy_task *task = task_of("mqar", "vocab: 20\ntrain: [[8, 1]]\ntest: [[8, 1]]", 1);
+    const hy_backend be = reference();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const hy_train_spec r = recipe_of(cases[i].recipe);
+        hy_trainer *t = NULL;
+        const hy_status s = hy_trainer_create(p, &be, HY_F64, &r, task, 1, &t);
+        if ((s == HY_EINPUT) != (cases[i].says[0] != NULL)) fail_msg("%s: status %d", cases[i].recipe, (int)s);
+        for (int k = 0; cases[i].says[k]; k++) assert_error(cases[i].says[k]);
+        hy_trainer_free(t);
+    }
+    hy_task_close(task);
+    hy_program_free(p);
+}
+
+// ---------------------------------------------------------------------------------------------------- the step
+static const char *const models[] = {
+    // meta tokens, both kinds of heads, shared keys, biases, inner norms, an output table of its own
+    "name: hymba\nvocab: 20\nd_model: 8\nlayers: 3\nmixer: parallel\nmeta_tokens: 2\ntied: false\ninit: {std: 0.3}\n"
+    "attention: {heads: 2, kv_heads: 1, window: 3, qkv_bias: true, out_bias: true}\nkv_share: [[0, 1]]\n"
+    "ssm: {expand: 1, d_state: 3, d_conv: 3, dt_rank: 2, proj_bias: true}\nmlp: {kind: silu, d_ff: 6, bias: true}\n",
+    // Mamba-2 heads, a gate, queries and keys normalised
+    "name: gate2\nvocab: 20\nd_model: 8\nlayers: 1\nmixer: parallel\nfusion: gate\ninit: {std: 0.3}\n"
+    "attention: {heads: 2, qk_norm: true}\nssm: {kind: mamba2, expand: 1, d_state: 3, d_conv: 3, head_dim: 4}\n"
+    "mlp: {kind: relu2, d_ff: 6}\n",
+    // an out projection for each kind of head, one mixer after another, LayerNorm
+    "name: sum\nvocab: 20\nd_model: 8\nlayers: 2\ninit: {std: 0.3}\nattention: {heads: 2}\n"
+    "ssm: {expand: 1, d_state: 3, d_conv: 3, dt_rank: 2}\nmlp: {kind: none}\nnorm: {kind: layer}\n"
+    "pattern: [{mixer: parallel, fusion: sum}, {mixer: attention_ssm}]\n",
+};
+
+// Decay is for what multiplies: matrices, the rows of tables, filters. Not for norms, biases and what the recurrence is
+// made of.
+static bool decays(const char *name) {
+    static const char *const yes[] = {
+        "embed",  "meta",           "head",        "in_proj", "out_proj", "attn_out_proj",   "ssm_out_proj",
+        "x_proj", "dt_proj.weight", "conv.weight", "mlp.up",  "mlp.down", "fuse.gate.weight"};
+    static const char *const no[] = {"norm", "bias", "A_log", "D"};
+    const char *role = role_of(name);
+    const size_t n = strlen(role);
+    for (size_t i = 0; i < sizeof yes / sizeof *yes; i++)
+        if (!strcmp(role, yes[i])) return true;
+    for (size_t i = 0; i < sizeof no / sizeof *no; i++)
+        if (n >= strlen(no[i]) && !strcmp(role + n - strlen(no[i]), no[i])) return false;
+    fail_msg("%s: a parameter that no list here names", name);
+    return false;
+}
+
+enum { LONGEST = 16, MOST_BATCH = 4 };
+
+typedef struct {
+    const hy_program *p;
+    hy_train_spec r;
+    const hy_task *task;
+    hy_backend be;
+    hy_params *w;  // where gradients are taken
+    hy_exec *e;
+    double *g, *m, *v;  // [param_elems]
+    double loss, norm;  // of the newest step
+    int mixed;          // steps whose micro-batches have different numbers of labels
+} plain;
+
+static void plain_open(plain *x, uint64_t seed) {
+    x->be = reference();
+    need(hy_params_create(x->p, &x->be, HY_F64, &x->w));
+    need(hy_params_init(x->w, hy_trainer_init_seed(seed)));
+    need(hy_params_want_grad(x->w));
+    need(hy_exec_create(x->p, &x->be, HY_F64, HY_EXEC_TRAIN, x->r.batch, x->p->spec.meta_tokens + LONGEST, 0, &x->e));
+    x->g = hy_xcalloc(3 * x->p->param_elems, sizeof *x->g);
+    x->m = x->g + x->p->param_elems;
+    x->v = x->m + x->p->param_elems;
+}
+
+static void plain_close(plain *x) {
+    hy_exec_free(x->e);
+    hy_params_free(x->w);
+    free(x->g);
+}
+
+// Adds the gradient of the summed loss of micro-batch number n (from 0, over the whole run); its labels.
+static int plain_add(plain *x, int64_t n, double *nll) {
+    int32_t ids[MOST_BATCH * LONGEST], labels[MOST_BATCH * LONGEST], full[2][MOST_BATCH * (LONGEST + 2)];
+    int T, labelled = 0;
+    const int m = x->p->spec.meta_tokens;
+    need(hy_task_batch(x->task, n, x->r.batch, ids, labels, &T));
+    for (int b = 0; b < x->r.batch; b++)
+        for (int t = 0; t < m + T; t++) {
+            full[0][b * (m + T) + t] = t < m ? -1 - t : ids[b * T + t - m];
+            full[1][b * (m + T) + t] = t < m ? -1 : labels[b * T + t - m];
+            labelled += full[1][b * (m + T) + t] >= 0;
+        }
+    const hy_batch b = {.B = x->r.batch, .T = m + T, .ids = full[0], .labels = full[1]};
+    need(x->be.zero(x->w->grad, x->p->param_elems * sizeof(double)));
+    need(hy_exec_forward(x->e, x->w, &b, NULL, HY_HEAD_LOSS, NULL));
+    need(hy_exec_backward(x->e, x->w, 1.0, NULL));
+    for (int i = 0; i < b.B * b.T; i++) *nll += ((const double *)hy_exec_device_nll(x->e))[i];
+    for (int i = 0; i < x->p->n_params; i++) {
+        const double *g = hy_params_ptr(x->w, i, true);
+        for (size_t j = 0; j < x->p->params[i].n; j++) x->g[x->p->params[i].offset + j] += g[j];
+    }
+    return labelled;
+}
+
+static void plain_update(plain *x, int step, const hy_param *q, double *p, double scale) {
+    const hy_train_spec *r = &x->r;
+    const double lr = lr_of(r, step), wd = decays(q->name) ? r->weight_decay : 0;
+    for (size_t j = 0; j < q->n; j++) {
+        const double g = x->g[q->offset + j] * scale;
+        double *m = &x->m[q->offset + j], *v = &x->v[q->offset + j];
+        *m += (1 - r->beta1) * (g - *m);
+        *v += (1 - r->beta2) * (g * g - *v);
+        const double mean = *m / (1 - pow(r->beta1, step)), square = *v / (1 - pow(r->beta2, step));
+        p[j] = p[j] * (1 - lr * wd) - lr * mean / (sqrt(square) + r->eps);
+    }
+}
+
+static void plain_step(plain *x, int step) {
+    double nll = 0, square = 0;
+    int labels = 0, first = 0, mixed = 0;
+    memset(x->g, 0, x->p->param_elems * sizeof *x->g);
+    for (int k = 0; k < x->r.accumulate; k++) {
+        const int n = plain_add(x, (int64_t)(step - 1) * x->r.accumulate + k, &nll);
+        if (!k) first = n;
+        mixed |= n != first;
+        labels += n;
+    }
+    x->mixed += mixed;
+    x->loss = nll / labels;  // the mean over all labels of the step, not of the means of its micro-batches
+    for (size_t j = 0; j < x->p->param_elems; j++) square += pow(x->g[j] /= labels, 2);
+    x->norm = sqrt(square);
+    const double scale = x->r.clip > 0 && x->norm > x->r.clip ? x->r.clip / x->norm : 1;
+    for (int i = 0; i < x->p->n_params; i++)
+        plain_update(x, step, &x->p->params[i], hy_params_ptr(x->w, i, false), scale);
+}
+
+static void same_parameters(const plain *x, hy_trainer *t, int step, const char *recipe) {
+    for (int i = 0; i < x->p->n_params; i++) {
+        const double *a = hy_params_ptr(hy_trainer_params(t), i, false), *b = hy_params_ptr(x->w, i, false);
+        for (size_t j = 0; j < x->p->params[i].n; j++)
+            if (!(fabs(a[j] - b[j]) <= TOL_STEP * (1 + fabs(b[j]))))
+                fail_msg("%s, %s: after step %d %s[%zu] is %.15g, not %.15g", x->p->spec.name, recipe, step,
+                         x->p->params[i].name, j, a[j], b[j]);
+    }
+}
+
+static const char task_options[] = "vocab: 20\ntrain: [[8, 1], [16, 3]]\nweights: [1, 1]\ntest: [[8, 1]]";
+
+// Of every model with every recipe, step by step.
+static void steps_as_defined(void **state) {
+    (void)state;
+    static const struct {
+        const char *recipe;
+        int clipped;  // steps that are clipped: 0 none, 1 some or all, -1 either
+    } cases[] = {
+        {"steps=6 batch=2 lr=0.02 clip=0", 0},
+        {"steps=12 batch=3 lr=0.02 schedule=wsd warmup=0.25 decay=0.5 accumulate=3 clip=0.3 weight_decay=0.7", 1},
+        {"steps=7 batch=1 accumulate=4 lr=0.01 schedule=linear min_lr=0.2 warmup=0 beta1=0.7 beta2=0.999 clip=1e9", 0},
+        {"steps=5 batch=4 lr=0.05 schedule=constant warmup=0.6 eps=0.01 weight_decay=0 clip=0.05", 1},
+        {"steps=5 batch=2 accumulate=2 lr=0.01 beta1=0 beta2=0 eps=0.1 weight_decay=3 min_lr=1", -1},
+    };
+    hy_task *task = task_of("mqar", task_options, 5);
+    int mixed = 0;
+    for (size_t k = 0; k < sizeof models / sizeof *models; k++)
+        for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+            hy_program *p = program_of(models[k]);
+            plain x = {.p = p, .r = recipe_of(cases[c].recipe), .task = task};
+            hy_trainer *t;
+            hy_train_point at;
+            int clipped = 0;
+            plain_open(&x, 9 + k);
+            need(hy_trainer_create(p, &x.be, HY_F64, &x.r, task, 9 + k, &t));
+            for (int s = 1; s <= x.r.steps; s++) {
+                plain_step(&x, s);
+                need(hy_trainer_step(t, &at));
+                assert_true(at.step == s && hy_trainer_step_count(t) == s);
+                if (!(fabs(at.loss - x.loss) <= TOL_STEP * x.loss && fabs(at.grad_norm - x.norm) <= TOL_STEP * x.norm &&
+                      fabs(at.lr - lr_of(&x.r, s)) <= TOL_SAME))
+                    fail_msg("%s, %s, step %d: loss %.15g, norm %.15g, lr %.15g, not %.15g, %.15g, %.15g", p->spec.name,
+                             cases[c].recipe, s, at.loss, at.grad_norm, at.lr, x.loss, x.norm, lr_of(&x.r, s));
+                clipped += x.r.clip > 0 && x.norm > x.r.clip;
+                same_parameters(&x, t, s, cases[c].recipe);
+            }
+            if (cases[c].clipped >= 0 && (clipped > 0) != (cases[c].clipped > 0))
+                fail_msg("%s: %d steps were clipped", cases[c].recipe, clipped);
+            mixed += x.mixed;
+            hy_trainer_free(t);
+            plain_close(&x);
+            hy_program_free(p);
+        }
+    assert_true(mixed > 20);  // unequal numbers of labels were met
+    hy_task_close(task);
+}
+
+// ---------------------------------------------------------------------------------------------------- early stopping
+static const char learner[] =
+    "name: learner\nvocab: 20\nd_model: 16\nlayers: 1\ninit: {std: 0.2}\nattention: {heads: 2}\nmlp: {d_ff: 16}\n";
+static const char learned[] =
+    "vocab: 20\ntrain: [[8, 1]]\ntest: [[8, 1], [12, 2]]\ntest_examples: [9, 7]\ntrain_examples: 0";
+
+// Mean accuracy over the examples of a split, the largest logit of each labelled position looked up.
+static double accuracy_of(const hy_program *p, hy_params *w, const hy_task *task, hy_split split, int most) {
+    double sum = 0;
+    int n = 0;
+    hy_exec *e;
+    need(hy_exec_create(p, w->be, w->compute, HY_EXEC_INFER, 1, LONGEST, LONGEST, &e));
+    for (int c = 0; c < hy_task_cells(task, split); c++)
+        for (int64_t i = 0; i < hy_task_cell(task, split, c)->count && (!most || i < most); i++, n++) {
+            int32_t ids[LONGEST], labels[LONGEST], rows[LONGEST];
+            const int T = hy_task_cell(task, split, c)->T, V = p->spec.vocab;
+            int right = 0, labelled = 0;
+            need(hy_task_example(task, split, c, i, ids, labels));
+            for (int t = 0; t < T; t++) rows[t] = t;
+            const hy_batch b = {.B = 1, .T = T, .ids = ids, .out_rows = rows, .n_out = T};
+            need(hy_exec_forward(e, w, &b, NULL, HY_HEAD_LOGITS, NULL));
+            const float *l = hy_exec_logits(e);
+            for (int t = 0; t < T; t++) {
+                int best = 0;
+                for (int k = 1; k < V; k++)
+                    if (l[t * V + k] > l[t * V + best]) best = k;
+                if (labels[t] >= 0) right += best == labels[t], labelled++;
+            }
+            sum += (double)right / labelled;
+        }
+    hy_exec_free(e);
+    return sum / n;
+}
+
+typedef struct {
+    int n;
+    long at[32];
+    double accuracy[32];
+} looks;
+
+static hy_status on_eval(void *user, long step, const hy_eval *e) {
+    looks *l = user;
+    l->at[l->n] = step;
+    l->accuracy[l->n++] = e->total.accuracy;
+    return HY_OK;
+}
+
+static looks run(const hy_program *p, const hy_task *task, const hy_train_spec *r, long *end, bool *stopped) {
+    hy_trainer *t;
+    looks l = {0};
+    const hy_backend be = reference();
+    const hy_train_watch watch = {.user = &l, .on_eval = on_eval};
+    need(hy_trainer_create(p, &be, HY_F64, r, task, 3, &t));
+    need(hy_trainer_run(t, &watch, NULL, NULL));
+    *end = hy_trainer_step_count(t);
+    *stopped = hy_trainer_stopped(t);
+    hy_trainer_free(t);
+    return l;
+}
+
+enum { EVERY = 6, LOOKS = 14 };
+
+// Training ends at the first look at which the tuning examples are answered well enough, whatever those of evaluation
+// say; what is reported is the latter.
+static void stopped_by_tuning_examples(void **state) {
+    (void)state;
+    static const double wanted[] = {0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8};
+    hy_program *p = program_of(learner);
+    hy_task *task = task_of("mqar", learned, 4);
+    hy_train_spec r = recipe_of("batch=16 lr=0.02 schedule=constant eval_batch=4");
+    r.steps = EVERY * LOOKS;
+    double tune[LOOKS], eval[LOOKS];
+    hy_trainer *t;
+    const hy_backend be = reference();
+    need(hy_trainer_create(p, &be, HY_F64, &r, task, 3, &t));
+    for (int k = 0; k < LOOKS; k++) {
+        hy_train_point at;
+        for (int i = 0; i < EVERY; i++) need(hy_trainer_step(t, &at));
+        tune[k] = accuracy_of(p, hy_trainer_params(t), task, HY_SPLIT_TUNE, 0);
+        eval[k] = accuracy_of(p, hy_trainer_params(t), task, HY_SPLIT_EVAL, 0);
+    }
+    hy_trainer_free(t);
+    r.eval_every = EVERY;
+    int differ = 0, early = 0;
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        int first = 0, other = 0;
+        long end;
+        bool stopped;
+        while (first < LOOKS - 1 && tune[first] < wanted[i]) first++;
+        while (other < LOOKS - 1 && eval[other] < wanted[i]) other++;
+        r.stop_accuracy = wanted[i];
+        const looks l = run(p, task, &r, &end, &stopped);
+        if (end != (first + 1) * EVERY || stopped != (tune[first] >= wanted[i]))
+            fail_msg("stop_accuracy %g: ended after %ld steps%s, not %d", wanted[i], end, stopped ? ", stopped" : "",
+                     (first + 1) * EVERY);
+        assert_int_equal(l.n, first + 1);
+        for (int k = 0; k < l.n; k++) {
+            assert_int_equal(l.at[k], (k + 1) * EVERY);
+            assert_true(fabs(l.accuracy[k] - eval[k]) < TOL_SAME);
+        }
+        differ += first != other;
+        early += first < LOOKS - 1;
+    }
+    assert_true(differ >= 2 && early >= 3);  // the two would not have ended it at the same step
+    r.stop_accuracy = 0;
+    long end;
+    bool stopped;
+    assert_int_equal(run(p, task, &r, &end, &stopped).n, LOOKS);
+    assert_true(end == EVERY * LOOKS && !stopped);
+    hy_task_close(task);
+    hy_program_free(p);
+}
+
+// eval_examples cuts tuning as it cuts evaluation; a training that is only looked at when it is over has stopped or not
+// by that look; a text without a part for tuning cannot be stopped.
+static void looks_at_the_end(void **state) {
+    (void)state;
+    hy_program *p = program_of(learner),
+               *bytes = program_of("name: b\nvocab: 256\nd_model: 8\nlayers: 1\nattention: {heads: 1}\n");
+    hy_task *task = task_of("mqar", learned, 4);
+    hy_train_spec r = recipe_of("batch=16 lr=0.02 schedule=constant steps=30 eval_examples=3");
+    hy_trainer *t;
+    hy_train_point at;
+    const hy_backend be = reference();
+    long end;
+    bool stopped;
+    need(hy_trainer_create(p, &be, HY_F64, &r, task, 3, &t));
+    for (int i = 0; i < r.steps; i++) need(hy_trainer_step(t, &at));
+    const double few = accuracy_of(p, hy_trainer_params(t), task, HY_SPLIT_TUNE, 3);
+    assert_true(few > 0.01 && fabs(few - accuracy_of(p, hy_trainer_params(t), task, HY_SPLIT_TUNE, 0)) > 1e-3);
+    hy_trainer_free(t);
+    r.stop_accuracy = few - 1e-9;
+    assert_int_equal(run(p, task, &r, &end, &stopped).n, 1);
+    assert_true(stopped && end == 30);
+    r.stop_accuracy = few + 1e-9;
+    run(p, task, &r, &end, &stopped);
+    assert_true(!stopped && end == 30);
+    hy_task_close(task);
+    task = task_of("text", "path: tests/data/shakespeare-100k.txt\ntrain: 16\ntest: 16", 1);
+    assert_int_equal(hy_trainer_create(bytes, &be, HY_F64, &r, task, 3, &t), HY_EINPUT);
+    assert_error("stop_accuracy: task text has no tuning examples");
+    hy_task_close(task);
+    task = task_of("text", "path: tests/data/shakespeare-100k.txt\ntrain: 16\ntest: 16\ntuning: 0.1", 1);
+    need(hy_trainer_create(bytes, &be, HY_F64, &r, task, 3, &t));
+    hy_trainer_free(t);
+    hy_task_close(task);
+    hy_program_free(p), hy_program_free(bytes);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(learning_rates),
+        cmocka_unit_test(every_learning_rate),
+        cmocka_unit_test(parts_that_overlap),
+        cmocka_unit_test(steps_as_defined),
+        cmocka_unit_test(stopped_by_tuning_examples),
+        cmocka_unit_test(looks_at_the_end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
