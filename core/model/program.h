@@ -16,13 +16,15 @@ typedef struct {
     int col;
 } hy_value;
 
+// First values of a parameter.
 typedef enum {
-    HY_INIT_ZEROS = 0,
-    HY_INIT_ONES,
-    HY_INIT_NORMAL,
-    HY_INIT_A_LOG,
-    HY_INIT_DT_BIAS,
-    HY_INIT_A_LOG_UNIFORM
+    HY_INIT_ZEROS = 0,  // biases
+    HY_INIT_ONES,       // weights of norms, D
+    HY_INIT_NORMAL,     // N(0, init_std): matrices and tables init.std, those that write to the residual stream over
+                        // sqrt(2 layers) with init.residual_scale; filters 1 / sqrt(3 d_conv); meta tokens 1
+    HY_INIT_A_LOG,      // Mamba: log(1 .. d_state) of every channel
+    HY_INIT_DT_BIAS,    // softplus of it is log-uniform in [0.001, 0.1]
+    HY_INIT_A_LOG_UNIFORM,  // Mamba-2: exp of it is uniform in [1, 16]
 } hy_init;
 typedef struct {
     char name[64];  // "layers.3.mixer.in_proj"
@@ -32,7 +34,7 @@ typedef struct {
     size_t offset;  // element offset in the parameter arena, a multiple of HY_DECAY_BLOCK
     hy_init init;
     double init_std;
-    bool decay;     // weight decay applies (not to norms, biases, A_log, D)
+    bool decay;     // weight decay applies: to matrices, tables, filters; not to norms, biases, A_log, D
     hy_dtype kept;  // HY_BF16: see hy_program_keep_bf16; else the values have the type of their set
 } hy_param;
 
