@@ -31,7 +31,7 @@ static void mqar_structure(void **state) {
         hy_task *t = open_task("mqar", cases[c].options, 7 + c);
         int V = hy_task_vocab(t);
         assert_true(hy_task_entropy(t) == 0);
-        for (int s = 0; s < 2; s++) {
+        for (int s = 0; s < HY_SPLITS; s++) {
             for (int cell = 0; cell < hy_task_cells(t, s); cell++) {
                 int K = (int)hy_task_cell(t, s, cell)->y, C = 2 * (K * cases[c].passes + cases[c].updates);
                 for (int index = 0; index < 50; index++) {
@@ -74,7 +74,7 @@ static void induction_structure(void **state) {
     for (int c = 0; c < 3; c++) {
         hy_task *t = open_task("induction", cases[c], 3);
         int special = hy_task_vocab(t) - 1, most = 0;
-        for (int s = 0; s < 2; s++)
+        for (int s = 0; s < HY_SPLITS; s++)
             for (int cell = 0; cell < hy_task_cells(t, s); cell++)
                 for (int index = 0; index < 200; index++) {
                     example e = example_get(t, s, cell, index);
@@ -105,7 +105,7 @@ static void copy_structure(void **state) {
     (void)state;
     hy_task *t = open_task("selective_copy", "vocab: 11\nmemorize: 5\ntrain: [10, 64]\ntest: [10, 11, 100]", 3);
     int32_t at_start = 0, n = 0;
-    for (int s = 0; s < 2; s++)
+    for (int s = 0; s < HY_SPLITS; s++)
         for (int cell = 0; cell < hy_task_cells(t, s); cell++)
             for (int index = 0; index < 200; index++) {
                 example e = example_get(t, s, cell, index);
@@ -138,7 +138,7 @@ static void needle_structure(void **state) {
     for (int c = 0; c < 2; c++) {
         hy_task *t = open_task("needle", cases[c].options, 5);
         int V = hy_task_vocab(t), n = cases[c].values, begin = 0, end = 0;
-        for (int s = 0; s < 2; s++)
+        for (int s = 0; s < HY_SPLITS; s++)
             for (int cell = 0; cell < hy_task_cells(t, s); cell++)
                 for (int index = 0; index < 200; index++) {
                     example e = example_get(t, s, cell, index);
@@ -155,7 +155,7 @@ static void needle_structure(void **state) {
                     assert_true(others >=
                                 n * keys);  // V/4*2 may be below V/2: then a filler token is never counted here
                     assert_true(found >= 0 && found + n < body);
-                    if (s == HY_SPLIT_EVAL) assert_int_equal(found, (int)floor(at->y * (body - n - 1) + 0.5));
+                    if (s != HY_SPLIT_TRAIN) assert_int_equal(found, (int)floor(at->y * (body - n - 1) + 0.5));
                     begin += s == HY_SPLIT_TRAIN && found == 0;
                     end += s == HY_SPLIT_TRAIN && found == body - n - 1;
                     assert_int_equal(labelled(&e), n);
@@ -214,15 +214,15 @@ static void purity(void **state) {
 
 static int compare_ids(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
-// All training and evaluation examples of a kind as hex strings: none twice. (Text: evaluation bytes are another part.)
+// All examples of a kind, of any split, as hex strings: none twice. (Text: each split has bytes of its own.)
 static void disjoint(void **state) {
     (void)state;
     enum { N = 400 };
     for (int k = 0; k < N_SAMPLES - 1; k++) {
         hy_task *t = open_task(samples[k].kind, samples[k].options, 11);
-        char *hash[2 * N];
+        char *hash[HY_SPLITS * N];
         int count = (int)hy_task_cell(t, HY_SPLIT_EVAL, 0)->count, n = 0;
-        for (int s = 0; s < 2; s++) {
+        for (int s = 0; s < HY_SPLITS; s++) {
             int cell = s == HY_SPLIT_TRAIN ? hy_task_cells(t, s) - 1 : 0;
             for (int i = 0; i < N && (s == HY_SPLIT_TRAIN || i < count); i++) {
                 example e = example_get(t, s, cell, i);
@@ -243,6 +243,7 @@ static void disjoint(void **state) {
     // The streams themselves: no two of (purpose, cell, index) share a name.
     hy_rng r[] = {hy_task_rng(1, HY_DRAW_TRAIN, 0, 1),
                   hy_task_rng(1, HY_DRAW_EVAL, 0, 1),
+                  hy_task_rng(1, HY_DRAW_TUNE, 0, 1),
                   hy_task_rng(1, HY_DRAW_TABLE, 0, 1),
                   hy_task_rng(1, HY_DRAW_CELL, 0, 1),
                   hy_task_rng(1, HY_DRAW_TRAIN, 1, 1),
@@ -251,6 +252,26 @@ static void disjoint(void **state) {
                   hy_task_rng(1, HY_DRAW_EVAL, 0, 0)};
     for (size_t i = 0; i < sizeof r / sizeof *r; i++)
         for (size_t j = 0; j < i; j++) assert_true(r[i].stream != r[j].stream && r[i].seed == r[j].seed);
+}
+
+// Tuning has the cells of evaluation, and as many examples.
+static void tuning_like_evaluation(void **state) {
+    (void)state;
+    for (int k = 0; k < N_SAMPLES - 1; k++) {
+        hy_task *t = open_task(samples[k].kind, samples[k].options, 11);
+        const int n = hy_task_cells(t, HY_SPLIT_EVAL);
+        assert_int_equal(hy_task_cells(t, HY_SPLIT_TUNE), n);
+        for (int c = 0; c < n; c++) {
+            const hy_cell *a = hy_task_cell(t, HY_SPLIT_EVAL, c), *b = hy_task_cell(t, HY_SPLIT_TUNE, c);
+            assert_string_equal(a->name, b->name);
+            assert_true(a->T == b->T && a->x == b->x && a->count == b->count && (a->y == b->y || isnan(a->y)));
+            example e = example_get(t, HY_SPLIT_TUNE, c, b->count - 1);
+            assert_true(labelled(&e) > 0);
+            assert_int_equal(hy_task_example(t, HY_SPLIT_TUNE, c, b->count, e.ids, e.labels), HY_EINPUT);
+            example_free(&e);
+        }
+        hy_task_close(t);
+    }
 }
 
 static void batches(void **state) {
@@ -519,7 +540,7 @@ int main(void) {
         cmocka_unit_test(batches),        cmocka_unit_test(default_weights),
         cmocka_unit_test(mqar_slots),     cmocka_unit_test(mqar_tokens),
         cmocka_unit_test(refused),        cmocka_unit_test(tables),
-        cmocka_unit_test(scoring),
+        cmocka_unit_test(scoring),        cmocka_unit_test(tuning_like_evaluation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -198,16 +198,17 @@ static void same_in_pieces(void **state) {
     }
 }
 
-// Sequences of different lengths in one padded batch, prefill then four single tokens: each as it is alone.
-static void batch_logits(subject *s, int B, const int *which, const int *len, float *out) {
-    const int total = s->m + TEXT, new = 4;
+// Sequences of different lengths in one batch of `total` positions, prefill then four single tokens. One that fills it
+// is told no lengths: there is no padding that it could take part of.
+static void batch_logits(subject *s, int B, int total, const int *which, const int *len, float *out) {
+    const int new = 4;
     static int32_t full[4 * (TEXT + 8)], ids[4 * (TEXT + 8)];
     int32_t lens[4];
     int rows[4];
     hy_exec *e, *one;
     hy_state *st;
     for (int b = 0; b < B; b++) {
-        hy_ids_with_meta(1, TEXT, s->m, s->ids[which[b]], 0, full + b * total);
+        hy_ids_with_meta(1, total - s->m, s->m, s->ids[which[b]], 0, full + b * total);
         for (int t = 0; t < total; t++) ids[b * total + t] = full[b * total + t];
         lens[b] = s->m + len[b];
         rows[b] = b * total + lens[b] - 1;
@@ -215,7 +216,8 @@ static void batch_logits(subject *s, int B, const int *which, const int *len, fl
     assert_int_equal(hy_exec_create(s->p, &s->be, HY_F32, HY_EXEC_INFER, B, total, B, &e), HY_OK);
     assert_int_equal(hy_exec_create(s->p, &s->be, HY_F32, HY_EXEC_INFER, B, 1, B, &one), HY_OK);
     assert_int_equal(hy_state_create(s->p, &s->be, HY_F32, B, TEXT + new, &st), HY_OK);
-    hy_batch b = {.B = B, .T = total, .ids = ids, .len = lens, .out_rows = rows, .n_out = B};
+    const bool fills = B == 1 && lens[0] == total;
+    hy_batch b = {.B = B, .T = total, .ids = ids, .len = fills ? NULL : lens, .out_rows = rows, .n_out = B};
     if (hy_exec_forward(e, s->w, &b, st, HY_HEAD_LOGITS, NULL)) fail_msg("%s", hy_error_text());
     const size_t row = (size_t)s->vocab;
     memcpy(out, hy_exec_logits(e), (size_t)B * row * sizeof *out);
@@ -242,9 +244,9 @@ static void same_in_a_batch(void **state) {
     for (int f = 0; f < n_files; f++) {
         static subject s;
         open_subject(&s, files[f], 2);
-        batch_logits(&s, 4, which, len, many);
+        batch_logits(&s, 4, s.m + TEXT, which, len, many);
         for (int b = 0; b < 4; b++) {
-            batch_logits(&s, 1, &which[b], &len[b], alone);
+            batch_logits(&s, 1, s.m + len[b], &which[b], &len[b], alone);
             for (int i = 0; i < 5; i++) {
                 const size_t row = (size_t)s.vocab;
                 const float *x = many + ((size_t)i * 4 + (size_t)b) * row, *y = alone + (size_t)i * row;
