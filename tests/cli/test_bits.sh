@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The bits that training leaves behind, pinned: some 30 small runs (tests/data/bits/runs.txt) of every kind of model on every kind
-# of task, by each instruction set that this machine has, and what eval, generate, probe, cache and show spec say of them. A change
-# that is to leave results alone passes; one that changes a last digit says in which run, tensor and figure.
+# The bits that training leaves behind, pinned: some 40 small runs (tests/data/bits/runs.txt) of every kind of model on every kind
+# of task with every part of a recipe, by each instruction set that this machine has: weights, moments, the loss, learning rate and
+# gradient norm of every step, and what eval, generate, probe, cache and show spec say of them. A change that is to leave results
+# alone passes; one that changes a last digit says in which run, step, tensor and figure.
 #
 #   test_bits.sh [ISA...]            compare with what is pinned
 #   test_bits.sh --record [ISA...]   pin what the binary gives now (after a change of results that is wanted)
@@ -76,7 +77,7 @@ all_runs() { # isa, folder: every run, its files in the folder
     mapfile -t with < <(words --set ${changes/SMALL/$small})
     mapfile -t by < <(words --train steps=5 batch=2 lr=1e-2 $recipe)
     case "$model" in @*) start=(--from "$to/${model#@}.safetensors") ;; *) start=("variants/$model") ;; esac
-    try "$to/$name.train" "$HYLAB" train "${start[@]}" "${with[@]}" "${on[@]}" "${by[@]}" --out "$of" || continue
+    try "$to/$name.train" "$HYLAB" train "${start[@]}" "${with[@]}" "${on[@]}" "${by[@]}" --out "$of" --curve "$to/$name.curve" || continue
     try "$to/$name.eval" "$HYLAB" eval "$of" "${on[@]}" --format json
     case "$GENERATED" in *" $name "*)
       try "$to/$name.generate" "$HYLAB" generate "$of" --ids "5 6 7 8 5" "9" --max-new 12 --temperature 0

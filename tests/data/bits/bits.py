@@ -6,9 +6,11 @@
   bits.py libm                     a hash of what exp, log and others of the C library give here
 
 A checkpoint gives a fact for each tensor (the hashes of its weights and of its two moments; metadata, order and offsets do not count)
-and one for all together; JSON gives a fact for each number, named by what its row is of. What is expected must be there and equal; a
+and one for all together; a loss curve gives loss, learning rate and gradient norm of every step; JSON gives a fact for each number,
+named by what its row is of. What is expected must be there and equal; a
 table may have more. Figures are sums in double, in whose last digit one sees which libm made them: where the machine's is not the one
 that EXPECTED names, they must agree to 1e-12 of their size; tensors and tokens must be the same bits anywhere."""
+import csv
 import hashlib
 import json
 import math
@@ -55,6 +57,14 @@ def figures(kind, table):
                 yield kind, f"{of} {column}", json.dumps(value)
 
 
+def curve(path):
+    """What training told of each step; how fast it was is no fact."""
+    with open(path, newline="") as f:
+        for row in csv.DictReader(f):
+            for column in ("loss_nats", "lr", "grad_norm"):
+                yield "curve", f"step {row['step']} {column}", row[column]
+
+
 def facts(folder):
     for path in sorted(Path(folder).iterdir()):
         run, _, kind = path.name.rpartition(".")
@@ -66,6 +76,8 @@ def facts(folder):
         elif kind == "spec":
             spec = json.loads(path.read_text())
             found = [f for k in ("layers", "parameters", "lengths") for f in figures(k, spec[k])]
+        elif kind == "curve":
+            found = curve(path)
         elif kind in KEYS:
             found = figures(kind, json.loads(path.read_text()))
         else:
