@@ -99,7 +99,7 @@ void hy_trainer_free(hy_trainer *t) {
 
 hy_params *hy_trainer_params(hy_trainer *t) { return t->w; }
 long hy_trainer_step_count(const hy_trainer *t) { return t->step; }
-bool hy_trainer_stopped(const hy_trainer *t) { return t->stopped; }
+bool hy_trainer_stopped(const hy_trainer *t) { return t->stopped || t->reached; }
 
 // ----------------------------------------------------------------------------------------------- the batches of a step
 // All micro-batches of a step (1 ..), a pure function of its number: into t->ids, labels, lengths.
@@ -269,7 +269,8 @@ static hy_status evaluate_now(hy_trainer *t, const hy_train_watch *watch, hy_eva
 // The evaluation at the end. Where nobody asks for one, a few examples still tell whether the last update left usable
 // weights.
 static hy_status evaluate_end(hy_trainer *t, const hy_train_watch *watch, bool asked, hy_eval *ev) {
-    if (asked || t->spec.eval_every || t->spec.stop_accuracy > 0) return evaluate_now(t, watch, ev, &t->stopped);
+    t->reached = t->stopped;
+    if (asked || t->spec.eval_every || t->spec.stop_accuracy > 0) return evaluate_now(t, watch, ev, &t->reached);
     return evaluate(t, HY_SPLIT_EVAL, 1, ev);
 }
 

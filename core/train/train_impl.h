@@ -26,7 +26,8 @@ struct hy_trainer {
     int ask_every;                    // steps that may be pending
     double pending_start;             // when the first of them started, and their tokens
     int64_t pending_tokens;
-    bool stopped;   // stop_accuracy was reached
+    bool stopped;   // stop_accuracy was reached on the way
+    bool reached;   // or after the last step, which stops nothing
     bool eval_due;  // the evaluation of this step was interrupted
     double saved;   // when the last checkpoint was written, or the run began: hy_now
 };
