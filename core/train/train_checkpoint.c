@@ -18,8 +18,8 @@ static char *recipe_text(const hy_trainer *t) {
     spec.save_seconds = plain.save_seconds;
     hy_buf_printf(&b, "task: %s\n", hy_task_kind(t->task));
     hy_task_text(t->task, &b);
+    if (spec.stop_accuracy > 0) hy_buf_printf(&b, "stopped_by: tuning examples\n");  // before: by those of evaluation
     hy_fields_text(hy_train_fields, &spec, 0, &b);
-    if (spec.stop_accuracy > 0) hy_buf_printf(&b, "stopped_by: tuning examples\n");  // older ones: by evaluation
     hy_buf_printf(&b, "seed: %llu\n", (unsigned long long)t->seed);
     return b.s;
 }

@@ -1,6 +1,8 @@
 // test_recipe.c - the training step stated a second time, in plain double and by its definition: learning rate, loss,
 // accumulation, clipping, AdamW with decoupled decay. Only the gradient of one micro-batch comes from the executor
 // (test_model.c holds that against finite differences). Besides: which examples end a training, and where.
+#include <unistd.h>
+
 #include "tests/unit/recipe_fixture.h"
 
 // Both sides add the same numbers in double in another order; AdamW divides by gradients as small as its eps.
@@ -472,6 +474,35 @@ static void looks_at_the_end(void **state) {
     hy_program_free(p), hy_program_free(bytes);
 }
 
+// A training that evaluation examples would have stopped, as older programs wrote it down, is not gone on with.
+static void another_rule_is_another_run(void **state) {
+    (void)state;
+    hy_program *p = program_of(learner);
+    hy_task *task = task_of("mqar", learned, 4);
+    const hy_train_spec r = recipe_of("batch=2 steps=4 stop_accuracy=0.5");
+    const hy_backend be = reference();
+    char path[] = "/tmp/hylab-recipe-XXXXXX", *data, *at;
+    const int fd = mkstemp(path);
+    size_t n;
+    hy_trainer *t;
+    hy_train_point point;
+    assert_true(fd >= 0 && !close(fd));
+    need(hy_trainer_create(p, &be, HY_F64, &r, task, 3, &t));
+    need(hy_trainer_step(t, &point));
+    need(hy_trainer_save(t, path));
+    need(hy_trainer_load(t, path));
+    need(hy_file_read(path, 1 << 24, &data, &n));
+    assert_non_null(at = memmem(data, n, "stopped_by: tuning", 18));
+    memcpy(at, "stopped_by: others", 18);
+    need(hy_file_write(path, data, n));
+    assert_int_equal(hy_trainer_load(t, path), HY_EINPUT);
+    unlink(path);
+    free(data);
+    hy_trainer_free(t);
+    hy_task_close(task);
+    hy_program_free(p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(learning_rates),
@@ -480,6 +511,7 @@ int main(void) {
         cmocka_unit_test(steps_as_defined),
         cmocka_unit_test(stopped_by_tuning_examples),
         cmocka_unit_test(looks_at_the_end),
+        cmocka_unit_test(another_rule_is_another_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

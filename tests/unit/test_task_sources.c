@@ -173,6 +173,8 @@ static void text_parts(void **state) {
         for (int s = 0; s < HY_SPLITS; s++)
             assert_int_equal(hy_tokenizer_encode(tok, data + from[s], to[s] - from[s], false, &ids[s]), HY_OK);
         assert_int_equal(hy_task_cells(t, HY_SPLIT_TUNE), 2);
+        const double bytes = (double)(n - eval) / (double)ids[HY_SPLIT_EVAL].n;
+        assert_true(fabs(hy_task_bytes_per_token(t) - bytes) < 1e-12);
         for (int s = HY_SPLIT_EVAL; s <= HY_SPLIT_TUNE; s++)
             for (int cell = 0; cell < 2; cell++) {
                 size_t next = 1;
