@@ -152,8 +152,39 @@ static void text_windows(void **state) {
     free(data);
 }
 
-// The three parts, of bytes or of tokens: training crops lie in the first, windows score each token of the second and
-// of the third but its first once, in order; and where there is no part for tuning, there are no such cells.
+// Windows of a cell score each token of their part but its first once, in order.
+static void windows_score(const hy_task *t, hy_split s, int cell, const hy_token_ids *part) {
+    size_t next = 1;
+    for (int64_t i = 0; i < hy_task_cell(t, s, cell)->count; i++) {
+        example e = example_get(t, s, cell, i);
+        for (int j = 0; j < e.T; j++)
+            if (e.labels[j] >= 0) {
+                assert_int_equal(e.labels[j], part->v[next]);
+                assert_int_equal(e.ids[j], part->v[next - 1]);
+                next++;
+            }
+        example_free(&e);
+    }
+    assert_int_equal(next, part->n);
+}
+
+// Training crops, the last label too, are of the training part, and from all over it.
+static void crops_lie_in(const hy_task *t, const hy_token_ids *part) {
+    size_t last = 0;
+    for (int i = 0; i < 3000; i++) {
+        example e = example_get(t, HY_SPLIT_TRAIN, 0, i);
+        size_t at = 0;
+        assert_int_equal(e.T, 3);
+        for (size_t j = 0; j + 3 < part->n && !at; j++)
+            if (!memcmp(&part->v[j], e.ids, 3 * sizeof *e.ids) && part->v[j + 3] == e.labels[2]) at = j + 3;
+        assert_true(at > 0);
+        if (at > last) last = at;
+        example_free(&e);
+    }
+    assert_true(last > part->n / 2);
+}
+
+// The three parts, of bytes or of tokens.
 static void text_parts(void **state) {
     (void)state;
     static const char *const tokenizers[] = {"bytes", "tests/golden/tokenizers/llama3.json"};
@@ -165,57 +196,38 @@ static void text_parts(void **state) {
                  to[HY_SPLITS] = {tune, n, eval};
     for (int k = 0; k < 2; k++) {
         hy_tokenizer *tok;
+        hy_token_ids ids[HY_SPLITS] = {{0}};
         snprintf(options, sizeof options, "path: %s\ntuning: 0.25\ntrain: 3\ntest: [50, 7]\ntokenizer: %s", text_file,
                  tokenizers[k]);
         hy_task *t = open_task("text", options, 4);
         assert_int_equal(hy_tokenizer_open(tokenizers[k], &tok), HY_OK);
-        hy_token_ids ids[HY_SPLITS] = {{0}};
         for (int s = 0; s < HY_SPLITS; s++)
             assert_int_equal(hy_tokenizer_encode(tok, data + from[s], to[s] - from[s], false, &ids[s]), HY_OK);
-        assert_int_equal(hy_task_cells(t, HY_SPLIT_TUNE), 2);
         const double bytes = (double)(n - eval) / (double)ids[HY_SPLIT_EVAL].n;
         assert_true(fabs(hy_task_bytes_per_token(t) - bytes) < 1e-12);
-        for (int s = HY_SPLIT_EVAL; s <= HY_SPLIT_TUNE; s++)
-            for (int cell = 0; cell < 2; cell++) {
-                size_t next = 1;
-                for (int64_t i = 0; i < hy_task_cell(t, s, cell)->count; i++) {
-                    example e = example_get(t, s, cell, i);
-                    for (int j = 0; j < e.T; j++)
-                        if (e.labels[j] >= 0) {
-                            assert_int_equal(e.labels[j], ids[s].v[next]);
-                            assert_int_equal(e.ids[j], ids[s].v[next - 1]);
-                            next++;
-                        }
-                    example_free(&e);
-                }
-                assert_int_equal(next, ids[s].n);
-            }
-        const size_t train = ids[HY_SPLIT_TRAIN].n;
-        size_t last = 0;
-        for (int i = 0; i < 3000; i++) {
-            example e = example_get(t, HY_SPLIT_TRAIN, 0, i);
-            size_t at = 0;
-            for (size_t j = 0; j + 3 < train && !at; j++)
-                if (!memcmp(&ids[HY_SPLIT_TRAIN].v[j], e.ids, 3 * sizeof *e.ids) &&
-                    ids[HY_SPLIT_TRAIN].v[j + 3] == e.labels[2])
-                    at = j + 3;
-            assert_true(at > 0);  // all of it, the last label too, is of the training part
-            if (at > last) last = at;
-            example_free(&e);
+        assert_int_equal(hy_task_cells(t, HY_SPLIT_TUNE), 2);
+        for (int cell = 0; cell < 2; cell++) {
+            windows_score(t, HY_SPLIT_EVAL, cell, &ids[HY_SPLIT_EVAL]);
+            windows_score(t, HY_SPLIT_TUNE, cell, &ids[HY_SPLIT_TUNE]);
         }
-        assert_true(last > train / 2);
+        crops_lie_in(t, &ids[HY_SPLIT_TRAIN]);
         for (int s = 0; s < HY_SPLITS; s++) free(ids[s].v);
         hy_task_close(t);
         hy_tokenizer_close(tok);
     }
     free(data);
-    hy_task *none;
-    snprintf(options, sizeof options, "path: %s", text_file);
-    none = open_task("text", options, 4);
-    assert_int_equal(hy_task_cells(none, HY_SPLIT_TUNE), 0);
+}
+
+// Where there is no part for tuning there are no such cells, and the identity is what it was before there were any.
+static void text_without_tuning(void **state) {
+    (void)state;
+    char options[256];
     hy_buf text = {0};
+    snprintf(options, sizeof options, "path: %s", text_file);
+    hy_task *none = open_task("text", options, 4);
+    assert_int_equal(hy_task_cells(none, HY_SPLIT_TUNE), 0);
     hy_task_text(none, &text);
-    assert_null(strstr(text.s, "tuning"));  // it is what it was before there was such a part
+    assert_null(strstr(text.s, "tuning"));
     free(text.s);
     hy_task_close(none);
     snprintf(options, sizeof options, "path: %s\ntuning: 0.6\nvalidation: 0.4", text_file);
@@ -319,9 +331,9 @@ static void text_tokens(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(markov_entropy), cmocka_unit_test(markov_frequencies), cmocka_unit_test(text_windows),
-        cmocka_unit_test(text_parts),     cmocka_unit_test(text_folders),       cmocka_unit_test(text_tokens),
-        cmocka_unit_test(markov_exact),
+        cmocka_unit_test(markov_entropy), cmocka_unit_test(markov_frequencies),  cmocka_unit_test(text_windows),
+        cmocka_unit_test(text_parts),     cmocka_unit_test(text_without_tuning), cmocka_unit_test(text_folders),
+        cmocka_unit_test(text_tokens),    cmocka_unit_test(markov_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
