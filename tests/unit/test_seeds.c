@@ -59,12 +59,14 @@ static void normal(const hy_param *q, const double *v, double std) {
 // 16/225.
 static void uniform(const char *name, double *v, size_t n, double lo, double hi) {
     static const double want[] = {0, 1 / 3.0, 0, 1 / 5.0}, var[] = {1 / 3.0, 4 / 45.0, 1 / 7.0, 16 / 225.0};
-    double most = 0;
+    double least = 1, most = -1;
     for (size_t i = 0; i < n; i++) {
         v[i] = 2 * (v[i] - lo) / (hi - lo) - 1;
-        most = fmax(most, fabs(v[i]));
+        least = fmin(least, v[i]), most = fmax(most, v[i]);
     }
-    if (!(most <= 1 + 1e-9)) fail_msg("%s: a value is outside %g .. %g", name, lo, hi);
+    const double near = 20 / (double)n;  // of n values none comes nearer to an end once in e^10
+    if (!(least >= -1 - 1e-9 && most <= 1 + 1e-9 && least < -1 + near && most > 1 - near))
+        fail_msg("%s: the values are not of all of %g .. %g", name, lo, hi);
     moments_are(name, v, n, want, var);
 }
 

@@ -218,6 +218,32 @@ static void text_parts(void **state) {
     free(data);
 }
 
+// Of a text so short that every place is drawn: a crop begins anywhere from the first token to where its last label is
+// the last token of the training part, each place as often as another.
+static void crops_of_a_short_text(void **state) {
+    (void)state;
+    enum { N = 40, T = 3, PLACES = 20 - T, CROPS = 3400 };
+    char path[] = "/tmp/hylab_test_XXXXXX", options[256], text[N];
+    const int fd = mkstemp(path);
+    int count[PLACES] = {0};
+    assert_true(fd >= 0 && !close(fd));
+    for (int i = 0; i < N; i++) text[i] = (char)('A' + i);
+    assert_int_equal(hy_file_write(path, text, N), HY_OK);
+    snprintf(options, sizeof options, "path: %s\nvalidation: 0.25\ntuning: 0.25\ntrain: %d\ntest: 5", path, T);
+    hy_task *t = open_task("text", options, 4);
+    for (int i = 0; i < CROPS; i++) {
+        example e = example_get(t, HY_SPLIT_TRAIN, 0, i);
+        const int at = e.ids[0] - 'A';
+        assert_true(at >= 0 && at < PLACES);
+        for (int j = 0; j < T; j++) assert_true(e.ids[j] == 'A' + at + j && e.labels[j] == e.ids[j] + 1);
+        count[at]++;
+        example_free(&e);
+    }
+    for (int i = 0; i < PLACES; i++) assert_true(fabs(count[i] - CROPS / (double)PLACES) < 5 * sqrt(CROPS / PLACES));
+    hy_task_close(t);
+    unlink(path);
+}
+
 // Where there is no part for tuning there are no such cells, and the identity is what it was before there were any.
 static void text_without_tuning(void **state) {
     (void)state;
@@ -331,9 +357,11 @@ static void text_tokens(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(markov_entropy), cmocka_unit_test(markov_frequencies),  cmocka_unit_test(text_windows),
-        cmocka_unit_test(text_parts),     cmocka_unit_test(text_without_tuning), cmocka_unit_test(text_folders),
-        cmocka_unit_test(text_tokens),    cmocka_unit_test(markov_exact),
+        cmocka_unit_test(markov_entropy),      cmocka_unit_test(markov_frequencies),
+        cmocka_unit_test(text_windows),        cmocka_unit_test(text_parts),
+        cmocka_unit_test(text_without_tuning), cmocka_unit_test(crops_of_a_short_text),
+        cmocka_unit_test(text_folders),        cmocka_unit_test(text_tokens),
+        cmocka_unit_test(markov_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
