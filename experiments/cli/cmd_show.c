@@ -110,7 +110,7 @@ static hy_status show_run(hy_store *s, const options *o, const char *id) {
     return print_query(q, o, "artifacts");
 }
 
-// A view's name or any statement; the connection cannot write.
+// A view's name or any statement; the connection takes only what reads.
 static hy_status show_sql(hy_store *s, const options *o, const char *text) {
     hy_query *q;
     HY_TRY(strpbrk(text, " \t\n;") ? hy_query_open(s, text, &q) : hy_ask_view(s, text, &q));
@@ -127,7 +127,6 @@ static hy_status dispatch(const options *o, const hy_arg_list *rest) {
                         !strcmp(what, "run") ? "the number of a run" : "a view or a statement");
     hy_store *s;
     HY_TRY(hy_store_open(o->db, HY_STORE_READ, &s));
-    hy_store_interruptible(s);
     hy_status st = !strcmp(what, "runs")      ? show_runs(s, o)
                    : !strcmp(what, "metrics") ? show_metrics(s, o)
                    : !strcmp(what, "run")     ? show_run(s, o, arg)

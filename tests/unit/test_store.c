@@ -197,7 +197,7 @@ static void test_interrupt(void **state) {
     char *forever = hy_asprintf(COUNT, "1000000000000"), *long_one = hy_asprintf(COUNT, "300000");
     hy_interrupted = 1;
     NUMBER(s, long_one, 300000);
-    hy_store_interruptible(s);
+    hy_store_interruptible(s, true);
     OK(hy_query_open(s, forever, &q));
     assert_int_equal(hy_query_step(q, &row), HY_EINTR);
     hy_query_close(q);
