@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs every test binary ($BUILD/tests/test_*; emu_*: the same tests of kernels over the emulated GPU) and every test script
-# (tests/cli/test_*.sh), or those named as arguments (part of the name), and ends with one line: "N passed, N failed, N skipped".
+# (tests/cli/test_*.sh), or those named as arguments (part of the name; after "=" the whole of it), and ends with one line:
+# "N passed, N failed, N skipped".
 # Exit status 1 if anything failed. A script reports its cases with lines "ok NAME", "not ok NAME" or "skip NAME"; a binary is
 # a cmocka one. With GPU=1 (make test-gpu) the tests are those on a real GPU: $BUILD/tests/gpu_* and tests/cli/gpu_*.sh. Without one
 # that is one case skipped, or failed with REQUIRE_GPU=1.
@@ -31,7 +32,13 @@ for t in "${tests[@]}"; do
   name=$(basename "$t")
   if [ $# -gt 0 ]; then
     hit=0
-    for want in "$@"; do case "$name" in *"$want"*) hit=1 ;; esac; done
+    for want in "$@"; do
+      case "$want" in
+        "=$name") hit=1 ;;
+        =*) ;;
+        *) case "$name" in *"$want"*) hit=1 ;; esac ;;
+      esac
+    done
     [ $hit = 1 ] || continue
   fi
   [ -f "tests/unit/test_${name#*_}.c" ] || [ -f "tests/unit/$name.cc" ] || [ -f "tests/cli/$name" ] || continue # a binary whose source is gone
