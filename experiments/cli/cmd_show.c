@@ -68,6 +68,22 @@ static hy_status show_metrics(hy_store *s, const options *o) {
 }
 
 // ---------------------------------------------------------------------------------------------------- one run
+static void print_named(const char *name, const char *value) {
+    char *text = hy_xstrdup(value);
+    hy_text_hide_controls(text);
+    if (!strchr(text, '\n')) {
+        printf("%-14s %s\n", name, text);
+    } else {
+        printf("%s\n", name);
+        for (const char *line = text; *line;) {
+            const size_t n = strcspn(line, "\n");
+            printf("    %.*s\n", (int)n, line);
+            line += n + (line[n] == '\n');
+        }
+    }
+    free(text);
+}
+
 static hy_status show_run_texts(hy_store *s, const char *id) {
     hy_query *q;
     HY_TRY(hy_ask_run(s, id, &q));
@@ -76,18 +92,7 @@ static hy_status show_run_texts(hy_store *s, const char *id) {
     if (!st && !row)
         st = hy_error(HY_EINPUT, "%s: there is no run %s; `hylab show runs` lists them", hy_store_path(s), id);
     for (int c = 0; !st && c < hy_query_columns(q); c++) {
-        const char *text = hy_query_text(q, c);
-        if (hy_query_null(q, c)) continue;
-        if (!strchr(text, '\n')) {
-            printf("%-14s %s\n", hy_query_name(q, c), text);
-            continue;
-        }
-        printf("%s\n", hy_query_name(q, c));
-        for (const char *line = text; *line;) {
-            size_t n = strcspn(line, "\n");
-            printf("    %.*s\n", (int)n, line);
-            line += n + (line[n] == '\n');
-        }
+        if (!hy_query_null(q, c)) print_named(hy_query_name(q, c), hy_query_text(q, c));
     }
     hy_query_close(q);
     return st;
