@@ -46,12 +46,14 @@ hy_status hy_store_failure(sqlite3 *db, const char *path, int rc) {
 
 hy_status hy_store_fail(hy_store *s, int rc) {
     s->rc = rc;
-    if ((rc & 0xff) != SQLITE_AUTH || !s->denied) return hy_store_failure(s->db, s->path, rc);
+    const char *denied = s->denied;
+    s->denied = NULL;
+    if (!denied) return hy_store_failure(s->db, s->path, rc);
     return hy_error(
         HY_EINPUT,
         "%s: not allowed here: %s. A statement on a database that is read may use SELECT and the PRAGMAs that "
         "only tell something",
-        s->path, s->denied);
+        s->path, denied);
 }
 
 // ---------------------------------------------------------------------------------------------------- statements
