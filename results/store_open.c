@@ -22,6 +22,18 @@ hy_status hy_store_name_check(const char *path) {
     return HY_OK;
 }
 
+// SQLite takes a file of some bytes that is no database for a new one, and writes over it.
+static hy_status check_header(const char *path) {
+    char h[512] = "";
+    FILE *f = fopen(path, "rb");
+    const size_t n = f ? fread(h, 1, sizeof h, f) : 0;
+    if (f) fclose(f);
+    if (!n) return HY_OK;
+    if (n < 16 || memcmp(h, "SQLite format 3", 16)) return hy_error(HY_EINPUT, "%s: is not an SQLite database", path);
+    if (n == sizeof h) return HY_OK;
+    return hy_error(HY_EINPUT, "%s: the database is damaged: only %zu bytes of it are there; restore a copy", path, n);
+}
+
 // The file called `path`, whatever that looks like to SQLite, with options ("?immutable=1" or "").
 static char *file_uri(const char *path, const char *options) {
     hy_buf b = {0};
@@ -307,6 +319,7 @@ hy_status hy_store_open_as(const char *path, hy_store_mode mode, const hy_store_
     HY_TRY(hy_store_name_check(path));
     if (mode == HY_STORE_READ && !hy_file_exists(path))
         return hy_error(HY_EINPUT, "%s: no such database; `hylab run EXPERIMENT.yaml --db %s` makes one", path, path);
+    HY_TRY(check_header(path));
     HY_TRY(hy_wal_check(path));
     hy_store *s = hy_xcalloc(1, sizeof *s);
     s->path = hy_xstrdup(path);
