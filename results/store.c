@@ -72,7 +72,7 @@ hy_status hy_store_commit(hy_store *s) {
 }
 
 void hy_store_rollback(hy_store *s) {  // an error may have rolled back already
-    if (!sqlite3_get_autocommit(s->db)) sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+    if (s->db && !sqlite3_get_autocommit(s->db)) sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
 }
 
 int64_t hy_store_last_id(const hy_store *s) { return sqlite3_last_insert_rowid(s->db); }
