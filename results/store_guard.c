@@ -124,6 +124,7 @@ static char next_char(const char **sql, bool *text) {
 
 static bool same_sql(const char *a, const char *b) {
     bool ta = false, tb = false;
+    if (!strcmp(a, b)) return true;
     for (;;) {
         const char ca = next_char(&a, &ta), cb = next_char(&b, &tb);
         if (ca != cb) return false;
