@@ -6,6 +6,7 @@
 // as a whole.
 void hy_process_self(char out[160]);
 typedef enum { HY_PROCESS_ALIVE, HY_PROCESS_GONE, HY_PROCESS_ELSEWHERE } hy_process_state;
-hy_process_state hy_process_look(const char *process);  // ELSEWHERE: another machine or container: only heartbeats tell
-long hy_process_pid(const char *process);               // 0: not such a text
+hy_process_state hy_process_look(
+    const char *process);  // ELSEWHERE: another machine or container, or not to be seen: only heartbeats tell
+long hy_process_pid(const char *process);  // 0: not such a text
 #endif

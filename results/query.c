@@ -84,7 +84,7 @@ hy_status hy_next_point(hy_query *q, bool *row, hy_planned_point *p) {
     *p = (hy_planned_point){.variant = TEXT(0), .task = TEXT(1), .grid = TEXT(2)};
     int *to[] = {&p->variant_ord, &p->task_ord, &p->grid_ord,        &p->planned,
                  &p->done,        &p->failed,   &p->measures_failed, &p->measures_left};
-    for (int i = 0; i < 8; i++) *to[i] = (int)hy_query_int(q, 3 + i);
+    for (int i = 0; i < 8; i++) *to[i] = hy_query_small(q, 3 + i);
     p->axis = TEXT(11);
     p->number = hy_query_number(q, 12) ? NUM(12) : NAN;
     return HY_OK;

@@ -3,9 +3,28 @@
 #include <string.h>
 
 #include "results/query_impl.h"
+#include "results/record_impl.h"
 
 // ---------------------------------------------------------------------------------------------------- loss
+// Curves are averaged by the statement that reads them, so what they are averaged of is checked before.
+static hy_status check_curves(hy_store *s, const hy_experiment_id *e, int task_ord) {
+    hy_query *q;
+    HY_TRY(hy_query_of(s, e,
+                       "SELECT DISTINCT f.measurement_id FROM v_plan p JOIN v_finished f ON f.run_id = p.run_id"
+                       " WHERE " HY_OF_EXPERIMENT("p") " AND p.task_ord = ?4 AND f.measure = 'training'",
+                       &q));
+    hy_query_bind_int(q, 4, task_ord);
+    bool row = false;
+    hy_status st;
+    while (!(st = hy_query_step(q, &row)) && row)
+        if ((st = hy_facts_check(s, hy_query_int(q, 0)))) break;
+    hy_query_close(q);
+    return st;
+}
+
 hy_status hy_ask_losses(hy_store *s, const hy_experiment_id *e, int task_ord, hy_query **q) {
+    *q = NULL;
+    HY_TRY(check_curves(s, e, task_ord));
     HY_TRY(hy_query_of(
         s, e,
         "WITH c AS (SELECT p.variant_ord AS v, p.grid_ord AS g, p.seed AS seed, c.step AS step, c.loss AS loss"
@@ -84,7 +103,7 @@ hy_status hy_ask_maps(hy_store *s, const hy_experiment_id *e, int variant_ord, i
                        "SELECT p.run_id, p.seed, a.name, a.shape, a.data, json_extract(a.meta, '$.meta_tokens'), "
                        "json_extract(a.meta, '$.cell'),"
                        " json_extract(a.meta, '$.options'), a.layer, a.kind, json_extract(a.shape, '$[0]'), "
-                       "json_extract(a.shape, '$[1]')"
+                       "json_extract(a.shape, '$[1]'), a.hash"
                        " FROM v_plan_measure p JOIN v_artifact a USING(measurement_id)"
                        " WHERE " HY_OF_EXPERIMENT(
                            "p") " AND p.variant_ord = ?4 AND p.task_ord = ?5 AND p.grid_ord = ?6"
@@ -112,7 +131,11 @@ static hy_status read_map(const hy_query *q, hy_map_row *m) {
         return hy_error(HY_EINPUT, "run %lld, artifact %s: shape %s does not fit its %zu bytes", (long long)m->run_id,
                         TEXT(2), TEXT(3), bytes);
     m->size = (int)rows;
-    return HY_OK;
+    if (m->meta_tokens < 0 || m->meta_tokens > m->size || m->layer < 0)
+        return hy_error(HY_EINPUT,
+                        "run %lld, artifact %s: %d meta tokens, layer %d: not those of a map of %d positions",
+                        (long long)m->run_id, TEXT(2), m->meta_tokens, m->layer, m->size);
+    return hy_artifact_check(hy_query_store(q), m->run_id, TEXT(2), m->data, bytes, TEXT(12));
 }
 
 hy_status hy_next_map(hy_query *q, bool *row, hy_map_row *m) {

@@ -16,7 +16,7 @@
     "x.superseded_by IS NULL)"
 
 // Columns of the row that a statement q stands at. A place is a layer or a head: -1 for NULL, which is none.
-#define INT(i) ((int)hy_query_int(q, i))
+#define INT(i) hy_query_small(q, i)
 #define LONG(i) hy_query_int(q, i)
 #define NUM(i) hy_query_double(q, i)
 #define TEXT(i) hy_query_text(q, i)

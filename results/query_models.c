@@ -1,6 +1,8 @@
 // query_models.c - see query_models.h.
 #include "results/query_models.h"
 
+#include <string.h>
+
 static hy_status one_number(hy_query *q, int64_t *out) {
     bool row = false;
     const hy_status s = hy_query_step(q, &row);
@@ -56,8 +58,17 @@ hy_status hy_ask_weights(hy_store *s, hy_query **q) {
         "");
 }
 
+// Files are read and removed by these names: one out of a database that somebody made leads nowhere else.
+static hy_status check_name(const hy_query *q, int col) {
+    const char *name = hy_query_text(q, col);
+    if (!strchr(name, '/') && strcmp(name, ".") && strcmp(name, "..")) return HY_OK;
+    return hy_error(HY_EINPUT, "%s: \"%s\" is no name of a file of weights: the database was changed by others",
+                    hy_store_path(hy_query_store(q)), name);
+}
+
 hy_status hy_next_weights(hy_query *q, bool *row, hy_weights_row *r) {
     HY_TRY(hy_query_step(q, row));
+    if (*row) HY_TRY(check_name(q, 8));
     if (*row)
         *r = (hy_weights_row){.model_id = hy_query_int(q, 0),
                               .seed = hy_query_int(q, 1),
@@ -70,7 +81,7 @@ hy_status hy_next_weights(hy_query *q, bool *row, hy_weights_row *r) {
                               .weights = hy_query_text(q, 8),
                               .hash = hy_query_text(q, 9),
                               .ended = hy_query_text(q, 10),
-                              .measurements = (int)hy_query_int(q, 11)};
+                              .measurements = hy_query_small(q, 11)};
     return HY_OK;
 }
 
@@ -83,6 +94,7 @@ hy_status hy_ask_model_files(hy_store *s, hy_query **q) {
 
 hy_status hy_next_model_file(hy_query *q, bool *row, hy_model_file *f) {
     HY_TRY(hy_query_step(q, row));
+    if (*row) HY_TRY(check_name(q, 2));
     if (*row) *f = (hy_model_file){hy_query_text(q, 0), hy_query_text(q, 1), hy_query_text(q, 2), hy_query_int(q, 3)};
     return HY_OK;
 }

@@ -51,6 +51,15 @@ hy_status hy_model_same_bits(hy_store *s, int64_t a, int64_t b, bool *same);
 // ---- store_facts.c: facts below a measurement
 hy_status hy_store_facts(hy_store *s, int64_t measurement_id, const hy_facts *f);
 
+// ---- checksum.c
+// Writes the checksum of all that is stored of a measurement.
+hy_status hy_facts_seal(hy_store *s, int64_t measurement_id);
+// HY_EINPUT: what is stored is not what was sealed. Without a seal (of an older version, nothing found) it is taken as
+// it is.
+hy_status hy_facts_check(hy_store *s, int64_t measurement_id);
+hy_status hy_artifact_check(hy_store *s, int64_t run_id, const char *name, const void *data, size_t n,
+                            const char *hash);
+
 // ---- param.c: rows of model_param
 void hy_query_bind_value(hy_query *q, int i, const char *text);  // as a number if the text is one
 hy_status hy_store_params(hy_store *s, int64_t model_id, const char *spec, const char *task, const char *train,

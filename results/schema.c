@@ -1,11 +1,15 @@
 // schema.c - the list of migrations, the definitions of the figures, and opening. What the tables and views are:
-// schema_v4.c.
+// schema_v4.c, and what changed since: schema_v5.c.
 #include "results/schema.h"
 
 #include "results/schema_impl.h"
 
-const hy_migration hy_schema_migrations[] = {
-    {hy_schema_v1, NULL}, {hy_schema_v2, NULL}, {hy_schema_v3, NULL}, {NULL, hy_schema_migrate_v4}, {NULL, NULL}};
+const hy_migration hy_schema_migrations[] = {{hy_schema_v1, NULL},         {hy_schema_v2, NULL},
+                                             {hy_schema_v3, NULL},         {NULL, hy_schema_migrate_v4},
+                                             {NULL, hy_schema_migrate_v5}, {NULL, NULL}};
+
+// The newest version as a whole. Of a table or view that stands in several, the first counts.
+static const char *const whole[] = {hy_schema_v5, hy_schema_v4_tables, hy_schema_v4_views, NULL};
 
 int hy_schema_newest(void) { return (int)(sizeof hy_schema_migrations / sizeof hy_schema_migrations[0]) - 1; }
 
@@ -25,8 +29,10 @@ hy_status hy_schema_define(hy_store *s) {
     return st;
 }
 
-static const hy_store_schema schema = {
-    .application_id = HY_APPLICATION_ID, .migrations = hy_schema_migrations, .opened = hy_schema_define};
+static const hy_store_schema schema = {.application_id = HY_APPLICATION_ID,
+                                       .migrations = hy_schema_migrations,
+                                       .whole = whole,
+                                       .opened = hy_schema_define};
 
 hy_status hy_store_open(const char *path, hy_store_mode mode, hy_store **out) {
     return hy_store_open_as(path, mode, &schema, out);

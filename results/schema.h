@@ -1,4 +1,5 @@
-// schema.h - what is in the results database. The tables and views are described in schema_v4.c beside their SQL.
+// schema.h - what is in the results database. The tables and views are described in schema_v4.c and
+// schema_v5.c beside their SQL.
 #ifndef HY_SCHEMA_H
 #define HY_SCHEMA_H
 #include "results/metrics.h"
@@ -13,4 +14,8 @@ int hy_schema_newest(void);  // how many there are: the version that this build 
 
 // Puts the definitions that the file lacks into metric_def; called when a database is opened for writing.
 hy_status hy_schema_define(hy_store *s);
+
+// Whether all that is stored is sound: the pages of the file (hy_store_check), then the checksums of every measurement
+// and array. HY_EINPUT names the first that is not, and how many more there are.
+hy_status hy_results_check(hy_store *s);
 #endif

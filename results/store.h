@@ -1,5 +1,5 @@
 // store.h - the results database: opening, creating, migrating, transactions, queries. What the tables mean: schema.h;
-// writing and finding runs: record.h. The only module that knows SQLite is store.c.
+// writing and finding runs: record.h. Only store*.c know SQLite.
 #ifndef HY_STORE_H
 #define HY_STORE_H
 #include "core/base/base.h"
@@ -12,14 +12,26 @@ typedef enum {
     HY_STORE_WRITE,     // created if missing, migrated if older (after a copy to FILE.bak-vN)
 } hy_store_mode;
 
-// Opens path. HY_EINPUT: not there (READ), not a database, damaged, not one of hylab's, or newer than this build.
-// HY_EFAIL: no permission, disk full, held by another process for longer than the busy timeout.
+// Opens path, which is the name of a plain file whatever it looks like ("file:x" too). HY_EINPUT: no name of a file,
+// not there (READ), not a database, damaged (its log FILE-wal included), not one of hylab's, newer than this build, or
+// changed by others so that something in it would run by itself. HY_EFAIL: no permission, disk full, held by another
+// process for longer than the busy timeout.
+//
+// Databases are shared, so a file is nothing to trust: its schema is compared with the one that its version has;
+// triggers and untrusted functions are off; what is opened for reading takes statements that read only, and
+// hy_interrupted ends them (HY_EINTR). Reading needs no write access to the folder: a file without a log is then read
+// as one that nobody changes. On a network file system, where the shared memory of a write-ahead log does not work, a
+// rollback journal is used: hy_store_note says so.
 hy_status hy_store_open(const char *path, hy_store_mode mode, hy_store **out);
 void hy_store_close(hy_store *s);
 const char *hy_store_path(const hy_store *s);
-// From now on hy_interrupted ends a statement that takes long: HY_EINTR. For connections that read what the user typed;
-// those that store what was found should come to their end.
-void hy_store_interruptible(hy_store *s);
+// The name alone, before work whose results are to go there: HY_EINPUT if a file cannot be called so or is a folder.
+hy_status hy_store_name_check(const char *path);
+// What the user should know of how it was opened; NULL: nothing.
+const char *hy_store_note(const hy_store *s);
+// Whether hy_interrupted ends a statement that takes long: HY_EINTR. It does on connections for reading and while a
+// file is checked or migrated; those that store what was found should come to their end.
+void hy_store_interruptible(hy_store *s, bool on);
 // One step of a schema: an SQL text (any number of statements), or a function. Either runs inside a transaction.
 typedef struct {
     const char *sql;
@@ -28,9 +40,13 @@ typedef struct {
 // What a file of one program holds: how it is told from others, how it came to be, and what is done after it was opened
 // for writing.
 typedef struct {
-    uint32_t application_id;           // PRAGMA application_id
-    const hy_migration *migrations;    // i brings a file from version i to i + 1; an empty one ends the list
-    hy_status (*opened)(hy_store *s);  // NULL: nothing
+    uint32_t application_id;         // PRAGMA application_id
+    const hy_migration *migrations;  // i brings a file from version i to i + 1; an empty one ends the list
+    // The newest version as a whole, NULL-terminated: "CREATE ...;\n" after "CREATE ...;\n", each name once or the
+    // first counts. What the migrations make must be the same. NULL: they are asked.
+    const char *const *whole;
+    hy_status (*opened)(hy_store *s);     // NULL: nothing
+    long (*fs_type)(const char *folder);  // magic number of a folder's file system; NULL: statfs
 } hy_store_schema;
 // The same as hy_store_open for any schema; hy_store_open (schema.c) is this with the schema of results.
 hy_status hy_store_open_as(const char *path, hy_store_mode mode, const hy_store_schema *schema, hy_store **out);
@@ -50,6 +66,7 @@ int hy_store_changes(const hy_store *s);  // rows changed by the last statement
 // statement behind a semicolon is an error.
 hy_status hy_query_open(hy_store *s, const char *sql, hy_query **out);
 void hy_query_close(hy_query *q);
+hy_store *hy_query_store(const hy_query *q);
 void hy_query_reset(hy_query *q);  // to bind and step again
 // Binds all parameters of a statement in order, a letter of `types` each: i int (bool), l int64_t, d double, s text, b
 // blob (two arguments: pointer, size_t).
@@ -72,6 +89,7 @@ bool hy_query_number(const hy_query *q, int col);  // stored as integer or real
 bool hy_query_is_blob(const hy_query *q, int col);
 const char *hy_query_text(const hy_query *q, int col);  // "" for NULL; valid until the next step
 int64_t hy_query_int(const hy_query *q, int col);
+int hy_query_small(const hy_query *q, int col);      // an int; what does not fit is INT_MAX or INT_MIN, no other number
 double hy_query_double(const hy_query *q, int col);  // NaN for NULL
 const void *hy_query_blob(const hy_query *q, int col, size_t *n);
 

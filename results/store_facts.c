@@ -37,8 +37,8 @@ static hy_status store_artifacts(hy_store *s, int64_t id, const hy_facts *f) {
     hy_query *q;
     HY_TRY(hy_query_open(
         s,
-        "INSERT INTO artifact(measurement_id, name, layer, kind, head, dtype, shape, meta, data) VALUES(?1, ?2,"
-        " nullif(?3, -1), ?4, nullif(?5, -1), ?6, ?7, ?8, ?9)",
+        "INSERT INTO artifact(measurement_id, name, layer, kind, head, dtype, shape, meta, data, hash) VALUES(?1, ?2,"
+        " nullif(?3, -1), ?4, nullif(?5, -1), ?6, ?7, ?8, ?9, ?10)",
         &q));
     hy_status st = HY_OK;
     for (int i = 0; !st && i < f->n_artifacts; i++) {
@@ -46,8 +46,10 @@ static hy_status store_artifacts(hy_store *s, int64_t id, const hy_facts *f) {
         hy_buf shape = {0};
         for (int k = 0; k < a->ndim; k++) hy_buf_printf(&shape, "%s%d", k ? "," : "[", a->shape[k]);
         hy_buf_printf(&shape, "]");
-        hy_query_bind(q, "lsisisssb", id, a->name, a->layer, a->kind, a->head, a->dtype, shape.s,
-                      a->meta ? a->meta : "{}", a->data, a->bytes);
+        char hash[33];
+        hy_hash_hex(a->data, a->bytes, hash);
+        hy_query_bind(q, "lsisisssbs", id, a->name, a->layer, a->kind, a->head, a->dtype, shape.s,
+                      a->meta ? a->meta : "{}", a->data, a->bytes, hash);
         st = hy_query_run(q);
         free(shape.s);
     }
@@ -72,5 +74,6 @@ static hy_status store_curve(hy_store *s, int64_t id, const hy_facts *f) {
 hy_status hy_store_facts(hy_store *s, int64_t measurement_id, const hy_facts *f) {
     HY_TRY(store_metrics(s, measurement_id, f));
     HY_TRY(store_artifacts(s, measurement_id, f));
-    return store_curve(s, measurement_id, f);
+    HY_TRY(store_curve(s, measurement_id, f));
+    return hy_facts_seal(s, measurement_id);
 }

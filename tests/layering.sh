@@ -86,7 +86,7 @@ only() { # system header, the one file that may include it
   [ -f "$2" ] || say "$2 is gone: who knows <$1> now?"
 }
 only 'yaml\.h' core/format/yaml.c
-only 'sqlite3\.h' results/store.c
+only 'sqlite3\.h' results/store_impl.h
 only 'oneapi/dnnl' kernels/cpu/gemm.c
 only 'jansson\.h' core/format/json.c
 only 'xxhash\.h' core/base/hash.c

@@ -205,6 +205,7 @@ hy_status hy_plots_draw(hy_plots *p, const char *kind) {
     if (computed) snprintf(p->scale + n, sizeof p->scale - (size_t)n, "%s%s", n ? "; " : "", computed);
     free(computed);
     hy_buf names = {0};
+    char *damaged = NULL;
     for (const hy_plot_kind *k = hy_plot_kinds; k->name; k++) {
         hy_buf_printf(&names, "%s%s", names.n ? ", " : "", k->name);
         if (kind && strcmp(kind, k->name)) continue;
@@ -212,15 +213,18 @@ hy_status hy_plots_draw(hy_plots *p, const char *kind) {
         hy_status s = draw_kind(p, k);
         if (!s && kind && p->n == before)
             s = hy_error(HY_EINPUT, "nothing to show in figure %s: it needs %s", k->name, k->needs);
-        if (s || kind) {
-            free(names.s);
+        if (s == HY_EINPUT && !kind) {  // what is stored for it is damaged; the others can be drawn
+            if (!damaged) damaged = hy_asprintf("figure %s is left out: %s", k->name, hy_error_text());
+        } else if (s || kind) {
+            free(names.s), free(damaged);
             return s;
         }
     }
-    hy_status s = HY_OK;
+    hy_status s = damaged ? hy_error(HY_EINPUT, "%s", damaged) : HY_OK;
+    free(damaged);
     if (kind)
         s = hy_error(HY_EINPUT, "no figure \"%s\": there are %s", kind, names.s);
-    else if (!p->n)
+    else if (!s && !p->n)
         s = hy_error(HY_EINPUT, "%s has no finished run yet: nothing to draw", p->s->experiment);
     free(names.s);
     return s;

@@ -49,6 +49,7 @@ void *hy_xcalloc(size_t n, size_t size);
 void *hy_xrealloc(void *p, size_t bytes);
 char *hy_xstrdup(const char *s);
 char *hy_asprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));  // caller frees
+void hy_out_of_memory(void) __attribute__((noreturn));                          // what these do
 
 // A growing text buffer; zero-initialise, free(b.s).
 typedef struct {

@@ -215,6 +215,7 @@ static void print_text(const hy_table *t, hy_buf *b) {
         end_line(b);
     }
     for (int i = 0; i < t->n_notes; i++) hy_buf_printf(b, "%s\n", t->notes[i]);
+    if (b->n) hy_text_hide_controls(b->s);  // what stands in a database that others made reaches a terminal here
     free(w);
 }
 

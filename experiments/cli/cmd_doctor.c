@@ -117,7 +117,7 @@ static hy_status database_line(hy_table *t, const options *o) {
     hy_store *s;
     hy_status st = hy_store_open(o->db, o->migrate ? HY_STORE_WRITE : HY_STORE_READ, &s);
     if (!st) {
-        st = hy_store_check(s);
+        st = hy_results_check(s);
         if (!st) line(t, "results", "ok", "%s, schema version %d", o->db, hy_store_version(s));
         if (!st) st = weights_line(t, s);
         hy_store_close(s);

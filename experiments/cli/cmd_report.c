@@ -15,12 +15,15 @@ typedef struct {
 static hy_status write_page(hy_plots *p, const char *path) {
     char *label = *p->s->scale ? hy_asprintf("%s scale", p->s->scale) : NULL;
     hy_report *r = hy_report_new(p->s->experiment, label);
-    hy_status s = hy_plots_draw(p, NULL);
+    const hy_status drawn = hy_plots_draw(p, NULL);
+    char *left_out = hy_xstrdup(drawn ? hy_error_text() : "");
+    hy_status s = drawn == HY_EINPUT && p->n ? HY_OK : drawn;  // the page has what is not damaged
     if (!s) s = hy_report_page(p, r);
     if (!s) s = hy_report_write(r, path);
     if (!s) printf("%s (%d figures from %s)\n", path, p->n, p->dir);
+    if (!s && drawn) s = hy_error(drawn, "%s", left_out);
     hy_report_free(r);
-    free(label);
+    free(label), free(left_out);
     return s;
 }
 

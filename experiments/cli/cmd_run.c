@@ -14,6 +14,7 @@
 #include "analysis/summary/summary.h"
 #include "experiments/runner/sweep.h"
 #include "results/query.h"
+#include "results/schema.h"
 #include "experiments/cli/device_arg.h"
 #include "experiments/cli/run_plan.h"
 
@@ -79,7 +80,7 @@ static hy_status print_other_commits(const hy_sweep *s) {
 static hy_status open_store(const char *db, hy_store **store) {
     HY_TRY(hy_adopt_open(db, store));
     struct stat st;
-    return !stat(db, &st) && st.st_size <= CHECK_MAX ? hy_store_check(*store) : HY_OK;
+    return !stat(db, &st) && st.st_size <= CHECK_MAX ? hy_results_check(*store) : HY_OK;
 }
 
 static int all_threads(void) {
@@ -96,6 +97,7 @@ static bool times_something(const hy_sweep *s) {
 
 static hy_status sweep(const options *o, hy_sweep *s) {
     HY_TRY(open_store(o->db, &s->store));
+    if (hy_store_note(s->store)) fprintf(stderr, "note: %s\n", hy_store_note(s->store));
     HY_TRY(hy_run_plan_store(s->store, s->e, s->device));
     HY_TRY(hy_sweep_look(s));
     HY_TRY(hy_sweep_clean(s));
@@ -124,6 +126,7 @@ static hy_status dry_run(const options *o, hy_sweep *s) {
 static hy_status run(const options *o, const hy_arg_list *rest) {
     if (o->child >= 0) return be_child(o);
     if (rest->n == 0) return hy_error(HY_EINPUT, "which experiment? hylab run EXPERIMENT.yaml (--help tells more)");
+    HY_TRY(hy_store_name_check(o->db));
     hy_device device;
     HY_TRY(hy_device_from_args(o->device, o->isa, &device));
     if (o->remeasure && !hy_measure_find(o->remeasure)) {

@@ -68,6 +68,22 @@ static hy_status show_metrics(hy_store *s, const options *o) {
 }
 
 // ---------------------------------------------------------------------------------------------------- one run
+static void print_named(const char *name, const char *value) {
+    char *text = hy_xstrdup(value);
+    hy_text_hide_controls(text);
+    if (!strchr(text, '\n')) {
+        printf("%-14s %s\n", name, text);
+    } else {
+        printf("%s\n", name);
+        for (const char *line = text; *line;) {
+            const size_t n = strcspn(line, "\n");
+            printf("    %.*s\n", (int)n, line);
+            line += n + (line[n] == '\n');
+        }
+    }
+    free(text);
+}
+
 static hy_status show_run_texts(hy_store *s, const char *id) {
     hy_query *q;
     HY_TRY(hy_ask_run(s, id, &q));
@@ -76,18 +92,7 @@ static hy_status show_run_texts(hy_store *s, const char *id) {
     if (!st && !row)
         st = hy_error(HY_EINPUT, "%s: there is no run %s; `hylab show runs` lists them", hy_store_path(s), id);
     for (int c = 0; !st && c < hy_query_columns(q); c++) {
-        const char *text = hy_query_text(q, c);
-        if (hy_query_null(q, c)) continue;
-        if (!strchr(text, '\n')) {
-            printf("%-14s %s\n", hy_query_name(q, c), text);
-            continue;
-        }
-        printf("%s\n", hy_query_name(q, c));
-        for (const char *line = text; *line;) {
-            size_t n = strcspn(line, "\n");
-            printf("    %.*s\n", (int)n, line);
-            line += n + (line[n] == '\n');
-        }
+        if (!hy_query_null(q, c)) print_named(hy_query_name(q, c), hy_query_text(q, c));
     }
     hy_query_close(q);
     return st;
@@ -110,7 +115,7 @@ static hy_status show_run(hy_store *s, const options *o, const char *id) {
     return print_query(q, o, "artifacts");
 }
 
-// A view's name or any statement; the connection cannot write.
+// A view's name or any statement; the connection takes only what reads.
 static hy_status show_sql(hy_store *s, const options *o, const char *text) {
     hy_query *q;
     HY_TRY(strpbrk(text, " \t\n;") ? hy_query_open(s, text, &q) : hy_ask_view(s, text, &q));
@@ -127,7 +132,6 @@ static hy_status dispatch(const options *o, const hy_arg_list *rest) {
                         !strcmp(what, "run") ? "the number of a run" : "a view or a statement");
     hy_store *s;
     HY_TRY(hy_store_open(o->db, HY_STORE_READ, &s));
-    hy_store_interruptible(s);
     hy_status st = !strcmp(what, "runs")      ? show_runs(s, o)
                    : !strcmp(what, "metrics") ? show_metrics(s, o)
                    : !strcmp(what, "run")     ? show_run(s, o, arg)

@@ -154,6 +154,7 @@ static hy_status train(const options *o, const char *model_path) {
     hy_train_spec spec;
     hy_task *task = NULL;
     hy_program *p = NULL;
+    if (o->db) HY_TRY(hy_store_name_check(o->db));
     HY_TRY(recipe(o, &spec));
     HY_TRY(hy_backend_from_args(o->device, o->isa, o->threads, &be));
     HY_TRY(hy_precision_set(spec.precision, &be));

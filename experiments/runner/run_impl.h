@@ -7,8 +7,16 @@
 #include "experiments/runner/job.h"
 #include "results/record.h"
 
-// How a run ends; of several the worst counts.
-typedef enum { HY_END_DONE = 0, HY_END_FAILED, HY_END_BUSY, HY_END_INTERRUPTED, HY_END_LOST } hy_run_end;
+// How a run ends; of several the worst counts. MEMORY: there was not enough of it on this machine, which says nothing
+// of the model: what it was needed for stays open and the next run tries again.
+typedef enum {
+    HY_END_DONE = 0,
+    HY_END_FAILED,
+    HY_END_MEMORY,
+    HY_END_BUSY,
+    HY_END_INTERRUPTED,
+    HY_END_LOST,
+} hy_run_end;
 
 typedef struct {
     const hy_job *job;
@@ -32,6 +40,8 @@ void hy_worker_say(const hy_worker *w, const char *fmt, ...) __attribute__((form
 // Remembers how the run ends, unless something worse is known.
 void hy_worker_end(hy_worker *w, hy_run_end end, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 hy_provenance hy_worker_provenance(const hy_worker *w);
+// "no memory on this machine: ..." for HY_ENOMEM, else the text as it is; the caller frees it.
+char *hy_worker_why(hy_status s, const char *text);
 const char *hy_worker_kernels(const hy_worker *w);  // what computed a result: "avx512", "cuda"
 // run_train.c: claims the model and makes it if that falls to this process. True: it is done, w->model_id is its row.
 // False: w->end says why not.

@@ -110,13 +110,15 @@ static hy_status take(hy_worker *w, const hy_item_measure *m, hy_facts *facts) {
 }
 
 static void settle(hy_worker *w, int64_t id, const hy_facts *facts, hy_status s) {
-    char *why = hy_xstrdup(s ? hy_error_text() : "");
-    const hy_status stored = s == HY_EINTR ? hy_measurement_interrupt(w->store, id, why)
-                                           : hy_measurement_settle(w->store, id, s ? NULL : facts, s ? why : NULL);
+    char *why = hy_worker_why(s, s ? hy_error_text() : "");
+    const hy_run_end end = s == HY_EINTR ? HY_END_INTERRUPTED : s == HY_ENOMEM ? HY_END_MEMORY : HY_END_FAILED;
+    const hy_status stored = s && end != HY_END_FAILED
+                                 ? hy_measurement_interrupt(w->store, id, why)
+                                 : hy_measurement_settle(w->store, id, s ? NULL : facts, s ? why : NULL);
     if (stored)
         hy_worker_end(w, HY_END_LOST, "%s", hy_error_text());
     else if (s)
-        hy_worker_end(w, s == HY_EINTR ? HY_END_INTERRUPTED : HY_END_FAILED, "%s", why);
+        hy_worker_end(w, end, "%s", why);
     hy_worker_say(w, "release");
     free(why);
 }
@@ -145,10 +147,28 @@ static void measure_one(hy_worker *w, const hy_item_measure *m) {
     hy_facts_free(&facts);
 }
 
+// What an earlier attempt left open comes last: it may end this process again, and the others are to be taken anyway.
+static hy_status left_open(const hy_worker *w, const hy_item_measure *m, bool *open) {
+    hy_claim claim;
+    int64_t id;
+    HY_TRY(hy_measurement_peek(w->store, w->model_id, m->measure->name, m->measure->version, m->key, claim_flags(w, m),
+                               &claim, &id));
+    *open = claim == HY_CLAIM_RESUMED;
+    return HY_OK;
+}
+
 void hy_worker_measure(hy_worker *w) {
     const hy_run_item *it = &w->job->item;
     if (!have_weights(w)) return;
     if (!w->fresh && hy_ask_model_steps(w->store, w->model_id, &w->steps))
         hy_worker_end(w, HY_END_LOST, "%s", hy_error_text());
-    for (int k = 0; k < it->n_measures && w->end < HY_END_INTERRUPTED; k++) measure_one(w, &it->measures[k]);
+    unsigned last = 0;  // bit k: measure k
+    for (int k = 0; k < it->n_measures && w->end < HY_END_INTERRUPTED; k++) {
+        bool open = false;
+        if (left_open(w, &it->measures[k], &open)) hy_worker_end(w, HY_END_LOST, "%s", hy_error_text());
+        last |= (unsigned)open << k;
+    }
+    for (unsigned pass = 0; pass < 2; pass++)
+        for (int k = 0; k < it->n_measures && w->end < HY_END_INTERRUPTED; k++)
+            if ((last >> k & 1) == pass) measure_one(w, &it->measures[k]);
 }

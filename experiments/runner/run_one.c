@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "core/model/device.h"
+#include "experiments/runner/crash.h"
 #include "experiments/runner/run_impl.h"
 
 static hy_status prepare(hy_worker *w) {
@@ -25,8 +26,9 @@ static hy_status prepare(hy_worker *w) {
 }
 
 hy_status hy_run_one(const hy_job *job, int report_fd) {
-    static const char *const words[] = {"done", "failed", "busy", "interrupted", "lost"};
+    static const char *const words[] = {"done", "failed", "memory", "busy", "interrupted", "lost"};
     hy_worker w = {.job = job, .fd = report_fd, .timing = {-1, -1}};
+    hy_crash_watch(report_fd);
     if (prepare(&w))
         hy_worker_end(&w, HY_END_LOST, "%s", hy_error_text());
     else if (hy_worker_model(&w, job->claim_model))
@@ -34,6 +36,7 @@ hy_status hy_run_one(const hy_job *job, int report_fd) {
     hy_worker_say(&w, "end %s %s", words[w.end], w.end_text ? w.end_text : "");
     const hy_status s = w.end == HY_END_FAILED || w.end == HY_END_LOST
                             ? hy_error(HY_EFAIL, "%s", w.end_text ? w.end_text : "")
+                        : w.end == HY_END_MEMORY      ? hy_error(HY_ENOMEM, "%s", w.end_text ? w.end_text : "")
                         : w.end == HY_END_INTERRUPTED ? hy_error(HY_EINTR, "interrupted")
                                                       : HY_OK;
     hy_model_close(&w.model);

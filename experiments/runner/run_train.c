@@ -154,13 +154,15 @@ static bool make(hy_worker *w, hy_claim claim) {
     hy_job_clean(w->stem, claim == HY_CLAIM_NEW);  // what a settled attempt or a killed process left behind
     const bool trained = w->job->item.origin == HY_ORIGIN_TRAINED;
     const hy_status room = trained ? try_weights(w) : HY_OK, s = room ? room : trained ? train(&t) : HY_OK;
-    char *why = hy_xstrdup(s ? hy_error_text() : "");
+    char *why = hy_worker_why(s, s ? hy_error_text() : "");
     snprintf(t.seen.facts.kernel_path, sizeof t.seen.facts.kernel_path, "%s", hy_worker_kernels(w));
     bool done = false;
     if (!s)
         done = settle_done(&t);
     else if (s == HY_EINTR)
         interrupted(&t, why);
+    else if (s == HY_ENOMEM)
+        interrupt(&t, HY_END_MEMORY, why);
     else if (room || disk_trouble(&t, s))
         interrupt(&t, HY_END_LOST, why);
     else

@@ -42,6 +42,10 @@ hy_provenance hy_worker_provenance(const hy_worker *w) {
                            .threads = w->be.threads};
 }
 
+char *hy_worker_why(hy_status s, const char *text) {
+    return hy_asprintf("%s%s", s == HY_ENOMEM ? "no memory on this machine, so the next run tries again: " : "", text);
+}
+
 const char *hy_worker_kernels(const hy_worker *w) {
     return strcmp(w->be.name, "cpu") ? w->be.name : hy_isa_name(w->be.isa);
 }

@@ -43,6 +43,7 @@ typedef struct {
     double start;
     int64_t row;     // of the database that is the child's now, 0: none
     bool measuring;  // a measurement, else a model
+    bool memory;     // it crashed for want of memory
     char phase[64], end[24], end_text[1024];
     long step, steps;
     double loss, rate;

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "experiments/runner/crash.h"
 #include "experiments/runner/sweep_impl.h"
 
 enum { JOB_FD = 3, REPORT_FD = 4, KEEP_ERRORS = 1500 };
@@ -101,6 +102,8 @@ static void read_line(hy_sweep *s, hy_sweep_slot *c, hy_sweepview *v, const char
         c->measuring = !strcmp(what, "measure");
         c->row = ours ? id : 0;
         if (!c->measuring) it->run_id = id;
+    } else if (!strcmp(line, HY_CRASH_MEMORY)) {
+        c->memory = true;
     } else if (!strcmp(line, "release")) {
         c->row = 0;
     } else if (sscanf(line, "step %ld %ld %lf %lf", &c->step, &c->steps, &c->loss, &c->rate) == 4) {
@@ -171,12 +174,25 @@ static hy_status settle_row(hy_sweep *s, hy_sweep_slot *c, bool failed, const ch
                         : hy_model_settle_dead(s->store, c->row, (long)c->pid, failed, why, &changed);
 }
 
-// A child that ended without saying how: the row that was its own is settled for it. A crash is a failure of that row;
-// one in a measure leaves the others to do.
+// Libraries that find no memory end the process: with a text of theirs, or by using what they did not get.
+static bool memory_ran_out(const hy_sweep_slot *c) {
+    static const char *const texts[] = {"out of memory", "bad_alloc", "Cannot allocate memory",
+                                        "Thread creation failed"};
+    bool out = c->memory;
+    for (size_t i = 0; c->err.n && i < sizeof texts / sizeof texts[0]; i++) out |= strstr(c->err.s, texts[i]) != NULL;
+    return out;
+}
+
+// A child that ended without saying how: the row that was its own is settled for it. A crash is a failure of that row,
+// unless there was no memory; one in a measure leaves the others to do.
 static hy_status settle_dead(hy_sweep *s, hy_sweep_slot *c, int status) {
     hy_sweep_item *it = &s->items[c->item];
-    const bool crash = !WIFSIGNALED(status) || is_crash(WTERMSIG(status));
-    it->text = death_text(c, status);
+    const bool ended = !WIFSIGNALED(status) || is_crash(WTERMSIG(status)), memory = ended && memory_ran_out(c),
+               crash = ended && !memory;
+    char *text = death_text(c, status);
+    it->text =
+        memory ? hy_asprintf("no memory on this machine, so the next run tries again: %s", text) : hy_xstrdup(text);
+    free(text);
     it->state = !c->row && crash ? HY_ITEM_LOST : crash ? HY_ITEM_FAILED : HY_ITEM_INTERRUPTED;
     HY_TRY(settle_row(s, c, crash, it->text));
     if (it->state != HY_ITEM_FAILED || !c->measuring) return HY_OK;
@@ -191,11 +207,9 @@ static bool take_end(hy_sweep_slot *c, hy_sweep_item *it) {
     static const struct {
         const char *word;
         hy_item_state state;
-    } ends[] = {{"done", HY_ITEM_DONE},
-                {"failed", HY_ITEM_FAILED},
-                {"interrupted", HY_ITEM_INTERRUPTED},
-                {"lost", HY_ITEM_LOST},
-                {"busy", HY_ITEM_BUSY}};
+    } ends[] = {{"done", HY_ITEM_DONE},          {"failed", HY_ITEM_FAILED},
+                {"memory", HY_ITEM_INTERRUPTED}, {"interrupted", HY_ITEM_INTERRUPTED},
+                {"lost", HY_ITEM_LOST},          {"busy", HY_ITEM_BUSY}};
     for (size_t k = 0; k < sizeof ends / sizeof ends[0]; k++) {
         if (strcmp(c->end, ends[k].word)) continue;
         it->state = ends[k].state;

@@ -98,7 +98,7 @@ static void put_off_signals(sigset_t *before) {
 
 // wide: scratch of widened_floats(g), used if B is bfloat16. A tile of M rows reads each value of it M times, so
 // widening costs 1 / M of the product's loads.
-static bool tile_run(const hy_gemm_args *g, const tile *t, float *wide) {
+static dnnl_status_t tile_run(const hy_gemm_args *g, const tile *t, float *wide) {
     const int step = k_step(g, t->k), ldb = g->widen ? widened_ld(g) : g->ldb;
     for (int k = 0; k < t->k; k += step) {
         int n = t->k - k < step ? t->k - k : step, at = t->k0 + k;
@@ -107,12 +107,12 @@ static bool tile_run(const hy_gemm_args *g, const tile *t, float *wide) {
         if (g->widen) g->widen((const uint16_t *)g->b + at_b, g->ldb, wide, ldb, t->n, n);
         const float *b = g->widen ? wide : (const float *)g->b + at_b;
         float beta = t->add || k > 0 ? 1.0f : 0.0f;
-        if (dnnl_sgemm(g->trans_a ? 'T' : 'N', g->trans_b ? 'T' : 'N', t->m, t->n, n, 1.0f, a, g->lda, b, ldb, beta,
-                       t->c, t->ldc) != dnnl_success)
-            return false;
+        const dnnl_status_t s = dnnl_sgemm(g->trans_a ? 'T' : 'N', g->trans_b ? 'T' : 'N', t->m, t->n, n, 1.0f, a,
+                                           g->lda, b, ldb, beta, t->c, t->ldc);
+        if (s != dnnl_success) return s;
     }
     if (g->done) g->done(g->ctx, t->m0, t->n0, t->m, t->n);
-    return true;
+    return dnnl_success;
 }
 
 static void add_parts(const hy_gemm_args *g, const grid *t, const float *parts, int threads) {
@@ -136,6 +136,7 @@ const char *hy_gemm_path(hy_isa isa, hy_dtype w_dtype) {
 }
 
 hy_status hy_gemm_run(const hy_gemm_args *g, float *workspace, int threads) {
+    enum { REFUSED = 1, NO_MEMORY = 2 };
     HY_ASSERT(!g->widen || (g->trans_b && !g->trans_a));
     grid t = choose(g);
     int tiles = t.gm * t.gn, jobs = tiles * t.parts, bad = 0;
@@ -161,10 +162,13 @@ hy_status hy_gemm_run(const hy_gemm_args *g, float *workspace, int threads) {
             } else {
                 u.c = g->c + (size_t)u.m0 * g->ldc + u.n0;
             }
-            bad |= !tile_run(g, &u, wide);
+            const dnnl_status_t s = tile_run(g, &u, wide);
+            bad |= s == dnnl_success ? 0 : s == dnnl_out_of_memory ? NO_MEMORY : REFUSED;
         }
         pthread_sigmask(SIG_SETMASK, &signals, NULL);
     }
+    if (bad == NO_MEMORY)
+        return hy_error(HY_ENOMEM, "out of memory in oneDNN: a matrix product of %d x %d x %d", g->M, g->N, g->K);
     if (bad) return hy_error(HY_EFAIL, "oneDNN refused a matrix product of %d x %d x %d", g->M, g->N, g->K);
     if (t.parts > 1) add_parts(g, &t, workspace, threads);
     return HY_OK;

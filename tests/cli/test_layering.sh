@@ -35,7 +35,7 @@ red 'a folder without a rank' 'core/other/new.c lies in no room' core/other/new.
 red 'a header without a rank' 'which lies in no room of the table' core/exec/exec.c '#include "somewhere/else.h"'
 red 'the umbrella header inside' 'includes the umbrella header' analysis/probe/erf.c '#include "core/hylab.h"'
 red 'a circle of headers' 'circle between headers' core/model/program.h '#include "core/model/params.h"'
-red 'a system library in two files' '<sqlite3\.h> only in results/store.c' results/schema.c '#include <sqlite3.h>'
+red 'a system library in two files' '<sqlite3\.h> only in results/store_impl.h' results/schema.c '#include <sqlite3.h>'
 red 'CUDA elsewhere' 'CUDA headers only under kernels/cuda' kernels/cpu/gemm.c '#include <cuda_runtime.h>'
 red 'gnuplot elsewhere' 'gnuplot is started only in' analysis/report/report.c 'static const char *const program = "gnuplot";'
 red 'exit' 'only main ends the process' core/exec/exec.c 'void stop(void) { exit(1); }'

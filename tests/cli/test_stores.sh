@@ -21,19 +21,19 @@ sql() { "$HYLAB" show sql "$2" --db "$1" --format csv 2>>"$dir/out" | tail -n +2
 # The dump of a database without keys, without rows of failed runs and what took their place, without plans and results of measures that
 # failed, and without what an experiment did not say yet in version 1.
 plain() {
-  awk -F'\t' -v OFS='\t' '/^#/ || /^experiment\./ || /measures\.maps\.cell=7/ { next }
+  awk -F'\t' -v OFS='\t' '/^#/ || /^experiment\./ || /measures\.maps\.cell=7/ || /contexts=\[4000000\]/ { next }
     $1 == "v_run" { $3 = "" } $1 == "attempt" { $3 = $4 = "" } $1 == "v_plan" { $13 = "" } { print }' "$1" |
     grep -v "$(printf '\tfailed$')"
 }
 
-for v in 1 2 3; do
+for v in 1 2 3 4; do
   db=$dir/$v.db
   cp "$DATA/schema$v.sqlite" "$db"
   "$HYLAB" show runs --db "$db" >"$dir/out" 2>&1
   check "version $v: reading is refused with advice" same "$? $(grep -c "hylab doctor --db $db --migrate" "$dir/out")" "2 1"
   check "version $v: and changes nothing" cmp "$db" "$DATA/schema$v.sqlite"
   "$HYLAB" doctor --db "$db" --migrate >"$dir/out" 2>&1
-  check "version $v: migrated" same "$? $(sql "$db" "PRAGMA user_version")" "0 4"
+  check "version $v: migrated" same "$? $(sql "$db" "PRAGMA user_version")" "0 5"
   cp "$db.bak-v$v" "$dir/copy.db"
   if python3 -c 'import sqlite3' 2>>"$dir/out"; then
     python3 "$DATA/dump.py" "$db" >"$dir/dump" 2>>"$dir/out"
@@ -47,6 +47,7 @@ for v in 1 2 3; do
   "$HYLAB" run "$DATA/schema$v.yaml" --threads 1 --db "$db" >"$dir/out" 2>&1
   check "version $v: hylab run finds its results" same "$? $(sql "$db" "SELECT count(*) FROM model")" "0 $models"
   check "version $v: and has all that was planned" same "$(sql "$db" "SELECT DISTINCT status FROM v_plan WHERE sets = '' AND scale IN ('','small')")" done
+  [ $v = 4 ] && continue
   check "version $v: weights were not kept" same "$(sql "$db" "SELECT count(weights) FROM v_run")" 0
 done
 

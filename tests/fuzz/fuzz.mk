@@ -3,7 +3,7 @@
 # New inputs are kept in build/fuzz/corpus-NAME, what fails in build/fuzz/.
 FUZZ_SECONDS ?= 60
 FUZZ_CC ?= clang
-FUZZ_NAMES = safetensors yaml json config shards tokenizer
+FUZZ_NAMES = safetensors yaml json config shards tokenizer db
 FUZZ_FLAGS = $(CPPFLAGS) -DHY_COMMIT='"fuzz"' -DHY_DIRTY=0 -std=c11 -g -O1 -ffunction-sections -fdata-sections -Wl,--gc-sections -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
 FUZZ_RUN = -timeout=10 -rss_limit_mb=2048 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -artifact_prefix=build/fuzz/
 
@@ -16,12 +16,15 @@ FUZZ_SRC_config = $(call fuzz_rooms,base format spec model exec family)
 FUZZ_SRC_shards = $(call fuzz_rooms,base format)
 FUZZ_SRC_tokenizer = $(call fuzz_rooms,base format token) build/fuzz/tok_sentencepiece.o
 FUZZ_LIB_tokenizer = -lutf8proc -lpcre2-8 -lsentencepiece -lstdc++
+FUZZ_SRC_db = $(call fuzz_rooms,base format) $(wildcard results/*.c analysis/summary/*.c)
+FUZZ_LIB_db = -lsqlite3
 FUZZ_MAX_safetensors = 4096
 FUZZ_MAX_yaml = 4096
 FUZZ_MAX_json = 2048
 FUZZ_MAX_config = 4096
 FUZZ_MAX_shards = 2048
 FUZZ_MAX_tokenizer = 8192
+FUZZ_MAX_db = 256
 
 .PHONY: fuzz $(FUZZ_NAMES:%=fuzz-%)
 fuzz: $(FUZZ_NAMES:%=fuzz-%)

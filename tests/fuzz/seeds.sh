@@ -54,5 +54,22 @@ tokenizer)
   done
   grep -ohE '"[A-Za-z_0-9]{4,24}"' tests/golden/tokenizers/*.json core/tok_*.c | tr -d '"' | words
   ;;
+db)
+  # fuzz_db.c tells the form; padded, so that each of its 18 questions is asked: the length of an input decides
+  pad() { printf "%$(($1 % 18))s" ''; }
+  i=0
+  for column in {0..118}; do # a value of each column: large, negative, a text
+    value='\001\010\377\377\377\377\377\377\377\177'
+    case $((column % 3)) in 1) value='\001\001\200' ;; 2) value='\003\005../%n' ;; esac
+    printf "v\\x$(printf %02x "$column")\\x00$value%s" "$(pad $((i++)))" >"$out/in/value$column"
+  done
+  for k in {0..17}; do
+    printf '%s' "$(pad "$k")" >"$out/in/none$k"
+    printf 'b\0\0\020\010\0\0\0\0\0\0\0\0%s' "$(pad "$k")" >"$out/in/header$k"
+    printf 'b\0\140\0\100%064d%s' 0 "$(pad "$k")" >"$out/in/page$k"
+  done
+  printf 'w\0\067\177\006\202\0\055\342\030\0\0\020\0%0100d' 0 >"$out/in/log"
+  printf '%s\n' map.layer0.attention layer-7.kv '[8,8]' '[65536,65536]' '{"meta_tokens":99}' ../x cpu done failed cuda | words
+  ;;
 *) echo "fuzz_seeds.sh: no inputs for \"$name\"" >&2; exit 2 ;;
 esac

@@ -17,6 +17,17 @@ static void test_create_and_reopen(void **state) {
     int defs = 0;
     while (hy_metric_defs[defs].name) defs++;
     assert_int_equal(number(s, "SELECT count(*) FROM metric_def"), defs);
+    for (const hy_metric_def *d = hy_metric_defs; d->name; d++) {  // what a stored value is in, not what it is shown in
+        hy_query *q;
+        bool row = false;
+        OK(hy_store_query(s, &q,
+                          "SELECT 1 FROM metric_def WHERE name = ?1 AND version = ?2 AND unit = ?3 AND direction = ?4"
+                          " AND meaning = ?5",
+                          "sisss", d->name, d->version, d->unit, d->direction, d->meaning));
+        OK(hy_query_step(q, &row));
+        if (!row) fail_msg("the definition of %s in the file is another one", d->name);
+        hy_query_close(q);
+    }
     OK(hy_store_check(s));
     hy_store_close(s);
     OK(hy_store_open(g_db, HY_STORE_WRITE, &s));
@@ -197,7 +208,7 @@ static void test_interrupt(void **state) {
     char *forever = hy_asprintf(COUNT, "1000000000000"), *long_one = hy_asprintf(COUNT, "300000");
     hy_interrupted = 1;
     NUMBER(s, long_one, 300000);
-    hy_store_interruptible(s);
+    hy_store_interruptible(s, true);
     OK(hy_query_open(s, forever, &q));
     assert_int_equal(hy_query_step(q, &row), HY_EINTR);
     hy_query_close(q);
