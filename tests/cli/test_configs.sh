@@ -172,6 +172,8 @@ total rope_null "$small" "{$llama, \"rope_scaling\": null, \"rope_parameters\": 
 # ---- keys that nobody knows pass where they ask for nothing
 for v in null false '""' '[]' '{}'; do total "neutral_${v//[^a-z]/_}" "$small" "{$llama, \"some_future_key\": $v, \"quantization_config\": $v}"; done
 for v in true 0 1 0.5 '"x"' '[1]' '{"a": 1}'; do refused "active_${v//[^a-z0-9]/_}" '"some_future_key" is not a key' "{$llama, \"some_future_key\": $v}"; done
+total llama_null_bias "$small" "{$llama, \"attention_bias\": null, \"tie_word_embeddings\": null}" 'tied: false'
+total mamba_auto_rank 6456 '{"model_type": "mamba", "hidden_size": 24, "num_hidden_layers": 1, "vocab_size": 5}' 'dt_rank: 2'
 total mistral_bias "$small" "{\"model_type\": \"mistral\", $shared, \"attention_bias\": false, \"sliding_window\": null}"
 refused mistral_biased '"attention_bias" is not a key' "{\"model_type\": \"mistral\", $shared, \"attention_bias\": true}"
 exit $bad

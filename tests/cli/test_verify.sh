@@ -110,6 +110,12 @@ damaged
 only "$golden/hymba-tiny" input_ids logits
 must_pass verify_logits_only -- '^logits .*PASS' 'no loss: it is untested' 'no hidden states' 'no gradients: they are untested' '^1 of 1 tensors agree'
 must_pass verify_limit --limit 0.5 -- '^logits .* 0.5 +PASS' 'limits: 0.5, gradients 5: given with --limit'
+poke "$tmp/d/expected.safetensors" $(($(stat -c %s "$tmp/d/expected.safetensors") - 4)) '\x00\x24\x74\x49' # the last logit: a million
+must_pass verify_relative_to_expected --limit 1 -- '^logits .* (1|0.99[0-9]*|1e\+00) +1 +PASS'
+only "$golden/hymba-tiny" input_ids logits
+bytes=$(stat -c %s "$tmp/d/expected.safetensors")
+dd if=/dev/zero of="$tmp/d/expected.safetensors" bs=1 seek=$((bytes - 2 * 24 * 61 * 4)) count=$((2 * 24 * 61 * 4)) conv=notrunc status=none
+must_fail verify_zeros_expected 1 'only zeros are expected'
 only "$golden/hymba-tiny" input_ids logits loss
 must_pass verify_logits_and_loss -- '^loss .*PASS' '^2 of 2 tensors agree'
 only "$golden/hymba-tiny" input_ids logits hidden.0 hidden.2

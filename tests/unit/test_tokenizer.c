@@ -486,121 +486,6 @@ static void test_patterns(void **state) {
     hy_regex_free(r);
 }
 
-// The pieces that patterns cut texts into, by the reference (patterns.golden: [pattern, text, pieces] a line).
-static void test_pattern_syntax(void **state) {
-    (void)state;
-    char *data;
-    size_t n;
-    int cases = 0;
-    assert_int_equal(hy_file_read(FOLDER "patterns.golden", 1 << 20, &data, &n), HY_OK);
-    for (char *at = data, *line; *at; cases++) {
-        hy_json *golden, *step = hy_json_new_object(), *regex = hy_json_new_object();
-        const char *pattern, *text, *piece, *out;
-        hy_tok_steps steps = {0};
-        hy_spans two[2] = {{0}};
-        const hy_spans *spans;
-        next_line(&at, &line, &n);
-        assert_int_equal(hy_json_parse(line, n, "golden", 0, &golden), HY_OK);
-        const hy_json *pieces = hy_json_at(golden, 2);
-        assert_int_equal(hy_json_string(hy_json_at(golden, 0), "", &pattern), HY_OK);
-        assert_int_equal(hy_json_string(hy_json_at(golden, 1), "", &text), HY_OK);
-        hy_json_set_string(regex, "Regex", pattern);
-        hy_json_set_string(step, "type", "Split");
-        hy_json_set(step, "pattern", regex);
-        hy_json_set_string(step, "behavior", "Isolated");
-        if (hy_tok_steps_pre(step, "f", &steps)) fail_msg("%s", hy_error_text());
-        assert_int_equal(hy_presplit(&steps, text, strlen(text), true, two, &spans, &out, NULL), HY_OK);
-        bool same = spans->n == hy_json_size(pieces);
-        for (size_t k = 0; same && k < spans->n; k++) {
-            assert_int_equal(hy_json_string(hy_json_at(pieces, k), "", &piece), HY_OK);
-            same = spans->v[k].n == strlen(piece) && !memcmp(out + spans->v[k].at, piece, spans->v[k].n);
-        }
-        if (!same) fail_msg("pattern %s cuts \"%s\" otherwise", pattern, text);
-        for (int k = 0; k < 2; k++) free(two[k].v), free(two[k].text.s);
-        hy_tok_steps_free(&steps);
-        hy_json_free(step);
-        hy_json_free(golden);
-    }
-    assert_true(cases > 300);
-    free(data);
-}
-
-// Steps that double a text again and again are stopped: normalizer, pre-tokenizer, decoder.
-static void test_growth(void **state) {
-    (void)state;
-    static const char *const part[] = {"normalizer", "pre_tokenizer", "decoder"};
-    static const char *const list[] = {"normalizers", "pretokenizers", "decoders"};
-    static const char replace[] = "{\"type\": \"Replace\", \"pattern\": {\"String\": \"a\"}, \"content\": \"aa\"}";
-    static const char bytes[] = "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"use_regex\": false}";
-    for (int k = 0; k < 3; k++) {
-        for (int steps = 4; steps <= 40; steps += 36) {  // a little growth is everyday business
-            hy_buf json = {0}, text = {0};
-            hy_tokenizer *t;
-            hy_token_ids ids = {0};
-            hy_buf_printf(&json, "{" MODEL(", \"unk_token\": \"a\"") ", \"%s\": {\"type\": \"Sequence\", \"%s\": [",
-                          part[k], list[k]);
-            for (int i = 0; i < steps; i++) hy_buf_printf(&json, "%s%s", i ? ", " : "", k == 1 ? bytes : replace);
-            hy_buf_printf(&json, "]}}");
-            if (hy_tokenizer_open_memory(json.s, json.n, true, "f.json", &t)) fail_msg("%s", hy_error_text());
-            hy_status s = hy_tokenizer_encode(t, "a\xc3\xa9", 3, false, &ids);
-            if (k == 2) assert_int_equal(s, HY_OK);
-            if (k == 2) s = hy_tokenizer_decode(t, ids.v, ids.n, true, &text);
-            assert_int_equal(s, steps == 4 ? HY_OK : HY_EINPUT);
-            if (s) assert_non_null(strstr(hy_error_text(), "far above what it was"));
-            free(ids.v), free(json.s), free(text.s);
-            hy_tokenizer_close(t);
-        }
-    }
-    // what one character may become at most: 18, by NFKD
-    static const char nfkd[] = "{" MODEL(", \"unk_token\": \"a\"") ", \"normalizer\": {\"type\": \"NFKD\"}}";
-    hy_tokenizer *t;
-    hy_token_ids ids = {0};
-    hy_buf many = {0};
-    for (int i = 0; i < 5000; i++) hy_buf_write(&many, "\xef\xb7\xba", 3);
-    assert_int_equal(hy_tokenizer_open_memory(nfkd, strlen(nfkd), true, "f.json", &t), HY_OK);
-    assert_int_equal(hy_tokenizer_encode(t, many.s, many.n, false, &ids), HY_OK);
-    assert_int_equal(ids.n, 5000 * 18);
-    free(ids.v), free(many.s);
-    hy_tokenizer_close(t);
-}
-
-// Added tokens get the ids that the reference (tokenizers 0.23.3) gives them, not those of the file: the vocabulary's,
-// or the next ones after as many as there are pieces, on top of a piece where the vocabulary has holes.
-static void test_added_ids(void **state) {
-    (void)state;
-    static const char json[] =
-        "{\"model\": {\"vocab\": {\"a\": 0, \"b\": 1, \"c\": 2, \"d\": 4, \"f\": 9}, \"merges\": []},"
-        " \"added_tokens\": [{\"id\": 11, \"content\": \"<s>\", \"special\": true}, {\"id\": 0, \"content\": \"b\"},"
-        " {\"id\": 6, \"content\": \"<t>\"}, {\"id\": 9, \"content\": \"f\"}, {\"id\": 10, \"content\": \"<u>\"}]}";
-    static const int32_t want[] = {0, 5, 1, 6, 4, 9, 7};
-    hy_tokenizer *t;
-    hy_token_ids ids = {0};
-    hy_buf text = {0};
-    if (hy_tokenizer_open_memory(json, strlen(json), true, "f.json", &t)) fail_msg("%s", hy_error_text());
-    assert_int_equal(hy_tokenizer_encode(t, "a<s>b<t>df<u>", 13, true, &ids), HY_OK);
-    assert_int_equal(ids.n, 7);
-    assert_memory_equal(ids.v, want, sizeof want);
-    assert_int_equal(hy_tokenizer_vocab(t), 10);
-    assert_int_equal(hy_tokenizer_decode(t, ids.v, ids.n, true, &text), HY_OK);
-    assert_string_equal((hy_buf_write(&text, "", 1), text.s), "a b <t> d f <u>");  // <s> is special
-    assert_non_null(
-        strstr(hy_tokenizer_notes(t), "added_tokens[0]: \"<s>\" has id 5, by its place in the file, and not 11"));
-    assert_non_null(strstr(hy_tokenizer_notes(t), "added_tokens[1]: \"b\" has id 1, by the vocabulary, and not 0"));
-    assert_null(strstr(hy_tokenizer_notes(t), "added_tokens[2]"));
-    free(ids.v), free(text.s);
-    hy_tokenizer_close(t);
-    static const char hole[] = "{\"model\": {\"vocab\": {\"a\": 0, \"b\": 2}, \"merges\": []},"
-                               " \"added_tokens\": [{\"id\": 3, \"content\": \"<s>\"}]}";
-    ids = (hy_token_ids){0}, text = (hy_buf){0};
-    if (hy_tokenizer_open_memory(hole, strlen(hole), true, "f.json", &t)) fail_msg("%s", hy_error_text());
-    assert_int_equal(hy_tokenizer_encode(t, "b<s>", 4, true, &ids), HY_OK);
-    assert_true(ids.n == 2 && ids.v[0] == 2 && ids.v[1] == 2);
-    assert_int_equal(hy_tokenizer_decode(t, ids.v, 1, true, &text), HY_OK);
-    assert_string_equal((hy_buf_write(&text, "", 1), text.s), "<s>");
-    free(ids.v), free(text.s);
-    hy_tokenizer_close(t);
-}
-
 // Every truncation of a SentencePiece model, and every byte of its character map turned round, is refused or read.
 static void test_hostile_sp(void **state) {
     (void)state;
@@ -637,8 +522,7 @@ int main(void) {
         cmocka_unit_test(test_goldens),   cmocka_unit_test(test_streams),      cmocka_unit_test(test_slow_bpe),
         cmocka_unit_test(test_long_word), cmocka_unit_test(test_dense_merges), cmocka_unit_test(test_splits),
         cmocka_unit_test(test_bytes),     cmocka_unit_test(test_bad_text),     cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_patterns),  cmocka_unit_test(test_hostile_sp),   cmocka_unit_test(test_pattern_syntax),
-        cmocka_unit_test(test_growth),    cmocka_unit_test(test_added_ids),
+        cmocka_unit_test(test_patterns),  cmocka_unit_test(test_hostile_sp),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
