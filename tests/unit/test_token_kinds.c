@@ -169,6 +169,26 @@ static void test_wordpiece(void **state) {
     hy_tokenizer_close(t);
 }
 
+// A character of which one byte is no piece is unknown; its other bytes are not written.
+static void test_half_fallback(void **state) {
+    (void)state;
+    static const char json[] = "{\"model\": {\"byte_fallback\": true, \"unk_token\": \"?\", \"merges\": [], \"vocab\": "
+                               "{\"a\": 0, \"<0xC3>\": 1, \"?\": 2, \"<0xA9>\": 3}}}";
+    static const int32_t want[] = {0, 1, 3, 2, 0};
+    hy_tokenizer *t;
+    hy_token_ids ids = {0};
+    assert_int_equal(hy_tokenizer_open_memory(json, strlen(json), true, "f.json", &t), HY_OK);
+    assert_int_equal(hy_tokenizer_encode(t,
+                                         "a\xc3\xa9\xc3\xa8"
+                                         "a",
+                                         6, true, &ids),
+                     HY_OK);
+    assert_int_equal(ids.n, 5);
+    assert_memory_equal(ids.v, want, sizeof want);
+    free(ids.v);
+    hy_tokenizer_close(t);
+}
+
 // Steps that double a text again and again are stopped: normalizer, pre-tokenizer, decoder.
 static void test_growth(void **state) {
     (void)state;
@@ -248,7 +268,7 @@ static void test_added_ids(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pattern_syntax), cmocka_unit_test(test_growth),    cmocka_unit_test(test_added_ids),
-        cmocka_unit_test(test_normalizers),    cmocka_unit_test(test_wordpiece),
+        cmocka_unit_test(test_normalizers),    cmocka_unit_test(test_wordpiece), cmocka_unit_test(test_half_fallback),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
