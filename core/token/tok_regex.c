@@ -337,9 +337,9 @@ static hy_status set(rewrite *r, hy_buf *out) {  // after "["
 static hy_status group(rewrite *r) {  // after "("
     static const char *const known[] = {"?:", "?=", "?!", "?<=", "?<!", "?>", "?i:"};
     const char *kind = "?:";  // what a plain group captures is not used, nor what a named one does
-    const char *name = r->p + 2;
+    const char *name = r->p[0] == '?' && r->p[1] == '<' ? r->p + 2 : "";
     const size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789");
-    if (r->p[0] == '?' && r->p[1] == '<' && n && name[n] == '>') {
+    if (n && name[n] == '>') {
         r->p = name + n + 1;
     } else if (*r->p == '?') {
         kind = NULL;

@@ -70,6 +70,7 @@ shared="${llama#*, }, \"num_key_value_heads\": 4"
 total mistral_window "$small" "{\"model_type\": \"mistral\", $shared}" 'window: 4095'
 total mistral_no_window "$small" "{\"model_type\": \"mistral\", $shared, \"sliding_window\": null}" 'window: none'
 total qwen2_window "$((small + 2 * 3 * 32))" "{\"model_type\": \"qwen2\", $shared, \"use_sliding_window\": true, \"max_window_layers\": 0}" 'window: 4095'
+total qwen2_windows_from "$((small + 2 * 3 * 32))" "{\"model_type\": \"qwen2\", $shared, \"use_sliding_window\": true, \"max_window_layers\": 1}" 'window: 4095' 'window: none'
 refused yarn '"yarn" is not supported (default, linear, llama3)' "{$llama, \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4.0}}"
 refused rope_twice 'say the same thing in two ways' "{$llama, \"rope_scaling\": {\"type\": \"linear\", \"factor\": 4.0}, \"rope_parameters\": {\"rope_type\": \"default\"}}"
 refused rope_no_factor 'factor' "{$llama, \"rope_scaling\": {\"type\": \"linear\"}}"
@@ -115,12 +116,15 @@ refused hymba_all '"hidden_size", "num_hidden_layers", "num_attention_heads"' '{
 refused hymba_two '"mamba_d_conv", "rms_norm_eps" are missing' "$(sed '/"mamba_d_conv"/d; /"rms_norm_eps"/d' "$(dirname "$0")/../golden/hymba-tiny/config.json")"
 
 # ---- what each key says: KEY=VALUE and the line of the spec that must then be there (and was not before)
+declare -A plain # of a family: the configuration in full, and the spec of it
 says() { # FAMILY, KEY, VALUE, LINE
-  local base name="says_$1_$2" extra
+  local base name="says_$1_$2" extra out
   base=$(tr -d '\n' <"$data/$1-v5.json" | sed 's/"id2label.*"initializer/"initializer/; s/"layer_types": \[[^]]*\], //')
   extra=$(sed -E "s/\"$2\": (\[[^]]*\]|\"[^\"]*\"|[-a-z0-9.]+)/\"$2\": $3/" <<<"$base")
   [ "$extra" = "$base" ] && extra=${base/%\}/, \"$2\": $3\}}
-  if grep -qF -- "$4" <(spec "$extra") && ! grep -qF -- "$4" <(spec "$base"); then ok "$name"; else not_ok "$name" "$(spec "$extra" | head -40)"; fi
+  [ -n "${plain[$1]:-}" ] || plain[$1]=$(spec "$base")
+  out=$(spec "$extra")
+  if grep -qF -- "$4" <<<"$out" && ! grep -qF -- "$4" <<<"${plain[$1]}"; then ok "$name"; else not_ok "$name" "$(head -40 <<<"$out")"; fi
 }
 says llama vocab_size 77 'vocab: 77'
 says llama rms_norm_eps 0.001 '  eps: 0.001'
