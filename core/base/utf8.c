@@ -1,6 +1,15 @@
 // utf8.c - see utf8.h.
 #include "core/base/utf8.h"
 
+#include <string.h>
+
+hy_status hy_utf8_begin(const char *where, const char **s, size_t *n) {
+    if (*n >= 2 && (!memcmp(*s, "\xff\xfe", 2) || !memcmp(*s, "\xfe\xff", 2)))
+        return hy_error(HY_EINPUT, "%s: begins with the byte order mark of UTF-16: save it as UTF-8", where);
+    if (*n >= 3 && !memcmp(*s, "\xef\xbb\xbf", 3)) *s += 3, *n -= 3;
+    return HY_OK;
+}
+
 int hy_utf8_length(const char *str, size_t n) {
     const unsigned char *s = (const unsigned char *)str;
     if (n == 0) return 0;

@@ -3,6 +3,9 @@
 #define HY_UTF8_H
 #include "core/base/base.h"
 
+// Passes over the byte order mark that editors of some systems put at the start of a text. HY_EINPUT "where: ..." for
+// that of UTF-16, which is not read.
+hy_status hy_utf8_begin(const char *where, const char **s, size_t *n);
 // Bytes of the well-formed sequence at s[0..n-1]; 0 if there is none.
 int hy_utf8_length(const char *s, size_t n);
 // Offset of the first byte that is not UTF-8; n if all is well.

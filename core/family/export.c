@@ -105,8 +105,7 @@ static hy_status make_config(const hy_import_family *f, const hy_model_spec *m, 
                       ? f->config(m, c)
                       : hy_error(HY_EINPUT, "no configuration of the family \"%s\" can be written", f->model_type);
     hy_json_set_string(c, "dtype", hy_export_dtype_name(dtype));
-    hy_model_spec_init(back);
-    if (!s && (s = f->spec(c, "what would be its config.json", back))) hy_error_context(s, "%s", whose);
+    if (!s && (s = hy_import_spec(f, c, "what would be its config.json", back))) hy_error_context(s, "%s", whose);
     if (!s && (s = hy_model_spec_check(back, NULL))) hy_error_context(s, "%s", whose);
     if (!s) s = check_same(m, back, whose);
     free(whose);

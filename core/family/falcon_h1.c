@@ -33,59 +33,60 @@ static const hy_import_row rows[] = {
 // Biases of the projections are not read: no released model has them, and the multipliers act on the two sides of a
 // bias differently from place to place. The time_step_* keys but for the limit say how dt was initialised.
 static const hy_config_key keys[] = {
-    {"model_type", NULL},
-    {"vocab_size", NULL},
-    {"tie_word_embeddings", NULL},
-    {"hidden_size", NULL},
-    {"intermediate_size", NULL},
-    {"num_hidden_layers", NULL},
-    {"num_attention_heads", NULL},
-    {"num_key_value_heads", NULL},
-    {"head_dim", NULL},
-    {"initializer_range", NULL},
-    {"rms_norm_eps", NULL},
-    {"max_position_embeddings", NULL},
-    {"rope_theta", NULL},
-    {"rope_scaling", NULL},
-    {"rope_parameters", NULL},
-    {"mamba_d_ssm", NULL},
-    {"mamba_expand", NULL},
-    {"mamba_n_heads", NULL},
-    {"mamba_d_head", NULL},
-    {"mamba_n_groups", NULL},
-    {"mamba_d_state", NULL},
-    {"mamba_d_conv", NULL},
-    {"mamba_conv_bias", NULL},
-    {"mamba_rms_norm", NULL},
-    {"mamba_norm_before_gate", NULL},
-    {"time_step_limit", NULL},
-    {"embedding_multiplier", NULL},
-    {"lm_head_multiplier", NULL},
-    {"attention_in_multiplier", NULL},
-    {"attention_out_multiplier", NULL},
-    {"key_multiplier", NULL},
-    {"ssm_in_multiplier", NULL},
-    {"ssm_out_multiplier", NULL},
-    {"ssm_multipliers", NULL},
-    {"mlp_multipliers", NULL},
-    {"hidden_act", "\"silu\""},
-    {"attention_bias", "false"},
-    {"mamba_proj_bias", "false"},
-    {"projectors_bias", "false"},
-    {"mlp_bias", "false"},
-    {"mamba_use_mlp", "true"},
-    {"attn_layer_indices", "null"},
-    {"sliding_window", "null"},
-    {"mamba_chunk_size", ""},
-    {"num_logits_to_keep", ""},
-    {"mlp_expansion_factor", ""},
-    {"expansion_factor", ""},
-    {"time_step_rank", ""},
-    {"time_step_min", ""},
-    {"time_step_max", ""},
-    {"time_step_floor", ""},
-    {"add_bos_token", ""},
-    {NULL, NULL},
+    {"model_type", NULL, NULL},
+    {"vocab_size", NULL, "128000"},
+    {"tie_word_embeddings", NULL, "false"},
+    {"hidden_size", NULL, "4096"},
+    {"intermediate_size", NULL, "14336"},
+    {"num_hidden_layers", NULL, "32"},
+    {"num_attention_heads", NULL, "32"},
+    {"num_key_value_heads", NULL, "8"},
+    {"head_dim", NULL, NULL},
+    {"initializer_range", NULL, "0.02"},
+    {"rms_norm_eps", NULL, "1e-5"},
+    {"max_position_embeddings", NULL, "8192"},
+    {"rope_theta", NULL, NULL},
+    {"rope_scaling", NULL, NULL},
+    {"rope_parameters", NULL, NULL},
+    {"mamba_d_ssm", NULL, "1024"},
+    {"mamba_expand", NULL, "2"},
+    {"mamba_n_heads", NULL, "128"},
+    {"mamba_d_head", NULL, "\"auto\""},
+    {"mamba_n_groups", NULL, "1"},
+    {"mamba_d_state", NULL, "256"},
+    {"mamba_d_conv", NULL, "4"},
+    {"mamba_conv_bias", NULL, "true"},
+    {"mamba_rms_norm", NULL, "false"},
+    {"mamba_norm_before_gate", NULL, "true"},
+    {"time_step_limit", NULL, NULL},
+    {"embedding_multiplier", NULL, NULL},
+    {"lm_head_multiplier", NULL, NULL},
+    {"attention_in_multiplier", NULL, NULL},
+    {"attention_out_multiplier", NULL, NULL},
+    {"key_multiplier", NULL, NULL},
+    {"ssm_in_multiplier", NULL, NULL},
+    {"ssm_out_multiplier", NULL, NULL},
+    {"ssm_multipliers", NULL, NULL},
+    {"mlp_multipliers", NULL, NULL},
+    {"hidden_act", "\"silu\"|\"swish\"", NULL},
+    {"partial_rotary_factor", "1|1.0|null", NULL},
+    {"attention_bias", "false", NULL},
+    {"mamba_proj_bias", "false", NULL},
+    {"projectors_bias", "false", NULL},
+    {"mlp_bias", "false", NULL},
+    {"mamba_use_mlp", "true", NULL},
+    {"attn_layer_indices", "null", NULL},
+    {"sliding_window", "null", NULL},
+    {"mamba_chunk_size", "", NULL},
+    {"num_logits_to_keep", "", NULL},
+    {"mlp_expansion_factor", "", NULL},
+    {"expansion_factor", "", NULL},
+    {"time_step_rank", "", NULL},
+    {"time_step_min", "", NULL},
+    {"time_step_max", "", NULL},
+    {"time_step_floor", "", NULL},
+    {"add_bos_token", "", NULL},
+    {NULL, NULL, NULL},
 };
 
 // ---------------------------------------------------------------------------------------------------- reading
@@ -125,7 +126,7 @@ static hy_status read_multipliers(const hy_json *c, const char *where, hy_multip
 static hy_status read_attention(const hy_json *c, const char *where, int d_model, hy_layer_spec *l) {
     HY_TRY(hy_config_int(c, where, "num_attention_heads", 1, HY_CONFIG_MAX_WIDTH, &l->heads));
     l->kv_heads = l->heads;
-    if (!hy_json_get(c, "num_key_value_heads") || hy_config_has(c, "num_key_value_heads"))
+    if (hy_config_has(c, "num_key_value_heads"))
         HY_TRY(hy_config_int(c, where, "num_key_value_heads", 1, HY_CONFIG_MAX_WIDTH, &l->kv_heads));
     if (hy_config_has(c, "head_dim"))
         HY_TRY(hy_config_int(c, where, "head_dim", 1, HY_CONFIG_MAX_WIDTH, &l->d_qk));
@@ -144,7 +145,7 @@ static hy_status read_attention(const hy_json *c, const char *where, int d_model
 static hy_status read_widths(const hy_json *c, const char *where, int d_model, hy_layer_spec *l) {
     int heads;
     HY_TRY(hy_config_int(c, where, "mamba_n_heads", 1, HY_CONFIG_MAX_WIDTH, &heads));
-    if (!hy_json_get(c, "mamba_d_ssm") || hy_config_has(c, "mamba_d_ssm")) {
+    if (hy_config_has(c, "mamba_d_ssm")) {
         HY_TRY(hy_config_int(c, where, "mamba_d_ssm", 1, HY_CONFIG_MAX_WIDTH, &l->d_inner));
     } else {
         int expand;
@@ -168,26 +169,22 @@ static hy_status read_widths(const hy_json *c, const char *where, int d_model, h
 
 static hy_status read_ssm(const hy_json *c, const char *where, int d_model, hy_layer_spec *l) {
     l->ssm_kind = HY_SSM_MAMBA2;
-    l->groups = l->conv_bias = l->norm_before_gate = 1;
     HY_TRY(read_widths(c, where, d_model, l));
-    HY_TRY(hy_config_int_or(c, where, "mamba_n_groups", HY_CONFIG_MAX_WIDTH, &l->groups));
+    HY_TRY(hy_config_int(c, where, "mamba_n_groups", 1, HY_CONFIG_MAX_WIDTH, &l->groups));
     HY_TRY(hy_config_int(c, where, "mamba_d_state", 1, 4096, &l->d_state));
     HY_TRY(hy_config_int(c, where, "mamba_d_conv", 1, 256, &l->d_conv));
-    HY_TRY(hy_config_bool_or(c, where, "mamba_conv_bias", &l->conv_bias));
-    HY_TRY(hy_config_bool_or(c, where, "mamba_rms_norm", &l->gated_norm));
-    HY_TRY(hy_config_bool_or(c, where, "mamba_norm_before_gate", &l->norm_before_gate));
+    HY_TRY(hy_config_bool(c, where, "mamba_conv_bias", &l->conv_bias));
+    HY_TRY(hy_config_bool(c, where, "mamba_rms_norm", &l->gated_norm));
+    HY_TRY(hy_config_bool(c, where, "mamba_norm_before_gate", &l->norm_before_gate));
     if (!l->gated_norm) l->norm_before_gate = 0;
     return hy_config_dt_limit(c, where, &l->dt_min, &l->dt_max);
 }
 
 static hy_status spec(const hy_json *c, const char *where, hy_model_spec *m) {
     hy_layer_spec l = {.mixer = HY_MIXER_PARALLEL, .fusion = HY_FUSION_SUM, .mlp = HY_MLP_SILU};
-    HY_TRY(hy_config_check(c, where, keys));
     snprintf(m->name, sizeof m->name, "falcon-h1");
-    m->norm_eps = 1e-5;
-    m->init_std = 0.02;
     HY_TRY(hy_config_model(c, where, "rms_norm_eps", m));
-    HY_TRY(hy_config_rope(c, where, 10000, m));
+    HY_TRY(hy_config_rope(c, where, 0, m));
     HY_TRY(read_multipliers(c, where, &m->multipliers));
     HY_TRY(hy_config_int(c, where, "intermediate_size", 1, 1 << 22, &l.d_ff));
     HY_TRY(read_attention(c, where, m->d_model, &l));
@@ -253,6 +250,7 @@ static hy_status config(const hy_model_spec *m, hy_json *out) {
 const hy_import_family hy_import_falcon_h1 = {
     .model_type = "falcon_h1",
     .rows = rows,
+    .keys = keys,
     .tied_copy = "lm_head.weight",
     .tied_to = "model.embed_tokens.weight",
     .spec = spec,

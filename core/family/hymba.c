@@ -35,54 +35,54 @@ static const hy_import_row rows[] = {
 
 // ---------------------------------------------------------------------------------------------------- values
 static const hy_config_key keys[] = {
-    {"model_type", NULL},
-    {"hidden_size", NULL},
-    {"num_hidden_layers", NULL},
-    {"num_attention_heads", NULL},
-    {"num_key_value_heads", NULL},
-    {"intermediate_size", NULL},
-    {"vocab_size", NULL},
-    {"mamba_expand", NULL},
-    {"mamba_d_state", NULL},
-    {"mamba_d_conv", NULL},
-    {"mamba_dt_rank", NULL},
-    {"mamba_conv_bias", NULL},
-    {"mamba_inner_layernorms", NULL},
-    {"num_memory_tokens", NULL},
-    {"sliding_window", NULL},
-    {"global_attn_idx", NULL},
-    {"kv_reuse_group", NULL},
-    {"rms_norm_eps", NULL},
-    {"rope", NULL},
-    {"rope_theta", NULL},
-    {"rope_type", NULL},
-    {"max_position_embeddings", NULL},
-    {"orig_max_position_embeddings", NULL},
-    {"tie_word_embeddings", NULL},
-    {"initializer_range", NULL},
-    {"v_head_dim", NULL},
-    {"kq_head_dim", NULL},
-    {"conv_dim", NULL},
-    {"layer_type", NULL},
-    {"attn_hidden_size", "-1"},
-    {"hidden_act", "\"silu\""},
-    {"mlp_hidden_act", "\"silu\""},
-    {"kq_norm", "\"none\""},
-    {"kv_reuse_every_i_layer", "-1"},
-    {"kv_weight_reuse", "false"},
-    {"mamba_proj_bias", "false"},
-    {"memory_tokens_interspersed_every", "0"},
-    {"num_experts", "1"},
-    {"num_experts_per_tok", "1"},
-    {"num_mamba", "1"},
-    {"attn_implementation", ""},
-    {"attn_implementation_new", ""},
-    {"calc_logits_for_entire_prompt", ""},
-    {"output_router_logits", ""},
-    {"router_aux_loss_coef", ""},
-    {"seq_length", ""},
-    {"use_mamba_kernels", ""},
-    {NULL, NULL},
+    {"model_type", NULL, NULL},
+    {"hidden_size", NULL, HY_CONFIG_NEEDED},
+    {"num_hidden_layers", NULL, HY_CONFIG_NEEDED},
+    {"num_attention_heads", NULL, HY_CONFIG_NEEDED},
+    {"num_key_value_heads", NULL, HY_CONFIG_NEEDED},
+    {"intermediate_size", NULL, HY_CONFIG_NEEDED},
+    {"vocab_size", NULL, HY_CONFIG_NEEDED},
+    {"mamba_expand", NULL, HY_CONFIG_NEEDED},
+    {"mamba_d_state", NULL, HY_CONFIG_NEEDED},
+    {"mamba_d_conv", NULL, HY_CONFIG_NEEDED},
+    {"mamba_dt_rank", NULL, "\"auto\""},
+    {"mamba_conv_bias", NULL, "true"},
+    {"mamba_inner_layernorms", NULL, "true"},
+    {"num_memory_tokens", NULL, HY_CONFIG_NEEDED},
+    {"sliding_window", NULL, HY_CONFIG_NEEDED},
+    {"global_attn_idx", NULL, HY_CONFIG_NEEDED},
+    {"kv_reuse_group", NULL, NULL},
+    {"rms_norm_eps", NULL, HY_CONFIG_NEEDED},
+    {"rope", NULL, "true"},
+    {"rope_theta", NULL, HY_CONFIG_NEEDED},
+    {"rope_type", NULL, NULL},
+    {"max_position_embeddings", NULL, HY_CONFIG_NEEDED},
+    {"orig_max_position_embeddings", NULL, NULL},
+    {"tie_word_embeddings", NULL, HY_CONFIG_NEEDED},
+    {"initializer_range", NULL, "0.02"},
+    {"v_head_dim", NULL, NULL},
+    {"kq_head_dim", NULL, NULL},
+    {"conv_dim", NULL, NULL},
+    {"layer_type", NULL, NULL},
+    {"attn_hidden_size", "-1", NULL},
+    {"hidden_act", "\"silu\"", NULL},
+    {"mlp_hidden_act", "\"silu\"", NULL},
+    {"kq_norm", "\"none\"", NULL},
+    {"kv_reuse_every_i_layer", "-1", NULL},
+    {"kv_weight_reuse", "false", NULL},
+    {"mamba_proj_bias", "false", NULL},
+    {"memory_tokens_interspersed_every", "0", NULL},
+    {"num_experts", "1", NULL},
+    {"num_experts_per_tok", "1", NULL},
+    {"num_mamba", "1", NULL},
+    {"attn_implementation", "", NULL},
+    {"attn_implementation_new", "", NULL},
+    {"calc_logits_for_entire_prompt", "", NULL},
+    {"output_router_logits", "", NULL},
+    {"router_aux_loss_coef", "", NULL},
+    {"seq_length", "", NULL},
+    {"use_mamba_kernels", "", NULL},
+    {NULL, NULL, NULL},
 };
 
 // Sizes that all layers share, in *l.
@@ -91,15 +91,14 @@ static hy_status read_layer(const hy_json *c, const char *where, const hy_model_
     l->mixer = HY_MIXER_PARALLEL;
     l->fusion = HY_FUSION_MEAN;
     l->mlp = HY_MLP_SILU;
-    l->inner_norms = l->conv_bias = 1;
     HY_TRY(hy_config_int(c, where, "num_attention_heads", 1, HY_CONFIG_MAX_WIDTH, &l->heads));
     HY_TRY(hy_config_int(c, where, "num_key_value_heads", 1, HY_CONFIG_MAX_WIDTH, &l->kv_heads));
     HY_TRY(hy_config_int(c, where, "intermediate_size", 1, HY_CONFIG_MAX_WIDTH, &l->d_ff));
     HY_TRY(hy_config_int(c, where, "mamba_expand", 1, 64, &expand));
     HY_TRY(hy_config_int(c, where, "mamba_d_state", 1, 4096, &l->d_state));
     HY_TRY(hy_config_int(c, where, "mamba_d_conv", 1, 64, &l->d_conv));
-    HY_TRY(hy_config_bool_or(c, where, "mamba_conv_bias", &l->conv_bias));
-    HY_TRY(hy_config_bool_or(c, where, "mamba_inner_layernorms", &l->inner_norms));
+    HY_TRY(hy_config_bool(c, where, "mamba_conv_bias", &l->conv_bias));
+    HY_TRY(hy_config_bool(c, where, "mamba_inner_layernorms", &l->inner_norms));
     HY_TRY(hy_config_dt_rank(c, where, "mamba_dt_rank", m->d_model, &l->dt_rank));
     l->d_inner = expand * m->d_model;
     if (m->d_model % l->heads)
@@ -121,8 +120,8 @@ static hy_status read_layer(const hy_json *c, const char *where, const hy_model_
 static hy_status read_rope(const hy_json *c, const char *where, hy_model_spec *m) {
     const hy_json *type = hy_json_get(c, "rope_type");
     const char *text = "default";
-    int on = 1;
-    HY_TRY(hy_config_bool_or(c, where, "rope", &on));
+    int on;
+    HY_TRY(hy_config_bool(c, where, "rope", &on));
     HY_TRY(hy_json_get_double(c, where, "rope_theta", 1.0, 1e12, &m->rope_base));
     HY_TRY(hy_config_int(c, where, "max_position_embeddings", 1, HY_CONFIG_MAX_TOKENS, &m->max_len));
     m->orig_len = m->max_len;
@@ -141,13 +140,9 @@ static hy_status read_model(const hy_json *c, const char *where, hy_model_spec *
     HY_TRY(hy_config_int(c, where, "vocab_size", 1, 1 << 28, &m->vocab));
     HY_TRY(hy_config_int(c, where, "num_memory_tokens", 0, HY_CONFIG_MAX_WIDTH, &m->meta_tokens));
     HY_TRY(hy_json_get_double(c, where, "rms_norm_eps", 0, 1, &m->norm_eps));
-    bool tied;
-    HY_TRY(hy_json_get_bool(c, where, "tie_word_embeddings", &tied));
-    m->tied = tied;
+    HY_TRY(hy_config_bool(c, where, "tie_word_embeddings", &m->tied));
     m->norm = HY_NORM_RMS;
-    m->init_std = 0.02;
-    if (hy_json_get(c, "initializer_range"))
-        HY_TRY(hy_json_get_double(c, where, "initializer_range", 0, 100, &m->init_std));
+    HY_TRY(hy_json_get_double(c, where, "initializer_range", 0, 100, &m->init_std));
     return read_rope(c, where, m);
 }
 
@@ -231,7 +226,6 @@ static hy_status check_repeats(const hy_json *c, const char *where, const hy_mod
 }
 
 static hy_status spec(const hy_json *c, const char *where, hy_model_spec *m) {
-    HY_TRY(hy_config_check(c, where, keys));
     HY_TRY(read_model(c, where, m));
     hy_layer_spec l = {0};
     HY_TRY(read_layer(c, where, m, &l));
@@ -326,6 +320,7 @@ static hy_status config(const hy_model_spec *m, hy_json *out) {
 const hy_import_family hy_import_hymba = {
     .model_type = "hymba",
     .rows = rows,
+    .keys = keys,
     .tied_copy = "lm_head.weight",
     .tied_to = "model.embed_tokens.weight",
     .spec = spec,

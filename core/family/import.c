@@ -1,10 +1,10 @@
-// import.c - see import.h: the mapping and the copying, the same for every family.
+// import.c - see import.h: the families and the mapping of their tensors, the same for all. Folders: import_folder.c.
 #include "core/family/import.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/model/checkpoint.h"
+#include "core/family/import_impl.h"
 
 static const hy_import_family *const families[] = {
 #define X(name) &hy_import_##name,
@@ -25,6 +25,15 @@ const char *hy_import_families(void) {
         ;
 #undef X
     return list + 2;
+}
+
+hy_status hy_import_spec(const hy_import_family *f, const hy_json *config, const char *where, hy_model_spec *out) {
+    hy_json *whole;
+    hy_model_spec_init(out);
+    HY_TRY(hy_config_complete(config, where, f->keys, &whole));
+    const hy_status s = f->spec(whole, where, out);
+    hy_json_free(whole);
+    return s;
 }
 
 // ---------------------------------------------------------------------------------------------------- the mapping
@@ -163,130 +172,6 @@ hy_status hy_import_gather(const hy_import_map *m, const hy_import_tensor *t, co
         s = hy_params_get(w, x->param, grad, whole);
         if (!s) memcpy(dst + x->at, whole + x->first, x->n * sizeof *dst);
         free(whole);
-    }
-    return s;
-}
-
-// ---------------------------------------------------------------------------------------------------- a folder
-static hy_status read_spec(hy_import *m) {
-    hy_json *config;
-    HY_TRY(hy_json_read(m->config_path, HY_IMPORT_CONFIG_MAX, &config));
-    const char *type;
-    hy_status s = hy_json_get_string(config, m->config_path, "model_type", &type);
-    if (!s && !(m->family = hy_import_find(type)))
-        s = hy_error(HY_EINPUT, "%s: \"model_type\": \"%.60s\" is not a family that this build reads (it reads %s)",
-                     m->config_path, type, hy_import_families());
-    if (!s) {
-        hy_model_spec_init(&m->spec);
-        s = m->family->spec(config, m->config_path, &m->spec);
-    }
-    hy_json_free(config);
-    if (!s) {
-        s = hy_model_spec_check(&m->spec, NULL);
-        if (s) hy_error_context(s, "%s", m->config_path);
-    }
-    return s;
-}
-
-hy_status hy_import_open_config(const char *dir, hy_import **out) {
-    *out = NULL;
-    hy_import *m = hy_xcalloc(1, sizeof *m);
-    m->config_path = hy_asprintf("%s/config.json", dir);
-    hy_status s = read_spec(m);
-    if (s)
-        hy_import_close(m);
-    else
-        *out = m;
-    return s;
-}
-
-hy_status hy_import_open(const char *dir, hy_import **out) {
-    hy_import *m;
-    *out = NULL;
-    HY_TRY(hy_import_open_config(dir, &m));
-    hy_status s = hy_shards_open(dir, &m->weights);
-    if (s)
-        hy_import_close(m);
-    else
-        *out = m;
-    return s;
-}
-
-void hy_import_close(hy_import *m) {
-    if (!m) return;
-    hy_shards_close(m->weights);
-    free(m->config_path);
-    free(m);
-}
-
-// A tied model's file may hold the output matrix too; another one would make the file a different model from its
-// configuration.
-static hy_status check_tied(const hy_import *m) {
-    const hy_import_family *f = m->family;
-    const hy_st_tensor *copy = f->tied_copy ? hy_shards_find(m->weights, f->tied_copy) : NULL;
-    const hy_st_tensor *table = f->tied_copy ? hy_shards_find(m->weights, f->tied_to) : NULL;
-    if (!m->spec.tied || !copy || !table) return HY_OK;
-    const bool same = copy->n == table->n && copy->dtype == table->dtype &&
-                      !memcmp(copy->data, table->data, copy->n * hy_st_dtype_size(copy->dtype));
-    hy_st_release(copy);
-    hy_st_release(table);
-    if (same) return HY_OK;
-    return hy_error(HY_EINPUT,
-                    "%s says that the output matrix is tied to the embedding, but in %s \"%s\" and \"%s\" differ",
-                    m->config_path, m->weights->path, f->tied_copy, f->tied_to);
-}
-
-// Does `name` follow a pattern whose "%d" stands for any number?
-static bool follows(const char *pattern, const char *name) {
-    const char *at = strstr(pattern, "%d");
-    if (!at) return !strcmp(pattern, name);
-    const size_t head = (size_t)(at - pattern);
-    if (strncmp(pattern, name, head)) return false;
-    const size_t digits = strspn(name + head, "0123456789");
-    return digits && !strcmp(name + head + digits, at + 2);
-}
-
-static bool is_ignored(const void *user, const char *name) {
-    const hy_import *m = user;
-    if (m->spec.tied && m->family->tied_copy && !strcmp(m->family->tied_copy, name)) return true;
-    for (const char *const *p = m->family->ignored; p && *p; p++)
-        if (follows(*p, name)) return true;
-    return false;
-}
-
-hy_status hy_import_check(const hy_import *m, const hy_import_map *map, hy_buf *report) {
-    hy_st_want *want = hy_xcalloc((size_t)map->n, sizeof *want);
-    for (int i = 0; i < map->n; i++) want[i] = map->v[i].theirs;
-    hy_status s = check_tied(m);
-    if (!s)
-        s = hy_st_match((const hy_st *const *)m->weights->files, m->weights->n, m->weights->path, want, map->n,
-                        m->config_path, is_ignored, m, report);
-    free(want);
-    return s;
-}
-
-void hy_import_keep_types(const hy_import *m, const hy_import_map *map, hy_program *p) {
-    bool *all = hy_xcalloc((size_t)p->n_params, sizeof *all);
-    for (int i = 0; i < p->n_params; i++) all[i] = true;
-    for (int i = 0; i < map->n; i++) {
-        const hy_st_tensor *t = hy_shards_find(m->weights, map->v[i].theirs.name);
-        for (int k = 0; k < map->v[i].n; k++)
-            if (!t || t->dtype != HY_ST_BF16) all[map->pieces[map->v[i].first + k].param] = false;
-    }
-    for (int i = 0; i < p->n_params; i++)
-        if (all[i]) hy_program_keep_bf16(p, i);
-    free(all);
-}
-
-hy_status hy_import_weights(const hy_import *m, const hy_import_map *map, hy_params *w, hy_buf *report) {
-    hy_status s = hy_import_check(m, map, report);
-    for (int i = 0; i < map->n && !s; i++) {
-        const hy_st_tensor *t = hy_shards_find(m->weights, map->v[i].theirs.name);
-        for (int k = 0; k < map->v[i].n && !s; k++) {
-            const hy_import_piece *x = &map->pieces[map->v[i].first + k];
-            s = hy_checkpoint_set(w, x->param, x->first, t, x->at, x->n);
-        }
-        hy_st_release(t);
     }
     return s;
 }

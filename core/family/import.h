@@ -38,11 +38,11 @@ typedef struct {
 typedef struct hy_import_family {
     const char *model_type;  // of config.json
     const hy_import_row *rows;
+    const struct hy_config_key *keys;  // of config.json, with what stands for those that are left out
     // A copy of the embedding that files of tied models may hold; it must then equal tied_to. NULL: none.
     const char *tied_copy, *tied_to;
-    // Tensors that files may hold and that say nothing ("%d": any layer), NULL-terminated; NULL: none.
-    const char *const *ignored;
-    // Fills a spec (from hy_model_spec_init on) from config.json; errors name `where` (its path) and the key.
+    // Fills a spec (from hy_model_spec_init on) from config.json, of which hy_config_complete has looked at the keys
+    // and filled in those that are left out; errors name `where` (its path) and the key.
     hy_status (*spec)(const hy_json *config, const char *where, hy_model_spec *out);
     // The opposite, for export: sets the keys of config.json (an object). It may write what it sees without checking
     // much: what `spec` does not read back as the same model is refused by the exporter. HY_EINPUT with the reason, or
@@ -55,6 +55,8 @@ typedef struct hy_import_family {
 // The family of a model_type; NULL if there is none.
 const hy_import_family *hy_import_find(const char *model_type);
 const char *hy_import_families(void);  // "hymba, llama, ...": for messages
+// A configuration of the family as a spec, not checked as a whole yet (hy_model_spec_check).
+hy_status hy_import_spec(const hy_import_family *f, const hy_json *config, const char *where, hy_model_spec *out);
 
 // ---------------------------------------------------------------------------------------------------- the mapping
 typedef struct {
@@ -87,6 +89,7 @@ typedef struct {
     const hy_import_family *family;
     hy_model_spec spec;
     hy_shards *weights;
+    hy_buf notes;  // on tensors that are left aside: lines for people, empty if there are none
 } hy_import;
 // Reads DIR/config.json into a checked spec, without the weights (im->weights stays NULL).
 hy_status hy_import_open_config(const char *dir, hy_import **out);

@@ -7,63 +7,77 @@
 // ---------------------------------------------------------------------------------------------------- keys
 // What any configuration may hold and no model computes with.
 static const hy_config_key common[] = {
-    {"architectures", ""},
-    {"auto_map", ""},
-    {"_name_or_path", ""},
-    {"name_or_path", ""},
-    {"transformers_version", ""},
-    {"torch_dtype", ""},
-    {"dtype", ""},
-    {"use_cache", ""},
-    {"bos_token_id", ""},
-    {"eos_token_id", ""},
-    {"pad_token_id", ""},
-    {"unk_token_id", ""},
-    {"sep_token_id", ""},
-    {"decoder_start_token_id", ""},
-    {"attention_dropout", ""},
-    {"return_dict", ""},
-    {"output_hidden_states", ""},
-    {"output_attentions", ""},
-    {"torchscript", ""},
-    {"problem_type", ""},
-    {"id2label", ""},
-    {"label2id", ""},
-    {"finetuning_task", ""},
-    {"tokenizer_class", ""},
-    {"prefix", ""},
-    {"task_specific_params", ""},
-    {"chunk_size_feed_forward", ""},
-    {"_attn_implementation_autoset", ""},
-    {"is_encoder_decoder", "false"},
-    {"is_decoder", ""},
-    {"add_cross_attention", "false"},
-    {"cross_attention_hidden_size", "null"},
-    {"pruned_heads", "{}"},
-    {"tie_encoder_decoder", "false"},
-    {"is_llama_config", ""},
-    {"transformers.js_config", ""},
-    {"_attn_implementation", ""},
-    {"attn_implementation", ""},
-    {"_commit_hash", ""},
-    {"unsloth_fixed", ""},
-    {"unsloth_version", ""},
-    {"do_sample", ""},
-    {"temperature", ""},
-    {"top_k", ""},
-    {"top_p", ""},
-    {"max_length", ""},
-    {"min_length", ""},
-    {"max_new_tokens", ""},
-    {"num_beams", ""},
-    {"num_return_sequences", ""},
-    {"repetition_penalty", ""},
-    {"length_penalty", ""},
-    {"no_repeat_ngram_size", ""},
-    {"early_stopping", ""},
-    {"output_scores", ""},
-    {"return_dict_in_generate", ""},
-    {NULL, NULL},
+    {"architectures", "", NULL},
+    {"auto_map", "", NULL},
+    {"_name_or_path", "", NULL},
+    {"name_or_path", "", NULL},
+    {"transformers_version", "", NULL},
+    {"torch_dtype", "", NULL},
+    {"dtype", "", NULL},
+    {"use_cache", "", NULL},
+    {"bos_token_id", "", NULL},
+    {"eos_token_id", "", NULL},
+    {"pad_token_id", "", NULL},
+    {"unk_token_id", "", NULL},
+    {"sep_token_id", "", NULL},
+    {"decoder_start_token_id", "", NULL},
+    {"attention_dropout", "", NULL},
+    {"return_dict", "", NULL},
+    {"output_hidden_states", "", NULL},
+    {"output_attentions", "", NULL},
+    {"torchscript", "", NULL},
+    {"problem_type", "", NULL},
+    {"id2label", "", NULL},
+    {"label2id", "", NULL},
+    {"finetuning_task", "", NULL},
+    {"tokenizer_class", "", NULL},
+    {"prefix", "", NULL},
+    {"task_specific_params", "", NULL},
+    {"chunk_size_feed_forward", "", NULL},
+    {"_attn_implementation_autoset", "", NULL},
+    {"is_encoder_decoder", "false", NULL},
+    {"is_decoder", "", NULL},
+    {"add_cross_attention", "false", NULL},
+    {"cross_attention_hidden_size", "null", NULL},
+    {"pruned_heads", "{}", NULL},
+    {"tie_encoder_decoder", "false", NULL},
+    {"is_llama_config", "", NULL},
+    {"transformers.js_config", "", NULL},
+    {"_attn_implementation", "", NULL},
+    {"attn_implementation", "", NULL},
+    {"_commit_hash", "", NULL},
+    {"unsloth_fixed", "", NULL},
+    {"unsloth_version", "", NULL},
+    {"do_sample", "", NULL},
+    {"temperature", "", NULL},
+    {"top_k", "", NULL},
+    {"top_p", "", NULL},
+    {"max_length", "", NULL},
+    {"min_length", "", NULL},
+    {"max_new_tokens", "", NULL},
+    {"num_beams", "", NULL},
+    {"num_return_sequences", "", NULL},
+    {"repetition_penalty", "", NULL},
+    {"length_penalty", "", NULL},
+    {"no_repeat_ngram_size", "", NULL},
+    {"early_stopping", "", NULL},
+    {"output_scores", "", NULL},
+    {"return_dict_in_generate", "", NULL},
+    {"num_beam_groups", "", NULL},
+    {"diversity_penalty", "", NULL},
+    {"typical_p", "", NULL},
+    {"encoder_no_repeat_ngram_size", "", NULL},
+    {"bad_words_ids", "", NULL},
+    {"forced_bos_token_id", "", NULL},
+    {"forced_eos_token_id", "", NULL},
+    {"remove_invalid_values", "", NULL},
+    {"exponential_decay_length_penalty", "", NULL},
+    {"suppress_tokens", "", NULL},
+    {"begin_suppress_tokens", "", NULL},
+    {"use_bfloat16", "", NULL},
+    {"tf_legacy_loss", "", NULL},
+    {"use_return_dict", "", NULL},
+    {NULL, NULL, NULL},
 };
 
 static const hy_config_key *find_key(const hy_config_key *table, const char *key) {
@@ -96,21 +110,56 @@ static hy_status check_only(const hy_json *value, const char *where, const hy_co
     return s;
 }
 
-hy_status hy_config_check(const hy_json *c, const char *where, const hy_config_key *table) {
+// Nothing is asked for: null, false, "", [], {}.
+static bool is_nothing(const hy_json *value) {
+    hy_buf b = {0};
+    hy_json_text(value, 0, &b);
+    const bool nothing = is_one_of("null|false|\"\"|[]|{}", b.s);
+    free(b.s);
+    return nothing;
+}
+
+static hy_status check_keys(const hy_json *c, const char *where, const hy_config_key *table) {
     if (hy_json_type_of(c) != HY_JSON_OBJECT) return hy_error(HY_EINPUT, "%s: must be an object", where);
     for (void *it = hy_json_first(c); it; it = hy_json_next(c, it)) {
         const char *key = hy_json_key(it);
         const hy_config_key *k = find_key(table, key);
         if (!k) k = find_key(common, key);
-        if (!k)
-            return hy_error(
-                HY_EINPUT,
-                "%s: \"%.100s\" is not a key that the reader of this family knows: it might change the model; "
-                "remove it if it does not",
-                where, key);
-        if (k->only && *k->only) HY_TRY(check_only(hy_json_member(it), where, k));
+        if (k && k->only && *k->only) HY_TRY(check_only(hy_json_member(it), where, k));
+        if (k || is_nothing(hy_json_member(it))) continue;
+        if (!strcmp(key, "quantization_config") || !strcmp(key, "compression_config"))
+            return hy_error(HY_EINPUT,
+                            "%s: \"%s\": the weights are quantized, which is not read: take the folder of the model in "
+                            "bfloat16, float16 or float32, or dequantize it with transformers and save it again",
+                            where, key);
+        return hy_error(HY_EINPUT,
+                        "%s: \"%.100s\" is not a key that the reader of this family knows: it might change the model; "
+                        "remove it if it does not",
+                        where, key);
     }
     return HY_OK;
+}
+
+hy_status hy_config_complete(const hy_json *c, const char *where, const hy_config_key *table, hy_json **out) {
+    hy_buf missing = {0};
+    int n = 0;
+    *out = NULL;
+    HY_TRY(check_keys(c, where, table));
+    hy_json *whole = hy_json_copy(c);
+    for (const hy_config_key *k = table; k->key; k++) {
+        if (!k->def || hy_json_get(c, k->key)) continue;
+        if (strcmp(k->def, HY_CONFIG_NEEDED))
+            hy_json_set_text(whole, k->key, k->def);
+        else
+            hy_buf_printf(&missing, "%s\"%s\"", n++ ? ", " : "", k->key);
+    }
+    if (n) {
+        hy_json_free(whole);
+        hy_error(HY_EINPUT, "%s: %s %s missing", where, missing.s, n > 1 ? "are" : "is");
+    } else
+        *out = whole;
+    free(missing.s);
+    return n ? HY_EINPUT : HY_OK;
 }
 
 // ---------------------------------------------------------------------------------------------------- values
@@ -134,10 +183,9 @@ hy_status hy_config_int_or(const hy_json *c, const char *where, const char *key,
     return HY_OK;
 }
 
-hy_status hy_config_bool_or(const hy_json *c, const char *where, const char *key, int *out) {
-    bool v;
-    if (!hy_config_has(c, key)) return HY_OK;
-    HY_TRY(hy_json_get_bool(c, where, key, &v));
+hy_status hy_config_bool(const hy_json *c, const char *where, const char *key, int *out) {
+    bool v = false;
+    if (hy_config_has(c, key)) HY_TRY(hy_json_get_bool(c, where, key, &v));
     *out = v;
     return HY_OK;
 }
@@ -150,7 +198,6 @@ hy_status hy_config_double_or(const hy_json *c, const char *where, const char *k
 hy_status hy_config_dt_rank(const hy_json *c, const char *where, const char *key, int d_model, int *out) {
     const hy_json *rank = hy_json_get(c, key);
     *out = (d_model + 15) / 16;
-    if (!rank) return HY_OK;
     if (hy_json_type_of(rank) != HY_JSON_STRING) return hy_config_int(c, where, key, 1, HY_CONFIG_MAX_WIDTH, out);
     const char *text;
     HY_TRY(hy_json_string(rank, where, &text));
@@ -162,22 +209,20 @@ hy_status hy_config_model(const hy_json *c, const char *where, const char *eps_k
     HY_TRY(hy_config_int(c, where, "num_hidden_layers", 1, HY_MAX_LAYERS, &m->n_layers));
     HY_TRY(hy_config_int(c, where, "vocab_size", 1, 1 << 24, &m->vocab));
     m->norm = HY_NORM_RMS;
-    HY_TRY(hy_config_double_or(c, where, eps_key, 1e-12, 1, &m->norm_eps));
-    HY_TRY(hy_config_double_or(c, where, "initializer_range", 0, 10, &m->init_std));
-    return hy_config_bool_or(c, where, "tie_word_embeddings", &m->tied);
+    HY_TRY(hy_json_get_double(c, where, eps_key, 1e-12, 1, &m->norm_eps));
+    HY_TRY(hy_json_get_double(c, where, "initializer_range", 0, 10, &m->init_std));
+    return hy_config_bool(c, where, "tie_word_embeddings", &m->tied);
 }
 
 hy_status hy_config_mamba(const hy_json *c, const char *where, hy_model_spec *m, hy_layer_spec *l) {
-    m->norm_eps = 1e-5;
-    m->init_std = 0.1;
     HY_TRY(hy_config_model(c, where, "layer_norm_epsilon", m));
     m->rope = HY_ROPE_NONE;
     m->rope_base = 10000;
     m->max_len = m->orig_len = 2048;  // not a limit: the families have none
     HY_TRY(hy_config_int(c, where, "state_size", 1, 4096, &l->d_state));
     HY_TRY(hy_config_int(c, where, "conv_kernel", 1, 256, &l->d_conv));
-    HY_TRY(hy_config_bool_or(c, where, "use_bias", &l->proj_bias));
-    return hy_config_bool_or(c, where, "use_conv_bias", &l->conv_bias);
+    HY_TRY(hy_config_bool(c, where, "use_bias", &l->proj_bias));
+    return hy_config_bool(c, where, "use_conv_bias", &l->conv_bias);
 }
 
 hy_status hy_config_dt_limit(const hy_json *c, const char *where, double *least, double *most) {
@@ -218,20 +263,20 @@ void hy_config_write_class(const char *name, hy_json *out) {
 
 // ---------------------------------------------------------------------------------------------------- rotary positions
 static const hy_config_key rope_keys[] = {
-    {"rope_type", NULL},
-    {"type", NULL},
-    {"rope_theta", NULL},
-    {"factor", NULL},
-    {"low_freq_factor", NULL},
-    {"high_freq_factor", NULL},
-    {"original_max_position_embeddings", NULL},
-    {"partial_rotary_factor", "1|1.0|null"},
-    {NULL, NULL},
+    {"rope_type", NULL, NULL},
+    {"type", NULL, NULL},
+    {"rope_theta", NULL, NULL},
+    {"factor", NULL, NULL},
+    {"low_freq_factor", NULL, NULL},
+    {"high_freq_factor", NULL, NULL},
+    {"original_max_position_embeddings", NULL, NULL},
+    {"partial_rotary_factor", "1|1.0|null", NULL},
+    {NULL, NULL, NULL},
 };
 
 static hy_status read_scaling(const hy_json *r, const char *where, hy_model_spec *m) {
     const char *type = "default";
-    HY_TRY(hy_config_check(r, where, rope_keys));
+    HY_TRY(check_keys(r, where, rope_keys));
     HY_TRY(hy_config_double_or(r, where, "rope_theta", 1, 1e12, &m->rope_base));
     if (hy_config_has(r, "rope_type"))
         HY_TRY(hy_json_get_string(r, where, "rope_type", &type));
@@ -270,6 +315,8 @@ hy_status hy_config_rope(const hy_json *c, const char *where, double default_bas
         snprintf(path, sizeof path, "%s: \"%s\"", where, keys[i]);
         HY_TRY(read_scaling(r, path, m));
     }
+    if (m->rope_base == 0)  // transformers 4 and 5 have different ones
+        return hy_error(HY_EINPUT, "%s: \"rope_theta\" is missing, and this family has no default that counts", where);
     return HY_OK;
 }
 

@@ -1,36 +1,41 @@
 // import_impl.h - reading config.json: what the families share. A key that no table knows might change the model, so it
-// is an error; values are checked for type and range, and messages begin with the file and name the key.
+// is an error unless its value is nothing; values are checked for type and range, and messages begin with the file and
+// name the key.
 #ifndef HY_IMPORT_CONFIG_H
 #define HY_IMPORT_CONFIG_H
 #include "core/format/json.h"
 #include "core/spec/spec.h"
 
 // What is done with a key.
-typedef struct {
+typedef struct hy_config_key {
     const char *key;   // NULL: end of the table
     const char *only;  // NULL: the family reads it; "": does not touch what the model computes; else the JSON texts
                        // supported, with bars between them: "false", "null|1"
+    const char *def;   // where a file leaves the key out: the default of the family's class in transformers, as JSON
+                       // text; HY_CONFIG_NEEDED: there is none; NULL: other keys, or the reader, say what then counts
 } hy_config_key;
+#define HY_CONFIG_NEEDED "?"
 // Every key of `config` against a family's table and that of keys which all families let pass (names of classes, token
-// ids, element types, dropout, options of generation).
-hy_status hy_config_check(const hy_json *config, const char *where, const hy_config_key *table);
+// ids, element types, dropout, options of generation). A key of neither that is null, false or empty asks for nothing
+// and passes too. *out: a copy with the defaults of what is left out; HY_EINPUT with the names of all that is needed.
+hy_status hy_config_complete(const hy_json *config, const char *where, const hy_config_key *table, hy_json **out);
 
 #define HY_CONFIG_MAX_WIDTH (1 << 20)
 #define HY_CONFIG_MAX_TOKENS (1 << 28)
 bool hy_config_has(const hy_json *c, const char *key);  // there and not null
 // A required member.
 hy_status hy_config_int(const hy_json *c, const char *where, const char *key, int lo, int hi, int *out);
+// true, false, or null for false.
+hy_status hy_config_bool(const hy_json *c, const char *where, const char *key, int *out);
 // Members that may be absent or null (of integers also -1, the sign for "not given"): *out then stays as it is.
 hy_status hy_config_int_or(const hy_json *c, const char *where, const char *key, int hi, int *out);
-hy_status hy_config_bool_or(const hy_json *c, const char *where, const char *key, int *out);
 hy_status hy_config_double_or(const hy_json *c, const char *where, const char *key, double lo, double hi, double *out);
 // "auto" or absent: ceil(d_model / 16), as all Mamba families have it.
 hy_status hy_config_dt_rank(const hy_json *c, const char *where, const char *key, int d_model, int *out);
 // What all families have: hidden_size, num_hidden_layers, vocab_size, RMSNorm with the epsilon under eps_key,
-// initializer_range, tie_word_embeddings. m holds the family's defaults of the last three.
+// initializer_range, tie_word_embeddings.
 hy_status hy_config_model(const hy_json *c, const char *where, const char *eps_key, hy_model_spec *m);
-// The same for Mamba and Mamba-2, with d_state, d_conv and the biases. m->tied and the biases of l hold the family's
-// defaults.
+// The same for Mamba and Mamba-2, with d_state, d_conv and the biases.
 hy_status hy_config_mamba(const hy_json *c, const char *where, hy_model_spec *m, hy_layer_spec *l);
 // time_step_limit of the Mamba-2 families: [least, most], where `most` may be Infinity as transformers 5 writes it
 // ({"__float__": "Infinity"}). Absent: [0, Infinity]. *most is 0 for Infinity, as in hy_layer_spec.dt_max.
@@ -40,7 +45,7 @@ void hy_config_write_dt_limit(double least, double most, hy_json *out);
 void hy_config_write_class(const char *name, hy_json *out);
 // max_position_embeddings and the rotary positions, as transformers 5 writes them (rope_parameters: {rope_type,
 // rope_theta, ...}) or 4 did (rope_theta, rope_scaling: {rope_type or type, factor, ...}): default, linear, llama3.
-// default_base: where no rope_theta is given.
+// default_base: where no rope_theta is given; 0: it must be.
 hy_status hy_config_rope(const hy_json *c, const char *where, double default_base, hy_model_spec *m);
 // The same as transformers 5 writes it.
 void hy_config_write_rope(const hy_model_spec *m, hy_json *out);

@@ -28,37 +28,44 @@ static const hy_import_row rows[] = {
     {LAYER "mlp.down_proj.bias", "layers.%d.mlp.down.bias", HY_PART_ALL, HY_ROW_PLAIN},
     {NULL, NULL, HY_PART_ALL, HY_ROW_PLAIN},
 };
-// Tables of angles that early versions stored.
-static const char *const ignored[] = {LAYER "self_attn.rotary_emb.inv_freq", "model.rotary_emb.inv_freq", NULL};
 
 // ---------------------------------------------------------------------------------------------------- reading
-#define SHARED_KEYS                                                                                               \
-    {"model_type", NULL}, {"hidden_size", NULL}, {"num_hidden_layers", NULL}, {"num_attention_heads", NULL},      \
-        {"num_key_value_heads", NULL}, {"intermediate_size", NULL}, {"vocab_size", NULL}, {"rms_norm_eps", NULL}, \
-        {"head_dim", NULL}, {"max_position_embeddings", NULL}, {"rope_theta", NULL}, {"rope_scaling", NULL},      \
-        {"rope_parameters", NULL}, {"tie_word_embeddings", NULL}, {"initializer_range", NULL}, {                  \
-        "hidden_act", "\"silu\""                                                                                  \
+// Keys of all three, and what their classes have alike where a file leaves one out.
+#define SHARED_KEYS(vocab, d_ff, kv, max_len)                                                                      \
+    {"model_type", NULL, NULL}, {"hidden_size", NULL, "4096"}, {"num_hidden_layers", NULL, "32"},                  \
+        {"num_attention_heads", NULL, "32"}, {"num_key_value_heads", NULL, kv}, {"intermediate_size", NULL, d_ff}, \
+        {"vocab_size", NULL, vocab}, {"head_dim", NULL, NULL}, {"rms_norm_eps", NULL, "1e-6"},                     \
+        {"max_position_embeddings", NULL, max_len}, {"rope_theta", NULL, NULL}, {"rope_scaling", NULL, NULL},      \
+        {"rope_parameters", NULL, NULL}, {"partial_rotary_factor", "1|1.0|null", NULL},                            \
+        {"tie_word_embeddings", NULL, "false"}, {"initializer_range", NULL, "0.02"}, {                             \
+        "hidden_act", "\"silu\"|\"swish\"", NULL                                                                   \
     }
 static const hy_config_key llama_keys[] = {
-    SHARED_KEYS,  {"attention_bias", NULL}, {"mlp_bias", NULL}, {"pretraining_tp", ""}, {"rope_interleaved", "false"},
-    {NULL, NULL},
+    SHARED_KEYS("32000", "11008", NULL, "2048"),
+    {"attention_bias", NULL, "false"},
+    {"mlp_bias", NULL, "false"},
+    {"pretraining_tp", "", NULL},
+    {"rope_interleaved", "false", NULL},
+    {NULL, NULL, NULL},
 };
 static const hy_config_key qwen2_keys[] = {
-    SHARED_KEYS,
-    {"use_sliding_window", NULL},
-    {"sliding_window", NULL},
-    {"max_window_layers", NULL},
-    {"layer_types", NULL},
-    {"use_mrope", "false"},
-    {NULL, NULL},
+    SHARED_KEYS("151936", "22016", "32", "32768"),
+    {"use_sliding_window", NULL, "false"},
+    {"sliding_window", NULL, "4096"},
+    {"max_window_layers", NULL, "28"},
+    {"layer_types", NULL, NULL},
+    {"use_mrope", "false", NULL},
+    {NULL, NULL, NULL},
 };
-static const hy_config_key mistral_keys[] = {SHARED_KEYS, {"sliding_window", NULL}, {NULL, NULL}};
+static const hy_config_key mistral_keys[] = {
+    SHARED_KEYS("32000", "14336", "8", "131072"),
+    {"sliding_window", NULL, "4096"},
+    {NULL, NULL, NULL},
+};
 
 static hy_status read_shared(const hy_json *c, const char *where, const char *name, hy_model_spec *m,
                              hy_layer_spec *l) {
     snprintf(m->name, sizeof m->name, "%s", name);
-    m->norm_eps = 1e-6;
-    m->init_std = 0.02;
     HY_TRY(hy_config_model(c, where, "rms_norm_eps", m));
     HY_TRY(hy_config_rope(c, where, 10000, m));
     *l = (hy_layer_spec){.mixer = HY_MIXER_ATTENTION, .mlp = HY_MLP_SILU};
@@ -86,10 +93,9 @@ static void fill_layers(hy_model_spec *m, const hy_layer_spec *l) {
     }
 }
 
-// Their window counts the query itself, ours the tokens before it. Where the key is not there at all, it is 4096 in
-// both families.
+// Their window counts the query itself, ours the tokens before it.
 static hy_status read_window(const hy_json *c, const char *where, int *window) {
-    *window = hy_json_get(c, "sliding_window") ? 0 : 4095;
+    *window = 0;
     if (!hy_config_has(c, "sliding_window")) return HY_OK;
     HY_TRY(hy_config_int(c, where, "sliding_window", 2, HY_CONFIG_MAX_TOKENS, window));
     --*window;
@@ -98,10 +104,9 @@ static hy_status read_window(const hy_json *c, const char *where, int *window) {
 
 static hy_status llama_spec(const hy_json *c, const char *where, hy_model_spec *m) {
     hy_layer_spec l;
-    HY_TRY(hy_config_check(c, where, llama_keys));
     HY_TRY(read_shared(c, where, "llama", m, &l));
-    HY_TRY(hy_config_bool_or(c, where, "attention_bias", &l.qkv_bias));
-    HY_TRY(hy_config_bool_or(c, where, "mlp_bias", &l.mlp_bias));
+    HY_TRY(hy_config_bool(c, where, "attention_bias", &l.qkv_bias));
+    HY_TRY(hy_config_bool(c, where, "mlp_bias", &l.mlp_bias));
     l.out_bias = l.qkv_bias;
     fill_layers(m, &l);
     return HY_OK;
@@ -109,7 +114,6 @@ static hy_status llama_spec(const hy_json *c, const char *where, hy_model_spec *
 
 static hy_status mistral_spec(const hy_json *c, const char *where, hy_model_spec *m) {
     hy_layer_spec l;
-    HY_TRY(hy_config_check(c, where, mistral_keys));
     HY_TRY(read_shared(c, where, "mistral", m, &l));
     HY_TRY(read_window(c, where, &l.window));
     fill_layers(m, &l);
@@ -141,12 +145,11 @@ static hy_status read_layer_types(const hy_json *c, const char *where, int windo
 
 static hy_status qwen2_spec(const hy_json *c, const char *where, hy_model_spec *m) {
     hy_layer_spec l;
-    int windows = 0, from = 28, window = 0;
-    HY_TRY(hy_config_check(c, where, qwen2_keys));
+    int windows, from, window = 0;
     HY_TRY(read_shared(c, where, "qwen2", m, &l));
     l.qkv_bias = 1;
-    HY_TRY(hy_config_bool_or(c, where, "use_sliding_window", &windows));
-    HY_TRY(hy_config_int_or(c, where, "max_window_layers", HY_CONFIG_MAX_WIDTH, &from));
+    HY_TRY(hy_config_bool(c, where, "use_sliding_window", &windows));
+    HY_TRY(hy_config_int(c, where, "max_window_layers", 0, HY_CONFIG_MAX_WIDTH, &from));
     if (windows) HY_TRY(read_window(c, where, &window));
     fill_layers(m, &l);
     for (int i = from; i < m->n_layers; i++) m->layers[i].window = window;
@@ -202,9 +205,9 @@ static hy_status qwen2_config(const hy_model_spec *m, hy_json *out) {
 #define FAMILY(name)                                                                   \
     const hy_import_family hy_import_##name = {.model_type = #name,                    \
                                                .rows = rows,                           \
+                                               .keys = name##_keys,                    \
                                                .tied_copy = "lm_head.weight",          \
                                                .tied_to = "model.embed_tokens.weight", \
-                                               .ignored = ignored,                     \
                                                .spec = name##_spec,                    \
                                                .config = name##_config}
 FAMILY(llama);

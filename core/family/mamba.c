@@ -27,38 +27,38 @@ static const hy_import_row rows[] = {
 
 // The time_step_* keys but for the rank say how dt was initialised; d_model, d_inner and n_layer repeat other keys.
 static const hy_config_key keys[] = {
-    {"model_type", NULL},
-    {"vocab_size", NULL},
-    {"hidden_size", NULL},
-    {"state_size", NULL},
-    {"num_hidden_layers", NULL},
-    {"layer_norm_epsilon", NULL},
-    {"expand", NULL},
-    {"conv_kernel", NULL},
-    {"use_bias", NULL},
-    {"use_conv_bias", NULL},
-    {"initializer_range", NULL},
-    {"time_step_rank", NULL},
-    {"tie_word_embeddings", NULL},
-    {"intermediate_size", NULL},
-    {"d_inner", NULL},
-    {"d_model", NULL},
-    {"n_layer", NULL},
-    {"hidden_act", "\"silu\""},
-    {"rms_norm", "true"},
-    {"ssm_cfg", "{}"},
-    {"residual_in_fp32", ""},
-    {"rescale_prenorm_residual", ""},
-    {"use_mambapy", ""},
-    {"use_associative_scan", ""},
-    {"fused_add_norm", ""},
-    {"pad_vocab_size_multiple", ""},
-    {"time_step_scale", ""},
-    {"time_step_min", ""},
-    {"time_step_max", ""},
-    {"time_step_init_scheme", ""},
-    {"time_step_floor", ""},
-    {NULL, NULL},
+    {"model_type", NULL, NULL},
+    {"vocab_size", NULL, "50280"},
+    {"hidden_size", NULL, "768"},
+    {"state_size", NULL, "16"},
+    {"num_hidden_layers", NULL, "32"},
+    {"layer_norm_epsilon", NULL, "1e-5"},
+    {"expand", NULL, "2"},
+    {"conv_kernel", NULL, "4"},
+    {"use_bias", NULL, "false"},
+    {"use_conv_bias", NULL, "true"},
+    {"initializer_range", NULL, "0.1"},
+    {"time_step_rank", NULL, "\"auto\""},
+    {"tie_word_embeddings", NULL, "true"},
+    {"intermediate_size", NULL, NULL},
+    {"d_inner", NULL, NULL},
+    {"d_model", NULL, NULL},
+    {"n_layer", NULL, NULL},
+    {"hidden_act", "\"silu\"|\"swish\"", NULL},
+    {"rms_norm", "true", NULL},
+    {"ssm_cfg", "{}", NULL},
+    {"residual_in_fp32", "", NULL},
+    {"rescale_prenorm_residual", "", NULL},
+    {"use_mambapy", "", NULL},
+    {"use_associative_scan", "", NULL},
+    {"fused_add_norm", "", NULL},
+    {"pad_vocab_size_multiple", "", NULL},
+    {"time_step_scale", "", NULL},
+    {"time_step_min", "", NULL},
+    {"time_step_max", "", NULL},
+    {"time_step_init_scheme", "", NULL},
+    {"time_step_floor", "", NULL},
+    {NULL, NULL, NULL},
 };
 
 static hy_status check_repeat(const hy_json *c, const char *where, const char *key, int value, const char *what) {
@@ -68,14 +68,12 @@ static hy_status check_repeat(const hy_json *c, const char *where, const char *k
 }
 
 static hy_status spec(const hy_json *c, const char *where, hy_model_spec *m) {
-    hy_layer_spec l = {.mixer = HY_MIXER_SSM, .kv_source = -1, .conv_bias = 1};
-    double expand = 2;
-    HY_TRY(hy_config_check(c, where, keys));
+    hy_layer_spec l = {.mixer = HY_MIXER_SSM, .kv_source = -1};
+    double expand;
     snprintf(m->name, sizeof m->name, "mamba");
-    m->tied = 1;
     HY_TRY(hy_config_mamba(c, where, m, &l));
     HY_TRY(hy_config_dt_rank(c, where, "time_step_rank", m->d_model, &l.dt_rank));
-    HY_TRY(hy_config_double_or(c, where, "expand", 1e-3, 1024, &expand));
+    HY_TRY(hy_json_get_double(c, where, "expand", 1e-3, 1024, &expand));
     if (expand * m->d_model < 1 || expand * m->d_model > HY_CONFIG_MAX_WIDTH)
         return hy_error(HY_EINPUT, "%s: \"expand\" * \"hidden_size\" is %g: it must be 1 to %d", where,
                         expand * m->d_model, HY_CONFIG_MAX_WIDTH);
@@ -115,6 +113,7 @@ static hy_status config(const hy_model_spec *m, hy_json *out) {
 const hy_import_family hy_import_mamba = {
     .model_type = "mamba",
     .rows = rows,
+    .keys = keys,
     .tied_copy = "lm_head.weight",
     .tied_to = "backbone.embeddings.weight",
     .spec = spec,

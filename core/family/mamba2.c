@@ -28,40 +28,40 @@ static const hy_import_row rows[] = {
 // The time_step_* keys but for the limit say how dt was initialised (the rank is not used at all); chunk_size is how it
 // is computed. norm_before_gate and rms_norm are keys of earlier versions, which read neither as anything else.
 static const hy_config_key keys[] = {
-    {"model_type", NULL},
-    {"vocab_size", NULL},
-    {"hidden_size", NULL},
-    {"state_size", NULL},
-    {"num_hidden_layers", NULL},
-    {"num_heads", NULL},
-    {"head_dim", NULL},
-    {"n_groups", NULL},
-    {"layer_norm_epsilon", NULL},
-    {"expand", NULL},
-    {"conv_kernel", NULL},
-    {"use_bias", NULL},
-    {"use_conv_bias", NULL},
-    {"initializer_range", NULL},
-    {"tie_word_embeddings", NULL},
-    {"intermediate_size", NULL},
-    {"time_step_limit", NULL},
-    {"hidden_act", "\"silu\""},
-    {"rms_norm", "true"},
-    {"norm_before_gate", ""},
-    {"chunk_size", ""},
-    {"residual_in_fp32", ""},
-    {"rescale_prenorm_residual", ""},
-    {"time_step_rank", ""},
-    {"time_step_min", ""},
-    {"time_step_max", ""},
-    {"time_step_floor", ""},
-    {"time_step_init_scheme", ""},
-    {"time_step_scale", ""},
-    {NULL, NULL},
+    {"model_type", NULL, NULL},
+    {"vocab_size", NULL, "32768"},
+    {"hidden_size", NULL, "4096"},
+    {"state_size", NULL, "128"},
+    {"num_hidden_layers", NULL, "64"},
+    {"num_heads", NULL, "128"},
+    {"head_dim", NULL, "64"},
+    {"n_groups", NULL, "8"},
+    {"layer_norm_epsilon", NULL, "1e-5"},
+    {"expand", NULL, "2"},
+    {"conv_kernel", NULL, "4"},
+    {"use_bias", NULL, "false"},
+    {"use_conv_bias", NULL, "true"},
+    {"initializer_range", NULL, "0.1"},
+    {"tie_word_embeddings", NULL, "false"},
+    {"intermediate_size", NULL, NULL},
+    {"time_step_limit", NULL, NULL},
+    {"hidden_act", "\"silu\"|\"swish\"", NULL},
+    {"rms_norm", "true", NULL},
+    {"norm_before_gate", "", NULL},
+    {"chunk_size", "", NULL},
+    {"residual_in_fp32", "", NULL},
+    {"rescale_prenorm_residual", "", NULL},
+    {"time_step_rank", "", NULL},
+    {"time_step_min", "", NULL},
+    {"time_step_max", "", NULL},
+    {"time_step_floor", "", NULL},
+    {"time_step_init_scheme", "", NULL},
+    {"time_step_scale", "", NULL},
+    {NULL, NULL, NULL},
 };
 
 static hy_status sizes(const hy_json *c, const char *where, const hy_model_spec *m, hy_layer_spec *l) {
-    int heads, wide, expand = 2;
+    int heads, wide, expand;
     HY_TRY(hy_config_int(c, where, "num_heads", 1, HY_CONFIG_MAX_WIDTH, &heads));
     HY_TRY(hy_config_int(c, where, "head_dim", 1, HY_CONFIG_MAX_WIDTH, &l->head_dim));
     HY_TRY(hy_config_int(c, where, "n_groups", 1, HY_CONFIG_MAX_WIDTH, &l->groups));
@@ -69,7 +69,7 @@ static hy_status sizes(const hy_json *c, const char *where, const hy_model_spec 
         return hy_error(HY_EINPUT, "%s: \"num_heads\" * \"head_dim\" is %lld: at most %d", where,
                         (long long)heads * l->head_dim, HY_CONFIG_MAX_WIDTH);
     l->d_inner = wide = heads * l->head_dim;
-    HY_TRY(hy_config_int_or(c, where, "expand", 1024, &expand));
+    HY_TRY(hy_config_int(c, where, "expand", 1, 1024, &expand));
     if ((int64_t)expand * m->d_model != l->d_inner)
         return hy_error(HY_EINPUT, "%s: \"num_heads\" * \"head_dim\" is %d, but \"expand\" * \"hidden_size\" is %lld",
                         where, l->d_inner, (long long)expand * m->d_model);
@@ -81,11 +81,8 @@ static hy_status sizes(const hy_json *c, const char *where, const hy_model_spec 
 }
 
 static hy_status spec(const hy_json *c, const char *where, hy_model_spec *m) {
-    hy_layer_spec l = {
-        .mixer = HY_MIXER_SSM, .kv_source = -1, .ssm_kind = HY_SSM_MAMBA2, .conv_bias = 1, .gated_norm = 1};
-    HY_TRY(hy_config_check(c, where, keys));
+    hy_layer_spec l = {.mixer = HY_MIXER_SSM, .kv_source = -1, .ssm_kind = HY_SSM_MAMBA2, .gated_norm = 1};
     snprintf(m->name, sizeof m->name, "mamba2");
-    m->tied = 0;
     HY_TRY(hy_config_mamba(c, where, m, &l));
     HY_TRY(sizes(c, where, m, &l));
     HY_TRY(hy_config_dt_limit(c, where, &l.dt_min, &l.dt_max));
@@ -122,6 +119,7 @@ static hy_status config(const hy_model_spec *m, hy_json *out) {
 const hy_import_family hy_import_mamba2 = {
     .model_type = "mamba2",
     .rows = rows,
+    .keys = keys,
     .tied_copy = "lm_head.weight",
     .tied_to = "backbone.embeddings.weight",
     .spec = spec,

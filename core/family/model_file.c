@@ -84,6 +84,37 @@ static hy_status folder_spec(const hy_import *im, const char *path, const char *
     return s;
 }
 
+// What a file is that is no YAML, by how it begins. HY_OK: it may be one.
+static hy_status check_is_text(const char *path) {
+    static const struct {
+        const char *begin;
+        size_t n;
+        const char *what;
+    } kinds[] = {
+        {"GGUF", 4, "a GGUF file: take the model's folder with config.json and safetensors"},
+        {"PK\3\4", 4, "a zip file, as torch.save writes pickles: save the model as safetensors"},
+        {"\x80\2", 2, "a pickle: save the model as safetensors"},
+        {"\x80\3", 2, "a pickle: save the model as safetensors"},
+        {"\x80\4", 2, "a pickle: save the model as safetensors"},
+        {"\x80\5", 2, "a pickle: save the model as safetensors"},
+        {"\x89HDF", 4, "an HDF5 file: save the model as safetensors"},
+        {"\x93NUMPY", 6, "a NumPy file: save the model as safetensors"},
+    };
+    char head[16] = "";
+    struct stat info;
+    if (stat(path, &info) || !S_ISREG(info.st_mode)) return HY_OK;
+    FILE *f = fopen(path, "rb");
+    const size_t n = f ? fread(head, 1, sizeof head, f) : 0;
+    if (f) fclose(f);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (n >= kinds[i].n && !memcmp(head, kinds[i].begin, kinds[i].n))
+            return hy_error(HY_EINPUT, "%s: is %s. A model is a variant (YAML), a checkpoint of hylab or a folder",
+                            path, kinds[i].what);
+    if (n > 9 && head[8] == '{' && !head[5] && !head[6] && !head[7])
+        return hy_error(HY_EINPUT, "%s: looks like safetensors, but its name does not end in .safetensors", path);
+    return HY_OK;
+}
+
 hy_status hy_model_read_spec(const char *path, const char *const *sets, hy_model_spec *out) {
     hy_st *st;
     hy_import *im;
@@ -99,7 +130,7 @@ hy_status hy_model_read_spec(const char *path, const char *const *sets, hy_model
             s = checkpoint_spec(st, path, sets, out);
             hy_st_close(st);
             return s;
-        default: return hy_spec_load(path, sets, out);
+        default: HY_TRY(check_is_text(path)); return hy_spec_load(path, sets, out);
     }
 }
 
@@ -132,6 +163,7 @@ static hy_status from_folder(const char *path, const hy_model_spec *spec, const 
     if (!s) hy_weights_apply(h->weights, im, &map, out->p);
     if (!s) s = hy_params_create(out->p, h->be, h->dtype, &out->w);
     if (!s) s = hy_import_weights(im, &map, out->w, NULL);
+    if (!s && im->notes.n) out->notes = hy_xstrdup(im->notes.s);
     hy_import_map_free(&map);
     hy_import_close(im);
     return s;
@@ -160,7 +192,7 @@ hy_status hy_model_published(const char *path, hy_published_list *out) {
 }
 
 // w NULL: only the checks.
-static hy_status read_weights(const char *path, const hy_program *p, hy_params *w) {
+static hy_status read_weights(const char *path, const hy_program *p, hy_params *w, hy_buf *notes) {
     hy_import *im;
     hy_st *st;
     hy_import_map map = {0};
@@ -174,13 +206,16 @@ static hy_status read_weights(const char *path, const hy_program *p, hy_params *
     HY_TRY(hy_import_open(path, &im));
     s = hy_import_map_make(im->family, p, &map);
     if (!s) s = w ? hy_import_weights(im, &map, w, NULL) : hy_import_check(im, &map, NULL);
+    if (!s && notes) hy_buf_write(notes, im->notes.s, im->notes.n);
     hy_import_map_free(&map);
     hy_import_close(im);
     return s;
 }
 
-hy_status hy_model_check(const char *path, const hy_program *p) { return read_weights(path, p, NULL); }
-hy_status hy_model_load(const char *path, hy_params *w) { return read_weights(path, w->prog, w); }
+hy_status hy_model_check(const char *path, const hy_program *p, hy_buf *notes) {
+    return read_weights(path, p, NULL, notes);
+}
+hy_status hy_model_load(const char *path, hy_params *w) { return read_weights(path, w->prog, w, NULL); }
 
 // The bytes of every file that the weights come from, as one hash.
 static hy_status folder_hash(const char *path, char out[33]) {
@@ -222,5 +257,6 @@ hy_status hy_model_open(const char *path, const char *const *sets, const hy_back
 void hy_model_close(hy_model *m) {
     hy_params_free(m->w);
     hy_program_free(m->p);
+    free(m->notes);
     *m = (hy_model){0};
 }

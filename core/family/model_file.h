@@ -11,6 +11,7 @@ typedef struct {
     hy_program *p;
     hy_params *w;
     bool trained;  // the weights come from a file
+    char *notes;   // on what was left aside of it: lines for people; NULL: nothing
 } hy_model;
 typedef enum { HY_MODEL_YAML = 0, HY_MODEL_CHECKPOINT, HY_MODEL_FOLDER } hy_model_file_kind;
 hy_model_file_kind hy_model_file_kind_of(const char *path);
@@ -47,8 +48,8 @@ hy_status hy_model_open_as(const char *path, const hy_model_spec *spec, const hy
                            hy_precision precision, hy_model *out);
 void hy_model_close(hy_model *m);
 // Reads the weights of a checkpoint or a folder into parameters of a program of its spec. check: what it checks, alone,
-// before memory is taken for parameters.
-hy_status hy_model_check(const char *path, const hy_program *p);
+// before memory is taken for parameters; notes (NULL: nobody wants them): as in hy_model, appended.
+hy_status hy_model_check(const char *path, const hy_program *p, hy_buf *notes);
 hy_status hy_model_load(const char *path, hy_params *w);
 // Hash of the content of all files that the weights of a checkpoint or a folder come from.
 hy_status hy_model_source_hash(const char *path, char out[33]);

@@ -43,6 +43,7 @@ static int text_depth(const char *s, size_t n, int limit) {
 hy_status hy_json_parse(const char *text, size_t n, const char *where, int max_depth, hy_json **out) {
     int limit = max_depth > 0 ? max_depth : HY_JSON_MAX_DEPTH;
     *out = NULL;
+    HY_TRY(hy_utf8_begin(where, &text, &n));
     // jansson's own limit is fixed at its build: the depth is looked at before it recurses
     if (text_depth(text, n, limit) > limit)
         return hy_error(HY_EINPUT, "%s: JSON nested deeper than %d levels", where, limit);
@@ -133,6 +134,7 @@ hy_status hy_json_parse_string(const char *text, size_t n, const char *where, hy
 }
 
 void hy_json_free(hy_json *j) { json_decref((json_t *)j); }
+hy_json *hy_json_copy(const hy_json *j) { return wrap(json_deep_copy(in(j))); }
 
 hy_json_type hy_json_type_of(const hy_json *j) {
     switch (json_typeof(in(j))) {
@@ -297,6 +299,9 @@ void hy_json_set_string(hy_json *object, const char *key, const char *s) {
 void hy_json_set_double(hy_json *object, const char *key, double v) { hy_json_set(object, key, hy_json_new_double(v)); }
 void hy_json_set_int(hy_json *object, const char *key, int64_t v) { hy_json_set(object, key, hy_json_new_int(v)); }
 void hy_json_set_bool(hy_json *object, const char *key, bool v) { hy_json_set(object, key, hy_json_new_bool(v)); }
+void hy_json_set_text(hy_json *object, const char *key, const char *text) {
+    hy_json_set(object, key, wrap(json_loads(text, JSON_DECODE_ANY, NULL)));
+}
 
 // ---------------------------------------------------------------------------------------------------- text
 // jansson prints reals with one fixed number of digits (0.1 as 0.10000000000000001), hence a printer of its own here.

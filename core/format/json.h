@@ -8,14 +8,15 @@ typedef struct hy_json hy_json;  // a value; owned by its document or, when buil
 
 // ---------------------------------------------------------------------------------------------------- reading
 #define HY_JSON_MAX_DEPTH 32
-// Parses n bytes of UTF-8. Refused with HY_EINPUT and "where: line L, column C: reason": invalid UTF-8, duplicate keys,
-// text after the document, nesting deeper than max_depth (0: HY_JSON_MAX_DEPTH), numbers outside int64 or double,
-// strings that hold NUL. Free with hy_json_free.
+// Parses n bytes of UTF-8, with a byte order mark or without. Refused with HY_EINPUT and "where: line L, column C:
+// reason": invalid UTF-8, duplicate keys, text after the document, nesting deeper than max_depth (0:
+// HY_JSON_MAX_DEPTH), numbers outside int64 or double, strings that hold NUL. Free with hy_json_free.
 hy_status hy_json_parse(const char *text, size_t n, const char *where, int max_depth, hy_json **out);
 // The same from a file of at most max_bytes. Bare Infinity, -Infinity and NaN, which Python writes and JSON does not
 // know, are read as {"__float__": "Infinity"} and so on; integers outside int64, which Python writes in full, as reals.
 hy_status hy_json_read(const char *path, size_t max_bytes, hy_json **out);
 void hy_json_free(hy_json *j);
+hy_json *hy_json_copy(const hy_json *j);  // a document of its own
 
 typedef enum {
     HY_JSON_NULL = 0,
@@ -73,6 +74,7 @@ void hy_json_set_string(hy_json *object, const char *key, const char *s);
 void hy_json_set_double(hy_json *object, const char *key, double v);
 void hy_json_set_int(hy_json *object, const char *key, int64_t v);
 void hy_json_set_bool(hy_json *object, const char *key, bool v);
+void hy_json_set_text(hy_json *object, const char *key, const char *text);  // a number, string or word of JSON
 
 // Text of a value. indent 0: one line; else members on lines of their own, lists of plain values on one line.
 void hy_json_text(const hy_json *j, int indent, hy_buf *out);

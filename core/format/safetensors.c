@@ -282,7 +282,7 @@ const hy_st_tensor *hy_st_find(const hy_st *st, const char *name) {
     return NULL;
 }
 
-static bool same_shape(const hy_st_tensor *t, int ndim, const int64_t *shape) {
+bool hy_st_has_shape(const hy_st_tensor *t, int ndim, const int64_t *shape) {
     bool same = t->ndim == ndim;
     for (int i = 0; i < ndim && same; i++) same = t->shape[i] == shape[i];
     return same;
@@ -294,76 +294,10 @@ hy_status hy_st_expect(const hy_st *st, const char *name, int ndim, const int64_
     char have[192], want[192];
     hy_st_shape_text(t->ndim, t->shape, have, sizeof have);
     hy_st_shape_text(ndim, shape, want, sizeof want);
-    if (!same_shape(t, ndim, shape))
+    if (!hy_st_has_shape(t, ndim, shape))
         return hy_error(HY_EINPUT, "%s: tensor \"%s\" is %s, but %s is wanted", st->path, name, have, want);
     *out = t;
     return HY_OK;
-}
-
-typedef struct {
-    hy_buf list;
-    int missing, wrong, unknown;
-} misfits;
-
-static bool is_floating(hy_st_dtype t) { return t == HY_ST_F16 || t == HY_ST_BF16 || t == HY_ST_F32 || t == HY_ST_F64; }
-
-static void match_wanted(const hy_st *const *files, int n_files, const hy_st_want *want, int n, const char *against,
-                         bool *const *known, misfits *m) {
-    char have[192], shape[192];
-    for (int i = 0; i < n; i++) {
-        const hy_st_tensor *t = NULL;
-        for (int f = 0; f < n_files && !t; f++) {
-            t = hy_st_find(files[f], want[i].name);
-            if (t) known[f][t - files[f]->tensors] = true;
-        }
-        hy_st_shape_text(want[i].ndim, want[i].shape, shape, sizeof shape);
-        if (!t) {
-            m->missing++;
-            hy_buf_printf(&m->list, "missing: %s %s\n", want[i].name, shape);
-        } else if (!same_shape(t, want[i].ndim, want[i].shape)) {
-            m->wrong++;
-            hy_st_shape_text(t->ndim, t->shape, have, sizeof have);
-            hy_buf_printf(&m->list, "wrong shape: %s is %s, but %s makes it %s\n", want[i].name, have, against, shape);
-        } else if (!is_floating(t->dtype)) {
-            m->wrong++;
-            hy_buf_printf(&m->list, "wrong type: %s is of %s, but weights are F16, BF16, F32 or F64\n", want[i].name,
-                          hy_st_dtype_name(t->dtype));
-        }
-    }
-}
-
-hy_status hy_st_match(const hy_st *const *files, int n_files, const char *what, const hy_st_want *want, int n,
-                      const char *against, bool (*ignored)(const void *user, const char *name), const void *user,
-                      hy_buf *report) {
-    misfits m = {0};
-    char have[192];
-    hy_buf_write(&m.list, "", 0);
-    bool **known = hy_xcalloc((size_t)n_files, sizeof *known);
-    for (int f = 0; f < n_files; f++) known[f] = hy_xcalloc((size_t)files[f]->n, sizeof **known);
-    match_wanted(files, n_files, want, n, against, known, &m);
-    for (int f = 0; f < n_files; f++) {
-        for (int i = 0; i < files[f]->n; i++) {
-            const hy_st_tensor *t = &files[f]->tensors[i];
-            if (known[f][i] || (ignored && ignored(user, t->name))) continue;
-            m.unknown++;
-            hy_st_shape_text(t->ndim, t->shape, have, sizeof have);
-            hy_buf_printf(&m.list, "unknown: %.200s %s\n", t->name, have);
-        }
-        free(known[f]);
-    }
-    free(known);
-    hy_status s = HY_OK;
-    if (m.missing + m.wrong + m.unknown) {
-        int cut = m.list.n > 1400 ? 1400 : (int)m.list.n;  // what a message holds
-        while (cut > 0 && cut < (int)m.list.n && m.list.s[cut - 1] != '\n') cut--;
-        s = hy_error(HY_EINPUT,
-                     "%s: does not fit %s: %d tensors missing, %d of wrong shape or type, %d unknown\n%.*s%s", what,
-                     against, m.missing, m.wrong, m.unknown, cut < (int)m.list.n ? cut : cut - 1, m.list.s,
-                     cut < (int)m.list.n ? "..." : "");
-        if (report) hy_buf_write(report, m.list.s, m.list.n);
-    }
-    free(m.list.s);
-    return s;
 }
 
 const void *hy_st_header(const hy_st *st, size_t *bytes) {
@@ -427,6 +361,14 @@ void hy_st_read_f32(const hy_st_tensor *t, size_t first, size_t n, float *dst) {
 void hy_st_read_f64(const hy_st_tensor *t, size_t first, size_t n, double *dst) {
     const char *src = elements(t, first, n);
     CONVERT(double)
+}
+
+void hy_st_round(hy_st_dtype to, size_t n, double *v) {
+    for (size_t i = 0; i < n; i++) {
+        if (to == HY_ST_F16) v[i] = (double)hy_f32_from_f16(hy_f16_from_f32((float)v[i]));
+        if (to == HY_ST_BF16) v[i] = (double)hy_f32_from_bf16(hy_bf16_from_f32((float)v[i]));
+        if (to == HY_ST_F32) v[i] = (double)(float)v[i];
+    }
 }
 
 hy_status hy_st_read_i64(const hy_st_tensor *t, size_t first, size_t n, int64_t *dst) {

@@ -49,10 +49,13 @@ const hy_st_tensor *hy_st_at(const hy_st *st, int i);               // in the or
 const hy_st_tensor *hy_st_find(const hy_st *st, const char *name);  // NULL if there is none
 // The same, with HY_EINPUT naming file and tensor if it is absent or not of this shape (any element type).
 hy_status hy_st_expect(const hy_st *st, const char *name, int ndim, const int64_t *shape, const hy_st_tensor **out);
+bool hy_st_has_shape(const hy_st_tensor *t, int ndim, const int64_t *shape);
+bool hy_st_is_floating(hy_st_dtype t);
 // Compares files with all the tensors a reader wants of them together. HY_OK if each is there with its shape and no
 // other is; else HY_EINPUT with the counts and the start of the list, the whole list (one line a tensor) in report if
 // that is not NULL. what: the name of the files for messages; against: what asks for the tensors ("config.json").
-// Unknown tensors of which ignored(user, name) is true are nobody's business (ignored may be NULL).
+// Unknown tensors of which ignored(user, name) is true are nobody's business (ignored may be NULL). Names that fit but
+// for a prefix ("module.", "_orig_mod.") are told of in one line. (st_match.c)
 typedef struct {
     char name[128];
     int ndim;
@@ -74,6 +77,8 @@ void hy_st_shape_text(int ndim, const int64_t *shape, char *out, size_t cap);
 // are rounded too.
 void hy_st_read_f32(const hy_st_tensor *t, size_t first, size_t n, float *dst);
 void hy_st_read_f64(const hy_st_tensor *t, size_t first, size_t n, double *dst);
+// Each value as a floating type holds it, in place.
+void hy_st_round(hy_st_dtype to, size_t n, double *v);
 // HY_EINPUT (naming the tensor) for a floating type or a value outside int64.
 hy_status hy_st_read_i64(const hy_st_tensor *t, size_t first, size_t n, int64_t *dst);
 

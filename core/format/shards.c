@@ -78,8 +78,21 @@ static hy_status open_files(hy_shards *s, const char *dir, const hy_json *map, c
     return s->n ? HY_OK : hy_error(HY_EINPUT, "%s: \"weight_map\" names no tensors", s->path);
 }
 
-// Every tensor lies where the index says, and nowhere else.
-static hy_status check_map(const hy_shards *s, const hy_json *map, char *const *names) {
+static void unlisted_add(hy_shards *s, const char *name) {
+    if ((s->n_unlisted & (s->n_unlisted - 1)) == 0)  // a power of two is full
+        s->unlisted = hy_xrealloc(s->unlisted, sizeof *s->unlisted * (s->n_unlisted ? 2 * (size_t)s->n_unlisted : 1));
+    s->unlisted[s->n_unlisted++] = name;
+}
+
+// Is a tensor of file i in a file before it too?
+static bool twice(const hy_shards *s, int i, const char *name) {
+    while (i-- > 0)
+        if (hy_st_find(s->files[i], name)) return true;
+    return false;
+}
+
+// Every tensor lies where the index says, and nowhere else. What it does not name at all is kept apart.
+static hy_status check_map(hy_shards *s, const hy_json *map, char *const *names) {
     problems p = {0};
     const char *file;
     for (void *it = hy_json_first(map); it; it = hy_json_next(map, it)) {
@@ -98,8 +111,10 @@ static hy_status check_map(const hy_shards *s, const hy_json *map, char *const *
         for (int k = 0; k < hy_st_count(s->files[i]); k++) {
             const char *name = hy_st_at(s->files[i], k)->name;
             const hy_json *j = hy_json_get(map, name);
-            if (!j)
-                problem(&p, "\"%.200s\" is in %s but not listed", name, names[i]);
+            if (!j && twice(s, i, name))
+                problem(&p, "\"%.200s\" is in %s and in another file, and not listed", name, names[i]);
+            else if (!j)
+                unlisted_add(s, name);
             else if (hy_json_string(j, s->path, &file) == HY_OK && strcmp(file, names[i]) &&
                      hy_st_find(s->files[find_file(names, s->n, file)], name))
                 problem(&p, "\"%.200s\" is both in %s and in %s", name, file, names[i]);
@@ -124,6 +139,31 @@ static hy_status read_index(hy_shards *s, const char *dir) {
 }
 
 // ---------------------------------------------------------------------------------------------------- folder
+// There are no weights as they should be: are there others? Then they are named, else st is kept.
+static hy_status other_weights(const char *dir, hy_status st) {
+    static const struct {
+        const char *file, *what;
+    } others[] = {
+        {"pytorch_model.bin", "pytorch_model.bin, which is not read: save the model as safetensors"},
+        {"pytorch_model.bin.index.json", "pytorch_model.bin, which is not read: save the model as safetensors"},
+        {"adapter_model.safetensors", "adapter_model.safetensors, a PEFT adapter: merge it into its base model "
+                                      "(merge_and_unload, then save_pretrained)"},
+        {"consolidated.safetensors",
+         "consolidated.safetensors, under the names of the authors' own release: take the files model*.safetensors"},
+        {"consolidated.00.pth",
+         "consolidated.*.pth, which are not read: take the folder in the layout of transformers"},
+        {"tf_model.h5", "tf_model.h5, which is not read: save the model as safetensors"},
+        {"flax_model.msgpack", "flax_model.msgpack, which is not read: save the model as safetensors"},
+    };
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        char *path = hy_asprintf("%s/%s", dir, others[i].file);
+        const bool there = hy_file_exists(path);
+        free(path);
+        if (there) return hy_error(HY_EINPUT, "%s: has its weights in %s", dir, others[i].what);
+    }
+    return st;
+}
+
 hy_status hy_shards_open(const char *dir, hy_shards **out) {
     hy_shards *s = hy_xcalloc(1, sizeof *s);
     *out = NULL;
@@ -137,14 +177,7 @@ hy_status hy_shards_open(const char *dir, hy_shards **out) {
         st = read_index(s, dir);
     } else {
         st = open_file(s, dir, "model.safetensors");
-        char *pickled = hy_asprintf("%s/pytorch_model.bin", dir),
-             *pickled_index = hy_asprintf("%s/pytorch_model.bin.index.json", dir);
-        if (st && !hy_file_exists(s->path) && (hy_file_exists(pickled) || hy_file_exists(pickled_index)))
-            st = hy_error(HY_EINPUT,
-                          "%s: has its weights in pytorch_model.bin, which is not read: save the model as safetensors",
-                          dir);
-        free(pickled);
-        free(pickled_index);
+        if (st && !hy_file_exists(s->path)) st = other_weights(dir, st);
     }
     free(index);
     if (st)
@@ -158,6 +191,7 @@ void hy_shards_close(hy_shards *s) {
     if (!s) return;
     for (int i = 0; i < s->n; i++) hy_st_close(s->files[i]);
     free(s->files);
+    free(s->unlisted);
     free(s->path);
     free(s);
 }

@@ -9,12 +9,13 @@ typedef struct {
     bool indexed;   // there is an index
     hy_st **files;  // [n], in the order in which the index first names them
     int n;
+    const char **unlisted;  // [n_unlisted] tensors that lie in a file, but the index names them nowhere
+    int n_unlisted;
 } hy_shards;
 // Maps every file and checks the index against them. HY_EINPUT, naming files and tensors, for: no weights at all; an
 // index that is not {"weight_map": {tensor: file}}; file names with a folder in them; files that are missing or
-// damaged; a tensor that the index puts into a file without it, or that lies in a file where the index does not say so
-// (so none is there twice). A model.safetensors beside an index is what counts. Nothing of the size of the weights is
-// allocated.
+// damaged; a tensor that the index puts into a file without it, or that lies in another one too. A model.safetensors
+// beside an index is what counts. Nothing of the size of the weights is allocated.
 hy_status hy_shards_open(const char *dir, hy_shards **out);
 void hy_shards_close(hy_shards *s);
 const hy_st_tensor *hy_shards_find(const hy_shards *s, const char *name);  // NULL if there is none

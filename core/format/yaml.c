@@ -6,6 +6,8 @@
 #include <string.h>
 #include <yaml.h>
 
+#include "core/base/utf8.h"
+
 enum { MAX_BYTES = 4 << 20, MAX_NODES = 100000, MAX_DEPTH = 64, MAX_KEYS = 1000, MAX_ANCHORS = 1000 };
 
 // ---------------------------------------------------------------------------------------------------- nodes
@@ -342,6 +344,7 @@ static hy_status parse(const char *name, const char *text, size_t n, int column0
     *out = NULL;
     if (n > MAX_BYTES)
         return hy_error(HY_EINPUT, "%s: %zu bytes are more than the %d that are read", name, n, MAX_BYTES);
+    HY_TRY(hy_utf8_begin(name, &text, &n));
     reader *r = hy_xcalloc(1, sizeof *r);
     r->name = name;
     r->text = text;

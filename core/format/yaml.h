@@ -18,7 +18,8 @@ typedef struct hy_yaml {
 } hy_yaml;
 
 // Limits: a file of 4 MiB, 100000 nodes (aliases count as what they stand for), 64 levels, 1000 keys in a map.
-// An empty file is a scalar without text (null). Tags other than !!str, !!map and !!seq are refused.
+// An empty file is a scalar without text (null). A byte order mark before the text is passed over. Tags other than
+// !!str, !!map and !!seq are refused.
 hy_status hy_yaml_load(const char *path, hy_yaml **out);                               // a file
 hy_status hy_yaml_parse(const char *name, const char *text, size_t n, hy_yaml **out);  // a string
 void hy_yaml_free(hy_yaml *root);                                                      // a root only; or NULL

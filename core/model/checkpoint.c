@@ -55,7 +55,9 @@ hy_status hy_checkpoint_open(const char *path, hy_st **out) {
     if (text) hy_hash_hex(text, strlen(text), own);
     hy_status s = HY_OK;
     if (!version)
-        s = hy_error(HY_EINPUT, "%s: is not a hylab checkpoint (its metadata has no \"%s\")", path, META_FORMAT);
+        s = hy_error(HY_EINPUT,
+                     "%s: is not a hylab checkpoint (its metadata has no \"%s\"); of a released model give the folder",
+                     path, META_FORMAT);
     else if (strcmp(version, HY_CHECKPOINT_VERSION))
         s = hy_error(HY_EINPUT, "%s: has checkpoint format %.20s; this build reads %s", path, version,
                      HY_CHECKPOINT_VERSION);

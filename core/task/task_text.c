@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "core/base/utf8.h"
 #include "core/task/task_impl.h"
 #include "core/token/tokenizer.h"
 
@@ -61,6 +62,9 @@ static hy_status file_add(const char *path, hy_buf *all) {
     char *data = NULL;
     size_t n = 0;
     HY_TRY(hy_file_read(path, TEXT_MAX_BYTES - all->n, &data, &n));
+    const char *text = data;
+    (void)hy_utf8_begin(path, &text, &n);  // a byte order mark is no text; what UTF-16 may be is the tokenizer's matter
+    memmove(data, text, n);
     if (!all->n) {  // the usual single file is taken over, not copied
         free(all->s);
         *all = (hy_buf){.s = data, .n = n, .cap = n};

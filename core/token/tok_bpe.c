@@ -114,14 +114,17 @@ hy_bpe *hy_bpe_new(const hy_bpe_options *o, const hy_bpe_merge *merges, size_t n
     b->joins = hy_xcalloc(4 * (size_t)slots, sizeof *b->joins);
     memset(b->joins, 0xff, 4 * (size_t)slots * sizeof *b->joins);
     hy_buf joined = {0};
+    const size_t prefix_n = o->prefix ? strlen(o->prefix) : 0;
     size_t i = 0;
     for (; i < n; i++) {
         size_t left_n, right_n;
         const char *left = hy_vocab_piece(o->vocab, merges[i].left, &left_n),
                    *right = hy_vocab_piece(o->vocab, merges[i].right, &right_n);
         joined.n = 0;
+        const size_t cut =
+            prefix_n < right_n ? prefix_n : right_n;  // what marks the right one as inside of a word goes
         hy_buf_write(&joined, left, left_n);
-        hy_buf_write(&joined, right, right_n);
+        hy_buf_write(&joined, right + cut, right_n - cut);
         const int32_t id = hy_vocab_find(o->vocab, joined.s, joined.n);
         if (id < 0) break;
         const uint64_t key = pair_key(merges[i].left, merges[i].right);
@@ -291,7 +294,34 @@ static int32_t char_symbol(const hy_bpe *b, const char *s, int *len) {
     return c < DIRECT ? b->direct[c] : hy_vocab_find(b->o.vocab, s, (size_t)*len);
 }
 
+// The same where symbols inside a word have a prefix, and the last one a suffix.
+static hy_status affix_symbols(hy_bpe *b, const char *s, size_t n, bool bytes, symbols *out) {
+    hy_buf c = {0};
+    hy_status st = HY_OK;
+    *out = (symbols){0};
+    for (size_t i = 0, len; i < n && !st; i += len) {
+        char byte[4];
+        len = bytes ? 1 : (size_t)hy_utf8_length(s + i, n - i);
+        c.n = 0;
+        if (i && b->o.prefix) hy_buf_write(&c, b->o.prefix, strlen(b->o.prefix));
+        if (bytes)
+            hy_buf_write(&c, byte, (size_t)hy_utf8_put(hy_byte_char((uint8_t)s[i]), byte));
+        else
+            hy_buf_write(&c, s + i, len);
+        if (i + len == n && b->o.suffix) hy_buf_write(&c, b->o.suffix, strlen(b->o.suffix));
+        const int32_t id = hy_vocab_find(b->o.vocab, c.s, c.n);
+        if (id >= 0)
+            put_known(b, out, id);
+        else
+            st = put_missing(b, out, c.s, (int)c.n);
+    }
+    if (!st && out->pending) put_symbol(b, out, b->unk);
+    free(c.s);
+    return st;
+}
+
 static hy_status word_symbols(hy_bpe *b, const char *s, size_t n, bool bytes, symbols *out) {
+    if (b->o.prefix || b->o.suffix) return affix_symbols(b, s, n, bytes, out);
     *out = (symbols){.plain = true};
     workspace_grow(&b->w, n + 1);
     for (size_t i = 0; i < n;) {
@@ -335,9 +365,11 @@ static void cache_put(cache_slot *c, uint64_t hash, const char *s, size_t n, con
 // remembered by their bytes (one symbol a character or byte), else NULL.
 static void merge_parts(hy_bpe *b, size_t n, const char *text, bool bytes, hy_token_ids *out) {
     size_t byte = 0, byte_start = 0;
+    const bool whole =
+        b->o.prefix || b->o.suffix;  // with affixes a piece does not show what symbols it begins and ends with
     for (size_t from = 0, i = 0; i < n; i++) {
         if (text) byte += bytes ? 1 : (size_t)hy_utf8_length(text + byte, 4);
-        if (i + 1 < n && joins_has(b, b->w.sym[i], b->w.sym[i + 1])) continue;
+        if (i + 1 < n && (whole || joins_has(b, b->w.sym[i], b->w.sym[i + 1]))) continue;
         const size_t bytes_n = byte - byte_start;
         if (from == i) {
             hy_token_ids_add(out, b->w.sym[i]);

@@ -8,6 +8,7 @@ typedef struct {
     hy_buf kept;    // bytes or text that is held back
     size_t tokens;  // that came in
     int left;       // STRIP of one joined text: characters that may still be cut at its start
+    bool held;      // SUFFIX_BACK: kept is a piece (of which it is not known yet whether it is the last)
     bool joined;    // what comes in are parts of one token: a step before has joined them
     bool collect;   // and this step needs the whole of it
 } stage;
@@ -16,6 +17,7 @@ struct hy_token_stream {
     bool skip_special;
     stage *stages;                  // [decoder.n]
     size_t written;                 // pieces, without a decoder
+    size_t fed;                     // bytes of the pieces so far
     hy_buf bytes;                   // HY_TOK_BYTES: the start of a character
     hy_token_ids context, pending;  // HY_TOK_SP
 };
@@ -97,7 +99,7 @@ static hy_status metaspace_back(hy_token_stream *s, int i, const char *text, siz
         .kind = HY_STEP_REPLACE, .from = step->from, .from_n = step->from_n, .to = (char[]){" "}, .to_n = !drop};
     hy_buf b = {0};
     hy_buf_write(&b, "", 0);
-    hy_status st = hy_replace(&to, text, n, &b);
+    hy_status st = hy_replace(&to, text, n, HY_TOKENIZER_MAX_TEXT, &b);
     if (!st) st = feed(s, i + 1, b.s, b.n, out);
     free(b.s);
     return st;
@@ -114,6 +116,61 @@ static hy_status strip(hy_token_stream *s, int i, const char *text, size_t n, hy
     return feed(s, i + 1, text, n, out);
 }
 
+// A piece that does not begin with the prefix begins a word: a space comes before it, but for the first. cleanup takes
+// the space before punctuation and short forms away again.
+static hy_status wordpiece_back(hy_token_stream *s, int i, const char *text, size_t n, hy_buf *out) {
+    static const char *const tidy[][2] = {
+        {" .", "."},   {" ?", "?"},           {" !", "!"},   {" ,", ","},     {" ' ", "'"},    {" n't", "n't"},
+        {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"},
+    };
+    const hy_tok_step *step = &s->t->decoder.v[i];
+    const bool first = s->stages[i].joined || s->stages[i].tokens == 1;
+    hy_buf now = {0}, next = {0};
+    hy_status st = HY_OK;
+    if (!first && n >= step->from_n && !memcmp(text, step->from, step->from_n))
+        text += step->from_n, n -= step->from_n;
+    else if (!first)
+        hy_buf_write(&now, " ", 1);
+    hy_buf_write(&now, text, n);
+    for (size_t k = 0; step->cleanup && k < sizeof tidy / sizeof *tidy && !st; k++) {
+        const hy_tok_step change = {.kind = HY_STEP_REPLACE,
+                                    .from = (char *)tidy[k][0],
+                                    .from_n = strlen(tidy[k][0]),
+                                    .to = (char *)tidy[k][1],
+                                    .to_n = strlen(tidy[k][1])};
+        const hy_buf old = now;
+        next.n = 0;
+        hy_buf_write(&next, "", 0);
+        st = hy_replace(&change, now.s, now.n, HY_TOKENIZER_MAX_TEXT, &next);
+        now = next;
+        next = old;
+    }
+    if (!st) st = feed(s, i + 1, now.s, now.n, out);
+    free(now.s);
+    free(next.s);
+    return st;
+}
+
+// Hands on the piece that is held back, if one is, with `space` for each suffix in it.
+static hy_status suffix_back(hy_token_stream *s, int i, const char *space, hy_buf *out) {
+    const hy_tok_step *step = &s->t->decoder.v[i];
+    stage *g = &s->stages[i];
+    const hy_tok_step to = {.kind = HY_STEP_REPLACE,
+                            .from = step->from,
+                            .from_n = step->from_n,
+                            .to = (char *)space,
+                            .to_n = strlen(space)};
+    if (!g->held) return HY_OK;
+    hy_buf b = {0};
+    hy_buf_write(&b, "", 0);
+    hy_status st = hy_replace(&to, g->kept.s, g->kept.n, HY_TOKENIZER_MAX_TEXT, &b);
+    g->kept.n = 0;
+    g->held = false;
+    if (!st) st = feed(s, i + 1, b.s, b.n, out);
+    free(b.s);
+    return st;
+}
+
 static hy_status apply(hy_token_stream *s, int i, const char *text, size_t n, hy_buf *out) {
     const hy_tok_step *step = &s->t->decoder.v[i];
     stage *g = &s->stages[i];
@@ -122,12 +179,17 @@ static hy_status apply(hy_token_stream *s, int i, const char *text, size_t n, hy
         case HY_STEP_BYTE_FALLBACK: return fallback(s, i, text, n, out);
         case HY_STEP_METASPACE_BACK: return metaspace_back(s, i, text, n, out);
         case HY_STEP_STRIP: return strip(s, i, text, n, out);
+        case HY_STEP_WORDPIECE_BACK: return wordpiece_back(s, i, text, n, out);
+        case HY_STEP_SUFFIX_BACK: {
+            const hy_status st = suffix_back(s, i, " ", out);
+            g->held = true;
+            hy_buf_write(&g->kept, text, n);
+            return st;
+        }
         case HY_STEP_REPLACE: {
             hy_buf b = {0};
             hy_buf_write(&b, "", 0);
-            hy_status st = hy_replace(step, text, n, &b);
-            if (!st && b.n > HY_TOKENIZER_MAX_TEXT)
-                st = hy_error(HY_EINPUT, "the decoder makes the text longer than %zu bytes", HY_TOKENIZER_MAX_TEXT);
+            hy_status st = hy_replace(step, text, n, hy_tok_most(s->fed), &b);
             if (!st) st = feed(s, i + 1, b.s, b.n, out);
             free(b.s);
             return st;
@@ -162,6 +224,7 @@ static hy_status stage_end(hy_token_stream *s, int i, hy_buf *out) {
         if (st) return st;
     }
     const hy_tok_step_kind k = s->t->decoder.v[i].kind;
+    if (k == HY_STEP_SUFFIX_BACK) return suffix_back(s, i, "", out);
     if (k == HY_STEP_BYTES_BACK) return bytes_release(s, i, &g->kept, true, out);
     return k == HY_STEP_BYTE_FALLBACK ? run_release(s, i, &g->kept, out) : HY_OK;
 }
@@ -172,6 +235,7 @@ static void stages_reset(hy_token_stream *s) {
         const hy_tok_step *step = &s->t->decoder.v[i];
         stage *g = &s->stages[i];
         g->kept.n = g->tokens = 0;
+        g->held = false;
         g->joined = joined;
         g->left = step->start;
         const bool one_char = step->kind == HY_STEP_REPLACE && !step->re &&
@@ -181,7 +245,7 @@ static void stages_reset(hy_token_stream *s) {
         g->collect = joined && !streams;
         joined |= step->kind == HY_STEP_FUSE || step->kind == HY_STEP_BYTES_BACK;
     }
-    s->written = s->bytes.n = s->context.n = s->pending.n = 0;
+    s->fed = s->written = s->bytes.n = s->context.n = s->pending.n = 0;
 }
 
 // ---------------------------------------------------------------------------------------------------- SentencePiece
@@ -266,7 +330,9 @@ hy_status hy_token_stream_push(hy_token_stream *s, int32_t id, hy_buf *out) {
     }
     size_t n;
     const char *piece = hy_tokenizer_piece(s->t, id, &n);
-    return piece ? feed(s, 0, piece, n, out) : HY_OK;
+    if (!piece) return HY_OK;
+    s->fed += n;
+    return feed(s, 0, piece, n, out);
 }
 
 hy_status hy_token_stream_end(hy_token_stream *s, hy_buf *out) {

@@ -37,6 +37,7 @@ typedef struct {
     const hy_vocab *vocab;
     const char *unk;  // piece, or NULL
     bool fuse_unk, byte_fallback, ignore_merges;
+    const char *prefix, *suffix;  // of symbols that do not begin, that end a word; NULL: none
 } hy_bpe_options;
 // merges in order of rank. *bad: the first merge whose result is no piece (then NULL is returned).
 hy_bpe *hy_bpe_new(const hy_bpe_options *o, const hy_bpe_merge *merges, size_t n, size_t *bad);
@@ -70,7 +71,13 @@ typedef enum {
     HY_STEP_NFC,
     HY_STEP_NFD,
     HY_STEP_NFKC,
-    HY_STEP_NFKD,  // normalizers
+    HY_STEP_NFKD,
+    HY_STEP_LOWERCASE,
+    HY_STEP_STRIP_ACCENTS,
+    HY_STEP_TRIM,
+    HY_STEP_BERT_CLEAN,
+    HY_STEP_BERT_IDEOGRAPHS,
+    HY_STEP_BERT_MARKS,  // normalizers
     HY_STEP_SPLIT,
     HY_STEP_BYTE_LEVEL,
     HY_STEP_METASPACE,  // pre-tokenizers
@@ -78,7 +85,9 @@ typedef enum {
     HY_STEP_METASPACE_BACK,
     HY_STEP_BYTE_FALLBACK,
     HY_STEP_FUSE,
-    HY_STEP_STRIP,  // decoders
+    HY_STEP_STRIP,
+    HY_STEP_WORDPIECE_BACK,
+    HY_STEP_SUFFIX_BACK,  // decoders
 } hy_tok_step_kind;
 typedef enum {
     HY_SPLIT_REMOVED = 0,
@@ -90,11 +99,14 @@ typedef enum {
 typedef enum { HY_PREPEND_NEVER = 0, HY_PREPEND_FIRST, HY_PREPEND_ALWAYS } hy_prepend;
 typedef struct {
     hy_tok_step_kind kind;
-    char *from, *to;  // PREPEND: to; REPLACE and SPLIT by a string: from; METASPACE, STRIP: from, one character
+    char *from, *to;  // PREPEND: to; REPLACE and SPLIT by a string: from; METASPACE, STRIP: from, one character;
+                      // WORDPIECE_BACK: the prefix from; SUFFIX_BACK: the suffix from
     size_t from_n, to_n;
     hy_regex *re;  // pattern in place of from
     hy_split_behavior behavior;
     bool invert, split, add_space;
+    bool left, right;  // TRIM: at which ends
+    bool cleanup;      // WORDPIECE_BACK: no spaces before punctuation
     hy_prepend prepend;
     int start, stop;  // STRIP
 } hy_tok_step;
@@ -104,8 +116,11 @@ typedef struct {
 } hy_tok_steps;
 hy_tok_step *hy_tok_steps_add(hy_tok_steps *s, hy_tok_step_kind kind);
 void hy_tok_steps_free(hy_tok_steps *s);
-// A text with every match of a REPLACE step replaced; appended to out.
-hy_status hy_replace(const hy_tok_step *step, const char *s, size_t n, hy_buf *out);
+// The most bytes that steps may make of n bytes of text. What files of real models do is far below; without a bound a
+// few steps could double a text until the memory is full.
+size_t hy_tok_most(size_t n);
+// A text with every match of a REPLACE step replaced; appended to out, of which HY_EINPUT if it gets longer than most.
+hy_status hy_replace(const hy_tok_step *step, const char *s, size_t n, size_t most, hy_buf *out);
 hy_status hy_normalize(const hy_tok_steps *steps, const char *text, size_t n, hy_buf *out);  // tok_norm.c; replaces out
 
 // Splitting (tok_split.c): pieces of a text, none empty.
@@ -119,7 +134,7 @@ typedef struct {
     hy_buf text;
 } hy_spans;
 // Applies the steps to text[0..n-1]. The result lies in one of two[0], two[1] (scratch of the caller), its spans over
-// *text_out. *bytes: the last step is byte-level and the spans are still plain bytes.
+// *text_out. *bytes: the last step is byte-level and the spans are still plain bytes (bytes NULL: never).
 hy_status hy_presplit(const hy_tok_steps *steps, const char *text, size_t n, bool first, hy_spans two[2],
                       const hy_spans **out, const char **text_out, bool *bytes);
 
@@ -151,6 +166,7 @@ hy_status hy_sp_check(const char *data, size_t n, const char *where);
 
 // ---------------------------------------------------------------------------------------------------- a tokenizer
 typedef enum { HY_TOK_BYTES = 0, HY_TOK_JSON, HY_TOK_SP } hy_tok_type;
+typedef enum { HY_TOK_BPE = 0, HY_TOK_WORDLEVEL, HY_TOK_WORDPIECE } hy_tok_model;
 struct hy_tokenizer {
     hy_tok_type type;
     char *path;
@@ -159,10 +175,14 @@ struct hy_tokenizer {
     int32_t role[4];        // by hy_token_role
     bool add_bos, add_eos;  // of tokenizer_config.json
     // JSON
+    hy_tok_model model;
     hy_vocab vocab, extra;  // the model's pieces; added tokens that are none of them, both by id
     uint8_t *special;       // [size]
     int size;               // highest id + 1
-    char *unk;              // piece that stands for unknown characters, or NULL
+    char *unk;              // piece that stands for unknown characters or words, or NULL
+    char *prefix, *suffix;  // of pieces inside and at the end of words, or NULL
+    int max_chars;          // WORDPIECE: of longer words nothing is known
+    size_t longest;         // bytes of the longest piece
     hy_bpe *bpe;
     hy_tok_steps normalizer, pre, decoder;
     bool has_decoder;  // without one, pieces are joined with spaces
@@ -177,7 +197,9 @@ struct hy_tokenizer {
     // SentencePiece
     hy_sp *sp;
 };
-hy_status hy_tok_json_read(hy_tokenizer *t, const hy_json *root);                           // tok_json.c
+hy_status hy_tok_json_read(hy_tokenizer *t, const hy_json *root);   // tok_json.c
+hy_status hy_tok_model_read(hy_tokenizer *t, const hy_json *root);  // tok_model.c
+hy_status hy_tok_word(hy_tokenizer *t, const char *s, size_t n, bool bytes, hy_token_ids *out);
 hy_status hy_tok_steps_normalizer(const hy_json *j, const char *where, hy_tok_steps *out);  // tok_steps.c; j null: none
 hy_status hy_tok_steps_pre(const hy_json *j, const char *where, hy_tok_steps *out);
 hy_status hy_tok_steps_decoder(const hy_json *j, const char *where, hy_tok_steps *out);

@@ -1,6 +1,6 @@
-// tok_json.c - a tokenizer.json as a tokenizer: model, added tokens, post-processor; and encoding with it. The ids are
-// those of the `tokenizers` package: added tokens that are no pieces of the model are numbered from the number of its
-// pieces on, in file order.
+// tok_json.c - a tokenizer.json as a tokenizer: added tokens, post-processor; and encoding with it. Its model:
+// tok_model.c. The ids are those of the `tokenizers` package: added tokens that are no pieces of the model are numbered
+// from the number of its pieces on, in file order.
 #include <stdlib.h>
 
 #include "core/token/tok_impl.h"
@@ -10,121 +10,6 @@
 #define ADDED_TOTAL (4 << 20)
 
 static bool given(const hy_json *j) { return j && hy_json_type_of(j) != HY_JSON_NULL; }
-
-// ---------------------------------------------------------------------------------------------------- model
-static hy_status read_vocab(hy_tokenizer *t, const hy_json *model, const char *where) {
-    const hy_json *vocab;
-    char path[512];
-    HY_TRY(hy_json_get_object(model, where, "vocab", &vocab));
-    if (!hy_json_size(vocab)) return hy_error(HY_EINPUT, "%s.vocab: is empty", where);
-    int64_t highest = 0, id;
-    for (void *it = hy_json_first(vocab); it; it = hy_json_next(vocab, it)) {
-        snprintf(path, sizeof path, "%s.vocab[\"%.100s\"]", where, hy_json_key(it));
-        HY_TRY(hy_json_int(hy_json_member(it), path, 0, HY_TOKENIZER_MAX_VOCAB - 1, &id));
-        if (id > highest) highest = id;
-    }
-    hy_vocab_init(&t->vocab, hy_json_size(vocab), (int)highest + 1);
-    for (void *it = hy_json_first(vocab); it; it = hy_json_next(vocab, it)) {
-        HY_TRY(hy_json_int(hy_json_member(it), where, 0, highest, &id));
-        if (!hy_vocab_add(&t->vocab, hy_json_key(it), strlen(hy_json_key(it)), (int32_t)id))
-            return hy_error(HY_EINPUT, "%s.vocab[\"%.100s\"]: id %lld belongs to \"%.100s\" already", where,
-                            hy_json_key(it), (long long)id, hy_vocab_piece(&t->vocab, (int32_t)id, NULL));
-    }
-    return HY_OK;
-}
-
-// One merge: "left right" or ["left", "right"].
-static hy_status read_merge(const hy_vocab *v, const hy_json *j, const char *path, hy_bpe_merge *out) {
-    const char *s, *left, *right;
-    size_t left_n;
-    if (hy_json_type_of(j) == HY_JSON_ARRAY) {
-        if (hy_json_size(j) != 2)
-            return hy_error(HY_EINPUT, "%s: two pieces are wanted, not %zu", path, hy_json_size(j));
-        HY_TRY(hy_json_string(hy_json_at(j, 0), path, &left));
-        HY_TRY(hy_json_string(hy_json_at(j, 1), path, &right));
-        left_n = strlen(left);
-    } else {
-        HY_TRY(hy_json_string(j, path, &s));
-        const char *space = strchr(s, ' ');
-        if (!space || strchr(space + 1, ' '))
-            return hy_error(HY_EINPUT, "%s: \"%.100s\" is not two pieces with a space between them", path, s);
-        left = s;
-        left_n = (size_t)(space - s);
-        right = space + 1;
-    }
-    out->left = hy_vocab_find(v, left, left_n);
-    out->right = hy_vocab_find(v, right, strlen(right));
-    if (out->left < 0)
-        return hy_error(HY_EINPUT, "%s: \"%.*s\" is not in the vocabulary", path, left_n > 100 ? 100 : (int)left_n,
-                        left);
-    if (out->right < 0) return hy_error(HY_EINPUT, "%s: \"%.100s\" is not in the vocabulary", path, right);
-    return HY_OK;
-}
-
-static hy_status read_merges(const hy_tokenizer *t, const hy_json *model, const char *where, const hy_bpe_options *o,
-                             hy_bpe **out) {
-    const hy_json *list;
-    char path[512];
-    HY_TRY(hy_json_get_array(model, where, "merges", &list));
-    const size_t n = hy_json_size(list);
-    hy_bpe_merge *merges = hy_xcalloc(n, sizeof *merges);
-    size_t k = 0, bad = 0;
-    hy_status s = HY_OK;
-    for (size_t i = 0; i < n && !s; i++) {
-        const hy_json *j = hy_json_at(list, i);
-        const char *text;
-        snprintf(path, sizeof path, "%s.merges[%zu]", where, i);
-        if (hy_json_type_of(j) == HY_JSON_STRING && !hy_json_string(j, path, &text) && !strncmp(text, "#version", 8))
-            continue;
-        s = read_merge(&t->vocab, j, path, &merges[k++]);
-    }
-    if (!s && !(*out = hy_bpe_new(o, merges, k, &bad)))
-        s = hy_error(HY_EINPUT, "%s.merges[%zu]: \"%.100s\" and \"%.100s\" together are not in the vocabulary", where,
-                     bad + (n - k), hy_vocab_piece(&t->vocab, merges[bad].left, NULL),
-                     hy_vocab_piece(&t->vocab, merges[bad].right, NULL));
-    free(merges);
-    return s;
-}
-
-static hy_status model_flag(const hy_json *model, const char *where, const char *key, bool *out) {
-    *out = false;
-    return given(hy_json_get(model, key)) ? hy_json_get_bool(model, where, key, out) : HY_OK;
-}
-
-static hy_status read_model(hy_tokenizer *t, const hy_json *root) {
-    char where[400];
-    const hy_json *model;
-    snprintf(where, sizeof where, "%s: model", t->path);
-    HY_TRY(hy_json_get_object(root, t->path, "model", &model));
-    const char *type = "BPE";
-    if (hy_json_get(model, "type")) HY_TRY(hy_json_get_string(model, where, "type", &type));
-    if (strcmp(type, "BPE"))
-        return hy_error(HY_EINPUT,
-                        "%s: \"type\": \"%.60s\" is not supported; BPE is (Unigram: use its SentencePiece file)", where,
-                        type);
-    static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
-    for (int i = 0; i < 2; i++) {
-        const char *text = "";
-        if (given(hy_json_get(model, affixes[i]))) HY_TRY(hy_json_get_string(model, where, affixes[i], &text));
-        if (*text) return hy_error(HY_EINPUT, "%s: \"%s\": \"%.60s\" is not supported", where, affixes[i], text);
-    }
-    double dropout = 0;
-    if (given(hy_json_get(model, "dropout"))) HY_TRY(hy_json_get_double(model, where, "dropout", 0, 1, &dropout));
-    if (dropout > 0)
-        return hy_error(HY_EINPUT, "%s: \"dropout\": %g would make ids random; null is supported", where, dropout);
-    HY_TRY(read_vocab(t, model, where));
-    hy_bpe_options o = {.vocab = &t->vocab};
-    if (given(hy_json_get(model, "unk_token"))) {
-        HY_TRY(hy_json_get_string(model, where, "unk_token", &o.unk));
-        t->unk = hy_xstrdup(o.unk);  // the document does not live as long
-        o.unk = t->unk;
-    }
-    HY_TRY(model_flag(model, where, "fuse_unk", &o.fuse_unk));
-    HY_TRY(model_flag(model, where, "byte_fallback", &o.byte_fallback));
-    HY_TRY(model_flag(model, where, "ignore_merges", &o.ignore_merges));
-    t->role[HY_TOKEN_UNK] = o.unk ? hy_vocab_find(&t->vocab, o.unk, strlen(o.unk)) : -1;
-    return read_merges(t, model, where, &o, &t->bpe);
-}
 
 // ---------------------------------------------------------------------------------------------------- added tokens
 static hy_status read_added(const hy_json *j, const char *path, hy_added *a, int64_t *id) {
@@ -151,24 +36,24 @@ static hy_status read_added(const hy_json *j, const char *path, hy_added *a, int
     return HY_OK;
 }
 
-// The id that the reference gives: the model's, or the next after all added ones and all pieces of the model.
+// The id that the reference gives: the model's, or the next one from the number of its pieces on, whatever the file
+// says. Where the ids of the vocabulary have holes, that may be a piece's id too: decoding then writes the
+// token.
 static hy_status place_added(hy_tokenizer *t, hy_added *a, int64_t id, int32_t *next, const char *path) {
     const size_t n = strlen(a->content);
     a->id = hy_vocab_find(&t->vocab, a->content, n);
     const bool model = a->id >= 0;
     if (!model) a->id = *next;
     if (a->id != id)
-        return hy_error(HY_EINPUT, "%s: \"id\": \"%.100s\" says %lld, but %s gives it %d", path, a->content,
-                        (long long)id, model ? "the vocabulary" : "its place in the file", (int)a->id);
-    if (!model && hy_vocab_piece(&t->vocab, a->id, NULL))
-        return hy_error(HY_EINPUT, "%s: \"id\": %d is \"%.100s\" in the vocabulary (ids with holes)", path, (int)a->id,
-                        hy_vocab_piece(&t->vocab, a->id, NULL));
+        hy_buf_printf(&t->notes,
+                      "%s: \"%.100s\" has id %d, by %s, and not %lld as the file says (as in the reference)\n", path,
+                      a->content, (int)a->id, model ? "the vocabulary" : "its place in the file", (long long)id);
     if (!model) {
         hy_vocab_grow(&t->extra, a->id + 1);
         if (!hy_vocab_add(&t->extra, a->content, n, a->id))
             return hy_error(HY_EINPUT, "%s: \"%.100s\" is there twice", path, a->content);
+        *next = a->id + 1;
     }
-    if (a->id >= *next) *next = a->id + 1;
     return HY_OK;
 }
 
@@ -269,6 +154,22 @@ static hy_status read_template(const hy_json *o, const char *where, const hy_tok
                       : hy_error(HY_EINPUT, "%s.single: has the text %d times; once is supported", where, texts);
 }
 
+// ["<s>", 0]: a token and its id.
+static hy_status pair_id(const hy_json *o, const char *where, const char *key, const hy_tokenizer *t,
+                         hy_token_ids *out) {
+    const hy_json *pair;
+    char path[512];
+    int64_t id;
+    HY_TRY(hy_json_get_array(o, where, key, &pair));
+    snprintf(path, sizeof path, "%s: \"%s\"", where, key);
+    if (hy_json_size(pair) != 2) return hy_error(HY_EINPUT, "%s: must be [token, id]", path);
+    HY_TRY(hy_json_int(hy_json_at(pair, 1), path, 0, HY_TOKENIZER_MAX_VOCAB - 1, &id));
+    if (!hy_tokenizer_piece(t, (int32_t)id, NULL))
+        return hy_error(HY_EINPUT, "%s: there is no token %d", path, (int)id);
+    hy_token_ids_add(out, (int32_t)id);
+    return HY_OK;
+}
+
 static void put_around(hy_token_ids *to, const hy_token_ids *outer, const hy_token_ids *inner) {
     hy_token_ids all = {0};
     for (size_t i = 0; i < outer->n; i++) hy_token_ids_add(&all, outer->v[i]);
@@ -292,13 +193,20 @@ static hy_status read_post(hy_tokenizer *t, const hy_json *j, const char *where)
         }
         return HY_OK;
     }
-    if (strcmp(type, "TemplateProcessing"))
+    const bool pair = !strcmp(type, "RobertaProcessing") || !strcmp(type, "BertProcessing");
+    if (!pair && strcmp(type, "TemplateProcessing"))
         return hy_error(HY_EINPUT,
-                        "%s: \"type\": \"%.60s\" is not supported; Sequence|TemplateProcessing|ByteLevel are", where,
-                        type);
+                        "%s: \"type\": \"%.60s\" is not supported; "
+                        "Sequence|TemplateProcessing|ByteLevel|RobertaProcessing|BertProcessing are",
+                        where, type);
     hy_token_ids before = {0}, after = {0};
     t->template_given = true;
-    hy_status s = read_template(j, where, t, &before, &after);
+    hy_status s;
+    if (pair) {
+        s = pair_id(j, where, "cls", t, &before);
+        if (!s) s = pair_id(j, where, "sep", t, &after);
+    } else
+        s = read_template(j, where, t, &before, &after);
     if (!s) {  // a later processor stands around an earlier one
         put_around(&t->before, &before, &t->before);
         put_around(&t->after, &t->after, &after);
@@ -314,7 +222,7 @@ hy_status hy_tok_json_read(hy_tokenizer *t, const hy_json *root) {
     if (hy_json_type_of(root) != HY_JSON_OBJECT)
         return hy_error(HY_EINPUT, "%s: an object is wanted, not %s", t->path,
                         hy_json_type_name(hy_json_type_of(root)));
-    HY_TRY(read_model(t, root));
+    HY_TRY(hy_tok_model_read(t, root));
     HY_TRY(read_added_list(t, root));
     t->size = t->vocab.size > t->extra.size ? t->vocab.size : t->extra.size;
     t->special = hy_xcalloc((size_t)t->size, 1);
@@ -338,9 +246,9 @@ hy_status hy_tok_json_read(hy_tokenizer *t, const hy_json *root) {
 static hy_status encode_text(hy_tokenizer *t, const char *s, size_t n, bool first, hy_token_ids *out) {
     const hy_spans *words;
     const char *text;
-    bool bytes;
-    HY_TRY(hy_presplit(&t->pre, s, n, first, t->spans, &words, &text, &bytes));
-    for (size_t i = 0; i < words->n; i++) HY_TRY(hy_bpe_word(t->bpe, text + words->v[i].at, words->v[i].n, bytes, out));
+    bool bytes = false;
+    HY_TRY(hy_presplit(&t->pre, s, n, first, t->spans, &words, &text, t->model == HY_TOK_BPE ? &bytes : NULL));
+    for (size_t i = 0; i < words->n; i++) HY_TRY(hy_tok_word(t, text + words->v[i].at, words->v[i].n, bytes, out));
     return HY_OK;
 }
 

@@ -12,6 +12,7 @@ int32_t hy_tokenizer_special(const hy_tokenizer *t, hy_token_role role) { return
 
 const char *hy_tokenizer_kind(const hy_tokenizer *t) {
     if (t->type != HY_TOK_JSON) return t->type == HY_TOK_SP ? "SentencePiece" : "bytes";
+    if (t->model != HY_TOK_BPE) return t->model == HY_TOK_WORDLEVEL ? "WordLevel" : "WordPiece";
     for (int i = 0; i < t->pre.n; i++)
         if (t->pre.v[i].kind == HY_STEP_BYTE_LEVEL) return "byte-level BPE";
     return "BPE";

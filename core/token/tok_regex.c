@@ -19,16 +19,50 @@ struct hy_regex {
     char *shown;  // the pattern, for messages
 };
 
-static const char *class_text(const char *name, size_t n) {
-    static const struct {
-        const char *name, *text;
-    } all[] = {
-#define X(name, text) {#name, text},
+typedef struct {
+    const char *name, *text, *minus;  // insides of [...]: the set is text without minus
+} char_class;
+static const char_class classes[] = {
+#define X(name, text, minus) {#name, text, minus},
 #include "core/token/tok_classes.def"
 #undef X
+};
+
+// Names count without regard to case, spaces, - and _.
+static bool same_name(const char *a, size_t n, const char *b) {
+    size_t i = 0;
+    for (;;) {
+        while (i < n && strchr(" -_", a[i])) i++;
+        while (*b && strchr(" -_", *b)) b++;
+        if (i == n || !*b) return i == n && !*b;
+        if ((a[i] | 32) != (*b | 32)) return false;
+        i++, b++;
+    }
+}
+
+static const char_class *find_class(const char *name, size_t n) {
+    static const char *const other[][2] = {
+        {"Letter", "L"},
+        {"Uppercase_Letter", "Lu"},
+        {"Lowercase_Letter", "Ll"},
+        {"Number", "N"},
+        {"Decimal_Number", "Nd"},
+        {"Digit", "Nd"},
+        {"Punctuation", "P"},
+        {"Punct", "P"},
+        {"Symbol", "S"},
+        {"Separator", "Z"},
+        {"Mark", "M"},
+        {"Other", "C"},
+        {"Alpha", "Alphabetic"},
+        {"Upper", "Uppercase"},
+        {"Lower", "Lowercase"},
+        {"White_Space", "space"},
     };
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (strlen(all[i].name) == n && !memcmp(all[i].name, name, n)) return all[i].text;
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++)
+        if (same_name(name, n, other[i][0])) return find_class(other[i][1], strlen(other[i][1]));
+    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
+        if (same_name(name, n, classes[i].name)) return &classes[i];
     return NULL;
 }
 
@@ -41,28 +75,55 @@ void hy_regex_library(char out[64]) {
 }
 
 // ---------------------------------------------------------------------------------------------------- rewriting
+// A set under construction: what stands inside one [...], and patterns of one character each for what does not.
+typedef struct {
+    hy_buf plain, others;  // others: "|X|Y"
+} charset;
 typedef struct {
     const char *p, *start, *where;
-    bool set;      // inside [...]
+    charset *set;  // inside [...], else NULL
     int caseless;  // depth of groups inside the outermost (?i:...), 0: none
-    int depth;
+    int depth, sets;
     hy_buf *out;
 } rewrite;
+#define ANY "[\\x{0}-\\x{10FFFF}]"
+#define SETS_MAX 8  // sets inside one another
 
 static hy_status refuse(const rewrite *r, const char *what) {
     return hy_error(HY_EINPUT, "%s: pattern \"%.200s\": %s at byte %zu is not supported", r->where, r->start, what,
                     (size_t)(r->p - r->start));
 }
 
-static hy_status put_class(rewrite *r, const char *name, size_t n, bool negated) {
-    const char *text = class_text(name, n);
-    if (!text) return refuse(r, "this class");
-    if (r->set && negated) return refuse(r, "a negated class inside [...]");
-    if (r->caseless && n == 2 && name[0] == 'L') return refuse(r, "a class of one case where case does not count");
+// Text that is a set by itself goes into the [...], or stands in brackets of its own.
+static void put_plain(rewrite *r, const char *text) {
     if (r->set)
-        hy_buf_printf(r->out, "%s", text);
+        hy_buf_printf(&r->set->plain, "%s", text);
     else
-        hy_buf_printf(r->out, "[%s%s]", negated ? "^" : "", text);
+        hy_buf_printf(r->out, "[%s]", text);
+}
+
+static void put_other(rewrite *r, const char *pattern) {
+    if (r->set)
+        hy_buf_printf(&r->set->others, "|%s", pattern);
+    else
+        hy_buf_printf(r->out, "(?:%s)", pattern);
+}
+
+static hy_status put_class(rewrite *r, const char *name, size_t n, bool negated) {
+    const char_class *c = find_class(name, n);
+    if (!c) return refuse(r, "this class");
+    if (r->set && !strcmp(c->name, "word")) c = find_class("posix_word", 10);  // without six characters like U+00B2
+    const bool cased =
+        (strlen(c->name) == 2 && c->name[0] == 'L') || strstr(c->name, "pper") || strstr(c->name, "ower");
+    if (r->caseless && cased) return refuse(r, "a class of one case where case does not count");
+    if (!*c->minus && !negated) {
+        put_plain(r, c->text);
+        return HY_OK;
+    }
+    char *pattern = *c->minus ? hy_asprintf(negated ? "[%s]|[^%s]" : "(?![%s])[%s]", c->minus, c->text)
+                              : hy_asprintf("[^%s]", c->text);
+    put_other(r, pattern);
+    free(pattern);
     return HY_OK;
 }
 
@@ -74,6 +135,26 @@ static hy_status property(rewrite *r, bool negated) {  // at "{"
     HY_TRY(put_class(r, name, (size_t)(end - name), negated));
     r->p = end + 1;
     return HY_OK;
+}
+
+// [:alpha:], [:^alpha:]
+static hy_status posix(rewrite *r) {  // at "[:"
+    static const char *const names[] = {"alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph",
+                                        "lower", "print", "punct", "space", "upper", "word",  "xdigit"};
+    static const char *const ours[] = {"Alnum", "Alphabetic",  "posix_ascii", "posix_blank", "Cc",
+                                       "Nd",    "posix_graph", "Lowercase",   "posix_print", "posix_punct",
+                                       "space", "Uppercase",   "posix_word",  "posix_xdigit"};
+    const bool negated = r->p[2] == '^';
+    const char *name = r->p + 2 + negated;
+    const size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyz");
+    if (name[n] != ':' || name[n + 1] != ']') return refuse(r, "[: without :]");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strlen(names[i]) != n || memcmp(name, names[i], n)) continue;
+        HY_TRY(put_class(r, ours[i], strlen(ours[i]), negated));
+        r->p = name + n + 2;
+        return HY_OK;
+    }
+    return refuse(r, "this class");
 }
 
 static hy_status code_point(rewrite *r, bool braces) {
@@ -89,36 +170,69 @@ static hy_status code_point(rewrite *r, bool braces) {
         value = strtoul(four, NULL, 16);
     }
     if (value > 0x10ffff || (value >= 0xd800 && value < 0xe000)) return refuse(r, "this character code");
-    hy_buf_printf(r->out, "\\x{%lX}", value);
+    hy_buf_printf(r->set ? &r->set->plain : r->out, "\\x{%lX}", value);
     r->p = braces ? end + 1 : digits + 4;
     return HY_OK;
 }
 
-static hy_status escape(rewrite *r) {  // at the character after the backslash
-    const char c = *r->p++;
+// What stands for no character of its own. PCRE2's own \b and anchors differ: other words; ^ and $ only at the ends.
+static hy_status between(rewrite *r, char c) {
+    hy_buf word = {0};
+    hy_buf_printf(&word, "[%s]", find_class("word", 4)->text);
     switch (c) {
-        case 'p': return property(r, false);
-        case 'P': return property(r, true);
+        case 'b': hy_buf_printf(r->out, "(?:(?<=%s)(?!%s)|(?<!%s)(?=%s))", word.s, word.s, word.s, word.s); break;
+        case 'B': hy_buf_printf(r->out, "(?:(?<=%s)(?=%s)|(?<!%s)(?!%s))", word.s, word.s, word.s, word.s); break;
+        case '^': hy_buf_printf(r->out, "(?:\\A|(?<=\\n)(?!\\z))"); break;
+        case '$': hy_buf_printf(r->out, "(?=\\n|\\z)"); break;
+        case 'A': hy_buf_printf(r->out, "\\A"); break;
+        case 'z': hy_buf_printf(r->out, "\\z"); break;
+        default: hy_buf_printf(r->out, "(?=\\n?\\z)"); break;  // Z
+    }
+    free(word.s);
+    const char *after = r->p + strspn(r->p, "*+?{");
+    return after == r->p ? HY_OK : refuse(r, "a repeated place between characters");
+}
+
+// Escapes that mean a set or several characters.
+static hy_status escape_set(rewrite *r, char c) {
+    switch (c) {
         case 's': return put_class(r, "space", 5, false);
         case 'S': return put_class(r, "space", 5, true);
         case 'w': return put_class(r, "word", 4, false);
         case 'W': return put_class(r, "word", 4, true);
         case 'd': return put_class(r, "Nd", 2, false);
         case 'D': return put_class(r, "Nd", 2, true);
-        case 'v': hy_buf_printf(r->out, "\\x{B}"); return HY_OK;
+        case 'h': put_plain(r, "0-9A-Fa-f"); return HY_OK;
+        case 'H': put_other(r, "[^0-9A-Fa-f]"); return HY_OK;
+        case 'R': hy_buf_printf(r->out, "(?>\\r\\n|[\\n-\\r\\x{85}\\x{2028}\\x{2029}])"); return HY_OK;
+        case 'N': hy_buf_printf(r->out, "[^\\n]"); return HY_OK;
+        default: hy_buf_printf(r->out, ANY); return HY_OK;  // O
+    }
+}
+
+static hy_status escape(rewrite *r) {  // at the character after the backslash
+    const char c = *r->p++;
+    hy_buf *out = r->set ? &r->set->plain : r->out;
+    if (c == 'p' || c == 'P') return property(r, c == 'P');
+    if (c && strchr("sSwWdDhH", c)) return escape_set(r, c);
+    if (c && !r->set && strchr("RNO", c)) return escape_set(r, c);
+    if (c && !r->set && strchr("bBAzZ", c)) return between(r, c);
+    switch (c) {
+        case 'v': hy_buf_printf(out, "\\x{B}"); return HY_OK;
+        case 'b': hy_buf_printf(out, "\\x{8}"); return HY_OK;  // in a set
         case 'r':
         case 'n':
         case 't':
         case 'f':
         case 'a':
-        case 'e': hy_buf_printf(r->out, "\\%c", c); return HY_OK;
+        case 'e': hy_buf_printf(out, "\\%c", c); return HY_OK;
         case 'u': return code_point(r, false);
         case 'x':
             if (*r->p == '{') return code_point(r, true);
             break;
         default:
             if (c > 32 && c < 127 && !strchr("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", c)) {
-                hy_buf_printf(r->out, "\\%c", c);
+                hy_buf_printf(out, "\\%c", c);
                 return HY_OK;
             }
     }
@@ -126,35 +240,108 @@ static hy_status escape(rewrite *r) {  // at the character after the backslash
     return refuse(r, "this escape");
 }
 
-static hy_status set(rewrite *r) {  // after "["
-    hy_buf_printf(r->out, "[");
-    if (*r->p == '^') hy_buf_printf(r->out, "%c", *r->p++);
-    if (*r->p == ']') return refuse(r, "an empty [...]");
-    r->set = true;
-    while (*r->p && *r->p != ']') {
-        if (*r->p == '[') return refuse(r, "[...] inside [...]");
-        if (r->p[0] == '&' && r->p[1] == '&') return refuse(r, "&&");
-        if (r->p[0] == '-' && r->p[1] == '\\' && r->p[2] && strchr("pPsSwWdD", r->p[2]))
-            return refuse(r, "a range up to a class");
-        if (*r->p == '\\') {
-            const bool many = r->p[1] && strchr("pswd", r->p[1]);
-            r->p++;
-            HY_TRY(escape(r));
-            if (many && *r->p == '-') hy_buf_printf(r->out, "\\%c", *r->p++);  // not a range from the last of the class
-        } else
-            hy_buf_write(r->out, r->p++, 1);
+// ---------------------------------------------------------------------------------------------------- sets
+// A set as a pattern of one character.
+static void charset_text(const charset *c, bool negated, hy_buf *out) {
+    const char *others = c->others.n ? c->others.s : "";
+    if (!c->others.n)
+        hy_buf_printf(out, "[%s%s]", negated ? "^" : "", c->plain.s);
+    else if (c->plain.n)
+        hy_buf_printf(out, negated ? "(?:(?![%s]%s)" ANY ")" : "(?:[%s]%s)", c->plain.s, others);
+    else
+        hy_buf_printf(out, negated ? "(?:(?!%s)" ANY ")" : "(?:%s)", others + 1);
+}
+
+static hy_status set(rewrite *r, hy_buf *out);
+
+// One member of a set: a set inside it, a class, an escape, a character.
+static hy_status set_member(rewrite *r) {
+    const char *before = r->p;
+    bool many = false;
+    if (r->p[0] == '-' && (r->p[1] == '[' || (r->p[1] == '\\' && r->p[2] && strchr("pPsSwWdDhH", r->p[2]))))
+        return refuse(r, "a range up to a class");
+    if (r->p[0] == '[' && r->p[1] == ':') {
+        many = true;
+        HY_TRY(posix(r));
+    } else if (*r->p == '[') {
+        hy_buf inner = {0};
+        many = true;
+        r->p++;
+        hy_status s = set(r, &inner);
+        if (!s) put_other(r, inner.s);
+        free(inner.s);
+        HY_TRY(s);
+    } else if (*r->p == '\\') {
+        many = r->p[1] && strchr("pPsSwWdDhH", r->p[1]);
+        r->p++;
+        HY_TRY(escape(r));
+    } else {
+        hy_buf_write(&r->set->plain, r->p++, 1);
     }
-    if (!*r->p) return refuse(r, "[ without ]");
-    r->p++;
-    r->set = false;
-    hy_buf_printf(r->out, "]");
+    if (many && *r->p == '-' && r->p[1] != ']')
+        hy_buf_printf(&r->set->plain, "\\%c", *r->p++);  // not a range from the last of the class
+    HY_ASSERT(r->p > before);
     return HY_OK;
 }
 
+static bool charset_empty(const charset *c) { return !c->plain.n && !c->others.n; }
+
+// Members up to the end of the set, && between the parts of which all must hold; *both: the parts but the last, each as
+// a look ahead.
+static hy_status set_members(rewrite *r, charset *c, hy_buf *both) {
+    while (*r->p && *r->p != ']') {
+        if (r->p[0] != '&' || r->p[1] != '&') {
+            HY_TRY(set_member(r));
+            continue;
+        }
+        if (charset_empty(c)) return refuse(r, "an empty side of &&");
+        hy_buf_printf(both, "(?=");
+        charset_text(c, false, both);
+        hy_buf_printf(both, ")");
+        c->plain.n = c->others.n = 0;
+        hy_buf_write(&c->plain, "", 0);
+        r->p += 2;
+    }
+    if (!*r->p) return refuse(r, "[ without ]");
+    return charset_empty(c) ? refuse(r, "an empty side of &&") : HY_OK;
+}
+
+static hy_status set(rewrite *r, hy_buf *out) {  // after "["
+    charset c = {0}, *outer = r->set;
+    hy_buf both = {0};
+    const bool negated = *r->p == '^';
+    if (++r->sets > SETS_MAX) return refuse(r, "so many [...] inside one another");
+    r->p += negated;
+    if (*r->p == ']') return refuse(r, "an empty [...]");
+    hy_buf_write(&c.plain, "", 0);
+    hy_buf_write(&both, "", 0);
+    r->set = &c;
+    hy_status s = set_members(r, &c, &both);
+    r->set = outer;
+    r->sets--;
+    if (!s && !both.n)
+        charset_text(&c, negated, out);
+    else if (!s) {
+        hy_buf_printf(out, negated ? "(?:(?!%s" : "(?:%s", both.s);
+        charset_text(&c, false, out);
+        hy_buf_printf(out, negated ? ")" ANY ")" : ")");
+    }
+    r->p += !s;
+    free(c.plain.s);
+    free(c.others.s);
+    free(both.s);
+    return s;
+}
+
+// ---------------------------------------------------------------------------------------------------- the rest
 static hy_status group(rewrite *r) {  // after "("
     static const char *const known[] = {"?:", "?=", "?!", "?<=", "?<!", "?>", "?i:"};
-    const char *kind = "?:";  // what a plain group captures is not used
-    if (*r->p == '?') {
+    const char *kind = "?:";  // what a plain group captures is not used, nor what a named one does
+    const char *name = r->p[0] == '?' && r->p[1] == '<' ? r->p + 2 : "";
+    const size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789");
+    if (n && name[n] == '>') {
+        r->p = name + n + 1;
+    } else if (*r->p == '?') {
         kind = NULL;
         for (size_t i = 0; i < sizeof known / sizeof *known; i++)
             if (!strncmp(r->p, known[i], strlen(known[i]))) kind = known[i];
@@ -185,16 +372,19 @@ static hy_status repeat(rewrite *r) {  // at "{"
 static hy_status translate(rewrite *r) {
     while (*r->p) {
         const char c = *r->p;
-        if (c == '^' || c == '$') return refuse(r, "an anchor");
-        if (c == '{') {
+        if (c == '{' && r->p[1] && strchr("0123456789,", r->p[1])) {
             HY_TRY(repeat(r));
             continue;
         }
         r->p++;
-        if (c == '\\')
+        if (c == '{')
+            hy_buf_printf(r->out, "\\{");
+        else if (c == '^' || c == '$')
+            HY_TRY(between(r, c));
+        else if (c == '\\')
             HY_TRY(escape(r));
         else if (c == '[')
-            HY_TRY(set(r));
+            HY_TRY(set(r, r->out));
         else if (c == '(')
             HY_TRY(group(r));
         else {
@@ -256,7 +446,7 @@ hy_status hy_regex_new(const char *pattern, const char *where, hy_regex **out) {
 }
 
 hy_status hy_regex_class(const char *name, hy_regex **out) {
-    char *pattern = hy_asprintf("[%s]", class_text(name, strlen(name)));
+    char *pattern = hy_asprintf("[%s]", find_class(name, strlen(name))->text);
     hy_status s = compile(pattern, strlen(pattern), name, "class", out);
     free(pattern);
     return s;

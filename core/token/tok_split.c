@@ -188,12 +188,17 @@ static void map_bytes(const char *text, hy_spans *in, hy_spans *out) {
     }
 }
 
+static hy_status too_long(size_t most) {
+    return hy_error(HY_EINPUT, "the pre-tokenizer makes a text longer than %zu bytes, far above what it was", most);
+}
+
 hy_status hy_presplit(const hy_tok_steps *steps, const char *text, size_t n, bool first, hy_spans two[2],
                       const hy_spans **out, const char **text_out, bool *bytes) {
     int now = 0;
+    const size_t most = hy_tok_most(n);
     two[0].n = two[0].text.n = 0;
     span_add(&two[0], 0, n, first);
-    *bytes = false;
+    if (bytes) *bytes = false;
     for (int i = 0; i < steps->n; i++) {
         const hy_tok_step *step = &steps->v[i];
         hy_spans *in = &two[now], *to = &two[1 - now];
@@ -206,10 +211,11 @@ hy_status hy_presplit(const hy_tok_steps *steps, const char *text, size_t n, boo
         }
         to->n = to->text.n = 0;
         HY_TRY(step_apply(step, text, in, to, &changes));
+        if (to->text.n > most) return too_long(most);
         if (changes) text = to->text.s;
         now = 1 - now;
         if (step->kind != HY_STEP_BYTE_LEVEL) continue;
-        if (i + 1 == steps->n) {
+        if (bytes && i + 1 == steps->n) {
             *bytes = true;
             break;
         }
@@ -222,6 +228,7 @@ hy_status hy_presplit(const hy_tok_steps *steps, const char *text, size_t n, boo
         }
         to->n = to->text.n = 0;
         map_bytes(text, in, to);
+        if (to->text.n > most) return too_long(most);
         text = to->text.s;
         now = 1 - now;
     }

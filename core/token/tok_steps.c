@@ -94,18 +94,46 @@ static hy_status replace_step(const hy_json *o, const char *where, hy_tok_steps 
     return text_member(o, where, "content", &step->to, &step->to_n);
 }
 
+// In this order. strip_accents null: as lowercase.
+static hy_status bert_steps(const hy_json *o, const char *where, hy_tok_steps *out) {
+    bool clean, ideographs, low, marks;
+    HY_TRY(flag(o, where, "clean_text", true, &clean));
+    HY_TRY(flag(o, where, "handle_chinese_chars", true, &ideographs));
+    HY_TRY(flag(o, where, "lowercase", true, &low));
+    HY_TRY(flag(o, where, "strip_accents", low, &marks));
+    if (clean) hy_tok_steps_add(out, HY_STEP_BERT_CLEAN);
+    if (ideographs) hy_tok_steps_add(out, HY_STEP_BERT_IDEOGRAPHS);
+    if (marks) hy_tok_steps_add(out, HY_STEP_NFD);
+    if (marks) hy_tok_steps_add(out, HY_STEP_BERT_MARKS);
+    if (low) hy_tok_steps_add(out, HY_STEP_LOWERCASE);
+    return HY_OK;
+}
+
 static hy_status normalizer_step(const hy_json *o, const char *where, const char *type, hy_tok_steps *out) {
     static const struct {
         const char *name;
         hy_tok_step_kind kind;
-    } forms[] = {{"NFC", HY_STEP_NFC}, {"NFD", HY_STEP_NFD}, {"NFKC", HY_STEP_NFKC}, {"NFKD", HY_STEP_NFKD}};
-    for (int i = 0; i < 4; i++)
+    } forms[] = {{"NFC", HY_STEP_NFC},
+                 {"NFD", HY_STEP_NFD},
+                 {"NFKC", HY_STEP_NFKC},
+                 {"NFKD", HY_STEP_NFKD},
+                 {"Lowercase", HY_STEP_LOWERCASE},
+                 {"StripAccents", HY_STEP_STRIP_ACCENTS}};
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
         if (!strcmp(type, forms[i].name)) {
             hy_tok_steps_add(out, forms[i].kind);
             return HY_OK;
         }
     if (!strcmp(type, "Replace")) return replace_step(o, where, out);
-    if (strcmp(type, "Prepend")) return unsupported(where, type, "Sequence|Prepend|Replace|NFC|NFD|NFKC|NFKD");
+    if (!strcmp(type, "BertNormalizer")) return bert_steps(o, where, out);
+    if (!strcmp(type, "Strip")) {
+        hy_tok_step *step = hy_tok_steps_add(out, HY_STEP_TRIM);
+        HY_TRY(flag(o, where, "strip_left", true, &step->left));
+        return flag(o, where, "strip_right", true, &step->right);
+    }
+    if (strcmp(type, "Prepend"))
+        return unsupported(where, type,
+                           "Sequence|Prepend|Replace|NFC|NFD|NFKC|NFKD|Lowercase|StripAccents|Strip|BertNormalizer");
     hy_tok_step *step = hy_tok_steps_add(out, HY_STEP_PREPEND);
     return text_member(o, where, "prepend", &step->to, &step->to_n);
 }
@@ -166,23 +194,47 @@ static hy_status byte_level_step(const hy_json *o, const char *where, hy_tok_ste
     return step->split ? hy_regex_new(gpt2_pattern, where, &step->re) : HY_OK;
 }
 
+// What the pattern matches goes away; inverted: what it does not match.
+static hy_status removed_step(const char *where, const char *pattern, bool invert, hy_tok_steps *out) {
+    hy_tok_step *step = hy_tok_steps_add(out, HY_STEP_SPLIT);
+    step->behavior = HY_SPLIT_REMOVED;
+    step->invert = invert;
+    return hy_regex_new(pattern, where, &step->re);
+}
+
 static hy_status pre_step(const hy_json *o, const char *where, const char *type, hy_tok_steps *out) {
     if (!strcmp(type, "ByteLevel")) return byte_level_step(o, where, out);
     if (!strcmp(type, "Metaspace")) return metaspace_step(o, where, HY_STEP_METASPACE, out);
+    if (!strcmp(type, "Whitespace"))
+        return removed_step(where, "\\p{rust_word}+|[^\\p{space}\\p{rust_word}]+", true, out);
+    if (!strcmp(type, "WhitespaceSplit")) return removed_step(where, "\\p{space}", false, out);
+    if (!strcmp(type, "BertPreTokenizer")) {
+        HY_TRY(removed_step(where, "\\p{space}", false, out));
+        hy_tok_step *step = hy_tok_steps_add(out, HY_STEP_SPLIT);
+        step->behavior = HY_SPLIT_ISOLATED;
+        return hy_regex_class("rust_punctuation", &step->re);
+    }
+    if (!strcmp(type, "CharDelimiterSplit")) {
+        hy_tok_step *step = hy_tok_steps_add(out, HY_STEP_SPLIT);
+        step->behavior = HY_SPLIT_REMOVED;
+        return one_char(o, where, "delimiter", step);
+    }
     const bool digits = !strcmp(type, "Digits"), punctuation = !strcmp(type, "Punctuation");
     if (!digits && !punctuation && strcmp(type, "Split"))
-        return unsupported(where, type, "Sequence|Split|ByteLevel|Metaspace|Digits|Punctuation");
+        return unsupported(where, type,
+                           "Sequence|Split|ByteLevel|Metaspace|Digits|Punctuation|Whitespace|WhitespaceSplit|"
+                           "BertPreTokenizer|CharDelimiterSplit");
     hy_tok_step *step = hy_tok_steps_add(out, HY_STEP_SPLIT);
     if (digits) {
         bool each;
         HY_TRY(flag(o, where, "individual_digits", false, &each));
         step->behavior = each ? HY_SPLIT_ISOLATED : HY_SPLIT_CONTIGUOUS;
-        return hy_regex_class("numeric", &step->re);
+        return hy_regex_class("rust_numeric", &step->re);
     }
     if (punctuation) {
         step->behavior = HY_SPLIT_ISOLATED;
         if (hy_json_get(o, "behavior")) HY_TRY(behavior(o, where, step));
-        return hy_regex_class("punctuation", &step->re);
+        return hy_regex_class("rust_punctuation", &step->re);
     }
     HY_TRY(pattern(o, where, step));
     HY_TRY(behavior(o, where, step));
@@ -203,8 +255,19 @@ static hy_status decoder_step(const hy_json *o, const char *where, const char *t
         hy_tok_steps_add(out, bytes ? HY_STEP_BYTES_BACK : fallback ? HY_STEP_BYTE_FALLBACK : HY_STEP_FUSE);
         return HY_OK;
     }
+    if (!strcmp(type, "WordPiece")) {
+        hy_tok_step *step = hy_tok_steps_add(out, HY_STEP_WORDPIECE_BACK);
+        HY_TRY(text_member(o, where, "prefix", &step->from, &step->from_n));
+        return flag(o, where, "cleanup", true, &step->cleanup);
+    }
+    if (!strcmp(type, "BPEDecoder")) {
+        hy_tok_step *step = hy_tok_steps_add(out, HY_STEP_SUFFIX_BACK);
+        HY_TRY(text_member(o, where, "suffix", &step->from, &step->from_n));
+        return step->from_n ? HY_OK : hy_error(HY_EINPUT, "%s: \"suffix\": is empty", where);
+    }
     if (strcmp(type, "Strip"))
-        return unsupported(where, type, "Sequence|ByteLevel|ByteFallback|Metaspace|Replace|Fuse|Strip");
+        return unsupported(where, type,
+                           "Sequence|ByteLevel|ByteFallback|Metaspace|Replace|Fuse|Strip|WordPiece|BPEDecoder");
     hy_tok_step *step = hy_tok_steps_add(out, HY_STEP_STRIP);
     int64_t start, stop;
     HY_TRY(one_char(o, where, "content", step));

@@ -128,6 +128,8 @@ void hy_tokenizer_close(hy_tokenizer *t) {
     free(t->after.v);
     free(t->norm.s);
     free(t->unk);
+    free(t->prefix);
+    free(t->suffix);
     free(t->notes.s);
     free(t->path);
     free(t);

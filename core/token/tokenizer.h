@@ -1,6 +1,7 @@
 // tokenizer.h - text to token ids and back: plain bytes, tokenizer.json (BPE with byte fallback as Llama-2 and Hymba
-// have, byte-level BPE as Llama-3, Qwen2.5, GPT-NeoX and Mamba have) and SentencePiece models. Equal to the
-// `tokenizers` and `sentencepiece` packages, id for id. Not a trainer, and no chat templates.
+// have, byte-level BPE as Llama-3, Qwen2.5, GPT-NeoX and Mamba have, BPE of words with affixes, WordPiece, WordLevel)
+// and SentencePiece models. Equal to the `tokenizers` and `sentencepiece` packages, id for id. Not a trainer, and no
+// chat templates.
 #ifndef HY_TOKENIZER_H
 #define HY_TOKENIZER_H
 #include "core/base/base.h"
@@ -33,9 +34,11 @@ int32_t hy_tokenizer_id(const hy_tokenizer *t, const char *piece, size_t n);  //
 bool hy_tokenizer_is_special(const hy_tokenizer *t, int32_t id);              // left out by decoding with skip_special
 typedef enum { HY_TOKEN_BOS = 0, HY_TOKEN_EOS, HY_TOKEN_UNK, HY_TOKEN_PAD } hy_token_role;
 int32_t hy_tokenizer_special(const hy_tokenizer *t, hy_token_role role);  // -1: the files do not name one
-const char *hy_tokenizer_kind(const hy_tokenizer *t);  // "bytes", "BPE", "byte-level BPE", "SentencePiece"
+const char *hy_tokenizer_kind(
+    const hy_tokenizer *t);  // "bytes", "BPE", "byte-level BPE", "WordPiece", "WordLevel", "SentencePiece"
 const char *hy_tokenizer_path(const hy_tokenizer *t);  // the file that was read; "bytes"
-// What was read and left aside (truncation, padding): lines for people, empty if nothing.
+// What was read and left aside (truncation, padding), ids that are not those of the file: lines for people, empty if
+// nothing.
 const char *hy_tokenizer_notes(const hy_tokenizer *t);
 // Hash of the file's bytes: part of a run's identity.
 const char *hy_tokenizer_hash(const hy_tokenizer *t);

@@ -219,6 +219,7 @@ static hy_status open_and_generate(const options *o, const char *path, int n, co
     HY_TRY(hy_backend_from_args(o->device, o->isa, o->threads, &be));
     HY_TRY(hy_precision_set(precision, &be));
     HY_TRY(hy_model_open(path, o->sets.v, &be, how, precision, 1, &m));
+    if (m.notes) fputs(m.notes, stderr);
     hy_status s = open_tokenizer(o, path, &m, &t);
     if (!s) s = find_eos(o, path, t, &eos);
     if (!s && !m.trained) fprintf(stderr, "note: %s is a variant with random weights\n", path);

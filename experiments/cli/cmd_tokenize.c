@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/utf8.h"
 #include "core/format/json.h"
 #include "core/token/tokenizer.h"
 #include "experiments/cli/args.h"
@@ -174,10 +175,13 @@ static hy_status each_line(hy_tokenizer *t, const options *o) {
     while (!s && (n = getline(&line, &cap, stdin)) >= 0) {
         while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r')) line[--n] = 0;
         snprintf(where, sizeof where, "line %zu", ++number);
+        const char *at = line;
+        size_t left = (size_t)n;
+        if (number == 1 && (s = hy_utf8_begin(where, &at, &left))) break;
         text.n = 0;
         hy_buf_write(&text, "", 0);
-        if (!o->decode) s = hy_json_parse_string(line, (size_t)n, where, &text);
-        if (!s) s = o->decode ? decode_one(t, o, line, (size_t)n) : encode_one(t, o, text.s, text.n);
+        if (!o->decode) s = hy_json_parse_string(at, left, where, &text);
+        if (!s) s = o->decode ? decode_one(t, o, at, left) : encode_one(t, o, text.s, text.n);
         if (s && o->decode) s = hy_error_context(s, "%s", where);
     }
     free(line);
@@ -193,7 +197,10 @@ static hy_status from_stdin(hy_tokenizer *t, const options *o) {
     for (size_t n; (n = fread(part, 1, sizeof part, stdin)) > 0 && all.n <= HY_TOKENIZER_MAX_TEXT;)
         hy_buf_write(&all, part, n);
     hy_status s = ferror(stdin) ? hy_error(HY_EFAIL, "cannot read standard input") : HY_OK;
-    if (!s) s = o->decode ? decode_one(t, o, all.s, all.n) : encode_one(t, o, all.s, all.n);
+    const char *at = all.s;
+    if (!s && strcmp(hy_tokenizer_path(t), "bytes"))
+        s = hy_utf8_begin("standard input", &at, &all.n);  // bytes are bytes
+    if (!s) s = o->decode ? decode_one(t, o, at, all.n) : encode_one(t, o, at, all.n);
     free(all.s);
     return s;
 }
@@ -229,7 +236,7 @@ int hy_cmd_tokenize(int argc, char **argv) {
         .usage = "hylab tokenize bytes|FILE|FOLDER [TEXT...] [options]",
         .text = "Text to token ids, with a tokenizer.json, a SentencePiece model, the folder of a released checkpoint, "
                 "or plain bytes.\n"
-                "Without TEXT it reads standard input.\n\nexamples:\n"
+                "Without TEXT it reads standard input, passing over a byte order mark.\n\nexamples:\n"
                 "  hylab tokenize models/hymba \"Hybrid heads, \xe2\x9c\x93\"\n"
                 "  hylab tokenize models/llama/tokenizer.model --count <experiments/data/tinyshakespeare.txt\n"
                 "  hylab tokenize models/hymba --decode \"1 15043 3186\"\n"

@@ -135,10 +135,18 @@ static hy_status run_training(const subject *x, hy_trainer *t) {
     return s;
 }
 
+static hy_status check_from(const char *from, const hy_program *p) {
+    hy_buf notes = {0};
+    const hy_status s = hy_model_check(from, p, &notes);
+    if (notes.n) fprintf(stderr, "%s", notes.s);
+    free(notes.s);
+    return s;
+}
+
 static hy_status create(const subject *x) {
     const options *o = x->o;
     hy_trainer *t;
-    if (o->from && !o->resume) HY_TRY(hy_model_check(o->from, x->p));
+    if (o->from && !o->resume) HY_TRY(check_from(o->from, x->p));
     HY_TRY(hy_trainer_create(x->p, x->be, hy_precision_dtype(x->recipe->precision), x->recipe, x->task,
                              (uint64_t)o->seed, &t));
     hy_status s = o->resume ? hy_trainer_load(t, o->resume)

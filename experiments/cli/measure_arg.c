@@ -91,6 +91,7 @@ hy_status hy_subject_open(const hy_measure_args *a, const char *file, hy_weights
     const double start = hy_now();
     const hy_status s = hy_model_open(file, a->sets.v, &out->be, weights, out->precision, 1, &out->model);
     out->seconds = hy_now() - start;
+    if (!s && out->model.notes) fputs(out->model.notes, stderr);
     return s;
 }
 

@@ -129,7 +129,7 @@ static hy_status in_context(hy_reader *r, hy_status s, const hy_yaml *at, const 
 static hy_status check_weights(const char *file, const hy_model_spec *spec) {
     hy_program *p = NULL;
     hy_status s = hy_model_build(spec, &p);
-    if (!s) s = hy_model_check(file, p);
+    if (!s) s = hy_model_check(file, p, NULL);
     hy_program_free(p);
     return s;
 }

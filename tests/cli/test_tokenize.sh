@@ -38,6 +38,15 @@ check 'lone surrogate' 2 'line 1' bash -c "echo '\"\\ud800\"' | $H tokenize $G/l
 check 'no such file' 2 'No such file' "$H" tokenize /nonexistent x
 check 'not a model' 2 'not a SentencePiece model' "$H" tokenize README.md x
 check 'empty folder' 2 'neither tokenizer.json nor tokenizer.model' "$H" tokenize "$dir" x
+# a byte order mark is no text, but to bytes
+hi=$("$H" tokenize $G/llama3.json --ids --no-special hi)
+same 'a byte order mark' "$hi" bash -c "printf '\xef\xbb\xbfhi' | $H tokenize $G/llama3.json --ids --no-special"
+same 'a byte order mark before lines' "[${hi// /, }]" bash -c "printf '\xef\xbb\xbf\"hi\"\n' | $H tokenize $G/llama3.json --no-special --lines"
+same 'bytes are bytes' '239 187 191 104' bash -c "printf '\xef\xbb\xbfh' | $H tokenize bytes --ids"
+check 'UTF-16' 2 'byte order mark of UTF-16: save it as UTF-8' bash -c "printf '\xff\xfeh\0' | $H tokenize $G/llama3.json --ids"
+printf '\xef\xbb\xbf%s' "$(cat $G/wordlevel.json)" >"$dir/mark.json"
+same 'a byte order mark in tokenizer.json' "$("$H" tokenize $G/wordlevel.json --ids 'the end')" "$H" tokenize "$dir/mark.json" --ids 'the end'
+check 'kind of words' 0 '^WordPiece,' "$H" tokenize $G/wordpiece.json --count --format csv "the end"
 if [ -w /dev/full ]; then check 'full disk' 1 'standard output' bash -c "$H tokenize bytes --ids x >/dev/full"; fi
 
 # generating: a folder with its tokenizer
@@ -88,6 +97,10 @@ check 'a text task with a tokenizer' 0 'vocabulary 403' "$H" task text --set pat
 check 'its pieces' 0 'Ġ' "$H" task text --set path=tests/data/shakespeare-100k.txt --set tokenizer=$G/llama3.json --show 1
 check 'training on it' 0 'bits/byte' "$H" train $M --set vocab=403 $T --task-set tokenizer=$G/llama3.json --train steps=2 --train batch=2 --train eval_examples=20 --out "$dir/t.safetensors"
 check 'generating from it' 0 '^ROMEO' "$H" generate "$dir/t.safetensors" "ROMEO" --tokenizer $G/llama3.json --max-new 5 --threads 1
+printf '\xef\xbb\xbf%s' "$(head -c 4000 tests/data/shakespeare-100k.txt)" >"$dir/mark.txt"
+printf '%s' "$(head -c 4000 tests/data/shakespeare-100k.txt)" >"$dir/plain.txt"
+plain=$("$H" task text --set "path=$dir/plain.txt" --show 2 | grep -v path)
+same 'a text with a byte order mark' "${plain//plain.txt/mark.txt}" bash -c "$H task text --set path=$dir/mark.txt --show 2 | grep -v path"
 check 'a model that is too small' 2 'uses 403 tokens' "$H" train $M --set vocab=256 $T --task-set tokenizer=$G/llama3.json --train steps=2
 printf 'abc\xff' >"$dir/bad.txt"
 check 'a text that is not UTF-8' 2 'offset 3' "$H" task text --set "path=$dir/bad.txt" --set tokenizer=$G/llama3.json --show 1

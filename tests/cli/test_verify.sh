@@ -79,6 +79,57 @@ must_fail verify_cut_weights 2 "cut short"
 damaged
 rm "$tmp/d/expected.safetensors"
 must_fail verify_no_expected 2 "expected.safetensors: cannot open"
+# ---- what a user can make in a few lines: ids and logits alone, or some of the rest
+only() { # FOLDER, tensors...: expected.safetensors of a golden folder with these alone
+  local from=$1/expected.safetensors n head=$tmp/head data=$tmp/data at=0 a b text='{' name entry
+  shift
+  n=$(od -An -tu8 -N8 "$from" | tr -d ' ')
+  tail -c +9 "$from" | head -c "$n" >"$head"
+  : >"$data"
+  for name; do
+    entry=$(tr -d ' ' <"$head" | grep -o "\"$name\":{[^}]*}")
+    read -r a b < <(sed 's/.*"data_offsets":\[\([0-9]*\),\([0-9]*\)\].*/\1 \2/' <<<"$entry")
+    tail -c +$((9 + n + a)) "$from" | head -c $((b - a)) >>"$data"
+    text+="${entry%\"data_offsets*}\"data_offsets\":[$at,$((at + b - a))]},"
+    at=$((at + b - a))
+  done
+  text="${text%,}}"
+  while [ $((${#text} % 8)) != 0 ]; do text+=' '; done
+  { printf "%b" "$(printf '\\x%02x\\x%02x\\0\\0\\0\\0\\0\\0' $((${#text} % 256)) $((${#text} / 256)))"; printf '%s' "$text"; cat "$data"; } >"$tmp/d/expected.safetensors"
+}
+must_pass() { # NAME, options --, words of the output
+  local name=$1 options=()
+  shift
+  while [ "$1" != -- ]; do options+=("$1"); shift; done
+  shift
+  "$hylab" verify "$tmp/d" --isa base --threads 1 "${options[@]}" >"$tmp/out" 2>&1 || { not_ok "$name" "$(tail -3 "$tmp/out")"; return; }
+  for word in "$@"; do grep -qE -- "$word" "$tmp/out" || { not_ok "$name" "no \"$word\" in: $(tail -8 "$tmp/out")"; return; }; done
+  ok "$name"
+}
+damaged
+only "$golden/hymba-tiny" input_ids logits
+must_pass verify_logits_only -- '^logits .*PASS' 'no loss: it is untested' 'no hidden states' 'no gradients: they are untested' '^1 of 1 tensors agree'
+must_pass verify_limit --limit 0.5 -- '^logits .* 0.5 +PASS' 'limits: 0.5, gradients 5: given with --limit'
+poke "$tmp/d/expected.safetensors" $(($(stat -c %s "$tmp/d/expected.safetensors") - 4)) '\x00\x24\x74\x49' # the last logit: a million
+must_pass verify_relative_to_expected --limit 1 -- '^logits .* (1|0.99[0-9]*|1e\+00) +1 +PASS'
+only "$golden/hymba-tiny" input_ids logits
+bytes=$(stat -c %s "$tmp/d/expected.safetensors")
+dd if=/dev/zero of="$tmp/d/expected.safetensors" bs=1 seek=$((bytes - 2 * 24 * 61 * 4)) count=$((2 * 24 * 61 * 4)) conv=notrunc status=none
+must_fail verify_zeros_expected 1 'only zeros are expected'
+only "$golden/hymba-tiny" input_ids logits loss
+must_pass verify_logits_and_loss -- '^loss .*PASS' '^2 of 2 tensors agree'
+only "$golden/hymba-tiny" input_ids logits hidden.0 hidden.2
+must_fail verify_some_hidden 1 'hidden.1' 'missing in the file' '5 of 8 tensors are missing'
+only "$golden/hymba-tiny" input_ids loss
+must_fail verify_no_logits 1 'missing in the file' '1 of 2 tensors are missing'
+for limit in 0 -1 nan 2 x 1e-5x; do
+  "$hylab" verify "$tmp/d" --limit "$limit" >"$tmp/out" 2>&1
+  [ $? = 2 ] && grep -q -- '--limit' "$tmp/out" && ok "verify_bad_limit_$limit" || not_ok "verify_bad_limit_$limit" "$(cat "$tmp/out")"
+done
+damaged # a limit below what float32 can do fails, and gradients have ten times it
+"$hylab" verify "$tmp/d" --isa base --threads 1 --limit 1e-9 --format csv >"$tmp/out" 2>/dev/null
+[ $? = 1 ] && grep -q 'logits,.*,1e-09,FAIL' "$tmp/out" && grep -q 'grad.*,1e-08,FAIL' "$tmp/out" && ok verify_small_limit || not_ok verify_small_limit "$(tail -3 "$tmp/out")"
+
 config() { # NAME, sed script, words
   local name=$1 script=$2
   shift 2

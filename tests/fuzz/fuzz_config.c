@@ -134,8 +134,7 @@ static void check_config(const hy_import_family *f, const hy_model_spec *m) {
     hy_json *j = hy_json_new_object();
     char x[33], y[33];
     HY_ASSERT(f->config(m, j) == HY_OK);
-    hy_model_spec_init(&again);
-    if (f->spec(j, "again", &again)) fprintf(stderr, "%s\n", hy_error_text()), abort();
+    if (hy_import_spec(f, j, "again", &again)) fprintf(stderr, "%s\n", hy_error_text()), abort();
     hy_model_spec_hash(m, x);
     hy_model_spec_hash(&again, y);
     HY_ASSERT(!strcmp(x, y));
@@ -150,8 +149,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     if (hy_json_parse((const char *)data, n, "config.json", 0, &j)) return 0;
     if (hy_json_type_of(j) == HY_JSON_OBJECT && hy_json_get_string(j, "config.json", "model_type", &type) == HY_OK &&
         (f = hy_import_find(type))) {
-        hy_model_spec_init(&m);
-        hy_status s = f->spec(j, "config.json", &m);
+        hy_status s = hy_import_spec(f, j, "config.json", &m);
         HY_ASSERT(s == HY_OK || (s == HY_EINPUT && strstr(hy_error_text(), "config.json")));
         if (!s) s = hy_model_spec_check(&m, NULL);
         HY_ASSERT(s == HY_OK || (s == HY_EINPUT && hy_error_text()[0]));

@@ -83,7 +83,52 @@ def byte_level(vocabulary, split=None, nfc=False, special=(), added=(), ignore_m
     return json.loads(t.to_str())
 
 
+def words(vocabulary, model, trainer, pre, normalizer=None, decoder=None, post=None, special=("<unk>", "<s>", "</s>"), **options):
+    """The kinds of small studies: words between spaces, in pieces or whole."""
+    t = Tokenizer(model)
+    t.pre_tokenizer = pre
+    if normalizer:
+        t.normalizer = normalizer
+    t.train_from_iterator(corpus(vocabulary), trainer(vocab_size=vocabulary, special_tokens=list(special), show_progress=False, **options))
+    if decoder:
+        t.decoder = decoder
+    if post:
+        t.post_processor = post((special[2], t.token_to_id(special[2])), (special[1], t.token_to_id(special[1])))
+    return json.loads(t.to_str())
+
+
+def make_words(kind, vocabulary):
+    n, p, bpe = normalizers, pre_tokenizers, trainers.BpeTrainer
+    bert = ("[UNK]", "[CLS]", "[SEP]")
+    if kind == "whitespace":
+        return words(vocabulary, models.BPE(unk_token="<unk>"), bpe, p.Whitespace())
+    if kind == "whitespace-split":
+        return words(vocabulary, models.BPE(unk_token="<unk>", fuse_unk=True), bpe, p.WhitespaceSplit(), limit_alphabet=40)
+    if kind == "wordlevel":
+        return words(vocabulary, models.WordLevel(unk_token="<unk>"), trainers.WordLevelTrainer, p.Whitespace(), n.Sequence([n.NFD(), n.StripAccents(), n.Lowercase()]))
+    if kind == "wordpiece":
+        return words(vocabulary, models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=20), trainers.WordPieceTrainer, p.BertPreTokenizer(), n.BertNormalizer(), decoders.WordPiece(), processors.BertProcessing, bert)
+    if kind == "wordpiece-cased":
+        return words(vocabulary, models.WordPiece(unk_token="[UNK]"), trainers.WordPieceTrainer, p.BertPreTokenizer(), n.BertNormalizer(lowercase=False, strip_accents=True, handle_chinese_chars=False), decoders.WordPiece(cleanup=False), None, bert)
+    if kind == "bpe-suffix":  # the first GPT
+        return words(vocabulary, models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"), bpe, p.BertPreTokenizer(), n.BertNormalizer(), decoders.BPEDecoder("</w>"), end_of_word_suffix="</w>")
+    if kind == "clip":
+        split = p.Split(Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"), "removed", invert=True)
+        pre = p.Sequence([split, p.ByteLevel(add_prefix_space=False)])
+        return words(vocabulary, models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"), bpe, pre, n.Sequence([n.NFC(), n.Replace(Regex(r"\s+"), " "), n.Lowercase()]), decoders.Sequence([decoders.ByteLevel(), decoders.Replace("</w>", " ")]), processors.RobertaProcessing, end_of_word_suffix="</w>", initial_alphabet=p.ByteLevel.alphabet())
+    if kind == "bpe-prefix":
+        return words(vocabulary, models.BPE(unk_token="<unk>", continuing_subword_prefix="##"), bpe, p.Whitespace(), n.Sequence([n.Strip(), n.Lowercase()]), decoders.WordPiece(), continuing_subword_prefix="##")
+    if kind == "roberta":
+        return words(vocabulary, models.BPE(), bpe, p.ByteLevel(add_prefix_space=True), None, decoders.ByteLevel(), processors.RobertaProcessing, initial_alphabet=p.ByteLevel.alphabet())
+    if kind == "delimiter":
+        return words(vocabulary, models.WordLevel(unk_token="<unk>"), trainers.WordLevelTrainer, p.CharDelimiterSplit(" "), n.Sequence([n.Strip(right=False)]))
+    return None
+
+
 def make(kind, vocabulary):
+    d = make_words(kind, vocabulary)
+    if d:
+        return d
     if kind == "llama2":
         return byte_fallback(vocabulary, legacy=True, normalized=False)
     if kind == "llama-1":
@@ -115,6 +160,7 @@ def make(kind, vocabulary):
 # as "\u2581<s>" in spite of skip_special_tokens. hylab does as 0.21.
 OLD = ["llama-1"]
 KINDS = ["llama2", "hymba", "hymba-first", "llama3", "qwen2", "gptneox", "gpt2-prefix", "gpt4o", "smollm", "falcon"]
+WORD_KINDS = ["whitespace", "whitespace-split", "wordlevel", "wordpiece", "wordpiece-cased", "bpe-suffix", "clip", "bpe-prefix", "roberta", "delimiter"]
 SP_KINDS = ["sp-bpe", "sp-unigram"]
 
 
@@ -293,7 +339,7 @@ def write_goldens(folder):
     with tempfile.NamedTemporaryFile("w", suffix=".tsv") as rules:  # a normalizer of a few kB in place of the usual 240
         rules.write("FB01\t66 69\nFF21\t41\n2126\t3A9\n41 30A\tC5\n")
         rules.flush()
-        for kind in ["llama2", "hymba-first", "llama3", "qwen2", "gptneox", "falcon"] + SP_KINDS:
+        for kind in ["llama2", "hymba-first", "llama3", "qwen2", "gptneox", "falcon"] + WORD_KINDS + SP_KINDS:
             path = os.path.join(folder, kind + (".model" if kind in SP_KINDS else ".json"))
             write_file(path, kind, 400, rules.name)
             ref = Reference(path)
@@ -303,6 +349,32 @@ def write_goldens(folder):
             with open(os.path.join(folder, kind + ".golden"), "w", encoding="ascii") as f:
                 for s, x, y in zip(texts, ids, ref.decode(ids, False)):
                     f.write(json.dumps(s) + "\n" + json.dumps(x) + "\n" + json.dumps(y) + "\n")
+    write_patterns(os.path.join(folder, "patterns.golden"))
+
+
+# Syntax of patterns: each is tried on each text; patterns.golden has a line of JSON for each that finds something.
+PATTERNS = [
+    r"\b\w+\b", r"\B.", r"^.", r".$", r"\A.", r".\z", r".\Z", r"^$", r"(?<=^)a|b(?=$)", r"\R", r"\R+", r"[^\r\n]+|\R", r"\h+", r"\H+", r"\N+", r"\O{2}",
+    r"[a[bc]]+", r" ?[^(\s|[.;])]+", r"[^a[^b]]", r"[a-z&&[^aeiou]]+", r"[^a-z&&[^aeiou]]+", r"[\w&&[^\d_]]+", r"[\p{L}&&[[:ascii:]]&&[^x]]+",
+    r"[\W\d]+", r"[^\W\d]+", r"[\S&&\D]+", r"[\P{L}]+", r"[^\P{L}]+", r"[\p{^L}_]+", r"[\H]+", r"[\h-]+", r"[\b]", r"[\w-]+", r"[a-]+", r"[\w]+", r"[\W]+", r"\w+", r"\W+", r"\p{Word}+", r"[\p{Word}]+",
+] + [r"[[:%s:]]+" % n for n in "alnum alpha ascii blank cntrl digit graph lower print punct space upper word xdigit ^alpha ^punct ^space ^word".split()] + [
+    r"\p{%s}+" % n for n in "Greek Cyrillic Latin Arabic Hebrew Han Hiragana Common Inherited Letter Number Punctuation Alpha Alnum Upper Lower Mn Me Pc Pd Ps Po Sm Sc Sk So Zs Cc Cf Cn Any Emoji lowercase_letter white-space".split()] + [
+    r"\P{Mn}+", r"\P{Cn}+", r"(?<word>\w)(?<rest>\d)", r"{\w}", r"a{2}", r"a{,2}", r"a{", r"(?i:straSSe)", r"(?>a+)b", r"(?<!\w)x(?!\w)",
+]
+PATTERN_TEXTS = [
+    "aab (abc); x_1 = y;\r\nsix\n\nab\n", "\u00e9t\u00e9 \u0436\u0416 \u03b1\u03a9 \u6f22\u3042 \u05d0 \u0661\u00b2\u00bd 1F e\u0301\u20dd", "a\u0085b\u2028c\u00a0d\t- $+~^ {d} \u00ad\u200d\U0001f600 \u1c89\ud7ff",
+    "a\n", "\n", "x", "STRASSE strasse 0xBEEF \b \U0001171e\u0378\u0897",
+]
+
+
+def write_patterns(path):
+    with open(path, "w", encoding="ascii") as f:
+        for p in PATTERNS:
+            split = pre_tokenizers.Split(Regex(p), "isolated")
+            for s in PATTERN_TEXTS:
+                pieces = [x for x, _ in split.pre_tokenize_str(s)]
+                if pieces != [s]:
+                    f.write(json.dumps([p, s, pieces]) + "\n")
 
 
 def main():
@@ -310,7 +382,7 @@ def main():
     a.add_argument("--hylab", default=os.path.join(ROOT, "hylab"))
     a.add_argument("--count", type=int, default=100000, help="strings a tokenizer")
     a.add_argument("--vocab", type=int, default=4000)
-    a.add_argument("--kinds", nargs="*", default=KINDS + OLD + SP_KINDS)
+    a.add_argument("--kinds", nargs="*", default=KINDS + WORD_KINDS + OLD + SP_KINDS)
     a.add_argument("--file", nargs="*", help="compare with these files only")
     a.add_argument("--keep", help="folder for the trained tokenizers (default: a temporary one)")
     a.add_argument("--sweep", action="store_true", help="compare every code point instead")

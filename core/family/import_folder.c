@@ -1,0 +1,247 @@
+// import_folder.c - see import.h: opening a checkpoint folder, what is looked at in it, and copying its weights.
+#include <dirent.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/family/import.h"
+#include "core/family/import_impl.h"
+#include "core/model/checkpoint.h"
+
+// ---------------------------------------------------------------------------------------------------- other folders
+// Files by which a folder without config.json, or a configuration without a family, shows what it is.
+static hy_status other_folder(const char *dir) {
+    static const struct {
+        const char *file, *what;
+    } signs[] = {
+        {"adapter_config.json", "is a PEFT adapter (adapter_config.json), not a whole model: merge it into its base "
+                                "model (merge_and_unload, then "
+                                "save_pretrained) and give that folder"},
+        {"params.json", "is in the layout of the authors' own release (params.json): take the folder in the layout of "
+                        "transformers (its "
+                        "name often ends in -hf), or convert it with transformers"},
+        {"snapshots", "is a cache of downloads: the model is in one of the folders in snapshots/ there"},
+    };
+    for (size_t i = 0; i < sizeof signs / sizeof *signs; i++) {
+        char *path = hy_asprintf("%s/%s", dir, signs[i].file);
+        const bool there = hy_file_exists(path);
+        free(path);
+        if (there) return hy_error(HY_EINPUT, "%s: %s", dir, signs[i].what);
+    }
+    DIR *d = opendir(dir);
+    hy_status s = HY_OK;
+    for (const struct dirent *e; !s && d && (e = readdir(d));) {
+        const size_t n = strlen(e->d_name);
+        if (n > 5 && !strcmp(e->d_name + n - 5, ".gguf"))
+            s = hy_error(
+                HY_EINPUT,
+                "%s: holds the GGUF file %.100s, which is not read: take the model's folder with config.json and "
+                "safetensors",
+                dir, e->d_name);
+    }
+    if (d) closedir(d);
+    return s;
+}
+
+static hy_status no_family(const hy_json *config, const char *where) {
+    if (hy_json_type_of(config) == HY_JSON_OBJECT &&
+        (hy_json_get(config, "ssm_cfg") || hy_json_get(config, "n_layer")) && hy_json_get(config, "d_model"))
+        return hy_error(
+            HY_EINPUT,
+            "%s: \"model_type\" is missing; \"d_model\" and \"%s\" are the keys of the original state-spaces "
+            "layout: take the folder in the layout of transformers (its name ends in -hf), or convert this one "
+            "with the script convert_mamba_ssm_checkpoint_to_pytorch.py of transformers",
+            where, hy_json_get(config, "ssm_cfg") ? "ssm_cfg" : "n_layer");
+    return HY_OK;
+}
+
+// ---------------------------------------------------------------------------------------------------- checks
+// Are two tensors equal, each value rounded to the narrower of their types? Files of mixed precision hold a matrix in
+// one type and its copy in another. (NaN equals NaN.)
+static bool same_values(const hy_st_tensor *a, const hy_st_tensor *b) {
+    enum { MANY = 4096 };
+    double x[MANY], y[MANY];
+    if (a->n != b->n || !hy_st_is_floating(a->dtype) || !hy_st_is_floating(b->dtype)) return false;
+    if (a->dtype == b->dtype) return !memcmp(a->data, b->data, a->n * hy_st_dtype_size(a->dtype));
+    for (size_t i = 0; i < a->n; i += MANY) {
+        const size_t n = a->n - i < MANY ? a->n - i : MANY;
+        hy_st_read_f64(a, i, n, x);
+        hy_st_read_f64(b, i, n, y);
+        hy_st_round(b->dtype, n, x);
+        hy_st_round(a->dtype, n, y);
+        for (size_t k = 0; k < n; k++)
+            if (x[k] != y[k] && !(isnan(x[k]) && isnan(y[k]))) return false;
+    }
+    return true;
+}
+
+// A tied model's file may hold the output matrix too; another one would make the file a different model from its
+// configuration.
+static hy_status check_tied(const hy_import *m) {
+    const hy_import_family *f = m->family;
+    const hy_st_tensor *copy = f->tied_copy ? hy_shards_find(m->weights, f->tied_copy) : NULL;
+    const hy_st_tensor *table = f->tied_copy ? hy_shards_find(m->weights, f->tied_to) : NULL;
+    if (!m->spec.tied || !copy || !table) return HY_OK;
+    const bool same = same_values(copy, table);
+    hy_st_release(copy);
+    hy_st_release(table);
+    if (same) return HY_OK;
+    return hy_error(HY_EINPUT,
+                    "%s says that the output matrix is tied to the embedding, but in %s \"%s\" and \"%s\" differ",
+                    m->config_path, m->weights->path, f->tied_copy, f->tied_to);
+}
+
+// A weight that the index does not name: other readers would do without it.
+static hy_status check_listed(const hy_import *m, const hy_import_map *map) {
+    for (int i = 0; i < m->weights->n_unlisted; i++) {
+        const char *name = m->weights->unlisted[i];
+        if (hy_import_map_find(map, name))
+            return hy_error(HY_EINPUT,
+                            "%s: does not fit the files beside it:\n\"%.200s\" is in one of them but not listed",
+                            m->weights->path, name);
+    }
+    return HY_OK;
+}
+
+// ---------------------------------------------------------------------------------------------------- left aside
+static bool ends_in(const char *name, const char *end) {
+    const size_t n = strlen(name), k = strlen(end);
+    return n >= k && !strcmp(name + n - k, end);
+}
+
+// Tables that modules keep and that follow from the configuration.
+static bool is_buffer(const char *name) {
+    static const char *const ends[] = {".rotary_emb.inv_freq", ".rotary_emb.original_inv_freq",
+                                       ".rotary_emb.cos_cached", ".rotary_emb.sin_cached", ".masked_bias"};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (ends_in(name, ends[i])) return true;
+    return false;
+}
+
+// Does a name belong to none of the parts of this family ("model.", "lm_head.")? Heads for other tasks, towers for
+// images and the like: the model computes its logits without them. What lies within a part might be a piece of it.
+static bool is_foreign(const hy_import_family *f, const char *name) {
+    for (const hy_import_row *r = f->rows; r->theirs; r++) {
+        const size_t n = strcspn(r->theirs, ".") + 1;
+        if (!strncmp(r->theirs, name, n)) return false;
+    }
+    return true;
+}
+
+static bool is_ignored(const void *user, const char *name) {
+    const hy_import *m = user;
+    if (m->spec.tied && m->family->tied_copy && !strcmp(m->family->tied_copy, name)) return true;
+    return is_buffer(name) || is_foreign(m->family, name);
+}
+
+static void note_left_aside(hy_import *m) {
+    hy_buf names = {0};
+    int n = 0;
+    hy_buf_write(&m->notes, "", 0);
+    for (int f = 0; f < m->weights->n; f++)
+        for (int i = 0; i < hy_st_count(m->weights->files[f]); i++) {
+            const char *name = hy_st_at(m->weights->files[f], i)->name;
+            if ((is_buffer(name) || is_foreign(m->family, name)) && n++ < 6)
+                hy_buf_printf(&names, "%s%.100s", n > 1 ? ", " : "", name);
+        }
+    if (n)
+        hy_buf_printf(&m->notes, "note: %s: left aside %d tensor%s that a %s model has no use for: %s%s\n",
+                      m->weights->path, n, n > 1 ? "s" : "", m->family->model_type, names.s, n > 6 ? ", ..." : "");
+    hy_text_hide_controls(m->notes.s);
+    free(names.s);
+}
+
+// ---------------------------------------------------------------------------------------------------- opening
+static hy_status read_spec(hy_import *m) {
+    hy_json *config;
+    HY_TRY(hy_json_read(m->config_path, HY_IMPORT_CONFIG_MAX, &config));
+    const char *type;
+    const bool typed = hy_json_type_of(config) != HY_JSON_OBJECT || hy_json_get(config, "model_type");
+    hy_status s = typed ? HY_OK : no_family(config, m->config_path);
+    if (!s) s = hy_json_get_string(config, m->config_path, "model_type", &type);
+    if (!s && !(m->family = hy_import_find(type)))
+        s = hy_error(HY_EINPUT, "%s: \"model_type\": \"%.60s\" is not a family that this build reads (it reads %s)",
+                     m->config_path, type, hy_import_families());
+    if (!s) {
+        s = hy_import_spec(m->family, config, m->config_path, &m->spec);
+    }
+    hy_json_free(config);
+    if (!s) {
+        s = hy_model_spec_check(&m->spec, NULL);
+        if (s) hy_error_context(s, "%s", m->config_path);
+    }
+    return s;
+}
+
+hy_status hy_import_open_config(const char *dir, hy_import **out) {
+    *out = NULL;
+    hy_import *m = hy_xcalloc(1, sizeof *m);
+    m->config_path = hy_asprintf("%s/config.json", dir);
+    hy_status s = hy_file_exists(m->config_path) ? HY_OK : other_folder(dir);
+    if (!s) s = read_spec(m);
+    if (s)
+        hy_import_close(m);
+    else
+        *out = m;
+    return s;
+}
+
+hy_status hy_import_open(const char *dir, hy_import **out) {
+    hy_import *m;
+    *out = NULL;
+    HY_TRY(hy_import_open_config(dir, &m));
+    hy_status s = hy_shards_open(dir, &m->weights);
+    if (s) {
+        hy_import_close(m);
+        return s;
+    }
+    note_left_aside(m);
+    *out = m;
+    return HY_OK;
+}
+
+void hy_import_close(hy_import *m) {
+    if (!m) return;
+    hy_shards_close(m->weights);
+    free(m->notes.s);
+    free(m->config_path);
+    free(m);
+}
+
+// ---------------------------------------------------------------------------------------------------- weights
+hy_status hy_import_check(const hy_import *m, const hy_import_map *map, hy_buf *report) {
+    hy_st_want *want = hy_xcalloc((size_t)map->n, sizeof *want);
+    for (int i = 0; i < map->n; i++) want[i] = map->v[i].theirs;
+    hy_status s = check_tied(m);
+    if (!s)
+        s = hy_st_match((const hy_st *const *)m->weights->files, m->weights->n, m->weights->path, want, map->n,
+                        m->config_path, is_ignored, m, report);
+    free(want);
+    return s ? s : check_listed(m, map);
+}
+
+void hy_import_keep_types(const hy_import *m, const hy_import_map *map, hy_program *p) {
+    bool *all = hy_xcalloc((size_t)p->n_params, sizeof *all);
+    for (int i = 0; i < p->n_params; i++) all[i] = true;
+    for (int i = 0; i < map->n; i++) {
+        const hy_st_tensor *t = hy_shards_find(m->weights, map->v[i].theirs.name);
+        for (int k = 0; k < map->v[i].n; k++)
+            if (!t || t->dtype != HY_ST_BF16) all[map->pieces[map->v[i].first + k].param] = false;
+    }
+    for (int i = 0; i < p->n_params; i++)
+        if (all[i]) hy_program_keep_bf16(p, i);
+    free(all);
+}
+
+hy_status hy_import_weights(const hy_import *m, const hy_import_map *map, hy_params *w, hy_buf *report) {
+    hy_status s = hy_import_check(m, map, report);
+    for (int i = 0; i < map->n && !s; i++) {
+        const hy_st_tensor *t = hy_shards_find(m->weights, map->v[i].theirs.name);
+        for (int k = 0; k < map->v[i].n && !s; k++) {
+            const hy_import_piece *x = &map->pieces[map->v[i].first + k];
+            s = hy_checkpoint_set(w, x->param, x->first, t, x->at, x->n);
+        }
+        hy_st_release(t);
+    }
+    return s;
+}
