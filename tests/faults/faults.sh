@@ -32,6 +32,8 @@ if [ -n "$check" ]; then echo "$(cat "${lists[@]}" | grep -c '^@ ') faults apply
 BUILD=${BUILD:-build/release}
 JOBS=${JOBS:-2}
 work=$(mkdir -p "$BUILD/faults" && cd "$BUILD/faults" && pwd) || exit 2
+exec 9>"$work/lock"
+flock -n 9 || die "another run is at work in $work (BUILD=folder gives this one its own)"
 rm -rf "$work/run"
 mkdir -p "$work/run/claims" "$work/run/results" "$work/times"
 perl "$here/faults.pl" list . "$select" "$sample" "$day" "${lists[@]}" >"$work/run/list" || exit 1
@@ -88,7 +90,7 @@ build() { # copy, tests...
 # Runs a test in a copy: 0 green, 1 red, 124 it had to be stopped. A test may take ten times as long as without a fault.
 try() { # copy, test
   local copy=$1 limit rc
-  limit=$(cat "$work/times/$2" 2>/dev/null || echo 60)
+  limit=$(cut -d' ' -f1 "$work/times/$2" 2>/dev/null | grep . || echo 60)
   limit=$((limit * 10 > 60 ? limit * 10 : 60))
   rm -rf "$copy/tmp"
   mkdir -p "$copy/tmp"
@@ -112,10 +114,10 @@ clean_tests() { # copy
   local t started
   while read -r t; do
     mkdir "$work/run/claims/$t" 2>/dev/null || continue
-    started=$SECONDS
+    [ "$(cut -d' ' -f2 "$work/times/$t" 2>/dev/null)" != "$state" ] || continue # it was, in this very state of the tree
     if ! build "$1" "$t"; then echo "$t does not build" >>"$work/run/broken"; tail -5 "$1.log" >>"$work/run/broken"; continue; fi
     started=$SECONDS
-    if try "$1" "$t"; then echo $((SECONDS - started)) >"$work/times/$t"; else
+    if try "$1" "$t"; then echo "$((SECONDS - started)) $state" >"$work/times/$t"; else
       echo "$t is red without any fault:" >>"$work/run/broken"
       tail -20 "$1.log" >>"$work/run/broken"
     fi
@@ -128,7 +130,7 @@ others() { # the tests that a fault does not name, the quicker ones first
     grep -vxE 'test_faults.sh|test_\*.*' | while read -r t; do
       case " $* " in *" $t "*) continue ;; esac
       case $t in test_*.sh) kind=20 ;; emu_*) kind=40 ;; *) kind=5 ;; esac
-      echo "$(cat "$work/times/$t" 2>/dev/null || echo $kind) $t"
+      echo "$(cut -d' ' -f1 "$work/times/$t" 2>/dev/null | grep . || echo $kind) $t"
     done | sort -n | cut -d' ' -f2
 }
 
@@ -155,7 +157,7 @@ verdict() { # copy, named tests: prints what became of a planted fault
 }
 
 plant_all() { # copy
-  local copy=$1 number name tests what at file out started
+  local copy=$1 number name tests what at file out kind why started
   while IFS=$'\t' read -r number name tests what at; do
     mkdir "$work/run/claims/$number" 2>/dev/null || continue
     started=$SECONDS
@@ -170,14 +172,15 @@ plant_all() { # copy
     # the old text with a new time, so that make builds it again
     while read -r file; do cat "$copy.saved/$file" >"$copy/$file"; done <"$copy.files"
     printf '%s\t%s\t%s\t%s\n' "$name" "$out" "$what" "$at" >"$work/run/results/$number"
-    case $out in killed*) ;; *) out=${out/	/: } && out=${out^^[a-z]} ;; esac
-    say "$name ${out/	/ } ($((SECONDS - started)) s)"
+    kind=${out%%	*} why=${out#*	}
+    case $kind in killed) ;; *) kind="${kind^^}:" ;; esac
+    say "$name $kind $why ($((SECONDS - started)) s)"
   done <"$work/run/list"
 }
 
 in_copies() { # function: once in every copy, at a time
   local w pids=()
-  for ((w = 1; w <= JOBS; w++)); do "$1" "$work/w$w" & pids+=($!); done
+  for ((w = 1; w <= JOBS; w++)); do "$1" "$work/w$w" 9>&- & pids+=($!); done
   wait "${pids[@]}"
 }
 # timeout has put each test in a process group of its own: it is told separately
@@ -190,6 +193,7 @@ stop() {
 trap stop INT TERM
 
 sources >"$work/run/sources"
+state=$(grep -vE '^tests/faults/|\.md$' "$work/run/sources" | xargs -d '\n' cksum 2>/dev/null | cksum | tr ' ' -)
 cut -f3 "$work/run/list" | tr ' ' '\n' | sort -u >"$work/run/tests"
 echo "faults: $total to plant, $(wc -l <"$work/run/tests") tests named, $JOBS copies under ${work#"$tree"/}"
 in_copies prepare
