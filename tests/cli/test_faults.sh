@@ -24,7 +24,7 @@ printf '#!/usr/bin/env bash\nexec "$BUILD/tests/${1#=}"\n' >"$tmp/tests/run.sh"
 chmod +x "$tmp/tests/run.sh"
 fault() { printf '@ %s  %s  %s\n= core/sum.h\n-%s\n%s\n' "$1" "$2" "what it is" "$3" "${4:+"+$4"}"; }
 run() { BUILD=build "$tool" --tree "$tmp" "$@"; }
-{ fault sub test_add '    return a + b;' '    return a - b;'; fault hang test_twice '    return 2 * a;' '    return a * 2 + 1;'; } >"$tmp/tests/faults/good.faults"
+{ fault sub test_add '    return a + b;' '    return a - b;'; fault odd test_twice '    return 2 * a;' '    return a * 2 + 1;'; } >"$tmp/tests/faults/good.faults"
 check "killed faults, status 0" 0 'all +2 +2 +0 +0 +0' run
 check "chosen by name" 0 'all +1 +1 +0 +0 +0' run good/su
 check "a sample" 0 'all +1 +1 +0 +0 +0' run --sample 1 --day 3
@@ -33,6 +33,8 @@ if [ "$(sample 4)" != "$(sample 5)" ]; then echo "ok a sample is another each da
 if grep -q 'return a + b;' "$tmp"/build/faults/w1/core/sum.h && cmp -s "$tmp/core/sum.h" "$tmp/build/faults/w2/core/sum.h"; then
   echo "ok the copies are as they were"
 else echo "not ok the copies are as they were"; bad=1; fi
+fault hang test_add '    return a + b;' '    for (;;) { }' >"$tmp/tests/faults/bad.faults"
+FAULTS_SECONDS=2 check "one that never ends" 0 'bad/hang killed by test_add, which had to be stopped' run bad/
 fault never test_add '    return 7;' '    return 8;' >"$tmp/tests/faults/bad.faults"
 check "a survivor, status 1" 1 'survived +bad/never .*no test sees it' run
 fault other test_add '    return 2 * a;' '    return a;' >"$tmp/tests/faults/bad.faults"
@@ -58,7 +60,7 @@ case ${BUILD:-build/release} in
   *release)
     if [ -f "${BUILD:-build/release}/libhylab.a" ]; then
       export BUILD
-      check "faults of today" 0 'all +([0-9]+) +\1 +0 +0 +0' "$tool" --named-only --sample "${FAULTS_SAMPLE:-3}"
+      check "faults of today" 0 'all +([0-9]+) +\1 +0 +0 +0' "$tool" --named-only --quick --sample "${FAULTS_SAMPLE:-3}"
     else echo "skip faults of today: no build to start from"; fi
     ;;
   *) echo "skip faults of today: only in build/release" ;;

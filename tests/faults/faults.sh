@@ -2,18 +2,21 @@
 # faults.sh - plants the faults of tests/faults/*.faults (README.md there: their format) one at a time in copies of the tree and looks
 # whether the tests see them. A fault is killed when a test that it names goes red. If those stay green, the other tests are run: one
 # that goes red ought to be the one named; if none does, the fault SURVIVES.
-#   tests/faults/faults.sh [--check] [--named-only] [--sample N] [--day N] [--tree DIR] [part of area/name]...
-# --check only looks whether every fault applies. --sample takes N faults, others each day. Status 1: a survivor, a wrongly named
-# test, or a fault that does not apply or compile. JOBS copies are worked in at a time (2), under $BUILD/faults.
+#   tests/faults/faults.sh [--check] [--named-only] [--quick] [--sample N] [--day N] [--tree DIR] [part of area/name]...
+# --check only looks whether every fault applies. --quick takes those seen by unit tests on the CPU, --sample takes N, others each day.
+# Status 1: a survivor, a wrongly named test, or a fault that does not apply or compile. JOBS copies are worked in at a time (2), under
+# $BUILD/faults.
+main() { # read as a whole before it runs
 set -u
 die() { echo "faults: $*" >&2; exit 2; }
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tree=$(cd "$here/../.." && pwd)
-check='' named_only='' sample='' day=$(($(date +%s) / 86400)) select=''
+check='' named_only='' quick='' sample='' day=$(($(date +%s) / 86400)) select=''
 while [ $# -gt 0 ]; do
   case $1 in
     --check) check=1 ;;
     --named-only) named_only=1 ;;
+    --quick) quick=1 ;;
     --sample) sample=${2:?} && shift ;;
     --day) day=${2:?} && shift ;;
     --tree) tree=$(cd "${2:?}" && pwd) && shift ;;
@@ -31,12 +34,16 @@ if [ -n "$check" ]; then echo "$(cat "${lists[@]}" | grep -c '^@ ') faults apply
 
 BUILD=${BUILD:-build/release}
 JOBS=${JOBS:-2}
+least=${FAULTS_SECONDS:-60} # the least that a test may take
 work=$(mkdir -p "$BUILD/faults" && cd "$BUILD/faults" && pwd) || exit 2
 exec 9>"$work/lock"
 flock -n 9 || die "another run is at work in $work (BUILD=folder gives this one its own)"
 rm -rf "$work/run"
 mkdir -p "$work/run/claims" "$work/run/results" "$work/times"
-perl "$here/faults.pl" list . "$select" "$sample" "$day" "${lists[@]}" >"$work/run/list" || exit 1
+# lists and tools may be edited while this runs: from here on copies of them are read
+mkdir "$work/run/lists" && cp "${lists[@]}" "$work/run/lists" && cp "$here/faults.pl" "$work/run"
+lists=("$work"/run/lists/*)
+perl "$work/run/faults.pl" list . "$select" "$sample" "$day" "$quick" "${lists[@]}" >"$work/run/list" || exit 1
 total=$(wc -l <"$work/run/list")
 [ "$total" -gt 0 ] || die "no fault has$select in its name"
 # A make above this one says nothing to those below; nor does git, which would find the tree around the copy.
@@ -90,8 +97,8 @@ build() { # copy, tests...
 # Runs a test in a copy: 0 green, 1 red, 124 it had to be stopped. A test may take ten times as long as without a fault.
 try() { # copy, test
   local copy=$1 limit rc
-  limit=$(cut -d' ' -f1 "$work/times/$2" 2>/dev/null | grep . || echo 60)
-  limit=$((limit * 10 > 60 ? limit * 10 : 60))
+  limit=$(cut -d' ' -f1 "$work/times/$2" 2>/dev/null | grep . || echo "$least")
+  limit=$((limit * 10 > least ? limit * 10 : least))
   rm -rf "$copy/tmp"
   mkdir -p "$copy/tmp"
   (cd "$copy" && unset HYLAB HYLAB_EMU && TMPDIR=$copy/tmp BUILD=build/release exec timeout -k 5 "$limit" tests/run.sh "=$2") >"$copy.log" 2>&1 &
@@ -163,7 +170,7 @@ plant_all() { # copy
     started=$SECONDS
     rm -rf "$copy.saved"
     mkdir -p "$copy.saved"
-    if perl "$here/faults.pl" plant "$copy" "$copy.saved" "$number" "${lists[@]/#/$tree/}" >"$copy.files" 2>"$copy.log"; then
+    if perl "$work/run/faults.pl" plant "$copy" "$copy.saved" "$number" "${lists[@]}" >"$copy.files" 2>"$copy.log"; then
       # shellcheck disable=SC2086
       out=$(verdict "$copy" $tests)
     else
@@ -213,3 +220,6 @@ cat "$work"/run/results/* | awk -F'\t' -v total="$total" '
     for (i = 1; i <= nbad; i++) print bad[i]
     exit nbad > 0 || NR != total
   }'
+exit
+}
+main "$@"

@@ -336,8 +336,39 @@ static void initial_in_pieces(void **state) {
     }
 }
 
+// What ops are given besides their operands is what papers and the spec say, and no two parameters or values share a
+// name.
+static void ops_as_the_spec_says(void **state) {
+    (void)state;
+    for (size_t k = 0; k < sizeof models / sizeof *models; k++) {
+        hy_model_spec *spec = hy_xcalloc(1, sizeof *spec);
+        hy_program *p;
+        build(models[k], spec, &p);
+        for (int i = 0; i < p->n_params; i++)
+            for (int j = 0; j < i; j++)
+                if (!strcmp(p->params[i].name, p->params[j].name)) fail_msg("two parameters %s", p->params[i].name);
+        for (int i = 0; i < p->n_values; i++)
+            for (int j = 0; j < i; j++)
+                if (!strcmp(p->values[i].name, p->values[j].name)) fail_msg("two values %s", p->values[i].name);
+        for (int i = 0; i < p->n_ops; i++) {
+            const hy_op *op = &p->ops[i];
+            const hy_layer_spec *l = op->layer >= 0 ? &spec->layers[op->layer] : NULL;
+            if (op->kind == HY_OP_ATTENTION) {  // Vaswani et al. 2017, eq. 1
+                assert_true(fabs(op->attention.scale * op->attention.scale * l->d_qk - 1) < 1e-14);
+                assert_int_equal(op->attention.window, l->window);
+            }
+            if (op->kind == HY_OP_NORM) assert_true(op->norm.eps == spec->norm_eps);
+            if (op->kind == HY_OP_FUSE) assert_true(op->fuse.eps == spec->norm_eps);
+            if (op->kind == HY_OP_SSD) assert_true(op->ssd.dt_min == l->dt_min && op->ssd.dt_max == l->dt_max);
+        }
+        hy_program_free(p);
+        free(spec);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(gradients), cmocka_unit_test(factors_mean_what_they_say),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(gradients), cmocka_unit_test(ops_as_the_spec_says),
+                                       cmocka_unit_test(factors_mean_what_they_say),
                                        cmocka_unit_test(initial_in_pieces), cmocka_unit_test(initial_distributions)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
