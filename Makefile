@@ -241,13 +241,15 @@ lint:
 	  --suppressions-list=tests/lint/cppcheck.txt -j $(JOBS) $(filter-out -D_GNU_SOURCE,$(CPPFLAGS)) -D__linux__ $(LINT)
 	@echo "clang-tidy"; printf '%s\n' $(LINT) | xargs -P $(JOBS) -n 8 sh -c 'clang-tidy --quiet --warnings-as-errors="*" "$$@" -- $(CPPFLAGS) \
 	  -std=c11 -fopenmp -DHY_COMMIT=\"lint\" -DHY_DIRTY=0 2>/dev/null' sh
-	@echo "shellcheck"; shellcheck -S warning $$(ls tests/*.sh tests/*/*.sh experiments/cli/*.sh)
+	@echo "shellcheck"; shellcheck -x -S warning $$(grep -l '^#!' tests/*.sh tests/*/*.sh experiments/cli/*.sh .ci/run)
 # Threads under ThreadSanitizer: clang with its OpenMP library and Archer, which knows what a barrier orders (Debian: clang libomp-dev).
+TSAN_CC ?= clang
 TSAN_TESTS ?= test_kernels test_linear test_conv test_rope test_scan test_ssd test_attention test_gated_norm test_lm_loss test_model
 tsan:
-	@$(MAKE) --no-print-directory -j$(JOBS) CUDA=0 CC=clang BUILD=build/tsan OPT='-O1 -g -fsanitize=thread' build/tsan/hylab \
+	@$(MAKE) --no-print-directory -j$(JOBS) CUDA=0 CC=$(TSAN_CC) BUILD=build/tsan OPT='-O1 -g -fsanitize=thread' \
 	  $(TSAN_TESTS:%=build/tsan/tests/%)
-	@TSAN=1 BUILD=build/tsan tests/run.sh $(TSAN_TESTS:%==%)
+	@export TSAN_OPTIONS="ignore_noninstrumented_modules=1" OMP_TOOL_LIBRARIES=$$($(TSAN_CC) -print-file-name=libarcher.so); \
+	BUILD=build/tsan tests/run.sh $(TSAN_TESTS:%==%)
 # Planted faults (tests/faults): FAULTS="parts of names" SAMPLE=number JOBS=copies
 .PHONY: faults
 faults:
