@@ -299,6 +299,16 @@ static void initial_distributions(void **state) {
     double square = 0;
     for (int i = 0; i < N; i++) square += v[i] * v[i] / (0.3 * 0.3 * N);
     assert_true(fabs(square - 1) < 4 * sqrt(2.0 / N));
+    // another tensor, another seed: other values, without correlation (standard error 1 / sqrt(N))
+    static double other[N];
+    for (int k = 0; k < 2; k++) {
+        hy_param r = q;
+        snprintf(r.name, sizeof r.name, "%s", k ? "p" : "layers.1.p");
+        hy_param_initial(&r, 5 + (uint64_t)k, 0, N, other);
+        double both = 0;
+        for (int i = 0; i < N; i++) both += v[i] * other[i] / (0.3 * 0.3 * N);
+        assert_true(fabs(both) < 5 / sqrt(N));
+    }
     q = (hy_param){.name = "p", .ndim = 2, .shape = {4, 5, 1}, .n = 20, .init = HY_INIT_A_LOG};
     hy_param_initial(&q, 5, 0, 20, v);  // Mamba-1: A = -(1 .. d_state)
     for (int i = 0; i < 20; i++) assert_true(fabs(exp(v[i]) - (i % 5 + 1)) < 1e-12);
