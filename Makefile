@@ -1,6 +1,6 @@
 # hylab. Two commands matter: `make demo` (the main job, end to end) and `make test` (all tests).
-# Others: all, asan, bench, bench-gpu, layering, fuzz, fuzz-NAME (tests/fuzz/fuzz.mk), test-gpu, clean. BUILD=dir builds elsewhere, SAN=1 with
-# sanitizers. The CUDA backend is built where nvcc is found: on the PATH, in /usr/local/cuda, or CUDA=/path/to/cuda; CUDA=0 leaves
+# Others: all, install, uninstall, man, asan, tsan, lint, faults, layering, fuzz, fuzz-NAME (tests/fuzz/fuzz.mk), bench, bench-gpu, test-gpu,
+# clean. BUILD=dir builds elsewhere, SAN=1 with sanitizers, CC=clang with clang, WERROR=1 takes warnings as errors. The CUDA backend is built where nvcc is found: on the PATH, in /usr/local/cuda, or CUDA=/path/to/cuda; CUDA=0 leaves
 # it out. `make test` checks its kernels on any machine, with nvcc or not, by an emulation of the GPU on the CPU
 # (tests/cuda_emu); `make test-gpu` on a GPU, where REQUIRE_GPU=1 makes it an error that there is none.
 BUILD ?= $(if $(SAN),build/asan,build/release)
@@ -8,16 +8,18 @@ ifeq ($(origin CC),default)
 CC = gcc
 endif
 ifeq ($(origin CXX),default)
-CXX = g++
+CXX = $(if $(findstring clang,$(CC)),$(subst clang,clang++,$(CC)),g++)
 endif
+CLANG := $(findstring clang,$(CC))
 Q := $(if $(V),,@)  # V=1 shows the compiler's command lines
 OPT ?= $(if $(SAN),-O1 -g -fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer,-O2 -g)
 comma := ,
 COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 DIRTY := $(if $(shell git status --porcelain -- Makefile '*.c' '*.cc' '*.cu' '*.cuh' '*.h' '*.def' 2>/dev/null),1,0)
 CPPFLAGS += -I. -D_GNU_SOURCE
-CFLAGS += -std=c11 $(OPT) -fopenmp -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wno-missing-field-initializers -Wvla -ffp-contract=off
-CXX_FLAGS = -std=c++17 $(OPT) -Wall -Wextra -Wshadow
+STRICT := $(if $(WERROR),-Werror)
+CFLAGS += -std=c11 $(OPT) -fopenmp -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wno-missing-field-initializers -Wvla -ffp-contract=off $(STRICT)
+CXX_FLAGS = -std=c++17 $(OPT) -Wall -Wextra -Wshadow $(STRICT)
 LDLIBS += -lyaml -lsqlite3 -ljansson -lxxhash -ldnnl -lutf8proc -lpcre2-8 -lsentencepiece -lstdc++ -lm
 FASTFLAGS = $(if $(SAN),,-O3) -ffp-contract=fast -fno-math-errno -fno-trapping-math
 ISA_base = -march=x86-64
@@ -63,7 +65,7 @@ BENCHBIN := $(BENCHSRC:experiments/bench/%.c=$(BUILD)/bench/%)
 # The same kernels and backend over the emulated GPU: these objects come before the library and so win over what it has.
 # Multiply-adds are fused as nvcc fuses them, where this machine can: what relies on a product's own rounding must fail here too.
 EMU_FUSED := $(if $(SAN),,$(shell grep -qw fma /proc/cpuinfo 2>/dev/null && echo -mfma))
-EMU_FLAGS = -std=c++17 -O2 -g $(if $(SAN),$(OPT)) -DHY_CUDA_EMU -Wall -Wextra -Wno-unknown-pragmas -Wno-maybe-uninitialized -fno-strict-aliasing \
+EMU_FLAGS = -std=c++17 -O2 -g $(if $(SAN),$(OPT)) -DHY_CUDA_EMU -Wall -Wextra -Wno-unknown-pragmas $(if $(CLANG),,-Wno-maybe-uninitialized) -fno-strict-aliasing $(STRICT) \
             $(if $(EMU_FUSED),$(EMU_FUSED) -ffp-contract=fast,-ffp-contract=off)
 EMU := $(patsubst %.cc,$(BUILD)/emu/%.o,$(wildcard tests/cuda_emu/*.cc))
 EMU_OBJ := $(CUSRC:%.cu=$(BUILD)/emu/%.o) $(EMU)
@@ -71,7 +73,7 @@ KTSRC := $(shell grep -l kt_group tests/unit/test_*.c)
 EMUBIN := $(KTSRC:tests/unit/test_%.c=$(BUILD)/tests/emu_%)
 GPUBIN := $(KTSRC:tests/unit/test_%.c=$(BUILD)/tests/gpu_%)
 
-.PHONY: all deps demo test check test-gpu check-gpu asan bench bench-gpu layering clean
+.PHONY: all deps demo test check test-gpu check-gpu asan bench bench-gpu layering clean man install uninstall
 .SECONDARY:
 all: $(BUILD)/hylab
 
@@ -179,6 +181,23 @@ $(BUILD)/bench/bench_gpu-emu: $(GPUBENCH:%.c=$(BUILD)/%.o) $(EMU_OBJ) $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CXX) $(OPT) -fopenmp -o $@ $^ $(LDFLAGS) $(LDLIBS)
 
+# ---- installing: make install PREFIX=/usr DESTDIR=package
+PREFIX ?= /usr/local
+SHARE = $(DESTDIR)$(PREFIX)/share
+SHARED := $(wildcard variants/*.yaml variants/paper/* experiments/*/*.yaml experiments/*/README.md experiments/data/*)
+man: $(BUILD)/hylab.1
+$(BUILD)/hylab.1: $(BUILD)/hylab experiments/cli/man.sh
+	@experiments/cli/man.sh $< >$@.new && mv $@.new $@
+install: $(BUILD)/hylab $(BUILD)/hylab.1
+	install -D -m 755 $(BUILD)/hylab $(DESTDIR)$(PREFIX)/bin/hylab
+	install -D -m 644 $(BUILD)/hylab.1 $(SHARE)/man/man1/hylab.1
+	install -D -m 644 -t $(SHARE)/doc/hylab LICENSE README.md CHANGELOG.md
+	@for f in $(SHARED); do install -D -m 644 $$f $(SHARE)/hylab/$$f || exit 1; done
+	@echo "variants and experiments: $(SHARE)/hylab"
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/hylab $(SHARE)/man/man1/hylab.1
+	rm -rf $(SHARE)/doc/hylab $(SHARE)/hylab
+
 # ---- the main job: the paper's design roadmap in small
 RUNS ?= runs
 JOBS ?= $(shell nproc)
@@ -214,6 +233,23 @@ asan: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) SAN=1 check
 layering:
 	@tests/layering.sh
+# Findings of clang-tidy (.clang-tidy), cppcheck and shellcheck: none are left. LINT="files" looks at some.
+.PHONY: lint tsan
+LINT ?= $(filter-out kernels/cpu/ref/% kernels/cpu/fast/%,$(SRC))
+lint:
+	@echo "cppcheck"; cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability --inline-suppr \
+	  --suppressions-list=tests/lint/cppcheck.txt -j $(JOBS) $(filter-out -D_GNU_SOURCE,$(CPPFLAGS)) -D__linux__ $(LINT)
+	@echo "clang-tidy"; printf '%s\n' $(LINT) | xargs -P $(JOBS) -n 8 sh -c 'clang-tidy --quiet --warnings-as-errors="*" "$$@" -- $(CPPFLAGS) \
+	  -std=c11 -fopenmp -DHY_COMMIT=\"lint\" -DHY_DIRTY=0 2>/dev/null' sh
+	@echo "shellcheck"; shellcheck -x -S warning $$(grep -l '^#!' tests/*.sh tests/*/*.sh experiments/cli/*.sh .ci/run)
+# Threads under ThreadSanitizer: clang with its OpenMP library and Archer, which knows what a barrier orders (Debian: clang libomp-dev).
+TSAN_CC ?= clang
+TSAN_TESTS ?= test_kernels test_linear test_conv test_rope test_scan test_ssd test_attention test_gated_norm test_lm_loss test_model
+tsan:
+	@$(MAKE) --no-print-directory -j$(JOBS) CUDA=0 CC=$(TSAN_CC) BUILD=build/tsan OPT='-O1 -g -fsanitize=thread' \
+	  $(TSAN_TESTS:%=build/tsan/tests/%)
+	@export TSAN_OPTIONS="ignore_noninstrumented_modules=1" OMP_TOOL_LIBRARIES=$$($(TSAN_CC) -print-file-name=libarcher.so); \
+	BUILD=build/tsan tests/run.sh $(TSAN_TESTS:%==%)
 # Planted faults (tests/faults): FAULTS="parts of names" SAMPLE=number JOBS=copies
 .PHONY: faults
 faults:

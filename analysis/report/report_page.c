@@ -93,7 +93,7 @@ static void add_table(const hy_summary *s, hy_report *r) {
     const char *paper[MAX_PAPER];
     const int n_paper = paper_names(s, paper);
     hy_summary_columns columns = hy_summary_columns_of(s, false, true);
-    g.col = hy_xcalloc((size_t)(columns.n + n_paper + 5), sizeof *g.col);
+    g.col = hy_xcalloc((size_t)columns.n + (size_t)n_paper + 5, sizeof *g.col);
     g.col[g.n_cols++] = (hy_report_column){NULL, "variant", NULL, false};
     if (s->n_tasks > 1) g.col[g.n_cols++] = (hy_report_column){NULL, "task", NULL, false};
     if (s->n_grid > 1) g.col[g.n_cols++] = (hy_report_column){NULL, "best at", NULL, false};

@@ -188,7 +188,7 @@ hy_status hy_exec_forward(hy_exec *e, hy_params *w, const hy_batch *b, hy_state 
 }
 
 static hy_status zero_rows(hy_exec *e, hy_val root) {
-    const size_t n = (size_t)(e->B * e->T) * (size_t)e->prog->values[root].width * hy_dtype_size(e->dt);
+    const size_t n = (size_t)e->B * (size_t)e->T * (size_t)e->prog->values[root].width * hy_dtype_size(e->dt);
     return e->be->zero(e->arena + e->layout.grad[root], n);
 }
 
@@ -235,13 +235,13 @@ const float *hy_exec_logits(hy_exec *e) {
 }
 
 const float *hy_exec_nll(hy_exec *e) {
-    return fetch(e, hy_wide_type(e->dt), e->nll, (size_t)(e->B * e->T), e->h_nll) ? NULL : e->h_nll;
+    return fetch(e, hy_wide_type(e->dt), e->nll, (size_t)e->B * (size_t)e->T, e->h_nll) ? NULL : e->h_nll;
 }
 
 const void *hy_exec_device_nll(const hy_exec *e) { return e->nll; }
 
 double hy_exec_nll_sum(hy_exec *e) {
-    const size_t n = (size_t)(e->B * e->T);
+    const size_t n = (size_t)e->B * (size_t)e->T;
     if (e->dt == HY_F64) {
         if (need_raw(e) || e->be->to_host(e->h_raw, e->nll, n * 8)) return NAN;
     } else if (!hy_exec_nll(e)) {
@@ -253,7 +253,7 @@ double hy_exec_nll_sum(hy_exec *e) {
 }
 
 const int32_t *hy_exec_pred(hy_exec *e) {
-    return e->be->to_host(e->h_pred, e->pred, (size_t)(e->B * e->T) * 4) ? NULL : e->h_pred;
+    return e->be->to_host(e->h_pred, e->pred, (size_t)e->B * (size_t)e->T * 4) ? NULL : e->h_pred;
 }
 
 // Path of kernel i of the newest run: of a forward kernel, or (from n_ops on) a backward one. NULL: it does not run.

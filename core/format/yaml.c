@@ -340,8 +340,26 @@ static hy_status read_stream(reader *r, hy_yaml **out) {
     return s;
 }
 
+// One word or number that means itself. Defaults of fields are such, and a model has hundreds: no parser is set up for
+// them.
+static bool is_word(const char *text, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const char c = text[i];
+        const bool alnum = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        if (!alnum && (i == 0 || !c || !strchr("._+-", c))) return false;
+    }
+    return n > 0 && n <= 64;
+}
+
 static hy_status parse(const char *name, const char *text, size_t n, int column0, hy_yaml **out) {
     *out = NULL;
+    if (is_word(text, n)) {
+        hy_yaml *y = node_new(HY_YAML_SCALAR, name, 1, 1 + column0);
+        y->text = hy_xcalloc(n + 1, 1);
+        memcpy(y->text, text, n);
+        *out = y;
+        return HY_OK;
+    }
     if (n > MAX_BYTES)
         return hy_error(HY_EINPUT, "%s: %zu bytes are more than the %d that are read", name, n, MAX_BYTES);
     HY_TRY(hy_utf8_begin(name, &text, &n));

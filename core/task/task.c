@@ -148,6 +148,7 @@ hy_status hy_task_batch(const hy_task *t, int64_t step, int B, int32_t *ids, int
         if (w > 0 && u < w) break;
         u -= w;
     }
+    HY_ASSERT(cell >= 0);  // a task has a cell to train on
     *T = t->cells[HY_SPLIT_TRAIN][cell].T;
     for (int b = 0; b < B; b++)
         HY_TRY(hy_task_example(t, HY_SPLIT_TRAIN, cell, step * B + b, ids + (size_t)b * (size_t)*T,

@@ -62,8 +62,8 @@ int main(int argc, char **argv) {
         return 0;
     }
     if (!strcmp(argv[1], "--version")) {
-        printf("hylab %s%s (%s)\n", hy_version_commit(), hy_version_dirty() ? " with local changes" : "",
-               hy_version_build());
+        printf("hylab " HY_VERSION " (commit %s%s, %s)\n", hy_version_commit(),
+               hy_version_dirty() ? " with local changes" : "", hy_version_build());
         return 0;
     }
     for (int i = 0; commands[i].name; i++)

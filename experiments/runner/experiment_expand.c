@@ -413,9 +413,11 @@ static hy_status resolve_parts(expansion *x) {
     hy_reader *r = x->r;
     const int nv = r->n_variants, nt = r->n_tasks;
     x->points = hy_experiment_own(r->e, hy_xcalloc((size_t)r->n_grid, sizeof *x->points));
-    x->variants = hy_experiment_own(r->e, hy_xcalloc((size_t)(x->n[HY_TARGET_VARIANT] * nv), sizeof *x->variants));
-    x->tasks = hy_experiment_own(r->e, hy_xcalloc((size_t)(x->n[HY_TARGET_TASK] * nt), sizeof *x->tasks));
-    x->recipes = hy_experiment_own(r->e, hy_xcalloc((size_t)(x->n[HY_TARGET_TRAIN] * nt * nv), sizeof *x->recipes));
+    x->variants =
+        hy_experiment_own(r->e, hy_xcalloc((size_t)x->n[HY_TARGET_VARIANT] * (size_t)nv, sizeof *x->variants));
+    x->tasks = hy_experiment_own(r->e, hy_xcalloc((size_t)x->n[HY_TARGET_TASK] * (size_t)nt, sizeof *x->tasks));
+    x->recipes = hy_experiment_own(
+        r->e, hy_xcalloc((size_t)x->n[HY_TARGET_TRAIN] * (size_t)nt * (size_t)nv, sizeof *x->recipes));
     for (int g = 0; g < r->n_grid; g++) x->points[g] = make_point(r, g);
     list_axis_values(x);
     for (int i = 0; i < x->n[HY_TARGET_VARIANT] * nv; i++)

@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 # faults.pl - reads lists of planted faults (tests/faults/README.md) for faults.sh. Needs nothing beyond perl-base.
-#   list TREE SELECT SAMPLE DAY LIST...   each fault on a line: number, area/name, tests, what it breaks, list:line
+#   list TREE SELECT SAMPLE DAY QUICK LIST...   each fault on a line: number, area/name, tests, what it breaks, list:line
 #   check TREE LIST...                    every fault applies to the tree and names tests that are there; else why not, status 1
 #   plant TREE SAVED NUMBER LIST...       applies one; the old files are kept under SAVED, their names are printed
 use strict;
@@ -26,7 +26,7 @@ sub read_lists {
         if (!defined $text) { push @errors, "$list: $!"; next }
         my ($fault, $file, $hunk, $line) = (undef, undef, undef, 0);
         for (split /\n/, $text, -1) {
-            my $at = "$list:" . ++$line;
+            my $at = "tests/faults/$area.faults:" . ++$line;
             if (/^\@ +(\S+) +(\S+) +(\S.*)$/) {
                 $fault = { number => scalar(@faults), area => $area, name => $1, tests => [split /,/, $2], what => $3, at => $at, hunks => [] };
                 push @errors, "$at: a second fault with the name $area/$1" if $seen{"$area/$1"}++;
@@ -107,10 +107,11 @@ sub scatter {
 }
 
 sub list {
-    my ($faults, $select, $sample, $day) = @_;
+    my ($faults, $select, $sample, $day, $quick) = @_;
     my @chosen = @$faults;
     my @parts = split ' ', $select;
     @chosen = grep { my $n = "$_->{area}/$_->{name}"; grep { index($n, $_) >= 0 } @parts } @chosen if @parts;
+    @chosen = grep { !grep { !/^test_/ || /\.sh$/ } @{ $_->{tests} } } @chosen if $quick;
     if ($sample ne '' && $sample < @chosen) {
         my @order = sort { scatter("$a->{area}/$a->{name}") <=> scatter("$b->{area}/$b->{name}") } @chosen;
         @chosen = map { $order[($day * $sample + $_) % @order] } 0 .. $sample - 1;
@@ -134,7 +135,7 @@ sub plant {
     return 0;
 }
 
-my @own = splice @rest, 0, { list => 3, check => 0, plant => 2 }->{$mode};
+my @own = splice @rest, 0, { list => 4, check => 0, plant => 2 }->{$mode};
 my ($faults, $errors) = read_lists(@rest);
 exit check($faults, $errors) if $mode eq 'check';
 if (@$errors) { print STDERR "$_\n" for @$errors; exit 1 }

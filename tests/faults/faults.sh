@@ -2,18 +2,21 @@
 # faults.sh - plants the faults of tests/faults/*.faults (README.md there: their format) one at a time in copies of the tree and looks
 # whether the tests see them. A fault is killed when a test that it names goes red. If those stay green, the other tests are run: one
 # that goes red ought to be the one named; if none does, the fault SURVIVES.
-#   tests/faults/faults.sh [--check] [--named-only] [--sample N] [--day N] [--tree DIR] [part of area/name]...
-# --check only looks whether every fault applies. --sample takes N faults, others each day. Status 1: a survivor, a wrongly named
-# test, or a fault that does not apply or compile. JOBS copies are worked in at a time (2), under $BUILD/faults.
+#   tests/faults/faults.sh [--check] [--named-only] [--quick] [--sample N] [--day N] [--tree DIR] [part of area/name]...
+# --check only looks whether every fault applies. --quick takes those seen by unit tests on the CPU, --sample takes N, others each day.
+# Status 1: a survivor, a wrongly named test, or a fault that does not apply or compile. JOBS copies are worked in at a time (2), under
+# $BUILD/faults.
+main() { # read as a whole before it runs
 set -u
 die() { echo "faults: $*" >&2; exit 2; }
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tree=$(cd "$here/../.." && pwd)
-check='' named_only='' sample='' day=$(($(date +%s) / 86400)) select=''
+check='' named_only='' quick='' sample='' day=$(($(date +%s) / 86400)) select=''
 while [ $# -gt 0 ]; do
   case $1 in
     --check) check=1 ;;
     --named-only) named_only=1 ;;
+    --quick) quick=1 ;;
     --sample) sample=${2:?} && shift ;;
     --day) day=${2:?} && shift ;;
     --tree) tree=$(cd "${2:?}" && pwd) && shift ;;
@@ -31,10 +34,16 @@ if [ -n "$check" ]; then echo "$(cat "${lists[@]}" | grep -c '^@ ') faults apply
 
 BUILD=${BUILD:-build/release}
 JOBS=${JOBS:-2}
+least=${FAULTS_SECONDS:-60} # the least that a test may take
 work=$(mkdir -p "$BUILD/faults" && cd "$BUILD/faults" && pwd) || exit 2
+exec 9>"$work/lock"
+flock -n 9 || die "another run is at work in $work (BUILD=folder gives this one its own)"
 rm -rf "$work/run"
 mkdir -p "$work/run/claims" "$work/run/results" "$work/times"
-perl "$here/faults.pl" list . "$select" "$sample" "$day" "${lists[@]}" >"$work/run/list" || exit 1
+# lists and tools may be edited while this runs: from here on copies of them are read
+mkdir "$work/run/lists" && cp "${lists[@]}" "$work/run/lists" && cp "$here/faults.pl" "$work/run"
+lists=("$work"/run/lists/*)
+perl "$work/run/faults.pl" list . "$select" "$sample" "$day" "$quick" "${lists[@]}" >"$work/run/list" || exit 1
 total=$(wc -l <"$work/run/list")
 [ "$total" -gt 0 ] || die "no fault has$select in its name"
 # A make above this one says nothing to those below; nor does git, which would find the tree around the copy.
@@ -88,8 +97,8 @@ build() { # copy, tests...
 # Runs a test in a copy: 0 green, 1 red, 124 it had to be stopped. A test may take ten times as long as without a fault.
 try() { # copy, test
   local copy=$1 limit rc
-  limit=$(cat "$work/times/$2" 2>/dev/null || echo 60)
-  limit=$((limit * 10 > 60 ? limit * 10 : 60))
+  limit=$(cut -d' ' -f1 "$work/times/$2" 2>/dev/null | grep . || echo "$least")
+  limit=$((limit * 10 > least ? limit * 10 : least))
   rm -rf "$copy/tmp"
   mkdir -p "$copy/tmp"
   (cd "$copy" && unset HYLAB HYLAB_EMU && TMPDIR=$copy/tmp BUILD=build/release exec timeout -k 5 "$limit" tests/run.sh "=$2") >"$copy.log" 2>&1 &
@@ -112,10 +121,10 @@ clean_tests() { # copy
   local t started
   while read -r t; do
     mkdir "$work/run/claims/$t" 2>/dev/null || continue
-    started=$SECONDS
+    [ "$(cut -d' ' -f2 "$work/times/$t" 2>/dev/null)" != "$state" ] || continue # it was, in this very state of the tree
     if ! build "$1" "$t"; then echo "$t does not build" >>"$work/run/broken"; tail -5 "$1.log" >>"$work/run/broken"; continue; fi
     started=$SECONDS
-    if try "$1" "$t"; then echo $((SECONDS - started)) >"$work/times/$t"; else
+    if try "$1" "$t"; then echo "$((SECONDS - started)) $state" >"$work/times/$t"; else
       echo "$t is red without any fault:" >>"$work/run/broken"
       tail -20 "$1.log" >>"$work/run/broken"
     fi
@@ -128,7 +137,7 @@ others() { # the tests that a fault does not name, the quicker ones first
     grep -vxE 'test_faults.sh|test_\*.*' | while read -r t; do
       case " $* " in *" $t "*) continue ;; esac
       case $t in test_*.sh) kind=20 ;; emu_*) kind=40 ;; *) kind=5 ;; esac
-      echo "$(cat "$work/times/$t" 2>/dev/null || echo $kind) $t"
+      echo "$(cut -d' ' -f1 "$work/times/$t" 2>/dev/null | grep . || echo $kind) $t"
     done | sort -n | cut -d' ' -f2
 }
 
@@ -155,13 +164,13 @@ verdict() { # copy, named tests: prints what became of a planted fault
 }
 
 plant_all() { # copy
-  local copy=$1 number name tests what at file out started
+  local copy=$1 number name tests what at file out kind why started
   while IFS=$'\t' read -r number name tests what at; do
     mkdir "$work/run/claims/$number" 2>/dev/null || continue
     started=$SECONDS
     rm -rf "$copy.saved"
     mkdir -p "$copy.saved"
-    if perl "$here/faults.pl" plant "$copy" "$copy.saved" "$number" "${lists[@]/#/$tree/}" >"$copy.files" 2>"$copy.log"; then
+    if perl "$work/run/faults.pl" plant "$copy" "$copy.saved" "$number" "${lists[@]}" >"$copy.files" 2>"$copy.log"; then
       # shellcheck disable=SC2086
       out=$(verdict "$copy" $tests)
     else
@@ -170,14 +179,15 @@ plant_all() { # copy
     # the old text with a new time, so that make builds it again
     while read -r file; do cat "$copy.saved/$file" >"$copy/$file"; done <"$copy.files"
     printf '%s\t%s\t%s\t%s\n' "$name" "$out" "$what" "$at" >"$work/run/results/$number"
-    case $out in killed*) ;; *) out=${out/	/: } && out=${out^^[a-z]} ;; esac
-    say "$name ${out/	/ } ($((SECONDS - started)) s)"
+    kind=${out%%	*} why=${out#*	}
+    case $kind in killed) ;; *) kind="${kind^^}:" ;; esac
+    say "$name $kind $why ($((SECONDS - started)) s)"
   done <"$work/run/list"
 }
 
 in_copies() { # function: once in every copy, at a time
   local w pids=()
-  for ((w = 1; w <= JOBS; w++)); do "$1" "$work/w$w" & pids+=($!); done
+  for ((w = 1; w <= JOBS; w++)); do "$1" "$work/w$w" 9>&- & pids+=($!); done
   wait "${pids[@]}"
 }
 # timeout has put each test in a process group of its own: it is told separately
@@ -190,6 +200,7 @@ stop() {
 trap stop INT TERM
 
 sources >"$work/run/sources"
+state=$(grep -vE '^tests/faults/|\.md$' "$work/run/sources" | xargs -d '\n' cksum 2>/dev/null | cksum | tr ' ' -)
 cut -f3 "$work/run/list" | tr ' ' '\n' | sort -u >"$work/run/tests"
 echo "faults: $total to plant, $(wc -l <"$work/run/tests") tests named, $JOBS copies under ${work#"$tree"/}"
 in_copies prepare
@@ -209,3 +220,6 @@ cat "$work"/run/results/* | awk -F'\t' -v total="$total" '
     for (i = 1; i <= nbad; i++) print bad[i]
     exit nbad > 0 || NR != total
   }'
+exit
+}
+main "$@"

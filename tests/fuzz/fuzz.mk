@@ -1,18 +1,23 @@
 # fuzz.mk - fuzzing with libFuzzer (Debian: clang libclang-rt-14-dev). `make fuzz-NAME` for FUZZ_SECONDS, `make fuzz` each in turn.
 # A target is tests/fuzz/fuzz_NAME.c, the rooms of core that it needs (below), and the inputs it starts from (tests/fuzz/seeds.sh).
-# New inputs are kept in build/fuzz/corpus-NAME, what fails in build/fuzz/.
+# tests/fuzz/corpus/NAME are inputs found earlier, few and small: those that reach new code (fuzz-keep-NAME writes them). New inputs are
+# kept in build/fuzz/corpus-NAME, what fails in build/fuzz/.
 FUZZ_SECONDS ?= 60
 FUZZ_CC ?= clang
 FUZZ_NAMES = safetensors yaml json config shards tokenizer db
 FUZZ_FLAGS = $(CPPFLAGS) -DHY_COMMIT='"fuzz"' -DHY_DIRTY=0 -std=c11 -g -O1 -ffunction-sections -fdata-sections -Wl,--gc-sections -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
 FUZZ_RUN = -timeout=10 -rss_limit_mb=2048 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -artifact_prefix=build/fuzz/
 
+# Freed memory is kept from reuse for 4 MB, not 256: otherwise every input pays for fresh pages, several times its own work.
+FUZZ_ENV = ASAN_OPTIONS=quarantine_size_mb=4:malloc_context_size=4
+
 # Whole rooms; what a target does not reach is left out when it is linked.
 fuzz_rooms = $(foreach r,$(1),$(wildcard core/$(r)/*.c))
 FUZZ_SRC_safetensors = $(call fuzz_rooms,base format)
 FUZZ_SRC_yaml = $(call fuzz_rooms,base format spec)
 FUZZ_SRC_json = $(call fuzz_rooms,base format)
-FUZZ_SRC_config = $(call fuzz_rooms,base format spec model exec family)
+# without what opens a backend: the target runs nothing
+FUZZ_SRC_config = $(filter-out core/model/device.c core/exec/generate%,$(call fuzz_rooms,base format spec model exec family))
 FUZZ_SRC_shards = $(call fuzz_rooms,base format)
 FUZZ_SRC_tokenizer = $(call fuzz_rooms,base format token) build/fuzz/tok_sentencepiece.o
 FUZZ_LIB_tokenizer = -lutf8proc -lpcre2-8 -lsentencepiece -lstdc++
@@ -26,13 +31,19 @@ FUZZ_MAX_shards = 2048
 FUZZ_MAX_tokenizer = 8192
 FUZZ_MAX_db = 256
 
-.PHONY: fuzz $(FUZZ_NAMES:%=fuzz-%)
+.PHONY: fuzz $(FUZZ_NAMES:%=fuzz-%) $(FUZZ_NAMES:%=fuzz-keep-%)
 fuzz: $(FUZZ_NAMES:%=fuzz-%)
 define FUZZ_RULE
 fuzz-$(1): build/fuzz/$(1)
 	@mkdir -p build/fuzz/corpus-$(1)
 	@tests/fuzz/seeds.sh $(1) build/fuzz/seeds-$(1)
-	$$< -max_len=$$(FUZZ_MAX_$(1)) $$(FUZZ_RUN) -dict=build/fuzz/seeds-$(1)/dict build/fuzz/corpus-$(1) build/fuzz/seeds-$(1)/in
+	$$(FUZZ_ENV) $$< -max_len=$$(FUZZ_MAX_$(1)) $$(FUZZ_RUN) -dict=build/fuzz/seeds-$(1)/dict build/fuzz/corpus-$(1) \
+	  build/fuzz/seeds-$(1)/in $$(wildcard tests/fuzz/corpus/$(1))
+fuzz-keep-$(1): build/fuzz/$(1)
+	@mkdir -p build/fuzz/kept-$(1) tests/fuzz/corpus/$(1)
+	@tests/fuzz/seeds.sh $(1) build/fuzz/seeds-$(1)
+	$$(FUZZ_ENV) $$< -max_len=600 -merge=1 build/fuzz/kept-$(1) tests/fuzz/corpus/$(1) build/fuzz/corpus-$(1)
+	@ls -S -r build/fuzz/kept-$(1) | head -n 60 | while read -r f; do cp build/fuzz/kept-$(1)/$$$$f tests/fuzz/corpus/$(1)/; done
 build/fuzz/$(1): tests/fuzz/fuzz_$(1).c $$(FUZZ_SRC_$(1))
 	@mkdir -p $$(@D)
 	$$(FUZZ_CC) $$(FUZZ_FLAGS) -o $$@ $$^ $$(FUZZ_LIB_$(1)) -lyaml -ljansson -lxxhash -lm

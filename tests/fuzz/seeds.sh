@@ -50,9 +50,10 @@ tokenizer)
     '"pre_tokenizer":{"type":"Metaspace","replacement":"_","prepend_scheme":"first","split":true},"decoder":{"type":"Metaspace","replacement":"_"}' \
     '"decoder":{"type":"Sequence","decoders":[{"type":"Replace","pattern":{"String":"a"},"content":" "},{"type":"ByteFallback"},{"type":"Fuse"},{"type":"Strip","content":" ","start":1,"stop":1}]}' \
     '"added_tokens":[{"id":6,"content":"<s>","special":true,"lstrip":true,"rstrip":true},{"id":7,"content":"ba","single_word":true,"normalized":true}],"post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>"}},{"Sequence":{"id":"A"}}],"special_tokens":{"<s>":{"ids":[6]}}}'; do
-    printf '{%s,%s}\n---\nab A <s> ba' "$model" "$part" >"$out/in/small$((i++))"
+    printf '{%s,%s}\n---\nab A <s> ba' "$model" "$part" >"$out/in/small$i"
+    i=$((i + 1))
   done
-  grep -ohE '"[A-Za-z_0-9]{4,24}"' tests/golden/tokenizers/*.json core/tok_*.c | tr -d '"' | words
+  grep -ohE '"[A-Za-z_0-9]{4,24}"' tests/golden/tokenizers/*.json core/token/tok_*.c | tr -d '"' | words
   ;;
 db)
   # fuzz_db.c tells the form; padded, so that each of its 18 questions is asked: the length of an input decides

@@ -328,18 +328,31 @@ static inline void kt_parity(const kt_case *proto, int path, unsigned acc, doubl
     for (int t = 0; t < runs; t++) kt_case_close(&got[t]);
     kt_case_close(&want);
 }
-// Every path against the oracle, with no and all acc bits.
+// The acc bits that the case has.
+static inline unsigned kt_acc_bits(const kt_case *c) {
+    unsigned bits = 0;
+    for (int i = 0; i < c->n_in; i++)
+        if (c->in_of[i].grad == 2) bits |= 1u << c->in_of[i].accbit;
+    return bits;
+}
+// Every path against the oracle, with no acc bit, with all, and where there are several with each alone.
 static inline void kt_paths(const kt_case *c, double limit) {
+    const unsigned bits = kt_acc_bits(c);
     for (int path = 0; path < kt_n_paths(); path++) {
         kt_parity(c, path, 0, limit);
         kt_parity(c, path, ~0u, limit);
+        for (unsigned bit = 1; bits & (bits - 1) && bit && bit <= bits; bit <<= 1)
+            if (bits & bit) kt_parity(c, path, bit, limit);
     }
 }
 // Everything: finite differences (of the oracle, so not again in the CUDA mode), then every path.
 static inline void kt_all(kt_case *c, double limit) {
     if (c->backward && !KT_CUDA) {
+        const unsigned bits = kt_acc_bits(c);
         kt_gradcheck(c, 0);
         kt_gradcheck(c, ~0u);
+        for (unsigned bit = 1; bit && bits & (bits - 1) && bit <= bits; bit <<= 1)
+            if (bits & bit) kt_gradcheck(c, bit);
     }
     kt_paths(c, limit);
 }

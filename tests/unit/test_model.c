@@ -299,6 +299,16 @@ static void initial_distributions(void **state) {
     double square = 0;
     for (int i = 0; i < N; i++) square += v[i] * v[i] / (0.3 * 0.3 * N);
     assert_true(fabs(square - 1) < 4 * sqrt(2.0 / N));
+    // another tensor, another seed: other values, without correlation (standard error 1 / sqrt(N))
+    static double other[N];
+    for (int k = 0; k < 2; k++) {
+        hy_param r = q;
+        snprintf(r.name, sizeof r.name, "%s", k ? "p" : "layers.1.p");
+        hy_param_initial(&r, 5 + (uint64_t)k, 0, N, other);
+        double both = 0;
+        for (int i = 0; i < N; i++) both += v[i] * other[i] / (0.3 * 0.3 * N);
+        assert_true(fabs(both) < 5 / sqrt(N));
+    }
     q = (hy_param){.name = "p", .ndim = 2, .shape = {4, 5, 1}, .n = 20, .init = HY_INIT_A_LOG};
     hy_param_initial(&q, 5, 0, 20, v);  // Mamba-1: A = -(1 .. d_state)
     for (int i = 0; i < 20; i++) assert_true(fabs(exp(v[i]) - (i % 5 + 1)) < 1e-12);
@@ -336,8 +346,39 @@ static void initial_in_pieces(void **state) {
     }
 }
 
+// What ops are given besides their operands is what papers and the spec say, and no two parameters or values share a
+// name.
+static void ops_as_the_spec_says(void **state) {
+    (void)state;
+    for (size_t k = 0; k < sizeof models / sizeof *models; k++) {
+        hy_model_spec *spec = hy_xcalloc(1, sizeof *spec);
+        hy_program *p;
+        build(models[k], spec, &p);
+        for (int i = 0; i < p->n_params; i++)
+            for (int j = 0; j < i; j++)
+                if (!strcmp(p->params[i].name, p->params[j].name)) fail_msg("two parameters %s", p->params[i].name);
+        for (int i = 0; i < p->n_values; i++)
+            for (int j = 0; j < i; j++)
+                if (!strcmp(p->values[i].name, p->values[j].name)) fail_msg("two values %s", p->values[i].name);
+        for (int i = 0; i < p->n_ops; i++) {
+            const hy_op *op = &p->ops[i];
+            const hy_layer_spec *l = op->layer >= 0 ? &spec->layers[op->layer] : NULL;
+            if (op->kind == HY_OP_ATTENTION) {  // Vaswani et al. 2017, eq. 1
+                assert_true(fabs(op->attention.scale * op->attention.scale * l->d_qk - 1) < 1e-14);
+                assert_int_equal(op->attention.window, l->window);
+            }
+            if (op->kind == HY_OP_NORM) assert_true(op->norm.eps == spec->norm_eps);
+            if (op->kind == HY_OP_FUSE) assert_true(op->fuse.eps == spec->norm_eps);
+            if (op->kind == HY_OP_SSD) assert_true(op->ssd.dt_min == l->dt_min && op->ssd.dt_max == l->dt_max);
+        }
+        hy_program_free(p);
+        free(spec);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(gradients), cmocka_unit_test(factors_mean_what_they_say),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(gradients), cmocka_unit_test(ops_as_the_spec_says),
+                                       cmocka_unit_test(factors_mean_what_they_say),
                                        cmocka_unit_test(initial_in_pieces), cmocka_unit_test(initial_distributions)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

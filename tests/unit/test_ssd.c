@@ -438,13 +438,14 @@ static void check_alone(const kt_case *batch, int path, int b, int len, const kt
     kt_free(&alone);
     kt_case_close(&one);
 }
-// Rows of padding get zeros as gradients, or keep what is there; all others get numbers.
+// Rows of padding get zeros as gradients, or keep what is there, each gradient by its own bit; all others get numbers.
 static void check_padding_gradients(kt_case *batch, int path) {
     const hy_plan_req req = kt_req(path, 2, true);
     const shape *s = batch->ctx;
-    for (int add = 0; add < 2; add++) {
-        batch->acc = add ? ~0u : 0;
-        for (int i = 0; i < INPUTS; i++) kt_fill(&batch->grad[i], add || batch->in_of[i].grad == 1 ? 3 : NAN);
+    static const unsigned bits[] = {0, 1, 2, 4, 8, ~0u};
+    for (int k = 0; k < 6; k++) {
+        batch->acc = bits[k];
+        for (int i = 0; i < INPUTS; i++) kt_fill(&batch->grad[i], kt_adds(batch, i) ? 3 : NAN);
         forward(batch, &req), backward(batch, &req);
         kt_case_check(batch);
         for (int i = 0; i < INPUTS; i++)
@@ -454,7 +455,8 @@ static void check_padding_gradients(kt_case *batch, int path) {
                     if (!isfinite(v))
                         fail_msg("%s: gradient of %s is not a number in row %d", kt_path_name(path),
                                  batch->in_of[i].name, r);
-                    if (batch->in_of[i].grad == 2 && r % s->T >= s->len[r / s->T]) assert_true(v == (add ? 3 : 0));
+                    if (batch->in_of[i].grad == 2 && r % s->T >= s->len[r / s->T])
+                        assert_true(v == (kt_adds(batch, i) ? 3 : 0));
                 }
     }
 }

@@ -318,8 +318,40 @@ static void test_file(void **state) {
     assert_null(y);
 }
 
+// A text that is one word takes a short way: what comes of it is what the parser makes of the same word in a list.
+static void one_word_as_the_parser_reads_it(void **state) {
+    (void)state;
+    const char *const texts[] = {"a",    "Z",     "7",      "0.02",  "1e-6",     "-1",   "+3",   "null",
+                                 "~",    "true",  "auto",   "a.b_c", "x+-.y",    "1---", "a...", "no-un",
+                                 "0x1F", ".5",    "_",      "\"q\"", "'q'",      "a#b",  "a:b",  "*a",
+                                 "&a",   "1_000", "2026-1", "a/b",   "\xc3\xa9", "-"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        char listed[32];
+        snprintf(listed, sizeof listed, "[%s]", texts[i]);
+        hy_yaml *word = NULL, *list = NULL;
+        const hy_status alone = hy_yaml_parse("t", texts[i], strlen(texts[i]), &word),
+                        within = hy_yaml_parse("t", listed, strlen(listed), &list);
+        if (!alone && !within && word->kind == HY_YAML_SCALAR) {
+            const hy_yaml *item = list->child[0];
+            assert_int_equal(item->kind, HY_YAML_SCALAR);
+            assert_string_equal(word->text, item->text);
+            assert_int_equal(word->quoted, item->quoted);
+            assert_int_equal(word->line, 1);
+            assert_int_equal(word->column, 1);
+            assert_string_equal(word->file, "t");
+        }
+        if (strspn(texts[i], "abcdefghijklmnopqrstuvwxyzZ0123456789_+.-") == strlen(texts[i]) && texts[i][0] != '-')
+            assert_int_equal(alone, HY_OK);
+        hy_yaml_free(word);
+        hy_yaml_free(list);
+    }
+    hy_yaml *zero = NULL;
+    assert_int_equal(hy_yaml_parse("t", "a\0b", 3, &zero), HY_EINPUT);  // not the word "a"
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_word_as_the_parser_reads_it),
         cmocka_unit_test(test_positions),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_alias_is_a_copy),

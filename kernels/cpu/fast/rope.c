@@ -6,6 +6,14 @@
 
 #include "kernels/cpu/rope.h"
 
+// The loop below it may be vectorised although x and y may be the same: then they are the same from the first element
+// on.
+#ifdef __clang__
+    #define HY_NO_ALIAS _Pragma("clang loop vectorize(assume_safety)")
+#else
+    #define HY_NO_ALIAS _Pragma("GCC ivdep")
+#endif
+
 enum { COARSE = HY_ROPE_COARSE };
 
 typedef struct {
@@ -62,7 +70,7 @@ static tables make_tables(const hy_rope_args *a, void *ws, int threads) {
 // One head: y = rotation of x by the angle (sign 1) or back (sign -1), added to y where asked.
 static inline __attribute__((always_inline)) void rotate(const float *x, float *y, const float *restrict c,
                                                          const float *restrict n, int half, float sign, bool add) {
-#pragma GCC ivdep
+    HY_NO_ALIAS
     for (int i = 0; i < half; i++) {
         float x1 = x[i], x2 = x[i + half], s = sign * n[i];
         float y1 = x1 * c[i] - x2 * s, y2 = x2 * c[i] + x1 * s;

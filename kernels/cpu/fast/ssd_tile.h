@@ -173,7 +173,7 @@ HY_INLINE float lane_sum(vf v) {
     for (int s = HY_LANES / 2; s; s /= 2) {
         vi from;
         for (int l = 0; l < HY_LANES; l++) from[l] = l ^ s;
-        v += __builtin_shuffle(v, from);
+        v += v_pick(v, v, from);
     }
     return v[0];
 }

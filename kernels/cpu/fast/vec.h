@@ -119,6 +119,17 @@ HY_INLINE vf v_softplus(vf z, vf *sigmoid) {
 }
 HY_INLINE vf v_sigmoid(vf z) { return 1.0f / (1.0f + v_exp(-z)); }
 
+// out[j] = lane from[j] of a, or from HY_LANES on of b. Clang's own shuffle wants constants; it makes one of the loop.
+HY_INLINE vf v_pick(vf a, vf b, vi from) {
+#ifdef __clang__
+    vf out;
+    for (int j = 0; j < HY_LANES; j++) out[j] = from[j] < HY_LANES ? a[from[j]] : b[from[j] - HY_LANES];
+    return out;
+#else
+    return __builtin_shuffle(a, b, from);
+#endif
+}
+
 // One butterfly of a transpose: rows i and i + s of a square exchange the lanes whose bit s differs.
 // first[j] = j & s ? b[j - s] : a[j], second[j] = j & s ? b[j] : a[j + s]
 HY_INLINE void v_exchange(vf *a, vf *b, int s) {
@@ -127,7 +138,7 @@ HY_INLINE void v_exchange(vf *a, vf *b, int s) {
         first[j] = j & s ? HY_LANES + j - s : j;
         second[j] = j & s ? HY_LANES + j : j + s;
     }
-    const vf x = __builtin_shuffle(*a, *b, first), y = __builtin_shuffle(*a, *b, second);
+    const vf x = v_pick(*a, *b, first), y = v_pick(*a, *b, second);
     *a = x, *b = y;
 }
 // v[i][j] <-> v[j][i], v [HY_LANES]

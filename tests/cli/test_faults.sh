@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Planted faults (tests/faults): every one of the lists applies to this tree; the tool tells killed, misnamed, surviving and broken ones
+# apart, in a tree of its own that builds at once; and some of the lists' faults, others each day, are killed here.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+. tests/check.sh
+tool=$PWD/tests/faults/faults.sh
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+check "every planted fault applies" 0 '^[0-9]+ faults apply$' "$tool" --check
+
+# ---- a tree with a program of two lines that can be wrong and two tests
+mkdir -p "$tmp/tests/faults" "$tmp/tests/cli" "$tmp/tests/unit" "$tmp/core"
+printf 'int add(int a, int b) {\n    return a + b;\n}\nint twice(int a) {\n    return 2 * a;\n}\nint idle(void) {\n    return 7;\n}\n' >"$tmp/core/sum.h"
+cat >"$tmp/Makefile" <<'END'
+$(BUILD)/tests/%: tests/unit/%.c core/sum.h
+	@mkdir -p $(@D)
+	$(CC) -I. -o $@ $<
+END
+printf '#include "core/sum.h"\nint main(void) { return add(2, 3) != 5; }\n' >"$tmp/tests/unit/test_add.c"
+printf '#include "core/sum.h"\nint main(void) { return twice(4) != 8; }\n' >"$tmp/tests/unit/test_twice.c"
+# shellcheck disable=SC2016
+printf '#!/usr/bin/env bash\nexec "$BUILD/tests/${1#=}"\n' >"$tmp/tests/run.sh"
+chmod +x "$tmp/tests/run.sh"
+fault() { printf '@ %s  %s  %s\n= core/sum.h\n-%s\n%s\n' "$1" "$2" "what it is" "$3" "${4:+"+$4"}"; }
+run() { BUILD=build "$tool" --tree "$tmp" "$@"; }
+{ fault sub test_add '    return a + b;' '    return a - b;'; fault odd test_twice '    return 2 * a;' '    return a * 2 + 1;'; } >"$tmp/tests/faults/good.faults"
+check "killed faults, status 0" 0 'all +2 +2 +0 +0 +0' run
+check "chosen by name" 0 'all +1 +1 +0 +0 +0' run good/su
+check "a sample" 0 'all +1 +1 +0 +0 +0' run --sample 1 --day 3
+sample() { run --sample 1 --day "$1" | grep -oE 'good/[a-z]+ killed'; }
+if [ "$(sample 4)" != "$(sample 5)" ]; then echo "ok a sample is another each day"; else echo "not ok a sample is another each day"; bad=1; fi
+if grep -q 'return a + b;' "$tmp"/build/faults/w1/core/sum.h && cmp -s "$tmp/core/sum.h" "$tmp/build/faults/w2/core/sum.h"; then
+  echo "ok the copies are as they were"
+else echo "not ok the copies are as they were"; bad=1; fi
+fault hang test_add '    return a + b;' '    for (;;) { }' >"$tmp/tests/faults/bad.faults"
+FAULTS_SECONDS=2 check "one that never ends" 0 'bad/hang killed by test_add, which had to be stopped' run bad/
+fault never test_add '    return 7;' '    return 8;' >"$tmp/tests/faults/bad.faults"
+check "a survivor, status 1" 1 'survived +bad/never .*no test sees it' run
+fault other test_add '    return 2 * a;' '    return a;' >"$tmp/tests/faults/bad.faults"
+check "seen by another test only" 1 'misnamed +bad/other .*test_add stays green, but test_twice sees it' run bad/
+fault other test_add '    return 2 * a;' '    return a;' >"$tmp/tests/faults/bad.faults"
+check "others need not be tried" 1 'survived +bad/other' run --named-only bad/
+fault text test_add '    return 2 * a;' '    return 2 *;' >"$tmp/tests/faults/bad.faults"
+check "one that does not compile" 1 'error +bad/text .*does not compile: .*error' run bad/
+fault gone test_add '    return 3 * a;' '    return a;' >"$tmp/tests/faults/bad.faults"
+check "one that no longer applies" 1 'bad/gone: its old lines are in core/sum.h 0 times, not once' run --check
+fault many test_add '}' ')' >"$tmp/tests/faults/bad.faults"
+check "one that is not at one place" 1 '3 times, not once' run --check
+fault file test_none '    return 2 * a;' '    return a;' >"$tmp/tests/faults/bad.faults"
+check "a test that is not there" 1 'bad/file: there is no test test_none' run --check
+printf 'core/sum.h\n' >"$tmp/tests/faults/bad.faults"
+check "a line that is none of a list" 1 'bad.faults:1: not a line of a list' run --check
+rm "$tmp/tests/faults/bad.faults"
+printf '#include "core/sum.h"\nint main(void) { return 1; }\n' >"$tmp/tests/unit/test_add.c"
+check "a test that is red without a fault" 2 'test_add is red without any fault' run good/sub
+
+# ---- some of the lists: not under sanitizers (another build), not where a build is being tested that make did not make here
+case ${BUILD:-build/release} in
+  *release)
+    if [ -f "${BUILD:-build/release}/libhylab.a" ]; then
+      export BUILD
+      check "faults of today" 0 'all +([0-9]+) +\1 +0 +0 +0' "$tool" --named-only --quick --sample "${FAULTS_SAMPLE:-3}"
+    else echo "skip faults of today: no build to start from"; fi
+    ;;
+  *) echo "skip faults of today: only in build/release" ;;
+esac
+exit $bad
