@@ -42,9 +42,9 @@ const char **hy_plots_variants(const hy_plots *p);
 // task's name where there are several, freed by the caller.
 char *hy_plots_head(const hy_plots *p, int task, const char *metric, const char *title, const char *note,
                     hy_fig_head *head);
-// Of file NAME, NAME-TASK, NAME-SUFFIX or NAME-TASK-SUFFIX, the task only where there are several (-1: of no task): see
-// hy_fig_name. The returned name lives as long as p.
-hy_fig_out hy_plots_out(hy_plots *p, int task, const char *name, const char *suffix);
+// Of file NAME, NAME-TASK, NAME-VARIANT or NAME-TASK-VARIANT, the task only where there are several (-1: of no task),
+// variant NULL: of all. See hy_fig_name. The returned name lives as long as p.
+hy_fig_out hy_plots_out(hy_plots *p, int task, const char *name, const char *variant);
 // An axis that shows a metric in its look; label must outlive it.
 hy_fig_axis hy_plots_axis(const char *label, bool log);
 // " at 8000 tokens" of a value that was measured at a context, else "".

@@ -43,12 +43,16 @@ char *hy_plots_head(const hy_plots *p, int task, const char *metric, const char 
     return text;
 }
 
-hy_fig_out hy_plots_out(hy_plots *p, int task, const char *name, const char *suffix) {
-    const char *parts[3] = {name};
+hy_fig_out hy_plots_out(hy_plots *p, int task, const char *name, const char *variant) {
+    const char *parts[3] = {name}, *of = p->s->n_tasks > 1 && task >= 0 ? hy_plots_task(p, task) : NULL;
     int n = 1;
-    if (p->s->n_tasks > 1 && task >= 0) parts[n++] = hy_plots_task(p, task);
-    if (suffix) parts[n++] = suffix;
-    char *stem = hy_fig_name(parts, n);
+    bool alike = false;
+    for (int i = 0; i < p->s->n_rows && !alike; i++)
+        alike =
+            (of && hy_fig_alike(of, p->s->rows[i].task)) || (variant && hy_fig_alike(variant, p->s->rows[i].variant));
+    if (of) parts[n++] = of;
+    if (variant) parts[n++] = variant;
+    char *stem = hy_fig_name(parts, n, alike);
     p->file = hy_xrealloc(p->file, (size_t)(p->n + 1) * sizeof *p->file);
     p->file[p->n] = (hy_plot_file){.name = stem};
     return (hy_fig_out){p->dir, stem, p->formats};

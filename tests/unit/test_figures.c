@@ -18,7 +18,7 @@
 static char dir[] = "/tmp/hylab-figures-XXXXXX";
 // Quotes, a command substitution, markup of gnuplot's enhanced text and of XML.
 static const char *const names[] = {"Llama", "it's \"B\" `touch pwned` <&>", "C_1^2 {/Bold x} @y \\n",
-                                    "Größe 50% 50%d %s", ""};
+                                    "Größe 50% 50%d %s \n\x01\xff\xef\xbf\xbf", ""};
 enum { N = 5 };
 static const hy_fig_head head = {
     "Recall <&> \"cache\" 'MQAR' `touch pwned` \\",
@@ -194,11 +194,11 @@ static void test_names_of_files(void **state) {
     (void)state;
     int n, m, k = 0;
     char **one = texts_of(4, &n), **two = texts_of(2, &m), **names_of = hy_xcalloc((size_t)n, sizeof *names_of);
-    for (int i = 0; i < n; i++) names_of[i] = hy_fig_name((const char *[]){"maps", one[i]}, 2);
+    for (int i = 0; i < n; i++) names_of[i] = hy_fig_name((const char *[]){"maps", one[i]}, 2, false);
     assert_all_differ(names_of, n);
     names_of = hy_xcalloc((size_t)m * (size_t)m, sizeof *names_of);
     for (int i = 0; i < m; i++)
-        for (int j = 0; j < m; j++) names_of[k++] = hy_fig_name((const char *[]){"maps", two[i], two[j]}, 3);
+        for (int j = 0; j < m; j++) names_of[k++] = hy_fig_name((const char *[]){"maps", two[i], two[j]}, 3, false);
     assert_all_differ(names_of, k);
     for (int i = 0; i < n; i++) free(one[i]);
     for (int i = 0; i < m; i++) free(two[i]);
@@ -207,13 +207,122 @@ static void test_names_of_files(void **state) {
     hy_buf a = {0}, b = {0};
     for (int i = 0; i < 200; i++) hy_buf_printf(&a, "窗"), hy_buf_printf(&b, "窗");
     hy_buf_printf(&a, "a"), hy_buf_printf(&b, "b");
-    char *x = hy_fig_name((const char *[]){"maps", a.s}, 2), *y = hy_fig_name((const char *[]){"maps", b.s}, 2);
+    char *x = hy_fig_name((const char *[]){"maps", a.s}, 2, false),
+         *y = hy_fig_name((const char *[]){"maps", b.s}, 2, false);
     assert_string_not_equal(x, y);
     assert_true(strlen(x) <= 160 && !strncmp(x, "maps-窗窗", 11));
     free(x), free(y), free(a.s), free(b.s);
-    x = hy_fig_name((const char *[]){"maps", "a/../b\xff \u200e"}, 2);
+    x = hy_fig_name((const char *[]){"maps", "a/../b\xff \u200e"}, 2, false);
     assert_string_equal(x, "maps-a.2f.2e.2e.2fb.ff_.e2.80.8e");
     free(x);
+}
+
+// Names that file systems without case (or with one Unicode form) take for one are told apart by their hashes.
+static void test_alike_names(void **state) {
+    (void)state;
+    static const struct {
+        const char *a, *b;
+        bool alike;
+    } cases[] = {{"Mamba", "mamba", true},  {"\u00c9tude", "e\u0301tude", true},
+                 {"\u00df", "SS", true},    {"A-b c", "a-B C", true},
+                 {"Mamba", "Mamba", false}, {"Mamba", "Mamba2", false},
+                 {"x y", "x_y", false},     {"\u7a93\u53e3", "\u5168\u5c40", false},
+                 {"a\xff", "A\xff", true},  {"\u304c", "\u304b\u3099", true},
+                 {"", " ", false},          {"a\xfe", "a\xff", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        if (hy_fig_alike(cases[i].a, cases[i].b) != cases[i].alike) fail_msg("%s and %s", cases[i].a, cases[i].b);
+    char *a = hy_fig_name((const char *[]){"maps", "Mamba"}, 2, true),
+         *b = hy_fig_name((const char *[]){"maps", "mamba"}, 2, true);
+    assert_true(!strncmp(a, "maps-Mamba..", 12) && strlen(a) == 28 && !strncmp(b, "maps-mamba..", 12));
+    assert_string_not_equal(a + 12, b + 12);
+    free(a), free(b);
+    hy_buf x = {0};  // both long and alike
+    for (int i = 0; i < 200; i++) hy_buf_printf(&x, "x");
+    a = hy_fig_name((const char *[]){"maps", x.s}, 2, true);
+    assert_true(strlen(a) == 160);
+    free(a), free(x.s);
+}
+
+// ---------------------------------------------------------------------------------------------------- settings, files
+static char *drawn_with(const char *name) {
+    hy_plot p = {.width = 300, .height = 200};
+    hy_buf_printf(&p.script, "set title 'a_1'\nplot DATA using 1:2 with linespoints title 'b'\n");
+    hy_buf_printf(&p.data, "1 1.5\n2 2.5\n3 4\n");
+    const hy_fig_out o = {"out", name, HY_FIG_SVG};
+    if (hy_plot_draw(&p, &o)) fail_msg("%s", hy_error_text());
+    hy_plot_free(&p);
+    char *svg, *path = hy_asprintf("out/%s.svg", name);
+    size_t n;
+    assert_int_equal(hy_file_read(path, 1 << 20, &svg, &n), HY_OK);
+    free(path);
+    return svg;
+}
+
+// No setting of the user counts: neither when hylab draws nor when somebody draws again by the script.
+static void test_settings(void **state) {
+    (void)state;
+    static const char *const rc[] = {"set grid",
+                                     "set datafile separator ','",
+                                     "set xdata time",
+                                     "set logscale y",
+                                     "set decimalsign ','",
+                                     "set key bottom; set title 'mine'",
+                                     "set terminal dumb; set output 'elsewhere'",
+                                     "set encoding iso_8859_1; set multiplot",
+                                     "set datafile missing '2.5'; set datafile commentschars '1'",
+                                     "quit"};
+    static const char *const env[] = {"GNUTERM",     "dumb", "GNUPLOT_LIB", "/nowhere",   "LC_ALL",
+                                      "de_DE.UTF-8", "LANG", "tr_TR.UTF-8", "LC_NUMERIC", "de_DE.UTF-8"};
+    char *before = drawn_with("mine"), *home = hy_xstrdup(getenv("HOME") ? getenv("HOME") : "");
+    assert_int_equal(hy_mkdirs("home"), HY_OK);
+    setenv("HOME", "home", 1);
+    for (size_t i = 0; i < sizeof rc / sizeof *rc; i++) {
+        assert_int_equal(hy_file_write("home/.gnuplot", rc[i], strlen(rc[i])), HY_OK);
+        char *after = drawn_with("mine");
+        if (strcmp(before, after)) fail_msg("obeyed: %s", rc[i]);
+        free(after);
+        if (i > 6) continue;  // these settings survive a reset
+        if (system("cd out && HOME=../home gnuplot -e \"FORMAT='svg'; OUT='mine.svg'\" mine.gp")) fail_msg("%s", rc[i]);
+        size_t n;
+        assert_int_equal(hy_file_read("out/mine.svg", 1 << 20, &after, &n), HY_OK);
+        if (strcmp(before, after)) fail_msg("obeyed by the script: %s", rc[i]);
+        free(after);
+    }
+    setenv("HOME", home, 1);
+    for (size_t i = 0; i < sizeof env / sizeof *env; i += 2) setenv(env[i], env[i + 1], 1);
+    char *after = drawn_with("mine");
+    assert_string_equal(before, after);
+    for (size_t i = 0; i < sizeof env / sizeof *env; i += 2) unsetenv(env[i]);
+    free(before), free(after), free(home);
+}
+
+// What stands in the folder and is not ours stays.
+static void test_files_of_others(void **state) {
+    (void)state;
+    static const char *const ext[] = {"svg", "dat", "gp"};
+    hy_plot p = {.width = 300, .height = 200};
+    hy_buf_printf(&p.script, "plot sin(x)\n");
+    const hy_fig_out o = {"out", "theirs", HY_FIG_SVG};
+    for (int i = 0; i < 3; i++) {
+        char *path = hy_asprintf("out/theirs.%s", ext[i]), *data;
+        size_t n;
+        assert_int_equal(hy_file_write(path, "mine", 4), HY_OK);
+        assert_int_equal(hy_plot_draw(&p, &o), HY_EINPUT);
+        assert_non_null(strstr(hy_error_text(), path));
+        assert_int_equal(hy_file_read(path, 100, &data, &n), HY_OK);
+        assert_string_equal(data, "mine");
+        for (int k = 0; k < 3; k++) {
+            char *other = hy_asprintf("out/theirs.%s", ext[k]);
+            assert_int_equal(hy_file_exists(other), k == i);
+            free(other);
+        }
+        unlink(path);
+        free(path), free(data);
+    }
+    assert_int_equal(hy_file_write("out/theirs.png", "mine", 4), HY_OK);  // not drawn: not in the way
+    assert_int_equal(hy_plot_draw(&p, &o), HY_OK);
+    assert_int_equal(hy_plot_draw(&p, &o), HY_OK);  // our own is replaced
+    hy_plot_free(&p);
 }
 
 static void test_failures(void **state) {
@@ -305,11 +414,12 @@ static void test_rank_chance(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_points),      cmocka_unit_test(test_bars_and_stacks),
-        cmocka_unit_test(test_lines),       cmocka_unit_test(test_maps_and_heat),
-        cmocka_unit_test(test_drawn_again), cmocka_unit_test(test_names_of_files),
-        cmocka_unit_test(test_report),      cmocka_unit_test(test_rank_chance),
-        cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_points),          cmocka_unit_test(test_bars_and_stacks),
+        cmocka_unit_test(test_lines),           cmocka_unit_test(test_maps_and_heat),
+        cmocka_unit_test(test_drawn_again),     cmocka_unit_test(test_names_of_files),
+        cmocka_unit_test(test_report),          cmocka_unit_test(test_rank_chance),
+        cmocka_unit_test(test_alike_names),     cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_files_of_others), cmocka_unit_test(test_failures),
     };
     return cmocka_run_group_tests_name("figures", tests, setup, teardown);
 }
