@@ -6,9 +6,11 @@
 
 static const double largest = 3.8, plain = 1.5;  // point sizes
 
-static bool drawn(const hy_fig_point *q, const hy_fig_axis *x) {
-    return isfinite(q->x) && isfinite(q->y) && (!x->log || q->x > 0);
+static bool drawn(const hy_fig_point *q, const hy_fig_axis *x, const hy_fig_axis *y) {
+    return isfinite(q->x) && isfinite(q->y) && (!x->log || q->x > 0) && (!y->log || q->y > 0);
 }
+
+static bool has_bar(const hy_fig_point *q) { return isfinite(q->lo) && isfinite(q->hi); }
 
 static double point_size(const hy_fig_point *q, double top) {
     return top > 0 && q->size > 0 ? fmax(0.7, largest * sqrt(q->size / top)) : plain;
@@ -52,9 +54,10 @@ hy_status hy_fig_points(const hy_fig_out *out, const hy_fig_head *head, const hy
     for (int i = 0; i < n; i++) {
         const hy_fig_point *q = &points[i];
         names[i] = q->name;
-        if (!drawn(q, x)) continue;
-        double e = isfinite(q->y_err) ? q->y_err : 0;
-        xl = fmin(xl, q->x), xh = fmax(xh, q->x), yl = fmin(yl, q->y - e), yh = fmax(yh, q->y + e);
+        if (!drawn(q, x, y)) continue;
+        xl = fmin(xl, q->x), xh = fmax(xh, q->x), yl = fmin(yl, q->y), yh = fmax(yh, q->y);
+        if (has_bar(q)) yh = fmax(yh, q->hi);
+        if (has_bar(q) && (!y->log || q->lo > 0)) yl = fmin(yl, q->lo);
         if (size_label && isfinite(q->size)) top = fmax(top, q->size);
     }
     names[n] = size_label ? size_label : "";
@@ -69,17 +72,20 @@ hy_status hy_fig_points(const hy_fig_out *out, const hy_fig_head *head, const hy
     hy_figc_legend(&p, width - legend, y0);
     if (top > 0) size_legend(&p, size_label, top, width - legend + 6, y0 + 24 * n + 34);
     int *order = by_size(points, n), block = 0;
-    hy_buf_printf(&p.data, "# x  y  y_err  size  name\n");
+    hy_buf_printf(&p.data, "# x  y  low  high  size  name\n");
+    hy_figc_low(&p, y);
     hy_buf_printf(&p.script, "set grid x y\nplot NaN notitle");
     for (int k = 0; k < n; k++) {
         const hy_fig_point *q = &points[order[k]];
-        if (!drawn(q, x)) continue;
-        hy_buf_printf(&p.data, "%.10g %.10g %.10g %.10g ", q->x, q->y, isfinite(q->y_err) ? q->y_err : 0, q->size);
+        if (!drawn(q, x, y)) continue;
+        hy_buf_printf(&p.data, "%.10g %.10g", q->x, q->y);
+        hy_figc_numbers(&p.data, 3, (double[]){has_bar(q) ? q->lo : NAN, has_bar(q) ? q->hi : NAN, q->size});
+        hy_buf_printf(&p.data, " ");
         hy_plot_field(&p.data, q->name);
         hy_buf_printf(&p.data, "\n\n\n");
-        if (isfinite(q->y_err))
+        if (has_bar(q))
             hy_buf_printf(&p.script,
-                          ", \\\n  DATA index %d using 1:($2-$3):(0):(2*$3) with vectors " HY_FIGC_BAR
+                          ", \\\n  DATA index %d using 1:(LOW($3)):(0):($4-LOW($3)) with vectors " HY_FIGC_BAR
                           " lw 1.5 lc rgb LC(%d) notitle",
                           block, order[k]);
         hy_buf_printf(
@@ -89,7 +95,7 @@ hy_status hy_fig_points(const hy_fig_out *out, const hy_fig_head *head, const hy
         block++;
     }
     for (int i = 0; i < n; i++) {
-        if (!drawn(&points[i], x)) continue;
+        if (!drawn(&points[i], x, y)) continue;
         hy_buf_printf(&p.script, ", \\\n  NaN with points pt PT(%d) ps PS(1.4) lc rgb LC(%d) title ", i, i);
         hy_plot_quote(&p.script, points[i].name);
     }

@@ -62,7 +62,8 @@ static hy_status draw_points(hy_plots *p, int task, const point_figure *f, const
     const char **names = hy_plots_variants(p), *area = size->label;
     hy_fig_point *q = hy_xcalloc((size_t)n, sizeof *q);
     for (int v = 0; v < n; v++)
-        q[v] = (hy_fig_point){names[v], x->mean[v], y->mean[v], y->sd[v], area ? size->mean[v] : NAN};
+        q[v] = (hy_fig_point){
+            names[v], x->mean[v], y->mean[v], y->mean[v] - y->sd[v], y->mean[v] + y->sd[v], area ? size->mean[v] : NAN};
     hy_fig_head head;
     char *options = strcmp(f->y, "erf") ? hy_xstrdup("") : erf_options(p, task);
     char *note = hy_asprintf("Mean over seeds, bars: standard deviation%s%s",
@@ -138,8 +139,8 @@ static int fill_bars(const hy_plots *p, int task, const char *const *cells, int 
             const hy_summary_row *r = hy_plots_row(p, task, i / k);
             const hy_summary_value *x = r ? hy_summary_get(r, "accuracy", cells[i % k]) : NULL;
             if (pass == 0) {
-                bars[i] = (hy_fig_bar){
-                    .mean = x ? scale * x->stat.mean : NAN, .err = x ? scale * x->stat.sd : NAN, .n = x ? x->n : 0};
+                const double mean = x ? scale * x->stat.mean : NAN, sd = x ? scale * x->stat.sd : NAN;
+                bars[i] = (hy_fig_bar){.mean = mean, .lo = mean - sd, .hi = mean + sd, .n = x ? x->n : 0};
                 total += bars[i].n;
                 have += x != NULL;
                 continue;

@@ -105,7 +105,8 @@ static void test_points(void **state) {
     (void)state;
     hy_fig_point p[N];
     for (int i = 0; i < N; i++)
-        p[i] = (hy_fig_point){names[i], pow(7, i), 0.2 * i, i % 2 ? 0.02 : NAN, i == 3 ? NAN : 100.0 * i};
+        p[i] = (hy_fig_point){
+            names[i], pow(7, i), 0.2 * i, i % 2 ? 0.2 * i - 0.02 : NAN, 0.2 * i + 0.03, i == 3 ? NAN : 100.0 * i};
     p[4].y = NAN;  // left out
     hy_fig_axis x = {"cache, MB", true, NAN, NAN, 0}, y = {"accuracy", false, NAN, NAN, 0};
     DRAW(hy_fig_points(&o, &head, &x, &y, "tokens/s", p, N), "points");
@@ -120,7 +121,8 @@ static void test_bars_and_stacks(void **state) {
     double v[3] = {0.3, 0.5, 0.4}, layers[6] = {1, 2, 0, 4, 5, 6};
     hy_fig_bar b[N * 2];
     for (int i = 0; i < N * 2; i++)
-        b[i] = (hy_fig_bar){i == 3 ? NAN : 0.1 * i, i == 2 ? NAN : 0.05, i % 3 ? v : NULL, i % 3 ? 3 : 0};
+        b[i] = (hy_fig_bar){i == 3 ? NAN : 0.1 * i, i == 2 ? NAN : 0.1 * i - 0.05, 0.1 * i + 0.05, i % 3 ? v : NULL,
+                            i % 3 ? 3 : 0};
     hy_fig_axis y = {"recall", false, 0, 1.05, 0};
     DRAW(hy_fig_bars(&o, &head, &y, names, N, names, 2, b), "bars");
     DRAW(hy_fig_bars(&o, &head, &y, names, N, names, 1, b), "single");
