@@ -55,6 +55,7 @@ static void add_value(hy_summary_row *r, const hy_result_row *of) {
     for (int i = 0; i < r->n_values && !v; i++)
         if (!strcmp(r->values[i].metric, of->metric) && !strcmp(r->values[i].cell, of->cell)) v = &r->values[i];
     if (!v) {
+        const hy_metric_def *d = hy_metric_find(of->metric);  // NULL: of another version of this program
         v = hy_summary_value_add(r);
         *v = (hy_summary_value){.metric = hy_xstrdup(of->metric),
                                 .cell = hy_xstrdup(of->cell),
@@ -63,7 +64,8 @@ static void add_value(hy_summary_row *r, const hy_result_row *of) {
                                 .head = of->head,
                                 .kind = hy_xstrdup(of->kind),
                                 .x = of->x,
-                                .y = of->y};
+                                .y = of->y,
+                                .range = d ? d->range : HY_REAL};
     }
     hy_summary_value_push(v, of->seed, of->value);
 }
@@ -82,7 +84,7 @@ static hy_status load_values(hy_store *s, const hy_experiment_id *e, hy_summary 
     for (int i = 0; i < m->n_rows; i++)
         for (int k = 0; k < m->rows[i].n_values; k++) {
             hy_summary_value *x = &m->rows[i].values[k];
-            x->stat = hy_stat_of(x->v, x->n);
+            x->stat = hy_stat_of(x->v, x->n, x->range);
         }
     return st;
 }

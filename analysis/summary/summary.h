@@ -5,11 +5,19 @@
 #include "results/metrics.h"
 #include "results/store.h"
 
+// What tables, CSV, JSON, pages and error bars say of a figure over its seeds. lo, hi: the HY_STAT_LEVEL interval of
+// the mean by Student's t with n - 1 degrees of freedom. Of a HY_SHARE its half width is carried to the scale of
+// asin(sqrt(x)) at the mean and back, of a HY_POSITIVE it is cut off at 0: no interval leaves what a value can be, and
+// each holds its mean. NaN, both: none is claimed - of fewer than HY_STAT_LEAST values; of values that are all equal,
+// because how far the next seed would lie cannot be told from a spread of zero.
 typedef struct {
-    double mean, sd;  // sd: of a sample (n - 1), NaN below two values
+    double mean, sd;  // sd: of a sample (n - 1), NaN below two values, exactly 0 where all are equal
     int n;
+    double lo, hi;
 } hy_stat;
-hy_stat hy_stat_of(const double *v, int n);
+#define HY_STAT_LEVEL 0.95
+enum { HY_STAT_LEAST = 3 };
+hy_stat hy_stat_of(const double *v, int n, hy_range range);
 // Spearman's rank correlation, ties at their mean rank. NaN below two values or when one side is constant.
 double hy_spearman(const double *a, const double *b, int n);
 
@@ -19,6 +27,7 @@ typedef struct {
     int layer, head;  // -1: of no layer, of no single head
     char *kind;       // of heads or memory: "attention", "kv"; "": of none
     double x, y;      // NaN: none
+    hy_range range;   // of what the metric can be
     int n;
     double *v;      // [n] by seed, in running order
     int64_t *seed;  // [n]

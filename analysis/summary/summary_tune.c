@@ -110,12 +110,13 @@ static void add_held_out(const hy_summary *m, const points *p, hy_summary_row *b
                                  .head = from.head,
                                  .kind = hy_xstrdup(from.kind),
                                  .x = from.x,
-                                 .y = from.y};
+                                 .y = from.y,
+                                 .range = from.range};
         for (int i = 0; i < n_seeds; i++) {
             double v;
             if (held_out(m, p, from.metric, from.cell, seeds[i], &v)) hy_summary_value_push(to, seeds[i], v);
         }
-        to->stat = hy_stat_of(to->v, to->n);
+        to->stat = hy_stat_of(to->v, to->n, to->range);
     }
     free(seeds);
 }

@@ -20,13 +20,13 @@ static void near(double a, double b) {
 
 static void test_stat(void **state) {
     (void)state;
-    hy_stat s = hy_stat_of((double[]){2, 4, 4, 4, 5, 5, 7, 9}, 8);
+    hy_stat s = hy_stat_of((double[]){2, 4, 4, 4, 5, 5, 7, 9}, 8, HY_REAL);
     near(s.mean, 5);
     near(s.sd, sqrt(32.0 / 7));
-    s = hy_stat_of((double[]){3}, 1);
+    s = hy_stat_of((double[]){3}, 1, HY_REAL);
     near(s.mean, 3);
     assert_true(isnan(s.sd));
-    assert_true(isnan(hy_stat_of(NULL, 0).mean));
+    assert_true(isnan(hy_stat_of(NULL, 0, HY_REAL).mean));
 }
 
 static void test_median(void **state) {
