@@ -219,34 +219,3 @@ void hy_summary_free(hy_summary *m) {
     free(m->device_names);
     free(m);
 }
-
-double hy_summary_paper_value(const hy_summary *s, const char *variant, const char *name) {
-    for (int i = 0; i < s->n_paper; i++)
-        if (!strcmp(s->paper[i].variant, variant) && !strcmp(s->paper[i].name, name)) return s->paper[i].value;
-    return NAN;
-}
-
-const char *hy_summary_counterpart(const char *paper) {
-    return strstr(paper, "cache")        ? "cache_paper"
-           : strstr(paper, "throughput") ? "throughput_decode"
-           : strstr(paper, "ppl")        ? "loss"
-                                         : "accuracy";
-}
-
-double hy_summary_rank(const hy_summary *s, const char *task, const char *metric, const char *paper, int *n) {
-    double *a = hy_xcalloc(2 * (size_t)(s->n_rows + 1), sizeof *a), *b = a + s->n_rows;
-    bool whole = strncmp(metric, "throughput", 10) != 0;
-    *n = 0;
-    for (int i = 0; i < s->n_rows; i++) {
-        if (!s->rows[i].best || strcmp(s->rows[i].task, task)) continue;
-        const hy_summary_value *v =
-            whole ? hy_summary_fair(&s->rows[i], metric) : hy_summary_get(&s->rows[i], metric, NULL);
-        double p = hy_summary_paper_value(s, s->rows[i].variant, paper);
-        if (!v || isnan(p)) continue;
-        a[*n] = v->stat.mean;
-        b[(*n)++] = p;
-    }
-    double r = hy_spearman(a, b, *n);
-    free(a);
-    return r;
-}

@@ -1,4 +1,4 @@
-// summary_stat.c - mean, standard deviation and rank correlation, and lists of values by seed. See summary.h.
+// summary_stat.c - mean, standard deviation and interval, and lists of values by seed. See summary.h.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,33 +34,6 @@ hy_stat hy_stat_of(const double *v, int n, hy_range range) {
         s.hi = s.mean + half;
     }
     return s;
-}
-
-// Rank of each value from 1; equal values share the mean of their ranks.
-static void ranks(const double *v, int n, double *r) {
-    for (int i = 0; i < n; i++) {
-        int less = 0, equal = 0;
-        for (int j = 0; j < n; j++) {
-            less += v[j] < v[i];
-            equal += v[j] == v[i];
-        }
-        r[i] = less + (equal + 1) / 2.0;
-    }
-}
-
-double hy_spearman(const double *a, const double *b, int n) {
-    if (n < 2) return NAN;
-    double *ra = hy_xcalloc(2 * (size_t)n, sizeof *ra), *rb = ra + n;
-    ranks(a, n, ra);
-    ranks(b, n, rb);
-    double m = (n + 1) / 2.0, ab = 0, aa = 0, bb = 0;
-    for (int i = 0; i < n; i++) {
-        ab += (ra[i] - m) * (rb[i] - m);
-        aa += (ra[i] - m) * (ra[i] - m);
-        bb += (rb[i] - m) * (rb[i] - m);
-    }
-    free(ra);
-    return aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : NAN;
 }
 
 // ---------------------------------------------------------------------------------------------------- values by seed

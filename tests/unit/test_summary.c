@@ -80,28 +80,6 @@ static void test_shown(void **state) {
     assert_null(hy_summary_get(&r, "throughput_decode", "T8.B4"));
 }
 
-// Means 0 and 1 over four seeds with standard deviation sd each: twice the standard error of the difference is
-// sqrt(2) sd.
-static void test_told_apart(void **state) {
-    (void)state;
-    static const struct {
-        double sd;
-        const char *text;
-    } cases[] = {{0.7, "1 of 1 pairs"}, {0.72, "0 of 1 pairs"}};
-    for (int i = 0; i < 2; i++) {
-        hy_summary_value v[2];
-        hy_summary_row rows[2];
-        for (int k = 0; k < 2; k++) {
-            v[k] = (hy_summary_value){.metric = "loss", .cell = "", .n = 4, .stat = {k, cases[i].sd, 4}};
-            rows[k] = (hy_summary_row){.task = "t", .best = true, .n_values = 1, .values = &v[k]};
-        }
-        const hy_summary s = {.n_rows = 2, .rows = rows, .tune_by = ""};
-        char *text = hy_summary_pairs_text(&s, "t", "loss");
-        assert_non_null(strstr(text, cases[i].text));
-        free(text);
-    }
-}
-
 // ---------------------------------------------------------------------------------------------------- experiments
 static char g_path[64];
 static hy_experiment *load(const char *yaml, const char *scale, const char *const *sets) {
@@ -308,19 +286,12 @@ static void test_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stat),
-        cmocka_unit_test(test_median),
-        cmocka_unit_test(test_spearman),
-        cmocka_unit_test(test_metrics),
-        cmocka_unit_test(test_shown),
-        cmocka_unit_test(test_told_apart),
-        cmocka_unit_test(test_order_of_configuration),
-        cmocka_unit_test(test_identity),
-        cmocka_unit_test(test_measures_of_items),
-        cmocka_unit_test(test_task_tokens),
-        cmocka_unit_test(test_shared_parts),
-        cmocka_unit_test(test_grid),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_stat),        cmocka_unit_test(test_median),
+        cmocka_unit_test(test_spearman),    cmocka_unit_test(test_metrics),
+        cmocka_unit_test(test_shown),       cmocka_unit_test(test_order_of_configuration),
+        cmocka_unit_test(test_identity),    cmocka_unit_test(test_measures_of_items),
+        cmocka_unit_test(test_task_tokens), cmocka_unit_test(test_shared_parts),
+        cmocka_unit_test(test_grid),        cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
