@@ -55,6 +55,7 @@ static void add_value(hy_summary_row *r, const hy_result_row *of) {
     for (int i = 0; i < r->n_values && !v; i++)
         if (!strcmp(r->values[i].metric, of->metric) && !strcmp(r->values[i].cell, of->cell)) v = &r->values[i];
     if (!v) {
+        const hy_metric_def *d = hy_metric_find(of->metric);  // NULL: of another version of this program
         v = hy_summary_value_add(r);
         *v = (hy_summary_value){.metric = hy_xstrdup(of->metric),
                                 .cell = hy_xstrdup(of->cell),
@@ -63,7 +64,8 @@ static void add_value(hy_summary_row *r, const hy_result_row *of) {
                                 .head = of->head,
                                 .kind = hy_xstrdup(of->kind),
                                 .x = of->x,
-                                .y = of->y};
+                                .y = of->y,
+                                .range = d ? d->range : HY_REAL};
     }
     hy_summary_value_push(v, of->seed, of->value);
 }
@@ -82,7 +84,7 @@ static hy_status load_values(hy_store *s, const hy_experiment_id *e, hy_summary 
     for (int i = 0; i < m->n_rows; i++)
         for (int k = 0; k < m->rows[i].n_values; k++) {
             hy_summary_value *x = &m->rows[i].values[k];
-            x->stat = hy_stat_of(x->v, x->n);
+            x->stat = hy_stat_of(x->v, x->n, x->range);
         }
     return st;
 }
@@ -216,35 +218,4 @@ void hy_summary_free(hy_summary *m) {
     free(m->device);
     free(m->device_names);
     free(m);
-}
-
-double hy_summary_paper_value(const hy_summary *s, const char *variant, const char *name) {
-    for (int i = 0; i < s->n_paper; i++)
-        if (!strcmp(s->paper[i].variant, variant) && !strcmp(s->paper[i].name, name)) return s->paper[i].value;
-    return NAN;
-}
-
-const char *hy_summary_counterpart(const char *paper) {
-    return strstr(paper, "cache")        ? "cache_paper"
-           : strstr(paper, "throughput") ? "throughput_decode"
-           : strstr(paper, "ppl")        ? "loss"
-                                         : "accuracy";
-}
-
-double hy_summary_rank(const hy_summary *s, const char *task, const char *metric, const char *paper, int *n) {
-    double *a = hy_xcalloc(2 * (size_t)(s->n_rows + 1), sizeof *a), *b = a + s->n_rows;
-    bool whole = strncmp(metric, "throughput", 10) != 0;
-    *n = 0;
-    for (int i = 0; i < s->n_rows; i++) {
-        if (!s->rows[i].best || strcmp(s->rows[i].task, task)) continue;
-        const hy_summary_value *v =
-            whole ? hy_summary_fair(&s->rows[i], metric) : hy_summary_get(&s->rows[i], metric, NULL);
-        double p = hy_summary_paper_value(s, s->rows[i].variant, paper);
-        if (!v || isnan(p)) continue;
-        a[*n] = v->stat.mean;
-        b[(*n)++] = p;
-    }
-    double r = hy_spearman(a, b, *n);
-    free(a);
-    return r;
 }
