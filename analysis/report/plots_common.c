@@ -26,9 +26,8 @@ const char **hy_plots_variants(const hy_plots *p) {
     return names;
 }
 
-char *hy_plots_head(const hy_plots *p, int task, const char *metric, const char *title, const char *note,
-                    hy_fig_head *head) {
-    *head = (hy_fig_head){.note = note, .scale = *p->scale ? p->scale : NULL};
+char *hy_plots_head(const hy_plots *p, int task, const char *metric, const char *title, hy_fig_head *head) {
+    *head = (hy_fig_head){.scale = *p->scale ? p->scale : NULL};
     for (int v = 0; v < p->s->n_variants; v++) {
         const hy_summary_row *r = hy_plots_row(p, task, v);
         const hy_summary_value *x = r ? hy_summary_get(r, metric, NULL) : NULL;
@@ -41,6 +40,21 @@ char *hy_plots_head(const hy_plots *p, int task, const char *metric, const char 
                                    : hy_asprintf("%s: %s", p->s->experiment, title);
     head->title = text;
     return text;
+}
+
+const char *hy_plots_bars(const hy_fig_head *h) {
+    HY_ASSERT(HY_STAT_LEAST == 3 && HY_STAT_LEVEL == 0.95);  // as the texts say
+    return h->seeds_max < HY_STAT_LEAST ? "no error bars: an interval takes 3 seeds"
+           : h->seeds_min < HY_STAT_LEAST
+               ? "bars: 95 % interval of the mean (Student's t), where there are 3 seeds and they differ"
+               : "bars: 95 % interval of the mean (Student's t), where seeds differ";
+}
+
+void hy_plots_seeds(const hy_fig_head *h, char out[40]) {
+    if (h->seeds_min < h->seeds_max)
+        snprintf(out, 40, "n = %d to %d seeds", h->seeds_min, h->seeds_max);
+    else
+        snprintf(out, 40, "n = %d seed%s", h->seeds_max, h->seeds_max == 1 ? "" : "s");
 }
 
 hy_fig_out hy_plots_out(hy_plots *p, int task, const char *name, const char *variant) {
