@@ -24,12 +24,15 @@ static void maps_free(stored_maps *m) {
     free(m->map), free(m->cell), free(m->options);
 }
 
-// The maps of single heads are left out.
+// The maps of single heads are left out, and those that were measured again with other options than the first.
 static void keep_map(const hy_map_row *row, stored_maps *m) {
     static const char *const sources[COLS] = {"attention", "ssm", "layer"};
     int source = 0;
     while (source < COLS && strcmp(row->kind, sources[source])) source++;
     if (source == COLS) return;
+    if (m->n && (strcmp(m->cell, row->cell) || strcmp(m->options, row->options))) return;
+    for (int i = 0; i < m->n; i++)
+        if (m->map[i].layer == row->layer && m->map[i].source == source) return;
     const size_t bytes = (size_t)row->size * (size_t)row->size * sizeof(float);
     m->map = hy_xrealloc(m->map, (size_t)(m->n + 1) * sizeof *m->map);
     stored_map *out = &m->map[m->n++];
