@@ -40,8 +40,8 @@ hy_status hy_ask_points(hy_store *s, const hy_experiment_id *e, hy_query **q);
 hy_status hy_next_point(hy_query *q, bool *row, hy_planned_point *p);
 
 // Every figure that finished runs of the experiment have at their end, by seed. Only the newest definition of each
-// metric: values of different meaning are not averaged. Where a measure was taken with several options, a figure that
-// all of them have is that of the first in the plan.
+// metric: values of different meaning are not averaged. Where a measure was taken with several sets of options, each
+// figure tells which: set counts those of a variant, task and grid point in the order of the plan, from 0.
 typedef struct {
     int variant_ord, task_ord, grid_ord;
     int64_t seed;
@@ -49,6 +49,8 @@ typedef struct {
     int layer, head;   // -1: of no layer, of no single head
     const char *kind;  // of heads or memory: "attention", "ssm", "kv", "meta", "conv"; "": of none
     double x, y, value;
+    const char *options;  // canonical, a line each
+    int set;
 } hy_result_row;
 hy_status hy_ask_results(hy_store *s, const hy_experiment_id *e, hy_query **q);
 hy_status hy_next_result(hy_query *q, bool *row, hy_result_row *r);

@@ -40,7 +40,7 @@ static void put(grid *g, char *text) {  // takes text; NULL: an empty cell
 }
 
 static char *shown(const hy_summary_row *r, const hy_summary_column *c) {
-    const hy_summary_value *v = hy_summary_shown(r, c->name);
+    const hy_summary_value *v = hy_summary_column_value(r, c);
     const hy_metric_look *l = &c->look;
     if (!v || isnan(v->stat.mean)) return NULL;
     if (!c->metric->spread || isnan(v->stat.sd)) return hy_asprintf("%.*f", l->decimals, v->stat.mean * l->scale);

@@ -53,13 +53,17 @@ static hy_summary_row *find_row(hy_summary *m, int variant, int task, int grid) 
 static void add_value(hy_summary_row *r, const hy_result_row *of) {
     hy_summary_value *v = NULL;
     for (int i = 0; i < r->n_values && !v; i++)
-        if (!strcmp(r->values[i].metric, of->metric) && !strcmp(r->values[i].cell, of->cell)) v = &r->values[i];
+        if (!strcmp(r->values[i].metric, of->metric) && !strcmp(r->values[i].cell, of->cell) &&
+            r->values[i].set == of->set)
+            v = &r->values[i];
     if (!v) {
         const hy_metric_def *d = hy_metric_find(of->metric);  // NULL: of another version of this program
         v = hy_summary_value_add(r);
         *v = (hy_summary_value){.metric = hy_xstrdup(of->metric),
                                 .cell = hy_xstrdup(of->cell),
                                 .unit = hy_xstrdup(of->unit),
+                                .set = of->set,
+                                .options = hy_xstrdup(of->options),
                                 .layer = of->layer,
                                 .head = of->head,
                                 .kind = hy_xstrdup(of->kind),
@@ -189,6 +193,7 @@ void hy_summary_free(hy_summary *m) {
             free(r->values[k].cell);
             free(r->values[k].unit);
             free(r->values[k].kind);
+            free(r->values[k].options);
             free(r->values[k].v);
             free(r->values[k].seed);
         }

@@ -27,6 +27,8 @@ double hy_spearman_chance(const double *a, const double *b, int n);
 // One figure of one row, over the seeds that have it.
 typedef struct {
     char *metric, *cell, *unit;
+    int set;          // of the sets of options that its measure was taken with, from 0
+    char *options;    // of the measure, a line each
     int layer, head;  // -1: of no layer, of no single head
     char *kind;       // of heads or memory: "attention", "kv"; "": of none
     double x, y;      // NaN: none
@@ -48,8 +50,9 @@ typedef struct {
     int measures_failed, measures_left;  // measurements of the done ones that failed, or were not yet taken
     int n_values;
     hy_summary_value *values;
-    bool best;  // of the grid points of this variant and task: by tune, else highest mean accuracy, then lowest mean
-                // loss
+    int points;  // of the grid points of this variant and task those that have a figure to be chosen by
+    bool best;   // of the grid points of this variant and task: by tune, else highest mean accuracy, then lowest mean
+                 // loss
 } hy_summary_row;
 typedef struct {
     char *variant, *name;
@@ -82,7 +85,7 @@ typedef struct {
 hy_status hy_summary_load(hy_store *s, const char *experiment, const char *scale, const char *sets, hy_summary **out);
 void hy_summary_free(hy_summary *s);
 // A figure of a whole task or a given cell; NULL if the row lacks it. cell NULL: of several cells (contexts of a
-// throughput) the one of the largest x, then the largest y.
+// throughput) the one of the largest x, then the largest y. Of several sets of options: the first.
 const hy_summary_value *hy_summary_get(const hy_summary_row *r, const char *metric, const char *cell);
 // What a table shows of a metric: the figure of a whole task, or, where there is none (throughput), of the largest
 // context.
@@ -132,6 +135,8 @@ typedef struct {
     int n, tested;  // tested: that have a p, over which Holm corrects
     hy_summary_pair *v;
 } hy_summary_pairs;
+// The metrics that pairs are compared in: the accuracy, then the metric that chooses grid points. NULL at the end.
+const char *hy_summary_compared(const hy_summary *s, int k);
 // Every pair of variants that have the metric (hy_summary_fair), of all tasks; the caller frees v.
 hy_summary_pairs hy_summary_pairs_of(const hy_summary *s, const char *metric);
 // What they say of one task, as a sentence without a full stop; NULL if there is no pair. The caller frees it.
@@ -142,25 +147,39 @@ const char *hy_summary_counterpart(const char *paper);
 
 // A column of a table of results: a metric, or what is held out of it, as it is shown.
 typedef struct {
-    char *name;    // "accuracy", "accuracy_held_out": of the values, and the key in CSV and JSON
+    char *name;    // "accuracy", "accuracy_held_out", "erf_2": the key in CSV and JSON
     char *header;  // "accuracy, held out"
     const hy_metric_def *metric;
     hy_metric_look look;
+    char *figure;  // the metric of the values: "accuracy_held_out"
+    int set;
+    bool several;  // there are other sets of options
 } hy_summary_column;
 typedef struct {
     int n;
     hy_summary_column *v;
 } hy_summary_columns;
 // Those that some row has a value for, in the order of metrics.def: the metrics that it wants in tables and the one
-// that chooses grid points, each with what is held out of it. points: of the table of all grid points. readable: units
+// that chooses grid points, each with what is held out of it. Where a measure was taken with several sets of options
+// each has a column: "erf", "erf_2", headed "ERF, ssm: heads". points: of the table of all grid points. readable: units
 // are chosen for the eye by the size of the values; else those of metrics.def, so that programs find the same ones in
 // every experiment.
 hy_summary_columns hy_summary_columns_of(const hy_summary *s, bool points, bool readable);
 void hy_summary_columns_free(hy_summary_columns *c);
+// What a column shows of a row; NULL: it has no such figure.
+const hy_summary_value *hy_summary_column_value(const hy_summary_row *r, const hy_summary_column *c);
+// The most seeds that any figure of a row's columns is of: of models that are trained and not yet measured there is
+// none.
+int hy_summary_row_seeds(const hy_summary_row *r, const hy_summary_columns *c);
 
 // Throughput as multiples of that of s->base, beside the same of a paper's figures (those whose name has "throughput").
-const hy_summary_value *hy_summary_any_timing(const hy_summary *s);  // of any row; NULL: nothing was timed
-bool hy_summary_mixed_batch(const hy_summary *s);  // prefill and decoding were not all timed with one batch
+// What the shown timings were taken at: of prefill and decoding or, where neither was timed, of training.
+typedef struct {
+    int n;                              // 0: nothing was timed
+    double x_min, x_max, y_min, y_max;  // contexts and batches
+} hy_summary_timing;
+hy_summary_timing hy_summary_timing_of(const hy_summary *s);
+bool hy_summary_mixed_batch(const hy_summary *s);  // they were not all timed with one batch
 // Their columns, cells and note in the table of best rows.
 void hy_summary_speed_columns(const hy_summary *s, hy_table *t);
 void hy_summary_speed_row(const hy_summary *s, hy_table *t, const hy_summary_row *r);

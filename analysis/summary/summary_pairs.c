@@ -60,6 +60,10 @@ static void correct(hy_summary_pairs *out) {
     free(order);
 }
 
+const char *hy_summary_compared(const hy_summary *s, int k) {
+    return k == 0 ? "accuracy" : k == 1 && *s->tune_by && strcmp(s->tune_by, "accuracy") ? s->tune_by : NULL;
+}
+
 hy_summary_pairs hy_summary_pairs_of(const hy_summary *s, const char *metric) {
     hy_summary_pairs out = {0};
     for (int i = 0; i < s->n_rows; i++)

@@ -50,12 +50,25 @@ void hy_summary_value_push(hy_summary_value *v, int64_t seed, double value) {
 }
 
 // ---------------------------------------------------------------------------------------------------- questions
+const hy_summary_value *hy_summary_get_set(const hy_summary_row *r, const char *metric, const char *cell, int set) {
+    const hy_summary_value *best = NULL;
+    for (int i = 0; i < r->n_values; i++) {
+        const hy_summary_value *v = &r->values[i];
+        if (strcmp(v->metric, metric) || (cell && strcmp(v->cell, cell)) || v->set != set) continue;
+        if (!best || v->x > best->x || (v->x == best->x && v->y > best->y)) best = v;
+    }
+    return best;
+}
+
+// Of a given cell the first set that has it; of any cell the largest of any set.
 const hy_summary_value *hy_summary_get(const hy_summary_row *r, const char *metric, const char *cell) {
     const hy_summary_value *best = NULL;
     for (int i = 0; i < r->n_values; i++) {
         const hy_summary_value *v = &r->values[i];
         if (strcmp(v->metric, metric) || (cell && strcmp(v->cell, cell))) continue;
-        if (!best || v->x > best->x || (v->x == best->x && v->y > best->y)) best = v;
+        const bool larger = best && (v->x > best->x || (v->x == best->x && v->y > best->y));
+        const bool same_place = best && !(v->x < best->x || v->x > best->x || v->y < best->y || v->y > best->y);
+        if (!best || (cell ? v->set < best->set : larger || (same_place && v->set < best->set))) best = v;
     }
     return best;
 }

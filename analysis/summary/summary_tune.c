@@ -79,10 +79,9 @@ static int seeds_of(const hy_summary *m, const points *p, int64_t **out) {
 
 // The value of one seed at the point that the other seeds choose; false: no other seed has one, or this seed failed
 // there.
-static bool held_out(const hy_summary *m, const points *p, const char *metric, const char *cell, int64_t seed,
-                     double *value) {
+static bool held_out(const hy_summary *m, const points *p, const hy_summary_value *of, int64_t seed, double *value) {
     const int at = tuned_best(m, p, &seed);
-    const hy_summary_value *v = at < 0 ? NULL : hy_summary_get(&p->row[at], metric, cell);
+    const hy_summary_value *v = at < 0 ? NULL : hy_summary_get_set(&p->row[at], of->metric, of->cell, of->set);
     for (int i = 0; v && i < v->n; i++)
         if (v->seed[i] == seed) {
             *value = v->v[i];
@@ -106,6 +105,8 @@ static void add_held_out(const hy_summary *m, const points *p, hy_summary_row *b
         *to = (hy_summary_value){.metric = hy_asprintf("%s_held_out", from.metric),
                                  .cell = hy_xstrdup(from.cell),
                                  .unit = hy_xstrdup(from.unit),
+                                 .set = from.set,
+                                 .options = hy_xstrdup(from.options),
                                  .layer = from.layer,
                                  .head = from.head,
                                  .kind = hy_xstrdup(from.kind),
@@ -114,11 +115,18 @@ static void add_held_out(const hy_summary *m, const points *p, hy_summary_row *b
                                  .range = from.range};
         for (int i = 0; i < n_seeds; i++) {
             double v;
-            if (held_out(m, p, from.metric, from.cell, seeds[i], &v)) hy_summary_value_push(to, seeds[i], v);
+            if (held_out(m, p, &from, seeds[i], &v)) hy_summary_value_push(to, seeds[i], v);
         }
         to->stat = hy_stat_of(to->v, to->n, to->range);
     }
     free(seeds);
+}
+
+// What a choice was made from: interim tables have not all points yet.
+static int points_with(const points *p, const char *metric, const char *cell) {
+    int n = 0;
+    for (int i = 0; i < p->n; i++) n += hy_summary_get(&p->row[i], metric, cell) != NULL;
+    return n;
 }
 
 void hy_summary_choose(hy_summary *m) {
@@ -131,6 +139,8 @@ void hy_summary_choose(hy_summary *m) {
         const bool tuned = best >= 0;
         if (!tuned) best = plain_best(&p);
         m->rows[i + best].best = true;
+        const int n = tuned ? points_with(&p, m->tune_by, m->tune_cell) : points_with(&p, "accuracy", "");
+        for (int j = i; j < k; j++) m->rows[j].points = n;
         if (tuned) add_held_out(m, &p, &m->rows[i + best]);
     }
 }

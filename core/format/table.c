@@ -138,6 +138,21 @@ void hy_table_num_pm(hy_table *t, double v, double spread, int decimals) {
     c->text = both;
 }
 
+void hy_table_mark(hy_table *t, const char *fmt, ...) {
+    row *r = &t->rows[t->n_rows - 1];
+    cell *c = &r->cells[r->n - 1];
+    HY_ASSERT(r->n > 0 && c->kind == CELL_NUM);  // the text of others is what programs get
+    va_list ap;
+    va_start(ap, fmt);
+    char *mark = NULL;
+    const int n = vasprintf(&mark, fmt, ap);
+    va_end(ap);
+    HY_ASSERT(n >= 0);
+    char *both = hy_asprintf("%s%s", c->text, mark);
+    free(mark), free(c->text);
+    c->text = both;
+}
+
 void hy_table_empty(hy_table *t) { cell_new(t, CELL_EMPTY); }
 
 void hy_table_note(hy_table *t, const char *fmt, ...) {

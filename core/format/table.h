@@ -29,6 +29,8 @@ void hy_table_num(hy_table *t, double v, int decimals);
 // A number with its spread, "44.10 ± 0.30" in text; CSV and JSON get v alone: give the spread a column of its own there
 // (hy_table_hidden).
 void hy_table_num_pm(hy_table *t, double v, double spread, int decimals);
+// Adds to what people see of the newest cell, a number: "0.95 ± 0.01 (2)". CSV and JSON do not have it.
+void hy_table_mark(hy_table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void hy_table_empty(hy_table *t);
 // The newest column is left out of the text table (CSV and JSON have it).
 void hy_table_hidden(hy_table *t);

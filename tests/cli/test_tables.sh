@@ -91,16 +91,51 @@ fi
 
 # programs: one document, the same units for every experiment, all digits
 "$H" run "$dir/e.yaml" --format csv 2>/dev/null | tr -d '\r' >"$dir/csv"
-keys=variant,task,seeds,planned,failed,measures_failed,origin,accuracy,accuracy_sd,loss,loss_sd,parameters,cache_true,cache_paper
-[ "$(head -n 1 "$dir/csv")" = "$keys,throughput_train,throughput_prefill,throughput_decode,erf,erf_sd" ]
-say $? 'keys of the CSV are names of metrics'
-for metric in loss parameters; do
-  sql "SELECT avg(value) FROM v_result WHERE experiment = 'numbers' AND metric = '$metric' AND cell = '' GROUP BY task_ord, variant_ord
-       ORDER BY task_ord, variant_ord" >"$dir/$metric"
+keys='variant,task,seeds,planned,done,failed,measures_failed,origin'
+for metric in accuracy loss +parameters +cache_true +cache_paper +throughput_train +throughput_prefill +throughput_decode erf; do
+  case $metric in +*) keys=$keys,${metric#+},${metric#+}_n ;; *) keys=$keys,$metric,${metric}_sd,${metric}_n,${metric}_lo,${metric}_hi ;; esac
 done
-tail -n +2 "$dir/csv" | paste -d, - "$dir/loss" "$dir/parameters" | awk -F, '
-  function near(a, b) {return (a - b) ^ 2 < 1e-26 * b * b}
-  {n += near($10, $20) && near($12, 1e-6 * $21) && $7 == "trained"} END {exit n != 4}'
+[ "$(head -n 1 "$dir/csv")" = "$keys" ]
+say $? 'keys of the CSV are names of metrics'
+# every mean, standard deviation, count and interval a second time, from the raw rows of every seed: Student's t of 2 degrees of
+# freedom is 0.95 / sqrt((1 - 0.95^2) / 2); a share keeps to 0..1 on the scale of asin(sqrt(x)), what cannot be negative to 0
+"$H" show sql "SELECT p.task_ord, p.variant_ord, d.name, v.value FROM planned p
+  JOIN model m ON m.model_key = p.model_key AND m.seed = p.seed JOIN measurement x ON x.model_id = m.id
+  JOIN planned_measure w ON w.experiment_id = p.experiment_id AND w.ord = p.ord AND w.measure = x.measure AND w.key = x.key
+  JOIN metric v ON v.measurement_id = x.id AND v.final = 1 JOIN metric_def d ON d.id = v.def_id
+  WHERE v.cell = '' AND p.experiment_id = (SELECT id FROM experiment WHERE name = 'numbers')
+  ORDER BY 1, 2, 3, p.seed" --format csv | tr -d '\r' | tail -n +2 >"$dir/raw"
+awk -F, '
+  function near(a, b) {return a == "" ? b == "" : b != "" && (a - b) ^ 2 <= 1e-24 * b * b}
+  function asin(x) {return x >= 1 ? atan2(1, 0) : atan2(x, sqrt(1 - x * x))}
+  function low(x) {return x < 0 ? 0 : x}
+  function check(k, name, want) {n++; if (!near(cell[k, name], want)) {printf "%s %s: %s, not %.15g\n", k, name, cell[k, name], want; wrong++}}
+  FNR == NR && FNR == 1 {for (i = 1; i <= NF; i++) name[i] = $i; next}
+  FNR == NR {k = FNR - 2; for (i = 1; i <= NF; i++) cell[k, name[i]] = $i; next}
+  {k = 2 * $1 + $2; key[k, $3]; v[k, $3, ++c[k, $3]] = $4}
+  END {
+    scale["accuracy"] = 100; scale["loss"] = 1; scale["erf"] = 1; scale["parameters"] = scale["cache_true"] = scale["cache_paper"] = 1e-6
+    for (kk in key) {
+      split(kk, part, SUBSEP); k = part[1]; m = part[2]
+      if (!(m in scale)) continue
+      s = scale[m]; sum = sq = 0
+      for (i = 1; i <= c[k, m]; i++) sum += v[k, m, i]
+      mean = sum / c[k, m]
+      for (i = 1; i <= c[k, m]; i++) sq += (v[k, m, i] - mean) ^ 2
+      sd = sqrt(sq / 2); h = 0.95 / sqrt((1 - 0.95 ^ 2) / 2) * sd / sqrt(3)
+      check(k, m, s * mean); check(k, m "_n", 3)
+      if (s == 1e-6) continue
+      check(k, m "_sd", s * sd)
+      if (sd == 0) lo = hi = ""
+      else if (m == "accuracy") {
+        g = asin(sqrt(mean)); d = h / (2 * sqrt(mean * (1 - mean)))
+        lo = s * sin(low(g - d)) ^ 2; hi = s * (g + d > atan2(1, 0) ? 1 : sin(g + d) ^ 2)
+      } else {lo = s * low(mean - h); hi = s * (mean + h)}
+      check(k, m "_lo", lo); check(k, m "_hi", hi)
+    }
+    for (k = 0; k < 4; k++) {check(k, "seeds", 3); check(k, "planned", 3); check(k, "done", 3); check(k, "failed", 0)}
+    exit wrong || n != 4 * (3 * 5 + 3 * 2 + 4)
+  }' "$dir/csv" "$dir/raw"
 say $? 'its numbers are in full'
 sed -e 's/^name: .*/name: grid/; /^measures/,$d; /name: near/d' -e 's/^seeds/grid: {train.lr: [0.003, 0.03]}\ntune: {by: loss}\nseeds/' \
   "$dir/e.yaml" >"$dir/g.yaml"
@@ -129,7 +164,7 @@ sed -e 's/^name: .*/name: files/; /^measures/,$d; /name: near/d; s/^seeds.*/seed
   "$dir/e.yaml" | sed '/^variant: /d; s/spec: {layers/spec: {vocab: 64, d_model: 8, mlp: {d_ff: 8}, layers/' >"$dir/o.yaml"
 check 'run a checkpoint beside trained models' 0 '^not trained here from the start: weights from a file: released; trained on from a file: tuned$' \
   "$H" run "$dir/o.yaml" --threads 1
-"$H" run "$dir/o.yaml" --format csv 2>/dev/null | tr -d '\r' | awk -F, '{print $1 "," $6}' >"$dir/origins"
+"$H" run "$dir/o.yaml" --format csv 2>/dev/null | tr -d '\r' | awk -F, '{print $1 "," $7}' >"$dir/origins"
 [ "$(tr '\n' ' ' <"$dir/origins")" = 'variant,origin Llama,trained Mamba,trained released,file tuned,trained ' ]
 say $? 'the CSV has the origin of every row'
 if command -v gnuplot >/dev/null; then
