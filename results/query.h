@@ -96,7 +96,8 @@ typedef struct {
 hy_status hy_ask_losses(hy_store *s, const hy_experiment_id *e, int task_ord, hy_query **q);
 hy_status hy_next_loss(hy_query *q, bool *row, hy_loss_point *p);
 
-// Timings of a metric over contexts: mean of the runs' medians, slowest and fastest repetition. Of several batches the
+// Timings of a metric over contexts: mean of the runs' medians, slowest and fastest repetition. Of several sets of
+// options that have a context the first of the plan counts. Of several batches the
 // largest counts; where a batch was made smaller until it fitted, that is another one for each run and context.
 typedef struct {
     int variant_ord, task_ord, grid_ord;

@@ -114,7 +114,7 @@ static int cells_of(const hy_plots *p, int task, const char **cells) {
     for (int v = 0; v < p->s->n_variants; v++) {
         const hy_summary_row *r = hy_plots_row(p, task, v);
         for (int i = 0; r && i < r->n_values; i++) {
-            if (strcmp(r->values[i].metric, "accuracy") || !*r->values[i].cell) continue;
+            if (strcmp(r->values[i].metric, "accuracy") || r->values[i].set || !*r->values[i].cell) continue;
             int k = 0;
             while (k < n && strcmp(cells[k], r->values[i].cell)) k++;
             if (k < n) continue;

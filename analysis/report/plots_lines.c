@@ -216,7 +216,7 @@ static int layer_bytes(const hy_summary_row *r, double **bytes, double *tokens) 
     for (int pass = 0; pass < 2; pass++) {
         for (int i = 0; i < r->n_values; i++) {
             const hy_summary_value *v = &r->values[i];
-            const int kind = v->layer < 0 || strcmp(v->metric, "cache_true") ? -1 : kind_of(v);
+            const int kind = v->layer < 0 || v->set || strcmp(v->metric, "cache_true") ? -1 : kind_of(v);
             if (kind < 0) continue;
             if (pass == 1) (*bytes)[v->layer * KINDS + kind] = v->stat.mean;
             if (v->layer + 1 > n) n = v->layer + 1;
@@ -315,7 +315,7 @@ hy_status hy_plot_entropy(hy_plots *p, int task) {
             const hy_summary_row *r = hy_plots_row(p, task, v);
             for (int k = 0; r && k < r->n_values; k++) {
                 const hy_summary_value *x = &r->values[k];
-                if (strcmp(x->metric, "map_entropy") || x->layer < 0 || strcmp(x->kind, sources[i])) continue;
+                if (strcmp(x->metric, "map_entropy") || x->set || x->layer < 0 || strcmp(x->kind, sources[i])) continue;
                 add(&s[i * n + v], x->layer, x->stat.mean, x->stat.lo, x->stat.hi);
             }
         }

@@ -139,7 +139,7 @@ static bool cell_matrix(const hy_summary_row *r, double scale, double *xs, int *
     for (int pass = 0; pass < 2; pass++) {
         for (int i = 0; i < r->n_values; i++) {
             const hy_summary_value *v = &r->values[i];
-            if (strcmp(v->metric, "accuracy") || !*v->cell || isnan(v->x) || isnan(v->y)) continue;
+            if (strcmp(v->metric, "accuracy") || v->set || !*v->cell || isnan(v->x) || isnan(v->y)) continue;
             const int x = place(xs, nx, v->x), y = place(ys, ny, v->y);
             cells += pass == 0;
             if (pass == 1 && x < *nx && y < *ny) out[y * *nx + x] = scale * v->stat.mean;

@@ -28,7 +28,7 @@ static int fill(const hy_summary_row *r, const char *metric, const char *kind, i
     int n = 0;
     for (int k = 0; k < r->n_values; k++) {
         const hy_summary_value *v = &r->values[k];
-        if (strcmp(v->metric, metric) || strcmp(v->kind, kind) || v->layer < 0) continue;
+        if (strcmp(v->metric, metric) || v->set || strcmp(v->kind, kind) || v->layer < 0) continue;
         int i = n++;
         for (; i > 0 && x[i - 1] > v->layer; i--)
             x[i] = x[i - 1], y[i] = y[i - 1], lo[i] = lo[i - 1], hi[i] = hi[i - 1];

@@ -135,12 +135,11 @@ static bool listed(const char *names, const char *name) {
 // What the runs were computed in and on: rows of different precision are told apart, devices are named.
 static hy_status load_computed(hy_store *s, const hy_experiment_id *e, hy_summary *m) {
     hy_query *q;
-    hy_buf names = {0};
+    hy_buf names = {0}, kinds = {0};
     HY_TRY(hy_ask_computed(s, e, &q));
     bool row = false;
     hy_status st;
     hy_computed_row c;
-    m->device = hy_xstrdup("");
     while (!(st = hy_next_computed(q, &row, &c)) && row) {
         hy_summary_row *r = find_row(m, c.variant_ord, c.task_ord, c.grid_ord);
         if (r && !*r->precision) {
@@ -150,12 +149,12 @@ static hy_status load_computed(hy_store *s, const hy_experiment_id *e, hy_summar
             r->origin = hy_xstrdup(c.origin);
             r->from_file = c.from_file;
         }
-        free(m->device);
-        m->device = hy_xstrdup(c.device);
+        if (!listed(kinds.s, c.device)) hy_buf_printf(&kinds, "%s%s", kinds.n ? "; " : "", c.device);
         if (!listed(names.s, c.device_name)) hy_buf_printf(&names, "%s%s", names.n ? "; " : "", c.device_name);
     }
     hy_query_close(q);
     m->device_names = names.s ? names.s : hy_xstrdup("");
+    m->device = kinds.s ? kinds.s : hy_xstrdup("");
     return st;
 }
 

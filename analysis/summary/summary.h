@@ -67,9 +67,9 @@ typedef struct {
     hy_summary_row *rows;  // by task, variant, grid point
     hy_summary_paper *paper;
     int n_faults;
-    char **faults;  // measurements that failed: "maps of Llama on mqar, seed 2 (run 7): ERROR"
-    char *device,
-        *device_names;  // the kind, one for all runs of a plan, and "NVIDIA H100; NVIDIA H200"; "" before any is done
+    char **faults;      // measurements that failed: "maps of Llama on mqar, seed 2 (run 7): ERROR"
+    char *device,       // the kinds, mostly one: "cuda"; "cpu; cuda"
+        *device_names;  // "NVIDIA H100; NVIDIA H200"; both "" before any is done
     double waited;      // of all timings the largest share of the time that threads waited while other programs had the
                         // processors
 } hy_summary;
