@@ -10,13 +10,16 @@ static int name_tics(hy_plot *p, const char *const *names, int n, double room) {
     int longest = 0;
     for (int i = 0; i < n; i++) {
         int c = hy_figc_chars(names[i]);
+        c = c > HY_FIGC_LONGEST ? HY_FIGC_LONGEST : c;
         longest = c > longest ? c : longest;
     }
     bool slant = longest * 7.6 > room;
     hy_buf_printf(&p->script, "set xtics scale 0 %s (", slant ? "rotate by 35 right offset 0.6,0" : "norotate center");
     for (int i = 0; i < n; i++) {
         hy_buf_printf(&p->script, "%s", i ? ", " : "");
-        hy_plot_quote_tic(&p->script, names[i]);
+        char *name = hy_figc_short(names[i]);
+        hy_plot_quote_tic(&p->script, name);
+        free(name);
         hy_buf_printf(&p->script, " %d", i);
     }
     hy_buf_printf(&p->script, ")\n");
@@ -92,7 +95,7 @@ hy_status hy_fig_bars(const hy_fig_out *out, const hy_fig_head *head, const hy_f
             hy_buf_printf(&p.script, ", \\\n  DATA index 0 using 1:2:(LC($5)) with boxes lc rgb variable notitle");
         else {
             hy_buf_printf(&p.script, ", \\\n  DATA index %d using 1:2 with boxes lc rgb LC(%d) title ", k, k);
-            hy_plot_quote(&p.script, series[k]);
+            hy_figc_name(&p.script, series[k]);
         }
         hy_buf_printf(&p.script,
                       ", \\\n  DATA index %d using 1:3:(0):($4-$3) with vectors " HY_FIGC_BAR
@@ -146,7 +149,7 @@ static void stack_panel(hy_plot *p, const hy_fig_stack *q, int index, const char
     hy_buf_printf(&p->data, "\n\n");
     hy_buf_printf(b, "set title ");
     hy_plot_quote(b, q->title);
-    const int step = q->n <= 9 ? 1 : q->n <= 16 ? 2 : q->n <= 32 ? 4 : 8;
+    const int step = q->n <= 9 ? 1 : q->n <= 16 ? 2 : q->n <= 32 ? 4 : q->n <= 128 ? 8 : q->n / 16;
     hy_buf_printf(b, " font ',11' offset 0,-0.4\nset xrange [-0.7:%g]\nset xtics autofreq 0,%d\nplot NaN notitle",
                   q->n - 0.3, step);
     for (int k = 0; k < n_kinds; k++)

@@ -46,6 +46,18 @@ static int line_of(const char *text, int cols) {
     return n;
 }
 
+char *hy_figc_short(const char *name) {
+    if (hy_figc_chars(name) <= HY_FIGC_LONGEST) return hy_xstrdup(name);
+    const unsigned hash = (unsigned)hy_hash64(name, strlen(name)) & 0xFFFFFF;
+    return hy_asprintf("%.*s\u2026 [%06x]", line_of(name, HY_FIGC_LONGEST - 10), name, hash);
+}
+
+void hy_figc_name(hy_buf *script, const char *name) {
+    char *text = hy_figc_short(*name ? name : "(no name)");
+    hy_plot_quote(script, text);
+    free(text);
+}
+
 // Writes text as labels of at most `cols` characters a line, from y pixels down; returns the next free y.
 static int lines(hy_plot *p, const char *text, int cols, int y, int step, const char *style) {
     for (;;) {
@@ -93,6 +105,7 @@ int hy_figc_legend_width(const char *const *names, int n) {
     int longest = 0;
     for (int i = 0; i < n; i++) {
         int c = hy_figc_chars(names[i]);
+        c = c > HY_FIGC_LONGEST ? HY_FIGC_LONGEST : c;
         longest = c > longest ? c : longest;
     }
     return 74 + (int)(longest * 8.4);  // samples long enough to tell dashes
@@ -130,17 +143,20 @@ static void tic(tics *t, double v, double lo, double hi) {
 
 // Multiples of powers of ten with these digits, as a set of bits.
 static tics digits_between(double lo, double hi, unsigned digits) {
+    const int every = 1 + (int)(log10(hi / lo) / 12);
     tics t = {0};
     for (int e = (int)floor(log10(lo)); e <= (int)ceil(log10(hi)); e++)
         for (int k = 1; k < 10; k++)
-            if (digits & 1u << k) tic(&t, pow(10, e) * k, lo, hi);
+            if (digits & 1u << k && e % every == 0) tic(&t, pow(10, e) * k, lo, hi);
     return t;
 }
 
-// Multiples of the largest 1, 2 or 5 times a power of ten of which there are at least `least`.
+// Multiples of the largest 1, 2 or 5 times a power of ten of which there are at least `least`; none of a range that
+// numbers cannot tell.
 static tics multiples_between(double lo, double hi, int least) {
     static const double steps[] = {5, 2, 1};
-    for (double ten = pow(10, ceil(log10(hi - lo)));; ten /= 10)
+    const double least_step = fmax(fabs(lo), fabs(hi)) * 1e-12;
+    for (double ten = pow(10, ceil(log10(hi - lo))); isfinite(ten) && ten > least_step; ten /= 10)
         for (int i = 0; i < 3; i++) {
             const double step = ten * steps[i], first = ceil(lo / step - 1e-6), last = floor(hi / step + 1e-6);
             if (last - first + 1 < least) continue;
@@ -148,6 +164,7 @@ static tics multiples_between(double lo, double hi, int least) {
             for (double k = first; k <= last && t.n < MOST_TICS; k++) t.at[t.n++] = k * step;
             return t;
         }
+    return (tics){0};
 }
 
 // Powers of two, or fewer where there would be many.
@@ -173,6 +190,7 @@ static tics log_tics(double lo, double hi, bool base2) {
 
 // Labels: the numbers themselves, or in thousands or millions, with the digits that tell them apart.
 static void write_tics(hy_buf *b, const char *axis, const tics *t, bool plain) {
+    if (t->n == 0) return;  // gnuplot chooses
     double most = 0, step = INFINITY;
     for (int i = 0; i < t->n; i++) {
         most = fmax(most, fabs(t->at[i]));

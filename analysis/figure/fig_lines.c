@@ -112,7 +112,7 @@ hy_status hy_fig_lines(const hy_fig_out *out, const hy_fig_head *head, const hy_
             hy_buf_printf(&p.script,
                           ", \\\n  NaN with linespoints pt PT(%d) ps PS(1.2) lw 1.8 dt %d lc rgb LC(%d) title ",
                           colours[i], 1 + colours[i] / HY_PLOT_COLOURS, colours[i]);
-            hy_plot_quote(&p.script, names[i]);
+            hy_figc_name(&p.script, names[i]);
         }
         hy_buf_printf(&p.script, "\nunset label\nset key off\n");
         block += panels[q].n_series;

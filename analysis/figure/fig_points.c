@@ -51,18 +51,20 @@ hy_status hy_fig_points(const hy_fig_out *out, const hy_fig_head *head, const hy
                         const char *size_label, const hy_fig_point *points, int n) {
     double xl = INFINITY, xh = -INFINITY, yl = INFINITY, yh = -INFINITY, top = 0;
     const char **names = hy_xcalloc((size_t)n + 1, sizeof *names);
+    int shown = 0;
     for (int i = 0; i < n; i++) {
         const hy_fig_point *q = &points[i];
-        names[i] = q->name;
         if (!drawn(q, x, y)) continue;
+        names[shown++] = q->name;
         xl = fmin(xl, q->x), xh = fmax(xh, q->x), yl = fmin(yl, q->y), yh = fmax(yh, q->y);
         if (has_bar(q)) yh = fmax(yh, q->hi);
         if (has_bar(q) && (!y->log || q->lo > 0)) yl = fmin(yl, q->lo);
         if (size_label && isfinite(q->size)) top = fmax(top, q->size);
     }
-    names[n] = size_label ? size_label : "";
-    int legend = hy_figc_legend_width(names, n + 1), width = 640 + legend, height = 520;
-    if (height < 150 + 24 * n + (top > 0 ? 140 : 0)) height = 150 + 24 * n + (top > 0 ? 140 : 0);
+    names[shown] = size_label ? size_label : "";
+    int legend = hy_figc_legend_width(names, shown + 1), width = 640 + legend, height = 520;
+    const int least = 150 + 24 * shown + (top > 0 ? 140 : 0);
+    height = height < least ? least : height;
     free(names);
     hy_plot p = {0};
     int y0 = hy_figc_head(&p, head, width, height);
@@ -70,7 +72,7 @@ hy_status hy_fig_points(const hy_fig_out *out, const hy_fig_head *head, const hy
     hy_figc_axis(&p, "x", x, xl, xh);
     hy_figc_axis(&p, "y", y, yl, yh);
     hy_figc_legend(&p, width - legend, y0);
-    if (top > 0) size_legend(&p, size_label, top, width - legend + 6, y0 + 24 * n + 34);
+    if (top > 0) size_legend(&p, size_label, top, width - legend + 6, y0 + 24 * shown + 34);
     int *order = by_size(points, n), block = 0;
     hy_buf_printf(&p.data, "# x  y  low  high  size  name\n");
     hy_figc_low(&p, y);
@@ -97,7 +99,7 @@ hy_status hy_fig_points(const hy_fig_out *out, const hy_fig_head *head, const hy
     for (int i = 0; i < n; i++) {
         if (!drawn(&points[i], x, y)) continue;
         hy_buf_printf(&p.script, ", \\\n  NaN with points pt PT(%d) ps PS(1.4) lc rgb LC(%d) title ", i, i);
-        hy_plot_quote(&p.script, points[i].name);
+        hy_figc_name(&p.script, points[i].name);
     }
     hy_buf_printf(&p.script, "\n");
     free(order);

@@ -307,7 +307,6 @@ hy_status hy_plot_draw(const hy_plot *p, const hy_fig_out *o) {
     for (const char *c = o->name; *c || c == o->name; c++)
         if ((unsigned char)*c < 0x80 && !isalnum((unsigned char)*c) && !(*c && strchr("-_.", *c)))
             return hy_error(HY_EINPUT, "figure name \"%s\": use letters, digits, '-', '_' and '.' only", o->name);
-    HY_TRY(hy_gnuplot_check());
     HY_TRY(hy_mkdirs(o->dir));
     HY_TRY(only_ours(o));
     hy_buf style = {0}, script = {0};

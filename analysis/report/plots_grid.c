@@ -21,23 +21,22 @@ static bool has_axis(const hy_plots *p, bool *log) {
 typedef struct {
     hy_fig_series *series;
     int n;
-    double *x, *y, *lo, *hi;  // [variants, grid]
+    double *x, *y, *lo, *hi;  // [rows], by variant
     char *label;              // of the y axis
     int runs, seeds_min, seeds_max;
 } curves;
 
 // The series of the variants that have a value of the metric.
 static curves curves_of(const hy_plots *p, int task, const char *metric, const char **names) {
-    const int G = p->s->n_grid;
-    const size_t all = (size_t)p->s->n_variants * (size_t)G;
+    const size_t all = (size_t)p->s->n_rows;
     const hy_metric_def *d = hy_metric_find(metric);
     const hy_metric_look look = hy_metric_look_of(d, INFINITY);
     curves c = {.series = hy_xcalloc((size_t)p->s->n_variants, sizeof *c.series),
                 .x = hy_xcalloc(4 * all, sizeof(double)),
                 .label = hy_metric_axis(d, &look, "")};
     c.y = c.x + all, c.lo = c.x + 2 * all, c.hi = c.x + 3 * all;
+    size_t at = 0;
     for (int v = 0; v < p->s->n_variants; v++) {
-        const size_t at = (size_t)v * (size_t)G;
         int k = 0;
         for (int i = 0; i < p->s->n_rows; i++) {
             const hy_summary_row *r = &p->s->rows[i];
@@ -53,6 +52,7 @@ static curves curves_of(const hy_plots *p, int task, const char *metric, const c
             c.runs += a->n;
         }
         if (k) c.series[c.n++] = (hy_fig_series){names[v], v, k, c.x + at, c.y + at, c.lo + at, c.hi + at};
+        at += (size_t)k;
     }
     return c;
 }

@@ -217,7 +217,7 @@ static int layer_bytes(const hy_summary_row *r, double **bytes, double *tokens) 
         for (int i = 0; i < r->n_values; i++) {
             const hy_summary_value *v = &r->values[i];
             const int kind = v->layer < 0 || v->set || strcmp(v->metric, "cache_true") ? -1 : kind_of(v);
-            if (kind < 0) continue;
+            if (kind < 0 || !isfinite(v->stat.mean)) continue;
             if (pass == 1) (*bytes)[v->layer * KINDS + kind] = v->stat.mean;
             if (v->layer + 1 > n) n = v->layer + 1;
             *tokens = v->x;

@@ -9,6 +9,23 @@
 #include "results/query.h"
 
 // ---------------------------------------------------------------------------------------------------- loading
+// A file may hold any number: those that become an index or a size are looked at first.
+enum { MOST_PLACES = 100000, MOST_LAYERS = 100000 };  // an experiment has fewer runs than the first
+
+static hy_status check_place(hy_store *s, const char *what, int ord, int most) {
+    if (ord >= 0 && ord < most) return HY_OK;
+    return hy_error(HY_EINPUT,
+                    "%s is damaged: it has a %s with the number %d, which is not from 0 to %d (hylab doctor --db looks "
+                    "closer; run the experiment again to plan it anew)",
+                    hy_store_path(s), what, ord, most - 1);
+}
+
+static hy_status check_point(hy_store *s, const hy_planned_point *p) {
+    HY_TRY(check_place(s, "variant", p->variant_ord, MOST_PLACES));
+    HY_TRY(check_place(s, "task", p->task_ord, MOST_PLACES));
+    return check_place(s, "grid point", p->grid_ord, MOST_PLACES);
+}
+
 static hy_status load_rows(hy_store *s, const hy_experiment_id *e, hy_summary *m) {
     hy_query *q;
     HY_TRY(hy_ask_points(s, e, &q));
@@ -16,6 +33,7 @@ static hy_status load_rows(hy_store *s, const hy_experiment_id *e, hy_summary *m
     hy_status st;
     hy_planned_point p;
     while (!(st = hy_next_point(q, &row, &p)) && row) {
+        if ((st = check_point(s, &p))) break;
         m->rows = hy_xrealloc(m->rows, (size_t)(m->n_rows + 1) * sizeof *m->rows);
         m->rows[m->n_rows++] = (hy_summary_row){
             .variant = hy_xstrdup(p.variant),
@@ -82,6 +100,7 @@ static hy_status load_values(hy_store *s, const hy_experiment_id *e, hy_summary 
     hy_result_row v;
     while (!(st = hy_next_result(q, &row, &v)) && row) {
         hy_summary_row *r = find_row(m, v.variant_ord, v.task_ord, v.grid_ord);
+        if ((st = check_place(s, "layer of a figure", v.layer + (v.layer == -1), MOST_LAYERS))) break;
         if (r) add_value(r, &v);
     }
     hy_query_close(q);
