@@ -180,7 +180,8 @@ static tics log_tics(double lo, double hi, bool base2) {
     enum { DECADES = 1 << 1, FEW = 1 << 1 | 1 << 2 | 1 << 5, SOME = FEW | 1 << 3 | 1 << 7, ALL = 1022 };
     static const unsigned sets[] = {DECADES, FEW, SOME, ALL};
     tics t = powers_between(lo, hi);
-    if (base2 && (t.n > 1 || (t.n == 1 && hi < 1.4 * lo))) return t;
+    const bool one_value = t.n == 1 && fabs(log(t.at[0] * t.at[0] / (lo * hi))) < 0.01;
+    if (base2 && (t.n > 1 || one_value)) return t;
     for (int i = 0; i < 4; i++) {
         t = digits_between(lo, hi, sets[i]);
         if (t.n >= 3) return t;

@@ -100,7 +100,7 @@ hy_fig_axis hy_plots_axis(const char *label, bool log) { return (hy_fig_axis){la
 
 void hy_plots_context(const hy_summary_value *v, char out[40]) {
     snprintf(out, 40, "%s", "");
-    if (v && v->x > 0 && (!*v->cell || !strncmp(v->metric, "throughput", 10)))
+    if (v && v->x > 0 && isfinite(v->x) && (!*v->cell || !strncmp(v->metric, "throughput", 10)))
         snprintf(out, 40, " at %.0f tokens", v->x);
 }
 

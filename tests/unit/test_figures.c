@@ -14,6 +14,7 @@
 #include "analysis/figure/figures.h"
 #include "analysis/report/report.h"
 #include "analysis/report/report_page.h"
+#include "tests/unit/figure_reader.h"
 
 static char dir[] = "/tmp/hylab-figures-XXXXXX";
 // Quotes, a command substitution, markup of gnuplot's enhanced text and of XML.
@@ -245,6 +246,115 @@ static void test_alike_names(void **state) {
     free(a), free(x.s);
 }
 
+// ---------------------------------------------------------------------------------------------------- axes
+// How many tics of an axis have labels, all different and, unless it is a power of ten or two, the numbers they stand
+// at.
+static int labelled(const char *tics) {
+    char label[64][32];
+    int n = 0;
+    const char *c = strchr(tics, '(');
+    for (; c && (c = strchr(c, '\'')); n++) {
+        assert_true(n < 64);
+        c = r_quoted(c, label[n], sizeof label[n]);
+        char *unit;
+        double shown = strtod(label[n], &unit);
+        shown *= *unit == 'k' ? 1e3 : *unit == 'M' ? 1e6 : 1;
+        if (fabs(shown - strtod(c, NULL)) > 1e-9 * fabs(shown)) fail_msg("%s", tics);
+        for (int i = 0; i < n; i++)
+            if (!strcmp(label[i], label[n])) fail_msg("twice %s: %s", label[n], tics);
+    }
+    return n;
+}
+
+// Whatever the range: a logarithmic axis stays one, with tics enough to read it by.
+static void test_axes(void **state) {
+    (void)state;
+    static const double range[][2] = {{13000, 21000}, {6, 7.5},      {38.4, 38.4}, {1.9, 38},    {1e-3, 1e3},
+                                      {0.011, 0.012}, {120, 400000}, {1e6, 1.3e6}, {1e-9, 1e20}, {99, 101}};
+    for (size_t i = 0; i < sizeof range / sizeof *range; i++) {
+        const hy_fig_point p[] = {{"a", range[i][0], range[i][0], NAN, NAN, NAN},
+                                  {"b", range[i][1], range[i][1], NAN, NAN, NAN}};
+        const hy_fig_axis x = {"x", true, NAN, NAN, 0}, y = {"y", true, NAN, NAN, 0};
+        const hy_fig_out o = {"out", "axes", HY_FIG_SVG};
+        assert_int_equal(hy_fig_points(&o, &head, &x, &y, NULL, p, 2), HY_OK);
+        r_figure *f = r_read("out", "axes", false);
+        assert_true(f->panel[0].x_log && f->panel[0].y_log);
+        const int nx = labelled(f->panel[0].xtics), ny = labelled(f->panel[0].ytics);
+        if (nx < 3 || ny < 3 || nx > 14) fail_msg("%g to %g: %d tics", range[i][0], range[i][1], nx);
+        r_free(f);
+    }
+    // contexts: powers of two where two of them are in the range; numbers of steps: no label is rounded
+    static const double context[][2] = {{8, 8}, {128, 8192}, {100, 150}, {1000, 1000}};
+    for (int i = 0; i < 4; i++) {
+        const double v[] = {1.2e6, 2.95e6};
+        const hy_fig_series s = {"a", 0, 2, context[i], v, NULL, NULL};
+        const hy_fig_panel q = {
+            NULL, {"context", true, NAN, NAN, HY_TICS_POWERS_OF_2}, {"step", false, 0, NAN, 0}, &s, 1};
+        const hy_fig_out o = {"out", "axes", HY_FIG_SVG};
+        assert_int_equal(hy_fig_lines(&o, &head, &q, 1), HY_OK);
+        r_figure *f = r_read("out", "axes", false);
+        assert_true(labelled(f->panel[0].xtics) >= (i == 0 ? 1 : 2) && labelled(f->panel[0].ytics) >= 4);
+        if (i == 1) assert_non_null(strstr(f->panel[0].xtics, "'128' 128"));
+        r_free(f);
+    }
+}
+
+// An error bar that reaches zero or below leaves a logarithmic figure; the axis is none the less logarithmic.
+static void test_bars_below_zero(void **state) {
+    (void)state;
+    const hy_fig_point p[] = {{"a", 1, 5, -2, 12, NAN}, {"b", 2, 50, 40, 60, NAN}};
+    const hy_fig_axis x = {"x", false, NAN, NAN, 0}, y = {"y", true, NAN, NAN, 0};
+    const hy_fig_out o = {"out", "zero", HY_FIG_SVG};
+    assert_int_equal(hy_fig_points(&o, &head, &x, &y, NULL, p, 2), HY_OK);
+    r_figure *f = r_read("out", "zero", false);
+    assert_true(f->panel[0].y_log && strstr(f->script, "LOW(v) = v > 0 ? v : 1e-30"));
+    assert_int_equal(r_count(f, "vectors"), 2);
+    r_near(f->block[0].v[0][2], -2, "the data has the bar as it is");
+    r_free(f);
+}
+
+// Layers stand beside the axis, not on it; kinds that no bar shows are not in the legend.
+static void test_layers_and_kinds(void **state) {
+    (void)state;
+    const double x[] = {0, 1, 2}, y[] = {3, 4, 5}, bars[] = {1, 0, 2, 3, 0, 0};
+    static const char *const kinds[] = {"KV", "meta", "state"};
+    const hy_fig_series s = {"a", 0, 3, x, y, NULL, NULL};
+    const hy_fig_panel q = {NULL, {"layer", false, NAN, NAN, HY_TICS_WHOLE}, {"y", false, 0, NAN, 0}, &s, 1};
+    hy_fig_out o = {"out", "layers", HY_FIG_SVG};
+    assert_int_equal(hy_fig_lines(&o, &head, &q, 1), HY_OK);
+    r_figure *f = r_read("out", "layers", false);
+    r_says(f->script, "set xrange [-0.5:2.5]");
+    r_free(f);
+    const hy_fig_stack stack = {"v", 2, bars};
+    assert_int_equal(hy_fig_stacks(&o, &head, "layer", "kB", kinds, 3, false, &stack, 1), HY_OK);
+    f = r_read("out", "layers", false);
+    assert_int_equal(r_legend(f, "KV"), 0);
+    assert_int_equal(r_legend(f, "meta"), -1);
+    assert_int_equal(r_legend(f, "state"), 2);
+    r_free(f);
+}
+
+// Long names are cut at the same width and stay different; wide characters count twice.
+static void test_long_names(void **state) {
+    (void)state;
+    hy_buf a = {0}, b = {0};
+    for (int i = 0; i < 300; i++) hy_buf_printf(&a, "\u7a93"), hy_buf_printf(&b, "\u7a93");
+    hy_buf_printf(&b, "b");
+    const hy_fig_point p[] = {{a.s, 1, 1, NAN, NAN, NAN}, {b.s, 2, 2, NAN, NAN, NAN}, {"", 3, 3, NAN, NAN, NAN}};
+    const hy_fig_axis x = {"x", false, NAN, NAN, 0};
+    const hy_fig_out o = {"out", "long", HY_FIG_SVG};
+    assert_int_equal(hy_fig_points(&o, &head, &x, &x, NULL, p, 3), HY_OK);
+    r_figure *f = r_read("out", "long", false);
+    const char *title[3] = {0};
+    for (int i = 0, n = 0; i < f->n_elements; i++)
+        if (*f->element[i].title) title[n++] = f->element[i].title;
+    assert_string_not_equal(title[0], title[1]);
+    assert_true(strlen(title[0]) == 25 * 3 + 3 + 9);  // 50 columns, the dots, the hash
+    r_equal(title[2], "(no name)");
+    r_free(f);
+    free(a.s), free(b.s);
+}
+
 // ---------------------------------------------------------------------------------------------------- settings, files
 static char *drawn_with(const char *name) {
     hy_plot p = {.width = 300, .height = 200};
@@ -407,11 +517,20 @@ static void test_report(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_points),          cmocka_unit_test(test_bars_and_stacks),
-        cmocka_unit_test(test_lines),           cmocka_unit_test(test_maps_and_heat),
-        cmocka_unit_test(test_drawn_again),     cmocka_unit_test(test_names_of_files),
-        cmocka_unit_test(test_report),          cmocka_unit_test(test_alike_names),
-        cmocka_unit_test(test_settings),        cmocka_unit_test(test_files_of_others),
+        cmocka_unit_test(test_points),
+        cmocka_unit_test(test_bars_and_stacks),
+        cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_maps_and_heat),
+        cmocka_unit_test(test_drawn_again),
+        cmocka_unit_test(test_names_of_files),
+        cmocka_unit_test(test_report),
+        cmocka_unit_test(test_alike_names),
+        cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_files_of_others),
+        cmocka_unit_test(test_axes),
+        cmocka_unit_test(test_bars_below_zero),
+        cmocka_unit_test(test_layers_and_kinds),
+        cmocka_unit_test(test_long_names),
         cmocka_unit_test(test_failures),
     };
     return cmocka_run_group_tests_name("figures", tests, setup, teardown);
