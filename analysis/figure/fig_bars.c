@@ -17,7 +17,7 @@ static int name_tics(hy_plot *p, const char *const *names, int n, double room) {
     hy_buf_printf(&p->script, "set xtics scale 0 %s (", slant ? "rotate by 35 right offset 0.6,0" : "norotate center");
     for (int i = 0; i < n; i++) {
         hy_buf_printf(&p->script, "%s", i ? ", " : "");
-        char *name = hy_figc_short(names[i]);
+        char *name = hy_figc_short_tic(names[i]);
         hy_plot_quote_tic(&p->script, name);
         free(name);
         hy_buf_printf(&p->script, " %d", i);

@@ -46,14 +46,28 @@ static int line_of(const char *text, int cols) {
     return n;
 }
 
-char *hy_figc_short(const char *name) {
-    if (hy_figc_chars(name) <= HY_FIGC_LONGEST) return hy_xstrdup(name);
+static char *cut_to(const char *name, int bytes) {
     const unsigned hash = (unsigned)hy_hash64(name, strlen(name)) & 0xFFFFFF;
-    return hy_asprintf("%.*s\u2026 [%06x]", line_of(name, HY_FIGC_LONGEST - 10), name, hash);
+    return hy_asprintf("%.*s\u2026 [%06x]", bytes, name, hash);
+}
+
+char *hy_fig_short(const char *name, int columns) {
+    if (hy_figc_chars(name) <= columns) return hy_xstrdup(name);
+    return cut_to(name, line_of(name, columns - 10));
+}
+
+char *hy_figc_short_tic(const char *name) {
+    enum { MOST = 46, KEPT = 33 };  // bytes
+    char *text = hy_fig_short(name, HY_FIGC_LONGEST);
+    if (!strchr(text, '%') || strlen(text) <= MOST) return text;
+    free(text);
+    int n = 0, wide;
+    for (int k = character(name, &wide); n + k <= KEPT; k = character(name + n, &wide)) n += k;
+    return cut_to(name, n);
 }
 
 void hy_figc_name(hy_buf *script, const char *name) {
-    char *text = hy_figc_short(*name ? name : "(no name)");
+    char *text = hy_fig_short(*name ? name : "(no name)", HY_FIGC_LONGEST);
     hy_plot_quote(script, text);
     free(text);
 }

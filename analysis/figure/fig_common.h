@@ -21,11 +21,10 @@ void hy_figc_axis(hy_plot *p, const char *axis, const hy_fig_axis *a, double lo,
 void hy_figc_number(char *buf, size_t n, double v);
 // n numbers as fields of the data file, each after a space; NaN and infinities are gaps.
 void hy_figc_numbers(hy_buf *data, int n, const double *v);
-// A name as it stands in legends and at tics: at most so many columns, a longer one with a hash for its end, so that
-// other names stay others. The caller frees it.
-#define HY_FIGC_LONGEST 60
-char *hy_figc_short(const char *name);
-// That as the quoted title of a plot element; an empty name is shown as such.
+#define HY_FIGC_LONGEST 60  // columns of a name in legends and at tics (hy_fig_short)
+// The same at a tic: gnuplot cuts labels with a percent sign.
+char *hy_figc_short_tic(const char *name);
+// A name as the quoted title of a plot element; an empty name is shown as such.
 void hy_figc_name(hy_buf *script, const char *name);
 // Columns that a UTF-8 text takes: wide characters take two.
 int hy_figc_chars(const char *s);

@@ -27,6 +27,10 @@ typedef struct {
     } tics;  // whole numbers (layers); 64, 128, ... (log only)
 } hy_fig_axis;
 
+// A name in at most so many columns (at least 12), a longer one with a hash for its end, so that other names stay
+// others. The caller frees it.
+char *hy_fig_short(const char *name, int columns);
+
 // ---- points: one per name; accuracy against cache with throughput as point size, ERF against cache, ...
 typedef struct {
     const char *name;

@@ -352,6 +352,17 @@ static void test_long_names(void **state) {
     assert_true(strlen(title[0]) == 25 * 3 + 3 + 9);  // 50 columns, the dots, the hash
     r_equal(title[2], "(no name)");
     r_free(f);
+    // gnuplot cuts what stands at a tic and has a percent sign after 48 bytes
+    static const char *const tic[] = {"50 % of all the heads are attention heads, layers 0 to 7",
+                                      "50 % of all the heads are attention heads, layers 0 to 9"};
+    const hy_fig_axis y = {"y", false, 0, 1, 0};
+    const hy_fig_bar bars[] = {{0.5, NAN, NAN, NULL, 0}, {0.6, NAN, NAN, NULL, 0}};
+    assert_int_equal(hy_fig_bars(&o, &head, &y, tic, 2, NULL, 1, bars), HY_OK);
+    f = r_read("out", "long", false);
+    char first[R_TEXT], second[R_TEXT];
+    r_quoted(strchr(r_quoted(strchr(f->panel[0].xtics, '\''), first, R_TEXT), '\''), second, R_TEXT);
+    assert_true(strlen(first) <= 48 && strlen(second) <= 48 && strcmp(first, second));
+    r_free(f);
     free(a.s), free(b.s);
 }
 
