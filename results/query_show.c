@@ -10,10 +10,14 @@ static hy_status open_with(hy_store *s, const char *sql, const char *bind, hy_qu
     return HY_OK;
 }
 
-#define FINAL(metric, digits, scale)                               \
+// A model that several tasks share shows the figure of the task that stands beside it; of several the newest.
+#define LATEST(metric, digits, scale, where)                       \
     "(SELECT round(" scale "m.value, " digits ") FROM " HY_FIGURES \
     " m WHERE m.run_id = r.run_id AND m.status = 'done'"           \
-    " AND m.final = 1 AND m.cell = '' AND m.metric = '" metric "' ORDER BY m.id DESC LIMIT 1)"
+    " AND m.final = 1 AND m.cell = '' AND m.metric = '" metric "'" where " ORDER BY m.id DESC LIMIT 1)"
+#define FINAL(metric, digits, scale)                                                                             \
+    "coalesce(" LATEST(metric, digits, scale, " AND m.measured_on = r.task_options") ", " LATEST(metric, digits, \
+                                                                                                 scale, "") ")"
 
 // Measurements of a run r that are not done: they count for its status, and the note tells of them.
 #define OPEN_OR_FAILED                                                                                   \

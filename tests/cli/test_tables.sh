@@ -137,6 +137,15 @@ awk -F, '
     exit wrong || n != 4 * (3 * 5 + 3 * 2 + 4)
   }' "$dir/csv" "$dir/raw"
 say $? 'its numbers are in full'
+# a listing: the two tasks differ in their test sets only and share their models, which are listed with the first one
+"$H" show runs --experiment numbers --format csv | tr -d '\r' |
+  awk -F, 'NR == 1 {for (i = 1; i <= NF; i++) at[$i] = i; next} {print $at["run"] "," $at["task"] "," $at["accuracy_percent"] "," $at["loss"]}' >"$dir/got"
+sql "SELECT m.id, m.task, round(100 * a.value, 2), round(l.value, 4) FROM model m JOIN measurement x ON x.model_id = m.id
+  JOIN metric a ON a.measurement_id = x.id AND a.final AND a.cell = '' JOIN metric l ON l.measurement_id = x.id AND l.final AND l.cell = ''
+  WHERE a.def_id = (SELECT id FROM metric_def WHERE name = 'accuracy') AND l.def_id = (SELECT id FROM metric_def WHERE name = 'loss')
+  AND x.task LIKE '%24%' ORDER BY 1" >"$dir/wanted.runs"
+[ "$(wc -l <"$dir/wanted.runs")" = 6 ] && diff "$dir/wanted.runs" "$dir/got"
+say $? 'figures of listed runs are those of the task that is named'
 sed -e 's/^name: .*/name: grid/; /^measures/,$d; /name: near/d' -e 's/^seeds/grid: {train.lr: [0.003, 0.03]}\ntune: {by: loss}\nseeds/' \
   "$dir/e.yaml" >"$dir/g.yaml"
 check 'run a grid' 0 'held out' "$H" run "$dir/g.yaml" --threads 1
