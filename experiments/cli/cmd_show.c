@@ -40,7 +40,7 @@ static hy_status query_table(hy_query *q, const char *title, int limit, hy_table
                 hy_table_num(t, hy_query_double(q, c), -6);
         }
     }
-    if (!st && row) hy_table_note(t, "only the first %d rows are shown (--limit)", limit);
+    if (!st && row) hy_table_note(t, "only the first %d row%s shown (--limit)", limit, limit == 1 ? " is" : "s are");
     *out = t;
     return st;
 }
@@ -221,7 +221,8 @@ int hy_cmd_show(int argc, char **argv) {
                 "  hylab show runs --status failed\n"
                 "  hylab show run 12\n"
                 "  hylab show sql v_timing --format csv > timing.csv\n"
-                "  hylab show sql 'SELECT variant, avg(value) FROM v_final WHERE metric = \"accuracy\" GROUP BY 1'",
+                "  hylab show sql 'SELECT variant, avg(value) FROM v_final WHERE metric = \"accuracy\" AND cell = \"\" "
+                "GROUP BY 1'",
         .args = args,
         .min_rest = 1,
         .max_rest = 2,
