@@ -21,6 +21,7 @@ void hy_table_column(hy_table *t, const char *name, const char *header, const ch
 
 // Begins a row, then one call per cell from left to right; cells not given are empty (null in JSON).
 void hy_table_row(hy_table *t);
+// Control characters are shown as "\n", "\x1b" in text; CSV quotes them, JSON escapes them.
 void hy_table_text(hy_table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void hy_table_int(hy_table *t, int64_t v);
 // Shown with `decimals` places in text (negative: %.-decimals g), in full in CSV and JSON. NaN and infinity: "-",

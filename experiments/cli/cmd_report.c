@@ -7,6 +7,7 @@
 #include "experiments/cli/commands.h"
 #include "analysis/report/report_page.h"
 #include "experiments/cli/stored.h"
+#include "core/base/plural.h"
 
 typedef struct {
     hy_stored_options which;
@@ -19,7 +20,7 @@ static hy_status write_page(hy_plots *p, const char *path) {
     hy_status s = hy_plots_draw(p, NULL);
     if (!s) s = hy_report_page(p, r);
     if (!s) s = hy_report_write(r, path);
-    if (!s) printf("%s (%d figures from %s)\n", path, p->n, p->dir);
+    if (!s) printf("%s (%d figure%s from %s)\n", path, p->n, hy_s(p->n), p->dir);
     hy_report_free(r);
     free(label);
     return s;

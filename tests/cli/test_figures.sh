@@ -143,14 +143,14 @@ say $? "the timing shown ($value) is that of a run"
 sed -e 's/name: mini/name: rates/' -e '/^measures/,$d' -e 's/^train:.*/grid: {train.lr: [1e-3, 1e-2]}\ntune: {by: loss}\ntrain: {steps: 3, batch: 2, stop_accuracy: 1, eval_every: 1}/' "$dir/e.yaml" >"$dir/r.yaml"
 check 'run rates' 0 'loss, held out' "$H" run "$dir/r.yaml"
 check 'how a rate was chosen' 0 "of the grid's 2 points, the one of the best mean loss over the same seeds" "$H" run "$dir/r.yaml"
-check 'runs that never reach train.stop_accuracy' 0 '^Llama,lr=[^,]*,[01],2,2,0,.*,0.0,0.00144' "$H" run "$dir/r.yaml" --format csv
+check 'runs that never reach train.stop_accuracy' 0 '^Llama,lr=[^,]*,2,[01],2,2,2,0,.*,0.0,2,0.00144' "$H" run "$dir/r.yaml" --format csv
 check 'plot rates' 0 'grid' "$H" plot "$dir/r.yaml" --out "$dir/r" --formats svg
 grep -q '>learning rate' "$dir/r/grid.svg" && grep -q '12 runs, 2 seeds each' "$dir/r/grid.svg"
 say $? 'all rates are on the figure'
 grep -q 'best of 2 grid points by mean loss' "$dir/r/loss.svg"
 say $? 'a figure of chosen rates says so'
 check 'report of rates' 0 'r.html' "$H" report "$dir/r.yaml" --out "$dir/r/r.html"
-grep -q 'differ in held-out loss' "$dir/r/r.html" && grep -q 'loss, held out' "$dir/r/r.html"
+grep -q 'told apart in held-out loss' "$dir/r/r.html" && grep -q 'loss, held out' "$dir/r/r.html"
 say $? 'the report has what is held out'
 # timings taken while another program has the processor say so
 if [ -r /proc/self/schedstat ] && command -v taskset >/dev/null; then

@@ -18,8 +18,8 @@ variants:
   - {name: Llama, spec: {layers: 1, mixer: attention, attention: {heads: 2, kv_heads: 2}}}
   - {name: Mamba, spec: {layers: 2, mixer: ssm, ssm: {d_state: 2, dt_rank: 1}}}
 tasks:
-  - {name: far, kind: mqar, options: {vocab: 64, train: [[16, 2]], test: [[16, 2], [24, 4]], train_examples: 50, test_examples: 9}}
-  - {name: near, kind: mqar, options: {vocab: 64, train: [[16, 2]], test: [[16, 2]], train_examples: 50, test_examples: 4}}
+  - {name: far, kind: mqar, options: {vocab: 64, train: [[16, 2]], test: [[16, 2], [24, 4]], train_examples: 50, test_examples: 90}}
+  - {name: near, kind: mqar, options: {vocab: 64, train: [[16, 2]], test: [[16, 2]], train_examples: 50, test_examples: 70}}
 seeds: [1, 2, 3]
 train: {steps: 9, batch: 2, lr: 0.03}
 measures:
@@ -137,6 +137,15 @@ awk -F, '
     exit wrong || n != 4 * (3 * 5 + 3 * 2 + 4)
   }' "$dir/csv" "$dir/raw"
 say $? 'its numbers are in full'
+# a listing: the two tasks differ in their test sets only and share their models, which are listed with the first one
+"$H" show runs --experiment numbers --format csv | tr -d '\r' |
+  awk -F, 'NR == 1 {for (i = 1; i <= NF; i++) at[$i] = i; next} {print $at["run"] "," $at["task"] "," $at["accuracy_percent"] "," $at["loss"]}' >"$dir/got"
+sql "SELECT m.id, m.task, round(100 * a.value, 2), round(l.value, 4) FROM model m JOIN measurement x ON x.model_id = m.id
+  JOIN metric a ON a.measurement_id = x.id AND a.final AND a.cell = '' JOIN metric l ON l.measurement_id = x.id AND l.final AND l.cell = ''
+  WHERE a.def_id = (SELECT id FROM metric_def WHERE name = 'accuracy') AND l.def_id = (SELECT id FROM metric_def WHERE name = 'loss')
+  AND x.task LIKE '%24%' ORDER BY 1" >"$dir/wanted.runs"
+[ "$(wc -l <"$dir/wanted.runs")" = 6 ] && diff "$dir/wanted.runs" "$dir/got"
+say $? 'figures of listed runs are those of the task that is named'
 sed -e 's/^name: .*/name: grid/; /^measures/,$d; /name: near/d' -e 's/^seeds/grid: {train.lr: [0.003, 0.03]}\ntune: {by: loss}\nseeds/' \
   "$dir/e.yaml" >"$dir/g.yaml"
 check 'run a grid' 0 'held out' "$H" run "$dir/g.yaml" --threads 1
@@ -156,6 +165,54 @@ say $? 'values of the grid are numbers in the store'
 "$H" run "$dir/g.yaml" --format json 2>/dev/null >"$dir/json"
 grep -q '"summary"' "$dir/json" && grep -q '"grid"' "$dir/json"
 say $? 'JSON has both tables'
+
+# pairs and intervals against another program's statistics, from the database itself
+if python3 -c 'import scipy.stats, sqlite3' 2>/dev/null; then
+  "$H" run "$dir/e.yaml" --format json 2>/dev/null >"$dir/e.json"
+  python3 - "$HYLAB_DB" "$dir/e.json" <<'END'
+import itertools, json, sqlite3, sys
+import numpy as np
+from scipy import stats
+db, doc = sqlite3.connect(sys.argv[1]), json.load(open(sys.argv[2]))
+rows = db.execute("""select p.task, p.variant, p.seed, v.value from planned p join experiment e on e.id = p.experiment_id
+  join planned_measure w on w.experiment_id = p.experiment_id and w.ord = p.ord and w.measure = 'accuracy'
+  join model m on m.model_key = p.model_key and m.seed = p.seed
+  join measurement x on x.model_id = m.id and x.measure = w.measure and x.key = w.key
+  join metric v on v.measurement_id = x.id and v.cell = '' and v.final = 1 join metric_def d on d.id = v.def_id
+  where e.name = 'numbers' and d.name = 'accuracy' order by p.seed""").fetchall()
+of = lambda task, variant: np.array([r[3] for r in rows if r[:2] == (task, variant)])
+same = lambda a, b: abs(a - b) <= 1e-9 * max(1, abs(b))
+p, checked = {}, 0
+for pair in doc["pairs"]["rows"]:
+    a, b = of(pair["task"], pair["a"]), of(pair["task"], pair["b"])
+    assert pair["metric"] == "accuracy" and pair["n"] == 3 and same(pair["mean"], 100 * (a - b).mean()), pair
+    if np.ptp(a - b) < 1e-12:
+        assert pair["p"] is None and pair["lo"] is None, pair
+        continue
+    t = stats.ttest_rel(a, b)
+    ci = t.confidence_interval(0.95)
+    for got, want in ((pair["t"], t.statistic), (pair["p"], t.pvalue), (pair["lo"], 100 * max(ci.low, -1)), (pair["hi"], 100 * min(ci.high, 1))):
+        assert same(got, want), (pair, want)
+    p[pair["task"]] = (t.pvalue, pair["p_holm"])
+    checked += 1
+order, last = sorted(p.values()), 0
+for k, (plain, holm) in enumerate(order):
+    last = max(last, min(1, (len(order) - k) * plain))
+    assert same(holm, last), (order, last)
+assert checked > 0 and len(doc["pairs"]["rows"]) == 2
+for row in doc["summary"]["rows"]:
+    v = of(row["task"], row["variant"])
+    if np.ptp(v) == 0:
+        assert row["accuracy_lo"] is None
+        continue
+    h, m = stats.sem(v) * stats.t.ppf(0.975, 2), v.mean()
+    at, d = np.arcsin(np.sqrt(m)), h / (2 * np.sqrt(m * (1 - m)))
+    assert same(row["accuracy_lo"], 100 * np.sin(max(at - d, 0)) ** 2) and same(row["accuracy_hi"], 100 * np.sin(min(at + d, np.pi / 2)) ** 2), row
+END
+  say $? 'pairs and intervals are those of SciPy'
+else
+  echo 'skip pairs and intervals against SciPy (python3-scipy is not installed)'
+fi
 
 # a model that was not trained here stands in the same table, and table and report say so
 "$H" train "$dir/tiny.yaml" --task mqar --task-set vocab=64 --task-set "train=[[16, 2]]" --task-set "test=[[16, 2]]" --train steps=3 --out "$dir/made.safetensors" >/dev/null 2>&1

@@ -113,6 +113,12 @@ static void test_family(void **state) {
     near(p.v[1].p_holm, 3 * 0.0289010851687);
     assert_true(!p.v[3].apart && p.v[3].p_holm == p.v[3].p);  // the largest of all
     free(p.v);
+    m.row[2].best = false;  // a point of the grid that does not stand for its variant
+    p = hy_summary_pairs_of(&m.s, "accuracy");
+    assert_int_equal(p.n, 2);
+    near(p.v[0].p_holm, 2 * 0.00339577706386);
+    free(p.v);
+    m.row[2].best = true;
     says(&m, "far", "accuracy",
          "on far, 0 of 1 pair of variants told apart in accuracy (paired t intervals over n = 3 shared seeds, 2 "
          "degrees of "

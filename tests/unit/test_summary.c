@@ -270,6 +270,8 @@ static void test_refused(void **state) {
                                        "seeds=-1",
                                        "measures.erf.ssm=heads",
                                        "measures.map=true",
+                                       "measures.maps={seeds: [3, 5]}",
+                                       "measures.cache=[{tokens: 5, only_seed: 1}]",
                                        "grid={lr: [1]}",
                                        "grid={train.lr: 1}",
                                        "variants=[]",

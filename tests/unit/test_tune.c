@@ -178,6 +178,15 @@ static void test_failures(void **state) {
     near(hy_summary_get(a, "accuracy", "")->stat.mean, 0.75);
     near(hy_summary_fair(m, best_of(m, 1), "accuracy")->stat.mean, 1);
     hy_summary_free(m);
+    // a point without any figure was not chosen from
+    static const table gone = {{{FAILED, FAILED, FAILED}, {0.5, 0.7, 0.8}, {0.3, 0.3, 0.3}},
+                               {{1, 1, 1}, {0, 0, 0}, {0, 0, 0}}};
+    for (int i = 0; i < 2; i++) {
+        m = summary_of(gone, i ? "" : "accuracy", "");
+        assert_int_equal(best_of(m, 0)->points, 2);
+        assert_int_equal(best_of(m, 1)->points, 3);
+        hy_summary_free(m);
+    }
 }
 
 static void test_cell_and_default(void **state) {
