@@ -47,6 +47,23 @@ static void size_legend(hy_plot *p, const char *label, double top, double left, 
     }
 }
 
+// A point of its own block of data, its error bar below it.
+static void one_point(hy_plot *p, const hy_fig_point *q, int colour, int block, double top) {
+    hy_buf_printf(&p->data, "%.10g %.10g", q->x, q->y);
+    hy_figc_numbers(&p->data, 3, (double[]){has_bar(q) ? q->lo : NAN, has_bar(q) ? q->hi : NAN, q->size});
+    hy_buf_printf(&p->data, " ");
+    hy_plot_field(&p->data, q->name);
+    hy_buf_printf(&p->data, "\n\n\n");
+    if (has_bar(q))
+        hy_buf_printf(&p->script,
+                      ", \\\n  DATA index %d using 1:(LOW($3)):(0):($4-LOW($3)) with vectors " HY_FIGC_BAR
+                      " lw 1.5 lc rgb LC(%d) notitle",
+                      block, colour);
+    hy_buf_printf(&p->script,
+                  ", \\\n  DATA index %d using 1:2 with points pt PT(%d) ps PS(%.3f) lc rgb LC(%d)+0x30000000 notitle",
+                  block, colour, point_size(q, top), colour);
+}
+
 hy_status hy_fig_points(const hy_fig_out *out, const hy_fig_head *head, const hy_fig_axis *x, const hy_fig_axis *y,
                         const char *size_label, const hy_fig_point *points, int n) {
     double xl = INFINITY, xh = -INFINITY, yl = INFINITY, yh = -INFINITY, top = 0;
@@ -77,25 +94,8 @@ hy_status hy_fig_points(const hy_fig_out *out, const hy_fig_head *head, const hy
     hy_buf_printf(&p.data, "# x  y  low  high  size  name\n");
     hy_figc_low(&p, y);
     hy_buf_printf(&p.script, "set grid x y\nplot NaN notitle");
-    for (int k = 0; k < n; k++) {
-        const hy_fig_point *q = &points[order[k]];
-        if (!drawn(q, x, y)) continue;
-        hy_buf_printf(&p.data, "%.10g %.10g", q->x, q->y);
-        hy_figc_numbers(&p.data, 3, (double[]){has_bar(q) ? q->lo : NAN, has_bar(q) ? q->hi : NAN, q->size});
-        hy_buf_printf(&p.data, " ");
-        hy_plot_field(&p.data, q->name);
-        hy_buf_printf(&p.data, "\n\n\n");
-        if (has_bar(q))
-            hy_buf_printf(&p.script,
-                          ", \\\n  DATA index %d using 1:(LOW($3)):(0):($4-LOW($3)) with vectors " HY_FIGC_BAR
-                          " lw 1.5 lc rgb LC(%d) notitle",
-                          block, order[k]);
-        hy_buf_printf(
-            &p.script,
-            ", \\\n  DATA index %d using 1:2 with points pt PT(%d) ps PS(%.3f) lc rgb LC(%d)+0x30000000 notitle", block,
-            order[k], point_size(q, top), order[k]);
-        block++;
-    }
+    for (int k = 0; k < n; k++)
+        if (drawn(&points[order[k]], x, y)) one_point(&p, &points[order[k]], order[k], block++, top);
     for (int i = 0; i < n; i++) {
         if (!drawn(&points[i], x, y)) continue;
         hy_buf_printf(&p.script, ", \\\n  NaN with points pt PT(%d) ps PS(1.4) lc rgb LC(%d) title ", i, i);
