@@ -4,8 +4,8 @@
 #include <string.h>
 
 const hy_metric_def hy_metric_defs[] = {
-#define X(name, version, unit, direction, label, shown, scale, decimals, spread, in_table, meaning) \
-    {#name, version, unit, direction, label, shown, scale, decimals, spread, in_table, meaning},
+#define X(name, version, unit, direction, label, shown, scale, decimals, spread, range, in_table, meaning) \
+    {#name, version, unit, direction, label, shown, scale, decimals, spread, range, in_table, meaning},
 #include "results/metrics.def"
 #undef X
     {0},

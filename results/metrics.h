@@ -4,6 +4,7 @@
 #include "core/base/base.h"
 
 typedef enum { HY_IN_NONE = 0, HY_IN_BEST, HY_IN_BOTH } hy_in_table;  // which tables of results have it: metrics.def
+typedef enum { HY_REAL = 0, HY_POSITIVE, HY_SHARE } hy_range;         // what a value can be: any, from 0 on, 0 to 1
 typedef struct {
     const char *name;
     int version;
@@ -12,6 +13,7 @@ typedef struct {
     double scale;
     int decimals;
     bool spread;
+    hy_range range;
     hy_in_table in_table;
     const char *meaning;
 } hy_metric_def;

@@ -93,11 +93,12 @@ hy_status hy_next_point(hy_query *q, bool *row, hy_planned_point *p) {
 hy_status hy_ask_results(hy_store *s, const hy_experiment_id *e, hy_query **q) {
     return hy_query_of(
         s, e,
-        "SELECT variant_ord, task_ord, grid_ord, seed, metric, cell, unit, x, y, value, layer, head, kind"
-        " FROM (SELECT r.*, row_number() OVER (PARTITION BY r.ord, r.metric, r.cell ORDER BY r.nth) AS choice"
-        " FROM v_result r WHERE " HY_OF_EXPERIMENT("r") " AND r.value IS NOT NULL AND r.metric_version = (SELECT "
-                                                        "max(version) FROM metric_def d WHERE d.name = r.metric))"
-                                                        " WHERE choice = 1 ORDER BY seed, run_id",
+        "SELECT variant_ord, task_ord, grid_ord, seed, metric, cell, unit, x, y, value, layer, head, kind, options,"
+        " dense_rank() OVER (PARTITION BY variant_ord, task_ord, grid_ord, metric ORDER BY place, options) - 1"
+        " FROM (SELECT r.*, max(r.nth) OVER (PARTITION BY r.variant_ord, r.task_ord, r.grid_ord, r.metric, r.options)"
+        " AS place FROM v_result r WHERE " HY_OF_EXPERIMENT(
+            "r") " AND r.value IS NOT NULL AND r.metric_version ="
+                 " (SELECT max(version) FROM metric_def d WHERE d.name = r.metric)) ORDER BY seed, run_id",
         q);
 }
 
@@ -116,7 +117,9 @@ hy_status hy_next_result(hy_query *q, bool *row, hy_result_row *r) {
                          .value = NUM(9),
                          .layer = PLACE(10),
                          .head = PLACE(11),
-                         .kind = TEXT(12)};
+                         .kind = TEXT(12),
+                         .options = TEXT(13),
+                         .set = INT(14)};
     return HY_OK;
 }
 

@@ -40,8 +40,8 @@ hy_status hy_ask_points(hy_store *s, const hy_experiment_id *e, hy_query **q);
 hy_status hy_next_point(hy_query *q, bool *row, hy_planned_point *p);
 
 // Every figure that finished runs of the experiment have at their end, by seed. Only the newest definition of each
-// metric: values of different meaning are not averaged. Where a measure was taken with several options, a figure that
-// all of them have is that of the first in the plan.
+// metric: values of different meaning are not averaged. Where a measure was taken with several sets of options, each
+// figure tells which: set counts those of a variant, task and grid point in the order of the plan, from 0.
 typedef struct {
     int variant_ord, task_ord, grid_ord;
     int64_t seed;
@@ -49,6 +49,8 @@ typedef struct {
     int layer, head;   // -1: of no layer, of no single head
     const char *kind;  // of heads or memory: "attention", "ssm", "kv", "meta", "conv"; "": of none
     double x, y, value;
+    const char *options;  // canonical, a line each
+    int set;
 } hy_result_row;
 hy_status hy_ask_results(hy_store *s, const hy_experiment_id *e, hy_query **q);
 hy_status hy_next_result(hy_query *q, bool *row, hy_result_row *r);
@@ -94,7 +96,8 @@ typedef struct {
 hy_status hy_ask_losses(hy_store *s, const hy_experiment_id *e, int task_ord, hy_query **q);
 hy_status hy_next_loss(hy_query *q, bool *row, hy_loss_point *p);
 
-// Timings of a metric over contexts: mean of the runs' medians, slowest and fastest repetition. Of several batches the
+// Timings of a metric over contexts: mean of the runs' medians, slowest and fastest repetition. Of several sets of
+// options that have a context the first of the plan counts. Of several batches the
 // largest counts; where a batch was made smaller until it fitted, that is another one for each run and context.
 typedef struct {
     int variant_ord, task_ord, grid_ord;
@@ -148,8 +151,8 @@ hy_status hy_next_definition(hy_query *q, bool *row, hy_definition_row *d);
 
 // ---------------------------------------------------------------------------------------------------- listings
 // Tables for people, whose columns have the names that are shown: step them with hy_query_step.
-// Runs by number: state, what was run, accuracy and loss. "" of a filter: any. superseded: also those that a later run
-// replaced.
+// Runs by number: state, what was run, accuracy and loss, and what of it failed or is under way. "" of a filter: any.
+// status: of the model or, but for "done", of one of its measurements. superseded: also those that a later run replaced.
 typedef struct {
     const char *experiment, *status, *variant;
     bool superseded;

@@ -57,8 +57,10 @@ hy_status hy_next_loss(hy_query *q, bool *row, hy_loss_point *p) {
 hy_status hy_ask_timings(hy_store *s, const hy_experiment_id *e, const char *metric, hy_query **q) {
     HY_TRY(hy_query_of(
         s, e,
-        LARGEST "SELECT p.variant_ord, p.task_ord, p.grid_ord, t.context, avg(t.median), min(t.min), max(t.max)" TIMINGS
-                " AND t.metric = ?4 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4",
+        LARGEST "SELECT variant_ord, task_ord, grid_ord, context, avg(median), min(min), max(max) FROM"
+                " (SELECT p.variant_ord, p.task_ord, p.grid_ord, t.*, row_number() OVER (PARTITION BY p.ord, t.context"
+                " ORDER BY p.nth) AS choice" TIMINGS " AND t.metric = ?4)"
+                " WHERE choice = 1 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4",
         q));
     hy_query_bind_text(*q, 4, metric);
     return HY_OK;
@@ -86,8 +88,8 @@ hy_status hy_ask_erf_options(hy_store *s, const hy_experiment_id *e, int task_or
     bool row;
     *options = NULL;
     HY_TRY(hy_query_of(s, e,
-                       "SELECT DISTINCT json_extract(meta, '$.options') FROM v_result r WHERE " HY_OF_EXPERIMENT(
-                           "r") " AND r.task_ord = ?4 AND r.metric = 'erf' AND r.cell = ''",
+                       "SELECT json_extract(meta, '$.options') FROM v_result r WHERE " HY_OF_EXPERIMENT(
+                           "r") " AND r.task_ord = ?4 AND r.metric = 'erf' AND r.cell = '' ORDER BY r.nth LIMIT 1",
                        &q));
     hy_query_bind_int(q, 4, task_ord);
     HY_TRY(hy_query_one(&q, &row));

@@ -6,10 +6,11 @@
 // Models of any status, superseded ones too, with everything that is known of them. To a reader a model is a run.
 #define HY_RUNS "(SELECT *, model_id AS run_id FROM v_model)"
 // Figures and artifacts of any status, which no view shows: they are read from the tables here and nowhere else.
-#define HY_FIGURES                                                                                             \
-    "(SELECT m.*, x.model_id AS run_id, x.measure, x.options, x.status, d.name AS metric, d.version AS "       \
-    "metric_version, d.unit"                                                                                   \
-    " FROM metric m JOIN measurement x ON x.id = m.measurement_id JOIN metric_def d ON d.id = m.def_id WHERE " \
+#define HY_FIGURES                                                                                                 \
+    "(SELECT m.*, x.model_id AS run_id, x.measure, x.options, x.task AS measured_on, x.status, d.name AS metric, " \
+    "d.version AS "                                                                                                \
+    "metric_version, d.unit"                                                                                       \
+    " FROM metric m JOIN measurement x ON x.id = m.measurement_id JOIN metric_def d ON d.id = m.def_id WHERE "     \
     "x.superseded_by IS NULL)"
 #define HY_ARTIFACTS                                                                                         \
     "(SELECT a.*, x.model_id AS run_id FROM artifact a JOIN measurement x ON x.id = a.measurement_id WHERE " \

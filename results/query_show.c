@@ -10,10 +10,19 @@ static hy_status open_with(hy_store *s, const char *sql, const char *bind, hy_qu
     return HY_OK;
 }
 
-#define FINAL(metric, digits, scale)                               \
+// A model that several tasks share shows the figure of the task that stands beside it; of several the newest.
+#define LATEST(metric, digits, scale, where)                       \
     "(SELECT round(" scale "m.value, " digits ") FROM " HY_FIGURES \
     " m WHERE m.run_id = r.run_id AND m.status = 'done'"           \
-    " AND m.final = 1 AND m.cell = '' AND m.metric = '" metric "' ORDER BY m.id DESC LIMIT 1)"
+    " AND m.final = 1 AND m.cell = '' AND m.metric = '" metric "'" where " ORDER BY m.id DESC LIMIT 1)"
+#define FINAL(metric, digits, scale)                                                                             \
+    "coalesce(" LATEST(metric, digits, scale, " AND m.measured_on = r.task_options") ", " LATEST(metric, digits, \
+                                                                                                 scale, "") ")"
+
+// Measurements of a run r that are not done: they count for its status, and the note tells of them.
+#define OPEN_OR_FAILED                                                                                   \
+    " FROM measurement x WHERE x.model_id = r.run_id AND x.measure <> 'training' AND x.status <> 'done'" \
+    " AND x.superseded_by IS NULL"
 
 hy_status hy_ask_runs(hy_store *s, const hy_run_filter *f, hy_query **q) {
     HY_TRY(hy_query_open(
@@ -23,8 +32,12 @@ hy_status hy_ask_runs(hy_store *s, const hy_run_filter *f, hy_query **q) {
             "loss", "4",
             "") " AS loss,"
                 " r.git_commit || iif(r.git_dirty, '+', '') AS git_commit, r.started, coalesce(r.error, '') ||"
-                " iif(r.superseded_by IS NULL, '', ' (superseded by run ' || r.superseded_by || ')') AS note"
-                " FROM " HY_RUNS " r WHERE (?1 = '' OR r.experiment = ?1) AND (?2 = '' OR r.status = ?2)"
+                " iif(r.superseded_by IS NULL, '', ' (superseded by run ' || r.superseded_by || ')') ||"
+                " coalesce((SELECT iif(r.error = '' OR r.error IS NULL, '', '; ') || group_concat(x.measure || ' ' || "
+                "x.status || coalesce(': ' || nullif(x.error, ''), ''),"
+                " '; ')" OPEN_OR_FAILED "), '') AS note"
+                " FROM " HY_RUNS " r WHERE (?1 = '' OR r.experiment = ?1) AND (?2 = '' OR r.status = ?2 OR"
+                " (?2 <> 'done' AND EXISTS(SELECT 1" OPEN_OR_FAILED " AND x.status = ?2)))"
                 " AND (?3 = '' OR r.variant = ?3) AND (?4 OR r.superseded_by IS NULL) ORDER BY r.run_id",
         q));
     hy_query_bind_text(*q, 1, f->experiment);

@@ -10,13 +10,16 @@ static int name_tics(hy_plot *p, const char *const *names, int n, double room) {
     int longest = 0;
     for (int i = 0; i < n; i++) {
         int c = hy_figc_chars(names[i]);
+        c = c > HY_FIGC_LONGEST ? HY_FIGC_LONGEST : c;
         longest = c > longest ? c : longest;
     }
     bool slant = longest * 7.6 > room;
     hy_buf_printf(&p->script, "set xtics scale 0 %s (", slant ? "rotate by 35 right offset 0.6,0" : "norotate center");
     for (int i = 0; i < n; i++) {
         hy_buf_printf(&p->script, "%s", i ? ", " : "");
-        hy_plot_quote_tic(&p->script, names[i]);
+        char *name = hy_figc_short_tic(names[i]);
+        hy_plot_quote_tic(&p->script, name);
+        free(name);
         hy_buf_printf(&p->script, " %d", i);
     }
     hy_buf_printf(&p->script, ")\n");
@@ -25,25 +28,31 @@ static int name_tics(hy_plot *p, const char *const *names, int n, double room) {
 
 static void bars_data(hy_plot *p, const char *const *names, int n_names, int n_series, const hy_fig_bar *bars,
                       double box) {
-    hy_buf_printf(&p->data,
-                  "# one block per bar of a group: x  mean  err  name      then one of single runs: x  value  bar\n");
+    hy_buf_printf(
+        &p->data,
+        "# one block per bar of a group: x  mean  low  high  bar  name      then one of single runs: x  value  bar\n");
     for (int k = 0; k < n_series; k++) {
         for (int i = 0; i < n_names; i++) {
             const hy_fig_bar *b = &bars[i * n_series + k];
             double x = i + (k - (n_series - 1) / 2.0) * box;
             if (!isfinite(b->mean)) continue;
-            hy_buf_printf(&p->data, "%.6g %.10g %.10g %d ", x, b->mean, b->err, i);
+            hy_buf_printf(&p->data, "%.6g", x);
+            hy_figc_numbers(&p->data, 3, (double[]){b->mean, b->lo, b->hi});
+            hy_buf_printf(&p->data, " %d ", i);
             hy_plot_field(&p->data, names[i]);
             hy_buf_printf(&p->data, "\n");
         }
-        hy_buf_printf(&p->data, "%s\n\n", n_names ? "" : "NaN NaN NaN 0");
+        hy_buf_printf(&p->data, "%s\n\n", n_names ? "" : "NaN NaN NaN NaN 0");
     }
     for (int k = 0; k < n_series; k++)
         for (int i = 0; i < n_names; i++) {
             const hy_fig_bar *b = &bars[i * n_series + k];
             double x = i + (k - (n_series - 1) / 2.0) * box;
-            for (int r = 0; r < b->n && b->values; r++)  // dots side by side, so that equal ones stay visible
-                hy_buf_printf(&p->data, "%.6g %.10g %d\n", x + box * 0.5 * ((r + 0.5) / b->n - 0.5), b->values[r], k);
+            for (int r = 0; r < b->n && b->values; r++) {  // dots side by side, so that equal ones stay visible
+                hy_buf_printf(&p->data, "%.6g", x + box * 0.5 * ((r + 0.5) / b->n - 0.5));
+                hy_figc_numbers(&p->data, 1, &b->values[r]);
+                hy_buf_printf(&p->data, " %d\n", k);
+            }
         }
     hy_buf_printf(&p->data, "NaN NaN 0\n");
 }
@@ -56,9 +65,10 @@ hy_status hy_fig_bars(const hy_fig_out *out, const hy_fig_head *head, const hy_f
         const hy_fig_bar *b = &bars[i];
         if (!isfinite(b->mean)) continue;
         seen++;
-        hi = fmax(hi, b->mean + (isfinite(b->err) ? b->err : 0));
-        lo = fmin(lo, b->mean - (isfinite(b->err) ? b->err : 0));
-        for (int r = 0; r < b->n && b->values; r++) hi = fmax(hi, b->values[r]), lo = fmin(lo, b->values[r]);
+        hi = fmax(hi, fmax(b->mean, isfinite(b->hi) ? b->hi : b->mean));
+        lo = fmin(lo, fmin(b->mean, isfinite(b->lo) ? b->lo : b->mean));
+        for (int r = 0; r < b->n && b->values; r++)
+            if (isfinite(b->values[r])) hi = fmax(hi, b->values[r]), lo = fmin(lo, b->values[r]);
     }
     if (!seen) return hy_error(HY_EINPUT, "figure %s: nothing to draw, no bar has a value", out->name);
     int legend = n_series > 1 ? hy_figc_legend_width(series, n_series) : 0;
@@ -82,13 +92,13 @@ hy_status hy_fig_bars(const hy_fig_out *out, const hy_fig_head *head, const hy_f
     hy_buf_printf(&p.script, "plot NaN notitle");
     for (int k = 0; k < n_series; k++) {
         if (n_series == 1)
-            hy_buf_printf(&p.script, ", \\\n  DATA index 0 using 1:2:(LC($4)) with boxes lc rgb variable notitle");
+            hy_buf_printf(&p.script, ", \\\n  DATA index 0 using 1:2:(LC($5)) with boxes lc rgb variable notitle");
         else {
             hy_buf_printf(&p.script, ", \\\n  DATA index %d using 1:2 with boxes lc rgb LC(%d) title ", k, k);
-            hy_plot_quote(&p.script, series[k]);
+            hy_figc_name(&p.script, series[k]);
         }
         hy_buf_printf(&p.script,
-                      ", \\\n  DATA index %d using 1:($2-$3):(0):(2*$3) with vectors " HY_FIGC_BAR
+                      ", \\\n  DATA index %d using 1:3:(0):($4-$3) with vectors " HY_FIGC_BAR
                       " lw 1.5 lc rgb '#222222' notitle",
                       k);
     }
@@ -101,6 +111,15 @@ hy_status hy_fig_bars(const hy_fig_out *out, const hy_fig_head *head, const hy_f
 }
 
 // ---------------------------------------------------------------------------------------------------- stacks
+// Kinds that no bar shows are not in the legend either.
+static bool *shown_kinds(const hy_fig_stack *panels, int n_panels, int n_kinds) {
+    bool *shown = hy_xcalloc((size_t)n_kinds, sizeof *shown);
+    for (int q = 0; q < n_panels; q++)
+        for (int i = 0; i < panels[q].n * n_kinds; i++)
+            shown[i % n_kinds] = shown[i % n_kinds] || panels[q].values[i] > 0;
+    return shown;
+}
+
 static double stack_top(const hy_fig_stack *panels, int n_panels, int n_kinds) {
     double top = 0;
     for (int q = 0; q < n_panels; q++)
@@ -113,7 +132,7 @@ static double stack_top(const hy_fig_stack *panels, int n_panels, int n_kinds) {
 }
 
 static void stack_panel(hy_plot *p, const hy_fig_stack *q, int index, const char *const *kinds, int n_kinds,
-                        bool keyed) {
+                        const bool *shown) {
     hy_buf *b = &p->script;
     hy_plot_comment(&p->data, q->title);
     hy_plot_comment(&p->data, "bar, then the lower and upper end of each kind");
@@ -130,14 +149,15 @@ static void stack_panel(hy_plot *p, const hy_fig_stack *q, int index, const char
     hy_buf_printf(&p->data, "\n\n");
     hy_buf_printf(b, "set title ");
     hy_plot_quote(b, q->title);
-    int step = q->n <= 9 ? 1 : q->n <= 16 ? 2 : q->n <= 32 ? 4 : 8;
+    const int step = q->n <= 9 ? 1 : q->n <= 16 ? 2 : q->n <= 32 ? 4 : q->n <= 128 ? 8 : q->n / 16;
     hy_buf_printf(b, " font ',11' offset 0,-0.4\nset xrange [-0.7:%g]\nset xtics autofreq 0,%d\nplot NaN notitle",
                   q->n - 0.3, step);
     for (int k = 0; k < n_kinds; k++)
         hy_buf_printf(
             b, ", \\\n  DATA index %d using 1:%d:($1-0.42):($1+0.42):%d:%d with boxxyerror lc rgb LC(%d) notitle",
             index, 2 * k + 2, 2 * k + 2, 2 * k + 3, k);
-    for (int k = 0; k < n_kinds && keyed; k++) {
+    for (int k = 0; k < n_kinds && shown; k++) {
+        if (!shown[k]) continue;
         hy_buf_printf(b, ", \\\n  NaN with points pt 5 ps PS(1.8) lc rgb LC(%d) title ", k);
         hy_plot_quote(b, kinds[k]);
     }
@@ -157,6 +177,7 @@ hy_status hy_fig_stacks(const hy_fig_out *out, const hy_fig_head *head, const ch
     hy_figc_head(&p, head, p.width, y0 + 30 + rows * (ph + gap_y) + 4);
     hy_buf_printf(&p.script, "set style fill solid 0.85 noborder\nset grid noxtics ytics\nset multiplot\n");
     double top = stack_top(panels, n_panels, n_kinds);
+    bool *shown = shown_kinds(panels, n_panels, n_kinds);
     hy_figc_legend(&p, p.width - legend, y0 + 12);
     for (int q = 0; q < n_panels; q++) {
         int c = q % cols, r = q / cols;
@@ -168,9 +189,10 @@ hy_status hy_fig_stacks(const hy_fig_out *out, const hy_fig_head *head, const ch
         hy_buf_printf(&p.script, "set xlabel ");
         hy_plot_quote(&p.script, q + cols >= n_panels ? x_label : "");
         hy_buf_printf(&p.script, " font ',11' offset 0,0.4\n");
-        stack_panel(&p, &panels[q], q, kinds, n_kinds, q == 0);
+        stack_panel(&p, &panels[q], q, kinds, n_kinds, q ? NULL : shown);
     }
     hy_buf_printf(&p.script, "unset multiplot\n");
+    free(shown);
     hy_status s = hy_plot_draw(&p, out);
     hy_plot_free(&p);
     return s;

@@ -19,8 +19,18 @@ void hy_figc_legend(hy_plot *p, double left, double top);
 void hy_figc_axis(hy_plot *p, const char *axis, const hy_fig_axis *a, double lo, double hi);
 // One number with as many digits as a reader wants.
 void hy_figc_number(char *buf, size_t n, double v);
-// Length of a UTF-8 text in characters.
+// n numbers as fields of the data file, each after a space; NaN and infinities are gaps.
+void hy_figc_numbers(hy_buf *data, int n, const double *v);
+#define HY_FIGC_LONGEST 60  // columns of a name in legends and at tics (hy_fig_short)
+// The same at a tic: gnuplot cuts labels with a percent sign.
+char *hy_figc_short_tic(const char *name);
+// A name as the quoted title of a plot element; an empty name is shown as such.
+void hy_figc_name(hy_buf *script, const char *name);
+// Columns that a UTF-8 text takes: wide characters take two.
 int hy_figc_chars(const char *s);
+// Lets the script use LOW(v): the lower end of an error bar; where it is not above zero and the axis logarithmic, the
+// bar leaves the figure.
+void hy_figc_low(hy_plot *p, const hy_fig_axis *y);
 // An error bar as a vector with two flat heads (gnuplot's own error bars leave a gap for the point).
 #define HY_FIGC_BAR "heads size screen 0.005,90"
 #define HY_FIGC_VIRIDIS                                                                      \

@@ -30,26 +30,30 @@ static void panel_data(hy_plot *p, const hy_fig_panel *q) {
         hy_plot_comment(&p->data, q->title ? q->title : "");
         hy_plot_comment(&p->data, s->name);
         hy_plot_comment(&p->data, "x  y  low  high");
-        for (int i = 0; i < s->n; i++)
-            hy_buf_printf(&p->data, "%.10g %.10g %.10g %.10g\n", q->x.log && s->x[i] <= 0 ? NAN : s->x[i],
-                          q->y.log && s->y[i] <= 0 ? NAN : s->y[i], s->lo ? s->lo[i] : s->y[i],
-                          s->hi ? s->hi[i] : s->y[i]);
+        for (int i = 0; i < s->n; i++) {
+            const bool gone = (q->x.log && s->x[i] <= 0) || (q->y.log && s->y[i] <= 0);
+            const double v[] = {gone ? NAN : s->x[i], s->y[i], s->lo ? s->lo[i] : NAN, s->hi ? s->hi[i] : NAN};
+            hy_figc_numbers(&p->data, 4, v);
+            hy_buf_printf(&p->data, "\n");
+        }
         hy_buf_printf(&p->data, "%s\n\n", s->n ? "" : "NaN NaN NaN NaN\n");
     }
 }
 
 static void panel_plot(hy_plot *p, const hy_fig_panel *q, int block) {
     hy_buf *b = &p->script;
+    hy_figc_low(p, &q->y);
     hy_buf_printf(b, "plot NaN notitle");
     for (int k = 0; k < q->n_series; k++) {  // ranges first, lines on top of all of them
         const hy_fig_series *s = &q->series[k];
         if (!s->lo || !s->hi) continue;
         if (s->n >= MANY)
-            hy_buf_printf(b, ", \\\n  DATA index %d using 1:3:4 with filledcurves lc rgb LC(%d)+0xc0000000 notitle",
-                          block + k, s->colour);
+            hy_buf_printf(
+                b, ", \\\n  DATA index %d using 1:(LOW($3)):4 with filledcurves lc rgb LC(%d)+0xc0000000 notitle",
+                block + k, s->colour);
         else
             hy_buf_printf(b,
-                          ", \\\n  DATA index %d using 1:3:(0):($4-$3) with vectors " HY_FIGC_BAR
+                          ", \\\n  DATA index %d using 1:(LOW($3)):(0):($4-LOW($3)) with vectors " HY_FIGC_BAR
                           " lw 1.2 lc rgb LC(%d) notitle",
                           block + k, s->colour);
     }
@@ -108,7 +112,7 @@ hy_status hy_fig_lines(const hy_fig_out *out, const hy_fig_head *head, const hy_
             hy_buf_printf(&p.script,
                           ", \\\n  NaN with linespoints pt PT(%d) ps PS(1.2) lw 1.8 dt %d lc rgb LC(%d) title ",
                           colours[i], 1 + colours[i] / HY_PLOT_COLOURS, colours[i]);
-            hy_plot_quote(&p.script, names[i]);
+            hy_figc_name(&p.script, names[i]);
         }
         hy_buf_printf(&p.script, "\nunset label\nset key off\n");
         block += panels[q].n_series;

@@ -87,7 +87,9 @@ static void name_axis(hy_buf *b, char axis, const char *const *names, int n, boo
     hy_buf_printf(b, "set %ctics scale 0 %s (", axis, slant ? "rotate by 35 right" : "norotate");
     for (int i = 0; i < n; i++) {
         hy_buf_printf(b, "%s", i ? ", " : "");
-        hy_plot_quote_tic(b, names[i]);
+        char *name = hy_figc_short_tic(names[i]);
+        hy_plot_quote_tic(b, name);
+        free(name);
         hy_buf_printf(b, " %d", i);
     }
     hy_buf_printf(b, ")\n");

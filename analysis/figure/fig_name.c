@@ -4,6 +4,7 @@
 
 #include "analysis/figure/gnuplot.h"
 #include "core/base/utf8.h"
+#include "core/token/tokenizer.h"
 
 enum { LONGEST = 160 };  // bytes of a stem: with ".svg.tmp.PID" it stays below the 255 of most file systems
 
@@ -38,17 +39,26 @@ static void add_part(hy_buf *b, const char *text, bool keep_dash) {
     }
 }
 
-char *hy_fig_name(const char *const *parts, int n) {
+char *hy_fig_name(const char *const *parts, int n, bool alike) {
     hy_buf b = {0};
     hy_buf_printf(&b, "%s", "");
     for (int i = 0; i < n; i++) {
         if (i) hy_buf_write(&b, "-", 1);
         add_part(&b, parts[i], i == 0 || i == n - 1);
     }
-    if (b.n <= LONGEST) return b.s;
-    size_t cut = LONGEST - 18;
-    while (cut > 0 && ((unsigned char)b.s[cut] & 0xC0) == 0x80) cut--;
+    if (b.n <= LONGEST && !alike) return b.s;
+    size_t cut = b.n <= LONGEST - 18 ? b.n : LONGEST - 18;
+    while (cut > 0 && cut < b.n && ((unsigned char)b.s[cut] & 0xC0) == 0x80) cut--;
     char *name = hy_asprintf("%.*s..%016llx", (int)cut, b.s, (unsigned long long)hy_hash64(b.s, b.n));
     free(b.s);
     return name;
+}
+
+bool hy_fig_alike(const char *a, const char *b) {
+    if (!strcmp(a, b)) return false;
+    char *x = hy_fig_name(&a, 1, false), *y = hy_fig_name(&b, 1, false);  // without bytes that are no text
+    char *u = hy_text_folded(x), *v = hy_text_folded(y);
+    const bool same = !strcmp(u, v);
+    free(x), free(y), free(u), free(v);
+    return same;
 }

@@ -27,12 +27,16 @@ typedef struct {
     } tics;  // whole numbers (layers); 64, 128, ... (log only)
 } hy_fig_axis;
 
+// A name in at most so many columns (at least 12), a longer one with a hash for its end, so that other names stay
+// others. The caller frees it.
+char *hy_fig_short(const char *name, int columns);
+
 // ---- points: one per name; accuracy against cache with throughput as point size, ERF against cache, ...
 typedef struct {
     const char *name;
     double x, y;
-    double y_err;  // half length of the error bar (standard deviation), NAN: none
-    double size;   // NAN: no size
+    double lo, hi;  // ends of the error bar, NAN: none
+    double size;    // NAN: no size
 } hy_fig_point;
 // size_label: with unit, e.g. "decode, tokens/s"; the area of a point is proportional to size. NULL: all points alike.
 hy_status hy_fig_points(const hy_fig_out *out, const hy_fig_head *head, const hy_fig_axis *x, const hy_fig_axis *y,
@@ -40,7 +44,7 @@ hy_status hy_fig_points(const hy_fig_out *out, const hy_fig_head *head, const hy
 
 // ---- bars with error bars and every single value as a dot: recall per variant
 typedef struct {
-    double mean, err;      // err: half length of the error bar, NAN: none
+    double mean, lo, hi;   // lo, hi: ends of the error bar, NAN: none
     const double *values;  // [n] single runs, drawn as dots; may be NULL
     int n;
 } hy_fig_bar;
@@ -55,7 +59,7 @@ typedef struct {
     int n;                 // bars, named 0 .. n-1 (layers)
     const double *values;  // [n, n_kinds]
 } hy_fig_stack;
-// own_scale: each panel has its own y axis; else one for all.
+// own_scale: each panel has its own y axis; else one for all. The legend has the kinds that some bar shows.
 hy_status hy_fig_stacks(const hy_fig_out *out, const hy_fig_head *head, const char *x_label, const char *y_label,
                         const char *const *kinds, int n_kinds, bool own_scale, const hy_fig_stack *panels,
                         int n_panels);

@@ -20,15 +20,18 @@ static const char *const colours[HY_PLOT_COLOURS] = {"#0072B2", "#D55E00", "#009
                                                      "#E69F00", "#56B4E9", "#000000", "#888888"};
 static const int shapes[HY_PLOT_COLOURS] = {7, 5, 9, 11, 13, 15, 6, 4};  // filled circle, square, ... then hollow
 
+// How our scripts begin: by this they are told from files that somebody else put there.
+#define OURS "# Drawn by hylab. "
+
 static void style_write(hy_buf *b, const hy_plot *p, const char *name) {
     static const char font[] = "font 'DejaVu Sans,12' background '#ffffff'";
-    hy_buf_printf(
-        b,
-        "# Drawn by hylab. To draw again, in this folder: gnuplot -e \"FORMAT='png'\" %s.gp   (svg, png or pdf)\n"
-        "if (!exists('FORMAT')) FORMAT = 'svg'\n"
-        "if (!exists('OUT')) OUT = '%s.' . FORMAT\n"
-        "DATA = '%s.dat'\n",
-        name, name, name);
+    hy_buf_printf(b,
+                  OURS "To draw again, in this folder: gnuplot -d -e \"FORMAT='png'\" %s.gp   (svg, png or pdf)\n"
+                       "reset; unset decimalsign  # whatever a user's own settings are\n"
+                       "if (!exists('FORMAT')) FORMAT = 'svg'\n"
+                       "if (!exists('OUT')) OUT = '%s.' . FORMAT\n"
+                       "DATA = '%s.dat'\n",
+                  name, name, name);
     hy_buf_printf(b,
                   "if (FORMAT eq 'png') set terminal pngcairo noenhanced size %d,%d fontscale 1.5 linewidth 1.5 "
                   "pointscale 1.4 %s\n"
@@ -53,41 +56,50 @@ static void style_write(hy_buf *b, const hy_plot *p, const char *name) {
 }
 
 // ---------------------------------------------------------------------------------------------------- text
+// Text from people and databases as one line of UTF-8 that XML may hold: control characters become spaces, what is
+// broken U+FFFD.
+static char *one_line(const char *text) {
+    hy_buf b = {0};
+    hy_utf8_lossy(text, strlen(text), &b);
+    hy_buf_write(&b, "", 0);
+    for (size_t i = 0; i < b.n; i++) {
+        const unsigned char *c = (const unsigned char *)b.s + i;
+        if (*c < ' ' || *c == 0x7F) b.s[i] = ' ';
+        if (*c == 0xEF && c[1] == 0xBF && c[2] >= 0xBE) b.s[i + 2] = '\xBD';  // U+FFFE, U+FFFF are no characters
+    }
+    return b.s;
+}
+
 static void quote(hy_buf *b, const char *text, bool format) {
+    char *line = one_line(text);
     hy_buf_write(b, "'", 1);
-    for (const char *c = text; *c; c++) {
+    for (const char *c = line; *c; c++) {
         if (*c == '\'')
             hy_buf_write(b, "''", 2);
         else if (*c == '%' && format)
             hy_buf_write(b, "%%", 2);
-        else if ((unsigned char)*c < ' ')
-            hy_buf_write(b, " ", 1);
         else
             hy_buf_write(b, c, 1);
     }
     hy_buf_write(b, "'", 1);
+    free(line);
 }
 
 void hy_plot_quote(hy_buf *b, const char *text) { quote(b, text, false); }
 void hy_plot_quote_tic(hy_buf *b, const char *text) { quote(b, text, true); }
 
 void hy_plot_comment(hy_buf *b, const char *text) {
-    hy_buf_write(b, "# ", 2);
-    for (const char *c = text; *c; c++) hy_buf_write(b, (unsigned char)*c < ' ' ? " " : c, 1);
-    hy_buf_write(b, "\n", 1);
+    char *line = one_line(text);
+    hy_buf_printf(b, "# %s\n", line);
+    free(line);
 }
 
 void hy_plot_field(hy_buf *b, const char *text) {
-    hy_buf_write(b, "\"", 1);
-    for (const char *c = text; *c; c++) {
-        if (*c == '"' || *c == '\\')
-            hy_buf_write(b, "'", 1);
-        else if ((unsigned char)*c < ' ')
-            hy_buf_write(b, " ", 1);
-        else
-            hy_buf_write(b, c, 1);
-    }
-    hy_buf_write(b, "\"", 1);
+    char *line = one_line(text);
+    for (char *c = line; *c; c++)
+        if (*c == '"' || *c == '\\') *c = '\'';
+    hy_buf_printf(b, "\"%s\"", line);
+    free(line);
 }
 
 void hy_plot_free(hy_plot *p) {
@@ -113,6 +125,23 @@ hy_status hy_fig_formats_parse(const char *text, unsigned *formats) {
 }
 
 // ---------------------------------------------------------------------------------------------------- the child
+// The environment without what gnuplot would read its settings from: terminal, folders of scripts and fonts, language.
+// The caller frees the array.
+static char **plain_environment(void) {
+    static const char *const drop[] = {"GNUTERM", "GNUPLOT", "GNUHELP", "GDFONTPATH", "FIT_", "LC_", "LANG", "PAGER"};
+    size_t n = 0, k = 0;
+    while (environ[n]) n++;
+    char **env = hy_xcalloc(n + 2, sizeof *env);
+    for (size_t i = 0; i < n; i++) {
+        bool keep = true;
+        for (size_t d = 0; d < sizeof drop / sizeof *drop; d++)
+            keep = keep && strncmp(environ[i], drop[d], strlen(drop[d]));
+        if (keep) env[k++] = environ[i];
+    }
+    env[k] = "LC_ALL=C.UTF-8";
+    return env;
+}
+
 // Runs argv with stdout and stderr into *out (at most a few kB are kept). *rc: exit status, 128 + n for a signal.
 static hy_status run(char *const argv[], hy_buf *out, int *rc) {
     int fd[2];
@@ -123,7 +152,9 @@ static hy_status run(char *const argv[], hy_buf *out, int *rc) {
     posix_spawn_file_actions_adddup2(&fa, fd[1], 1);
     posix_spawn_file_actions_adddup2(&fa, fd[1], 2);
     pid_t pid;
-    int err = posix_spawnp(&pid, argv[0], &fa, NULL, argv, environ);
+    char **env = plain_environment();
+    int err = posix_spawnp(&pid, argv[0], &fa, NULL, argv, env);
+    free(env);
     posix_spawn_file_actions_destroy(&fa);
     close(fd[1]);
     if (err) {
@@ -223,7 +254,7 @@ static hy_status draw_one(const hy_fig_out *o, const char *format, const char *s
     hy_buf_printf(&out_set, "FORMAT='%s'; OUT='%s'", format, tmp_name);
     char *load = hy_asprintf("load '%s'; unset output", script);
     int rc = 0;
-    hy_status s = run((char *[]){"gnuplot", "-e", chdir_cmd.s, "-e", out_set.s, "-e", load, NULL}, &said, &rc);
+    hy_status s = run((char *[]){"gnuplot", "-d", "-e", chdir_cmd.s, "-e", out_set.s, "-e", load, NULL}, &said, &rc);
     struct stat st;
     if (!s && (rc != 0 || stat(tmp, &st) || st.st_size == 0))
         s = hy_error(HY_EFAIL, "gnuplot could not draw %s (exit %d): %.1500s", final, rc,
@@ -249,13 +280,35 @@ static hy_status draw_all(const hy_fig_out *o, const hy_buf *style, const hy_buf
     return s;
 }
 
+// Files of other people that happen to have the names of ours are left alone.
+static hy_status only_ours(const hy_fig_out *o) {
+    static const char *const ext[] = {"svg", "png", "pdf", "dat", "gp"};
+    char *gp = hy_asprintf("%s/%s.gp", o->dir, o->name), start[sizeof OURS] = "";
+    FILE *f = fopen(gp, "r");
+    const bool ours = f && fread(start, 1, sizeof OURS - 1, f) == sizeof OURS - 1 && !strcmp(start, OURS);
+    if (f) fclose(f);
+    free(gp);
+    hy_status s = HY_OK;
+    for (int i = 0; i < 5 && !ours && !s; i++) {
+        char *path = hy_asprintf("%s/%s.%s", o->dir, o->name, ext[i]);
+        struct stat st;
+        if ((i > 2 || o->formats & 1u << i) && !lstat(path, &st))
+            s = hy_error(HY_EINPUT,
+                         "%s is there, and %s.gp, by which hylab knows the figures that it drew, is not or is not its "
+                         "own: move the file away or choose another folder",
+                         path, o->name);
+        free(path);
+    }
+    return s;
+}
+
 hy_status hy_plot_draw(const hy_plot *p, const hy_fig_out *o) {
     HY_ASSERT(p->width > 0 && p->height > 0 && o->formats != 0);
     for (const char *c = o->name; *c || c == o->name; c++)
         if ((unsigned char)*c < 0x80 && !isalnum((unsigned char)*c) && !(*c && strchr("-_.", *c)))
             return hy_error(HY_EINPUT, "figure name \"%s\": use letters, digits, '-', '_' and '.' only", o->name);
-    HY_TRY(hy_gnuplot_check());
     HY_TRY(hy_mkdirs(o->dir));
+    HY_TRY(only_ours(o));
     hy_buf style = {0}, script = {0};
     style_write(&style, p, o->name);
     hy_buf_write(&script, style.s, style.n);

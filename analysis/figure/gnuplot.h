@@ -3,8 +3,10 @@
 //
 // For a figure "NAME" in folder DIR these files appear: NAME.gp (the script), NAME.dat (the data it reads) and one of
 // NAME.svg, NAME.png, NAME.pdf for each wanted format. They stand alone: in DIR,
-//     gnuplot -e "FORMAT='png'" NAME.gp
-// draws again after the data or the script was edited.
+//     gnuplot -d -e "FORMAT='png'" NAME.gp
+// draws again after the data or the script was edited. Files of these names that are not beside such a script of ours
+// are somebody else's: they are not overwritten. No setting of the user or the system counts (~/.gnuplot, GNUTERM,
+// language): the same figures everywhere.
 #ifndef HY_GNUPLOT_H
 #define HY_GNUPLOT_H
 #include "core/base/base.h"
@@ -34,18 +36,20 @@ hy_status hy_gnuplot_check(void);
 // The characters, as one text, that so far stood in PNG and PDF pictures as U+FFFD because no font here has them; "":
 // none.
 const char *hy_plot_missing(void);
-// Writes script and data, runs gnuplot once per format. HY_EFAIL with gnuplot's own words when it fails; a picture that
-// was there before stays as it was.
+// Writes script and data, runs gnuplot once per format. HY_EINPUT: files that we did not make are in the way. HY_EFAIL
+// with gnuplot's own words when it fails; a picture that was there before stays as it was.
 hy_status hy_plot_draw(const hy_plot *p, const hy_fig_out *out);
 
 // A file stem of parts joined by '-', other parts give other stems: letters of any script and digits stay, a space
-// becomes
-// '_', '_' becomes "__", other bytes become ".XX" (hexadecimal); so does '-' in all but the first and the last part. A
-// long one is cut and ends in "..HASH". The first part must be one of a list of which none starts another. The caller
-// frees it.
-char *hy_fig_name(const char *const *parts, int n);
+// becomes '_', '_' becomes "__", other bytes become ".XX" (hexadecimal); so does '-' in all but the first and the last
+// part. A long one is cut and ends in "..HASH"; so does one that stands beside another which some file systems take for
+// the same (alike). The first part must be one of a list of which none starts another. The caller frees it.
+char *hy_fig_name(const char *const *parts, int n, bool alike);
+// Whether two different names differ in case or Unicode form only, so that a file of one may take the place of a file
+// of the other.
+bool hy_fig_alike(const char *a, const char *b);
 
-// A string as a gnuplot literal in single quotes (line breaks become spaces).
+// A string as a gnuplot literal in single quotes (control characters become spaces, broken UTF-8 U+FFFD).
 void hy_plot_quote(hy_buf *b, const char *text);
 // The same as the label of a tic, which gnuplot takes for a format: % is doubled.
 void hy_plot_quote_tic(hy_buf *b, const char *text);

@@ -6,25 +6,26 @@
 #include <string.h>
 
 // ---------------------------------------------------------------------------------------------------- points
-// A metric of every variant on a task, in the unit that it is shown in; NAN where missing. Free mean (which sd follows)
-// and label.
+// A metric of every variant on a task, in the unit that it is shown in; NAN where missing. Free mean (which lo and hi
+// follow) and label.
 typedef struct {
-    double *mean, *sd;  // [n_variants]
-    char *label;        // of an axis; NULL: no variant has the metric
+    double *mean, *lo, *hi;  // [n_variants]
+    char *label;             // of an axis; NULL: no variant has the metric
 } column;
 
 static column column_of(const hy_plots *p, int task, const char *metric) {
     const int n = p->s->n_variants;
     const hy_metric_def *d = hy_metric_find(metric);
     const hy_summary_value *any = NULL;
-    column c = {.mean = hy_xcalloc(2 * (size_t)n, sizeof(double))};
+    column c = {.mean = hy_xcalloc(3 * (size_t)n, sizeof(double))};
     double largest = -INFINITY;
-    c.sd = c.mean + n;
+    c.lo = c.mean + n, c.hi = c.mean + 2 * n;
     for (int v = 0; v < n; v++) {
         const hy_summary_row *r = hy_plots_row(p, task, v);
         const hy_summary_value *x = r ? hy_summary_shown(r, metric) : NULL;
         c.mean[v] = x ? x->stat.mean : NAN;
-        c.sd[v] = x ? x->stat.sd : NAN;
+        c.lo[v] = x ? x->stat.lo : NAN;
+        c.hi[v] = x ? x->stat.hi : NAN;
         if (!x) continue;
         any = x;
         largest = fmax(largest, x->stat.mean);
@@ -34,7 +35,7 @@ static column column_of(const hy_plots *p, int task, const char *metric) {
     char at[40];
     hy_plots_context(any, at);
     c.label = hy_metric_axis(d, &look, at);
-    for (int v = 0; v < 2 * n; v++) c.mean[v] *= look.scale;
+    for (int v = 0; v < 3 * n; v++) c.mean[v] *= look.scale;
     return c;
 }
 
@@ -62,18 +63,20 @@ static hy_status draw_points(hy_plots *p, int task, const point_figure *f, const
     const char **names = hy_plots_variants(p), *area = size->label;
     hy_fig_point *q = hy_xcalloc((size_t)n, sizeof *q);
     for (int v = 0; v < n; v++)
-        q[v] = (hy_fig_point){names[v], x->mean[v], y->mean[v], y->sd[v], area ? size->mean[v] : NAN};
+        q[v] = (hy_fig_point){names[v], x->mean[v], y->mean[v], y->lo[v], y->hi[v], area ? size->mean[v] : NAN};
     hy_fig_head head;
     char *options = strcmp(f->y, "erf") ? hy_xstrdup("") : erf_options(p, task);
-    char *note = hy_asprintf("Mean over seeds, bars: standard deviation%s%s",
+    char seeds[40], *title = hy_plots_head(p, task, f->y, f->title, &head);
+    char *note = hy_asprintf("Mean over seeds, %s%s%s", hy_plots_bars(&head),
                              area ? "; area of a point: see legend" : "", options);
-    char *title = hy_plots_head(p, task, f->y, f->title, note, &head);
+    head.note = note;
+    hy_plots_seeds(&head, seeds);
     const hy_fig_out out = hy_plots_out(p, task, f->name, NULL);
     const hy_fig_axis hx = hy_plots_axis(x->label, true), hy = hy_plots_axis(y->label, f->log_y);
     hy_status s = hy_fig_points(&out, &head, &hx, &hy, area, q, n);
-    s = hy_plots_done(
-        p, s, "%s: %s against %s%s%s. Each point is a variant: the mean over its seeds, with the standard deviation.",
-        title, y->label, x->label, area ? "; the area of a point is " : "", area ? area : "");
+    s = hy_plots_done(p, s, "%s: %s against %s%s%s. Each point is a variant: the mean over its seeds (%s); %s.", title,
+                      y->label, x->label, area ? "; the area of a point is " : "", area ? area : "", seeds,
+                      hy_plots_bars(&head));
     free(title), free(note), free(options), free(q), free(names);
     return s;
 }
@@ -111,7 +114,7 @@ static int cells_of(const hy_plots *p, int task, const char **cells) {
     for (int v = 0; v < p->s->n_variants; v++) {
         const hy_summary_row *r = hy_plots_row(p, task, v);
         for (int i = 0; r && i < r->n_values; i++) {
-            if (strcmp(r->values[i].metric, "accuracy") || !*r->values[i].cell) continue;
+            if (strcmp(r->values[i].metric, "accuracy") || r->values[i].set || !*r->values[i].cell) continue;
             int k = 0;
             while (k < n && strcmp(cells[k], r->values[i].cell)) k++;
             if (k < n) continue;
@@ -138,8 +141,8 @@ static int fill_bars(const hy_plots *p, int task, const char *const *cells, int 
             const hy_summary_row *r = hy_plots_row(p, task, i / k);
             const hy_summary_value *x = r ? hy_summary_get(r, "accuracy", cells[i % k]) : NULL;
             if (pass == 0) {
-                bars[i] = (hy_fig_bar){
-                    .mean = x ? scale * x->stat.mean : NAN, .err = x ? scale * x->stat.sd : NAN, .n = x ? x->n : 0};
+                const hy_stat none = {.mean = NAN, .lo = NAN, .hi = NAN}, *a = x ? &x->stat : &none;
+                bars[i] = (hy_fig_bar){scale * a->mean, scale * a->lo, scale * a->hi, NULL, x ? x->n : 0};
                 total += bars[i].n;
                 have += x != NULL;
                 continue;
@@ -163,18 +166,19 @@ hy_status hy_plot_recall(hy_plots *p, int task) {
     if (fill_bars(p, task, cells, k, look.scale, bars, &values)) {
         const char **names = hy_plots_variants(p);
         hy_fig_head head;
-        char *title = hy_plots_head(p, task, "accuracy", "accuracy by variant",
-                                    "Bars: mean over seeds; lines: standard deviation; circles: single runs", &head);
+        char seeds[40], *title = hy_plots_head(p, task, "accuracy", "accuracy by variant", &head);
+        char *note = hy_asprintf("Mean over seeds, %s; circles: single runs", hy_plots_bars(&head));
+        head.note = note;
+        hy_plots_seeds(&head, seeds);
         char *label = hy_metric_axis(d, &look, "");
         const hy_fig_out out = hy_plots_out(p, task, "recall", NULL);
         double top = 0;
         for (int i = 0; i < n * k; i++) top = fmax(top, isnan(bars[i].mean) ? 0 : bars[i].mean);
         const hy_fig_axis y = {label, false, 0, top > 0.4 * look.scale ? 1.05 * look.scale : NAN, HY_TICS_AUTO};
         s = hy_fig_bars(&out, &head, &y, names, n, cells, k, bars);
-        s = hy_plots_done(p, s,
-                          "%s%s. Bars are means over seeds, lines the standard deviation, circles the single runs.",
-                          title, k > 1 ? ", by evaluation cell" : "");
-        free(title), free(label), free(names);
+        s = hy_plots_done(p, s, "%s%s: means over seeds (%s) and, as circles, the single runs; %s.", title,
+                          k > 1 ? ", by evaluation cell" : "", seeds, hy_plots_bars(&head));
+        free(title), free(note), free(label), free(names);
     }
     free(values), free(bars);
     return s;

@@ -39,13 +39,17 @@ const hy_summary_row *hy_plots_row(const hy_plots *p, int task, int variant);
 const char *hy_plots_task(const hy_plots *p, int task);
 // Names of all variants by their order; free() the array only.
 const char **hy_plots_variants(const hy_plots *p);
-// Fills head with title, runs, seeds and scale of the rows of a task that have the metric; title is made with the
-// task's name where there are several, freed by the caller.
-char *hy_plots_head(const hy_plots *p, int task, const char *metric, const char *title, const char *note,
-                    hy_fig_head *head);
-// Of file NAME, NAME-TASK, NAME-SUFFIX or NAME-TASK-SUFFIX, the task only where there are several (-1: of no task): see
-// hy_fig_name. The returned name lives as long as p.
-hy_fig_out hy_plots_out(hy_plots *p, int task, const char *name, const char *suffix);
+// Fills head with title, runs, seeds and scale of the rows of a task that have the metric, without a note; title is
+// made with the task's name where there are several, freed by the caller.
+char *hy_plots_head(const hy_plots *p, int task, const char *metric, const char *title, hy_fig_head *head);
+// What the error bars of a figure are, as a clause for its note and caption, by the seeds of its points: an interval of
+// the mean (hy_stat), or none.
+const char *hy_plots_bars(const hy_fig_head *head);
+// "n = 3 seeds", "n = 2 to 3 seeds": for captions.
+void hy_plots_seeds(const hy_fig_head *head, char out[40]);
+// Of file NAME, NAME-TASK, NAME-VARIANT or NAME-TASK-VARIANT, the task only where there are several (-1: of no task),
+// variant NULL: of all. See hy_fig_name. The returned name lives as long as p.
+hy_fig_out hy_plots_out(hy_plots *p, int task, const char *name, const char *variant);
 // An axis that shows a metric in its look; label must outlive it.
 hy_fig_axis hy_plots_axis(const char *label, bool log);
 // " at 8000 tokens" of a value that was measured at a context, else "".

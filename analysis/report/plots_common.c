@@ -26,9 +26,30 @@ const char **hy_plots_variants(const hy_plots *p) {
     return names;
 }
 
-char *hy_plots_head(const hy_plots *p, int task, const char *metric, const char *title, const char *note,
-                    hy_fig_head *head) {
-    *head = (hy_fig_head){.note = note, .scale = *p->scale ? p->scale : NULL};
+// Where a measure was taken with several sets of options a figure shows the first: the title says which.
+static void add_set(const hy_plots *p, int task, const char *metric, hy_buf *title) {
+    const hy_summary_value *first = NULL;
+    bool several = false;
+    for (int v = 0; v < p->s->n_variants; v++) {
+        const hy_summary_row *r = hy_plots_row(p, task, v);
+        for (int i = 0; r && i < r->n_values; i++) {
+            if (strcmp(r->values[i].metric, metric)) continue;
+            several = several || r->values[i].set > 0;
+            if (!first && r->values[i].set == 0) first = &r->values[i];
+        }
+    }
+    if (!several || !first || !*first->options) return;
+    hy_buf_printf(title, " (");
+    for (const char *c = first->options; *c; c++)
+        if (*c != '\n')
+            hy_buf_write(title, c, 1);
+        else if (c[1])
+            hy_buf_write(title, ", ", 2);
+    hy_buf_printf(title, ")");
+}
+
+char *hy_plots_head(const hy_plots *p, int task, const char *metric, const char *title, hy_fig_head *head) {
+    *head = (hy_fig_head){.scale = *p->scale ? p->scale : NULL};
     for (int v = 0; v < p->s->n_variants; v++) {
         const hy_summary_row *r = hy_plots_row(p, task, v);
         const hy_summary_value *x = r ? hy_summary_get(r, metric, NULL) : NULL;
@@ -37,18 +58,39 @@ char *hy_plots_head(const hy_plots *p, int task, const char *metric, const char 
         head->seeds_max = x->n > head->seeds_max ? x->n : head->seeds_max;
         head->runs += x->n;
     }
-    char *text = p->s->n_tasks > 1 ? hy_asprintf("%s: %s, %s", p->s->experiment, title, hy_plots_task(p, task))
-                                   : hy_asprintf("%s: %s", p->s->experiment, title);
-    head->title = text;
-    return text;
+    hy_buf b = {0};
+    hy_buf_printf(&b, "%s: %s", p->s->experiment, title);
+    if (p->s->n_tasks > 1) hy_buf_printf(&b, ", %s", hy_plots_task(p, task));
+    add_set(p, task, metric, &b);
+    head->title = b.s;
+    return b.s;
 }
 
-hy_fig_out hy_plots_out(hy_plots *p, int task, const char *name, const char *suffix) {
-    const char *parts[3] = {name};
+const char *hy_plots_bars(const hy_fig_head *h) {
+    HY_ASSERT(HY_STAT_LEAST == 3 && HY_STAT_LEVEL == 0.95);  // as the texts say
+    return h->seeds_max < HY_STAT_LEAST ? "no error bars: an interval takes 3 seeds"
+           : h->seeds_min < HY_STAT_LEAST
+               ? "bars: 95 % interval of the mean (Student's t), where there are 3 seeds and they differ"
+               : "bars: 95 % interval of the mean (Student's t), where seeds differ";
+}
+
+void hy_plots_seeds(const hy_fig_head *h, char out[40]) {
+    if (h->seeds_min < h->seeds_max)
+        snprintf(out, 40, "n = %d to %d seeds", h->seeds_min, h->seeds_max);
+    else
+        snprintf(out, 40, "n = %d seed%s", h->seeds_max, h->seeds_max == 1 ? "" : "s");
+}
+
+hy_fig_out hy_plots_out(hy_plots *p, int task, const char *name, const char *variant) {
+    const char *parts[3] = {name}, *of = p->s->n_tasks > 1 && task >= 0 ? hy_plots_task(p, task) : NULL;
     int n = 1;
-    if (p->s->n_tasks > 1 && task >= 0) parts[n++] = hy_plots_task(p, task);
-    if (suffix) parts[n++] = suffix;
-    char *stem = hy_fig_name(parts, n);
+    bool alike = false;
+    for (int i = 0; i < p->s->n_rows && !alike; i++)
+        alike =
+            (of && hy_fig_alike(of, p->s->rows[i].task)) || (variant && hy_fig_alike(variant, p->s->rows[i].variant));
+    if (of) parts[n++] = of;
+    if (variant) parts[n++] = variant;
+    char *stem = hy_fig_name(parts, n, alike);
     p->file = hy_xrealloc(p->file, (size_t)(p->n + 1) * sizeof *p->file);
     p->file[p->n] = (hy_plot_file){.name = stem};
     return (hy_fig_out){p->dir, stem, p->formats};
@@ -58,7 +100,7 @@ hy_fig_axis hy_plots_axis(const char *label, bool log) { return (hy_fig_axis){la
 
 void hy_plots_context(const hy_summary_value *v, char out[40]) {
     snprintf(out, 40, "%s", "");
-    if (v && v->x > 0 && (!*v->cell || !strncmp(v->metric, "throughput", 10)))
+    if (v && v->x > 0 && isfinite(v->x) && (!*v->cell || !strncmp(v->metric, "throughput", 10)))
         snprintf(out, 40, " at %.0f tokens", v->x);
 }
 

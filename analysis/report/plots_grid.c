@@ -21,23 +21,22 @@ static bool has_axis(const hy_plots *p, bool *log) {
 typedef struct {
     hy_fig_series *series;
     int n;
-    double *x, *y, *lo, *hi;  // [variants, grid]
+    double *x, *y, *lo, *hi;  // [rows], by variant
     char *label;              // of the y axis
     int runs, seeds_min, seeds_max;
 } curves;
 
-// The series of the variants that have a value of the metric. most: where bars are cut, they are at 0 too.
-static curves curves_of(const hy_plots *p, int task, const char *metric, double most, const char **names) {
-    const int G = p->s->n_grid;
-    const size_t all = (size_t)p->s->n_variants * (size_t)G;
+// The series of the variants that have a value of the metric.
+static curves curves_of(const hy_plots *p, int task, const char *metric, const char **names) {
+    const size_t all = (size_t)p->s->n_rows;
     const hy_metric_def *d = hy_metric_find(metric);
     const hy_metric_look look = hy_metric_look_of(d, INFINITY);
     curves c = {.series = hy_xcalloc((size_t)p->s->n_variants, sizeof *c.series),
                 .x = hy_xcalloc(4 * all, sizeof(double)),
                 .label = hy_metric_axis(d, &look, "")};
     c.y = c.x + all, c.lo = c.x + 2 * all, c.hi = c.x + 3 * all;
+    size_t at = 0;
     for (int v = 0; v < p->s->n_variants; v++) {
-        const size_t at = (size_t)v * (size_t)G;
         int k = 0;
         for (int i = 0; i < p->s->n_rows; i++) {
             const hy_summary_row *r = &p->s->rows[i];
@@ -45,15 +44,15 @@ static curves curves_of(const hy_plots *p, int task, const char *metric, double 
                 r->task_ord == task && r->variant_ord == v ? hy_summary_get(r, metric, "") : NULL;
             if (!a || a->n == 0) continue;
             const size_t j = at + (size_t)k++;
-            const double sd = isnan(a->stat.sd) ? 0 : a->stat.sd;
             c.x[j] = r->number;
             c.y[j] = look.scale * a->stat.mean;
-            c.lo[j] = look.scale * fmax(0, a->stat.mean - sd), c.hi[j] = look.scale * fmin(most, a->stat.mean + sd);
+            c.lo[j] = look.scale * a->stat.lo, c.hi[j] = look.scale * a->stat.hi;
             c.seeds_min = c.runs == 0 || a->n < c.seeds_min ? a->n : c.seeds_min;
             c.seeds_max = a->n > c.seeds_max ? a->n : c.seeds_max;
             c.runs += a->n;
         }
         if (k) c.series[c.n++] = (hy_fig_series){names[v], v, k, c.x + at, c.y + at, c.lo + at, c.hi + at};
+        at += (size_t)k;
     }
     return c;
 }
@@ -70,18 +69,21 @@ static hy_status draw(hy_plots *p, int task, bool log, const curves *accuracy, c
     const char *axis = p->s->axis, *what = !strcmp(axis, "train.lr") || !strcmp(axis, "lr") ? "learning rate" : axis;
     char *label = hy_asprintf("%s%s", what, log ? " (logarithmic)" : ""),
          *text = hy_asprintf("results over the %s", what);
-    char *note = hy_asprintf("Every point of the grid: mean over seeds, bars: standard deviation%s",
-                             steps->n ? "; steps: of the runs that reached train.stop_accuracy" : "");
-    char *title = hy_plots_head(p, task, "accuracy", text, note, &head),
+    char *title = hy_plots_head(p, task, "accuracy", text, &head),
          *scale = hy_asprintf("%s%s", p->s->scale, *p->s->scale ? " scale" : "");
     head.runs = accuracy->runs, head.seeds_min = accuracy->seeds_min, head.seeds_max = accuracy->seeds_max;
+    char *note = hy_asprintf("Every point of the grid: mean over seeds, %s%s", hy_plots_bars(&head),
+                             steps->n ? "; steps: of the runs that reached train.stop_accuracy" : "");
+    head.note = note;
     head.scale = *scale ? scale : NULL;  // all points: nothing was chosen
     const hy_fig_axis x = hy_plots_axis(label, log);
     hy_fig_panel panel[2] = {panel_of("accuracy", &x, accuracy, 0), panel_of("loss", &x, loss, NAN)};
     if (steps->n) panel[1] = panel_of("steps until train.stop_accuracy", &x, steps, 0);
     const hy_fig_out out = hy_plots_out(p, task, "grid", NULL);
     hy_status s = hy_fig_lines(&out, &head, panel, panel[1].n_series ? 2 : 1);
-    s = hy_plots_done(p, s, "%s. %s.", title, note);
+    char seeds[40];
+    hy_plots_seeds(&head, seeds);
+    s = hy_plots_done(p, s, "%s. %s (%s).", title, note, seeds);
     free(title), free(label), free(text), free(note), free(scale);
     return s;
 }
@@ -90,9 +92,8 @@ hy_status hy_plot_grid(hy_plots *p, int task) {
     bool log;
     if (!has_axis(p, &log)) return HY_OK;
     const char **names = hy_plots_variants(p);
-    curves accuracy = curves_of(p, task, "accuracy", 1, names),
-           steps = curves_of(p, task, "steps_to_reach", INFINITY, names);
-    curves loss = curves_of(p, task, "loss", INFINITY, names);
+    curves accuracy = curves_of(p, task, "accuracy", names), steps = curves_of(p, task, "steps_to_reach", names);
+    curves loss = curves_of(p, task, "loss", names);
     const hy_status s = accuracy.n ? draw(p, task, log, &accuracy, &steps, &loss) : HY_OK;
     drop(&accuracy), drop(&steps), drop(&loss);
     free(names);

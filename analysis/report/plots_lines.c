@@ -86,13 +86,16 @@ hy_status hy_plot_loss(hy_plots *p, int task) {
                                  stretch > 1 ? " and neighbouring steps" : "");
         char *label = label_of("loss");
         hy_fig_head head;
-        char *title = hy_plots_head(p, task, "loss", "training loss", note, &head);
+        char seeds[40], *title = hy_plots_head(p, task, "loss", "training loss", &head);
+        head.note = note;
+        hy_plots_seeds(&head, seeds);
         const hy_fig_axis x = {"training step", false, 0, NAN, HY_TICS_AUTO};
         const hy_fig_panel panel = {NULL, x, hy_plots_axis(label, wide(series, k)), series, k};
         const hy_fig_out out = hy_plots_out(p, task, "loss", NULL);
         st = hy_fig_lines(&out, &head, &panel, 1);
-        st = hy_plots_done(p, st, "%s. Lines are means over seeds%s, bands go from the smallest to the largest seed.",
-                           title, stretch > 1 ? " (and over neighbouring steps)" : "");
+        st = hy_plots_done(p, st,
+                           "%s. Lines are means over seeds (%s)%s, bands go from the smallest to the largest seed.",
+                           title, seeds, stretch > 1 ? " and over neighbouring steps" : "");
         free(title), free(note), free(label);
     }
     free(names), free(series);
@@ -213,8 +216,8 @@ static int layer_bytes(const hy_summary_row *r, double **bytes, double *tokens) 
     for (int pass = 0; pass < 2; pass++) {
         for (int i = 0; i < r->n_values; i++) {
             const hy_summary_value *v = &r->values[i];
-            const int kind = v->layer < 0 || strcmp(v->metric, "cache_true") ? -1 : kind_of(v);
-            if (kind < 0) continue;
+            const int kind = v->layer < 0 || v->set || strcmp(v->metric, "cache_true") ? -1 : kind_of(v);
+            if (kind < 0 || !isfinite(v->stat.mean)) continue;
             if (pass == 1) (*bytes)[v->layer * KINDS + kind] = v->stat.mean;
             if (v->layer + 1 > n) n = v->layer + 1;
             *tokens = v->x;
@@ -258,7 +261,9 @@ static cache_panels load_caches(const hy_plots *p) {
             continue;
         }
         const hy_metric_look look = hy_metric_look_of(d, sum->stat.mean);
-        c.titles[c.n] = hy_asprintf("%s: %.*f %s", r->variant, look.decimals, look.scale * sum->stat.mean, look.unit);
+        char *name = hy_fig_short(r->variant, 22);
+        c.titles[c.n] = hy_asprintf("%s: %.*f %s", name, look.decimals, look.scale * sum->stat.mean, look.unit);
+        free(name);
         c.panel[c.n] = (hy_fig_stack){c.titles[c.n], layers, c.bytes[c.n]};
         c.top = fmax(c.top, most_of(&c, c.n));
         c.n++;
@@ -312,8 +317,8 @@ hy_status hy_plot_entropy(hy_plots *p, int task) {
             const hy_summary_row *r = hy_plots_row(p, task, v);
             for (int k = 0; r && k < r->n_values; k++) {
                 const hy_summary_value *x = &r->values[k];
-                if (strcmp(x->metric, "map_entropy") || x->layer < 0 || strcmp(x->kind, sources[i])) continue;
-                add(&s[i * n + v], x->layer, x->stat.mean, x->stat.mean - x->stat.sd, x->stat.mean + x->stat.sd);
+                if (strcmp(x->metric, "map_entropy") || x->set || x->layer < 0 || strcmp(x->kind, sources[i])) continue;
+                add(&s[i * n + v], x->layer, x->stat.mean, x->stat.lo, x->stat.hi);
             }
         }
         const int k = series_of(s + i * n, names, n, true, series + i * n);
@@ -323,15 +328,17 @@ hy_status hy_plot_entropy(hy_plots *p, int task) {
     hy_status st = HY_OK;
     if (panels) {
         hy_fig_head head;
-        char *title =
-            hy_plots_head(p, task, "map_entropy", "entropy of the attention maps",
-                          "Rows of text positions, row-normalised; mean over seeds, bars: standard deviation", &head);
+        char seeds[40], *title = hy_plots_head(p, task, "map_entropy", "entropy of the attention maps", &head);
+        char *note = hy_asprintf("Rows of text positions, row-normalised; mean over seeds, %s", hy_plots_bars(&head));
+        head.note = note;
+        hy_plots_seeds(&head, seeds);
         const hy_fig_out out = hy_plots_out(p, task, "entropy", NULL);
         st = hy_fig_lines(&out, &head, panel, panels);
         st = hy_plots_done(p, st,
-                           "%s by layer, of attention heads and of SSM heads as hidden attention;"
-                           " means over seeds with standard deviation.",
-                           title);
+                           "%s by layer, of attention heads and of SSM heads as hidden attention; means over seeds "
+                           "(%s); %s.",
+                           title, seeds, hy_plots_bars(&head));
+        free(note);
         free(title);
     }
     free(names), free(series), free(label);

@@ -24,12 +24,15 @@ static void maps_free(stored_maps *m) {
     free(m->map), free(m->cell), free(m->options);
 }
 
-// The maps of single heads are left out.
+// The maps of single heads are left out, and those that were measured again with other options than the first.
 static void keep_map(const hy_map_row *row, stored_maps *m) {
     static const char *const sources[COLS] = {"attention", "ssm", "layer"};
     int source = 0;
     while (source < COLS && strcmp(row->kind, sources[source])) source++;
     if (source == COLS) return;
+    if (m->n && (strcmp(m->cell, row->cell) || strcmp(m->options, row->options))) return;
+    for (int i = 0; i < m->n; i++)
+        if (m->map[i].layer == row->layer && m->map[i].source == source) return;
     const size_t bytes = (size_t)row->size * (size_t)row->size * sizeof(float);
     m->map = hy_xrealloc(m->map, (size_t)(m->n + 1) * sizeof *m->map);
     stored_map *out = &m->map[m->n++];
@@ -136,7 +139,7 @@ static bool cell_matrix(const hy_summary_row *r, double scale, double *xs, int *
     for (int pass = 0; pass < 2; pass++) {
         for (int i = 0; i < r->n_values; i++) {
             const hy_summary_value *v = &r->values[i];
-            if (strcmp(v->metric, "accuracy") || !*v->cell || isnan(v->x) || isnan(v->y)) continue;
+            if (strcmp(v->metric, "accuracy") || v->set || !*v->cell || isnan(v->x) || isnan(v->y)) continue;
             const int x = place(xs, nx, v->x), y = place(ys, ny, v->y);
             cells += pass == 0;
             if (pass == 1 && x < *nx && y < *ny) out[y * *nx + x] = scale * v->stat.mean;

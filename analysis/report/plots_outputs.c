@@ -28,12 +28,12 @@ static int fill(const hy_summary_row *r, const char *metric, const char *kind, i
     int n = 0;
     for (int k = 0; k < r->n_values; k++) {
         const hy_summary_value *v = &r->values[k];
-        if (strcmp(v->metric, metric) || strcmp(v->kind, kind) || v->layer < 0) continue;
+        if (strcmp(v->metric, metric) || v->set || strcmp(v->kind, kind) || v->layer < 0) continue;
         int i = n++;
         for (; i > 0 && x[i - 1] > v->layer; i--)
             x[i] = x[i - 1], y[i] = y[i - 1], lo[i] = lo[i - 1], hi[i] = hi[i - 1];
         x[i] = v->layer, y[i] = v->stat.mean;
-        lo[i] = v->stat.mean - v->stat.sd, hi[i] = v->stat.mean + v->stat.sd;
+        lo[i] = v->stat.lo, hi[i] = v->stat.hi;
     }
     return n;
 }
@@ -71,22 +71,24 @@ static void add_panel(figure *f, const hy_summary_row *r, int metric) {
 static hy_status draw(hy_plots *p, int task, const hy_summary_row *r, const figure *f) {
     static const char fused[] =
         "Root mean square over text positions and channels, before and after the fusion; |beta|: mean size of its "
-        "learned weights. Mean over seeds, bars: standard deviation";
-    static const char plain[] =
-        "Root mean square over text positions and channels. Mean over seeds, bars: standard deviation";
-    const char *note = f->n_panels > 1 ? fused : plain;
+        "learned weights";
+    static const char plain[] = "Root mean square over text positions and channels";
     hy_fig_head head;
-    char *title = hy_plots_head(p, task, metrics[0], "outputs by layer", note, &head);
+    char seeds[40], *title = hy_plots_head(p, task, metrics[0], "outputs by layer", &head);
     char *full = hy_asprintf("%s, %s", title, r->variant);
     const hy_summary_value *any = hy_summary_get(r, metrics[0], NULL);
     head.title = full;
     if (any) head.runs = head.seeds_min = head.seeds_max = any->n;
+    char *note = hy_asprintf("%s. Mean over seeds, %s", f->n_panels > 1 ? fused : plain, hy_plots_bars(&head));
+    head.note = note;
+    hy_plots_seeds(&head, seeds);
     const hy_fig_out out = hy_plots_out(p, task, "outputs", r->variant);
     hy_status s = hy_fig_lines(&out, &head, f->panel, f->n_panels);
-    s = hy_plots_done(
-        p, s, "%s: root mean square of what attention and SSM heads give%s; means over seeds with standard deviation.",
-        full, f->n_panels > 1 ? ", before and after the fusion's norm and weights, and these weights" : "");
-    free(title), free(full);
+    s = hy_plots_done(p, s, "%s: root mean square of what attention and SSM heads give%s; means over seeds (%s); %s.",
+                      full,
+                      f->n_panels > 1 ? ", before and after the fusion's norm and weights, and these weights" : "",
+                      seeds, hy_plots_bars(&head));
+    free(title), free(full), free(note);
     return s;
 }
 

@@ -40,16 +40,18 @@ static void put(grid *g, char *text) {  // takes text; NULL: an empty cell
 }
 
 static char *shown(const hy_summary_row *r, const hy_summary_column *c) {
-    const hy_summary_value *v = hy_summary_shown(r, c->name);
+    const hy_summary_value *v = hy_summary_column_value(r, c);
     const hy_metric_look *l = &c->look;
     if (!v || isnan(v->stat.mean)) return NULL;
-    if (!c->metric->spread || isnan(v->stat.sd)) return hy_asprintf("%.*f", l->decimals, v->stat.mean * l->scale);
-    return hy_asprintf("%.*f ± %.*f", l->decimals, v->stat.mean * l->scale, l->decimals, v->stat.sd * l->scale);
+    char n[24] = "";  // where it is not the number of seeds that the row gives
+    if (c->metric->spread && v->n != r->done) snprintf(n, sizeof n, " (n = %d)", v->n);
+    if (!c->metric->spread || isnan(v->stat.sd)) return hy_asprintf("%.*f%s", l->decimals, v->stat.mean * l->scale, n);
+    return hy_asprintf("%.*f ± %.*f%s", l->decimals, v->stat.mean * l->scale, l->decimals, v->stat.sd * l->scale, n);
 }
 
 // Under the table: how the figures came about.
 static void add_caption(const hy_summary *s, bool paper, hy_buf *caption) {
-    hy_buf_printf(caption, "Mean ± standard deviation over seeds.");
+    hy_buf_printf(caption, "Mean ± standard deviation over seeds; n where a figure is not of all of them.");
     char *choice = hy_summary_choice_text(s), *computed = hy_summary_computed_text(s);
     if (choice) hy_buf_printf(caption, " %c%s.", toupper((unsigned char)*choice), choice + 1);
     if (computed) hy_buf_printf(caption, " %c%s.", toupper((unsigned char)*computed), computed + 1);

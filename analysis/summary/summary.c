@@ -9,6 +9,23 @@
 #include "results/query.h"
 
 // ---------------------------------------------------------------------------------------------------- loading
+// A file may hold any number: those that become an index or a size are looked at first.
+enum { MOST_PLACES = 100000, MOST_LAYERS = 100000 };  // an experiment has fewer runs than the first
+
+static hy_status check_place(hy_store *s, const char *what, int ord, int most) {
+    if (ord >= 0 && ord < most) return HY_OK;
+    return hy_error(HY_EINPUT,
+                    "%s is damaged: it has a %s with the number %d, which is not from 0 to %d (hylab doctor --db looks "
+                    "closer; run the experiment again to plan it anew)",
+                    hy_store_path(s), what, ord, most - 1);
+}
+
+static hy_status check_point(hy_store *s, const hy_planned_point *p) {
+    HY_TRY(check_place(s, "variant", p->variant_ord, MOST_PLACES));
+    HY_TRY(check_place(s, "task", p->task_ord, MOST_PLACES));
+    return check_place(s, "grid point", p->grid_ord, MOST_PLACES);
+}
+
 static hy_status load_rows(hy_store *s, const hy_experiment_id *e, hy_summary *m) {
     hy_query *q;
     HY_TRY(hy_ask_points(s, e, &q));
@@ -16,6 +33,7 @@ static hy_status load_rows(hy_store *s, const hy_experiment_id *e, hy_summary *m
     hy_status st;
     hy_planned_point p;
     while (!(st = hy_next_point(q, &row, &p)) && row) {
+        if ((st = check_point(s, &p))) break;
         m->rows = hy_xrealloc(m->rows, (size_t)(m->n_rows + 1) * sizeof *m->rows);
         m->rows[m->n_rows++] = (hy_summary_row){
             .variant = hy_xstrdup(p.variant),
@@ -53,17 +71,23 @@ static hy_summary_row *find_row(hy_summary *m, int variant, int task, int grid) 
 static void add_value(hy_summary_row *r, const hy_result_row *of) {
     hy_summary_value *v = NULL;
     for (int i = 0; i < r->n_values && !v; i++)
-        if (!strcmp(r->values[i].metric, of->metric) && !strcmp(r->values[i].cell, of->cell)) v = &r->values[i];
+        if (!strcmp(r->values[i].metric, of->metric) && !strcmp(r->values[i].cell, of->cell) &&
+            r->values[i].set == of->set)
+            v = &r->values[i];
     if (!v) {
+        const hy_metric_def *d = hy_metric_find(of->metric);  // NULL: of another version of this program
         v = hy_summary_value_add(r);
         *v = (hy_summary_value){.metric = hy_xstrdup(of->metric),
                                 .cell = hy_xstrdup(of->cell),
                                 .unit = hy_xstrdup(of->unit),
+                                .set = of->set,
+                                .options = hy_xstrdup(of->options),
                                 .layer = of->layer,
                                 .head = of->head,
                                 .kind = hy_xstrdup(of->kind),
                                 .x = of->x,
-                                .y = of->y};
+                                .y = of->y,
+                                .range = d ? d->range : HY_REAL};
     }
     hy_summary_value_push(v, of->seed, of->value);
 }
@@ -76,13 +100,14 @@ static hy_status load_values(hy_store *s, const hy_experiment_id *e, hy_summary 
     hy_result_row v;
     while (!(st = hy_next_result(q, &row, &v)) && row) {
         hy_summary_row *r = find_row(m, v.variant_ord, v.task_ord, v.grid_ord);
+        if ((st = check_place(s, "layer of a figure", v.layer + (v.layer == -1), MOST_LAYERS))) break;
         if (r) add_value(r, &v);
     }
     hy_query_close(q);
     for (int i = 0; i < m->n_rows; i++)
         for (int k = 0; k < m->rows[i].n_values; k++) {
             hy_summary_value *x = &m->rows[i].values[k];
-            x->stat = hy_stat_of(x->v, x->n);
+            x->stat = hy_stat_of(x->v, x->n, x->range);
         }
     return st;
 }
@@ -129,12 +154,11 @@ static bool listed(const char *names, const char *name) {
 // What the runs were computed in and on: rows of different precision are told apart, devices are named.
 static hy_status load_computed(hy_store *s, const hy_experiment_id *e, hy_summary *m) {
     hy_query *q;
-    hy_buf names = {0};
+    hy_buf names = {0}, kinds = {0};
     HY_TRY(hy_ask_computed(s, e, &q));
     bool row = false;
     hy_status st;
     hy_computed_row c;
-    m->device = hy_xstrdup("");
     while (!(st = hy_next_computed(q, &row, &c)) && row) {
         hy_summary_row *r = find_row(m, c.variant_ord, c.task_ord, c.grid_ord);
         if (r && !*r->precision) {
@@ -144,12 +168,12 @@ static hy_status load_computed(hy_store *s, const hy_experiment_id *e, hy_summar
             r->origin = hy_xstrdup(c.origin);
             r->from_file = c.from_file;
         }
-        free(m->device);
-        m->device = hy_xstrdup(c.device);
+        if (!listed(kinds.s, c.device)) hy_buf_printf(&kinds, "%s%s", kinds.n ? "; " : "", c.device);
         if (!listed(names.s, c.device_name)) hy_buf_printf(&names, "%s%s", names.n ? "; " : "", c.device_name);
     }
     hy_query_close(q);
     m->device_names = names.s ? names.s : hy_xstrdup("");
+    m->device = kinds.s ? kinds.s : hy_xstrdup("");
     return st;
 }
 
@@ -187,6 +211,7 @@ void hy_summary_free(hy_summary *m) {
             free(r->values[k].cell);
             free(r->values[k].unit);
             free(r->values[k].kind);
+            free(r->values[k].options);
             free(r->values[k].v);
             free(r->values[k].seed);
         }
@@ -216,35 +241,4 @@ void hy_summary_free(hy_summary *m) {
     free(m->device);
     free(m->device_names);
     free(m);
-}
-
-double hy_summary_paper_value(const hy_summary *s, const char *variant, const char *name) {
-    for (int i = 0; i < s->n_paper; i++)
-        if (!strcmp(s->paper[i].variant, variant) && !strcmp(s->paper[i].name, name)) return s->paper[i].value;
-    return NAN;
-}
-
-const char *hy_summary_counterpart(const char *paper) {
-    return strstr(paper, "cache")        ? "cache_paper"
-           : strstr(paper, "throughput") ? "throughput_decode"
-           : strstr(paper, "ppl")        ? "loss"
-                                         : "accuracy";
-}
-
-double hy_summary_rank(const hy_summary *s, const char *task, const char *metric, const char *paper, int *n) {
-    double *a = hy_xcalloc(2 * (size_t)(s->n_rows + 1), sizeof *a), *b = a + s->n_rows;
-    bool whole = strncmp(metric, "throughput", 10) != 0;
-    *n = 0;
-    for (int i = 0; i < s->n_rows; i++) {
-        if (!s->rows[i].best || strcmp(s->rows[i].task, task)) continue;
-        const hy_summary_value *v =
-            whole ? hy_summary_fair(&s->rows[i], metric) : hy_summary_get(&s->rows[i], metric, NULL);
-        double p = hy_summary_paper_value(s, s->rows[i].variant, paper);
-        if (!v || isnan(p)) continue;
-        a[*n] = v->stat.mean;
-        b[(*n)++] = p;
-    }
-    double r = hy_spearman(a, b, *n);
-    free(a);
-    return r;
 }

@@ -5,20 +5,34 @@
 #include "results/metrics.h"
 #include "results/store.h"
 
+// What tables, CSV, JSON, pages and error bars say of a figure over its seeds. lo, hi: the HY_STAT_LEVEL interval of
+// the mean by Student's t with n - 1 degrees of freedom. Of a HY_SHARE its half width is carried to the scale of
+// asin(sqrt(x)) at the mean and back, of a HY_POSITIVE it is cut off at 0: no interval leaves what a value can be, and
+// each holds its mean. NaN, both: none is claimed - of fewer than HY_STAT_LEAST values; of values that are all equal,
+// because how far the next seed would lie cannot be told from a spread of zero.
 typedef struct {
-    double mean, sd;  // sd: of a sample (n - 1), NaN below two values
+    double mean, sd;  // sd: of a sample (n - 1), NaN below two values, exactly 0 where all are equal
     int n;
+    double lo, hi;
 } hy_stat;
-hy_stat hy_stat_of(const double *v, int n);
+#define HY_STAT_LEVEL 0.95
+enum { HY_STAT_LEAST = 3 };
+hy_stat hy_stat_of(const double *v, int n, hy_range range);
 // Spearman's rank correlation, ties at their mean rank. NaN below two values or when one side is constant.
 double hy_spearman(const double *a, const double *b, int n);
+// Two-sided probability that a random order of b is at least as far from 0: of all orders with the ties as they are up
+// to 9 values, by Student's t (n - 2 degrees of freedom) above. NaN below three, or where there is no correlation.
+double hy_spearman_chance(const double *a, const double *b, int n);
 
 // One figure of one row, over the seeds that have it.
 typedef struct {
     char *metric, *cell, *unit;
+    int set;          // of the sets of options that its measure was taken with, from 0
+    char *options;    // of the measure, a line each
     int layer, head;  // -1: of no layer, of no single head
     char *kind;       // of heads or memory: "attention", "kv"; "": of none
     double x, y;      // NaN: none
+    hy_range range;   // of what the metric can be
     int n;
     double *v;      // [n] by seed, in running order
     int64_t *seed;  // [n]
@@ -36,8 +50,9 @@ typedef struct {
     int measures_failed, measures_left;  // measurements of the done ones that failed, or were not yet taken
     int n_values;
     hy_summary_value *values;
-    bool best;  // of the grid points of this variant and task: by tune, else highest mean accuracy, then lowest mean
-                // loss
+    int points;  // of the grid points of this variant and task those that have a figure to be chosen by
+    bool best;   // of the grid points of this variant and task: by tune, else highest mean accuracy, then lowest mean
+                 // loss
 } hy_summary_row;
 typedef struct {
     char *variant, *name;
@@ -52,9 +67,9 @@ typedef struct {
     hy_summary_row *rows;  // by task, variant, grid point
     hy_summary_paper *paper;
     int n_faults;
-    char **faults;  // measurements that failed: "maps of Llama on mqar, seed 2 (run 7): ERROR"
-    char *device,
-        *device_names;  // the kind, one for all runs of a plan, and "NVIDIA H100; NVIDIA H200"; "" before any is done
+    char **faults;      // measurements that failed: "maps of Llama on mqar, seed 2 (run 7): ERROR"
+    char *device,       // the kinds, mostly one: "cuda"; "cpu; cuda"
+        *device_names;  // "NVIDIA H100; NVIDIA H200"; both "" before any is done
     double waited;      // of all timings the largest share of the time that threads waited while other programs had the
                         // processors
 } hy_summary;
@@ -70,13 +85,17 @@ typedef struct {
 hy_status hy_summary_load(hy_store *s, const char *experiment, const char *scale, const char *sets, hy_summary **out);
 void hy_summary_free(hy_summary *s);
 // A figure of a whole task or a given cell; NULL if the row lacks it. cell NULL: of several cells (contexts of a
-// throughput) the one of the largest x, then the largest y.
+// throughput) the one of the largest x, then the largest y. Of several sets of options: the first.
 const hy_summary_value *hy_summary_get(const hy_summary_row *r, const char *metric, const char *cell);
 // What a table shows of a metric: the figure of a whole task, or, where there is none (throughput), of the largest
 // context.
 const hy_summary_value *hy_summary_shown(const hy_summary_row *r, const char *metric);
-// Of a whole task: the held-out value where there is one, else the plain value; NULL if the row has neither.
-const hy_summary_value *hy_summary_fair(const hy_summary_row *r, const char *metric);
+// Whether any row has a held-out value of the metric. If so, all variants are compared by these: a mixture of held-out
+// and plain figures would favour the plain ones.
+bool hy_summary_holds_out(const hy_summary *s, const char *metric);
+// Of a whole task what a variant is compared by: the held-out value or, where nothing is held out, the plain one. NULL:
+// the row has none.
+const hy_summary_value *hy_summary_fair(const hy_summary *s, const hy_summary_row *r, const char *metric);
 // How a grid point was chosen, as a clause, NULL without a grid; the caller frees it.
 char *hy_summary_choice_text(const hy_summary *s);
 // "computed in bf16 on cuda (NVIDIA H100)", "computed in f32 and bf16 on ...": NULL where it is float32 on the CPU; the
@@ -91,44 +110,76 @@ char *hy_summary_origin_text(const hy_summary *s);
 char *hy_summary_gap_text(const hy_summary *s, int k);
 // The paper's figure of a variant, NaN if none.
 double hy_summary_paper_value(const hy_summary *s, const char *variant, const char *name);
-// Rank correlation over the best rows of a task of a metric's means (held out where they are) with the paper's figure;
-// *n: variants that have both.
-double hy_summary_rank(const hy_summary *s, const char *task, const char *metric, const char *paper, int *n);
+// Rank correlation over the best rows of a task of a metric's means (hy_summary_fair) with the paper's figure.
+typedef struct {
+    double rho, chance;  // hy_spearman, hy_spearman_chance
+    int n;               // variants that have both
+} hy_summary_rank;
+hy_summary_rank hy_summary_rank_of(const hy_summary *s, const char *task, const char *metric, const char *paper);
 // That as a clause without a full stop, with the probability that chance does as well; the caller frees it. NULL: fewer
 // than three variants, a constant side, or not of this task (a cache and a throughput belong to no task: said of the
 // first only).
 char *hy_summary_rank_text(const hy_summary *s, const char *task, bool first_task, const char *paper);
-// How many pairs of variants differ in a metric (held out where it is) by more than twice the standard error of their
-// difference, as a sentence without a full stop; NULL if there is no pair with two seeds each. The caller frees it.
+// Two variants on one task, by their best rows. difference: a - b over the seeds that both have, in the unit of the
+// metric; its lo and hi are the paired t interval, uncorrected (of a HY_SHARE within -1 and 1). p: two-sided, of no
+// difference; p_holm: after Holm's correction over the pairs of the table. NaN: nothing is claimed, of fewer than
+// HY_STAT_LEAST shared seeds, or where all differences are equal.
+typedef struct {
+    const hy_summary_row *a, *b;  // of the summary
+    int n;                        // shared seeds; n - 1 degrees of freedom
+    hy_stat difference;
+    double t, p, p_holm;
+    bool apart;  // p_holm below 1 - HY_STAT_LEVEL
+} hy_summary_pair;
+typedef struct {
+    int n, tested;  // tested: that have a p, over which Holm corrects
+    hy_summary_pair *v;
+} hy_summary_pairs;
+// The metrics that pairs are compared in: the accuracy, then the metric that chooses grid points. NULL at the end.
+const char *hy_summary_compared(const hy_summary *s, int k);
+// Every pair of variants that have the metric (hy_summary_fair), of all tasks; the caller frees v.
+hy_summary_pairs hy_summary_pairs_of(const hy_summary *s, const char *metric);
+// What they say of one task, as a sentence without a full stop; NULL if there is no pair. The caller frees it.
 char *hy_summary_pairs_text(const hy_summary *s, const char *task, const char *metric);
-// Two-sided probability that n untied pairs in random order reach a rank correlation of at least |rho|: exact up to 8,
-// by the normal approximation above. NAN below 3.
-double hy_rank_chance(double rho, int n);
 // The metric that a paper figure is compared with: names with "cache" cache_paper, "throughput" throughput_decode,
 // "ppl" (perplexity) loss, else accuracy.
 const char *hy_summary_counterpart(const char *paper);
 
 // A column of a table of results: a metric, or what is held out of it, as it is shown.
 typedef struct {
-    char *name;    // "accuracy", "accuracy_held_out": of the values, and the key in CSV and JSON
+    char *name;    // "accuracy", "accuracy_held_out", "erf_2": the key in CSV and JSON
     char *header;  // "accuracy, held out"
     const hy_metric_def *metric;
     hy_metric_look look;
+    char *figure;  // the metric of the values: "accuracy_held_out"
+    int set;
+    bool several;  // there are other sets of options
 } hy_summary_column;
 typedef struct {
     int n;
     hy_summary_column *v;
 } hy_summary_columns;
 // Those that some row has a value for, in the order of metrics.def: the metrics that it wants in tables and the one
-// that chooses grid points, each with what is held out of it. points: of the table of all grid points. readable: units
+// that chooses grid points, each with what is held out of it. Where a measure was taken with several sets of options
+// each has a column: "erf", "erf_2", headed "ERF, ssm: heads". points: of the table of all grid points. readable: units
 // are chosen for the eye by the size of the values; else those of metrics.def, so that programs find the same ones in
 // every experiment.
 hy_summary_columns hy_summary_columns_of(const hy_summary *s, bool points, bool readable);
 void hy_summary_columns_free(hy_summary_columns *c);
+// What a column shows of a row; NULL: it has no such figure.
+const hy_summary_value *hy_summary_column_value(const hy_summary_row *r, const hy_summary_column *c);
+// The most seeds that any figure of a row's columns is of: of models that are trained and not yet measured there is
+// none.
+int hy_summary_row_seeds(const hy_summary_row *r, const hy_summary_columns *c);
 
 // Throughput as multiples of that of s->base, beside the same of a paper's figures (those whose name has "throughput").
-const hy_summary_value *hy_summary_any_timing(const hy_summary *s);  // of any row; NULL: nothing was timed
-bool hy_summary_mixed_batch(const hy_summary *s);  // prefill and decoding were not all timed with one batch
+// What the shown timings were taken at: of prefill and decoding or, where neither was timed, of training.
+typedef struct {
+    int n;                              // 0: nothing was timed
+    double x_min, x_max, y_min, y_max;  // contexts and batches
+} hy_summary_timing;
+hy_summary_timing hy_summary_timing_of(const hy_summary *s);
+bool hy_summary_mixed_batch(const hy_summary *s);  // they were not all timed with one batch
 // Their columns, cells and note in the table of best rows.
 void hy_summary_speed_columns(const hy_summary *s, hy_table *t);
 void hy_summary_speed_row(const hy_summary *s, hy_table *t, const hy_summary_row *r);

@@ -21,31 +21,50 @@ static char *paper_names(const hy_summary *s) {
     return b.s;
 }
 
+static void hidden(hy_table *t, const char *name, const char *unit) {
+    hy_table_column(t, name, NULL, unit, HY_RIGHT);
+    hy_table_hidden(t);
+}
+
+// Of how many points the best was chosen; people see it where they are not all points of the grid.
+static void add_points_column(const hy_summary *s, hy_table *t) {
+    bool all = true;
+    for (int i = 0; i < s->n_rows; i++) all = all && s->rows[i].points == s->n_grid;
+    hy_table_column(t, "points", "of points", NULL, HY_RIGHT);
+    if (all) hy_table_hidden(t);
+}
+
+// A figure and, for programs, what is known of its spread: "accuracy", _sd, _n, _lo, _hi.
+static void add_figure_columns(hy_table *t, const hy_summary_column *c) {
+    static const struct {
+        const char *suffix;
+        bool unit, spread;
+    } more[] = {{"_sd", true, true}, {"_n", false, false}, {"_lo", true, true}, {"_hi", true, true}};
+    hy_table_column(t, c->name, c->header, c->look.unit, HY_RIGHT);
+    for (int i = 0; i < 4; i++) {
+        if (more[i].spread && !c->metric->spread) continue;
+        char *name = hy_asprintf("%s%s", c->name, more[i].suffix);
+        hidden(t, name, more[i].unit ? c->look.unit : NULL);
+        free(name);
+    }
+    if (!c->several) return;
+    char *name = hy_asprintf("%s_options", c->name);
+    hidden(t, name, NULL);
+    free(name);
+}
+
 static void add_columns(const hy_summary *s, hy_table *t, extent e, const hy_summary_columns *columns,
                         const char *papers) {
     hy_table_column(t, "variant", NULL, NULL, HY_LEFT);
     if (s->n_tasks > 1) hy_table_column(t, "task", NULL, NULL, HY_LEFT);
     if (s->n_grid > 1) hy_table_column(t, "grid", e == BEST ? "best at" : "at", NULL, HY_LEFT);
+    if (s->n_grid > 1 && e != POINTS) add_points_column(s, t);
     if (e == EVERY) hy_table_column(t, "best", NULL, NULL, HY_RIGHT);
     if (hy_summary_mixes_precisions(s)) hy_table_column(t, "precision", NULL, NULL, HY_LEFT);
     hy_table_column(t, "seeds", NULL, NULL, HY_RIGHT);
-    hy_table_column(t, "planned", NULL, NULL, HY_RIGHT);
-    hy_table_hidden(t);
-    hy_table_column(t, "failed", NULL, NULL, HY_RIGHT);
-    hy_table_hidden(t);
-    hy_table_column(t, "measures_failed", NULL, NULL, HY_RIGHT);
-    hy_table_hidden(t);
-    hy_table_column(t, "origin", NULL, NULL, HY_LEFT);
-    hy_table_hidden(t);
-    for (int i = 0; i < columns->n; i++) {
-        const hy_summary_column *c = &columns->v[i];
-        hy_table_column(t, c->name, c->header, c->look.unit, HY_RIGHT);
-        if (!c->metric->spread) continue;
-        char *sd = hy_asprintf("%s_sd", c->name);
-        hy_table_column(t, sd, NULL, c->look.unit, HY_RIGHT);
-        hy_table_hidden(t);
-        free(sd);
-    }
+    static const char *const counts[] = {"planned", "done", "failed", "measures_failed", "origin"};
+    for (int i = 0; i < 5; i++) hidden(t, counts[i], NULL);
+    for (int i = 0; i < columns->n; i++) add_figure_columns(t, &columns->v[i]);
     if (e == POINTS) return;
     for (const char *p = papers; *p; p += strcspn(p, "|") + 1) {
         int n = (int)strcspn(p, "|");
@@ -57,14 +76,31 @@ static void add_columns(const hy_summary *s, hy_table *t, extent e, const hy_sum
     hy_summary_speed_columns(s, t);
 }
 
-static void add_figure(hy_table *t, const hy_summary_row *r, const hy_summary_column *c) {
-    const hy_summary_value *v = hy_summary_shown(r, c->name);
-    const double mean = v ? v->stat.mean * c->look.scale : NAN, sd = v ? v->stat.sd * c->look.scale : NAN;
-    if (c->metric->spread && !isnan(sd))
-        hy_table_num_pm(t, mean, sd, c->look.decimals);
+static void add_options(hy_table *t, const char *options) {  // a line each: "tokens: 8; batch: 2"
+    hy_buf b = {0};
+    for (const char *at = options; *at; at += strcspn(at, "\n"), at += *at == '\n')
+        hy_buf_printf(&b, "%s%.*s", b.n ? "; " : "", (int)strcspn(at, "\n"), at);
+    hy_table_text(t, "%s", b.s ? b.s : "");
+    free(b.s);
+}
+
+// seeds: of the row; a figure of fewer tells its own number.
+static void add_figure(hy_table *t, const hy_summary_row *r, const hy_summary_column *c, int seeds) {
+    const hy_summary_value *v = hy_summary_column_value(r, c);
+    const hy_stat none = {.mean = NAN, .sd = NAN, .lo = NAN, .hi = NAN}, *x = v ? &v->stat : &none;
+    const double scale = c->look.scale;
+    if (c->metric->spread)
+        hy_table_num_pm(t, x->mean * scale, x->sd * scale, c->look.decimals);
     else
-        hy_table_num(t, mean, c->look.decimals);
-    if (c->metric->spread) hy_table_num(t, sd, c->look.decimals);
+        hy_table_num(t, x->mean * scale, c->look.decimals);
+    if (x->n && x->n != seeds) hy_table_mark(t, " (%d)", x->n);
+    if (c->metric->spread) hy_table_num(t, x->sd * scale, c->look.decimals);
+    hy_table_int(t, x->n);
+    if (c->metric->spread) {
+        hy_table_num(t, x->lo * scale, c->look.decimals);
+        hy_table_num(t, x->hi * scale, c->look.decimals);
+    }
+    if (c->several) add_options(t, v ? v->options : "");
 }
 
 static void add_row(const hy_summary *s, hy_table *t, const hy_summary_row *r, extent e,
@@ -73,14 +109,17 @@ static void add_row(const hy_summary *s, hy_table *t, const hy_summary_row *r, e
     hy_table_text(t, "%s", r->variant);
     if (s->n_tasks > 1) hy_table_text(t, "%s", r->task);
     if (s->n_grid > 1) hy_table_text(t, "%s", r->grid);
+    if (s->n_grid > 1 && e != POINTS) hy_table_int(t, r->points);
     if (e == EVERY) hy_table_int(t, r->best);
     if (hy_summary_mixes_precisions(s)) hy_table_text(t, "%s", r->precision);
-    hy_table_int(t, r->done);
+    const int seeds = hy_summary_row_seeds(r, columns);
+    hy_table_int(t, seeds);
     hy_table_int(t, r->planned);
+    hy_table_int(t, r->done);
     hy_table_int(t, r->failed);
     hy_table_int(t, r->measures_failed);
     hy_table_text(t, "%s", r->origin);
-    for (int i = 0; i < columns->n; i++) add_figure(t, r, &columns->v[i]);
+    for (int i = 0; i < columns->n; i++) add_figure(t, r, &columns->v[i], seeds);
     if (e == POINTS) return;
     for (const char *p = papers; *p; p += strcspn(p, "|") + 1) {
         char *name = hy_asprintf("%.*s", (int)strcspn(p, "|"), p);
@@ -92,7 +131,6 @@ static void add_row(const hy_summary *s, hy_table *t, const hy_summary_row *r, e
 
 // Ranks against the paper's figures, and pairs that are told apart, task by task.
 static void add_comparisons(const hy_summary *s, hy_table *t, const char *papers) {
-    const char *const metrics[] = {"accuracy", strcmp(s->tune_by, "accuracy") ? s->tune_by : ""};
     for (const char *p = papers; *p; p += strcspn(p, "|") + 1) {
         char *name = hy_asprintf("%.*s", (int)strcspn(p, "|"), p);
         for (int i = 0; i < s->n_rows; i++) {
@@ -103,22 +141,29 @@ static void add_comparisons(const hy_summary *s, hy_table *t, const char *papers
         }
         free(name);
     }
-    for (int i = 0; i < s->n_rows; i++)
-        for (int k = 0; k < 2; k++) {
-            if (!*metrics[k] || (i > 0 && s->rows[i].task_ord == s->rows[i - 1].task_ord)) continue;
-            char *text = hy_summary_pairs_text(s, s->rows[i].task, metrics[k]);
+    for (int i = 0; i < s->n_rows; i++) {
+        const char *metric;
+        if (i > 0 && s->rows[i].task_ord == s->rows[i - 1].task_ord) continue;
+        for (int k = 0; (metric = hy_summary_compared(s, k)); k++) {
+            char *text = hy_summary_pairs_text(s, s->rows[i].task, metric);
             if (text) hy_table_note(t, "%s", text);
             free(text);
         }
+    }
 }
 
 static void add_timing_notes(const hy_summary *s, hy_table *t) {
-    const hy_summary_value *timing = hy_summary_any_timing(s);
-    if (timing && hy_summary_mixed_batch(s))
-        hy_table_note(t, "throughput: context %.0f tokens (hylab show sql v_timing has all timings)", timing->x);
-    else if (timing)
-        hy_table_note(t, "throughput: context %.0f tokens, batch %.0f (hylab show sql v_timing has all of them)",
-                      timing->x, timing->y);
+    const hy_summary_timing at = hy_summary_timing_of(s);
+    if (at.n) {
+        hy_buf b = {0};
+        if (at.x_min < at.x_max)
+            hy_buf_printf(&b, "each at its largest context, %.0f to %.0f tokens", at.x_min, at.x_max);
+        else
+            hy_buf_printf(&b, "context %.0f tokens", at.x_max);
+        if (!(at.y_min < at.y_max)) hy_buf_printf(&b, ", batch %.0f", at.y_max);
+        hy_table_note(t, "throughput: %s (hylab show sql v_timing has all timings)", b.s);
+        free(b.s);
+    }
     hy_summary_speed_note(s, t);
     if (s->waited > HY_SUMMARY_WAITED)
         hy_table_note(
@@ -128,12 +173,24 @@ static void add_timing_notes(const hy_summary *s, hy_table *t) {
             100 * s->waited);
 }
 
-static void add_notes(const hy_summary *s, hy_table *t, const char *papers) {
+// Whether a row of the table has figures of fewer seeds than others.
+static bool some_fewer(const hy_summary *s, extent e, const hy_summary_columns *c) {
+    for (int i = 0; i < s->n_rows; i++) {
+        const int seeds = hy_summary_row_seeds(&s->rows[i], c);
+        for (int k = 0; k < c->n && (e != BEST || s->rows[i].best); k++) {
+            const hy_summary_value *v = hy_summary_column_value(&s->rows[i], &c->v[k]);
+            if (v && v->n && v->n != seeds) return true;
+        }
+    }
+    return false;
+}
+
+static void add_notes(const hy_summary *s, hy_table *t, const char *papers, bool fewer) {
     bool stopped = false;
     for (int i = 0; i < s->n_rows; i++) stopped = stopped || hy_summary_get(&s->rows[i], "reached", "");
     char *choice = hy_summary_choice_text(s);
-    hy_table_note(t, "mean ± standard deviation over the seeds that are done%s%s", choice ? "; " : "",
-                  choice ? choice : "");
+    hy_table_note(t, "mean ± standard deviation (n - 1) over seeds%s%s%s",
+                  fewer ? "; in brackets: of so many seeds only" : "", choice ? "; " : "", choice ? choice : "");
     free(choice);
     char *computed = hy_summary_computed_text(s);
     const char *mixed = hy_summary_mixes_precisions(s) ? "; rows of different precision are different runs" : "";
@@ -167,9 +224,52 @@ static hy_table *make_table(const hy_summary *s, extent e, bool readable, const 
         last = s->rows[i].task_ord;
         add_row(s, t, &s->rows[i], e, &columns, papers);
     }
-    if (e != POINTS) add_notes(s, t, papers);
+    if (e != POINTS) add_notes(s, t, papers, some_fewer(s, e, &columns));
     hy_summary_columns_free(&columns);
     return t;
+}
+
+// Every pair of variants that is compared in a metric of hy_summary_compared.
+static hy_json *pairs_json(const hy_summary *s) {
+    static const struct {
+        const char *name;
+        hy_align_side side;
+    } columns[] = {{"task", HY_LEFT},  {"metric", HY_LEFT}, {"unit", HY_LEFT},    {"held_out", HY_RIGHT},
+                   {"a", HY_LEFT},     {"b", HY_LEFT},      {"n", HY_RIGHT},      {"df", HY_RIGHT},
+                   {"mean", HY_RIGHT}, {"sd", HY_RIGHT},    {"lo", HY_RIGHT},     {"hi", HY_RIGHT},
+                   {"t", HY_RIGHT},    {"p", HY_RIGHT},     {"p_holm", HY_RIGHT}, {"told_apart", HY_RIGHT}};
+    hy_table *t = hy_table_new("differences a - b of the same seeds; lo, hi: 95 % interval of their mean, paired t; "
+                               "p_holm: after Holm's correction over the pairs of a metric");
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+        hy_table_column(t, columns[i].name, NULL, NULL, columns[i].side);
+    const char *metric;
+    for (int k = 0; (metric = hy_summary_compared(s, k)); k++) {
+        const hy_metric_def *d = hy_metric_find(metric);
+        hy_summary_pairs pairs = hy_summary_pairs_of(s, metric);
+        for (int i = 0; i < pairs.n; i++) {
+            const hy_summary_pair *p = &pairs.v[i];
+            const hy_stat *x = &p->difference;
+            hy_table_row(t);
+            const char *texts[] = {p->a->task, metric, d->unit_shown};
+            for (int j = 0; j < 3; j++) hy_table_text(t, "%s", texts[j]);
+            hy_table_int(t, hy_summary_holds_out(s, metric));
+            hy_table_text(t, "%s", p->a->variant);
+            hy_table_text(t, "%s", p->b->variant);
+            hy_table_int(t, p->n);
+            if (p->n > 0)
+                hy_table_int(t, p->n - 1);
+            else
+                hy_table_empty(t);
+            const double v[] = {x->mean * d->scale, x->sd * d->scale, x->lo * d->scale, x->hi * d->scale, p->t, p->p,
+                                p->p_holm};
+            for (int j = 0; j < 7; j++) hy_table_num(t, v[j], -6);
+            hy_table_int(t, p->apart);
+        }
+        free(pairs.v);
+    }
+    hy_json *j = hy_table_json(t);
+    hy_table_free(t);
+    return j;
 }
 
 static hy_status print_json(const hy_summary *s, const char *papers, FILE *f) {
@@ -181,6 +281,7 @@ static hy_status print_json(const hy_summary *s, const char *papers, FILE *f) {
         hy_json_set(doc, e == BEST ? "summary" : "grid", hy_table_json(t));
         hy_table_free(t);
     }
+    hy_json_set(doc, "pairs", pairs_json(s));
     const hy_status st = hy_json_print(doc, f);
     hy_json_free(doc);
     return st;

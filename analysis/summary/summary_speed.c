@@ -31,25 +31,30 @@ static double multiple(const hy_summary *s, const hy_summary_row *r, const char 
     return v && b && v->x == b->x ? v->stat.mean / b->stat.mean : NAN;
 }
 
-const hy_summary_value *hy_summary_any_timing(const hy_summary *s) {
-    static const char *const all[] = {"throughput_train", "throughput_prefill", "throughput_decode"};
-    for (int i = 0; i < s->n_rows; i++)
-        for (int k = 0; k < 3; k++) {
+static void widen(double *lo, double *hi, double v) {
+    *lo = fmin(*lo, v);  // which leave a NaN out
+    *hi = fmax(*hi, v);
+}
+
+hy_summary_timing hy_summary_timing_of(const hy_summary *s) {
+    static const char *const all[] = {"throughput_prefill", "throughput_decode", "throughput_train"};
+    hy_summary_timing t = {.x_min = NAN, .x_max = NAN, .y_min = NAN, .y_max = NAN};
+    for (int k = 0; k < 3; k++) {
+        if (k == 2 && t.n) break;  // training is timed with batches of its own
+        for (int i = 0; i < s->n_rows; i++) {
             const hy_summary_value *v = hy_summary_get(&s->rows[i], all[k], NULL);
-            if (v) return v;
+            if (!v) continue;
+            t.n++;
+            widen(&t.x_min, &t.x_max, v->x);
+            widen(&t.y_min, &t.y_max, v->y);
         }
-    return NULL;
+    }
+    return t;
 }
 
 bool hy_summary_mixed_batch(const hy_summary *s) {
-    const hy_summary_value *first = NULL;
-    for (int i = 0; i < s->n_rows; i++)
-        for (int k = 0; k < N_TIMINGS; k++) {
-            const hy_summary_value *v = hy_summary_get(&s->rows[i], timings[k].metric, NULL);
-            if (v && first && v->y != first->y) return true;
-            if (v && !first) first = v;
-        }
-    return false;
+    const hy_summary_timing t = hy_summary_timing_of(s);
+    return t.y_min < t.y_max;
 }
 
 static bool anywhere(const hy_summary *s, const char *metric) {

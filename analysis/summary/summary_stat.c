@@ -1,46 +1,39 @@
-// summary_stat.c - mean, standard deviation and rank correlation, and lists of values by seed. See summary.h.
+// summary_stat.c - mean, standard deviation and interval, and lists of values by seed. See summary.h.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "analysis/summary/student.h"
 #include "analysis/summary/summary_impl.h"
 
-hy_stat hy_stat_of(const double *v, int n) {
-    hy_stat s = {.mean = NAN, .sd = NAN, .n = n};
+// mean -+ half within [0, 1]. An error of the mean is that of asin(sqrt(mean)) times the derivative, the first order of
+// Taylor's series. (Transforming the values instead would give an interval of another quantity, the back-transformed
+// mean of the transformed values: for values near 1 it leaves the mean of the values out as seeds get more.)
+static void interval_of_share(hy_stat *s, double half) {
+    if (s->mean <= 0 || s->mean >= 1) return;  // of values from 0 to 1 only if all are equal
+    const double at = asin(sqrt(s->mean)), h = half / (2 * sqrt(s->mean * (1 - s->mean)));
+    const double lo = sin(fmax(at - h, 0)), hi = sin(fmin(at + h, asin(1)));
+    s->lo = lo * lo, s->hi = hi * hi;
+}
+
+hy_stat hy_stat_of(const double *v, int n, hy_range range) {
+    hy_stat s = {.mean = NAN, .sd = NAN, .n = n, .lo = NAN, .hi = NAN};
     if (n == 0) return s;
     double sum = 0, sq = 0;
-    for (int i = 0; i < n; i++) sum += v[i];
-    s.mean = sum / n;
+    bool equal = true;
+    for (int i = 0; i < n; i++) sum += v[i], equal = equal && v[i] == v[0];
+    s.mean = equal ? v[0] : sum / n;  // a third of three times 0.1 is not 0.1
     for (int i = 0; i < n; i++) sq += (v[i] - s.mean) * (v[i] - s.mean);
     if (n > 1) s.sd = sqrt(sq / (n - 1));
+    if (n < HY_STAT_LEAST || equal) return s;
+    const double half = hy_student_quantile((1 + HY_STAT_LEVEL) / 2, n - 1) * s.sd / sqrt(n);
+    if (range == HY_SHARE) {
+        interval_of_share(&s, half);
+    } else {
+        s.lo = range == HY_POSITIVE ? fmax(s.mean - half, 0) : s.mean - half;
+        s.hi = s.mean + half;
+    }
     return s;
-}
-
-// Rank of each value from 1; equal values share the mean of their ranks.
-static void ranks(const double *v, int n, double *r) {
-    for (int i = 0; i < n; i++) {
-        int less = 0, equal = 0;
-        for (int j = 0; j < n; j++) {
-            less += v[j] < v[i];
-            equal += v[j] == v[i];
-        }
-        r[i] = less + (equal + 1) / 2.0;
-    }
-}
-
-double hy_spearman(const double *a, const double *b, int n) {
-    if (n < 2) return NAN;
-    double *ra = hy_xcalloc(2 * (size_t)n, sizeof *ra), *rb = ra + n;
-    ranks(a, n, ra);
-    ranks(b, n, rb);
-    double m = (n + 1) / 2.0, ab = 0, aa = 0, bb = 0;
-    for (int i = 0; i < n; i++) {
-        ab += (ra[i] - m) * (rb[i] - m);
-        aa += (ra[i] - m) * (ra[i] - m);
-        bb += (rb[i] - m) * (rb[i] - m);
-    }
-    free(ra);
-    return aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : NAN;
 }
 
 // ---------------------------------------------------------------------------------------------------- values by seed
@@ -57,12 +50,25 @@ void hy_summary_value_push(hy_summary_value *v, int64_t seed, double value) {
 }
 
 // ---------------------------------------------------------------------------------------------------- questions
+const hy_summary_value *hy_summary_get_set(const hy_summary_row *r, const char *metric, const char *cell, int set) {
+    const hy_summary_value *best = NULL;
+    for (int i = 0; i < r->n_values; i++) {
+        const hy_summary_value *v = &r->values[i];
+        if (strcmp(v->metric, metric) || (cell && strcmp(v->cell, cell)) || v->set != set) continue;
+        if (!best || v->x > best->x || (v->x == best->x && v->y > best->y)) best = v;
+    }
+    return best;
+}
+
+// Of a given cell the first set that has it; of any cell the largest of any set.
 const hy_summary_value *hy_summary_get(const hy_summary_row *r, const char *metric, const char *cell) {
     const hy_summary_value *best = NULL;
     for (int i = 0; i < r->n_values; i++) {
         const hy_summary_value *v = &r->values[i];
         if (strcmp(v->metric, metric) || (cell && strcmp(v->cell, cell))) continue;
-        if (!best || v->x > best->x || (v->x == best->x && v->y > best->y)) best = v;
+        const bool larger = best && (v->x > best->x || (v->x == best->x && v->y > best->y));
+        const bool same_place = best && !(v->x < best->x || v->x > best->x || v->y < best->y || v->y > best->y);
+        if (!best || (cell ? v->set < best->set : larger || (same_place && v->set < best->set))) best = v;
     }
     return best;
 }

@@ -79,10 +79,9 @@ static int seeds_of(const hy_summary *m, const points *p, int64_t **out) {
 
 // The value of one seed at the point that the other seeds choose; false: no other seed has one, or this seed failed
 // there.
-static bool held_out(const hy_summary *m, const points *p, const char *metric, const char *cell, int64_t seed,
-                     double *value) {
+static bool held_out(const hy_summary *m, const points *p, const hy_summary_value *of, int64_t seed, double *value) {
     const int at = tuned_best(m, p, &seed);
-    const hy_summary_value *v = at < 0 ? NULL : hy_summary_get(&p->row[at], metric, cell);
+    const hy_summary_value *v = at < 0 ? NULL : hy_summary_get_set(&p->row[at], of->metric, of->cell, of->set);
     for (int i = 0; v && i < v->n; i++)
         if (v->seed[i] == seed) {
             *value = v->v[i];
@@ -106,18 +105,28 @@ static void add_held_out(const hy_summary *m, const points *p, hy_summary_row *b
         *to = (hy_summary_value){.metric = hy_asprintf("%s_held_out", from.metric),
                                  .cell = hy_xstrdup(from.cell),
                                  .unit = hy_xstrdup(from.unit),
+                                 .set = from.set,
+                                 .options = hy_xstrdup(from.options),
                                  .layer = from.layer,
                                  .head = from.head,
                                  .kind = hy_xstrdup(from.kind),
                                  .x = from.x,
-                                 .y = from.y};
+                                 .y = from.y,
+                                 .range = from.range};
         for (int i = 0; i < n_seeds; i++) {
             double v;
-            if (held_out(m, p, from.metric, from.cell, seeds[i], &v)) hy_summary_value_push(to, seeds[i], v);
+            if (held_out(m, p, &from, seeds[i], &v)) hy_summary_value_push(to, seeds[i], v);
         }
-        to->stat = hy_stat_of(to->v, to->n);
+        to->stat = hy_stat_of(to->v, to->n, to->range);
     }
     free(seeds);
+}
+
+// What a choice was made from: interim tables have not all points yet.
+static int points_with(const points *p, const char *metric, const char *cell) {
+    int n = 0;
+    for (int i = 0; i < p->n; i++) n += hy_summary_get(&p->row[i], metric, cell) != NULL;
+    return n;
 }
 
 void hy_summary_choose(hy_summary *m) {
@@ -130,24 +139,43 @@ void hy_summary_choose(hy_summary *m) {
         const bool tuned = best >= 0;
         if (!tuned) best = plain_best(&p);
         m->rows[i + best].best = true;
+        const int n = tuned ? points_with(&p, m->tune_by, m->tune_cell) : points_with(&p, "accuracy", "");
+        for (int j = i; j < k; j++) m->rows[j].points = n;
         if (tuned) add_held_out(m, &p, &m->rows[i + best]);
     }
 }
 
 // ---------------------------------------------------------------------------------------------------- questions
-const hy_summary_value *hy_summary_fair(const hy_summary_row *r, const char *metric) {
+static const hy_summary_value *held_out_of(const hy_summary_row *r, const char *metric) {
     char *name = hy_asprintf("%s_held_out", metric);
     const hy_summary_value *v = hy_summary_get(r, name, "");
     free(name);
-    return v && v->n ? v : hy_summary_get(r, metric, "");
+    return v && v->n ? v : NULL;
+}
+
+bool hy_summary_holds_out(const hy_summary *s, const char *metric) {
+    for (int i = 0; i < s->n_rows; i++)
+        if (held_out_of(&s->rows[i], metric)) return true;
+    return false;
+}
+
+const hy_summary_value *hy_summary_fair(const hy_summary *s, const hy_summary_row *r, const char *metric) {
+    return hy_summary_holds_out(s, metric) ? held_out_of(r, metric) : hy_summary_get(r, metric, "");
+}
+
+// The metric that the points were chosen by: without "tune:", or where nothing of it is stored yet, the accuracy.
+static bool by_tune(const hy_summary *s) {
+    for (int i = 0; *s->tune_by && i < s->n_rows; i++)
+        if (hy_summary_get(&s->rows[i], s->tune_by, s->tune_cell)) return true;
+    return false;
 }
 
 char *hy_summary_choice_text(const hy_summary *s) {
     if (s->n_grid < 2) return NULL;
-    if (!*s->tune_by)
-        return hy_asprintf("of the grid's %d points, the one of the best mean accuracy over the same seeds", s->n_grid);
-    return hy_asprintf("of the grid's %d points, the one of the best mean %s%s%s over the same seeds; held out: for "
-                       "each seed the point that is "
-                       "best over the other seeds",
-                       s->n_grid, s->tune_by, *s->tune_cell ? " in " : "", s->tune_cell);
+    const bool tuned = by_tune(s), cell = tuned && *s->tune_cell;
+    return hy_asprintf("of the grid's %d points, the one of the best mean %s%s%s over the same seeds%s", s->n_grid,
+                       tuned ? s->tune_by : "accuracy", cell ? " in " : "", cell ? s->tune_cell : "",
+                       tuned && hy_summary_holds_out(s, s->tune_by)
+                           ? "; held out: for each seed the point that is best over the other seeds"
+                           : "");
 }

@@ -138,6 +138,21 @@ void hy_table_num_pm(hy_table *t, double v, double spread, int decimals) {
     c->text = both;
 }
 
+void hy_table_mark(hy_table *t, const char *fmt, ...) {
+    row *r = &t->rows[t->n_rows - 1];
+    cell *c = &r->cells[r->n - 1];
+    HY_ASSERT(r->n > 0 && c->kind == CELL_NUM);  // the text of others is what programs get
+    va_list ap;
+    va_start(ap, fmt);
+    char *mark = NULL;
+    const int n = vasprintf(&mark, fmt, ap);
+    va_end(ap);
+    HY_ASSERT(n >= 0);
+    char *both = hy_asprintf("%s%s", c->text, mark);
+    free(mark), free(c->text);
+    c->text = both;
+}
+
 void hy_table_empty(hy_table *t) { cell_new(t, CELL_EMPTY); }
 
 void hy_table_note(hy_table *t, const char *fmt, ...) {
@@ -152,19 +167,35 @@ void hy_table_note(hy_table *t, const char *fmt, ...) {
 }
 
 // ---------------------------------------------------------------------------------------------------- text
-static int text_width(const char *s) {  // code points
-    int n = 0;
-    for (; s && *s; s++) n += ((unsigned char)*s & 0xc0) != 0x80;
+// A control character at s, which would break the line or command the terminal, as people read it: "\n", "\x1b"; NULL
+// for any other. *bytes: those that it takes of s.
+static const char *escape(const char *s, char out[8], int *bytes) {
+    static const char known[] = "\n\r\t", letters[] = "nrt";
+    const unsigned char c = (unsigned char)s[0], next = (unsigned char)s[1];
+    const bool wide = c == 0xc2 && next >= 0x80 && next < 0xa0;
+    *bytes = 1 + wide;
+    if (c >= 0x20 && c != 0x7f && !wide) return NULL;
+    const char *at = strchr(known, c);
+    if (at && c)
+        snprintf(out, 8, "\\%c", letters[at - known]);
+    else
+        snprintf(out, 8, "\\x%02x", wide ? next : c);
+    return out;
+}
+
+static int text_width(const char *s) {  // code points, as they are shown
+    int n = 0, bytes;
+    char out[8];
+    for (; s && *s; s += bytes) n += escape(s, out, &bytes) ? (int)strlen(out) : ((unsigned char)*s & 0xc0) != 0x80;
     return n;
 }
 
-// Control characters, which would break the line or command the terminal, as "?": one column each.
 static void write_visible(hy_buf *b, const char *s) {
-    for (; *s; s++) {
-        const unsigned char c = (unsigned char)s[0], next = (unsigned char)s[1];
-        const bool wide = c == 0xc2 && next >= 0x80 && next < 0xa0;
-        hy_buf_write(b, c < 0x20 || c == 0x7f || wide ? "?" : s, 1);
-        s += wide;
+    int bytes;
+    char out[8];
+    for (; *s; s += bytes) {
+        const char *shown = escape(s, out, &bytes);
+        hy_buf_write(b, shown ? shown : s, shown ? strlen(shown) : 1);
     }
 }
 

@@ -21,6 +21,7 @@ void hy_table_column(hy_table *t, const char *name, const char *header, const ch
 
 // Begins a row, then one call per cell from left to right; cells not given are empty (null in JSON).
 void hy_table_row(hy_table *t);
+// Control characters are shown as "\n", "\x1b" in text; CSV quotes them, JSON escapes them.
 void hy_table_text(hy_table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void hy_table_int(hy_table *t, int64_t v);
 // Shown with `decimals` places in text (negative: %.-decimals g), in full in CSV and JSON. NaN and infinity: "-",
@@ -29,6 +30,8 @@ void hy_table_num(hy_table *t, double v, int decimals);
 // A number with its spread, "44.10 ± 0.30" in text; CSV and JSON get v alone: give the spread a column of its own there
 // (hy_table_hidden).
 void hy_table_num_pm(hy_table *t, double v, double spread, int decimals);
+// Adds to what people see of the newest cell, a number: "0.95 ± 0.01 (2)". CSV and JSON do not have it.
+void hy_table_mark(hy_table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void hy_table_empty(hy_table *t);
 // The newest column is left out of the text table (CSV and JSON have it).
 void hy_table_hidden(hy_table *t);

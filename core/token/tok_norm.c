@@ -220,3 +220,15 @@ hy_status hy_normalize(const hy_tok_steps *steps, const char *text, size_t n, hy
     free(other.s);
     return st;
 }
+
+// ---------------------------------------------------------------------------------------------------- comparing
+char *hy_text_folded(const char *text) {
+    hy_buf whole = {0}, out = {0};
+    hy_utf8_lossy(text, strlen(text), &whole);
+    hy_buf_write(&out, "", 0);
+    const int options = UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD;
+    if (form_part(whole.s, whole.n, options, &out)) out.n = 0, hy_buf_write(&out, whole.s, whole.n);
+    hy_buf_write(&out, "", 0);
+    free(whole.s);
+    return out.s;
+}

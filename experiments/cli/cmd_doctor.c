@@ -16,6 +16,7 @@
 #include "kernels/ceilings.h"
 #include "experiments/runner/models.h"
 #include "results/schema.h"
+#include "core/base/plural.h"
 
 typedef struct {
     const char *db;
@@ -102,9 +103,9 @@ static hy_status weights_line(hy_table *t, hy_store *s) {
     hy_weights_list_free(&l);
     const bool bad = count[HY_WEIGHTS_MISSING] || count[HY_WEIGHTS_CHANGED];
     line(t, "weights", bad ? "incomplete" : "ok",
-         "of %d models, %.1f MB; %d are missing, %d have changed, %d files belong to no model (hylab models)",
-         count[HY_WEIGHTS_STORED], bytes / 1e6, count[HY_WEIGHTS_MISSING], count[HY_WEIGHTS_CHANGED],
-         count[HY_WEIGHTS_ORPHAN]);
+         "of %d model%s, %.1f MB; missing: %d, changed: %d, files that belong to no model: %d (hylab models)",
+         count[HY_WEIGHTS_STORED], hy_s(count[HY_WEIGHTS_STORED]), bytes / 1e6, count[HY_WEIGHTS_MISSING],
+         count[HY_WEIGHTS_CHANGED], count[HY_WEIGHTS_ORPHAN]);
     return HY_OK;
 }
 

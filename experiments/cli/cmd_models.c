@@ -5,6 +5,7 @@
 #include "experiments/cli/args.h"
 #include "experiments/cli/commands.h"
 #include "experiments/runner/models.h"
+#include "core/base/plural.h"
 
 #define DAY_S 86400.0
 
@@ -60,11 +61,11 @@ static hy_status print(const hy_weights_list *l, const options *o) {
         measurements += w->measurements;
     }
     if (o->prune)
-        hy_table_note(t, "%.0f bytes of %d files freed; %d measurements stay, and what needs weights trains again",
-                      bytes, files, measurements);
+        hy_table_note(t, "%.0f bytes of %d file%s freed; %d measurement%s, and what needs weights trains again", bytes,
+                      files, hy_s(files), measurements, measurements == 1 ? " stays" : "s stay");
     else
-        hy_table_note(t, "%d files, %.0f bytes; hylab models --prune frees them, and keeps what was measured", files,
-                      bytes);
+        hy_table_note(t, "%d file%s, %.0f bytes; hylab models --prune frees %s, and keeps what was measured", files,
+                      hy_s(files), bytes, files == 1 ? "it" : "them");
     const hy_status s = hy_table_print(t, o->format, stdout);
     hy_table_free(t);
     return s;
@@ -91,8 +92,8 @@ static hy_status run(const options *o, const hy_arg_list *rest) {
         int changed = 0;
         for (int i = 0; i < l.n; i++) changed += l.v[i].state == HY_WEIGHTS_CHANGED;
         if (!st && changed)
-            st = hy_error(HY_EFAIL, "%d of %d files changed after they were stored; what needs them trains again",
-                          changed, l.n);
+            st = hy_error(HY_EFAIL, "%d of %d file%s changed after they were stored; what needs them trains again",
+                          changed, l.n, hy_s(l.n));
     }
     hy_weights_list_free(&l);
     hy_store_close(s);

@@ -11,6 +11,7 @@
 #include "experiments/cli/facts_table.h"
 #include "experiments/cli/measure_arg.h"
 #include "experiments/cli/probe_figures.h"
+#include "core/base/plural.h"
 
 enum { MAX_MAPS = 12, MAX_MAP_LAYERS = 16 };
 typedef struct {
@@ -238,7 +239,7 @@ static hy_table *other_table(const hy_facts *f, const hy_asked *m, const char *t
     hy_measure_options_text(m->measure, &m->options, &b);
     hy_table_note(t, "%s, version %d: %s", m->measure->name, m->measure->version, m->measure->doc);
     for (char *line = b.n ? strtok(b.s, "\n") : NULL; line; line = strtok(NULL, "\n")) hy_table_note(t, "%s", line);
-    if (f->n_artifacts) hy_table_note(t, "%d arrays, which --db stores", f->n_artifacts);
+    if (f->n_artifacts) hy_table_note(t, "%d array%s, which --db stores", f->n_artifacts, hy_s(f->n_artifacts));
     free(b.s);
     return t;
 }

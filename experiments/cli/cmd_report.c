@@ -1,11 +1,13 @@
 // cmd_report.c - hylab report: one self-contained HTML page about a stored experiment.
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "experiments/cli/args.h"
 #include "experiments/cli/commands.h"
 #include "analysis/report/report_page.h"
 #include "experiments/cli/stored.h"
+#include "core/base/plural.h"
 
 typedef struct {
     hy_stored_options which;
@@ -20,22 +22,31 @@ static hy_status write_page(hy_plots *p, const char *path) {
     hy_status s = drawn == HY_EINPUT && p->n ? HY_OK : drawn;  // the page has what is not damaged
     if (!s) s = hy_report_page(p, r);
     if (!s) s = hy_report_write(r, path);
-    if (!s) printf("%s (%d figures from %s)\n", path, p->n, p->dir);
+    if (!s) printf("%s (%d figure%s from %s)
+", path, p->n, hy_s(p->n), p->dir);
     if (!s && drawn) s = hy_error(drawn, "%s", left_out);
     hy_report_free(r);
     free(label), free(left_out);
     return s;
 }
 
+// The folder for the figures of a page: what belongs to other people lies beside the page, not in there. NULL: the page
+// is no file (a device, a pipe).
+static char *beside(const char *page) {
+    struct stat st;
+    if (!stat(page, &st) && !S_ISREG(st.st_mode)) return NULL;
+    const size_t n = strlen(page);
+    const char *dot = strrchr(page, '.'), *slash = strrchr(page, '/');
+    const bool named = dot && dot > (slash ? slash + 1 : page);
+    return hy_asprintf("%.*s_files", (int)(named ? (size_t)(dot - page) : n), page);
+}
+
 static hy_status report(const options *o, const char *file) {
     hy_store *store;
     hy_summary *s;
     HY_TRY(hy_stored_open(&o->which, file, &store, &s));
-    const char *slash = o->out ? strrchr(o->out, '/') : NULL;
-    char *dir = o->figures ? hy_xstrdup(o->figures)
-                : slash    ? hy_asprintf("%.*s", slash == o->out ? 1 : (int)(slash - o->out), o->out)
-                : o->out   ? hy_xstrdup(".")
-                           : hy_stored_folder(&o->which, s);
+    char *dir = o->figures ? hy_xstrdup(o->figures) : o->out ? beside(o->out) : NULL;
+    if (!dir) dir = hy_stored_folder(&o->which, store, s);
     char *path = o->out ? hy_xstrdup(o->out) : hy_asprintf("%s/report.html", dir);
     hy_plots p = {.store = store, .s = s, .dir = dir, .formats = HY_FIG_SVG};
     hy_status st = hy_mkdirs(dir);
@@ -52,7 +63,7 @@ int hy_cmd_report(int argc, char **argv) {
     const hy_arg args[] = {
         {"--out", "FILE", HY_ARG_TEXT, &o.out, 0, "the page (report.html in the folder of the figures)"},
         {"--figures", "DIR", HY_ARG_TEXT, &o.figures, 0,
-         "folder for the figures (that of the page, else figures/EXPERIMENT beside the database)"},
+         "folder for the figures (PAGE_files beside the page, else figures/EXPERIMENT beside the database)"},
         HY_STORED_ARGS(o.which),
         {0},
     };

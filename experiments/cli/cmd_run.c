@@ -69,10 +69,10 @@ static hy_status print_other_commits(const hy_sweep *s) {
         if (*commit && strcmp(commit, hy_version_commit()) && !other++)
             snprintf(first, sizeof first, "%s%s", commit, dirty ? " with changes" : "");
     }
-    if (stored) fprintf(stderr, "%d runs are stored already\n", stored);
+    if (stored) fprintf(stderr, "%d run%s stored already\n", stored, stored == 1 ? " is" : "s are");
     if (other)
-        fprintf(stderr, "note: %d of them come from another commit (%s%s); --force runs them again\n", other, first,
-                other > 1 ? ", ..." : "");
+        fprintf(stderr, "note: %d of them %s from another commit (%s%s); --force runs %s again\n", other,
+                other == 1 ? "comes" : "come", first, other > 1 ? ", ..." : "", other == 1 ? "it" : "them");
     return HY_OK;
 }
 
@@ -188,24 +188,36 @@ int hy_cmd_run(int argc, char **argv) {
         {"--child", "FD", HY_ARG_INT, &o.child, 0, ""}, {"--report", "FD", HY_ARG_INT, &o.report, 0, ""}, {0}};
     const hy_args a = {
         .usage = "hylab run EXPERIMENT.yaml [options]",
-        .text = "Trains, measures and stores every variant x task x grid point x seed of an experiment that is not "
-                "stored yet, then\n"
-                "prints mean and standard deviation over the seeds. Ctrl-C stops cleanly; the same command goes on "
-                "where it stopped.\n"
-                "A model is the same when its variant, the training side of its task, recipe, seed and kind of device "
-                "are; a measurement\n"
-                "when its model, measure, version, options and test set are. The commit that made them is recorded, "
-                "but counts for neither.\n"
-                "--format csv is one document: a row for each variant and task, of an experiment with a grid for each "
-                "of its points,\n"
-                "with 1 in the column `best` of those that stand for their variants. Its keys are the names of the "
-                "metrics\n"
-                "(hylab show metrics), its units always those of --format json: %, MB, millions of parameters.\n\n"
-                "examples:\n"
-                "  hylab run experiments/roadmap/roadmap.yaml --dry-run\n"
-                "  hylab run experiments/roadmap/roadmap.yaml --jobs 2\n"
-                "  hylab run experiments/roadmap/roadmap.yaml --only 'Llama' --set train.steps=50 --set seeds=[1]\n"
-                "  hylab run experiments/roadmap/roadmap.yaml --scale paper --dry-run",
+        .text =
+            "Trains, measures and stores every variant x task x grid point x seed of an experiment that is not "
+            "stored yet, then\n"
+            "prints mean ± standard deviation over the seeds. Ctrl-C stops cleanly; the same command goes on "
+            "where it stopped.\n"
+            "A model is the same when its variant, the training side of its task, recipe, seed and kind of device "
+            "are; a measurement\n"
+            "when its model, measure, version, options and test set are. The commit that made them is recorded, "
+            "but counts for neither.\n"
+            "--format csv is one document: a row for each variant and task, of an experiment with a grid for each "
+            "of its points,\n"
+            "with 1 in the column `best` of those that stand for their variants. Its keys are the names of the "
+            "metrics\n"
+            "(hylab show metrics), its units always those of --format json: %, MB (10^6 bytes), millions of "
+            "parameters. Of each metric M\n"
+            "it has the mean (M), sample standard deviation (M_sd), seeds (M_n) and 95 % interval of the mean (M_lo, "
+            "M_hi): Student's t\n"
+            "with n - 1 degrees of freedom; of shares (accuracy) on the scale of asin(sqrt(x)) at the mean, so that "
+            "it stays within 0 and\n"
+            "100 %, of what is never negative cut off at 0; none below 3 seeds, or where all seeds are equal. --format "
+            "json also has\n"
+            "all pairs of variants: differences by seed, their paired t interval, p and p after Holm's correction. A "
+            "pair is told apart\n"
+            "below 5 %; of pairs with fewer than 3 common seeds, or whose differences are all equal, nothing is "
+            "claimed.\n\n"
+            "examples:\n"
+            "  hylab run experiments/roadmap/roadmap.yaml --dry-run\n"
+            "  hylab run experiments/roadmap/roadmap.yaml --jobs 2\n"
+            "  hylab run experiments/roadmap/roadmap.yaml --only 'Llama' --set train.steps=50 --set seeds=[1]\n"
+            "  hylab run experiments/roadmap/roadmap.yaml --scale paper --dry-run",
         .args = argc > 1 && !strcmp(argv[1], "--child") ? child_args : args,
         .max_rest = 1,
     };

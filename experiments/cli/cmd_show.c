@@ -6,10 +6,11 @@
 #include "experiments/cli/args.h"
 #include "experiments/cli/commands.h"
 #include "experiments/cli/show_spec.h"
+#include "results/metrics.h"
 #include "results/query.h"
 
 typedef struct {
-    const char *db, *experiment, *status, *variant;
+    const char *db, *default_db, *experiment, *status, *variant;
     int limit;
     bool all;
     hy_table_format format;
@@ -39,7 +40,7 @@ static hy_status query_table(hy_query *q, const char *title, int limit, hy_table
                 hy_table_num(t, hy_query_double(q, c), -6);
         }
     }
-    if (!st && row) hy_table_note(t, "only the first %d rows are shown (--limit)", limit);
+    if (!st && row) hy_table_note(t, "only the first %d row%s shown (--limit)", limit, limit == 1 ? " is" : "s are");
     *out = t;
     return st;
 }
@@ -65,6 +66,36 @@ static hy_status show_metrics(hy_store *s, const options *o) {
     hy_query *q;
     HY_TRY(hy_ask_metrics(s, &q));
     return print_query(q, o, NULL);
+}
+
+static int by_name(const void *a, const void *b) {
+    return strcmp((*(const hy_metric_def *const *)a)->name, (*(const hy_metric_def *const *)b)->name);
+}
+
+// What this program stores, without a database: the columns of hy_ask_metrics.
+static hy_status show_known_metrics(const options *o) {
+    static const char *const columns[] = {"name", "version", "unit", "direction", "stored", "meaning"};
+    int n = 0;
+    while (hy_metric_defs[n].name) n++;
+    const hy_metric_def **sorted = hy_xcalloc((size_t)n, sizeof *sorted);
+    for (int i = 0; i < n; i++) sorted[i] = &hy_metric_defs[i];
+    qsort(sorted, (size_t)n, sizeof *sorted, by_name);
+    hy_table *t = hy_table_new(NULL);
+    for (int c = 0; c < 6; c++) hy_table_column(t, columns[c], NULL, NULL, c == 1 || c == 4 ? HY_RIGHT : HY_LEFT);
+    for (int i = 0; i < n; i++) {
+        hy_table_row(t);
+        hy_table_text(t, "%s", sorted[i]->name);
+        hy_table_int(t, sorted[i]->version);
+        hy_table_text(t, "%s", sorted[i]->unit);
+        hy_table_text(t, "%s", sorted[i]->direction);
+        hy_table_int(t, 0);
+        hy_table_text(t, "%s", sorted[i]->meaning);
+    }
+    hy_table_note(t, "there is no database yet: %s", o->db);
+    const hy_status s = hy_table_print(t, o->format, stdout);
+    hy_table_free(t);
+    free(sorted);
+    return s;
 }
 
 // ---------------------------------------------------------------------------------------------------- one run
@@ -122,6 +153,13 @@ static hy_status show_sql(hy_store *s, const options *o, const char *text) {
     return print_query(q, o, NULL);
 }
 
+static bool is_status(const char *text) {
+    static const char *const known[] = {"running", "interrupted", "done", "failed"};
+    for (int i = 0; i < 4; i++)
+        if (!strcmp(text, known[i])) return true;
+    return false;
+}
+
 static hy_status dispatch(const options *o, const hy_arg_list *rest) {
     const char *what = rest->v[0], *arg = rest->n > 1 ? rest->v[1] : NULL;
     bool needs = !strcmp(what, "run") || !strcmp(what, "sql");
@@ -130,6 +168,9 @@ static hy_status dispatch(const options *o, const hy_arg_list *rest) {
     if (needs && !arg)
         return hy_error(HY_EINPUT, "show %s needs %s", what,
                         !strcmp(what, "run") ? "the number of a run" : "a view or a statement");
+    if (!strcmp(what, "metrics") && o->db == o->default_db && !hy_file_exists(o->db)) return show_known_metrics(o);
+    if (*o->status && !is_status(o->status))
+        return hy_error(HY_EINPUT, "--status %s: there are running, interrupted, done and failed", o->status);
     hy_store *s;
     HY_TRY(hy_store_open(o->db, HY_STORE_READ, &s));
     hy_status st = !strcmp(what, "runs")      ? show_runs(s, o)
@@ -152,11 +193,13 @@ int hy_cmd_show(int argc, char **argv) {
     for (size_t i = 0; argc > 1 && i < sizeof others / sizeof *others; i++)
         if (!strcmp(argv[1], others[i].word)) return others[i].show(argc - 1, argv + 1);
     options o = {.db = hy_default_db(), .experiment = "", .status = "", .variant = "", .limit = 10000};
+    o.default_db = o.db;
     const hy_arg args[] = {
         {"--db", "FILE", HY_ARG_TEXT, &o.db, 0, "results database ($HYLAB_DB, else runs/hylab.db)"},
         {"--experiment", "NAME", HY_ARG_TEXT, &o.experiment, 0, "runs: only those first made for this experiment"},
         {"--variant", "NAME", HY_ARG_TEXT, &o.variant, 0, "runs: only this variant"},
-        {"--status", "S", HY_ARG_TEXT, &o.status, 0, "runs: running, interrupted, done or failed"},
+        {"--status", "S", HY_ARG_TEXT, &o.status, 0,
+         "runs: running, interrupted, done or failed, they or a measurement of them"},
         {"--all", NULL, HY_ARG_FLAG, &o.all, 0, "runs: also those that a later run replaced"},
         {"--limit", "N", HY_ARG_INT, &o.limit, 1, "at most N rows (10000)"},
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print"},
@@ -182,7 +225,8 @@ int hy_cmd_show(int argc, char **argv) {
                 "  hylab show runs --status failed\n"
                 "  hylab show run 12\n"
                 "  hylab show sql v_timing --format csv > timing.csv\n"
-                "  hylab show sql 'SELECT variant, avg(value) FROM v_final WHERE metric = \"accuracy\" GROUP BY 1'",
+                "  hylab show sql 'SELECT variant, avg(value) FROM v_final WHERE metric = \"accuracy\" AND cell = \"\" "
+                "GROUP BY 1'",
         .args = args,
         .min_rest = 1,
         .max_rest = 2,

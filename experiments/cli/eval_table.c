@@ -57,6 +57,7 @@ hy_status hy_accuracy_print(const char *title, const hy_task *task, const hy_fac
     }
     hy_table_note(
         t, "accuracy: mean over the labelled positions of an example, then over examples; exact: every label right");
+    hy_table_note(t, "s.e.: standard error of the mean over the examples");
     if (bytes != 1 && !isnan(bytes))
         hy_table_note(t, "loss: per token; a token of the evaluation text has %.4f bytes on average", bytes);
     if (entropy > 0) hy_table_note(t, "excess: loss above the entropy of the source, %.4f nats a label", entropy);

@@ -166,6 +166,11 @@ hy_table *hy_facts_table(const char *title, const hy_facts *f, hy_fact_rows rows
             row_head(&v, t, of, all);
             for (int c = 0; c < v.n_columns; c++) value_cell(&v, t, fact_at(&v, r, &v.columns[c]), &v.columns[c]);
         }
+    for (int c = 0; c < v.n_columns; c++)
+        if (has_errors(&v, &v.columns[c])) {
+            hy_table_note(t, "± standard error of the mean over the examples (CSV and JSON: columns that end in _se)");
+            break;
+        }
     free(v.columns);
     free(v.first);
     return t;

@@ -8,6 +8,7 @@
 #include "core/spec/published.h"
 #include "experiments/runner/progress.h"
 #include "results/query_models.h"
+#include "core/base/plural.h"
 
 // ---------------------------------------------------------------------------------------------------- how long
 typedef struct {
@@ -197,8 +198,8 @@ static void add_notes(hy_table *t, const hy_sweep *s, int tokens, const totals *
             snprintf(unknown, sizeof unknown, "%s%d of them of unknown speed", sum->unknown < sum->models ? ", " : "",
                      sum->unknown);
         hy_table_note(
-            t, "to train: %d models, %.3g million tokens, one after the other %s%s%s (by the speed of stored models)",
-            sum->models, sum->tokens / 1e6, sum->unknown < sum->models ? "about " : "",
+            t, "to train: %d model%s, %.3g million tokens, one after the other %s%s%s (by the speed of stored models)",
+            sum->models, hy_s(sum->models), sum->tokens / 1e6, sum->unknown < sum->models ? "about " : "",
             sum->unknown < sum->models ? time : "", unknown);
     } else {
         hy_table_note(t, "nothing is to be trained");

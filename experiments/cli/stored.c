@@ -62,9 +62,21 @@ hy_status hy_stored_open(const hy_stored_options *o, const char *file, hy_store 
     return s;
 }
 
-char *hy_stored_folder(const hy_stored_options *o, const hy_summary *s) {
+// Whether the database holds another experiment whose folder some file systems would take for that of s.
+static bool has_alike(hy_store *store, const hy_summary *s) {
+    hy_query *q;
+    if (hy_ask_experiments(store, &q)) return false;
+    bool row = false, alike = false;
+    hy_experiment_id e;
+    while (!alike && !hy_next_experiment(q, &row, &e) && row)
+        alike = hy_fig_alike(s->experiment, e.name) || hy_fig_alike(s->scale, e.scale);
+    hy_query_close(q);
+    return alike;
+}
+
+char *hy_stored_folder(const hy_stored_options *o, hy_store *store, const hy_summary *s) {
     const char *slash = strrchr(o->db, '/'), *parts[] = {s->experiment, s->scale};
-    char *name = hy_fig_name(parts, *s->scale ? 2 : 1), *sets = NULL;
+    char *name = hy_fig_name(parts, *s->scale ? 2 : 1, has_alike(store, s)), *sets = NULL;
     if (*s->sets) sets = hy_asprintf("%s..set-%08x", name, (unsigned)hy_hash64(s->sets, strlen(s->sets)));
     char *dir = hy_asprintf("%.*sfigures/%s", slash ? (int)(slash - o->db) + 1 : 0, o->db, sets ? sets : name);
     free(name), free(sets);

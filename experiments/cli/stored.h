@@ -21,5 +21,5 @@ typedef struct {
 hy_status hy_stored_open(const hy_stored_options *o, const char *file, hy_store **store, hy_summary **out);
 // Folder for what is made of it when none is given: figures/NAME-SCALE beside the database (hy_fig_name; "..set-HASH"
 // follows where the experiment was run with --set). Caller frees.
-char *hy_stored_folder(const hy_stored_options *o, const hy_summary *s);
+char *hy_stored_folder(const hy_stored_options *o, hy_store *store, const hy_summary *s);
 #endif

@@ -310,6 +310,31 @@ static hy_status apply_sets(hy_reader *r, const char *const *sets) {
     return s;
 }
 
+// A measure that asks for a seed which no run has would be taken of nothing, and nobody would know.
+static hy_status check_measured_seeds(const hy_reader *r) {
+    for (int i = 0; i < r->e->measures.n; i++) {
+        const hy_planned_measure *m = &r->e->measures.v[i];
+        for (int k = 0; k < m->seeds.n; k++) {
+            bool known = false;
+            hy_buf all = {0};
+            for (int j = 0; j < r->n_seeds; j++) {
+                known = known || r->seeds[j] == m->seeds.v[k];
+                hy_buf_printf(&all, "%s%lld", j ? ", " : "", (long long)r->seeds[j]);
+            }
+            const hy_status s =
+                known
+                    ? HY_OK
+                    : hy_yaml_error(hy_yaml_get(r->root, "measures"),
+                                    "measure %s is wanted of seed %d, which the experiment does not have (seeds: %s): "
+                                    "name it there, or other seeds in the measure",
+                                    m->measure->name, m->seeds.v[k], all.s);
+            free(all.s);
+            HY_TRY(s);
+        }
+    }
+    return HY_OK;
+}
+
 static hy_status read_all(hy_reader *r, const char *scale, const char *const *sets) {
     static const char keys[] = "name|question|base|variants|variant|tasks|grid|tune|seeds|train|measures|scales";
     const char *name;
@@ -328,6 +353,7 @@ static hy_status read_all(hy_reader *r, const char *scale, const char *const *se
     HY_TRY(read_grid(r));
     HY_TRY(read_tune(r));
     HY_TRY(read_seeds(r));
+    HY_TRY(check_measured_seeds(r));
     return hy_expand(r);
 }
 

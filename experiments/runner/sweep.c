@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "experiments/runner/sweep_impl.h"
+#include "core/base/plural.h"
 
 enum { POLL_MS = 200 };
 #define BUSY_POLL_S 1.0
@@ -139,5 +140,7 @@ hy_status hy_sweep_run(hy_sweep *s) {
     const int bad = count(s, HY_ITEM_FAILED) + count(s, HY_ITEM_STORED_FAILED) + count(s, HY_ITEM_LOST) +
                     count(s, HY_ITEM_INTERRUPTED);
     const int all = s->e->n_items - count(s, HY_ITEM_LEFT_OUT) - count(s, HY_ITEM_TWIN);
-    return bad ? hy_error(HY_EFAIL, "%d of %d runs failed or are not complete", bad, all) : HY_OK;
+    return bad ? hy_error(HY_EFAIL, "%d of %d run%s failed or %s not complete", bad, all, hy_s(all),
+                          bad == 1 ? "is" : "are")
+               : HY_OK;
 }

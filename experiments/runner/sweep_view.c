@@ -7,6 +7,7 @@
 
 #include "experiments/runner/progress.h"
 #include "experiments/runner/sweep.h"
+#include "core/base/plural.h"
 
 #define REDRAW_S 0.2  // on a terminal
 #define PLAIN_S 30.0  // plain lines about current runs
@@ -100,7 +101,7 @@ static void whole_line(const hy_sweep *s, char out[256]) {
     hy_duration_text(hy_now() - s->start, gone, sizeof gone);
     double t = time_left(s);
     if (t >= 0) hy_duration_text(t, left, sizeof left);
-    int n = snprintf(out, 256, "%s: %d of %d runs stored", s->e->name, stored, total);
+    int n = snprintf(out, 256, "%s: %d of %d run%s stored", s->e->name, stored, total, hy_s(total));
     if (failed && n < 200) n += snprintf(out + n, 256 - (size_t)n, ", %d failed", failed);
     if (n < 200)
         snprintf(out + n, 256 - (size_t)n, " | %s gone, about %s left%s", gone, left,

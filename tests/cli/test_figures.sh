@@ -64,6 +64,16 @@ say $? 'text is escaped'
 say $? 'nothing is loaded from elsewhere'
 grep -q 'over n = 3 variants' "$page" && grep -q '>19<' "$page" && grep -q 'commits' "$page"
 say $? 'rank correlation, paper and provenance'
+# beside a page nothing is written but the folder of its figures; what is there and not ours stays
+mkdir -p "$dir/w/mine_files"
+echo mine >"$dir/w/loss.svg"
+check 'report beside files of the user' 0 'page.html \(14 figures from .*/w/page_files\)' "$H" report "$dir/e.yaml" --out "$dir/w/page.html"
+[ "$(cat "$dir/w/loss.svg")" = mine ] && [ "$(ls "$dir/w")" = $'loss.svg\nmine_files\npage.html\npage_files' ] && [ -s "$dir/w/page_files/loss.svg" ]
+say $? 'the figures of a page have a folder of their own'
+cp "$dir/w/loss.svg" "$dir/w/mine_files/"
+check 'a folder with a file of the user' 2 'mine_files/loss.svg is there' "$H" report "$dir/e.yaml" --out "$dir/w/mine.html"
+[ "$(cat "$dir/w/mine_files/loss.svg")" = mine ]
+say $? 'that file is left'
 # names that once became one file, and names that gnuplot takes for formats: every variant has its own map, under its own name
 spec=$(sed -n 's/.*hybrid, spec: \({.*}\), paper.*/\1/p' "$dir/e.yaml")
 sed -e 's/^name: mini/name: 名前 50%d/' -e 's/name: Llama/name: "50% SSM"/; s/name: "A_1 <b>"/name: "50%d SSM"/; s/^seeds: .*/seeds: [1]/' \
@@ -96,6 +106,12 @@ else
   echo 'skip a font that is missing (it is not, or fontconfig is)'
 fi
 check 'report of odd names' 0 'html' "$H" report "$dir/p.yaml" --out "$dir/p/r.html"
+# names that differ in case only are told apart on every file system
+sed -e 's/^name: .*/name: case/; s/name: "50% SSM"/name: Mix/; s/name: "50%d SSM"/name: mix/; /name: A/d; /name: "A/d; /name: 窗口/d' "$dir/p.yaml" >"$dir/c.yaml"
+check 'run names in two cases' 0 'mix' "$H" run "$dir/c.yaml"
+check 'plot names in two cases' 0 'maps-hybrid\.' "$H" plot "$dir/c.yaml" --figure maps --out "$dir/c" --formats svg
+[ "$(ls "$dir/c" | tr A-Z a-z | sort -u | wc -l)" = "$(ls "$dir/c" | wc -l)" ] && grep -q 'maps of Mix<' "$dir"/c/maps-Mix..*.svg && grep -q 'maps of mix<' "$dir"/c/maps-mix..*.svg
+say $? 'names that differ in case have files that differ in more'
 check 'folder of odd names' 0 'figures/名前_50.25d/recall' "$H" plot "$dir/p.yaml" --figure recall --formats svg
 check 'run with --set' 0 '全局' "$H" run "$dir/p.yaml" --set train.steps=3
 check 'folder of --set' 0 'figures/名前_50.25d..set-[0-9a-f]{8}/recall' "$H" plot "$dir/p.yaml" --set train.steps=3 --figure recall --formats svg
@@ -127,14 +143,14 @@ say $? "the timing shown ($value) is that of a run"
 sed -e 's/name: mini/name: rates/' -e '/^measures/,$d' -e 's/^train:.*/grid: {train.lr: [1e-3, 1e-2]}\ntune: {by: loss}\ntrain: {steps: 3, batch: 2, stop_accuracy: 1, eval_every: 1}/' "$dir/e.yaml" >"$dir/r.yaml"
 check 'run rates' 0 'loss, held out' "$H" run "$dir/r.yaml"
 check 'how a rate was chosen' 0 "of the grid's 2 points, the one of the best mean loss over the same seeds" "$H" run "$dir/r.yaml"
-check 'runs that never reach train.stop_accuracy' 0 '^Llama,lr=[^,]*,[01],2,2,0,.*,0.0,0.00144' "$H" run "$dir/r.yaml" --format csv
+check 'runs that never reach train.stop_accuracy' 0 '^Llama,lr=[^,]*,2,[01],2,2,2,0,.*,0.0,2,0.00144' "$H" run "$dir/r.yaml" --format csv
 check 'plot rates' 0 'grid' "$H" plot "$dir/r.yaml" --out "$dir/r" --formats svg
 grep -q '>learning rate' "$dir/r/grid.svg" && grep -q '12 runs, 2 seeds each' "$dir/r/grid.svg"
 say $? 'all rates are on the figure'
 grep -q 'best of 2 grid points by mean loss' "$dir/r/loss.svg"
 say $? 'a figure of chosen rates says so'
 check 'report of rates' 0 'r.html' "$H" report "$dir/r.yaml" --out "$dir/r/r.html"
-grep -q 'differ in held-out loss' "$dir/r/r.html" && grep -q 'loss, held out' "$dir/r/r.html"
+grep -q 'told apart in held-out loss' "$dir/r/r.html" && grep -q 'loss, held out' "$dir/r/r.html"
 say $? 'the report has what is held out'
 # timings taken while another program has the processor say so
 if [ -r /proc/self/schedstat ] && command -v taskset >/dev/null; then

@@ -64,6 +64,13 @@ check 'measures' 0 '^outputs +1 +a task, weights +output magnitude' "$H" show me
 check 'measures csv' 0 '^cache,2,,' "$H" show measures --format csv
 check 'fields of nothing' 2 'did you mean "mqar"' "$H" show fields mqr
 
+# what figures mean needs no database; one that was asked for by name has to be there
+full=$(realpath "$H")
+(cd "$tmp" && HYLAB_DB='' "$full" show metrics >"$tmp/metrics" 2>&1)
+check 'metrics without a database' 0 '^accuracy +1  1 +higher +0  share of labelled positions' cat "$tmp/metrics"
+check 'metrics without a database, which is said' 0 '^there is no database yet: runs/hylab.db$' cat "$tmp/metrics"
+check 'metrics of a database that is not there' 2 'none.db' "$H" show metrics --db "$tmp/none.db"
+check 'runs of no status' 2 '--status fail: there are running, interrupted, done and failed' "$H" show runs --status fail
 check 'cache help' 0 'hylab cache MODEL' "$H" cache --help
 check 'cache of the abstract' 0 '^hymba-1.5b .* 78\.602 +11\.67$' "$H" cache $P/llama-3.2-3b.yaml $P/hymba-1.5b.yaml --accounting paper
 check 'cache with the groups' 0 '^hymba-1.5b .* 77\.619$' "$H" cache $P/hymba-1.5b.yaml --accounting paper-groups

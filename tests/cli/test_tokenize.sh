@@ -79,7 +79,7 @@ check 'no prompt' 2 'a prompt is missing' "$H" generate "$dir"
 
 # control characters of a hostile file: no breaks in a table, no commands to a terminal
 sed 's/"content": *"<|begin_of_text|>"/"content":"\\n\\u001b[31m"/' $G/llama3.json >"$dir/control.json"
-check 'control characters in a table' 0 '[0-9] *[?][?]\[31m  *"' "$H" tokenize "$dir/control.json" --no-special $'\n\x1b[31m'
+check 'control characters in a table' 0 '[0-9] *\\n\\x1b\[31m  *"' "$H" tokenize "$dir/control.json" --no-special $'\n\x1b[31m'
 mkdir "$dir/c" && cp $G/llama3.json "$dir/c/tokenizer.json" && printf '{"bos_token": "\\u001b[31m"}' >"$dir/c/tokenizer_config.json"
 check 'control characters in a note' 0 'bos_token "[?]\[31m" is not in the vocabulary' "$H" tokenize "$dir/c" a
 

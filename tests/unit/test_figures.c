@@ -14,11 +14,12 @@
 #include "analysis/figure/figures.h"
 #include "analysis/report/report.h"
 #include "analysis/report/report_page.h"
+#include "tests/unit/figure_reader.h"
 
 static char dir[] = "/tmp/hylab-figures-XXXXXX";
 // Quotes, a command substitution, markup of gnuplot's enhanced text and of XML.
 static const char *const names[] = {"Llama", "it's \"B\" `touch pwned` <&>", "C_1^2 {/Bold x} @y \\n",
-                                    "Größe 50% 50%d %s", ""};
+                                    "Größe 50% 50%d %s \n\x01\xff\xef\xbf\xbf", ""};
 enum { N = 5 };
 static const hy_fig_head head = {
     "Recall <&> \"cache\" 'MQAR' `touch pwned` \\",
@@ -105,7 +106,8 @@ static void test_points(void **state) {
     (void)state;
     hy_fig_point p[N];
     for (int i = 0; i < N; i++)
-        p[i] = (hy_fig_point){names[i], pow(7, i), 0.2 * i, i % 2 ? 0.02 : NAN, i == 3 ? NAN : 100.0 * i};
+        p[i] = (hy_fig_point){
+            names[i], pow(7, i), 0.2 * i, i % 2 ? 0.2 * i - 0.02 : NAN, 0.2 * i + 0.03, i == 3 ? NAN : 100.0 * i};
     p[4].y = NAN;  // left out
     hy_fig_axis x = {"cache, MB", true, NAN, NAN, 0}, y = {"accuracy", false, NAN, NAN, 0};
     DRAW(hy_fig_points(&o, &head, &x, &y, "tokens/s", p, N), "points");
@@ -120,7 +122,8 @@ static void test_bars_and_stacks(void **state) {
     double v[3] = {0.3, 0.5, 0.4}, layers[6] = {1, 2, 0, 4, 5, 6};
     hy_fig_bar b[N * 2];
     for (int i = 0; i < N * 2; i++)
-        b[i] = (hy_fig_bar){i == 3 ? NAN : 0.1 * i, i == 2 ? NAN : 0.05, i % 3 ? v : NULL, i % 3 ? 3 : 0};
+        b[i] = (hy_fig_bar){i == 3 ? NAN : 0.1 * i, i == 2 ? NAN : 0.1 * i - 0.05, 0.1 * i + 0.05, i % 3 ? v : NULL,
+                            i % 3 ? 3 : 0};
     hy_fig_axis y = {"recall", false, 0, 1.05, 0};
     DRAW(hy_fig_bars(&o, &head, &y, names, N, names, 2, b), "bars");
     DRAW(hy_fig_bars(&o, &head, &y, names, N, names, 1, b), "single");
@@ -194,11 +197,11 @@ static void test_names_of_files(void **state) {
     (void)state;
     int n, m, k = 0;
     char **one = texts_of(4, &n), **two = texts_of(2, &m), **names_of = hy_xcalloc((size_t)n, sizeof *names_of);
-    for (int i = 0; i < n; i++) names_of[i] = hy_fig_name((const char *[]){"maps", one[i]}, 2);
+    for (int i = 0; i < n; i++) names_of[i] = hy_fig_name((const char *[]){"maps", one[i]}, 2, false);
     assert_all_differ(names_of, n);
     names_of = hy_xcalloc((size_t)m * (size_t)m, sizeof *names_of);
     for (int i = 0; i < m; i++)
-        for (int j = 0; j < m; j++) names_of[k++] = hy_fig_name((const char *[]){"maps", two[i], two[j]}, 3);
+        for (int j = 0; j < m; j++) names_of[k++] = hy_fig_name((const char *[]){"maps", two[i], two[j]}, 3, false);
     assert_all_differ(names_of, k);
     for (int i = 0; i < n; i++) free(one[i]);
     for (int i = 0; i < m; i++) free(two[i]);
@@ -207,13 +210,242 @@ static void test_names_of_files(void **state) {
     hy_buf a = {0}, b = {0};
     for (int i = 0; i < 200; i++) hy_buf_printf(&a, "窗"), hy_buf_printf(&b, "窗");
     hy_buf_printf(&a, "a"), hy_buf_printf(&b, "b");
-    char *x = hy_fig_name((const char *[]){"maps", a.s}, 2), *y = hy_fig_name((const char *[]){"maps", b.s}, 2);
+    char *x = hy_fig_name((const char *[]){"maps", a.s}, 2, false),
+         *y = hy_fig_name((const char *[]){"maps", b.s}, 2, false);
     assert_string_not_equal(x, y);
     assert_true(strlen(x) <= 160 && !strncmp(x, "maps-窗窗", 11));
     free(x), free(y), free(a.s), free(b.s);
-    x = hy_fig_name((const char *[]){"maps", "a/../b\xff \u200e"}, 2);
+    x = hy_fig_name((const char *[]){"maps", "a/../b\xff \u200e"}, 2, false);
     assert_string_equal(x, "maps-a.2f.2e.2e.2fb.ff_.e2.80.8e");
     free(x);
+}
+
+// Names that file systems without case (or with one Unicode form) take for one are told apart by their hashes.
+static void test_alike_names(void **state) {
+    (void)state;
+    static const struct {
+        const char *a, *b;
+        bool alike;
+    } cases[] = {{"Mamba", "mamba", true},  {"\u00c9tude", "e\u0301tude", true},
+                 {"\u00df", "SS", true},    {"A-b c", "a-B C", true},
+                 {"Mamba", "Mamba", false}, {"Mamba", "Mamba2", false},
+                 {"x y", "x_y", false},     {"\u7a93\u53e3", "\u5168\u5c40", false},
+                 {"a\xff", "A\xff", true},  {"\u304c", "\u304b\u3099", true},
+                 {"", " ", false},          {"a\xfe", "a\xff", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        if (hy_fig_alike(cases[i].a, cases[i].b) != cases[i].alike) fail_msg("%s and %s", cases[i].a, cases[i].b);
+    char *a = hy_fig_name((const char *[]){"maps", "Mamba"}, 2, true),
+         *b = hy_fig_name((const char *[]){"maps", "mamba"}, 2, true);
+    assert_true(!strncmp(a, "maps-Mamba..", 12) && strlen(a) == 28 && !strncmp(b, "maps-mamba..", 12));
+    assert_string_not_equal(a + 12, b + 12);
+    free(a), free(b);
+    hy_buf x = {0};  // both long and alike
+    for (int i = 0; i < 200; i++) hy_buf_printf(&x, "x");
+    a = hy_fig_name((const char *[]){"maps", x.s}, 2, true);
+    assert_true(strlen(a) == 160);
+    free(a), free(x.s);
+}
+
+// ---------------------------------------------------------------------------------------------------- axes
+// How many tics of an axis have labels, all different and, unless it is a power of ten or two, the numbers they stand
+// at.
+static int labelled(const char *tics) {
+    char label[64][32];
+    int n = 0;
+    const char *c = strchr(tics, '(');
+    for (; c && (c = strchr(c, '\'')); n++) {
+        assert_true(n < 64);
+        c = r_quoted(c, label[n], sizeof label[n]);
+        char *unit;
+        double shown = strtod(label[n], &unit);
+        shown *= *unit == 'k' ? 1e3 : *unit == 'M' ? 1e6 : 1;
+        if (fabs(shown - strtod(c, NULL)) > 1e-9 * fabs(shown)) fail_msg("%s", tics);
+        for (int i = 0; i < n; i++)
+            if (!strcmp(label[i], label[n])) fail_msg("twice %s: %s", label[n], tics);
+    }
+    return n;
+}
+
+// Whatever the range: a logarithmic axis stays one, with tics enough to read it by.
+static void test_axes(void **state) {
+    (void)state;
+    static const double range[][2] = {{13000, 21000}, {6, 7.5},      {38.4, 38.4}, {1.9, 38},    {1e-3, 1e3},
+                                      {0.011, 0.012}, {120, 400000}, {1e6, 1.3e6}, {1e-9, 1e20}, {99, 101}};
+    for (size_t i = 0; i < sizeof range / sizeof *range; i++) {
+        const hy_fig_point p[] = {{"a", range[i][0], range[i][0], NAN, NAN, NAN},
+                                  {"b", range[i][1], range[i][1], NAN, NAN, NAN}};
+        const hy_fig_axis x = {"x", true, NAN, NAN, 0}, y = {"y", true, NAN, NAN, 0};
+        const hy_fig_out o = {"out", "axes", HY_FIG_SVG};
+        assert_int_equal(hy_fig_points(&o, &head, &x, &y, NULL, p, 2), HY_OK);
+        r_figure *f = r_read("out", "axes", false);
+        assert_true(f->panel[0].x_log && f->panel[0].y_log);
+        const int nx = labelled(f->panel[0].xtics), ny = labelled(f->panel[0].ytics);
+        if (nx < 3 || ny < 3 || nx > 14) fail_msg("%g to %g: %d tics", range[i][0], range[i][1], nx);
+        r_free(f);
+    }
+    // contexts: powers of two where two of them are in the range; numbers of steps: no label is rounded
+    static const double context[][2] = {{8, 8}, {128, 8192}, {100, 150}, {1000, 1000}};
+    for (int i = 0; i < 4; i++) {
+        const double v[] = {1.2e6, 2.95e6};
+        const hy_fig_series s = {"a", 0, 2, context[i], v, NULL, NULL};
+        const hy_fig_panel q = {
+            NULL, {"context", true, NAN, NAN, HY_TICS_POWERS_OF_2}, {"step", false, 0, NAN, 0}, &s, 1};
+        const hy_fig_out o = {"out", "axes", HY_FIG_SVG};
+        assert_int_equal(hy_fig_lines(&o, &head, &q, 1), HY_OK);
+        r_figure *f = r_read("out", "axes", false);
+        assert_true(labelled(f->panel[0].xtics) >= (i == 0 ? 1 : 2) && labelled(f->panel[0].ytics) >= 4);
+        if (i == 1) assert_non_null(strstr(f->panel[0].xtics, "'128' 128"));
+        r_free(f);
+    }
+}
+
+// An error bar that reaches zero or below leaves a logarithmic figure; the axis is none the less logarithmic.
+static void test_bars_below_zero(void **state) {
+    (void)state;
+    const hy_fig_point p[] = {{"a", 1, 5, -2, 12, NAN}, {"b", 2, 50, 40, 60, NAN}};
+    const hy_fig_axis x = {"x", false, NAN, NAN, 0}, y = {"y", true, NAN, NAN, 0};
+    const hy_fig_out o = {"out", "zero", HY_FIG_SVG};
+    assert_int_equal(hy_fig_points(&o, &head, &x, &y, NULL, p, 2), HY_OK);
+    r_figure *f = r_read("out", "zero", false);
+    assert_true(f->panel[0].y_log && strstr(f->script, "LOW(v) = v > 0 ? v : 1e-30"));
+    assert_int_equal(r_count(f, "vectors"), 2);
+    r_near(f->block[0].v[0][2], -2, "the data has the bar as it is");
+    r_free(f);
+}
+
+// Layers stand beside the axis, not on it; kinds that no bar shows are not in the legend.
+static void test_layers_and_kinds(void **state) {
+    (void)state;
+    const double x[] = {0, 1, 2}, y[] = {3, 4, 5}, bars[] = {1, 0, 2, 3, 0, 0};
+    static const char *const kinds[] = {"KV", "meta", "state"};
+    const hy_fig_series s = {"a", 0, 3, x, y, NULL, NULL};
+    const hy_fig_panel q = {NULL, {"layer", false, NAN, NAN, HY_TICS_WHOLE}, {"y", false, 0, NAN, 0}, &s, 1};
+    hy_fig_out o = {"out", "layers", HY_FIG_SVG};
+    assert_int_equal(hy_fig_lines(&o, &head, &q, 1), HY_OK);
+    r_figure *f = r_read("out", "layers", false);
+    r_says(f->script, "set xrange [-0.5:2.5]");
+    r_free(f);
+    const hy_fig_stack stack = {"v", 2, bars};
+    assert_int_equal(hy_fig_stacks(&o, &head, "layer", "kB", kinds, 3, false, &stack, 1), HY_OK);
+    f = r_read("out", "layers", false);
+    assert_int_equal(r_legend(f, "KV"), 0);
+    assert_int_equal(r_legend(f, "meta"), -1);
+    assert_int_equal(r_legend(f, "state"), 2);
+    r_free(f);
+}
+
+// Long names are cut at the same width and stay different; wide characters count twice.
+static void test_long_names(void **state) {
+    (void)state;
+    hy_buf a = {0}, b = {0};
+    for (int i = 0; i < 300; i++) hy_buf_printf(&a, "\u7a93"), hy_buf_printf(&b, "\u7a93");
+    hy_buf_printf(&b, "b");
+    const hy_fig_point p[] = {{a.s, 1, 1, NAN, NAN, NAN}, {b.s, 2, 2, NAN, NAN, NAN}, {"", 3, 3, NAN, NAN, NAN}};
+    const hy_fig_axis x = {"x", false, NAN, NAN, 0};
+    const hy_fig_out o = {"out", "long", HY_FIG_SVG};
+    assert_int_equal(hy_fig_points(&o, &head, &x, &x, NULL, p, 3), HY_OK);
+    r_figure *f = r_read("out", "long", false);
+    const char *title[3] = {0};
+    for (int i = 0, n = 0; i < f->n_elements; i++)
+        if (*f->element[i].title) title[n++] = f->element[i].title;
+    assert_string_not_equal(title[0], title[1]);
+    assert_true(strlen(title[0]) == 25 * 3 + 3 + 9);  // 50 columns, the dots, the hash
+    r_equal(title[2], "(no name)");
+    r_free(f);
+    // gnuplot cuts what stands at a tic and has a percent sign after 48 bytes
+    static const char *const tic[] = {"50 % of all the heads are attention heads, layers 0 to 7",
+                                      "50 % of all the heads are attention heads, layers 0 to 9"};
+    const hy_fig_axis y = {"y", false, 0, 1, 0};
+    const hy_fig_bar bars[] = {{0.5, NAN, NAN, NULL, 0}, {0.6, NAN, NAN, NULL, 0}};
+    assert_int_equal(hy_fig_bars(&o, &head, &y, tic, 2, NULL, 1, bars), HY_OK);
+    f = r_read("out", "long", false);
+    char first[R_TEXT], second[R_TEXT];
+    r_quoted(strchr(r_quoted(strchr(f->panel[0].xtics, '\''), first, R_TEXT), '\''), second, R_TEXT);
+    assert_true(strlen(first) <= 48 && strlen(second) <= 48 && strcmp(first, second));
+    r_free(f);
+    free(a.s), free(b.s);
+}
+
+// ---------------------------------------------------------------------------------------------------- settings, files
+static char *drawn_with(const char *name) {
+    hy_plot p = {.width = 300, .height = 200};
+    hy_buf_printf(&p.script, "set title 'a_1'\nplot DATA using 1:2 with linespoints title 'b'\n");
+    hy_buf_printf(&p.data, "1 1.5\n2 2.5\n3 4\n");
+    const hy_fig_out o = {"out", name, HY_FIG_SVG};
+    if (hy_plot_draw(&p, &o)) fail_msg("%s", hy_error_text());
+    hy_plot_free(&p);
+    char *svg, *path = hy_asprintf("out/%s.svg", name);
+    size_t n;
+    assert_int_equal(hy_file_read(path, 1 << 20, &svg, &n), HY_OK);
+    free(path);
+    return svg;
+}
+
+// No setting of the user counts: neither when hylab draws nor when somebody draws again by the script.
+static void test_settings(void **state) {
+    (void)state;
+    static const char *const rc[] = {"set grid",
+                                     "set datafile separator ','",
+                                     "set xdata time",
+                                     "set logscale y",
+                                     "set decimalsign ','",
+                                     "set key bottom; set title 'mine'",
+                                     "set terminal dumb; set output 'elsewhere'",
+                                     "set encoding iso_8859_1; set multiplot",
+                                     "set datafile missing '2.5'; set datafile commentschars '1'",
+                                     "quit"};
+    static const char *const env[] = {"GNUTERM",     "dumb", "GNUPLOT_LIB", "/nowhere",   "LC_ALL",
+                                      "de_DE.UTF-8", "LANG", "tr_TR.UTF-8", "LC_NUMERIC", "de_DE.UTF-8"};
+    char *before = drawn_with("mine"), *home = hy_xstrdup(getenv("HOME") ? getenv("HOME") : "");
+    assert_int_equal(hy_mkdirs("home"), HY_OK);
+    setenv("HOME", "home", 1);
+    for (size_t i = 0; i < sizeof rc / sizeof *rc; i++) {
+        assert_int_equal(hy_file_write("home/.gnuplot", rc[i], strlen(rc[i])), HY_OK);
+        char *after = drawn_with("mine");
+        if (strcmp(before, after)) fail_msg("obeyed: %s", rc[i]);
+        free(after);
+        if (i > 6) continue;  // these settings survive a reset
+        if (system("cd out && HOME=../home gnuplot -e \"FORMAT='svg'; OUT='mine.svg'\" mine.gp")) fail_msg("%s", rc[i]);
+        size_t n;
+        assert_int_equal(hy_file_read("out/mine.svg", 1 << 20, &after, &n), HY_OK);
+        if (strcmp(before, after)) fail_msg("obeyed by the script: %s", rc[i]);
+        free(after);
+    }
+    setenv("HOME", home, 1);
+    for (size_t i = 0; i < sizeof env / sizeof *env; i += 2) setenv(env[i], env[i + 1], 1);
+    char *after = drawn_with("mine");
+    assert_string_equal(before, after);
+    for (size_t i = 0; i < sizeof env / sizeof *env; i += 2) unsetenv(env[i]);
+    free(before), free(after), free(home);
+}
+
+// What stands in the folder and is not ours stays.
+static void test_files_of_others(void **state) {
+    (void)state;
+    static const char *const ext[] = {"svg", "dat", "gp"};
+    hy_plot p = {.width = 300, .height = 200};
+    hy_buf_printf(&p.script, "plot sin(x)\n");
+    const hy_fig_out o = {"out", "theirs", HY_FIG_SVG};
+    for (int i = 0; i < 3; i++) {
+        char *path = hy_asprintf("out/theirs.%s", ext[i]), *data;
+        size_t n;
+        assert_int_equal(hy_file_write(path, "mine", 4), HY_OK);
+        assert_int_equal(hy_plot_draw(&p, &o), HY_EINPUT);
+        assert_non_null(strstr(hy_error_text(), path));
+        assert_int_equal(hy_file_read(path, 100, &data, &n), HY_OK);
+        assert_string_equal(data, "mine");
+        for (int k = 0; k < 3; k++) {
+            char *other = hy_asprintf("out/theirs.%s", ext[k]);
+            assert_int_equal(hy_file_exists(other), k == i);
+            free(other);
+        }
+        unlink(path);
+        free(path), free(data);
+    }
+    assert_int_equal(hy_file_write("out/theirs.png", "mine", 4), HY_OK);  // not drawn: not in the way
+    assert_int_equal(hy_plot_draw(&p, &o), HY_OK);
+    assert_int_equal(hy_plot_draw(&p, &o), HY_OK);  // our own is replaced
+    hy_plot_free(&p);
 }
 
 static void test_failures(void **state) {
@@ -294,21 +526,22 @@ static void test_report(void **state) {
     free(html);
 }
 
-static void test_rank_chance(void **state) {
-    (void)state;
-    assert_true(fabs(hy_rank_chance(1, 3) - 2 / 6.0) < 1e-12);
-    assert_true(fabs(hy_rank_chance(-1, 4) - 2 / 24.0) < 1e-12);
-    assert_true(hy_rank_chance(0, 5) == 1 && isnan(hy_rank_chance(1, 2)) && isnan(hy_rank_chance(NAN, 5)));
-    assert_true(fabs(hy_rank_chance(0.738, 8) - 0.0458) < 5e-4);  // Zar's table: 0.738 is the 5 % value for n = 8
-    assert_true(hy_rank_chance(0.9, 30) < 1e-5);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_points),      cmocka_unit_test(test_bars_and_stacks),
-        cmocka_unit_test(test_lines),       cmocka_unit_test(test_maps_and_heat),
-        cmocka_unit_test(test_drawn_again), cmocka_unit_test(test_names_of_files),
-        cmocka_unit_test(test_report),      cmocka_unit_test(test_rank_chance),
+        cmocka_unit_test(test_points),
+        cmocka_unit_test(test_bars_and_stacks),
+        cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_maps_and_heat),
+        cmocka_unit_test(test_drawn_again),
+        cmocka_unit_test(test_names_of_files),
+        cmocka_unit_test(test_report),
+        cmocka_unit_test(test_alike_names),
+        cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_files_of_others),
+        cmocka_unit_test(test_axes),
+        cmocka_unit_test(test_bars_below_zero),
+        cmocka_unit_test(test_layers_and_kinds),
+        cmocka_unit_test(test_long_names),
         cmocka_unit_test(test_failures),
     };
     return cmocka_run_group_tests_name("figures", tests, setup, teardown);

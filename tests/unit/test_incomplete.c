@@ -12,6 +12,7 @@
 
 #include "analysis/summary/summary.h"
 #include "results/identity.h"
+#include "results/query.h"
 #include "results/record.h"
 
 enum { VARIANTS = 5, MEASURES = 2 };
@@ -65,7 +66,7 @@ static void make_model(hy_store *s, int v, const char *key) {
     hy_facts_free(&f);
 }
 
-static hy_summary *summary_of(void) {
+static hy_summary *summary_of(void (*look)(hy_store *s)) {
     char path[] = "/tmp/hylab-incomplete-XXXXXX", measure_key[33], keys[VARIANTS][16];
     int fd = mkstemp(path);
     assert_true(fd >= 0);
@@ -95,6 +96,7 @@ static hy_summary *summary_of(void) {
     for (int v = 0; v < VARIANTS; v++) make_model(s, v, keys[v]);
     hy_summary *m = NULL;
     if (hy_summary_load(s, "e", "", "", &m)) fail_msg("%s", hy_error_text());
+    if (look) look(s);
     hy_store_close(s);
     for (int i = 0; i < 3; i++) {
         char *file = hy_asprintf("%s%s", path, (const char *[]){"", "-wal", "-shm"}[i]);
@@ -107,7 +109,7 @@ static hy_summary *summary_of(void) {
 // done and failed count models; what was measured of a done one stays whatever else failed.
 static void test_counts(void **state) {
     (void)state;
-    hy_summary *m = summary_of();
+    hy_summary *m = summary_of(NULL);
     assert_int_equal(m->n_rows, VARIANTS);
     for (int v = 0; v < VARIANTS; v++) {
         const hy_summary_row *r = &m->rows[v];
@@ -128,7 +130,7 @@ static void test_counts(void **state) {
 
 static void test_what_is_said(void **state) {
     (void)state;
-    hy_summary *m = summary_of();
+    hy_summary *m = summary_of(NULL);
     char *text = NULL;
     size_t n = 0;
     FILE *f = open_memstream(&text, &n);
@@ -149,7 +151,35 @@ static void test_what_is_said(void **state) {
     hy_summary_free(m);
 }
 
+// The notes of the runs that `hylab show runs --status STATUS` lists, "VARIANT: NOTE|"
+static void lists(hy_store *s, const char *status, const char *wanted) {
+    const hy_run_filter f = {"", status, "", false};
+    hy_query *q;
+    hy_buf b = {0};
+    bool row = false;
+    assert_int_equal(hy_ask_runs(s, &f, &q), HY_OK);
+    while (!hy_query_step(q, &row) && row)
+        hy_buf_printf(&b, "%s %s: %s|", hy_query_text(q, 1), hy_query_text(q, 3),
+                      hy_query_text(q, hy_query_columns(q) - 1));
+    hy_query_close(q);
+    if (strcmp(b.s ? b.s : "", wanted)) fail_msg("%s: %s\n  wanted: %s", status, b.s, wanted);
+    free(b.s);
+}
+
+// A run that is done is listed as failed, too, where a measurement of it is.
+static void look_at_runs(hy_store *s) {
+    lists(s, "failed", "done no maps: maps failed: cell 7: there is none|failed broken: step 3: loss is not finite|");
+    lists(s, "done", "done whole: |done no maps: maps failed: cell 7: there is none|done published: |done drawn: |");
+    lists(s, "running", "");
+}
+
+static void test_listing(void **state) {
+    (void)state;
+    hy_summary_free(summary_of(look_at_runs));
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_counts), cmocka_unit_test(test_what_is_said)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_listing), cmocka_unit_test(test_counts),
+                                       cmocka_unit_test(test_what_is_said)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

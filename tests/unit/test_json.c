@@ -221,6 +221,27 @@ static void test_table(void **state) {
     assert_int_equal(hy_table_format_parse("xml", &f), HY_EINPUT);
 }
 
+// A cell stays in its line and its column, whatever it holds; programs get what it holds.
+static void test_control_characters(void **state) {
+    (void)state;
+    hy_table *t = hy_table_new(NULL);
+    hy_table_column(t, "text", NULL, NULL, HY_LEFT);
+    hy_table_column(t, "n", NULL, NULL, HY_RIGHT);
+    hy_table_row(t);
+    hy_table_text(t, "a\nb\r\t\x1b[2J\x7f\xc2\x9b\xc3\xa9");
+    hy_table_num(t, 1.5, 1);
+    hy_table_mark(t, " (%d)", 2);
+    char *s = printed(t, HY_TABLE_TEXT);
+    assert_string_equal(s, "text                            n\n"
+                           "---------------------------------\n"
+                           "a\\nb\\r\\t\\x1b[2J\\x7f\\x9b\xc3\xa9  1.5 (2)\n");
+    free(s);
+    s = printed(t, HY_TABLE_CSV);
+    assert_string_equal(s, "text,n\r\n\"a\nb\r\t\x1b[2J\x7f\xc2\x9b\xc3\xa9\",1.5\r\n");
+    free(s);
+    hy_table_free(t);
+}
+
 static void test_table_full(void **state) {
     (void)state;
     FILE *f = fopen("/dev/full", "w");
@@ -271,9 +292,15 @@ static void test_python_floats(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused),    cmocka_unit_test(test_depth),         cmocka_unit_test(test_getters),
-        cmocka_unit_test(test_numbers),    cmocka_unit_test(test_build),         cmocka_unit_test(test_table),
-        cmocka_unit_test(test_table_full), cmocka_unit_test(test_python_floats),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_getters),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_build),
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_control_characters),
+        cmocka_unit_test(test_table_full),
+        cmocka_unit_test(test_python_floats),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,13 +20,13 @@ static void near(double a, double b) {
 
 static void test_stat(void **state) {
     (void)state;
-    hy_stat s = hy_stat_of((double[]){2, 4, 4, 4, 5, 5, 7, 9}, 8);
+    hy_stat s = hy_stat_of((double[]){2, 4, 4, 4, 5, 5, 7, 9}, 8, HY_REAL);
     near(s.mean, 5);
     near(s.sd, sqrt(32.0 / 7));
-    s = hy_stat_of((double[]){3}, 1);
+    s = hy_stat_of((double[]){3}, 1, HY_REAL);
     near(s.mean, 3);
     assert_true(isnan(s.sd));
-    assert_true(isnan(hy_stat_of(NULL, 0).mean));
+    assert_true(isnan(hy_stat_of(NULL, 0, HY_REAL).mean));
 }
 
 static void test_median(void **state) {
@@ -78,28 +78,6 @@ static void test_shown(void **state) {
     const hy_summary_row r = {.n_values = 4, .values = v};
     assert_ptr_equal(hy_summary_get(&r, "throughput_decode", NULL), &v[2]);
     assert_null(hy_summary_get(&r, "throughput_decode", "T8.B4"));
-}
-
-// Means 0 and 1 over four seeds with standard deviation sd each: twice the standard error of the difference is
-// sqrt(2) sd.
-static void test_told_apart(void **state) {
-    (void)state;
-    static const struct {
-        double sd;
-        const char *text;
-    } cases[] = {{0.7, "1 of 1 pairs"}, {0.72, "0 of 1 pairs"}};
-    for (int i = 0; i < 2; i++) {
-        hy_summary_value v[2];
-        hy_summary_row rows[2];
-        for (int k = 0; k < 2; k++) {
-            v[k] = (hy_summary_value){.metric = "loss", .cell = "", .n = 4, .stat = {k, cases[i].sd, 4}};
-            rows[k] = (hy_summary_row){.task = "t", .best = true, .n_values = 1, .values = &v[k]};
-        }
-        const hy_summary s = {.n_rows = 2, .rows = rows, .tune_by = ""};
-        char *text = hy_summary_pairs_text(&s, "t", "loss");
-        assert_non_null(strstr(text, cases[i].text));
-        free(text);
-    }
 }
 
 // ---------------------------------------------------------------------------------------------------- experiments
@@ -292,6 +270,8 @@ static void test_refused(void **state) {
                                        "seeds=-1",
                                        "measures.erf.ssm=heads",
                                        "measures.map=true",
+                                       "measures.maps={seeds: [3, 5]}",
+                                       "measures.cache=[{tokens: 5, only_seed: 1}]",
                                        "grid={lr: [1]}",
                                        "grid={train.lr: 1}",
                                        "variants=[]",
@@ -308,19 +288,12 @@ static void test_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stat),
-        cmocka_unit_test(test_median),
-        cmocka_unit_test(test_spearman),
-        cmocka_unit_test(test_metrics),
-        cmocka_unit_test(test_shown),
-        cmocka_unit_test(test_told_apart),
-        cmocka_unit_test(test_order_of_configuration),
-        cmocka_unit_test(test_identity),
-        cmocka_unit_test(test_measures_of_items),
-        cmocka_unit_test(test_task_tokens),
-        cmocka_unit_test(test_shared_parts),
-        cmocka_unit_test(test_grid),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_stat),        cmocka_unit_test(test_median),
+        cmocka_unit_test(test_spearman),    cmocka_unit_test(test_metrics),
+        cmocka_unit_test(test_shown),       cmocka_unit_test(test_order_of_configuration),
+        cmocka_unit_test(test_identity),    cmocka_unit_test(test_measures_of_items),
+        cmocka_unit_test(test_task_tokens), cmocka_unit_test(test_shared_parts),
+        cmocka_unit_test(test_grid),        cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -130,12 +130,13 @@ static void test_choice(void **state) {
     near(h->stat.mean, 1.1 / 3);
     near(hy_summary_get(a, "accuracy_held_out", "far")->stat.mean, 1.1 / 6);  // every cell at the same points
     near(hy_summary_get(a, "loss_held_out", "")->stat.mean, 1 - 1.1 / 3);
-    near(hy_summary_fair(a, "accuracy")->stat.mean, 1.1 / 3);
+    near(hy_summary_fair(m, a, "accuracy")->stat.mean, 1.1 / 3);
     near(hy_summary_get(b, "accuracy_held_out", "")->stat.mean, 0.91);
     for (int i = 0; i < m->n_rows; i++)
         assert_true(m->rows[i].best || !hy_summary_get(&m->rows[i], "accuracy_held_out", ""));
     char *text = hy_summary_pairs_text(m, "t", "accuracy");
-    assert_non_null(strstr(text, "1 of 1 pairs of variants differ in held-out accuracy"));
+    assert_non_null(
+        strstr(text, "1 of 1 pair of variants told apart in held-out accuracy (paired t intervals over n = 3 shared "));
     free(text);
     hy_summary_free(m);
 }
@@ -173,8 +174,19 @@ static void test_failures(void **state) {
     // it; seed 3: lr=3 has two of the others, and failed on it
     const hy_summary_value *h = hy_summary_get(a, "accuracy_held_out", "");
     assert_int_equal(h->n, 0);
-    near(hy_summary_fair(a, "accuracy")->stat.mean, 0.75);  // nothing is held out: the plain value
+    assert_null(hy_summary_fair(m, a, "accuracy"));  // b has held-out figures: the plain one of a is no match for them
+    near(hy_summary_get(a, "accuracy", "")->stat.mean, 0.75);
+    near(hy_summary_fair(m, best_of(m, 1), "accuracy")->stat.mean, 1);
     hy_summary_free(m);
+    // a point without any figure was not chosen from
+    static const table gone = {{{FAILED, FAILED, FAILED}, {0.5, 0.7, 0.8}, {0.3, 0.3, 0.3}},
+                               {{1, 1, 1}, {0, 0, 0}, {0, 0, 0}}};
+    for (int i = 0; i < 2; i++) {
+        m = summary_of(gone, i ? "" : "accuracy", "");
+        assert_int_equal(best_of(m, 0)->points, 2);
+        assert_int_equal(best_of(m, 1)->points, 3);
+        hy_summary_free(m);
+    }
 }
 
 static void test_cell_and_default(void **state) {
@@ -189,7 +201,8 @@ static void test_cell_and_default(void **state) {
     assert_string_equal(best_of(m, 0)->grid, "lr=3");  // the best mean, of however many runs
     assert_null(hy_summary_get(best_of(m, 0), "accuracy_held_out", ""));
     char *text = hy_summary_pairs_text(m, "t", "accuracy");
-    assert_null(text);  // one seed on one side: nothing can be said
+    assert_non_null(
+        strstr(text, "told apart in accuracy; 1 pair has fewer than 3 seeds in common: nothing is claimed"));
     hy_summary_free(m);
 }
 

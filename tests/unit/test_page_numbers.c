@@ -1,0 +1,284 @@
+// test_page_numbers.c - the numbers of the HTML page against the raw rows: table of variants, statements, definitions,
+// provenance, and which figure stands over which caption.
+#include "tests/unit/figure_fixture.h"
+#include "tests/unit/figure_reader.h"
+
+static hy_store *store;
+static char *page;
+
+static int prepare(void **state) {
+    if (setup(state)) return -1;
+    figure_stand_in();
+    store = figure_store();
+    hy_summary *summary;
+    OK(hy_summary_load(store, "fig", "small", "", &summary));
+    hy_plots plots = {.store = store, .s = summary, .dir = g_dir, .formats = HY_FIG_SVG};
+    OK(hy_plots_draw(&plots, NULL));
+    hy_report *r = hy_report_new("fig", "small scale");
+    OK(hy_report_page(&plots, r));
+    char *path = hy_asprintf("%s/page.html", g_dir);
+    OK(hy_report_write(r, path));
+    size_t n;
+    OK(hy_file_read(path, 1 << 24, &page, &n));
+    free(path);
+    hy_report_free(r);
+    hy_plots_free(&plots);
+    hy_summary_free(summary);
+    return 0;
+}
+
+static int end(void **state) {
+    free(page);
+    hy_store_close(store);
+    return teardown(state);
+}
+
+// The text of the next element of that name from *at on, without tags and entities; false: there is none before
+// `until`.
+static bool next(const char **at, const char *until, const char *tag, char *out, size_t size) {
+    char open[16];
+    snprintf(open, sizeof open, "<%s", tag);
+    const char *c = strstr(*at, open);
+    static const char *const entity[] = {"&lt;", "<", "&gt;", ">", "&amp;", "&", "&#39;", "'", "&quot;", "\""};
+    while (c && c[strlen(open)] != '>' && c[strlen(open)] != ' ') c = strstr(c + 1, open);
+    if (!c || c > until) return false;
+    c = strchr(c, '>') + 1;
+    snprintf(open, sizeof open, "</%s>", tag);
+    const char *stop = strstr(c, open);
+    size_t n = 0;
+    while (c < stop && n + 2 < size) {
+        int k = 0;
+        while (k < 10 && strncmp(c, entity[k], strlen(entity[k]))) k += 2;
+        if (*c == '<') {
+            c = strchr(c, '>') + 1;
+            out[n++] = '|';
+        } else if (k < 10) {
+            out[n++] = *entity[k + 1];
+            c += strlen(entity[k]);
+        } else {
+            out[n++] = *c++;
+        }
+    }
+    out[n] = 0;
+    *at = stop;
+    return true;
+}
+
+// ---------------------------------------------------------------------------------------------------- the table
+typedef struct {
+    const char *header, *metric, *cell;
+    double scale;
+    int decimals;
+    bool spread, held_out;
+    const char *options;
+} column;
+static const column columns[] = {
+    {"accuracy|%|", "accuracy", "", 100, 2, true, false},
+    {"accuracy, held out|%|", "accuracy", "", 100, 2, true, true},
+    {"loss|nats|", "loss", "", 1, 4, true, false},
+    {"loss, held out|nats|", "loss", "", 1, 4, true, true},
+    {"stopped after|steps|", "steps_to_reach", "", 1, 0, true, false},
+    {"parameters|M|", "parameters", "", 1e-6, 3, false, false},
+    {"cache, which: first|MB|", "cache_true", "", 1e-6, 3, false, false, "%first%"},
+    {"cache, which: second|MB|", "cache_true", "", 1e-6, 3, false, false, "%second%"},
+    {"cache, paper's way, which: first|MB|", "cache_paper", "", 1e-6, 3, false, false, "%first%"},
+    {"cache, paper's way, which: second|MB|", "cache_paper", "", 1e-6, 3, false, false, "%second%"},
+    {"training|tokens/s|", "throughput_train", "T256.B4", 1, 0, false, false, "%first%"},
+    {"prefill|tokens/s|", "throughput_prefill", "T256.B4", 1, 0, false, false, "%first%"},
+    {"decoding|tokens/s|", "throughput_decode", "T256.B4", 1, 0, false, false, "%first%"},
+    {"ERF, which: first|tokens|", "erf", "", 1, 1, true, false, "%first%"},
+    {"ERF, which: second|tokens|", "erf", "", 1, 1, true, false, "%second%"},
+};
+enum { COLUMNS = sizeof columns / sizeof *columns };
+
+static bool value_of(int v, int t, int g, int seed, const char *metric, double *out) {
+    double x[SEEDS];
+    int of[SEEDS];
+    const int n = raw(store, v, t, g, metric, "", x, of);
+    for (int i = 0; i < n; i++)
+        if (of[i] == seed) {
+            *out = x[i];
+            return true;
+        }
+    return false;
+}
+
+// For each seed the value at the point whose mean loss over the other seeds is lower.
+static int held_out(int v, int t, const char *metric, double *out) {
+    int n = 0;
+    for (int k = 0; k < SEEDS; k++) {
+        double sum[POINTS] = {0}, x;
+        int others[POINTS] = {0};
+        for (int g = 0; g < POINTS; g++)
+            for (int j = 0; j < SEEDS; j++)
+                if (j != k && value_of(v, t, g, seeds[j], "loss", &x)) sum[g] += x, others[g]++;
+        assert_int_equal(others[0], others[1]);
+        if (others[0] && value_of(v, t, sum[0] < sum[1] ? 0 : 1, seeds[k], metric, &x)) out[n++] = x;
+    }
+    return n;
+}
+
+static spread cell_of_table(int v, int t, const column *c) {
+    double x[SEEDS];
+    const int g = best_at(store, v, t);
+    raw_options = c->options ? c->options : "%first%";
+    const int n = c->held_out ? held_out(v, t, c->metric, x) : raw(store, v, t, g, c->metric, c->cell, x, NULL);
+    raw_options = "%first%";
+    return spread_of(x, n, false);
+}
+
+static void check_row(const char **at, const char *until, int v, int t) {
+    char text[256], wanted[256];
+    const int g = best_at(store, v, t), done = v == 2 && t == 1 ? 2 : 3;
+    const char *first[] = {variants[v], tasks[t], g ? "lr=1e-2" : "lr=1e-3", v ? "f32" : "bf16",
+                           done < 3 ? "2 of 3" : "3"};
+    for (int i = 0; i < 5; i++) {
+        assert_true(next(at, until, "td", text, sizeof text));
+        r_equal(text, first[i]);
+    }
+    for (int i = 0; i < COLUMNS; i++) {
+        const column *c = &columns[i];
+        const spread a = cell_of_table(v, t, c);
+        assert_true(next(at, until, "td", text, sizeof text));
+        if (a.n == 0) {
+            r_equal(text, "-");
+            continue;
+        }
+        int n = snprintf(wanted, sizeof wanted, "%.*f", c->decimals, a.mean * c->scale);
+        if (c->spread && a.n > 1)
+            n += snprintf(wanted + n, sizeof wanted - (size_t)n, " \u00b1 %.*f", c->decimals, a.sd * c->scale);
+        if (c->spread && a.n != done) snprintf(wanted + n, sizeof wanted - (size_t)n, " (n = %d)", a.n);
+        r_equal(text, wanted);
+    }
+    static const char *const paper[] = {"41.5", "3", "17.25"};
+    assert_true(next(at, until, "td", text, sizeof text));
+    r_equal(text, paper[v]);
+}
+
+static void test_table(void **state) {
+    (void)state;
+    static const char *const first[] = {"variant", "task", "best at", "precision", "seeds"};
+    const char *at = strstr(page, "<table>"), *until = strstr(page, "</table>");
+    char text[1024];
+    assert_true(next(&at, until, "caption", text, sizeof text));
+    r_says(text, "Cache: one sequence of 100 tokens");
+    r_says(text, "Decoding at depth 256, batch 4.");
+    r_says(text, "f32 and bf16 on cuda; cpu (a gpu; a cpu)");
+    r_says(text, "of the grid's 2 points, the one of the best mean loss" + 1);
+    at = strstr(at, "<tr><th>");
+    for (int i = 0; i < 5 + COLUMNS + 1; i++) {
+        assert_true(next(&at, until, "th", text, sizeof text));
+        r_equal(text, i < 5 ? first[i] : i < 5 + COLUMNS ? columns[i - 5].header : "recall");
+    }
+    for (int t = 0; t < TASKS; t++)
+        for (int v = 0; v < VARIANTS; v++) check_row(&at, until, v, t);
+    assert_false(next(&at, until, "td", text, sizeof text));
+    double a[SEEDS], b[SEEDS];  // the fixture must tell the columns apart
+    assert_int_equal(raw(store, 0, 0, 0, "accuracy", "", a, NULL), held_out(0, 0, "accuracy", b));
+    assert_true(fabs(a[0] - b[0]) > 0.01);
+}
+
+// ---------------------------------------------------------------------------------------------------- statements
+static int place_in(const double *v, int n, int i) {
+    int rank = 1;
+    for (int k = 0; k < n; k++) rank += v[k] < v[i];
+    return rank;
+}
+
+static void test_statements(void **state) {
+    (void)state;
+    static const double paper[] = {41.5, 3, 17.25};
+    const char *at = strstr(page, "<h2>What this shows"), *until = strstr(page, "<h2>Figures");
+    char *said = hy_asprintf("%.*s", (int)(until - at), at), text[256];
+    for (int t = 0; t < TASKS; t++) {
+        double mean[VARIANTS], x[SEEDS], d2 = 0;
+        for (int v = 0; v < VARIANTS; v++) mean[v] = spread_of(x, held_out(v, t, "accuracy", x), false).mean;
+        for (int v = 0; v < VARIANTS; v++) d2 += pow(place_in(mean, VARIANTS, v) - place_in(paper, VARIANTS, v), 2);
+        snprintf(text, sizeof text, "of held-out accuracy on %s with the paper&#39;s recall: %.2f over n = 3 variants",
+                 tasks[t], 1 - 6 * d2 / (3 * 8));
+        r_says(said, text);
+    }
+    NUMBER(store, "SELECT count(*) FROM planned", 36);
+    NUMBER(store, "SELECT count(*) FROM model WHERE status = 'done'", 34);
+    r_says(said, "34 of 36 planned runs are done");
+    r_says(said, "2 runs failed");
+    NUMBER(store, "SELECT count(*) FROM measurement x WHERE status = 'failed' AND measure = 'erf'", 4);
+    for (int g = 0; g < POINTS; g++) {
+        char sql[256];
+        snprintf(sql, sizeof sql, "SELECT id FROM model WHERE model_key = 'k10%d' AND seed = 12", g);
+        snprintf(text, sizeof text, "erf of x_y on near at lr=1e-%d, seed 12 (run %lld): no memory", 3 - g,
+                 (long long)number(store, sql));
+        r_says(said, text);
+    }
+    double largest = 0;
+    for (int i = 0; i < VARIANTS * TASKS * POINTS; i++)
+        largest = fmax(largest, spread_at(store, i % 3, i / 3 % 2, i / 6, "parameters", "", 1e-6).mean);
+    snprintf(text, sizeof text, "The largest model here has %.3g million parameters", largest);
+    r_says(said, text);
+    r_says(said, "fewer than three seeds");
+    free(said);
+}
+
+// ---------------------------------------------------------------------------------------------------- the rest
+// Every picture has the caption of what it shows, in the order of the table of figures, numbered.
+static void test_captions(void **state) {
+    (void)state;
+    const char *at = strstr(page, "<h2>Figures"), *until = strstr(page, "<h2>Recipe");
+    char file[256], caption[1024], number_of[32];
+    int n = 0, each = 0;
+    while (next(&at, until, "desc", file, sizeof file)) {
+        assert_true(next(&at, until, "figcaption", caption, sizeof caption));
+        snprintf(number_of, sizeof number_of, "|Figure %d.| fig: ", ++n);
+        assert_memory_equal(caption, number_of, strlen(number_of));
+        for (int t = 0; t < TASKS; t++) {
+            char *of = hy_asprintf("-%s", tasks[t]);
+            if (strstr(file, of)) r_says(caption, tasks[t]);
+            free(of);
+        }
+        for (int v = 0; v < VARIANTS; v++) {
+            char *of = hy_asprintf("-%s.svg", stems[v]);
+            if (strstr(file, of)) r_says(caption, variants[v]), each++;
+            free(of);
+        }
+    }
+    assert_int_equal(n, 8 * TASKS - 2 + 2 + 2 * TASKS * VARIANTS + VARIANTS);
+    assert_int_equal(each, 2 * TASKS * VARIANTS + VARIANTS);  // maps and outputs; cells of one task
+}
+
+static void test_provenance(void **state) {
+    (void)state;
+    const char *at = strstr(page, "<h2>Provenance"), *until = page + strlen(page);
+    char text[1024], sql[2048];
+    char *runs = hy_asprintf("34 (numbers %lld to %lld of the database)",
+                             (long long)number(store, "SELECT min(id) FROM model WHERE status = 'done'"),
+                             (long long)number(store, "SELECT max(id) FROM model WHERE status = 'done'"));
+    r_says(at, runs);
+    free(runs);
+    snprintf(text, sizeof text, "<dt>measurements</dt>\n<dd>%lld</dd>",
+             (long long)number(store,
+                               "SELECT count(*) FROM measurement x JOIN model m ON m.id = x.model_id WHERE x.status ="
+                               " 'done' AND x.superseded_by IS NULL AND m.status = 'done' AND measure != 'training'"));
+    r_says(at, text);
+    r_says(at, "<dd>a cpu; a gpu</dd>");
+    r_says(at, "<dd>cpu in f32; cuda in bf16</dd>");
+    at = strstr(at, "<tbody>");
+    int rows = 0;
+    for (; next(&at, until, "td", text, sizeof text); rows++) {
+        char version[256], unit[256], better[256], meaning[1024];
+        assert_true(next(&at, until, "td", version, 256) && next(&at, until, "td", unit, 256) &&
+                    next(&at, until, "td", better, 256) && next(&at, until, "td", meaning, 1024));
+        for (char *c = meaning; (c = strchr(c, '\'')); c += 2) memmove(c + 1, c, strlen(c) + 1);
+        snprintf(sql, sizeof sql,
+                 "SELECT count(*) FROM metric_def WHERE name = '%s' AND version = %s AND unit = '%s' AND"
+                 " direction = '%s' AND meaning LIKE '%.60s%%'",
+                 text, version, unit, better, meaning);
+        NUMBER(store, sql, 1);
+    }
+    NUMBER(store, "SELECT count(DISTINCT def_id) FROM metric", rows);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_table), cmocka_unit_test(test_statements),
+                                       cmocka_unit_test(test_captions), cmocka_unit_test(test_provenance)};
+    return cmocka_run_group_tests_name("page_numbers", tests, prepare, end);
+}
