@@ -27,7 +27,7 @@ bool hy_training_eval(hy_training_facts *t, long step, const hy_eval *e) {
 void hy_training_end(hy_training_facts *t, long steps) {
     hy_facts *f = &t->facts;
     f->steps = steps;
-    hy_facts_add(f, "train_seconds", "", t->seconds)->step = steps;
+    if (!t->continued) hy_facts_add(f, "train_seconds", "", t->seconds)->step = steps;
     if (t->recipe->stop_accuracy > 0) {  // training ends at the first evaluation that reaches it
         const bool reached = t->accuracy >= t->recipe->stop_accuracy;
         hy_facts_add(f, "reached", "", reached)->step = steps;

@@ -149,7 +149,7 @@ static inline hy_status fields_from(const char *text, const hy_field *fields, vo
 }
 
 // The spec, the task and the stored weights of a run.
-static inline void open_subject(hy_store *db, const char *db_name, int64_t run_id, subject *s) {
+static inline void open_subject(hy_store *db, int64_t run_id, subject *s) {
     hy_query *q;
     bool row;
     *s = (subject){.run_id = run_id, .spec = hy_xcalloc(1, sizeof(hy_model_spec))};
@@ -169,7 +169,6 @@ static inline void open_subject(hy_store *db, const char *db_name, int64_t run_i
     OK(fields_from(hy_query_text(q, 4), hy_train_fields, &s->recipe));
     open_task(s, s->task_kind, hy_query_text(q, 3));
     char *path = hy_asprintf("%s/models/%s", g_dir, hy_query_text(q, 7));
-    (void)db_name;
     hy_st *st;
     OK(hy_st_open(path, 0, &st));
     plain_from_file(&s->w, s->spec, st);
@@ -179,13 +178,17 @@ static inline void open_subject(hy_store *db, const char *db_name, int64_t run_i
     hy_st_close(st);
 }
 
-static inline void close_subject(subject *s) {
+static inline void drop_weights(subject *s) {
     for (int c = 0; c < s->n_cells; c++)
         for (int i = 0; i < s->n_examples[c]; i++) {
             plain_run_free(&s->examples[c][i].run);
             free(s->examples[c][i].ids);
         }
     plain_weights_free(&s->w);
+}
+
+static inline void close_subject(subject *s) {
+    drop_weights(s);
     hy_task_close(s->task);
     free(s->spec);
 }

@@ -2,114 +2,10 @@
 // and measured as `hylab run` does it, and each number that is then in the database is computed again another way: from
 // the stored weights through plain_model.h, from counts, or in closed form. A metric without a check fails the test.
 // Times and the loss curve: test_second_training.c.
-#include "core/task/task_impl.h"
 #include "results/metrics.h"
 #include "tests/unit/second_opinion_maps.h"
 #include "tests/unit/second_opinion_runs.h"
-
-// ---------------------------------------------------------------------------------------------------- what is wanted
-typedef struct {
-    double value, se;
-    int64_t n;
-    double x, y;
-    double tolerance;  // relative; of what float32 computed
-} want;
-static const want g_plain = {.se = NAN, .n = 1, .x = NAN, .y = NAN, .tolerance = 1e-4};
-
-static want exactly(double value) {
-    want w = g_plain;
-    w.value = value;
-    w.tolerance = 1e-12;
-    return w;
-}
-
-// A mean over examples.
-static want over_examples(const double *v, int n) {
-    want w = g_plain;
-    w.value = mean_of(v, n), w.se = error_of_mean(v, n), w.n = n;
-    return w;
-}
-
-static int layer_of(const figure *f) {
-    int layer = -1;
-    sscanf(f->cell, "layer%d", &layer);
-    return layer;
-}
-
-// ---------------------------------------------------------------------------------------------------- accuracy
-typedef struct {
-    int examples, labels;
-    double accuracy[64], exact[64], nll[64], count[64], right;
-} scores;
-
-static void add_example(const example *e, int meta, scores *t) {
-    int n = 0, right = 0;
-    double nll = 0;
-    for (int i = 0; i < e->T; i++) {
-        int best;
-        if (e->labels[i] < 0) continue;
-        nll += plain_nll(&e->run, meta + i, e->labels[i], &best);
-        right += best == e->labels[i];
-        n++;
-    }
-    if (n == 0) return;
-    t->accuracy[t->examples] = (double)right / n, t->exact[t->examples] = right == n;
-    t->nll[t->examples] = nll, t->count[t->examples] = n;
-    t->examples++, t->labels += n, t->right += right;
-}
-
-// Entropy of a Markov source, order 2: from its probabilities and the distribution that they leave unchanged.
-static double source_entropy(const subject *s) {
-    enum { MOST = 8 };
-    const int V = hy_task_vocab(s->task);
-    double pi[MOST][MOST], h = 0;
-    assert_true(V <= MOST);
-    for (int a = 0; a < V; a++)
-        for (int b = 0; b < V; b++) pi[a][b] = a == 0 && b == 0;
-    for (int round = 0; round < 3000; round++) {
-        double to[MOST][MOST] = {{0}};
-        for (int a = 0; a < V; a++)
-            for (int b = 0; b < V; b++)
-                for (int c = 0; c < V; c++) to[b][c] += pi[a][b] * hy_task_markov_prob(s->task, (int32_t[]){a, b}, c);
-        memcpy(pi, to, sizeof pi);
-    }
-    for (int a = 0; a < V; a++)
-        for (int b = 0; b < V; b++)
-            for (int c = 0; c < V; c++) {
-                const double p = hy_task_markov_prob(s->task, (int32_t[]){a, b}, c);
-                h -= pi[a][b] * p * log(p);
-            }
-    return h;
-}
-
-static want score(subject *s, const figure *f) {
-    const int most = option_int(f->options, "examples", 1 << 20);
-    scores t = {0};
-    want w = g_plain;
-    bool found = false;
-    for (int c = 0; c < s->n_cells; c++) {
-        const hy_cell *cell = hy_task_cell(s->task, HY_SPLIT_EVAL, c);
-        if (*f->cell && strcmp(f->cell, cell->name)) continue;
-        found = true;
-        if (*f->cell) w.x = cell->x, w.y = cell->y;
-        for (int i = 0; i < s->n_examples[c] && i < most; i++)
-            add_example(&s->examples[c][i], s->spec->meta_tokens, &t);
-    }
-    if (!found) fail_msg("no cell %s", f->cell);
-    const double loss = mean_of(t.nll, t.examples) * t.examples / t.labels;
-    double squares = 0;  // of the residuals of a ratio of two sums over examples
-    for (int i = 0; i < t.examples; i++) squares += pow(t.nll[i] - loss * t.count[i], 2);
-    const int n = t.examples;
-    const double loss_se = n < 2 ? NAN : sqrt(squares / (n - 1) / n) / ((double)t.labels / n);
-    w.n = t.labels;
-    w.value = loss, w.se = loss_se;
-    if (!strcmp(f->metric, "accuracy")) w.value = mean_of(t.accuracy, n), w.se = error_of_mean(t.accuracy, n), w.n = n;
-    if (!strcmp(f->metric, "exact")) w.value = mean_of(t.exact, n), w.se = error_of_mean(t.exact, n), w.n = n;
-    if (!strcmp(f->metric, "token_accuracy")) w.value = t.right / t.labels, w.se = NAN;
-    if (!strncmp(f->metric, "bits_per", 8)) w.value /= 0.69314718055994531, w.se /= 0.69314718055994531;
-    if (!strcmp(f->metric, "excess_loss")) w.value -= source_entropy(s);
-    return w;
-}
+#include "tests/unit/second_opinion_score.h"
 
 // ---------------------------------------------------------------------------------------------------- training
 static double stored(const figure *f, const char *what, const char *metric) {
@@ -426,7 +322,7 @@ static void every_figure(void **state) {
     assert_int_equal(runs, 8 + 5 + 2);
     for (int id = 1; id <= runs; id++) {
         subject *s = hy_xcalloc(1, sizeof *s);
-        open_subject(db, "x.db", id, s);
+        open_subject(db, id, s);
         OK(hy_store_query(db, &q, FIGURES "WHERE run_id = ? ORDER BY metric_id", "l", (int64_t)id));
         while (hy_query_step(q, &row) == HY_OK && row) {
             figure f;
@@ -457,11 +353,12 @@ static void every_place(void **state) {
         {"accuracy", 3, 3},  // all, two cells
         {"loss", 3, 3},
         {"flops_token", 1, 1},
-        {"cache_true", 19, 15},   // sum, 4 kinds; kv and meta of 3
-                                  // layers, conv and ssm of 4; of
-                                  // 3, 3, 2, 2 and 2
-        {"cache_paper", 14, 10},  // sum, 4 kinds; kv 4, meta 1, ssm 4; kv 3, ssm 2
-        {"map_entropy", 12, 8},   // attention, ssm, layer; 3 of two layers and 2 of one
+        // sum, 4 kinds; kv and meta of 3 layers, conv and ssm of 4; of 3, 3, 2, 2
+        {"cache_true", 19, 15},
+        // sum, 4 kinds; kv 4, meta 1, ssm 4; kv 3, ssm 2
+        {"cache_paper", 14, 10},
+        // attention, ssm, layer; 3 of two layers and 2 of one
+        {"map_entropy", 12, 8},
         {"map_cross", 12, 8},
         {"step_entropy", 4, 2},
         {"map_check", 3, 3},
@@ -527,7 +424,7 @@ static void every_map(void **state) {
     int maps = 0;
     for (int id = 1; id <= 8; id++) {
         subject *s = hy_xcalloc(1, sizeof *s);
-        open_subject(db, "x.db", id, s);
+        open_subject(db, id, s);
         OK(hy_store_query(
             db, &q, "SELECT name, layer, kind, coalesce(head, -1), options, data FROM v_artifact WHERE run_id = ?", "l",
             (int64_t)id));
