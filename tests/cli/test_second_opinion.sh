@@ -58,7 +58,7 @@ check 'figures of the weights that belong to it' same "$(figures "$dir/x.db" erf
 # ---- a training that another process began
 train=(train "$dir/m.yaml" --task mqar --task-set vocab=256 --task-set 'train=[[16,2]]' --task-set 'test=[[24,2]]' --task-set test_examples=6 --threads 1
   --train steps=4 --train batch=2 --train schedule=constant --train warmup=0 --train log_every=1)
-"$HYLAB" "${train[@]}" --train checkpoint_every=2 --out "$dir/t.safetensors" --db "$dir/whole.db" >"$dir/out" 2>&1 || no train "$(tail -3 "$dir/out")"
+"$HYLAB" "${train[@]}" --out "$dir/t.safetensors" --db "$dir/whole.db" >"$dir/out" 2>&1 || no train "$(tail -3 "$dir/out")"
 check 'seconds of a whole training' same "$(sql "$dir/whole.db" "SELECT count(*) FROM v_metric WHERE metric = 'train_seconds' AND value > 0")" 1
 "$HYLAB" "${train[@]}" --resume "$dir/t.safetensors" --db "$dir/rest.db" >"$dir/out" 2>&1 || no resume "$(tail -3 "$dir/out")"
 check 'of a part nobody knows them' same "$(sql "$dir/rest.db" "SELECT count(*) FROM v_metric WHERE metric = 'train_seconds'")" 0

@@ -21,11 +21,12 @@
     } while (0)
 
 // ---------------------------------------------------------------------------------------------------- experiments
-static char g_dir[64];
+static char g_dir[256];
 
 static inline int open_folder(void **state) {
     (void)state;
-    snprintf(g_dir, sizeof g_dir, "/tmp/hylab_second.XXXXXX");
+    const char *tmp = getenv("TMPDIR");
+    snprintf(g_dir, sizeof g_dir, "%s/hylab_second.XXXXXX", tmp ? tmp : "/tmp");
     return mkdtemp(g_dir) ? 0 : -1;
 }
 

@@ -441,11 +441,56 @@ static void every_map(void **state) {
     assert_int_equal(maps, once + cut);
 }
 
+// ---------------------------------------------------------------------------------------------------- other types
+// What is computed in bfloat16 holds 2 bytes a value, but for the states of SSMs; in double 8.
+static void caches_of_other_types(void **state) {
+    (void)state;
+    static const struct {
+        hy_dtype dtype;
+        int bytes, ssm;
+    } all[] = {{HY_BF16, 2, 4}, {HY_F64, 8, 8}};
+    enum { TOKENS = 9 };
+    const hy_measure *m = hy_measure_find("cache");
+    hy_measure_options o;
+    hy_program *p;
+    hy_backend be;
+    subject *s = hy_xcalloc(1, sizeof *s);
+    hy_store *db = open_db("x.db");
+    open_subject(db, 1, s);
+    hy_store_close(db);
+    OK(hy_model_build(s->spec, &p));
+    OK(hy_backend_cpu("auto", 1, &be));
+    OK(hy_measure_options_read(m, "tokens: 9", &o));
+    for (int k = 0; k < 2; k++) {
+        const hy_measure_context c = {.prog = p, .compute = all[k].dtype, .be = &be};
+        hy_facts f = {0};
+        double sum = 0, ssm = 0;
+        OK(hy_measure_run(m, &c, &o, &f));
+        for (int i = 0; i < s->spec->n_layers; i++) {
+            for (int t = 0; t < 3; t++)
+                sum += all[k].bytes * held(s->spec, i, (const char *const[]){"kv", "meta", "conv"}[t], TOKENS);
+            ssm += all[k].ssm * held(s->spec, i, "ssm", TOKENS);
+        }
+        int seen = 0;
+        for (int i = 0; i < f.n_facts; i++) {
+            const hy_fact *a = &f.fact[i];
+            if (!strcmp(a->name, "cache_true") && !strcmp(a->cell, "ssm")) seen++, assert_true(a->value == ssm);
+            if (strcmp(a->name, "cache_paper") && !*a->cell) seen++, assert_true(a->value == sum + ssm);
+        }
+        assert_int_equal(seen, 3);
+        hy_facts_free(&f);
+    }
+    hy_program_free(p);
+    close_subject(s);
+    free(s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_figure),
         cmocka_unit_test(every_place),
         cmocka_unit_test(every_map),
+        cmocka_unit_test(caches_of_other_types),
     };
     return cmocka_run_group_tests_name("second opinion", tests, run_all, remove_folder);
 }
