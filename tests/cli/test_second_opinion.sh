@@ -55,6 +55,15 @@ run "$dir/x.db" --remeasure erf || no 'changed weights' "$(tail -3 "$dir/out")"
 check 'it says so' grep -q 'its stored weights are gone or changed' "$dir/out"
 check 'figures of the weights that belong to it' same "$(figures "$dir/x.db" erf)" "$figure"
 
+# ---- two figures of one name are refused before anything is trained, not by the database after it
+bad 'a context twice' 'measure throughput: contexts: 8 stands there twice' "$HYLAB" run "$EXP" --db "$dir/none.db" --set 'measures.throughput.contexts=[8,4,8]'
+bad 'a batch twice' 'batch: 2 stands there twice' "$HYLAB" run "$EXP" --db "$dir/none.db" --set 'measures.throughput.batch=[2,2]'
+bad 'a channel twice' 'channels: 1 stands there twice' "$HYLAB" run "$EXP" --db "$dir/none.db" --set 'measures.maps.channels=[1,1]'
+bad 'a head twice' 'single_heads: 0 stands there twice' "$HYLAB" run "$EXP" --db "$dir/none.db" --set 'measures.maps.single_heads=[0,0]'
+bad 'a cell twice' 'two evaluation cells would both be called T24.K2' "$HYLAB" run "$EXP" --db "$dir/none.db" --set 'task.test=[[24,2],[24,2]]'
+bad 'depths of one name' 'would both be called len64.depth0.50: name each setting once, depths at least 0.01 apart' \
+  "$HYLAB" task needle --set test=64 --set 'depths=[0.499, 0.501]'
+
 # ---- a training that another process began
 train=(train "$dir/m.yaml" --task mqar --task-set vocab=256 --task-set 'train=[[16,2]]' --task-set 'test=[[24,2]]' --task-set test_examples=6 --threads 1
   --train steps=4 --train batch=2 --train schedule=constant --train warmup=0 --train log_every=1)

@@ -485,12 +485,57 @@ static void caches_of_other_types(void **state) {
     free(s);
 }
 
+// ---------------------------------------------------------------------------------------------------- little memory
+static void *(*g_alloc)(size_t bytes);
+static size_t g_most;
+static void *alloc_some(size_t bytes) { return bytes > g_most ? NULL : g_alloc(bytes); }
+
+// Batches that do not fit are halved, and the one that two come down to is timed once: figures have different names.
+static void batches_that_come_down_to_one(void **state) {
+    (void)state;
+    const hy_measure *m = hy_measure_find("throughput");
+    hy_measure_options o;
+    hy_program *p;
+    hy_params *w;
+    hy_backend be;
+    hy_facts f = {0};
+    subject *s = hy_xcalloc(1, sizeof *s);
+    hy_store *db = open_db("x.db");
+    open_subject(db, 5, s);
+    hy_store_close(db);
+    OK(hy_model_build(s->spec, &p));
+    OK(hy_backend_cpu("auto", 1, &be));
+    g_alloc = be.alloc, g_most = 1 << 17;
+    be.alloc = alloc_some;
+    OK(hy_params_create(p, &be, HY_F32, &w));
+    OK(hy_params_init(w, 1));
+    OK(hy_measure_options_read(m, "{contexts: [8], batch: [512, 64, 1], repetitions: 1, fit: true, decode: false}",
+                               &o));
+    const hy_measure_context c = {.prog = p, .params = w, .compute = HY_F32, .be = &be, .jobs = 1};
+    OK(hy_measure_run(m, &c, &o, &f));
+    int halved = 0;
+    for (int i = 0; i < f.n_facts; i++) {
+        for (int k = 0; k < i; k++)
+            if (!strcmp(f.fact[i].name, f.fact[k].name) && !strcmp(f.fact[i].cell, f.fact[k].cell))
+                fail_msg("two of a name");
+        halved += strstr(f.fact[i].meta, "batch_asked") != NULL;
+        assert_true(f.fact[i].y < 64);
+    }
+    assert_true(halved > 0 && f.n_facts == 4);
+    hy_facts_free(&f);
+    hy_params_free(w);
+    hy_program_free(p);
+    close_subject(s);
+    free(s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_figure),
         cmocka_unit_test(every_place),
         cmocka_unit_test(every_map),
         cmocka_unit_test(caches_of_other_types),
+        cmocka_unit_test(batches_that_come_down_to_one),
     };
     return cmocka_run_group_tests_name("second opinion", tests, run_all, remove_folder);
 }
