@@ -160,7 +160,7 @@ static hy_status erf_run(const hy_measure_context *c, const void *options, hy_fa
 
 const hy_measure hy_measure_erf = {
     .name = "erf",
-    .version = 2,  // 1: with missing: zero, layers without any heads were left out
+    .version = 1,
     .doc = "effective receptive field (Hymba, eq. 5), of the whole model and layer by layer",
     .fields = erf_fields,
     .options_size = sizeof(erf_options),
