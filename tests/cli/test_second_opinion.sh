@@ -18,6 +18,7 @@ measures:
   maps: {examples: 2, cell: 1, keep: statistics}
   erf: {examples: 3, meta: renormalised}
   outputs: {examples: 4}
+  throughput: {contexts: [8], batch: [2], repetitions: 2, decode_tokens: 3}
 YAML
 EXP=$dir/e.yaml
 run "$dir/x.db" || no run "$(tail -3 "$dir/out")"
@@ -29,6 +30,7 @@ task=(--task mqar --task-set vocab=256 --task-set 'train=[[16,2]]' --task-set 't
   "$HYLAB" probe "$weights" "${task[@]}" --measure maps --option examples=2 --option cell=1 --option keep=statistics
   "$HYLAB" probe "$weights" "${task[@]}" --measure erf --option examples=3 --option meta=renormalised
   "$HYLAB" probe "$weights" "${task[@]}" --measure outputs --option examples=4
+  "$HYLAB" bench "$weights" --context 8 --batch 2 --repetitions 2 --tokens 3 --threads 1 --db "$dir/y.db"
 } >"$dir/out" 2>&1 || no 'by commands' "$(tail -3 "$dir/out")"
 figures() { # database, measure
   sql "$1" "SELECT metric, metric_version, cell, layer, kind, head, value, stderr, n, x, y, options FROM v_final WHERE measure = '$2' ORDER BY metric, cell"
@@ -38,6 +40,11 @@ for m in accuracy cache maps erf outputs; do
   check "$m has figures" [ "$n" -gt 4 ]
   check "$m, two ways" same "$(figures "$dir/y.db" $m)" "$(figures "$dir/x.db" $m)"
 done
+timings() { # database: all but how fast
+  sql "$1" "SELECT v.metric, v.cell, v.stderr, v.n, v.x, v.y, v.options, count(s.rep) FROM v_final v JOIN sample s USING(metric_id) GROUP BY metric_id ORDER BY 1"
+}
+check 'throughput has figures' same "$(timings "$dir/x.db" | grep -c ',T8.B2,,2,8.0,2.0,')" 3
+check 'throughput, two ways' same "$(timings "$dir/y.db")" "$(timings "$dir/x.db")"
 
 # ---- taken again
 rows() { sql "$1" "SELECT measurement_id, measure, value, metric, cell FROM v_final WHERE measure $2 ORDER BY 1, 4, 5"; }

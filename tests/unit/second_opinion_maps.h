@@ -29,8 +29,8 @@ static inline double gate_of(const plain_run *r, int layer, int unit, int i, boo
     return sum / per;
 }
 
-// Row i of the one map that all units of an SSM make.
-static inline void ssm_row(const plain_run *r, int layer, reduce_how how, bool gate, int i, double *out) {
+// Row i of the one map that all units of an SSM make, before its values are made to add to 1.
+static inline void raw_ssm_row(const plain_run *r, int layer, reduce_how how, bool gate, int i, double *out) {
     const int U = r->layer[layer].units, S = r->S;
     double *row = hy_xcalloc((size_t)S, sizeof *row);
     memset(out, 0, (size_t)S * sizeof *out);
@@ -40,8 +40,11 @@ static inline void ssm_row(const plain_run *r, int layer, reduce_how how, bool g
         const double by = gate && how != REDUCE_MEAN_ROWS ? gate_of(r, layer, u, i, how == REDUCE_MEAN_ABS) : 1;
         for (int j = 0; j <= i; j++) out[j] += by * (how == REDUCE_MEAN_ABS ? fabs(row[j]) : row[j]) / U;
     }
-    to_one(out, S);
     free(row);
+}
+static inline void ssm_row(const plain_run *r, int layer, reduce_how how, bool gate, int i, double *out) {
+    raw_ssm_row(r, layer, how, gate, i, out);
+    to_one(out, r->S);
 }
 
 static inline bool has_attention(const plain_run *r, int layer) { return r->layer[layer].a != NULL; }
@@ -67,6 +70,16 @@ static inline void map_row(const plain_run *r, int layer, const char *kind, int 
         for (int j = 0; j <= i; j++) out[j] += row[j] / (both ? 2 : 1);
     }
     free(row);
+}
+
+// Row i of a map of one kind of heads as it is: softmax, hidden attention with its signs or the mean of their sizes.
+static inline void raw_row(const plain_run *r, int layer, const char *kind, int index, bool signs, int i, double *out) {
+    if (!strcmp(kind, "attention") || (!strcmp(kind, "layer") && has_attention(r, layer)))
+        map_row(r, layer, "attention", index, REDUCE_MEAN_ABS, false, i, out);
+    else if (index >= 0)
+        plain_alpha_row(r, layer, index, i, out);
+    else
+        raw_ssm_row(r, layer, signs ? REDUCE_ABS_MEAN : REDUCE_MEAN_ABS, false, i, out);
 }
 
 // Keys that row i of a map may look at.

@@ -38,7 +38,9 @@ static const struct {
     "  cache: [{tokens: 100}, {tokens: 4}]\n"                                                                    \
     "  throughput: {contexts: [6], batch: [2], repetitions: 4, warmup: 1, decode_tokens: 3}\n"                   \
     "  maps: [{heads: true, examples: 3, channels: [0]}, {max_len: 7, reduce: abs_mean, gate: true, cell: 1,"    \
-    " examples: 2}, {layers: [1], reduce: mean_rows, keep: statistics}, {max_len: 1, keep: statistics}]\n"       \
+    " examples: 2}, {layers: [1], reduce: mean_rows, keep: statistics}, {max_len: 1, keep: statistics},"         \
+    " {max_len: 9, norm: minmax, keep: maps, examples: 2},"                                                      \
+    " {max_len: 9, norm: signed, keep: maps, channels: [0], single_heads: [0]}]\n"                               \
     "  erf: [{}, {examples: 3, cell: 1, ssm: channels, heads: pooled, meta: renormalised, max_len: 20},"         \
     " {heads: attention, missing: zero, reduce: abs_mean, gate: true, examples: 2}, {heads: ssm, uniform: true," \
     " reduce: mean_rows, examples: 1}, {max_len: 1}]\n"                                                          \
@@ -47,9 +49,11 @@ static const struct {
 static const char g_models[] =
     "name: models\nvariant: {vocab: 40}\nvariants:\n"
     "  - {name: hymba, file: hymba.yaml}\n  - {name: gate, file: gate.yaml}\n  - {name: sum, file: sum.yaml}\n"
-    "  - {name: concat, file: concat.yaml}\n  - {name: llama, file: llama.yaml}\n  - {name: mamba, file: mamba.yaml}\n"
+    "  - {name: concat, file: concat.yaml}\n  - {name: llama, file: llama.yaml}\n  - {name: mamba, file: "
+    "mamba.yaml}\n"
     "  - {name: mamba2, file: mamba2.yaml}\n  - {name: sequential, file: sequential.yaml}\n"
-    "tasks:\n  - {name: recall, kind: mqar, options: {vocab: 40, train: [[16, 2], [24, 3]], test: [[24, 2], [32, 3]],"
+    "tasks:\n  - {name: recall, kind: mqar, options: {vocab: 40, train: [[16, 2], [24, 3]], test: [[24, 2], [32, "
+    "3]],"
     " test_examples: 5}}\n"
     "seeds: [3]\ntrain: {steps: 4, batch: 3, accumulate: 2, lr: 2e-2, log_every: 3, eval_batch: 3, eval_every: "
     "2}\n" MEASURES;
