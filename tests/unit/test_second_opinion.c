@@ -504,6 +504,39 @@ static void caches_of_other_types(void **state) {
     free(s);
 }
 
+// ---------------------------------------------------------------------------------------------------- bytes of a token
+// With a tokenizer bits per byte are those of the evaluation part: its bytes, from a whole character on, over its
+// tokens, each of which but the first is scored once.
+static void bytes_of_a_token(void **state) {
+    (void)state;
+    enum { REPEATS = 40, T = 8 };
+    static const char line[] = "Der Müller zählte neunzehn Säcke; größer wär’ schöner. ";
+    hy_buf text = {0};
+    for (int i = 0; i < REPEATS; i++) hy_buf_printf(&text, "%s", line);
+    write_file("german.txt", text.s);
+    for (int k = 0; k < 60; k++) {  // the part begins inside of a character, or not
+        const double share = 0.31 + 0.0004 * k;
+        size_t from = text.n - (size_t)((double)text.n * share);
+        while (from < text.n && ((unsigned char)text.s[from] >> 6) == 2) from++;
+        char *options = hy_asprintf("{path: %s/german.txt, tokenizer: tests/golden/tokenizers/sp-unigram.model, "
+                                    "validation: %.4f, train: 8, test: 8}",
+                                    g_dir, share);
+        hy_task *task;
+        OK(hy_task_open("text", options, 1, &task));
+        int64_t tokens = 1;
+        int32_t ids[T], labels[T];
+        for (int64_t i = 0; i < hy_task_cell(task, HY_SPLIT_EVAL, 0)->count; i++) {
+            OK(hy_task_example(task, HY_SPLIT_EVAL, 0, i, ids, labels));
+            for (int t = 0; t < T; t++) tokens += labels[t] >= 0;
+        }
+        const double want_bytes = (double)(text.n - from) / (double)tokens;
+        assert_true(want_bytes > 1.2 && close_to(hy_task_bytes_per_token(task), want_bytes, 1e-12, 0));
+        hy_task_close(task);
+        free(options);
+    }
+    free(text.s);
+}
+
 // ---------------------------------------------------------------------------------------------------- little memory
 static void *(*g_alloc)(size_t bytes);
 static size_t g_most;
@@ -550,11 +583,9 @@ static void batches_that_come_down_to_one(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_figure),
-        cmocka_unit_test(every_place),
-        cmocka_unit_test(every_map),
-        cmocka_unit_test(caches_of_other_types),
-        cmocka_unit_test(batches_that_come_down_to_one),
+        cmocka_unit_test(every_figure),     cmocka_unit_test(every_place),
+        cmocka_unit_test(every_map),        cmocka_unit_test(caches_of_other_types),
+        cmocka_unit_test(bytes_of_a_token), cmocka_unit_test(batches_that_come_down_to_one),
     };
     return cmocka_run_group_tests_name("second opinion", tests, run_all, remove_folder);
 }
