@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "analysis/measure/throughput.h"
+#include "experiments/runner/training_facts.h"
 #include "tests/unit/second_opinion_score.h"
 
 // ---------------------------------------------------------------------------------------------------- the clock
@@ -224,7 +225,6 @@ static void same_training(const stored_training *a, const stored_training *b) {
         fail_msg("%.4f s, but %.4f s without a break", b->seconds, a->seconds);
 }
 
-// Evaluations are not training: as many looks at the clock for a step as a run without them has.
 static void seconds_of_steps(void **state) {
     (void)state;
     clock_on(false, 0, 0);
@@ -233,6 +233,30 @@ static void seconds_of_steps(void **state) {
     const stored_training t = stored_long("whole.db");
     const double step = t.seconds / LONG / TICK;
     assert_true(step >= 3 && step <= 6);  // a step looks at the clock when it begins, when it ends, when it is told of
+}
+
+// Two steps of two seconds, and an evaluation of a hundred after each.
+static void evaluations_are_no_training(void **state) {
+    (void)state;
+    subject *s = hy_xcalloc(1, sizeof *s);
+    hy_store *db = open_db("curve.db");
+    open_subject(db, 1, s);
+    hy_store_close(db);
+    const hy_eval e = {.total = {.accuracy = 0.5, .loss = 1, .examples = 2, .labels = 2}, .n_cells = 1};
+    clock_on(false, 0, 0);
+    hy_training_facts t = {.recipe = &s->recipe, .task = s->task, .last_time = hy_now()};
+    for (long step = 1; step <= 2; step++) {
+        const hy_train_point p = {.step = step, .loss = 1};
+        g_clock.now += 2;
+        hy_training_step(&t, &p);
+        g_clock.now += 100;
+        assert_true(hy_training_eval(&t, step, &e) && !hy_training_eval(&t, step, &e));
+    }
+    g_clock.on = false;
+    assert_true(t.seconds >= 4 && t.seconds < 4 + 8 * TICK);
+    hy_facts_free(&t.facts);
+    close_subject(s);
+    free(s);
 }
 
 static void seconds_over_interruptions(void **state) {
@@ -324,9 +348,10 @@ static void tokens_and_repetitions(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(points_of_the_curve),  cmocka_unit_test(evaluations_on_the_way),
-        cmocka_unit_test(seconds_of_steps),     cmocka_unit_test(seconds_over_interruptions),
-        cmocka_unit_test(seconds_after_a_kill), cmocka_unit_test(tokens_and_repetitions),
+        cmocka_unit_test(points_of_the_curve),        cmocka_unit_test(evaluations_on_the_way),
+        cmocka_unit_test(seconds_of_steps),           cmocka_unit_test(evaluations_are_no_training),
+        cmocka_unit_test(seconds_over_interruptions), cmocka_unit_test(seconds_after_a_kill),
+        cmocka_unit_test(tokens_and_repetitions),
     };
     return cmocka_run_group_tests_name("second training", tests, open_all, remove_folder);
 }
