@@ -41,14 +41,13 @@ typedef struct {
     hy_erf_options o;
     hy_erf_layer *now, *mean;  // [n_layers] of one example; over the examples
     double *sum, *squares;     // [n_layers + 1] of the distances of the examples; the last: of the whole model
-    int n, examples;           // layers with heads
+    int layers, examples;
 } work;
 
 static hy_status on_layer(void *user, const hy_map_values *v) {
     work *w = user;
-    hy_erf_layer *e = &w->now[w->n], *mean = &w->mean[w->n];
+    hy_erf_layer *e = &w->now[v->layer], *mean = &w->mean[v->layer];
     const double share = 1.0 / w->examples;
-    w->n++;
     HY_TRY(hy_erf_measure(v, &w->o, e));
     mean->layer = e->layer, mean->S = e->S, mean->heads = e->heads, mean->channels = e->channels;
     mean->attention += share * e->attention;
@@ -57,11 +56,11 @@ static hy_status on_layer(void *user, const hy_map_values *v) {
     return HY_OK;
 }
 
-static void add_squares(work *w, int layers) {
-    const double whole = hy_erf_combine(w->now, w->n, &w->o);
-    w->sum[layers] += whole;
-    w->squares[layers] += whole * whole;
-    for (int k = 0; k < w->n; k++) {
+static void add_squares(work *w) {
+    const double whole = hy_erf_combine(w->now, w->layers, &w->o);
+    w->sum[w->layers] += whole;
+    w->squares[w->layers] += whole * whole;
+    for (int k = 0; k < w->layers; k++) {
         double d;
         if (!hy_erf_layer_distance(&w->now[k], &w->o, &d)) continue;
         w->sum[k] += d;
@@ -105,16 +104,16 @@ static char *meta_text(const work *w, const hy_examples *e) {
 }
 
 static void add_facts(const work *w, const hy_measure_context *c, const hy_examples *e, hy_facts *f) {
-    const int L = c->prog->spec.n_layers, n = e->n;
+    const int L = w->layers, n = e->n;
     const int positions = e->T + (w->o.meta == HY_ERF_META_INCLUDED ? c->prog->spec.meta_tokens : 0);  // that count
     char *meta = meta_text(w, e);
     bool any = false;  // layers with heads of the wanted kind
     double d;
-    for (int k = 0; k < w->n; k++) any = any || hy_erf_layer_distance(&w->mean[k], &w->o, &d);
+    for (int k = 0; k < L; k++) any = any || hy_erf_layer_distance(&w->mean[k], &w->o, &d);
     if (any)
-        erf_facts(c, f, "", hy_erf_combine(w->mean, w->n, &w->o), error_of(w->sum[L], w->squares[L], n), positions, -1,
-                  n, meta);
-    for (int k = 0; k < w->n; k++) {
+        erf_facts(c, f, "", hy_erf_combine(w->mean, L, &w->o), error_of(w->sum[L], w->squares[L], n), positions, -1, n,
+                  meta);
+    for (int k = 0; k < L; k++) {
         const hy_erf_layer *l = &w->mean[k];
         char cell[48];
         snprintf(cell, sizeof cell, "layer%d", l->layer);
@@ -138,19 +137,19 @@ static hy_status erf_run(const hy_measure_context *c, const void *options, hy_fa
                     .missing = (hy_erf_missing)o->missing,
                     .uniform = o->uniform,
                     .reduce = (hy_ssm_reduce)o->reduce,
-                    .gate = o->gate}};
+                    .gate = o->gate},
+              .layers = L};
     hy_examples e;
     hy_status s = hy_examples_open(c, o->cell, o->max_len, o->examples, &e);
     w.examples = e.n;
-    w.now = hy_xcalloc(2 * (size_t)L, sizeof *w.now);
+    w.now = hy_xcalloc(2 * (size_t)L, sizeof *w.now);  // zeros stay where a layer has no heads
     w.mean = w.now + L;
     w.sum = hy_xcalloc(2 * (size_t)(L + 1), sizeof *w.sum);
     w.squares = w.sum + L + 1;
     for (int i = 0; !s && i < L; i++) e.want[i] = true;
     for (int i = 0; !s && i < e.n; i++) {
-        w.n = 0;
         s = hy_examples_run(c, &e, i, on_layer, &w);
-        if (!s) add_squares(&w, L);
+        if (!s) add_squares(&w);
     }
     if (!s) add_facts(&w, c, &e, facts);
     free(w.now);

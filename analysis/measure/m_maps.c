@@ -52,6 +52,8 @@ static hy_status maps_check(const hy_measure_subject *s, const void *options) {
     const maps_options *o = options;
     int heads = 0, units = 0;
     HY_TRY(hy_examples_check(s, o->cell));
+    HY_TRY(hy_measure_distinct(&o->single_heads, "single_heads"));
+    HY_TRY(hy_measure_distinct(&o->channels, "channels"));
     for (int i = 0; i < s->spec->n_layers; i++) {
         const hy_layer_spec *l = &s->spec->layers[i];
         if (!hy_layer_wanted(&o->layers, i)) continue;
@@ -67,7 +69,7 @@ typedef struct {
     int layer, index;  // index -1: all heads or channels
     hy_map_src src;
     int S, meta;
-    float *mean;  // [S, S] over the examples
+    double *mean;  // [S, S] over the examples
 } one_map;
 typedef struct {
     bool seen;
@@ -93,7 +95,7 @@ static one_map *map_at(work *w, const hy_map_values *v, hy_map_src src, int inde
                                          .src = src,
                                          .S = v->S,
                                          .meta = v->meta,
-                                         .mean = hy_xcalloc((size_t)v->S * (size_t)v->S, sizeof(float))};
+                                         .mean = hy_xcalloc((size_t)v->S * (size_t)v->S, sizeof(double))};
     }
     one_map *m = &w->maps[w->next++];  // layers and sources come in the same order for every example
     HY_ASSERT(m->layer == v->layer && m->src == src && m->index == index && m->S == v->S);
@@ -140,7 +142,7 @@ static hy_status add_stats(work *w, const hy_map_values *v) {
     l->seen = true;
     for (int i = 0; i < 3; i++) {
         hy_map_stats *to = &l->of[i], *s = &now[i];
-        to->heads = s->heads;
+        to->heads = s->heads, to->wide = s->wide;
         to->meta += share * s->meta, to->bos += share * s->bos, to->self += share * s->self,
             to->cross += share * s->cross;
         to->entropy += share * s->entropy, to->entropy_rel += share * s->entropy_rel,
@@ -185,10 +187,13 @@ static void map_artifact(const work *w, one_map *m, hy_facts *f) {
     const int n = snprintf(name, sizeof name, "map.layer%d.%s", m->layer, hy_map_src_name(m->src));
     if (m->index >= 0)
         snprintf(name + n, sizeof name - (size_t)n, ".%s%d", m->src == HY_MAP_SSM ? "channel" : "head", m->index);
-    for (size_t i = 0; i < (size_t)m->S * (size_t)m->S; i++) m->mean[i] /= (float)w->e.n;
+    const size_t size = (size_t)m->S * (size_t)m->S;
+    float *mean = hy_xcalloc(size, sizeof *mean);
+    for (size_t i = 0; i < size; i++) mean[i] = (float)(m->mean[i] / w->e.n);
     char *meta = meta_text(w, m->layer, m->src, m->index, m->meta);
-    hy_artifact *a = hy_facts_artifact(f, name, "f32", 2, (int[]){m->S, m->S}, m->mean, meta);
+    hy_artifact *a = hy_facts_artifact(f, name, "f32", 2, (int[]){m->S, m->S}, mean, meta);
     a->layer = m->layer, a->kind = hy_map_src_name(m->src), a->head = m->index;
+    free(mean);
     free(meta);
 }
 
@@ -206,6 +211,7 @@ static void stats_facts(const work *w, const hy_measure_context *c, int layer, h
     snprintf(cell, sizeof cell, "layer%d.%s", layer, hy_map_src_name(src));
     char *meta = meta_text(w, layer, src, -1, c->prog->spec.meta_tokens);
     for (int i = 0; i < (src == HY_MAP_SSM ? 8 : 7); i++) {
+        if (s->wide == 0 && !strcmp(all[i].metric, "map_entropy_rel")) continue;  // of one token without meta tokens
         hy_fact *k = hy_facts_add(f, all[i].metric, cell, all[i].value);
         k->step = c->step;
         k->n = w->e.n;

@@ -6,7 +6,7 @@ typedef struct {
 } size_options;
 static const hy_field size_fields[] = {
     {"context", HY_F_INT, offsetof(size_options, context), 0, "longest", 1, 1e9, "longest",
-     "positions that the token of flops_token sees; longest: the longest example of the task", true},
+     "text tokens up to the token of flops_token, meta tokens besides; longest: the longest example of the task", true},
     HY_FIELD_END,
 };
 
@@ -16,7 +16,8 @@ static hy_status size_run(const hy_measure_context *c, const void *options, hy_f
     hy_model_count(&c->prog->spec, &n);
     hy_facts_add(facts, "parameters", "", (double)n.total)->step = c->step;
     const int context = o->context ? o->context : hy_task_max_len(c->task);
-    hy_fact *m = hy_facts_add(facts, "flops_token", "", hy_model_flops_token(&c->prog->spec, context));
+    const int positions = context + c->prog->spec.meta_tokens;
+    hy_fact *m = hy_facts_add(facts, "flops_token", "", hy_model_flops_token(&c->prog->spec, positions));
     m->step = c->step;
     m->x = context;
     return HY_OK;
@@ -24,7 +25,7 @@ static hy_status size_run(const hy_measure_context *c, const void *options, hy_f
 
 const hy_measure hy_measure_size = {
     .name = "size",
-    .version = 1,
+    .version = 2,  // 1: flops_token saw no meta tokens beside the text
     .doc = "parameters, and the FLOPs of a token",
     .fields = size_fields,
     .options_size = sizeof(size_options),

@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "analysis/measure/measure.h"
 #include "analysis/measure/throughput.h"
@@ -35,6 +36,8 @@ static hy_status throughput_check(const hy_measure_subject *s, const void *optio
         return hy_error(HY_EINPUT, "train, prefill and decode are all false: nothing is left to time");
     if (o->contexts.n == 0) return hy_error(HY_EINPUT, "contexts is empty: at least one length is needed");
     if (o->batch.n == 0) return hy_error(HY_EINPUT, "batch is empty: at least one is needed");
+    HY_TRY(hy_measure_distinct(&o->contexts, "contexts"));
+    HY_TRY(hy_measure_distinct(&o->batch, "batch"));
     for (int i = 0; i < o->contexts.n && !o->fit; i++)
         for (int j = 0; j < o->batch.n; j++) {
             const double rows = ((double)o->contexts.v[i] + s->spec->meta_tokens) * o->batch.v[j];
@@ -64,16 +67,29 @@ static double seconds_in_queue(void) {
     return sum;
 }
 
+static const char *const names[] = {
+    [HY_TP_TRAIN] = "throughput_train", [HY_TP_PREFILL] = "throughput_prefill", [HY_TP_DECODE] = "throughput_decode"};
+
+static void cell_of(const hy_tp_spec *spec, char cell[48]) {
+    snprintf(cell, 48, "T%d.B%d", spec->context, spec->batch);
+}
+
+// Two batches that were asked for may come down to one that fits.
+static bool timed_already(const hy_tp_spec *spec, const hy_facts *f, int first) {
+    char cell[48];
+    cell_of(spec, cell);
+    for (int i = first; i < f->n_facts; i++)
+        if (!strcmp(f->fact[i].name, names[spec->kind]) && !strcmp(f->fact[i].cell, cell)) return true;
+    return false;
+}
+
 static hy_status one_timing(const hy_measure_context *c, const hy_tp_spec *spec, int asked, hy_facts *f) {
-    static const char *const names[] = {[HY_TP_TRAIN] = "throughput_train",
-                                        [HY_TP_PREFILL] = "throughput_prefill",
-                                        [HY_TP_DECODE] = "throughput_decode"};
     hy_tp_result r = {0};
     const double queue = seconds_in_queue(), start = hy_now();
     HY_TRY(hy_throughput_measure(c->prog, c->params, spec, &r));
     const double waited = (seconds_in_queue() - queue) / fmax(1e-9, (hy_now() - start) * c->be->threads);
     char cell[48];
-    snprintf(cell, sizeof cell, "T%d.B%d", spec->context, spec->batch);
+    cell_of(spec, cell);
     hy_fact *m = hy_facts_add(f, names[spec->kind], cell, hy_median(r.rate, r.n));
     hy_fact_samples(m, r.rate, r.n);
     m->step = c->step;
@@ -93,20 +109,20 @@ static hy_status one_timing(const hy_measure_context *c, const hy_tp_spec *spec,
 }
 
 // The batch as asked, or halved until it fits.
-static hy_status fitting_timing(const hy_measure_context *c, hy_tp_spec spec, bool fit, hy_facts *f) {
+static hy_status fitting_timing(const hy_measure_context *c, hy_tp_spec spec, bool fit, hy_facts *f, int first) {
     const int asked = spec.batch;
     const double positions = (double)spec.context + c->prog->spec.meta_tokens;
     while (fit && spec.batch > 1 && positions * spec.batch > INT_MAX) spec.batch /= 2;
-    hy_status s = one_timing(c, &spec, asked, f);
-    while (s == HY_ENOMEM && fit && spec.batch > 1) {
-        spec.batch /= 2;
-        s = one_timing(c, &spec, asked, f);
+    for (; !timed_already(&spec, f, first); spec.batch /= 2) {
+        const hy_status s = one_timing(c, &spec, asked, f);
+        if (s != HY_ENOMEM || !fit || spec.batch == 1) return s;
     }
-    return s;
+    return HY_OK;
 }
 
 static hy_status throughput_run(const hy_measure_context *c, const void *options, hy_facts *facts) {
     const throughput_options *o = options;
+    const int first = facts->n_facts;
     const int wanted[] = {[HY_TP_TRAIN] = o->train, [HY_TP_PREFILL] = o->prefill, [HY_TP_DECODE] = o->decode};
     for (int kind = HY_TP_TRAIN; kind <= HY_TP_DECODE; kind++)
         for (int i = 0; wanted[kind] && i < o->contexts.n; i++)
@@ -117,7 +133,7 @@ static hy_status throughput_run(const hy_measure_context *c, const void *options
                                          .reps = o->repetitions,
                                          .warmup = o->warmup,
                                          .tokens = o->decode_tokens};
-                HY_TRY(fitting_timing(c, spec, o->fit, facts));
+                HY_TRY(fitting_timing(c, spec, o->fit, facts, first));
             }
     return HY_OK;
 }

@@ -207,7 +207,7 @@ hy_status hy_map_full(const hy_map_values *v, hy_map_src src, int index, const h
 }
 
 // ---------------------------------------------------------------------------------------------------- statistics
-static void stats_row(const hy_map_values *v, hy_map_src src, int i, const double *a, hy_map_stats *s, int *rel_rows) {
+static void stats_row(const hy_map_values *v, hy_map_src src, int i, const double *a, hy_map_stats *s) {
     double h = 0, dist = 0, bos = 0, meta = 0, cross = 0;
     int visible = 0;
     for (int j = 0; j <= i; j++) {
@@ -229,20 +229,19 @@ static void stats_row(const hy_map_values *v, hy_map_src src, int i, const doubl
     s->distance += dist;
     if (visible < 2) return;
     s->entropy_rel += h / log(visible);
-    ++*rel_rows;
+    s->wide++;
 }
 
-static void stats_tile(const hy_map_values *v, hy_map_src src, int i0, int n, const double *tile, hy_map_stats *s,
-                       int *rel) {
-    for (int r = 0; r < n; r++) stats_row(v, src, i0 + r, tile + (size_t)r * v->S, s, rel);
+static void stats_tile(const hy_map_values *v, hy_map_src src, int i0, int n, const double *tile, hy_map_stats *s) {
+    for (int r = 0; r < n; r++) stats_row(v, src, i0 + r, tile + (size_t)r * v->S, s);
 }
 
 // Sums to means.
-static void stats_mean(hy_map_stats *s, int rel) {
+static void stats_mean(hy_map_stats *s) {
     const double rows = (double)s->rows * s->heads;
     if (rows > 0)
         s->meta /= rows, s->bos /= rows, s->self /= rows, s->cross /= rows, s->entropy /= rows, s->distance /= rows;
-    if (rel > 0) s->entropy_rel /= rel;
+    if (s->wide > 0) s->entropy_rel /= s->wide;
 }
 
 hy_status hy_map_stats_of(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o,
@@ -251,7 +250,7 @@ hy_status hy_map_stats_of(const hy_map_values *v, hy_map_src src, int index, con
     hy_map_options u = *o;
     u.norm = HY_MAP_ROWSUM;
     bool each = src == HY_MAP_ATTENTION && index < 0;
-    int first = each ? 0 : index, last = each ? v->heads - 1 : index, rel = 0;
+    int first = each ? 0 : index, last = each ? v->heads - 1 : index;
     hy_map_stats s = {.heads = last - first + 1, .rows = v->S - v->meta};
     double *tile = hy_alloc((size_t)TILE * v->S * sizeof *tile);
     hy_status st = tile ? HY_OK : HY_ENOMEM;
@@ -259,10 +258,10 @@ hy_status hy_map_stats_of(const hy_map_values *v, hy_map_src src, int index, con
         for (int i0 = v->meta; i0 < v->S && !st; i0 += TILE) {
             int n = v->S - i0 < TILE ? v->S - i0 : TILE;
             st = hy_interrupted ? hy_error(HY_EINTR, "interrupted") : rows(v, src, h, &u, i0, n, tile);
-            if (!st) stats_tile(v, src, i0, n, tile, &s, &rel);
+            if (!st) stats_tile(v, src, i0, n, tile, &s);
         }
     free(tile);
-    stats_mean(&s, rel);
+    stats_mean(&s);
     *out = s;
     return st;
 }
@@ -274,7 +273,6 @@ hy_status hy_map_stats_layer(const hy_map_values *v, const hy_map_options *o, hy
     double *tile = hy_alloc(2 * size * sizeof *tile), *mean = tile ? tile + size : NULL,
            share = v->heads > 0 && v->D > 0 ? 0.5 : 1;
     hy_status st = tile ? HY_OK : HY_ENOMEM;
-    int rel[3] = {0};
     for (int k = 0; k < 3; k++)
         out[k] = (hy_map_stats){.heads = k == 0 ? v->heads : k == 1 ? v->D > 0 : 1, .rows = v->S - v->meta};
     for (int i0 = v->meta; i0 < v->S && !st; i0 += TILE) {
@@ -285,13 +283,13 @@ hy_status hy_map_stats_layer(const hy_map_values *v, const hy_map_options *o, hy
             st = hy_interrupted ? hy_error(HY_EINTR, "interrupted")
                                 : rows(v, ssm ? HY_MAP_SSM : HY_MAP_ATTENTION, ssm ? -1 : h, &u, i0, n, tile);
             if (st) break;
-            stats_tile(v, ssm ? HY_MAP_SSM : HY_MAP_ATTENTION, i0, n, tile, &out[ssm], &rel[ssm]);
+            stats_tile(v, ssm ? HY_MAP_SSM : HY_MAP_ATTENTION, i0, n, tile, &out[ssm]);
             for (size_t e = 0; e < (size_t)n * v->S; e++) mean[e] += share * tile[e] / (ssm ? 1 : v->heads);
         }
-        if (!st) stats_tile(v, HY_MAP_LAYER, i0, n, mean, &out[HY_MAP_LAYER], &rel[HY_MAP_LAYER]);
+        if (!st) stats_tile(v, HY_MAP_LAYER, i0, n, mean, &out[HY_MAP_LAYER]);
     }
     free(tile);
-    for (int k = 0; k < 3; k++) stats_mean(&out[k], rel[k]);
+    for (int k = 0; k < 3; k++) stats_mean(&out[k]);
     return st;
 }
 

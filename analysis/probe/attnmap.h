@@ -89,11 +89,12 @@ bool hy_map_visible(const hy_map_values *v, hy_map_src src, int i, int j);
 // Over the real query tokens (positions m .. S-1) of row-normalised maps.
 typedef struct {
     int heads, rows;  // maps averaged; query rows
+    int wide;         // rows of these maps that may see at least two keys
     // Hymba Fig. 7: share of the scores on meta columns, on the first text column, on the diagonal, on the rest. They
     // add to 1 (rows of zeros count as nothing). The first text token's score of itself counts as self.
     double meta, bos, self, cross;
     double entropy;      // nats, mean over rows and heads of -sum a log a
-    double entropy_rel;  // the same divided by log(visible keys), over rows that see at least two
+    double entropy_rel;  // the same divided by log(visible keys), over the wide rows; 0 without one
     double distance;     // mean over rows of sum_j a (i - j)
 } hy_map_stats;
 // index -1 for ATTENTION: statistics of each head, averaged. norm of the options is not used.

@@ -31,6 +31,9 @@ void hy_checkpoint_keep_types(const hy_st *st, hy_program *p);
 // the first line in which the specs differ, or with every missing, unknown and mis-shaped tensor (whole list in report
 // if not NULL).
 hy_status hy_checkpoint_read(const hy_st *st, hy_params *w, hy_checkpoint_rule rule, hy_buf *report);
+// The same with the hash of the file's content, of any spec: each part of the file is hashed and converted while it is
+// at hand, so a large file is read once. On an error the hash is that of no file.
+hy_status hy_checkpoint_read_hashed(const hy_st *st, hy_params *w, char hash[33]);
 // What hy_checkpoint_read checks of the tensors, alone.
 hy_status hy_checkpoint_check(const hy_st *st, const hy_program *p, hy_buf *report);
 // Open, read, close.

@@ -18,6 +18,10 @@ hy_status hy_task_cell_add(hy_task *t, hy_split s, hy_cell cell, const char *fmt
     va_start(ap, fmt);
     vsnprintf(cell.name, sizeof cell.name, fmt, ap);
     va_end(ap);
+    for (int i = 0; s == HY_SPLIT_EVAL && i < t->n_cells[s]; i++)
+        if (!strcmp(t->cells[s][i].name, cell.name))
+            return hy_error(HY_EINPUT, "two evaluation cells would both be called %s: name each setting once%s",
+                            cell.name, strstr(cell.name, "depth") ? ", depths at least 0.01 apart" : "");
     t->cells[s] = hy_xrealloc(t->cells[s], (size_t)(t->n_cells[s] + 1) * sizeof cell);
     t->cells[s][t->n_cells[s]++] = cell;
     if (cell.T > t->max_len) t->max_len = cell.T;

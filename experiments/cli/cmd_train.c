@@ -118,7 +118,10 @@ static hy_status run_training(const subject *x, hy_trainer *t) {
     char what[64];
     snprintf(what, sizeof what, "train %.40s", x->p->spec.name);
     watcher w = {.bar = hy_progress_start(stderr, what, x->recipe->steps, (double)hy_trainer_step_count(t)),
-                 .seen = {.recipe = x->recipe, .task = x->task, .last_time = hy_now()}};
+                 .seen = {.recipe = x->recipe,
+                          .task = x->task,
+                          .last_time = hy_now(),
+                          .continued = hy_trainer_step_count(t) > 0}};
     if (o->curve && !(w.curve = fopen(o->curve, o->resume ? "a" : "w")))
         return hy_error(HY_EINPUT, "%s: cannot be written", o->curve);
     if (w.curve && !o->resume) fprintf(w.curve, "step,loss_nats,lr,grad_norm,tokens_per_s\n");

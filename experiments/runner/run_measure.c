@@ -28,11 +28,16 @@ static hy_status weights_wanted(const hy_worker *w, bool *wanted) {
     return HY_OK;
 }
 
-static hy_status weights_stored(const hy_worker *w, bool *stored) {
+// Loads them, if they are what was stored.
+static hy_status weights_stored(hy_worker *w, bool *stored) {
+    const hy_run_item *it = &w->job->item;
     char *name, *hash;
+    *stored = false;
     HY_TRY(hy_model_weights(w->store, w->model_id, &name, &hash));
-    *stored = name && hy_weights_intact(w->job->db, name, hash);
-    const hy_status s = name && !*stored ? hy_model_weights_gone(w->store, w->model_id) : HY_OK;
+    hy_status s = HY_OK;
+    if (name) s = hy_weights_load(w->job->db, name, hash, it->spec, &w->be, it->train->precision, &w->model, stored);
+    if (*stored) w->loaded = HY_WEIGHTS_F32;
+    if (!s && name && !*stored) s = hy_model_weights_gone(w->store, w->model_id);
     free(name);
     free(hash);
     return s;

@@ -40,9 +40,9 @@ static hy_status on_eval(void *user, long step, const hy_eval *e) {
 }
 
 static hy_status on_save(void *user, long step) {
-    (void)step;
-    ((training *)user)->seen.last_time = hy_now();
-    return HY_OK;
+    training *t = user;
+    t->seen.last_time = hy_now();
+    return hy_runlog_seconds(&t->log, step, t->seen.seconds);
 }
 
 // ---------------------------------------------------------------------------------------------------- the training

@@ -1,5 +1,5 @@
-// runlog.c - see runlog.h. Lines: "p step loss lr norm rate seconds" and "m name step value se n x y cell"; numbers as
-// hexadecimal floats, so that nothing is rounded.
+// runlog.c - see runlog.h. Lines: "p step loss lr norm rate seconds", "s step seconds" and "m name step value se n x y
+// cell"; numbers as hexadecimal floats, so that nothing is rounded.
 #include "experiments/runner/runlog.h"
 
 #include <errno.h>
@@ -20,6 +20,14 @@ static bool read_point(const char *line, int64_t step, hy_facts *facts, double *
     if (facts->n_curve && at <= facts->curve[facts->n_curve - 1].step) return false;
     p.step = at;
     hy_facts_curve(facts, &p);
+    *seconds = s;
+    return true;
+}
+
+static bool read_seconds(const char *line, int64_t step, double *seconds) {
+    long long at;
+    double s;
+    if (sscanf(line, "s %lld %la", &at, &s) != 2 || at > step) return false;
     *seconds = s;
     return true;
 }
@@ -54,7 +62,8 @@ hy_status hy_runlog_open(hy_runlog *l, const char *path, int64_t step, hy_facts 
         for (char *line = text, *end; (end = strchr(line, '\n'));
              line = end + 1) {  // a last line without an end is dropped
             *end = 0;
-            if (read_point(line, step, facts, seconds) || read_fact(line, step, facts))
+            if (read_point(line, step, facts, seconds) || read_seconds(line, step, seconds) ||
+                read_fact(line, step, facts))
                 hy_buf_printf(&keep, "%s\n", line);
         }
         free(text);
@@ -76,6 +85,11 @@ static hy_status flushed(hy_runlog *l) {
 hy_status hy_runlog_point(hy_runlog *l, const hy_curve_point *p, double seconds) {
     fprintf(l->f, "p %lld %a %a %a %a %a\n", (long long)p->step, p->loss, p->lr, p->grad_norm, p->tokens_per_s,
             seconds);
+    return flushed(l);
+}
+
+hy_status hy_runlog_seconds(hy_runlog *l, int64_t step, double seconds) {
+    fprintf(l->f, "s %lld %a\n", (long long)step, seconds);
     return flushed(l);
 }
 

@@ -27,7 +27,7 @@ void hy_training_end(hy_training_facts *t, const hy_trainer *trainer) {
     hy_facts *f = &t->facts;
     const long steps = hy_trainer_step_count(trainer);
     f->steps = steps;
-    hy_facts_add(f, "train_seconds", "", t->seconds)->step = steps;
+    if (!t->continued) hy_facts_add(f, "train_seconds", "", t->seconds)->step = steps;
     if (t->recipe->stop_accuracy > 0) {  // training ends at the first evaluation that reaches it
         const bool reached = hy_trainer_stopped(trainer);
         hy_facts_add(f, "reached", "", reached)->step = steps;

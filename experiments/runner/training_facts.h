@@ -11,6 +11,7 @@ typedef struct {
     hy_facts facts;    // hy_facts_free
     double seconds;    // of steps, without evaluations and checkpoints
     double last_time;  // when the newest step, evaluation or checkpoint was over: hy_now; set it before training
+    bool continued;    // another process took the first steps and left no word of how long that was
 } hy_training_facts;
 
 // A step is over. True: it is a point of the curve.

@@ -51,3 +51,21 @@ bool hy_weights_intact(const char *db, const char *name, const char *hash) {
     free(path);
     return intact;
 }
+
+hy_status hy_weights_load(const char *db, const char *name, const char *hash, const hy_model_spec *spec,
+                          const hy_backend *be, hy_precision precision, hy_model *out, bool *intact) {
+    char *path = hy_weights_path(db, name), found[33];
+    hy_st *st = NULL;
+    *out = (hy_model){.trained = true};
+    *intact = !hy_checkpoint_open(path, &st);
+    free(path);
+    if (!*intact) return HY_OK;
+    hy_status s = hy_model_build(spec, &out->p);
+    if (!s) *intact = !hy_checkpoint_check(st, out->p, NULL);
+    if (!s && *intact) s = hy_params_create(out->p, be, hy_precision_dtype(precision), &out->w);
+    if (!s && *intact) s = hy_checkpoint_read_hashed(st, out->w, found);
+    if (!s && *intact && hash) *intact = !strcmp(hash, found);
+    hy_st_close(st);
+    if (s || !*intact) hy_model_close(out);
+    return s;
+}

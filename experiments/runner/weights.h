@@ -2,7 +2,7 @@
 // What a database says of them is results/record.h.
 #ifndef HY_WEIGHTS_H
 #define HY_WEIGHTS_H
-#include "core/model/params.h"
+#include "core/family/model_file.h"
 
 // Name of the file of a model, "KEY-SEED-DEVICE.safetensors", and where a file of that name lies. The caller frees
 // both.
@@ -14,6 +14,10 @@ hy_status hy_weights_save(const char *db, const char *name, hy_params *w, char h
 // Whether that will work, before there are any: makes the folder.
 hy_status hy_weights_try(const char *db, const char *name);
 bool hy_weights_exist(const char *db, const char *name);
+// The weights of that file in float32, read and checked in one pass. *intact false: the file is not there, or its
+// content is not what the hash is of (hash NULL: no matter); out is empty then. An error has other reasons.
+hy_status hy_weights_load(const char *db, const char *name, const char *hash, const hy_model_spec *spec,
+                          const hy_backend *be, hy_precision precision, hy_model *out, bool *intact);
 // Whether the file is there and has the content that the hash is of (hash NULL: any).
 bool hy_weights_intact(const char *db, const char *name, const char *hash);
 #endif
