@@ -386,7 +386,10 @@ hy_status hy_store_open_as(const char *path, hy_store_mode mode, const hy_store_
     s->path = hy_xstrdup(path);
     s->mode = mode;
     int flags = mode == HY_STORE_READ ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
-    int rc = sqlite3_open_v2(path, &s->db, flags, NULL);
+    // a name is a file's: SQLite has its own meaning for "", ":memory:" and "file:..."
+    char *name = path[0] == '/' ? hy_xstrdup(path) : hy_asprintf("./%s", path);
+    int rc = *path ? sqlite3_open_v2(name, &s->db, flags, NULL) : SQLITE_CANTOPEN;
+    free(name);
     hy_status st = rc == SQLITE_OK ? HY_OK : fail(s, rc);
     if (!st) {
         sqlite3_extended_result_codes(s->db, 0);

@@ -392,7 +392,7 @@ hy_status hy_json_print(const hy_json *j, FILE *f) {
     hy_buf b = {0};
     hy_json_text(j, 2, &b);
     hy_buf_write(&b, "\n", 1);
-    bool bad = fwrite(b.s, 1, b.n, f) != b.n || fflush(f) || ferror(f);
+    fwrite(b.s, 1, b.n, f);
     free(b.s);
-    return bad ? hy_error(HY_EFAIL, "cannot write the JSON output: %s", strerror(errno)) : HY_OK;
+    return hy_stream_end(f, "the JSON output");
 }

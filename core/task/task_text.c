@@ -104,6 +104,12 @@ static hy_status path_read(const char *path, hy_buf *all) {
     return HY_OK;
 }
 
+static void start_at_home(char path[PATH_MAX]) {
+    char *at = hy_path_home(path);
+    snprintf(path, PATH_MAX, "%s", at);
+    free(at);
+}
+
 // ---------------------------------------------------------------------------------------------------- the task
 static void text_release(hy_task *t) {
     text_data *d = t->data;
@@ -142,8 +148,10 @@ static hy_status text_encode(hy_task *t, text_data *d, size_t train_bytes) {
 }
 
 static hy_status text_setup(hy_task *t) {
-    const text_options *o = t->options;
+    text_options *o = t->options;
     text_data *d = t->data = hy_xcalloc(1, sizeof *d);
+    start_at_home(o->path);
+    start_at_home(o->tokenizer);
     HY_TRY(path_read(o->path, &d->all));
     size_t n_eval = (size_t)((double)d->all.n * o->validation);
     d->n = d->all.n;

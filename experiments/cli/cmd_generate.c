@@ -29,9 +29,7 @@ typedef struct {
     hy_buf text;
 } printer;
 
-static hy_status stdout_status(void) {
-    return ferror(stdout) ? hy_error(HY_EFAIL, "cannot write to standard output") : HY_OK;
-}
+static hy_status stdout_status(void) { return hy_stream_end(stdout, "to standard output"); }
 
 static void print_text(printer *p) {
     size_t n = p->skip < p->text.n ? p->skip : p->text.n;
@@ -48,7 +46,6 @@ static hy_status on_token(void *user, int sequence, int32_t token) {
     (void)sequence;
     if (!p->stream) {
         printf("%d ", (int)token);
-        fflush(stdout);
         return stdout_status();
     }
     HY_TRY(hy_token_stream_push(p->stream, token, &p->text));
@@ -234,8 +231,8 @@ static hy_status open_and_generate(const options *o, const char *path, int n, co
 int hy_cmd_generate(int argc, char **argv) {
     options o = {.temperature = "0.8", .top_p = "1", .max_new = 128, .seed = 1, .samples = 1, .eos = -1};
     const hy_arg args[] = {
-        {"--model", "MODEL", HY_ARG_TEXT, &o.model, 0, "the model; all other arguments are then prompts"},
-        {"--tokenizer", "PATH", HY_ARG_TEXT, &o.tokenizer, 0,
+        {"--model", "MODEL", HY_ARG_PATH, &o.model, 0, "the model; all other arguments are then prompts"},
+        {"--tokenizer", "PATH", HY_ARG_PATH, &o.tokenizer, 0,
          "tokenizer.json, SentencePiece model, folder, or bytes (default: the folder's own, else bytes)"},
         {"--max-new", "N", HY_ARG_INT, &o.max_new, 1, "tokens to add (default 128)"},
         {"--temperature", "X", HY_ARG_TEXT, &o.temperature, 0, "0: greedy (default 0.8)"},

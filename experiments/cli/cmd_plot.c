@@ -37,14 +37,14 @@ int hy_cmd_plot(int argc, char **argv) {
     const hy_arg args[] = {
         {"--figure", "NAME", HY_ARG_TEXT, &o.figure, 0,
          "only this one (default: all that the stored runs have figures for)"},
-        {"--out", "DIR", HY_ARG_TEXT, &o.out, 0, "folder for the figures (figures/EXPERIMENT beside the database)"},
+        {"--out", "DIR", HY_ARG_PATH, &o.out, 0, "folder for the figures (figures/EXPERIMENT beside the database)"},
         {"--formats", "LIST", HY_ARG_TEXT, &o.formats, 0, "svg,png,pdf (all three)"},
         HY_STORED_ARGS(o.which),
         {0},
     };
     hy_buf text = {0};
-    hy_buf_printf(&text, "Draws what an experiment has stored. Beside each figure stand its data (.dat) and its "
-                         "gnuplot script (.gp).\n\nfigures:\n");
+    hy_buf_printf(&text, "Draws what an experiment has stored. Beside each figure stand its data (.dat) and the "
+                         "script of gnuplot (.gp).\n\nfigures:\n");
     for (const hy_plot_kind *k = hy_plot_kinds; k->name; k++)
         hy_buf_printf(&text, "  %-20s %s (needs %s)\n", k->name, k->shows, k->needs);
     hy_buf_printf(

@@ -351,7 +351,7 @@ int hy_cmd_probe(int argc, char **argv) {
         {"--measure", "NAME", HY_ARG_TEXT, &o.measure, 0,
          "any measure instead, as a table of its facts (`hylab show measures` lists them)"},
         HY_ARGS_OPTION(o.m),
-        {"--out", "DIR", HY_ARG_TEXT, &o.out, 0, "draw the maps there (and the entropy, with --entropy)"},
+        {"--out", "DIR", HY_ARG_PATH, &o.out, 0, "draw the maps there (and the entropy, with --entropy)"},
         {"--layers", "LIST", HY_ARG_TEXT, &o.layers, 0,
          "e.g. 0,3 or all (default: all in tables; first, middle and last drawn)"},
         {"--maps", "LIST", HY_ARG_TEXT, &o.maps, 0, "what is drawn: attention,ssm,layer (default all three)"},

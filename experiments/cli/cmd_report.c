@@ -47,8 +47,8 @@ static hy_status report(const options *o, const char *file) {
 int hy_cmd_report(int argc, char **argv) {
     options o = {.which = {.db = hy_default_db()}};
     const hy_arg args[] = {
-        {"--out", "FILE", HY_ARG_TEXT, &o.out, 0, "the page (report.html in the folder of the figures)"},
-        {"--figures", "DIR", HY_ARG_TEXT, &o.figures, 0,
+        {"--out", "FILE", HY_ARG_PATH, &o.out, 0, "the page (report.html in the folder of the figures)"},
+        {"--figures", "DIR", HY_ARG_PATH, &o.figures, 0,
          "folder for the figures (that of the page, else figures/EXPERIMENT beside the database)"},
         HY_STORED_ARGS(o.which),
         {0},

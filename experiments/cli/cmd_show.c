@@ -128,10 +128,12 @@ static hy_status dispatch(const options *o, const hy_arg_list *rest) {
     hy_store *s;
     HY_TRY(hy_store_open(o->db, HY_STORE_READ, &s));
     hy_store_interruptible(s);
+    hy_interrupts_defer();
     hy_status st = !strcmp(what, "runs")      ? show_runs(s, o)
                    : !strcmp(what, "metrics") ? show_metrics(s, o)
                    : !strcmp(what, "run")     ? show_run(s, o, arg)
                                               : show_sql(s, o, arg);
+    hy_interrupts_end();
     hy_store_close(s);
     return st;
 }
@@ -149,7 +151,7 @@ int hy_cmd_show(int argc, char **argv) {
         if (!strcmp(argv[1], others[i].word)) return others[i].show(argc - 1, argv + 1);
     options o = {.db = hy_default_db(), .experiment = "", .status = "", .variant = "", .limit = 10000};
     const hy_arg args[] = {
-        {"--db", "FILE", HY_ARG_TEXT, &o.db, 0, "results database ($HYLAB_DB, else runs/hylab.db)"},
+        {"--db", "FILE", HY_ARG_PATH, &o.db, 0, "results database ($HYLAB_DB, else runs/hylab.db)"},
         {"--experiment", "NAME", HY_ARG_TEXT, &o.experiment, 0, "runs: only those first made for this experiment"},
         {"--variant", "NAME", HY_ARG_TEXT, &o.variant, 0, "runs: only this variant"},
         {"--status", "S", HY_ARG_TEXT, &o.status, 0, "runs: running, interrupted, done or failed"},

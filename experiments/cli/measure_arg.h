@@ -36,7 +36,7 @@ void hy_measure_args_free(hy_measure_args *a);
             "an option of the measure (above); may be given many times" \
     }
 #define HY_ARGS_DB(a) \
-    { "--db", "FILE", HY_ARG_TEXT, &(a).db, 0, "store what is measured in this database as well" }
+    { "--db", "FILE", HY_ARG_PATH, &(a).db, 0, "store what is measured in this database as well" }
 
 // A measure that was asked for, with its options.
 typedef struct {

@@ -153,14 +153,19 @@ hy_status hy_adopt_measurement(hy_store *s, const hy_adopted *a, int64_t model, 
 }
 
 hy_status hy_adopt_open(const char *db, hy_store **store) {
-    const char *slash = strrchr(db, '/');
-    if (slash && slash != db) {
-        char *dir = hy_asprintf("%.*s", (int)(slash - db), db);
-        const hy_status s = hy_mkdirs(dir);
-        free(dir);
-        HY_TRY(s);
-    }
+    HY_TRY(hy_make_folders_above(db));
     return hy_store_open(db, HY_STORE_WRITE, store);
+}
+
+hy_status hy_adopt_try(const char *db, bool weights) {
+    hy_store *s = NULL;
+    HY_TRY(hy_file_exists(db) ? hy_adopt_open(db, &s) : hy_outfile_try(db));
+    hy_store_close(s);
+    if (!weights) return HY_OK;
+    char *folder = hy_weights_folder(db);
+    const hy_status st = hy_outfolder_try(folder);
+    free(folder);
+    return st;
 }
 
 hy_status hy_adopt_into(const char *db, const hy_adopted *a, const hy_measure *m, const void *options,
