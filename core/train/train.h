@@ -35,6 +35,8 @@ hy_status hy_trainer_save(hy_trainer *t, const char *path);
 // so may steps and the schedule, where the learning rate of every step that is done stays what it was: a run with a
 // constant rate, or one that has not begun to decay, is trained on for more steps.
 hy_status hy_trainer_load(hy_trainer *t, const char *path);
+// The step at which a checkpoint stands; 0: it is none, or of weights alone.
+long hy_checkpoint_step(const char *path);
 int hy_trainer_loaded_steps(const hy_trainer *t);  // train.steps of the run that wrote what was loaded; 0: nothing was
 // One optimiser step (all its micro-batches).
 hy_status hy_trainer_step(hy_trainer *t, hy_train_point *out);

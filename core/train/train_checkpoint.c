@@ -144,6 +144,15 @@ static hy_status load_from(hy_trainer *t, const hy_st *st) {
     return HY_OK;
 }
 
+long hy_checkpoint_step(const char *path) {
+    hy_st *st;
+    int64_t progress[2] = {0};
+    if (!hy_file_exists(path) || hy_checkpoint_open(path, &st)) return 0;
+    const hy_status s = read_progress(st, progress);
+    hy_st_close(st);
+    return s ? 0 : (long)progress[0];
+}
+
 hy_status hy_trainer_load(hy_trainer *t, const char *path) {
     hy_st *st;
     HY_TRY(hy_checkpoint_open(path, &st));
