@@ -82,7 +82,12 @@ uint64_t hy_mix64(uint64_t a, uint64_t b);     // combines two numbers into a we
 // 128-bit XXH3 as 32 lower-case hex digits and a NUL: identifies resolved specs. Not cryptographic.
 void hy_hash_hex(const void *data, size_t n, char out[33]);
 hy_status hy_hash_file(const char *path, char out[33]);  // of a file's content, read in blocks
-uint64_t hy_hash64(const void *data, size_t n);          // 64-bit XXH3, for hash tables
+// The same of bytes that come in parts; end gives the hash and frees.
+typedef struct hy_hasher hy_hasher;
+hy_hasher *hy_hasher_new(void);
+void hy_hasher_add(hy_hasher *h, const void *data, size_t n);
+void hy_hasher_end(hy_hasher *h, char out[33]);
+uint64_t hy_hash64(const void *data, size_t n);  // 64-bit XXH3, for hash tables
 
 // ---------------------------------------------------------------------------------------------------- files, time
 // Reads a whole file; refuses more than max_bytes. *data is NUL-terminated and freed by the caller.

@@ -163,7 +163,10 @@ static hy_status run(const options *o, const char *path) {
     hy_export_report r;
     if (!o->out) return hy_error(HY_EINPUT, "--out DIR is missing: where the folder goes");
     hy_status st = source_open(o, path, &s);
+    if (!st) st = hy_make_folders_above(o->out);
+    hy_interrupts_defer();
     if (!st) st = write_folder(o, path, &s, &r);
+    hy_interrupts_end();
     if (!st) st = print_report(o, &s, &r);
     source_close(&s);
     return st;

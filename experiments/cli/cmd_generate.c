@@ -12,7 +12,7 @@
 #include "core/family/model_file.h"
 #include "experiments/cli/device_arg.h"
 
-enum { SEQUENCES_MAX = 1 << 20 };
+enum { SEQUENCES_MAX = 1 << 20, TOKENS_MAX = 1 << 30 };
 
 typedef struct {
     const char *model, *tokenizer, *device, *isa, *weights, *precision, *temperature, *top_p;
@@ -119,7 +119,9 @@ static hy_status run(const options *o, const hy_model *m, hy_tokenizer *t, int B
     const bool stream = B == 1;
     printer pr = {0};
     hy_status s = stream ? printer_start(&pr, t, texts[0], &prompts[0]) : HY_OK;
+    hy_interrupts_defer();
     if (!s) s = hy_generate(m->p, m->w, B, ids, len, seeds, spec, stream ? on_token : NULL, &pr, out, out_len);
+    hy_interrupts_end();
     const hy_status e = printer_end(&pr, !s);
     if (!s) s = e;
     for (int b = 0; !s && b < B && !stream; b++) {
@@ -142,6 +144,9 @@ static hy_status generate(const options *o, const hy_model *m, hy_tokenizer *t, 
         return hy_error(HY_EINPUT, "--samples %d of %d prompts: at most %d sequences in all", o->samples, n,
                         SEQUENCES_MAX);
     const int B = n * o->samples;
+    if ((int64_t)B * o->max_new > TOKENS_MAX)
+        return hy_error(HY_EINPUT, "--max-new %d of %d sequences: at most %d new tokens in all", o->max_new, B,
+                        TOKENS_MAX);
     hy_token_ids *prompts = hy_xcalloc((size_t)B, sizeof *prompts);
     hy_status s = HY_OK;
     for (int b = 0; !s && b < B; b++) {

@@ -19,7 +19,8 @@ static hy_status plot(const options *o, const char *file) {
     HY_TRY(hy_stored_open(&o->which, file, &store, &s));
     char *dir = o->out ? hy_xstrdup(o->out) : hy_stored_folder(&o->which, s);
     hy_plots p = {.store = store, .s = s, .dir = dir, .formats = formats};
-    hy_status st = hy_plots_draw(&p, o->figure);
+    hy_status st = hy_outfolder_try(dir);
+    if (!st) st = hy_plots_draw(&p, o->figure);
     for (int i = 0; i < p.n; i++) printf("%s/%s.{%s}\n    %s\n", dir, p.file[i].name, o->formats, p.file[i].caption);
     if (*hy_plot_missing())
         fprintf(stderr,

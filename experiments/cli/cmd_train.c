@@ -72,7 +72,9 @@ static hy_status recipe(const options *o, hy_train_spec *spec) {
         const char *eq = strchr(o->train_sets.v[i], '=');
         if (!eq) return hy_error(HY_EINPUT, "--train %s: NAME=VALUE is wanted", o->train_sets.v[i]);
         char *name = hy_asprintf("%.*s", (int)(eq - o->train_sets.v[i]), o->train_sets.v[i]);
-        hy_status s = hy_fields_set(hy_train_fields, spec, name, eq + 1);
+        const bool twice = o->precision && !strcmp(name, "precision");
+        hy_status s = twice ? hy_error(HY_EINPUT, "precision: --precision says that already: leave one of them out")
+                            : hy_fields_set(hy_train_fields, spec, name, eq + 1);
         free(name);
         if (s) return hy_error_context(s, "--train");
     }

@@ -78,7 +78,8 @@ static double tokens_of(const hy_run_item *it, long done) {
 // ---------------------------------------------------------------------------------------------------- the table
 static const char *state_word(const hy_sweep_item *it, long done) {
     switch (it->state) {
-        case HY_ITEM_PENDING: return done ? "to resume" : it->again ? "to train again" : it->train ? "to do" : "to measure";
+        case HY_ITEM_PENDING:
+            return done ? "to resume" : it->again ? "to train again" : it->train ? "to do" : "to measure";
         case HY_ITEM_BUSY: return "running";
         case HY_ITEM_STORED: return "stored";
         case HY_ITEM_STORED_FAILED: return "failed";
@@ -206,10 +207,8 @@ static void add_training_note(hy_table *t, const totals *sum) {
         return;
     }
     hy_duration_text(sum->seconds, time, sizeof time);
-    if (sum->resumed)
-        snprintf(resumed, sizeof resumed, " (of %d begun already, what is left)", sum->resumed);
-    if (sum->unknown)
-        snprintf(rest, sizeof rest, ", and %d whose speed is not known yet", sum->unknown);
+    if (sum->resumed) snprintf(resumed, sizeof resumed, " (of %d begun already, what is left)", sum->resumed);
+    if (sum->unknown) snprintf(rest, sizeof rest, ", and %d whose speed is not known yet", sum->unknown);
     if (sum->unknown == sum->models)
         hy_table_note(t, "to train: %d model%s, %.3g million tokens%s; no stored model tells how long that takes",
                       sum->models, sum->models == 1 ? "" : "s", sum->tokens / 1e6, resumed);

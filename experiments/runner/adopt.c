@@ -6,6 +6,7 @@
 
 #include "core/base/version.h"
 #include "core/family/model_file.h"
+#include "core/model/checkpoint.h"
 #include "experiments/runner/weights.h"
 #include "results/identity.h"
 #include "results/query_models.h"
@@ -106,6 +107,11 @@ hy_status hy_adopt_model(hy_store *s, const hy_adopted *a, int64_t *id) {
     hy_status st = texts_of(a, NULL, &t);
     int64_t seed = a->seed;
     if (!st && a->from_file) st = hy_ask_model_of_weights(s, t.source, id, &seed);
+    if (!st && a->from_file && !*id && hy_model_file_kind_of(a->path) == HY_MODEL_CHECKPOINT) {
+        char weights[33];  // what `hylab train --out` writes holds the state of the training besides
+        st = hy_checkpoint_weights_hash(a->path, weights);
+        if (!st) st = hy_ask_model_of_weights(s, weights, id, &seed);
+    }
     if (!st && *id && a->task && seed != a->seed)
         st = hy_error(
             HY_EINPUT,
