@@ -214,6 +214,10 @@ asan: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) SAN=1 check
 layering:
 	@tests/layering.sh
+# Planted faults (tests/faults): FAULTS="parts of names" SAMPLE=number JOBS=copies
+.PHONY: faults
+faults:
+	@BUILD=$(BUILD) JOBS=$(or $(FAULT_JOBS),2) CC=$(CC) CXX=$(CXX) tests/faults/faults.sh $(if $(SAMPLE),--sample $(SAMPLE)) $(FAULTS)
 include tests/fuzz/fuzz.mk
 clean:
 	rm -rf build hylab
