@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "core/spec/published.h"
+#include "experiments/runner/job.h"
 #include "experiments/runner/progress.h"
-#include "experiments/runner/sweep_impl.h"
 #include "results/query_models.h"
 
 // ---------------------------------------------------------------------------------------------------- how long
