@@ -27,7 +27,7 @@ static hy_status read_int(const hy_arg *o, const char *text) {
     errno = 0;
     long v = strtol(text, &end, 10);
     if (errno || end == text || *end || v < o->min || v > INT_MAX)
-        return hy_error(HY_EINPUT, "%s %s: expected a whole number of at least %d", o->name, text, o->min);
+        return hy_error(HY_EINPUT, "%s %s: expected a whole number from %d to %d", o->name, text, o->min, INT_MAX);
     *(int *)o->dst = (int)v;
     return HY_OK;
 }

@@ -119,9 +119,7 @@ static hy_status run(const options *o, const hy_model *m, hy_tokenizer *t, int B
     const bool stream = B == 1;
     printer pr = {0};
     hy_status s = stream ? printer_start(&pr, t, texts[0], &prompts[0]) : HY_OK;
-    hy_interrupts_defer();
     if (!s) s = hy_generate(m->p, m->w, B, ids, len, seeds, spec, stream ? on_token : NULL, &pr, out, out_len);
-    hy_interrupts_end();
     const hy_status e = printer_end(&pr, !s);
     if (!s) s = e;
     for (int b = 0; !s && b < B && !stream; b++) {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "core/base/base.h"
+#include "core/base/memory.h"
 #include "core/base/version.h"
 #include "experiments/cli/commands.h"
 
@@ -68,6 +69,7 @@ static int end(int status) {
 
 int main(int argc, char **argv) {
     calm_threads(argv);
+    hy_catch_no_memory();
     // shells start what is in the background with SIGINT ignored: who sends it nonetheless means it
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);

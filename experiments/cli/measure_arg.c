@@ -15,7 +15,7 @@ void hy_measure_args_free(hy_measure_args *a) {
 
 // ---------------------------------------------------------------------------------------------------- asking
 hy_status hy_ask(const char *name, hy_asked *out) {
-    out->measure = hy_measure_find(name);
+    *out = (hy_asked){.measure = hy_measure_find(name)};
     if (out->measure) return hy_measure_options_read(out->measure, "", &out->options);
     char *names = hy_measure_names(), *hint = hy_suggest(name, names);
     const hy_status s = hy_error(HY_EINPUT, "there is no measure \"%s\"%s; there are %s", name, hint, names);
