@@ -93,6 +93,11 @@ static hy_status look_at_target(const char *path, bool *through, mode_t *mode) {
     return HY_OK;
 }
 
+// A place that is wrong is the user's to mend; a machine that is full or broken is not.
+static hy_status kind_of(int why) {
+    return why == ENOSPC || why == EDQUOT || why == EIO || why == EMFILE || why == ENFILE ? HY_EFAIL : HY_EINPUT;
+}
+
 static void outfile_free(hy_outfile *o) {
     free(o->path);
     free(o->tmp);
@@ -108,7 +113,7 @@ hy_status hy_outfile_open(hy_outfile *o, const char *path) {
         if (!through) o->tmp = hy_asprintf("%s.tmp.%ld", o->path, (long)getpid());
         // "ab": what a shell has already put into a file that is our standard output stays
         o->f = fopen(through ? o->path : o->tmp, through ? "ab" : "wb");
-        if (!o->f) s = hy_error(HY_EINPUT, "%s: cannot create: %s", through ? o->path : o->tmp, strerror(errno));
+        if (!o->f) s = hy_error(kind_of(errno), "%s: cannot create: %s", through ? o->path : o->tmp, strerror(errno));
     }
     if (o->f && mode) fchmod(fileno(o->f), mode);
     if (s) outfile_free(o);
@@ -194,7 +199,7 @@ hy_status hy_mkdirs(const char *path) {
             const int why =
                 errno;  // whatever it is (a read-only file system says so first), a folder that is there is enough
             if (stat(p, &st))
-                s = hy_error(HY_EINPUT, "%s: cannot create folder: %s", p, strerror(why));
+                s = hy_error(kind_of(why), "%s: cannot create folder: %s", p, strerror(why));
             else if (!S_ISDIR(st.st_mode))
                 s = hy_error(HY_EINPUT, "%s: cannot create folder: there is a file of that name", p);
         }

@@ -76,10 +76,15 @@ same "$(stat -c %F sub/rel) $(cmp sub/t plain.safetensors && echo written)" "sym
 mkfifo fifo
 check "a FIFO is refused before the training" 2 "is a FIFO" timeout 60 "$H" train m.yaml $B --train steps=100000000 --out fifo
 same "$(stat -c %F fifo)" fifo "and stays"
-train --train steps=2 --out /dev/null >out 2>&1; rc=$?
-same "$rc $(stat -c %F /dev/null)" "0 character special file" "/dev/null is written, not replaced"
-train --train steps=2 --out /dev/stdout 2>err | tail -c +9 | head -c 14 >out
-same "$(head -c 14 out)" "$(tail -c +9 plain.safetensors | head -c 14)" "/dev/stdout is a pipe into another program"
+device=/dev/null # a device of our own where we could replace that of the machine
+[ "$(id -u)" != 0 ] || { mknod null c 1 3 2>/dev/null && device=null; } || device=
+if [ -n "$device" ]; then
+  train --train steps=2 --out $device >out 2>&1; rc=$?
+  same "$rc $(stat -c %F $device)" "0 character special file" "a device is written, not replaced"
+else echo "skip a device: root cannot make one here"; fi
+ln -s /proc/self/fd/1 stdout # as /dev/stdout
+train --train steps=2 --out stdout 2>err | tail -c +9 | head -c 14 >out
+same "$(head -c 14 out)" "$(tail -c +9 plain.safetensors | head -c 14)" "what leads to standard output is a pipe into another program"
 echo old >private; chmod 600 private
 train --train steps=2 --out private >out 2>&1
 same "$(stat -c %a private)" 600 "a file that is replaced keeps its mode"

@@ -29,8 +29,14 @@ static void arm(void) {
     armed = 1;
 }
 
-static int memory_fails(void) {
+// oneDNN uses some of what it asks for without a look: those are passed over, the next allocation fails instead.
+static int memory_fails(void *caller) {
+    Dl_info who;
     if (!armed || __atomic_add_fetch(&memory_seen, 1, __ATOMIC_RELAXED) != memory_n) return 0;
+    if (dladdr(caller, &who) && who.dli_fname && strstr(who.dli_fname, "libdnnl")) {
+        memory_n++;
+        return 0;
+    }
     errno = ENOMEM;
     return 1;
 }
@@ -51,12 +57,16 @@ sighandler_t signal(int sig, sighandler_t handler) {
     return next(sig, handler);
 }
 
-void *malloc(size_t n) { return memory_fails() ? NULL : __libc_malloc(n); }
-void *calloc(size_t n, size_t size) { return memory_fails() ? NULL : __libc_calloc(n, size); }
-void *realloc(void *p, size_t n) { return memory_fails() ? NULL : __libc_realloc(p, n); }
-void *aligned_alloc(size_t align, size_t n) { return memory_fails() ? NULL : __libc_memalign(align, n); }
+void *malloc(size_t n) { return memory_fails(__builtin_return_address(0)) ? NULL : __libc_malloc(n); }
+void *calloc(size_t n, size_t size) {
+    return memory_fails(__builtin_return_address(0)) ? NULL : __libc_calloc(n, size);
+}
+void *realloc(void *p, size_t n) { return memory_fails(__builtin_return_address(0)) ? NULL : __libc_realloc(p, n); }
+void *aligned_alloc(size_t align, size_t n) {
+    return memory_fails(__builtin_return_address(0)) ? NULL : __libc_memalign(align, n);
+}
 int posix_memalign(void **out, size_t align, size_t n) {
-    *out = memory_fails() ? NULL : __libc_memalign(align, n);
+    *out = memory_fails(__builtin_return_address(0)) ? NULL : __libc_memalign(align, n);
     return *out ? 0 : ENOMEM;
 }
 
