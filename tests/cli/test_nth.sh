@@ -32,6 +32,24 @@ steps() { # how many there are, how many are tried
   if [ "${NTH_ALL:-}" ]; then seq 1 $(($1 > 400 ? $1 / 400 : 1)) "$1"; else awk -v n="$1" -v k="$2" 'BEGIN {for (i = 0; i < k; i++) print 1 + int(i * (n - 1) / (k - 1))}'; fi
 }
 
+# ---- an export: each of its files is written once
+export_to() { "$H" export m.yaml --init 1 --family llama --out "$1" >out 2>err; }
+export_to want.folder || { echo "not ok export: $(head -1 err)"; exit 1; }
+nth write:0 export_to counted
+read -r memory writes <count
+wrong=
+for n in $(seq 1 "$writes"); do
+  rm -rf got
+  nth write:$n export_to got; rc=$?
+  whole=1; diff -r got want.folder >o 2>&1 || whole=0
+  if [ $rc -gt 2 ]; then wrong="$wrong $n:crash-$rc"
+  elif [ $rc = 0 ] && [ $whole = 0 ]; then wrong="$wrong $n:other"
+  elif [ $rc != 0 ] && ! grep -q '^hylab export: ' err; then wrong="$wrong $n:silent"
+  elif [ $rc != 0 ] && [ -e got/config.json ] && [ $whole = 0 ]; then wrong="$wrong $n:looks-whole"; fi
+  [ -z "$(find . -name '*.tmp.*')" ] || { wrong="$wrong $n:left"; find . -name '*.tmp.*' -delete; }
+done
+if [ -z "$wrong" ]; then echo "ok a write of an export fails, whichever of $writes"; else echo "not ok a write of an export fails:$wrong"; bad=1; fi
+
 # ---- one training
 "$H" train m.yaml $B --train steps=3 --out old.safetensors >out 2>err
 train && cp s.safetensors new.safetensors

@@ -74,7 +74,7 @@ mkdir sub; echo old >sub/t; ln -s t sub/rel
 train --train steps=2 --out sub/rel >out 2>&1
 same "$(stat -c %F sub/rel) $(cmp sub/t plain.safetensors && echo written)" "symbolic link written" "a link counts from its own folder"
 mkfifo fifo
-check "a FIFO is refused before the training" 2 "is a FIFO" timeout 60 "$H" train m.yaml $B --train steps=100000000 --out fifo
+check "a FIFO is refused before the training" 2 "is a FIFO" timeout 30 "$H" train m.yaml $B --train steps=100000000 --out fifo
 same "$(stat -c %F fifo)" fifo "and stays"
 device=/dev/null # a device of our own where we could replace that of the machine
 [ "$(id -u)" != 0 ] || { mknod null c 1 3 2>/dev/null && device=null; } || device=
@@ -94,13 +94,13 @@ if command -v gnuplot >/dev/null; then
   echo old >page; ln -s page page.html
   "$H" report e.yaml --db e.db --out page.html >out 2>&1
   same "$(stat -c %F page.html) $(head -c 9 page)" "symbolic link <!DOCTYPE" "report writes behind a link too"
-  check "report into a FIFO" 2 "is a FIFO" timeout 60 "$H" report e.yaml --db e.db --out fifo
+  check "report into a FIFO" 2 "is a FIFO" timeout 30 "$H" report e.yaml --db e.db --out fifo
   check "report below a file" 2 "there is a file of that name" "$H" report e.yaml --db e.db --out m.yaml/x.html
   check "plot below a file" 2 "there is a file of that name" "$H" plot e.yaml --db e.db --out m.yaml/x
 else echo "skip report behind links: no gnuplot"; fi
 
 # ---- tried before the work: one that would take hours is refused at once
-long() { timeout 120 "$H" train m.yaml $B --train steps=1000000000 "$@"; }
+long() { timeout 30 "$H" train m.yaml $B --train steps=1000000000 "$@"; }
 check "--out below a file" 2 "cannot create folder" long --out m.yaml/x.st
 check "--out of an empty name" 2 "name is empty" long --out ""
 check "--out of a folder" 2 "is a folder" long --out sub
@@ -117,9 +117,9 @@ same "$rc $(head -c 6 ./:memory:)" "0 SQLite" "a database called :memory: is a f
 "$H" run e.yaml --db file:x.db --threads 1 >out 2>&1; rc=$?
 same "$rc $(head -c 6 ./file:x.db) $(ls x.db 2>/dev/null)" "0 SQLite " "file:x.db is a file of that name"
 if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null && mkdir ro && chmod 755 "$dir" ro && setpriv --reuid=65534 --clear-groups test -x "$H"; then
-  check "a folder that may not be written" 2 "cannot create" timeout 120 setpriv --reuid=65534 --clear-groups "$H" train m.yaml $B --train steps=1000000000 --out ro/x.st
+  check "a folder that may not be written" 2 "cannot create" timeout 30 setpriv --reuid=65534 --clear-groups "$H" train m.yaml $B --train steps=1000000000 --out ro/x.st
   chmod 444 plain.safetensors
-  check "a file that may not be written" 2 "cannot be written" timeout 120 setpriv --reuid=65534 --clear-groups "$H" train m.yaml $B --train steps=1000000000 --out plain.safetensors
+  check "a file that may not be written" 2 "cannot be written" timeout 30 setpriv --reuid=65534 --clear-groups "$H" train m.yaml $B --train steps=1000000000 --out plain.safetensors
   chmod 644 plain.safetensors
 elif [ "$(id -u)" != 0 ]; then
   mkdir ro && chmod 555 ro
