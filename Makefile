@@ -51,7 +51,7 @@ REF := $(filter kernels/cpu/ref/%,$(SRC))
 FAST := $(filter kernels/cpu/fast/%,$(SRC))
 MAIN := experiments/cli/main.c
 PLAIN := $(filter-out $(REF) $(FAST) $(MAIN),$(SRC))
-CXXSRC := core/token/tok_sentencepiece.cc
+CXXSRC := $(wildcard core/*/*.cc)
 OBJ := $(PLAIN:%.c=$(BUILD)/%.o) $(CXXSRC:%.cc=$(BUILD)/%.o) \
        $(foreach s,f32 f64,$(REF:%.c=$(BUILD)/%.$(s).o)) \
        $(foreach i,base avx2 avx512,$(FAST:%.c=$(BUILD)/%.$(i).o)) $(CUOBJ)

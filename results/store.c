@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/memory.h"
 #include "results/store_impl.h"
 
 // ---------------------------------------------------------------------------------------------------- errors
@@ -212,7 +213,7 @@ bool hy_query_is_blob(const hy_query *q, int col) { return sqlite3_column_type(q
 const char *hy_query_text(const hy_query *q, int col) {
     const bool null = hy_query_null(q, col);
     const char *t = (const char *)sqlite3_column_text(q->st, col);
-    if (!t && !null) hy_out_of_memory();
+    if (!t && !null) hy_no_memory();
     return t ? t : "";
 }
 int64_t hy_query_int(const hy_query *q, int col) { return sqlite3_column_int64(q->st, col); }

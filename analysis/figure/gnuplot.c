@@ -243,6 +243,8 @@ static bool without_missing(const hy_buf *script, hy_buf *out) {
 const char *hy_plot_missing(void) { return missing; }
 
 // ---------------------------------------------------------------------------------------------------- drawing
+#define PICTURE_MAX ((size_t)1 << 30)
+
 // gnuplot draws beside the final name; the picture appears under its name only when it is complete.
 static hy_status draw_one(const hy_fig_out *o, const char *format, const char *script) {
     char *final = hy_asprintf("%s/%s.%s", o->dir, o->name, format),
@@ -256,11 +258,15 @@ static hy_status draw_one(const hy_fig_out *o, const char *format, const char *s
     int rc = 0;
     hy_status s = run((char *[]){"gnuplot", "-d", "-e", chdir_cmd.s, "-e", out_set.s, "-e", load, NULL}, &said, &rc);
     struct stat st;
+    char *picture = NULL;
+    size_t n = 0;
     if (!s && (rc != 0 || stat(tmp, &st) || st.st_size == 0))
         s = hy_error(HY_EFAIL, "gnuplot could not draw %s (exit %d): %.1500s", final, rc,
                      said.n ? said.s : "it wrote no picture and gave no reason; is the disk full?");
-    if (!s && rename(tmp, final)) s = hy_error(HY_EFAIL, "%s: cannot rename: %s", final, strerror(errno));
-    if (s) unlink(tmp);
+    if (!s) s = hy_file_read(tmp, PICTURE_MAX, &picture, &n);
+    if (!s) s = hy_file_write(final, picture, n);  // by the rules of all files, not by a rename over a link
+    unlink(tmp);
+    free(picture);
     free(chdir_cmd.s), free(out_set.s), free(said.s), free(load), free(tmp_name), free(tmp), free(final);
     return s;
 }

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "analysis/measure/measure.h"
 #include "analysis/measure/throughput.h"
@@ -30,6 +31,27 @@ static const hy_field throughput_fields[] = {
     HY_FIELD_END,
 };
 
+// Bytes that timing a batch takes at the very least: for training the input of each layer, which its backward reads;
+// else the cache.
+static double least_memory(const hy_model_spec *m, const throughput_options *o, int context, int batch) {
+    const double train = ((double)context + m->meta_tokens) * m->d_model * m->n_layers * 4;
+    hy_cache_bytes cache;
+    hy_model_cache(m, HY_CACHE_TRUE, context, 4, 4, 4, NULL, &cache);
+    const double infer = o->prefill || o->decode ? cache.total : 0;
+    return batch * fmax(o->train ? train : 0, infer);
+}
+
+// What can never fit is known before anything is trained. Of a GPU the memory is not known here.
+static hy_status check_memory(const hy_measure_subject *s, const throughput_options *o, int context, int batch) {
+    const double have = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE),
+                 need = least_memory(s->spec, o, context, batch);
+    if (strcmp(s->device, "cpu") || have <= 0 || need <= have) return HY_OK;
+    return hy_error(
+        HY_EINPUT,
+        "a batch of %d sequences of %d tokens needs at least %.3g GB, this machine has %.3g GB: take fewer%s", batch,
+        context, need / 1e9, have / 1e9, batch > 1 ? ", or fit: true" : "");
+}
+
 static hy_status throughput_check(const hy_measure_subject *s, const void *options) {
     const throughput_options *o = options;
     if (!o->train && !o->prefill && !o->decode)
@@ -47,6 +69,8 @@ static hy_status throughput_check(const hy_measure_subject *s, const void *optio
                                 "fewer, or fit: true",
                                 o->batch.v[j], o->contexts.v[i], s->spec->meta_tokens, rows, INT_MAX);
         }
+    for (int i = 0; i < o->contexts.n; i++)
+        for (int j = 0; j < o->batch.n; j++) HY_TRY(check_memory(s, o, o->contexts.v[i], o->fit ? 1 : o->batch.v[j]));
     return HY_OK;
 }
 

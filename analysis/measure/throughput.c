@@ -82,8 +82,7 @@ static hy_status infer_open(bench *b) {
     HY_TRY(hy_state_create(b->p, be, b->w->compute, b->s.batch, b->s.context + room, &b->state));
     HY_TRY(hy_exec_create(b->p, be, b->w->compute, HY_EXEC_INFER, b->s.batch, b->s.chunk, b->s.batch, &b->exec));
     if (b->s.kind == HY_TP_PREFILL) return HY_OK;
-    HY_TRY(hy_exec_create(b->p, be, b->w->compute, HY_EXEC_INFER, b->s.batch, 1, b->s.batch, &b->decode));
-    return prefill(b);
+    return hy_exec_create(b->p, be, b->w->compute, HY_EXEC_INFER, b->s.batch, 1, b->s.batch, &b->decode);
 }
 
 // ---------------------------------------------------------------------------------------------------- all kinds
@@ -125,9 +124,10 @@ hy_status hy_throughput_measure(const hy_program *p, hy_params *w, const hy_tp_s
     if (w->be->record_begin) s->warmup++;  // the second time is written down, which is not what is timed
     if (s->tokens == 0) s->tokens = 16;
     if (s->chunk == 0) s->chunk = 512;
-    fill_ids(&b);
     hy_status (*run)(bench *) = s->kind == HY_TP_TRAIN ? train_step : s->kind == HY_TP_PREFILL ? prefill : decode;
     hy_status st = s->kind == HY_TP_TRAIN ? train_open(&b) : infer_open(&b);
+    if (!st) fill_ids(&b);  // only what has room is worth minutes of random numbers
+    if (!st && s->kind == HY_TP_DECODE) st = prefill(&b);
     const double tokens = (double)s->batch * (s->kind == HY_TP_DECODE ? s->tokens : s->context);
     out->rate = hy_xcalloc((size_t)s->reps, sizeof *out->rate);
     for (int r = -s->warmup; r < s->reps && !st; r++) {

@@ -17,6 +17,7 @@ typedef enum {
     HY_ENOMEM,     // out of memory: exit status 1
     HY_EDIVERGED,  // NaN or infinity where a figure should be: exit status 1
     HY_EINTR,      // interrupted by the user: exit status 130
+    HY_EPIPE,      // who read our output has gone: exit status 141, and nothing is said
 } hy_status;
 
 // hy_error records a message (printf style) and returns `code`; use as `return hy_error(HY_EINPUT, "...")`.
@@ -35,6 +36,10 @@ int hy_status_exit(hy_status s);  // the process exit status that belongs to s
         if (hy_s_ != HY_OK) return hy_s_; \
     } while (0)
 
+// Flushes what was printed to a stream. HY_EPIPE: it is a pipe that nobody reads any more; HY_EFAIL: "cannot write
+// WHAT: reason".
+hy_status hy_stream_end(FILE *f, const char *what);
+
 // An invariant; stays in release builds. Prints file, line and text, then aborts.
 void hy_assert_fail(const char *file, int line, const char *text) __attribute__((noreturn));
 #define HY_ASSERT(cond) ((cond) ? (void)0 : hy_assert_fail(__FILE__, __LINE__, #cond))
@@ -49,7 +54,6 @@ void *hy_xcalloc(size_t n, size_t size);
 void *hy_xrealloc(void *p, size_t bytes);
 char *hy_xstrdup(const char *s);
 char *hy_asprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));  // caller frees
-void hy_out_of_memory(void) __attribute__((noreturn));                          // what these do
 
 // A growing text buffer; zero-initialise, free(b.s).
 typedef struct {
@@ -83,24 +87,32 @@ typedef struct hy_hasher hy_hasher;
 hy_hasher *hy_hasher_new(void);
 void hy_hasher_add(hy_hasher *h, const void *data, size_t n);
 void hy_hasher_end(hy_hasher *h, char out[33]);
-uint64_t hy_hash64(const void *data, size_t n);          // 64-bit XXH3, for hash tables
+uint64_t hy_hash64(const void *data, size_t n);  // 64-bit XXH3, for hash tables
 
 // ---------------------------------------------------------------------------------------------------- files, time
 // Reads a whole file; refuses more than max_bytes. *data is NUL-terminated and freed by the caller.
 hy_status hy_file_read(const char *path, size_t max_bytes, char **data, size_t *n);
-// Writes to a temporary name in the same folder, fsyncs, renames. A failure leaves the old file as it was.
+// Writes to a temporary name in the same folder, fsyncs, renames, fsyncs the folder. A failure leaves the old file as
+// it was. A symbolic link stays, and what it leads to is written. Character devices (/dev/null) and open descriptors
+// (/dev/stdout) are written as they are; FIFOs, sockets, block devices and write-protected files are refused.
 hy_status hy_file_write(const char *path, const void *data, size_t n);
 // The same for a writer that streams: opens the temporary file; commit syncs and renames, abort removes.
 typedef struct {
     FILE *f;
-    char *path, *tmp;
+    char *path, *tmp;  // tmp NULL: f is path itself, a device or descriptor
 } hy_outfile;
 hy_status hy_outfile_open(hy_outfile *o, const char *path);
 // Whether that will work, before hours of work for it: makes the folders above it, and leaves nothing else behind.
 hy_status hy_outfile_try(const char *path);
+hy_status hy_outfolder_try(const char *path);  // of a folder for files: makes it
 hy_status hy_outfile_commit(hy_outfile *o);
 void hy_outfile_abort(hy_outfile *o);
-hy_status hy_mkdirs(const char *path);  // mkdir -p
+hy_status hy_mkdirs(const char *path);              // mkdir -p
+hy_status hy_make_folders_above(const char *path);  // of a file: mkdir -p of all before its last slash
+// "~" and "~/..." in the home folder, others as they are; beside: relative ones start at the folder of a file. Caller
+// frees.
+char *hy_path_home(const char *path);
+char *hy_path_beside(const char *file, const char *path);
 bool hy_file_exists(const char *path);
 double hy_now(void);          // seconds, monotonic
 uint64_t hy_unique_id(void);  // 1, 2, 3 ...: never the same twice in a process
@@ -120,6 +132,15 @@ uint16_t hy_bf16_from_f32(float f);  // to nearest, ties to even; NaN stays NaN
 float hy_f32_from_f16(uint16_t h);
 uint16_t hy_f16_from_f32(float f);  // to nearest, ties to even; NaN stays NaN; beyond 65504: infinity
 
-// Set by the signal handler of main; long loops look at it and return HY_EINTR.
+// ---------------------------------------------------------------------------------------------------- signals
+// Set by a signal while interrupts are deferred; long loops look at it and return HY_EINTR.
 extern volatile int hy_interrupted;
+// A signal ends the process, as by default, but between these two (which may be nested), where something would be lost:
+// there the first SIGINT, SIGTERM or SIGHUP sets hy_interrupted, and whoever calls this looks at it often. A second one
+// kills the workers, then the process. For programs: the library calls neither.
+void hy_interrupts_defer(void);
+void hy_interrupts_end(void);
+// A child that must not outlive a second signal; gone: it has ended. At most HY_WORKERS_MAX at a time are known.
+enum { HY_WORKERS_MAX = 64 };
+void hy_interrupts_worker(long pid, bool gone);
 #endif

@@ -47,15 +47,76 @@ hy_status hy_file_read(const char *path, size_t max_bytes, char **data, size_t *
     return HY_OK;
 }
 
-hy_status hy_outfile_open(hy_outfile *o, const char *path) {
-    o->path = hy_xstrdup(path);
-    o->tmp = hy_asprintf("%s.tmp.%ld", path, (long)getpid());
-    o->f = fopen(o->tmp, "wb");
-    if (o->f) return HY_OK;
-    hy_status s = hy_error(HY_EINPUT, "%s: cannot create: %s", o->tmp, strerror(errno));
+// ------------------------------------------------------------------------------------------------- where a file goes
+enum { LINKS_MAX = 40 };
+
+// Whether a path names an open descriptor (/dev/stdout leads to /proc/self/fd/1), which can only be written through.
+static bool is_descriptor(const char *path) { return !strncmp(path, "/proc/", 6) || !strncmp(path, "/dev/fd/", 8); }
+
+// The path behind symbolic links at its end, also where nothing is there yet: what a link leads to is replaced, not the
+// link. Caller frees.
+static char *behind_links(const char *path) {
+    char *at = hy_xstrdup(path), to[4096];
+    for (int i = 0; i < LINKS_MAX && !is_descriptor(at); i++) {
+        const ssize_t n = readlink(at, to, sizeof to - 1);
+        if (n < 0) break;
+        to[n] = 0;
+        const char *slash = strrchr(at, '/');
+        char *next = to[0] == '/' || !slash ? hy_xstrdup(to) : hy_asprintf("%.*s/%s", (int)(slash - at), at, to);
+        free(at);
+        at = next;
+    }
+    return at;
+}
+
+// What is at a path that is to be written: nothing or a file (replaced), or a character device or descriptor, which
+// *through tells (opened and written as it is). Anything else is refused: a renamed file would take its place. mode: of
+// the file that is there, for the one that replaces it; 0: none.
+static hy_status look_at_target(const char *path, bool *through, mode_t *mode) {
+    struct stat st;
+    *through = is_descriptor(path);
+    *mode = 0;
+    if (!*path) return hy_error(HY_EINPUT, "the name of a file to write is empty");
+    if (*through || stat(path, &st)) return HY_OK;
+    if (S_ISDIR(st.st_mode)) return hy_error(HY_EINPUT, "%s: is a folder, not a file", path);
+    *through = S_ISCHR(st.st_mode);
+    if (!*through && !S_ISREG(st.st_mode))
+        return hy_error(HY_EINPUT,
+                        "%s: is a %s; files are written under another name and renamed, which would replace "
+                        "it: name a file (or /dev/stdout to write into a pipe)",
+                        path,
+                        S_ISFIFO(st.st_mode)   ? "FIFO"
+                        : S_ISSOCK(st.st_mode) ? "socket"
+                                               : "block device");
+    if (access(path, W_OK)) return hy_error(HY_EINPUT, "%s: cannot be written: %s", path, strerror(errno));
+    *mode = st.st_mode & 07777;
+    return HY_OK;
+}
+
+// A place that is wrong is the user's to mend; a machine that is full or broken is not.
+static hy_status kind_of(int why) {
+    return why == ENOSPC || why == EDQUOT || why == EIO || why == EMFILE || why == ENFILE ? HY_EFAIL : HY_EINPUT;
+}
+
+static void outfile_free(hy_outfile *o) {
     free(o->path);
     free(o->tmp);
     *o = (hy_outfile){0};
+}
+
+hy_status hy_outfile_open(hy_outfile *o, const char *path) {
+    bool through;
+    mode_t mode;
+    *o = (hy_outfile){.path = behind_links(path)};
+    hy_status s = look_at_target(o->path, &through, &mode);
+    if (!s) {
+        if (!through) o->tmp = hy_asprintf("%s.tmp.%ld", o->path, (long)getpid());
+        // "ab": what a shell has already put into a file that is our standard output stays
+        o->f = fopen(through ? o->path : o->tmp, through ? "ab" : "wb");
+        if (!o->f) s = hy_error(kind_of(errno), "%s: cannot create: %s", through ? o->path : o->tmp, strerror(errno));
+    }
+    if (o->f && mode) fchmod(fileno(o->f), mode);
+    if (s) outfile_free(o);
     return s;
 }
 
@@ -71,45 +132,51 @@ static void sync_folder(const char *path) {
     free(folder);
 }
 
-hy_status hy_outfile_try(const char *path) {
+hy_status hy_make_folders_above(const char *path) {
     const char *slash = strrchr(path, '/');
-    if (slash && slash != path) {
-        char *dir = hy_asprintf("%.*s", (int)(slash - path), path);
-        const hy_status s = hy_mkdirs(dir);
-        free(dir);
-        HY_TRY(s);
-    }
-    struct stat st;
-    if (!stat(path, &st) && S_ISDIR(st.st_mode)) return hy_error(HY_EINPUT, "%s: is a folder, not a file", path);
+    if (!slash || slash == path) return HY_OK;
+    char *dir = hy_asprintf("%.*s", (int)(slash - path), path);
+    const hy_status s = hy_mkdirs(dir);
+    free(dir);
+    return s;
+}
+
+hy_status hy_outfile_try(const char *path) {
+    HY_TRY(hy_make_folders_above(path));
     hy_outfile o;
     HY_TRY(hy_outfile_open(&o, path));
     hy_outfile_abort(&o);
     return HY_OK;
 }
 
+hy_status hy_outfolder_try(const char *path) {
+    HY_TRY(hy_mkdirs(path));
+    char *probe = hy_asprintf("%s/.hylab-try.%ld", path, (long)getpid());
+    const hy_status s = hy_outfile_try(probe);
+    free(probe);
+    return s;
+}
+
 hy_status hy_outfile_commit(hy_outfile *o) {
     hy_status s = HY_OK;
-    if (fflush(o->f) || ferror(o->f) || fsync(fileno(o->f)))
-        s = hy_error(HY_EFAIL, "%s: cannot write: %s (the old file, if any, is unchanged)", o->path, strerror(errno));
-    if (fclose(o->f) && !s) s = hy_error(HY_EFAIL, "%s: cannot close: %s", o->path, strerror(errno));
-    if (!s && rename(o->tmp, o->path)) s = hy_error(HY_EFAIL, "%s: cannot rename: %s", o->path, strerror(errno));
-    if (s)
-        unlink(o->tmp);
-    else
-        sync_folder(o->path);
-    free(o->path);
-    free(o->tmp);
-    *o = (hy_outfile){0};
+    const char *kept = o->tmp ? " (the old file, if any, is unchanged)" : "";
+    // a device or pipe has nothing to be made to last
+    if (fflush(o->f) || ferror(o->f) || (o->tmp && fsync(fileno(o->f))))
+        s = hy_error(HY_EFAIL, "%s: cannot write: %s%s", o->path, strerror(errno), kept);
+    if (fclose(o->f) && !s) s = hy_error(HY_EFAIL, "%s: cannot close: %s%s", o->path, strerror(errno), kept);
+    if (!s && o->tmp && rename(o->tmp, o->path))
+        s = hy_error(HY_EFAIL, "%s: cannot rename: %s%s", o->path, strerror(errno), kept);
+    if (o->tmp && s) unlink(o->tmp);
+    if (o->tmp && !s) sync_folder(o->path);
+    outfile_free(o);
     return s;
 }
 
 void hy_outfile_abort(hy_outfile *o) {
     if (!o->f) return;
     fclose(o->f);
-    unlink(o->tmp);
-    free(o->path);
-    free(o->tmp);
-    *o = (hy_outfile){0};
+    if (o->tmp) unlink(o->tmp);
+    outfile_free(o);
 }
 
 hy_status hy_file_write(const char *path, const void *data, size_t n) {
@@ -120,19 +187,42 @@ hy_status hy_file_write(const char *path, const void *data, size_t n) {
 }
 
 hy_status hy_mkdirs(const char *path) {
+    if (!*path) return hy_error(HY_EINPUT, "the name of a folder is empty");
     char *p = hy_xstrdup(path);
     hy_status s = HY_OK;
+    struct stat st;
     for (char *c = p + 1; !s; c++) {
         char keep = *c;
         if (keep != '/' && keep != 0) continue;
         *c = 0;
-        if (mkdir(p, 0777) && errno != EEXIST)
-            s = hy_error(HY_EINPUT, "%s: cannot create folder: %s", p, strerror(errno));
+        if (mkdir(p, 0777)) {
+            const int why =
+                errno;  // whatever it is (a read-only file system says so first), a folder that is there is enough
+            if (stat(p, &st))
+                s = hy_error(kind_of(why), "%s: cannot create folder: %s", p, strerror(why));
+            else if (!S_ISDIR(st.st_mode))
+                s = hy_error(HY_EINPUT, "%s: cannot create folder: there is a file of that name", p);
+        }
         *c = keep;
         if (keep == 0) break;
     }
     free(p);
     return s;
+}
+
+char *hy_path_home(const char *path) {
+    const char *home = getenv("HOME");
+    return home && *home && path[0] == '~' && (path[1] == '/' || !path[1]) ? hy_asprintf("%s%s", home, path + 1)
+                                                                           : hy_xstrdup(path);
+}
+
+char *hy_path_beside(const char *file, const char *path) {
+    char *at = hy_path_home(path);
+    const char *slash = strrchr(file, '/');
+    if (at[0] == '/' || !slash) return at;
+    char *beside = hy_asprintf("%.*s/%s", (int)(slash - file), file, at);
+    free(at);
+    return beside;
 }
 
 bool hy_file_exists(const char *path) { return access(path, F_OK) == 0; }

@@ -1,5 +1,6 @@
 // memory.c - large and small blocks, growing buffers, texts. See base.h.
 #include "core/base/base.h"
+#include "core/base/memory.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,26 +20,26 @@ void *hy_alloc(size_t bytes) {
     return p;
 }
 
-void hy_out_of_memory(void) {
+void hy_no_memory(void) {
     fprintf(stderr, "hylab: out of memory\n");
     exit(1);
 }
 
 void *hy_xcalloc(size_t n, size_t size) {
     void *p = calloc(n ? n : 1, size ? size : 1);
-    if (!p) hy_out_of_memory();
+    if (!p) hy_no_memory();
     return p;
 }
 
 void *hy_xrealloc(void *p, size_t bytes) {
     p = realloc(p, bytes ? bytes : 1);
-    if (!p) hy_out_of_memory();
+    if (!p) hy_no_memory();
     return p;
 }
 
 char *hy_xstrdup(const char *s) {
     char *p = strdup(s);
-    if (!p) hy_out_of_memory();
+    if (!p) hy_no_memory();
     return p;
 }
 
@@ -46,7 +47,7 @@ char *hy_asprintf(const char *fmt, ...) {
     char *s = NULL;
     va_list ap;
     va_start(ap, fmt);
-    if (vasprintf(&s, fmt, ap) < 0) hy_out_of_memory();
+    if (vasprintf(&s, fmt, ap) < 0) hy_no_memory();
     va_end(ap);
     return s;
 }
@@ -67,7 +68,7 @@ void hy_buf_printf(hy_buf *b, const char *fmt, ...) {
     va_start(ap, fmt);
     int n = vasprintf(&s, fmt, ap);
     va_end(ap);
-    if (n < 0) hy_out_of_memory();
+    if (n < 0) hy_no_memory();
     hy_buf_write(b, s, (size_t)n);
     free(s);
 }

@@ -1,10 +1,10 @@
 // status.c - the status of functions that can fail, with the text of the newest failure. See base.h.
 #include "core/base/base.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-
-volatile int hy_interrupted = 0;
 
 static _Thread_local char g_error[2048];
 
@@ -53,8 +53,23 @@ int hy_status_exit(hy_status s) {
         case HY_OK: return 0;
         case HY_EINPUT: return 2;
         case HY_EINTR: return 130;
+        case HY_EPIPE: return 141;
         default: return 1;
     }
+}
+
+// The error of an earlier write is not kept by the stream, but whether a pipe has a reader can be asked at any time.
+static bool nobody_reads(FILE *f) {
+    struct pollfd p = {.fd = fileno(f), .events = POLLOUT};
+    return p.fd >= 0 && poll(&p, 1, 0) == 1 && (p.revents & POLLERR);
+}
+
+hy_status hy_stream_end(FILE *f, const char *what) {
+    errno = 0;
+    if (!fflush(f) && !ferror(f)) return HY_OK;
+    const int why = errno;
+    if (why == EPIPE || nobody_reads(f)) return hy_error(HY_EPIPE, "cannot write %s: nobody reads it any more", what);
+    return hy_error(HY_EFAIL, "cannot write %s: %s", what, why ? strerror(why) : "an earlier write failed");
 }
 
 void hy_assert_fail(const char *file, int line, const char *text) {

@@ -1,5 +1,6 @@
 // field.c - see field.h and the end of yaml.h. Tables of fields: defaults, reading a YAML value by type and range,
 // canonical text, help, suggestions. Knows nothing of what the fields mean.
+#include "core/base/memory.h"
 #include "core/format/field.h"
 
 #include <errno.h>
@@ -410,6 +411,7 @@ hy_status hy_fields_set(const hy_field *f, void *obj, const char *name, const ch
 void hy_fields_default(const hy_field *f, void *obj) {
     for (; f->name; f++) {
         hy_status s = hy_fields_set(f, obj, f->name, f->def);
+        if (s == HY_ENOMEM) hy_no_memory();
         if (s) fprintf(stderr, "hylab: default of %s: %s\n", f->name, hy_error_text());
         HY_ASSERT(s == HY_OK);  // a table with a bad default is a bug
     }

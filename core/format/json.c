@@ -8,13 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/memory.h"
 #include "core/base/utf8.h"
 
 const char *hy_json_library(void) { return "jansson " JANSSON_VERSION; }
 
 static const json_t *in(const hy_json *j) { return (const json_t *)j; }
 static hy_json *wrap(json_t *j) {
-    HY_ASSERT(j);  // jansson returns NULL only when out of memory, strings being checked before
+    if (!j) hy_no_memory();  // jansson returns NULL only when out of memory, strings being checked before
     return (hy_json *)j;
 }
 
@@ -287,11 +288,11 @@ hy_json *hy_json_new_string(const char *s) {
 
 void hy_json_set(hy_json *object, const char *key, hy_json *value) {
     char *clean = utf8_clean(key);
-    HY_ASSERT(!json_object_set_new((json_t *)object, clean, (json_t *)value));
+    if (json_object_set_new((json_t *)object, clean, (json_t *)value)) hy_no_memory();
     free(clean);
 }
 void hy_json_add(hy_json *array, hy_json *value) {
-    HY_ASSERT(!json_array_append_new((json_t *)array, (json_t *)value));
+    if (json_array_append_new((json_t *)array, (json_t *)value)) hy_no_memory();
 }
 void hy_json_set_string(hy_json *object, const char *key, const char *s) {
     hy_json_set(object, key, hy_json_new_string(s));
@@ -397,7 +398,7 @@ hy_status hy_json_print(const hy_json *j, FILE *f) {
     hy_buf b = {0};
     hy_json_text(j, 2, &b);
     hy_buf_write(&b, "\n", 1);
-    bool bad = fwrite(b.s, 1, b.n, f) != b.n || fflush(f) || ferror(f);
+    fwrite(b.s, 1, b.n, f);
     free(b.s);
-    return bad ? hy_error(HY_EFAIL, "cannot write the JSON output: %s", strerror(errno)) : HY_OK;
+    return hy_stream_end(f, "the JSON output");
 }

@@ -104,4 +104,6 @@ void hy_st_writer_add_i64(hy_st_writer *w, const char *name, size_t n, const int
 // Writes everything to `path` through a temporary file in the same folder; an old file stays as it was if this fails
 // (HY_EFAIL with the reason, HY_EINPUT if the folder cannot be written). The writer can be used again or freed.
 hy_status hy_st_writer_commit(hy_st_writer *w, const char *path);
+// The hash (hy_hash_file) that the file would have. where: what messages call it.
+hy_status hy_st_writer_hash(hy_st_writer *w, const char *where, char out[33]);
 #endif

@@ -145,25 +145,34 @@ static void header_text(const hy_st_writer *w, hy_buf *b) {
     while ((b->n + 8) % HEADER_ALIGN) hy_buf_write(b, " ", 1);
 }
 
-static hy_status write_bytes(hy_outfile *o, const void *data, size_t n) {
+// Where the bytes of a file go.
+typedef hy_status (*sink)(void *to, const void *data, size_t n);
+
+static hy_status into_file(void *to, const void *data, size_t n) {
+    const hy_outfile *o = to;
     if (!n || fwrite(data, 1, n, o->f) == n) return HY_OK;
     return hy_error(HY_EFAIL, "%s: cannot write: %s (the old file, if any, is unchanged)", o->path, strerror(errno));
 }
 
-static hy_status write_all(hy_st_writer *w, hy_outfile *o, void *scratch) {
+static hy_status into_hash(void *to, const void *data, size_t n) {
+    hy_hasher_add(to, data, n);
+    return HY_OK;
+}
+
+static hy_status write_all(hy_st_writer *w, const char *path, sink put, void *to, void *scratch) {
     hy_buf header = {0};
     header_text(w, &header);
     uint64_t length = header.n;
     hy_status s = HY_OK;
     if (header.n > HY_ST_MAX_HEADER)
-        s = hy_error(HY_EINPUT, "%s: the header would be longer than %zu bytes", o->path, HY_ST_MAX_HEADER);
-    if (!s) s = write_bytes(o, &length, 8);
-    if (!s) s = write_bytes(o, header.s, header.n);
+        s = hy_error(HY_EINPUT, "%s: the header would be longer than %zu bytes", path, HY_ST_MAX_HEADER);
+    if (!s) s = put(to, &length, 8);
+    if (!s) s = put(to, header.s, header.n);
     free(header.s);
     for (int i = 0; i < w->n && !s; i++) {
         const entry *e = &w->v[i];
         if (e->fill) s = e->fill(e->user, e->name, scratch, e->bytes);
-        if (!s) s = write_bytes(o, e->fill ? scratch : e->data, e->bytes);
+        if (!s) s = put(to, e->fill ? scratch : e->data, e->bytes);
     }
     return s;
 }
@@ -176,12 +185,24 @@ hy_status hy_st_writer_commit(hy_st_writer *w, const char *path) {
     hy_outfile o;
     hy_status s = hy_outfile_open(&o, path);
     if (!s) {
-        s = write_all(w, &o, scratch);
+        s = write_all(w, path, into_file, &o, scratch);
         if (s)
             hy_outfile_abort(&o);
         else
             s = hy_outfile_commit(&o);
     }
+    free(scratch);
+    return s;
+}
+
+hy_status hy_st_writer_hash(hy_st_writer *w, const char *where, char out[33]) {
+    size_t largest;
+    HY_TRY(check_entries(w, where, &largest));
+    void *scratch = hy_alloc(largest);
+    if (!scratch) return HY_ENOMEM;
+    hy_hasher *h = hy_hasher_new();
+    const hy_status s = write_all(w, where, into_hash, h, scratch);
+    hy_hasher_end(h, out);
     free(scratch);
     return s;
 }

@@ -324,7 +324,7 @@ hy_status hy_table_print(const hy_table *t, hy_table_format format, FILE *f) {
         print_csv(t, &b);
     else
         print_text(t, &b);
-    bool bad = (b.n && fwrite(b.s, 1, b.n, f) != b.n) || fflush(f) || ferror(f);
+    if (b.n) fwrite(b.s, 1, b.n, f);
     free(b.s);
-    return bad ? hy_error(HY_EFAIL, "cannot write the table: %s", strerror(errno)) : HY_OK;
+    return hy_stream_end(f, "the table");
 }

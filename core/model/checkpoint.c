@@ -44,6 +44,30 @@ hy_status hy_checkpoint_save(hy_params *w, const char *path) {
     return s;
 }
 
+// The same tensors and metadata in the same order as hy_checkpoint_add announces them: a file is sorted by element
+// size, and otherwise in that order.
+static hy_status hash_of_weights(const hy_st *st, char out[33]) {
+    static const char *const meta[] = {META_FORMAT, META_SPEC, META_HASH};
+    hy_st_writer *w = hy_st_writer_new();
+    for (int i = 0; i < 3; i++) hy_st_writer_meta(w, meta[i], hy_st_meta(st, meta[i]));
+    for (int i = 0; i < hy_st_count(st); i++) {
+        const hy_st_tensor *t = hy_st_at(st, i);
+        if (strncmp(t->name, HY_CHECKPOINT_EXTRA, strlen(HY_CHECKPOINT_EXTRA)))
+            hy_st_writer_add(w, t->name, t->dtype, t->ndim, t->shape, t->data);
+    }
+    const hy_status s = hy_st_writer_hash(w, hy_st_path(st), out);
+    hy_st_writer_free(w);
+    return s;
+}
+
+hy_status hy_checkpoint_weights_hash(const char *path, char out[33]) {
+    hy_st *st;
+    HY_TRY(hy_checkpoint_open(path, &st));
+    const hy_status s = hash_of_weights(st, out);
+    hy_st_close(st);
+    return s;
+}
+
 // ---------------------------------------------------------------------------------------------------- loading
 hy_status hy_checkpoint_open(const char *path, hy_st **out) {
     hy_st *st;

@@ -14,6 +14,9 @@
 void hy_checkpoint_add(hy_st_writer *out, hy_params *w);
 // The two steps for weights alone.
 hy_status hy_checkpoint_save(hy_params *w, const char *path);
+// The hash of the file that hy_checkpoint_save makes of the weights in a checkpoint, which may have a trainer's tensors
+// besides.
+hy_status hy_checkpoint_weights_hash(const char *path, char out[33]);
 
 // Opens a file and checks that it is a hylab checkpoint of a version this build reads, its spec text unharmed.
 hy_status hy_checkpoint_open(const char *path, hy_st **out);

@@ -12,12 +12,6 @@
 enum { MAX_BASES = 8 };
 
 // ---------------------------------------------------------------------------------------------------- base files
-static char *sibling(const char *file, const char *name) {
-    const char *slash = strrchr(file, '/');
-    if (name[0] == '/' || !slash) return hy_xstrdup(name);
-    return hy_asprintf("%.*s/%s", (int)(slash - file), file, name);
-}
-
 // The tree with all its base files under it. A copy, freed by the caller.
 static hy_status with_bases(const hy_yaml *node, int depth, hy_yaml **out) {
     const hy_yaml *base = hy_yaml_get(node, "base");
@@ -29,7 +23,7 @@ static hy_status with_bases(const hy_yaml *node, int depth, hy_yaml **out) {
         return hy_yaml_error(base, "base must be the path of a variant");
     if (depth == MAX_BASES)
         return hy_yaml_error(base, "more than %d base files on top of each other: is there a circle?", MAX_BASES);
-    char *path = sibling(node->file, base->text);
+    char *path = hy_path_beside(node->file, base->text);
     hy_yaml *under = NULL, *whole = NULL;
     hy_status s = hy_file_exists(path) ? hy_yaml_load(path, &under)
                                        : hy_yaml_error(base, "the base file %s does not exist", path);

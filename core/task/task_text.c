@@ -112,6 +112,12 @@ static hy_status path_read(const char *path, hy_buf *all) {
     return HY_OK;
 }
 
+static void start_at_home(char path[PATH_MAX]) {
+    char *at = hy_path_home(path);
+    snprintf(path, PATH_MAX, "%s", at);
+    free(at);
+}
+
 // ---------------------------------------------------------------------------------------------------- the task
 static void text_release(hy_task *t) {
     text_data *d = t->data;
@@ -187,8 +193,10 @@ static hy_status window_cells(hy_task *t, hy_split s) {
 }
 
 static hy_status text_setup(hy_task *t) {
-    const text_options *o = t->options;
+    text_options *o = t->options;
     text_data *d = t->data = hy_xcalloc(1, sizeof *d);
+    start_at_home(o->path);
+    start_at_home(o->tokenizer);
     HY_TRY(path_read(o->path, &d->all));
     HY_TRY(text_split(o, d));
     t->vocab = 256;

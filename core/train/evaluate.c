@@ -1,4 +1,5 @@
 // evaluate.c - accuracy and loss of given parameters on the evaluation or tuning cells of a task.
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,6 +94,10 @@ hy_status hy_evaluate(const hy_program *p, hy_params *w, const hy_task *task, hy
     *out = (hy_eval){.n_cells = hy_task_cells(task, split)};
     const int m = p->spec.meta_tokens, T = longest(p, task) - m;
     evaluation ev = {.p = p, .w = w, .task = task, .split = split, .batch = batch};
+    if ((int64_t)batch * (m + T) > INT_MAX)
+        return hy_error(HY_EINPUT,
+                        "%d sequences of %d tokens at a time are more than %d positions: take a smaller batch", batch,
+                        m + T, INT_MAX);
     HY_TRY(hy_exec_create(p, w->be, w->compute, HY_EXEC_INFER, batch, m + T, 0, &ev.e));
     out->cells = hy_xcalloc((size_t)out->n_cells, sizeof *out->cells);
     const size_t small = (size_t)batch * (size_t)T, full = (size_t)batch * (size_t)(m + T);

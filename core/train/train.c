@@ -100,6 +100,7 @@ void hy_trainer_free(hy_trainer *t) {
 hy_params *hy_trainer_params(hy_trainer *t) { return t->w; }
 long hy_trainer_step_count(const hy_trainer *t) { return t->step; }
 bool hy_trainer_stopped(const hy_trainer *t) { return t->stopped || t->reached; }
+int hy_trainer_loaded_steps(const hy_trainer *t) { return t->loaded_steps; }
 
 // ----------------------------------------------------------------------------------------------- the batches of a step
 // All micro-batches of a step (1 ..), a pure function of its number: into t->ids, labels, lengths.
@@ -279,7 +280,10 @@ static hy_status save(hy_trainer *t, const hy_train_watch *watch, const char *ch
     char *why = st ? hy_xstrdup(hy_error_text()) : NULL;
     hy_status saved = hy_trainer_save(t, checkpoint);
     t->saved = hy_now();
-    if (!saved && watch && watch->on_save) saved = watch->on_save(watch->user, t->step);
+    if (!saved && watch && watch->on_save)
+        saved = watch->on_save(watch->user, t->step);
+    else if (saved && watch && watch->on_unsaved)
+        saved = watch->on_unsaved(watch->user, t->step);
     if (!saved && st) hy_error(st, "%s", why);
     free(why);
     return saved ? saved : st;

@@ -14,6 +14,9 @@ typedef struct {
     hy_status (*on_step)(void *user, const hy_train_point *p);
     hy_status (*on_eval)(void *user, long step, const hy_eval *e);  // of the evaluation examples
     hy_status (*on_save)(void *user, long step);                    // after a checkpoint was written
+    // After one could not be (hy_error_text says why). HY_OK: the run goes on without it. NULL: it ends with that
+    // error.
+    hy_status (*on_unsaved)(void *user, long step);
 } hy_train_watch;
 
 typedef struct hy_trainer hy_trainer;
@@ -28,7 +31,14 @@ long hy_trainer_step_count(const hy_trainer *t);
 bool hy_trainer_stopped(const hy_trainer *t);  // stop_accuracy was reached, be it by the last step
 // Everything a resumed run needs (weights, optimiser moments, step = loader position, seeds) as one safetensors file.
 hy_status hy_trainer_save(hy_trainer *t, const char *path);
+// A checkpoint of another run is refused, naming the fields that differ with both values. Those that cannot change a
+// weight (log_every, checkpoint_every, eval_batch, and evaluations unless stop_accuracy ends a run by them) may differ;
+// so may steps and the schedule, where the learning rate of every step that is done stays what it was: a run with a
+// constant rate, or one that has not begun to decay, is trained on for more steps.
 hy_status hy_trainer_load(hy_trainer *t, const char *path);
+// The step at which a checkpoint stands; 0: it is none, or of weights alone.
+long hy_checkpoint_step(const char *path);
+int hy_trainer_loaded_steps(const hy_trainer *t);  // train.steps of the run that wrote what was loaded; 0: nothing was
 // One optimiser step (all its micro-batches).
 hy_status hy_trainer_step(hy_trainer *t, hy_train_point *out);
 // Runs to the end, or until an evaluation of the tuning examples, every eval_every steps, reaches stop_accuracy.

@@ -1,6 +1,7 @@
 // train_checkpoint.c - a trainer's checkpoint: one safetensors file with the weights under their own names (so that it
 // loads as a model too), AdamW's moments as "train.m.<name>" and "train.v.<name>", the step, and texts that say whose
 // it is. Random numbers need no state of their own: they are functions of (seed, step).
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +11,7 @@
 
 enum { STOPPED = 1, EVAL_DUE = 2 };  // bits of the second number of "progress"
 
-// A run may be resumed with another save_seconds: it is left out.
+// save_seconds is left out: no result depends on it.
 static char *recipe_text(const hy_trainer *t) {
     hy_buf b = {0};
     hy_train_spec spec = t->spec, plain = {0};
@@ -100,6 +101,16 @@ static hy_precision recipe_precision(const char *text) {
     return p;
 }
 
+static hy_status read_progress(const hy_st *st, int64_t progress[2]) {
+    const hy_st_tensor *x;
+    const int64_t shape[1] = {2};
+    HY_TRY(hy_st_expect(st, HY_CHECKPOINT_EXTRA "progress", 1, shape, &x));
+    HY_TRY(hy_st_read_i64(x, 0, 2, progress));
+    return progress[0] >= 0 && progress[0] <= INT_MAX
+               ? HY_OK
+               : hy_error(HY_EINPUT, "%s: damaged: it is at step %lld", hy_st_path(st), (long long)progress[0]);
+}
+
 static hy_status load_from(hy_trainer *t, const hy_st *st) {
     char *recipe = recipe_text(t);
     const char *theirs = hy_st_meta(st, "hylab.recipe");
@@ -111,28 +122,36 @@ static hy_status load_from(hy_trainer *t, const hy_st *st) {
                      "%s: was trained in %s, this run computes in %s; a run is resumed in the precision that it began "
                      "in (--precision)",
                      hy_st_path(st), hy_precision_name(recipe_precision(theirs)), hy_precision_name(t->spec.precision));
-    else if (strcmp(theirs, recipe))
-        s = hy_error(HY_EINPUT, "%s: was written by another recipe, task or seed; a resumed run must be the same run",
-                     hy_st_path(st));
+    int64_t progress[2] = {0};
+    if (!s) s = read_progress(st, progress);
+    if (!s) s = hy_trainer_check_run(t, hy_st_path(st), theirs, recipe, (long)progress[0]);
     free(recipe);
     HY_TRY(s);
+    if (progress[0] > t->spec.steps)
+        return hy_error(HY_EINPUT, "%s: is at step %lld already, train.steps is %d here", hy_st_path(st),
+                        (long long)progress[0], t->spec.steps);
     HY_TRY(hy_checkpoint_read(st, t->w, HY_CHECKPOINT_SAME_SPEC, NULL));
     HY_TRY(load_moments(t, st, 'm', t->opt.m));
     HY_TRY(load_moments(t, st, 'v', t->opt.v));
-    const hy_st_tensor *x;
-    const int64_t shape[1] = {2};
-    int64_t progress[2];
-    HY_TRY(hy_st_expect(st, HY_CHECKPOINT_EXTRA "progress", 1, shape, &x));
-    HY_TRY(hy_st_read_i64(x, 0, 2, progress));
-    if (progress[0] < 0 || progress[0] > t->spec.steps)
-        return hy_error(HY_EINPUT, "%s: step %lld is outside 0 .. %d", hy_st_path(st), (long long)progress[0],
-                        t->spec.steps);
     HY_TRY(hy_optim_reset(&t->opt));
     t->step = (long)progress[0];
     t->pending = 0;
     t->stopped = progress[1] & STOPPED;
     t->eval_due = progress[1] & EVAL_DUE;
+    // what was the last step of a shorter run is one of the way, where a run of this length would have been evaluated
+    if (t->step == t->loaded_steps && t->step < t->spec.steps && t->spec.eval_every &&
+        t->step % t->spec.eval_every == 0)
+        t->eval_due = true;
     return HY_OK;
+}
+
+long hy_checkpoint_step(const char *path) {
+    hy_st *st;
+    int64_t progress[2] = {0};
+    if (!hy_file_exists(path) || hy_checkpoint_open(path, &st)) return 0;
+    const hy_status s = read_progress(st, progress);
+    hy_st_close(st);
+    return s ? 0 : (long)progress[0];
 }
 
 hy_status hy_trainer_load(hy_trainer *t, const char *path) {

@@ -26,9 +26,13 @@ struct hy_trainer {
     int ask_every;                    // steps that may be pending
     double pending_start;             // when the first of them started, and their tokens
     int64_t pending_tokens;
-    bool stopped;   // stop_accuracy was reached on the way
-    bool reached;   // or after the last step, which stops nothing
-    bool eval_due;  // the evaluation of this step was interrupted
-    double saved;   // when the last checkpoint was written, or the run began: hy_now
+    bool stopped;      // stop_accuracy was reached on the way
+    bool reached;      // or after the last step, which stops nothing
+    bool eval_due;     // the evaluation of this step was interrupted
+    int loaded_steps;  // of the recipe that the checkpoint was written by from which this run goes on; 0: none
+    double saved;      // when the last checkpoint was written, or the run began: hy_now
 };
+// train_resume.c: refuses a checkpoint (where: its path; theirs, ours: the texts that say whose it is) at `step` if
+// anything that decided its weights differs: HY_EINPUT names the fields with both values. Sets t->loaded_steps.
+hy_status hy_trainer_check_run(hy_trainer *t, const char *where, const char *theirs, const char *ours, long step);
 #endif

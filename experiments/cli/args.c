@@ -27,8 +27,17 @@ static hy_status read_int(const hy_arg *o, const char *text) {
     errno = 0;
     long v = strtol(text, &end, 10);
     if (errno || end == text || *end || v < o->min || v > INT_MAX)
-        return hy_error(HY_EINPUT, "%s %s: expected a whole number of at least %d", o->name, text, o->min);
+        return hy_error(HY_EINPUT, "%s %s: expected a whole number from %d to %d", o->name, text, o->min, INT_MAX);
     *(int *)o->dst = (int)v;
+    return HY_OK;
+}
+
+// What is expanded lives as long as the process, as argv does.
+static hy_status read_path(const hy_arg *o, const char *text) {
+    static hy_arg_list expanded;
+    if (!*text) return hy_error(HY_EINPUT, "%s: the name is empty (is a variable of the shell not set?)", o->name);
+    if (*text == '~') list_add(&expanded, text = hy_path_home(text));
+    *(const char **)o->dst = text;
     return HY_OK;
 }
 
@@ -37,6 +46,7 @@ static hy_status set(const hy_arg *o, const char *value) {
         case HY_ARG_FLAG: *(bool *)o->dst = true; return HY_OK;
         case HY_ARG_INT: return read_int(o, value);
         case HY_ARG_TEXT: *(const char **)o->dst = value; return HY_OK;
+        case HY_ARG_PATH: return read_path(o, value);
         case HY_ARG_LIST: list_add(o->dst, value); return HY_OK;
         case HY_ARG_FORMAT: return hy_table_format_parse(value, o->dst);
     }
@@ -81,7 +91,7 @@ hy_status hy_args_read(const hy_args *a, int argc, char **argv, hy_arg_list *res
 }
 
 int hy_command_end(const char *command, hy_status st) {
-    if (st) fprintf(stderr, "hylab %s: %s\n", command, hy_error_text());
+    if (st && st != HY_EPIPE) fprintf(stderr, "hylab %s: %s\n", command, hy_error_text());
     return hy_status_exit(st);
 }
 

@@ -8,6 +8,7 @@ typedef enum {
     HY_ARG_FLAG,    // bool
     HY_ARG_INT,     // int, at least `min`
     HY_ARG_TEXT,    // const char *
+    HY_ARG_PATH,    // const char *: "~/" is the home folder, which shells leave alone in --name=~/...
     HY_ARG_LIST,    // hy_arg_list: may be given many times
     HY_ARG_FORMAT,  // hy_table_format
 } hy_arg_kind;
@@ -34,7 +35,8 @@ typedef struct {
 // (pointers into argv, NULL-terminated, free(rest->v)). *help: --help was asked for and printed: return 0.
 // HY_EINPUT: unknown option, missing or wrong value, wrong number of arguments.
 hy_status hy_args_read(const hy_args *a, int argc, char **argv, hy_arg_list *rest, bool *help);
-// Prints "hylab COMMAND: text of the newest error" to stderr unless st is HY_OK; returns the exit status of st.
+// Prints "hylab COMMAND: text of the newest error" to stderr unless st is HY_OK or HY_EPIPE; returns the exit status of
+// st.
 int hy_command_end(const char *command, hy_status st);
 // The database when --db is not given: $HYLAB_DB, else runs/hylab.db.
 const char *hy_default_db(void);

@@ -7,9 +7,11 @@
 #include "experiments/cli/commands.h"
 #include "experiments/cli/measure_arg.h"
 
+enum { DEFAULT_CONTEXT = 512 };
+
 typedef struct {
     hy_measure_args m;
-    int batch, context, repetitions, tokens;
+    int batch, context, repetitions, tokens;  // as given; 0: not
     bool train, prefill, decode, ops;
     hy_table_format format;
 } options;
@@ -71,14 +73,18 @@ static hy_status print_rates(const options *o, const hy_subject *s, bool left_ou
 // they are asked for.
 static hy_status ask(const options *o, hy_asked *m) {
     const bool all = !o->train && !o->prefill && !o->decode;
+    const char *said = o->train ? "--train" : o->prefill ? "--prefill" : "--decode";
     HY_TRY(hy_ask("throughput", m));
-    HY_TRY(hy_ask_int(m, "contexts", o->context));
-    HY_TRY(hy_ask_int(m, "batch", o->batch));
-    HY_TRY(hy_ask_int(m, "repetitions", o->repetitions));
-    HY_TRY(hy_ask_int(m, "decode_tokens", o->tokens));
-    HY_TRY(hy_ask_set(m, "train", all || o->train ? "true" : "false"));
-    HY_TRY(hy_ask_set(m, "prefill", all || o->prefill ? "true" : "false"));
-    HY_TRY(hy_ask_set(m, "decode", all || o->decode ? "true" : "false"));
+    HY_TRY(hy_ask_int(m, "contexts", DEFAULT_CONTEXT));
+    HY_TRY(hy_ask_given(m, "contexts", o->context, "--context"));
+    HY_TRY(hy_ask_given(m, "batch", o->batch, "--batch"));
+    HY_TRY(hy_ask_given(m, "repetitions", o->repetitions, "--repetitions"));
+    HY_TRY(hy_ask_given(m, "decode_tokens", o->tokens, "--tokens"));
+    if (!all) {
+        HY_TRY(hy_ask_given_set(m, "train", o->train ? "true" : "false", said));
+        HY_TRY(hy_ask_given_set(m, "prefill", o->prefill ? "true" : "false", said));
+        HY_TRY(hy_ask_given_set(m, "decode", o->decode ? "true" : "false", said));
+    }
     return hy_ask_options(m, &o->m.options);
 }
 
@@ -166,18 +172,25 @@ static hy_status bench(const options *o, const char *file) {
     if ((o->train || o->ops) && how == HY_WEIGHTS_BF16)
         return hy_error(HY_EINPUT, "--weights bf16: training steps (--train, --ops) need weights in float32");
     HY_TRY(ask(o, &m));
+    if (o->ops && (o->train || o->prefill || o->decode || o->tokens || o->m.options.n || o->m.db))
+        return hy_error(HY_EINPUT, "--ops times a training step op by op and stores nothing: of the other options only "
+                                   "--batch, --context and --repetitions go with it");
     // training steps need float32 weights; where nothing was said they are timed too, of a variant
     const bool all = !o->train && !o->prefill && !o->decode;
     if (o->train || o->ops || (all && how == HY_WEIGHTS_AUTO && hy_model_file_kind_of(file) == HY_MODEL_YAML))
         how = HY_WEIGHTS_F32;
+    options one = *o;  // for --ops, which is no measure
+    if (!one.batch) one.batch = 1;
+    if (!one.context) one.context = DEFAULT_CONTEXT;
+    if (!one.repetitions) one.repetitions = 5;
     hy_status s = hy_subject_open(&o->m, file, how, &m, 1, &subject);
-    if (!s) s = o->ops ? ops(o, &subject.model, &subject.be) : rates(o, &subject, &m);
+    if (!s) s = o->ops ? ops(&one, &subject.model, &subject.be) : rates(o, &subject, &m);
     hy_subject_close(&subject);
     return s;
 }
 
 int hy_cmd_bench(int argc, char **argv) {
-    options o = {.m = {.seed = 1, .batch = 1}, .batch = 1, .context = 512, .repetitions = 5, .tokens = 16};
+    options o = {.m = {.seed = 1, .batch = 1}};
     const hy_arg args[] = {
         {"--train", NULL, HY_ARG_FLAG, &o.train, 0, "training steps only (default: training, prefill and decoding)"},
         {"--prefill", NULL, HY_ARG_FLAG, &o.prefill, 0, "prefill only"},

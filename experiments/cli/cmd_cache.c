@@ -213,7 +213,7 @@ int hy_cmd_cache(int argc, char **argv) {
         {"--ssm-elem", "TYPE", HY_ARG_TEXT, &o.ssm_elem, 0, "another one for SSM states alone (as --state-elem)"},
         {"--by-layer", NULL, HY_ARG_FLAG, &o.by_layer, 0, "a row for each layer"},
         {"--set", "KEY=VALUE", HY_ARG_LIST, &o.sets, 0, "change a key of every variant; may be given many times"},
-        {"--db", "FILE", HY_ARG_TEXT, &o.db, 0,
+        {"--db", "FILE", HY_ARG_PATH, &o.db, 0,
          "store what measure cache finds of each MODEL in this database as well (computing in float32)"},
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print"},
         {0},

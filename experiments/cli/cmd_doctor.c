@@ -134,7 +134,7 @@ int hy_cmd_doctor(int argc, char **argv) {
     options o = {.db = hy_default_db()};
     const char *db = NULL;
     const hy_arg args[] = {
-        {"--db", "FILE", HY_ARG_TEXT, &db, 0, "results database to check ($HYLAB_DB, else runs/hylab.db)"},
+        {"--db", "FILE", HY_ARG_PATH, &db, 0, "results database to check ($HYLAB_DB, else runs/hylab.db)"},
         {"--migrate", NULL, HY_ARG_FLAG, &o.migrate, 0,
          "bring an older database up to date (a copy is kept as FILE.bak-vN)"},
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print"},

@@ -16,7 +16,7 @@ static hy_status evaluate(const options *o, const char *file) {
     hy_weights how;
     HY_TRY(hy_weights_parse(o->m.weights, &how));
     HY_TRY(hy_ask("accuracy", &accuracy));
-    if (o->examples) HY_TRY(hy_ask_int(&accuracy, "examples", o->examples));
+    HY_TRY(hy_ask_given(&accuracy, "examples", o->examples, "--examples"));
     HY_TRY(hy_ask_options(&accuracy, &o->m.options));
     hy_subject subject;
     hy_facts facts = {0};

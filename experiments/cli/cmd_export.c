@@ -164,7 +164,10 @@ static hy_status run(const options *o, const char *path) {
     hy_export_report r;
     if (!o->out) return hy_error(HY_EINPUT, "--out DIR is missing: where the folder goes");
     hy_status st = source_open(o, path, &s);
+    if (!st) st = hy_make_folders_above(o->out);
+    hy_interrupts_defer();
     if (!st) st = write_folder(o, path, &s, &r);
+    hy_interrupts_end();
     if (!st) st = print_report(o, &s, &r);
     source_close(&s);
     return st;
@@ -173,8 +176,8 @@ static hy_status run(const options *o, const char *path) {
 int hy_cmd_export(int argc, char **argv) {
     options o = {0};
     const hy_arg args[] = {
-        {"--out", "DIR", HY_ARG_TEXT, &o.out, 0, "the folder to write; it must not hold a model yet"},
-        {"--like", "DIR", HY_ARG_TEXT, &o.like, 0,
+        {"--out", "DIR", HY_ARG_PATH, &o.out, 0, "the folder to write; it must not hold a model yet"},
+        {"--like", "DIR", HY_ARG_PATH, &o.like, 0,
          "a folder to follow: its layout, element types, shards, configuration, tokenizer"},
         {"--family", "NAME", HY_ARG_TEXT, &o.family, 0, "layout of a new folder: llama, qwen2, mamba, hymba, ..."},
         {"--dtype", "f32|bf16|f16", HY_ARG_TEXT, &o.dtype, 0,

@@ -12,7 +12,7 @@
 #include "core/family/model_file.h"
 #include "experiments/cli/device_arg.h"
 
-enum { SEQUENCES_MAX = 1 << 20 };
+enum { SEQUENCES_MAX = 1 << 20, TOKENS_MAX = 1 << 30 };
 
 typedef struct {
     const char *model, *tokenizer, *device, *isa, *weights, *precision, *temperature, *top_p;
@@ -29,9 +29,7 @@ typedef struct {
     hy_buf text;
 } printer;
 
-static hy_status stdout_status(void) {
-    return ferror(stdout) ? hy_error(HY_EFAIL, "cannot write to standard output") : HY_OK;
-}
+static hy_status stdout_status(void) { return hy_stream_end(stdout, "to standard output"); }
 
 static void print_text(printer *p) {
     size_t n = p->skip < p->text.n ? p->skip : p->text.n;
@@ -48,7 +46,6 @@ static hy_status on_token(void *user, int sequence, int32_t token) {
     (void)sequence;
     if (!p->stream) {
         printf("%d ", (int)token);
-        fflush(stdout);
         return stdout_status();
     }
     HY_TRY(hy_token_stream_push(p->stream, token, &p->text));
@@ -145,6 +142,9 @@ static hy_status generate(const options *o, const hy_model *m, hy_tokenizer *t, 
         return hy_error(HY_EINPUT, "--samples %d of %d prompts: at most %d sequences in all", o->samples, n,
                         SEQUENCES_MAX);
     const int B = n * o->samples;
+    if ((int64_t)B * o->max_new > TOKENS_MAX)
+        return hy_error(HY_EINPUT, "--max-new %d of %d sequences: at most %d new tokens in all", o->max_new, B,
+                        TOKENS_MAX);
     hy_token_ids *prompts = hy_xcalloc((size_t)B, sizeof *prompts);
     hy_status s = HY_OK;
     for (int b = 0; !s && b < B; b++) {
@@ -235,8 +235,8 @@ static hy_status open_and_generate(const options *o, const char *path, int n, co
 int hy_cmd_generate(int argc, char **argv) {
     options o = {.temperature = "0.8", .top_p = "1", .max_new = 128, .seed = 1, .samples = 1, .eos = -1};
     const hy_arg args[] = {
-        {"--model", "MODEL", HY_ARG_TEXT, &o.model, 0, "the model; all other arguments are then prompts"},
-        {"--tokenizer", "PATH", HY_ARG_TEXT, &o.tokenizer, 0,
+        {"--model", "MODEL", HY_ARG_PATH, &o.model, 0, "the model; all other arguments are then prompts"},
+        {"--tokenizer", "PATH", HY_ARG_PATH, &o.tokenizer, 0,
          "tokenizer.json, SentencePiece model, folder, or bytes (default: the folder's own, else bytes)"},
         {"--max-new", "N", HY_ARG_INT, &o.max_new, 1, "tokens to add (default 128)"},
         {"--temperature", "X", HY_ARG_TEXT, &o.temperature, 0, "0: greedy (default 0.8)"},

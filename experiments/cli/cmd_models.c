@@ -103,7 +103,7 @@ static hy_status run(const options *o, const hy_arg_list *rest) {
 int hy_cmd_models(int argc, char **argv) {
     options o = {.db = hy_default_db()};
     const hy_arg args[] = {
-        {"--db", "FILE", HY_ARG_TEXT, &o.db, 0, "results database ($HYLAB_DB, else runs/hylab.db)"},
+        {"--db", "FILE", HY_ARG_PATH, &o.db, 0, "results database ($HYLAB_DB, else runs/hylab.db)"},
         {"--prune", NULL, HY_ARG_FLAG, &o.prune, 0, "remove the files that are listed; measurements stay"},
         {"--older-than", "DAYS", HY_ARG_INT, &o.older_than, 0, "only files that were written at least so long ago"},
         {"--check", NULL, HY_ARG_FLAG, &o.check, 0, "read every file and compare it with what was stored"},

@@ -19,7 +19,8 @@ static hy_status plot(const options *o, const char *file) {
     HY_TRY(hy_stored_open(&o->which, file, &store, &s));
     char *dir = o->out ? hy_xstrdup(o->out) : hy_stored_folder(&o->which, store, s);
     hy_plots p = {.store = store, .s = s, .dir = dir, .formats = formats};
-    hy_status st = hy_plots_draw(&p, o->figure);
+    hy_status st = hy_outfolder_try(dir);
+    if (!st) st = hy_plots_draw(&p, o->figure);
     for (int i = 0; i < p.n; i++) printf("%s/%s.{%s}\n    %s\n", dir, p.file[i].name, o->formats, p.file[i].caption);
     if (*hy_plot_missing())
         fprintf(stderr,
@@ -37,14 +38,14 @@ int hy_cmd_plot(int argc, char **argv) {
     const hy_arg args[] = {
         {"--figure", "NAME", HY_ARG_TEXT, &o.figure, 0,
          "only this one (default: all that the stored runs have figures for)"},
-        {"--out", "DIR", HY_ARG_TEXT, &o.out, 0, "folder for the figures (figures/EXPERIMENT beside the database)"},
+        {"--out", "DIR", HY_ARG_PATH, &o.out, 0, "folder for the figures (figures/EXPERIMENT beside the database)"},
         {"--formats", "LIST", HY_ARG_TEXT, &o.formats, 0, "svg,png,pdf (all three)"},
         HY_STORED_ARGS(o.which),
         {0},
     };
     hy_buf text = {0};
-    hy_buf_printf(&text, "Draws what an experiment has stored. Beside each figure stand its data (.dat) and its "
-                         "gnuplot script (.gp).\n\nfigures:\n");
+    hy_buf_printf(&text, "Draws what an experiment has stored. Beside each figure stand its data (.dat) and the "
+                         "script of gnuplot (.gp).\n\nfigures:\n");
     for (const hy_plot_kind *k = hy_plot_kinds; k->name; k++)
         hy_buf_printf(&text, "  %-20s %s (needs %s)\n", k->name, k->shows, k->needs);
     hy_buf_printf(

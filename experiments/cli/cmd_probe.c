@@ -70,13 +70,13 @@ static char *list_option(const hy_arg_list *l) {
 
 // Options that several measures have; what a measure lacks is passed over.
 static hy_status common_options(const options *o, const char *layers, hy_asked *m) {
-    if (o->prompts) HY_TRY(hy_ask_int(m, "examples", o->prompts));
-    HY_TRY(hy_ask_int(m, "cell", o->cell));
-    HY_TRY(hy_ask_set(m, "layers", layers));
-    HY_TRY(hy_ask_set(m, "reduce", o->reduce));
-    HY_TRY(hy_ask_set(m, "norm", o->norm));
-    HY_TRY(hy_ask_set(m, "gate", o->gate ? "true" : NULL));
-    return o->tokens ? hy_ask_int(m, "max_len", o->tokens) : HY_OK;
+    HY_TRY(hy_ask_given(m, "examples", o->prompts, "--prompts"));
+    HY_TRY(hy_ask_given(m, "cell", o->cell, "--cell"));
+    HY_TRY(o->layers ? hy_ask_given_set(m, "layers", layers, "--layers") : hy_ask_set(m, "layers", layers));
+    HY_TRY(hy_ask_given_set(m, "reduce", o->reduce, "--reduce"));
+    HY_TRY(hy_ask_given_set(m, "norm", o->norm, "--norm"));
+    HY_TRY(hy_ask_given_set(m, "gate", o->gate ? "true" : NULL, "--gate"));
+    return hy_ask_given(m, "max_len", o->tokens, "--tokens");
 }
 
 static hy_status add(const options *o, wanted *w, const char *name, const char *layers, int *index) {
@@ -145,12 +145,28 @@ static hy_status add_drawn(const options *o, const hy_model_spec *spec, const ch
     return s ? s : hy_gnuplot_check();  // before the work
 }
 
+// Of one measure, unlike of several that share the options, what it lacks is a mistake.
+static hy_status check_known(const options *o, const hy_asked *m) {
+    const struct {
+        bool given;
+        const char *option, *by;
+    } all[] = {{o->prompts > 0, "examples", "--prompts"}, {o->cell > 0, "cell", "--cell"},
+               {o->layers != NULL, "layers", "--layers"}, {o->reduce != NULL, "reduce", "--reduce"},
+               {o->norm != NULL, "norm", "--norm"},       {o->gate, "gate", "--gate"},
+               {o->tokens > 0, "max_len", "--tokens"}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i].given && !hy_ask_has(m, all[i].option))
+            return hy_error(HY_EINPUT, "%s: measure %s has no option %s", all[i].by, m->measure->name, all[i].option);
+    return HY_OK;
+}
+
 static hy_status want(const options *o, const hy_model_spec *spec, wanted *w) {
     char layers[1024];
     *w = (wanted){.statistics = -1, .outputs = -1, .erf = -1, .maps = -1, .other = -1};
     HY_TRY(layers_option(spec, o->layers, layers));
     if (o->measure) {
         HY_TRY(add(o, w, o->measure, layers, &w->other));
+        HY_TRY(check_known(o, &w->v[w->other]));
         return hy_ask_options(&w->v[w->other], &o->m.options);
     }
     if (o->m.options.n) return hy_error(HY_EINPUT, "--option is of the measure that --measure names");
@@ -320,6 +336,15 @@ static hy_status probe(const options *o, const char *file) {
                         "--entropy and --erf are two tables: with --format csv or json ask for one at a time");
     if (o->measure && (o->erf || o->entropy || o->out))
         return hy_error(HY_EINPUT, "--measure %s stands alone: not with --entropy, --erf or --out", o->measure);
+    if (o->erf_sets.n && !o->erf)
+        return hy_error(HY_EINPUT, "--erf-set %s is an option of the table of --erf, which is not asked for%s",
+                        o->erf_sets.v[0], o->measure ? ": options of a --measure are --option NAME=VALUE" : "");
+    if ((o->maps || o->heads.n || o->channels.n) && !o->out)
+        return hy_error(HY_EINPUT, "%s says what is drawn, but no figure is asked for (--out DIR)",
+                        o->maps      ? "--maps"
+                        : o->heads.n ? "--head"
+                                     : "--channel");
+    if (o->out) HY_TRY(hy_outfolder_try(o->out));
     hy_weights how;
     HY_TRY(hy_weights_parse(o->m.weights, &how));
     hy_model_spec *spec = hy_xcalloc(1, sizeof *spec);
@@ -352,7 +377,7 @@ int hy_cmd_probe(int argc, char **argv) {
         {"--measure", "NAME", HY_ARG_TEXT, &o.measure, 0,
          "any measure instead, as a table of its facts (`hylab show measures` lists them)"},
         HY_ARGS_OPTION(o.m),
-        {"--out", "DIR", HY_ARG_TEXT, &o.out, 0, "draw the maps there (and the entropy, with --entropy)"},
+        {"--out", "DIR", HY_ARG_PATH, &o.out, 0, "draw the maps there (and the entropy, with --entropy)"},
         {"--layers", "LIST", HY_ARG_TEXT, &o.layers, 0,
          "e.g. 0,3 or all (default: all in tables; first, middle and last drawn)"},
         {"--maps", "LIST", HY_ARG_TEXT, &o.maps, 0, "what is drawn: attention,ssm,layer (default all three)"},

@@ -22,8 +22,7 @@ static hy_status write_page(hy_plots *p, const char *path) {
     hy_status s = drawn == HY_EINPUT && p->n ? HY_OK : drawn;  // the page has what is not damaged
     if (!s) s = hy_report_page(p, r);
     if (!s) s = hy_report_write(r, path);
-    if (!s) printf("%s (%d figure%s from %s)
-", path, p->n, hy_s(p->n), p->dir);
+    if (!s) printf("%s (%d figure%s from %s)\n", path, p->n, hy_s(p->n), p->dir);
     if (!s && drawn) s = hy_error(drawn, "%s", left_out);
     hy_report_free(r);
     free(label), free(left_out);
@@ -49,7 +48,8 @@ static hy_status report(const options *o, const char *file) {
     if (!dir) dir = hy_stored_folder(&o->which, store, s);
     char *path = o->out ? hy_xstrdup(o->out) : hy_asprintf("%s/report.html", dir);
     hy_plots p = {.store = store, .s = s, .dir = dir, .formats = HY_FIG_SVG};
-    hy_status st = hy_mkdirs(dir);
+    hy_status st = hy_outfolder_try(dir);
+    if (!st) st = hy_outfile_try(path);
     if (!st) st = write_page(&p, path);
     hy_plots_free(&p);
     free(dir), free(path);
@@ -61,8 +61,8 @@ static hy_status report(const options *o, const char *file) {
 int hy_cmd_report(int argc, char **argv) {
     options o = {.which = {.db = hy_default_db()}};
     const hy_arg args[] = {
-        {"--out", "FILE", HY_ARG_TEXT, &o.out, 0, "the page (report.html in the folder of the figures)"},
-        {"--figures", "DIR", HY_ARG_TEXT, &o.figures, 0,
+        {"--out", "FILE", HY_ARG_PATH, &o.out, 0, "the page (report.html in the folder of the figures)"},
+        {"--figures", "DIR", HY_ARG_PATH, &o.figures, 0,
          "folder for the figures (PAGE_files beside the page, else figures/EXPERIMENT beside the database)"},
         HY_STORED_ARGS(o.which),
         {0},

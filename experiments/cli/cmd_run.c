@@ -34,7 +34,9 @@ static hy_status be_child(const options *o) {
     fcntl(o->report, F_SETFD, FD_CLOEXEC);
     HY_TRY(hy_job_read(o->child, &job));
     close(o->child);
+    hy_interrupts_defer();
     hy_status s = hy_run_one(&job, o->report);
+    hy_interrupts_end();
     hy_job_free(&job);
     return s;
 }
@@ -51,7 +53,8 @@ static hy_status print_summary(hy_store *store, const hy_experiment *e, hy_table
 
 static void on_interim(hy_sweep *s, bool first_seed) {
     fprintf(stderr, first_seed ? "the first seed is done; the others follow\n" : "so far, with more runs to come:\n");
-    if (print_summary(s->store, s->e, HY_TABLE_TEXT)) fprintf(stderr, "hylab run: %s\n", hy_error_text());
+    const hy_status st = print_summary(s->store, s->e, HY_TABLE_TEXT);
+    if (st && st != HY_EPIPE) fprintf(stderr, "hylab run: %s\n", hy_error_text());
     printf("\n");
     fflush(stdout);
 }
@@ -164,7 +167,7 @@ static hy_status run(const options *o, const hy_arg_list *rest) {
 int hy_cmd_run(int argc, char **argv) {
     options o = {.db = hy_default_db(), .isa = "auto", .jobs = 1, .child = -1, .report = -1};
     const hy_arg args[] = {
-        {"--db", "FILE", HY_ARG_TEXT, &o.db, 0, "results database ($HYLAB_DB, else runs/hylab.db)"},
+        {"--db", "FILE", HY_ARG_PATH, &o.db, 0, "results database ($HYLAB_DB, else runs/hylab.db)"},
         {"--scale", "NAME", HY_ARG_TEXT, &o.scale, 0, "one of the experiment's scales (small)"},
         {"--set", "PATH=VALUE", HY_ARG_LIST, &o.sets, 0,
          "change train.*, task.*, variant.* of every run, or a key of the file; repeatable"},

@@ -173,10 +173,12 @@ static hy_status dispatch(const options *o, const hy_arg_list *rest) {
         return hy_error(HY_EINPUT, "--status %s: there are running, interrupted, done and failed", o->status);
     hy_store *s;
     HY_TRY(hy_store_open(o->db, HY_STORE_READ, &s));
+    hy_interrupts_defer();
     hy_status st = !strcmp(what, "runs")      ? show_runs(s, o)
                    : !strcmp(what, "metrics") ? show_metrics(s, o)
                    : !strcmp(what, "run")     ? show_run(s, o, arg)
                                               : show_sql(s, o, arg);
+    hy_interrupts_end();
     hy_store_close(s);
     return st;
 }
@@ -195,7 +197,7 @@ int hy_cmd_show(int argc, char **argv) {
     options o = {.db = hy_default_db(), .experiment = "", .status = "", .variant = "", .limit = 10000};
     o.default_db = o.db;
     const hy_arg args[] = {
-        {"--db", "FILE", HY_ARG_TEXT, &o.db, 0, "results database ($HYLAB_DB, else runs/hylab.db)"},
+        {"--db", "FILE", HY_ARG_PATH, &o.db, 0, "results database ($HYLAB_DB, else runs/hylab.db)"},
         {"--experiment", "NAME", HY_ARG_TEXT, &o.experiment, 0, "runs: only those first made for this experiment"},
         {"--variant", "NAME", HY_ARG_TEXT, &o.variant, 0, "runs: only this variant"},
         {"--status", "S", HY_ARG_TEXT, &o.status, 0,

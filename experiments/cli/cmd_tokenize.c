@@ -39,9 +39,9 @@ static void pieces_text(const hy_tokenizer *t, const hy_token_ids *ids, hy_buf *
 }
 
 static hy_status put(hy_buf *b) {
-    const bool bad = fwrite(b->s, 1, b->n, stdout) != b->n || fflush(stdout);
+    fwrite(b->s, 1, b->n, stdout);
     b->n = 0;
-    return bad ? hy_error(HY_EFAIL, "cannot write to standard output: %s", strerror(errno)) : HY_OK;
+    return hy_stream_end(stdout, "to standard output");
 }
 
 static hy_status print_tokens(hy_tokenizer *t, const hy_token_ids *ids, hy_table_format format) {

@@ -12,11 +12,14 @@
 #include "experiments/cli/device_arg.h"
 #include "experiments/cli/eval_table.h"
 #include "experiments/cli/task_arg.h"
+#include "experiments/cli/train_curve.h"
+#include "experiments/cli/train_rescue.h"
 
 typedef struct {
     hy_progress bar;
-    FILE *curve;
+    hy_curve curve;
     hy_training_facts seen;
+    char *unsaved;  // why the newest checkpoint could not be written; NULL: it was, or none is wanted
 } watcher;
 
 static hy_status on_step(void *user, const hy_train_point *p) {
@@ -24,9 +27,8 @@ static hy_status on_step(void *user, const hy_train_point *p) {
     hy_training_step(&w->seen, p);
     hy_progress_update(&w->bar, (double)p->step, "step %ld  loss %.4f  lr %.2e  grad %.2f  %.0f tok/s", p->step,
                        p->loss, p->lr, p->grad_norm, p->tokens_per_s);
-    if (w->curve)
-        fprintf(w->curve, "%ld,%.9g,%.9g,%.9g,%.6g\n", p->step, p->loss, p->lr, p->grad_norm, p->tokens_per_s);
-    return w->curve && ferror(w->curve) ? hy_error(HY_EFAIL, "--curve: cannot write") : HY_OK;
+    hy_curve_add(&w->curve, p);
+    return HY_OK;
 }
 
 static hy_status on_eval(void *user, long step, const hy_eval *e) {
@@ -38,8 +40,22 @@ static hy_status on_eval(void *user, long step, const hy_eval *e) {
 }
 
 static hy_status on_save(void *user, long step) {
+    watcher *w = user;
     (void)step;
-    ((watcher *)user)->seen.last_time = hy_now();
+    free(w->unsaved);
+    w->unsaved = NULL;
+    w->seen.last_time = hy_now();
+    return HY_OK;
+}
+
+// The disk may have room again by the next time; at the end there is another place.
+static hy_status on_unsaved(void *user, long step) {
+    watcher *w = user;
+    if (!w->unsaved)
+        fprintf(stderr, "\nnote: step %ld: no checkpoint: %s; the training goes on\n", step, hy_error_text());
+    free(w->unsaved);
+    w->unsaved = hy_xstrdup(hy_error_text());
+    w->seen.last_time = hy_now();
     return HY_OK;
 }
 
@@ -56,7 +72,9 @@ static hy_status recipe(const options *o, hy_train_spec *spec) {
         const char *eq = strchr(o->train_sets.v[i], '=');
         if (!eq) return hy_error(HY_EINPUT, "--train %s: NAME=VALUE is wanted", o->train_sets.v[i]);
         char *name = hy_asprintf("%.*s", (int)(eq - o->train_sets.v[i]), o->train_sets.v[i]);
-        hy_status s = hy_fields_set(hy_train_fields, spec, name, eq + 1);
+        const bool twice = o->precision && !strcmp(name, "precision");
+        hy_status s = twice ? hy_error(HY_EINPUT, "precision: --precision says that already: leave one of them out")
+                            : hy_fields_set(hy_train_fields, spec, name, eq + 1);
         free(name);
         if (s) return hy_error_context(s, "--train");
     }
@@ -72,6 +90,7 @@ typedef struct {
     const hy_backend *be;
     const hy_train_spec *recipe;
     const hy_task *task;
+    const char *out;  // where checkpoints go; NULL: nowhere
 } subject;
 
 // The model with its weights and training, and the evaluation as a measurement of it.
@@ -102,39 +121,74 @@ static hy_status store(const subject *x, hy_trainer *t, hy_training_facts *seen,
     return st;
 }
 
-static hy_status finish(const subject *x, hy_trainer *t, watcher *w, const hy_eval *eval) {
+// What ends a training: of several failures the first is the command's, the others are told before it.
+typedef struct {
+    hy_status s;
+    char *text;
+} outcome;
+static void add_outcome(outcome *o, hy_status s) {
+    if (!s) return;
+    if (o->s && o->s != HY_EPIPE) {
+        fprintf(stderr, "hylab train: %s\n", hy_error_text());
+        return;
+    }
+    free(o->text);
+    *o = (outcome){s, hy_xstrdup(hy_error_text())};
+}
+static hy_status take_outcome(outcome *o) {
+    if (o->s) hy_error(o->s, "%s", o->text);
+    free(o->text);
+    return o->s;
+}
+
+static hy_status print_evaluation(const subject *x, hy_trainer *t, const hy_eval *eval) {
     char *title =
         hy_asprintf("%s on %s after %ld steps", x->p->spec.name, hy_task_kind(x->task), hy_trainer_step_count(t));
-    hy_status s = hy_eval_print(title, x->task, eval, x->o->format, stdout);
+    const hy_status s = hy_eval_print(title, x->task, eval, x->o->format, stdout);
     free(title);
-    hy_training_end(&w->seen, t);
-    if (!s && x->o->db) s = store(x, t, &w->seen, eval);
-    if (!s && x->o->out) fprintf(stderr, "checkpoint: %s\n", x->o->out);
     return s;
+}
+
+// Everything that was made is kept, whatever of it fails.
+static hy_status finish(const subject *x, hy_trainer *t, watcher *w, hy_status trained, const hy_eval *eval) {
+    outcome all = {0};
+    if (trained == HY_EINTR && x->out && !w->unsaved)
+        hy_error_context(trained, "progress is kept in %s (continue with --resume %s)", x->out, x->out);
+    add_outcome(&all, trained);
+    if (!trained) {
+        hy_training_end(&w->seen, t);
+        add_outcome(&all, print_evaluation(x, t, eval));
+        if (x->o->db) add_outcome(&all, store(x, t, &w->seen, eval));
+    }
+    if (w->unsaved && (!trained || trained == HY_EINTR))
+        add_outcome(&all, hy_rescue(t, x->out, w->unsaved));
+    else if (!trained && x->out)
+        fprintf(stderr, "checkpoint: %s\n", x->out);
+    add_outcome(&all, hy_curve_close(&w->curve));
+    return take_outcome(&all);
 }
 
 static hy_status run_training(const subject *x, hy_trainer *t) {
     const options *o = x->o;
     char what[64];
     snprintf(what, sizeof what, "train %.40s", x->p->spec.name);
-    watcher w = {.bar = hy_progress_start(stderr, what, x->recipe->steps, (double)hy_trainer_step_count(t)),
-                 .seen = {.recipe = x->recipe,
+    watcher w = {.seen = {.recipe = x->recipe,
                           .task = x->task,
                           .last_time = hy_now(),
                           .continued = hy_trainer_step_count(t) > 0}};
-    if (o->curve && !(w.curve = fopen(o->curve, o->resume ? "a" : "w")))
-        return hy_error(HY_EINPUT, "%s: cannot be written", o->curve);
-    if (w.curve && !o->resume) fprintf(w.curve, "step,loss_nats,lr,grad_norm,tokens_per_s\n");
-    const hy_train_watch watch = {.user = &w, .on_step = on_step, .on_eval = on_eval, .on_save = on_save};
+    HY_TRY(hy_curve_open(&w.curve, o->curve, hy_trainer_step_count(t)));
+    w.bar = hy_progress_start(stderr, what, x->recipe->steps, (double)hy_trainer_step_count(t));
+    const hy_train_watch watch = {
+        .user = &w, .on_step = on_step, .on_eval = on_eval, .on_save = on_save, .on_unsaved = on_unsaved};
     hy_eval eval = {0};
-    hy_status s = hy_trainer_run(t, &watch, o->out, &eval);
+    hy_interrupts_defer();
+    const hy_status trained = hy_trainer_run(t, &watch, x->out, &eval);
     hy_progress_end(&w.bar);
-    if (w.curve && fclose(w.curve) && !s) s = hy_error(HY_EFAIL, "%s: cannot be written", o->curve);
-    if (!s) s = finish(x, t, &w, &eval);
-    if (s == HY_EINTR && o->out)
-        s = hy_error_context(s, "progress is kept in %s (continue with --resume %s)", o->out, o->out);
+    const hy_status s = finish(x, t, &w, trained, &eval);
+    hy_interrupts_end();
     hy_eval_free(&eval);
     hy_facts_free(&w.seen.facts);
+    free(w.unsaved);
     return s;
 }
 
@@ -146,18 +200,40 @@ static hy_status check_from(const char *from, const hy_program *p) {
     return s;
 }
 
+// A run that goes on without --out keeps its checkpoint up to date. One that becomes a longer run does not overwrite
+// what the shorter one has ended with.
+static hy_status load(const subject *x, hy_trainer *t) {
+    const options *o = x->o;
+    HY_TRY(hy_trainer_load(t, o->resume));
+    const int steps = hy_trainer_loaded_steps(t);
+    if (!o->out && steps != x->recipe->steps)
+        return hy_error(HY_EINPUT,
+                        "--resume %s is of a run of %d steps, this one has %d: say with --out where its checkpoint "
+                        "goes",
+                        o->resume, steps, x->recipe->steps);
+    if (!o->out)
+        fprintf(stderr, "note: no --out: checkpoints go to %s, which is at step %ld\n", o->resume,
+                hy_trainer_step_count(t));
+    return HY_OK;
+}
+
 static hy_status create(const subject *x) {
     const options *o = x->o;
     hy_trainer *t;
     if (o->from && !o->resume) HY_TRY(check_from(o->from, x->p));
     HY_TRY(hy_trainer_create(x->p, x->be, hy_precision_dtype(x->recipe->precision), x->recipe, x->task,
                              (uint64_t)o->seed, &t));
-    hy_status s = o->resume ? hy_trainer_load(t, o->resume)
-                  : o->from ? hy_model_load(o->from, hy_trainer_params(t))
-                            : HY_OK;
+    hy_status s = o->resume ? load(x, t) : o->from ? hy_model_load(o->from, hy_trainer_params(t)) : HY_OK;
     if (!s) s = run_training(x, t);
     hy_trainer_free(t);
     return s;
+}
+
+// Before hours of work: whether its results have a place.
+static hy_status try_outputs(const options *o, const char *out) {
+    if (out) HY_TRY(hy_outfile_try(out));
+    if (o->curve) HY_TRY(hy_make_folders_above(o->curve));
+    return o->db ? hy_adopt_try(o->db, true) : HY_OK;
 }
 
 static hy_status train(const options *o, const char *model_path) {
@@ -171,10 +247,11 @@ static hy_status train(const options *o, const char *model_path) {
     HY_TRY(hy_precision_set(spec.precision, &be));
     HY_TRY(hy_task_from_args(o->task, &o->task_sets, (uint64_t)o->seed, &task));
     hy_model_spec *model = hy_xcalloc(1, sizeof *model);
-    hy_status s = o->out ? hy_outfile_try(o->out) : HY_OK;
+    const char *out = o->out ? o->out : o->resume;
+    hy_status s = try_outputs(o, out);
     if (!s) s = hy_model_read_spec(model_path, o->sets.v, model);
     if (!s) s = hy_model_build(model, &p);
-    if (!s) s = create(&(subject){o, p, &be, &spec, task});
+    if (!s) s = create(&(subject){o, p, &be, &spec, task, out});
     free(model);
     hy_program_free(p);
     hy_task_close(task);
@@ -184,7 +261,7 @@ static hy_status train(const options *o, const char *model_path) {
 int hy_cmd_train(int argc, char **argv) {
     options o = {.task = "mqar", .seed = 1};
     const hy_arg args[] = {
-        {"--from", "MODEL", HY_ARG_TEXT, &o.from, 0,
+        {"--from", "MODEL", HY_ARG_PATH, &o.from, 0,
          "start from the weights of this checkpoint or released folder (instead of a variant)"},
         {"--task", "KIND", HY_ARG_TEXT, &o.task, 0, "task to train on (default mqar; `hylab task` lists them)"},
         {"--task-set", "NAME=VALUE", HY_ARG_LIST, &o.task_sets, 0,
@@ -193,11 +270,12 @@ int hy_cmd_train(int argc, char **argv) {
         {"--train", "NAME=VALUE", HY_ARG_LIST, &o.train_sets, 0,
          "a field of the recipe (`hylab show fields` lists them)"},
         {"--seed", "N", HY_ARG_INT, &o.seed, 0, "seed of weights and data (default 1)"},
-        {"--out", "FILE", HY_ARG_TEXT, &o.out, 0, "checkpoint to write (.safetensors)"},
-        {"--resume", "FILE", HY_ARG_TEXT, &o.resume, 0, "continue from this checkpoint of the same run"},
-        {"--db", "FILE", HY_ARG_TEXT, &o.db, 0,
+        {"--out", "FILE", HY_ARG_PATH, &o.out, 0, "checkpoint to write (.safetensors; with --resume: that file)"},
+        {"--resume", "FILE", HY_ARG_PATH, &o.resume, 0,
+         "continue from this checkpoint of the same run (or of a shorter one whose learning rates were the same)"},
+        {"--db", "FILE", HY_ARG_PATH, &o.db, 0,
          "store model, training and evaluation in this database, in place of an earlier one that is the same"},
-        {"--curve", "FILE", HY_ARG_TEXT, &o.curve, 0, "loss, learning rate and gradient norm of every step as CSV"},
+        {"--curve", "FILE", HY_ARG_PATH, &o.curve, 0, "loss, learning rate and gradient norm of every step as CSV"},
         {"--precision", HY_PRECISION_NAMES, HY_ARG_TEXT, &o.precision, 0,
          "what is computed in, as --train precision=: weights and moments stay float32; "
          "tf32 and bf16 need --device cuda (f32)"},

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "core/base/base.h"
+#include "core/base/memory.h"
 #include "core/base/version.h"
 #include "experiments/cli/commands.h"
 
@@ -18,14 +19,6 @@ static const struct {
 #undef X
     {NULL, NULL, NULL},
 };
-
-static void on_signal(int sig) {
-    if (hy_interrupted) {  // a second ctrl-C does not wait
-        signal(sig, SIG_DFL);
-        raise(sig);
-    }
-    hy_interrupted = sig;
-}
 
 static void usage(FILE *f) {
     fprintf(f, "hylab: build, train, measure and compare hybrid-head language models\n\n"
@@ -46,13 +39,7 @@ static void calm_threads(char **argv) {
     execv(self, argv);  // if this fails the defaults serve
 }
 
-int main(int argc, char **argv) {
-    calm_threads(argv);
-    struct sigaction sa = {.sa_handler = on_signal};
-    sigaction(SIGINT, &sa, NULL);
-    sigaction(SIGTERM, &sa, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN);  // a file size limit is a failed write, not a crash
+static int command(int argc, char **argv) {
     if (argc < 2) {
         usage(stderr);
         return 2;
@@ -70,4 +57,23 @@ int main(int argc, char **argv) {
         if (!strcmp(argv[1], commands[i].name)) return commands[i].run(argc - 1, argv + 1);
     fprintf(stderr, "hylab: no command \"%s\"; `hylab --help` lists them\n", argv[1]);
     return 2;
+}
+
+// What was printed and could not be written is a failure of every command, but for a pipe that is read no further.
+static int end(int status) {
+    const hy_status s = hy_stream_end(stdout, "to standard output");
+    if (!s || status) return status;
+    if (s != HY_EPIPE) fprintf(stderr, "hylab: %s\n", hy_error_text());
+    return hy_status_exit(s);
+}
+
+int main(int argc, char **argv) {
+    calm_threads(argv);
+    hy_catch_no_memory();
+    // shells start what is in the background with SIGINT ignored: who sends it nonetheless means it
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);  // a file size limit is a failed write, not a crash
+    return end(command(argc, argv));
 }

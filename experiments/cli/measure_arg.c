@@ -15,7 +15,7 @@ void hy_measure_args_free(hy_measure_args *a) {
 
 // ---------------------------------------------------------------------------------------------------- asking
 hy_status hy_ask(const char *name, hy_asked *out) {
-    out->measure = hy_measure_find(name);
+    *out = (hy_asked){.measure = hy_measure_find(name)};
     if (out->measure) return hy_measure_options_read(out->measure, "", &out->options);
     char *names = hy_measure_names(), *hint = hy_suggest(name, names);
     const hy_status s = hy_error(HY_EINPUT, "there is no measure \"%s\"%s; there are %s", name, hint, names);
@@ -29,6 +29,8 @@ static const hy_field *field_of(const hy_asked *m, const char *option) {
     return f->name ? f : NULL;
 }
 
+bool hy_ask_has(const hy_asked *m, const char *option) { return field_of(m, option) != NULL; }
+
 hy_status hy_ask_set(hy_asked *m, const char *option, const char *yaml) {
     if (!yaml || !field_of(m, option)) return HY_OK;
     const hy_status s = hy_fields_set(m->measure->fields, &m->options, option, yaml);
@@ -41,13 +43,39 @@ hy_status hy_ask_int(hy_asked *m, const char *option, int v) {
     return hy_ask_set(m, option, text);
 }
 
+hy_status hy_ask_given_set(hy_asked *m, const char *option, const char *yaml, const char *by) {
+    if (!yaml || !field_of(m, option)) return HY_OK;
+    HY_ASSERT(m->n_given < HY_GIVEN_MAX);
+    m->given[m->n_given].option = option;
+    m->given[m->n_given++].by = by;
+    const hy_status s = hy_ask_set(m, option, yaml);
+    return s ? hy_error_context(s, "%s", by) : HY_OK;
+}
+
+hy_status hy_ask_given(hy_asked *m, const char *option, int v, const char *by) {
+    char text[16];
+    snprintf(text, sizeof text, "%d", v);
+    return hy_ask_given_set(m, option, v ? text : NULL, by);
+}
+
+// Two answers to one question are a mistake of whoever typed them.
+static hy_status check_given(const hy_asked *m, const char *name, const char *text) {
+    for (int i = 0; i < m->n_given; i++)
+        if (!strcmp(m->given[i].option, name))
+            return hy_error(HY_EINPUT, "--option %s: %s says that already: leave one of them out", text,
+                            m->given[i].by);
+    return HY_OK;
+}
+
 hy_status hy_ask_options(hy_asked *m, const hy_arg_list *assignments) {
     for (int i = 0; i < assignments->n; i++) {
         const char *text = assignments->v[i], *eq = strchr(text, '=');
         if (!eq) return hy_error(HY_EINPUT, "--option %s: NAME=VALUE is wanted", text);
         char *name = hy_asprintf("%.*s", (int)(eq - text), text);
-        const hy_status s = hy_fields_set(m->measure->fields, &m->options, name, eq + 1);
+        const hy_status twice = check_given(m, name, text);
+        const hy_status s = twice ? HY_OK : hy_fields_set(m->measure->fields, &m->options, name, eq + 1);
         free(name);
+        if (twice) return twice;
         if (s) return hy_error_context(s, "--option of measure %s", m->measure->name);
     }
     return HY_OK;
@@ -88,6 +116,7 @@ hy_status hy_subject_open(const hy_measure_args *a, const char *file, hy_weights
     HY_TRY(hy_precision_set(out->precision, &out->be));
     if (a->task) HY_TRY(hy_task_from_args(a->task, &a->task_sets, (uint64_t)a->seed, &out->task));
     HY_TRY(check(out, asked, n));
+    if (a->db) HY_TRY(hy_adopt_try(a->db, false));
     const double start = hy_now();
     const hy_status s = hy_model_open(file, a->sets.v, &out->be, weights, out->precision, 1, &out->model);
     out->seconds = hy_now() - start;

@@ -36,19 +36,28 @@ void hy_measure_args_free(hy_measure_args *a);
             "an option of the measure (above); may be given many times" \
     }
 #define HY_ARGS_DB(a) \
-    { "--db", "FILE", HY_ARG_TEXT, &(a).db, 0, "store what is measured in this database as well" }
+    { "--db", "FILE", HY_ARG_PATH, &(a).db, 0, "store what is measured in this database as well" }
 
+enum { HY_GIVEN_MAX = 16 };
 // A measure that was asked for, with its options.
 typedef struct {
     const hy_measure *measure;
     hy_measure_options options;
+    int n_given;  // options that the command line has set, and by which of its own options
+    struct {
+        const char *option, *by;
+    } given[HY_GIVEN_MAX];
 } hy_asked;
 // With its defaults. HY_EINPUT: there is no such measure.
 hy_status hy_ask(const char *name, hy_asked *out);
+bool hy_ask_has(const hy_asked *m, const char *option);
 // Sets an option, if the measure has one of that name. yaml NULL: it stays as it is.
 hy_status hy_ask_set(hy_asked *m, const char *option, const char *yaml);
 hy_status hy_ask_int(hy_asked *m, const char *option, int v);
-// NAME=VALUE, which the measure must have.
+// The same for what an option of the command (by: its name) says, unless v is 0: --option may not say it too.
+hy_status hy_ask_given(hy_asked *m, const char *option, int v, const char *by);
+hy_status hy_ask_given_set(hy_asked *m, const char *option, const char *yaml, const char *by);
+// NAME=VALUE, which the measure must have and no option of the command has set.
 hy_status hy_ask_options(hy_asked *m, const hy_arg_list *assignments);
 // The text of a command's --help with the options of its measures (NULL-terminated names) after it. Caller frees.
 char *hy_ask_help(const char *text, const char *const *names);

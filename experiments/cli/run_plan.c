@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/spec/published.h"
+#include "experiments/runner/job.h"
 #include "experiments/runner/progress.h"
 #include "results/query_models.h"
 #include "core/base/plural.h"
@@ -61,14 +62,25 @@ static double rate_of(const rates *r, const hy_run_item *it, double parameters) 
     return best;
 }
 
-static double tokens_of(const hy_run_item *it) {
-    return (double)it->train->steps * it->train->batch * it->train->accumulate * it->task_tokens;
+// Steps that an interrupted run has behind it.
+static long steps_done(const hy_sweep *s, const hy_run_item *it) {
+    if (!s->store) return 0;
+    char *stem = hy_job_stem(s->db, it, s->device), *path = hy_asprintf("%s.safetensors", stem);
+    const long step = hy_checkpoint_step(path);
+    free(stem), free(path);
+    return step < it->train->steps ? step : it->train->steps;
+}
+
+// Tokens that are still to be trained on.
+static double tokens_of(const hy_run_item *it, long done) {
+    return (double)(it->train->steps - done) * it->train->batch * it->train->accumulate * it->task_tokens;
 }
 
 // ---------------------------------------------------------------------------------------------------- the table
-static const char *state_word(const hy_sweep_item *it) {
+static const char *state_word(const hy_sweep_item *it, long done) {
     switch (it->state) {
-        case HY_ITEM_PENDING: return it->again ? "to train again" : it->train ? "to do" : "to measure";
+        case HY_ITEM_PENDING:
+            return done ? "to resume" : it->again ? "to train again" : it->train ? "to do" : "to measure";
         case HY_ITEM_BUSY: return "running";
         case HY_ITEM_STORED: return "stored";
         case HY_ITEM_STORED_FAILED: return "failed";
@@ -94,7 +106,7 @@ static int cache_tokens(const hy_measure_plan *p) {
 
 // What is going to be done, summed up.
 typedef struct {
-    int models, unknown, measures[HY_MEASURES_MAX];  // measures: by their number in hy_measures
+    int models, unknown, resumed, measures[HY_MEASURES_MAX];  // measures: by their number in hy_measures
     double tokens, seconds;
 } totals;
 
@@ -134,11 +146,13 @@ static void add_model(hy_table *t, const hy_run_item *it, int tokens, int64_t pa
     hy_table_num(t, paper_bytes.total / 1e6, 3);
 }
 
-static void add_training(hy_table *t, const hy_run_item *it, const rates *r, double parameters, totals *sum) {
-    const double tokens = tokens_of(it), per_s = rate_of(r, it, parameters);
+static void add_training(hy_table *t, const hy_run_item *it, long done, const rates *r, double parameters,
+                         totals *sum) {
+    const double tokens = tokens_of(it, done), per_s = rate_of(r, it, parameters);
     hy_table_num(t, tokens, 0);
     hy_table_num(t, tokens / per_s, 0);
     sum->models++;
+    sum->resumed += done > 0;
     sum->tokens += tokens;
     if (isnan(per_s))
         sum->unknown++;
@@ -163,6 +177,7 @@ static void add_row(hy_table *t, const hy_sweep *s, int i, int tokens, const rat
     const hy_sweep_item *found = &s->items[i];
     const bool pending = found->state == HY_ITEM_PENDING,
                trains = pending && found->train && it->origin == HY_ORIGIN_TRAINED;
+    const long done = trains && !(hy_sweep_claim_model(s, i) & HY_CLAIM_FORCE) ? steps_done(s, it) : 0;
     hy_param_count n;
     hy_model_count(it->spec, &n);
     hy_table_row(t);
@@ -170,14 +185,14 @@ static void add_row(hy_table *t, const hy_sweep *s, int i, int tokens, const rat
     hy_table_text(t, "%s", it->task);
     hy_table_text(t, "%s", it->grid);
     hy_table_int(t, it->seed);
-    hy_table_text(t, "%s", state_word(found));
+    hy_table_text(t, "%s", state_word(found, done));
     if (found->run_id)
         hy_table_int(t, found->run_id);
     else
         hy_table_empty(t);
     add_model(t, it, tokens, n.total);
     if (trains && (found->same_model == i || s->items[found->same_model].state != HY_ITEM_PENDING)) {
-        add_training(t, it, r, (double)n.total, sum);
+        add_training(t, it, done, r, (double)n.total, sum);
     } else {
         hy_table_empty(t);
         hy_table_empty(t);
@@ -186,29 +201,36 @@ static void add_row(hy_table *t, const hy_sweep *s, int i, int tokens, const rat
     hy_table_text(t, "%.12s", it->model_key);
 }
 
+static void add_training_note(hy_table *t, const totals *sum) {
+    char time[32], resumed[64] = "", rest[96] = "";
+    if (!sum->models) {
+        hy_table_note(t, "nothing is to be trained");
+        return;
+    }
+    hy_duration_text(sum->seconds, time, sizeof time);
+    if (sum->resumed) snprintf(resumed, sizeof resumed, " (of %d begun already, what is left)", sum->resumed);
+    if (sum->unknown) snprintf(rest, sizeof rest, ", and %d whose speed is not known yet", sum->unknown);
+    if (sum->unknown == sum->models)
+        hy_table_note(t, "to train: %d model%s, %.3g million tokens%s; no stored model tells how long that takes",
+                      sum->models, hy_s(sum->models), sum->tokens / 1e6, resumed);
+    else
+        hy_table_note(t,
+                      "to train: %d model%s, %.3g million tokens%s; one after the other about %s by the speed of "
+                      "stored models%s",
+                      sum->models, hy_s(sum->models), sum->tokens / 1e6, resumed, time, rest);
+}
+
 static void add_notes(hy_table *t, const hy_sweep *s, int tokens, const totals *sum) {
     hy_table_note(t,
                   "cache: of %d tokens, MB of 10^6 bytes; first what a runtime holds (%s), then the paper's accounting "
                   "(2 bytes a value)",
                   tokens, plan_precisions(s->e));
-    if (sum->models) {
-        char time[32], unknown[64] = "";
-        hy_duration_text(sum->seconds, time, sizeof time);
-        if (sum->unknown)
-            snprintf(unknown, sizeof unknown, "%s%d of them of unknown speed", sum->unknown < sum->models ? ", " : "",
-                     sum->unknown);
-        hy_table_note(
-            t, "to train: %d model%s, %.3g million tokens, one after the other %s%s%s (by the speed of stored models)",
-            sum->models, hy_s(sum->models), sum->tokens / 1e6, sum->unknown < sum->models ? "about " : "",
-            sum->unknown < sum->models ? time : "", unknown);
-    } else {
-        hy_table_note(t, "nothing is to be trained");
-    }
+    add_training_note(t, sum);
     hy_buf b = {0};
     for (int i = 0; hy_measures[i]; i++)
         if (sum->measures[i]) hy_buf_printf(&b, "%s%s of %d", b.n ? ", " : "", hy_measures[i]->name, sum->measures[i]);
     if (b.n)
-        hy_table_note(t, "to measure: %s", b.s);
+        hy_table_note(t, "to measure: %s; the time that takes is not estimated", b.s);
     else
         hy_table_note(t, "nothing is to be measured");
     free(b.s);

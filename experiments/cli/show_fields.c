@@ -172,8 +172,9 @@ static hy_status print_fields(const char *what) {
         free(hint);
         free(list);
         free(names);
-    } else if (fputs(b.s, stdout) < 0 || fflush(stdout)) {
-        st = hy_error(HY_EFAIL, "cannot write the text");
+    } else {
+        fputs(b.s, stdout);
+        st = hy_stream_end(stdout, "the text");
     }
     free(b.s);
     return st;

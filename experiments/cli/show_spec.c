@@ -255,9 +255,9 @@ static hy_status print_json(const hy_model_spec *m, hy_table *const *tables) {
 static hy_status print_spec(const hy_model_spec *m, const options *o) {
     if (o->yaml) {
         char *text = hy_model_spec_text(m);
-        bool bad = fputs(text, stdout) < 0 || fflush(stdout);
+        fputs(text, stdout);
         free(text);
-        return bad ? hy_error(HY_EFAIL, "cannot write the text") : HY_OK;
+        return hy_stream_end(stdout, "the text");
     }
     hy_table *tables[3] = {layers_table(m, o->format == HY_TABLE_TEXT ? "layers" : NULL), parameters_table(m),
                            lengths_table(m)};

@@ -10,7 +10,7 @@ typedef struct {
 } hy_stored_options;
 // The lines of an hy_arg table for them; o is a hy_stored_options.
 #define HY_STORED_ARGS(o)                                                                                              \
-    {"--db", "FILE", HY_ARG_TEXT, &(o).db, 0, "results database ($HYLAB_DB, else runs/hylab.db)"},                     \
+    {"--db", "FILE", HY_ARG_PATH, &(o).db, 0, "results database ($HYLAB_DB, else runs/hylab.db)"},                     \
         {"--experiment", "NAME", HY_ARG_TEXT, &(o).name, 0, "a stored experiment by its name, without its YAML file"}, \
         {"--scale", "NAME", HY_ARG_TEXT, &(o).scale, 0, "one of the experiment's scales (small)"}, {                   \
         "--set", "PATH=VALUE", HY_ARG_LIST, &(o).sets, 0, "as given to `hylab run`; repeatable"                        \

@@ -6,6 +6,7 @@
 
 #include "core/base/version.h"
 #include "core/family/model_file.h"
+#include "core/model/checkpoint.h"
 #include "experiments/runner/weights.h"
 #include "results/identity.h"
 #include "results/query_models.h"
@@ -106,6 +107,11 @@ hy_status hy_adopt_model(hy_store *s, const hy_adopted *a, int64_t *id) {
     hy_status st = texts_of(a, NULL, &t);
     int64_t seed = a->seed;
     if (!st && a->from_file) st = hy_ask_model_of_weights(s, t.source, id, &seed);
+    if (!st && a->from_file && !*id && hy_model_file_kind_of(a->path) == HY_MODEL_CHECKPOINT) {
+        char weights[33];  // what `hylab train --out` writes holds the state of the training besides
+        st = hy_checkpoint_weights_hash(a->path, weights);
+        if (!st) st = hy_ask_model_of_weights(s, weights, id, &seed);
+    }
     if (!st && *id && a->task && seed != a->seed)
         st = hy_error(
             HY_EINPUT,
@@ -153,14 +159,19 @@ hy_status hy_adopt_measurement(hy_store *s, const hy_adopted *a, int64_t model, 
 }
 
 hy_status hy_adopt_open(const char *db, hy_store **store) {
-    const char *slash = strrchr(db, '/');
-    if (slash && slash != db) {
-        char *dir = hy_asprintf("%.*s", (int)(slash - db), db);
-        const hy_status s = hy_mkdirs(dir);
-        free(dir);
-        HY_TRY(s);
-    }
+    HY_TRY(hy_make_folders_above(db));
     return hy_store_open(db, HY_STORE_WRITE, store);
+}
+
+hy_status hy_adopt_try(const char *db, bool weights) {
+    hy_store *s = NULL;
+    HY_TRY(hy_file_exists(db) ? hy_adopt_open(db, &s) : hy_outfile_try(db));
+    hy_store_close(s);
+    if (!weights) return HY_OK;
+    char *folder = hy_weights_folder(db);
+    const hy_status st = hy_outfolder_try(folder);
+    free(folder);
+    return st;
 }
 
 hy_status hy_adopt_into(const char *db, const hy_adopted *a, const hy_measure *m, const void *options,

@@ -20,6 +20,9 @@ typedef struct {
 
 // Opens a database for writing; it and its folder are made if they are not there.
 hy_status hy_adopt_open(const char *db, hy_store **store);
+// Whether that will work, before hours of work for it: a database that is not there yet is not made. weights: so does
+// the folder of the weights.
+hy_status hy_adopt_try(const char *db, bool weights);
 // A model that was trained: stored with the facts of its training and its weights, in place of an earlier one that is
 // the same run. id: of its row. HY_EFAIL: another process works on it, or the disk is full.
 hy_status hy_adopt_trained(hy_store *s, const hy_adopted *a, const hy_train_spec *recipe, const hy_facts *training,

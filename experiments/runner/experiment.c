@@ -77,7 +77,7 @@ static hy_status read_paper(hy_experiment *e, const char *variant, const hy_yaml
 static hy_status read_file(hy_reader *r, const hy_yaml *y, hy_variant_entry *v) {
     const hy_yaml *file = hy_yaml_get(y, "file");
     HY_TRY(need_text(y, "a variant", "file", &v->file));
-    v->file = hy_experiment_own(r->e, hy_experiment_beside(file->file, v->file));
+    v->file = hy_experiment_own(r->e, hy_path_beside(file->file, v->file));
     if (!hy_file_exists(v->file)) return hy_yaml_error(file, "variant %s: there is no file %s", v->name, v->file);
     v->weights = hy_model_file_kind_of(v->file) != HY_MODEL_YAML;
     if (!v->weights) return HY_OK;

@@ -172,11 +172,13 @@ static hy_status find_files(hy_yaml *options, const hy_yaml *at) {
     for (int i = 0; i < 2; i++) {
         const hy_yaml *y = hy_yaml_get(options, names[i]);
         if (!y || y->kind != HY_YAML_SCALAR || !y->text[0]) continue;
-        char *path = hy_experiment_beside(at->file, y->text);
+        char *path = hy_path_beside(at->file, y->text);
         hy_buf set = {0};
         hy_buf_printf(&set, "%s=", names[i]);
         hy_yaml_quote(path, &set);
-        const hy_status s = hy_file_exists(path) ? hy_yaml_set(options, set.s) : HY_OK;
+        // a path that is nowhere is told as the one beside the file; a tokenizer may be a word
+        const bool there = hy_file_exists(path) || (i == 0 && !hy_file_exists(y->text));
+        const hy_status s = there ? hy_yaml_set(options, set.s) : HY_OK;
         free(set.s);
         free(path);
         HY_TRY(s);

@@ -53,8 +53,6 @@ typedef struct {
     hy_assignments set[3];  // --set by target, without the target's name
 } hy_reader;
 
-// A path as the experiment file means it: relative ones start at its folder, ~/ at the home folder. Caller frees.
-char *hy_experiment_beside(const char *file, const char *path);
 // Splits "train.lr" into target and path; false if the first part is no target.
 bool hy_target_of(const char *path, hy_target *target, const char **rest);
 // The cross product, checked and resolved, into r->e->items.

@@ -1,5 +1,4 @@
-// experiment_own.c - what lives as long as an experiment, the names of its runs, and paths in its file. See
-// experiment_impl.h.
+// experiment_own.c - what lives as long as an experiment, and the names of its runs. See experiment_impl.h.
 #include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,13 +22,6 @@ void hy_assignments_add(hy_experiment *e, hy_assignments *a, const char *text) {
 void hy_item_label(const hy_run_item *it, char out[256]) {
     snprintf(out, 256, "%s %s%s%s seed %lld", it->variant, it->task, *it->grid ? " " : "", it->grid,
              (long long)it->seed);
-}
-
-char *hy_experiment_beside(const char *file, const char *path) {
-    const char *slash = strrchr(file, '/'), *home = getenv("HOME");
-    if (home && !strncmp(path, "~/", 2)) return hy_asprintf("%s/%s", home, path + 2);
-    if (path[0] == '/' || !slash) return hy_xstrdup(path);
-    return hy_asprintf("%.*s/%s", (int)(slash - file), file, path);
 }
 
 bool hy_run_matches(const char *glob, const char *variant, const char *task, const char *grid, int64_t seed) {

@@ -121,6 +121,7 @@ static hy_status loop(hy_sweep *s, hy_sweepview *p) {
 hy_status hy_sweep_run(hy_sweep *s) {
     hy_sweepview *p = hy_sweepview_new();
     s->start = hy_now();
+    hy_interrupts_defer();
     hy_status st = loop(s, p);
     if (st) {  // the database is out of reach: stop the children, which keep their checkpoints
         char *why = hy_xstrdup(hy_error_text());
@@ -133,6 +134,7 @@ hy_status hy_sweep_run(hy_sweep *s) {
         hy_error(st, "%s", why);
         free(why);
     }
+    hy_interrupts_end();
     hy_sweepview_clear(p);
     hy_sweepview_free(p);
     if (st) return st;

@@ -69,6 +69,7 @@ typedef struct hy_sweep {
 
 // Fills items by what is stored; without a store nothing is.
 hy_status hy_sweep_look(hy_sweep *s);
+unsigned hy_sweep_claim_model(const hy_sweep *s, int item);  // HY_CLAIM_* for the model of an item
 // Removes work files of stored models that killed processes left.
 hy_status hy_sweep_clean(hy_sweep *s);
 // Runs what is pending until everything is settled, interrupted or lost. HY_OK: all selected items are stored as done;

@@ -84,6 +84,7 @@ hy_status hy_sweep_launch(hy_sweep *s, hy_sweep_slot *c, int item) {
         close(errors[0]);
         return hy_error(HY_EFAIL, "cannot start a process: %s", strerror(errno));
     }
+    hy_interrupts_worker((long)pid, false);
     fcntl(report[0], F_SETFL, O_NONBLOCK);
     fcntl(errors[0], F_SETFL, O_NONBLOCK);
     *c = (hy_sweep_slot){.item = item, .pid = pid, .report = report[0], .errors = errors[0], .start = hy_now()};
@@ -238,6 +239,7 @@ hy_status hy_sweep_reap(hy_sweep *s, hy_sweep_slot *c, hy_sweepview *v) {
     int status = 0;
     while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR) {
     }
+    hy_interrupts_worker((long)c->pid, true);
     hy_sweep_item *it = &s->items[c->item];
     it->seconds += hy_now() - c->start;
     free(it->text);

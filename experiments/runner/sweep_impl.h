@@ -8,7 +8,6 @@
 // HY_CLAIM_* for the measurements and for the model of an item.
 unsigned hy_sweep_claim(const hy_sweep *s, int item);
 unsigned hy_sweep_claim_measure(const hy_sweep *s, int item, const hy_measure *m);  // one of its measures
-unsigned hy_sweep_claim_model(const hy_sweep *s, int item);
 // Sets the state of an item by what is stored.
 hy_status hy_sweep_look_at(hy_sweep *s, int item);
 // Starts a child for an item.

@@ -93,37 +93,41 @@ hy_status hy_sweep_clean(hy_sweep *s) {
     return HY_OK;
 }
 
-// Whether two items of one model take the same measures.
-static bool same_measures(const hy_run_item *a, const hy_run_item *b) {
-    if (a->n_measures != b->n_measures) return false;
-    for (int k = 0; k < a->n_measures; k++)
-        if (a->measures[k].measure != b->measures[k].measure || strcmp(a->measures[k].key, b->measures[k].key))
-            return false;
-    return true;
+// What makes two items the same: as models of a seed, and with their measures.
+typedef struct {
+    char model[40], measures[40];  // the rest are zeros
+    int64_t seed;
+} item_key;
+
+static void measures_key(const hy_run_item *it, char out[33]) {
+    hy_buf b = {0};
+    for (int k = 0; k < it->n_measures; k++)
+        hy_buf_printf(&b, "%s %s\n", it->measures[k].measure->name, it->measures[k].key);
+    hy_hash_hex(b.s ? b.s : "", b.n, out);
+    free(b.s);
 }
 
-// The items of the same model and seed, and of these the ones that differ in nothing.
+// The items of the same model and seed, and those that differ in nothing from an earlier one.
 static void find_twins(hy_sweep *s) {
-    typedef struct {
-        char key[40];
-        int64_t seed;
-    } model;
     const hy_experiment *e = s->e;
-    model *models = hy_xcalloc((size_t)e->n_items, sizeof *models);
-    int *first = hy_xcalloc((size_t)e->n_items, sizeof *first), *of = hy_xcalloc((size_t)e->n_items, sizeof *of), n = 0;
+    const size_t all = (size_t)e->n_items;
+    item_key *keys = hy_xcalloc(all, sizeof *keys);
+    int *first = hy_xcalloc(all, sizeof *first), *of = hy_xcalloc(all, sizeof *of), n = 0;
     for (int i = 0; i < e->n_items; i++) {
         if (s->items[i].state == HY_ITEM_LEFT_OUT) continue;
-        strcpy(models[n].key, e->items[i].model_key);
-        models[n].seed = e->items[i].seed;
+        strcpy(keys[n].model, e->items[i].model_key);
+        keys[n].seed = e->items[i].seed;
         of[n++] = i;
     }
-    hy_first_equal(models, sizeof *models, n, first);
+    hy_first_equal(keys, sizeof *keys, n, first);
     for (int k = 0; k < n; k++) {
-        const int i = of[k], j = of[first[k]];
-        s->items[i].same_model = j;
-        if (j != i && same_measures(&e->items[i], &e->items[j])) s->items[i].state = HY_ITEM_TWIN;
+        s->items[of[k]].same_model = of[first[k]];
+        measures_key(&e->items[of[k]], keys[k].measures);
     }
-    free(models);
+    hy_first_equal(keys, sizeof *keys, n, first);
+    for (int k = 0; k < n; k++)
+        if (first[k] != k) s->items[of[k]].state = HY_ITEM_TWIN;
+    free(keys);
     free(first);
     free(of);
 }

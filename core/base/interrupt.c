@@ -1,0 +1,52 @@
+// interrupt.c - signals that ask a program to end: where that would lose something, it is told and ends by itself. See
+// base.h.
+#include <signal.h>
+#include <sys/types.h>
+
+#include "core/base/base.h"
+
+enum { SIGNALS = 3 };
+static const int ending[SIGNALS] = {SIGINT, SIGTERM, SIGHUP};
+static struct sigaction before[SIGNALS];
+static int deferring;
+static volatile pid_t workers[HY_WORKERS_MAX];
+
+volatile int hy_interrupted = 0;
+
+static void on_signal(int sig) {
+    if (hy_interrupted) {  // a second one does not wait
+        for (int i = 0; i < HY_WORKERS_MAX; i++) {
+            const pid_t pid = workers[i];
+            if (pid <= 0) continue;
+            kill(pid, SIGKILL);
+            kill(-pid, SIGKILL);  // what it may have started
+        }
+        signal(sig, SIG_DFL);
+        raise(sig);
+    }
+    hy_interrupted = sig;
+}
+
+void hy_interrupts_defer(void) {
+    if (deferring++) return;
+    const struct sigaction mine = {.sa_handler = on_signal};
+    for (int i = 0; i < SIGNALS; i++) {
+        sigaction(ending[i], NULL, &before[i]);
+        // nohup stays in force; shells ignore SIGINT for what they start in the background, where it may be sent yet
+        if (ending[i] == SIGHUP && before[i].sa_handler == SIG_IGN) continue;
+        sigaction(ending[i], &mine, NULL);
+    }
+}
+
+void hy_interrupts_end(void) {
+    if (--deferring) return;
+    for (int i = 0; i < SIGNALS; i++) sigaction(ending[i], &before[i], NULL);
+}
+
+void hy_interrupts_worker(long pid, bool gone) {
+    for (int i = 0; i < HY_WORKERS_MAX; i++) {
+        if (workers[i] != (gone ? (pid_t)pid : 0)) continue;
+        workers[i] = gone ? 0 : (pid_t)pid;
+        return;
+    }
+}

@@ -1,0 +1,14 @@
+// memory.h - what is done where a small block of memory is not there: the program ends with a message.
+#ifndef HY_MEMORY_H
+#define HY_MEMORY_H
+#ifdef __cplusplus
+extern "C" {
+#endif
+// "hylab: out of memory", exit status 1. For libraries that return NULL for nothing else.
+void hy_no_memory(void) __attribute__((noreturn));
+// From now on so does a C++ library that finds none and throws through our C, instead of a crash. For main.
+void hy_catch_no_memory(void);
+#ifdef __cplusplus
+}
+#endif
+#endif
