@@ -15,6 +15,13 @@ bool hy_layer_wanted(const hy_ints *layers, int i) {
     return layers->n == 0;
 }
 
+hy_status hy_list_distinct(const hy_ints *list, const char *name) {
+    for (int i = 1; i < list->n; i++)
+        for (int k = 0; k < i; k++)
+            if (list->v[i] == list->v[k]) return hy_error(HY_EINPUT, "%s: %d stands there twice", name, list->v[i]);
+    return HY_OK;
+}
+
 bool hy_layers_have_heads(const hy_model_spec *spec, const hy_ints *layers) {
     for (int i = 0; i < spec->n_layers; i++)
         if (hy_layer_wanted(layers, i) && spec->layers[i].mixer != HY_MIXER_NONE) return true;

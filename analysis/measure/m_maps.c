@@ -52,8 +52,8 @@ static hy_status maps_check(const hy_measure_subject *s, const void *options) {
     const maps_options *o = options;
     int heads = 0, units = 0;
     HY_TRY(hy_examples_check(s, o->cell));
-    HY_TRY(hy_measure_distinct(&o->single_heads, "single_heads"));
-    HY_TRY(hy_measure_distinct(&o->channels, "channels"));
+    HY_TRY(hy_list_distinct(&o->single_heads, "single_heads"));
+    HY_TRY(hy_list_distinct(&o->channels, "channels"));
     for (int i = 0; i < s->spec->n_layers; i++) {
         const hy_layer_spec *l = &s->spec->layers[i];
         if (!hy_layer_wanted(&o->layers, i)) continue;

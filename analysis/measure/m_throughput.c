@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "analysis/measure/measure.h"
+#include "analysis/measure/examples.h"
 #include "analysis/measure/throughput.h"
 #include "core/format/json.h"
 
@@ -58,8 +58,8 @@ static hy_status throughput_check(const hy_measure_subject *s, const void *optio
         return hy_error(HY_EINPUT, "train, prefill and decode are all false: nothing is left to time");
     if (o->contexts.n == 0) return hy_error(HY_EINPUT, "contexts is empty: at least one length is needed");
     if (o->batch.n == 0) return hy_error(HY_EINPUT, "batch is empty: at least one is needed");
-    HY_TRY(hy_measure_distinct(&o->contexts, "contexts"));
-    HY_TRY(hy_measure_distinct(&o->batch, "batch"));
+    HY_TRY(hy_list_distinct(&o->contexts, "contexts"));
+    HY_TRY(hy_list_distinct(&o->batch, "batch"));
     for (int i = 0; i < o->contexts.n && !o->fit; i++)
         for (int j = 0; j < o->batch.n; j++) {
             const double rows = ((double)o->contexts.v[i] + s->spec->meta_tokens) * o->batch.v[j];

@@ -69,13 +69,6 @@ hy_status hy_measure_check(const hy_measure *m, const hy_measure_subject *s, con
     return st ? hy_error_context(st, "measure %s", m->name) : HY_OK;
 }
 
-hy_status hy_measure_distinct(const hy_ints *list, const char *name) {
-    for (int i = 1; i < list->n; i++)
-        for (int k = 0; k < i; k++)
-            if (list->v[i] == list->v[k]) return hy_error(HY_EINPUT, "%s: %d stands there twice", name, list->v[i]);
-    return HY_OK;
-}
-
 bool hy_measure_applies(const hy_measure *m, const hy_model_spec *spec, const void *options) {
     return !m->applies || m->applies(spec, options);
 }

@@ -77,8 +77,6 @@ int hy_measure_option_int(const hy_measure *m, const void *options, const char *
 // HY_EINPUT with the measure's name: options out of their range, no task where one is needed, a vocabulary too small
 // for it, or what the measure's own check refuses.
 hy_status hy_measure_check(const hy_measure *m, const hy_measure_subject *s, const void *options);
-// HY_EINPUT if a number stands in a list of options twice: two figures would have one name.
-hy_status hy_measure_distinct(const hy_ints *list, const char *name);
 bool hy_measure_applies(const hy_measure *m, const hy_model_spec *spec, const void *options);
 // Takes the measure, alone on the machine if it needs that. HY_EINTR: interrupted; HY_EDIVERGED: a figure is not a
 // number.

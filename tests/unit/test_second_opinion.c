@@ -342,7 +342,7 @@ static void every_figure(void **state) {
     }
 }
 
-// ---------------------------------------------------------------------------------------------------- nothing is left out
+// ---------------------------------------------------------------------------------------------------- all places
 // How often a metric is there in the first measurement of its measure: run 1 is hymba, run 8 sequential.
 static void every_place(void **state) {
     (void)state;
