@@ -10,9 +10,9 @@ trap 'rm -rf "$dir"' EXIT
 say() { if [ "$1" = 0 ]; then echo "ok $2"; else echo "not ok $2"; bad=1; fi; }
 db=$dir/d.db
 cat >"$dir/tiny.yaml" <<'END'
-{name: tiny, vocab: 64, d_model: 8, layers: 2, mixer: parallel, attention: {heads: 2, window: 6}, ssm: {d_state: 2, dt_rank: 1}, mlp: {d_ff: 8}, meta_tokens: 2}
+{name: tiny, vocab: 64, d_model: 8, layers: 2, mixer: parallel, attention: {heads: 2, window: 6}, ssm: {d_state: 2, dt_rank: 1}, mlp: {d_ff: 8}, meta_tokens: 3}
 END
-task=(--task mqar --task-set vocab=64 --task-set 'train=[[16,2]]' --task-set 'test=[[16,2],[24,4]]' --task-set test_examples=7)
+task=(--task mqar --task-set vocab=32 --task-set 'train=[[16,2]]' --task-set 'test=[[16,1],[24,4]]' --task-set test_examples=200)
 "$H" train "$dir/tiny.yaml" "${task[@]}" --train steps=3 --train batch=2 --out "$dir/m.safetensors" >/dev/null 2>&1
 # figures of a measure, one a line: cell|metric|value|stderr|n
 stored() {
@@ -52,6 +52,8 @@ lookup() { # CSV, stored, scales, counts "examples=accuracy ...", fewest cells t
 stored accuracy
 lookup "$dir/eval.csv" "$dir/accuracy.stored" 'accuracy=100 exact=100' 'examples=accuracy labels=loss' 21
 say $? 'eval: every cell is the stored figure'
+awk -F'|' '$3 == 0 || ($4 == 0 && $2 == "loss") {print; bad++} END {exit bad != 0 || NR != 3}' <(grep -E '^\|(accuracy|exact|loss)\|' "$dir/accuracy.stored")
+say $? 'and none of all is 0, which would hide its unit'
 "$H" eval "$dir/m.safetensors" "${task[@]}" >"$dir/eval" 2>/dev/null
 sed -nE 's/^(T[^ ]+|all) +/\1 /p' "$dir/eval" | tr -s ' ' | sed 's/^all/|/; s/ *$//' >"$dir/got"
 awk -F'|' '{v[$1, $2] = $3; e[$1, $2] = $4; n[$1, $2] = $5} $2 == "loss" && !($1 in seen) {seen[$1] = 1; order[++k] = $1}
@@ -92,6 +94,8 @@ awk -F'|' '$2 == "cache_true" && $1 !~ /layer/ {v[$1] = $3} END {printf "%.9f %.
   "$dir/cache.stored" >"$dir/wanted"
 tr -d '\r' <"$dir/cache.csv" | awk -F, 'NR == 2 {printf "%.9f %.9f %.9f %.9f %.9f\n", $3, $4, $5, $6, $7}' | diff "$dir/wanted" -
 say $? 'cache: every column is the stored one over 10^6'
+[ "$(tr ' ' '\n' <"$dir/wanted" | sort -u | wc -l)" = 5 ]
+say $? 'and no two of them are equal'
 "$H" cache "$dir/m.safetensors" --tokens 100 --by-layer --format csv | tr -d '\r' | awk -F, 'NR > 1 {printf "%d %.9f %.9f %.9f %.9f\n", $2, $6, $7, $8, $9}' >"$dir/got"
 awk -F'|' '$2 == "cache_true" && $1 ~ /^layer/ {split($1, p, "."); v[substr(p[1], 6), p[2]] = $3 / 1e6}
   END {for (l = 0; l < 2; l++) printf "%d %.9f %.9f %.9f %.9f\n", l, v[l, "kv"], v[l, "meta"], v[l, "conv"], v[l, "ssm"]}' "$dir/cache.stored" | diff - "$dir/got"
