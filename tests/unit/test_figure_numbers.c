@@ -426,7 +426,7 @@ static void cells(const r_figure *f, int t, int v) {
         assert_null(f);
         return;
     }
-    static const double lengths[] = {32, 64}, depths[] = {0, 0.25, 0.5, 1};
+    static const double lengths[] = {64, 128}, depths[] = {0, 0.25, 0.5, 1};
     assert_non_null(f);
     assert_int_equal(f->n_blocks, 1);
     int next = 0;
@@ -440,7 +440,7 @@ static void cells(const r_figure *f, int t, int v) {
         }
     assert_int_equal(f->block[0].n, next);
     assert_int_equal(next, v == 1 ? 7 : 8);
-    r_says(f->panel[0].xtics, "('32' 0, '64' 1)");
+    r_says(f->panel[0].xtics, "('64' 0, '128' 1)");
     r_says(f->panel[0].ytics, "('0' 0, '0.25' 1, '0.5' 2, '1' 3)");
     r_equal(f->panel[0].x, "length (tokens)");
     r_equal(f->panel[0].y, "depth");

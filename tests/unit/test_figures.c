@@ -14,6 +14,7 @@
 #include "analysis/figure/figures.h"
 #include "analysis/report/report.h"
 #include "analysis/report/report_page.h"
+#include "core/base/utf8.h"
 #include "tests/unit/figure_reader.h"
 
 static char dir[] = "/tmp/hylab-figures-XXXXXX";
@@ -79,6 +80,14 @@ static void assert_well_formed(const char *xml) {
     if (depth) fail_msg("not closed: %.60s", stack[depth - 1]);
 }
 
+// UTF-8 of characters that XML has.
+static void assert_characters(const char *xml, size_t n) {
+    assert_int_equal(hy_utf8_bad(xml, n), n);
+    assert_null(strstr(xml, "\xef\xbf\xbf"));
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)xml[i] < ' ' && !strchr("\t\r\n", xml[i])) fail_msg("byte %d at %zu", xml[i], i);
+}
+
 static void assert_drawn(const char *name) {
     static const char *const ext[] = {"svg", "png", "pdf"}, *const magic[] = {"<?xml", "\x89PNG\r\n", "%PDF-"};
     for (int i = 0; i < 3; i++) {
@@ -87,6 +96,7 @@ static void assert_drawn(const char *name) {
         if (hy_file_read(path, 1 << 24, &data, &n)) fail_msg("%s", hy_error_text());
         assert_true(n > 1000 && !memcmp(data, magic[i], strlen(magic[i])));
         if (i == 0) assert_well_formed(data);
+        if (i == 0) assert_characters(data, n);
         if (i == 0 && strcmp(name, "again")) assert_non_null(strstr(data, "15 runs, 2 to 3 seeds each; small scale"));
         free(data);
         free(path);
