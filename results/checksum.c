@@ -83,7 +83,7 @@ hy_status hy_artifact_check(hy_store *s, int64_t run_id, const char *name, const
                     hy_store_path(s), (long long)run_id, name);
 }
 
-// ---------------------------------------------------------------------------------------------------- all of a database
+// --------------------------------------------------------------------------------------------------- all of a database
 // Keeps the text of the first damage and how many there are; other errors end the check.
 typedef struct {
     char *first;

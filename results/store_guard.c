@@ -30,7 +30,7 @@ hy_status hy_store_trust_views(hy_store *s) {
     return HY_OK;
 }
 
-// ---------------------------------------------------------------------------------------------------- what may be asked
+// --------------------------------------------------------------------------------------------------- what may be asked
 static bool in_list(const char *word, const char *const *list) {
     for (; *list; list++)
         if (!sqlite3_stricmp(word, *list)) return true;

@@ -29,8 +29,8 @@ typedef struct {
 } hy_plot_kind;
 extern const hy_plot_kind hy_plot_kinds[];
 
-// Draws one kind, or (NULL) every kind that has data. HY_EINPUT: no such kind, nothing stored that it could show, or what
-// is stored for a figure is damaged: then all others are drawn.
+// Draws one kind, or (NULL) every kind that has data. HY_EINPUT: no such kind, nothing stored that it could show, or
+// what is stored for a figure is damaged: then all others are drawn.
 hy_status hy_plots_draw(hy_plots *p, const char *kind);
 
 // ---- for the files that draw (plots*.c)

@@ -442,8 +442,8 @@ static bool let_in(hy_store *s, const char *table, const char *where, const char
     return !st;
 }
 
-static void test_unique_indices(void **state) {
-    (void)state;
+// A row of every table.
+static hy_store *one_of_each(void) {
     hy_store *s;
     int64_t id, m;
     OK(hy_store_open(g_db, HY_STORE_WRITE, &s));
@@ -477,25 +477,32 @@ static void test_unique_indices(void **state) {
                                     .grid = &grid};
     OK(hy_experiment_store(s, &e, &id));
     OK(hy_store_exec(s, "PRAGMA foreign_keys = OFF"));
-    static const struct {
-        const char *table, *where, *columns;  // of the index
-    } unique[] = {
-        {"model", "status = 'done'", "model_key seed device"},
-        {"model", "status = 'running'", "model_key seed device"},
-        {"measurement", "status = 'done' AND measure = 'accuracy'", "model_id measure version key"},
-        {"measurement", "status = 'running'", "model_id measure version key"},
-        {"metric_def", "1", "name version"},
-        {"metric", "value = 0.5", "measurement_id def_id cell step final"},
-        {"sample", "1", "metric_id rep"},
-        {"artifact", "1", "measurement_id name"},
-        {"curve", "1", "measurement_id step"},
-        {"model_param", "1", "model_id path"},
-        {"experiment", "1", "name scale sets"},
-        {"planned", "1", "experiment_id ord"},
-        {"planned_grid", "1", "experiment_id grid_ord path"},
-        {"planned_measure", "1", "experiment_id ord measure version key"},
-        {"paper", "1", "experiment_id variant name"},
-    };
+    return s;
+}
+
+static const struct {
+    const char *table, *where, *columns;  // of the index
+} unique[] = {
+    {"model", "status = 'done'", "model_key seed device"},
+    {"model", "status = 'running'", "model_key seed device"},
+    {"measurement", "status = 'done' AND measure = 'accuracy'", "model_id measure version key"},
+    {"measurement", "status = 'running'", "model_id measure version key"},
+    {"metric_def", "1", "name version"},
+    {"metric", "value = 0.5", "measurement_id def_id cell step final"},
+    {"sample", "1", "metric_id rep"},
+    {"artifact", "1", "measurement_id name"},
+    {"curve", "1", "measurement_id step"},
+    {"model_param", "1", "model_id path"},
+    {"experiment", "1", "name scale sets"},
+    {"planned", "1", "experiment_id ord"},
+    {"planned_grid", "1", "experiment_id grid_ord path"},
+    {"planned_measure", "1", "experiment_id ord measure version key"},
+    {"paper", "1", "experiment_id variant name"},
+};
+
+static void test_unique_indices(void **state) {
+    (void)state;
+    hy_store *s = one_of_each();
     for (size_t i = 0; i < sizeof unique / sizeof unique[0]; i++) {
         if (let_in(s, unique[i].table, unique[i].where, NULL, NULL))
             fail_msg("%s: the same row twice", unique[i].table);

@@ -219,6 +219,16 @@ static void test_only_reads(void **state) {
     char *copy = hy_asprintf("%s/copy.db", g_dir), *new = hy_asprintf("%s/new.db", g_dir);
     assert_int_not_equal(stat(copy, &st), 0);
     assert_int_not_equal(stat(new, &st), 0);
+    hy_store_close(s);
+    free(into), free(attach), free(copy), free(new);
+}
+
+static void test_what_reads(void **state) {
+    (void)state;
+    hy_store *s;
+    hy_query *q;
+    make();
+    OK(hy_store_open(g_db, HY_STORE_READ, &s));
     static const char *const good[] = {
         "SELECT count(*) + 4 FROM model", "PRAGMA user_version", "SELECT 5 FROM v_timing LIMIT 1",
         "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 5) SELECT count(*) FROM c",
@@ -240,7 +250,6 @@ static void test_only_reads(void **state) {
     OK(hy_store_open(g_db, HY_STORE_READ, &s));
     assert_int_not_equal(hy_query_open(s, "SELECT * FROM harm", &q), HY_OK);
     hy_store_close(s);
-    free(into), free(attach), free(copy), free(new);
 }
 
 // A query without end obeys an interrupt on every connection for reading, without being asked to.
@@ -314,9 +323,16 @@ static void test_names(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-        T(test_changed_schemas),    T(test_additions_of_the_user),    T(test_spelling),
-        T(test_old_with_a_trigger), T(test_both_ways_to_a_schema),    T(test_settings),
-        T(test_only_reads),         T(test_reading_is_interruptible), T(test_names),
+        T(test_changed_schemas),
+        T(test_additions_of_the_user),
+        T(test_spelling),
+        T(test_old_with_a_trigger),
+        T(test_both_ways_to_a_schema),
+        T(test_settings),
+        T(test_only_reads),
+        T(test_what_reads),
+        T(test_reading_is_interruptible),
+        T(test_names),
 #undef T
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

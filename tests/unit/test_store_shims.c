@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-// ---------------------------------------------------------------------------------------------------- a disk that fails
+// --------------------------------------------------------------------------------------------------- a disk that fails
 // A VFS in front of the system's. Operation number g_fail (from 1) that writes fails; with g_for_good all after it as
 // well.
 typedef struct {
@@ -87,7 +87,7 @@ static void install_shim(void) {
     assert_int_equal(sqlite3_vfs_register(&shim, 1), SQLITE_OK);
 }
 
-// ---------------------------------------------------------------------------------------------------- memory that fails
+// --------------------------------------------------------------------------------------------------- memory that fails
 static long g_allocations, g_no_memory;  // allocation number g_no_memory finds none; 0: all do
 
 #if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
