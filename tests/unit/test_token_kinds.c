@@ -170,6 +170,45 @@ static void test_wordpiece(void **state) {
     hy_tokenizer_close(t);
 }
 
+// A template puts tokens on both sides of the text, RobertaProcessing one on each; none without special tokens.
+#define TOKEN(c, id) "\"" c "\": {\"id\": \"" c "\", \"ids\": [" id "], \"tokens\": [\"" c "\"]}"
+#define PIECE(c) "{\"SpecialToken\": {\"id\": \"" c "\", \"type_id\": 0}}"
+#define TEMPLATE                                                                                                          \
+    "{\"type\": \"TemplateProcessing\", \"single\": [" PIECE("a") ", {\"Sequence\": {\"id\": \"A\", \"type_id\": "        \
+                                                                  "0}}, " PIECE(                                          \
+                                                                      "b") ", " PIECE("a") "], \"special_tokens\": "      \
+                                                                                           "{" TOKEN("a",                 \
+                                                                                                     "0") ", " TOKEN("b", \
+                                                                                                                     "1") "}}"
+#define ROBERTA "{\"type\": \"RobertaProcessing\", \"cls\": [\"ab\", 2], \"sep\": [\"b\", 1]}"
+static void test_template(void **state) {
+    (void)state;
+    static const struct {
+        const char *json;
+        size_t n;
+        int32_t ids[4];
+    } cases[] = {{"{" MODEL("") ", \"post_processor\": " TEMPLATE "}", 4, {0, 2, 1, 0}},
+                 {"{" MODEL("") ", \"post_processor\": " ROBERTA "}", 3, {2, 2, 1}}};
+    hy_tokenizer *t;
+    for (int i = 0; i < 2; i++) {
+        hy_token_ids ids = {0};
+        if (hy_tokenizer_open_memory(cases[i].json, strlen(cases[i].json), true, "f.json", &t))
+            fail_msg("%s", hy_error_text());
+        assert_int_equal(hy_tokenizer_encode(t, "ab", 2, true, &ids), HY_OK);
+        assert_int_equal(ids.n, cases[i].n);
+        assert_memory_equal(ids.v, cases[i].ids, ids.n * sizeof *ids.v);
+        ids.n = 0;
+        assert_int_equal(hy_tokenizer_encode(t, "ab", 2, false, &ids), HY_OK);
+        assert_true(ids.n == 1 && ids.v[0] == 2);
+        free(ids.v);
+        hy_tokenizer_close(t);
+    }
+    static const char both[] =
+        "{" MODEL("") ", \"post_processor\": {\"type\": \"Sequence\", \"processors\": [" TEMPLATE ", " ROBERTA "]}}";
+    assert_int_equal(hy_tokenizer_open_memory(both, strlen(both), true, "f.json", &t), HY_EINPUT);
+    assert_non_null(strstr(hy_error_text(), "processors[1]: \"RobertaProcessing\" together with another"));
+}
+
 // A character of which one byte is no piece is unknown; its other bytes are not written.
 static void test_half_fallback(void **state) {
     (void)state;
@@ -270,6 +309,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pattern_syntax), cmocka_unit_test(test_growth),    cmocka_unit_test(test_added_ids),
         cmocka_unit_test(test_normalizers),    cmocka_unit_test(test_wordpiece), cmocka_unit_test(test_half_fallback),
+        cmocka_unit_test(test_template),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
