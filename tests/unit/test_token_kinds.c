@@ -173,13 +173,11 @@ static void test_wordpiece(void **state) {
 // A template puts tokens on both sides of the text, RobertaProcessing one on each; none without special tokens.
 #define TOKEN(c, id) "\"" c "\": {\"id\": \"" c "\", \"ids\": [" id "], \"tokens\": [\"" c "\"]}"
 #define PIECE(c) "{\"SpecialToken\": {\"id\": \"" c "\", \"type_id\": 0}}"
-#define TEMPLATE                                                                                                          \
-    "{\"type\": \"TemplateProcessing\", \"single\": [" PIECE("a") ", {\"Sequence\": {\"id\": \"A\", \"type_id\": "        \
-                                                                  "0}}, " PIECE(                                          \
-                                                                      "b") ", " PIECE("a") "], \"special_tokens\": "      \
-                                                                                           "{" TOKEN("a",                 \
-                                                                                                     "0") ", " TOKEN("b", \
-                                                                                                                     "1") "}}"
+#define TEMPLATE                                                          \
+    "{\"type\": \"TemplateProcessing\", \"single\": [" PIECE(             \
+        "a") ", {\"Sequence\": {\"id\": \"A\", \"type_id\": "             \
+             "0}}, " PIECE("b") ", " PIECE("a") "], \"special_tokens\": " \
+                                                "{" TOKEN("a", "0") ", " TOKEN("b", "1") "}}"
 #define ROBERTA "{\"type\": \"RobertaProcessing\", \"cls\": [\"ab\", 2], \"sep\": [\"b\", 1]}"
 static void test_template(void **state) {
     (void)state;
@@ -207,6 +205,35 @@ static void test_template(void **state) {
         "{" MODEL("") ", \"post_processor\": {\"type\": \"Sequence\", \"processors\": [" TEMPLATE ", " ROBERTA "]}}";
     assert_int_equal(hy_tokenizer_open_memory(both, strlen(both), true, "f.json", &t), HY_EINPUT);
     assert_non_null(strstr(hy_error_text(), "processors[1]: \"RobertaProcessing\" together with another"));
+}
+
+// Added tokens that take the spaces before or after them, or that stand alone as words.
+static void test_added_flags(void **state) {
+    (void)state;
+    static const char json[] =
+        "{\"model\": {\"merges\": [], \"vocab\": {\"a\": 0, \" \": 1, \"w\": 2, \"\u00e9\": 3}}, \"added_tokens\": ["
+        "{\"id\": 4, \"content\": \"<l>\", \"lstrip\": true}, {\"id\": 5, \"content\": \"<r>\", \"rstrip\": true}, "
+        "{\"id\": 6, \"content\": \"ww\", \"single_word\": true}]}";
+    static const struct {
+        const char *text;
+        size_t n;
+        int32_t ids[5];
+    } cases[] = {
+        {"a  <l> a", 4, {0, 4, 1, 0}},  {"<r>  <l>a", 3, {5, 4, 0}}, {"<r> \u3000<l>", 2, {5, 4}},
+        {"a <r>  a", 4, {0, 1, 5, 0}},  {"aww", 3, {0, 2, 2}},       {"wwa", 3, {2, 2, 0}},
+        {"a ww a", 5, {0, 1, 6, 1, 0}}, {"\u00e9ww", 3, {3, 2, 2}},  {"ww", 1, {6}},
+        {"<l>ww<r>", 3, {4, 6, 5}},     {"www", 3, {2, 2, 2}},
+    };
+    hy_tokenizer *t;
+    if (hy_tokenizer_open_memory(json, strlen(json), true, "f.json", &t)) fail_msg("%s", hy_error_text());
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        hy_token_ids ids = {0};
+        assert_int_equal(hy_tokenizer_encode(t, cases[i].text, strlen(cases[i].text), true, &ids), HY_OK);
+        if (ids.n != cases[i].n || memcmp(ids.v, cases[i].ids, ids.n * sizeof *ids.v))
+            fail_msg("\"%s\"", cases[i].text);
+        free(ids.v);
+    }
+    hy_tokenizer_close(t);
 }
 
 // A character of which one byte is no piece is unknown; its other bytes are not written.
@@ -307,9 +334,9 @@ static void test_added_ids(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pattern_syntax), cmocka_unit_test(test_growth),    cmocka_unit_test(test_added_ids),
-        cmocka_unit_test(test_normalizers),    cmocka_unit_test(test_wordpiece), cmocka_unit_test(test_half_fallback),
-        cmocka_unit_test(test_template),
+        cmocka_unit_test(test_pattern_syntax), cmocka_unit_test(test_growth),      cmocka_unit_test(test_added_ids),
+        cmocka_unit_test(test_normalizers),    cmocka_unit_test(test_wordpiece),   cmocka_unit_test(test_half_fallback),
+        cmocka_unit_test(test_template),       cmocka_unit_test(test_added_flags),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
