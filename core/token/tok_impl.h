@@ -190,6 +190,7 @@ struct hy_tokenizer {
     int n_added;
     hy_added_trie *plain, *normalized;
     hy_token_ids before, after;  // what the post-processor adds
+    bool pair_given;             // and it is RobertaProcessing or BertProcessing
     bool template_given;         // the post-processor says what is added: tokenizer_config.json does not
     hy_added_parts parts[2];     // scratch of encoding
     hy_buf norm;

@@ -199,8 +199,12 @@ static hy_status read_post(hy_tokenizer *t, const hy_json *j, const char *where)
                         "%s: \"type\": \"%.60s\" is not supported; "
                         "Sequence|TemplateProcessing|ByteLevel|RobertaProcessing|BertProcessing are",
                         where, type);
+    if (t->template_given && (pair || t->pair_given))
+        return hy_error(HY_EINPUT, "%s: \"%s\" together with another processor that adds tokens is not supported",
+                        where, type);
     hy_token_ids before = {0}, after = {0};
     t->template_given = true;
+    t->pair_given = pair;
     hy_status s;
     if (pair) {
         s = pair_id(j, where, "cls", t, &before);

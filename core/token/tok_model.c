@@ -7,7 +7,7 @@
 
 static bool given(const hy_json *j) { return j && hy_json_type_of(j) != HY_JSON_NULL; }
 
-// ---------------------------------------------------------------------------------------------------- vocabulary, merges
+// ---------------------------------------------------------------------------------------------------- vocabulary
 static hy_status read_vocab(hy_tokenizer *t, const hy_json *model, const char *where) {
     const hy_json *vocab;
     char path[512];

@@ -77,6 +77,10 @@ echo '{"eos_token_id": "x"}' >"$dir/generation_config.json"
 check 'EOS that is no id' 2 'generation_config.json: "eos_token_id"' "$H" generate "$dir" "the" --threads 1
 check 'no prompt' 2 'a prompt is missing' "$H" generate "$dir"
 
+# what the template of tokenizer.json adds, tokenizer_config.json does not add once more
+mkdir "$dir/both" && cp $G/llama3.json "$dir/both/tokenizer.json" && echo '{"add_bos_token": true, "bos_token": "<|begin_of_text|>"}' >"$dir/both/tokenizer_config.json"
+same 'one BOS' "$("$H" tokenize $G/llama3.json --ids hi)" "$H" tokenize "$dir/both" --ids hi
+
 # control characters of a hostile file: no breaks in a table, no commands to a terminal
 sed 's/"content": *"<|begin_of_text|>"/"content":"\\n\\u001b[31m"/' $G/llama3.json >"$dir/control.json"
 check 'control characters in a table' 0 '[0-9] *\\n\\x1b\[31m  *"' "$H" tokenize "$dir/control.json" --no-special $'\n\x1b[31m'

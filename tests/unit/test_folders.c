@@ -110,6 +110,39 @@ static void add_head(hy_st_writer *w, const hy_st *st) {
     free(v);
 }
 
+static void but_embedding(const char *theirs, char out[256]) {
+    snprintf(out, 256, "%s", strcmp(theirs, "model.embed_tokens.weight") ? theirs : "");
+}
+
+// The embedding in bfloat16 and its copy as it was in float32.
+static void *low;
+static void add_both(hy_st_writer *w, const hy_st *st) {
+    const hy_st_tensor *t = hy_st_find(st, "model.embed_tokens.weight");
+    float *v = hy_xcalloc(t->n, sizeof *v);
+    uint16_t *h = low = hy_xcalloc(t->n, sizeof *h);
+    hy_st_read_f32(t, 0, t->n, v);
+    for (size_t i = 0; i < t->n; i++) h[i] = hy_bf16_from_f32(v[i]);
+    hy_st_writer_add(w, t->name, HY_ST_BF16, t->ndim, t->shape, h);
+    head_dtype = HY_ST_F32;
+    add_head(w, st);
+    free(v);
+}
+
+static void test_tied_table(void **state) {
+    (void)state;
+    drop_files();
+    copy_config(TIED);
+    for (int i = 0; i < 2; i++) {
+        head_factor = i ? 1.05f : 1;
+        rewrite(TIED, but_embedding, add_both);
+        free(head), free(low);
+        if (i)
+            refused("tied to the embedding", "differ");
+        else if (look(NULL))
+            fail_msg("%s", hy_error_text());
+    }
+}
+
 static void test_tied_head(void **state) {
     (void)state;
     static const hy_st_dtype types[] = {HY_ST_F32, HY_ST_F64, HY_ST_F16, HY_ST_BF16};
@@ -346,9 +379,9 @@ static void test_marks(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tied_head), cmocka_unit_test(test_left_aside),    cmocka_unit_test(test_prefixes),
-        cmocka_unit_test(test_unlisted),  cmocka_unit_test(test_other_folders), cmocka_unit_test(test_other_files),
-        cmocka_unit_test(test_marks),
+        cmocka_unit_test(test_tied_head),   cmocka_unit_test(test_tied_table), cmocka_unit_test(test_left_aside),
+        cmocka_unit_test(test_prefixes),    cmocka_unit_test(test_unlisted),   cmocka_unit_test(test_other_folders),
+        cmocka_unit_test(test_other_files), cmocka_unit_test(test_marks),
     };
     if (!mkdtemp(dir)) return 1;
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);

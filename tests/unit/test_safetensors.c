@@ -222,6 +222,21 @@ static void test_damaged_header(void **state) {
     assert_int_equal(open_header(overlap, strlen(overlap), 12, HY_ST_ALLOW_HOLES), HY_EINPUT);
 }
 
+// One byte that two tensors share is an overlap; a bool is 0 or 1 whatever its byte is.
+static void test_one_byte(void **state) {
+    (void)state;
+    static const char header[] = "{" T("a", "U8", "[4]", "[0, 4]") ", " T("b", "U8", "[4]", "[3, 7]") "}";
+    assert_int_equal(open_header(header, strlen(header), 7, 0), HY_EINPUT);
+    assert_non_null(strstr(hy_error_text(), "overlap"));
+    const unsigned char bytes[3] = {0, 1, 2};
+    float f[3];
+    int64_t i[3];
+    const hy_st_tensor t = {.name = "x", .dtype = HY_ST_BOOL, .ndim = 1, .shape = {3}, .n = 3, .data = bytes};
+    hy_st_read_f32(&t, 0, 3, f);
+    assert_int_equal(hy_st_read_i64(&t, 0, 3, i), HY_OK);
+    for (int k = 0; k < 3; k++) assert_true(f[k] == (float)(k > 0) && i[k] == (k > 0));
+}
+
 static void test_deep_and_long(void **state) {
     (void)state;
     size_t n = 2 << 20;
@@ -331,10 +346,10 @@ static void test_writer_refuses(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),      cmocka_unit_test(test_conversions),
-        cmocka_unit_test(test_damaged_header),  cmocka_unit_test(test_deep_and_long),
-        cmocka_unit_test(test_cut_and_flipped), cmocka_unit_test(test_open_bad_paths),
-        cmocka_unit_test(test_writer_refuses),
+        cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_conversions),
+        cmocka_unit_test(test_damaged_header), cmocka_unit_test(test_one_byte),
+        cmocka_unit_test(test_deep_and_long),  cmocka_unit_test(test_cut_and_flipped),
+        cmocka_unit_test(test_open_bad_paths), cmocka_unit_test(test_writer_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

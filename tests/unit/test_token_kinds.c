@@ -59,69 +59,70 @@ static void test_pattern_syntax(void **state) {
     free(data);
 }
 
+static const struct {
+    const char *json, *text;
+    size_t text_n;
+    const char *want;
+    size_t want_n;
+} normal_cases[] = {
+    {"{\"type\": \"Lowercase\"}",
+     "AZ\304\260\341\272\236\316\243\341\262\211\352\237\213\352\237\214\352\237\234\360\220\265\220\360\226\272"
+     "\240\360\220\220\200\303\237",
+     35,
+     "azi\314\207\303\237\317\203\341\262\212\311\244\352\237\215\306\233\360\220\265\260\360\226\272\273\360\220"
+     "\220\250\303\237",
+     33},
+    {"{\"type\": \"StripAccents\"}", "e\314\201\314\247\342\203\235\340\244\203x\341\252\277\340\270\261", 18,
+     "ex\341\252\277", 5},
+    {"{\"type\": \"Strip\", \"strip_left\": true, \"strip_right\": false}", "\343\200\200\011\302\205\013 a b \302\240",
+     14, "a b \302\240", 6},
+    {"{\"type\": \"Strip\", \"strip_left\": false, \"strip_right\": true}",
+     "\343\200\200\011 a b \014\302\240\342\200\250", 15, "\343\200\200\011 a b", 8},
+    {"{\"type\": \"Strip\", \"strip_left\": true, \"strip_right\": true}", " \342\200\203 ", 5, "", 0},
+    {"{\"type\": \"BertNormalizer\", \"clean_text\": true, \"handle_chinese_chars\": false, \"strip_accents\": "
+     "null, \"lowercase\": false}",
+     "a\000b\357\277\275c\302\255d\011e\302\240f\013g\356\200\200\363\260\200\201\364\217\277\275\302\205\303\211", 32,
+     "abcd e fg\303\211", 11},
+    {"{\"type\": \"BertNormalizer\", \"clean_text\": false, \"handle_chinese_chars\": true, \"strip_accents\": "
+     "false, \"lowercase\": false}",
+     "a\346\274\242\343\201\202\352\260\200\343\220\200\357\244\200\360\240\200\200b", 21,
+     "a \346\274\242 \343\201\202\352\260\200 \343\220\200  \357\244\200  \360\240\200\200 b", 29},
+    {"{\"type\": \"BertNormalizer\", \"clean_text\": false, \"handle_chinese_chars\": false, \"strip_accents\": "
+     "null, \"lowercase\": true}",
+     "\303\211\303\205\340\244\203e\342\203\235", 11, "ea\340\244\203e\342\203\235", 9},
+    {"{\"type\": \"BertNormalizer\", \"clean_text\": false, \"handle_chinese_chars\": false, \"strip_accents\": "
+     "true, \"lowercase\": false}",
+     "\303\211\341\271\251", 5, "Es", 2},
+    {"{\"type\": \"BertNormalizer\", \"clean_text\": true, \"handle_chinese_chars\": true, \"strip_accents\": "
+     "false, \"lowercase\": true}",
+     "\303\211\346\274\242\304\260", 7, "\303\251 \346\274\242 i\314\207", 10},
+    {"{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Lowercase\"}, {\"type\": \"Replace\", \"pattern\": "
+     "{\"String\": \"a\"}, \"content\": \"A\"}]}",
+     "aAbB", 4, "AAbb", 4},
+    {"{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Replace\", \"pattern\": {\"String\": \"a\"}, "
+     "\"content\": \"A\"}, {\"type\": \"Lowercase\"}]}",
+     "aAbB", 4, "aabb", 4},
+    {"{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFC\"}, {\"type\": \"StripAccents\"}]}",
+     "\303\251e\314\201", 5, "\303\251\303\251", 4},
+    {"{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFD\"}, {\"type\": \"StripAccents\"}]}",
+     "\303\251e\314\201", 5, "ee", 2},
+    {"{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Prepend\", \"prepend\": \"_\"}, {\"type\": "
+     "\"Strip\", \"strip_left\": true, \"strip_right\": true}]}",
+     " a ", 3, "_ a", 3},
+};
+
 // What normalizers make of letters, marks, spaces, controls and ideographs: by tokenizers 0.23.3.
 static void test_normalizers(void **state) {
     (void)state;
-    static const struct {
-        const char *json, *text;
-        size_t text_n;
-        const char *want;
-        size_t want_n;
-    } cases[] = {
-        {"{\"type\": \"Lowercase\"}",
-         "AZ\304\260\341\272\236\316\243\341\262\211\352\237\213\352\237\214\352\237\234\360\220\265\220\360\226\272"
-         "\240\360\220\220\200\303\237",
-         35,
-         "azi\314\207\303\237\317\203\341\262\212\311\244\352\237\215\306\233\360\220\265\260\360\226\272\273\360\220"
-         "\220\250\303\237",
-         33},
-        {"{\"type\": \"StripAccents\"}", "e\314\201\314\247\342\203\235\340\244\203x\341\252\277\340\270\261", 18,
-         "ex\341\252\277", 5},
-        {"{\"type\": \"Strip\", \"strip_left\": true, \"strip_right\": false}",
-         "\343\200\200\011\302\205\013 a b \302\240", 14, "a b \302\240", 6},
-        {"{\"type\": \"Strip\", \"strip_left\": false, \"strip_right\": true}",
-         "\343\200\200\011 a b \014\302\240\342\200\250", 15, "\343\200\200\011 a b", 8},
-        {"{\"type\": \"Strip\", \"strip_left\": true, \"strip_right\": true}", " \342\200\203 ", 5, "", 0},
-        {"{\"type\": \"BertNormalizer\", \"clean_text\": true, \"handle_chinese_chars\": false, \"strip_accents\": "
-         "null, \"lowercase\": false}",
-         "a\000b\357\277\275c\302\255d\011e\302\240f\013g\356\200\200\363\260\200\201\364\217\277\275\302\205\303\211",
-         32, "abcd e fg\303\211", 11},
-        {"{\"type\": \"BertNormalizer\", \"clean_text\": false, \"handle_chinese_chars\": true, \"strip_accents\": "
-         "false, \"lowercase\": false}",
-         "a\346\274\242\343\201\202\352\260\200\343\220\200\357\244\200\360\240\200\200b", 21,
-         "a \346\274\242 \343\201\202\352\260\200 \343\220\200  \357\244\200  \360\240\200\200 b", 29},
-        {"{\"type\": \"BertNormalizer\", \"clean_text\": false, \"handle_chinese_chars\": false, \"strip_accents\": "
-         "null, \"lowercase\": true}",
-         "\303\211\303\205\340\244\203e\342\203\235", 11, "ea\340\244\203e\342\203\235", 9},
-        {"{\"type\": \"BertNormalizer\", \"clean_text\": false, \"handle_chinese_chars\": false, \"strip_accents\": "
-         "true, \"lowercase\": false}",
-         "\303\211\341\271\251", 5, "Es", 2},
-        {"{\"type\": \"BertNormalizer\", \"clean_text\": true, \"handle_chinese_chars\": true, \"strip_accents\": "
-         "false, \"lowercase\": true}",
-         "\303\211\346\274\242\304\260", 7, "\303\251 \346\274\242 i\314\207", 10},
-        {"{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Lowercase\"}, {\"type\": \"Replace\", \"pattern\": "
-         "{\"String\": \"a\"}, \"content\": \"A\"}]}",
-         "aAbB", 4, "AAbb", 4},
-        {"{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Replace\", \"pattern\": {\"String\": \"a\"}, "
-         "\"content\": \"A\"}, {\"type\": \"Lowercase\"}]}",
-         "aAbB", 4, "aabb", 4},
-        {"{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFC\"}, {\"type\": \"StripAccents\"}]}",
-         "\303\251e\314\201", 5, "\303\251\303\251", 4},
-        {"{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFD\"}, {\"type\": \"StripAccents\"}]}",
-         "\303\251e\314\201", 5, "ee", 2},
-        {"{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Prepend\", \"prepend\": \"_\"}, {\"type\": "
-         "\"Strip\", \"strip_left\": true, \"strip_right\": true}]}",
-         " a ", 3, "_ a", 3},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof normal_cases / sizeof *normal_cases; i++) {
         hy_json *j;
         hy_tok_steps steps = {0};
         hy_buf got = {0};
-        assert_int_equal(hy_json_parse(cases[i].json, strlen(cases[i].json), "f", 0, &j), HY_OK);
+        assert_int_equal(hy_json_parse(normal_cases[i].json, strlen(normal_cases[i].json), "f", 0, &j), HY_OK);
         if (hy_tok_steps_normalizer(j, "f", &steps)) fail_msg("%s", hy_error_text());
-        assert_int_equal(hy_normalize(&steps, cases[i].text, cases[i].text_n, &got), HY_OK);
-        if (got.n != cases[i].want_n || memcmp(got.s, cases[i].want, got.n))
-            fail_msg("%s makes \"%.*s\" of \"%s\"", cases[i].json, (int)got.n, got.s, cases[i].text);
+        assert_int_equal(hy_normalize(&steps, normal_cases[i].text, normal_cases[i].text_n, &got), HY_OK);
+        if (got.n != normal_cases[i].want_n || memcmp(got.s, normal_cases[i].want, got.n))
+            fail_msg("%s makes \"%.*s\" of \"%s\"", normal_cases[i].json, (int)got.n, got.s, normal_cases[i].text);
         free(got.s);
         hy_tok_steps_free(&steps);
         hy_json_free(j);
@@ -166,6 +167,72 @@ static void test_wordpiece(void **state) {
     assert_int_equal(hy_tokenizer_encode(t, "b", 1, true, &ids), HY_EINPUT);
     assert_non_null(strstr(hy_error_text(), "unk_token \"?\" is none either"));
     free(ids.v);
+    hy_tokenizer_close(t);
+}
+
+// A template puts tokens on both sides of the text, RobertaProcessing one on each; none without special tokens.
+#define TOKEN(c, id) "\"" c "\": {\"id\": \"" c "\", \"ids\": [" id "], \"tokens\": [\"" c "\"]}"
+#define PIECE(c) "{\"SpecialToken\": {\"id\": \"" c "\", \"type_id\": 0}}"
+#define TEMPLATE                                                          \
+    "{\"type\": \"TemplateProcessing\", \"single\": [" PIECE(             \
+        "a") ", {\"Sequence\": {\"id\": \"A\", \"type_id\": "             \
+             "0}}, " PIECE("b") ", " PIECE("a") "], \"special_tokens\": " \
+                                                "{" TOKEN("a", "0") ", " TOKEN("b", "1") "}}"
+#define ROBERTA "{\"type\": \"RobertaProcessing\", \"cls\": [\"ab\", 2], \"sep\": [\"b\", 1]}"
+static void test_template(void **state) {
+    (void)state;
+    static const struct {
+        const char *json;
+        size_t n;
+        int32_t ids[4];
+    } cases[] = {{"{" MODEL("") ", \"post_processor\": " TEMPLATE "}", 4, {0, 2, 1, 0}},
+                 {"{" MODEL("") ", \"post_processor\": " ROBERTA "}", 3, {2, 2, 1}}};
+    hy_tokenizer *t;
+    for (int i = 0; i < 2; i++) {
+        hy_token_ids ids = {0};
+        if (hy_tokenizer_open_memory(cases[i].json, strlen(cases[i].json), true, "f.json", &t))
+            fail_msg("%s", hy_error_text());
+        assert_int_equal(hy_tokenizer_encode(t, "ab", 2, true, &ids), HY_OK);
+        assert_int_equal(ids.n, cases[i].n);
+        assert_memory_equal(ids.v, cases[i].ids, ids.n * sizeof *ids.v);
+        ids.n = 0;
+        assert_int_equal(hy_tokenizer_encode(t, "ab", 2, false, &ids), HY_OK);
+        assert_true(ids.n == 1 && ids.v[0] == 2);
+        free(ids.v);
+        hy_tokenizer_close(t);
+    }
+    static const char both[] =
+        "{" MODEL("") ", \"post_processor\": {\"type\": \"Sequence\", \"processors\": [" TEMPLATE ", " ROBERTA "]}}";
+    assert_int_equal(hy_tokenizer_open_memory(both, strlen(both), true, "f.json", &t), HY_EINPUT);
+    assert_non_null(strstr(hy_error_text(), "processors[1]: \"RobertaProcessing\" together with another"));
+}
+
+// Added tokens that take the spaces before or after them, or that stand alone as words.
+static void test_added_flags(void **state) {
+    (void)state;
+    static const char json[] =
+        "{\"model\": {\"merges\": [], \"vocab\": {\"a\": 0, \" \": 1, \"w\": 2, \"\u00e9\": 3}}, \"added_tokens\": ["
+        "{\"id\": 4, \"content\": \"<l>\", \"lstrip\": true}, {\"id\": 5, \"content\": \"<r>\", \"rstrip\": true}, "
+        "{\"id\": 6, \"content\": \"ww\", \"single_word\": true}]}";
+    static const struct {
+        const char *text;
+        size_t n;
+        int32_t ids[5];
+    } cases[] = {
+        {"a  <l> a", 4, {0, 4, 1, 0}},  {"<r>  <l>a", 3, {5, 4, 0}}, {"<r> \u3000<l>", 2, {5, 4}},
+        {"a <r>  a", 4, {0, 1, 5, 0}},  {"aww", 3, {0, 2, 2}},       {"wwa", 3, {2, 2, 0}},
+        {"a ww a", 5, {0, 1, 6, 1, 0}}, {"\u00e9ww", 3, {3, 2, 2}},  {"ww", 1, {6}},
+        {"<l>ww<r>", 3, {4, 6, 5}},     {"www", 3, {2, 2, 2}},
+    };
+    hy_tokenizer *t;
+    if (hy_tokenizer_open_memory(json, strlen(json), true, "f.json", &t)) fail_msg("%s", hy_error_text());
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        hy_token_ids ids = {0};
+        assert_int_equal(hy_tokenizer_encode(t, cases[i].text, strlen(cases[i].text), true, &ids), HY_OK);
+        if (ids.n != cases[i].n || memcmp(ids.v, cases[i].ids, ids.n * sizeof *ids.v))
+            fail_msg("\"%s\"", cases[i].text);
+        free(ids.v);
+    }
     hy_tokenizer_close(t);
 }
 
@@ -267,8 +334,9 @@ static void test_added_ids(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pattern_syntax), cmocka_unit_test(test_growth),    cmocka_unit_test(test_added_ids),
-        cmocka_unit_test(test_normalizers),    cmocka_unit_test(test_wordpiece), cmocka_unit_test(test_half_fallback),
+        cmocka_unit_test(test_pattern_syntax), cmocka_unit_test(test_growth),      cmocka_unit_test(test_added_ids),
+        cmocka_unit_test(test_normalizers),    cmocka_unit_test(test_wordpiece),   cmocka_unit_test(test_half_fallback),
+        cmocka_unit_test(test_template),       cmocka_unit_test(test_added_flags),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
