@@ -97,7 +97,8 @@ hits=$(sources | xargs grep -lE '#[[:space:]]*include[[:space:]]*<(cuda|cublas)'
 [ -z "$hits" ] || say "CUDA headers only under kernels/cuda: $hits"
 
 # ---- 5
-hits=$(sources | xargs grep -lE '"gnuplot' | grep -v '^analysis/figure/gnuplot\.c$')
+# as the name of a program, not as the first word of a text
+hits=$(sources | xargs grep -lE '"gnuplot("| -)' | grep -v '^analysis/figure/gnuplot\.c$')
 [ -z "$hits" ] || say "gnuplot is started only in analysis/figure/gnuplot.c, but also in: $hits"
 hits=$(sources | xargs grep -nE '(^|[^_a-zA-Z])exit\(' | grep -vE '^(experiments/cli/main\.c|core/base/memory\.c):')
 [ -z "$hits" ] || say "only main ends the process: $hits"
