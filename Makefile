@@ -249,7 +249,7 @@ tsan:
 	@$(MAKE) --no-print-directory -j$(JOBS) CUDA=0 CC=$(TSAN_CC) BUILD=build/tsan OPT='-O1 -g -fsanitize=thread' \
 	  $(TSAN_TESTS:%=build/tsan/tests/%)
 	@export TSAN_OPTIONS="ignore_noninstrumented_modules=1" OMP_TOOL_LIBRARIES=$$($(TSAN_CC) -print-file-name=libarcher.so); \
-	BUILD=build/tsan tests/run.sh $(TSAN_TESTS:%==%)
+	JOBS=1 BUILD=build/tsan tests/run.sh $(TSAN_TESTS:%==%)
 # Planted faults (tests/faults): FAULTS="parts of names" SAMPLE=number JOBS=copies
 .PHONY: faults
 faults:

@@ -101,7 +101,7 @@ try() { # copy, test
   limit=$((limit * 10 > least ? limit * 10 : least))
   rm -rf "$copy/tmp"
   mkdir -p "$copy/tmp"
-  (cd "$copy" && unset HYLAB HYLAB_EMU && TMPDIR=$copy/tmp BUILD=build/release exec timeout -k 5 "$limit" tests/run.sh "=$2") >"$copy.log" 2>&1 &
+  (cd "$copy" && unset HYLAB HYLAB_EMU && TMPDIR=$copy/tmp BUILD=build/release JOBS=1 exec timeout -k 5 "$limit" tests/run.sh "=$2") >"$copy.log" 2>&1 &
   echo $! >"$copy.pid"
   wait $!
   rc=$?
