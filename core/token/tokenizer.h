@@ -58,7 +58,8 @@ hy_status hy_tokenizer_decode(hy_tokenizer *t, const int32_t *ids, size_t n, boo
 // reference's own.
 void hy_tokenizer_libraries(char out[160]);
 
-// For comparing names as file systems do that know no case: case folded, in one Unicode normal form. The caller frees it.
+// For comparing names as file systems do that know no case: case folded, in one Unicode normal form. The caller frees
+// it.
 char *hy_text_folded(const char *text);
 
 // Decoding as the ids come. Whatever is appended is whole UTF-8, and all of it together is what hy_tokenizer_decode

@@ -132,7 +132,8 @@ static void test_scripts_are_finite(void **state) {
         char *path = damaged(sql[i]), *clear = hy_asprintf("rm -f %s/*.gp %s/*.dat %s/*.svg", g_out, g_out, g_out),
              *look = hy_asprintf("! grep -iE '(range .|screen |graph )[^]]*(inf|nan)' %s/*.gp", g_out);
         assert_int_equal(system(clear), 0);
-        if (!draw_all(path) && system(look)) fail_msg("%s", sql[i]);
+        draw_all(path);
+        if (system(look)) fail_msg("%s", sql[i]);
         free(path), free(clear), free(look);
     }
 }
