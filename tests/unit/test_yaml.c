@@ -252,6 +252,19 @@ static void field_refused(const char *text, const char *message) {
     if (strcmp(hy_error_text(), message)) fail_msg("\"%s\" is not \"%s\"", hy_error_text(), message);
 }
 
+// A filled struct is checked against both ends of a range.
+static void test_fields_check(void **state) {
+    (void)state;
+    static const hy_field ranged[] = {{"x", HY_F_DOUBLE, 0, 0, "1", 0.5, 2, NULL, "a number", false}, HY_FIELD_END};
+    static const double bad[] = {0.49, 2.01, -1e300, 1e300};
+    for (double x = 0.5; x <= 2; x += 1.5) assert_int_equal(hy_fields_check(ranged, &x, NULL), HY_OK);
+    for (int i = 0; i < 4; i++) {
+        const char *name = NULL;
+        assert_int_equal(hy_fields_check(ranged, &bad[i], &name), HY_EINPUT);
+        assert_string_equal(name, "x");
+    }
+}
+
 static void test_fields_refused(void **state) {
     (void)state;
     field_refused("count: 0\n", "t:1:8: count is 0; it must be 1 to 100");
@@ -358,6 +371,7 @@ int main(void) {
         cmocka_unit_test(test_set),
         cmocka_unit_test(test_merge),
         cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_fields_check),
         cmocka_unit_test(test_fields_refused),
         cmocka_unit_test(test_texts),
         cmocka_unit_test(test_file),
