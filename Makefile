@@ -248,8 +248,7 @@ TSAN_TESTS ?= test_kernels test_linear test_conv test_rope test_scan test_ssd te
 tsan:
 	@$(MAKE) --no-print-directory -j$(JOBS) CUDA=0 CC=$(TSAN_CC) BUILD=build/tsan OPT='-O1 -g -fsanitize=thread' \
 	  $(TSAN_TESTS:%=build/tsan/tests/%)
-	@export TSAN_OPTIONS="ignore_noninstrumented_modules=1" OMP_TOOL_LIBRARIES=$$($(TSAN_CC) -print-file-name=libarcher.so); \
-	JOBS=1 BUILD=build/tsan tests/run.sh $(TSAN_TESTS:%==%)
+	@TSAN_OPTIONS="ignore_noninstrumented_modules=1" JOBS=1 BUILD=build/tsan tests/run.sh $(TSAN_TESTS:%==%)
 # Planted faults (tests/faults): FAULTS="parts of names" SAMPLE=number JOBS=copies
 .PHONY: faults
 faults:
