@@ -182,7 +182,11 @@ void hy_outfile_abort(hy_outfile *o) {
 hy_status hy_file_write(const char *path, const void *data, size_t n) {
     hy_outfile o;
     HY_TRY(hy_outfile_open(&o, path));
-    if (n) fwrite(data, 1, n, o.f);  // an error is seen by commit through ferror
+    if (n && fwrite(data, 1, n, o.f) != n) {
+        const hy_status s = hy_error(HY_EFAIL, "%s: cannot write: %s", path, strerror(errno));
+        hy_outfile_abort(&o);
+        return s;
+    }
     return hy_outfile_commit(&o);
 }
 
