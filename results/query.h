@@ -152,7 +152,8 @@ hy_status hy_next_definition(hy_query *q, bool *row, hy_definition_row *d);
 // ---------------------------------------------------------------------------------------------------- listings
 // Tables for people, whose columns have the names that are shown: step them with hy_query_step.
 // Runs by number: state, what was run, accuracy and loss, and what of it failed or is under way. "" of a filter: any.
-// status: of the model or, but for "done", of one of its measurements. superseded: also those that a later run replaced.
+// status: of the model or, but for "done", of one of its measurements. superseded: also those that a later run
+// replaced.
 typedef struct {
     const char *experiment, *status, *variant;
     bool superseded;

@@ -111,7 +111,8 @@ static hy_status needle_example(const hy_task *t, hy_split s, int cell, int64_t 
     const needle_options *o = t->options;
     const hy_cell *c = &t->cells[s][cell];
     int n = o->values, w = needle_tokens(o), body = c->T - n, quarter = o->vocab / 4, filler = o->vocab / 2;
-    int at = s == HY_SPLIT_TRAIN ? (int)hy_rng_below(r, (uint64_t)body - (uint64_t)w + 1) : (int)lround(c->y * (body - w));
+    int at =
+        s == HY_SPLIT_TRAIN ? (int)hy_rng_below(r, (uint64_t)body - (uint64_t)w + 1) : (int)lround(c->y * (body - w));
     for (int i = 0; i < body; i++) ids[i] = filler + (int32_t)hy_rng_below(r, (uint64_t)(o->vocab - filler));
     ids[at] = (int32_t)hy_rng_below(r, (uint64_t)quarter);
     for (int j = 1; j < w; j++) ids[at + j] = quarter + (int32_t)hy_rng_below(r, (uint64_t)quarter);

@@ -172,10 +172,9 @@ static hy_status run_training(const subject *x, hy_trainer *t) {
     const options *o = x->o;
     char what[64];
     snprintf(what, sizeof what, "train %.40s", x->p->spec.name);
-    watcher w = {.seen = {.recipe = x->recipe,
-                          .task = x->task,
-                          .last_time = hy_now(),
-                          .continued = hy_trainer_step_count(t) > 0}};
+    watcher w = {
+        .seen = {
+            .recipe = x->recipe, .task = x->task, .last_time = hy_now(), .continued = hy_trainer_step_count(t) > 0}};
     HY_TRY(hy_curve_open(&w.curve, o->curve, hy_trainer_step_count(t)));
     w.bar = hy_progress_start(stderr, what, x->recipe->steps, (double)hy_trainer_step_count(t));
     const hy_train_watch watch = {
