@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "analysis/report/plots.h"
+#include "core/base/plural.h"
 
 // A growing series with its range.
 typedef struct {
@@ -157,9 +158,10 @@ static hy_status timing_facts(hy_plots *p, char **note) {
         hy_buf b = {0};
         hy_buf_printf(&b, "%d timed run%s, batch ", runs, runs == 1 ? "" : "s");
         if (c.batch_min < c.batch_max) hy_buf_printf(&b, "%lld to ", (long long)c.batch_min);
-        hy_buf_printf(&b, "%lld, %s, %s%s. Points: median of at least %lld repetitions; bars: slowest to fastest",
+        hy_buf_printf(&b, "%lld, %s, %s%s. Points: median of at least %lld repetition%s; bars: slowest to fastest",
                       (long long)c.batch_max, hy_summary_values_text(p->s), c.device_name,
-                      p->s->n_grid > 1 ? "; of the grid, the chosen point" : "", (long long)c.repetitions);
+                      p->s->n_grid > 1 ? "; of the grid, the chosen point" : "", (long long)c.repetitions,
+                      hy_s((int)c.repetitions));
         *note = b.s;
     }
     free(c.device_name);

@@ -157,15 +157,16 @@ hy_status hy_outfolder_try(const char *path) {
     return s;
 }
 
+static const char *kept(const hy_outfile *o) { return o->tmp ? " (the old file, if any, is unchanged)" : ""; }
+
 hy_status hy_outfile_commit(hy_outfile *o) {
     hy_status s = HY_OK;
-    const char *kept = o->tmp ? " (the old file, if any, is unchanged)" : "";
     // a device or pipe has nothing to be made to last
     if (fflush(o->f) || ferror(o->f) || (o->tmp && fsync(fileno(o->f))))
-        s = hy_error(HY_EFAIL, "%s: cannot write: %s%s", o->path, strerror(errno), kept);
-    if (fclose(o->f) && !s) s = hy_error(HY_EFAIL, "%s: cannot close: %s%s", o->path, strerror(errno), kept);
+        s = hy_error(HY_EFAIL, "%s: cannot write: %s%s", o->path, strerror(errno), kept(o));
+    if (fclose(o->f) && !s) s = hy_error(HY_EFAIL, "%s: cannot close: %s%s", o->path, strerror(errno), kept(o));
     if (!s && o->tmp && rename(o->tmp, o->path))
-        s = hy_error(HY_EFAIL, "%s: cannot rename: %s%s", o->path, strerror(errno), kept);
+        s = hy_error(HY_EFAIL, "%s: cannot rename: %s%s", o->path, strerror(errno), kept(o));
     if (o->tmp && s) unlink(o->tmp);
     if (o->tmp && !s) sync_folder(o->path);
     outfile_free(o);
@@ -183,7 +184,7 @@ hy_status hy_file_write(const char *path, const void *data, size_t n) {
     hy_outfile o;
     HY_TRY(hy_outfile_open(&o, path));
     if (n && fwrite(data, 1, n, o.f) != n) {
-        const hy_status s = hy_error(HY_EFAIL, "%s: cannot write: %s", path, strerror(errno));
+        const hy_status s = hy_error(HY_EFAIL, "%s: cannot write: %s%s", path, strerror(errno), kept(&o));
         hy_outfile_abort(&o);
         return s;
     }

@@ -352,7 +352,7 @@ static hy_status run(const options *o) {
         hy_table_note(v.table, "%s, %s, %s", limits[v.limit].name, v.be.device, v.path);
         hy_table_note(v.table, "limits: %g, gradients %g: %s", limit(&v, false), limit(&v, true),
                       v.given > 0 ? "given with --limit" : limits[v.limit].why);
-        hy_table_note(v.table, "%d of %d tensor%s agree", v.checked - v.failed, v.checked, hy_s(v.checked));
+        hy_table_note(v.table, "%d of %d tensors agree", v.checked - v.failed, v.checked);
         s = hy_table_print(v.table, o->format, stdout);
     }
     if (!s && v.failed)

@@ -42,5 +42,5 @@ check "and is not one of the CPU" 0 "Llama +recall +1 +to do" "$E" $run --device
 speed=(tests/data/runner-tiny.yaml --scale speed --db "$dir/s.db" --set 'measures.throughput.contexts=[16, 32]' --set 'measures.throughput.batch=[128]' --set measures.throughput.repetitions=1)
 check "timed at the batch that fits" 0 "prefill batch" env HYLAB_EMU_MEMORY=2000000 "$E" run "${speed[@]}" --device cuda
 check "and drawn" 0 "batch [0-9]+ to [0-9]+, float32" "$E" plot "${speed[@]}" --out "$dir/figures"
-check "of both variants and contexts, prefill and decoding" 0 "^8$" grep -cE '^(16|32) ' "$dir/figures/throughput.dat"
+check "of both variants and contexts, prefill and decoding" 0 "^8$" grep -cE '^ ?(16|32) ' "$dir/figures/throughput.dat"
 exit $bad

@@ -38,5 +38,5 @@ changed limit_text 's/\("time_step_limit": \[\n *[0-9.]*,\n *\)[0-9.]*/\1{"__flo
 for k in attention_bias mamba_proj_bias projectors_bias mlp_bias; do changed "refused_$k" "s/\"$k\": false/\"$k\": true/" 2 "\"$k\": true is not supported, only false is"; done
 changed refused_act 's/"hidden_act": "silu"/"hidden_act": "gelu"/' 2 '"gelu" is not supported'
 changed unknown_key 's/"mamba_expand"/"mamba_expands"/' 2 '"mamba_expands" is not a key'
-changed missing_key 's/"mamba_d_state": 5,//' 2 '"mamba_d_state" is missing'
+changed missing_key 's/"mamba_d_state": 5,//' 2 'wrong shape: model.layers.1.mamba.in_proj.weight is [98, 24], but' 'makes it [1102, 24]' # the default of the class, 256
 exit $bad

@@ -25,5 +25,5 @@ changed tied 's/"tie_word_embeddings": false/"tie_word_embeddings": true/' 2 "lm
 changed refused_act 's/"hidden_act": "silu"/"hidden_act": "gelu"/' 2 '"gelu" is not supported'
 changed limit_order 's/\("time_step_limit": \[\n *\)[0-9.]*/\15.0/' 2 "dt_max (0.06) is below dt_min (5)"
 changed unknown_key 's/"state_size"/"state_sizes"/' 2 '"state_sizes" is not a key'
-changed missing_key 's/"num_heads": 4,//' 2 '"num_heads" is missing'
+changed missing_key 's/"num_heads": 4,//' 2 '"num_heads" * "head_dim" is 1280, but' # the default of the class, 128
 exit $bad

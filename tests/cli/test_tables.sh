@@ -78,12 +78,12 @@ if command -v gnuplot >/dev/null; then
   sed -nE '/^<tr><td>(Llama|Mamba)/{s/<\/td><td[^>]*>/|/g; s/<[^>]*>//g; p}' "$dir/f/r.html" | head -n 4 >"$dir/page"
   diff "$dir/wanted" "$dir/page"
   say $? 'every number of the report is that of the store, in the same units and digits'
-  grep -q '>accuracy (%)<' "$dir/f/recall-far.svg" && grep -q '>cache at 100 tokens (kB)<' "$dir/f/accuracy-cache-far.svg" &&
-    grep -q '>loss (nats)<' "$dir/f/loss-near.svg"
+  grep -q '>accuracy (%)<' "$dir/f/r_files/recall-far.svg" && grep -q '>cache at 100 tokens (kB)<' "$dir/f/r_files/accuracy-cache-far.svg" &&
+    grep -q '>loss (nats)<' "$dir/f/r_files/loss-near.svg"
   say $? 'axes have the labels and units of the table'
-  awk 'FNR == NR {split($0, f, "|"); want[f[1]] = f[4] + 0; next} /^#/ || NF < 5 {next}
-       {gsub(/"/, "", $5); n += sprintf("%.2f", $2) + 0 == want[$5]} END {exit n != 2}' \
-    <(grep '|far|' "$dir/wanted") "$dir/f/accuracy-cache-far.dat"
+  awk 'FNR == NR {split($0, f, "|"); want[f[1]] = f[4] + 0; next} /^#/ || NF < 6 {next}
+       {gsub(/"/, "", $6); n += sprintf("%.2f", $2) + 0 == want[$6]} END {exit n != 2}' \
+    <(grep '|far|' "$dir/wanted") "$dir/f/r_files/accuracy-cache-far.dat"
   say $? 'points of a figure are the figures of the table'
 else
   echo 'skip report (gnuplot is not installed)'
