@@ -41,7 +41,8 @@ hy_status hy_next_point(hy_query *q, bool *row, hy_planned_point *p);
 
 // Every figure that finished runs of the experiment have at their end, by seed. Only the newest definition of each
 // metric: values of different meaning are not averaged. Where a measure was taken with several sets of options, each
-// figure tells which: set counts those of a variant, task and grid point in the order of the plan, from 0.
+// figure tells which: set counts those of the experiment in the order of the plan, from 0: the same one in every row,
+// also where a measurement is missing.
 typedef struct {
     int variant_ord, task_ord, grid_ord;
     int64_t seed;

@@ -27,7 +27,7 @@ double hy_spearman_chance(const double *a, const double *b, int n);
 // One figure of one row, over the seeds that have it.
 typedef struct {
     char *metric, *cell, *unit;
-    int set;          // of the sets of options that its measure was taken with, from 0
+    int set;          // of the sets of options that its measure was taken with, from 0: the same in all rows
     char *options;    // of the measure, a line each
     int layer, head;  // -1: of no layer, of no single head
     char *kind;       // of heads or memory: "attention", "kv"; "": of none
@@ -84,8 +84,9 @@ typedef struct {
 // sets: "" for a run without --set. HY_EINPUT if no such experiment was planned in this database.
 hy_status hy_summary_load(hy_store *s, const char *experiment, const char *scale, const char *sets, hy_summary **out);
 void hy_summary_free(hy_summary *s);
-// A figure of a whole task or a given cell; NULL if the row lacks it. cell NULL: of several cells (contexts of a
-// throughput) the one of the largest x, then the largest y. Of several sets of options: the first.
+// A figure of a whole task or a given cell, of several sets of options with the experiment's first; NULL if the row
+// lacks it. cell NULL: of several cells (contexts of a throughput) the one of the largest x, then the largest y, of any
+// set.
 const hy_summary_value *hy_summary_get(const hy_summary_row *r, const char *metric, const char *cell);
 // What a table shows of a metric: the figure of a whole task, or, where there is none (throughput), of the largest
 // context.
