@@ -99,6 +99,10 @@ bool hy_summary_holds_out(const hy_summary *s, const char *metric);
 const hy_summary_value *hy_summary_fair(const hy_summary *s, const hy_summary_row *r, const char *metric);
 // How a grid point was chosen, as a clause, NULL without a grid; the caller frees it.
 char *hy_summary_choice_text(const hy_summary *s);
+// The metric that it was chosen by: that of "tune:" or, without one or where nothing of it is stored yet, the accuracy.
+const char *hy_summary_chosen_by(const hy_summary *s);
+// Whether every variant's was chosen from all points of the grid: not from the few that are done.
+bool hy_summary_all_points(const hy_summary *s);
 // "computed in bf16 on cuda (NVIDIA H100)", "computed in f32 and bf16 on ...": NULL where it is float32 on the CPU; the
 // caller frees it.
 char *hy_summary_computed_text(const hy_summary *s);
@@ -174,12 +178,9 @@ const hy_summary_value *hy_summary_column_value(const hy_summary_row *r, const h
 int hy_summary_row_seeds(const hy_summary_row *r, const hy_summary_columns *c);
 
 // Throughput as multiples of that of s->base, beside the same of a paper's figures (those whose name has "throughput").
-// What the shown timings were taken at: of prefill and decoding or, where neither was timed, of training.
-typedef struct {
-    int n;                              // 0: nothing was timed
-    double x_min, x_max, y_min, y_max;  // contexts and batches
-} hy_summary_timing;
-hy_summary_timing hy_summary_timing_of(const hy_summary *s);
+// What the shown timings were taken at, of prefill and decoding or, where neither was timed, of training: "context 32
+// tokens, batch 2". NULL: nothing was timed. The caller frees it.
+char *hy_summary_timing_text(const hy_summary *s);
 bool hy_summary_mixed_batch(const hy_summary *s);  // they were not all timed with one batch
 // Their columns, cells and note in the table of best rows.
 void hy_summary_speed_columns(const hy_summary *s, hy_table *t);
