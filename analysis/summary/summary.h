@@ -170,6 +170,9 @@ typedef struct {
 // are chosen for the eye by the size of the values; else those of metrics.def, so that programs find the same ones in
 // every experiment.
 hy_summary_columns hy_summary_columns_of(const hy_summary *s, bool points, bool readable);
+// Where a metric was taken with several sets of options, what sets the first apart: "ssm: heads"; else NULL. The caller
+// frees it.
+char *hy_summary_first_set_text(const hy_summary *s, const char *metric);
 void hy_summary_columns_free(hy_summary_columns *c);
 // What a column shows of a row; NULL: it has no such figure.
 const hy_summary_value *hy_summary_column_value(const hy_summary_row *r, const hy_summary_column *c);
