@@ -94,8 +94,8 @@ hy_status hy_ask_results(hy_store *s, const hy_experiment_id *e, hy_query **q) {
     return hy_query_of(
         s, e,
         "SELECT variant_ord, task_ord, grid_ord, seed, metric, cell, unit, x, y, value, layer, head, kind, options,"
-        " dense_rank() OVER (PARTITION BY variant_ord, task_ord, grid_ord, metric ORDER BY place, options) - 1"
-        " FROM (SELECT r.*, max(r.nth) OVER (PARTITION BY r.variant_ord, r.task_ord, r.grid_ord, r.metric, r.options)"
+        " dense_rank() OVER (PARTITION BY metric ORDER BY place, options) - 1"
+        " FROM (SELECT r.*, max(r.nth) OVER (PARTITION BY r.metric, r.options)"
         " AS place FROM v_result r WHERE " HY_OF_EXPERIMENT(
             "r") " AND r.value IS NOT NULL AND r.metric_version ="
                  " (SELECT max(version) FROM metric_def d WHERE d.name = r.metric)) ORDER BY seed, run_id",

@@ -41,7 +41,8 @@ hy_status hy_next_point(hy_query *q, bool *row, hy_planned_point *p);
 
 // Every figure that finished runs of the experiment have at their end, by seed. Only the newest definition of each
 // metric: values of different meaning are not averaged. Where a measure was taken with several sets of options, each
-// figure tells which: set counts those of a variant, task and grid point in the order of the plan, from 0.
+// figure tells which: set counts those of the experiment in the order of the plan, from 0: the same one in every row,
+// also where a measurement is missing.
 typedef struct {
     int variant_ord, task_ord, grid_ord;
     int64_t seed;
@@ -87,6 +88,10 @@ hy_status hy_next_computed(hy_query *q, bool *row, hy_computed_row *c);
 hy_status hy_ask_waited(hy_store *s, const hy_experiment_id *e, double *share);
 
 // ---------------------------------------------------------------------------------------------------- figures
+// Whether what the measures of an experiment found is what was stored, arrays and curves aside, which are checked where
+// they are read. HY_EINPUT: some of it was damaged or changed since.
+hy_status hy_check_results(hy_store *s, const hy_experiment_id *e);
+
 // Training loss of finished runs of a task: mean, smallest and largest over the seeds of stretches of `stretch`
 // neighbouring steps each, so that a curve has at most 100 points. By variant, grid point, step.
 typedef struct {

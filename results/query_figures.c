@@ -5,6 +5,26 @@
 #include "results/query_impl.h"
 #include "results/record_impl.h"
 
+// ---------------------------------------------------------------------------------------------------- damage
+// The measurements that q lists are what was stored. Closes q.
+static hy_status check_each(hy_store *s, hy_query *q) {
+    bool row = false;
+    hy_status st;
+    while (!(st = hy_query_step(q, &row)) && row)
+        if ((st = hy_facts_check(s, hy_query_int(q, 0)))) break;
+    hy_query_close(q);
+    return st;
+}
+
+hy_status hy_check_results(hy_store *s, const hy_experiment_id *e) {
+    hy_query *q;
+    HY_TRY(hy_query_of(
+        s, e,
+        "SELECT DISTINCT p.measurement_id FROM v_plan_measure p WHERE " HY_OF_EXPERIMENT("p") " AND p.status = 'done'",
+        &q));
+    return check_each(s, q);
+}
+
 // ---------------------------------------------------------------------------------------------------- loss
 // Curves are averaged by the statement that reads them, so what they are averaged of is checked before.
 static hy_status check_curves(hy_store *s, const hy_experiment_id *e, int task_ord) {
@@ -14,12 +34,7 @@ static hy_status check_curves(hy_store *s, const hy_experiment_id *e, int task_o
                        " WHERE " HY_OF_EXPERIMENT("p") " AND p.task_ord = ?4 AND f.measure = 'training'",
                        &q));
     hy_query_bind_int(q, 4, task_ord);
-    bool row = false;
-    hy_status st;
-    while (!(st = hy_query_step(q, &row)) && row)
-        if ((st = hy_facts_check(s, hy_query_int(q, 0)))) break;
-    hy_query_close(q);
-    return st;
+    return check_each(s, q);
 }
 
 hy_status hy_ask_losses(hy_store *s, const hy_experiment_id *e, int task_ord, hy_query **q) {

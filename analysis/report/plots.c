@@ -203,7 +203,7 @@ hy_status hy_plots_draw(hy_plots *p, const char *kind) {
     int n = snprintf(p->scale, sizeof p->scale, "%s%s", p->s->scale, *p->s->scale ? " scale" : "");
     if (p->s->n_grid > 1 && n < (int)sizeof p->scale)
         snprintf(p->scale + n, sizeof p->scale - (size_t)n, "%sof each variant the best of %d grid points by mean %s",
-                 n ? "; " : "", p->s->n_grid, *p->s->tune_by ? p->s->tune_by : "accuracy");
+                 n ? "; " : "", p->s->n_grid, hy_summary_chosen_by(p->s));
     n = (int)strlen(p->scale);
     char *computed = hy_summary_computed_text(p->s);
     if (computed) snprintf(p->scale + n, sizeof p->scale - (size_t)n, "%s%s", n ? "; " : "", computed);

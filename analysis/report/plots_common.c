@@ -26,28 +26,6 @@ const char **hy_plots_variants(const hy_plots *p) {
     return names;
 }
 
-// Where a measure was taken with several sets of options a figure shows the first: the title says which.
-static void add_set(const hy_plots *p, int task, const char *metric, hy_buf *title) {
-    const hy_summary_value *first = NULL;
-    bool several = false;
-    for (int v = 0; v < p->s->n_variants; v++) {
-        const hy_summary_row *r = hy_plots_row(p, task, v);
-        for (int i = 0; r && i < r->n_values; i++) {
-            if (strcmp(r->values[i].metric, metric)) continue;
-            several = several || r->values[i].set > 0;
-            if (!first && r->values[i].set == 0) first = &r->values[i];
-        }
-    }
-    if (!several || !first || !*first->options) return;
-    hy_buf_printf(title, " (");
-    for (const char *c = first->options; *c; c++)
-        if (*c != '\n')
-            hy_buf_write(title, c, 1);
-        else if (c[1])
-            hy_buf_write(title, ", ", 2);
-    hy_buf_printf(title, ")");
-}
-
 char *hy_plots_head(const hy_plots *p, int task, const char *metric, const char *title, hy_fig_head *head) {
     *head = (hy_fig_head){.scale = *p->scale ? p->scale : NULL};
     for (int v = 0; v < p->s->n_variants; v++) {
@@ -61,7 +39,9 @@ char *hy_plots_head(const hy_plots *p, int task, const char *metric, const char 
     hy_buf b = {0};
     hy_buf_printf(&b, "%s: %s", p->s->experiment, title);
     if (p->s->n_tasks > 1) hy_buf_printf(&b, ", %s", hy_plots_task(p, task));
-    add_set(p, task, metric, &b);
+    char *set = hy_summary_first_set_text(p->s, metric);  // a figure shows the first: the title says which
+    if (set) hy_buf_printf(&b, " (%s)", set);
+    free(set);
     head->title = b.s;
     return b.s;
 }

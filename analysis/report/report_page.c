@@ -39,12 +39,13 @@ static void put(grid *g, char *text) {  // takes text; NULL: an empty cell
     g->cell[g->n_cells++] = text;
 }
 
-static char *shown(const hy_summary_row *r, const hy_summary_column *c) {
+// seeds: of the row; a figure of fewer tells its own number, as in the table of `hylab run`.
+static char *shown(const hy_summary_row *r, const hy_summary_column *c, int seeds) {
     const hy_summary_value *v = hy_summary_column_value(r, c);
     const hy_metric_look *l = &c->look;
     if (!v || isnan(v->stat.mean)) return NULL;
-    char n[24] = "";  // where it is not the number of seeds that the row gives
-    if (c->metric->spread && v->n != r->done) snprintf(n, sizeof n, " (n = %d)", v->n);
+    char n[24] = "";
+    if (v->n != seeds) snprintf(n, sizeof n, " (n = %d)", v->n);
     if (!c->metric->spread || isnan(v->stat.sd)) return hy_asprintf("%.*f%s", l->decimals, v->stat.mean * l->scale, n);
     return hy_asprintf("%.*f ± %.*f%s", l->decimals, v->stat.mean * l->scale, l->decimals, v->stat.sd * l->scale, n);
 }
@@ -56,20 +57,12 @@ static void add_caption(const hy_summary *s, bool paper, hy_buf *caption) {
     if (choice) hy_buf_printf(caption, " %c%s.", toupper((unsigned char)*choice), choice + 1);
     if (computed) hy_buf_printf(caption, " %c%s.", toupper((unsigned char)*computed), computed + 1);
     free(choice), free(computed);
-    const hy_summary_value *cache = NULL, *timing = NULL;
-    double low = INFINITY, high = 0;
-    for (int i = 0; i < s->n_rows; i++) {
-        const hy_summary_value *c = hy_summary_shown(&s->rows[i], "cache_true"),
-                               *v = hy_summary_shown(&s->rows[i], "throughput_decode");
-        if (!cache) cache = c;
-        if (!timing) timing = v;
-        if (v) low = fmin(low, v->y), high = fmax(high, v->y);
-    }
+    const hy_summary_value *cache = NULL;
+    for (int i = 0; i < s->n_rows && !cache; i++) cache = hy_summary_shown(&s->rows[i], "cache_true");
     if (cache) hy_buf_printf(caption, " Cache: one sequence of %.0f tokens, %s.", cache->x, hy_summary_values_text(s));
-    if (timing && low < high)
-        hy_buf_printf(caption, " Decoding at depth %.0f, batch %.0f to %.0f.", timing->x, low, high);
-    else if (timing)
-        hy_buf_printf(caption, " Decoding at depth %.0f, batch %.0f.", timing->x, timing->y);
+    char *timing = hy_summary_timing_text(s);
+    if (timing) hy_buf_printf(caption, " Throughput: %s.", timing);
+    free(timing);
     if (paper)
         hy_buf_printf(
             caption,
@@ -81,9 +74,11 @@ static void add_row(const hy_summary *s, const hy_summary_row *w, const hy_summa
     put(g, hy_xstrdup(w->variant));
     if (s->n_tasks > 1) put(g, hy_xstrdup(w->task));
     if (s->n_grid > 1) put(g, hy_xstrdup(w->grid));
+    if (!hy_summary_all_points(s)) put(g, hy_asprintf("%d", w->points));
     if (hy_summary_mixes_precisions(s)) put(g, hy_xstrdup(w->precision));
-    put(g, w->done == w->planned ? hy_asprintf("%d", w->done) : hy_asprintf("%d of %d", w->done, w->planned));
-    for (int k = 0; k < columns->n; k++) put(g, shown(w, &columns->v[k]));
+    const int seeds = hy_summary_row_seeds(w, columns);
+    put(g, seeds == w->planned ? hy_asprintf("%d", seeds) : hy_asprintf("%d of %d", seeds, w->planned));
+    for (int k = 0; k < columns->n; k++) put(g, shown(w, &columns->v[k], seeds));
     for (int k = 0; k < n_paper; k++) {
         const double v = hy_summary_paper_value(s, w->variant, paper[k]);
         put(g, isnan(v) ? NULL : hy_asprintf("%.6g", v));
@@ -95,10 +90,11 @@ static void add_table(const hy_summary *s, hy_report *r) {
     const char *paper[MAX_PAPER];
     const int n_paper = paper_names(s, paper);
     hy_summary_columns columns = hy_summary_columns_of(s, false, true);
-    g.col = hy_xcalloc((size_t)columns.n + (size_t)n_paper + 5, sizeof *g.col);
+    g.col = hy_xcalloc((size_t)columns.n + (size_t)n_paper + 6, sizeof *g.col);
     g.col[g.n_cols++] = (hy_report_column){NULL, "variant", NULL, false};
     if (s->n_tasks > 1) g.col[g.n_cols++] = (hy_report_column){NULL, "task", NULL, false};
     if (s->n_grid > 1) g.col[g.n_cols++] = (hy_report_column){NULL, "best at", NULL, false};
+    if (!hy_summary_all_points(s)) g.col[g.n_cols++] = (hy_report_column){NULL, "of points", NULL, true};
     if (hy_summary_mixes_precisions(s)) g.col[g.n_cols++] = (hy_report_column){NULL, "precision", NULL, false};
     g.col[g.n_cols++] = (hy_report_column){NULL, "seeds", NULL, true};
     for (int k = 0; k < columns.n; k++)
@@ -148,21 +144,24 @@ static void say_perfect(const hy_plots *p, int task, hy_buf *b) {
 
 static void say_runs(const hy_summary *s, hy_buf *b) {
     int planned = 0, done = 0, few = 1 << 30;
+    hy_summary_columns columns = hy_summary_columns_of(s, false, true);
     double largest = 0;
     for (int i = 0; i < s->n_rows; i++) {
         const hy_summary_row *r = &s->rows[i];
         planned += r->planned, done += r->done;
-        if (r->best && r->done < few) few = r->done;
+        if (r->best) few = hy_summary_row_seeds(r, &columns) < few ? hy_summary_row_seeds(r, &columns) : few;
         const hy_summary_value *v = hy_summary_get(r, "parameters", "");
         if (v && v->stat.mean > largest) largest = v->stat.mean;
     }
+    hy_summary_columns_free(&columns);
     hy_buf_printf(b, "- %d of %d planned runs are done; what failed or is missing is not in the means.\n", done,
                   planned);
     char *gap;
     for (int k = 0; (gap = hy_summary_gap_text(s, k)); k++) say(b, gap);
     say(b, hy_summary_origin_text(s));
-    if (few < 3)
-        hy_buf_printf(b, "- Some variants have fewer than three seeds: their standard deviation says little.\n");
+    if (few < HY_STAT_LEAST)
+        hy_buf_printf(b, "- Some variants have fewer than %d seeds: their standard deviation says little.\n",
+                      HY_STAT_LEAST);
     if (largest > 0) {
         const hy_metric_look l = hy_metric_look_of(hy_metric_find("parameters"), largest);
         hy_buf_printf(
@@ -187,9 +186,9 @@ static void add_findings(const hy_plots *p, hy_report *r) {
     hy_buf b = {0};
     for (int t = 0; t < p->s->n_tasks; t++) {
         say_ranks(p->s, hy_plots_task(p, t), t == 0, &b);
-        say(&b, hy_summary_pairs_text(p->s, hy_plots_task(p, t), "accuracy"));
-        if (*p->s->tune_by && strcmp(p->s->tune_by, "accuracy"))
-            say(&b, hy_summary_pairs_text(p->s, hy_plots_task(p, t), p->s->tune_by));
+        const char *metric;
+        for (int k = 0; (metric = hy_summary_compared(p->s, k)); k++)
+            say(&b, hy_summary_pairs_text(p->s, hy_plots_task(p, t), metric));
         say_perfect(p, t, &b);
     }
     say_runs(p->s, &b);

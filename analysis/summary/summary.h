@@ -27,7 +27,7 @@ double hy_spearman_chance(const double *a, const double *b, int n);
 // One figure of one row, over the seeds that have it.
 typedef struct {
     char *metric, *cell, *unit;
-    int set;          // of the sets of options that its measure was taken with, from 0
+    int set;          // of the sets of options that its measure was taken with, from 0: the same in all rows
     char *options;    // of the measure, a line each
     int layer, head;  // -1: of no layer, of no single head
     char *kind;       // of heads or memory: "attention", "kv"; "": of none
@@ -84,8 +84,9 @@ typedef struct {
 // sets: "" for a run without --set. HY_EINPUT if no such experiment was planned in this database.
 hy_status hy_summary_load(hy_store *s, const char *experiment, const char *scale, const char *sets, hy_summary **out);
 void hy_summary_free(hy_summary *s);
-// A figure of a whole task or a given cell; NULL if the row lacks it. cell NULL: of several cells (contexts of a
-// throughput) the one of the largest x, then the largest y. Of several sets of options: the first.
+// A figure of a whole task or a given cell, of several sets of options with the experiment's first; NULL if the row
+// lacks it. cell NULL: of several cells (contexts of a throughput) the one of the largest x, then the largest y, of any
+// set.
 const hy_summary_value *hy_summary_get(const hy_summary_row *r, const char *metric, const char *cell);
 // What a table shows of a metric: the figure of a whole task, or, where there is none (throughput), of the largest
 // context.
@@ -98,6 +99,10 @@ bool hy_summary_holds_out(const hy_summary *s, const char *metric);
 const hy_summary_value *hy_summary_fair(const hy_summary *s, const hy_summary_row *r, const char *metric);
 // How a grid point was chosen, as a clause, NULL without a grid; the caller frees it.
 char *hy_summary_choice_text(const hy_summary *s);
+// The metric that it was chosen by: that of "tune:" or, without one or where nothing of it is stored yet, the accuracy.
+const char *hy_summary_chosen_by(const hy_summary *s);
+// Whether every variant's was chosen from all points of the grid: not from the few that are done.
+bool hy_summary_all_points(const hy_summary *s);
 // "computed in bf16 on cuda (NVIDIA H100)", "computed in f32 and bf16 on ...": NULL where it is float32 on the CPU; the
 // caller frees it.
 char *hy_summary_computed_text(const hy_summary *s);
@@ -165,6 +170,9 @@ typedef struct {
 // are chosen for the eye by the size of the values; else those of metrics.def, so that programs find the same ones in
 // every experiment.
 hy_summary_columns hy_summary_columns_of(const hy_summary *s, bool points, bool readable);
+// Where a metric was taken with several sets of options, what sets the first apart: "ssm: heads"; else NULL. The caller
+// frees it.
+char *hy_summary_first_set_text(const hy_summary *s, const char *metric);
 void hy_summary_columns_free(hy_summary_columns *c);
 // What a column shows of a row; NULL: it has no such figure.
 const hy_summary_value *hy_summary_column_value(const hy_summary_row *r, const hy_summary_column *c);
@@ -173,12 +181,9 @@ const hy_summary_value *hy_summary_column_value(const hy_summary_row *r, const h
 int hy_summary_row_seeds(const hy_summary_row *r, const hy_summary_columns *c);
 
 // Throughput as multiples of that of s->base, beside the same of a paper's figures (those whose name has "throughput").
-// What the shown timings were taken at: of prefill and decoding or, where neither was timed, of training.
-typedef struct {
-    int n;                              // 0: nothing was timed
-    double x_min, x_max, y_min, y_max;  // contexts and batches
-} hy_summary_timing;
-hy_summary_timing hy_summary_timing_of(const hy_summary *s);
+// What the shown timings were taken at, of prefill and decoding or, where neither was timed, of training: "context 32
+// tokens, batch 2". NULL: nothing was timed. The caller frees it.
+char *hy_summary_timing_text(const hy_summary *s);
 bool hy_summary_mixed_batch(const hy_summary *s);  // they were not all timed with one batch
 // Their columns, cells and note in the table of best rows.
 void hy_summary_speed_columns(const hy_summary *s, hy_table *t);

@@ -38,17 +38,18 @@ static bool largest_of(const hy_summary *s, const hy_summary_column *c, double *
 }
 
 // ---------------------------------------------------------------------------------------------------- sets of options
-static const char *options_of(const hy_summary *s, const char *figure, int set) {
+// cell: "" of a whole task, NULL of any cell.
+static const char *options_of(const hy_summary *s, const char *figure, const char *cell, int set) {
     for (int i = 0; i < s->n_rows; i++) {
-        const hy_summary_value *v = hy_summary_get_set(&s->rows[i], figure, "", set);
+        const hy_summary_value *v = hy_summary_get_set(&s->rows[i], figure, cell, set);
         if (v) return v->options;
     }
     return NULL;
 }
 
-static int sets_of(const hy_summary *s, const char *figure) {
+static int sets_of(const hy_summary *s, const char *figure, const char *cell) {
     int n = 0;
-    while (options_of(s, figure, n)) n++;
+    while (options_of(s, figure, cell, n)) n++;
     return n;
 }
 
@@ -59,16 +60,21 @@ static bool has_line(const char *text, const char *line, size_t n) {
 }
 
 // The options of a set that not all sets have: "ssm: heads, examples: 8".
-static char *own_options(const hy_summary *s, const char *figure, int set, int sets) {
+static char *own_options(const hy_summary *s, const char *figure, const char *cell, int set, int sets) {
     hy_buf b = {0};
-    const char *options = options_of(s, figure, set);
+    const char *options = options_of(s, figure, cell, set);
     for (const char *at = options; *at; at += strcspn(at, "\n"), at += *at == '\n') {
         const size_t n = strcspn(at, "\n");
         bool all = true;
-        for (int k = 0; k < sets; k++) all = all && has_line(options_of(s, figure, k), at, n);
+        for (int k = 0; k < sets; k++) all = all && has_line(options_of(s, figure, cell, k), at, n);
         if (!all) hy_buf_printf(&b, "%s%.*s", b.n ? ", " : "", (int)n, at);
     }
     return b.s ? b.s : hy_xstrdup("defaults");
+}
+
+char *hy_summary_first_set_text(const hy_summary *s, const char *metric) {
+    const int sets = sets_of(s, metric, NULL);
+    return sets > 1 ? own_options(s, metric, NULL, 0, sets) : NULL;
 }
 
 // ---------------------------------------------------------------------------------------------------- columns
@@ -81,7 +87,7 @@ static void add_set(hy_summary_columns *c, const hy_summary *s, const hy_metric_
         free(figure);
         return;
     }
-    char *own = sets > 1 ? own_options(s, d->name, set, sets) : NULL;
+    char *own = sets > 1 ? own_options(s, d->name, "", set, sets) : NULL;
     one.name = set ? hy_asprintf("%s_%d", figure, set + 1) : hy_xstrdup(figure);
     one.header = hy_asprintf("%s%s%s%s", d->label, held_out ? ", held out" : "", own ? ", " : "", own ? own : "");
     one.look = hy_metric_look_of(d, INFINITY);
@@ -91,7 +97,7 @@ static void add_set(hy_summary_columns *c, const hy_summary *s, const hy_metric_
 }
 
 static void add(hy_summary_columns *c, const hy_summary *s, const hy_metric_def *d, bool held_out) {
-    const int sets = sets_of(s, d->name);
+    const int sets = sets_of(s, d->name, "");
     for (int k = 0; k < (sets ? sets : 1); k++) add_set(c, s, d, held_out, k, sets);
 }
 

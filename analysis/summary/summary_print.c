@@ -28,10 +28,8 @@ static void hidden(hy_table *t, const char *name, const char *unit) {
 
 // Of how many points the best was chosen; people see it where they are not all points of the grid.
 static void add_points_column(const hy_summary *s, hy_table *t) {
-    bool all = true;
-    for (int i = 0; i < s->n_rows; i++) all = all && s->rows[i].points == s->n_grid;
     hy_table_column(t, "points", "of points", NULL, HY_RIGHT);
-    if (all) hy_table_hidden(t);
+    if (hy_summary_all_points(s)) hy_table_hidden(t);
 }
 
 // A figure and, for programs, what is known of its spread: "accuracy", _sd, _n, _lo, _hi.
@@ -153,17 +151,9 @@ static void add_comparisons(const hy_summary *s, hy_table *t, const char *papers
 }
 
 static void add_timing_notes(const hy_summary *s, hy_table *t) {
-    const hy_summary_timing at = hy_summary_timing_of(s);
-    if (at.n) {
-        hy_buf b = {0};
-        if (at.x_min < at.x_max)
-            hy_buf_printf(&b, "each at its largest context, %.0f to %.0f tokens", at.x_min, at.x_max);
-        else
-            hy_buf_printf(&b, "context %.0f tokens", at.x_max);
-        if (!(at.y_min < at.y_max)) hy_buf_printf(&b, ", batch %.0f", at.y_max);
-        hy_table_note(t, "throughput: %s (hylab show sql v_timing has all timings)", b.s);
-        free(b.s);
-    }
+    char *at = hy_summary_timing_text(s);
+    if (at) hy_table_note(t, "throughput: %s (hylab show sql v_timing has all timings)", at);
+    free(at);
     hy_summary_speed_note(s, t);
     if (s->waited > HY_SUMMARY_WAITED)
         hy_table_note(

@@ -36,9 +36,14 @@ static void widen(double *lo, double *hi, double v) {
     *hi = fmax(*hi, v);
 }
 
-hy_summary_timing hy_summary_timing_of(const hy_summary *s) {
+// Contexts and batches of prefill and decoding or, where neither was timed, of training; n 0: nothing was timed.
+typedef struct {
+    int n;
+    double x_min, x_max, y_min, y_max;
+} conditions;
+static conditions conditions_of(const hy_summary *s) {
     static const char *const all[] = {"throughput_prefill", "throughput_decode", "throughput_train"};
-    hy_summary_timing t = {.x_min = NAN, .x_max = NAN, .y_min = NAN, .y_max = NAN};
+    conditions t = {.x_min = NAN, .x_max = NAN, .y_min = NAN, .y_max = NAN};
     for (int k = 0; k < 3; k++) {
         if (k == 2 && t.n) break;  // training is timed with batches of its own
         for (int i = 0; i < s->n_rows; i++) {
@@ -52,8 +57,23 @@ hy_summary_timing hy_summary_timing_of(const hy_summary *s) {
     return t;
 }
 
+char *hy_summary_timing_text(const hy_summary *s) {
+    const conditions at = conditions_of(s);
+    if (!at.n) return NULL;
+    hy_buf b = {0};
+    if (at.x_min < at.x_max)
+        hy_buf_printf(&b, "each at its largest context, %.0f to %.0f tokens", at.x_min, at.x_max);
+    else
+        hy_buf_printf(&b, "context %.0f tokens", at.x_max);
+    if (!(at.y_min < at.y_max))
+        hy_buf_printf(&b, ", batch %.0f", at.y_max);
+    else
+        hy_buf_printf(&b, ", batch %.0f to %.0f", at.y_min, at.y_max);
+    return b.s;
+}
+
 bool hy_summary_mixed_batch(const hy_summary *s) {
-    const hy_summary_timing t = hy_summary_timing_of(s);
+    const conditions t = conditions_of(s);
     return t.y_min < t.y_max;
 }
 

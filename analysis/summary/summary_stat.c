@@ -60,7 +60,8 @@ const hy_summary_value *hy_summary_get_set(const hy_summary_row *r, const char *
     return best;
 }
 
-// Of a given cell the first set that has it; of any cell the largest of any set.
+// Of a given cell the experiment's first set, also where a row lacks it: figures of different options are not compared.
+// Of any cell the largest of any set.
 const hy_summary_value *hy_summary_get(const hy_summary_row *r, const char *metric, const char *cell) {
     const hy_summary_value *best = NULL;
     for (int i = 0; i < r->n_values; i++) {
@@ -68,7 +69,8 @@ const hy_summary_value *hy_summary_get(const hy_summary_row *r, const char *metr
         if (strcmp(v->metric, metric) || (cell && strcmp(v->cell, cell))) continue;
         const bool larger = best && (v->x > best->x || (v->x == best->x && v->y > best->y));
         const bool same_place = best && !(v->x < best->x || v->x > best->x || v->y < best->y || v->y > best->y);
-        if (!best || (cell ? v->set < best->set : larger || (same_place && v->set < best->set))) best = v;
+        if (cell && v->set) continue;
+        if (!best || larger || (same_place && v->set < best->set)) best = v;
     }
     return best;
 }

@@ -163,19 +163,25 @@ const hy_summary_value *hy_summary_fair(const hy_summary *s, const hy_summary_ro
     return hy_summary_holds_out(s, metric) ? held_out_of(r, metric) : hy_summary_get(r, metric, "");
 }
 
-// The metric that the points were chosen by: without "tune:", or where nothing of it is stored yet, the accuracy.
-static bool by_tune(const hy_summary *s) {
+const char *hy_summary_chosen_by(const hy_summary *s) {
     for (int i = 0; *s->tune_by && i < s->n_rows; i++)
-        if (hy_summary_get(&s->rows[i], s->tune_by, s->tune_cell)) return true;
-    return false;
+        if (hy_summary_get(&s->rows[i], s->tune_by, s->tune_cell)) return s->tune_by;
+    return "accuracy";
+}
+
+bool hy_summary_all_points(const hy_summary *s) {
+    for (int i = 0; i < s->n_rows; i++)
+        if (s->rows[i].points != s->n_grid) return s->n_grid < 2;
+    return true;
 }
 
 char *hy_summary_choice_text(const hy_summary *s) {
     if (s->n_grid < 2) return NULL;
-    const bool tuned = by_tune(s), cell = tuned && *s->tune_cell;
-    return hy_asprintf("of the grid's %d points, the one of the best mean %s%s%s over the same seeds%s", s->n_grid,
-                       tuned ? s->tune_by : "accuracy", cell ? " in " : "", cell ? s->tune_cell : "",
-                       tuned && hy_summary_holds_out(s, s->tune_by)
+    const char *by = hy_summary_chosen_by(s);
+    const bool tuned = !strcmp(by, s->tune_by), cell = tuned && *s->tune_cell;
+    return hy_asprintf("of the grid's %d points, the one of the best mean %s%s%s over the same seeds%s", s->n_grid, by,
+                       cell ? " in " : "", cell ? s->tune_cell : "",
+                       tuned && hy_summary_holds_out(s, by)
                            ? "; held out: for each seed the point that is best over the other seeds"
                            : "");
 }

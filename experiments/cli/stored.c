@@ -53,6 +53,7 @@ hy_status hy_stored_open(const hy_stored_options *o, const char *file, hy_store 
     hy_status s = file ? from_file(o, file, &id) : HY_OK;
     if (!s) s = hy_store_open(o->db, HY_STORE_READ, store);
     if (!s && !file) s = from_store(o, *store, &id);
+    if (!s) s = hy_check_results(*store, &(hy_experiment_id){id.name, id.scale, id.sets});
     if (!s) s = hy_summary_load(*store, id.name, id.scale, id.sets, out);
     if (s && *store) {
         hy_store_close(*store);

@@ -101,6 +101,12 @@ check 'really' 0 precious cat "$dir/p/precious"
 
 # ---------------------------------------------------------------------------------------------------- damaged
 fresh
+raw "$X" "UPDATE metric SET value = 0.75 WHERE measurement_id IN (SELECT id FROM measurement WHERE measure = 'accuracy')"
+check 'a changed accuracy is not drawn' 2 'of its measure accuracy are not those that were stored' "$H" plot --experiment store4 \
+  --scale small --db "$X" --out "$dir/plots3"
+check 'nor on a page' 2 'of its measure accuracy are not those that were stored' "$H" report --experiment store4 --scale small --db "$X" --out "$dir/r3.html"
+check 'there is none' 2 'No such file' ls "$dir/r3.html"
+fresh
 raw "$X" "UPDATE artifact SET data = zeroblob(length(data))"
 check 'zeroed maps' 2 'run [0-9]+: array map\.[a-z0-9.]+ is not what was stored' "$H" doctor --db "$X"
 check 'and how many' 2 'and 17 more are damaged' "$H" doctor --db "$X"

@@ -101,6 +101,7 @@ static void erf_cache(const r_figure *f, int t, int v) {
     check_points(f, t,
                  &(points_wanted){"cache_true", "", "erf", NULL, NULL, "cache at 100 tokens (MB)", "ERF (tokens)", NULL,
                                   1e-6, 1, 1, true});
+    r_says(f->head, "(which: first)");
     r_says(f->head, "ssm=halves");
     assert_null(strstr(f->head, "other"));
     r_says(f->head, t ? "7 runs, 2 to 3 seeds each" : "8 runs, 2 to 3 seeds each");
