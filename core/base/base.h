@@ -104,6 +104,9 @@ typedef struct {
 hy_status hy_outfile_open(hy_outfile *o, const char *path);
 // Whether that will work, before hours of work for it: makes the folders above it, and leaves nothing else behind.
 hy_status hy_outfile_try(const char *path);
+// Refuses an output that is another output or an input of the same work, by whatever name. as: "--curve", "the model".
+// A NULL path is none; a device may serve twice.
+hy_status hy_files_apart(const char *as, const char *path, const char *as_other, const char *other);
 hy_status hy_outfolder_try(const char *path);  // of a folder for files: makes it
 hy_status hy_outfile_commit(hy_outfile *o);
 void hy_outfile_abort(hy_outfile *o);

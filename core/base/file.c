@@ -69,6 +69,33 @@ static char *behind_links(const char *path) {
     return at;
 }
 
+// The folder of a file as the file system knows it, then its name; where there is none such, the path as it is.
+static char *place_of(const char *path) {
+    char *at = behind_links(path), *slash = strrchr(at, '/');
+    if (slash) *slash = 0;
+    char *folder = realpath(slash ? (*at ? at : "/") : ".", NULL);
+    char *place = folder ? hy_asprintf("%s/%s", folder, slash ? slash + 1 : at) : hy_xstrdup(path);
+    free(at);
+    free(folder);
+    return place;
+}
+
+static bool is_same_file(const char *a, const char *b) {
+    struct stat x, y;
+    const bool there = !stat(a, &x), both = !stat(b, &y) && there;
+    if (both) return S_ISREG(x.st_mode) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+    char *p = place_of(a), *q = place_of(b);
+    const bool same = !strcmp(p, q);
+    free(p);
+    free(q);
+    return same;
+}
+
+hy_status hy_files_apart(const char *as, const char *path, const char *as_other, const char *other) {
+    if (!path || !other || !is_same_file(path, other)) return HY_OK;
+    return hy_error(HY_EINPUT, "%s %s is %s too, and would be written over it: name another file", as, path, as_other);
+}
+
 // What is at a path that is to be written: nothing or a file (replaced), or a character device or descriptor, which
 // *through tells (opened and written as it is). Anything else is refused: a renamed file would take its place. mode: of
 // the file that is there, for the one that replaces it; 0: none.

@@ -43,6 +43,8 @@ static char *beside(const char *page) {
 static hy_status report(const options *o, const char *file) {
     hy_store *store;
     hy_summary *s;
+    HY_TRY(hy_files_apart("--out", o->out, "the database", o->which.db));
+    HY_TRY(hy_files_apart("--out", o->out, "the experiment", file));
     HY_TRY(hy_stored_open(&o->which, file, &store, &s));
     char *dir = o->figures ? hy_xstrdup(o->figures) : o->out ? beside(o->out) : NULL;
     if (!dir) dir = hy_stored_folder(&o->which, store, s);

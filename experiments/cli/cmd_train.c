@@ -228,8 +228,15 @@ static hy_status create(const subject *x) {
     return s;
 }
 
-// Before hours of work: whether its results have a place.
-static hy_status try_outputs(const options *o, const char *out) {
+// Before hours of work: whether its results have a place, each its own.
+static hy_status try_outputs(const options *o, const char *out, const char *model) {
+    const bool yaml = hy_model_file_kind_of(model) == HY_MODEL_YAML;  // weights may be written over those they are from
+    HY_TRY(hy_files_apart("--curve", o->curve, o->out ? "--out" : "--resume", out));
+    HY_TRY(hy_files_apart("--curve", o->curve, "--resume", o->resume));
+    HY_TRY(hy_files_apart("--curve", o->curve, "--db", o->db));
+    HY_TRY(hy_files_apart("--curve", o->curve, "the model", model));
+    HY_TRY(hy_files_apart("--out", o->out, "--db", o->db));
+    HY_TRY(hy_files_apart("--out", o->out, "the model", yaml ? model : NULL));
     if (out) HY_TRY(hy_outfile_try(out));
     if (o->curve) HY_TRY(hy_make_folders_above(o->curve));
     return o->db ? hy_adopt_try(o->db, true) : HY_OK;
@@ -247,7 +254,7 @@ static hy_status train(const options *o, const char *model_path) {
     HY_TRY(hy_task_from_args(o->task, &o->task_sets, (uint64_t)o->seed, &task));
     hy_model_spec *model = hy_xcalloc(1, sizeof *model);
     const char *out = o->out ? o->out : o->resume;
-    hy_status s = try_outputs(o, out);
+    hy_status s = try_outputs(o, out, model_path);
     if (!s) s = hy_model_read_spec(model_path, o->sets.v, model);
     if (!s) s = hy_model_build(model, &p);
     if (!s) s = create(&(subject){o, p, &be, &spec, task, out});

@@ -126,6 +126,21 @@ elif [ "$(id -u)" != 0 ]; then
   check "a folder that may not be written" 2 "cannot create" long --out ro/x.st
 else echo "skip a folder that may not be written: root, and nobody else can run here"; fi
 
+# ---- one name for two things: the second would take the place of the first
+"$H" train m.yaml $B --train steps=2 --db kept.db >out 2>&1; ln -s kept.db alias.db; cp kept.db kept.copy
+check "--out over the database" 2 "is --db too" long --out ./kept.db --db alias.db
+check "--curve over the checkpoint, neither there yet" 2 "is --out too" long --out two.st --curve sub/../two.st
+check "--curve over what is resumed" 2 "is --resume too" long --resume half.st --out h.st --curve half.st
+check "--curve over the database" 2 "is --db too" long --curve kept.db --db kept.db
+check "--curve over the model" 2 "is the model too" long --curve m.yaml
+check "--out over a variant" 2 "is the model too" long --out m.yaml
+check "report over its database" 2 "is the database too" "$H" report e.yaml --db kept.db --out alias.db
+check "report over its experiment" 2 "is the experiment too" "$H" report e.yaml --db kept.db --out e.yaml
+cmp -s kept.db kept.copy && grep -q "mixer: attention" m.yaml && grep -q "name: e" e.yaml; say $? "nothing of these is written over"
+train --train steps=2 --out two.safetensors >out 2>&1
+check "weights may replace those that they come from" 0 "checkpoint: two.safetensors" "$H" train --from two.safetensors $B --train steps=2 --out two.safetensors
+check "/dev/null may serve twice" 0 "checkpoint: /dev/null" train --train steps=2 --out /dev/null --curve /dev/null
+
 # ---- a disk that is full when the training ends: the weights are somewhere
 cat >full.c <<'END'
 #define _GNU_SOURCE
