@@ -19,6 +19,7 @@ typedef struct {
     hy_progress bar;
     hy_curve curve;
     hy_training_facts seen;
+    bool saved;     // a checkpoint was written
     char *unsaved;  // why the newest checkpoint could not be written; NULL: it was, or none is wanted
 } watcher;
 
@@ -44,6 +45,7 @@ static hy_status on_save(void *user, long step) {
     (void)step;
     free(w->unsaved);
     w->unsaved = NULL;
+    w->saved = true;
     w->seen.last_time = hy_now();
     return HY_OK;
 }
@@ -152,7 +154,8 @@ static hy_status print_evaluation(const subject *x, hy_trainer *t, const hy_eval
 // Everything that was made is kept, whatever of it fails.
 static hy_status finish(const subject *x, hy_trainer *t, watcher *w, hy_status trained, const hy_eval *eval) {
     outcome all = {0};
-    if (trained == HY_EINTR && x->out && !w->unsaved)
+    const bool whole = !trained || trained == HY_EINTR || trained == HY_ENOMEM;
+    if (whole && trained && w->saved && !w->unsaved)
         hy_error_context(trained, "progress is kept in %s (continue with --resume %s)", x->out, x->out);
     add_outcome(&all, trained);
     if (!trained) {
@@ -160,7 +163,7 @@ static hy_status finish(const subject *x, hy_trainer *t, watcher *w, hy_status t
         add_outcome(&all, print_evaluation(x, t, eval));
         if (x->o->db) add_outcome(&all, store(x, t, &w->seen, eval));
     }
-    if (w->unsaved && (!trained || trained == HY_EINTR))
+    if (w->unsaved && whole)
         add_outcome(&all, hy_rescue(t, x->out, w->unsaved));
     else if (!trained && x->out)
         fprintf(stderr, "checkpoint: %s\n", x->out);

@@ -63,6 +63,18 @@ cp half.st r.st
 check "resuming without --out says where checkpoints go" 0 "no --out: checkpoints go to r.st" train --train steps=4000 --resume r.st
 cmp -s r.st whole.st; say $? "and writes there"
 
+# ---- all of an option counts, however long its value is
+many() { # the last weight of 32
+  "$H" train m.yaml --task mqar --task-set vocab=40 --task-set "train=[$(for _ in $(seq 31); do printf '[16,2],'; done)[16,2]]" \
+    --task-set "weights=[$(for _ in $(seq 31); do printf '0.1234567890123456,'; done)$1]" \
+    --task-set test=[[16,2]] --task-set test_examples=8 --threads 1 --train batch=2 --train steps=2 "${@:2}"
+}
+many 0.25 --out many.st >out 2>&1
+check "the end of a long option is compared and shown" 2 "task.weights \.\.\..*, 0.25\] in the checkpoint, \.\.\..*, 0.5\] here" many 0.5 --resume many.st
+train --train steps=2 --train stop_accuracy=1 --out stop.st >out 2>&1
+"$H" train m.yaml $B --train steps=2 --resume stop.st >out 2>&1
+same "$(grep -c stopped_by out) $(grep -c "train.stop_accuracy 1 in the checkpoint" out)" "0 1" "a recipe that stops early is told by its field alone"
+
 # ---- links, devices, FIFOs, modes
 echo old >target; ln -s target link; ln -s nowhere/new.st dangling; mkdir nowhere
 train --train steps=2 --out plain.safetensors >out 2>&1
