@@ -216,6 +216,9 @@ static hy_status load(const subject *x, hy_trainer *t) {
     if (!o->out)
         fprintf(stderr, "note: no --out: checkpoints go to %s, which is at step %ld\n", o->resume,
                 hy_trainer_step_count(t));
+    if (o->db && hy_trainer_step_count(t))
+        fprintf(stderr, "note: %s: of the first %ld steps it gets no points and no time: another process made them\n",
+                o->db, hy_trainer_step_count(t));
     return HY_OK;
 }
 
@@ -250,7 +253,6 @@ static hy_status train(const options *o, const char *model_path) {
     hy_train_spec spec;
     hy_task *task = NULL;
     hy_program *p = NULL;
-    if (o->db) HY_TRY(hy_store_name_check(o->db));
     HY_TRY(recipe(o, &spec));
     HY_TRY(hy_backend_from_args(o->device, o->isa, o->threads, &be));
     HY_TRY(hy_precision_set(spec.precision, &be));

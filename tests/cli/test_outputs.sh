@@ -58,10 +58,16 @@ same "$(grep -c "the training goes on" err)" 1 "it is told once"
 (ulimit -f 2; train --train steps=60 --curve lim.csv --train log_every=1 >out 2>&1)
 same "$(awk -F, 'NF != 5' lim.csv | wc -l) $(tail -c 1 lim.csv | od -An -c | tr -d ' ')" '0 \n' "a curve that is full ends with a whole row"
 
+{ echo before; train --train steps=5 --curve /dev/stdout 2>err; echo after; } >out
+same "$(head -1 out) $(grep -cE '^[1-5],' out) $(grep -c accuracy: out) $(tail -1 out)" "before 5 1 after" "a curve and a table share standard output"
+
 # ---- --resume without --out goes on in the same file
 cp half.st r.st
 check "resuming without --out says where checkpoints go" 0 "no --out: checkpoints go to r.st" train --train steps=4000 --resume r.st
 cmp -s r.st whole.st; say $? "and writes there"
+
+"$H" train m.yaml $B --train steps=4000 --resume half.st --out h.st --db half.db >out 2>&1
+same "$(grep -c "note: half.db: of the first $step steps it gets no points and no time" out)" 1 "what a resumed run leaves out of a database is said"
 
 # ---- all of an option counts, however long its value is
 many() { # the last weight of 32
@@ -106,6 +112,10 @@ if command -v gnuplot >/dev/null; then
   echo old >page; ln -s page page.html
   "$H" report e.yaml --db e.db --out page.html >out 2>&1
   same "$(stat -c %F page.html) $(head -c 9 page)" "symbolic link <!DOCTYPE" "report writes behind a link too"
+  "$H" report e.yaml --db e.db --out /dev/stdout >stream 2>err
+  same "$(head -c 15 stream) $(tail -1 stream) $(ls -d /dev/stdout_files 2>/dev/null)" "<!DOCTYPE html> </body></html> " "a page on standard output is that alone"
+  ("$H" report e.yaml --db e.db --out /dev/stdout 2>err; echo $? >rc) | head -c 1 >out
+  same "$(cat rc) $(cat err)" "141 " "whom nobody reads to the end says nothing"
   check "report into a FIFO" 2 "is a FIFO" timeout 30 "$H" report e.yaml --db e.db --out fifo
   check "report below a file" 2 "there is a file of that name" "$H" report e.yaml --db e.db --out m.yaml/x.html
   check "plot below a file" 2 "there is a file of that name" "$H" plot e.yaml --db e.db --out m.yaml/x
