@@ -76,7 +76,7 @@ many() { # the last weight of 32
     --task-set test=[[16,2]] --task-set test_examples=8 --threads 1 --train batch=2 --train steps=2 "${@:2}"
 }
 many 0.25 --out many.st >out 2>&1
-check "the end of a long option is compared and shown" 2 "task.weights \.\.\..*, 0.25\] in the checkpoint, \.\.\..*, 0.5\] here" many 0.5 --resume many.st
+check "the end of a long option is compared and shown" 2 "task.weights \.\.\..*, 0.25\] in the checkpoint, \.\.\..*, 0.75\] here" many 0.75 --resume many.st
 train --train steps=2 --train stop_accuracy=1 --out stop.st >out 2>&1
 "$H" train m.yaml $B --train steps=2 --resume stop.st >out 2>&1
 same "$(grep -c stopped_by out) $(grep -c "train.stop_accuracy 1 in the checkpoint" out)" "0 1" "a recipe that stops early is told by its field alone"
