@@ -104,9 +104,15 @@ typedef struct {
 hy_status hy_outfile_open(hy_outfile *o, const char *path);
 // Whether that will work, before hours of work for it: makes the folders above it, and leaves nothing else behind.
 hy_status hy_outfile_try(const char *path);
+// Refuses an output that is another output or an input of the same work, by whatever name. as: "--curve", "the model".
+// A NULL path is none; a device may serve twice.
+hy_status hy_files_apart(const char *as, const char *path, const char *as_other, const char *other);
 hy_status hy_outfolder_try(const char *path);  // of a folder for files: makes it
 hy_status hy_outfile_commit(hy_outfile *o);
 void hy_outfile_abort(hy_outfile *o);
+// fopen; but what is our standard output or error already is written on from where that stands, not from a place of its
+// own, where each would write over the other.
+FILE *hy_open_through(const char *path, const char *mode);
 hy_status hy_mkdirs(const char *path);              // mkdir -p
 hy_status hy_make_folders_above(const char *path);  // of a file: mkdir -p of all before its last slash
 // "~" and "~/..." in the home folder, others as they are; beside: relative ones start at the folder of a file. Caller

@@ -69,6 +69,33 @@ static char *behind_links(const char *path) {
     return at;
 }
 
+// The folder of a file as the file system knows it, then its name; where there is none such, the path as it is.
+static char *place_of(const char *path) {
+    char *at = behind_links(path), *slash = strrchr(at, '/');
+    if (slash) *slash = 0;
+    char *folder = realpath(slash ? (*at ? at : "/") : ".", NULL);
+    char *place = folder ? hy_asprintf("%s/%s", folder, slash ? slash + 1 : at) : hy_xstrdup(path);
+    free(at);
+    free(folder);
+    return place;
+}
+
+static bool is_same_file(const char *a, const char *b) {
+    struct stat x, y;
+    const bool there = !stat(a, &x), both = !stat(b, &y) && there;
+    if (both) return S_ISREG(x.st_mode) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+    char *p = place_of(a), *q = place_of(b);
+    const bool same = !strcmp(p, q);
+    free(p);
+    free(q);
+    return same;
+}
+
+hy_status hy_files_apart(const char *as, const char *path, const char *as_other, const char *other) {
+    if (!path || !other || !is_same_file(path, other)) return HY_OK;
+    return hy_error(HY_EINPUT, "%s %s is %s too, and would be written over it: name another file", as, path, as_other);
+}
+
 // What is at a path that is to be written: nothing or a file (replaced), or a character device or descriptor, which
 // *through tells (opened and written as it is). Anything else is refused: a renamed file would take its place. mode: of
 // the file that is there, for the one that replaces it; 0: none.
@@ -98,6 +125,17 @@ static hy_status kind_of(int why) {
     return why == ENOSPC || why == EDQUOT || why == EIO || why == EMFILE || why == ENFILE ? HY_EFAIL : HY_EINPUT;
 }
 
+FILE *hy_open_through(const char *path, const char *mode) {
+    struct stat st, mine;
+    for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (stat(path, &st) || fstat(fd, &mine) || st.st_dev != mine.st_dev || st.st_ino != mine.st_ino) continue;
+        const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        fflush(stdout);
+        return copy < 0 ? NULL : fdopen(copy, "wb");
+    }
+    return fopen(path, mode);
+}
+
 static void outfile_free(hy_outfile *o) {
     free(o->path);
     free(o->tmp);
@@ -111,8 +149,7 @@ hy_status hy_outfile_open(hy_outfile *o, const char *path) {
     hy_status s = look_at_target(o->path, &through, &mode);
     if (!s) {
         if (!through) o->tmp = hy_asprintf("%s.tmp.%ld", o->path, (long)getpid());
-        // "ab": what a shell has already put into a file that is our standard output stays
-        o->f = fopen(through ? o->path : o->tmp, through ? "ab" : "wb");
+        o->f = through ? hy_open_through(o->path, "ab") : fopen(o->tmp, "wb");
         if (!o->f) s = hy_error(kind_of(errno), "%s: cannot create: %s", through ? o->path : o->tmp, strerror(errno));
     }
     if (o->f && mode) fchmod(fileno(o->f), mode);
@@ -159,11 +196,15 @@ hy_status hy_outfolder_try(const char *path) {
 
 static const char *kept(const hy_outfile *o) { return o->tmp ? " (the old file, if any, is unchanged)" : ""; }
 
+static hy_status cannot_write(const hy_outfile *o) {
+    const hy_status s = !o->tmp && errno == EPIPE ? HY_EPIPE : HY_EFAIL;
+    return hy_error(s, "%s: cannot write: %s%s", o->path, strerror(errno), kept(o));
+}
+
 hy_status hy_outfile_commit(hy_outfile *o) {
     hy_status s = HY_OK;
     // a device or pipe has nothing to be made to last
-    if (fflush(o->f) || ferror(o->f) || (o->tmp && fsync(fileno(o->f))))
-        s = hy_error(HY_EFAIL, "%s: cannot write: %s%s", o->path, strerror(errno), kept(o));
+    if (fflush(o->f) || ferror(o->f) || (o->tmp && fsync(fileno(o->f)))) s = cannot_write(o);
     if (fclose(o->f) && !s) s = hy_error(HY_EFAIL, "%s: cannot close: %s%s", o->path, strerror(errno), kept(o));
     if (!s && o->tmp && rename(o->tmp, o->path))
         s = hy_error(HY_EFAIL, "%s: cannot rename: %s%s", o->path, strerror(errno), kept(o));
@@ -184,7 +225,7 @@ hy_status hy_file_write(const char *path, const void *data, size_t n) {
     hy_outfile o;
     HY_TRY(hy_outfile_open(&o, path));
     if (n && fwrite(data, 1, n, o.f) != n) {
-        const hy_status s = hy_error(HY_EFAIL, "%s: cannot write: %s%s", path, strerror(errno), kept(&o));
+        const hy_status s = cannot_write(&o);
         hy_outfile_abort(&o);
         return s;
     }

@@ -275,7 +275,7 @@ static hy_status evaluate_end(hy_trainer *t, const hy_train_watch *watch, bool a
     return evaluate(t, HY_SPLIT_EVAL, 1, ev);
 }
 
-// Saves, and returns `st` with its message (HY_OK or an interruption) unless saving fails.
+// Saves, and returns `st` with its message unless saving fails after all went well or was interrupted.
 static hy_status save(hy_trainer *t, const hy_train_watch *watch, const char *checkpoint, hy_status st) {
     char *why = st ? hy_xstrdup(hy_error_text()) : NULL;
     hy_status saved = hy_trainer_save(t, checkpoint);
@@ -284,9 +284,16 @@ static hy_status save(hy_trainer *t, const hy_train_watch *watch, const char *ch
         saved = watch->on_save(watch->user, t->step);
     else if (saved && watch && watch->on_unsaved)
         saved = watch->on_unsaved(watch->user, t->step);
-    if (!saved && st) hy_error(st, "%s", why);
+    const bool older = st && (!saved || st != HY_EINTR);
+    if (older) hy_error(st, "%s", why);
     free(why);
-    return saved ? saved : st;
+    return older || !saved ? st : saved;
+}
+
+// What was made is whole after an interruption, and where an evaluation found no memory: a resumed run may take a
+// smaller eval_batch.
+static bool is_worth_keeping(const hy_trainer *t, hy_status st) {
+    return st == HY_EINTR || (st == HY_ENOMEM && t->pending == 0 && (t->eval_due || t->step >= t->spec.steps));
 }
 
 static bool save_is_due(const hy_trainer *t) {
@@ -331,14 +338,14 @@ hy_status hy_trainer_run(hy_trainer *t, const hy_train_watch *watch, const char 
         t->stopped = stop;
         const bool settled = t->pending == 0,
                    interrupted = settled && hy_interrupted;  // an interrupt since then waits for the next step
-        if (checkpoint && (st ? st == HY_EINTR : interrupted || (settled && save_is_due(t))))
+        if (checkpoint && (st ? is_worth_keeping(t, st) : interrupted || (settled && save_is_due(t))))
             st = save(t, watch, checkpoint, st);
         if (!st && interrupted && !stop && t->step < s->steps)
             st = hy_error(HY_EINTR, "interrupted after step %ld of %d", t->step, s->steps);
     }
     if (!st) {
         if (!evaluated) st = evaluate_end(t, watch, last != NULL, ev);
-        if (checkpoint && (!st || st == HY_EINTR)) st = save(t, watch, checkpoint, st);
+        if (checkpoint && (!st || is_worth_keeping(t, st))) st = save(t, watch, checkpoint, st);
     }
     if (st || !last) hy_eval_free(ev);
     return st;

@@ -47,6 +47,6 @@ hy_status hy_trainer_step(hy_trainer *t, hy_train_point *out);
 // steps, every save_seconds and at the end, or NULL. last: the evaluation at the end. NULL: nobody asks for it; there
 // still is one, told to on_eval, if the recipe evaluates on the way (eval_every, stop_accuracy), else one example a
 // cell is tried. NaN or infinity: HY_EDIVERGED naming step and tensor, with advice. An interrupt saves the checkpoint
-// first.
+// first, and so does an evaluation that finds no memory.
 hy_status hy_trainer_run(hy_trainer *t, const hy_train_watch *watch, const char *checkpoint, hy_eval *last);
 #endif

@@ -7,7 +7,13 @@
 
 #include "core/train/train_impl.h"
 
-enum { SHOWN = 4 };  // differences in a message
+#define STOPPED_BY "stopped_by"
+enum { SHOWN = 4, WIDEST = 200, AHEAD = 30 };  // differences in a message; bytes of a value, before where two differ
+
+typedef struct {
+    const char *s;  // not ended by a NUL; NULL: none
+    size_t n;
+} value;
 
 typedef struct {
     hy_buf text;
@@ -20,17 +26,20 @@ static const char *next_line(const char *line) {
     return end ? end + 1 : line + strlen(line);
 }
 
-// The value of the line "key: value" between two places of a text; false if there is none.
-static bool value_of(const char *from, const char *to, const char *key, size_t n, char *out, size_t size) {
+// The value of the line "key: value" between two places of a text, however long it is.
+static value value_of(const char *from, const char *to, const char *key, size_t n) {
     for (const char *line = from; line < to; line = next_line(line)) {
         if (strncmp(line, key, n) || line[n] != ':') continue;
         const char *v = line + n + 1;
         v += strspn(v, " ");
-        snprintf(out, size, "%.*s", (int)strcspn(v, "\n"), v);
-        return true;
+        return (value){v, strcspn(v, "\n")};
     }
-    return false;
+    return (value){0};
 }
+
+static bool is_same(value a, value b) { return a.n == b.n && !memcmp(a.s, b.s, a.n); }
+static value word(const char *s) { return (value){s, strlen(s)}; }
+static value or_word(value v, const char *otherwise) { return v.s ? v : word(otherwise); }
 
 // Where the recipe begins: its first field stands at the beginning of a line, the last such line of the text.
 static const char *recipe_of(const char *text) {
@@ -41,42 +50,48 @@ static const char *recipe_of(const char *text) {
     return at ? at : text + strlen(text);
 }
 
-static void differ(differences *d, const char *what, const char *theirs, const char *ours) {
+static void differ(differences *d, const char *what, value theirs, value ours) {
     if (d->n++ >= SHOWN) return;
-    hy_buf_printf(&d->text, "%s%s %.200s in the checkpoint, %.200s here", d->n > 1 ? "; " : "", what, theirs, ours);
+    size_t same = 0;
+    while (same < theirs.n && same < ours.n && theirs.s[same] == ours.s[same]) same++;
+    const size_t from = (theirs.n > WIDEST || ours.n > WIDEST) && same > AHEAD ? same - AHEAD : 0;
+    const char *dots = from ? "..." : "";
+    hy_buf_printf(&d->text, "%s%s %s%.*s in the checkpoint, %s%.*s here", d->n > 1 ? "; " : "", what, dots,
+                  (int)(theirs.n - from < WIDEST ? theirs.n - from : WIDEST), theirs.s + from, dots,
+                  (int)(ours.n - from < WIDEST ? ours.n - from : WIDEST), ours.s + from);
 }
 
 // ---------------------------------------------------------------------------------------------------- the task
+static bool is_key(const char *line, size_t n, const char *key) { return n == strlen(key) && !strncmp(line, key, n); }
+
 // Evaluations count where one of them may have ended the run; where a text tells the content of a file, its place does
 // not count.
 static bool counts_in_task(const char *from, const char *to, const char *line, size_t n, bool stops) {
-    char v[8];
-    if (!strncmp(line, "path", n) && n == 4) return !value_of(from, to, "content", 7, v, sizeof v);
-    if (!strncmp(line, "tokenizer", n) && n == 9) return !value_of(from, to, "tokenizer_content", 17, v, sizeof v);
-    return stops || !((n == 4 && !strncmp(line, "test", 4)) || (n > 5 && !strncmp(line, "test_", 5)));
+    if (is_key(line, n, STOPPED_BY)) return false;  // no option: compare_stops
+    if (is_key(line, n, "path")) return !value_of(from, to, "content", 7).s;
+    if (is_key(line, n, "tokenizer")) return !value_of(from, to, "tokenizer_content", 17).s;
+    return stops || !(is_key(line, n, "test") || (n > 5 && !strncmp(line, "test_", 5)));
 }
 
 // The lines of `a` that differ in `b`; missing: only those that `b` lacks. swap: `a` is ours.
 static void compare_lines(const char *a, const char *a_end, const char *b, const char *b_end, bool stops, bool swap,
                           differences *d) {
-    char mine[512], other[512], what[128];
+    const value by_default = word("as by default");
+    char what[128];
     for (const char *line = a; line < a_end; line = next_line(line)) {
         const size_t n = strcspn(line, ":\n");
         if (line[n] != ':' || !counts_in_task(a, a_end, line, n, stops)) continue;
-        value_of(line, next_line(line), line, n, mine, sizeof mine);
-        const bool there = value_of(b, b_end, line, n, other, sizeof other);
-        if (there ? swap || !strcmp(mine, other) : false) continue;
+        const value mine = value_of(line, next_line(line), line, n), other = value_of(b, b_end, line, n);
+        if (other.s && (swap || is_same(mine, other))) continue;
         snprintf(what, sizeof what, "task.%.*s", (int)n, line);
-        differ(d, what, swap ? "as by default" : mine, swap ? mine : there ? other : "as by default");
+        differ(d, what, swap ? by_default : mine, swap ? mine : other.s ? other : by_default);
     }
 }
 
 static void compare_tasks(const char *theirs, const char *ours, bool stops, differences *d) {
     const char *te = recipe_of(theirs), *oe = recipe_of(ours);
-    char a[64] = "", b[64] = "";
-    value_of(theirs, te, "task", 4, a, sizeof a);
-    value_of(ours, oe, "task", 4, b, sizeof b);
-    if (strcmp(a, b)) {  // its options are others too
+    const value a = or_word(value_of(theirs, te, "task", 4), "none"), b = value_of(ours, oe, "task", 4);
+    if (!is_same(a, b)) {  // its options are others too
         differ(d, "task", a, b);
         return;
     }
@@ -86,15 +101,16 @@ static void compare_tasks(const char *theirs, const char *ours, bool stops, diff
 
 // ---------------------------------------------------------------------------------------------------- the recipe
 static hy_status read_recipe(const char *text, const char *where, hy_train_spec *out) {
-    char name[64], value[512];
+    char name[64], text_value[512];
     memset(out, 0, sizeof *out);
     hy_fields_default(hy_train_fields, out);
     for (const char *line = recipe_of(text); *line; line = next_line(line)) {
         const size_t n = strcspn(line, ":\n");
         snprintf(name, sizeof name, "%.*s", (int)n, line);
         if (line[n] != ':' || !strcmp(name, "seed")) continue;
-        value_of(line, next_line(line), line, n, value, sizeof value);
-        const hy_status s = hy_fields_set(hy_train_fields, out, name, value);
+        const value v = value_of(line, next_line(line), line, n);
+        snprintf(text_value, sizeof text_value, "%.*s", (int)v.n, v.s);
+        const hy_status s = hy_fields_set(hy_train_fields, out, name, text_value);
         if (s) return hy_error_context(s, "%s: the recipe in it cannot be read", where);
     }
     return HY_OK;
@@ -124,14 +140,22 @@ static void compare_recipes(const hy_train_spec *theirs, const hy_train_spec *ou
         hy_fields_text(one, theirs, 0, &a);
         hy_fields_text(one, ours, 0, &b);
         const char *x = a.s ? a.s + strlen(f->name) + 2 : f->def, *y = b.s ? b.s + strlen(f->name) + 2 : f->def;
-        char what[64], left[256], right[256];
+        const value left = {x, strcspn(x, "\n")}, right = {y, strcspn(y, "\n")};
+        char what[64];
         snprintf(what, sizeof what, "train.%s", f->name);
-        snprintf(left, sizeof left, "%.*s", (int)strcspn(x, "\n"), x);
-        snprintf(right, sizeof right, "%.*s", (int)strcspn(y, "\n"), y);
-        if (strcmp(left, right)) differ(d, what, left, right);
+        if (!is_same(left, right)) differ(d, what, left, right);
         free(a.s);
         free(b.s);
     }
+}
+
+// Older versions looked at other examples.
+static void compare_stops(const char *theirs, const char *ours, differences *d) {
+    const size_t n = strlen(STOPPED_BY);
+    const value before = word("evaluation examples");
+    const value a = or_word(value_of(theirs, recipe_of(theirs), STOPPED_BY, n), before.s),
+                b = or_word(value_of(ours, recipe_of(ours), STOPPED_BY, n), before.s);
+    if (!is_same(a, b)) differ(d, "train.stop_accuracy is of", a, b);
 }
 
 // ---------------------------------------------------------------------------------------------------- both
@@ -154,13 +178,13 @@ static hy_status refuse(const hy_trainer *t, const char *where, const hy_train_s
 
 hy_status hy_trainer_check_run(hy_trainer *t, const char *where, const char *theirs, const char *ours, long step) {
     hy_train_spec spec;
-    char a[32] = "", b[32] = "";
     differences d = {0};
     HY_TRY(read_recipe(theirs, where, &spec));
-    value_of(recipe_of(theirs), theirs + strlen(theirs), "seed", 4, a, sizeof a);
-    value_of(recipe_of(ours), ours + strlen(ours), "seed", 4, b, sizeof b);
-    if (strcmp(a, b)) differ(&d, "seed", a, b);
+    const value a = or_word(value_of(recipe_of(theirs), theirs + strlen(theirs), "seed", 4), "none"),
+                b = value_of(recipe_of(ours), ours + strlen(ours), "seed", 4);
+    if (!is_same(a, b)) differ(&d, "seed", a, b);
     compare_recipes(&spec, &t->spec, step, &d);
+    if (spec.stop_accuracy > 0 && t->spec.stop_accuracy > 0) compare_stops(theirs, ours, &d);
     compare_tasks(theirs, ours, spec.stop_accuracy > 0 || t->spec.stop_accuracy > 0, &d);
     const hy_status s = d.n ? refuse(t, where, &spec, step, &d) : HY_OK;
     free(d.text.s);

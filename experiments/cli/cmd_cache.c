@@ -239,7 +239,7 @@ int hy_cmd_cache(int argc, char **argv) {
     bool help = false;
     hy_status st = hy_args_read(&a, argc, argv, &rest, &help);
     if (!st && !help) st = read_choices(&o);
-    if (!st && !help && o.db) st = hy_store_name_check(o.db);
+    if (!st && !help && o.db) st = hy_adopt_try(o.db, false);
     const hy_cache_request r = {&rest, o.sets.v, o.tokens, o.bytes, o.conv_bytes, o.ssm_bytes, o.format};
     if (!st && !help)
         st = o.explain ? hy_cache_print_explained(&r) : o.both ? hy_cache_print_both(&r) : print_cache(&o, &rest);

@@ -14,6 +14,12 @@ typedef struct {
     const char *out, *figures;
 } options;
 
+// A device or a pipe, also by the name of an open descriptor, whatever that leads to.
+static bool is_stream(const char *page) {
+    struct stat st;
+    return !strncmp(page, "/dev/", 5) || !strncmp(page, "/proc/", 6) || (!stat(page, &st) && !S_ISREG(st.st_mode));
+}
+
 static hy_status write_page(hy_plots *p, const char *path) {
     char *label = *p->s->scale ? hy_asprintf("%s scale", p->s->scale) : NULL;
     hy_report *r = hy_report_new(p->s->experiment, label);
@@ -22,7 +28,7 @@ static hy_status write_page(hy_plots *p, const char *path) {
     hy_status s = drawn == HY_EINPUT && p->n ? HY_OK : drawn;  // the page has what is not damaged
     if (!s) s = hy_report_page(p, r);
     if (!s) s = hy_report_write(r, path);
-    if (!s) printf("%s (%d figure%s from %s)\n", path, p->n, hy_s(p->n), p->dir);
+    if (!s) fprintf(is_stream(path) ? stderr : stdout, "%s (%d figure%s from %s)\n", path, p->n, hy_s(p->n), p->dir);
     if (!s && drawn) s = hy_error(drawn, "%s", left_out);
     hy_report_free(r);
     free(label), free(left_out);
@@ -32,8 +38,7 @@ static hy_status write_page(hy_plots *p, const char *path) {
 // The folder for the figures of a page: what belongs to other people lies beside the page, not in there. NULL: the page
 // is no file (a device, a pipe).
 static char *beside(const char *page) {
-    struct stat st;
-    if (!stat(page, &st) && !S_ISREG(st.st_mode)) return NULL;
+    if (is_stream(page)) return NULL;
     const size_t n = strlen(page);
     const char *dot = strrchr(page, '.'), *slash = strrchr(page, '/');
     const bool named = dot && dot > (slash ? slash + 1 : page);
@@ -43,6 +48,8 @@ static char *beside(const char *page) {
 static hy_status report(const options *o, const char *file) {
     hy_store *store;
     hy_summary *s;
+    HY_TRY(hy_files_apart("--out", o->out, "the database", o->which.db));
+    HY_TRY(hy_files_apart("--out", o->out, "the experiment", file));
     HY_TRY(hy_stored_open(&o->which, file, &store, &s));
     char *dir = o->figures ? hy_xstrdup(o->figures) : o->out ? beside(o->out) : NULL;
     if (!dir) dir = hy_stored_folder(&o->which, store, s);

@@ -19,6 +19,7 @@ typedef struct {
     hy_progress bar;
     hy_curve curve;
     hy_training_facts seen;
+    bool saved;     // a checkpoint was written
     char *unsaved;  // why the newest checkpoint could not be written; NULL: it was, or none is wanted
 } watcher;
 
@@ -44,6 +45,7 @@ static hy_status on_save(void *user, long step) {
     (void)step;
     free(w->unsaved);
     w->unsaved = NULL;
+    w->saved = true;
     w->seen.last_time = hy_now();
     return HY_OK;
 }
@@ -152,7 +154,8 @@ static hy_status print_evaluation(const subject *x, hy_trainer *t, const hy_eval
 // Everything that was made is kept, whatever of it fails.
 static hy_status finish(const subject *x, hy_trainer *t, watcher *w, hy_status trained, const hy_eval *eval) {
     outcome all = {0};
-    if (trained == HY_EINTR && x->out && !w->unsaved)
+    const bool whole = !trained || trained == HY_EINTR || trained == HY_ENOMEM;
+    if (whole && trained && w->saved && !w->unsaved)
         hy_error_context(trained, "progress is kept in %s (continue with --resume %s)", x->out, x->out);
     add_outcome(&all, trained);
     if (!trained) {
@@ -160,7 +163,7 @@ static hy_status finish(const subject *x, hy_trainer *t, watcher *w, hy_status t
         add_outcome(&all, print_evaluation(x, t, eval));
         if (x->o->db) add_outcome(&all, store(x, t, &w->seen, eval));
     }
-    if (w->unsaved && (!trained || trained == HY_EINTR))
+    if (w->unsaved && whole)
         add_outcome(&all, hy_rescue(t, x->out, w->unsaved));
     else if (!trained && x->out)
         fprintf(stderr, "checkpoint: %s\n", x->out);
@@ -213,6 +216,9 @@ static hy_status load(const subject *x, hy_trainer *t) {
     if (!o->out)
         fprintf(stderr, "note: no --out: checkpoints go to %s, which is at step %ld\n", o->resume,
                 hy_trainer_step_count(t));
+    if (o->db && hy_trainer_step_count(t))
+        fprintf(stderr, "note: %s: of the first %ld steps it gets no points and no time: another process made them\n",
+                o->db, hy_trainer_step_count(t));
     return HY_OK;
 }
 
@@ -228,8 +234,15 @@ static hy_status create(const subject *x) {
     return s;
 }
 
-// Before hours of work: whether its results have a place.
-static hy_status try_outputs(const options *o, const char *out) {
+// Before hours of work: whether its results have a place, each its own.
+static hy_status try_outputs(const options *o, const char *out, const char *model) {
+    const bool yaml = hy_model_file_kind_of(model) == HY_MODEL_YAML;  // weights may be written over those they are from
+    HY_TRY(hy_files_apart("--curve", o->curve, o->out ? "--out" : "--resume", out));
+    HY_TRY(hy_files_apart("--curve", o->curve, "--resume", o->resume));
+    HY_TRY(hy_files_apart("--curve", o->curve, "--db", o->db));
+    HY_TRY(hy_files_apart("--curve", o->curve, "the model", model));
+    HY_TRY(hy_files_apart("--out", o->out, "--db", o->db));
+    HY_TRY(hy_files_apart("--out", o->out, "the model", yaml ? model : NULL));
     if (out) HY_TRY(hy_outfile_try(out));
     if (o->curve) HY_TRY(hy_make_folders_above(o->curve));
     return o->db ? hy_adopt_try(o->db, true) : HY_OK;
@@ -240,14 +253,13 @@ static hy_status train(const options *o, const char *model_path) {
     hy_train_spec spec;
     hy_task *task = NULL;
     hy_program *p = NULL;
-    if (o->db) HY_TRY(hy_store_name_check(o->db));
     HY_TRY(recipe(o, &spec));
     HY_TRY(hy_backend_from_args(o->device, o->isa, o->threads, &be));
     HY_TRY(hy_precision_set(spec.precision, &be));
     HY_TRY(hy_task_from_args(o->task, &o->task_sets, (uint64_t)o->seed, &task));
     hy_model_spec *model = hy_xcalloc(1, sizeof *model);
     const char *out = o->out ? o->out : o->resume;
-    hy_status s = try_outputs(o, out);
+    hy_status s = try_outputs(o, out, model_path);
     if (!s) s = hy_model_read_spec(model_path, o->sets.v, model);
     if (!s) s = hy_model_build(model, &p);
     if (!s) s = create(&(subject){o, p, &be, &spec, task, out});

@@ -110,7 +110,6 @@ static hy_status check(const hy_subject *s, const hy_asked *asked, int n) {
 hy_status hy_subject_open(const hy_measure_args *a, const char *file, hy_weights weights, const hy_asked *asked, int n,
                           hy_subject *out) {
     *out = (hy_subject){.args = a, .file = file};
-    if (a->db) HY_TRY(hy_store_name_check(a->db));
     HY_TRY(hy_precision_parse(a->precision, &out->precision));
     HY_TRY(hy_backend_from_args(a->device, a->isa, a->threads, &out->be));
     HY_TRY(hy_precision_set(out->precision, &out->be));

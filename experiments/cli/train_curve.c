@@ -63,7 +63,7 @@ hy_status hy_curve_open(hy_curve *c, const char *path, long step) {
     if (!path) return HY_OK;
     HY_TRY(hy_make_folders_above(path));
     if (step > 0 && !stat(path, &st) && S_ISREG(st.st_mode)) HY_TRY(cut(c, step));
-    c->f = fopen(path, step > 0 ? "a" : "w");
+    c->f = hy_open_through(path, step > 0 ? "a" : "w");
     if (!c->f) return hy_error(HY_EINPUT, "--curve %s: cannot be written: %s", path, strerror(errno));
     if (c->end == 0) put(c, HEADER, (int)strlen(HEADER));
     return HY_OK;

@@ -165,6 +165,7 @@ hy_status hy_adopt_open(const char *db, hy_store **store) {
 
 hy_status hy_adopt_try(const char *db, bool weights) {
     hy_store *s = NULL;
+    HY_TRY(hy_store_name_check(db));
     HY_TRY(hy_file_exists(db) ? hy_adopt_open(db, &s) : hy_outfile_try(db));
     hy_store_close(s);
     if (!weights) return HY_OK;

@@ -58,10 +58,28 @@ same "$(grep -c "the training goes on" err)" 1 "it is told once"
 (ulimit -f 2; train --train steps=60 --curve lim.csv --train log_every=1 >out 2>&1)
 same "$(awk -F, 'NF != 5' lim.csv | wc -l) $(tail -c 1 lim.csv | od -An -c | tr -d ' ')" '0 \n' "a curve that is full ends with a whole row"
 
+{ echo before; train --train steps=5 --curve /dev/stdout 2>err; echo after; } >out
+same "$(head -1 out) $(grep -cE '^[1-5],' out) $(grep -c accuracy: out) $(tail -1 out)" "before 5 1 after" "a curve and a table share standard output"
+
 # ---- --resume without --out goes on in the same file
 cp half.st r.st
 check "resuming without --out says where checkpoints go" 0 "no --out: checkpoints go to r.st" train --train steps=4000 --resume r.st
 cmp -s r.st whole.st; say $? "and writes there"
+
+"$H" train m.yaml $B --train steps=4000 --resume half.st --out h.st --db half.db >out 2>&1
+same "$(grep -c "note: half.db: of the first $step steps it gets no points and no time" out)" 1 "what a resumed run leaves out of a database is said"
+
+# ---- all of an option counts, however long its value is
+many() { # the last weight of 32
+  "$H" train m.yaml --task mqar --task-set vocab=40 --task-set "train=[$(for _ in $(seq 31); do printf '[16,2],'; done)[16,2]]" \
+    --task-set "weights=[$(for _ in $(seq 31); do printf '0.1234567890123456,'; done)$1]" \
+    --task-set test=[[16,2]] --task-set test_examples=8 --threads 1 --train batch=2 --train steps=2 "${@:2}"
+}
+many 0.25 --out many.st >out 2>&1
+check "the end of a long option is compared and shown" 2 "task.weights \.\.\..*, 0.25\] in the checkpoint, \.\.\..*, 0.75\] here" many 0.75 --resume many.st
+train --train steps=2 --train stop_accuracy=1 --out stop.st >out 2>&1
+"$H" train m.yaml $B --train steps=2 --resume stop.st >out 2>&1
+same "$(grep -c stopped_by out) $(grep -c "train.stop_accuracy 1 in the checkpoint" out)" "0 1" "a recipe that stops early is told by its field alone"
 
 # ---- links, devices, FIFOs, modes
 echo old >target; ln -s target link; ln -s nowhere/new.st dangling; mkdir nowhere
@@ -94,6 +112,10 @@ if command -v gnuplot >/dev/null; then
   echo old >page; ln -s page page.html
   "$H" report e.yaml --db e.db --out page.html >out 2>&1
   same "$(stat -c %F page.html) $(head -c 9 page)" "symbolic link <!DOCTYPE" "report writes behind a link too"
+  "$H" report e.yaml --db e.db --out /dev/stdout >stream 2>err
+  same "$(head -c 15 stream) $(tail -1 stream) $(ls -d /dev/stdout_files 2>/dev/null)" "<!DOCTYPE html> </body></html> " "a page on standard output is that alone"
+  ("$H" report e.yaml --db e.db --out /dev/stdout 2>err; echo $? >rc) | head -c 1 >out
+  same "$(cat rc) $(cat err)" "141 " "whom nobody reads to the end says nothing"
   check "report into a FIFO" 2 "is a FIFO" timeout 30 "$H" report e.yaml --db e.db --out fifo
   check "report below a file" 2 "there is a file of that name" "$H" report e.yaml --db e.db --out m.yaml/x.html
   check "plot below a file" 2 "there is a file of that name" "$H" plot e.yaml --db e.db --out m.yaml/x
@@ -125,6 +147,21 @@ elif [ "$(id -u)" != 0 ]; then
   mkdir ro && chmod 555 ro
   check "a folder that may not be written" 2 "cannot create" long --out ro/x.st
 else echo "skip a folder that may not be written: root, and nobody else can run here"; fi
+
+# ---- one name for two things: the second would take the place of the first
+"$H" train m.yaml $B --train steps=2 --db kept.db >out 2>&1; ln -s kept.db alias.db; cp kept.db kept.copy
+check "--out over the database" 2 "is --db too" long --out ./kept.db --db alias.db
+check "--curve over the checkpoint, neither there yet" 2 "is --out too" long --out two.st --curve sub/../two.st
+check "--curve over what is resumed" 2 "is --resume too" long --resume half.st --out h.st --curve half.st
+check "--curve over the database" 2 "is --db too" long --curve kept.db --db kept.db
+check "--curve over the model" 2 "is the model too" long --curve m.yaml
+check "--out over a variant" 2 "is the model too" long --out m.yaml
+check "report over its database" 2 "is the database too" "$H" report e.yaml --db kept.db --out alias.db
+check "report over its experiment" 2 "is the experiment too" "$H" report e.yaml --db kept.db --out e.yaml
+cmp -s kept.db kept.copy && grep -q "mixer: attention" m.yaml && grep -q "name: e" e.yaml; say $? "nothing of these is written over"
+train --train steps=2 --out two.safetensors >out 2>&1
+check "weights may replace those that they come from" 0 "checkpoint: two.safetensors" "$H" train --from two.safetensors $B --train steps=2 --out two.safetensors
+check "/dev/null may serve twice" 0 "checkpoint: /dev/null" train --train steps=2 --out /dev/null --curve /dev/null
 
 # ---- a disk that is full when the training ends: the weights are somewhere
 cat >full.c <<'END'

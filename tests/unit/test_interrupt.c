@@ -15,6 +15,7 @@
 enum { STEPS = 5, EVERY = 2 };
 typedef struct {
     long stop_after, steps, evals[32];
+    long no_memory_at;  // the step whose evaluation finds none
     int n_evals, n_saves;
     double step_seconds;         // that a step is made to take
     double stepped, saved, gap;  // ends of the last step and save; the shortest time between a save and the next
@@ -31,6 +32,7 @@ static hy_status on_step(void *user, const hy_train_point *p) {
 static hy_status on_eval(void *user, long step, const hy_eval *e) {
     seen *s = user;
     (void)e;
+    if (step == s->no_memory_at) return hy_error(HY_ENOMEM, "no memory");
     s->evals[s->n_evals++] = step;
     return HY_OK;
 }
@@ -135,6 +137,28 @@ static void in_the_last_evaluation(const setting *x, const float *want) {
     unlink(x->path);
 }
 
+// The steps are kept of a run that finds no memory to evaluate them, whether on the way or at the end.
+static void without_memory_to_evaluate(const setting *x, long step, const float *want) {
+    seen s = {.no_memory_at = step};
+    hy_trainer *t = trainer(x);
+    assert_int_equal(run(x, t, &s), HY_ENOMEM);
+    assert_string_equal(hy_error_text(), "no memory");
+    assert_int_equal(s.n_saves, 1);
+    hy_trainer_free(t);
+    t = trainer(x);
+    if (hy_trainer_load(t, x->path)) fail_msg("%s", hy_error_text());
+    assert_int_equal(hy_trainer_step_count(t), step);
+    s = (seen){0};
+    assert_int_equal(run(x, t, &s), HY_OK);
+    assert_int_equal(s.steps, STEPS - step);
+    assert_int_equal(s.evals[0], step);
+    float *got = weights(x, t);
+    assert_memory_equal(got, want, x->p->param_elems * sizeof *got);
+    free(got);
+    hy_trainer_free(t);
+    unlink(x->path);
+}
+
 static void interrupted_evaluations(void **unused) {
     (void)unused;
     setting x;
@@ -147,6 +171,8 @@ static void interrupted_evaluations(void **unused) {
     unlink(x.path);
     in_a_periodic_evaluation(&x, want);
     in_the_last_evaluation(&x, want);
+    without_memory_to_evaluate(&x, EVERY, want);
+    without_memory_to_evaluate(&x, STEPS, want);
     free(want);
     close_setting(&x);
 }
