@@ -104,6 +104,9 @@ typedef struct {
 hy_status hy_outfile_open(hy_outfile *o, const char *path);
 // Whether that will work, before hours of work for it: makes the folders above it, and leaves nothing else behind.
 hy_status hy_outfile_try(const char *path);
+// The same, and whether what stands there may be replaced: nothing, an empty file, or one that has `mark` in its first
+// bytes, as `what` has. Anything else is somebody's work, named by mistake.
+hy_status hy_outfile_try_over(const char *path, const char *mark, const char *what);
 hy_status hy_outfolder_try(const char *path);  // of a folder for files: makes it
 hy_status hy_outfile_commit(hy_outfile *o);
 void hy_outfile_abort(hy_outfile *o);
