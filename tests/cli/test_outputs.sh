@@ -29,7 +29,8 @@ columns() { cut -d, -f1-4 "$1"; } # all of a curve but tokens a second, which no
 train --train steps=4000 --out whole.st --curve whole.csv >out 2>&1
 for again in 1 2; do # the second kill hits the resumed run
   before=$(stat -c %Y%i k.st 2>/dev/null)
-  "$H" train m.yaml $B --train steps=4000 --train checkpoint_every=200 --out k.st --curve k.csv $([ -f k.st ] && echo --resume k.st) >out 2>&1 &
+  on=(); [ ! -f k.st ] || on=(--resume k.st)
+  "$H" train m.yaml $B --train steps=4000 --train checkpoint_every=200 --out k.st --curve k.csv "${on[@]}" >out 2>&1 &
   p=$!
   for _ in $(seq 2000); do [ -f k.st ] && [ "$(stat -c %Y%i k.st)" != "$before" ] && break; sleep 0.005; done
   sleep 0.1
