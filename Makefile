@@ -235,7 +235,9 @@ layering:
 	@tests/layering.sh
 # Findings of clang-tidy (.clang-tidy), cppcheck and shellcheck: none are left. LINT="files" looks at some.
 .PHONY: lint tsan
-LINT ?= $(filter-out kernels/cpu/ref/% kernels/cpu/fast/%,$(SRC))
+ifneq ($(filter undefined default,$(origin LINT)),)  # GNU make has a variable LINT of its own, which ?= would leave
+LINT := $(filter-out kernels/cpu/ref/% kernels/cpu/fast/%,$(SRC))
+endif
 lint:
 	@echo "cppcheck"; cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability --inline-suppr \
 	  --suppressions-list=tests/lint/cppcheck.txt -j $(JOBS) $(filter-out -D_GNU_SOURCE,$(CPPFLAGS)) -D__linux__ $(LINT)

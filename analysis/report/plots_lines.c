@@ -83,7 +83,7 @@ hy_status hy_plot_loss(hy_plots *p, int task) {
     hy_status st = load_loss(p, task, s, &stretch);
     const int k = st ? 0 : series_of(s, names, n, true, series);
     if (k) {
-        char *note = hy_asprintf("Lines: mean over seeds%s; bands: smallest to largest seed",
+        char *note = hy_asprintf("Lines: mean over seeds%s; bands or bars: smallest to largest seed",
                                  stretch > 1 ? " and neighbouring steps" : "");
         char *label = label_of("loss");
         hy_fig_head head;
@@ -94,9 +94,9 @@ hy_status hy_plot_loss(hy_plots *p, int task) {
         const hy_fig_panel panel = {NULL, x, hy_plots_axis(label, wide(series, k)), series, k};
         const hy_fig_out out = hy_plots_out(p, task, "loss", NULL);
         st = hy_fig_lines(&out, &head, &panel, 1);
-        st = hy_plots_done(p, st,
-                           "%s. Lines are means over seeds (%s)%s, bands go from the smallest to the largest seed.",
-                           title, seeds, stretch > 1 ? " and over neighbouring steps" : "");
+        st = hy_plots_done(
+            p, st, "%s. Lines are means over seeds (%s)%s, bands or bars go from the smallest to the largest seed.",
+            title, seeds, stretch > 1 ? " and over neighbouring steps" : "");
         free(title), free(note), free(label);
     }
     free(names), free(series);

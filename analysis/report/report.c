@@ -224,10 +224,13 @@ hy_status hy_report_figure(hy_report *r, const char *svg_path, const char *capti
     return HY_OK;
 }
 
+#define PAGE_HEAD "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\""
+
+hy_status hy_report_try(const char *path) { return hy_outfile_try_over(path, PAGE_HEAD, "page of hylab"); }
+
 hy_status hy_report_write(const hy_report *r, const char *path) {
     hy_buf page = {0};
-    hy_buf_printf(&page, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-                         "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
+    hy_buf_printf(&page, PAGE_HEAD " content=\"width=device-width, initial-scale=1\">\n");
     element(&page, "title", r->title, strlen(r->title));
     hy_buf_printf(&page, "<style>\n%s</style></head><body>\n<h1>", css);
     escape(&page, r->title);

@@ -27,6 +27,8 @@ void hy_report_table(hy_report *r, const char *caption, const hy_report_column *
 void hy_report_fact(hy_report *r, const char *key, const char *value);
 // The SVG file inline, with its caption. HY_EINPUT: cannot be read, or is not an SVG.
 hy_status hy_report_figure(hy_report *r, const char *svg_path, const char *caption);
+// Before the work: whether a page can be written there. Of files that are there only a page of hylab is replaced.
+hy_status hy_report_try(const char *path);
 // Writes the page.
 hy_status hy_report_write(const hy_report *r, const char *path);
 #endif

@@ -107,6 +107,9 @@ hy_status hy_outfile_try(const char *path);
 // Refuses an output that is another output or an input of the same work, by whatever name. as: "--curve", "the model".
 // A NULL path is none; a device may serve twice.
 hy_status hy_files_apart(const char *as, const char *path, const char *as_other, const char *other);
+// The same, and whether what stands there may be replaced: nothing, an empty file, or one that has `mark` in its first
+// bytes, as `what` has. Anything else is somebody's work, named by mistake.
+hy_status hy_outfile_try_over(const char *path, const char *mark, const char *what);
 hy_status hy_outfolder_try(const char *path);  // of a folder for files: makes it
 hy_status hy_outfile_commit(hy_outfile *o);
 void hy_outfile_abort(hy_outfile *o);

@@ -186,6 +186,22 @@ hy_status hy_outfile_try(const char *path) {
     return HY_OK;
 }
 
+hy_status hy_outfile_try_over(const char *path, const char *mark, const char *what) {
+    struct stat st;
+    if (!stat(path, &st) && S_ISREG(st.st_mode) && st.st_size > 0) {
+        char head[1025];
+        FILE *f = fopen(path, "rb");
+        if (!f) return hy_error(HY_EINPUT, "%s: cannot be read: %s; it is not replaced", path, strerror(errno));
+        const size_t n = fread(head, 1, sizeof head - 1, f), len = strlen(mark);
+        fclose(f);
+        size_t at = 0;
+        while (at + len <= n && memcmp(head + at, mark, len)) at++;
+        if (at + len > n)
+            return hy_error(HY_EINPUT, "%s: is no %s and is not replaced: name another file, or remove it", path, what);
+    }
+    return hy_outfile_try(path);
+}
+
 hy_status hy_outfolder_try(const char *path) {
     HY_TRY(hy_mkdirs(path));
     char *probe = hy_asprintf("%s/.hylab-try.%ld", path, (long)getpid());

@@ -44,6 +44,10 @@ hy_status hy_checkpoint_save(hy_params *w, const char *path) {
     return s;
 }
 
+hy_status hy_checkpoint_try(const char *path) {
+    return hy_outfile_try_over(path, "\"" META_FORMAT "\"", "checkpoint of hylab");
+}
+
 // The same tensors and metadata in the same order as hy_checkpoint_add announces them: a file is sorted by element
 // size, and otherwise in that order.
 static hy_status hash_of_weights(const hy_st *st, char out[33]) {

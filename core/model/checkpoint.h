@@ -14,6 +14,8 @@
 void hy_checkpoint_add(hy_st_writer *out, hy_params *w);
 // The two steps for weights alone.
 hy_status hy_checkpoint_save(hy_params *w, const char *path);
+// Before the work: whether a checkpoint can be written there. Of files that are there only a checkpoint is replaced.
+hy_status hy_checkpoint_try(const char *path);
 // The hash of the file that hy_checkpoint_save makes of the weights in a checkpoint, which may have a trainer's tensors
 // besides.
 hy_status hy_checkpoint_weights_hash(const char *path, char out[33]);

@@ -330,9 +330,10 @@ static hy_status word_symbols(hy_bpe *b, const char *s, size_t n, bool bytes, sy
         char c[4];
         if (id >= 0)
             put_known(b, out, id);
-        else if (bytes)
-            HY_TRY(put_missing(b, out, c, hy_utf8_put(hy_byte_char((uint8_t)s[i]), c)));
-        else
+        else if (bytes) {
+            const int put = hy_utf8_put(hy_byte_char((uint8_t)s[i]), c);
+            HY_TRY(put_missing(b, out, c, put));
+        } else
             HY_TRY(put_missing(b, out, s + i, len));
         i += (size_t)len;
     }

@@ -56,7 +56,7 @@ static hy_status report(const options *o, const char *file) {
     char *path = o->out ? hy_xstrdup(o->out) : hy_asprintf("%s/report.html", dir);
     hy_plots p = {.store = store, .s = s, .dir = dir, .formats = HY_FIG_SVG};
     hy_status st = hy_outfolder_try(dir);
-    if (!st) st = hy_outfile_try(path);
+    if (!st) st = hy_report_try(path);
     if (!st) st = write_page(&p, path);
     hy_plots_free(&p);
     free(dir), free(path);

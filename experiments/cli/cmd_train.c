@@ -5,6 +5,7 @@
 
 #include "experiments/cli/commands.h"
 #include "core/family/model_file.h"
+#include "core/model/checkpoint.h"
 #include "core/train/train.h"
 #include "experiments/runner/adopt.h"
 #include "experiments/runner/progress.h"
@@ -243,7 +244,7 @@ static hy_status try_outputs(const options *o, const char *out, const char *mode
     HY_TRY(hy_files_apart("--curve", o->curve, "the model", model));
     HY_TRY(hy_files_apart("--out", o->out, "--db", o->db));
     HY_TRY(hy_files_apart("--out", o->out, "the model", yaml ? model : NULL));
-    if (out) HY_TRY(hy_outfile_try(out));
+    if (out) HY_TRY(hy_checkpoint_try(out));
     if (o->curve) HY_TRY(hy_make_folders_above(o->curve));
     return o->db ? hy_adopt_try(o->db, true) : HY_OK;
 }

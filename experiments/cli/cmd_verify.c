@@ -370,7 +370,7 @@ int hy_cmd_verify(int argc, char **argv) {
         {"--weights", HY_WEIGHTS_NAMES, HY_ARG_TEXT, &o.weights, 0,
          HY_WEIGHTS_HELP "; auto is f32 where gradients are expected"},
         {"--limit", "X", HY_ARG_TEXT, &o.limit, 0,
-         "largest relative error that passes, in place of those below; gradients may have ten times it"},
+         "largest relative error that passes, in place of those above; gradients may have ten times it"},
         {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0,
          "kernels: ref, base, avx2, avx512 or auto, the best of this machine (auto)"},
         {"--threads", "N", HY_ARG_INT, &o.threads, 0, "threads (0: all cores)"},

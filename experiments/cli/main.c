@@ -24,7 +24,8 @@ static void usage(FILE *f) {
     fprintf(f, "hylab: build, train, measure and compare hybrid-head language models\n\n"
                "usage: hylab COMMAND [options]      hylab COMMAND --help tells more\n\n");
     for (int i = 0; commands[i].name; i++) fprintf(f, "  %-10s %s\n", commands[i].name, commands[i].help);
-    fprintf(f, "\nexit status: 0 done, 1 the work failed, 2 bad usage or input, 130 interrupted\n");
+    fprintf(f, "\nexit status: 0 done, 1 the work failed, 2 bad usage or input, 130 interrupted, 141 nobody reads the "
+               "output\n");
 }
 
 // Threads that wait for one another spin for about 0.1 ms, then sleep. The library's own default spins far longer,

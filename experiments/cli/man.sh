@@ -54,7 +54,7 @@ for c in $commands; do
 done
 cat <<'END'
 .SH EXIT STATUS
-0 done, 1 the work failed, 2 bad usage or input, 130 interrupted.
+0 done, 1 the work failed, 2 bad usage or input, 130 interrupted, 141 nobody reads the output.
 .SH ENVIRONMENT
 .TP
 .B HYLAB_DB

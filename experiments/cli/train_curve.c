@@ -49,8 +49,8 @@ static hy_status cut(hy_curve *c, long step) {
     free(text);
     if (c->end < 0)
         return hy_error(HY_EINPUT,
-                        "--curve %s: is no curve of hylab train (its first line is another), and nothing is added "
-                        "to it: name another file",
+                        "--curve %s: is no curve of hylab train (its first line is another) and is left as it is: "
+                        "name another file",
                         c->path);
     return truncate(c->path, c->end)
                ? hy_error(HY_EINPUT, "--curve %s: cannot be cut to step %ld: %s", c->path, step, strerror(errno))
@@ -62,8 +62,8 @@ hy_status hy_curve_open(hy_curve *c, const char *path, long step) {
     struct stat st;
     if (!path) return HY_OK;
     HY_TRY(hy_make_folders_above(path));
-    if (step > 0 && !stat(path, &st) && S_ISREG(st.st_mode)) HY_TRY(cut(c, step));
-    c->f = hy_open_through(path, step > 0 ? "a" : "w");
+    if (!stat(path, &st) && S_ISREG(st.st_mode)) HY_TRY(cut(c, step));
+    c->f = hy_open_through(path, "a");
     if (!c->f) return hy_error(HY_EINPUT, "--curve %s: cannot be written: %s", path, strerror(errno));
     if (c->end == 0) put(c, HEADER, (int)strlen(HEADER));
     return HY_OK;

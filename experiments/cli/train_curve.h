@@ -10,8 +10,8 @@ typedef struct {
     long end;       // bytes of whole rows
     char *trouble;  // why rows are missing; NULL: none are
 } hy_curve;
-// step 0: a new file in place of an old one. Else rows up to this step are kept, what stands behind them is of a run
-// that was killed; HY_EINPUT: the file is no curve. path NULL: no curve is wanted.
+// step 0: a new curve in place of an old one. Else rows up to this step are kept, what stands behind them is of a run
+// that was killed; HY_EINPUT: the file is no curve, and is left as it is. path NULL: no curve is wanted.
 hy_status hy_curve_open(hy_curve *c, const char *path, long step);
 void hy_curve_add(hy_curve *c, const hy_train_point *p);  // the first row that cannot be written is told on stderr
 hy_status hy_curve_close(hy_curve *c);                    // HY_EFAIL: rows are missing

@@ -56,7 +56,8 @@ train && cp s.safetensors new.safetensors
 nth write:0 train
 read -r memory writes <count
 wrong=
-for n in $(seq 1 $([ "${NTH_ALL:-}" ] && echo 1 || echo 2) "$writes"); do # of a commit's calls in a row at least each second one
+each=2; [ -z "${NTH_ALL:-}" ] || each=1
+for n in $(seq 1 $each "$writes"); do # of a commit's calls in a row at least each second one
   rm -f tmp/* rescued-*
   cp old.safetensors s.safetensors
   nth write:$n train; rc=$?

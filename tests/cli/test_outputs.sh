@@ -29,7 +29,8 @@ columns() { cut -d, -f1-4 "$1"; } # all of a curve but tokens a second, which no
 train --train steps=4000 --out whole.st --curve whole.csv >out 2>&1
 for again in 1 2; do # the second kill hits the resumed run
   before=$(stat -c %Y%i k.st 2>/dev/null)
-  "$H" train m.yaml $B --train steps=4000 --train checkpoint_every=200 --out k.st --curve k.csv $([ -f k.st ] && echo --resume k.st) >out 2>&1 &
+  on=(); [ ! -f k.st ] || on=(--resume k.st)
+  "$H" train m.yaml $B --train steps=4000 --train checkpoint_every=200 --out k.st --curve k.csv "${on[@]}" >out 2>&1 &
   p=$!
   for _ in $(seq 2000); do [ -f k.st ] && [ "$(stat -c %Y%i k.st)" != "$before" ] && break; sleep 0.005; done
   sleep 0.1
@@ -82,13 +83,13 @@ train --train steps=2 --train stop_accuracy=1 --out stop.st >out 2>&1
 same "$(grep -c stopped_by out) $(grep -c "train.stop_accuracy 1 in the checkpoint" out)" "0 1" "a recipe that stops early is told by its field alone"
 
 # ---- links, devices, FIFOs, modes
-echo old >target; ln -s target link; ln -s nowhere/new.st dangling; mkdir nowhere
+: >target; ln -s target link; ln -s nowhere/new.st dangling; mkdir nowhere
 train --train steps=2 --out plain.safetensors >out 2>&1
 train --train steps=2 --out link >out 2>&1
 same "$(stat -c %F link) $(cmp target plain.safetensors && echo written)" "symbolic link written" "a link stays and its target is written"
 train --train steps=2 --out dangling >out 2>&1
 same "$(stat -c %F dangling) $(cmp nowhere/new.st plain.safetensors && echo written)" "symbolic link written" "a link to nothing yet too"
-mkdir sub; echo old >sub/t; ln -s t sub/rel
+mkdir sub; : >sub/t; ln -s t sub/rel
 train --train steps=2 --out sub/rel >out 2>&1
 same "$(stat -c %F sub/rel) $(cmp sub/t plain.safetensors && echo written)" "symbolic link written" "a link counts from its own folder"
 mkfifo fifo
@@ -103,19 +104,23 @@ else echo "skip a device: root cannot make one here"; fi
 ln -s /proc/self/fd/1 stdout # as /dev/stdout
 train --train steps=2 --out stdout 2>err | tail -c +9 | head -c 14 >out
 same "$(head -c 14 out)" "$(tail -c +9 plain.safetensors | head -c 14)" "what leads to standard output is a pipe into another program"
-echo old >private; chmod 600 private
+cp plain.safetensors private; chmod 600 private
 train --train steps=2 --out private >out 2>&1
 same "$(stat -c %a private)" 600 "a file that is replaced keeps its mode"
 same "$(find . -name '*.tmp.*' ! -name 'k.st.*' | wc -l)" 0 "no temporary file is left (but by the kills)"
 "$H" run e.yaml --db e.db --threads 1 >out 2>&1
 if command -v gnuplot >/dev/null; then
-  echo old >page; ln -s page page.html
+  : >page; ln -s page page.html
   "$H" report e.yaml --db e.db --out page.html >out 2>&1
   same "$(stat -c %F page.html) $(head -c 9 page)" "symbolic link <!DOCTYPE" "report writes behind a link too"
   "$H" report e.yaml --db e.db --out /dev/stdout >stream 2>err
   same "$(head -c 15 stream) $(tail -1 stream) $(ls -d /dev/stdout_files 2>/dev/null)" "<!DOCTYPE html> </body></html> " "a page on standard output is that alone"
   ("$H" report e.yaml --db e.db --out /dev/stdout 2>err; echo $? >rc) | head -c 1 >out
   same "$(cat rc) $(cat err)" "141 " "whom nobody reads to the end says nothing"
+  check "report over its own page" 0 "page.html" "$H" report e.yaml --db e.db --out page.html
+  cp e.yaml mine.yaml
+  check "report over a file of the user" 2 "is no page of hylab" "$H" report mine.yaml --db e.db --out mine.yaml
+  same "$(cmp e.yaml mine.yaml && echo kept)" kept "which is left as it is"
   check "report into a FIFO" 2 "is a FIFO" timeout 30 "$H" report e.yaml --db e.db --out fifo
   check "report below a file" 2 "there is a file of that name" "$H" report e.yaml --db e.db --out m.yaml/x.html
   check "plot below a file" 2 "there is a file of that name" "$H" plot e.yaml --db e.db --out m.yaml/x
@@ -129,6 +134,10 @@ check "--out of a folder" 2 "is a folder" long --out sub
 check "--curve below a file" 2 "cannot create folder" long --curve m.yaml/x.csv
 check "--curve of a folder" 2 "--curve sub: cannot be written" long --curve sub
 check "--db below a file" 2 "cannot create folder" long --db m.yaml/x.db
+cp m.yaml mine.yaml
+check "--out over a file of the user" 2 "is no checkpoint of hylab" long --out mine.yaml
+check "--curve over a file of the user" 2 "is no curve" long --curve mine.yaml
+same "$(cmp m.yaml mine.yaml && echo kept)" kept "which are left as they are"
 check "--db that is none" 2 "m.yaml" long --db m.yaml
 check "a checkpoint that resumes must have a place too" 2 "m.yaml" long --resume m.yaml/r.st
 check "eval --db below a file" 2 "cannot create folder" "$H" eval plain.safetensors $T --db m.yaml/x.db

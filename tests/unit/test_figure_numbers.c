@@ -208,7 +208,7 @@ static void loss(const r_figure *f, int t, int unused) {
     r_equal(f->panel[0].x, "training step");
     r_equal(f->panel[0].y, "loss (nats)");
     assert_false(f->panel[0].x_log || f->panel[0].y_log);
-    r_says(f->head, "bands: smallest to largest seed");
+    r_says(f->head, "bands or bars: smallest to largest seed");
 }
 
 // Of the largest batch of a context: mean of the seeds' medians, slowest and fastest repetition.
