@@ -125,15 +125,21 @@ static hy_status kind_of(int why) {
     return why == ENOSPC || why == EDQUOT || why == EIO || why == EMFILE || why == ENFILE ? HY_EFAIL : HY_EINPUT;
 }
 
-FILE *hy_open_through(const char *path, const char *mode) {
+static int standard_stream(const char *path) {
     struct stat st, mine;
-    for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++) {
-        if (stat(path, &st) || fstat(fd, &mine) || st.st_dev != mine.st_dev || st.st_ino != mine.st_ino) continue;
-        const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-        fflush(stdout);
-        return copy < 0 ? NULL : fdopen(copy, "wb");
-    }
-    return fopen(path, mode);
+    for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++)
+        if (!stat(path, &st) && !fstat(fd, &mine) && st.st_dev == mine.st_dev && st.st_ino == mine.st_ino) return fd;
+    return -1;
+}
+
+bool hy_is_standard_stream(const char *path) { return standard_stream(path) >= 0; }
+
+FILE *hy_open_through(const char *path, const char *mode) {
+    const int fd = standard_stream(path);
+    if (fd < 0) return fopen(path, mode);
+    const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    fflush(stdout);
+    return copy < 0 ? NULL : fdopen(copy, "wb");
 }
 
 static void outfile_free(hy_outfile *o) {

@@ -62,7 +62,7 @@ hy_status hy_curve_open(hy_curve *c, const char *path, long step) {
     struct stat st;
     if (!path) return HY_OK;
     HY_TRY(hy_make_folders_above(path));
-    if (!stat(path, &st) && S_ISREG(st.st_mode)) HY_TRY(cut(c, step));
+    if (!hy_is_standard_stream(path) && !stat(path, &st) && S_ISREG(st.st_mode)) HY_TRY(cut(c, step));
     c->f = hy_open_through(path, "a");
     if (!c->f) return hy_error(HY_EINPUT, "--curve %s: cannot be written: %s", path, strerror(errno));
     if (c->end == 0) put(c, HEADER, (int)strlen(HEADER));

@@ -119,7 +119,8 @@ if command -v gnuplot >/dev/null; then
   same "$(cat rc) $(cat err)" "141 " "whom nobody reads to the end says nothing"
   check "report over its own page" 0 "page.html" "$H" report e.yaml --db e.db --out page.html
   cp e.yaml mine.yaml
-  check "report over a file of the user" 2 "is no page of hylab" "$H" report mine.yaml --db e.db --out mine.yaml
+  check "report over its experiment" 2 "is the experiment too" "$H" report mine.yaml --db e.db --out mine.yaml
+  check "report over a file of the user" 2 "is no page of hylab" "$H" report e.yaml --db e.db --out mine.yaml
   same "$(cmp e.yaml mine.yaml && echo kept)" kept "which is left as it is"
   check "report into a FIFO" 2 "is a FIFO" timeout 30 "$H" report e.yaml --db e.db --out fifo
   check "report below a file" 2 "there is a file of that name" "$H" report e.yaml --db e.db --out m.yaml/x.html
