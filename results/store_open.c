@@ -191,15 +191,13 @@ static hy_status apply(hy_store *s, const hy_store_schema *schema, int newest) {
     return hy_store_exec(s, pragma);
 }
 
-// Brings the file to the newest version. The lock comes first, then the version is read again: of two processes that
-// open an old file at once, one migrates and the other finds it done.
-static hy_status migrate(hy_store *s, const hy_store_schema *schema, int newest) {
-    bool empty = false;
-    hy_status st = look(s, schema, &empty);
-    if (st || (!empty && s->version == newest)) return st;
+// Brings a file that was looked at (empty: nothing was in it) to the newest version. The lock comes first, then it is
+// looked at again: of two processes that open an old file at once, one migrates and the other finds it done.
+static hy_status migrate(hy_store *s, const hy_store_schema *schema, int newest, bool empty) {
+    if (!empty && s->version == newest) return HY_OK;
     if (!empty) HY_TRY(hy_store_exec(s, "PRAGMA cache_size = -200000"));  // 200 MB: a whole database is moved
     HY_TRY(hy_store_begin(s));
-    st = look(s, schema, &empty);
+    hy_status st = look(s, schema, &empty);
     if (!st && !empty && s->version < newest) st = back_up(s);
     if (!st && s->version < newest) st = apply(s, schema, newest);
     if (!st) st = hy_store_commit(s);
@@ -264,7 +262,7 @@ static hy_status prepare_write(hy_store *s, const hy_store_schema *schema, int n
     HY_TRY(choose_journal(s, network_of(s->path, schema)));
     HY_TRY(hy_store_exec(s, "PRAGMA foreign_keys = ON"));
     hy_store_interruptible(s, true);
-    const hy_status st = migrate(s, schema, newest);
+    const hy_status st = migrate(s, schema, newest, empty);
     hy_store_interruptible(s, false);
     HY_TRY(st);
     return schema->opened ? schema->opened(s) : HY_OK;

@@ -102,6 +102,8 @@ typedef struct {
     char *path, *tmp;  // tmp NULL: f is path itself, a device or descriptor
 } hy_outfile;
 hy_status hy_outfile_open(hy_outfile *o, const char *path);
+// HY_EFAIL "PATH: cannot write: REASON", saying of a file that the old one is unchanged (abort keeps it so); HY_EPIPE.
+hy_status hy_outfile_write(hy_outfile *o, const void *data, size_t n);
 // Whether that will work, before hours of work for it: makes the folders above it, and leaves nothing else behind.
 hy_status hy_outfile_try(const char *path);
 // Refuses an output that is another output or an input of the same work, by whatever name. as: "--curve", "the model".
@@ -117,6 +119,7 @@ void hy_outfile_abort(hy_outfile *o);
 // own, where each would write over the other.
 FILE *hy_open_through(const char *path, const char *mode);
 bool hy_is_standard_stream(const char *path);       // is it what standard output or error already is?
+bool hy_is_stream(const char *path);                // an open descriptor, or something that is there and no plain file
 hy_status hy_mkdirs(const char *path);              // mkdir -p
 hy_status hy_make_folders_above(const char *path);  // of a file: mkdir -p of all before its last slash
 // "~" and "~/..." in the home folder, others as they are; beside: relative ones start at the folder of a file. Caller

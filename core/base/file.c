@@ -127,12 +127,21 @@ static hy_status kind_of(int why) {
 
 static int standard_stream(const char *path) {
     struct stat st, mine;
+    if (stat(path, &st)) return -1;
     for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++)
-        if (!stat(path, &st) && !fstat(fd, &mine) && st.st_dev == mine.st_dev && st.st_ino == mine.st_ino) return fd;
+        if (!fstat(fd, &mine) && st.st_dev == mine.st_dev && st.st_ino == mine.st_ino) return fd;
     return -1;
 }
 
 bool hy_is_standard_stream(const char *path) { return standard_stream(path) >= 0; }
+
+bool hy_is_stream(const char *path) {
+    struct stat st;
+    char *at = behind_links(path);
+    const bool is = is_descriptor(at) || (!stat(at, &st) && !S_ISREG(st.st_mode));
+    free(at);
+    return is;
+}
 
 FILE *hy_open_through(const char *path, const char *mode) {
     const int fd = standard_stream(path);
@@ -223,6 +232,10 @@ static hy_status cannot_write(const hy_outfile *o) {
     return hy_error(s, "%s: cannot write: %s%s", o->path, strerror(errno), kept(o));
 }
 
+hy_status hy_outfile_write(hy_outfile *o, const void *data, size_t n) {
+    return !n || fwrite(data, 1, n, o->f) == n ? HY_OK : cannot_write(o);
+}
+
 hy_status hy_outfile_commit(hy_outfile *o) {
     hy_status s = HY_OK;
     // a device or pipe has nothing to be made to last
@@ -246,8 +259,8 @@ void hy_outfile_abort(hy_outfile *o) {
 hy_status hy_file_write(const char *path, const void *data, size_t n) {
     hy_outfile o;
     HY_TRY(hy_outfile_open(&o, path));
-    if (n && fwrite(data, 1, n, o.f) != n) {
-        const hy_status s = cannot_write(&o);
+    const hy_status s = hy_outfile_write(&o, data, n);
+    if (s) {
         hy_outfile_abort(&o);
         return s;
     }

@@ -251,11 +251,6 @@ hy_status hy_export_write_new(hy_export_job *j, size_t shard_bytes) {
 }
 
 // --------------------------------------------------------------------------------------------------- files like others
-static hy_status put(hy_outfile *o, const void *data, size_t n) {
-    if (!n || fwrite(data, 1, n, o->f) == n) return HY_OK;
-    return hy_error(HY_EFAIL, "%s: cannot write: %s", o->path, strerror(errno));
-}
-
 static hy_status write_tensor(hy_export_job *j, const hy_import_tensor *t, const hy_st_tensor *src, const buffers *b,
                               hy_outfile *o) {
     bool changed = false;
@@ -263,7 +258,7 @@ static hy_status write_tensor(hy_export_job *j, const hy_import_tensor *t, const
         const size_t m = src->n - i < CHUNK ? src->n - i : CHUNK;
         const char *bytes;
         HY_TRY(bytes_like(j, t, src, i, m, b, &bytes, &changed));
-        HY_TRY(put(o, bytes, m * hy_st_dtype_size(src->dtype)));
+        HY_TRY(hy_outfile_write(o, bytes, m * hy_st_dtype_size(src->dtype)));
     }
     j->report->changed += changed;
     return HY_OK;
@@ -278,7 +273,7 @@ static hy_status write_file_like(hy_export_job *j, const hy_import *like, const 
     if (s) return s;
     size_t n;
     const void *header = hy_st_header(st, &n);
-    s = put(&o, header, n);
+    s = hy_outfile_write(&o, header, n);
     for (int i = 0; i < hy_st_count(st) && !s; i++) {
         const hy_st_tensor *src = hy_st_at(st, i);
         const bool copy = like->spec.tied && like->family->tied_copy && !strcmp(src->name, like->family->tied_copy);
@@ -286,7 +281,7 @@ static hy_status write_file_like(hy_export_job *j, const hy_import *like, const 
         j->report->tensors++;
         j->report->bytes += src->n * hy_st_dtype_size(src->dtype);
         s = t ? write_tensor(j, t, src, b, &o)
-              : put(&o, src->data, src->n * hy_st_dtype_size(src->dtype));  // an ignored one
+              : hy_outfile_write(&o, src->data, src->n * hy_st_dtype_size(src->dtype));  // an ignored one
     }
     j->report->files++;
     if (s)

@@ -1,6 +1,5 @@
 // safetensors_write.c - the writer half of safetensors.h: header first, then one tensor after the other into a
 // temporary file.
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,11 +147,7 @@ static void header_text(const hy_st_writer *w, hy_buf *b) {
 // Where the bytes of a file go.
 typedef hy_status (*sink)(void *to, const void *data, size_t n);
 
-static hy_status into_file(void *to, const void *data, size_t n) {
-    const hy_outfile *o = to;
-    if (!n || fwrite(data, 1, n, o->f) == n) return HY_OK;
-    return hy_error(HY_EFAIL, "%s: cannot write: %s (the old file, if any, is unchanged)", o->path, strerror(errno));
-}
+static hy_status into_file(void *to, const void *data, size_t n) { return hy_outfile_write(to, data, n); }
 
 static hy_status into_hash(void *to, const void *data, size_t n) {
     hy_hasher_add(to, data, n);

@@ -1,7 +1,6 @@
 // cmd_report.c - hylab report: one self-contained HTML page about a stored experiment.
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "experiments/cli/args.h"
 #include "experiments/cli/commands.h"
@@ -14,12 +13,6 @@ typedef struct {
     const char *out, *figures;
 } options;
 
-// A device or a pipe, also by the name of an open descriptor, whatever that leads to.
-static bool is_stream(const char *page) {
-    struct stat st;
-    return !strncmp(page, "/dev/", 5) || !strncmp(page, "/proc/", 6) || (!stat(page, &st) && !S_ISREG(st.st_mode));
-}
-
 static hy_status write_page(hy_plots *p, const char *path) {
     char *label = *p->s->scale ? hy_asprintf("%s scale", p->s->scale) : NULL;
     hy_report *r = hy_report_new(p->s->experiment, label);
@@ -28,7 +21,7 @@ static hy_status write_page(hy_plots *p, const char *path) {
     hy_status s = drawn == HY_EINPUT && p->n ? HY_OK : drawn;  // the page has what is not damaged
     if (!s) s = hy_report_page(p, r);
     if (!s) s = hy_report_write(r, path);
-    if (!s) fprintf(is_stream(path) ? stderr : stdout, "%s (%d figure%s from %s)\n", path, p->n, hy_s(p->n), p->dir);
+    if (!s) fprintf(hy_is_stream(path) ? stderr : stdout, "%s (%d figure%s from %s)\n", path, p->n, hy_s(p->n), p->dir);
     if (!s && drawn) s = hy_error(drawn, "%s", left_out);
     hy_report_free(r);
     free(label), free(left_out);
@@ -38,7 +31,7 @@ static hy_status write_page(hy_plots *p, const char *path) {
 // The folder for the figures of a page: what belongs to other people lies beside the page, not in there. NULL: the page
 // is no file (a device, a pipe).
 static char *beside(const char *page) {
-    if (is_stream(page)) return NULL;
+    if (hy_is_stream(page)) return NULL;
     const size_t n = strlen(page);
     const char *dot = strrchr(page, '.'), *slash = strrchr(page, '/');
     const bool named = dot && dot > (slash ? slash + 1 : page);
