@@ -74,10 +74,10 @@ static void source_close(source *s) {
 
 static hy_status open_folder(const char *path, source *s) {
     HY_TRY(hy_import_open(path, &s->folder));
-    fputs(s->folder->notes.s, stderr);
     HY_TRY(hy_model_build(&s->folder->spec, &s->p));
     HY_TRY(hy_import_map_make(s->folder->family, s->p, &s->map));
     HY_TRY(hy_import_check(s->folder, &s->map, NULL));
+    fputs(s->folder->notes.s, stderr);  // of a model that is whole without them
     s->from = (hy_export_folder){s->folder, &s->map};
     s->values = hy_export_folder_values(&s->from);
     return HY_OK;

@@ -145,29 +145,16 @@ static hy_status add_drawn(const options *o, const hy_model_spec *spec, const ch
     return s ? s : hy_gnuplot_check();  // before the work
 }
 
-// Of one measure, unlike of several that share the options, what it lacks is a mistake.
-static hy_status check_known(const options *o, const hy_asked *m) {
-    const struct {
-        bool given;
-        const char *option, *by;
-    } all[] = {{o->prompts > 0, "examples", "--prompts"}, {o->cell > 0, "cell", "--cell"},
-               {o->layers != NULL, "layers", "--layers"}, {o->reduce != NULL, "reduce", "--reduce"},
-               {o->norm != NULL, "norm", "--norm"},       {o->gate, "gate", "--gate"},
-               {o->tokens > 0, "max_len", "--tokens"}};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (all[i].given && !hy_ask_has(m, all[i].option))
-            return hy_error(HY_EINPUT, "%s: measure %s has no option %s", all[i].by, m->measure->name, all[i].option);
-    return HY_OK;
-}
-
 static hy_status want(const options *o, const hy_model_spec *spec, wanted *w) {
     char layers[1024];
     *w = (wanted){.statistics = -1, .outputs = -1, .erf = -1, .maps = -1, .other = -1};
     HY_TRY(layers_option(spec, o->layers, layers));
     if (o->measure) {
         HY_TRY(add(o, w, o->measure, layers, &w->other));
-        HY_TRY(check_known(o, &w->v[w->other]));
-        return hy_ask_options(&w->v[w->other], &o->m.options);
+        hy_asked *m = &w->v[w->other];
+        if (m->lacks)  // of one measure, unlike of several that share the options, that is a mistake
+            return hy_error(HY_EINPUT, "%s: measure %s has no option %s", m->lacks_by, m->measure->name, m->lacks);
+        return hy_ask_options(m, &o->m.options);
     }
     if (o->m.options.n) return hy_error(HY_EINPUT, "--option is of the measure that --measure names");
     if (o->entropy) {

@@ -29,8 +29,6 @@ static const hy_field *field_of(const hy_asked *m, const char *option) {
     return f->name ? f : NULL;
 }
 
-bool hy_ask_has(const hy_asked *m, const char *option) { return field_of(m, option) != NULL; }
-
 hy_status hy_ask_set(hy_asked *m, const char *option, const char *yaml) {
     if (!yaml || !field_of(m, option)) return HY_OK;
     const hy_status s = hy_fields_set(m->measure->fields, &m->options, option, yaml);
@@ -44,7 +42,11 @@ hy_status hy_ask_int(hy_asked *m, const char *option, int v) {
 }
 
 hy_status hy_ask_given_set(hy_asked *m, const char *option, const char *yaml, const char *by) {
-    if (!yaml || !field_of(m, option)) return HY_OK;
+    if (!yaml) return HY_OK;
+    if (!field_of(m, option)) {
+        if (!m->lacks) m->lacks = option, m->lacks_by = by;
+        return HY_OK;
+    }
     HY_ASSERT(m->n_given < HY_GIVEN_MAX);
     m->given[m->n_given].option = option;
     m->given[m->n_given++].by = by;

@@ -47,10 +47,10 @@ typedef struct {
     struct {
         const char *option, *by;
     } given[HY_GIVEN_MAX];
+    const char *lacks, *lacks_by;  // the first option that was given so and that the measure does not have; NULL: none
 } hy_asked;
 // With its defaults. HY_EINPUT: there is no such measure.
 hy_status hy_ask(const char *name, hy_asked *out);
-bool hy_ask_has(const hy_asked *m, const char *option);
 // Sets an option, if the measure has one of that name. yaml NULL: it stays as it is.
 hy_status hy_ask_set(hy_asked *m, const char *option, const char *yaml);
 hy_status hy_ask_int(hy_asked *m, const char *option, int v);
