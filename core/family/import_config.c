@@ -163,10 +163,7 @@ hy_status hy_config_complete(const hy_json *c, const char *where, const hy_confi
 }
 
 // ---------------------------------------------------------------------------------------------------- values
-bool hy_config_has(const hy_json *c, const char *key) {
-    const hy_json *j = hy_json_get(c, key);
-    return j && hy_json_type_of(j) != HY_JSON_NULL;
-}
+bool hy_config_has(const hy_json *c, const char *key) { return hy_json_given(hy_json_get(c, key)); }
 
 hy_status hy_config_int(const hy_json *c, const char *where, const char *key, int lo, int hi, int *out) {
     int64_t v;

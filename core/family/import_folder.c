@@ -4,41 +4,37 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/plural.h"
 #include "core/family/import.h"
 #include "core/family/import_impl.h"
 #include "core/model/checkpoint.h"
 
 // ---------------------------------------------------------------------------------------------------- other folders
-// Files by which a folder without config.json, or a configuration without a family, shows what it is.
+static bool ends_in(const char *name, const char *end) {
+    const size_t n = strlen(name), k = strlen(end);
+    return n >= k && !strcmp(name + n - k, end);
+}
+
+// A folder without config.json, or a configuration without a family.
 static hy_status other_folder(const char *dir) {
-    static const struct {
-        const char *file, *what;
-    } signs[] = {
+    static const hy_folder_sign signs[] = {
         {"adapter_config.json", "is a PEFT adapter (adapter_config.json), not a whole model: merge it into its base "
-                                "model (merge_and_unload, then "
-                                "save_pretrained) and give that folder"},
+                                "model (merge_and_unload, then save_pretrained) and give that folder"},
         {"params.json", "is in the layout of the authors' own release (params.json): take the folder in the layout of "
-                        "transformers (its "
-                        "name often ends in -hf), or convert it with transformers"},
+                        "transformers (its name often ends in -hf), or convert it with transformers"},
         {"snapshots", "is a cache of downloads: the model is in one of the folders in snapshots/ there"},
+        {NULL, NULL},
     };
-    for (size_t i = 0; i < sizeof signs / sizeof *signs; i++) {
-        char *path = hy_asprintf("%s/%s", dir, signs[i].file);
-        const bool there = hy_file_exists(path);
-        free(path);
-        if (there) return hy_error(HY_EINPUT, "%s: %s", dir, signs[i].what);
-    }
+    HY_TRY(hy_folder_signs(dir, signs));
     DIR *d = opendir(dir);
     hy_status s = HY_OK;
-    for (const struct dirent *e; !s && d && (e = readdir(d));) {
-        const size_t n = strlen(e->d_name);
-        if (n > 5 && !strcmp(e->d_name + n - 5, ".gguf"))
+    for (const struct dirent *e; !s && d && (e = readdir(d));)
+        if (ends_in(e->d_name, ".gguf"))
             s = hy_error(
                 HY_EINPUT,
                 "%s: holds the GGUF file %.100s, which is not read: take the model's folder with config.json and "
                 "safetensors",
                 dir, e->d_name);
-    }
     if (d) closedir(d);
     return s;
 }
@@ -104,11 +100,6 @@ static hy_status check_listed(const hy_import *m, const hy_import_map *map) {
 }
 
 // ---------------------------------------------------------------------------------------------------- left aside
-static bool ends_in(const char *name, const char *end) {
-    const size_t n = strlen(name), k = strlen(end);
-    return n >= k && !strcmp(name + n - k, end);
-}
-
 // Tables that modules keep and that follow from the configuration.
 static bool is_buffer(const char *name) {
     static const char *const ends[] = {".rotary_emb.inv_freq", ".rotary_emb.original_inv_freq",
@@ -128,10 +119,14 @@ static bool is_foreign(const hy_import_family *f, const char *name) {
     return true;
 }
 
+static bool is_left_aside(const hy_import *m, const char *name) {
+    return is_buffer(name) || is_foreign(m->family, name);
+}
+
 static bool is_ignored(const void *user, const char *name) {
     const hy_import *m = user;
     if (m->spec.tied && m->family->tied_copy && !strcmp(m->family->tied_copy, name)) return true;
-    return is_buffer(name) || is_foreign(m->family, name);
+    return is_left_aside(m, name);
 }
 
 static void note_left_aside(hy_import *m) {
@@ -141,12 +136,11 @@ static void note_left_aside(hy_import *m) {
     for (int f = 0; f < m->weights->n; f++)
         for (int i = 0; i < hy_st_count(m->weights->files[f]); i++) {
             const char *name = hy_st_at(m->weights->files[f], i)->name;
-            if ((is_buffer(name) || is_foreign(m->family, name)) && n++ < 6)
-                hy_buf_printf(&names, "%s%.100s", n > 1 ? ", " : "", name);
+            if (is_left_aside(m, name) && n++ < 6) hy_buf_printf(&names, "%s%.100s", n > 1 ? ", " : "", name);
         }
     if (n)
         hy_buf_printf(&m->notes, "note: %s: left aside %d tensor%s that a %s model has no use for: %s%s\n",
-                      m->weights->path, n, n > 1 ? "s" : "", m->family->model_type, names.s, n > 6 ? ", ..." : "");
+                      m->weights->path, n, hy_s(n), m->family->model_type, names.s, n > 6 ? ", ..." : "");
     hy_text_hide_controls(m->notes.s);
     free(names.s);
 }
@@ -162,9 +156,7 @@ static hy_status read_spec(hy_import *m) {
     if (!s && !(m->family = hy_import_find(type)))
         s = hy_error(HY_EINPUT, "%s: \"model_type\": \"%.60s\" is not a family that this build reads (it reads %s)",
                      m->config_path, type, hy_import_families());
-    if (!s) {
-        s = hy_import_spec(m->family, config, m->config_path, &m->spec);
-    }
+    if (!s) s = hy_import_spec(m->family, config, m->config_path, &m->spec);
     hy_json_free(config);
     if (!s) {
         s = hy_model_spec_check(&m->spec, NULL);

@@ -160,6 +160,8 @@ const hy_json *hy_json_get(const hy_json *object, const char *key) {
     return (const hy_json *)json_object_get(in(object), key);
 }
 
+bool hy_json_given(const hy_json *j) { return j && !json_is_null(in(j)); }
+
 size_t hy_json_size(const hy_json *j) {
     return json_is_array(in(j)) ? json_array_size(in(j)) : json_object_size(in(j));
 }

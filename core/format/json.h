@@ -32,6 +32,7 @@ const char *hy_json_type_name(hy_json_type t);  // "an integer", "a list": for m
 
 // Members. `where` is what messages begin with (a file, or file and path of the object). get: NULL if absent.
 const hy_json *hy_json_get(const hy_json *object, const char *key);
+bool hy_json_given(const hy_json *j);                       // there (not NULL) and not null
 size_t hy_json_size(const hy_json *j);                      // elements of a list or members of an object, else 0
 const hy_json *hy_json_at(const hy_json *array, size_t i);  // of a list
 // Iteration over an object in file order: for (void *it = hy_json_first(o); it; it = hy_json_next(o, it))

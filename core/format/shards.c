@@ -139,30 +139,34 @@ static hy_status read_index(hy_shards *s, const char *dir) {
 }
 
 // ---------------------------------------------------------------------------------------------------- folder
-// There are no weights as they should be: are there others? Then they are named, else st is kept.
-static hy_status other_weights(const char *dir, hy_status st) {
-    static const struct {
-        const char *file, *what;
-    } others[] = {
-        {"pytorch_model.bin", "pytorch_model.bin, which is not read: save the model as safetensors"},
-        {"pytorch_model.bin.index.json", "pytorch_model.bin, which is not read: save the model as safetensors"},
-        {"adapter_model.safetensors", "adapter_model.safetensors, a PEFT adapter: merge it into its base model "
-                                      "(merge_and_unload, then save_pretrained)"},
-        {"consolidated.safetensors",
-         "consolidated.safetensors, under the names of the authors' own release: take the files model*.safetensors"},
-        {"consolidated.00.pth",
-         "consolidated.*.pth, which are not read: take the folder in the layout of transformers"},
-        {"tf_model.h5", "tf_model.h5, which is not read: save the model as safetensors"},
-        {"flax_model.msgpack", "flax_model.msgpack, which is not read: save the model as safetensors"},
-    };
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
-        char *path = hy_asprintf("%s/%s", dir, others[i].file);
+hy_status hy_folder_signs(const char *dir, const hy_folder_sign *signs) {
+    for (; signs->file; signs++) {
+        char *path = hy_asprintf("%s/%s", dir, signs->file);
         const bool there = hy_file_exists(path);
         free(path);
-        if (there) return hy_error(HY_EINPUT, "%s: has its weights in %s", dir, others[i].what);
+        if (there) return hy_error(HY_EINPUT, "%s: %s", dir, signs->what);
     }
-    return st;
+    return HY_OK;
 }
+
+#define WEIGHTS_IN(file, advice) "has its weights in " file ", " advice
+#define NOT_READ "which is not read: save the model as safetensors"
+// There are no weights as they should be: are there others?
+static const hy_folder_sign other_weights[] = {
+    {"pytorch_model.bin", WEIGHTS_IN("pytorch_model.bin", NOT_READ)},
+    {"pytorch_model.bin.index.json", WEIGHTS_IN("pytorch_model.bin", NOT_READ)},
+    {"adapter_model.safetensors",
+     WEIGHTS_IN("adapter_model.safetensors", "a PEFT adapter: merge it into its base model (merge_and_unload, then "
+                                             "save_pretrained)")},
+    {"consolidated.safetensors",
+     WEIGHTS_IN("consolidated.safetensors",
+                "under the names of the authors' own release: take the files model*.safetensors")},
+    {"consolidated.00.pth",
+     WEIGHTS_IN("consolidated.*.pth", "which are not read: take the folder in the layout of transformers")},
+    {"tf_model.h5", WEIGHTS_IN("tf_model.h5", NOT_READ)},
+    {"flax_model.msgpack", WEIGHTS_IN("flax_model.msgpack", NOT_READ)},
+    {NULL, NULL},
+};
 
 hy_status hy_shards_open(const char *dir, hy_shards **out) {
     hy_shards *s = hy_xcalloc(1, sizeof *s);
@@ -177,7 +181,7 @@ hy_status hy_shards_open(const char *dir, hy_shards **out) {
         st = read_index(s, dir);
     } else {
         st = open_file(s, dir, "model.safetensors");
-        if (st && !hy_file_exists(s->path)) st = other_weights(dir, st);
+        if (st && !hy_file_exists(s->path) && hy_folder_signs(dir, other_weights)) st = HY_EINPUT;
     }
     free(index);
     if (st)

@@ -12,6 +12,13 @@ typedef struct {
     const char **unlisted;  // [n_unlisted] tensors that lie in a file, but the index names them nowhere
     int n_unlisted;
 } hy_shards;
+// Files by which a folder shows what it is instead, the last one NULL.
+typedef struct {
+    const char *file, *what;
+} hy_folder_sign;
+// HY_EINPUT "DIR: what" for the first of them that is there; HY_OK, and no text of an error is touched: none is.
+hy_status hy_folder_signs(const char *dir, const hy_folder_sign *signs);
+
 // Maps every file and checks the index against them. HY_EINPUT, naming files and tensors, for: no weights at all; an
 // index that is not {"weight_map": {tensor: file}}; file names with a folder in them; files that are missing or
 // damaged; a tensor that the index puts into a file without it, or that lies in another one too. A model.safetensors

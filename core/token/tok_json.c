@@ -9,8 +9,6 @@
 #define ADDED_BYTES 1024  // longest added token: finding them costs at most so many steps a byte
 #define ADDED_TOTAL (4 << 20)
 
-static bool given(const hy_json *j) { return j && hy_json_type_of(j) != HY_JSON_NULL; }
-
 // ---------------------------------------------------------------------------------------------------- added tokens
 static hy_status read_added(const hy_json *j, const char *path, hy_added *a, int64_t *id) {
     const char *content;
@@ -30,7 +28,7 @@ static hy_status read_added(const hy_json *j, const char *path, hy_added *a, int
     for (int i = 0; i < 5; i++) {
         *flags[i].dst = flags[i].missing;
         if (i == 4) *flags[i].dst = !a->special;
-        if (given(hy_json_get(j, flags[i].key))) HY_TRY(hy_json_get_bool(j, path, flags[i].key, flags[i].dst));
+        if (hy_json_given(hy_json_get(j, flags[i].key))) HY_TRY(hy_json_get_bool(j, path, flags[i].key, flags[i].dst));
     }
     a->content = hy_xstrdup(content);
     return HY_OK;
@@ -59,7 +57,7 @@ static hy_status place_added(hy_tokenizer *t, hy_added *a, int64_t id, int32_t *
 
 static hy_status read_added_list(hy_tokenizer *t, const hy_json *root) {
     const hy_json *list = hy_json_get(root, "added_tokens");
-    if (!given(list)) return HY_OK;
+    if (!hy_json_given(list)) return HY_OK;
     HY_TRY(hy_json_get_array(root, t->path, "added_tokens", &list));
     const size_t n = hy_json_size(list);
     if (n > ADDED_MAX)
@@ -180,7 +178,7 @@ static void put_around(hy_token_ids *to, const hy_token_ids *outer, const hy_tok
 
 static hy_status read_post(hy_tokenizer *t, const hy_json *j, const char *where) {
     const char *type;
-    if (!given(j)) return HY_OK;
+    if (!hy_json_given(j)) return HY_OK;
     HY_TRY(hy_json_get_string(j, where, "type", &type));
     if (!strcmp(type, "ByteLevel")) return HY_OK;  // offsets only
     if (!strcmp(type, "Sequence")) {
@@ -236,12 +234,12 @@ hy_status hy_tok_json_read(hy_tokenizer *t, const hy_json *root) {
     HY_TRY(hy_tok_steps_pre(hy_json_get(root, "pre_tokenizer"), where, &t->pre));
     snprintf(where, sizeof where, "%s: decoder", t->path);
     HY_TRY(hy_tok_steps_decoder(hy_json_get(root, "decoder"), where, &t->decoder));
-    t->has_decoder = given(hy_json_get(root, "decoder"));
+    t->has_decoder = hy_json_given(hy_json_get(root, "decoder"));
     snprintf(where, sizeof where, "%s: post_processor", t->path);
     HY_TRY(read_post(t, hy_json_get(root, "post_processor"), where));
     static const char *const ignored[] = {"truncation", "padding"};
     for (int i = 0; i < 2; i++)
-        if (given(hy_json_get(root, ignored[i])))
+        if (hy_json_given(hy_json_get(root, ignored[i])))
             hy_buf_printf(&t->notes, "%s: %s is not applied: texts keep their length\n", t->path, ignored[i]);
     return added_tries(t);
 }

@@ -5,8 +5,6 @@
 
 #define MAX_CHARS 10000  // of a word that WordPiece looks at: it tries each length
 
-static bool given(const hy_json *j) { return j && hy_json_type_of(j) != HY_JSON_NULL; }
-
 // ---------------------------------------------------------------------------------------------------- vocabulary
 static hy_status read_vocab(hy_tokenizer *t, const hy_json *model, const char *where) {
     const hy_json *vocab;
@@ -87,13 +85,13 @@ static hy_status read_merges(const hy_tokenizer *t, const hy_json *model, const 
 // ---------------------------------------------------------------------------------------------------- the model
 static hy_status model_flag(const hy_json *model, const char *where, const char *key, bool *out) {
     *out = false;
-    return given(hy_json_get(model, key)) ? hy_json_get_bool(model, where, key, out) : HY_OK;
+    return hy_json_given(hy_json_get(model, key)) ? hy_json_get_bool(model, where, key, out) : HY_OK;
 }
 
 // A text that may be absent; the document does not live as long as the copy.
 static hy_status model_text(const hy_json *model, const char *where, const char *key, const char *missing, char **out) {
     const char *s = missing;
-    if (given(hy_json_get(model, key))) HY_TRY(hy_json_get_string(model, where, key, &s));
+    if (hy_json_given(hy_json_get(model, key))) HY_TRY(hy_json_get_string(model, where, key, &s));
     *out = s ? hy_xstrdup(s) : NULL;
     return HY_OK;
 }
@@ -111,7 +109,8 @@ static hy_status model_affix(const hy_json *model, const char *where, const char
 
 static hy_status read_bpe(hy_tokenizer *t, const hy_json *model, const char *where) {
     double dropout = 0;
-    if (given(hy_json_get(model, "dropout"))) HY_TRY(hy_json_get_double(model, where, "dropout", 0, 1, &dropout));
+    if (hy_json_given(hy_json_get(model, "dropout")))
+        HY_TRY(hy_json_get_double(model, where, "dropout", 0, 1, &dropout));
     if (dropout > 0)
         return hy_error(HY_EINPUT, "%s: \"dropout\": %g would make ids random; null is supported", where, dropout);
     HY_TRY(model_text(model, where, "unk_token", NULL, &t->unk));
@@ -128,7 +127,7 @@ static hy_status read_wordpiece(hy_tokenizer *t, const hy_json *model, const cha
     int64_t most = 100;
     HY_TRY(model_text(model, where, "unk_token", "[UNK]", &t->unk));
     HY_TRY(model_affix(model, where, "continuing_subword_prefix", "##", &t->prefix));
-    if (given(hy_json_get(model, "max_input_chars_per_word")))
+    if (hy_json_given(hy_json_get(model, "max_input_chars_per_word")))
         HY_TRY(hy_json_get_int(model, where, "max_input_chars_per_word", 0, MAX_CHARS, &most));
     t->max_chars = (int)most;
     return HY_OK;
