@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "analysis/report/plots.h"
+#include "core/base/plural.h"
 
 const char *hy_plots_task(const hy_plots *p, int task) {
     for (int i = 0; i < p->s->n_rows; i++)
@@ -58,7 +59,7 @@ void hy_plots_seeds(const hy_fig_head *h, char out[40]) {
     if (h->seeds_min < h->seeds_max)
         snprintf(out, 40, "n = %d to %d seeds", h->seeds_min, h->seeds_max);
     else
-        snprintf(out, 40, "n = %d seed%s", h->seeds_max, h->seeds_max == 1 ? "" : "s");
+        snprintf(out, 40, "n = %d seed%s", h->seeds_max, hy_s(h->seeds_max));
 }
 
 hy_fig_out hy_plots_out(hy_plots *p, int task, const char *name, const char *variant) {
