@@ -6,8 +6,7 @@ cd "$(dirname "$0")/../.." || exit 1
 H=${HYLAB:-./hylab}
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-bad=0
-say() { if [ "$1" = 0 ]; then echo "ok $2"; else echo "not ok $2"; bad=1; fi; }
+. tests/check.sh
 plan() { "$H" run "$1" --scale "$2" --dry-run --db "$dir/none.db" --format csv | tr -d '\r'; }
 # largest parameter count of a plan, in percent above the smallest
 spread() { awk -F, 'NR > 1 {n = $10; if (!lo || n < lo) lo = n; if (n > hi) hi = n} END {printf "%.1f", 100 * (hi / lo - 1)}'; }

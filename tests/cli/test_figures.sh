@@ -6,7 +6,6 @@ H=$(realpath "${HYLAB:-./hylab}")
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 . tests/check.sh
-say() { if [ "$1" = 0 ]; then echo "ok $2"; else echo "not ok $2"; bad=1; fi; }
 if ! command -v gnuplot >/dev/null; then
   echo 'skip figures (gnuplot is not installed)'
   exit 0

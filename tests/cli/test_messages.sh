@@ -7,14 +7,11 @@ cd "$(dirname "$0")/../.." || exit 1
 root=$PWD
 H=$(realpath "${HYLAB:-build/release/hylab}")
 . tests/check.sh
+tiny=$PWD/tests/tiny.sh
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
-say() { if [ "$1" = 0 ]; then echo "ok $2"; else echo "not ok $2${3:+: $3}"; bad=1; fi; }
-same() { if [ "$1" = "$2" ]; then echo "ok $3"; else echo "not ok $3: \"$1\", wanted \"$2\""; bad=1; fi; }
-cat >m.yaml <<'END'
-{vocab: 40, d_model: 8, layers: 1, mixer: attention, attention: {heads: 2}, mlp: {d_ff: 8}}
-END
+. "$tiny"
 cat >e.yaml <<'END'
 name: e
 variants: [{name: A, file: m.yaml}, {name: B, file: m.yaml, set: {d_model: 16}}]
@@ -22,8 +19,6 @@ tasks: [{name: t, kind: mqar, options: {vocab: 40, train: [[16, 2]], test: [[16,
 train: {steps: 4, batch: 2}
 seeds: [1, 2]
 END
-T="--task mqar --task-set vocab=40 --task-set train=[[16,2]] --task-set test=[[16,2]] --task-set test_examples=8 --threads 1"
-B="$T --train batch=2"
 
 # ---- a resume names the fields that differ, with both values
 R="--train steps=20 --train checkpoint_every=10"

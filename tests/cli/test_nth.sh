@@ -7,6 +7,7 @@ cd "$(dirname "$0")/../.." || exit 1
 H=$(realpath "${HYLAB:-build/release/hylab}")
 shim=$PWD/tests/shim/nth.c
 . tests/check.sh
+tiny=$PWD/tests/tiny.sh
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
@@ -14,9 +15,7 @@ if grep -q __asan_init "$H" || ! ${CC:-gcc} -shared -fPIC -o nth.so "$shim" -ldl
   echo "skip nth: sanitizers have an allocator of their own, or there is no compiler"
   exit 0
 fi
-cat >m.yaml <<'END'
-{vocab: 40, d_model: 8, layers: 1, mixer: attention, attention: {heads: 2}, mlp: {d_ff: 8}}
-END
+. "$tiny"
 cat >e.yaml <<'END'
 name: e
 variants: [{name: A, file: m.yaml}]
@@ -25,7 +24,6 @@ train: {steps: 4, batch: 2, checkpoint_every: 2}
 END
 export OMP_NUM_THREADS=1 TMPDIR=$dir/tmp HOME=$dir/home
 mkdir tmp home
-B="--task mqar --task-set vocab=40 --task-set train=[[16,2]] --task-set test=[[16,2]] --task-set test_examples=8 --threads 1 --train batch=2"
 train() { "$H" train m.yaml $B --train steps=4 --train checkpoint_every=2 --out s.safetensors --curve s.csv >out 2>err; }
 nth() { NTH=$1 NTH_COUNT=$dir/count LD_PRELOAD=$dir/nth.so "${@:2}"; }
 steps() { # how many there are, how many are tried

@@ -6,22 +6,17 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 H=$(realpath "${HYLAB:-build/release/hylab}")
 . tests/check.sh
+tiny=$PWD/tests/tiny.sh
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
-say() { if [ "$1" = 0 ]; then echo "ok $2"; else echo "not ok $2${3:+: $3}"; bad=1; fi; }
-same() { if [ "$1" = "$2" ]; then echo "ok $3"; else echo "not ok $3: \"$1\", wanted \"$2\""; bad=1; fi; }
-cat >m.yaml <<'END'
-{vocab: 40, d_model: 8, layers: 1, mixer: attention, attention: {heads: 2}, mlp: {d_ff: 8}}
-END
+. "$tiny"
 cat >e.yaml <<'END'
 name: e
 variants: [{name: A, file: m.yaml}]
 tasks: [{name: t, kind: mqar, options: {vocab: 40, train: [[16, 2]], test: [[16, 2]], test_examples: 8}}]
 train: {steps: 3, batch: 2}
 END
-T="--task mqar --task-set vocab=40 --task-set train=[[16,2]] --task-set test=[[16,2]] --task-set test_examples=8 --threads 1"
-B="$T --train batch=2"
 train() { "$H" train m.yaml $B "$@"; }
 columns() { cut -d, -f1-4 "$1"; } # all of a curve but tokens a second, which no two runs share
 

@@ -4,11 +4,10 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 H=$(realpath "${HYLAB:-build/release/hylab}")
-bad=0
+. tests/check.sh
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
-same() { if [ "$1" = "$2" ]; then echo "ok $3"; else echo "not ok $3: \"$1\", wanted \"$2\""; bad=1; fi; }
 cat >m.yaml <<'END'
 {vocab: 40, d_model: 8, layers: 1, mixer: attention, attention: {heads: 2, window: 8}, mlp: {d_ff: 8}}
 END

@@ -7,7 +7,6 @@ H=$(realpath "${HYLAB:-./hylab}")
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 . tests/check.sh
-say() { if [ "$1" = 0 ]; then echo "ok $2"; else echo "not ok $2"; bad=1; fi; }
 db=$dir/d.db
 cat >"$dir/tiny.yaml" <<'END'
 {name: tiny, vocab: 64, d_model: 8, layers: 2, mixer: parallel, attention: {heads: 2, window: 6}, ssm: {d_state: 2, dt_rank: 1}, mlp: {d_ff: 8}, meta_tokens: 3}

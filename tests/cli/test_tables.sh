@@ -7,7 +7,6 @@ H=$(realpath "${HYLAB:-./hylab}")
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 . tests/check.sh
-say() { if [ "$1" = 0 ]; then echo "ok $2"; else echo "not ok $2"; bad=1; fi; }
 sql() { "$H" show sql "$1" --format csv | tail -n +2 | tr -d '\r'; }
 export HYLAB_DB=$dir/r.db
 cat >"$dir/e.yaml" <<'END'

@@ -5,6 +5,8 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <sqlite3.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,6 +59,39 @@ static inline int64_t number(hy_store *s, const char *sql) {
         const int64_t got_ = number(s, sql);                                                                      \
         if (got_ != (expected)) fail_msg("%s: %lld, expected %lld", sql, (long long)got_, (long long)(expected)); \
     } while (0)
+
+// Statements as another program would give them.
+static inline void raw_sql(const char *path, const char *sql) {
+    sqlite3 *db;
+    char *why = NULL;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    if (sqlite3_exec(db, sql, NULL, NULL, &why) != SQLITE_OK) fail_msg("%s: %s", sql, why);
+    sqlite3_close(db);
+}
+
+// Quicker than hy_file_write, which waits for the disk.
+static inline void put_file(const char *path, const void *data, size_t n) {
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(data, 1, n, f), n);
+    assert_int_equal(fclose(f), 0);
+}
+
+// The plan of one run, of model "k" (below) with one measure, and its experiment.
+static inline hy_planned_row one_run(const hy_planned_key *measure) {
+    return (hy_planned_row){.variant = "v",
+                            .task = "t",
+                            .grid = "",
+                            .seed = 1,
+                            .model_key = "k",
+                            .device = "cpu",
+                            .n_measures = 1,
+                            .measures = measure};
+}
+static inline hy_experiment_record experiment_of(const hy_planned_row *plan) {
+    return (hy_experiment_record){
+        .name = "e", .scale = "", .sets = "", .question = "?", .yaml = "", .n_plan = 1, .plan = plan};
+}
 
 // A model of a small spec; key and seed tell it from others.
 static inline hy_model_record model(const char *key, int64_t seed) {

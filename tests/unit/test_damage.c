@@ -3,7 +3,6 @@
 #include "store_fixture.h"
 
 #include <math.h>
-#include <sqlite3.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -11,14 +10,6 @@
 #include "results/query.h"
 
 enum { SIZE = 64 };  // of a map: 16 kB, four pages
-
-static void raw(const char *path, const char *sql) {
-    sqlite3 *db;
-    char *why = NULL;
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    if (sqlite3_exec(db, sql, NULL, NULL, &why) != SQLITE_OK) fail_msg("%s: %s", sql, why);
-    sqlite3_close(db);
-}
 
 static float map_value(int layer, int i) { return (float)(layer * 100000 + i + 1); }
 
@@ -51,16 +42,8 @@ static void fill(hy_store *s) {
     OK(hy_store_query(s, &q, "SELECT key FROM measurement WHERE id = ?1", "l", id));
     OK(hy_query_step(q, &row));
     const hy_planned_key key = {"maps", 1, hy_query_text(q, 0)};
-    const hy_planned_row plan = {.variant = "v",
-                                 .task = "t",
-                                 .grid = "",
-                                 .seed = 1,
-                                 .model_key = "k",
-                                 .device = "cpu",
-                                 .n_measures = 1,
-                                 .measures = &key};
-    const hy_experiment_record e = {
-        .name = "e", .scale = "", .sets = "", .question = "?", .yaml = "", .n_plan = 1, .plan = &plan};
+    const hy_planned_row plan = one_run(&key);
+    const hy_experiment_record e = experiment_of(&plan);
     OK(hy_experiment_store(s, &e, &experiment));
     hy_query_close(q);
 }
@@ -69,14 +52,6 @@ static char *content(const char *path, size_t *n) {
     char *data;
     OK(hy_file_read(path, 1 << 26, &data, n));
     return data;
-}
-
-// Quicker than hy_file_write, which waits for the disk.
-static void put(const char *path, const void *data, size_t n) {
-    FILE *f = fopen(path, "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(data, 1, n, f), n);
-    assert_int_equal(fclose(f), 0);
 }
 
 // Made once, then copied.
@@ -90,7 +65,7 @@ static void make(void) {
         hy_store_close(s);
         made = content(g_db, &n);
     }
-    put(g_db, made, n);
+    put_file(g_db, made, n);
 }
 
 static const hy_experiment_id g_e = {"e", "", ""};
@@ -152,7 +127,7 @@ static void test_zeroed_page(void **state) {
     char *at = memmem(data, n, wanted, sizeof wanted);  // in the last page of the second map
     assert_non_null(at);
     memset(at, 0, 4 * sizeof(float));
-    put(g_db, data, n);
+    put_file(g_db, data, n);
     free(data);
     OK(hy_store_open(g_db, HY_STORE_READ, &s));
     OK(hy_store_check(s));  // SQLite finds nothing
@@ -200,7 +175,7 @@ static void test_changed_rows(void **state) {
         hy_store *s;
         int n;
         make();
-        raw(g_db, cases[i].change);
+        raw_sql(g_db, cases[i].change);
         OK(hy_store_open(g_db, HY_STORE_READ, &s));
         if (hy_results_check(s) != HY_EINPUT) fail_msg("not seen: %s", cases[i].change);
         SAYS(cases[i].says);
@@ -246,7 +221,7 @@ static void test_maps_that_cannot_be(void **state) {
         int n;
         make();
         char *sql = hy_asprintf("UPDATE artifact SET %s WHERE name = 'map.layer0.attention'", changes[i]);
-        raw(g_db, sql);
+        raw_sql(g_db, sql);
         free(sql);
         OK(hy_store_open(g_db, HY_STORE_READ, &s));
         if (read_maps(s, &n) != HY_EINPUT) fail_msg("taken for a map: %s", changes[i]);
@@ -279,7 +254,7 @@ static void test_cut_files(void **state) {
     char *data = content(g_db, &n);
     for (size_t keep = 1; keep < n; keep = keep < 100 ? keep * 3 : keep + n / 9) {
         hy_store *s;
-        put(g_db, data, keep);
+        put_file(g_db, data, keep);
         for (int mode = 0; mode < 2; mode++) {
             hy_status st = hy_store_open(g_db, (hy_store_mode)mode, &s);
             if (!st) {
@@ -301,7 +276,7 @@ static void test_cut_files(void **state) {
 static void test_empty_file(void **state) {
     (void)state;
     hy_store *s;
-    put(g_db, "", 0);
+    put_file(g_db, "", 0);
     assert_int_equal(hy_store_open(g_db, HY_STORE_READ, &s), HY_EINPUT);
     SAYS("empty database");
     OK(hy_store_open(g_db, HY_STORE_WRITE, &s));  // as mktemp makes one
@@ -312,7 +287,7 @@ static void test_empty_file(void **state) {
 static void test_other_application(void **state) {
     (void)state;
     hy_store *s;
-    raw(g_db, "CREATE TABLE mail(a); INSERT INTO mail VALUES(1)");
+    raw_sql(g_db, "CREATE TABLE mail(a); INSERT INTO mail VALUES(1)");
     size_t n, m;
     char *before = content(g_db, &n);
     for (int mode = 0; mode < 2; mode++) {
@@ -347,7 +322,7 @@ static void make_with_log(const char *to) {
     for (int i = 0; i < 3; i++) {
         char *from = hy_asprintf("%s%s", g_db, endings[i]), *path = hy_asprintf("%s%s", to, endings[i]);
         if (!made[i]) made[i] = content(from, &n[i]);
-        put(path, made[i], n[i]);
+        put_file(path, made[i], n[i]);
         free(from), free(path);
     }
     hy_store_close(s);
@@ -384,7 +359,7 @@ static void test_log(void **state) {
             make_with_log(to);
             if (!with_shm) unlink(shm);
             data[at[i]] ^= 1;
-            put(wal, data, n);
+            put_file(wal, data, n);
             for (int mode = 0; mode < 2; mode++) {
                 if (hy_store_open(to, (hy_store_mode)mode, &s) != HY_EINPUT) fail_msg("byte %zu: opened", at[i]);
                 SAYS("copy.db-wal: damaged");
@@ -401,12 +376,12 @@ static void test_log(void **state) {
     make_with_log(to);
     unlink(shm);
     char *data = content(wal, &n);
-    put(wal, data, n - 1000);
+    put_file(wal, data, n - 1000);
     assert_int_equal(models_in(to), 4);
     make_with_log(to);
     unlink(shm);
     memset(data + n - 500, 0, 500);
-    put(wal, data, n);
+    put_file(wal, data, n);
     assert_int_equal(models_in(to), 4);
     // pages of it that reached the disk in another order: the last is missing, of one before only zeros are there
     make_with_log(to);
@@ -416,7 +391,7 @@ static void test_log(void **state) {
     while (before && !memcmp(torn + 32 + before * frame + 4, "\0\0\0", 4)) before--;  // the commit before
     assert_true(last - before > 3);
     memset(torn + 32 + (before + 1) * frame + 24, 0, 4096);
-    put(wal, torn, 32 + last * frame);
+    put_file(wal, torn, 32 + last * frame);
     assert_int_equal(models_in(to), 4);
     free(torn);
     free(data);
@@ -424,10 +399,10 @@ static void test_log(void **state) {
     make_with_log(to);
     char noise[32768];
     memset(noise, 0xA5, sizeof noise);
-    put(shm, noise, sizeof noise);
+    put_file(shm, noise, sizeof noise);
     assert_int_equal(models_in(to), 5);
     make_with_log(to);
-    put(shm, noise, 10);
+    put_file(shm, noise, 10);
     assert_int_equal(models_in(to), 5);
 }
 

@@ -454,27 +454,11 @@ static hy_store *one_of_each(void) {
     claim_model(s, "k", HY_CLAIM_FORCE, &id);
     claim_measure(s, 1, "", HY_CLAIM_FORCE, &m);
     const hy_planned_key key = {"accuracy", 1, "x"};
-    const hy_planned_row plan = {.variant = "v",
-                                 .task = "t",
-                                 .grid = "",
-                                 .seed = 1,
-                                 .model_key = "k",
-                                 .device = "cpu",
-                                 .n_measures = 1,
-                                 .measures = &key};
+    const hy_planned_row plan = one_run(&key);
     const hy_paper_row paper = {"v", "p", 1};
     const hy_grid_row grid = {0, "train.lr", "1"};
-    const hy_experiment_record e = {.name = "e",
-                                    .scale = "",
-                                    .sets = "",
-                                    .question = "?",
-                                    .yaml = "",
-                                    .n_plan = 1,
-                                    .plan = &plan,
-                                    .n_paper = 1,
-                                    .paper = &paper,
-                                    .n_grid = 1,
-                                    .grid = &grid};
+    hy_experiment_record e = experiment_of(&plan);
+    e.n_paper = e.n_grid = 1, e.paper = &paper, e.grid = &grid;
     OK(hy_experiment_store(s, &e, &id));
     OK(hy_store_exec(s, "PRAGMA foreign_keys = OFF"));
     return s;

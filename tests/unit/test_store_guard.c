@@ -4,17 +4,8 @@
 #include "store_fixture.h"
 
 #include <fcntl.h>
-#include <sqlite3.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static void raw(const char *path, const char *sql) {
-    sqlite3 *db;
-    char *why = NULL;
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    if (sqlite3_exec(db, sql, NULL, NULL, &why) != SQLITE_OK) fail_msg("%s: %s", sql, why);
-    sqlite3_close(db);
-}
 
 // A database with a model and a measurement, closed.
 static void make(void) {
@@ -36,7 +27,7 @@ static void remake(void) {
 // ---------------------------------------------------------------------------------------------------- the schema
 static void refused(const char *change, const char *says, const char *name) {
     remake();
-    raw(g_db, change);
+    raw_sql(g_db, change);
     for (int mode = 0; mode < 2; mode++) {
         hy_store *s;
         const hy_status st = hy_store_open(g_db, (hy_store_mode)mode, &s);
@@ -81,7 +72,7 @@ static void test_changed_schemas(void **state) {
 static void test_additions_of_the_user(void **state) {
     (void)state;
     make();
-    raw(g_db, "CREATE TABLE notes(run INTEGER, text TEXT UNIQUE); INSERT INTO notes VALUES(1, 'good');"
+    raw_sql(g_db, "CREATE TABLE notes(run INTEGER, text TEXT UNIQUE); INSERT INTO notes VALUES(1, 'good');"
               "CREATE VIEW best AS SELECT variant, max(value) AS v FROM v_final GROUP BY 1;"
               "CREATE INDEX by_value ON metric(value); CREATE INDEX i ON notes(abs(run)); ANALYZE");
     hy_store *s;
@@ -99,13 +90,13 @@ static void test_spelling(void **state) {
     (void)state;
     hy_store *s;
     make();
-    raw(g_db,
+    raw_sql(g_db,
         "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, ' ORDER', '  ORDER') WHERE type = "
         "'view'; UPDATE sqlite_schema SET sql = replace(sql, 'CREATE TABLE model(', 'CREATE TABLE \"model\" (')");
     OK(hy_store_open(g_db, HY_STORE_READ, &s));
     hy_store_close(s);
     remake();
-    raw(g_db, "PRAGMA writable_schema = ON;"
+    raw_sql(g_db, "PRAGMA writable_schema = ON;"
               "UPDATE sqlite_schema SET sql = replace(sql, 'done', 'do ne') WHERE name = 'v_finished'");
     assert_int_equal(hy_store_open(g_db, HY_STORE_READ, &s), HY_EINPUT);
     SAYS("v_finished");
@@ -121,11 +112,11 @@ static void test_old_with_a_trigger(void **state) {
         OK(hy_file_read(from, 1 << 24, &data, &n));
         OK(hy_file_write(g_db, data, n));
         free(data), free(from);
-        raw(g_db, "CREATE TRIGGER t AFTER INSERT ON metric BEGIN DELETE FROM sample; END");
+        raw_sql(g_db, "CREATE TRIGGER t AFTER INSERT ON metric BEGIN DELETE FROM sample; END");
         hy_store *s;
         assert_int_equal(hy_store_open(g_db, HY_STORE_WRITE, &s), HY_EINPUT);
         SAYS("trigger \"t\" on \"metric\"");
-        raw(g_db, "DROP TRIGGER t");
+        raw_sql(g_db, "DROP TRIGGER t");
         OK(hy_store_open(g_db, HY_STORE_WRITE, &s));
         OK(hy_results_check(s));
         hy_store_close(s);
@@ -251,7 +242,7 @@ static void test_what_reads(void **state) {
     }
     // a view of the user's is no way round
     hy_store_close(s);
-    raw(g_db, "CREATE VIEW harm AS SELECT load_extension('/tmp/x.so') AS a");
+    raw_sql(g_db, "CREATE VIEW harm AS SELECT load_extension('/tmp/x.so') AS a");
     OK(hy_store_open(g_db, HY_STORE_READ, &s));
     assert_int_not_equal(hy_query_open(s, "SELECT * FROM harm", &q), HY_OK);
     hy_store_close(s);

@@ -111,16 +111,8 @@ void *realloc(void *p, size_t n) { return none_left() ? NULL : __libc_realloc(p,
 // Whatever is not stored of: a model with its training, a measurement with samples and arrays, a plan.
 static hy_status session(void) {
     static const hy_planned_key key = {"accuracy", 1, "x"};
-    static const hy_planned_row plan = {.variant = "v",
-                                        .task = "t",
-                                        .grid = "",
-                                        .seed = 1,
-                                        .model_key = "k",
-                                        .device = "cpu",
-                                        .n_measures = 1,
-                                        .measures = &key};
-    static const hy_experiment_record e = {
-        .name = "e", .scale = "", .sets = "", .question = "?", .yaml = "", .n_plan = 1, .plan = &plan};
+    const hy_planned_row plan = one_run(&key);
+    const hy_experiment_record e = experiment_of(&plan);
     hy_store *s = NULL;
     hy_facts f = {.steps = 10}, g = {.steps = 10};
     hy_claim c;
@@ -163,13 +155,6 @@ end:
 static char *g_start;  // a database with another model
 static size_t g_start_n;
 
-static void put(const char *path, const void *data, size_t n) {
-    FILE *f = fopen(path, "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(data, 1, n, f), n);
-    assert_int_equal(fclose(f), 0);
-}
-
 static void start_again(void) {
     static const char *const endings[] = {"-wal", "-shm", "-journal"};
     for (int i = 0; i < 3; i++) {
@@ -188,7 +173,7 @@ static void start_again(void) {
         hy_store_close(s);
         OK(hy_file_read(g_db, 1 << 24, &g_start, &g_start_n));
     }
-    put(g_db, g_start, g_start_n);
+    put_file(g_db, g_start, g_start_n);
 }
 
 // What is there is whole: rows that are done have all their facts, others none.
