@@ -21,9 +21,9 @@ typedef struct hy_backend {
     hy_status (*record_end)(void **recording);  // NULL: drops what was recorded
     hy_status (*replay)(void *recording);
     void (*discard_recording)(void *recording);
-    bool async;                // kernels return before they have run
-    bool no_tf32;              // float32 products have float32 factors
-    const char *bf16_slow;     // why computing in bfloat16 is slower than in float32 here, or NULL
+    bool async;             // kernels return before they have run
+    bool no_tf32;           // float32 products have float32 factors
+    const char *bf16_slow;  // why computing in bfloat16 is slower than in float32 here, or NULL
     // A row of a product has the same bits in all products of fewer rows than this, and the same in all of more; 0: no
     // promise.
     int few_rows;

@@ -20,7 +20,8 @@ hy_status hy_precision_parse(const char *text, hy_precision *out) {
 
 hy_status hy_precision_set(hy_precision p, hy_backend *be) {
     if (p == HY_PRECISION_TF32 && be->no_tf32)
-        return hy_error(HY_EINPUT, "tf32 computing needs --device cuda; --device %s computes in f32 and bf16", be->name);
+        return hy_error(HY_EINPUT, "tf32 computing needs --device cuda; --device %s computes in f32 and bf16",
+                        be->name);
     be->math = p == HY_PRECISION_TF32 ? HY_MATH_TF32 : HY_MATH_F32;
     return HY_OK;
 }
