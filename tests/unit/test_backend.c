@@ -63,7 +63,10 @@ static void every_kernel_has_a_plan(void **state) {
     (void)state;
     hy_backend b;
     assert_int_equal(hy_backend_cpu(NULL, 1, &b), HY_OK);
-    for (int i = 0; i < HY_K_COUNT; i++) assert_ptr_equal(b.plan[i], kt_plan_of((hy_kernel_id)i));
+    for (int i = 0; i < HY_K_COUNT; i++) {
+        assert_non_null(b.plan[i]);
+        for (int k = 0; k < i; k++) assert_ptr_not_equal(b.plan[i], b.plan[k]);
+    }
 }
 
 int main(void) {
