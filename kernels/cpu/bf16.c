@@ -7,18 +7,10 @@
 #include <string.h>
 
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/linear.h"
 
-typedef void (*widen_fn)(float *dst, const uint16_t *src, int n);
-typedef void (*round_fn)(uint16_t *dst, const float *src, int n);
-static widen_fn widen_of(hy_isa isa) {
-    return isa >= HY_ISA_AVX512 ? hy_fast_row_widen_avx512
-           : isa == HY_ISA_AVX2 ? hy_fast_row_widen_avx2
-                                : hy_fast_row_widen_base;
-}
-static round_fn round_of(hy_isa isa) {
-    return isa >= HY_ISA_AVX512 ? hy_fast_row_round_avx512
-           : isa == HY_ISA_AVX2 ? hy_fast_row_round_avx2
-                                : hy_fast_row_round_base;
+static void widen(const uint16_t *src, float *dst, int n, hy_isa isa) {
+    HY_FAST_PICK(hy_fast_widen, isa)(src, n, dst, n, 1, n);
 }
 
 static size_t size_of(hy_kernel_id id) {
@@ -152,37 +144,34 @@ typedef struct {
 } place;
 
 static void widen_rows(const hy_cpu_operand *o, const place *p, size_t rows, float *dst, const hy_plan_req *req) {
-    const widen_fn widen = widen_of(req->isa);
     const int threads = hy_cpu_threads(req, rows * (size_t)o->cols);
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (size_t r = 0; r < rows; r++) widen(dst + r * (size_t)o->cols, p->half + r * p->ld, o->cols);
+    for (size_t r = 0; r < rows; r++) widen(p->half + r * p->ld, dst + r * (size_t)o->cols, o->cols, req->isa);
 }
 static void round_rows(const hy_cpu_operand *o, const place *p, size_t rows, const float *src, const hy_plan_req *req) {
-    const round_fn narrow = round_of(req->isa);
     const int threads = hy_cpu_threads(req, rows * (size_t)o->cols);
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (size_t r = 0; r < rows; r++) narrow(p->to + r * p->ld, src + r * (size_t)o->cols, o->cols);
+    for (size_t r = 0; r < rows; r++)
+        HY_FAST_PICK(hy_fast_row_round, req->isa)(p->to + r * p->ld, src + r * (size_t)o->cols, o->cols);
 }
 static void widen_flat(const uint16_t *src, float *dst, size_t n, const hy_plan_req *req) {
     enum { PIECE = 1 << 14 };
-    const widen_fn widen = widen_of(req->isa);
     const int threads = hy_cpu_threads(req, n);
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (size_t i = 0; i < n; i += PIECE) widen(dst + i, src + i, n - i < PIECE ? (int)(n - i) : PIECE);
+    for (size_t i = 0; i < n; i += PIECE) widen(src + i, dst + i, n - i < PIECE ? (int)(n - i) : PIECE, req->isa);
 }
 
 // The slots that hold something are the first ones of each head; the others are never looked at.
 static void widen_cache(const hy_attention_args *a, int width, const uint16_t *src, float *dst,
                         const hy_plan_req *req) {
-    const widen_fn widen = widen_of(req->isa);
     const size_t head = (size_t)a->cache.cap * (size_t)width;
     const int heads = a->B * a->kv_heads;
 #pragma omp parallel for num_threads(req->threads) schedule(static)
     for (int h = 0; h < heads; h++) {
         const int pos = a->pos[h / a->kv_heads], used = pos < a->cache.cap ? pos : a->cache.cap;
         for (int s = 0; s < used; s++)
-            widen(dst + (size_t)h * head + (size_t)s * (size_t)width,
-                  src + (size_t)h * head + (size_t)s * (size_t)width, width);
+            widen(src + (size_t)h * head + (size_t)s * (size_t)width,
+                  dst + (size_t)h * head + (size_t)s * (size_t)width, width, req->isa);
         memset(dst + (size_t)h * head + (size_t)used * (size_t)width, 0,
                (head - (size_t)used * (size_t)width) * sizeof *dst);
     }

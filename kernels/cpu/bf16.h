@@ -37,9 +37,7 @@ hy_status hy_cpu_plan_bf16(hy_kernel_id id, const void *args, const hy_plan_req 
 // The plan of a kernel in any type, as in the backend's table.
 hy_status hy_cpu_plan_any(hy_kernel_id id, const void *args, const hy_plan_req *req, hy_launch *out);
 
-#define HY_BF16_DECLARE(isa)                                              \
-    void hy_fast_row_widen_##isa(float *dst, const uint16_t *src, int n); \
-    void hy_fast_row_round_##isa(uint16_t *dst, const float *src, int n);
+#define HY_BF16_DECLARE(isa) void hy_fast_row_round_##isa(uint16_t *dst, const float *src, int n);
 HY_BF16_DECLARE(base)
 HY_BF16_DECLARE(avx2)
 HY_BF16_DECLARE(avx512)

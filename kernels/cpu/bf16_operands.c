@@ -201,11 +201,12 @@ static void lm_loss_bwd(list *l, hy_lm_loss_bwd_args *a) {
 
 bool hy_cpu_list_operands(hy_kernel_id id, hy_cpu_args *a, hy_cpu_operands *out) {
     *out = (hy_cpu_operands){0};
-#define LIST(X)                                                                                                       \
-    X(norm)                                                                                                           \
-    X(norm_bwd) X(gated_norm) X(gated_norm_bwd) X(linear) X(linear_bwd) X(act) X(act_bwd) X(scale) X(scale_bwd)       \
-        X(fuse) X(fuse_bwd) X(rope) X(rope_bwd) X(attention) X(attention_bwd) X(conv) X(conv_bwd) X(scan) X(scan_bwd) \
-            X(ssd) X(ssd_bwd) X(embed) X(embed_bwd) X(lm_loss) X(lm_loss_bwd)
+#define LIST(X)                                                                                                      \
+    X(norm)                                                                                                          \
+    X(norm_bwd)                                                                                                      \
+    X(gated_norm) X(gated_norm_bwd) X(linear) X(linear_bwd) X(act) X(act_bwd) X(scale) X(scale_bwd) X(fuse)          \
+        X(fuse_bwd) X(rope) X(rope_bwd) X(attention) X(attention_bwd) X(conv) X(conv_bwd) X(scan) X(scan_bwd) X(ssd) \
+            X(ssd_bwd) X(embed) X(embed_bwd) X(lm_loss) X(lm_loss_bwd)
     switch (id) {
 #define X(name) \
     case HY_K_##name: name(out, &a->name); return true;

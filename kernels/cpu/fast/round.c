@@ -1,15 +1,8 @@
-// round.c - rows of bfloat16 to float32 and back, to nearest, ties to even; NaN stays NaN. Plain loops that compilers
-// make vectors of.
+// round.c - rows of float32 to bfloat16, to nearest, ties to even; NaN stays NaN: hy_bf16_from_f32 as a loop that
+// compilers make vectors of.
 #include "kernels/cpu/bf16.h"
 
 #include <string.h>
-
-void HY_FAST(hy_fast_row_widen)(float *dst, const uint16_t *src, int n) {
-    for (int i = 0; i < n; i++) {
-        const uint32_t u = (uint32_t)src[i] << 16;
-        memcpy(dst + i, &u, sizeof u);
-    }
-}
 
 void HY_FAST(hy_fast_row_round)(uint16_t *dst, const float *src, int n) {
     for (int i = 0; i < n; i++) {
