@@ -4,8 +4,8 @@
 //   <op>.c       the plan functions: support check and choice in one
 #ifndef HY_CPU_H
 #define HY_CPU_H
+#include "core/base/parallel.h"
 #include "kernels/backend.h"
-#include "kernels/cpu/parallel.h"
 
 #define HY_CAT_(a, b) a##_##b
 #define HY_CAT(a, b) HY_CAT_(a, b)

@@ -11,7 +11,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "kernels/cpu/parallel.h"
+#include "core/base/parallel.h"
 
 #define TILE_M 256  // packing a transposed B costs as much as about 15 rows of work: keep tiles tall
 #define TILE_N 512

@@ -1,9 +1,10 @@
 // parallel.c - see parallel.h. One pool for the process: workers start when first wanted and stay.
-#include "kernels/cpu/parallel.h"
+#include "core/base/parallel.h"
 
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -181,8 +182,23 @@ static void close_job(void) {
     }
 }
 
+int hy_cpus_allowed(void) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof set, &set)) return 1;
+    const int n = CPU_COUNT(&set);
+    return n < 1 ? 1 : n;
+}
+static _Atomic int threads_set;
+void hy_parallel_set_threads(int count) { atomic_store(&threads_set, count); }
+int hy_parallel_threads(void) {
+    const int n = atomic_load(&threads_set);
+    return n ? n : hy_cpus_allowed();
+}
+
 void hy_parallel(int threads, long n, long grain, hy_piece_fn *fn, const void *ctx) {
     if (n <= 0) return;
+    if (threads == 0) threads = hy_parallel_threads();
     if (threads > n) threads = (int)n;
     if (threads > 1 && !atomic_flag_test_and_set_explicit(&pool.taken, memory_order_acquire)) {
         start_workers(threads - 1);
