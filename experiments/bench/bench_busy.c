@@ -1,5 +1,6 @@
 // bench_busy.c - training, prefill and decoding alone and beside a program that wants a processor all the time: what is
 // left of the rate, here and in another build of this program if one is named (rounds interleaved).
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,14 +24,14 @@ typedef struct {
 } work;
 #define FOLDER "experiments/bench/"
 static const work works[] = {
-    {"decode, llama-100m", FOLDER "llama-100m.yaml", HY_WEIGHTS_F32, HY_TP_DECODE, 1, 1, 6},
-    {"decode, llama-100m, bf16 weights", FOLDER "llama-100m.yaml", HY_WEIGHTS_BF16, HY_TP_DECODE, 1, 1, 6},
-    {"decode, mamba-100m", FOLDER "mamba-100m.yaml", HY_WEIGHTS_F32, HY_TP_DECODE, 1, 1, 6},
-    {"decode, hymba-bench", FOLDER "hymba-bench.yaml", HY_WEIGHTS_F32, HY_TP_DECODE, 1, 1, 32},
+    {"decode, llama-100m", FOLDER "llama-100m.yaml", HY_WEIGHTS_F32, HY_TP_DECODE, 1, 1, 4},
+    {"decode, llama-100m, bf16 weights", FOLDER "llama-100m.yaml", HY_WEIGHTS_BF16, HY_TP_DECODE, 1, 1, 4},
+    {"decode, mamba-100m", FOLDER "mamba-100m.yaml", HY_WEIGHTS_F32, HY_TP_DECODE, 1, 1, 4},
+    {"decode, hymba-bench", FOLDER "hymba-bench.yaml", HY_WEIGHTS_F32, HY_TP_DECODE, 1, 1, 8},
     {"prefill 128, hybrid-100m", FOLDER "hybrid-100m.yaml", HY_WEIGHTS_F32, HY_TP_PREFILL, 1, 128, 0},
     {"training B 2 T 128, llama-bench", FOLDER "llama-bench.yaml", HY_WEIGHTS_F32, HY_TP_TRAIN, 2, 128, 0},
     {"training B 2 T 128, hymba-bench", FOLDER "hymba-bench.yaml", HY_WEIGHTS_F32, HY_TP_TRAIN, 2, 128, 0},
-    {"training B 16 T 32, hymba-small", "variants/hymba-small.yaml", HY_WEIGHTS_F32, HY_TP_TRAIN, 16, 32, 0},
+    {"training B 16 T 32, variant hymba", "variants/hymba.yaml", HY_WEIGHTS_F32, HY_TP_TRAIN, 16, 32, 0},
 };
 enum { WORKS = sizeof works / sizeof *works };
 
@@ -68,11 +69,10 @@ typedef struct {
 } other;
 static hy_status start(const char *program, const char *threads, other *o) {
     int in[2], out[2];
-    if (pipe(in) || pipe(out)) return hy_error(HY_EFAIL, "no pipe");
+    if (pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC)) return hy_error(HY_EFAIL, "no pipe");
     if ((o->pid = fork()) == 0) {
         dup2(in[0], 0);
         dup2(out[1], 1);
-        close(in[1]), close(in[0]), close(out[0]), close(out[1]);
         execl(program, program, "--serve", "--threads", threads, (char *)NULL);
         _exit(127);
     }
@@ -138,6 +138,8 @@ static hy_status one_work(hy_table *t, other *o, int builds, int i, int loops, i
         for (int j = 0; j < 2 * builds; j++) {
             const int k = (j + r) % builds, beside = j / builds;
             HY_TRY(ask_beside(&o[k], i, beside ? loops : 0, &rate[k][beside][r]));
+            fprintf(stderr, "%s, round %d of %d, %s, %s: %.1f tok/s\n", works[i].name, r + 1, rounds,
+                    k ? "other build" : "this build", beside ? "beside" : "alone", rate[k][beside][r]);
         }
     hy_table_row(t);
     hy_table_text(t, "%s", works[i].name);
