@@ -36,7 +36,7 @@ uint64_t hy_rng_u64(hy_rng *r) {
     return hi << 32 | hy_rng_u32(r);
 }
 
-static double uniform(uint64_t x) { return (double)(x >> 11) * 0x1p-53; }
+static double uniform(uint64_t x) { return (double)(int64_t)(x >> 11) * 0x1p-53; }
 double hy_rng_uniform(hy_rng *r) { return uniform(hy_rng_u64(r)); }
 
 uint64_t hy_rng_below(hy_rng *r, uint64_t n) {
@@ -47,13 +47,10 @@ uint64_t hy_rng_below(hy_rng *r, uint64_t n) {
     return x % n;
 }
 
-static double normal(uint64_t a, uint64_t b) {
-    const double u = 1.0 - uniform(a), v = uniform(b);
-    return sqrt(-2.0 * log(u)) * cos(6.283185307179586476925 * v);
-}
+#define TURN 6.283185307179586476925
 double hy_rng_normal(hy_rng *r) {
-    const uint64_t a = hy_rng_u64(r);
-    return normal(a, hy_rng_u64(r));
+    const double u = 1.0 - hy_rng_uniform(r), v = hy_rng_uniform(r);
+    return sqrt(-2.0 * log(u)) * cos(TURN * v);
 }
 
 // The blocks of normal values side by side, as vectors of numbers; logarithm and cosine are the same calls.
@@ -75,8 +72,14 @@ void hy_rng_normals(hy_rng *r, size_t n, double *dst) {
                 c[1][l] = (uint32_t)p1;
                 c[3][l] = (uint32_t)p0;
             }
-        for (int l = 0; l < SIDE; l++)
-            dst[i + (size_t)l] = normal((uint64_t)c[0][l] << 32 | c[1][l], (uint64_t)c[2][l] << 32 | c[3][l]);
+        double u[SIDE], v[SIDE];
+        for (int l = 0; l < SIDE; l++) {
+            u[l] = 1.0 - uniform((uint64_t)c[0][l] << 32 | c[1][l]);
+            v[l] = TURN * uniform((uint64_t)c[2][l] << 32 | c[3][l]);
+        }
+        for (int l = 0; l < SIDE; l++) u[l] = log(u[l]);
+        for (int l = 0; l < SIDE; l++) v[l] = cos(v[l]);
+        for (int l = 0; l < SIDE; l++) dst[i + (size_t)l] = sqrt(-2.0 * u[l]) * v[l];
     }
     for (; i < n; i++) dst[i] = hy_rng_normal(r);
 }
