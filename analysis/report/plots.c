@@ -143,9 +143,8 @@ static int fill_bars(const hy_plots *p, int task, const char *const *cells, int 
             if (pass == 0) {
                 const hy_stat none = {.mean = NAN, .lo = NAN, .hi = NAN}, *a = x ? &x->stat : &none;
                 const hy_summary_value *chance = x ? hy_summary_get(r, "accuracy_chance", cells[i % k]) : NULL;
-                bars[i] = (hy_fig_bar){scale * a->mean, scale * a->lo,
-                                       scale * a->hi,   NULL,
-                                       x ? x->n : 0,    chance ? scale * chance->stat.mean : 0};
+                bars[i] = (hy_fig_bar){scale * a->mean, scale * a->lo, scale * a->hi, NULL, x ? x->n : 0, 0};
+                if (chance) bars[i].chance = scale * chance->stat.mean;
                 total += bars[i].n;
                 have += x != NULL;
                 continue;
