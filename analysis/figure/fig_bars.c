@@ -69,7 +69,7 @@ static void chance_lines(hy_plot *p, int n_names, int n_series, const hy_fig_bar
             hy_buf_printf(&p->data, "%.6g %.10g %.6g\n", x, bars[i].chance, n_series == 1 ? 0.5 : box / 2);
     }
     hy_buf_printf(&p->script,
-                  ", \\\n  DATA index %d using 1:2:3 with xerrorbars pt 0 dt 2 lw 1.5 lc rgb '#222222' notitle",
+                  ", \\\n  DATA index %d using 1:2:3 with xerrorbars pt 0 lw 2 lc rgb '#222222' notitle",
                   n_series + 1);
 }
 

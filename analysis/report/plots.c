@@ -172,7 +172,7 @@ hy_status hy_plot_recall(hy_plots *p, int task) {
         bool guess = false;
         for (int i = 0; i < n * k; i++) guess = guess || bars[i].chance > 0;
         char *note = hy_asprintf("Mean over seeds, %s; circles: single runs%s", hy_plots_bars(&head),
-                                 guess ? "; dashed: a guess among the answers offered" : "");
+                                 guess ? "; black lines: a guess among the answers offered" : "");
         head.note = note;
         hy_plots_seeds(&head, seeds);
         char *label = hy_metric_axis(d, &look, "");
@@ -183,7 +183,7 @@ hy_status hy_plot_recall(hy_plots *p, int task) {
         s = hy_fig_bars(&out, &head, &y, names, n, cells, k, bars);
         s = hy_plots_done(p, s, "%s%s: means over seeds (%s) and, as circles, the single runs; %s.%s", title,
                           k > 1 ? ", by evaluation cell" : "", seeds, hy_plots_bars(&head),
-                          guess ? " The dashed line is what a guess among the answers that an example offers gets."
+                          guess ? " The black lines are what a guess among the answers that an example offers gets."
                                 : "");
         free(title), free(note), free(label), free(names);
     }

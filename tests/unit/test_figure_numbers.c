@@ -137,7 +137,7 @@ static void chance_lines(const r_figure *f, int t, int n_series) {
     for (int i = 0; i < f->n_elements; i++)
         if (!strcmp(f->element[i].with, "xerrorbars")) e = &f->element[i];
     assert_true((e != NULL) == (t == 0));
-    assert_true((strstr(f->head, "dashed: a guess") != NULL) == (t == 0));
+    assert_true((strstr(f->head, "black lines: a guess") != NULL) == (t == 0));
     if (!e) return;
     const r_block *b = &f->block[e->block];
     r_equal(e->columns, "1:2:3");
