@@ -88,8 +88,8 @@ static void say_chance(const ranking *r, hy_buf *b) {
 // Of the pairs of the task: how many are told apart, and the best variant from which.
 static void say_pairs(const ranking *r, hy_buf *b) {
     hy_summary_pairs p = hy_summary_pairs_of(r->s, "accuracy");
-    bool *apart = hy_xcalloc((size_t)r->n + 1, sizeof *apart), *not = hy_xcalloc((size_t)r->n + 1, sizeof *not );
-    int pairs = 0, tested = 0, told = 0, n_apart = 0, n_not = 0;
+    bool *apart = hy_xcalloc((size_t)r->n + 1, sizeof *apart), *tied = hy_xcalloc((size_t)r->n + 1, sizeof *tied);
+    int pairs = 0, tested = 0, told = 0, n_apart = 0, n_tied = 0;
     for (int i = 0; i < p.n; i++) {
         const hy_summary_pair *one = &p.v[i];
         if (strcmp(one->a->task, r->task)) continue;
@@ -99,20 +99,20 @@ static void say_pairs(const ranking *r, hy_buf *b) {
                 (one->a == r->row[0] && one->b == r->row[k]) || (one->b == r->row[0] && one->a == r->row[k]);
             if (!these) continue;
             n_apart += apart[k] = one->apart;
-            n_not += not [k] = !one->apart;
+            n_tied += tied[k] = !one->apart;
         }
     }
-    char *from = names_of(r, apart), *alike = names_of(r, not );
+    char *from = names_of(r, apart), *alike = names_of(r, tied);
     if (tested) {
         hy_buf_printf(b, " %d of %d pairs of variants are told apart", told, pairs);
         if (n_apart)
             hy_buf_printf(b, ": %s from %s%s", r->row[0]->variant, from, told > n_apart ? ", among others" : "");
         hy_buf_printf(b, ".");
-        if (n_not) hy_buf_printf(b, " That %s comes first is not established against %s.", r->row[0]->variant, alike);
+        if (n_tied) hy_buf_printf(b, " That %s comes first is not established against %s.", r->row[0]->variant, alike);
     } else if (pairs) {
         hy_buf_printf(b, " Which variants differ by more than chance cannot be told from so few seeds.");
     }
-    free(from), free(alike), free(apart), free(not ), free(p.v);
+    free(from), free(alike), free(apart), free(tied), free(p.v);
 }
 
 static void say_paper(const ranking *r, hy_buf *b) {
