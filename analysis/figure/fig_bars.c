@@ -64,7 +64,8 @@ static void chance_lines(hy_plot *p, int n_names, int n_series, const hy_fig_bar
     if (!any) return;
     hy_buf_printf(&p->data, "\n\n# chance: x  value  half the width of its line\n");
     for (int i = 0; i < n_names * n_series; i++) {
-        const double x = i / n_series + (i % n_series - (n_series - 1) / 2.0) * box;
+        const int group = i / n_series;
+        const double x = group + (i % n_series - (n_series - 1) / 2.0) * box;
         if (bars[i].chance > 0)
             hy_buf_printf(&p->data, "%.6g %.10g %.6g\n", x, bars[i].chance, n_series == 1 ? 0.5 : box / 2);
     }
