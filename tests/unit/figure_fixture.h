@@ -62,8 +62,10 @@ static inline void facts_accuracy(hy_facts *f, place p) {
         if (!cell_of(p, i, name, &x, &y)) continue;
         hy_fact *a = fact(f, p, "accuracy", name, 0.2, 0.9);
         a->x = x, a->y = y;
+        if (p.t == 0) hy_facts_add(f, "accuracy_chance", name, 1 / y);
     }
     fact(f, p, "accuracy", "", 0.2, 0.9);
+    if (p.t == 0) hy_facts_add(f, "accuracy_chance", "", 0.375);
     const bool best = p.g == best_point(p.v, p.t);
     const double low = p.v == 0 ? (best ? (p.k == 0 ? 0.2 : 3.1) : 2.7) : best ? 1 : 3;
     fact(f, p, "loss", "", low, low + (p.v == 0 ? 0.1 : 1));

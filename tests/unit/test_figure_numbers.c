@@ -131,6 +131,25 @@ static void one_bar(const r_figure *f, int t, int v, int k, int n_series, const 
     assert_int_equal(found, n);
 }
 
+// The first task tells what a guess gets, 1/2 and 1/4 in its cells; the other does not.
+static void chance_lines(const r_figure *f, int t, int n_series) {
+    const r_element *e = NULL;
+    for (int i = 0; i < f->n_elements; i++)
+        if (!strcmp(f->element[i].with, "xerrorbars")) e = &f->element[i];
+    assert_true((e != NULL) == (t == 0));
+    assert_true((strstr(f->head, "black lines: a guess") != NULL) == (t == 0));
+    if (!e) return;
+    const r_block *b = &f->block[e->block];
+    r_equal(e->columns, "1:2:3");
+    assert_int_equal(e->block, n_series + 1);
+    assert_int_equal(b->n, VARIANTS * n_series);
+    for (int i = 0; i < b->n; i++) {
+        r_near(b->v[i][0], i / n_series + (i % n_series - (n_series - 1) / 2.0) * 0.8 / n_series, "x of a guess");
+        r_near(b->v[i][1], i % n_series ? 25 : 50, "a guess");
+        r_near(b->v[i][2], 0.4 / n_series, "half a line");
+    }
+}
+
 static void recall(const r_figure *f, int t, int v) {
     (void)v;
     static const char *const cells[] = {"T16.D2", "T24.D4"};
@@ -138,6 +157,7 @@ static void recall(const r_figure *f, int t, int v) {
     assert_non_null(f);
     for (int i = 0; i < VARIANTS; i++)
         for (int k = 0; k < n; k++) one_bar(f, t, i, k, n, n > 1 ? cells[k] : "");
+    chance_lines(f, t, n);
     r_says(f->panel[0].xtics, "('x y' 0, 'x_y' 1, '50%% G' 2)");  // a tic is a format
     r_equal(f->panel[0].y, "accuracy (%)");
     assert_false(f->panel[0].y_log);
