@@ -36,6 +36,8 @@ shards)
   b='{"__metadata__":{"format":"pt"},"z":{"dtype":"F16","shape":[3,4],"data_offsets":[0,24]}}'
   printf '%s\n---\n%s\n---\n%s' "$index" "$a" "$b" >"$out/in/two"
   printf '%s\n---\n%s\n---\n' '{"weight_map":{"x":"a.safetensors","y":"a.safetensors"}}' "$a" >"$out/in/one"
+  y='"y":{"dtype":"U8","shape":[24],"data_offsets":[0,24]}' x='"x":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}'
+  printf '%s\n---\n%s\n---\n%s' '{"weight_map":{"x":"a.safetensors","z":"b.safetensors"}}' "{$x,$y}" "{${x/x/z},$y}" >"$out/in/unlisted"
   printf '%s\n' metadata weight_map a.safetensors b.safetensors ../a.safetensors dtype shape data_offsets F32 BF16 | words
   ;;
 tokenizer)
