@@ -29,7 +29,7 @@ FUZZ_MAX_yaml = 4096
 FUZZ_MAX_json = 2048
 FUZZ_MAX_config = 4096
 FUZZ_MAX_shards = 2048
-FUZZ_MAX_tokenizer = 8192
+FUZZ_MAX_tokenizer = 2048
 FUZZ_MAX_db = 256
 
 .PHONY: fuzz $(FUZZ_NAMES:%=fuzz-%) $(FUZZ_NAMES:%=fuzz-keep-%)
