@@ -87,6 +87,7 @@ static inline void facts_cache(hy_facts *f, place p) {
             snprintf(cell, sizeof cell, "layer%d.%s", l, cache_kinds[k]);
             hy_fact *c = fact(f, p, "cache_true", cell, 1e5, 9e5);
             c->x = TOKENS, c->y = l;
+            if (p.v == 2 && l == 2 && k == 1) c->value = INFINITY;  // stored as such, and no bar
             hy_fact_at(c, l, cache_kinds[k], -1);
         }
     hy_fact *kv = fact(f, p, "cache_true", "kv", 1e5, 9e5);  // of no layer: not a bar
