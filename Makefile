@@ -252,11 +252,11 @@ lint:
 	@echo "shellcheck"; shellcheck -x -S warning $$(grep -l '^#!' tests/*.sh tests/*/*.sh experiments/cli/*.sh .ci/run)
 # Threads under ThreadSanitizer: clang with its OpenMP library and Archer, which knows what a barrier orders (Debian: clang libomp-dev).
 TSAN_CC ?= clang
-TSAN_TESTS ?= test_kernels test_linear test_conv test_rope test_scan test_ssd test_attention test_gated_norm test_lm_loss test_model
+TSAN_TESTS ?= test_parallel test_kernels test_linear test_conv test_rope test_scan test_ssd test_attention test_gated_norm test_lm_loss test_model
 tsan:
 	@$(MAKE) --no-print-directory -j$(JOBS) CUDA=0 CC=$(TSAN_CC) BUILD=build/tsan OPT='-O1 -g -fsanitize=thread' \
 	  $(TSAN_TESTS:%=build/tsan/tests/%)
-	@TSAN_OPTIONS="ignore_noninstrumented_modules=1" JOBS=1 BUILD=build/tsan tests/run.sh $(TSAN_TESTS:%==%)
+	@TSAN_OPTIONS="ignore_noninstrumented_modules=1 die_after_fork=0" JOBS=1 BUILD=build/tsan tests/run.sh $(TSAN_TESTS:%==%)
 # Planted faults (tests/faults): FAULTS="parts of names" SAMPLE=number JOBS=copies
 .PHONY: faults
 faults:

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "analysis/probe/ssm_alpha.h"
+#include "core/base/parallel.h"
 #include "kernels/attn_rule.h"
 
 enum { TILE = 64 };  // rows held at once where a whole map is not wanted
@@ -58,16 +59,27 @@ static void attention_row(const hy_map_values *v, int head, int i, double weight
         if (hy_attn_visible(i, j, v->window, v->meta)) out[j] += weight * score[j] / sum;
 }
 
+typedef struct {
+    const hy_map_values *v;
+    int head, i0;
+    double *score, *out;
+} heads_ctx;
+static void heads_rows(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    const heads_ctx *c = ctx;
+    const int first = c->head < 0 ? 0 : c->head, last = c->head < 0 ? c->v->heads - 1 : c->head;
+    for (int r = (int)from; r < (int)to; r++) {
+        const size_t at = (size_t)r * c->v->S;
+        for (int h = first; h <= last; h++)
+            attention_row(c->v, h, c->i0 + r, 1.0 / (last - first + 1), c->score + at, c->out + at);
+    }
+}
 static hy_status attention_rows(const hy_map_values *v, int head, int i0, int n, double *out) {
     double *score = hy_alloc((size_t)n * v->S * sizeof *score);
     if (!score) return HY_ENOMEM;
     memset(out, 0, (size_t)n * v->S * sizeof *out);
-#pragma omp parallel for schedule(dynamic, 1)
-    for (int r = 0; r < n; r++) {
-        int first = head < 0 ? 0 : head, last = head < 0 ? v->heads - 1 : head;
-        for (int h = first; h <= last; h++)
-            attention_row(v, h, i0 + r, 1.0 / (last - first + 1), score + (size_t)r * v->S, out + (size_t)r * v->S);
-    }
+    const heads_ctx c = {v, head, i0, score, out};
+    hy_parallel(0, n, 1, heads_rows, &c);
     free(score);
     return HY_OK;
 }
@@ -92,6 +104,35 @@ static double gate_weight(const hy_map_values *v, int unit, int i, bool size) {
     return sum / per;
 }
 
+typedef struct {
+    const hy_map_values *v;
+    const hy_ssm_alpha *a;
+    const hy_map_options *o;
+    hy_ssm_reduce reduce;
+    int i0, units;      // first row; units that the mean is taken over
+    double *row, *out;  // [n, S]
+} units_ctx;
+// A row is one thread's, channels come in order: the same sums for any thread count.
+static void units_rows(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    const units_ctx *c = ctx;
+    const hy_map_values *v = c->v;
+    for (int r = (int)from; r < (int)to; r++)
+        for (int d = c->a->first; d < c->a->first + c->a->n; d++) {
+            const int i = c->i0 + r;
+            double *t = c->row + (size_t)r * v->S, *dst = c->out + (size_t)r * v->S, w = 1.0 / c->units;
+            hy_ssm_alpha_row(c->a, d, i, t);
+            if (c->reduce == HY_SSM_MEAN_ROWS)
+                row_abs_normalise(t, i + 1);  // (a gate would cancel)
+            else if (c->o->gate && v->gate)
+                w *= gate_weight(v, d, i, c->reduce == HY_SSM_MEAN_ABS);
+            if (c->reduce == HY_SSM_MEAN_ABS)
+                for (int j = 0; j <= i; j++) dst[j] += fabs(w * t[j]);
+            else
+                for (int j = 0; j <= i; j++) dst[j] += w * t[j];
+        }
+}
+
 // With the options' norm: ROWSUM as documented, SIGNED keeps signs, MINMAX stops before anything is normalised as a
 // whole.
 static hy_status ssm_rows(const hy_map_values *v, int channel, const hy_map_options *o, int i0, int n, double *out) {
@@ -104,27 +145,17 @@ static hy_status ssm_rows(const hy_map_values *v, int channel, const hy_map_opti
         return HY_ENOMEM;
     }
     memset(out, 0, (size_t)n * S * sizeof *out);
-    hy_ssm_reduce reduce =
-        o->norm == HY_MAP_SIGNED ? HY_SSM_ABS_MEAN : o->reduce;  // ABS_MEAN keeps signs until the end
+    const units_ctx c = {.v = v,
+                         .a = &a,
+                         .o = o,
+                         .reduce = o->norm == HY_MAP_SIGNED ? HY_SSM_ABS_MEAN : o->reduce,  // signs until the end
+                         .i0 = i0,
+                         .units = last - first + 1,
+                         .row = row,
+                         .out = out};
     for (int d0 = first; d0 <= last; d0 += HY_SSM_BLOCK) {
-        const int nd = last + 1 - d0 < HY_SSM_BLOCK ? last + 1 - d0 : HY_SSM_BLOCK;
-        hy_ssm_alpha_units(&a, d0, nd);
-#pragma omp parallel for schedule(dynamic, 4)
-        for (int r = 0; r < n;
-             r++)  // a row is one thread's, channels come in order: the same sums for any thread count
-            for (int d = d0; d < d0 + nd; d++) {
-                const int i = i0 + r;
-                double *t = row + (size_t)r * S, *dst = out + (size_t)r * S, w = 1.0 / (last - first + 1);
-                hy_ssm_alpha_row(&a, d, i, t);
-                if (reduce == HY_SSM_MEAN_ROWS)
-                    row_abs_normalise(t, i + 1);  // (a gate would cancel)
-                else if (o->gate && v->gate)
-                    w *= gate_weight(v, d, i, reduce == HY_SSM_MEAN_ABS);
-                if (reduce == HY_SSM_MEAN_ABS)
-                    for (int j = 0; j <= i; j++) dst[j] += fabs(w * t[j]);
-                else
-                    for (int j = 0; j <= i; j++) dst[j] += w * t[j];
-            }
+        hy_ssm_alpha_units(&a, d0, last + 1 - d0 < HY_SSM_BLOCK ? last + 1 - d0 : HY_SSM_BLOCK);
+        hy_parallel(0, n, 4, units_rows, &c);
     }
     if (o->norm == HY_MAP_ROWSUM)
         for (int r = 0; r < n; r++) row_abs_normalise(out + (size_t)r * S, i0 + r + 1);
@@ -353,6 +384,21 @@ static void check_unit(const hy_ssm_alpha *a, int unit, double *row, double *y, 
     }
 }
 
+typedef struct {
+    const hy_ssm_alpha *a;
+    double *scratch;  // part_size for each unit
+    size_t part_size;
+    hy_map_check *part;
+} check_ctx;
+static void check_units(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    const check_ctx *c = ctx;
+    for (long k = from; k < to; k++) {
+        double *row = c->scratch + (size_t)k * c->part_size;
+        check_unit(c->a, c->a->first + (int)k, row, row + c->a->v->S, &c->part[k]);
+    }
+}
+
 static hy_status check_ssm(const hy_map_values *v, hy_map_check *c) {
     const int units = hy_map_ssm_count(v);
     const size_t S = (size_t)v->S, part_size = S * (size_t)(1 + v->D / units);
@@ -366,9 +412,7 @@ static hy_status check_ssm(const hy_map_values *v, hy_map_check *c) {
         const int nd = units - d0 < HY_SSM_BLOCK ? units - d0 : HY_SSM_BLOCK;
         hy_map_check part[HY_SSM_BLOCK] = {{0}};
         hy_ssm_alpha_units(&a, d0, nd);
-#pragma omp parallel for schedule(dynamic, 1)
-        for (int k = 0; k < nd; k++)
-            check_unit(&a, d0 + k, scratch + (size_t)k * part_size, scratch + (size_t)k * part_size + S, &part[k]);
+        hy_parallel(0, nd, 1, check_units, &(check_ctx){&a, scratch, part_size, part});
         for (int k = 0; k < nd; k++) {
             c->ssm = fmax(c->ssm, part[k].ssm), c->ssm_scale = fmax(c->ssm_scale, part[k].ssm_scale);
             c->model = fmax(c->model, part[k].model), c->model_scale = fmax(c->model_scale, part[k].model_scale);

@@ -8,6 +8,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "core/base/parallel.h"
+
 int hy_map_ssm_count(const hy_map_values *v) { return v->ssm_heads ? v->ssm_heads : v->D; }
 
 double hy_ssm_softplus(double x) { return x > 0 ? x + log1p(exp(-x)) : log1p(exp(x)); }
@@ -49,19 +51,17 @@ void hy_ssm_alpha_close(hy_ssm_alpha *a) {
     a->decay = a->in = NULL;
 }
 
-void hy_ssm_alpha_units(hy_ssm_alpha *a, int first, int n) {
+static void prepare_units(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    const hy_ssm_alpha *a = ctx;
     const hy_map_values *v = a->v;
     const int N = v->N, rows = a->rows;
-    HY_ASSERT(n <= HY_SSM_BLOCK && first + n <= hy_map_ssm_count(v));
-    a->first = first;
-    a->n = n;
-#pragma omp parallel for schedule(static)
-    for (int k = 0; k < n; k++) {
+    for (int k = (int)from; k < (int)to; k++) {
         double A[MAX_N];
-        for (int s = 0; s < N; s++) A[s] = decay_rate(v, first + k, s);
+        for (int s = 0; s < N; s++) A[s] = decay_rate(v, a->first + k, s);
         for (int t = 0; t < rows; t++) {
-            const double delta = hy_ssm_delta(v, t, first + k);
-            const float *B = of_group(v, v->Bm, t, first + k);
+            const double delta = hy_ssm_delta(v, t, a->first + k);
+            const float *B = of_group(v, v->Bm, t, a->first + k);
             double *decay = a->decay + ((size_t)k * rows + t) * N, *in = a->in + ((size_t)k * rows + t) * N;
             for (int s = 0; s < N; s++) {
                 decay[s] = s && v->ssm_heads ? decay[0] : exp(A[s] * delta);
@@ -69,6 +69,12 @@ void hy_ssm_alpha_units(hy_ssm_alpha *a, int first, int n) {
             }
         }
     }
+}
+void hy_ssm_alpha_units(hy_ssm_alpha *a, int first, int n) {
+    HY_ASSERT(n <= HY_SSM_BLOCK && first + n <= hy_map_ssm_count(a->v));
+    a->first = first;
+    a->n = n;
+    hy_parallel(0, n, 1, prepare_units, a);
 }
 
 // Below this every further alpha of the row is zero beside any that matters; stops before denormal numbers slow it

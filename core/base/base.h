@@ -73,10 +73,11 @@ typedef struct {
 hy_rng hy_rng_make(uint64_t seed, uint64_t stream);
 uint32_t hy_rng_u32(hy_rng *r);
 uint64_t hy_rng_u64(hy_rng *r);
-double hy_rng_uniform(hy_rng *r);              // [0, 1), 53 bits
-uint64_t hy_rng_below(hy_rng *r, uint64_t n);  // 0 .. n-1 without bias; n >= 1
-double hy_rng_normal(hy_rng *r);               // N(0, 1), Box-Muller, uses two uniforms each
-uint64_t hy_mix64(uint64_t a, uint64_t b);     // combines two numbers into a well-mixed one (for seeds of streams)
+double hy_rng_uniform(hy_rng *r);                       // [0, 1), 53 bits
+uint64_t hy_rng_below(hy_rng *r, uint64_t n);           // 0 .. n-1 without bias; n >= 1
+double hy_rng_normal(hy_rng *r);                        // N(0, 1), Box-Muller, uses two uniforms each
+void hy_rng_normals(hy_rng *r, size_t n, double *dst);  // n calls of hy_rng_normal, faster
+uint64_t hy_mix64(uint64_t a, uint64_t b);  // combines two numbers into a well-mixed one (for seeds of streams)
 
 // ---------------------------------------------------------------------------------------------------- hashing
 // 128-bit XXH3 as 32 lower-case hex digits and a NUL: identifies resolved specs. Not cryptographic.

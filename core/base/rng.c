@@ -36,7 +36,8 @@ uint64_t hy_rng_u64(hy_rng *r) {
     return hi << 32 | hy_rng_u32(r);
 }
 
-double hy_rng_uniform(hy_rng *r) { return (double)(hy_rng_u64(r) >> 11) * 0x1p-53; }
+static double uniform(uint64_t x) { return (double)(int64_t)(x >> 11) * 0x1p-53; }
+double hy_rng_uniform(hy_rng *r) { return uniform(hy_rng_u64(r)); }
 
 uint64_t hy_rng_below(hy_rng *r, uint64_t n) {
     HY_ASSERT(n >= 1);
@@ -46,9 +47,41 @@ uint64_t hy_rng_below(hy_rng *r, uint64_t n) {
     return x % n;
 }
 
+#define TURN 6.283185307179586476925
 double hy_rng_normal(hy_rng *r) {
-    double u = 1.0 - hy_rng_uniform(r), v = hy_rng_uniform(r);
-    return sqrt(-2.0 * log(u)) * cos(6.283185307179586476925 * v);
+    const double u = 1.0 - hy_rng_uniform(r), v = hy_rng_uniform(r);
+    return sqrt(-2.0 * log(u)) * cos(TURN * v);
+}
+
+// The blocks of normal values side by side, as vectors of numbers; logarithm and cosine are the same calls.
+void hy_rng_normals(hy_rng *r, size_t n, double *dst) {
+    enum { SIDE = 16 };
+    size_t i = 0;
+    for (; !r->have && i + SIDE <= n; i += SIDE, r->counter += SIDE) {
+        uint32_t c[4][SIDE];
+        for (unsigned l = 0; l < SIDE; l++) {
+            c[0][l] = (uint32_t)(r->counter + l), c[1][l] = (uint32_t)((r->counter + l) >> 32);
+            c[2][l] = (uint32_t)r->stream, c[3][l] = (uint32_t)(r->stream >> 32);
+        }
+        uint32_t k0 = (uint32_t)r->seed, k1 = (uint32_t)(r->seed >> 32);
+        for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u)
+            for (int l = 0; l < SIDE; l++) {
+                const uint64_t p0 = (uint64_t)0xD2511F53u * c[0][l], p1 = (uint64_t)0xCD9E8D57u * c[2][l];
+                c[0][l] = (uint32_t)(p1 >> 32) ^ c[1][l] ^ k0;
+                c[2][l] = (uint32_t)(p0 >> 32) ^ c[3][l] ^ k1;
+                c[1][l] = (uint32_t)p1;
+                c[3][l] = (uint32_t)p0;
+            }
+        double u[SIDE], v[SIDE];
+        for (int l = 0; l < SIDE; l++) {
+            u[l] = 1.0 - uniform((uint64_t)c[0][l] << 32 | c[1][l]);
+            v[l] = TURN * uniform((uint64_t)c[2][l] << 32 | c[3][l]);
+        }
+        for (int l = 0; l < SIDE; l++) u[l] = log(u[l]);
+        for (int l = 0; l < SIDE; l++) v[l] = cos(v[l]);
+        for (int l = 0; l < SIDE; l++) dst[i + (size_t)l] = sqrt(-2.0 * u[l]) * v[l];
+    }
+    for (; i < n; i++) dst[i] = hy_rng_normal(r);
 }
 
 uint64_t hy_mix64(uint64_t a, uint64_t b) {  // splitmix64 finaliser over both words

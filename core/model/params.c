@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/parallel.h"
 #include "core/model/params.h"
 
 // One type: the offsets of the program, which training relies on. Otherwise one after the other in the same order.
@@ -122,24 +123,6 @@ hy_status hy_params_get(const hy_params *w, int param, bool grad, float *dst) {
     return s;
 }
 
-static hy_status set_double(hy_params *w, int param, size_t first, size_t n, const double *src) {
-    const hy_dtype dt = hy_params_dtype(w, param);
-    HY_ASSERT(first <= w->prog->params[param].n && n <= w->prog->params[param].n - first);
-    hy_params_changed(w);
-    char *dst = (char *)hy_params_ptr(w, param, false) + first * hy_dtype_size(dt);
-    if (dt == HY_F64) return w->be->from_host(dst, src, n * 8);
-    void *tmp = hy_alloc(n * hy_dtype_size(dt));
-    if (!tmp) return HY_ENOMEM;
-    for (size_t i = 0; i < n; i++)
-        if (dt == HY_BF16)
-            ((uint16_t *)tmp)[i] = hy_bf16_from_f32((float)src[i]);
-        else
-            ((float *)tmp)[i] = (float)src[i];
-    hy_status s = w->be->from_host(dst, tmp, n * hy_dtype_size(dt));
-    free(tmp);
-    return s;
-}
-
 // A tensor's random stream depends on its name only.
 static uint64_t name_stream(const char *name) {
     uint64_t h = 1469598103934665603u;  // FNV-1a
@@ -150,14 +133,14 @@ static uint64_t name_stream(const char *name) {
 static double initial(const hy_param *q, size_t i, hy_rng *r) {
     switch (q->init) {
         case HY_INIT_ONES: return 1;
-        case HY_INIT_NORMAL: return q->init_std * hy_rng_normal(r);
         case HY_INIT_A_LOG: return log((double)(i % (size_t)q->shape[1]) + 1);  // A = -(1 .. d_state) per channel
         case HY_INIT_A_LOG_UNIFORM: return log(1 + 15 * hy_rng_uniform(r));     // A = -U(1, 16)
         case HY_INIT_DT_BIAS: {  // softplus(bias) log-uniform in [1e-3, 1e-1]
             double dt = exp(log(1e-3) + hy_rng_uniform(r) * (log(1e-1) - log(1e-3)));
             return dt + log(-expm1(-dt));
         }
-        case HY_INIT_ZEROS: break;
+        case HY_INIT_ZEROS:
+        case HY_INIT_NORMAL: break;  // hy_param_initial
     }
     return 0;
 }
@@ -181,22 +164,52 @@ void hy_param_initial(const hy_param *q, uint64_t seed, size_t first, size_t n, 
     const size_t skip = first * words(q->init);
     r.counter = skip / 4;  // four words a block
     for (size_t i = 0; i < skip % 4; i++) hy_rng_u32(&r);
+    if (q->init == HY_INIT_NORMAL) {
+        hy_rng_normals(&r, n, dst);
+        for (size_t i = 0; i < n; i++) dst[i] *= q->init_std;
+        return;
+    }
     for (size_t i = 0; i < n; i++) dst[i] = initial(q, first + i, &r);
 }
 
 #define STEP ((size_t)1024)  // values that one thread makes at a time; they do not depend on which thread
+typedef struct {
+    const hy_param *q;
+    uint64_t seed;
+    size_t first, n;  // of the parameter's values
+    hy_dtype dtype;
+    void *out;
+} values_ctx;
+static void make_values(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    const values_ctx *c = ctx;
+    for (size_t i = (size_t)from * STEP; i < c->n && i < (size_t)to * STEP; i += STEP) {
+        double v[STEP];
+        const size_t m = c->n - i < STEP ? c->n - i : STEP;
+        hy_param_initial(c->q, c->seed, c->first + i, m, v);
+        for (size_t k = 0; k < m; k++)
+            if (c->dtype == HY_F64)
+                ((double *)c->out)[i + k] = v[k];
+            else if (c->dtype == HY_BF16)
+                ((uint16_t *)c->out)[i + k] = hy_bf16_from_f32((float)v[k]);
+            else
+                ((float *)c->out)[i + k] = (float)v[k];
+    }
+}
 
 hy_status hy_params_init(hy_params *w, uint64_t seed) {
     hy_status s = HY_OK;
-    double *v = hy_alloc(PIECE * sizeof *v);
+    void *v = hy_alloc(PIECE * sizeof(double));
     if (!v) return HY_ENOMEM;
+    hy_params_changed(w);
     for (int i = 0; !s && i < w->prog->n_params; i++) {
         const hy_param *q = &w->prog->params[i];
+        const hy_dtype dt = hy_params_dtype(w, i);
         for (size_t j = 0; !s && j < q->n; j += PIECE) {
             const size_t m = q->n - j < PIECE ? q->n - j : PIECE;
-#pragma omp parallel for schedule(static) num_threads(w->be->threads) if (m > 4 * STEP)
-            for (size_t k = 0; k < m; k += STEP) hy_param_initial(q, seed, j + k, m - k < STEP ? m - k : STEP, v + k);
-            s = set_double(w, i, j, m, v);
+            const values_ctx c = {q, seed, j, m, dt, v};
+            hy_parallel(m > 4 * STEP ? w->be->threads : 1, (long)((m + STEP - 1) / STEP), 0, make_values, &c);
+            s = w->be->from_host((char *)hy_params_ptr(w, i, false) + j * hy_dtype_size(dt), v, m * hy_dtype_size(dt));
         }
     }
     free(v);

@@ -1,7 +1,5 @@
 // backend.c - the CPU backend: which instructions and how many threads, memory, and the table of plans.
 // It contains no kernel.
-#include <omp.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,14 +20,6 @@ static hy_status isa_by_name(const char *name, hy_isa *out) {
         return HY_OK;
     }
     return hy_error(HY_EINPUT, "unknown instruction set \"%s\"; choose auto, ref, base, avx2 or avx512", name);
-}
-
-static int cpus_allowed(void) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    if (sched_getaffinity(0, sizeof set, &set)) return 1;
-    int n = CPU_COUNT(&set);
-    return n < 1 ? 1 : n;
 }
 
 static void cpu_model(char *dst, size_t n) {
@@ -71,9 +61,8 @@ hy_status hy_backend_cpu(const char *isa, int threads, hy_backend *out) {
     HY_TRY(isa_by_name(isa, &level));
     if (threads < 0 || threads > MAX_THREADS)
         return hy_error(HY_EINPUT, "the number of threads is %d; it must be 0 (all cores) to %d", threads, MAX_THREADS);
-    if (threads == 0) threads = cpus_allowed();
-    omp_set_dynamic(0);
-    omp_set_num_threads(threads);
+    if (threads == 0) threads = hy_cpus_allowed();
+    hy_parallel_set_threads(threads);
     *out = (hy_backend){.name = "cpu",
                         .alloc = hy_alloc,
                         .free = free,

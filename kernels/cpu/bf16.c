@@ -143,44 +143,66 @@ typedef struct {
     size_t ld;
 } place;
 
-static void widen_rows(const hy_cpu_operand *o, const place *p, size_t rows, float *dst, const hy_plan_req *req) {
-    const int threads = hy_cpu_threads(req, rows * (size_t)o->cols);
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (size_t r = 0; r < rows; r++) widen(p->half + r * p->ld, dst + r * (size_t)o->cols, o->cols, req->isa);
+typedef struct {
+    const place *p;
+    float *wide;
+    int cols;
+    hy_isa isa;
+} rows_ctx;
+static void widen_some(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    const rows_ctx *c = ctx;
+    for (size_t r = (size_t)from; r < (size_t)to; r++)
+        widen(c->p->half + r * c->p->ld, c->wide + r * (size_t)c->cols, c->cols, c->isa);
 }
-static void round_rows(const hy_cpu_operand *o, const place *p, size_t rows, const float *src, const hy_plan_req *req) {
-    const int threads = hy_cpu_threads(req, rows * (size_t)o->cols);
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (size_t r = 0; r < rows; r++)
-        HY_FAST_PICK(hy_fast_row_round, req->isa)(p->to + r * p->ld, src + r * (size_t)o->cols, o->cols);
+static void round_some(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    const rows_ctx *c = ctx;
+    for (size_t r = (size_t)from; r < (size_t)to; r++)
+        HY_FAST_PICK(hy_fast_row_round, c->isa)(c->p->to + r * c->p->ld, c->wide + r * (size_t)c->cols, c->cols);
 }
-static void widen_flat(const uint16_t *src, float *dst, size_t n, const hy_plan_req *req) {
-    enum { PIECE = 1 << 14 };
-    const int threads = hy_cpu_threads(req, n);
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (size_t i = 0; i < n; i += PIECE) widen(src + i, dst + i, n - i < PIECE ? (int)(n - i) : PIECE, req->isa);
+static void each_row(hy_piece_fn *fn, const hy_cpu_operand *o, const place *p, size_t rows, float *wide,
+                     const hy_plan_req *req) {
+    const rows_ctx c = {p, wide, o->cols, req->isa};
+    hy_parallel(hy_cpu_threads(req, rows * (size_t)o->cols), (long)rows, 0, fn, &c);
+}
+
+typedef struct {
+    const uint16_t *src;
+    float *dst;
+    size_t n;
+    const hy_attention_args *a;  // of a cache
+    int width;
+    hy_isa isa;
+} flat_ctx;
+#define PIECE ((size_t)1 << 14)
+static void widen_pieces(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    const flat_ctx *c = ctx;
+    for (size_t i = (size_t)from * PIECE; i < c->n && i < (size_t)to * PIECE; i += PIECE)
+        widen(c->src + i, c->dst + i, (int)(c->n - i < PIECE ? c->n - i : PIECE), c->isa);
 }
 
 // The slots that hold something are the first ones of each head; the others are never looked at.
-static void widen_cache(const hy_attention_args *a, int width, const uint16_t *src, float *dst,
-                        const hy_plan_req *req) {
-    const size_t head = (size_t)a->cache.cap * (size_t)width;
-    const int heads = a->B * a->kv_heads;
-#pragma omp parallel for num_threads(req->threads) schedule(static)
-    for (int h = 0; h < heads; h++) {
+static void widen_heads(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    const flat_ctx *c = ctx;
+    const hy_attention_args *a = c->a;
+    const size_t width = (size_t)c->width, head = (size_t)a->cache.cap * width;
+    for (long h = from; h < to; h++) {
         const int pos = a->pos[h / a->kv_heads], used = pos < a->cache.cap ? pos : a->cache.cap;
-        for (int s = 0; s < used; s++)
-            widen(src + (size_t)h * head + (size_t)s * (size_t)width,
-                  dst + (size_t)h * head + (size_t)s * (size_t)width, width, req->isa);
-        memset(dst + (size_t)h * head + (size_t)used * (size_t)width, 0,
-               (head - (size_t)used * (size_t)width) * sizeof *dst);
+        const uint16_t *src = c->src + (size_t)h * head;
+        float *dst = c->dst + (size_t)h * head;
+        for (int s = 0; s < used; s++) widen(src + (size_t)s * width, dst + (size_t)s * width, c->width, c->isa);
+        memset(dst + (size_t)used * width, 0, (head - (size_t)used * width) * sizeof *dst);
     }
 }
 
 // Widens matrix and cache into ws; returns the first byte after them.
 static hy_status wide_parts(hy_cpu_operands *l, hy_cpu_args *a, char **ws, const hy_plan_req *req) {
     if (l->w) {
-        widen_flat(*l->w, (float *)*ws, l->w_n, req);
+        const flat_ctx c = {.src = *l->w, .dst = (float *)*ws, .n = l->w_n, .isa = req->isa};
+        hy_parallel(hy_cpu_threads(req, l->w_n), (long)((l->w_n + PIECE - 1) / PIECE), 0, widen_pieces, &c);
         *l->w = *ws;
         *ws += hy_align(l->w_n * sizeof(float));
     }
@@ -189,7 +211,8 @@ static hy_status wide_parts(hy_cpu_operands *l, hy_cpu_args *a, char **ws, const
     HY_TRY(hy_cpu_attention_check_data(f));
     for (int keys = 1; keys >= 0; keys--) {
         void **p = keys ? &f->cache.k : &f->cache.v;
-        widen_cache(f, keys ? f->d_qk : f->d_v, *p, (float *)*ws, req);
+        const flat_ctx c = {.src = *p, .dst = (float *)*ws, .a = f, .width = keys ? f->d_qk : f->d_v, .isa = req->isa};
+        hy_parallel(req->threads, (long)f->B * f->kv_heads, 0, widen_heads, &c);
         *p = *ws;
         *ws += cache_bytes(f, keys);
     }
@@ -198,7 +221,7 @@ static hy_status wide_parts(hy_cpu_operands *l, hy_cpu_args *a, char **ws, const
 
 static hy_status run_block(hy_kernel_id id, const hy_cpu_args *a, const hy_cpu_operands *l, const place *p, int at,
                            int rows, char *ws, const hy_plan_req *inner) {
-    const float *copy[HY_CPU_OPERANDS];
+    float *copy[HY_CPU_OPERANDS];
     for (int i = 0; i < l->n; i++) {
         const hy_cpu_operand *o = &l->v[i];
         const size_t n = l->rows ? (size_t)rows : o->rows;
@@ -206,7 +229,7 @@ static hy_status run_block(hy_kernel_id id, const hy_cpu_args *a, const hy_cpu_o
         here.half += (size_t)at * here.ld;
         *o->p = ws;
         copy[i] = (float *)ws;
-        if (o->in) widen_rows(o, &here, n, (float *)ws, inner);
+        if (o->in) each_row(widen_some, o, &here, n, (float *)ws, inner);
         ws += copy_bytes(n, o->cols);
     }
     hy_launch f = {0};
@@ -215,16 +238,16 @@ static hy_status run_block(hy_kernel_id id, const hy_cpu_args *a, const hy_cpu_o
     for (int i = 0; i < l->n; i++) {
         place here = p[i];
         here.to += (size_t)at * here.ld;
-        if (l->v[i].out) round_rows(&l->v[i], &here, l->rows ? (size_t)rows : l->v[i].rows, copy[i], inner);
+        if (l->v[i].out) each_row(round_some, &l->v[i], &here, l->rows ? (size_t)rows : l->v[i].rows, copy[i], inner);
     }
     return HY_OK;
 }
 
 // ---------------------------------------------------------------------------------------------------- moves
-static void move_rows(const hy_gather_args *a, const hy_plan_req *req) {
-    const int threads = hy_cpu_threads(req, (size_t)a->n * (size_t)a->C);
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int i = 0; i < a->n; i++)
+static void move_rows(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    const hy_gather_args *a = ctx;
+    for (long i = from; i < to; i++)
         memcpy((uint16_t *)a->y + (size_t)i * (size_t)a->ldy,
                (const uint16_t *)a->x + (size_t)a->idx[i] * (size_t)a->ldx, (size_t)a->C * sizeof(uint16_t));
 }
@@ -241,18 +264,28 @@ static void move_heads(const hy_kv_append_args *a, int b, int t) {
                nv * sizeof(uint16_t));
     }
 }
-static hy_status move_tokens(const hy_kv_append_args *a, const hy_plan_req *req) {
-    HY_TRY(hy_cpu_kv_append_check_data(a));
-#pragma omp parallel for num_threads(req->threads) schedule(static)
-    for (int b = 0; b < a->B; b++)
+static void move_tokens(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    const hy_kv_append_args *a = ctx;
+    for (int b = (int)from; b < (int)to; b++)
         for (int t = 0; t < a->len[b]; t++) move_heads(a, b, t);
+}
+static hy_status move(hy_kernel_id id, const void *args, const hy_plan_req *req) {
+    if (id == HY_K_gather) {
+        const hy_gather_args *g = args;
+        hy_parallel(hy_cpu_threads(req, (size_t)g->n * (size_t)g->C), g->n, 0, move_rows, g);
+        return HY_OK;
+    }
+    const hy_kv_append_args *a = args;
+    HY_TRY(hy_cpu_kv_append_check_data(a));
+    const size_t values = (size_t)a->B * (size_t)a->T * (size_t)a->kv_heads * (size_t)(a->d_qk + a->d_v);
+    hy_parallel(hy_cpu_threads(req, values), a->B, 0, move_tokens, a);
     return HY_OK;
 }
 
 static hy_status run_of(hy_kernel_id id, const void *args, void *ws, const hy_plan_req *req) {
     const hy_plan_req inner = as_float(req);
-    if (id == HY_K_gather) return move_rows(args, req), HY_OK;
-    if (id == HY_K_kv_append) return move_tokens(args, req);
+    if (id == HY_K_gather || id == HY_K_kv_append) return move(id, args, req);
     hy_cpu_args a;
     hy_cpu_operands l;
     memcpy(&a, args, size_of(id));

@@ -4,6 +4,7 @@
 //   <op>.c       the plan functions: support check and choice in one
 #ifndef HY_CPU_H
 #define HY_CPU_H
+#include "core/base/parallel.h"
 #include "kernels/backend.h"
 
 #define HY_CAT_(a, b) a##_##b

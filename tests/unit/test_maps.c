@@ -1,7 +1,6 @@
 // test_maps.c - attention maps, their statistics and the effective receptive field, on random arrays against slow
 // obvious forms: impulses through a plain scan, dense softmax, values known in closed form. No model runs here.
 #include <math.h>
-#include <omp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,6 +11,7 @@
 
 #include "analysis/probe/attnmap.h"
 #include "analysis/probe/erf.h"
+#include "core/base/parallel.h"
 #include "kernels/attn_rule.h"
 
 // Both sides work in double from the same float inputs; sums of at most a few hundred terms of size about 1.
@@ -309,12 +309,11 @@ static void test_same_bits_for_any_threads(void **state) {
     size_t n = (size_t)v.S * v.S;
     float *a = hy_xcalloc(n, sizeof *a), *b = hy_xcalloc(n, sizeof *b);
     hy_map_options o = {.gate = true};
-    int keep = omp_get_max_threads();
-    omp_set_num_threads(1);
+    hy_parallel_set_threads(1);
     assert_int_equal(hy_map_full(&v, HY_MAP_LAYER, -1, &o, 0, a), HY_OK);
-    omp_set_num_threads(3);
+    hy_parallel_set_threads(3);
     assert_int_equal(hy_map_full(&v, HY_MAP_LAYER, -1, &o, 0, b), HY_OK);
-    omp_set_num_threads(keep);
+    hy_parallel_set_threads(0);
     assert_memory_equal(a, b, n * sizeof *a);
     free(a), free(b);
     drop(&v);

@@ -2,7 +2,6 @@
 // size T x T is held. Sequences with one token go to the decode path (fast_attention_decode.h). Bits of a sequence
 // depend on its own positions and shape only: see attention.h.
 #include <math.h>
-#include <omp.h>
 
 #include "kernels/cpu/fast/attention_decode.h"
 #include "kernels/cpu/fast/attention_tile.h"
@@ -186,34 +185,47 @@ static int items_of(const hy_attention_args *a, int b) {
     return (int)(((size_t)a->len[b] * (a->heads / a->kv_heads) + HY_ATTN_ROWS - 1) / HY_ATTN_ROWS);
 }
 
+typedef struct {
+    const hy_attention_args *a;
+    hy_attn_fwd_layout w;
+    float *mem, *parts;  // of threads; of ranges of one-token queries
+    long pairs;          // sequences and KV heads
+    int most;            // items of the longest sequence
+} forward;
+static void run_items(const void *ctx, long from, long to, int thread) {
+    const forward *f = ctx;
+    const hy_attention_args *a = f->a;
+    float *mine = f->mem + (size_t)thread * f->w.thread;
+    for (long n = from; n < to; n++) {  // late rows first: they see most keys
+        const long pair = n % f->pairs;
+        const int i = f->most - 1 - (int)(n / f->pairs), b = (int)(pair / a->kv_heads), kvh = (int)(pair % a->kv_heads);
+        if (i >= items_of(a, b)) continue;
+        if (a->len[b] == 1)
+            decode_range(a, mine, f->parts + ((size_t)pair * f->w.ranges + (size_t)i) * f->w.part, b, kvh, i);
+        else
+            run_item(a, &f->w, mine, b, kvh, i);
+    }
+}
+static void finish_heads(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    const forward *f = ctx;
+    const hy_attention_args *a = f->a;
+    for (long n = from; n < to; n++) {
+        const int b = (int)(n / a->kv_heads), kvh = (int)(n % a->kv_heads);
+        if (a->len[b] == 1) decode_join(a, &f->w, f->parts + (size_t)n * f->w.ranges * f->w.part, b, kvh);
+        if (kvh == 0) clear_padding(a, b);
+    }
+}
+
 hy_status HY_FAST(hy_fast_attention)(const void *args, void *ws, const hy_plan_req *req) {
     const hy_attention_args *a = args;
     HY_TRY(hy_cpu_attention_check_data(a));
-    hy_attn_fwd_layout w = hy_attn_fwd_sizes(a, req->threads);
-    int most = 0;
+    forward f = {.a = a, .w = hy_attn_fwd_sizes(a, req->threads), .mem = ws, .pairs = (long)a->B * a->kv_heads};
+    f.parts = f.mem + (size_t)req->threads * f.w.thread;
     for (int b = 0; b < a->B; b++)
-        if (items_of(a, b) > most) most = items_of(a, b);
-    long pairs = (long)a->B * a->kv_heads;
-    float *mem = ws, *parts = mem + (size_t)req->threads * w.thread;
-#pragma omp parallel num_threads(threads_for(a, req->threads))
-    {
-        float *mine = mem + (size_t)omp_get_thread_num() * w.thread;
-#pragma omp for schedule(dynamic, 1)
-        for (long n = 0; n < pairs * most; n++) {  // late rows first: they see most keys
-            int i = most - 1 - (int)(n / pairs), b = (int)(n % pairs) / a->kv_heads,
-                kvh = (int)(n % pairs) % a->kv_heads;
-            if (i >= items_of(a, b)) continue;
-            if (a->len[b] == 1)
-                decode_range(a, mine, parts + ((n % pairs) * w.ranges + i) * w.part, b, kvh, i);
-            else
-                run_item(a, &w, mine, b, kvh, i);
-        }
-#pragma omp for schedule(static)
-        for (long n = 0; n < pairs; n++) {
-            int b = (int)n / a->kv_heads, kvh = (int)n % a->kv_heads;
-            if (a->len[b] == 1) decode_join(a, &w, parts + n * w.ranges * w.part, b, kvh);
-            if (kvh == 0) clear_padding(a, b);
-        }
-    }
+        if (items_of(a, b) > f.most) f.most = items_of(a, b);
+    hy_parallel(threads_for(a, req->threads), f.pairs * f.most, 1, run_items, &f);
+    const size_t to_join = (size_t)f.pairs * f.w.ranges * f.w.part, padded = (size_t)a->B * a->T * a->heads * a->d_v;
+    hy_parallel(hy_cpu_threads(req, to_join > padded ? to_join : padded), f.pairs, 0, finish_heads, &f);
     return HY_OK;
 }

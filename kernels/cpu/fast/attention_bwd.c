@@ -1,8 +1,6 @@
 // attention_bwd.c - float32 gradient of attention in tiles: weights are computed again from the saved log-sum-exp, so
 // memory is linear in T. Every sum runs over rows, or over key tiles, in ascending order whichever way the work is
 // shared out, so the bits do not depend on the number of threads.
-#include <omp.h>
-
 #include "kernels/cpu/fast/attention_tile.h"
 
 typedef struct {
@@ -234,45 +232,55 @@ static void clear_padding(const hy_attention_bwd_args *g, int b) {
     }
 }
 
+enum { BLOCK = HY_ATTN_ROWS / SUB };  // row tiles of an item: they share packed keys
+typedef struct {
+    const hy_attention_bwd_args *g;
+    hy_attn_bwd_layout w;
+    float *mem;
+    wanted want;
+    long pairs, tiles, blocks;  // sequences and KV heads; key tiles and blocks of rows of the longest
+} backward;
+
 // A thread takes whole heads.
-static void run_heads(const hy_attention_bwd_args *g, const hy_attn_bwd_layout *w, float *mem, const hy_plan_req *req,
-                      wanted want) {
-    long pairs = (long)g->f.B * g->f.kv_heads;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads_for(&g->f, req->threads))
-    for (long n = 0; n < pairs; n++) {
-        size_t me = (size_t)omp_get_thread_num();
-        work x = work_of(g, w, n, mem + me * w->head, mem + w->heads * w->head + me * w->thread);
+static void run_heads(const void *ctx, long from, long to, int thread) {
+    const backward *c = ctx;
+    const hy_attn_bwd_layout *w = &c->w;
+    for (long n = from; n < to; n++) {
+        const work x = work_of(c->g, w, n, c->mem + (size_t)thread * w->head,
+                               c->mem + w->heads * w->head + (size_t)thread * w->thread);
         prepare(&x, 0, x.row_tiles * SUB);
-        sweep(&x, 0, x.key_tiles, 0, x.row_tiles, want);
-        if (want.queries) store_queries(&x, 0, x.rows);
+        sweep(&x, 0, x.key_tiles, 0, x.row_tiles, c->want);
+        if (c->want.queries) store_queries(&x, 0, x.rows);
     }
 }
-// Threads share a head: first its key tiles, then blocks of its rows.
-static void run_split(const hy_attention_bwd_args *g, const hy_attn_bwd_layout *w, float *mem, const hy_plan_req *req,
-                      wanted want) {
-    enum { BLOCK = HY_ATTN_ROWS / SUB };  // row tiles of an item: they share packed keys
-    long pairs = (long)g->f.B * g->f.kv_heads, tiles = (g->f.T + KEYS - 1) / KEYS;
-    long blocks = (long)(w->rows / SUB + BLOCK - 1) / BLOCK;
-#pragma omp parallel num_threads(threads_for(&g->f, req->threads))
-    {
-        float *thread = mem + w->heads * w->head + (size_t)omp_get_thread_num() * w->thread;
-#pragma omp for schedule(static)
-        for (long n = 0; n < pairs * blocks; n++) {
-            work x = work_of(g, w, n % pairs, mem + (size_t)(n % pairs) * w->head, thread);
-            int r0 = (int)(n / pairs) * BLOCK, r1 = r0 + BLOCK < x.row_tiles ? r0 + BLOCK : x.row_tiles;
-            if (r0 < r1) prepare(&x, r0 * SUB, r1 * SUB);
-        }
-#pragma omp for schedule(dynamic, 1) nowait
-        for (long n = 0; n < pairs * tiles; n++) {  // early keys first: most rows see them
-            work x = work_of(g, w, n % pairs, mem + (size_t)(n % pairs) * w->head, thread);
-            int k = (int)(n / pairs);
-            if (want.keys && k < x.key_tiles) sweep(&x, k, k + 1, 0, x.row_tiles, (wanted){.keys = true});
-        }
-#pragma omp for schedule(dynamic, 1)
-        for (long n = 0; n < pairs * blocks; n++) {  // late rows first: they see most keys
-            work x = work_of(g, w, n % pairs, mem + (size_t)(n % pairs) * w->head, thread);
-            int r0 = (int)(blocks - 1 - n / pairs) * BLOCK, r1 = r0 + BLOCK < x.row_tiles ? r0 + BLOCK : x.row_tiles;
-            if (!want.queries || r0 >= r1) continue;
+
+// Threads share a head: first all is prepared, then its key tiles are shared out, and blocks of its rows.
+static work split_work(const backward *c, long n, int thread) {
+    const hy_attn_bwd_layout *w = &c->w;
+    return work_of(c->g, w, n % c->pairs, c->mem + (size_t)(n % c->pairs) * w->head,
+                   c->mem + w->heads * w->head + (size_t)thread * w->thread);
+}
+static void prepare_blocks(const void *ctx, long from, long to, int thread) {
+    const backward *c = ctx;
+    for (long n = from; n < to; n++) {
+        const work x = split_work(c, n, thread);
+        const int r0 = (int)(n / c->pairs) * BLOCK, r1 = r0 + BLOCK < x.row_tiles ? r0 + BLOCK : x.row_tiles;
+        if (r0 < r1) prepare(&x, r0 * SUB, r1 * SUB);
+    }
+}
+static void sweep_parts(const void *ctx, long from, long to, int thread) {
+    const backward *c = ctx;
+    const long keys = c->want.keys ? c->pairs * c->tiles : 0;
+    for (long n = from; n < to; n++) {
+        if (n < keys) {  // early keys first: most rows see them
+            const work x = split_work(c, n, thread);
+            const int k = (int)(n / c->pairs);
+            if (k < x.key_tiles) sweep(&x, k, k + 1, 0, x.row_tiles, (wanted){.keys = true});
+        } else {  // late rows first: they see most keys
+            const work x = split_work(c, n - keys, thread);
+            const int r0 = (int)(c->blocks - 1 - (n - keys) / c->pairs) * BLOCK,
+                      r1 = r0 + BLOCK < x.row_tiles ? r0 + BLOCK : x.row_tiles;
+            if (r0 >= r1) continue;
             sweep(&x, 0, x.key_tiles, r0, r1, (wanted){.queries = true});
             store_queries(&x, r0 * SUB, r1 * SUB);
         }
@@ -282,12 +290,21 @@ static void run_split(const hy_attention_bwd_args *g, const hy_attn_bwd_layout *
 hy_status HY_FAST(hy_fast_attention_bwd)(const void *args, void *ws, const hy_plan_req *req) {
     const hy_attention_bwd_args *g = args;
     HY_TRY(hy_cpu_attention_check_data(&g->f));
-    hy_attn_bwd_layout w = hy_attn_bwd_sizes(&g->f, req->threads);
-    wanted want = {.keys = g->dk || g->dv, .queries = g->dq};
-    if (w.split)
-        run_split(g, &w, ws, req, want);
-    else
-        run_heads(g, &w, ws, req, want);
+    backward c = {.g = g,
+                  .w = hy_attn_bwd_sizes(&g->f, req->threads),
+                  .mem = ws,
+                  .want = {.keys = g->dk || g->dv, .queries = g->dq},
+                  .pairs = (long)g->f.B * g->f.kv_heads,
+                  .tiles = (g->f.T + KEYS - 1) / KEYS};
+    c.blocks = (long)(c.w.rows / SUB + BLOCK - 1) / BLOCK;
+    const int threads = threads_for(&g->f, req->threads);
+    if (c.w.split) {
+        hy_parallel(threads, c.pairs * c.blocks, 1, prepare_blocks, &c);
+        hy_parallel(threads, c.pairs * ((c.want.keys ? c.tiles : 0) + (c.want.queries ? c.blocks : 0)), 1, sweep_parts,
+                    &c);
+    } else {
+        hy_parallel(threads, c.pairs, 1, run_heads, &c);
+    }
     for (int b = 0; b < g->f.B; b++) clear_padding(g, b);
     return HY_OK;
 }

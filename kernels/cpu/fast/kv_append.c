@@ -5,14 +5,11 @@
 
 enum { SERIAL = 16384 };  // values below which threads cost more than they bring
 
-hy_status HY_FAST(hy_fast_kv_append)(const void *args, void *ws, const hy_plan_req *req) {
-    const hy_kv_append_args *a = args;
-    (void)ws;
-    HY_TRY(hy_cpu_kv_append_check_data(a));
-    long pairs = (long)a->B * a->kv_heads;
-    int ring = a->cache.cap - a->meta;
-#pragma omp parallel for schedule(static) num_threads(req->threads) if (pairs * a->T * (a->d_qk + a->d_v) > SERIAL)
-    for (long n = 0; n < pairs; n++) {
+static void append_heads(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    const hy_kv_append_args *a = ctx;
+    const int ring = a->cache.cap - a->meta;
+    for (long n = from; n < to; n++) {
         int b = (int)(n / a->kv_heads), h = (int)(n % a->kv_heads);
         for (int t = 0; t < a->len[b]; t++) {
             int p = a->pos[b] + t;
@@ -25,5 +22,13 @@ hy_status HY_FAST(hy_fast_kv_append)(const void *args, void *ws, const hy_plan_r
                    (size_t)a->d_v * sizeof(float));
         }
     }
+}
+
+hy_status HY_FAST(hy_fast_kv_append)(const void *args, void *ws, const hy_plan_req *req) {
+    const hy_kv_append_args *a = args;
+    (void)ws;
+    HY_TRY(hy_cpu_kv_append_check_data(a));
+    const long pairs = (long)a->B * a->kv_heads;
+    hy_parallel(pairs * a->T * (a->d_qk + a->d_v) > SERIAL ? req->threads : 1, pairs, 0, append_heads, a);
     return HY_OK;
 }

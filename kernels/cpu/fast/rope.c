@@ -2,7 +2,6 @@
 // position = COARSE * i + j, and the angle's sum formula joins the two parts, so an entry is a pure function of its
 // position and a call costs few cos() however many tokens it has. x and y may be the same buffer.
 #include <math.h>
-#include <omp.h>
 
 #include "kernels/cpu/rope.h"
 
@@ -30,7 +29,7 @@ static void fill_part(const tables *s, double *dst, double position) {
         dst[i] = cos(angle), dst[half + i] = sin(angle);
     }
 }
-static void fill_sequence(const tables *s, int b) {
+static void fill_sequence(const tables *s, long b) {
     const hy_rope_args *a = s->a;
     size_t half = (size_t)a->d / 2, d = (size_t)a->d;
     int first = a->pos[b] / COARSE;
@@ -48,6 +47,10 @@ static void fill_sequence(const tables *s, int b) {
         }
     }
 }
+static void fill_sequences(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    for (long b = from; b < to; b++) fill_sequence(ctx, b);
+}
 static tables make_tables(const hy_rope_args *a, void *ws, int threads) {
     tables s = {.a = a, .shared = true};
     for (int b = 1; b < a->B; b++) s.shared = s.shared && a->pos[b] == a->pos[0];
@@ -62,8 +65,7 @@ static tables make_tables(const hy_rope_args *a, void *ws, int threads) {
         for (int t = 0; t < a->T && t < COARSE; t++) need[(a->pos[b] + t) % COARSE] = true;
     for (int j = 0; j < COARSE; j++)
         if (need[j]) fill_part(&s, s.fine + (size_t)j * a->d, j);
-#pragma omp parallel for schedule(static) num_threads(threads) if (sequences > 1 && a->T > 1)
-    for (int b = 0; b < sequences; b++) fill_sequence(&s, b);
+    hy_parallel(a->T > 1 ? threads : 1, sequences, 1, fill_sequences, &s);
     return s;
 }
 
@@ -78,36 +80,49 @@ static inline __attribute__((always_inline)) void rotate(const float *x, float *
         y[i + half] = add ? y[i + half] + y2 : y2;
     }
 }
-static void rotate_rows(const tables *s, const float *x, int ldx, float *y, int ldy, float sign, bool add,
-                        int threads) {
+typedef struct {
+    const tables *s;
+    const float *x;
+    float *y;
+    int ldx, ldy;
+    float sign;
+    bool add;
+} rows_ctx;
+static void rotate_some(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    const rows_ctx *k = ctx;
+    const tables *s = k->s;
     const hy_rope_args *a = s->a;
-    long rows = (long)a->B * a->T;
-#pragma omp parallel for schedule(static) num_threads(threads) if (rows * a->heads * a->d > HY_ROPE_SERIAL)
-    for (long r = 0; r < rows; r++) {
+    for (long r = from; r < to; r++) {
         const float *c = s->table + (size_t)(s->shared ? r % a->T : r) * a->d, *n = c + a->d / 2;
         for (int h = 0; h < a->heads; h++) {
-            const float *xr = x + (size_t)r * ldx + (size_t)h * a->d;
-            float *yr = y + (size_t)r * ldy + (size_t)h * a->d;
-            if (add)
-                rotate(xr, yr, c, n, a->d / 2, sign, true);
+            const float *xr = k->x + (size_t)r * k->ldx + (size_t)h * a->d;
+            float *yr = k->y + (size_t)r * k->ldy + (size_t)h * a->d;
+            if (k->add)
+                rotate(xr, yr, c, n, a->d / 2, k->sign, true);
             else
-                rotate(xr, yr, c, n, a->d / 2, sign, false);
+                rotate(xr, yr, c, n, a->d / 2, k->sign, false);
         }
     }
+}
+static void rotate_rows(const rows_ctx *k, int threads) {
+    const hy_rope_args *a = k->s->a;
+    const long rows = (long)a->B * a->T;
+    hy_parallel(rows * a->heads * a->d > HY_ROPE_SERIAL ? threads : 1, rows, 0, rotate_some, k);
 }
 
 hy_status HY_FAST(hy_fast_rope)(const void *args, void *ws, const hy_plan_req *req) {
     const hy_rope_args *a = args;
     HY_TRY(hy_cpu_rope_check_data(a));
-    tables s = make_tables(a, ws, req->threads);
-    rotate_rows(&s, a->x, a->ldx, a->y, a->ldy, 1.0f, false, req->threads);
+    const tables s = make_tables(a, ws, req->threads);
+    rotate_rows(&(rows_ctx){&s, a->x, a->y, a->ldx, a->ldy, 1.0f, false}, req->threads);
     return HY_OK;
 }
 hy_status HY_FAST(hy_fast_rope_bwd)(const void *args, void *ws, const hy_plan_req *req) {
     const hy_rope_bwd_args *g = args;
     if (!g->dx) return HY_OK;
     HY_TRY(hy_cpu_rope_check_data(&g->f));
-    tables s = make_tables(&g->f, ws, req->threads);
-    rotate_rows(&s, g->dy, g->lddy, g->dx, g->lddx, -1.0f, g->acc & 1, req->threads);
+    const tables s = make_tables(&g->f, ws, req->threads);
+    rotate_rows(&(rows_ctx){&s, g->dy, g->dx, g->lddy, g->lddx, -1.0f, g->acc & 1}, req->threads);
     return HY_OK;
 }
