@@ -96,6 +96,26 @@ static void put_off_signals(sigset_t *before) {
     pthread_sigmask(SIG_BLOCK, &all, before);
 }
 
+// c = or += the n terms from a and b on, by our own kernel.
+static dnnl_status_t small_product(const hy_gemm_args *g, const tile *t, const float *a, const float *b, int ldb, int n,
+                                   bool add) {
+    const size_t lda = (size_t)g->lda, ld = (size_t)ldb;
+    const hy_gemm_tile s = {.m = t->m,
+                            .n = t->n,
+                            .k = n,
+                            .ldc = t->ldc,
+                            .add = add,
+                            .a_m = g->trans_a ? 1 : lda,
+                            .a_k = g->trans_a ? lda : 1,
+                            .b_n = g->trans_b ? ld : 1,
+                            .b_k = g->trans_b ? 1 : ld,
+                            .a = a,
+                            .b = b,
+                            .c = t->c};
+    g->small(&s);
+    return dnnl_success;
+}
+
 // wide: scratch of widened_floats(g), used if B is bfloat16. A tile of M rows reads each value of it M times, so
 // widening costs 1 / M of the product's loads.
 static dnnl_status_t tile_run(const hy_gemm_args *g, const tile *t, float *wide) {
@@ -106,9 +126,10 @@ static dnnl_status_t tile_run(const hy_gemm_args *g, const tile *t, float *wide)
         const size_t at_b = g->trans_b ? (size_t)t->n0 * g->ldb + at : (size_t)at * g->ldb + t->n0;
         if (g->widen) g->widen((const uint16_t *)g->b + at_b, g->ldb, wide, ldb, t->n, n);
         const float *b = g->widen ? wide : (const float *)g->b + at_b;
-        float beta = t->add || k > 0 ? 1.0f : 0.0f;
-        const dnnl_status_t s = dnnl_sgemm(g->trans_a ? 'T' : 'N', g->trans_b ? 'T' : 'N', t->m, t->n, n, 1.0f, a,
-                                           g->lda, b, ldb, beta, t->c, t->ldc);
+        const bool add = t->add || k > 0;
+        const dnnl_status_t s = g->small ? small_product(g, t, a, b, ldb, n, add)
+                                         : dnnl_sgemm(g->trans_a ? 'T' : 'N', g->trans_b ? 'T' : 'N', t->m, t->n, n,
+                                                      1.0f, a, g->lda, b, ldb, add ? 1.0f : 0.0f, t->c, t->ldc);
         if (s != dnnl_success) return s;
     }
     if (g->done) g->done(g->ctx, t->m0, t->n0, t->m, t->n);
@@ -144,7 +165,7 @@ hy_status hy_gemm_run(const hy_gemm_args *g, float *workspace, int threads) {
 #pragma omp parallel num_threads(threads) reduction(| : bad)
     {
         sigset_t signals;
-        put_off_signals(&signals);
+        if (!g->small) put_off_signals(&signals);
         omp_set_num_threads(
             1);  // of this region only; a region of one thread does not count as parallel for the library
         float *wide = g->widen ? workspace + (size_t)omp_get_thread_num() * widened_floats(g) : NULL;
@@ -165,7 +186,7 @@ hy_status hy_gemm_run(const hy_gemm_args *g, float *workspace, int threads) {
             const dnnl_status_t s = tile_run(g, &u, wide);
             bad |= s == dnnl_success ? 0 : s == dnnl_out_of_memory ? NO_MEMORY : REFUSED;
         }
-        pthread_sigmask(SIG_SETMASK, &signals, NULL);
+        if (!g->small) pthread_sigmask(SIG_SETMASK, &signals, NULL);
     }
     if (bad == NO_MEMORY)
         return hy_error(HY_ENOMEM, "out of memory in oneDNN: a matrix product of %d x %d x %d", g->M, g->N, g->K);
