@@ -3,12 +3,15 @@
 // Why tiles of our own: the library splits a product by the number of threads, and with it the order of its sums.
 // Measured on 2 threads of an AVX-512 machine, our loop over single-threaded calls reaches the rate of the library's
 // own threads (92 to 101 % over the shapes of a d_model 256 model) and serves 1, 2 and 8 threads with the same bits.
+// The library is built on OpenMP, of which every thread that calls it here asks for one thread.
 #include "kernels/cpu/gemm.h"
 
 #include <oneapi/dnnl/dnnl.h>
 #include <omp.h>
-#include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
+
+#include "kernels/cpu/parallel.h"
 
 #define TILE_M 256  // packing a transposed B costs as much as about 15 rows of work: keep tiles tall
 #define TILE_N 512
@@ -85,37 +88,6 @@ typedef struct {
     bool add;
 } tile;
 
-// Routines of the library use the stack pointer as an ordinary register for a while. A signal handler that ran then
-// would write its frame over other memory (seen as a damaged heap after ctrl-C), so signals wait until the tiles are
-// done. Faults are not put off.
-static void put_off_signals(sigset_t *before) {
-    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP};
-    sigset_t all;
-    sigfillset(&all);
-    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&all, faults[i]);
-    pthread_sigmask(SIG_BLOCK, &all, before);
-}
-
-// c = or += the n terms from a and b on, by our own kernel.
-static dnnl_status_t small_product(const hy_gemm_args *g, const tile *t, const float *a, const float *b, int ldb, int n,
-                                   bool add) {
-    const size_t lda = (size_t)g->lda, ld = (size_t)ldb;
-    const hy_gemm_tile s = {.m = t->m,
-                            .n = t->n,
-                            .k = n,
-                            .ldc = t->ldc,
-                            .add = add,
-                            .a_m = g->trans_a ? 1 : lda,
-                            .a_k = g->trans_a ? lda : 1,
-                            .b_n = g->trans_b ? ld : 1,
-                            .b_k = g->trans_b ? 1 : ld,
-                            .a = a,
-                            .b = b,
-                            .c = t->c};
-    g->small(&s);
-    return dnnl_success;
-}
-
 // wide: scratch of widened_floats(g), used if B is bfloat16. A tile of M rows reads each value of it M times, so
 // widening costs 1 / M of the product's loads.
 static dnnl_status_t tile_run(const hy_gemm_args *g, const tile *t, float *wide) {
@@ -126,23 +98,63 @@ static dnnl_status_t tile_run(const hy_gemm_args *g, const tile *t, float *wide)
         const size_t at_b = g->trans_b ? (size_t)t->n0 * g->ldb + at : (size_t)at * g->ldb + t->n0;
         if (g->widen) g->widen((const uint16_t *)g->b + at_b, g->ldb, wide, ldb, t->n, n);
         const float *b = g->widen ? wide : (const float *)g->b + at_b;
-        const bool add = t->add || k > 0;
-        const dnnl_status_t s = g->small ? small_product(g, t, a, b, ldb, n, add)
-                                         : dnnl_sgemm(g->trans_a ? 'T' : 'N', g->trans_b ? 'T' : 'N', t->m, t->n, n,
-                                                      1.0f, a, g->lda, b, ldb, add ? 1.0f : 0.0f, t->c, t->ldc);
+        float beta = t->add || k > 0 ? 1.0f : 0.0f;
+        const dnnl_status_t s = dnnl_sgemm(g->trans_a ? 'T' : 'N', g->trans_b ? 'T' : 'N', t->m, t->n, n, 1.0f, a,
+                                           g->lda, b, ldb, beta, t->c, t->ldc);
         if (s != dnnl_success) return s;
     }
     if (g->done) g->done(g->ctx, t->m0, t->n0, t->m, t->n);
     return dnnl_success;
 }
 
-static void add_parts(const hy_gemm_args *g, const grid *t, const float *parts, int threads) {
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int m = 0; m < g->M; m++) {
+typedef struct {
+    const hy_gemm_args *g;
+    grid t;
+    float *workspace;
+    _Atomic int *bad;  // REFUSED, NO_MEMORY
+} product;
+enum { REFUSED = 1, NO_MEMORY = 2 };
+
+static tile tile_of(const product *x, int i) {
+    const hy_gemm_args *g = x->g;
+    const grid *t = &x->t;
+    const int p = i % t->parts, j = i / t->parts, r = j / t->gn, c = j % t->gn;
+    tile u = {.m0 = r * t->tm, .n0 = c * t->tn, .k0 = p * t->part, .add = g->add, .ldc = g->ldc};
+    u.m = r == t->gm - 1 ? g->M - u.m0 : t->tm;
+    u.n = c == t->gn - 1 ? g->N - u.n0 : t->tn;
+    u.k = p == t->parts - 1 ? g->K - u.k0 : t->part;
+    if (t->parts > 1) {
+        u.add = false;
+        u.ldc = g->N;
+        u.c = x->workspace + ((size_t)p * g->M + u.m0) * g->N + u.n0;
+    } else {
+        u.c = g->c + (size_t)u.m0 * g->ldc + u.n0;
+    }
+    return u;
+}
+
+static void run_tiles(const void *ctx, long from, long to, int thread) {
+    const product *x = ctx;
+    const int threads = omp_get_max_threads();  // the setting belongs to the calling thread, and to its program
+    if (threads > 1) omp_set_num_threads(1);
+    float *wide = x->g->widen ? x->workspace + (size_t)thread * widened_floats(x->g) : NULL;
+    for (int i = (int)from; i < (int)to; i++) {
+        const tile u = tile_of(x, i);
+        const dnnl_status_t s = tile_run(x->g, &u, wide);
+        if (s != dnnl_success) atomic_fetch_or(x->bad, s == dnnl_out_of_memory ? NO_MEMORY : REFUSED);
+    }
+    if (threads > 1) omp_set_num_threads(threads);
+}
+
+static void add_rows(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    const product *x = ctx;
+    const hy_gemm_args *g = x->g;
+    for (int m = (int)from; m < (int)to; m++) {
         float *c = g->c + (size_t)m * g->ldc;
         if (!g->add) memset(c, 0, (size_t)g->N * sizeof *c);
-        for (int p = 0; p < t->parts; p++) {
-            const float *src = parts + ((size_t)p * g->M + m) * g->N;
+        for (int p = 0; p < x->t.parts; p++) {
+            const float *src = x->workspace + ((size_t)p * g->M + m) * g->N;
             for (int n = 0; n < g->N; n++) c[n] += src[n];
         }
     }
@@ -156,41 +168,20 @@ const char *hy_gemm_path(hy_isa isa, hy_dtype w_dtype) {
     return names[isa][w_dtype == HY_BF16];
 }
 
+// Routines of the library use the stack pointer as an ordinary register for a while. A signal handler that ran then
+// would write its frame over other memory (seen as a damaged heap after ctrl-C), so signals wait until the tiles are
+// done, here and in the workers of the pool.
 hy_status hy_gemm_run(const hy_gemm_args *g, float *workspace, int threads) {
-    enum { REFUSED = 1, NO_MEMORY = 2 };
     HY_ASSERT(!g->widen || (g->trans_b && !g->trans_a));
-    grid t = choose(g);
-    int tiles = t.gm * t.gn, jobs = tiles * t.parts, bad = 0;
-    if (jobs < threads) threads = jobs;
-#pragma omp parallel num_threads(threads) reduction(| : bad)
-    {
-        sigset_t signals;
-        if (!g->small) put_off_signals(&signals);
-        omp_set_num_threads(
-            1);  // of this region only; a region of one thread does not count as parallel for the library
-        float *wide = g->widen ? workspace + (size_t)omp_get_thread_num() * widened_floats(g) : NULL;
-#pragma omp for schedule(dynamic)
-        for (int i = 0; i < jobs; i++) {
-            int p = i % t.parts, j = i / t.parts, r = j / t.gn, c = j % t.gn;
-            tile u = {.m0 = r * t.tm, .n0 = c * t.tn, .k0 = p * t.part, .add = g->add, .ldc = g->ldc};
-            u.m = r == t.gm - 1 ? g->M - u.m0 : t.tm;
-            u.n = c == t.gn - 1 ? g->N - u.n0 : t.tn;
-            u.k = p == t.parts - 1 ? g->K - u.k0 : t.part;
-            if (t.parts > 1) {
-                u.add = false;
-                u.ldc = g->N;
-                u.c = workspace + ((size_t)p * g->M + u.m0) * g->N + u.n0;
-            } else {
-                u.c = g->c + (size_t)u.m0 * g->ldc + u.n0;
-            }
-            const dnnl_status_t s = tile_run(g, &u, wide);
-            bad |= s == dnnl_success ? 0 : s == dnnl_out_of_memory ? NO_MEMORY : REFUSED;
-        }
-        if (!g->small) pthread_sigmask(SIG_SETMASK, &signals, NULL);
-    }
+    _Atomic int bad = 0;
+    sigset_t signals;
+    const product x = {g, choose(g), workspace, &bad};
+    hy_put_off_signals(&signals);
+    hy_parallel(threads, (long)x.t.gm * x.t.gn * x.t.parts, 1, run_tiles, &x);
+    pthread_sigmask(SIG_SETMASK, &signals, NULL);
     if (bad == NO_MEMORY)
         return hy_error(HY_ENOMEM, "out of memory in oneDNN: a matrix product of %d x %d x %d", g->M, g->N, g->K);
     if (bad) return hy_error(HY_EFAIL, "oneDNN refused a matrix product of %d x %d x %d", g->M, g->N, g->K);
-    if (t.parts > 1) add_parts(g, &t, workspace, threads);
+    if (x.t.parts > 1) hy_parallel(threads, g->M, 0, add_rows, &x);
     return HY_OK;
 }

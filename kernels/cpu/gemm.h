@@ -10,24 +10,6 @@ typedef void (*hy_gemm_done)(const void *ctx, int m0, int n0, int m, int n);
 // Writes rows x cols bfloat16 values as floats.
 typedef void (*hy_gemm_widen)(const uint16_t *src, int lds, float *dst, int ldd, int rows, int cols);
 
-// One product without the library: c [m,n] = or += a b, where element (i, k) of a is a[i * a_m + k * a_k], and (k, j)
-// of b is b[j * b_n + k * b_k]. The bits of an element depend on k alone (fast/gemm.c).
-typedef struct {
-    int m, n, k, ldc;
-    bool add;
-    size_t a_m, a_k, b_n, b_k;
-    const float *a, *b;
-    float *c;
-} hy_gemm_tile;
-typedef void (*hy_gemm_tile_fn)(const hy_gemm_tile *t);
-void hy_fast_gemm_tile_avx2(const hy_gemm_tile *t);
-#define HY_GEMM_SMALL 256
-// What multiplies by a weight matrix [rows, cols] on this machine: our own kernel, or NULL for the library. The number
-// of rows that are multiplied has no say, so that their bits do not depend on it.
-static inline hy_gemm_tile_fn hy_gemm_small(int rows, int cols, hy_isa isa) {
-    return isa == HY_ISA_AVX2 && rows <= HY_GEMM_SMALL && cols <= HY_GEMM_SMALL ? hy_fast_gemm_tile_avx2 : NULL;
-}
-
 // C [M,N] = or += op(A) op(B), row-major, reduction over K. trans_a: A is stored [K,M]; trans_b: B is stored [N,K].
 // With trans_b alone (y = x w^T) and at least HY_GEMM_ROWS rows, a row's bits depend on neither M nor its place, as far
 // as the library adds up to 384 terms in order (on AVX-512 it does).
@@ -35,9 +17,8 @@ typedef struct {
     int M, N, K;
     bool trans_a, trans_b, add;
     const float *a;
-    const void *b;          // float32, or with `widen` bfloat16 (needs trans_b and not trans_a)
-    hy_gemm_widen widen;    // or NULL
-    hy_gemm_tile_fn small;  // or NULL: the library
+    const void *b;        // float32, or with `widen` bfloat16 (needs trans_b and not trans_a)
+    hy_gemm_widen widen;  // or NULL
     float *c;
     int lda, ldb, ldc;
     hy_gemm_done done;  // or NULL

@@ -4,7 +4,6 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -121,16 +120,23 @@ static void after_fork(void) {
     atomic_flag_clear(&pool.taken);
 }
 
+void hy_put_off_signals(sigset_t *before) {
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP};
+    sigset_t all;
+    sigfillset(&all);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&all, faults[i]);
+    pthread_sigmask(SIG_BLOCK, &all, before);
+}
+
 // Workers leave signals to the program's own threads.
 static void start_workers(int wanted) {
     static bool told;
-    sigset_t all, before;
+    sigset_t before;
     pthread_attr_t detached;
     if (wanted > WORKERS_MAX) wanted = WORKERS_MAX;
     if (pool.workers >= wanted || pool.no_more) return;
     if (!told) told = !pthread_atfork(NULL, NULL, after_fork);
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
+    hy_put_off_signals(&before);
     pool.no_more = pthread_attr_init(&detached);
     if (!pool.no_more) {
         pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);

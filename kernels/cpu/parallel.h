@@ -4,6 +4,7 @@
 // other thread had its turn.)
 #ifndef HY_CPU_PARALLEL_H
 #define HY_CPU_PARALLEL_H
+#include <signal.h>
 
 // Does the items from .. to - 1. `thread` is 0 .. threads - 1, one thread at a time: it names scratch memory.
 typedef void hy_piece_fn(const void *ctx, long from, long to, int thread);
@@ -14,4 +15,7 @@ typedef void hy_piece_fn(const void *ctx, long from, long to, int thread);
 // grain = 0: many short items; each thread begins with a range of its own, the same in every call, for its cache.
 // A call from inside a piece, or while another thread of the program is in here, does all its items itself.
 void hy_parallel(int threads, long n, long grain, hy_piece_fn *fn, const void *ctx);
+
+// Signals of the calling thread wait until it sets its mask to *before again; faults do not. Workers live like that.
+void hy_put_off_signals(sigset_t *before);
 #endif

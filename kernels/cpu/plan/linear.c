@@ -21,7 +21,6 @@ static hy_gemm_args gemm_y(const hy_linear_args *a, hy_isa isa) {
                       .lda = a->ldx,
                       .ldb = a->K,
                       .ldc = a->ldy,
-                      .small = hy_gemm_small(a->N, a->K, isa),
                       .ctx = a};
     if (a->bias || a->residual) g.done = HY_FAST_PICK(hy_fast_linear_finish, isa);
     if (a->w_dtype == HY_BF16) g.widen = HY_FAST_PICK(hy_fast_widen, isa);
@@ -68,12 +67,11 @@ hy_status hy_cpu_plan_linear(const void *args, const hy_plan_req *req, hy_launch
 }
 
 // ---------------------------------------------------------------------------------------------------- backward
-static hy_gemm_args gemm_dx(const hy_linear_bwd_args *a, hy_isa isa) {
+static hy_gemm_args gemm_dx(const hy_linear_bwd_args *a) {
     return (hy_gemm_args){.M = a->f.M,
                           .N = a->f.K,
                           .K = a->f.N,
                           .add = a->acc & 1,
-                          .small = hy_gemm_small(a->f.N, a->f.K, isa),
                           .a = a->dy,
                           .b = a->f.w,
                           .c = a->dx,
@@ -81,13 +79,12 @@ static hy_gemm_args gemm_dx(const hy_linear_bwd_args *a, hy_isa isa) {
                           .ldb = a->f.K,
                           .ldc = a->lddx};
 }
-static hy_gemm_args gemm_dw(const hy_linear_bwd_args *a, hy_isa isa) {
+static hy_gemm_args gemm_dw(const hy_linear_bwd_args *a) {
     return (hy_gemm_args){.M = a->f.N,
                           .N = a->f.K,
                           .K = a->f.M,
                           .trans_a = true,
                           .add = true,
-                          .small = hy_gemm_small(a->f.N, a->f.K, isa),
                           .a = a->dy,
                           .b = a->f.x,
                           .c = a->dw,
@@ -100,11 +97,11 @@ static hy_status run_linear_bwd(const void *args, void *ws, const hy_plan_req *r
     const hy_linear_bwd_args *a = args;
     if (a->f.M == 0) return HY_OK;
     if (a->dx) {
-        hy_gemm_args g = gemm_dx(a, req->isa);
+        hy_gemm_args g = gemm_dx(a);
         HY_TRY(hy_gemm_run(&g, NULL, req->threads));
     }
     if (a->dw) {
-        hy_gemm_args g = gemm_dw(a, req->isa);
+        hy_gemm_args g = gemm_dw(a);
         HY_TRY(hy_gemm_run(&g, ws, req->threads));
     }
     if (a->dbias || a->dres) HY_FAST_PICK(hy_fast_linear_sums, req->isa)(a, ws, req->threads);
@@ -118,7 +115,7 @@ hy_status hy_cpu_plan_linear_bwd(const void *args, const hy_plan_req *req, hy_la
     *out = (hy_launch){0};
     if (req->isa == HY_ISA_REF || req->dtype != HY_F32)
         return hy_cpu_choose_ref("linear_bwd", req, out, hy_ref_linear_bwd_f32, hy_ref_linear_bwd_f64);
-    hy_gemm_args g = gemm_dw(a, req->isa);
+    hy_gemm_args g = gemm_dw(a);
     size_t sums = a->dbias ? (size_t)hy_cpu_row_blocks(a->f.M) * a->f.N * sizeof(float) : 0,
            parts = hy_gemm_workspace(&g, req->threads);
     out->workspace = sums > parts ? sums : parts;

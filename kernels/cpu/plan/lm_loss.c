@@ -17,7 +17,6 @@ static int block_rows(int rows, int V) {
 
 static hy_gemm_args gemm_logits(const hy_lm_loss_args *a, hy_isa isa) {
     hy_gemm_args g = {.N = a->V, .K = a->C, .trans_b = true, .b = a->w, .ldb = a->C, .ldc = a->V};
-    g.small = hy_gemm_small(a->V, a->C, isa);
     if (a->w_dtype == HY_BF16) g.widen = HY_FAST_PICK(hy_fast_widen, isa);
     return g;
 }
@@ -106,7 +105,6 @@ static hy_status run_block(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *
                           .N = a->C,
                           .K = a->V,
                           .add = joined && (b->acc & 1),
-                          .small = hy_gemm_small(a->V, a->C, req->isa),
                           .a = l->logits,
                           .b = a->w,
                           .c = dx,
@@ -122,7 +120,6 @@ static hy_status run_block(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *
                           .K = m,
                           .trans_a = true,
                           .add = true,
-                          .small = hy_gemm_small(a->V, a->C, req->isa),
                           .a = l->logits,
                           .b = x,
                           .c = b->dw,
