@@ -1,5 +1,6 @@
 // bench_small.c - training steps of the models of experiments/roadmap at their batch shape: seconds by kind of op
 // beside their floors, and whole steps, against another build of this program if one is named (rounds interleaved).
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -222,11 +223,10 @@ typedef struct {
 } other;
 static hy_status start(const char *program, const char *threads, const char *isa, other *o) {
     int in[2], out[2];
-    if (pipe(in) || pipe(out)) return hy_error(HY_EFAIL, "no pipe");
+    if (pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC)) return hy_error(HY_EFAIL, "no pipe");
     if ((o->pid = fork()) == 0) {
         dup2(in[0], 0);
         dup2(out[1], 1);
-        close(in[1]), close(in[0]), close(out[0]), close(out[1]);
         execl(program, program, "--serve", "--threads", threads, isa ? "--isa" : (char *)NULL, isa, (char *)NULL);
         _exit(127);
     }
