@@ -58,6 +58,8 @@ OBJ := $(PLAIN:%.c=$(BUILD)/%.o) $(CXXSRC:%.cc=$(BUILD)/%.o) \
 LIB := $(BUILD)/libhylab.a
 TESTSRC := $(wildcard tests/unit/test_*.c)
 TESTBIN := $(TESTSRC:tests/unit/%.c=$(BUILD)/tests/%) $(BUILD)/tests/test_cuda_emu
+# Fuzz targets without libFuzzer: they are given the inputs that are kept (tests/cli/test_fuzz.sh).
+REPLAYBIN := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/tests/replay_%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCHSRC := $(filter-out %/bench_gpu.c,$(wildcard experiments/bench/bench_*.c))
 GPUBENCH := $(wildcard experiments/bench/gpu_*.c) experiments/bench/bench_gpu.c
 BENCHBIN := $(BENCHSRC:experiments/bench/%.c=$(BUILD)/bench/%)
@@ -168,6 +170,10 @@ $(BUILD)/tests/gpu_%: tests/unit/test_%.c $(LIB)
 	@mkdir -p $(@D)
 	@echo "  cc    $< (GPU)"
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -DKT_CUDA=1 -MMD -MP -MF $@.d -o $@ $< $(LIB) $(LDFLAGS) -lcmocka $(LDLIBS)
+$(BUILD)/tests/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(LIB)
+	@mkdir -p $(@D)
+	@echo "  cc    $< (replay)"
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -MF $@.d -o $@ $< tests/fuzz/replay.c $(LIB) $(LDFLAGS) $(LDLIBS)
 $(BUILD)/bench/%: experiments/bench/%.c $(LIB)
 	@mkdir -p $(@D)
 	@echo "  cc    $<"
@@ -184,7 +190,7 @@ $(BUILD)/bench/bench_gpu-emu: $(GPUBENCH:%.c=$(BUILD)/%.o) $(EMU_OBJ) $(LIB)
 # ---- installing: make install PREFIX=/usr DESTDIR=package
 PREFIX ?= /usr/local
 SHARE = $(DESTDIR)$(PREFIX)/share
-SHARED := $(wildcard variants/*.yaml variants/paper/* experiments/*/*.yaml experiments/*/README.md experiments/data/*)
+SHARED := $(wildcard variants/*.yaml variants/README.md variants/paper/* experiments/*/*.yaml experiments/*/README.md experiments/data/*)
 man: $(BUILD)/hylab.1
 $(BUILD)/hylab.1: $(BUILD)/hylab experiments/cli/man.sh
 	@experiments/cli/man.sh $< >$@.new && mv $@.new $@
@@ -221,7 +227,7 @@ bench-gpu: deps
 	@$(BUILD)/bench/bench_gpu --precision $(PRECISION) $(if $(PYTHON),--torch $(PYTHON))
 
 # ---- checks
-check: $(BUILD)/hylab $(BUILD)/hylab-emu $(TESTBIN) $(EMUBIN) $(BUILD)/bench/bench_gpu-emu
+check: $(BUILD)/hylab $(BUILD)/hylab-emu $(TESTBIN) $(EMUBIN) $(REPLAYBIN) $(BUILD)/bench/bench_gpu-emu
 	@BUILD=$(BUILD) tests/run.sh $(TESTS)
 test: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) check

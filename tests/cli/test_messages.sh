@@ -143,6 +143,14 @@ for sig in INT TERM; do
   ends "generate" $sig "$H" generate m.yaml --ids 1 --max-new 5000000 --threads 1
   ends "tokenize" $sig listening
 done
+if command -v gnuplot >/dev/null; then # a command that never looks at signals, here waiting for a slow gnuplot
+  mkdir bin
+  { echo '#!/bin/sh'; echo "echo \$\$ >>$dir/gnuplots; exec sleep 60"; } >bin/gnuplot
+  chmod +x bin/gnuplot
+  drawing() { PATH=$dir/bin:$PATH exec "$H" plot e.yaml --db p.db --out drawn; }
+  for sig in INT TERM; do ends "plot" $sig drawing; done
+  while read -r p; do kill "$p" 2>/dev/null; done <gnuplots
+else echo "skip signals to plot: no gnuplot"; fi
 "$H" train m.yaml $B --train steps=100000000 --out t.safetensors >out 2>err &
 p=$!; sleep 0.7; kill -INT $p; wait $p
 same "$? $(grep -c "progress is kept in t.safetensors" err)" "130 1" "a training keeps its progress and says where"
@@ -158,6 +166,44 @@ sleep 0.2
 left=0; for w in $workers; do [ -e /proc/$w ] && ! grep -q '^State:.*[ZX]' /proc/$w/status 2>/dev/null && left=$((left + 1)); done
 same "$rc $(wc -w <<<"$workers") $left" "130 2 0" "the second one ends it and both of them"
 for w in $workers; do kill -9 $w 2>/dev/null; done
+# ---- nor does it leave behind workers that hear nothing (stuck in a library) and what those have started
+cat >deaf.c <<'END'
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+static int deaf;
+__attribute__((constructor)) static void begin(int argc, char **argv) {
+    if (argc < 3 || strcmp(argv[2], "--child")) return;
+    signal(SIGTERM, SIG_IGN), signal(SIGINT, SIG_IGN), signal(SIGHUP, SIG_IGN);
+    if (fork() == 0) for (;;) pause();
+    deaf = 1;
+}
+int sigaction(int sig, const struct sigaction *a, struct sigaction *old) {
+    static int (*next)(int, const struct sigaction *, struct sigaction *);
+    if (!next) *(void **)&next = dlsym(RTLD_NEXT, "sigaction");
+    return deaf ? 0 : next(sig, a, old);
+}
+sighandler_t signal(int sig, sighandler_t f) {
+    struct sigaction a = {.sa_handler = f};
+    return sigaction(sig, &a, NULL) ? SIG_ERR : SIG_DFL;
+}
+END
+if ! grep -q __asan_init "$H" && gcc -shared -fPIC -o deaf.so deaf.c -ldl 2>/dev/null; then
+  LD_PRELOAD=$dir/deaf.so "$H" run long.yaml --db d.db --threads 2 --jobs 2 >out 2>&1 &
+  p=$!
+  for _ in $(seq 200); do [ "$(pgrep -P $p | wc -l)" = 2 ] && ls d.db.work/*.log >/dev/null 2>&1 && break; sleep 0.05; done
+  workers=$(pgrep -P $p | tr '\n' ' ')
+  deaf=$(for w in $workers; do pgrep -g $w; done | tr '\n' ' ')
+  kill -INT $p; sleep 0.5
+  kill -0 $p && kill -INT $p; wait $p; rc=$?
+  sleep 0.2
+  left() { local n=0 w; for w in "$@"; do [ -e /proc/$w ] && ! grep -q '^State:.*[ZX]' /proc/$w/status 2>/dev/null && n=$((n + 1)); done; echo $n; }
+  # shellcheck disable=SC2086
+  same "$rc $(wc -w <<<"$deaf") $(left $deaf)" "130 4 0" "the second signal ends what hears none, and its children"
+  for w in $deaf; do kill -9 $w 2>/dev/null; done
+else echo "skip workers that hear nothing: no compiler, or sanitizers"; fi
 "$H" run long.yaml --db s.db --threads 1 --set train.steps=5 >out 2>&1; say $? "and the database is fine"
 
 # ---- paths

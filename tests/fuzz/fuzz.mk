@@ -1,6 +1,7 @@
 # fuzz.mk - fuzzing with libFuzzer (Debian: clang libclang-rt-14-dev). `make fuzz-NAME` for FUZZ_SECONDS, `make fuzz` each in turn.
 # A target is tests/fuzz/fuzz_NAME.c, the rooms of core that it needs (below), and the inputs it starts from (tests/fuzz/seeds.sh).
-# tests/fuzz/corpus/NAME are inputs found earlier, few and small: those that reach new code (fuzz-keep-NAME writes them). New inputs are
+# tests/fuzz/corpus/NAME are inputs found earlier, few and small: of those that reach new code 60 of all sizes up to 600 bytes
+# (fuzz-keep-NAME writes them; `make check` gives them to the target again, tests/cli/test_fuzz.sh). New inputs are
 # kept in build/fuzz/corpus-NAME, what fails in build/fuzz/.
 FUZZ_SECONDS ?= 60
 FUZZ_CC ?= clang
@@ -28,7 +29,7 @@ FUZZ_MAX_yaml = 4096
 FUZZ_MAX_json = 2048
 FUZZ_MAX_config = 4096
 FUZZ_MAX_shards = 2048
-FUZZ_MAX_tokenizer = 8192
+FUZZ_MAX_tokenizer = 2048
 FUZZ_MAX_db = 256
 
 .PHONY: fuzz $(FUZZ_NAMES:%=fuzz-%) $(FUZZ_NAMES:%=fuzz-keep-%)
@@ -43,7 +44,7 @@ fuzz-keep-$(1): build/fuzz/$(1)
 	@mkdir -p build/fuzz/kept-$(1) tests/fuzz/corpus/$(1)
 	@tests/fuzz/seeds.sh $(1) build/fuzz/seeds-$(1)
 	$$(FUZZ_ENV) $$< -max_len=600 -merge=1 build/fuzz/kept-$(1) tests/fuzz/corpus/$(1) build/fuzz/corpus-$(1)
-	@ls -S -r build/fuzz/kept-$(1) | head -n 60 | while read -r f; do cp build/fuzz/kept-$(1)/$$$$f tests/fuzz/corpus/$(1)/; done
+	@ls -S -r build/fuzz/kept-$(1) | awk '{f[NR] = $$$$0} END {n = NR < 60 ? NR : 60; for (i = 0; i < n; i++) print f[1 + int(i * NR / n)]}' | while read -r f; do cp build/fuzz/kept-$(1)/$$$$f tests/fuzz/corpus/$(1)/; done
 build/fuzz/$(1): tests/fuzz/fuzz_$(1).c $$(FUZZ_SRC_$(1))
 	@mkdir -p $$(@D)
 	$$(FUZZ_CC) $$(FUZZ_FLAGS) -o $$@ $$^ $$(FUZZ_LIB_$(1)) -lyaml -ljansson -lxxhash -lm

@@ -149,6 +149,8 @@ static int plain_round(int n) { return (n + 7) & ~7; }
 static int plain_init(void *a) { return (void)a, SQLITE_OK; }
 static void plain_end(void *a) { (void)a; }
 
+static void leave(void) { unlink(g_path); }
+
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
     (void)argc, (void)argv;
     static sqlite3_mem_methods plain = {plain_malloc, plain_free, plain_realloc, plain_size,
@@ -157,6 +159,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     snprintf(g_path, sizeof g_path, "%s/hylab-fuzz-%ld.db", access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm",
              (long)getpid());
+    atexit(leave);
     build();
     sqlite3 *db;
     sqlite3_open(g_path, &db);

@@ -36,11 +36,15 @@ shards)
   b='{"__metadata__":{"format":"pt"},"z":{"dtype":"F16","shape":[3,4],"data_offsets":[0,24]}}'
   printf '%s\n---\n%s\n---\n%s' "$index" "$a" "$b" >"$out/in/two"
   printf '%s\n---\n%s\n---\n' '{"weight_map":{"x":"a.safetensors","y":"a.safetensors"}}' "$a" >"$out/in/one"
+  y='"y":{"dtype":"U8","shape":[24],"data_offsets":[0,24]}' x='"x":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}'
+  printf '%s\n---\n%s\n---\n%s' '{"weight_map":{"x":"a.safetensors","z":"b.safetensors"}}' "{$x,$y}" "{${x/x/z},$y}" >"$out/in/unlisted"
   printf '%s\n' metadata weight_map a.safetensors b.safetensors ../a.safetensors dtype shape data_offsets F32 BF16 | words
   ;;
 tokenizer)
   text=$'Hello  the \xc3\xa9<s>\n12'
-  for f in llama2 hymba-first llama3 qwen2 gptneox falcon; do printf '%s\n---\n%s' "$(cat tests/golden/tokenizers/$f.json)" "$text" >"$out/in/$f"; done
+  # the files of released models with the first 40 pieces and no merges: what costs time is their length
+  few='s/("vocab":\s*\{)((?:"(?:[^"\\]|\\.)*":\s*\d+,?\s*){1,40})(.*?)\}(\s*,\s*"merges":\s*\[).*\](\s*\})/my ($a, $v, $m, $e) = ($1, $2, $4, $5); $v =~ s|,\s*$||; "$a$v}$m]$e"/se; s/\b40([0-4])\b/4$1/g'
+  for f in llama2 hymba-first llama3 qwen2 falcon; do printf '%s\n---\n%s' "$(perl -0777 -pe "$few" tests/golden/tokenizers/$f.json)" "$text" >"$out/in/$f"; done
   for f in sp-bpe sp-unigram; do { cat tests/golden/tokenizers/$f.model && printf '\n---\n%s' "$text"; } >"$out/in/$f"; done
   # small ones, one for each kind of step: most of what fails is found in a few bytes
   model='"model":{"type":"BPE","unk_token":"u","fuse_unk":true,"byte_fallback":true,"vocab":{"u":0,"a":1,"b":2,"ab":3,"<0x41>":4,"\u2581":5},"merges":["a b"]}'
