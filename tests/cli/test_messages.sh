@@ -11,6 +11,7 @@ tiny=$PWD/tests/tiny.sh
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
+# shellcheck source=tests/tiny.sh
 . "$tiny"
 cat >e.yaml <<'END'
 name: e
