@@ -166,6 +166,9 @@ same "$? $(grep -c "progress is kept in t.safetensors" err)" "130 1" "a training
 # timeout tells the process and then its group, which is one signal from a person's point of view
 timeout -s INT 2 "$H" train m.yaml $B --train steps=100000000 --out once.safetensors >out 2>err; rc=$?
 same "$rc $(grep -c "progress is kept in once.safetensors" err)" "124 1" "timeout -s INT is one signal, not two"
+"$H" train m.yaml $B --train steps=100000000 --out both.safetensors >out 2>err &
+p=$!; sleep 0.7; kill -STOP $p; kill -INT $p; kill -TERM $p; kill -CONT $p; wait $p # the same, whichever comes first
+same "$? $(grep -c "progress is kept in both.safetensors" err)" "130 1" "two signals at one moment are one"
 "$H" train m.yaml $B --train steps=1 --out one.safetensors >out 2>&1
 same "$(grep -c 'after 1 step$' out)" 1 "one step is no steps"
 sed 's/steps: 4,/steps: 100000000,/' e.yaml >long.yaml
