@@ -57,6 +57,23 @@ static void bars_data(hy_plot *p, const char *const *names, int n_names, int n_s
     hy_buf_printf(&p->data, "NaN NaN 0\n");
 }
 
+// Lines of chance: over all the width of a group where it has one bar, so that they meet.
+static void chance_lines(hy_plot *p, int n_names, int n_series, const hy_fig_bar *bars, double box) {
+    bool any = false;
+    for (int i = 0; i < n_names * n_series; i++) any = any || bars[i].chance > 0;
+    if (!any) return;
+    hy_buf_printf(&p->data, "\n\n# chance: x  value  half the width of its line\n");
+    for (int i = 0; i < n_names * n_series; i++) {
+        const int group = i / n_series;
+        const double x = group + (i % n_series - (n_series - 1) / 2.0) * box;
+        if (bars[i].chance > 0)
+            hy_buf_printf(&p->data, "%.6g %.10g %.6g\n", x, bars[i].chance, n_series == 1 ? 0.5 : box / 2);
+    }
+    hy_buf_printf(&p->script,
+                  ", \\\n  DATA index %d using 1:2:3 with xerrorbars pt 0 lw 2 lc rgb '#222222' notitle",
+                  n_series + 1);
+}
+
 hy_status hy_fig_bars(const hy_fig_out *out, const hy_fig_head *head, const hy_fig_axis *y, const char *const *names,
                       int n_names, const char *const *series, int n_series, const hy_fig_bar *bars) {
     double hi = 0, lo = 0, box = 0.8 / n_series;
@@ -82,7 +99,8 @@ hy_status hy_fig_bars(const hy_fig_out *out, const hy_fig_head *head, const hy_f
     int below = name_tics(&p, names, n_names, (double)body / n_names);
     hy_figc_area(&p, 84, 84 + body, y0 + 8, p.height - below);
     hy_buf_printf(&p.script,
-                  "set xrange [-0.7:%g]\nset grid noxtics ytics\nset boxwidth %g\nset style fill solid 0.6 noborder\n",
+                  "set xrange [-0.7:%g]\nset grid noxtics ytics\nset boxwidth %g\nset style fill solid 0.6 noborder\n"
+                  "set errorbars 0\n",
                   n_names - 0.3, box * 0.9);
     if (legend)
         hy_figc_legend(&p, 84 + body + 16, y0);
@@ -103,8 +121,10 @@ hy_status hy_fig_bars(const hy_fig_out *out, const hy_fig_head *head, const hy_f
                       k);
     }
     hy_buf_printf(&p.script,
-                  ", \\\n  DATA index %d using 1:2 with points pt 6 ps PS(0.7) lw 1 lc rgb '#222222' notitle\n",
+                  ", \\\n  DATA index %d using 1:2 with points pt 6 ps PS(0.7) lw 1 lc rgb '#222222' notitle",
                   n_series);
+    chance_lines(&p, n_names, n_series, bars, box);
+    hy_buf_printf(&p.script, "\n");
     hy_status s = hy_plot_draw(&p, out);
     hy_plot_free(&p);
     return s;

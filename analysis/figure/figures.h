@@ -47,6 +47,7 @@ typedef struct {
     double mean, lo, hi;   // lo, hi: ends of the error bar, NAN: none
     const double *values;  // [n] single runs, drawn as dots; may be NULL
     int n;
+    double chance;  // drawn as a line across the bar; 0: none
 } hy_fig_bar;
 // bars [n_names, n_series] row-major; series: [n_series] names of the bars of one group (evaluation cells), ignored
 // if 1.

@@ -45,8 +45,28 @@ static void score_facts(hy_facts *f, const char *cell, const hy_cell *at, const 
     }
 }
 
+// What a guess among the answers that are offered gets: of all cells their mean, weighted as the accuracy weights them.
+static void chance_facts(hy_facts *f, const hy_task *task, const hy_eval *e, int64_t step) {
+    double sum = 0;
+    for (int c = 0; c < e->n_cells; c++) {
+        const hy_cell *cell = hy_task_cell(task, HY_SPLIT_EVAL, c);
+        if (!(cell->chance > 0)) return;
+        sum += cell->chance * (double)e->cells[c].examples;
+    }
+    if (!(e->total.examples > 0)) return;
+    for (int c = e->n_cells > 1 ? -1 : 0; c < e->n_cells; c++) {
+        const hy_cell *cell = c < 0 || e->n_cells == 1 ? NULL : hy_task_cell(task, HY_SPLIT_EVAL, c);
+        const double value = cell ? cell->chance : sum / (double)e->total.examples;
+        hy_fact *m = hy_facts_add(f, "accuracy_chance", cell ? cell->name : "", value);
+        m->n = cell ? e->cells[c].examples : e->total.examples;
+        m->step = step;
+        if (cell) m->x = cell->x, m->y = cell->y;
+    }
+}
+
 void hy_accuracy_facts(hy_facts *f, const hy_task *task, const hy_eval *e, int64_t step, bool final) {
     score_facts(f, "", NULL, &e->total, task, step, final);
+    if (final) chance_facts(f, task, e, step);
     for (int c = 0; e->n_cells > 1 && c < e->n_cells; c++) {
         const hy_cell *cell = hy_task_cell(task, HY_SPLIT_EVAL, c);
         score_facts(f, cell->name, cell, &e->cells[c], task, step, final);

@@ -161,7 +161,9 @@ static int fill_bars(const hy_plots *p, int task, const char *const *cells, int 
             const hy_summary_value *x = r ? hy_summary_get(r, "accuracy", cells[i % k]) : NULL;
             if (pass == 0) {
                 const hy_stat none = {.mean = NAN, .lo = NAN, .hi = NAN}, *a = x ? &x->stat : &none;
-                bars[i] = (hy_fig_bar){scale * a->mean, scale * a->lo, scale * a->hi, NULL, x ? x->n : 0};
+                const hy_summary_value *chance = x ? hy_summary_get(r, "accuracy_chance", cells[i % k]) : NULL;
+                bars[i] = (hy_fig_bar){scale * a->mean, scale * a->lo, scale * a->hi, NULL, x ? x->n : 0, 0};
+                if (chance) bars[i].chance = scale * chance->stat.mean;
                 total += bars[i].n;
                 have += x != NULL;
                 continue;
@@ -186,7 +188,10 @@ hy_status hy_plot_recall(hy_plots *p, int task) {
         const char **names = hy_plots_variants(p);
         hy_fig_head head;
         char seeds[40], *title = hy_plots_head(p, task, "accuracy", "accuracy by variant", &head);
-        char *note = hy_asprintf("Mean over seeds, %s; circles: single runs", hy_plots_bars(&head));
+        bool guess = false;
+        for (int i = 0; i < n * k; i++) guess = guess || bars[i].chance > 0;
+        char *note = hy_asprintf("Mean over seeds, %s; circles: single runs%s", hy_plots_bars(&head),
+                                 guess ? "; black lines: a guess among the answers offered" : "");
         head.note = note;
         hy_plots_seeds(&head, seeds);
         char *label = hy_metric_axis(d, &look, "");
@@ -195,8 +200,10 @@ hy_status hy_plot_recall(hy_plots *p, int task) {
         for (int i = 0; i < n * k; i++) top = fmax(top, isnan(bars[i].mean) ? 0 : bars[i].mean);
         const hy_fig_axis y = {label, false, 0, top > 0.4 * look.scale ? 1.05 * look.scale : NAN, HY_TICS_AUTO};
         s = hy_fig_bars(&out, &head, &y, names, n, cells, k, bars);
-        s = hy_plots_done(p, s, "%s%s: means over seeds (%s) and, as circles, the single runs; %s.", title,
-                          k > 1 ? ", by evaluation cell" : "", seeds, hy_plots_bars(&head));
+        s = hy_plots_done(p, s, "%s%s: means over seeds (%s) and, as circles, the single runs; %s.%s", title,
+                          k > 1 ? ", by evaluation cell" : "", seeds, hy_plots_bars(&head),
+                          guess ? " The black lines are what a guess among the answers that an example offers gets."
+                                : "");
         free(title), free(note), free(label), free(names);
     }
     free(values), free(bars);

@@ -204,6 +204,9 @@ hy_status hy_report_page(const hy_plots *p, hy_report *r) {
         hy_report_text(r, p->s->question);
     }
     hy_report_section(r, "Result");
+    char *words = hy_summary_words(p->s);
+    if (words) hy_report_text(r, words);
+    free(words);
     add_table(p->s, r);
     hy_report_section(r, "What this shows, and what it does not");
     add_findings(p, r);

@@ -190,6 +190,11 @@ void hy_summary_speed_columns(const hy_summary *s, hy_table *t);
 void hy_summary_speed_row(const hy_summary *s, hy_table *t, const hy_summary_row *r);
 void hy_summary_speed_note(const hy_summary *s, hy_table *t);
 
+// What was found, in plain words, a line for each task: who answers most and least, whether that is above a guess
+// (accuracy_chance), which pairs are told apart, whether the order is the paper's. NULL: no task has an accuracy. The
+// caller frees it.
+char *hy_summary_words(const hy_summary *s);
+
 // The table of best rows with the paper's figures beside, and, where there is a grid, the table of all its points.
 // One document for programs: JSON {"summary": ..., "grid": ...}; CSV with a grid has a row for each of its points with
 // all columns, and in the column `best` 1 for the points that stand for their variants.

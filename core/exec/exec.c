@@ -107,8 +107,7 @@ static hy_status show(hy_exec *e, hy_val root, bool gradient, const hy_probe *pr
             HY_TRY(e->be->to_host(e->h_raw, src, (size_t)rows * (size_t)W * hy_dtype_size(e->dt)));
             have = true;
         }
-        size_t col = 0;
-        for (hy_val u = v; p->values[u].parent >= 0; u = p->values[u].parent) col += (size_t)p->values[u].col;
+        const size_t col = hy_value_column(p, v);
         const size_t w = (size_t)p->values[v].width;
         float *d = hy_alloc((size_t)rows * w * sizeof *d);
         if (!d) return HY_ENOMEM;
@@ -164,6 +163,7 @@ static hy_status forward_ops(void *user) {
         if (!runs_forward(e, i)) continue;
         const hy_status s = launch(e, &e->shape->fwd[i], &req, e->seconds ? &e->seconds[i] : NULL);
         if (s) return hy_error_context(s, "layer %d, %s", op->layer, hy_op_name(op->kind));
+        if (e->n_edits) HY_TRY(hy_exec_edit_output(e, i));
         if (r->probe && op->out >= 0) HY_TRY(show(e, op->out, false, r->probe));
     }
     return HY_OK;
@@ -182,7 +182,7 @@ hy_status hy_exec_forward(hy_exec *e, hy_params *w, const hy_batch *b, hy_state 
     e->heads = heads;
     a_run r = {e, w, state, probe};
     const hy_run_key key = run_key(&r);
-    HY_TRY(probe ? forward_ops(&r) : hy_exec_run_recorded(e, false, &key, forward_ops, &r));
+    HY_TRY(probe || e->n_edits ? forward_ops(&r) : hy_exec_run_recorded(e, false, &key, forward_ops, &r));
     for (int s = 0; state && s < b->B; s++) state->pos[s] += e->h_len[s];
     return HY_OK;
 }

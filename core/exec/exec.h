@@ -28,9 +28,25 @@ typedef struct hy_probe {
     void *user;
 } hy_probe;
 
+// ---------------------------------------------------------------------------------------------------- interventions
+// What is put in the place of some columns of a value as soon as an op has made it: ops that read the value, logits,
+// losses and probes see the new one. new = (what the op read as input `input`, or 0) + (with, or 0).
+typedef struct {
+    hy_val value;       // the output of an op, or a view of one; its rows are positions
+    int col, width;     // columns col .. col + width - 1 of it
+    int input;          // operand of the op, as wide as the value; -1: 0
+    bool silu;          // silu(input)
+    const float *with;  // row r (of B * T) begins at with[r * ld]; NULL: 0
+    int ld;             // 0: the same row for all positions
+    int from, to;       // positions of each sequence in the batch, to excluded; both 0: all
+} hy_edit;
+typedef struct hy_exec hy_exec;
+// Edits of all later passes of an executor for inference, until they are set again; n 0: none. They are borrowed, and
+// made in their order. Passes with edits are not recorded.
+void hy_exec_set_edits(hy_exec *e, const hy_edit *edits, int n);
+
 // ---------------------------------------------------------------------------------------------------- execution
 typedef enum { HY_EXEC_INFER = 0, HY_EXEC_TRAIN } hy_exec_mode;
-typedef struct hy_exec hy_exec;
 // Plans the kernels and all memory for batches of up to B sequences of T tokens (meta tokens counted) and max_out rows
 // of logits, and allocates it. What the backend does not support is an error here. dt HY_BF16 computes in bfloat16 with
 // float32 parameters.

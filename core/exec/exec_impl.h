@@ -1,6 +1,6 @@
 // exec_impl.h - an executor from inside. exec_create.c makes one, exec_memory.c decides where everything lies,
 // exec_bind.c, op_*.c and exec_ops.c turn ops into kernel arguments, exec_launch.c keeps prepared launches and
-// recordings, exec.c runs them.
+// recordings, exec_edit.c intervenes, exec.c runs them.
 #ifndef HY_EXEC_IMPL_H
 #define HY_EXEC_IMPL_H
 #include "core/exec/exec.h"
@@ -94,9 +94,13 @@ struct hy_exec {
     size_t h_raw_bytes;
     hy_buf path;
     double *seconds;  // [2 n_ops], NULL: not profiled
+    const hy_edit *edits;
+    int n_edits;
 };
 
 hy_val hy_value_root(const hy_program *p, hy_val v);
+// Column of the root where a value begins.
+size_t hy_value_column(const hy_program *p, hy_val v);
 // Offsets, gradient bookkeeping, sizes. saved[i]: bytes op i keeps for its backward at the largest size.
 void hy_exec_layout_make(const hy_program *p, hy_exec_mode mode, hy_dtype dt, int rows, int out_rows,
                          const size_t *saved, hy_exec_layout *out);
@@ -105,6 +109,10 @@ void hy_exec_layout_free(hy_exec_layout *plan);
 // Fills in the kernel arguments of op i for the current shape and names the kernel. w NULL: placeholders, for planning.
 hy_kernel_id hy_bind_forward(const hy_exec *e, int i, const hy_params *w, const hy_state *state, hy_any_args *a);
 hy_kernel_id hy_bind_backward(const hy_exec *e, int i, const hy_params *w, hy_any_args *a);
+
+// ---- exec_edit.c
+// Makes the edits of what op i has just computed.
+hy_status hy_exec_edit_output(hy_exec *e, int i);
 
 // ---- exec_launch.c
 // The type of what is float32 in bfloat16 computing: nll, SSM states.

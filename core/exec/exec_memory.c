@@ -12,6 +12,11 @@ hy_val hy_value_root(const hy_program *p, hy_val v) {
     while (v >= 0 && p->values[v].parent >= 0) v = p->values[v].parent;
     return v;
 }
+size_t hy_value_column(const hy_program *p, hy_val v) {
+    size_t col = 0;
+    for (; p->values[v].parent >= 0; v = p->values[v].parent) col += (size_t)p->values[v].col;
+    return col;
+}
 
 // ---------------------------------------------------------------------------------------------------- gradients
 #define MAX_PARTS 8
@@ -37,11 +42,8 @@ static int covered(const grad_root *r) {
 
 // The columns of its root that value v is.
 static void columns(const hy_program *p, hy_val v, int *from, int *to) {
-    int c = 0;
-    const int width = p->values[v].width;
-    for (; p->values[v].parent >= 0; v = p->values[v].parent) c += p->values[v].col;
-    *from = c;
-    *to = c + width;
+    *from = (int)hy_value_column(p, v);
+    *to = *from + p->values[v].width;
 }
 
 // Notes that the backward of op i writes the gradient of v. True: it must add to what is there.

@@ -58,6 +58,7 @@ static void strip(hy_model_spec *m) {
     for (int i = 0; i < m->n_layers; i++) attention |= hy_layer_has_attention(&m->layers[i]);
     snprintf(m->name, sizeof m->name, "%s", "model");
     m->init_std = 0.02;
+    m->init_embedding_std = 0;
     m->init_residual_scale = 0;
     if (!attention) m->rope = HY_ROPE_NONE;
     if (m->rope == HY_ROPE_NONE) m->rope_base = 10000;

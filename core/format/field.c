@@ -113,7 +113,7 @@ static void value_text(const hy_field *f, const void *obj, hy_buf *out) {
         case HY_F_LONG: hy_buf_printf(out, "%lld", (long long)*(const int64_t *)p); break;
         case HY_F_DOUBLE:
             hy_double_text(*(const double *)p, num);
-            hy_buf_printf(out, "%s", num);
+            hy_buf_printf(out, "%s", f->choices && *(const double *)p == 0 ? f->choices : num);
             break;
         case HY_F_BOOL: hy_buf_printf(out, *(const int *)p ? "true" : "false"); break;
         case HY_F_STRING: hy_yaml_quote(p, out); break;
@@ -169,11 +169,14 @@ void hy_fields_text(const hy_field *f, const void *obj, int indent, hy_buf *out)
 // ---------------------------------------------------------------------------------------------------- reading values
 static bool bounded(const hy_field *f) { return f->min <= f->max && (f->min != 0 || f->max != 0); }
 
+// A number that has a word for 0.
+static bool has_word(const hy_field *f) { return (f->type == HY_F_INT || f->type == HY_F_DOUBLE) && f->choices; }
+
 static void range_text(const hy_field *f, char out[96]) {
     char lo[32], hi[32];
     hy_double_text(f->min, lo);
     hy_double_text(f->max, hi);
-    const char *word = f->type == HY_F_INT && f->choices ? f->choices : "", *sep = word[0] ? ", or " : "";
+    const char *word = has_word(f) ? f->choices : "", *sep = word[0] ? ", or " : "";
     if (!bounded(f))
         snprintf(out, 96, "%s", word);
     else if (isinf(f->max))
@@ -328,7 +331,12 @@ hy_status hy_yaml_field(const hy_yaml *v, const hy_field *f, void *obj) {
             }
             return read_int(v, f, (int *)p);
         case HY_F_LONG: return read_long(v, f, INT64_MIN, INT64_MAX, (int64_t *)p);
-        case HY_F_DOUBLE: return read_double(v, f, (double *)p);
+        case HY_F_DOUBLE:
+            if (f->choices && hy_yaml_is(v, f->choices)) {
+                *(double *)p = 0;
+                return HY_OK;
+            }
+            return read_double(v, f, (double *)p);
         case HY_F_BOOL: return read_bool(v, f, (int *)p);
         case HY_F_STRING: return read_string(v, f, p);
         case HY_F_ENUM: return read_enum(v, f, (int *)p);
@@ -419,7 +427,7 @@ void hy_fields_default(const hy_field *f, void *obj) {
 
 // Is x, a value of field f, outside its range? A word that stands for 0 is inside.
 static bool outside(const hy_field *f, double x) {
-    if (f->type == HY_F_INT && f->choices && x == 0) return false;
+    if (has_word(f) && x == 0) return false;
     return !isfinite(x) || (bounded(f) && (x < f->min || x > f->max));
 }
 

@@ -32,7 +32,7 @@ typedef struct {
     size_t size;          // of a STRING's array; of other types 0
     const char *def;      // default in YAML syntax
     double min, max;      // of numbers, inclusive (of each list element); both 0, or min > max: unbounded
-    const char *choices;  // of ENUM; of INT: the word that stands for 0 ("auto", "none"), or NULL
+    const char *choices;  // of ENUM; of INT and DOUBLE: the word that stands for 0 ("auto", "none"), or NULL
     const char *doc;      // one line, units included
     // Left out of the canonical text while it has its default: for fields added later, so that the texts and hashes of
     // models that do not use them stay what they were.

@@ -481,7 +481,8 @@ hy_status hy_model_build(const hy_model_spec *spec, hy_program **out) {
         if (hy_layer_has_attention(&spec->layers[i])) b.last_reader[spec->layers[i].kv_source] = i;
 
     hy_val x = value(&b, "embed", spec->d_model);
-    int table = weight(&b, "embed", spec->vocab, spec->d_model, spec->init_std);
+    const double embed_std = spec->init_embedding_std != 0 ? spec->init_embedding_std : spec->init_std;
+    int table = weight(&b, "embed", spec->vocab, spec->d_model, embed_std);
     const int meta = spec->meta_tokens ? weight(&b, "meta", spec->meta_tokens, spec->d_model, 1.0) : -1;
     add_op(&b, HY_OP_EMBED, NONE, LIST(table, meta), x, -1);
     x = op_scale_all(&b, "embed_scaled", x, spec->multipliers.embedding);

@@ -20,8 +20,9 @@ typedef struct {
 typedef enum {
     HY_INIT_ZEROS = 0,  // biases
     HY_INIT_ONES,       // weights of norms, D
-    HY_INIT_NORMAL,     // N(0, init_std): matrices and tables init.std, those that write to the residual stream over
-                        // sqrt(2 layers) with init.residual_scale; filters 1 / sqrt(3 d_conv); meta tokens 1
+    HY_INIT_NORMAL,     // N(0, init_std): matrices and tables init.std, the embedding init.embedding_std, matrices that
+                        // write to the residual stream init.std over sqrt(2 layers) with init.residual_scale; filters
+                        // 1 / sqrt(3 d_conv); meta tokens 1
     HY_INIT_A_LOG,      // Mamba: log(1 .. d_state) of every channel
     HY_INIT_DT_BIAS,    // softplus of it is log-uniform in [0.001, 0.1]
     HY_INIT_A_LOG_UNIFORM,  // Mamba-2: exp of it is uniform in [1, 16]

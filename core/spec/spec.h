@@ -79,9 +79,10 @@ typedef struct {
         rope_high;  // linear: factor; llama3: all three (hy_rope_scale of kernels.h); else the defaults
     hy_norm_kind norm;
     double norm_eps;
-    int tied;                 // output matrix is the embedding
-    double init_std;          // linear and embedding weights N(0, init_std)
-    int init_residual_scale;  // out projections / sqrt(2 n_layers)
+    int tied;                   // output matrix is the embedding
+    double init_std;            // linear and embedding weights N(0, init_std)
+    double init_embedding_std;  // embedding weights, if tied those of the output matrix too; 0: init_std
+    int init_residual_scale;    // out projections / sqrt(2 n_layers)
     hy_multipliers multipliers;
     hy_layer_spec layers[HY_MAX_LAYERS];
 } hy_model_spec;

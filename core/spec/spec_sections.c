@@ -44,6 +44,9 @@ static const hy_field rope_fields[] = {
 static const hy_field init_fields[] = {
     {"std", HY_F_DOUBLE, M(init_std), 0, "0.02", 0, 10, NULL,
      "linear and embedding weights are drawn from N(0, std) (filters N(0, 1 / sqrt(3 d_conv)), meta tokens N(0, 1))"},
+    {"embedding_std", HY_F_DOUBLE, M(init_embedding_std), 0, "auto", 1e-6, 1e3, "auto",
+     "embedding weights (those of the output matrix too where tied) are drawn from N(0, embedding_std); auto: std",
+     true},
     {"residual_scale", HY_F_BOOL, M(init_residual_scale), 0, "false", 0, 0, NULL, "out projections / sqrt(2 layers)"},
     HY_FIELD_END,
 };

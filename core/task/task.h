@@ -17,6 +17,7 @@ typedef struct {
     double x, y;    // the cell's coordinates (length, depth; length, pairs; ...)
     int64_t count;  // examples: training set size (0: fresh examples for ever); or of evaluation, of tuning
     double weight;  // share of training batches
+    double chance;  // accuracy of a guess among the answers that an example itself offers; 0: the kind does not tell
 } hy_cell;
 
 typedef struct hy_task hy_task;

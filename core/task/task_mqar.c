@@ -62,6 +62,7 @@ static hy_status cells_read(hy_task *t, hy_split s, const char *name, const hy_i
                             "%s: %d pairs (passes %d, updates %d) need at least %lld tokens, but the length is %d",
                             name, K, o->passes, o->updates, (long long)need, T);
         hy_cell c = {.T = T, .x = T, .y = K, .count = hy_task_list_at(examples, i)};
+        if (!o->updates) c.chance = 1.0 / K;  // the values of an example's pairs all differ
         HY_TRY(hy_task_cell_add(t, s, c, "T%d.K%d", T, K));
     }
     return HY_OK;

@@ -42,10 +42,30 @@ static hy_status be_child(const options *o) {
 }
 
 // ---------------------------------------------------------------------------------------------------- what was found
-static hy_status print_summary(hy_store *store, const hy_experiment *e, hy_table_format format) {
+// A text in lines of at most 110 characters.
+static void print_wrapped(const char *text, FILE *f) {
+    enum { WIDE = 110 };
+    for (size_t column = 0; *text; text += strspn(text, " ")) {
+        const size_t n = strcspn(text, " \n");
+        if (column && column + 1 + n > WIDE) column = 0, fputc('\n', f);
+        fprintf(f, "%s%.*s", column ? " " : "", (int)n, text);
+        column += (column > 0) + n;
+        text += n;
+        if (*text == '\n') column = 0, fputc(*text++, f);
+    }
+    fputc('\n', f);
+}
+
+static hy_status print_summary(hy_store *store, const hy_experiment *e, hy_table_format format, bool last) {
     hy_summary *m;
     HY_TRY(hy_summary_load(store, e->name, e->scale, e->sets, &m));
     hy_status s = hy_summary_print(m, format, stdout);
+    char *words = last && !s && format == HY_TABLE_TEXT ? hy_summary_words(m) : NULL;
+    if (words) {
+        printf("\nIn plain words:\n");
+        print_wrapped(words, stdout);
+    }
+    free(words);
     fflush(stdout);
     hy_summary_free(m);
     return s;
@@ -53,7 +73,7 @@ static hy_status print_summary(hy_store *store, const hy_experiment *e, hy_table
 
 static void on_interim(hy_sweep *s, bool first_seed) {
     fprintf(stderr, first_seed ? "the first seed is done; the others follow\n" : "so far, with more runs to come:\n");
-    const hy_status st = print_summary(s->store, s->e, HY_TABLE_TEXT);
+    const hy_status st = print_summary(s->store, s->e, HY_TABLE_TEXT, false);
     if (st && st != HY_EPIPE) fprintf(stderr, "hylab run: %s\n", hy_error_text());
     printf("\n");
     fflush(stdout);
@@ -114,7 +134,7 @@ static hy_status sweep(const options *o, hy_sweep *s) {
     hy_status st = hy_sweep_run(s);
     if (st && st != HY_EFAIL && st != HY_EINTR) return st;
     char *why = hy_xstrdup(st ? hy_error_text() : "");
-    hy_status printed = print_summary(s->store, s->e, o->format);
+    hy_status printed = print_summary(s->store, s->e, o->format, true);
     if (st) hy_error(st, "%s", why);
     free(why);
     return st ? st : printed;

@@ -304,7 +304,8 @@ int hy_cmd_train(int argc, char **argv) {
         .usage = "hylab train VARIANT.yaml|--from MODEL [options]",
         .text =
             "Trains one model on one task and evaluates it.\n\nexamples:\n"
-            "  hylab train variants/hymba.yaml --task mqar --train steps=400 --out runs/hymba.safetensors\n"
+            "  hylab train variants/hymba-small.yaml --task mqar --task-set vocab=48 --task-set 'train=[[32,4]]' "
+            "--task-set 'test=[[32,4]]' --train batch=32 --train steps=600 --out runs/hymba.safetensors\n"
             "  hylab train variants/llama.yaml --task text --task-set path=book.txt --set vocab=256 --curve loss.csv\n"
             "  hylab train --from tests/golden/llama3-tiny --task mqar --task-set vocab=40 --task-set train=[[16,2]] "
             "--task-set test=[[16,2]] --train lr=1e-4 --out runs/tuned.safetensors\n",

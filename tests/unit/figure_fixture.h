@@ -62,8 +62,10 @@ static inline void facts_accuracy(hy_facts *f, place p) {
         if (!cell_of(p, i, name, &x, &y)) continue;
         hy_fact *a = fact(f, p, "accuracy", name, 0.2, 0.9);
         a->x = x, a->y = y;
+        if (p.t == 0) hy_facts_add(f, "accuracy_chance", name, 1 / y);
     }
     fact(f, p, "accuracy", "", 0.2, 0.9);
+    if (p.t == 0) hy_facts_add(f, "accuracy_chance", "", 0.375);
     const bool best = p.g == best_point(p.v, p.t);
     const double low = p.v == 0 ? (best ? (p.k == 0 ? 0.2 : 3.1) : 2.7) : best ? 1 : 3;
     fact(f, p, "loss", "", low, low + (p.v == 0 ? 0.1 : 1));
@@ -149,17 +151,35 @@ static inline void facts_outputs(hy_facts *f, place p) {
             }
 }
 
+// Some lose nothing: values on both sides of 0, some of single heads, which no bar of a layer shows.
+static inline void facts_ablation(hy_facts *f, place p) {
+    static const char *const names[] = {"accuracy_drop", "loss_rise"};
+    for (int i = 0; i < 2; i++)
+        for (int l = layers_of(p.v) - 1; l >= 0; l--)
+            for (int k = 0; k < 2; k++) {
+                if (!has_heads(p.v, k)) continue;
+                char cell[48];
+                snprintf(cell, sizeof cell, "layer%d.%s", l, head_kinds[k]);
+                hy_fact *a = fact(f, p, names[i], cell, 0, 1);
+                a->value -= 0.5;
+                hy_fact_at(a, l, head_kinds[k], -1);
+                snprintf(cell, sizeof cell, "layer%d.%s1", l, k ? "group" : "head");
+                hy_fact_at(fact(f, p, names[i], cell, 5, 9), l, head_kinds[k], 1);
+            }
+    fact(f, p, "loss_without", "intact", 1, 2);
+}
+
 // Every measure of figures is taken with a second set of options: that is not what they show.
-static const char *const measures[] = {"accuracy", "cache",   "throughput", "maps", "maps", "erf",
-                                       "outputs",  "outputs", "throughput", "erf",  "cache"};
-enum { MEASURES = 11 };
-static inline bool second(int m) { return m == 4 || m > 6; }
+static const char *const measures[] = {"accuracy", "cache",   "throughput", "maps", "maps",  "erf",     "outputs",
+                                       "ablation", "outputs", "throughput", "erf",  "cache", "ablation"};
+enum { MEASURES = 13 };
+static inline bool second(int m) { return m == 4 || m > 7; }
 static inline const char *options_of(int m) { return second(m) ? "which: second\n" : "which: first\n"; }
 
 // Whether a place was measured: timings of two seeds and of the last variant on the second task only; maps without the
 // first seed.
 static inline bool measured(place p, int m) {
-    if (m == 2 || m == 8) return p.k < 2 && (p.v != 2 || p.t == 1);
+    if (m == 2 || m == 9) return p.k < 2 && (p.v != 2 || p.t == 1);
     return m != 3 && m != 4 ? true : p.k > 0;
 }
 
@@ -179,8 +199,9 @@ static inline void fill_measure(hy_store *s, int64_t model, place p, int m, bool
     if (!strcmp(of, "cache")) facts_cache(&f, at);
     if (!strcmp(of, "throughput")) facts_throughput(&f, at);
     if (!strcmp(of, "maps")) facts_maps(&f, at, m == 4);
-    if (!strcmp(of, "erf")) facts_erf(&f, at, m == 9);
+    if (!strcmp(of, "erf")) facts_erf(&f, at, m == 10);
     if (!strcmp(of, "outputs")) facts_outputs(&f, at);
+    if (!strcmp(of, "ablation")) facts_ablation(&f, at);
     OK(hy_measurement_settle(s, id, &f, !strcmp(of, "erf") && p.v == 1 && p.t == 0 && p.k == 1 ? "no memory" : NULL));
     hy_facts_free(&f);
 }
@@ -315,8 +336,8 @@ typedef struct {
     int n;
     double mean, sd, lo, hi;  // NaN: none
 } spread;
-// The mean and its 95 % interval: Student's t, on the scale of asin(sqrt(x)) for a share, cut at 0 for the rest.
-static inline spread spread_of(const double *v, int n, bool share) {
+// The mean and its 95 % interval: Student's t, on the scale of asin(sqrt(x)) for a share, cut at `low` for the rest.
+static inline spread spread_of(const double *v, int n, bool share, double low) {
     static const double t[] = {0, 0, 0, 4.302652729911275};  // 97.5 % point, n - 1 degrees of freedom
     spread s = {n, NAN, NAN, NAN, NAN};
     if (n == 0) return s;
@@ -328,14 +349,16 @@ static inline spread spread_of(const double *v, int n, bool share) {
     if (n < 3) return s;
     assert_int_equal(n, 3);
     const double half = t[3] * s.sd / sqrt(3), at = asin(sqrt(s.mean)), h = half / (2 * sqrt(s.mean * (1 - s.mean)));
-    s.lo = share ? pow(sin(fmax(0, at - h)), 2) : fmax(0, s.mean - half);
+    s.lo = share ? pow(sin(fmax(0, at - h)), 2) : fmax(low, s.mean - half);
     s.hi = share ? pow(sin(fmin(asin(1), at + h)), 2) : s.mean + half;
     return s;
 }
 
 static inline spread spread_at(hy_store *s, int v, int t, int g, const char *metric, const char *cell, double scale) {
     double x[SEEDS];
-    spread a = spread_of(x, raw(s, v, t, g, metric, cell, x, NULL), !strcmp(metric, "accuracy"));
+    const bool signed_value = !strcmp(metric, "accuracy_drop") || !strcmp(metric, "loss_rise");
+    spread a = spread_of(x, raw(s, v, t, g, metric, cell, x, NULL), !strcmp(metric, "accuracy"),
+                         signed_value ? -INFINITY : 0);
     a.mean *= scale, a.sd *= scale, a.lo *= scale, a.hi *= scale;
     return a;
 }

@@ -107,4 +107,29 @@ static inline want score(subject *s, const figure *f) {
     if (!strcmp(f->metric, "excess_loss")) w.value -= source_entropy(s);
     return w;
 }
+
+// A guess among the different values that an example asks for, all of which it shows.
+static inline want guess(subject *s, const figure *f) {
+    const int most = option_int(f->options, "examples", 1 << 20);
+    double sum = 0;
+    want w = exactly(0);
+    w.n = 0;
+    for (int c = 0; c < s->n_cells; c++) {
+        const hy_cell *cell = hy_task_cell(s->task, HY_SPLIT_EVAL, c);
+        if (*f->cell && strcmp(f->cell, cell->name)) continue;
+        if (*f->cell) w.x = cell->x, w.y = cell->y;
+        for (int i = 0; i < s->n_examples[c] && i < most; i++, w.n++) {
+            const example *e = &s->examples[c][i];
+            int different = 0;
+            for (int a = 0; a < e->T; a++) {
+                bool again = e->labels[a] < 0;
+                for (int b = 0; b < a; b++) again = again || e->labels[b] == e->labels[a];
+                different += !again;
+            }
+            sum += 1.0 / different;
+        }
+    }
+    w.value = sum / (double)w.n;
+    return w;
+}
 #endif

@@ -131,6 +131,25 @@ static void one_bar(const r_figure *f, int t, int v, int k, int n_series, const 
     assert_int_equal(found, n);
 }
 
+// The first task tells what a guess gets, 1/2 and 1/4 in its cells; the other does not.
+static void chance_lines(const r_figure *f, int t, int n_series) {
+    const r_element *e = NULL;
+    for (int i = 0; i < f->n_elements; i++)
+        if (!strcmp(f->element[i].with, "xerrorbars")) e = &f->element[i];
+    assert_true((e != NULL) == (t == 0));
+    assert_true((strstr(f->head, "black lines: a guess") != NULL) == (t == 0));
+    if (!e) return;
+    const r_block *b = &f->block[e->block];
+    r_equal(e->columns, "1:2:3");
+    assert_int_equal(e->block, n_series + 1);
+    assert_int_equal(b->n, VARIANTS * n_series);
+    for (int i = 0; i < b->n; i++) {
+        r_near(b->v[i][0], i / n_series + (i % n_series - (n_series - 1) / 2.0) * 0.8 / n_series, "x of a guess");
+        r_near(b->v[i][1], i % n_series ? 25 : 50, "a guess");
+        r_near(b->v[i][2], 0.4 / n_series, "half a line");
+    }
+}
+
 static void recall(const r_figure *f, int t, int v) {
     (void)v;
     static const char *const cells[] = {"T16.D2", "T24.D4"};
@@ -138,6 +157,7 @@ static void recall(const r_figure *f, int t, int v) {
     assert_non_null(f);
     for (int i = 0; i < VARIANTS; i++)
         for (int k = 0; k < n; k++) one_bar(f, t, i, k, n, n > 1 ? cells[k] : "");
+    chance_lines(f, t, n);
     r_says(f->panel[0].xtics, "('x y' 0, 'x_y' 1, '50%% G' 2)");  // a tic is a format
     r_equal(f->panel[0].y, "accuracy (%)");
     assert_false(f->panel[0].y_log);
@@ -305,14 +325,15 @@ static void entropy(const r_figure *f, int t, int unused) {
     r_says(f->head, "no error bars");  // of fewer than three seeds
 }
 
-static void outputs(const r_figure *f, int t, int v) {
-    static const char *const metrics[] = {"output_rms", "fused_rms", "beta_abs"},
-                             *const names[] = {"attention heads", "SSM heads"},
-                             *const labels[] = {"output rms", "output rms, fused", "|beta|"};
-    const int n = v == 2 ? 3 : 1, g = best_at(store, v, t);
+// Panels of attention and SSM heads by layer.
+static void branches(const r_figure *f, int t, int v, int n, const char *const *metrics, const char *const *labels,
+                     bool log_first) {
+    static const char *const names[] = {"attention heads", "SSM heads"};
+    const int g = best_at(store, v, t);
     assert_non_null(f);
     assert_int_equal(f->n_panels, n);
     for (int i = 0; i < n; i++) {
+        const hy_metric_def *d = hy_metric_find(metrics[i]);
         for (int k = 0; k < 2; k++) {
             const r_block *b = line_of(f, i, names[k], k);
             assert_int_equal(b != NULL, has_heads(v, k));
@@ -322,15 +343,29 @@ static void outputs(const r_figure *f, int t, int v) {
             for (int l = 0; l < layers_of(v); l++) {
                 char cell[32];
                 snprintf(cell, sizeof cell, "layer%d.%s", l, head_kinds[k]);
-                const spread a = spread_at(store, v, t, g, metrics[i], cell, 1);
+                const spread a = spread_at(store, v, t, g, metrics[i], cell, d->scale);
                 near_row(b, l, l, a.mean, a.lo, a.hi, cell);
             }
         }
         r_equal(f->panel[i].y, labels[i]);
-        assert_true(f->panel[i].y_log == (v == 2 && i == 0) && !f->panel[i].x_log);  // both kinds are seen
+        assert_true(f->panel[i].y_log == (log_first && i == 0) && !f->panel[i].x_log);  // both kinds are seen
     }
     r_says(f->head, variants[v]);
     r_says(f->head, v == 2 && t == 1 ? "2 runs, 2 seeds each" : "3 runs, 3 seeds each");
+}
+
+static void outputs(const r_figure *f, int t, int v) {
+    static const char *const metrics[] = {"output_rms", "fused_rms", "beta_abs"}, *const labels[] = {
+                                                                                      "output rms", "output rms, fused",
+                                                                                      "|beta|"};
+    branches(f, t, v, v == 2 ? 3 : 1, metrics, labels, v == 2);
+}
+
+static void importance(const r_figure *f, int t, int v) {
+    static const char *const metrics[] = {"accuracy_drop", "loss_rise"}, *const labels[] = {"accuracy, drop (points)",
+                                                                                            "loss, rise (nats)"};
+    branches(f, t, v, 2, metrics, labels, false);
+    r_says(f->head, "above 0: the model is worse without");
 }
 
 // ---------------------------------------------------------------------------------------------------- stacks
@@ -469,6 +504,7 @@ static const struct {
     {"cells", cells, true},
     {"entropy", entropy, false},
     {"outputs", outputs, true},
+    {"importance", importance, true},
     {"erf-cache", erf_cache, false},
 };
 

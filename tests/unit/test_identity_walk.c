@@ -85,7 +85,8 @@ static int other_values(const hy_field *f, char *out[TRIES]) {
             break;
     }
 #undef ALL
-    if (f->type == HY_F_INT && f->choices) out[n++] = hy_asprintf("%.*s", (int)strcspn(f->choices, "|"), f->choices);
+    if ((f->type == HY_F_INT || f->type == HY_F_DOUBLE) && f->choices)
+        out[n++] = hy_asprintf("%.*s", (int)strcspn(f->choices, "|"), f->choices);
     return n;
 }
 

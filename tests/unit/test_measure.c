@@ -56,6 +56,7 @@ static void texts_of_the_defaults(void **state) {
          "examples: 8\ncell: 0\nssm: group\nheads: halves\nmeta: included\nmissing: skip\nuniform: false\nreduce: "
          "mean_abs\ngate: false\n"},
         {"outputs", "examples: 8\ncell: 0\npositions: text\n"},
+        {"ablation", "parts: branches\nhow: zero\nexamples: 64\n"},
     };
     int n = 0;
     for (; hy_measures[n]; n++) {

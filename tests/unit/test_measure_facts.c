@@ -185,6 +185,36 @@ static void weights_that_are_no_numbers(void **state) {
 }
 
 // ----------------------------------------------------------------------------------------------- accuracy, size, cache
+// Of 30 examples with 2 pairs and 10 with 4: (30 / 2 + 10 / 4) / 40. Where keys get new values nothing is told.
+static void chance_of_cells(void **state) {
+    (void)state;
+    hy_score cells[2] = {{.examples = 30}, {.examples = 10}};
+    const hy_eval e = {.total = {.examples = 40}, .cells = cells, .n_cells = 2};
+    for (int updates = 0; updates < 2; updates++) {
+        hy_task *task;
+        hy_facts f = {0};
+        assert_int_equal(hy_task_open("mqar",
+                                      updates ? "vocab: 40\ntest: [[24, 2], [32, 4]]\ntrain: [[24, 2]]\nupdates: 1\n"
+                                              : "vocab: 40\ntest: [[24, 2], [32, 4]]\ntrain: [[24, 2]]\n",
+                                      1, &task),
+                         HY_OK);
+        hy_accuracy_facts(&f, task, &e, 7, true);
+        int told = 0;
+        for (int i = 0; i < f.n_facts; i++) {
+            const hy_fact *a = &f.fact[i];
+            if (strcmp(a->name, "accuracy_chance")) continue;
+            const int cell = !*a->cell ? -1 : strcmp(a->cell, "T24.K2") != 0;
+            near(a->value, cell < 0 ? 0.4375 : cell ? 0.25 : 0.5, 1e-12);
+            assert_int_equal(a->n, cell < 0 ? 40 : cells[cell].examples);
+            assert_int_equal(a->step, 7);
+            told++;
+        }
+        assert_int_equal(told, updates ? 0 : 3);
+        hy_facts_free(&f);
+        hy_task_close(task);
+    }
+}
+
 static void accuracy_of_cells(void **state) {
     (void)state;
     rig r;
@@ -627,6 +657,7 @@ int main(void) {
         cmocka_unit_test(checks),
         cmocka_unit_test(weights_that_are_no_numbers),
         cmocka_unit_test(accuracy_of_cells),
+        cmocka_unit_test(chance_of_cells),
         cmocka_unit_test(figures_of_a_score),
         cmocka_unit_test(size_and_cache),
         cmocka_unit_test(throughput_has_its_repetitions),

@@ -321,6 +321,53 @@ static void recorded_is_eager(void **state) {
     close_setting(&x);
 }
 
+// One pass without a state: logits of the last position of the first sequence, then the losses of all.
+static void pass(setting *x, hy_exec *e, hy_params *w, int sequences, unsigned heads, float *out) {
+    const int32_t last = META + T - 1;
+    const hy_batch batch = {
+        .B = sequences, .T = META + T, .ids = x->ids, .labels = x->ids, .out_rows = &last, .n_out = 1};
+    memset(out, 0, (V + ROWS) * sizeof *out);
+    need(hy_exec_forward(e, w, &batch, NULL, heads, NULL));
+    if (heads & HY_HEAD_LOGITS) memcpy(out, hy_exec_logits(e), V * sizeof *out);
+    if (heads & HY_HEAD_LOSS) memcpy(out + V, hy_exec_nll(e), (size_t)sequences * (META + T) * sizeof *out);
+}
+
+// What a recording depends on, each alone: other heads, fewer sequences, an edit of a value.
+static void recordings_are_told_apart(void **state) {
+    (void)state;
+    setting x;
+    open_setting(&x);
+    hy_backend be = backend(), plain = be;
+    plain.record_begin = NULL;
+    hy_params *w = params(&x, &be, HY_F32);
+    hy_exec *e, *f;
+    need(hy_exec_create(x.p, &be, HY_F32, HY_EXEC_INFER, B, META + T, ROWS, &e));
+    need(hy_exec_create(x.p, &plain, HY_F32, HY_EXEC_INFER, B, META + T, ROWS, &f));
+    const hy_val input = hy_program_find(x.p, "layers.1.input");
+    const hy_edit zeros = {.value = input, .width = x.p->values[input].width, .input = -1};
+    static const struct {
+        int sequences;
+        unsigned heads;
+        bool edited;
+    } calls[] = {{B, HY_HEAD_LOGITS, false}, {B, HY_HEAD_LOSS, false}, {B, HY_HEAD_LOSS | HY_HEAD_LOGITS, false},
+                 {1, HY_HEAD_LOGITS, false}, {1, HY_HEAD_LOSS, false}, {B, HY_HEAD_LOSS | HY_HEAD_LOGITS, true}};
+    enum { CALLS = sizeof calls / sizeof *calls };
+    static float got[V + ROWS], want[V + ROWS], whole[V + ROWS];
+    for (int i = 0; i < 8 * CALLS; i++) {  // each after each, eager, recorded, replayed
+        const int k = i / 3 * (1 + i / 3 / CALLS) % CALLS;
+        hy_exec_set_edits(e, &zeros, calls[k].edited);
+        hy_exec_set_edits(f, &zeros, calls[k].edited);
+        pass(&x, e, w, calls[k].sequences, calls[k].heads, got);
+        pass(&x, f, w, calls[k].sequences, calls[k].heads, want);
+        if (memcmp(got, want, sizeof got)) fail_msg("call %d of kind %d: other bits", i, k);
+        if (k == 2) memcpy(whole, want, sizeof whole);
+        if (k == 5) assert_true(memcmp(whole, want, sizeof whole) != 0);
+    }
+    hy_exec_free(e), hy_exec_free(f);
+    hy_params_free(w);
+    close_setting(&x);
+}
+
 static void infer(setting *x, const hy_backend *be, hy_dtype dt, bool keep, int chunk, float *out) {
     for (int i = 0; i < x->p->n_params; i++) {
         x->p->params[i].kept = HY_F32;
@@ -478,15 +525,11 @@ static void says_what_fits(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_training),
-        cmocka_unit_test(same_divergence),
-        cmocka_unit_test(same_resumed),
-        cmocka_unit_test(lost_device),
-        cmocka_unit_test(recorded_is_eager),
-        cmocka_unit_test(bf16_states),
-        cmocka_unit_test(says_what_fits),
-        kt_cpu_test(cpu_refuses_tf32),
-        {"near_the_cpu", KT_CUDA ? near_the_cpu : NULL, NULL, NULL, NULL},
+        cmocka_unit_test(same_training),     cmocka_unit_test(same_divergence),
+        cmocka_unit_test(same_resumed),      cmocka_unit_test(lost_device),
+        cmocka_unit_test(recorded_is_eager), cmocka_unit_test(recordings_are_told_apart),
+        cmocka_unit_test(bf16_states),       cmocka_unit_test(says_what_fits),
+        kt_cpu_test(cpu_refuses_tf32),       {"near_the_cpu", KT_CUDA ? near_the_cpu : NULL, NULL, NULL, NULL},
     };
     return kt_group(tests);
 }

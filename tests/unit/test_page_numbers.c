@@ -124,7 +124,7 @@ static spread cell_of_table(int v, int t, const column *c) {
     raw_options = c->options ? c->options : "%first%";
     const int n = c->held_out ? held_out(v, t, c->metric, x) : raw(store, v, t, g, c->metric, c->cell, x, NULL);
     raw_options = "%first%";
-    return spread_of(x, n, false);
+    return spread_of(x, n, false, 0);
 }
 
 static void check_row(const char **at, const char *until, int v, int t) {
@@ -192,7 +192,7 @@ static void test_statements(void **state) {
     char *said = hy_asprintf("%.*s", (int)(until - at), at), text[256];
     for (int t = 0; t < TASKS; t++) {
         double mean[VARIANTS], x[SEEDS], d2 = 0;
-        for (int v = 0; v < VARIANTS; v++) mean[v] = spread_of(x, held_out(v, t, "accuracy", x), false).mean;
+        for (int v = 0; v < VARIANTS; v++) mean[v] = spread_of(x, held_out(v, t, "accuracy", x), false, 0).mean;
         for (int v = 0; v < VARIANTS; v++) d2 += pow(place_in(mean, VARIANTS, v) - place_in(paper, VARIANTS, v), 2);
         snprintf(text, sizeof text, "of held-out accuracy on %s with the paper&#39;s recall: %.2f over n = 3 variants",
                  tasks[t], 1 - 6 * d2 / (3 * 8));
@@ -241,8 +241,8 @@ static void test_captions(void **state) {
             free(of);
         }
     }
-    assert_int_equal(n, 8 * TASKS - 2 + 2 + 2 * TASKS * VARIANTS + VARIANTS);
-    assert_int_equal(each, 2 * TASKS * VARIANTS + VARIANTS);  // maps and outputs; cells of one task
+    assert_int_equal(n, 8 * TASKS - 2 + 2 + 3 * TASKS * VARIANTS + VARIANTS);
+    assert_int_equal(each, 3 * TASKS * VARIANTS + VARIANTS);  // maps, outputs, importance; cells of one task
 }
 
 static void test_provenance(void **state) {

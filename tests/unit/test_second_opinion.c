@@ -245,6 +245,7 @@ static struct {
     int seen;
 } g_checks[] = {
     {"accuracy", score, 0},
+    {"accuracy_chance", guess, 0},
     {"token_accuracy", score, 0},
     {"exact", score, 0},
     {"loss", score, 0},

@@ -16,6 +16,10 @@ static const char *const models[] = {
            "ssm: {kind: mamba2, expand: 2, d_state: 6, d_conv: 5, head_dim: 2}\nmlp: {d_ff: 48}\n",
     COMMON "name: sum\nlayers: 2\nmixer: parallel\nfusion: sum\nattention: {heads: 4}\ninit: {std: 0.1, "
            "residual_scale: true}\nssm: {expand: 1, d_state: 6, d_conv: 2, dt_rank: 5}\nmlp: {d_ff: 48}\n",
+    COMMON "name: untied-table\nlayers: 1\nmixer: attention\nattention: {heads: 4}\ntied: false\n"
+           "init: {std: 0.1, embedding_std: 0.8}\nmlp: {d_ff: 48}\n",
+    COMMON "name: tied-table\nlayers: 1\nmixer: attention\nattention: {heads: 4}\n"
+           "init: {std: 0.1, embedding_std: 2, residual_scale: true}\nmlp: {d_ff: 48}\n",
 };
 
 static bool is_one_of(const char *role, const char *const *list) {
@@ -78,13 +82,15 @@ typedef struct {
 static void check_first_values(const hy_model_spec *m, const hy_param *q, const double *v, pooled *all) {
     static const char *const to_stream[] = {"out_proj", "attn_out_proj", "ssm_out_proj", "mlp.down", NULL},
                              *const steps[] = {"dt_proj.bias", "dt_bias", NULL},
-                             *const matrices[] = {"embed",  "head",           "in_proj",          "x_proj",
-                                                  "mlp.up", "dt_proj.weight", "fuse.gate.weight", NULL};
+                             *const matrices[] = {"head",           "in_proj",          "x_proj", "mlp.up",
+                                                  "dt_proj.weight", "fuse.gate.weight", NULL};
     const char *role = role_of(q->name);
     if (is_one_of(role, to_stream)) {
         normal(q, v, m->init_residual_scale ? m->init_std / sqrt(2.0 * m->n_layers) : m->init_std);
     } else if (is_one_of(role, matrices)) {
         normal(q, v, m->init_std);
+    } else if (!strcmp(role, "embed")) {
+        normal(q, v, m->init_embedding_std > 0 ? m->init_embedding_std : m->init_std);
     } else if (!strcmp(role, "meta")) {
         normal(q, v, 1);
     } else if (!strcmp(role, "conv.weight")) {

@@ -173,7 +173,7 @@ typedef struct {
     hy_ints is, ps;
     hy_doubles ds;
     int late;
-    double later;
+    double later, word;
 } thing;
 static const hy_field table[] = {
     {"count", HY_F_INT, offsetof(thing, i), 0, "3", 1, 100, NULL, "how many"},
@@ -187,6 +187,7 @@ static const hy_field table[] = {
     {"reals", HY_F_DOUBLES, offsetof(thing, ds), 0, "[]", 0, 0, NULL, "reals"},
     {"late", HY_F_BOOL, offsetof(thing, late), 0, "false", 0, 0, NULL, "a field that came later", true},
     {"later", HY_F_DOUBLE, offsetof(thing, later), 0, "1e-5", 0, 1, NULL, "another", true},
+    {"word", HY_F_DOUBLE, offsetof(thing, word), 0, "auto", 0.5, 2, "auto", "a number with a word for 0"},
     HY_FIELD_END,
 };
 
@@ -220,9 +221,11 @@ static void test_fields(void **state) {
     assert_int_equal(t.is.n, 1);
     assert_int_equal(t.ps.v[3], 6);
     assert_true(t.ds.v[1] == -2e5);
+    assert_true(t.word == 0);
     hy_buf b = {0};
     hy_fields_text(table, &t, 2, &b);
     assert_non_null(strstr(b.s, "  rate: 0.1\n"));
+    assert_non_null(strstr(b.s, "  word: auto\n"));
     assert_null(strstr(b.s, "late"));  // quiet fields show only when they are not at their default
     t.late = 1;
     t.later = 0.5;
@@ -237,11 +240,19 @@ static void test_fields(void **state) {
     assert_non_null(strstr(b.s, "kind "));
     assert_non_null(strstr(b.s, "(none, some, all)"));
     assert_non_null(strstr(b.s, "(whole number, 1 to 100)"));
+    assert_non_null(strstr(b.s, "(number, 0.5 to 2, or auto)"));
     free(b.s);
     assert_int_equal(hy_fields_set(table, &t, "rate", "1"), HY_OK);  // both ends of a range belong to it
     assert_int_equal(hy_fields_set(table, &t, "rate", "0"), HY_OK);
     assert_int_equal(hy_fields_set(table, &t, "list", "[4, 5, 6]"), HY_OK);
     assert_int_equal(t.is.n, 3);
+    assert_int_equal(hy_fields_check(table, &t, NULL), HY_OK);  // the word is in range, though its number is not
+    assert_int_equal(hy_fields_set(table, &t, "word", "0.5"), HY_OK);
+    assert_true(t.word == 0.5);
+    assert_int_equal(hy_fields_set(table, &t, "word", "auto"), HY_OK);
+    assert_true(t.word == 0);
+    assert_int_equal(hy_fields_set(table, &t, "word", "0"), HY_EINPUT);
+    assert_string_equal(hy_error_text(), "word:1:1: word is 0; it must be 0.5 to 2, or auto");
     assert_int_equal(hy_fields_set(table, &t, "lst", "1"), HY_EINPUT);
     assert_string_equal(hy_error_text(), "unknown key \"lst\" (did you mean \"list\"?)");
 }
@@ -287,7 +298,7 @@ static void test_fields_refused(void **state) {
     field_refused("pairs: [[1, 2, 3]]\n", "t:1:9: pairs must be pairs, each [a, b], not a list");
     field_refused(
         "a:\n - 1\nconut: 3\n",
-        "t:1:1: unknown key \"a\"; known: left_alone count flag kind seed rate name list pairs reals late later");
+        "t:1:1: unknown key \"a\"; known: left_alone count flag kind seed rate name list pairs reals late later word");
     field_refused("conut: 3\n", "t:1:1: unknown key \"conut\" (did you mean \"count\"?)");
     field_refused("left_alon: 3\n", "t:1:1: unknown key \"left_alon\" (did you mean \"left_alone\"?)");
     field_refused("[1]\n", "t:1:1: keys and values are wanted here (key: value), not a list");
