@@ -12,8 +12,8 @@ static const char *const parts[] = {
     "SELECT d.name, d.version, d.unit, m.cell, m.layer, m.kind, m.head, m.step, m.final, m.value, m.stderr, m.n, m.x, "
     "m.y,"
     " m.meta FROM metric m JOIN metric_def d ON d.id = m.def_id WHERE m.measurement_id = ?1 ORDER BY m.id",
-    "SELECT s.rep, s.value FROM metric m JOIN sample s ON s.metric_id = m.id WHERE m.measurement_id = ?1"
-    " ORDER BY m.id, s.rep",
+    ("SELECT s.rep, s.value FROM metric m JOIN sample s ON s.metric_id = m.id WHERE m.measurement_id = ?1"
+     " ORDER BY m.id, s.rep"),  // one text
     "SELECT name, layer, kind, head, dtype, shape, meta, hash FROM artifact WHERE measurement_id = ?1 ORDER BY id",
     "SELECT step, loss, lr, grad_norm, tokens_per_s FROM curve WHERE measurement_id = ?1 ORDER BY step",
 };

@@ -163,6 +163,8 @@ typedef struct {
     const char *experiment, *status, *variant;
     bool superseded;
 } hy_run_filter;
+// HY_EINPUT, with the names that there are, unless `experiment` and `variant` ("": any) are stored somewhere.
+hy_status hy_check_run_filter(hy_store *s, const hy_run_filter *f);
 hy_status hy_ask_runs(hy_store *s, const hy_run_filter *f, hy_query **q);
 // All definitions, with how many figures are stored of each.
 hy_status hy_ask_metrics(hy_store *s, hy_query **q);
@@ -173,6 +175,8 @@ hy_status hy_ask_run_measurements(hy_store *s, const char *id, hy_query **q);
 hy_status hy_ask_run_metrics(hy_store *s, const char *id, hy_query **q);
 hy_status hy_ask_run_artifacts(hy_store *s, const char *id, hy_query **q);
 // All of a view or table. HY_EINPUT: not a name.
+// A statement that somebody has typed: of a table that is not there the message names those that are (HY_EINPUT).
+hy_status hy_ask_sql(hy_store *s, const char *sql, hy_query **q);
 hy_status hy_ask_view(hy_store *s, const char *name, hy_query **q);
 
 // The commit that a run was made with, cut to 63 characters; "": there is no such run. *dirty: with changes.

@@ -24,6 +24,53 @@ static hy_status open_with(hy_store *s, const char *sql, const char *bind, hy_qu
     " FROM measurement x WHERE x.model_id = r.run_id AND x.measure <> 'training' AND x.status <> 'done'" \
     " AND x.superseded_by IS NULL"
 
+// "a, b, c": the first column of a query, at most LISTED of it. The caller frees it.
+static hy_status list_names(hy_store *s, const char *sql, char **names) {
+    enum { LISTED = 40 };
+    hy_query *q;
+    hy_buf b = {0};
+    bool row;
+    hy_status st;
+    int n = 0;
+    HY_TRY(hy_query_open(s, sql, &q));
+    hy_buf_write(&b, "", 0);
+    for (; !(st = hy_query_step(q, &row)) && row; n++)
+        if (n < LISTED) hy_buf_printf(&b, "%s%s", n ? ", " : "", hy_query_text(q, 0));
+    if (n > LISTED) hy_buf_printf(&b, " and %d more", n - LISTED);
+    hy_query_close(q);
+    *names = b.s;
+    return st;
+}
+
+// sql: the names that there are, in a column `name`.
+static hy_status check_name(hy_store *s, const char *what, const char *option, const char *name, const char *sql) {
+    if (!*name) return HY_OK;
+    char *find = hy_asprintf("SELECT 1 FROM (%s) WHERE name = ?1", sql), *names = NULL;
+    bool row = false;
+    hy_query *q;
+    hy_status st = open_with(s, find, name, &q);
+    free(find);
+    HY_TRY(st);
+    st = hy_query_step(q, &row);
+    hy_query_close(q);
+    if (st || row) return st;
+    HY_TRY(list_names(s, sql, &names));
+    st = *names ? hy_error(HY_EINPUT, "%s: there is no %s \"%s\" in %s: there %s %s", option, what, name,
+                           hy_store_path(s), strchr(names, ',') ? "are" : "is", names)
+                : hy_error(HY_EINPUT, "%s: there is no %s \"%s\" in %s, nor any other", option, what, name,
+                           hy_store_path(s));
+    free(names);
+    return st;
+}
+
+hy_status hy_check_run_filter(hy_store *s, const hy_run_filter *f) {
+    HY_TRY(check_name(s, "experiment", "--experiment", f->experiment,
+                      "SELECT name FROM experiment UNION SELECT experiment FROM v_run WHERE experiment <> '' "
+                      "ORDER BY 1"));
+    return check_name(s, "variant", "--variant", f->variant,
+                      "SELECT variant AS name FROM v_run UNION SELECT variant FROM v_plan ORDER BY 1");
+}
+
 hy_status hy_ask_runs(hy_store *s, const hy_run_filter *f, hy_query **q) {
     HY_TRY(hy_query_open(
         s,
@@ -82,8 +129,23 @@ hy_status hy_ask_run_artifacts(hy_store *s, const char *id, hy_query **q) {
         id, q);
 }
 
+#define VIEWS_AND_TABLES                                                                          \
+    "SELECT name FROM sqlite_schema WHERE type IN ('view', 'table') AND name NOT LIKE 'sqlite%' " \
+    "ORDER BY type = 'table', name"
+
+hy_status hy_ask_sql(hy_store *s, const char *sql, hy_query **q) {
+    const hy_status st = hy_query_open(s, sql, q);
+    if (!st || !strstr(hy_error_text(), "no such table")) return st;
+    char *why = hy_xstrdup(hy_error_text()), *names = NULL;
+    const hy_status listed = list_names(s, VIEWS_AND_TABLES, &names);
+    if (!listed) hy_error(HY_EINPUT, "%s; there are %s", why, names);
+    free(why), free(names);
+    return listed ? listed : HY_EINPUT;
+}
+
 hy_status hy_ask_view(hy_store *s, const char *name, hy_query **q) {
     if (strchr(name, '"')) return hy_error(HY_EINPUT, "%s: not a name of a view or table", name);
+    HY_TRY(check_name(s, "view or table", "show sql", name, VIEWS_AND_TABLES));
     char *sql = hy_asprintf("SELECT * FROM \"%s\"", name);
     const hy_status st = hy_query_open(s, sql, q);
     free(sql);

@@ -57,6 +57,19 @@ static char *erf_options(const hy_plots *p, int task) {
     return text ? text : hy_xstrdup("");
 }
 
+// What a point's other figures are of, where they are of other seeds than the first: "; decoding: n = 1 seed".
+static void say_seeds(const hy_plots *p, int task, const char *metric, const hy_fig_head *first, hy_buf *b) {
+    hy_fig_head head = {0};
+    char seeds[40];
+    if (!metric) return;
+    hy_plots_count(p, task, metric, &head);
+    if (!head.runs || (head.seeds_min == first->seeds_min && head.seeds_max == first->seeds_max)) return;
+    hy_plots_seeds(&head, seeds);
+    hy_buf_printf(b, "; %s: %s", hy_metric_find(metric)->label, seeds);
+}
+
+static bool is_timing(const char *metric) { return metric && !strncmp(metric, "throughput", 10); }
+
 static hy_status draw_points(hy_plots *p, int task, const point_figure *f, const column *x, const column *y,
                              const column *size) {
     const int n = p->s->n_variants;
@@ -67,17 +80,23 @@ static hy_status draw_points(hy_plots *p, int task, const point_figure *f, const
     hy_fig_head head;
     char *options = strcmp(f->y, "erf") ? hy_xstrdup("") : erf_options(p, task);
     char seeds[40], *title = hy_plots_head(p, task, f->y, f->title, &head);
-    char *note = hy_asprintf("Mean over seeds, %s%s%s", hy_plots_bars(&head),
-                             area ? "; area of a point: see legend" : "", options);
+    char disturbed[120] = "";
+    if (is_timing(f->x) || is_timing(f->size)) hy_plots_disturbed(p, disturbed);
+    hy_buf others = {0};
+    hy_buf_write(&others, "", 0);
+    say_seeds(p, task, f->x, &head, &others);
+    if (area) say_seeds(p, task, f->size, &head, &others);
+    char *note = hy_asprintf("Mean over seeds%s, %s%s%s%s", others.s, hy_plots_bars(&head),
+                             area ? "; area of a point: see legend" : "", options, disturbed);
     head.note = note;
     hy_plots_seeds(&head, seeds);
     const hy_fig_out out = hy_plots_out(p, task, f->name, NULL);
     const hy_fig_axis hx = hy_plots_axis(x->label, true), hy = hy_plots_axis(y->label, f->log_y);
     hy_status s = hy_fig_points(&out, &head, &hx, &hy, area, q, n);
-    s = hy_plots_done(p, s, "%s: %s against %s%s%s. Each point is a variant: the mean over its seeds (%s); %s.", title,
-                      y->label, x->label, area ? "; the area of a point is " : "", area ? area : "", seeds,
-                      hy_plots_bars(&head));
-    free(title), free(note), free(options), free(q), free(names);
+    s = hy_plots_done(p, s, "%s: %s against %s%s%s. Each point is a variant: the mean over its seeds (%s%s); %s%s.",
+                      title, y->label, x->label, area ? "; the area of a point is " : "", area ? area : "", seeds,
+                      others.s, hy_plots_bars(&head), disturbed);
+    free(title), free(note), free(options), free(q), free(names), free(others.s);
     return s;
 }
 

@@ -42,6 +42,11 @@ const char **hy_plots_variants(const hy_plots *p);
 // Fills head with title, runs, seeds and scale of the rows of a task that have the metric, without a note; title is
 // made with the task's name where there are several, freed by the caller.
 char *hy_plots_head(const hy_plots *p, int task, const char *metric, const char *title, hy_fig_head *head);
+// Of each variant how many seeds a metric has on a task: fills runs and seeds of head.
+void hy_plots_count(const hy_plots *p, int task, const char *metric, hy_fig_head *head);
+// "; throughput is disturbed: ...", where stored timings say that other programs had the processors; else "". For notes
+// of figures that show it.
+void hy_plots_disturbed(const hy_plots *p, char out[120]);
 // What the error bars of a figure are, as a clause for its note and caption, by the seeds of its points: an interval of
 // the mean (hy_stat), or none.
 const char *hy_plots_bars(const hy_fig_head *head);

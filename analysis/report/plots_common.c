@@ -27,8 +27,8 @@ const char **hy_plots_variants(const hy_plots *p) {
     return names;
 }
 
-char *hy_plots_head(const hy_plots *p, int task, const char *metric, const char *title, hy_fig_head *head) {
-    *head = (hy_fig_head){.scale = *p->scale ? p->scale : NULL};
+void hy_plots_count(const hy_plots *p, int task, const char *metric, hy_fig_head *head) {
+    head->runs = head->seeds_min = head->seeds_max = 0;
     for (int v = 0; v < p->s->n_variants; v++) {
         const hy_summary_row *r = hy_plots_row(p, task, v);
         const hy_summary_value *x = r ? hy_summary_get(r, metric, NULL) : NULL;
@@ -37,6 +37,18 @@ char *hy_plots_head(const hy_plots *p, int task, const char *metric, const char 
         head->seeds_max = x->n > head->seeds_max ? x->n : head->seeds_max;
         head->runs += x->n;
     }
+}
+
+void hy_plots_disturbed(const hy_plots *p, char out[120]) {
+    snprintf(out, 120, "%s", "");
+    if (p->s->waited > HY_SUMMARY_WAITED)
+        snprintf(out, 120, "; throughput is disturbed: threads waited up to %.0f %% of the time for other programs",
+                 100 * p->s->waited);
+}
+
+char *hy_plots_head(const hy_plots *p, int task, const char *metric, const char *title, hy_fig_head *head) {
+    *head = (hy_fig_head){.scale = *p->scale ? p->scale : NULL};
+    hy_plots_count(p, task, metric, head);
     hy_buf b = {0};
     hy_buf_printf(&b, "%s: %s", p->s->experiment, title);
     if (p->s->n_tasks > 1) hy_buf_printf(&b, ", %s", hy_plots_task(p, task));

@@ -156,12 +156,14 @@ static hy_status timing_facts(hy_plots *p, char **note) {
     if (c.batch_max > 0) {
         const int runs = timed_runs(p);
         hy_buf b = {0};
+        char disturbed[120];
+        hy_plots_disturbed(p, disturbed);
         hy_buf_printf(&b, "%d timed run%s, batch ", runs, hy_s(runs));
         if (c.batch_min < c.batch_max) hy_buf_printf(&b, "%lld to ", (long long)c.batch_min);
-        hy_buf_printf(&b, "%lld, %s, %s%s. Points: median of at least %lld repetition%s; bars: slowest to fastest",
+        hy_buf_printf(&b, "%lld, %s, %s%s. Points: median of at least %lld repetition%s; bars: slowest to fastest%s",
                       (long long)c.batch_max, hy_summary_values_text(p->s), c.device_name,
                       p->s->n_grid > 1 ? "; of the grid, the chosen point" : "", (long long)c.repetitions,
-                      hy_s(c.repetitions));
+                      hy_s(c.repetitions), disturbed);
         *note = b.s;
     }
     free(c.device_name);

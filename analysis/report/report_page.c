@@ -7,22 +7,23 @@
 #include <string.h>
 
 // ---------------------------------------------------------------------------------------------------- the table
-enum { MAX_PAPER = 8 };
-
 static bool anywhere(const hy_summary *s, const char *metric) {
     for (int i = 0; i < s->n_rows; i++)
         if (s->rows[i].best && hy_summary_shown(&s->rows[i], metric)) return true;
     return false;
 }
 
-static int paper_names(const hy_summary *s, const char **names) {
+// The names of the paper's figures, each once. The caller frees the array only.
+static const char **paper_names(const hy_summary *s, int *count) {
+    const char **names = hy_xcalloc((size_t)s->n_paper + 1, sizeof *names);
     int n = 0;
-    for (int i = 0; i < s->n_paper && n < MAX_PAPER; i++) {
+    for (int i = 0; i < s->n_paper; i++) {
         int k = 0;
         while (k < n && strcmp(names[k], s->paper[i].name)) k++;
         if (k == n) names[n++] = s->paper[i].name;
     }
-    return n;
+    *count = n;
+    return names;
 }
 
 typedef struct {
@@ -87,8 +88,8 @@ static void add_row(const hy_summary *s, const hy_summary_row *w, const hy_summa
 
 static void add_table(const hy_summary *s, hy_report *r) {
     grid g = {0};
-    const char *paper[MAX_PAPER];
-    const int n_paper = paper_names(s, paper);
+    int n_paper;
+    const char **paper = paper_names(s, &n_paper);
     hy_summary_columns columns = hy_summary_columns_of(s, false, true);
     g.col = hy_xcalloc((size_t)columns.n + (size_t)n_paper + 6, sizeof *g.col);
     g.col[g.n_cols++] = (hy_report_column){NULL, "variant", NULL, false};
@@ -111,7 +112,7 @@ static void add_table(const hy_summary *s, hy_report *r) {
     add_caption(s, n_paper > 0, &caption);
     hy_report_table(r, caption.s, g.col, g.n_cols, (const char *const *)g.cell, rows);
     for (int i = 0; i < g.n_cells; i++) free(g.cell[i]);
-    free(g.cell), free(g.col);
+    free(g.cell), free(g.col), free(paper);
     free(caption.s);
     hy_summary_columns_free(&columns);
 }
@@ -124,9 +125,10 @@ static void say(hy_buf *b, char *text) {
 }
 
 static void say_ranks(const hy_summary *s, const char *task, bool first_task, hy_buf *b) {
-    const char *paper[MAX_PAPER];
-    const int n_paper = paper_names(s, paper);
+    int n_paper;
+    const char **paper = paper_names(s, &n_paper);
     for (int k = 0; k < n_paper; k++) say(b, hy_summary_rank_text(s, task, first_task, paper[k]));
+    free(paper);
 }
 
 static void say_perfect(const hy_plots *p, int task, hy_buf *b) {

@@ -107,10 +107,12 @@ static void say_range(hy_buf *b, int from, int to) {
         hy_buf_printf(b, "%d to %d", from, to);
 }
 
-// "Llama above Mamba by 3.10 [1.20, 5.00] %": the better one first.
+// "Llama above Mamba by 3.10 [1.20, 5.00] percentage points": the better one first.
 static void say_apart(hy_buf *b, const hy_summary_pairs *p, const char *task, const hy_metric_def *d) {
     enum { NAMED = 5 };
     const bool lower = !strcmp(d->direction, "lower");
+    // a difference of two shares is no share of either
+    const char *unit = !strcmp(d->unit_shown, "%") ? "percentage points" : d->unit_shown;
     int named = 0, more = 0;
     for (int i = 0; i < p->n; i++) {
         const hy_summary_pair *one = &p->v[i];
@@ -125,8 +127,8 @@ static void say_apart(hy_buf *b, const hy_summary_pairs *p, const char *task, co
         const double lo = fmin(fabs(x->lo), fabs(x->hi)), hi = fmax(fabs(x->lo), fabs(x->hi));
         hy_buf_printf(b, "%s%s %s %s by %.*f [%.*f, %.*f]%s%s", named++ ? "; " : ": ", first->variant,
                       lower ? "below" : "above", second->variant, d->decimals, d->scale * fabs(x->mean), d->decimals,
-                      d->scale * lo, d->decimals, d->scale * hi, strcmp(d->unit_shown, "1") ? " " : "",
-                      strcmp(d->unit_shown, "1") ? d->unit_shown : "");
+                      d->scale * lo, d->decimals, d->scale * hi, strcmp(unit, "1") ? " " : "",
+                      strcmp(unit, "1") ? unit : "");
     }
     if (more) hy_buf_printf(b, "; and %d more", more);
 }

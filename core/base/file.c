@@ -184,6 +184,36 @@ static void sync_folder(const char *path) {
     free(folder);
 }
 
+// Makes all folders of a path, or none; *made (caller frees): the first that was not there, NULL: all were.
+static hy_status make_folders(const char *path, char **made) {
+    struct stat st;
+    *made = NULL;
+    for (const char *c = path + 1; !*made; c++) {
+        if (*c != '/' && *c != 0) continue;
+        char *part = hy_asprintf("%.*s", (int)(c - path), path);
+        if (stat(part, &st))
+            *made = part;
+        else
+            free(part);
+        if (!*c) break;
+    }
+    return hy_mkdirs(path);
+}
+
+// Takes away the empty folders of a path from its end up to `first`: those that were made for nothing.
+static void unmake_folders(const char *path, const char *first) {
+    char *at = hy_xstrdup(path);
+    for (size_t least = strlen(first); strlen(at) >= least;) {
+        const char *name = strrchr(at, '/');
+        name = name ? name + 1 : at;
+        if (*name && strcmp(name, ".") && strcmp(name, "..")) rmdir(at);
+        char *slash = strrchr(at, '/');
+        if (!slash) break;
+        *slash = 0;
+    }
+    free(at);
+}
+
 hy_status hy_make_folders_above(const char *path) {
     const char *slash = strrchr(path, '/');
     if (!slash || slash == path) return HY_OK;
@@ -194,11 +224,17 @@ hy_status hy_make_folders_above(const char *path) {
 }
 
 hy_status hy_outfile_try(const char *path) {
-    HY_TRY(hy_make_folders_above(path));
+    const char *slash = strrchr(path, '/');
+    char *above = slash && slash > path ? hy_asprintf("%.*s", (int)(slash - path), path) : NULL, *made = NULL;
     hy_outfile o;
-    HY_TRY(hy_outfile_open(&o, path));
-    hy_outfile_abort(&o);
-    return HY_OK;
+    hy_status s = slash && !slash[1] ? hy_error(HY_EINPUT, "%s: is the name of a folder, not of a file", path) : HY_OK;
+    if (!s && above) s = make_folders(above, &made);
+    if (!s) s = hy_outfile_open(&o, path);
+    if (!s) hy_outfile_abort(&o);
+    if (s && made) unmake_folders(above, made);
+    free(above);
+    free(made);
+    return s;
 }
 
 hy_status hy_outfile_try_over(const char *path, const char *mark, const char *what) {

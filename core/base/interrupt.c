@@ -2,6 +2,7 @@
 // base.h.
 #include <signal.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "core/base/base.h"
 
@@ -12,8 +13,18 @@ static int deferring;
 static volatile pid_t workers[HY_WORKERS_MAX];
 
 volatile int hy_interrupted = 0;
+static struct timespec first;  // when that was set
+
+// `timeout -s INT` and some shells signal a process and then its whole group: one wish, twice told. A person is slower.
+enum { ONE_WISH_MS = 250 };
+static bool is_same_wish(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (now.tv_sec - first.tv_sec) * 1000 + (now.tv_nsec - first.tv_nsec) / 1000000 < ONE_WISH_MS;
+}
 
 static void on_signal(int sig) {
+    if (hy_interrupted && is_same_wish()) return;
     if (hy_interrupted) {  // a second one does not wait
         for (int i = 0; i < HY_WORKERS_MAX; i++) {
             const pid_t pid = workers[i];
@@ -24,6 +35,7 @@ static void on_signal(int sig) {
         signal(sig, SIG_DFL);
         raise(sig);
     }
+    clock_gettime(CLOCK_MONOTONIC, &first);
     hy_interrupted = sig;
 }
 

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include "core/format/json.h"
+#include "core/base/plural.h"
 #include "experiments/cli/commands.h"
 #include "experiments/cli/measure_arg.h"
 
@@ -150,8 +151,9 @@ static hy_status ops(const options *o, const hy_model *m, const hy_backend *be) 
         hy_table_num(t, bwd[k], 2);
         hy_table_num(t, 100 * (fwd[k] + bwd[k]) / total, 1);
     }
-    hy_table_note(t, "%s, %d sequences of %d + %d meta tokens, %s, mean of %d steps: %.2f ms a step", m->p->spec.name,
-                  o->batch, o->context, m->p->spec.meta_tokens, be->device, o->repetitions, total);
+    hy_table_note(t, "%s, %d sequence%s of %d + %d meta tokens, %s, mean of %d step%s: %.2f ms a step", m->p->spec.name,
+                  o->batch, hy_s(o->batch), o->context, m->p->spec.meta_tokens, be->device, o->repetitions,
+                  hy_s(o->repetitions), total);
     const hy_exec_memory mem = hy_exec_memory_use(e);
     hy_table_note(t,
                   "memory: activations %.1f MB, gradients %.1f MB, saved for backward %.1f MB, in one arena of %.1f "

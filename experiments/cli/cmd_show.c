@@ -58,6 +58,7 @@ static hy_status print_query(hy_query *q, const options *o, const char *title) {
 static hy_status show_runs(hy_store *s, const options *o) {
     const hy_run_filter f = {o->experiment, o->status, o->variant, o->all};
     hy_query *q;
+    HY_TRY(hy_check_run_filter(s, &f));
     HY_TRY(hy_ask_runs(s, &f, &q));
     return print_query(q, o, NULL);
 }
@@ -149,7 +150,7 @@ static hy_status show_run(hy_store *s, const options *o, const char *id) {
 // A view's name or any statement; the connection takes only what reads.
 static hy_status show_sql(hy_store *s, const options *o, const char *text) {
     hy_query *q;
-    HY_TRY(strpbrk(text, " \t\n;") ? hy_query_open(s, text, &q) : hy_ask_view(s, text, &q));
+    HY_TRY(strpbrk(text, " \t\n;") ? hy_ask_sql(s, text, &q) : hy_ask_view(s, text, &q));
     return print_query(q, o, NULL);
 }
 

@@ -7,6 +7,7 @@
 #include "core/family/model_file.h"
 #include "core/model/checkpoint.h"
 #include "core/train/train.h"
+#include "core/base/plural.h"
 #include "experiments/runner/adopt.h"
 #include "experiments/runner/progress.h"
 #include "experiments/runner/training_facts.h"
@@ -145,8 +146,8 @@ static hy_status take_outcome(outcome *o) {
 }
 
 static hy_status print_evaluation(const subject *x, hy_trainer *t, const hy_eval *eval) {
-    char *title =
-        hy_asprintf("%s on %s after %ld steps", x->p->spec.name, hy_task_kind(x->task), hy_trainer_step_count(t));
+    char *title = hy_asprintf("%s on %s after %ld step%s", x->p->spec.name, hy_task_kind(x->task),
+                              hy_trainer_step_count(t), hy_s(hy_trainer_step_count(t)));
     const hy_status s = hy_eval_print(title, x->task, eval, x->o->format, stdout);
     free(title);
     return s;
@@ -211,15 +212,15 @@ static hy_status load(const subject *x, hy_trainer *t) {
     const int steps = hy_trainer_loaded_steps(t);
     if (!o->out && steps != x->recipe->steps)
         return hy_error(HY_EINPUT,
-                        "--resume %s is of a run of %d steps, this one has %d: say with --out where its checkpoint "
+                        "--resume %s is of a run of %d step%s, this one has %d: say with --out where its checkpoint "
                         "goes",
-                        o->resume, steps, x->recipe->steps);
+                        o->resume, steps, hy_s(steps), x->recipe->steps);
     if (!o->out)
         fprintf(stderr, "note: no --out: checkpoints go to %s, which is at step %ld\n", o->resume,
                 hy_trainer_step_count(t));
     if (o->db && hy_trainer_step_count(t))
-        fprintf(stderr, "note: %s: of the first %ld steps it gets no points and no time: another process made them\n",
-                o->db, hy_trainer_step_count(t));
+        fprintf(stderr, "note: %s: of the first %ld step%s it gets no points and no time: another process made them\n",
+                o->db, hy_trainer_step_count(t), hy_s(hy_trainer_step_count(t)));
     return HY_OK;
 }
 

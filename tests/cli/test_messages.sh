@@ -11,6 +11,7 @@ tiny=$PWD/tests/tiny.sh
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
+# shellcheck source=tests/tiny.sh
 . "$tiny"
 cat >e.yaml <<'END'
 name: e
@@ -119,6 +120,14 @@ each() { # how
 each closed
 each full
 
+# ---- names that are not there are told with those that are; a filter that lets nothing pass is no mistake
+check "show runs of no experiment" 2 'no experiment "nope".*: there is e$' "$H" show runs --db p.db --experiment nope
+check "show runs of no variant" 2 'no variant "nope".*: there are A, B$' "$H" show runs --db p.db --variant nope
+check "show sql of no view" 2 'no view or table "v_nope".*: there are .*v_run, .*model' "$H" show sql v_nope --db p.db
+check "show sql from no table" 2 'no such table: nope; there are .*v_run, .*model' "$H" show sql "SELECT * FROM nope" --db p.db
+same "$("$H" show runs --db p.db --experiment e --variant A --format csv | wc -l)" 3 "what is there is shown"
+check "nothing failed" 0 "^run " "$H" show runs --db p.db --status failed
+
 # ---- the first signal counts
 ends() { # name, signal, command: it is ended by one signal at once
   local name=$1 sig=$2 rc i
@@ -154,6 +163,14 @@ else echo "skip signals to plot: no gnuplot"; fi
 "$H" train m.yaml $B --train steps=100000000 --out t.safetensors >out 2>err &
 p=$!; sleep 0.7; kill -INT $p; wait $p
 same "$? $(grep -c "progress is kept in t.safetensors" err)" "130 1" "a training keeps its progress and says where"
+# timeout tells the process and then its group, which is one signal from a person's point of view
+timeout -s INT 2 "$H" train m.yaml $B --train steps=100000000 --out once.safetensors >out 2>err; rc=$?
+same "$rc $(grep -c "progress is kept in once.safetensors" err)" "124 1" "timeout -s INT is one signal, not two"
+"$H" train m.yaml $B --train steps=100000000 --out both.safetensors >out 2>err &
+p=$!; sleep 0.7; kill -STOP $p; kill -INT $p; kill -TERM $p; kill -CONT $p; wait $p # the same, whichever comes first
+same "$? $(grep -c "progress is kept in both.safetensors" err)" "130 1" "two signals at one moment are one"
+"$H" train m.yaml $B --train steps=1 --out one.safetensors >out 2>&1
+same "$(grep -c 'after 1 step$' out)" 1 "one step is no steps"
 sed 's/steps: 4,/steps: 100000000,/' e.yaml >long.yaml
 "$H" run long.yaml --db s.db --threads 2 --jobs 2 >out 2>&1 &
 p=$!

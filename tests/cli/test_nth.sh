@@ -15,6 +15,7 @@ if grep -q __asan_init "$H" || ! ${CC:-gcc} -shared -fPIC -o nth.so "$shim" -ldl
   echo "skip nth: sanitizers have an allocator of their own, or there is no compiler"
   exit 0
 fi
+# shellcheck source=tests/tiny.sh
 . "$tiny"
 cat >e.yaml <<'END'
 name: e

@@ -10,6 +10,7 @@ tiny=$PWD/tests/tiny.sh
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
+# shellcheck source=tests/tiny.sh
 . "$tiny"
 cat >e.yaml <<'END'
 name: e
@@ -131,6 +132,10 @@ else echo "skip report behind links: no gnuplot"; fi
 long() { timeout 30 "$H" train m.yaml $B --train steps=1000000000 "$@"; }
 check "--out below a file" 2 "cannot create folder" long --out m.yaml/x.st
 check "--out of an empty name" 2 "name is empty" long --out ""
+check "--out of a name that ends in a slash" 2 "name of a folder" long --out a/../x/
+check "--out below a file, by way of new folders" 2 "cannot create folder" long --out b/c/../../m.yaml/x.st
+mkdir kept; check "--out that is a folder, below new folders" 2 "is a folder" long --out kept/a/b/../../../sub
+same "$(ls -d a b x kept/* 2>/dev/null | tr '\n' ' ')" "" "what is refused leaves no folders"
 check "--out of a folder" 2 "is a folder" long --out sub
 check "--curve below a file" 2 "cannot create folder" long --curve m.yaml/x.csv
 check "--curve of a folder" 2 "--curve sub: cannot be written" long --curve sub

@@ -23,14 +23,14 @@ check "figures and curves are there" test "$(wc -l <"$dir/a.facts")" -gt 100
 run "$dir/b.db" --jobs 2
 check "two jobs give the same bits" same "$? $(facts "$dir/b.db" | cmp - "$dir/a.facts" 2>&1)" "0 "
 threads_of() { sql "$1" "SELECT DISTINCT threads FROM v_run ORDER BY 1"; }
-run "$dir/c.db" --threads 3 --only '*/seed1'
-check "small models train one a thread" same "$? $(threads_of "$dir/c.db")" "0 1"
-run "$dir/d.db" --threads 3 --only Mamba/recall/seed1
-check "a single one has them all" same "$? $(threads_of "$dir/d.db")" "0 3"
-run "$dir/e.db" --threads 3 --jobs 1 --only '*/seed1'
-check "--jobs 1: all for each" same "$? $(threads_of "$dir/e.db")" "0 3"
-run "$dir/g.db" --threads 3 --scale all
-check "what is timed has all threads" same "$? $(threads_of "$dir/g.db")" "0 3"
+run "$dir/j1.db" --threads 3 --only '*/seed1'
+check "small models train one a thread" same "$? $(threads_of "$dir/j1.db")" "0 1"
+run "$dir/j2.db" --threads 3 --only Mamba/recall/seed1
+check "a single one has them all" same "$? $(threads_of "$dir/j2.db")" "0 3"
+run "$dir/j3.db" --threads 3 --jobs 1 --only '*/seed1'
+check "--jobs 1: all for each" same "$? $(threads_of "$dir/j3.db")" "0 3"
+run "$dir/j4.db" --threads 3 --scale all
+check "what is timed has all threads" same "$? $(threads_of "$dir/j4.db")" "0 3"
 run "$dir/a.db" --force --only Mamba
 check "--force runs again, the old result stays as superseded" same "$? $(sql "$dir/a.db" "SELECT count(*), sum(superseded_by IS NULL) FROM model")" "0 6,4"
 check "the same bits again" same "$(facts "$dir/a.db" | cmp - "$dir/a.facts" 2>&1)" ""

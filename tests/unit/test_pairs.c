@@ -95,7 +95,7 @@ static void test_paired(void **state) {
          "on near, 1 of 3 pairs of variants told apart in accuracy (paired t intervals over n = 3 to 4 shared seeds, 2 "
          "to 3 "
          "degrees of freedom; Holm's correction over the 3 pairs of the table, level 5 %): a above b by 5.50 [3.45, "
-         "7.55] %");
+         "7.55] percentage points");
     says(&m, "far", "accuracy", NULL);
     says(&m, "near", "loss", NULL);
 }
@@ -189,7 +189,8 @@ static void test_words(void **state) {
     says(&m, "near", "accuracy",
          "on near, 1 of 1 pair of variants told apart in accuracy (paired t intervals over n = 3 shared seeds, 2 "
          "degrees of "
-         "freedom; Holm's correction over the 1 pair of the table, level 5 %): b above a by 10.00 [9.75, 10.25] %");
+         "freedom; Holm's correction over the 1 pair of the table, level 5 %): b above a by 10.00 [9.75, 10.25] "
+         "percentage points");
     m.value[0].metric = m.value[1].metric = "accuracy_held_out";
     m.value[0].v[0] = 0.9;
     char *text = hy_summary_pairs_text(&m.s, "near", "accuracy");
