@@ -50,7 +50,7 @@ hy_status HY_FAST(hy_fast_norm)(const void *args, void *ws, const hy_plan_req *r
 
 // With g = w dy and h = (x - mean) rstd: dx = rstd (g - mean(g) - h mean(g h)), where RMS has no mean(g) term.
 HY_VINLINE void backward_vector(const hy_norm_bwd_args *a, const float *x, const float *dy, float *dx, float *dw,
-                                bool layer) {
+                                bool layer, bool stream) {
     int C = a->f.C;
     const float *w = a->f.w;
     stats s = statistics(x, C, layer, a->f.eps);
@@ -65,7 +65,10 @@ HY_VINLINE void backward_vector(const hy_norm_bwd_args *a, const float *x, const
         hy_vf d = hy_vget(dy + i, n), h = (hy_vget(x + i, n) - s.mean) * s.rstd;
         if (dx) {
             hy_vf v = s.rstd * (hy_vget(w + i, n) * d - mg - h * mgh);
-            hy_vput(dx + i, a->acc & 1 ? hy_vget(dx + i, n) + v : v, n);
+            if (stream)  // C is then whole vectors
+                v_stream(dx + i, v);
+            else
+                hy_vput(dx + i, a->acc & 1 ? hy_vget(dx + i, n) + v : v, n);
         }
         if (dw) hy_vput(dw + i, hy_vget(dw + i, n) + d * h, n);
     }
@@ -77,6 +80,7 @@ hy_status HY_FAST(hy_fast_norm_bwd)(const void *args, void *ws, const hy_plan_re
     int blocks = hy_cpu_row_blocks(rows), step = (rows + blocks - 1) / blocks;
     int threads = hy_cpu_threads(req, (size_t)rows * groups * C);
     bool layer = a->f.kind == HY_NORM_LAYER;
+    bool stream = a->dx && !(a->acc & 1) && C % HY_LANES == 0 && v_streams(a->dx, a->lddx, (size_t)rows * groups * C);
     float *dw = a->dw;
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int b = 0; b < blocks; b++) {
@@ -87,8 +91,9 @@ hy_status HY_FAST(hy_fast_norm_bwd)(const void *args, void *ws, const hy_plan_re
                 size_t off = (size_t)g * C;
                 backward_vector(a, (const float *)a->f.x + (size_t)r * a->f.ldx + off,
                                 (const float *)a->dy + (size_t)r * a->lddy + off,
-                                a->dx ? (float *)a->dx + (size_t)r * a->lddx + off : NULL, sum, layer);
+                                a->dx ? (float *)a->dx + (size_t)r * a->lddx + off : NULL, sum, layer, stream);
             }
+        if (stream) v_stream_end();
     }
     for (int b = 0; b < blocks && dw; b++)
         for (int c = 0; c < C; c++) dw[c] += ((float *)ws)[(size_t)b * C + c];
