@@ -21,8 +21,9 @@ typedef struct hy_backend {
     hy_status (*record_end)(void **recording);  // NULL: drops what was recorded
     hy_status (*replay)(void *recording);
     void (*discard_recording)(void *recording);
-    bool async;                // kernels return before they have run
-    bool full_precision_only;  // no TF32, no bfloat16
+    bool async;             // kernels return before they have run
+    bool no_tf32;           // float32 products have float32 factors
+    const char *bf16_slow;  // why computing in bfloat16 is slower than in float32 here, or NULL
     // A row of a product has the same bits in all products of fewer rows than this, and the same in all of more; 0: no
     // promise.
     int few_rows;
@@ -51,4 +52,6 @@ hy_status hy_cuda_find(int device);  // checks the same without opening the GPU
 bool hy_cuda_describe(char *line, size_t n);
 const char *hy_isa_name(hy_isa isa);
 hy_isa hy_isa_best(void);
+// Why computing in bfloat16 is slower than in float32 on this processor, or NULL.
+const char *hy_cpu_bf16_slow(void);
 #endif

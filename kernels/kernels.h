@@ -8,9 +8,9 @@
 //   - Where a struct has a w_dtype and that is HY_BF16, its weight matrix (w or table) is bfloat16. It is widened as it
 //     is read, so the results are those of the same weights in float32. With dtype HY_F32 or HY_F64 this works forward
 //     only. Any other w_dtype means hy_plan_req.dtype.
-//   - dtype HY_BF16 (a backend may refuse it; the CPU does): activations, their gradients, KV caches and convolution
-//     tails are bfloat16, sums are kept in float32. Parameters and all their gradients, nll, SSM states and saved
-//     buffers are float32; a matrix with a w_dtype is bfloat16 or float32, as that says, and its gradient float32.
+//   - dtype HY_BF16: activations, their gradients, KV caches and convolution tails are bfloat16, sums are kept in
+//     float32. Parameters and all their gradients, nll, SSM states and saved buffers are float32; a matrix with a
+//     w_dtype is bfloat16 or float32, as that says, and its gradient float32.
 //   Statistics (norms, softmax, losses) are at least float32.
 //   Every pointer is to device memory, also those to scalars (scale, ctl, sum): nothing that changes from step to step
 //   is part of a launch, so a step can be recorded once and replayed.

@@ -5,6 +5,7 @@
 # Exit status 1 if anything failed. A script reports its cases with lines "ok NAME", "not ok NAME" or "skip NAME"; a binary is
 # a cmocka one. With GPU=1 (make test-gpu) the tests are those on a real GPU: $BUILD/tests/gpu_* and tests/cli/gpu_*.sh. Without one
 # that is one case skipped, or failed with REQUIRE_GPU=1.
+# FIRST=1 stops each test at its first case that fails.
 # JOBS=N runs N of them side by side (default: one for each core, at most 8; one on a GPU). Lines come in the order in which tests end.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -67,10 +68,21 @@ trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$tmp"' EXIT
 passed=0 failed=0 skipped=0
 
 run_one() { # test: its output to $tmp/NAME.log, "rc seconds" to $tmp/NAME.rc
-  local name start rc
+  local name start rc pid
   name=$(basename "$1") start=$(date +%s)
-  "$1" >"$tmp/$name.log" 2>&1 </dev/null
-  rc=$?
+  if [ -z "${FIRST:-}" ]; then
+    "$1" >"$tmp/$name.log" 2>&1 </dev/null
+    rc=$?
+  else
+    timeout -k 5 1d "$1" >"$tmp/$name.log" 2>&1 </dev/null & # ends whatever the test has started, too
+    pid=$!
+    trap 'kill $pid' TERM
+    # cmocka says ERROR as soon as an assertion does not hold, FAILED when its output is flushed
+    while kill -0 $pid 2>/dev/null && ! grep -qaE '^not ok |^\[  (ERROR |FAILED)  \]' "$tmp/$name.log"; do sleep 0.1; done
+    kill $pid 2>/dev/null
+    wait $pid
+    rc=$?
+  fi
   echo "$rc $(($(date +%s) - start))" >"$tmp/$name.tmp"
   mv "$tmp/$name.tmp" "$tmp/$name.rc"
 }

@@ -217,11 +217,11 @@ static void write_tics(hy_buf *b, const char *axis, const tics *t, bool plain) {
     for (int i = 0; i < t->n; i++) {
         const double v = t->at[i], size = fabs(v);
         const double unit = plain || size < 1e4 ? 1 : size < 1e6 ? 1e3 : 1e6;
-        const int tenth = (int)floor(log10(size) + 1e-9);
         hy_buf_printf(b, "%s'", i ? ", " : "");
-        if (size > 0 && size < 1e-3)  // "0.0001" would push the label of the axis out of the picture
+        if (size > 0 && size < 1e-3) {  // "0.0001" would push the label of the axis out of the picture
+            const int tenth = (int)floor(log10(size) + 1e-9);
             hy_buf_printf(b, "%.12ge%d", v / pow(10, tenth), tenth);
-        else
+        } else
             hy_buf_printf(b, "%.*g%s", unit == 1 ? 12 : digits, v / unit, unit == 1 ? "" : unit == 1e3 ? "k" : "M");
         hy_buf_printf(b, "' %.10g", v);
     }

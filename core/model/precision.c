@@ -19,9 +19,13 @@ hy_status hy_precision_parse(const char *text, hy_precision *out) {
 }
 
 hy_status hy_precision_set(hy_precision p, hy_backend *be) {
-    if (p != HY_PRECISION_F32 && be->full_precision_only)
-        return hy_error(HY_EINPUT, "%s computing needs --device cuda; --device %s computes in float32", names[p],
+    if (p == HY_PRECISION_TF32 && be->no_tf32)
+        return hy_error(HY_EINPUT, "tf32 computing needs --device cuda; --device %s computes in f32 and bf16",
                         be->name);
     be->math = p == HY_PRECISION_TF32 ? HY_MATH_TF32 : HY_MATH_F32;
     return HY_OK;
+}
+
+const char *hy_precision_slow(hy_precision p, const hy_backend *be) {
+    return p == HY_PRECISION_BF16 ? be->bf16_slow : NULL;
 }

@@ -16,4 +16,6 @@ const char *hy_precision_name(hy_precision p);
 static inline hy_dtype hy_precision_dtype(hy_precision p) { return p == HY_PRECISION_BF16 ? HY_BF16 : HY_F32; }
 // Makes a backend compute so; HY_EINPUT where it cannot.
 hy_status hy_precision_set(hy_precision p, hy_backend *be);
+// Why it is slower than float32 on this backend, or NULL.
+const char *hy_precision_slow(hy_precision p, const hy_backend *be);
 #endif

@@ -48,7 +48,7 @@ const hy_field hy_train_fields[] = {
      .quiet = true,
      .def = "f32",
      .choices = HY_PRECISION_NAMES,
-     .doc = "what is computed in, also when evaluating and measuring; tf32 and bf16 need a GPU"},
+     .doc = "what is computed in, also when evaluating and measuring; tf32 needs a GPU"},
     HY_FIELD_END,
 };
 

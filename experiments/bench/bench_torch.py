@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """The Llama-like and the Hymba-like model of llama-bench.yaml and hymba-bench.yaml in plain PyTorch (eager, float32): what a
 user of PyTorch would write without custom kernels. Measures training steps: forward, backward, gradient clipping, AdamW.
+--precision bf16 is autocast, --compile is torch.compile (it needs a C++ compiler).
 
-The selective scan is a Python loop over time with a [B, D, N] state; attention is scaled_dot_product_attention, causal or with a
+The selective scan is a Python loop over time with a [B, D, N] state, or with --scan parallel a scan over all times at once, as
+users of Mamba without its CUDA kernels run it; attention is scaled_dot_product_attention, causal or with a
 boolean mask. Parameters carry hylab's names, so that --load takes a hylab checkpoint and --check compares logits.
 
   bench_torch.py --model hymba --steps 5            one JSON line a step
@@ -69,6 +71,37 @@ def selective_scan(x, dt, A, B, C, D):  # x, dt [B,T,D], A [D,N], B, C [B,T,N]
     return torch.stack(ys, 1) + D * x
 
 
+def scan_pairs(a, b):  # h_t = a_t h_(t-1) + b_t over dimension 1: neighbours joined, half as many scanned, the others filled in
+    if a.shape[1] == 1:
+        return b
+    n = a.shape[1] // 2 * 2
+    odd = scan_pairs(a[:, 1::2] * a[:, 0:n:2], b[:, 1::2] + a[:, 1::2] * b[:, 0:n:2])
+    h = torch.empty_like(b)
+    h[:, 1::2], h[:, 0] = odd, b[:, 0]
+    h[:, 2::2] = b[:, 2::2] + a[:, 2::2] * odd[:, : (a.shape[1] - 1) // 2]
+    return h
+
+
+class ParallelScan(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, a, b):
+        h = scan_pairs(a, b)
+        ctx.save_for_backward(a, h)
+        return h
+
+    @staticmethod
+    def backward(ctx, dh):
+        a, h = ctx.saved_tensors
+        later = torch.cat([a[:, 1:], torch.ones_like(a[:, :1])], 1)
+        db = scan_pairs(later.flip(1), dh.flip(1)).flip(1)  # g_t = dh_t + a_(t+1) g_(t+1)
+        return torch.cat([torch.zeros_like(h[:, :1]), db[:, 1:] * h[:, :-1]], 1), db
+
+
+def parallel_scan(x, dt, A, B, C, D):
+    h = ParallelScan.apply(torch.exp(dt.unsqueeze(-1) * A), (dt * x).unsqueeze(-1) * B.unsqueeze(2))
+    return (h @ C.unsqueeze(-1)).squeeze(-1) + D * x
+
+
 class SSM(nn.Module):
     def __init__(self, c):
         super().__init__()
@@ -87,7 +120,9 @@ class SSM(nn.Module):
         x = F.silu(self.conv(s.transpose(1, 2))[..., : s.shape[1]].transpose(1, 2))
         dt, B, C = self.x_proj(x).split([c.dt_rank, c.d_state, c.d_state], -1)
         dt = F.softplus(self.dt_proj(self.dt_norm(dt)))
-        y = selective_scan(x, dt, -torch.exp(self.A_log), self.B_norm(B), self.C_norm(C), self.D)
+        scan = parallel_scan if c.scan == "parallel" else selective_scan
+        with torch.autocast("cpu", enabled=False):  # the state stays float32, as in Mamba's own kernels
+            y = scan(*(v.float() for v in (x, dt, -torch.exp(self.A_log), self.B_norm(B), self.C_norm(C), self.D)))
         return y * F.silu(gate)
 
 
@@ -205,6 +240,7 @@ class Trainer:
         torch.manual_seed(c.seed)
         torch.set_num_threads(c.threads)
         self.c, self.model = c, Model(c)
+        self.run = torch.compile(self.model) if c.compile else self.model
         matrices = [p for p in self.model.parameters() if p.dim() > 1]
         rest = [p for p in self.model.parameters() if p.dim() <= 1]
         self.optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}], lr=1e-3)
@@ -213,7 +249,9 @@ class Trainer:
     def step(self):
         c = self.c
         tokens = torch.randint(c.vocab, (c.batch, c.length + 1), generator=self.random)
-        loss = F.cross_entropy(self.model(tokens[:, :-1]).reshape(-1, c.vocab), tokens[:, 1:].reshape(-1))
+        with torch.autocast("cpu", torch.bfloat16, enabled=c.precision == "bf16"):
+            logits = self.run(tokens[:, :-1])
+        loss = F.cross_entropy(logits.float().reshape(-1, c.vocab), tokens[:, 1:].reshape(-1))
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -230,7 +268,8 @@ class Trainer:
 
     def about(self):
         n = sum(p.numel() for p in self.model.parameters())
-        return {"model": self.c.model, "parameters": n, "threads": torch.get_num_threads(), "torch": torch.__version__,
+        return {"model": self.c.model, "parameters": n, "threads": torch.get_num_threads(),
+                "precision": self.c.precision, "compile": self.c.compile, "scan": self.c.scan, "torch": torch.__version__,
                 "batch": self.c.batch, "length": self.c.length}
 
 
@@ -268,6 +307,9 @@ def main():
     p.add_argument("--no-kv-share", dest="kv_share", action="store_false", help="every window layer makes its own keys and values")
     p.add_argument("--steps", type=int, default=5, help="training steps, one JSON line each (5)")
     p.add_argument("--serve", action="store_true", help='read "step N" lines from stdin, answer each with a JSON line')
+    p.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="bf16: autocast (f32)")
+    p.add_argument("--compile", action="store_true", help="torch.compile: the first step takes minutes")
+    p.add_argument("--scan", choices=["loop", "parallel"], default="loop", help="of the hymba model (loop)")
     p.add_argument("--load", metavar="FILE", help="a hylab checkpoint of the same shapes")
     p.add_argument("--check", metavar="FILE", help="compare logits with a safetensors file of input_ids and logits, then stop")
     c = p.parse_args()

@@ -84,6 +84,8 @@ static void machine_lines(hy_table *t) {
          best == HY_ISA_AVX512 ? ""
          : best == HY_ISA_AVX2 ? " (avx512 is not available here)"
                                : " (avx2 and avx512 are not available here)");
+    const char *slow = hy_cpu_bf16_slow();
+    line(t, "bf16", slow ? "slow" : "ok", "%s", slow ? slow : "products of bfloat16 by the processor");
     free(cpu);
     free(mem);
     hy_status g = hy_gnuplot_check();

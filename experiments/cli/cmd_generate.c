@@ -218,6 +218,7 @@ static hy_status open_and_generate(const options *o, const char *path, int n, co
     HY_TRY(hy_precision_parse(o->precision, &precision));
     HY_TRY(hy_backend_from_args(o->device, o->isa, o->threads, &be));
     HY_TRY(hy_precision_set(precision, &be));
+    hy_tell_slow(precision, &be);
     HY_TRY(hy_model_open(path, o->sets.v, &be, how, precision, 1, &m));
     if (m.notes) fputs(m.notes, stderr);
     hy_status s = open_tokenizer(o, path, &m, &t);

@@ -126,6 +126,16 @@ static hy_status dry_run(const options *o, hy_sweep *s) {
     return hy_run_plan_print(s, o->format);
 }
 
+// Once for a sweep: each model is trained by a process of its own.
+static void tell_slow(const hy_experiment *e) {
+    const hy_backend be = {.bf16_slow = hy_cpu_bf16_slow()};
+    for (int i = 0; i < e->n_items; i++) {
+        if (e->items[i].train->precision != HY_PRECISION_BF16) continue;
+        hy_tell_slow(HY_PRECISION_BF16, &be);
+        return;
+    }
+}
+
 static hy_status run(const options *o, const hy_arg_list *rest) {
     if (o->child >= 0) return be_child(o);
     if (rest->n == 0) return hy_error(HY_EINPUT, "which experiment? hylab run EXPERIMENT.yaml (--help tells more)");
@@ -141,6 +151,7 @@ static hy_status run(const options *o, const hy_arg_list *rest) {
     hy_experiment *e;
     HY_TRY(hy_experiment_load(rest->v[0], o->scale, o->sets.v, &e));
     hy_status st = hy_experiment_check(e, o->dry_run ? NULL : device.kind);
+    if (!st && !o->dry_run && !strcmp(device.kind, "cpu")) tell_slow(e);
     if (st) {
         hy_experiment_free(e);
         return st;

@@ -257,6 +257,7 @@ static hy_status train(const options *o, const char *model_path) {
     HY_TRY(recipe(o, &spec));
     HY_TRY(hy_backend_from_args(o->device, o->isa, o->threads, &be));
     HY_TRY(hy_precision_set(spec.precision, &be));
+    hy_tell_slow(spec.precision, &be);
     HY_TRY(hy_task_from_args(o->task, &o->task_sets, (uint64_t)o->seed, &task));
     hy_model_spec *model = hy_xcalloc(1, sizeof *model);
     const char *out = o->out ? o->out : o->resume;
@@ -290,7 +291,7 @@ int hy_cmd_train(int argc, char **argv) {
         {"--curve", "FILE", HY_ARG_PATH, &o.curve, 0, "loss, learning rate and gradient norm of every step as CSV"},
         {"--precision", HY_PRECISION_NAMES, HY_ARG_TEXT, &o.precision, 0,
          "what is computed in, as --train precision=: weights and moments stay float32; "
-         "tf32 and bf16 need --device cuda (f32)"},
+         "tf32 needs --device cuda (f32)"},
         {"--threads", "N", HY_ARG_INT, &o.threads, 0, "threads (default: all cores)"},
         {"--device", HY_DEVICE_NAMES, HY_ARG_TEXT, &o.device, 0, HY_DEVICE_HELP},
         {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0,

@@ -40,3 +40,8 @@ hy_status hy_backend_from_args(const char *device, const char *isa, int threads,
     HY_TRY(hy_device_from_args(device, isa, &d));
     return hy_device_open(&d, isa, threads, out);
 }
+
+void hy_tell_slow(hy_precision precision, const hy_backend *be) {
+    const char *why = hy_precision_slow(precision, be);
+    if (why) fprintf(stderr, "note: bf16 is slower than f32 here: %s\n", why);
+}

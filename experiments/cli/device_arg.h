@@ -2,6 +2,7 @@
 #ifndef HY_DEVICE_ARG_H
 #define HY_DEVICE_ARG_H
 #include "core/model/device.h"
+#include "core/model/precision.h"
 
 // --device: cpu, cuda (the first GPU that can be used), cuda:N (the one of that number) or auto, which is a GPU where
 // there is one and no --isa is asked for, else the CPU. NULL: environment variable HYLAB_DEVICE, else auto. That auto
@@ -11,4 +12,6 @@
 hy_status hy_device_from_args(const char *device, const char *isa, hy_device *out);
 // Both: --device, --isa (the CPU's kernels), --threads (of the CPU, whatever the device) to a backend.
 hy_status hy_backend_from_args(const char *device, const char *isa, int threads, hy_backend *out);
+// Tells on stderr where computing so is slower than in float32 on this backend.
+void hy_tell_slow(hy_precision precision, const hy_backend *be);
 #endif

@@ -115,6 +115,7 @@ hy_status hy_subject_open(const hy_measure_args *a, const char *file, hy_weights
     HY_TRY(hy_precision_parse(a->precision, &out->precision));
     HY_TRY(hy_backend_from_args(a->device, a->isa, a->threads, &out->be));
     HY_TRY(hy_precision_set(out->precision, &out->be));
+    hy_tell_slow(out->precision, &out->be);
     if (a->task) HY_TRY(hy_task_from_args(a->task, &a->task_sets, (uint64_t)a->seed, &out->task));
     HY_TRY(check(out, asked, n));
     if (a->db) HY_TRY(hy_adopt_try(a->db, false));

@@ -28,8 +28,8 @@ static int *distinct_items(const hy_experiment *e) {
 
 static hy_status check_item(const hy_run_item *it, const hy_task *task, const char *device) {
     const hy_precision precision = it->train->precision;
-    if (device && precision != HY_PRECISION_F32 && !strcmp(device, "cpu"))
-        return hy_error(HY_EINPUT, "train.precision: %s needs --device cuda", hy_precision_name(precision));
+    if (device && precision == HY_PRECISION_TF32 && !strcmp(device, "cpu"))
+        return hy_error(HY_EINPUT, "train.precision: tf32 needs --device cuda");
     const hy_measure_subject subject = {
         .spec = it->spec, .task = task, .device = device ? device : "cuda", .precision = precision};
     for (int k = 0; k < it->n_measures; k++)

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/bf16.h"
 #include "kernels/cpu/gemm.h"
 
 static hy_status isa_by_name(const char *name, hy_isa *out) {
@@ -58,6 +58,13 @@ static hy_status cpu_copy(void *dst, const void *src, size_t bytes) {
     return HY_OK;
 }
 
+#define X(name)                                                                              \
+    static hy_status plan_##name(const void *args, const hy_plan_req *req, hy_launch *out) { \
+        return hy_cpu_plan_any(HY_K_##name, args, req, out);                                 \
+    }
+HY_KERNELS(X)
+#undef X
+
 #define MAX_THREADS 4096  // more is a slip of the keyboard
 hy_status hy_backend_cpu(const char *isa, int threads, hy_backend *out) {
     hy_isa level;
@@ -74,11 +81,12 @@ hy_status hy_backend_cpu(const char *isa, int threads, hy_backend *out) {
                         .to_host = cpu_copy,
                         .from_host = cpu_copy,
                         .wait = cpu_wait,
-                        .full_precision_only = true,
+                        .no_tf32 = true,
+                        .bf16_slow = hy_cpu_bf16_slow(),
                         .few_rows = HY_GEMM_ROWS,
                         .isa = level,
                         .threads = threads,
-#define X(name) .plan[HY_K_##name] = hy_cpu_plan_##name,
+#define X(name) .plan[HY_K_##name] = plan_##name,
                         HY_KERNELS(X)
 #undef X
     };

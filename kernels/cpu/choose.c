@@ -11,6 +11,10 @@ hy_isa hy_isa_best(void) {
     return v4 ? HY_ISA_AVX512 : v3 ? HY_ISA_AVX2 : HY_ISA_BASE;
 }
 
+const char *hy_cpu_bf16_slow(void) {
+    return "bfloat16 is computed with float32 kernels between widened and rounded operands";
+}
+
 const char *hy_isa_name(hy_isa isa) {
     static const char *const names[] = {"ref", "base", "avx2", "avx512"};
     return names[isa];
@@ -35,8 +39,7 @@ hy_status hy_cpu_choose_ref(const char *op, const hy_plan_req *req, hy_launch *o
                             hy_status (*f32)(const void *, void *, const hy_plan_req *),
                             hy_status (*f64)(const void *, void *, const hy_plan_req *)) {
     if (req->dtype != HY_F32 && req->dtype != HY_F64)
-        return hy_error(HY_EINPUT, "%s on the CPU computes in float32 or float64: bf16 computing needs --device cuda",
-                        op);
+        return hy_error(HY_EINPUT, "%s: the float kernels were asked for bfloat16", op);
     out->path = "ref";
     out->run = req->dtype == HY_F32 ? f32 : f64;
     return HY_OK;

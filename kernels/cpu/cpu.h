@@ -56,10 +56,10 @@ static inline int hy_cpu_row_blocks(int rows) { return rows >= 32 * 32 ? 32 : ro
     hy_status name##_base(const void *, void *, const hy_plan_req *); \
     hy_status name##_avx2(const void *, void *, const hy_plan_req *); \
     hy_status name##_avx512(const void *, void *, const hy_plan_req *);
+// The build of a function that an instruction set allows.
+#define HY_FAST_PICK(name, isa) \
+    ((isa) >= HY_ISA_AVX512 ? name##_avx512 : (isa) == HY_ISA_AVX2 ? name##_avx2 : name##_base)
 // Sets out->run and out->path to the build that req->isa allows (req->isa >= HY_ISA_BASE, float32).
-#define HY_FAST_CHOOSE(name, req, out)                        \
-    ((out)->run = (req)->isa >= HY_ISA_AVX512 ? name##_avx512 \
-                  : (req)->isa == HY_ISA_AVX2 ? name##_avx2   \
-                                              : name##_base,  \
-     (out)->path = hy_isa_name((req)->isa))
+#define HY_FAST_CHOOSE(name, req, out) \
+    ((out)->run = HY_FAST_PICK(name, (req)->isa), (out)->path = hy_isa_name((req)->isa))
 #endif

@@ -27,10 +27,11 @@ check "float64 is the CPU's" 2 "f64 is for --device cpu" "$E" verify tests/golde
 check "float64 with auto is on the CPU" 0 "thread" "$E" verify tests/golden/hymba-tiny --dtype f64 --isa ref
 check "auto takes the GPU and says so" 0 "^device: .*emulated GPU" "$E" verify tests/golden/llama3-tiny
 
-check "bf16 is none of the CPU's" 2 "bf16" "$E" verify tests/golden/llama3-tiny --precision bf16 --device cpu
+check "tf32 is none of the CPU's" 2 "tf32" "$E" verify tests/golden/llama3-tiny --precision tf32 --device cpu
+check "doctor tells how bf16 is computed on the CPU" 0 "^bf16 +(slow|ok) " "$E" doctor
 
-check "nor of a sweep there" 2 "variant Llama on task recall: train.precision: bf16 needs --device cuda" $none "$E" run tests/data/runner-tiny.yaml --db "$dir/none.db" --set train.precision=bf16
-check "which can be planned there" 0 "Llama +recall +1 +to do" $none "$E" run tests/data/runner-tiny.yaml --db "$dir/none.db" --set train.precision=bf16 --dry-run
+check "nor of a sweep there" 2 "variant Llama on task recall: train.precision: tf32 needs --device cuda" $none "$E" run tests/data/runner-tiny.yaml --db "$dir/none.db" --set train.precision=tf32
+check "which can be planned there" 0 "Llama +recall +1 +to do" $none "$E" run tests/data/runner-tiny.yaml --db "$dir/none.db" --set train.precision=tf32 --dry-run
 
 # a stored run knows its kind of device: those of the CPU are others
 run="run tests/data/runner-tiny.yaml --db $dir/r.db --only Llama --set seeds=[1]"

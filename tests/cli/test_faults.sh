@@ -17,15 +17,14 @@ $(BUILD)/tests/%: tests/unit/%.c core/sum.h
 	@mkdir -p $(@D)
 	$(CC) -I. -o $@ $<
 END
-printf '#include "core/sum.h"\nint main(void) { return add(2, 3) != 5; }\n' >"$tmp/tests/unit/test_add.c"
-printf '#include "core/sum.h"\nint main(void) { return twice(4) != 8; }\n' >"$tmp/tests/unit/test_twice.c"
-# shellcheck disable=SC2016
-printf '#!/usr/bin/env bash\nexec "$BUILD/tests/${1#=}"\n' >"$tmp/tests/run.sh"
-chmod +x "$tmp/tests/run.sh"
+printf '#include "core/sum.h"\n#include <stdio.h>\n#include <unistd.h>\nint main(void) {\n    puts(add(2, 3) == 5 ? "ok add" : "not ok add");\n    fflush(stdout);\n    while (add(2, 3) != 5) pause();\n    return 0;\n}\n' >"$tmp/tests/unit/test_add.c"
+printf '#include "core/sum.h"\nint puts(const char *);\nint main(void) { puts("ok twice"); return twice(4) != 8; }\n' >"$tmp/tests/unit/test_twice.c"
+cp tests/run.sh "$tmp/tests"
 fault() { printf '@ %s  %s  %s\n= core/sum.h\n-%s\n%s\n' "$1" "$2" "what it is" "$3" "${4:+"+$4"}"; }
 run() { BUILD=build "$tool" --tree "$tmp" "$@"; }
 { fault sub test_add '    return a + b;' '    return a - b;'; fault odd test_twice '    return 2 * a;' '    return a * 2 + 1;'; } >"$tmp/tests/faults/good.faults"
 check "killed faults, status 0" 0 'all +2 +2 +0 +0 +0' run
+check "a test is stopped at its first red case" 0 'good/sub killed by test_add \(' run good/sub
 check "chosen by name" 0 'all +1 +1 +0 +0 +0' run good/su
 check "a sample" 0 'all +1 +1 +0 +0 +0' run --sample 1 --day 3
 sample() { run --sample 1 --day "$1" | grep -oE 'good/[a-z]+ killed'; }

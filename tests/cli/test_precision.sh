@@ -14,9 +14,18 @@ R="--train steps=3 --train batch=2 --train log_every=2"
 
 check "weights kept in float32 too" 0 "tensors agree" "$E" verify tests/golden/llama3-tiny --device cuda --precision bf16 --weights f32
 check "no such precision" 2 "precision f16: there are f32, tf32 and bf16" "$E" eval "$dir/none" --precision f16
-for p in tf32 bf16; do
-  check "not on the CPU: $p" 2 "$p computing needs --device cuda" "$E" verify tests/golden/llama3-tiny --device cpu --precision $p
+check "tf32 is not on the CPU" 2 "tf32 computing needs --device cuda" "$E" verify tests/golden/llama3-tiny --device cpu --precision tf32
+for g in tests/golden/*/config.json; do
+  check "bf16 on the CPU: $g" 0 "tensors agree" "$E" verify "${g%/*}" --device cpu --precision bf16
 done
+C="${M% --device cuda} --device cpu"
+check "train in bf16 on the CPU" 0 "accuracy" "$E" train $C $T $R --precision bf16 --out "$dir/c.safetensors"
+check "which is said to be slow" 0 "note: bf16 is slower than f32 here" "$E" train $C $T $R --precision bf16
+check "resumed there" 0 "accuracy" "$E" train $C $T $R --precision bf16 --resume "$dir/c.safetensors"
+check "not in another" 2 "was trained in bf16, this run computes in f32" "$E" train $C $T $R --resume "$dir/c.safetensors"
+check "eval in bf16 on the CPU" 0 "accuracy" "$E" eval "$dir/c.safetensors" $T --device cpu --precision bf16
+check "generate in bf16 on the CPU" 0 "sample 1" "$E" generate "$dir/c.safetensors" --ids "1 2 3" "4" --max-new 2 --device cpu --precision bf16
+check "bench in bf16 on the CPU" 0 "bf16" "$E" bench "$dir/c.safetensors" --device cpu --precision bf16 --context 8 --tokens 2 --repetitions 1 --prefill
 check "one of two types" 2 "give one of the two" "$E" verify tests/golden/llama3-tiny --device cpu --precision bf16 --dtype f64
 
 check "train in bf16" 0 "accuracy" "$E" train $M $T $R --precision bf16 --out "$dir/a.safetensors" --curve "$dir/a.csv"
@@ -42,7 +51,8 @@ tasks:
 train: {steps: 2, batch: 2}
 seeds: [1]
 X
-check "refused on the CPU before anything runs" 2 "variant Half on task recall: train.precision: bf16 needs --device cuda" "$E" run "$dir/x.yaml" --db "$dir/x.db" --device cpu
+check "tf32 is refused on the CPU before anything runs" 2 "variant Llama on task recall: train.precision: tf32 needs --device cuda" "$E" run "$dir/x.yaml" --db "$dir/x.db" --set train.precision=tf32 --device cpu
+check "bf16 runs there" 0 "^Half +bf16 +1 " "$E" run "$dir/x.yaml" --db "$dir/y.db" --device cpu
 check "a run of two precisions" 0 "^Half +bf16 +1 " "$E" run "$dir/x.yaml" --db "$dir/x.db" --device cuda
 check "its note" 0 "computed in f32 and bf16 on cuda \(emulated GPU\)" "$E" run "$dir/x.yaml" --db "$dir/x.db" --device cuda
 "$E" report "$dir/x.yaml" --db "$dir/x.db" --out "$dir/x.html" >"$dir/out" 2>&1

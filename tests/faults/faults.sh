@@ -94,14 +94,14 @@ build() { # copy, tests...
   make -C "$copy" --no-print-directory -j"$per_make" CUDA=0 SAN= BUILD=build/release CC="${CC:-gcc}" CXX="${CXX:-g++}" \
     $(for t in "$@"; do targets "$t"; done | sort -u) >"$copy.log" 2>&1
 }
-# Runs a test in a copy: 0 green, 1 red, 124 it had to be stopped. A test may take ten times as long as without a fault.
+# Runs a test in a copy up to its first red case: 0 green, 1 red, 124 it had to be stopped. It may take ten times as long as without a fault.
 try() { # copy, test
   local copy=$1 limit rc
   limit=$(cut -d' ' -f1 "$work/times/$2" 2>/dev/null | grep . || echo "$least")
   limit=$((limit * 10 > least ? limit * 10 : least))
   rm -rf "$copy/tmp"
   mkdir -p "$copy/tmp"
-  (cd "$copy" && unset HYLAB HYLAB_EMU && TMPDIR=$copy/tmp BUILD=build/release JOBS=1 exec timeout -k 5 "$limit" tests/run.sh "=$2") >"$copy.log" 2>&1 &
+  (cd "$copy" && unset HYLAB HYLAB_EMU && TMPDIR=$copy/tmp BUILD=build/release JOBS=1 FIRST=1 exec timeout -k 5 "$limit" tests/run.sh "=$2") >"$copy.log" 2>&1 &
   echo $! >"$copy.pid"
   wait $!
   rc=$?

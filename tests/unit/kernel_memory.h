@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/bf16.h"
 // cmocka needs the headers above
 #include <cmocka.h>
 
@@ -88,8 +88,9 @@ static inline hy_plan_fn kt_plan_of(hy_kernel_id id) {
 static inline bool kt_runs_on_device(const hy_plan_req *req) { return KT_CUDA && req->dtype != HY_F64; }
 static inline hy_launch kt_plan(hy_kernel_id id, const void *args, const hy_plan_req *req) {
     hy_launch l = {0};
-    const hy_plan_fn plan = kt_runs_on_device(req) ? kt_device()->plan[id] : kt_plan_of(id);
-    if (plan(args, req, &l) != HY_OK) fail_msg("plan refused: %s", hy_error_text());
+    const hy_status s =
+        kt_runs_on_device(req) ? kt_device()->plan[id](args, req, &l) : hy_cpu_plan_any(id, args, req, &l);
+    if (s != HY_OK) fail_msg("plan refused: %s", hy_error_text());
     return l;
 }
 static bool kt_used_tf32;  // some kernel run since this was cleared rounds its factors to TF32
@@ -143,13 +144,18 @@ static const kt_precision kt_precisions[KT_PRECISIONS] = {
     {"cuda f32", HY_F32, HY_MATH_F32}, {"cuda tf32", HY_F32, HY_MATH_TF32}, {"cuda bf16", HY_BF16, HY_MATH_F32}};
 #define KT_FIRST_FAST (KT_CUDA ? 0 : (int)HY_ISA_BASE)  // the paths but for "ref"
 static inline int kt_n_paths(void) { return KT_CUDA ? (int)KT_PRECISIONS : (int)hy_isa_best() + 1; }
+// Bfloat16 computing on the CPU, by the best instruction set: beside the others, for tests that ask for it.
+#define KT_CPU_BF16 100
 static inline const char *kt_path_name(int path) {
+    if (path == KT_CPU_BF16) return "cpu bf16";
     return KT_CUDA ? kt_precisions[path].name : hy_isa_name((hy_isa)path);
 }
 static inline hy_plan_req kt_req(int path, int threads, bool training) {
     if (KT_CUDA)
         return (hy_plan_req){
             .dtype = kt_precisions[path].dt, .math = kt_precisions[path].math, .threads = 1, .training = training};
+    if (path == KT_CPU_BF16)
+        return (hy_plan_req){.dtype = HY_BF16, .isa = hy_isa_best(), .threads = threads, .training = training};
     return (hy_plan_req){.dtype = HY_F32, .isa = (hy_isa)path, .threads = threads, .training = training};
 }
 static inline hy_plan_req kt_oracle(bool training) {

@@ -280,7 +280,10 @@ static const struct {
     [KT_BF16] = {0x1p-8, 0x1p-7, 0x1p-8},
 };
 static inline double kt_limit(const kt_case *c, int path, const kt_operand *gradient_of, double limit) {
-    if (!KT_CUDA) return limit;
+    if (path == KT_CPU_BF16)
+        path = KT_BF16;
+    else if (!KT_CUDA)
+        return limit;
     if (path == KT_TF32 && !kt_used_tf32) path = KT_F32;  // the kernel has no such products
     const double t = !gradient_of                                ? kt_limits[path].out
                      : kt_class_of(gradient_of) == KT_ACTIVATION ? kt_limits[path].grad
@@ -292,7 +295,7 @@ static inline double kt_limit(const kt_case *c, int path, const kt_operand *grad
 // One path (kernel_memory.h: an instruction set, in the CUDA mode a precision) against the double oracle on the same
 // numbers, two micro-steps of backward, and the same bits for 1, 2 and 3 threads; on a GPU in two runs.
 static inline void kt_parity(const kt_case *proto, int path, unsigned acc, double limit) {
-    if (path >= kt_n_paths()) return;
+    if (path >= kt_n_paths() && (KT_CUDA || path != KT_CPU_BF16)) return;
     if (getenv("KT_SMALL") && (long)proto->in_of[0].rows * proto->in_of[0].cols > KT_SMALL_OPERAND) return;
     const int runs = KT_CUDA ? 2 : 3;
     const hy_dtype like = kt_req(path, 1, true).dtype;
@@ -338,7 +341,8 @@ static inline unsigned kt_acc_bits(const kt_case *c) {
 // Every path against the oracle, with no acc bit, with all, and where there are several with each alone.
 static inline void kt_paths(const kt_case *c, double limit) {
     const unsigned bits = kt_acc_bits(c);
-    for (int path = 0; path < kt_n_paths(); path++) {
+    for (int k = 0; k <= kt_n_paths(); k++) {  // the last: bfloat16 on the CPU
+        const int path = k < kt_n_paths() ? k : KT_CPU_BF16;
         kt_parity(c, path, 0, limit);
         kt_parity(c, path, ~0u, limit);
         for (unsigned bit = 1; bits & (bits - 1) && bit && bit <= bits; bit <<= 1)

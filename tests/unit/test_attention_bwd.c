@@ -105,6 +105,7 @@ static void shapes(void **state) {
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         const kt_case c = case_of(&all[i], i);
         for (int path = 0; path < kt_n_paths(); path++) kt_parity(&c, path, (i + (size_t)path) % 2 ? ~0u : 0, TOL);
+        kt_parity(&c, KT_CPU_BF16, i % 2 ? ~0u : 0, TOL);
     }
     drop();
 }

@@ -63,7 +63,20 @@ static void every_kernel_has_a_plan(void **state) {
     (void)state;
     hy_backend b;
     assert_int_equal(hy_backend_cpu(NULL, 1, &b), HY_OK);
-    for (int i = 0; i < HY_K_COUNT; i++) assert_ptr_equal(b.plan[i], kt_plan_of((hy_kernel_id)i));
+    for (int i = 0; i < HY_K_COUNT; i++) {
+        assert_non_null(b.plan[i]);
+        for (int k = 0; k < i; k++) assert_ptr_not_equal(b.plan[i], b.plan[k]);
+        // it is the plan of this kernel, and no other's: the same run, or the same words of what is missing
+        const hy_cpu_args none = {.norm = {0}};
+        const hy_plan_req req = hy_backend_request(&b, HY_F32, false);
+        hy_launch found = {0}, wanted = {0};
+        char said[256] = "";
+        const hy_status s = b.plan[i](&none, &req, &found);
+        if (s) snprintf(said, sizeof said, "%s", hy_error_text());
+        assert_int_equal(s, kt_plan_of((hy_kernel_id)i)(&none, &req, &wanted));
+        if (s) assert_string_equal(said, hy_error_text());
+        assert_ptr_equal(found.run, wanted.run);
+    }
 }
 
 int main(void) {

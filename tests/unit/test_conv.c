@@ -86,6 +86,7 @@ static void test_shapes(void **unused) {
                           .len = i % 5 ? NULL : len};
             kt_case c = case_of(&x, Ds[d], i % 4);
             for (int path = 0; path < kt_n_paths(); path++) kt_parity(&c, path, i & 1, CONV_TOL);
+            kt_parity(&c, KT_CPU_BF16, i & 1, CONV_TOL);
         }
     // rows on 16 bytes; the widths that have kernels of their own on a GPU
     for (int k = 2; k <= 5; k++)

@@ -91,6 +91,22 @@ static void close_setting(setting *x) {
     hy_program_free(x->p);
 }
 
+// What was saved trains on from `step` to the weights of a run that was never stopped.
+static seen goes_on(const setting *x, long step, const float *want) {
+    seen s = {0};
+    hy_trainer *t = trainer(x);
+    if (hy_trainer_load(t, x->path)) fail_msg("%s", hy_error_text());
+    assert_int_equal(hy_trainer_step_count(t), step);
+    assert_int_equal(run(x, t, &s), HY_OK);
+    assert_int_equal(s.steps, STEPS - step);
+    float *got = weights(x, t);
+    assert_memory_equal(got, want, x->p->param_elems * sizeof *got);
+    free(got);
+    hy_trainer_free(t);
+    unlink(x->path);
+    return s;
+}
+
 static void in_a_periodic_evaluation(const setting *x, const float *want) {
     seen s = {.stop_after = EVERY};
     hy_trainer *t = trainer(x);
@@ -98,21 +114,11 @@ static void in_a_periodic_evaluation(const setting *x, const float *want) {
     assert_int_equal(s.n_evals, 0);
     hy_trainer_free(t);
     hy_interrupted = 0;
-    t = trainer(x);
-    if (hy_trainer_load(t, x->path)) fail_msg("%s", hy_error_text());
-    assert_int_equal(hy_trainer_step_count(t), EVERY);
-    s = (seen){0};
-    assert_int_equal(run(x, t, &s), HY_OK);
-    assert_int_equal(s.steps, STEPS - EVERY);
+    s = goes_on(x, EVERY, want);
     assert_int_equal(s.n_evals, 3);
     assert_int_equal(s.evals[0], EVERY);
     assert_int_equal(s.evals[1], 2 * EVERY);
     assert_int_equal(s.evals[2], STEPS);
-    float *got = weights(x, t);
-    assert_memory_equal(got, want, x->p->param_elems * sizeof *got);
-    free(got);
-    hy_trainer_free(t);
-    unlink(x->path);
 }
 
 // All steps are done and none is saved yet.
@@ -125,16 +131,8 @@ static void in_the_last_evaluation(const setting *x, const float *want) {
     assert_int_equal(run(x, t, &s), HY_EINTR);
     hy_interrupted = 0;
     hy_trainer_free(t);
-    t = trainer(x);
-    if (hy_trainer_load(t, x->path)) fail_msg("%s", hy_error_text());
-    assert_int_equal(run(x, t, &s), HY_OK);
-    assert_int_equal(s.steps, 0);
+    s = goes_on(x, STEPS, want);
     assert_int_equal(s.n_evals, 1);
-    float *got = weights(x, t);
-    assert_memory_equal(got, want, x->p->param_elems * sizeof *got);
-    free(got);
-    hy_trainer_free(t);
-    unlink(x->path);
 }
 
 // The steps are kept of a run that finds no memory to evaluate them, whether on the way or at the end.
@@ -145,18 +143,8 @@ static void without_memory_to_evaluate(const setting *x, long step, const float 
     assert_string_equal(hy_error_text(), "no memory");
     assert_int_equal(s.n_saves, 1);
     hy_trainer_free(t);
-    t = trainer(x);
-    if (hy_trainer_load(t, x->path)) fail_msg("%s", hy_error_text());
-    assert_int_equal(hy_trainer_step_count(t), step);
-    s = (seen){0};
-    assert_int_equal(run(x, t, &s), HY_OK);
-    assert_int_equal(s.steps, STEPS - step);
+    s = goes_on(x, step, want);
     assert_int_equal(s.evals[0], step);
-    float *got = weights(x, t);
-    assert_memory_equal(got, want, x->p->param_elems * sizeof *got);
-    free(got);
-    hy_trainer_free(t);
-    unlink(x->path);
 }
 
 static void interrupted_evaluations(void **unused) {

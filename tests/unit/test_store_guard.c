@@ -73,8 +73,8 @@ static void test_additions_of_the_user(void **state) {
     (void)state;
     make();
     raw_sql(g_db, "CREATE TABLE notes(run INTEGER, text TEXT UNIQUE); INSERT INTO notes VALUES(1, 'good');"
-              "CREATE VIEW best AS SELECT variant, max(value) AS v FROM v_final GROUP BY 1;"
-              "CREATE INDEX by_value ON metric(value); CREATE INDEX i ON notes(abs(run)); ANALYZE");
+                  "CREATE VIEW best AS SELECT variant, max(value) AS v FROM v_final GROUP BY 1;"
+                  "CREATE INDEX by_value ON metric(value); CREATE INDEX i ON notes(abs(run)); ANALYZE");
     hy_store *s;
     for (int mode = 0; mode < 2; mode++) {
         OK(hy_store_open(g_db, (hy_store_mode)mode, &s));
@@ -90,14 +90,15 @@ static void test_spelling(void **state) {
     (void)state;
     hy_store *s;
     make();
-    raw_sql(g_db,
+    raw_sql(
+        g_db,
         "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, ' ORDER', '  ORDER') WHERE type = "
         "'view'; UPDATE sqlite_schema SET sql = replace(sql, 'CREATE TABLE model(', 'CREATE TABLE \"model\" (')");
     OK(hy_store_open(g_db, HY_STORE_READ, &s));
     hy_store_close(s);
     remake();
     raw_sql(g_db, "PRAGMA writable_schema = ON;"
-              "UPDATE sqlite_schema SET sql = replace(sql, 'done', 'do ne') WHERE name = 'v_finished'");
+                  "UPDATE sqlite_schema SET sql = replace(sql, 'done', 'do ne') WHERE name = 'v_finished'");
     assert_int_equal(hy_store_open(g_db, HY_STORE_READ, &s), HY_EINPUT);
     SAYS("v_finished");
 }

@@ -129,9 +129,9 @@ static void attend_tile(item *it, int r0, int j0) {
     }
     for (int g = 0; g < groups; g++) {
         if (t[g].lo == t[g].hi) continue;
-        mm_rescale((int)(it->ldv / STRIPE), (t[g].hi - t[g].lo) * STRIPE,
-                   it->s + (size_t)g * MR * KEYS + t[g].lo * STRIPE, KEYS, it->v + (size_t)t[g].lo * STRIPE * it->ldv,
-                   it->ldv, it->o + (size_t)(r0 + g * MR) * it->ldv, it->ldv, it->corr + g * MR);
+        mm_rescale((int)(it->ldv / STRIPE), t[g].last - t[g].first, it->s + (size_t)g * MR * KEYS + t[g].first, KEYS,
+                   it->v + (size_t)t[g].first * it->ldv, it->ldv, it->o + (size_t)(r0 + g * MR) * it->ldv, it->ldv,
+                   it->corr + g * MR);
     }
 }
 
@@ -164,6 +164,7 @@ static void run_item(const hy_attention_args *a, const hy_attn_fwd_layout *w, fl
     it.rows = it.h.len * it.h.group - it.row0;
     if (it.rows > HY_ATTN_ROWS) it.rows = HY_ATTN_ROWS;
     it.keys = keys_of(&it.h, row_position(&it, 0), row_position(&it, it.rows - 1));
+    ask_keys(&it, 0, KEYS);
     load_queries(&it);
     for (int j0 = 0; j0 < it.keys.n; j0 += KEYS) {
         load_keys(&it, j0);

@@ -121,7 +121,7 @@ SHARED void tile_weights(const work *x, int r0, int k0, tile_span t[SUB / MR]) {
     const hy_attention_args *a = x->h.a;
     for (int g = 0; g < SUB / MR; g++) {
         int r = r0 + g * MR;
-        t[g] = (tile_span){0, 0, false};
+        t[g] = (tile_span){0};
         if (r < x->rows) t[g] = tile_of(span_at(x, r), span_at(x, r + MR - 1), k0);
         float *p = x->p + (size_t)g * MR * KEYS, *ds = x->ds + (size_t)g * MR * KEYS;
         int lo = t[g].lo * STRIPE, stripes = t[g].hi - t[g].lo;
@@ -158,10 +158,10 @@ static void add_key_gradients(const work *x, int r0, const tile_span t[SUB / MR]
 }
 static void add_query_gradients(const work *x, int r0, const tile_span t[SUB / MR]) {
     for (int g = 0; g < SUB / MR; g++) {
-        int lo = t[g].lo * STRIPE, n = (t[g].hi - t[g].lo) * STRIPE;
+        int first = t[g].first, n = t[g].last - first;
         if (n)
-            mm_add((int)(x->ldq / STRIPE), n, x->ds + (size_t)g * MR * KEYS + lo, KEYS, x->k + (size_t)lo * x->ldq,
-                   x->ldq, x->dq + (size_t)(r0 + g * MR) * x->ldq, x->ldq);
+            mm_add((int)(x->ldq / STRIPE), n, x->ds + (size_t)g * MR * KEYS + first, KEYS,
+                   x->k + (size_t)first * x->ldq, x->ldq, x->dq + (size_t)(r0 + g * MR) * x->ldq, x->ldq);
     }
 }
 

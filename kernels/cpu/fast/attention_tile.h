@@ -228,18 +228,21 @@ static inline row_span span_of(const head_view *h, const key_list *l, int q) {
     return (row_span){meta, l->meta_n + hy_attn_first(q, h->a->window, meta) - l->first, l->meta_n + q + 1 - l->first};
 }
 // Stripes lo .. hi-1 of the tile at j0 hold everything that rows from `f` (first) to `l` (last) see; `full`: all of it
-// is seen by all of them.
+// is seen by all of them. first .. last-1: the same in keys of the tile; the weights of others are 0, which a product
+// over keys can leave out with the same bits.
 typedef struct {
-    int lo, hi;
+    int lo, hi, first, last;
     bool full;
 } tile_span;
 static inline tile_span tile_of(row_span f, row_span l, int j0) {
     tile_span t;
     int end = l.b_hi > l.a_hi ? l.b_hi : l.a_hi, start = l.a_hi > j0 ? j0 : f.b_lo > j0 ? f.b_lo : j0;
+    if (f.b_lo >= j0 + KEYS) end = l.a_hi;  // meta tokens alone: the window of these rows begins behind this tile
     if (end > j0 + KEYS) end = j0 + KEYS;
-    t.lo = (start - j0) / STRIPE;
-    t.hi = (end - j0 + STRIPE - 1) / STRIPE;
-    if (end <= start) t.lo = t.hi = 0;
+    t.first = start - j0, t.last = end - j0;
+    if (end <= start) t.first = t.last = 0;
+    t.lo = t.first / STRIPE;
+    t.hi = (t.last + STRIPE - 1) / STRIPE;
     int x0 = j0 + t.lo * STRIPE, x1 = j0 + t.hi * STRIPE;
     t.full = x1 <= f.a_hi || (x1 <= f.b_hi && (x0 >= l.b_lo || f.a_hi >= l.b_lo));
     return t;

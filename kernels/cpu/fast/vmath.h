@@ -35,7 +35,10 @@ HY_VINLINE hy_vf hy_vload_bf16(const uint16_t *p) {
 #if defined(HY_ISA_avx512)
     return (hy_vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16);
 #elif defined(HY_ISA_avx2)
-    return (hy_vf)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16);
+    // one shuffle within each half puts values 0-3 and 4-7 (the load gives both halves all eight) into upper bytes
+    const __m256i upper = _mm256_setr_epi8(-1, -1, 0, 1, -1, -1, 2, 3, -1, -1, 4, 5, -1, -1, 6, 7, -1, -1, 8, 9, -1, -1,
+                                           10, 11, -1, -1, 12, 13, -1, -1, 14, 15);
+    return (hy_vf)_mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)p)), upper);
 #else
     return (hy_vf)_mm_unpacklo_epi16(_mm_setzero_si128(), _mm_loadl_epi64((const __m128i *)p));
 #endif

@@ -3,8 +3,6 @@
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/linear.h"
 
-#define PICK(name, isa) ((isa) >= HY_ISA_AVX512 ? name##_avx512 : (isa) == HY_ISA_AVX2 ? name##_avx2 : name##_base)
-
 static hy_status check(const char *op, const hy_linear_args *a, bool backward, const hy_plan_req *req) {
     HY_TRY(hy_cpu_check_weight(op, a->w_dtype, backward, req));
     HY_NEED(op, a->M >= 0 && a->N >= 1 && a->K >= 1 && a->ldx >= a->K);
@@ -24,8 +22,8 @@ static hy_gemm_args gemm_y(const hy_linear_args *a, hy_isa isa) {
                       .ldb = a->K,
                       .ldc = a->ldy,
                       .ctx = a};
-    if (a->bias || a->residual) g.done = PICK(hy_fast_linear_finish, isa);
-    if (a->w_dtype == HY_BF16) g.widen = PICK(hy_fast_widen, isa);
+    if (a->bias || a->residual) g.done = HY_FAST_PICK(hy_fast_linear_finish, isa);
+    if (a->w_dtype == HY_BF16) g.widen = HY_FAST_PICK(hy_fast_widen, isa);
     return g;
 }
 
@@ -44,7 +42,7 @@ static hy_status run_linear(const void *args, void *ws, const hy_plan_req *req) 
                           .bias = a->bias,
                           .residual = a->residual,
                           .y = a->y};
-        PICK(hy_fast_gemv, req->isa)(&v, req->threads);
+        HY_FAST_PICK(hy_fast_gemv, req->isa)(&v, req->threads);
         return HY_OK;
     }
     hy_gemm_args g = gemm_y(a, req->isa);
@@ -106,7 +104,7 @@ static hy_status run_linear_bwd(const void *args, void *ws, const hy_plan_req *r
         hy_gemm_args g = gemm_dw(a);
         HY_TRY(hy_gemm_run(&g, ws, req->threads));
     }
-    if (a->dbias || a->dres) PICK(hy_fast_linear_sums, req->isa)(a, ws, req->threads);
+    if (a->dbias || a->dres) HY_FAST_PICK(hy_fast_linear_sums, req->isa)(a, ws, req->threads);
     return HY_OK;
 }
 

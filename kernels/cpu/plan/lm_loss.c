@@ -17,10 +17,7 @@ static int block_rows(int rows, int V) {
 
 static hy_gemm_args gemm_logits(const hy_lm_loss_args *a, hy_isa isa) {
     hy_gemm_args g = {.N = a->V, .K = a->C, .trans_b = true, .b = a->w, .ldb = a->C, .ldc = a->V};
-    if (a->w_dtype == HY_BF16)
-        g.widen = isa >= HY_ISA_AVX512 ? hy_fast_widen_avx512
-                  : isa == HY_ISA_AVX2 ? hy_fast_widen_avx2
-                                       : hy_fast_widen_base;
+    if (a->w_dtype == HY_BF16) g.widen = HY_FAST_PICK(hy_fast_widen, isa);
     return g;
 }
 
