@@ -5,6 +5,7 @@
 #ifndef HY_CPU_H
 #define HY_CPU_H
 #include "kernels/backend.h"
+#include "kernels/cpu/parallel.h"
 
 #define HY_CAT_(a, b) a##_##b
 #define HY_CAT(a, b) HY_CAT_(a, b)

@@ -4,13 +4,12 @@
 
 HY_VINLINE hy_vf relu(hy_vf x) { return hy_vmax((hy_vf){0}, x); }  // a NaN stays
 
-hy_status HY_FAST(hy_fast_act)(const void *args, void *ws, const hy_plan_req *req) {
-    (void)ws;
-    const hy_act_args *a = args;
-    int F = a->F, threads = hy_cpu_threads(req, (size_t)a->rows * F);
-    bool glu = a->kind == HY_ACT_SILU_GLU;
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int r = 0; r < a->rows; r++) {
+static void act_rows(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    const hy_act_args *a = ctx;
+    const int F = a->F;
+    const bool glu = a->kind == HY_ACT_SILU_GLU;
+    for (int r = (int)from; r < (int)to; r++) {
         const float *x = (const float *)a->x + (size_t)r * a->ldx;
         float *y = (float *)a->y + (size_t)r * a->ldy;
         if (glu) {
@@ -25,18 +24,23 @@ hy_status HY_FAST(hy_fast_act)(const void *args, void *ws, const hy_plan_req *re
             }
         }
     }
+}
+hy_status HY_FAST(hy_fast_act)(const void *args, void *ws, const hy_plan_req *req) {
+    (void)ws;
+    const hy_act_args *a = args;
+    const int threads = hy_cpu_threads(req, (size_t)a->rows * a->F);
+    hy_parallel(threads, a->rows, 0, act_rows, a);
     return HY_OK;
 }
 
 HY_VINLINE void put(float *p, hy_vf v, int n, bool add) { hy_vput(p, add ? hy_vget(p, n) + v : v, n); }
 
-hy_status HY_FAST(hy_fast_act_bwd)(const void *args, void *ws, const hy_plan_req *req) {
-    (void)ws;
-    const hy_act_bwd_args *a = args;
-    int F = a->f.F, threads = hy_cpu_threads(req, (size_t)a->f.rows * F);
-    bool glu = a->f.kind == HY_ACT_SILU_GLU, add = a->acc & 1;
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int r = 0; r < a->f.rows; r++) {
+static void act_bwd_rows(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    const hy_act_bwd_args *a = ctx;
+    const int F = a->f.F;
+    const bool glu = a->f.kind == HY_ACT_SILU_GLU, add = a->acc & 1;
+    for (int r = (int)from; r < (int)to; r++) {
         const float *x = (const float *)a->f.x + (size_t)r * a->f.ldx, *dy = (const float *)a->dy + (size_t)r * a->lddy;
         float *dx = (float *)a->dx + (size_t)r * a->lddx;
         if (glu) {
@@ -49,5 +53,11 @@ hy_status HY_FAST(hy_fast_act_bwd)(const void *args, void *ws, const hy_plan_req
             HY_VFOR(i, n, F) put(dx + i, 2.0f * relu(hy_vget(x + i, n)) * hy_vget(dy + i, n), n, add);
         }
     }
+}
+hy_status HY_FAST(hy_fast_act_bwd)(const void *args, void *ws, const hy_plan_req *req) {
+    (void)ws;
+    const hy_act_bwd_args *a = args;
+    const int threads = hy_cpu_threads(req, (size_t)a->f.rows * a->f.F);
+    hy_parallel(threads, a->f.rows, 0, act_bwd_rows, a);
     return HY_OK;
 }

@@ -2,9 +2,9 @@
 #include "kernels/cpu/fast.h"
 #include "kernels/cpu/fast/vmath.h"
 
-hy_status HY_FAST(hy_fast_adamw)(const void *args, void *ws, const hy_plan_req *req) {
-    (void)ws;
-    const hy_adamw_args *a = args;
+static void adamw_blocks(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    const hy_adamw_args *a = ctx;
     float *p = a->p, *m = a->m, *v = a->v;
     const float *g = a->g;
     const float b1 = (float)a->beta1, b2 = (float)a->beta2, n1 = (float)(1 - a->beta1), n2 = (float)(1 - a->beta2);
@@ -12,11 +12,7 @@ hy_status HY_FAST(hy_fast_adamw)(const void *args, void *ws, const hy_plan_req *
     const float i1 = (float)(1 / ctl[HY_CTL_C1]), i2 = (float)(1 / ctl[HY_CTL_C2]);
     const float lr = (float)ctl[HY_CTL_LR], eps = (float)a->eps, scale = (float)ctl[HY_CTL_GRAD_SCALE],
                 wd = (float)a->wd;
-    if (ctl[HY_CTL_BAD] != 0) return HY_OK;
-    size_t blocks = (a->n + HY_DECAY_BLOCK - 1) / HY_DECAY_BLOCK;
-    int threads = hy_cpu_threads(req, a->n);
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (size_t b = 0; b < blocks; b++) {
+    for (size_t b = (size_t)from; b < (size_t)to; b++) {
         size_t at = b * HY_DECAY_BLOCK;
         int count = a->n - at < HY_DECAY_BLOCK ? (int)(a->n - at) : HY_DECAY_BLOCK;
         float decay = a->decay[b] ? wd : 0;
@@ -30,6 +26,13 @@ hy_status HY_FAST(hy_fast_adamw)(const void *args, void *ws, const hy_plan_req *
         }
         for (int j = 0; a->p16 && j < count; j++) a->p16[at + (size_t)j] = hy_bf16_from_f32(p[at + (size_t)j]);
     }
+}
+
+hy_status HY_FAST(hy_fast_adamw)(const void *args, void *ws, const hy_plan_req *req) {
+    (void)ws;
+    const hy_adamw_args *a = args;
+    if (a->ctl[HY_CTL_BAD] != 0) return HY_OK;
+    hy_parallel(hy_cpu_threads(req, a->n), (long)((a->n + HY_DECAY_BLOCK - 1) / HY_DECAY_BLOCK), 0, adamw_blocks, a);
     return HY_OK;
 }
 
@@ -46,15 +49,17 @@ HY_VINLINE vd squares(const float *x) {
     return d * d;
 }
 
-hy_status HY_FAST(hy_fast_sumsq)(const void *args, void *ws, const hy_plan_req *req) {
-    (void)ws;
-    const hy_sumsq_args *a = args;
+typedef struct {
+    const hy_sumsq_args *a;
+    double *part;
+} sumsq_ctx;
+static void sumsq_parts(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    const hy_sumsq_args *a = ((const sumsq_ctx *)ctx)->a;
+    double *part = ((const sumsq_ctx *)ctx)->part;
     const float *x = a->x;
-    double part[PARTS] = {0};
     size_t step = ((a->n + PARTS - 1) / PARTS + 63) / 64 * 64;
-    int threads = hy_cpu_threads(req, a->n);
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int b = 0; b < PARTS; b++) {
+    for (int b = (int)from; b < (int)to; b++) {
         size_t i = (size_t)b * step, end = i + step < a->n ? i + step : a->n;
         vd s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
         for (; i + 4 * HALF <= end; i += 4 * HALF) {
@@ -67,6 +72,14 @@ hy_status HY_FAST(hy_fast_sumsq)(const void *args, void *ws, const hy_plan_req *
         for (; i < end; i++) s += (double)x[i] * x[i];
         part[b] = s;
     }
+}
+
+hy_status HY_FAST(hy_fast_sumsq)(const void *args, void *ws, const hy_plan_req *req) {
+    (void)ws;
+    const hy_sumsq_args *a = args;
+    double part[PARTS] = {0};
+    const sumsq_ctx ctx = {a, part};
+    hy_parallel(hy_cpu_threads(req, a->n), PARTS, 0, sumsq_parts, &ctx);
     double sum = 0;
     for (int b = 0; b < PARTS; b++) sum += part[b];
     *a->out = sum;

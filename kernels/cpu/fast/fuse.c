@@ -54,18 +54,22 @@ HY_VINLINE void add_side(const share *s, const float *x, const float *w, float *
     }
 }
 
-hy_status HY_FAST(hy_fast_fuse)(const void *args, void *ws, const hy_plan_req *req) {
-    (void)ws;
-    const hy_fuse_args *f = args;
-    int threads = hy_cpu_threads(req, (size_t)f->rows * f->Ca);
-    bool concat = f->kind == HY_FUSE_CONCAT;
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int r = 0; r < f->rows; r++) {
+static void fuse_rows(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    const hy_fuse_args *f = ctx;
+    const bool concat = f->kind == HY_FUSE_CONCAT;
+    for (int r = (int)from; r < (int)to; r++) {
         float *z = (float *)f->z + (size_t)r * f->ldz;
         share sa = share_of(f, r, false), ss = share_of(f, r, true);
         add_side(&sa, (const float *)f->a + (size_t)r * f->lda, f->wa, z, f->Ca, f->eps, false);
         add_side(&ss, (const float *)f->s + (size_t)r * f->lds, f->ws, concat ? z + f->Ca : z, f->Cs, f->eps, !concat);
     }
+}
+hy_status HY_FAST(hy_fast_fuse)(const void *args, void *ws, const hy_plan_req *req) {
+    (void)ws;
+    const hy_fuse_args *f = args;
+    int threads = hy_cpu_threads(req, (size_t)f->rows * f->Ca);
+    hy_parallel(threads, f->rows, 0, fuse_rows, f);
     return HY_OK;
 }
 
@@ -125,19 +129,32 @@ HY_VINLINE void row_backward(const hy_fuse_bwd_args *b, int r, float *dwa, float
     if (f->kind == HY_FUSE_GATE && b->dgate) gate_backward(b, r, a, s, dz, ra * sa.by, rs * ss.by);
 }
 
+typedef struct {
+    const hy_fuse_bwd_args *b;
+    float *ws;
+    int step;
+} fuse_blocks_ctx;
+static void fuse_blocks(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    const fuse_blocks_ctx *x_ = ctx;
+    const hy_fuse_bwd_args *b = x_->b;
+    float *ws = x_->ws, *dwa = b->dwa, *dws = b->dws;
+    const int rows = b->f.rows, Ca = b->f.Ca, Cs = b->f.Cs, step = x_->step;
+    for (int k = (int)from; k < (int)to; k++) {
+        float *sum = (float *)ws + (size_t)k * (Ca + Cs);
+        memset(sum, 0, (size_t)(Ca + Cs) * sizeof *sum);
+        for (int r = k * step; r < rows && r < (k + 1) * step; r++)
+            row_backward(b, r, dwa ? sum : NULL, dws ? sum + Ca : NULL);
+    }
+}
 hy_status HY_FAST(hy_fast_fuse_bwd)(const void *args, void *ws, const hy_plan_req *req) {
     const hy_fuse_bwd_args *b = args;
     int rows = b->f.rows, Ca = b->f.Ca, Cs = b->f.Cs, blocks = hy_cpu_row_blocks(rows),
         step = (rows + blocks - 1) / blocks;
     int threads = hy_cpu_threads(req, (size_t)rows * Ca);
     float *dwa = b->dwa, *dws = b->dws;
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int k = 0; k < blocks; k++) {
-        float *sum = (float *)ws + (size_t)k * (Ca + Cs);
-        memset(sum, 0, (size_t)(Ca + Cs) * sizeof *sum);
-        for (int r = k * step; r < rows && r < (k + 1) * step; r++)
-            row_backward(b, r, dwa ? sum : NULL, dws ? sum + Ca : NULL);
-    }
+    const fuse_blocks_ctx ctx = {b, ws, step};
+    hy_parallel(threads, blocks, 1, fuse_blocks, &ctx);
     for (int k = 0; k < blocks; k++) {
         const float *sum = (const float *)ws + (size_t)k * (Ca + Cs);
         for (int c = 0; c < Ca && dwa; c++) dwa[c] += sum[c];

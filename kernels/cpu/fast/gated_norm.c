@@ -59,12 +59,10 @@ HY_VINLINE void backward(const vectors *v, hy_gated_kind kind, double eps, unsig
 static const float *in(const void *p, int r, int ld, size_t col) { return (const float *)p + (size_t)r * ld + col; }
 static float *out(void *p, int r, int ld, size_t col) { return p ? (float *)p + (size_t)r * ld + col : NULL; }
 
-hy_status HY_FAST(hy_fast_gated_norm)(const void *args, void *ws, const hy_plan_req *req) {
-    (void)ws;
-    const hy_gated_norm_args *a = args;
-    const int threads = hy_cpu_threads(req, (size_t)a->rows * a->groups * a->C);
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int r = 0; r < a->rows; r++)
+static void gated_rows(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    const hy_gated_norm_args *a = ctx;
+    for (int r = (int)from; r < (int)to; r++)
         for (int g = 0; g < a->groups; g++) {
             const size_t off = (size_t)g * a->C;
             const vectors v = {.x = in(a->x, r, a->ldx, off),
@@ -79,18 +77,29 @@ hy_status HY_FAST(hy_fast_gated_norm)(const void *args, void *ws, const hy_plan_
             else
                 forward(&v, HY_GATED_NORM_FIRST, a->eps);
         }
+}
+hy_status HY_FAST(hy_fast_gated_norm)(const void *args, void *ws, const hy_plan_req *req) {
+    (void)ws;
+    const hy_gated_norm_args *a = args;
+    const int threads = hy_cpu_threads(req, (size_t)a->rows * a->groups * a->C);
+    hy_parallel(threads, a->rows, 0, gated_rows, a);
     return HY_OK;
 }
 
-hy_status HY_FAST(hy_fast_gated_norm_bwd)(const void *args, void *ws, const hy_plan_req *req) {
-    const hy_gated_norm_bwd_args *b = args;
+typedef struct {
+    const hy_gated_norm_bwd_args *b;
+    float *ws;
+    int step;
+} gated_blocks_ctx;
+static void gated_blocks(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    const gated_blocks_ctx *x_ = ctx;
+    const hy_gated_norm_bwd_args *b = x_->b;
     const hy_gated_norm_args *a = &b->f;
-    const int blocks = hy_cpu_row_blocks(a->rows), step = (a->rows + blocks - 1) / blocks;
-    const int threads = hy_cpu_threads(req, (size_t)a->rows * a->groups * a->C);
+    float *ws = x_->ws, *dw = b->dw;
+    const int step = x_->step;
     const size_t width = (size_t)a->groups * a->C;
-    float *dw = b->dw;
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int k = 0; k < blocks; k++) {
+    for (int k = (int)from; k < (int)to; k++) {
         float *sum = dw ? (float *)ws + k * width : NULL;
         if (sum) memset(sum, 0, width * sizeof *sum);
         for (int r = k * step; r < a->rows && r < (k + 1) * step; r++)
@@ -112,6 +121,16 @@ hy_status HY_FAST(hy_fast_gated_norm_bwd)(const void *args, void *ws, const hy_p
                     backward(&v, HY_GATED_NORM_FIRST, a->eps, b->acc);
             }
     }
+}
+hy_status HY_FAST(hy_fast_gated_norm_bwd)(const void *args, void *ws, const hy_plan_req *req) {
+    const hy_gated_norm_bwd_args *b = args;
+    const hy_gated_norm_args *a = &b->f;
+    const int blocks = hy_cpu_row_blocks(a->rows), step = (a->rows + blocks - 1) / blocks;
+    const int threads = hy_cpu_threads(req, (size_t)a->rows * a->groups * a->C);
+    const size_t width = (size_t)a->groups * a->C;
+    float *dw = b->dw;
+    const gated_blocks_ctx ctx = {b, ws, step};
+    hy_parallel(threads, blocks, 1, gated_blocks, &ctx);
     for (int k = 0; k < blocks && dw; k++)
         for (size_t c = 0; c < width; c++) dw[c] += ((float *)ws)[k * width + c];
     return HY_OK;

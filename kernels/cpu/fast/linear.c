@@ -76,11 +76,8 @@ HY_VINLINE void dot_block(const hy_gemv_args *g, int m0, int n0, int n1, const i
     for (; n < n1; n++) dot_rows(g, m0, n, MR, 1, STEPS, bf16);
 }
 
-HY_VINLINE void gemv(const hy_gemv_args *g, int threads, const bool bf16) {
-    int blocks = (g->N + BLOCK_N - 1) / BLOCK_N;
-    if ((size_t)g->N * g->K < HY_GEMV_ALONE) threads = 1;
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int b = 0; b < blocks; b++) {
+HY_VINLINE void gemv(const hy_gemv_args *g, int from, int to, const bool bf16) {
+    for (int b = from; b < to; b++) {
         int n0 = b * BLOCK_N, n1 = n0 + BLOCK_N < g->N ? n0 + BLOCK_N : g->N;
         // Few rows of w at a time are few streams of memory: on 16 lanes one is a third faster than four, and its
         // single sum is fast enough; with fewer lanes it would wait for its own additions. Many rows of x need many
@@ -100,11 +97,17 @@ HY_VINLINE void gemv(const hy_gemv_args *g, int threads, const bool bf16) {
     }
 }
 
-void HY_FAST(hy_fast_gemv)(const hy_gemv_args *g, int threads) {
+static void gemv_blocks(const void *ctx, long from, long to, int thread) {
+    const hy_gemv_args *g = ctx;
+    (void)thread;
     if (g->bf16)
-        gemv(g, threads, true);
+        gemv(g, (int)from, (int)to, true);
     else
-        gemv(g, threads, false);
+        gemv(g, (int)from, (int)to, false);
+}
+void HY_FAST(hy_fast_gemv)(const hy_gemv_args *g, int threads) {
+    if ((size_t)g->N * g->K < HY_GEMV_ALONE) threads = 1;
+    hy_parallel(threads, (g->N + BLOCK_N - 1) / BLOCK_N, 0, gemv_blocks, g);
 }
 
 // ---------------------------------------------------------------------------------------------------- tiles
@@ -129,13 +132,18 @@ void HY_FAST(hy_fast_linear_finish)(const void *ctx, int m0, int n0, int m, int 
 
 // ---------------------------------------------------------------------------------------------------- gradients
 // Copies (or adds) dy to dres and sums its columns over blocks of rows: partial [blocks, N], then added in block order.
-void HY_FAST(hy_fast_linear_sums)(const hy_linear_bwd_args *a, float *partial, int threads) {
-    int M = a->f.M, N = a->f.N, blocks = hy_cpu_row_blocks(M);
+typedef struct {
+    const hy_linear_bwd_args *a;
+    float *partial;
+} sums_ctx;
+static void sum_blocks(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    const hy_linear_bwd_args *a = ((const sums_ctx *)ctx)->a;
+    float *partial = ((const sums_ctx *)ctx)->partial;
+    const int M = a->f.M, N = a->f.N, blocks = hy_cpu_row_blocks(M), step = (M + blocks - 1) / blocks;
     float *dbias = a->dbias, *dres = a->dres;
     const float *dy = a->dy;
-    int step = (M + blocks - 1) / blocks;
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int b = 0; b < blocks; b++) {
+    for (int b = (int)from; b < (int)to; b++) {
         int m0 = b * step, m1 = m0 + step < M ? m0 + step : M;
         float *sum = partial + (size_t)b * N;
         if (dbias) memset(sum, 0, (size_t)N * sizeof *sum);
@@ -149,6 +157,12 @@ void HY_FAST(hy_fast_linear_sums)(const hy_linear_bwd_args *a, float *partial, i
             }
         }
     }
+}
+void HY_FAST(hy_fast_linear_sums)(const hy_linear_bwd_args *a, float *partial, int threads) {
+    const int N = a->f.N, blocks = hy_cpu_row_blocks(a->f.M);
+    float *dbias = a->dbias;
+    const sums_ctx ctx = {a, partial};
+    hy_parallel(threads, blocks, 1, sum_blocks, &ctx);
     for (int b = 0; b < blocks && dbias; b++)
         for (int j = 0; j < N; j++) dbias[j] += partial[(size_t)b * N + j];
 }

@@ -56,7 +56,10 @@ HY_VINLINE void one_row(const hy_softmax_args *a, int row) {
     x[label] -= (float)a->scale;
 }
 
+static void softmax_rows(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    for (int i = (int)from; i < (int)to; i++) one_row(ctx, i);
+}
 void HY_FAST(hy_fast_softmax)(const hy_softmax_args *a, int threads) {
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int i = 0; i < a->rows; i++) one_row(a, i);
+    hy_parallel(threads, a->rows, 0, softmax_rows, a);
 }

@@ -31,20 +31,25 @@ HY_VINLINE stats statistics(const float *x, int C, bool layer, double eps) {
     return (stats){mean, (float)(1 / sqrt((double)hy_vsum(s) / C + eps))};
 }
 
-hy_status HY_FAST(hy_fast_norm)(const void *args, void *ws, const hy_plan_req *req) {
-    (void)ws;
-    const hy_norm_args *a = args;
+static void norm_rows(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    const hy_norm_args *a = ctx;
     const float *w = a->w;
-    int C = a->C, threads = hy_cpu_threads(req, (size_t)a->rows * a->groups * C);
-    bool layer = a->kind == HY_NORM_LAYER;
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int r = 0; r < a->rows; r++)
+    const int C = a->C;
+    const bool layer = a->kind == HY_NORM_LAYER;
+    for (int r = (int)from; r < (int)to; r++)
         for (int g = 0; g < a->groups; g++) {
             const float *x = (const float *)a->x + (size_t)r * a->ldx + (size_t)g * C;
             float *y = (float *)a->y + (size_t)r * a->ldy + (size_t)g * C;
             stats s = statistics(x, C, layer, a->eps);
             HY_VFOR(i, n, C) hy_vput(y + i, (hy_vget(x + i, n) - s.mean) * s.rstd * hy_vget(w + i, n), n);
         }
+}
+hy_status HY_FAST(hy_fast_norm)(const void *args, void *ws, const hy_plan_req *req) {
+    (void)ws;
+    const hy_norm_args *a = args;
+    const int threads = hy_cpu_threads(req, (size_t)a->rows * a->groups * a->C);
+    hy_parallel(threads, a->rows, 0, norm_rows, a);
     return HY_OK;
 }
 
@@ -74,16 +79,21 @@ HY_VINLINE void backward_vector(const hy_norm_bwd_args *a, const float *x, const
     }
 }
 
-hy_status HY_FAST(hy_fast_norm_bwd)(const void *args, void *ws, const hy_plan_req *req) {
-    const hy_norm_bwd_args *a = args;
-    int rows = a->f.rows, groups = a->f.groups, C = a->f.C;
-    int blocks = hy_cpu_row_blocks(rows), step = (rows + blocks - 1) / blocks;
-    int threads = hy_cpu_threads(req, (size_t)rows * groups * C);
-    bool layer = a->f.kind == HY_NORM_LAYER;
-    bool stream = a->dx && !(a->acc & 1) && C % HY_LANES == 0 && v_streams(a->dx, a->lddx, (size_t)rows * groups * C);
-    float *dw = a->dw;
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int b = 0; b < blocks; b++) {
+typedef struct {
+    const hy_norm_bwd_args *a;
+    float *ws;
+    int step;
+} norm_blocks_ctx;
+static void norm_blocks(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    const norm_blocks_ctx *x_ = ctx;
+    const hy_norm_bwd_args *a = x_->a;
+    float *ws = x_->ws, *dw = a->dw;
+    const int rows = a->f.rows, groups = a->f.groups, C = a->f.C, step = x_->step;
+    const bool layer = a->f.kind == HY_NORM_LAYER;
+    const bool stream =
+        a->dx && !(a->acc & 1) && C % HY_LANES == 0 && v_streams(a->dx, a->lddx, (size_t)rows * groups * C);
+    for (int b = (int)from; b < (int)to; b++) {
         float *sum = dw ? (float *)ws + (size_t)b * C : NULL;
         if (sum) memset(sum, 0, (size_t)C * sizeof *sum);
         for (int r = b * step; r < rows && r < (b + 1) * step; r++)
@@ -95,6 +105,15 @@ hy_status HY_FAST(hy_fast_norm_bwd)(const void *args, void *ws, const hy_plan_re
             }
         if (stream) v_stream_end();
     }
+}
+hy_status HY_FAST(hy_fast_norm_bwd)(const void *args, void *ws, const hy_plan_req *req) {
+    const hy_norm_bwd_args *a = args;
+    int rows = a->f.rows, groups = a->f.groups, C = a->f.C;
+    int blocks = hy_cpu_row_blocks(rows), step = (rows + blocks - 1) / blocks;
+    int threads = hy_cpu_threads(req, (size_t)rows * groups * C);
+    float *dw = a->dw;
+    const norm_blocks_ctx ctx = {a, ws, step};
+    hy_parallel(threads, blocks, 1, norm_blocks, &ctx);
     for (int b = 0; b < blocks && dw; b++)
         for (int c = 0; c < C; c++) dw[c] += ((float *)ws)[(size_t)b * C + c];
     return HY_OK;
