@@ -12,7 +12,8 @@
 #define HY_SCAN_STATES_BWD 8    // states that stay in registers in backward
 #define HY_SCAN_PARALLEL 32768  // fewer state updates than this are not worth a second thread
 
-// hy_fast_exp2_floor computes n values of 2^x on req->threads threads and adds them up.
+// hy_fast_exp2_floor computes n values of 2^x on req->threads threads (at most so many) and adds them up.
+#define HY_EXP2_FLOOR_THREADS 256
 typedef struct {
     size_t n;
     double *sum;

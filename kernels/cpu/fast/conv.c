@@ -84,24 +84,37 @@ static void forward_rows(const hy_conv_args *a, const float *wt, const float *ze
     }
 }
 
-hy_status HY_FAST(hy_fast_conv)(const void *args, void *ws, const hy_plan_req *req) {
-    const hy_conv_args *a = args;
-    const int tiles = a->T / HY_CONV_ROWS + (a->T % HY_CONV_ROWS != 0), jobs = a->B * tiles;
-    const size_t padded = hy_conv_padded(a->D);
+static int forward_tiles(const hy_conv_args *a) { return a->T / HY_CONV_ROWS + (a->T % HY_CONV_ROWS != 0); }
+
+typedef struct {
+    const hy_conv_args *a;
+    const float *wt, *zeros;
+} forward_ctx;
+static void forward_jobs(const void *ctx, long from, long to, int thread) {
+    const forward_ctx *c = ctx;
+    const hy_conv_args *a = c->a;
+    const int tiles = forward_tiles(a);
     const bool stream = v_streams(a->y, a->ldy, (size_t)a->B * a->T * a->D);
-    float *zeros = (float *)ws + a->K * padded;
-    transpose_weights(a, ws);
-    memset(zeros, 0, padded * sizeof *zeros);
-#pragma omp parallel for num_threads(hy_conv_threads(a, req->threads)) schedule(dynamic)
-    for (int j = 0; j < jobs; j++) {
+    (void)thread;
+    for (int j = (int)from; j < (int)to; j++) {
         const int b = j / tiles, t0 = j % tiles * HY_CONV_ROWS,
                   t1 = t0 + HY_CONV_ROWS < a->T ? t0 + HY_CONV_ROWS : a->T;
         const int len = a->len ? a->len[b] : a->T, end = len < t1 ? len : t1;
-        if (t0 < end) forward_rows(a, ws, zeros, b, t0, end - t0, stream);
+        if (t0 < end) forward_rows(a, c->wt, c->zeros, b, t0, end - t0, stream);
         for (int t = end > t0 ? end : t0; t < t1; t++)
             memset((float *)a->y + ((size_t)b * a->T + t) * a->ldy, 0, (size_t)a->D * sizeof(float));
-        if (stream) v_stream_end();
     }
+    if (stream) v_stream_end();
+}
+
+hy_status HY_FAST(hy_fast_conv)(const void *args, void *ws, const hy_plan_req *req) {
+    const hy_conv_args *a = args;
+    const size_t padded = hy_conv_padded(a->D);
+    float *zeros = (float *)ws + a->K * padded;
+    transpose_weights(a, ws);
+    memset(zeros, 0, padded * sizeof *zeros);
+    const forward_ctx ctx = {a, ws, zeros};
+    hy_parallel(hy_conv_threads(a, req->threads), (long)a->B * forward_tiles(a), 1, forward_jobs, &ctx);
     // From the oldest on: a row is overwritten after it has been read.
     for (int b = 0; a->state && b < a->B; b++)
         for (int i = 0; i < a->K - 1; i++) {
@@ -148,7 +161,7 @@ HY_INLINE void backward_row(const int K, const hy_conv_bwd_args *a, const float 
     enum { AHEAD = 6 };  // rows of a group lie far apart, which the hardware does not foresee
     const hy_conv_args *f = &a->f;
     const size_t padded = hy_conv_padded(f->D), row = (size_t)b * f->T + t;
-    const float *x[MAX_K], *g[MAX_K], *w = wt + d0, *bias = f->bias ? (const float *)f->bias + d0 : NULL;
+    const float *x[MAX_K] = {0}, *g[MAX_K], *w = wt + d0, *bias = f->bias ? (const float *)f->bias + d0 : NULL;
     const float *dy = (const float *)a->dy + row * a->lddy + d0;
     const bool inside = t < len, ask = t + AHEAD < len;
     float *dx = a->dx && t >= K - 1 ? (float *)a->dx + (row - (K - 1)) * a->lddx + d0 : NULL, *now = c->g[t % K];
@@ -194,6 +207,27 @@ static void backward_job(const hy_conv_bwd_args *a, const float *wt, int b, int 
     for (int j = 0; j <= f->K; j++) memcpy(part + j * padded + d0, c.sum[j], bytes);
     for (int t = len; a->dx && !(a->acc & 1) && t < f->T; t++)
         memset((float *)a->dx + ((size_t)b * f->T + t) * a->lddx + d0, 0, bytes);
+}
+
+static int backward_groups(const hy_conv_args *f) { return f->D / HY_CONV_GROUP + (f->D % HY_CONV_GROUP != 0); }
+
+typedef struct {
+    const hy_conv_bwd_args *a;
+    const float *wt;
+    float *parts;  // [B, K + 1, padded]
+} backward_ctx;
+static void backward_jobs(const void *ctx, long from, long to, int thread) {
+    const backward_ctx *c = ctx;
+    const hy_conv_bwd_args *a = c->a;
+    const hy_conv_args *f = &a->f;
+    const int groups = backward_groups(f);
+    const bool stream = a->dx && !(a->acc & 1) && v_streams(a->dx, a->lddx, (size_t)f->B * f->T * f->D);
+    (void)thread;
+    for (int j = (int)from; j < (int)to; j++) {
+        const int b = j / groups, d0 = j % groups * HY_CONV_GROUP,
+                  d1 = d0 + HY_CONV_GROUP < f->D ? d0 + HY_CONV_GROUP : f->D;
+        backward_job(a, c->wt, b, d0, d1, c->parts + b * (f->K + 1) * hy_conv_padded(f->D), stream);
+    }
     if (stream) v_stream_end();
 }
 
@@ -201,16 +235,11 @@ hy_status HY_FAST(hy_fast_conv_bwd)(const void *args, void *ws, const hy_plan_re
     const hy_conv_bwd_args *a = args;
     const hy_conv_args *f = &a->f;
     const size_t padded = hy_conv_padded(f->D), part = (f->K + 1) * padded;
-    const int groups = f->D / HY_CONV_GROUP + (f->D % HY_CONV_GROUP != 0), jobs = f->B * groups, K = f->K;
+    const int K = f->K;
     float *wt = ws, *parts = wt + K * padded, *dw = a->dw, *dbias = a->dbias;
-    const bool stream = a->dx && !(a->acc & 1) && v_streams(a->dx, a->lddx, (size_t)f->B * f->T * f->D);
     transpose_weights(f, wt);
-#pragma omp parallel for num_threads(hy_conv_threads(f, req->threads)) schedule(dynamic)
-    for (int j = 0; j < jobs; j++) {
-        const int b = j / groups, d0 = j % groups * HY_CONV_GROUP,
-                  d1 = d0 + HY_CONV_GROUP < f->D ? d0 + HY_CONV_GROUP : f->D;
-        backward_job(a, wt, b, d0, d1, parts + b * part, stream);
-    }
+    const backward_ctx ctx = {a, wt, parts};
+    hy_parallel(hy_conv_threads(f, req->threads), (long)f->B * backward_groups(f), 1, backward_jobs, &ctx);
     for (int b = 0; b < f->B; b++)
         for (int d = 0; d < f->D; d++) {
             for (int j = 0; dw && j < K; j++) dw[(size_t)d * K + j] += parts[b * part + j * padded + d];

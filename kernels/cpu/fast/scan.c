@@ -7,8 +7,6 @@
 // and delta x in tiles of the thread, and y goes back in whole rows, so that the walks meet only the L1 and L2 caches.
 // Channels do not depend on each other and a token is always computed in the same way, so the bits depend on neither
 // threads, chunks, batch nor padding.
-#include <omp.h>
-
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/scan.h"
 #include "kernels/cpu/fast/scan_tile.h"
@@ -127,21 +125,30 @@ static void job(const hy_scan_args *a, int b, int d0, int d1, const scratch *w) 
         store_tile(w->h + (size_t)k * N, lanes_of(d, d1), N, state + (size_t)d * N);
 }
 
-hy_status HY_FAST(hy_fast_scan)(const void *args, void *ws, const hy_plan_req *req) {
-    const hy_scan_args *a = args;
-    const int groups = hy_scan_chunks(a->D, GROUP), jobs = a->B * groups;
+typedef struct {
+    const hy_scan_args *a;
+    float *ws;
+} jobs_ctx;
+static void jobs(const void *ctx, long from, long to, int thread) {
+    const jobs_ctx *c = ctx;
+    const hy_scan_args *a = c->a;
+    const int groups = hy_scan_chunks(a->D, GROUP);
     const size_t tile = (size_t)GROUP * a->N, operand = (size_t)GROUP * HY_SCAN_CHUNK;
-    const int threads = hy_scan_threads(a, req->threads);
-#pragma omp parallel for num_threads(threads) schedule(dynamic)
-    for (int j = 0; j < jobs; j++) {
+    float *p = c->ws + (size_t)thread * hy_scan_ws_forward(a->N);
+    const scratch w = {.A2 = (vf *)p,
+                       .h = (vf *)(p + tile),
+                       .delta = (vf *)(p + 2 * tile),
+                       .u = (vf *)(p + 2 * tile + operand),
+                       .y = (vf *)(p + 2 * tile + 2 * operand)};
+    for (int j = (int)from; j < (int)to; j++) {
         const int b = j / groups, d0 = j % groups * GROUP, d1 = d0 + GROUP < a->D ? d0 + GROUP : a->D;
-        float *p = (float *)ws + (size_t)omp_get_thread_num() * hy_scan_ws_forward(a->N);
-        const scratch w = {.A2 = (vf *)p,
-                           .h = (vf *)(p + tile),
-                           .delta = (vf *)(p + 2 * tile),
-                           .u = (vf *)(p + 2 * tile + operand),
-                           .y = (vf *)(p + 2 * tile + 2 * operand)};
         job(a, b, d0, d1, &w);
     }
+}
+
+hy_status HY_FAST(hy_fast_scan)(const void *args, void *ws, const hy_plan_req *req) {
+    const hy_scan_args *a = args;
+    const jobs_ctx ctx = {a, ws};
+    hy_parallel(hy_scan_threads(a, req->threads), (long)a->B * hy_scan_chunks(a->D, GROUP), 1, jobs, &ctx);
     return HY_OK;
 }

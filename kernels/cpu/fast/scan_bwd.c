@@ -7,8 +7,6 @@
 // cache (so each exp is computed once), and walks back over them. dB and dC are sums over channels: a job adds up its
 // channels lane by lane, then the lanes, and writes one sum per group; groups are added in order afterwards. dA_log and
 // dskip are sums over sequences: one part per sequence, added in order.
-#include <omp.h>
-
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/scan.h"
 #include "kernels/cpu/fast/scan_tile.h"
@@ -243,27 +241,35 @@ static void add_sequences(float *out, const float *part, int B, size_t stride, s
         for (size_t i = 0; i < n; i++) out[i] += part[b * stride + i];
 }
 
-static void add_parts(const hy_scan_bwd_args *a, const hy_scan_ws *at, const float *ws, int threads) {
+typedef struct {
+    const hy_scan_bwd_args *a;
+    const hy_scan_ws *at;
+    float *ws;
+} jobs_ctx;
+static void add_rows(const void *ctx, long from, long to, int thread) {
+    const jobs_ctx *c = ctx;
+    const hy_scan_bwd_args *a = c->a;
     const hy_scan_args *f = &a->f;
     const int N = f->N, groups = hy_scan_chunks(f->D, GROUP);
-    const size_t padded = hy_scan_padded(f->D), stride = (size_t)f->T * N, rows = (size_t)f->B * f->T;
-#pragma omp parallel num_threads(threads)
-    {
-#pragma omp for schedule(static) nowait
-        for (size_t r = 0; r < rows; r++) {
-            const size_t b = r / f->T, t = r % f->T, from = b * groups * stride + t * N;
-            const bool valid = !f->len || (int)t < f->len[b];
-            if (a->dBm)
-                add_groups((float *)a->dBm + r * a->lddB, ws + at->dB + from, groups, stride, N, valid, a->acc & 4);
-            if (a->dCm)
-                add_groups((float *)a->dCm + r * a->lddC, ws + at->dC + from, groups, stride, N, valid, a->acc & 8);
-        }
-#pragma omp for schedule(static)
-        for (int d = 0; d < f->D; d++) {
-            if (a->dA_log)
-                add_sequences((float *)a->dA_log + (size_t)d * N, ws + at->dA + (size_t)d * N, f->B, padded * N, N);
-            if (a->dskip) add_sequences((float *)a->dskip + d, ws + at->dskip + d, f->B, padded, 1);
-        }
+    const size_t stride = (size_t)f->T * N;
+    (void)thread;
+    for (size_t r = (size_t)from; r < (size_t)to; r++) {
+        const size_t b = r / f->T, t = r % f->T, first = b * groups * stride + t * N;
+        const bool valid = !f->len || (int)t < f->len[b];
+        const float *dB = c->ws + c->at->dB + first, *dC = c->ws + c->at->dC + first;
+        if (a->dBm) add_groups((float *)a->dBm + r * a->lddB, dB, groups, stride, N, valid, a->acc & 4);
+        if (a->dCm) add_groups((float *)a->dCm + r * a->lddC, dC, groups, stride, N, valid, a->acc & 8);
+    }
+}
+static void add_channels(const void *ctx, long from, long to, int thread) {
+    const jobs_ctx *c = ctx;
+    const hy_scan_bwd_args *a = c->a;
+    const hy_scan_args *f = &a->f;
+    const size_t N = f->N, padded = hy_scan_padded(f->D);
+    (void)thread;
+    for (size_t d = (size_t)from; d < (size_t)to; d++) {
+        if (a->dA_log) add_sequences((float *)a->dA_log + d * N, c->ws + c->at->dA + d * N, f->B, padded * N, N);
+        if (a->dskip) add_sequences((float *)a->dskip + d, c->ws + c->at->dskip + d, f->B, padded, 1);
     }
 }
 
@@ -276,18 +282,25 @@ static scratch carve(float *p, int N) {
     return w;
 }
 
+static void jobs(const void *ctx, long from, long to, int thread) {
+    const jobs_ctx *c = ctx;
+    const hy_scan_args *f = &c->a->f;
+    const int groups = hy_scan_chunks(f->D, GROUP);
+    const scratch w = carve(c->ws + c->at->thread + (size_t)thread * c->at->per_thread, f->N);
+    for (int j = (int)from; j < (int)to; j++) {
+        const int g = j % groups, d0 = g * GROUP, d1 = d0 + GROUP < f->D ? d0 + GROUP : f->D;
+        job(c->a, j / groups, g, d0, d1, c->at, c->ws, &w);
+    }
+}
+
 hy_status HY_FAST(hy_fast_scan_bwd)(const void *args, void *ws, const hy_plan_req *req) {
     const hy_scan_bwd_args *a = args;
     const hy_scan_args *f = &a->f;
-    const int groups = hy_scan_chunks(f->D, GROUP), jobs = f->B * groups, threads = hy_scan_threads(f, req->threads);
+    const int threads = hy_scan_threads(f, req->threads);
     const hy_scan_ws at = hy_scan_ws_layout(f, req->threads);
-    float *base = ws;
-#pragma omp parallel for num_threads(threads) schedule(dynamic)
-    for (int j = 0; j < jobs; j++) {
-        const int g = j % groups, d0 = g * GROUP, d1 = d0 + GROUP < f->D ? d0 + GROUP : f->D;
-        scratch w = carve(base + at.thread + (size_t)omp_get_thread_num() * at.per_thread, f->N);
-        job(a, j / groups, g, d0, d1, &at, base, &w);
-    }
-    add_parts(a, &at, base, threads);
+    const jobs_ctx ctx = {a, &at, ws};
+    hy_parallel(threads, (long)f->B * hy_scan_chunks(f->D, GROUP), 1, jobs, &ctx);
+    hy_parallel(threads, (long)f->B * f->T, 0, add_rows, &ctx);
+    hy_parallel(threads, f->D, 0, add_channels, &ctx);
     return HY_OK;
 }
