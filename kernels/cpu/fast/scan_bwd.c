@@ -47,14 +47,18 @@ HY_INLINE void recompute(const int S, bool first, block *b, int n, const vf *h0,
     for (int i = 0; i < n; i++, B += ldB, C += ldC, dC += S, states += S, decay += S) {
         const vf delta = b->delta[i], u = b->u[i], dy = b->dy[i];
         vf y = {0};
-#pragma GCC unroll 16
-        for (int s = 0; s < S; s++) {
-            const vf a = v_exp2(delta * A2[s]);
-            states[s] = h[s];
-            decay[s] = a;
-            h[s] = a * h[s] + u * B[s];
-            dC[s] += dy * h[s];
-            y += C[s] * h[s];
+        HY_UNROLL for (int at = 0; at < S; at += HY_SIDE) {
+            const int m = S - at < HY_SIDE ? S - at : HY_SIDE;
+            vf a[HY_SIDE];
+            HY_UNROLL for (int s = 0; s < m; s++) a[s] = delta * A2[at + s];
+            v_exp2s(m, a);
+            HY_UNROLL for (int s = 0; s < m; s++) {
+                states[at + s] = h[at + s];
+                decay[at + s] = a[s];
+                h[at + s] = a[s] * h[at + s] + u * B[at + s];
+                dC[at + s] += dy * h[at + s];
+                y += C[at + s] * h[at + s];
+            }
         }
         if (!first) y += b->y[i];
         b->y[i] = y;
@@ -97,18 +101,29 @@ HY_INLINE void put(void *p, size_t i, vf v, int m, bool add) {
     v_store_n(at, v, m);
 }
 
-// Before the states, for m channels from d on of row `row`, token i of the chunk: delta, delta x, and the gradient that
-// reaches the sum over states.
-HY_INLINE void prepare(const hy_scan_bwd_args *a, block *b, int i, size_t row, int d, int m) {
+// Before the states, for n blocks side by side from channel d on, m channels in each, of row `row`, token t of the
+// chunk: delta, delta x, and the gradient that reaches the sum over states.
+HY_INLINE void prepare(const int n, const hy_scan_bwd_args *a, block *b, int t, size_t row, int d, int m) {
     const hy_scan_args *f = &a->f;
-    const vf dy = v_load_n((const float *)a->dy + row * a->lddy + d, m);
-    b->delta[i] = v_softplus(v_load_n((const float *)f->dt + row * f->lddt + d, m), &b->ddelta_dt[i]);
-    b->u[i] = b->delta[i] * v_load_n((const float *)f->x + row * f->ldx + d, m);
-    b->dy[i] = dy;
-    if (f->gate) {
-        const vf g = v_load_n((const float *)f->gate + row * f->ldgate + d, m), s = v_sigmoid(g);
-        b->dgate[i] = dy * (s * (1.0f + g * (1.0f - s)));
-        b->dy[i] = dy * (g * s);
+    const float *dt = (const float *)f->dt + row * f->lddt + d, *x = (const float *)f->x + row * f->ldx + d;
+    const float *dy = (const float *)a->dy + row * a->lddy + d;
+    vf z[HY_SIDE], delta[HY_SIDE], s[HY_SIDE];
+    EACH z[i] = v_load_n(dt + i * HY_LANES, m);
+    v_softpluses(n, z, delta, s);
+    EACH {
+        b[i].delta[t] = delta[i];
+        b[i].ddelta_dt[t] = s[i];
+        b[i].u[t] = delta[i] * v_load_n(x + i * HY_LANES, m);
+        b[i].dy[t] = v_load_n(dy + i * HY_LANES, m);
+    }
+    if (!f->gate) return;
+    const float *gate = (const float *)f->gate + row * f->ldgate + d;
+    EACH z[i] = v_load_n(gate + i * HY_LANES, m);
+    v_sigmoids(n, z, s);
+    EACH {
+        const vf g = b[i].dy[t];
+        b[i].dgate[t] = g * (s[i] * (1.0f + z[i] * (1.0f - s[i])));
+        b[i].dy[t] = g * (z[i] * s[i]);
     }
 }
 
@@ -186,8 +201,11 @@ static void chunk(const hy_scan_bwd_args *a, const scratch *w, size_t row, int n
                   const vf *h0, float *dskip, float *dB, float *dC) {
     const int full = (d1 - d0) / HY_LANES, rest = (d1 - d0) % HY_LANES, blocks = full + !!rest, N = a->f.N;
     for (int i = 0; i < n; i++) {
-        for (int k = 0; k < full; k++) prepare(a, &w->blocks[k], i, row + i, d0 + k * HY_LANES, HY_LANES);
-        if (rest) prepare(a, &w->blocks[full], i, row + i, d0 + full * HY_LANES, rest);
+        int k = 0;
+        for (; k + HY_SIDE <= full; k += HY_SIDE)
+            prepare(HY_SIDE, a, &w->blocks[k], i, row + i, d0 + k * HY_LANES, HY_LANES);
+        for (; k < full; k++) prepare(1, a, &w->blocks[k], i, row + i, d0 + k * HY_LANES, HY_LANES);
+        if (rest) prepare(1, a, &w->blocks[full], i, row + i, d0 + full * HY_LANES, rest);
     }
     int s = 0;
     for (; s + 8 <= N; s += 8) walk(8, a, w, row, n, s, d0, blocks, before, h0, dB, dC);
