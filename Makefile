@@ -153,6 +153,8 @@ $(BUILD)/%.$(1).o: %.c
 	$$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(FASTFLAGS) $(ISA_$(1)) -DHY_ISA_SUFFIX=$(1) -DHY_ISA_$(1) -MMD -MP -c -o $$@ $$<
 endef
 $(foreach i,base avx2 avx512,$(eval $(call FAST_RULE,$(i))))
+# in the widest vectors of the machine that builds it, as the fast kernels are compiled
+$(BUILD)/tests/test_vec: CFLAGS += $(FASTFLAGS) -march=native
 $(BUILD)/tests/%: tests/unit/%.c $(LIB)
 	@mkdir -p $(@D)
 	@echo "  cc    $<"

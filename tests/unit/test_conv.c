@@ -212,6 +212,45 @@ static void test_ragged(void **unused) {
     kt_release(lens);
 }
 
+// So many outputs that stores go past the caches: y and dx have the bits of each sequence alone.
+static void run_large(int path, int B, const kt_mat *x, const kt_mat *w, const kt_mat *dy, int b, kt_mat *y,
+                      kt_mat *dx) {
+    const hy_plan_req req = kt_req(path, 2, true);
+    const int T = x->rows / 33, D = x->cols;
+    const size_t row = (size_t)b * T;
+    hy_conv_args a = {.B = B,
+                      .T = T,
+                      .D = D,
+                      .K = w->cols,
+                      .silu = true,
+                      .x = (float *)x->p + row * x->ld,
+                      .w = w->p,
+                      .y = y->p,
+                      .ldx = x->ld,
+                      .ldy = y->ld};
+    hy_conv_bwd_args g = {.f = a, .dy = (float *)dy->p + row * dy->ld, .dx = dx->p, .lddy = dy->ld, .lddx = dx->ld};
+    kt_run(HY_K_conv, &a, &req);
+    kt_run(HY_K_conv_bwd, &g, &req);
+    kt_check(y, "y"), kt_check(dx, "dx");
+}
+static void test_large(void **unused) {
+    (void)unused;
+    enum { B = 33, T = 1024, D = 128, K = 3 };
+    kt_mat x = kt_new(HY_F32, B * T, D, D), dy = kt_new(HY_F32, B * T, D, D), w = kt_new(HY_F32, D, K, K),
+           y = kt_new(HY_F32, B * T, D, D + 16), dx = kt_new(HY_F32, B * T, D, D), y1 = kt_new(HY_F32, T, D, D),
+           dx1 = kt_new(HY_F32, T, D, D);
+    kt_random(&x, 1, 1, 0), kt_random(&dy, 2, 1, 0), kt_random(&w, 3, 1, 0);
+    for (int path = 1; path < kt_n_paths(); path++) {
+        run_large(path, B, &x, &w, &dy, 0, &y, &dx);
+        for (int b = 0; b < B; b += 16) {
+            run_large(path, 1, &x, &w, &dy, b, &y1, &dx1);
+            kt_same_rows(&y1, 0, &y, b * T, T, "y of a large batch");
+            kt_same_rows(&dx1, 0, &dx, b * T, T, "dx of a large batch");
+        }
+    }
+    kt_free(&x), kt_free(&dy), kt_free(&w), kt_free(&y), kt_free(&dx), kt_free(&y1), kt_free(&dx1);
+}
+
 // ---------------------------------------------------------------------------------------------------- extremes, plans
 static void test_extremes(void **unused) {
     (void)unused;
@@ -248,8 +287,9 @@ static void test_plan_refuses(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        kt_cpu_test(test_gradients),   cmocka_unit_test(test_shapes),   cmocka_unit_test(test_pieces),
-        cmocka_unit_test(test_ragged), cmocka_unit_test(test_extremes), cmocka_unit_test(test_plan_refuses),
+        kt_cpu_test(test_gradients),         cmocka_unit_test(test_shapes), cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_ragged),       kt_cpu_test(test_large),       cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_plan_refuses),
     };
     return kt_group(tests);
 }

@@ -149,8 +149,32 @@ static void test_plan_refuses(void **unused) {
     assert_int_equal(backward_plan(&b, &req, &l), HY_EINPUT);
 }
 
+// The norm without a gate.
+// So many values that dx goes past the caches: the bits of a few rows alone.
+static void norm_large(void **state) {
+    (void)state;
+    enum { ROWS = 4100, C = 1024, FEW = 64 };
+    kt_mat x = kt_new(HY_F32, ROWS, C, C), dy = kt_new(HY_F32, ROWS, C, C), w = kt_new(HY_F32, 1, C, C),
+           dx = kt_new(HY_F32, ROWS, C, C), few = kt_new(HY_F32, FEW, C, C);
+    kt_random(&x, 1, 1, 0), kt_random(&dy, 2, 1, 0), kt_random(&w, 3, 1, 0);
+    for (int path = 1; path < kt_n_paths(); path++) {
+        const hy_plan_req req = kt_req(path, 2, true);
+        hy_norm_bwd_args a = {.f = {.rows = ROWS, .groups = 1, .C = C, .eps = 1e-6, .x = x.p, .w = w.p, .ldx = C},
+                              .dy = dy.p,
+                              .dx = dx.p,
+                              .lddy = C,
+                              .lddx = C};
+        kt_run(HY_K_norm_bwd, &a, &req);
+        kt_check(&dx, "dx");
+        a.f.rows = FEW, a.f.x = (float *)x.p + (ROWS - FEW) * C, a.dy = (float *)dy.p + (ROWS - FEW) * C, a.dx = few.p;
+        kt_run(HY_K_norm_bwd, &a, &req);
+        kt_same_rows(&few, 0, &dx, ROWS - FEW, FEW, "dx of many rows");
+    }
+    kt_free(&x), kt_free(&dy), kt_free(&w), kt_free(&dx), kt_free(&few);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_gradients_and_paths), kt_cpu_test(test_formula),
-                                       cmocka_unit_test(test_plan_refuses)};
+                                       cmocka_unit_test(test_plan_refuses), kt_cpu_test(norm_large)};
     return kt_group(tests);
 }

@@ -19,10 +19,10 @@ static void adamw_blocks(const void *ctx, long from, long to, int thread) {
         HY_VFOR(j, n, count) {
             size_t i = at + (size_t)j;
             hy_vf gi = hy_vget(g + i, n) * scale, pi = hy_vget(p + i, n);
-            hy_vf mi = b1 * hy_vget(m + i, n) + n1 * gi, vi = b2 * hy_vget(v + i, n) + n2 * gi * gi;
+            hy_vf mi = b1 * hy_vget(m + i, n) + n1 * gi, si = b2 * hy_vget(v + i, n) + n2 * gi * gi;
             hy_vput(m + i, mi, n);
-            hy_vput(v + i, vi, n);
-            hy_vput(p + i, pi - lr * (mi * i1 / (hy_vsqrt(vi * i2) + eps) + decay * pi), n);
+            hy_vput(v + i, si, n);
+            hy_vput(p + i, pi - lr * (mi * i1 / (hy_vsqrt(si * i2) + eps) + decay * pi), n);
         }
         for (int j = 0; a->p16 && j < count; j++) a->p16[at + (size_t)j] = hy_bf16_from_f32(p[at + (size_t)j]);
     }

@@ -55,7 +55,7 @@ hy_status HY_FAST(hy_fast_norm)(const void *args, void *ws, const hy_plan_req *r
 
 // With g = w dy and h = (x - mean) rstd: dx = rstd (g - mean(g) - h mean(g h)), where RMS has no mean(g) term.
 HY_VINLINE void backward_vector(const hy_norm_bwd_args *a, const float *x, const float *dy, float *dx, float *dw,
-                                bool layer) {
+                                bool layer, bool stream) {
     int C = a->f.C;
     const float *w = a->f.w;
     stats s = statistics(x, C, layer, a->f.eps);
@@ -70,7 +70,10 @@ HY_VINLINE void backward_vector(const hy_norm_bwd_args *a, const float *x, const
         hy_vf d = hy_vget(dy + i, n), h = (hy_vget(x + i, n) - s.mean) * s.rstd;
         if (dx) {
             hy_vf v = s.rstd * (hy_vget(w + i, n) * d - mg - h * mgh);
-            hy_vput(dx + i, a->acc & 1 ? hy_vget(dx + i, n) + v : v, n);
+            if (stream)  // C is then whole vectors
+                v_stream(dx + i, v);
+            else
+                hy_vput(dx + i, a->acc & 1 ? hy_vget(dx + i, n) + v : v, n);
         }
         if (dw) hy_vput(dw + i, hy_vget(dw + i, n) + d * h, n);
     }
@@ -88,6 +91,8 @@ static void norm_blocks(const void *ctx, long from, long to, int thread) {
     float *ws = x_->ws, *dw = a->dw;
     const int rows = a->f.rows, groups = a->f.groups, C = a->f.C, step = x_->step;
     const bool layer = a->f.kind == HY_NORM_LAYER;
+    const bool stream =
+        a->dx && !(a->acc & 1) && C % HY_LANES == 0 && v_streams(a->dx, a->lddx, (size_t)rows * groups * C);
     for (int b = (int)from; b < (int)to; b++) {
         float *sum = dw ? (float *)ws + (size_t)b * C : NULL;
         if (sum) memset(sum, 0, (size_t)C * sizeof *sum);
@@ -96,8 +101,9 @@ static void norm_blocks(const void *ctx, long from, long to, int thread) {
                 size_t off = (size_t)g * C;
                 backward_vector(a, (const float *)a->f.x + (size_t)r * a->f.ldx + off,
                                 (const float *)a->dy + (size_t)r * a->lddy + off,
-                                a->dx ? (float *)a->dx + (size_t)r * a->lddx + off : NULL, sum, layer);
+                                a->dx ? (float *)a->dx + (size_t)r * a->lddx + off : NULL, sum, layer, stream);
             }
+        if (stream) v_stream_end();
     }
 }
 hy_status HY_FAST(hy_fast_norm_bwd)(const void *args, void *ws, const hy_plan_req *req) {

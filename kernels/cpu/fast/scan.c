@@ -7,8 +7,6 @@
 // and delta x in tiles of the thread, and y goes back in whole rows, so that the walks meet only the L1 and L2 caches.
 // Channels do not depend on each other and a token is always computed in the same way, so the bits depend on neither
 // threads, chunks, batch nor padding.
-#include <omp.h>
-
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/scan.h"
 #include "kernels/cpu/fast/scan_tile.h"
@@ -21,6 +19,7 @@ hy_status HY_FAST(hy_fast_scan)(const void *args, void *ws, const hy_plan_req *r
     #define HY_SCAN_STATES 8
 #endif
 #define GROUP HY_SCAN_GROUP_FWD
+#define TOGETHER HY_SIDE  // states whose decays are computed side by side
 
 // What a thread needs for its group of channels: tiles of the channel blocks, and a chunk of operands, block by block.
 typedef struct {
@@ -37,13 +36,18 @@ HY_INLINE void walk(const int S, int n, const vf *delta_n, const vf *u_n, vf *y,
     for (int i = 0; i < n; i++, B += ldB, C += ldC) {
         const vf delta = delta_n[i], u = u_n[i];
         vf even = y[i], odd = {0};
-#pragma GCC unroll 16
-        for (int s = 0; s < S; s++) {
-            h[s] = v_exp2(delta * A2[s]) * h[s] + u * B[s];
-            if (s & 1)
-                odd += C[s] * h[s];
-            else
-                even += C[s] * h[s];
+        HY_UNROLL for (int at = 0; at < S; at += TOGETHER) {
+            const int m = S - at < TOGETHER ? S - at : TOGETHER;
+            vf decay[HY_SIDE];
+            HY_UNROLL for (int s = 0; s < m; s++) decay[s] = delta * A2[at + s];
+            v_exp2s(m, decay);
+            HY_UNROLL for (int s = 0; s < m; s++) h[at + s] = decay[s] * h[at + s] + u * B[at + s];
+            HY_UNROLL for (int s = 0; s < m; s++) {
+                if ((at + s) & 1)
+                    odd += C[at + s] * h[at + s];
+                else
+                    even += C[at + s] * h[at + s];
+            }
         }
         y[i] = even + odd;
     }
@@ -52,22 +56,30 @@ HY_INLINE void walk(const int S, int n, const vf *delta_n, const vf *u_n, vf *y,
 }
 
 // delta, delta x and skip x of the rows of a chunk: whole rows of the group, as they lie in memory.
-HY_INLINE void prepare(const hy_scan_args *a, const scratch *w, int i, size_t row, int d, int k, int m) {
-    const vf x = v_load_n((const float *)a->x + row * a->ldx + d, m);
-    const vf skip = a->skip ? v_load_n((const float *)a->skip + d, m) : (vf){0};
-    const int at = k * HY_SCAN_CHUNK + i;
-    vf sigmoid;
-    w->delta[at] = v_softplus(v_load_n((const float *)a->dt + row * a->lddt + d, m), &sigmoid);
-    w->u[at] = w->delta[at] * x;
-    w->y[at] = skip * x;
-}
-HY_INLINE void finish(const hy_scan_args *a, const scratch *w, int i, size_t row, int d, int k, int m) {
-    vf out = w->y[k * HY_SCAN_CHUNK + i];
-    if (a->gate) {
-        const vf g = v_load_n((const float *)a->gate + row * a->ldgate + d, m);
-        out *= g * v_sigmoid(g);
+// n vectors side by side from channel d, channel block k on; m channels in each.
+HY_INLINE void prepare(const int n, const hy_scan_args *a, const scratch *w, int t, size_t row, int d, int k, int m) {
+    const float *x = (const float *)a->x + row * a->ldx + d, *dt = (const float *)a->dt + row * a->lddt + d;
+    vf z[HY_SIDE], delta[HY_SIDE], sigmoid[HY_SIDE];
+    EACH z[i] = v_load_n(dt + i * HY_LANES, m);
+    v_softpluses(n, z, delta, sigmoid);
+    EACH {
+        const vf skip = a->skip ? v_load_n((const float *)a->skip + d + i * HY_LANES, m) : (vf){0};
+        const vf xi = v_load_n(x + i * HY_LANES, m);
+        const int at = (k + i) * HY_SCAN_CHUNK + t;
+        w->delta[at] = delta[i];
+        w->u[at] = delta[i] * xi;
+        w->y[at] = skip * xi;
     }
-    v_store_n((float *)a->y + row * a->ldy + d, out, m);
+}
+HY_INLINE void finish(const int n, const hy_scan_args *a, const scratch *w, int t, size_t row, int d, int k, int m) {
+    vf out[HY_SIDE], g[HY_SIDE], s[HY_SIDE];
+    EACH out[i] = w->y[(k + i) * HY_SCAN_CHUNK + t];
+    if (a->gate) {
+        EACH g[i] = v_load_n((const float *)a->gate + row * a->ldgate + d + i * HY_LANES, m);
+        v_sigmoids(n, g, s);
+        EACH out[i] *= g[i] * s[i];
+    }
+    EACH v_store_n((float *)a->y + row * a->ldy + d + i * HY_LANES, out[i], m);
 }
 
 // All states of channel block k over the n tokens of a chunk that starts at `row`.
@@ -89,8 +101,10 @@ static void block(const hy_scan_args *a, const scratch *w, size_t row, int n, in
 static void chunk(const hy_scan_args *a, const scratch *w, size_t row, int n, int next, int d0, int d1) {
     const int full = (d1 - d0) / HY_LANES, rest = (d1 - d0) % HY_LANES, blocks = full + !!rest;
     for (int i = 0; i < n; i++) {
-        for (int k = 0; k < full; k++) prepare(a, w, i, row + i, d0 + k * HY_LANES, k, HY_LANES);
-        if (rest) prepare(a, w, i, row + i, d0 + full * HY_LANES, full, rest);
+        int k = 0;
+        for (; k + HY_SIDE <= full; k += HY_SIDE) prepare(HY_SIDE, a, w, i, row + i, d0 + k * HY_LANES, k, HY_LANES);
+        for (; k < full; k++) prepare(1, a, w, i, row + i, d0 + k * HY_LANES, k, HY_LANES);
+        if (rest) prepare(1, a, w, i, row + i, d0 + full * HY_LANES, full, rest);
     }
     for (int k = 0; k < blocks; k++) {
         const int d = d0 + k * HY_LANES;  // of the next chunk, as many lines as this block takes
@@ -101,8 +115,10 @@ static void chunk(const hy_scan_args *a, const scratch *w, size_t row, int n, in
         block(a, w, row, n, k);
     }
     for (int i = 0; i < n; i++) {
-        for (int k = 0; k < full; k++) finish(a, w, i, row + i, d0 + k * HY_LANES, k, HY_LANES);
-        if (rest) finish(a, w, i, row + i, d0 + full * HY_LANES, full, rest);
+        int k = 0;
+        for (; k + HY_SIDE <= full; k += HY_SIDE) finish(HY_SIDE, a, w, i, row + i, d0 + k * HY_LANES, k, HY_LANES);
+        for (; k < full; k++) finish(1, a, w, i, row + i, d0 + k * HY_LANES, k, HY_LANES);
+        if (rest) finish(1, a, w, i, row + i, d0 + full * HY_LANES, full, rest);
     }
 }
 
@@ -127,21 +143,30 @@ static void job(const hy_scan_args *a, int b, int d0, int d1, const scratch *w) 
         store_tile(w->h + (size_t)k * N, lanes_of(d, d1), N, state + (size_t)d * N);
 }
 
-hy_status HY_FAST(hy_fast_scan)(const void *args, void *ws, const hy_plan_req *req) {
-    const hy_scan_args *a = args;
-    const int groups = hy_scan_chunks(a->D, GROUP), jobs = a->B * groups;
+typedef struct {
+    const hy_scan_args *a;
+    float *ws;
+} jobs_ctx;
+static void jobs(const void *ctx, long from, long to, int thread) {
+    const jobs_ctx *c = ctx;
+    const hy_scan_args *a = c->a;
+    const int groups = hy_scan_chunks(a->D, GROUP);
     const size_t tile = (size_t)GROUP * a->N, operand = (size_t)GROUP * HY_SCAN_CHUNK;
-    const int threads = hy_scan_threads(a, req->threads);
-#pragma omp parallel for num_threads(threads) schedule(dynamic)
-    for (int j = 0; j < jobs; j++) {
+    float *p = c->ws + (size_t)thread * hy_scan_ws_forward(a->N);
+    const scratch w = {.A2 = (vf *)p,
+                       .h = (vf *)(p + tile),
+                       .delta = (vf *)(p + 2 * tile),
+                       .u = (vf *)(p + 2 * tile + operand),
+                       .y = (vf *)(p + 2 * tile + 2 * operand)};
+    for (int j = (int)from; j < (int)to; j++) {
         const int b = j / groups, d0 = j % groups * GROUP, d1 = d0 + GROUP < a->D ? d0 + GROUP : a->D;
-        float *p = (float *)ws + (size_t)omp_get_thread_num() * hy_scan_ws_forward(a->N);
-        const scratch w = {.A2 = (vf *)p,
-                           .h = (vf *)(p + tile),
-                           .delta = (vf *)(p + 2 * tile),
-                           .u = (vf *)(p + 2 * tile + operand),
-                           .y = (vf *)(p + 2 * tile + 2 * operand)};
         job(a, b, d0, d1, &w);
     }
+}
+
+hy_status HY_FAST(hy_fast_scan)(const void *args, void *ws, const hy_plan_req *req) {
+    const hy_scan_args *a = args;
+    const jobs_ctx ctx = {a, ws};
+    hy_parallel(hy_scan_threads(a, req->threads), (long)a->B * hy_scan_chunks(a->D, GROUP), 1, jobs, &ctx);
     return HY_OK;
 }

@@ -7,8 +7,6 @@
 // cache (so each exp is computed once), and walks back over them. dB and dC are sums over channels: a job adds up its
 // channels lane by lane, then the lanes, and writes one sum per group; groups are added in order afterwards. dA_log and
 // dskip are sums over sequences: one part per sequence, added in order.
-#include <omp.h>
-
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/scan.h"
 #include "kernels/cpu/fast/scan_tile.h"
@@ -49,14 +47,18 @@ HY_INLINE void recompute(const int S, bool first, block *b, int n, const vf *h0,
     for (int i = 0; i < n; i++, B += ldB, C += ldC, dC += S, states += S, decay += S) {
         const vf delta = b->delta[i], u = b->u[i], dy = b->dy[i];
         vf y = {0};
-#pragma GCC unroll 16
-        for (int s = 0; s < S; s++) {
-            const vf a = v_exp2(delta * A2[s]);
-            states[s] = h[s];
-            decay[s] = a;
-            h[s] = a * h[s] + u * B[s];
-            dC[s] += dy * h[s];
-            y += C[s] * h[s];
+        HY_UNROLL for (int at = 0; at < S; at += HY_SIDE) {
+            const int m = S - at < HY_SIDE ? S - at : HY_SIDE;
+            vf a[HY_SIDE];
+            HY_UNROLL for (int s = 0; s < m; s++) a[s] = delta * A2[at + s];
+            v_exp2s(m, a);
+            HY_UNROLL for (int s = 0; s < m; s++) {
+                states[at + s] = h[at + s];
+                decay[at + s] = a[s];
+                h[at + s] = a[s] * h[at + s] + u * B[at + s];
+                dC[at + s] += dy * h[at + s];
+                y += C[at + s] * h[at + s];
+            }
         }
         if (!first) y += b->y[i];
         b->y[i] = y;
@@ -99,18 +101,29 @@ HY_INLINE void put(void *p, size_t i, vf v, int m, bool add) {
     v_store_n(at, v, m);
 }
 
-// Before the states, for m channels from d on of row `row`, token i of the chunk: delta, delta x, and the gradient that
-// reaches the sum over states.
-HY_INLINE void prepare(const hy_scan_bwd_args *a, block *b, int i, size_t row, int d, int m) {
+// Before the states, for n blocks side by side from channel d on, m channels in each, of row `row`, token t of the
+// chunk: delta, delta x, and the gradient that reaches the sum over states.
+HY_INLINE void prepare(const int n, const hy_scan_bwd_args *a, block *b, int t, size_t row, int d, int m) {
     const hy_scan_args *f = &a->f;
-    const vf dy = v_load_n((const float *)a->dy + row * a->lddy + d, m);
-    b->delta[i] = v_softplus(v_load_n((const float *)f->dt + row * f->lddt + d, m), &b->ddelta_dt[i]);
-    b->u[i] = b->delta[i] * v_load_n((const float *)f->x + row * f->ldx + d, m);
-    b->dy[i] = dy;
-    if (f->gate) {
-        const vf g = v_load_n((const float *)f->gate + row * f->ldgate + d, m), s = v_sigmoid(g);
-        b->dgate[i] = dy * (s * (1.0f + g * (1.0f - s)));
-        b->dy[i] = dy * (g * s);
+    const float *dt = (const float *)f->dt + row * f->lddt + d, *x = (const float *)f->x + row * f->ldx + d;
+    const float *dy = (const float *)a->dy + row * a->lddy + d;
+    vf z[HY_SIDE], delta[HY_SIDE], s[HY_SIDE];
+    EACH z[i] = v_load_n(dt + i * HY_LANES, m);
+    v_softpluses(n, z, delta, s);
+    EACH {
+        b[i].delta[t] = delta[i];
+        b[i].ddelta_dt[t] = s[i];
+        b[i].u[t] = delta[i] * v_load_n(x + i * HY_LANES, m);
+        b[i].dy[t] = v_load_n(dy + i * HY_LANES, m);
+    }
+    if (!f->gate) return;
+    const float *gate = (const float *)f->gate + row * f->ldgate + d;
+    EACH z[i] = v_load_n(gate + i * HY_LANES, m);
+    v_sigmoids(n, z, s);
+    EACH {
+        const vf g = b[i].dy[t];
+        b[i].dgate[t] = g * (s[i] * (1.0f + z[i] * (1.0f - s[i])));
+        b[i].dy[t] = g * (z[i] * s[i]);
     }
 }
 
@@ -188,8 +201,11 @@ static void chunk(const hy_scan_bwd_args *a, const scratch *w, size_t row, int n
                   const vf *h0, float *dskip, float *dB, float *dC) {
     const int full = (d1 - d0) / HY_LANES, rest = (d1 - d0) % HY_LANES, blocks = full + !!rest, N = a->f.N;
     for (int i = 0; i < n; i++) {
-        for (int k = 0; k < full; k++) prepare(a, &w->blocks[k], i, row + i, d0 + k * HY_LANES, HY_LANES);
-        if (rest) prepare(a, &w->blocks[full], i, row + i, d0 + full * HY_LANES, rest);
+        int k = 0;
+        for (; k + HY_SIDE <= full; k += HY_SIDE)
+            prepare(HY_SIDE, a, &w->blocks[k], i, row + i, d0 + k * HY_LANES, HY_LANES);
+        for (; k < full; k++) prepare(1, a, &w->blocks[k], i, row + i, d0 + k * HY_LANES, HY_LANES);
+        if (rest) prepare(1, a, &w->blocks[full], i, row + i, d0 + full * HY_LANES, rest);
     }
     int s = 0;
     for (; s + 8 <= N; s += 8) walk(8, a, w, row, n, s, d0, blocks, before, h0, dB, dC);
@@ -243,27 +259,35 @@ static void add_sequences(float *out, const float *part, int B, size_t stride, s
         for (size_t i = 0; i < n; i++) out[i] += part[b * stride + i];
 }
 
-static void add_parts(const hy_scan_bwd_args *a, const hy_scan_ws *at, const float *ws, int threads) {
+typedef struct {
+    const hy_scan_bwd_args *a;
+    const hy_scan_ws *at;
+    float *ws;
+} jobs_ctx;
+static void add_rows(const void *ctx, long from, long to, int thread) {
+    const jobs_ctx *c = ctx;
+    const hy_scan_bwd_args *a = c->a;
     const hy_scan_args *f = &a->f;
     const int N = f->N, groups = hy_scan_chunks(f->D, GROUP);
-    const size_t padded = hy_scan_padded(f->D), stride = (size_t)f->T * N, rows = (size_t)f->B * f->T;
-#pragma omp parallel num_threads(threads)
-    {
-#pragma omp for schedule(static) nowait
-        for (size_t r = 0; r < rows; r++) {
-            const size_t b = r / f->T, t = r % f->T, from = b * groups * stride + t * N;
-            const bool valid = !f->len || (int)t < f->len[b];
-            if (a->dBm)
-                add_groups((float *)a->dBm + r * a->lddB, ws + at->dB + from, groups, stride, N, valid, a->acc & 4);
-            if (a->dCm)
-                add_groups((float *)a->dCm + r * a->lddC, ws + at->dC + from, groups, stride, N, valid, a->acc & 8);
-        }
-#pragma omp for schedule(static)
-        for (int d = 0; d < f->D; d++) {
-            if (a->dA_log)
-                add_sequences((float *)a->dA_log + (size_t)d * N, ws + at->dA + (size_t)d * N, f->B, padded * N, N);
-            if (a->dskip) add_sequences((float *)a->dskip + d, ws + at->dskip + d, f->B, padded, 1);
-        }
+    const size_t stride = (size_t)f->T * N;
+    (void)thread;
+    for (size_t r = (size_t)from; r < (size_t)to; r++) {
+        const size_t b = r / f->T, t = r % f->T, first = b * groups * stride + t * N;
+        const bool valid = !f->len || (int)t < f->len[b];
+        const float *dB = c->ws + c->at->dB + first, *dC = c->ws + c->at->dC + first;
+        if (a->dBm) add_groups((float *)a->dBm + r * a->lddB, dB, groups, stride, N, valid, a->acc & 4);
+        if (a->dCm) add_groups((float *)a->dCm + r * a->lddC, dC, groups, stride, N, valid, a->acc & 8);
+    }
+}
+static void add_channels(const void *ctx, long from, long to, int thread) {
+    const jobs_ctx *c = ctx;
+    const hy_scan_bwd_args *a = c->a;
+    const hy_scan_args *f = &a->f;
+    const size_t N = f->N, padded = hy_scan_padded(f->D);
+    (void)thread;
+    for (size_t d = (size_t)from; d < (size_t)to; d++) {
+        if (a->dA_log) add_sequences((float *)a->dA_log + d * N, c->ws + c->at->dA + d * N, f->B, padded * N, N);
+        if (a->dskip) add_sequences((float *)a->dskip + d, c->ws + c->at->dskip + d, f->B, padded, 1);
     }
 }
 
@@ -276,18 +300,25 @@ static scratch carve(float *p, int N) {
     return w;
 }
 
+static void jobs(const void *ctx, long from, long to, int thread) {
+    const jobs_ctx *c = ctx;
+    const hy_scan_args *f = &c->a->f;
+    const int groups = hy_scan_chunks(f->D, GROUP);
+    const scratch w = carve(c->ws + c->at->thread + (size_t)thread * c->at->per_thread, f->N);
+    for (int j = (int)from; j < (int)to; j++) {
+        const int g = j % groups, d0 = g * GROUP, d1 = d0 + GROUP < f->D ? d0 + GROUP : f->D;
+        job(c->a, j / groups, g, d0, d1, c->at, c->ws, &w);
+    }
+}
+
 hy_status HY_FAST(hy_fast_scan_bwd)(const void *args, void *ws, const hy_plan_req *req) {
     const hy_scan_bwd_args *a = args;
     const hy_scan_args *f = &a->f;
-    const int groups = hy_scan_chunks(f->D, GROUP), jobs = f->B * groups, threads = hy_scan_threads(f, req->threads);
+    const int threads = hy_scan_threads(f, req->threads);
     const hy_scan_ws at = hy_scan_ws_layout(f, req->threads);
-    float *base = ws;
-#pragma omp parallel for num_threads(threads) schedule(dynamic)
-    for (int j = 0; j < jobs; j++) {
-        const int g = j % groups, d0 = g * GROUP, d1 = d0 + GROUP < f->D ? d0 + GROUP : f->D;
-        scratch w = carve(base + at.thread + (size_t)omp_get_thread_num() * at.per_thread, f->N);
-        job(a, j / groups, g, d0, d1, &at, base, &w);
-    }
-    add_parts(a, &at, base, threads);
+    const jobs_ctx ctx = {a, &at, ws};
+    hy_parallel(threads, (long)f->B * hy_scan_chunks(f->D, GROUP), 1, jobs, &ctx);
+    hy_parallel(threads, (long)f->B * f->T, 0, add_rows, &ctx);
+    hy_parallel(threads, f->D, 0, add_channels, &ctx);
     return HY_OK;
 }

@@ -7,8 +7,6 @@
 // Three products of [chunk, chunk], [chunk, N] and [N, P] matrices. C B^T is made once for the heads of a group; a job
 // is then one head of one sequence, which goes over its chunks in order. A few tokens (decoding) take the recurrence
 // instead. An element's sums have one order for any batch, padding and number of threads.
-#include <omp.h>
-
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/fast/ssd_tile.h"
 
@@ -151,27 +149,41 @@ static void job(const hy_ssd_args *a, int b, int h, const float *CB, size_t stri
     for (int n = 0; state && n < N; n++) memcpy(state + (size_t)n * P, w->S + n * Pp, (size_t)P * sizeof(float));
 }
 
+typedef struct {
+    const hy_ssd_args *a;
+    const hy_ssd_ws *at;
+    float *ws;
+} jobs_ctx;
+static void score_jobs(const void *ctx, long from, long to, int thread) {
+    const jobs_ctx *x = ctx;
+    const hy_ssd_args *a = x->a;
+    const int chunks = hy_ssd_chunks(a->T, HY_SSD_CHUNK);
+    const scratch w = carve(x->ws + x->at->thread + (size_t)thread * x->at->per_thread, a);
+    for (int j = (int)from; j < (int)to; j++) {
+        const int g = j % a->G, c = j / a->G % chunks, b = j / a->G / chunks, left = length(a, b) - c * HY_SSD_CHUNK;
+        if (left > 0 && length(a, b) > HY_SSD_STEPS)
+            scores(a, (size_t)b * a->T + (size_t)c * HY_SSD_CHUNK, left < HY_SSD_CHUNK ? left : HY_SSD_CHUNK, g, w.BT,
+                   x->ws + x->at->CB + j * HY_SSD_SQUARE);
+    }
+}
+static void head_jobs(const void *ctx, long from, long to, int thread) {
+    const jobs_ctx *x = ctx;
+    const hy_ssd_args *a = x->a;
+    const int chunks = hy_ssd_chunks(a->T, HY_SSD_CHUNK);
+    const scratch w = carve(x->ws + x->at->thread + (size_t)thread * x->at->per_thread, a);
+    for (int j = (int)from; j < (int)to; j++) {
+        const int b = j / a->H, h = j % a->H, g = h / (a->H / a->G);
+        job(a, b, h, x->ws + x->at->CB + ((size_t)b * chunks * a->G + g) * HY_SSD_SQUARE, a->G * HY_SSD_SQUARE, &w);
+    }
+}
+
 hy_status HY_FAST(hy_fast_ssd)(const void *args, void *ws, const hy_plan_req *req) {
     const hy_ssd_args *a = args;
-    const int chunks = hy_ssd_chunks(a->T, HY_SSD_CHUNK), threads = hy_ssd_threads(a, req->threads);
+    const int threads = hy_ssd_threads(a, req->threads);
     const hy_ssd_ws at = hy_ssd_ws_layout(a, req->threads);
-    float *base = ws, *CB = base + at.CB;
-#pragma omp parallel num_threads(threads)
-    {
-        const scratch w = carve(base + at.thread + (size_t)omp_get_thread_num() * at.per_thread, a);
-#pragma omp for schedule(dynamic)
-        for (int j = 0; j < a->B * chunks * a->G; j++) {
-            const int g = j % a->G, c = j / a->G % chunks, b = j / a->G / chunks,
-                      left = length(a, b) - c * HY_SSD_CHUNK;
-            if (left > 0 && length(a, b) > HY_SSD_STEPS)
-                scores(a, (size_t)b * a->T + (size_t)c * HY_SSD_CHUNK, left < HY_SSD_CHUNK ? left : HY_SSD_CHUNK, g,
-                       w.BT, CB + j * HY_SSD_SQUARE);
-        }
-#pragma omp for schedule(dynamic)
-        for (int j = 0; j < a->B * a->H; j++) {
-            const int b = j / a->H, h = j % a->H, g = h / (a->H / a->G);
-            job(a, b, h, CB + ((size_t)b * chunks * a->G + g) * HY_SSD_SQUARE, a->G * HY_SSD_SQUARE, &w);
-        }
-    }
+    const jobs_ctx ctx = {a, &at, ws};
+    if (a->T > HY_SSD_STEPS)
+        hy_parallel(threads, (long)a->B * hy_ssd_chunks(a->T, HY_SSD_CHUNK) * a->G, 1, score_jobs, &ctx);
+    hy_parallel(threads, (long)a->B * a->H, 1, head_jobs, &ctx);
     return HY_OK;
 }

@@ -9,8 +9,6 @@
 // The gradient of the decay of token k sums what flows across it: from tokens j < k to tokens i >= k of the chunk
 // (dM_ij M_ij), from the state before to i >= k, from j < k to the state after, and from state to state. These are sums
 // of the terms themselves and no differences of longer sums.
-#include <omp.h>
-
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/fast/ssd_tile.h"
 
@@ -341,31 +339,48 @@ static void add_sums(const hy_ssd_bwd_args *b, const float *sums, int n) {
         }
 }
 
+// A wave: sequences from b0 on. Their states are [sequence, chunk, head].
+typedef struct {
+    const hy_ssd_bwd_args *b;
+    const hy_ssd_bwd_ws *at;
+    float *ws;
+    int b0;
+} wave_ctx;
+static void state_jobs(const void *ctx, long from, long to, int thread) {
+    const wave_ctx *x = ctx;
+    const hy_ssd_args *a = &x->b->f;
+    const size_t size = hy_ssd_state(a), stride = a->H * size, chunks = hy_ssd_chunks(a->T, HY_SSD_CHUNK);
+    const scratch w = carve(x->ws + x->at->thread + (size_t)thread * x->at->per_thread, a);
+    for (int j = (int)from; j < (int)to; j++) {
+        const size_t first = (size_t)(j / a->H) * chunks * stride + (size_t)(j % a->H) * size;
+        states(x->b, x->b0 + j / a->H, j % a->H, x->ws + x->at->states + first, x->ws + x->at->dstates + first, stride,
+               &w);
+    }
+}
+static void chunk_jobs(const void *ctx, long from, long to, int thread) {
+    const wave_ctx *x = ctx;
+    const hy_ssd_args *a = &x->b->f;
+    const size_t stride = a->H * hy_ssd_state(a);
+    const int chunks = hy_ssd_chunks(a->T, HY_SSD_CHUNK);
+    const scratch w = carve(x->ws + x->at->thread + (size_t)thread * x->at->per_thread, a);
+    for (int j = (int)from; j < (int)to; j++) {
+        const int g = j % a->G, i = j / a->G;
+        chunk(x->b, x->b0 + i / chunks, i % chunks, g, x->ws + x->at->states + i * stride,
+              x->ws + x->at->dstates + i * stride, &w, x->ws + x->at->sums + (size_t)i * a->H * HY_SSD_SUMS);
+    }
+}
+
 hy_status HY_FAST(hy_fast_ssd_bwd)(const void *args, void *ws, const hy_plan_req *req) {
     const hy_ssd_bwd_args *b = args;
     const hy_ssd_args *a = &b->f;
     const int chunks = hy_ssd_chunks(a->T, HY_SSD_CHUNK), threads = hy_ssd_threads(a, req->threads);
     const hy_ssd_bwd_ws at = hy_ssd_bwd_ws_layout(a, req->threads);
-    const size_t size = hy_ssd_state(a), stride = a->H * size;  // states: [sequence of the wave, chunk, head]
-    float *base = ws, *S = base + at.states, *dS = base + at.dstates, *sums = base + at.sums;
     for (int b0 = 0; b0 < a->B; b0 += at.wave) {
         const int wave = a->B - b0 < at.wave ? a->B - b0 : at.wave;
-#pragma omp parallel num_threads(threads)
-        {
-            const scratch w = carve(base + at.thread + (size_t)omp_get_thread_num() * at.per_thread, a);
-#pragma omp for schedule(dynamic)
-            for (int j = 0; j < wave * a->H; j++) {
-                const size_t first = (size_t)(j / a->H) * chunks * stride + (size_t)(j % a->H) * size;
-                states(b, b0 + j / a->H, j % a->H, S + first, dS + first, stride, &w);
-            }
-#pragma omp for schedule(dynamic)
-            for (int j = 0; j < wave * chunks * a->G; j++) {
-                const int g = j % a->G, i = j / a->G;
-                chunk(b, b0 + i / chunks, i % chunks, g, S + i * stride, dS + i * stride, &w,
-                      sums + (size_t)i * a->H * HY_SSD_SUMS);
-            }
-        }
-        add_sums(b, sums, wave * chunks);
+        const wave_ctx ctx = {b, &at, ws, b0};
+        hy_parallel(threads, (long)wave * a->H, 1, state_jobs, &ctx);
+        hy_parallel(threads, (long)wave * chunks * a->G, 1, chunk_jobs, &ctx);
+        add_sums(b, (const float *)ws + at.sums, wave * chunks);
     }
     return HY_OK;
 }

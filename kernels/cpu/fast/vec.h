@@ -15,6 +15,18 @@
     #define HY_LANES 4
 #endif
 #define HY_INLINE static inline __attribute__((always_inline, unused))
+#define HY_SIDE 4  // vectors that the functions named in the plural take at most, side by side
+#define HY_UNROLL _Pragma("GCC unroll 16")
+#define EACH HY_UNROLL for (int i = 0; i < n; i++)
+
+// Largest errors in units of the last place over all floats (tests/unit/test_vec.c). exp: 0 below -87.3, infinity above
+// 88.3; exp2: from -126 to 127; sigmoid: 0 below -88.3; softplus: 0 below -87.3. NaN stays NaN but in exp2,
+// where one with a payload may not.
+#define HY_ULP_EXP 1.0
+#define HY_ULP_EXP2 2.8
+#define HY_ULP_SIGMOID 2.6
+#define HY_ULP_SOFTPLUS 2.8
+#define HY_ULP_LOG1P 2.1
 
 typedef float vf __attribute__((vector_size(4 * HY_LANES), may_alias));
 typedef int32_t vi __attribute__((vector_size(4 * HY_LANES), may_alias));
@@ -37,6 +49,24 @@ HY_INLINE void v_store_n(float *p, vf x, int n) {
         v_store(p, x);
     else
         memcpy(p, &x, (size_t)n * sizeof(float));
+}
+
+// Stores past the caches, of memory that is not read again before much else has been: half the traffic of a store that
+// reads the line first. The address is a multiple of the vector; v_stream_end before another thread may read it.
+HY_INLINE void v_stream(float *p, vf x) {
+#if HY_LANES == 16
+    _mm512_stream_ps(p, (__m512)x);
+#elif HY_LANES == 8
+    _mm256_stream_ps(p, (__m256)x);
+#else
+    _mm_stream_ps(p, (__m128)x);
+#endif
+}
+HY_INLINE void v_stream_end(void) { _mm_sfence(); }
+// Whether an output of so many floats in rows `ld` apart is worth it: larger than what caches keep for the next op.
+#define HY_STREAM_FLOATS ((size_t)4 << 20)
+HY_INLINE int v_streams(const void *p, int ld, size_t floats) {
+    return floats >= HY_STREAM_FLOATS && (uintptr_t)p % sizeof(vf) == 0 && ld % HY_LANES == 0;
 }
 
 // max and min return x when it is NaN, so that a NaN is not hidden by a clamp.
@@ -67,57 +97,110 @@ HY_INLINE vf v_select(vi mask, vf yes, vf no) { return (vf)(((vi)yes & mask) | (
 // 2^x for x <= 127, relative error below 2.5e-7, exactly 1 at 0 and 0 below -127. Near 0 the error shrinks with x:
 // |2^x_computed - 2^x| < 3e-7 |x| and half a unit, so that slow decays are right in 1 - 2^x too.
 // (2^f - 1) / f on [-0.5, 0.5]: minimax of degree 4.
-HY_INLINE vf v_exp2(vf x) {
-#if HY_LANES != 16
-    x = v_max(x, -127);
+HY_INLINE void v_exp2s(const int n, vf *x) {  // of n vectors side by side, which hide each other's latency
+    vf t[HY_SIDE], f[HY_SIDE], q[HY_SIDE];
+#if HY_LANES == 16
+    EACH t[i] = v_round(x[i]);
+    EACH f[i] = x[i] - t[i];
+#else
+    EACH x[i] = v_max(x[i], -127);
+    EACH t[i] = x[i] + HY_ROUND_MAGIC;  // the whole part is in the last bits
+    EACH f[i] = x[i] - (t[i] - HY_ROUND_MAGIC);
 #endif
-    const vf n = v_round(x), f = x - n;
-    vf q = v_set(1.326697412878275e-3f);
-    q = q * f + 9.665878489613533e-3f;
-    q = q * f + 5.550665408372879e-2f;
-    q = q * f + 0.24022358655929565f;
-    q = q * f + 0.6931470632553101f;
-    return v_scale(q * f + 1.0f, n);
+    EACH q[i] = 1.326697412878275e-3f * f[i] + 9.665878489613533e-3f;
+    EACH q[i] = q[i] * f[i] + 5.550665408372879e-2f;
+    EACH q[i] = q[i] * f[i] + 0.24022358655929565f;
+    EACH q[i] = q[i] * f[i] + 0.6931470632553101f;
+    EACH q[i] = q[i] * f[i] + 1.0f;
+#if HY_LANES == 16
+    EACH x[i] = v_scale(q[i], t[i]);
+#else
+    EACH x[i] = (vf)((vu)q[i] + ((vu)t[i] << 23));
+#endif
+}
+HY_INLINE vf v_exp2(vf x) {
+    v_exp2s(1, &x);
+    return x;
 }
 
-// e^x for every x, relative error below 2e-7 where the result is a normal float, 0 where it is
-// smaller; clamped above 88.
-// (e^r - 1) / r on [-0.35, 0.35]: minimax of degree 5; x - n ln 2 in two parts.
+// e^x of n vectors side by side, which share constants and hide each other's latency. Saturates: e^-87.3 below, e^88.3
+// above; NaN stays NaN. x = m ln 2 + r with |r| <= ln 2 / 2, m ln 2 in two parts; e^r by the polynomial of Cephes; 2^m
+// into the exponent.
+HY_INLINE void v_exps(const int n, vf *x) {
+    vf r[HY_SIDE], m[HY_SIDE], p[HY_SIDE];
+    EACH x[i] = v_min(v_max(x[i], -87.3f), 88.3f);
+#if HY_LANES == 16
+    EACH m[i] = v_round(x[i] * 1.44269504f);
+    EACH r[i] = x[i] - m[i] * 0.693359375f;
+    EACH r[i] -= m[i] * -2.12194440e-4f;
+#else
+    EACH m[i] = x[i] * 1.44269504f + HY_ROUND_MAGIC;  // the whole part is in the last bits
+    EACH r[i] = x[i] - (m[i] - HY_ROUND_MAGIC) * 0.693359375f;
+    EACH r[i] -= (m[i] - HY_ROUND_MAGIC) * -2.12194440e-4f;
+#endif
+    EACH p[i] = r[i] * 1.9875691500e-4f + 1.3981999507e-3f;
+    EACH p[i] = p[i] * r[i] + 8.3334519073e-3f;
+    EACH p[i] = p[i] * r[i] + 4.1665795894e-2f;
+    EACH p[i] = p[i] * r[i] + 1.6666665459e-1f;
+    EACH p[i] = p[i] * r[i] + 5.0000001201e-1f;
+    EACH p[i] = p[i] * (r[i] * r[i]) + r[i];
+    EACH p[i] += 1.0f;
+#if HY_LANES == 16
+    EACH x[i] = v_scale(p[i], m[i]);
+#else
+    EACH x[i] = p[i] * (vf)(((vu)m[i] << 23) + 0x3f800000u);  // a product, so that NaN stays
+#endif
+}
+// e^x, relative error below 1.5e-7 for -87.3 <= x <= 88.3; 0 below, infinity above; NaN stays NaN.
 HY_INLINE vf v_exp(vf x) {
-    const vi tiny = x < -87.33f;  // below the smallest normal float
-    x = v_min(v_max(x, -87.33f), 88.0f);
-    const vf n = v_round(x * 1.44269504f), r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-    vf q = v_set(1.3828243827447295e-3f);
-    q = q * r + 8.369538933038712e-3f;
-    q = q * r + 4.166807979345322e-2f;
-    q = q * r + 0.16666503250598907f;
-    q = q * r + 0.4999999403953552f;
-    q = q * r + 1.0f;
-    return (vf)((vi)v_scale(q * r + 1.0f, n) & ~tiny);
+    vf y = x;
+    v_exps(1, &y);
+    y = (vf)((vi)y & ~(x < -87.3f));
+    return v_select(x > 88.3f, v_set(__builtin_inff()), y);
 }
 
-// log(1 + e) for e in [0, 1]: e times the minimax of degree 8 of log(1 + e) / e.
-HY_INLINE vf v_log1p01(vf e) {
-    vf q = v_set(5.232692696154118e-3f);
-    q = q * e - 2.9505232349038124e-2f;
-    q = q * e + 7.822594046592712e-2f;
-    q = q * e - 0.13663244247436523f;
-    q = q * e + 0.19106006622314453f;
-    q = q * e - 0.2484298199415207f;
-    q = q * e + 0.3331909775733948f;
-    q = q * e - 0.4999949336051941f;
-    q = q * e + 0.9999999403953552f;
-    return q * e;
+// log(1 + e) for e in [0, 1]: e times the minimax of degree 8 of log(1 + e) / e. Of n vectors side by side.
+HY_INLINE void v_log1p01s(const int n, const vf *e, vf *q) {
+    EACH q[i] = 5.232692696154118e-3f * e[i] - 2.9505232349038124e-2f;
+    EACH q[i] = q[i] * e[i] + 7.822594046592712e-2f;
+    EACH q[i] = q[i] * e[i] - 0.13663244247436523f;
+    EACH q[i] = q[i] * e[i] + 0.19106006622314453f;
+    EACH q[i] = q[i] * e[i] - 0.2484298199415207f;
+    EACH q[i] = q[i] * e[i] + 0.3331909775733948f;
+    EACH q[i] = q[i] * e[i] - 0.4999949336051941f;
+    EACH q[i] = q[i] * e[i] + 0.9999999403953552f;
+    EACH q[i] = q[i] * e[i];
 }
 
 HY_INLINE vf v_abs(vf x) { return (vf)((vi)x & 0x7fffffff); }
-// log(1 + e^z) and its derivative 1 / (1 + e^-z) from one exp; both right to a few units for every z.
-HY_INLINE vf v_softplus(vf z, vf *sigmoid) {
-    const vf e = v_exp(-v_abs(z)), s = 1.0f / (1.0f + e);
-    *sigmoid = v_select(z < 0, e * s, s);
-    return v_max(z, 0) + v_log1p01(e);
+// log(1 + e^z) and its derivative 1 / (1 + e^-z) from one exp, of n vectors side by side; both right to a few units for
+// every z.
+HY_INLINE void v_softpluses(const int n, const vf *z, vf *out, vf *sigmoid) {
+    vf e[HY_SIDE], s[HY_SIDE], q[HY_SIDE];
+    EACH e[i] = -v_abs(z[i]);
+    v_exps(n, e);
+    EACH e[i] = (vf)((vi)e[i] & ~(v_abs(z[i]) > 87.3f));
+    EACH s[i] = 1.0f / (1.0f + e[i]);
+    v_log1p01s(n, e, q);
+    EACH sigmoid[i] = v_select(z[i] < 0, e[i] * s[i], s[i]);
+    EACH out[i] = v_max(z[i], 0) + q[i];
 }
-HY_INLINE vf v_sigmoid(vf z) { return 1.0f / (1.0f + v_exp(-z)); }
+HY_INLINE vf v_softplus(vf z, vf *sigmoid) {
+    vf out;
+    v_softpluses(1, &z, &out, sigmoid);
+    return out;
+}
+// 1 / (1 + e^-z) of n vectors side by side; 0 below -88.3.
+HY_INLINE void v_sigmoids(const int n, const vf *z, vf *out) {
+    vf e[HY_SIDE];
+    EACH e[i] = -z[i];
+    v_exps(n, e);
+    EACH out[i] = (vf)((vi)(1.0f / (1.0f + e[i])) & ~(z[i] < -88.3f));
+}
+HY_INLINE vf v_sigmoid(vf z) {
+    v_sigmoids(1, &z, &z);
+    return z;
+}
 
 // out[j] = lane from[j] of a, or from HY_LANES on of b. Clang's own shuffle wants constants; it makes one of the loop.
 HY_INLINE vf v_pick(vf a, vf b, vi from) {

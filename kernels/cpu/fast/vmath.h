@@ -1,33 +1,18 @@
-// vmath.h - float vectors of the build's width (16, 8 or 4 lanes) for fast_*.c, with exp and what follows from it.
-// Everything is static inline: each of the three builds gets its own. Not for plain .c files, which have no ISA.
-//   hy_vexp      relative error below 1.5e-7 for -87.3 <= x <= 88.3; 0 below, infinity above; NaN stays NaN
-//   hy_vsigmoid  relative error below 3e-7
+// vmath.h - rows of floats and bfloat16 in the vectors of vec.h, and sums and maxima over lanes. Types, arithmetic and
+// exp are those of vec.h; not for plain .c files, which have no ISA.
 #ifndef HY_VMATH_H
 #define HY_VMATH_H
-#include <immintrin.h>
 #include <math.h>
-#include <stdint.h>
-#include <string.h>
 
-#if defined(HY_ISA_avx512)
-    #define HY_LANES 16
-#elif defined(HY_ISA_avx2)
-    #define HY_LANES 8
-#else
-    #define HY_LANES 4
-#endif
-typedef float hy_vf __attribute__((vector_size(HY_LANES * 4)));
-typedef int32_t hy_vi __attribute__((vector_size(HY_LANES * 4)));
+#include "kernels/cpu/fast/vec.h"
 
-#define HY_VINLINE static inline __attribute__((always_inline, unused))
+typedef float hy_vf __attribute__((vector_size(4 * HY_LANES)));  // vf for values: not for memory of another type
+typedef int32_t hy_vi __attribute__((vector_size(4 * HY_LANES)));
+#define HY_VINLINE HY_INLINE
 
-HY_VINLINE hy_vf hy_vset(float x) { return x - (hy_vf){0}; }  // x - 0 keeps -0 and NaN
-HY_VINLINE hy_vf hy_vload(const float *p) {
-    hy_vf v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-HY_VINLINE void hy_vstore(float *p, hy_vf v) { memcpy(p, &v, sizeof v); }
+HY_VINLINE hy_vf hy_vset(float x) { return v_set(x); }
+HY_VINLINE hy_vf hy_vload(const float *p) { return v_load(p); }
+HY_VINLINE void hy_vstore(float *p, hy_vf v) { v_store(p, v); }
 // The first n < HY_LANES values; the other lanes are 0 and are not touched in memory.
 HY_VINLINE hy_vf hy_vload_part(const float *p, int n) {
 #if defined(HY_ISA_avx512)
@@ -107,18 +92,8 @@ HY_VINLINE hy_vf hy_vsqrt(hy_vf a) {
     return (hy_vf)_mm_sqrt_ps((__m128)a);
 #endif
 }
-HY_VINLINE hy_vi hy_vround(hy_vf a) {  // to the nearest integer, |a| < 2^31
-#if defined(HY_ISA_avx512)
-    return (hy_vi)_mm512_cvtps_epi32((__m512)a);
-#elif defined(HY_ISA_avx2)
-    return (hy_vi)_mm256_cvtps_epi32((__m256)a);
-#else
-    return (hy_vi)_mm_cvtps_epi32((__m128)a);
-#endif
-}
-HY_VINLINE hy_vf hy_vfloat(hy_vi a) { return __builtin_convertvector(a, hy_vf); }
 // m ? a : b by lane, where m is all ones or zero
-HY_VINLINE hy_vf hy_vselect(hy_vi m, hy_vf a, hy_vf b) { return (hy_vf)(((hy_vi)a & m) | ((hy_vi)b & ~m)); }
+HY_VINLINE hy_vf hy_vselect(hy_vi m, hy_vf a, hy_vf b) { return v_select(m, a, b); }
 
 // Sums and maxima over the lanes in one fixed order.
 HY_VINLINE float hy_vsum(hy_vf v) {  // lanes i and i + half, until one is left
@@ -141,23 +116,6 @@ HY_VINLINE float hy_vmax_lanes(hy_vf v) {
     return t;
 }
 
-HY_VINLINE hy_vf hy_vexp(hy_vf x) {
-    // x = n ln2 + r with |r| <= ln2 / 2; exp(r) by the polynomial of Cephes; 2^n into the exponent bits
-    hy_vf c = hy_vmax(hy_vset(-87.3f), hy_vmin(hy_vset(88.3f), x));
-    hy_vi ni = hy_vround(c * 1.44269504f);
-    hy_vf n = hy_vfloat(ni), r = c - n * 0.693359375f;
-    r = r - n * -2.12194440e-4f;
-    hy_vf p = hy_vset(1.9875691500e-4f);
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * (r * r) + r + 1.0f;
-    hy_vf y = p * (hy_vf)((ni + 127) << 23);
-    y = hy_vselect(x < -87.3f, (hy_vf){0}, y);
-    y = hy_vselect(x > 88.3f, hy_vset(INFINITY), y);
-    return hy_vselect(x != x, x, y);
-}
-HY_VINLINE hy_vf hy_vsigmoid(hy_vf x) { return 1.0f / (1.0f + hy_vexp(-x)); }
+HY_VINLINE hy_vf hy_vexp(hy_vf x) { return v_exp(x); }
+HY_VINLINE hy_vf hy_vsigmoid(hy_vf x) { return v_sigmoid(x); }
 #endif

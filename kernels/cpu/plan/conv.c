@@ -24,7 +24,7 @@ hy_status hy_cpu_plan_conv(const void *args, const hy_plan_req *req, hy_launch *
     HY_TRY(check(a));
     if (is_fast(a, req)) {
         HY_FAST_CHOOSE(hy_fast_conv, req, out);
-        out->workspace = a->K * hy_conv_padded(a->D) * sizeof(float);
+        out->workspace = (a->K + 2) * hy_conv_padded(a->D) * sizeof(float);  // weights, bias, a row of zeros
         return HY_OK;
     }
     return hy_cpu_choose_ref("conv", req, out, hy_ref_conv_f32, hy_ref_conv_f64);
@@ -40,7 +40,7 @@ hy_status hy_cpu_plan_conv_bwd(const void *args, const hy_plan_req *req, hy_laun
     if (is_fast(&a->f, req)) {
         HY_FAST_CHOOSE(hy_fast_conv_bwd, req, out);
         const size_t K = a->f.K, B = a->f.B;
-        out->workspace = (K + B * (K + 1)) * hy_conv_padded(a->f.D) * sizeof(float);
+        out->workspace = (1 + B) * (K + 1) * hy_conv_padded(a->f.D) * sizeof(float);
         return HY_OK;
     }
     return hy_cpu_choose_ref("conv backward", req, out, hy_ref_conv_bwd_f32, hy_ref_conv_bwd_f64);
