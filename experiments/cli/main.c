@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/base/base.h"
 #include "core/base/memory.h"
@@ -26,18 +25,6 @@ static void usage(FILE *f) {
     for (int i = 0; commands[i].name; i++) fprintf(f, "  %-10s %s\n", commands[i].name, commands[i].help);
     fprintf(f, "\nexit status: 0 done, 1 the work failed, 2 bad usage or input, 130 interrupted, 141 nobody reads the "
                "output\n");
-}
-
-// Threads that wait for one another spin for about 0.1 ms, then sleep. The library's own default spins far longer,
-// which costs several times the work itself when other programs want the cores. It reads the variable only when a
-// process starts, hence the new start.
-static void calm_threads(char **argv) {
-    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT") || setenv("GOMP_SPINCOUNT", "20000", 1)) return;
-    char self[4096];
-    const ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (n < 0) return;
-    self[n] = 0;
-    execv(self, argv);  // if this fails the defaults serve
 }
 
 static int command(int argc, char **argv) {
@@ -69,7 +56,6 @@ static int end(int status) {
 }
 
 int main(int argc, char **argv) {
-    calm_threads(argv);
     hy_catch_no_memory();
     // shells start what is in the background with SIGINT ignored: who sends it nonetheless means it
     signal(SIGINT, SIG_DFL);

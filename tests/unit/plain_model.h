@@ -34,11 +34,18 @@ typedef struct {
     double *v;
     size_t n;
 } plain_tensor;
+// A part that is left out: of a layer (-1: of each) its "attention", "ssm", "mlp", "conv", "" for all of it; or "head",
+// "group" number index of the equal shares of what attention or SSM heads give.
+typedef struct {
+    int layer, index, shares;
+    char kind[12];
+} plain_lack;
 typedef struct {
     const hy_model_spec *m;
     int n;
     plain_tensor t[PLAIN_TENSORS];
     plain_memory memory;
+    plain_lack lack;  // shares 0: nothing is left out
 } plain_weights;
 
 static inline plain_tensor *plain_new_tensor(plain_weights *w, const char *name, size_t n) {
@@ -100,13 +107,28 @@ typedef struct {
 typedef struct {
     const plain_weights *w;
     const hy_model_spec *m;
-    int S;  // positions, meta tokens first
+    int S;        // positions, meta tokens first
+    bool silent;  // what this layer gives is left out
     plain_layer layer[PLAIN_LAYERS];
     double *h;       // [S, d_model] residual stream
     double *logits;  // [S, vocab]
     double flops;    // of the last position: matrix products, attention, convolution, scan
     plain_memory memory;
 } plain_run;
+
+static inline bool plain_lacks(const plain_run *r, int layer, const char *kind) {
+    const plain_lack *k = &r->w->lack;
+    return k->shares && (k->layer < 0 || k->layer == layer) && !strcmp(k->kind, kind);
+}
+// What the heads of a layer give, [S, n], without those that are left out.
+static inline void plain_leave_out(const plain_run *r, int layer, const char *whole, const char *share, double *y,
+                                   int n) {
+    const plain_lack *k = &r->w->lack;
+    for (int t = 0; t < r->S; t++)
+        for (int c = 0; c < n; c++)
+            if (plain_lacks(r, layer, whole) || (plain_lacks(r, layer, share) && c / (n / k->shares) == k->index))
+                y[t * n + c] = 0;
+}
 
 static inline double plain_sigmoid(double x) { return 1 / (1 + exp(-x)); }
 static inline double plain_silu(double x) { return x * plain_sigmoid(x); }
@@ -220,8 +242,11 @@ static inline void plain_heads(plain_run *r, int layer, const char *prefix, cons
 
 // ---------------------------------------------------------------------------------------------------- SSM
 // Causal convolution of each column, then silu.
-static inline double *plain_conv(plain_run *r, const double *x, int width, int K, const double *w, const double *b) {
+static inline double *plain_conv(plain_run *r, int layer, const double *x, int width, int K, const double *w,
+                                 const double *b) {
     double *y = plain_zeros(&r->memory, (size_t)r->S * (size_t)width);
+    for (int i = 0; i < r->S * width && plain_lacks(r, layer, "conv"); i++) y[i] = plain_silu(x[i]);
+    if (plain_lacks(r, layer, "conv")) return y;
     for (int t = 0; t < r->S; t++)
         for (int c = 0; c < width; c++) {
             double sum = b ? b[c] : 0;
@@ -285,8 +310,8 @@ static inline void plain_mamba(plain_run *r, int layer, const char *prefix, cons
     plain_layer *o = &r->layer[layer];
     const int D = l->d_inner, N = l->d_state, R = l->dt_rank, all = R + 2 * N;
     o->units = D, o->groups = 1, o->A_log = plain_get(r->w, prefix, "A_log");
-    o->x = plain_conv(r, plain_columns(r, proj, width, from, D), D, l->d_conv, plain_get(r->w, prefix, "conv.weight"),
-                      plain_find(r->w, prefix, "conv.bias"));
+    o->x = plain_conv(r, layer, plain_columns(r, proj, width, from, D), D, l->d_conv,
+                      plain_get(r->w, prefix, "conv.weight"), plain_find(r->w, prefix, "conv.bias"));
     o->z = plain_columns(r, proj, width, from + D, D);
     const double *xp = plain_linear(r, o->x, D, plain_get(r->w, prefix, "x_proj"), NULL, all);
     double *dt = plain_columns(r, xp, all, 0, R);
@@ -309,7 +334,7 @@ static inline void plain_mamba2(plain_run *r, int layer, const char *prefix, con
     const double *bias = plain_get(r->w, prefix, "dt_bias"), *norm = plain_find(r->w, prefix, "gate_norm");
     o->units = H, o->groups = l->groups, o->A_log = plain_get(r->w, prefix, "A_log");
     o->z = plain_columns(r, proj, width, from, D);
-    const double *c = plain_conv(r, plain_columns(r, proj, width, from + D, wide), wide, l->d_conv,
+    const double *c = plain_conv(r, layer, plain_columns(r, proj, width, from + D, wide), wide, l->d_conv,
                                  plain_get(r->w, prefix, "conv.weight"), plain_find(r->w, prefix, "conv.bias"));
     o->x = plain_columns(r, c, wide, 0, D), o->B = plain_columns(r, c, wide, D, GN),
     o->C = plain_columns(r, c, wide, D + GN, GN);
@@ -330,6 +355,7 @@ static inline void plain_mamba2(plain_run *r, int layer, const char *prefix, con
 
 // ---------------------------------------------------------------------------------------------------- blocks
 static inline void plain_add(plain_run *r, const double *y) {
+    if (r->silent) return;
     for (int i = 0; i < r->S * r->m->d_model; i++) r->h[i] += y[i];
 }
 
@@ -388,7 +414,9 @@ static inline void plain_block(plain_run *r, int layer, const char *prefix, bool
     const double *proj = plain_linear(r, u, r->m->d_model, plain_get(r->w, prefix, "in_proj"),
                                       plain_find(r->w, prefix, "in_proj.bias"), width);
     if (attention) plain_heads(r, layer, prefix, proj, width);
+    if (attention) plain_leave_out(r, layer, "attention", "head", o->a, l->heads * l->d_v);
     if (ssm) (m2 ? plain_mamba2 : plain_mamba)(r, layer, prefix, proj, width, na);
+    if (ssm) plain_leave_out(r, layer, "ssm", "group", o->s, l->d_inner);
     if (attention && ssm && l->fusion != HY_FUSION_SUM) {
         plain_fuse(r, layer, prefix, u);
         return;
@@ -432,6 +460,7 @@ static inline void plain_forward(const plain_weights *w, const int32_t *ids, int
                (size_t)d * sizeof *table);
     for (int i = 0; i < m->n_layers; i++) {
         const hy_mixer x = m->layers[i].mixer;
+        r->silent = plain_lacks(r, i, "");  // others may use its keys
         char first[32], second[40];
         snprintf(first, sizeof first, "layers.%d.", i);
         snprintf(second, sizeof second, "%ssecond.", first);
@@ -441,7 +470,7 @@ static inline void plain_forward(const plain_weights *w, const int32_t *ids, int
         } else if (x != HY_MIXER_NONE) {
             plain_block(r, i, first, x != HY_MIXER_SSM, x != HY_MIXER_ATTENTION);
         }
-        if (m->layers[i].mlp != HY_MLP_NONE) plain_mlp(r, i, first);
+        if (m->layers[i].mlp != HY_MLP_NONE && !plain_lacks(r, i, "mlp")) plain_mlp(r, i, first);
     }
     r->logits = plain_linear(r, plain_normed(r, r->h, plain_get(w, "", "final_norm")), d,
                              m->tied ? table : plain_get(w, "", "head"), NULL, m->vocab);

@@ -45,7 +45,9 @@ static const struct {
     "  erf: [{}, {examples: 3, cell: 1, ssm: channels, heads: pooled, meta: renormalised, max_len: 20},"               \
     " {heads: attention, missing: zero, reduce: abs_mean, gate: true, examples: 2}, {heads: ssm, uniform: true,"       \
     " reduce: mean_rows, examples: 1}, {max_len: 1}]\n"                                                                \
-    "  outputs: [{}, {positions: all, cell: 1, examples: 2, max_len: 9}, {layers: [1], examples: 1}]\n"
+    "  outputs: [{}, {positions: all, cell: 1, examples: 2, max_len: 9}, {layers: [1], examples: 1}]\n"                \
+    "  ablation: [{examples: 4}, {parts: heads}, {parts: groups, groups: 2}, {parts: layers, examples: 3}, {parts: "   \
+    "mlps, examples: 2}, {parts: convs}, {parts: layers, remove: 'layer*', controls: 3}]\n"
 
 static const char g_models[] =
     "name: models\nvariant: {vocab: 40}\nvariants:\n"

@@ -3,6 +3,7 @@
 // the stored weights through plain_model.h, from counts, or in closed form. A metric without a check fails the test.
 // Times and the loss curve: test_second_training.c.
 #include "results/metrics.h"
+#include "tests/unit/second_opinion_ablation.h"
 #include "tests/unit/second_opinion_maps.h"
 #include "tests/unit/second_opinion_runs.h"
 #include "tests/unit/second_opinion_score.h"
@@ -282,17 +283,33 @@ static struct {
     {"output_share", output_size, 0},
     {"beta", beta, 0},
     {"beta_abs", beta, 0},
+    {"loss_rise", ablated, 0},
+    {"accuracy_drop", ablated, 0},
+    {"loss_without", ablated, 0},
+    {"accuracy_without", ablated, 0},
+    {"random_as_much", ablated, 0},
 };
 enum { CHECKS = sizeof g_checks / sizeof *g_checks };
 
 // Layer, kind and head as columns say what the cell says.
-static bool check_place(const figure *f) {
+static bool check_place(const subject *s, const figure *f) {
     const char *dot = strchr(f->cell, '.'), *kind = "";
     const bool maps = !strcmp(f->metric, "map_check"), caches = !strncmp(f->metric, "cache_", 6);
     if (!strncmp(f->cell, "layer", 5) && dot) kind = dot + 1;
     if (maps) kind = !strcmp(f->cell, "attention") ? "attention" : "ssm";
     if (caches && f->layer < 0) kind = f->cell;
-    return f->layer == layer_of(f) && !strcmp(f->kind, kind) && f->head == -1;
+    int head = -1;
+    if (is_ablation(f->metric)) {  // "layer1.head2" is attention's, "layer1.group0" the SSM's, "layer1" all of it
+        plain_lack part;
+        const bool any = part_of(s, f->cell, 1, &part);
+        head = part.index;
+        kind = !any                          ? ""
+               : !strcmp(part.kind, "head")  ? "attention"
+               : !strcmp(part.kind, "group") ? "ssm"
+               : part.kind[0]                ? dot + 1
+                                             : "layer";
+    }
+    return f->layer == layer_of(f) && !strcmp(f->kind, kind) && f->head == head;
 }
 
 // False: they differ; told on stderr, so that one run shows all.
@@ -305,7 +322,7 @@ static bool check_figure(subject *s, const figure *f) {
     const want w = g_checks[k].of(s, f);
     const bool same = close_to(f->value, w.value, w.tolerance, 1e-7) && f->n == w.n && f->step == s->steps &&
                       close_to(f->se, w.se, 2e-3, 1e-6 * fabs(w.value) + 1e-9) && close_to(f->x, w.x, 0, 0) &&
-                      close_to(f->y, w.y, 0, 0) && check_place(f);
+                      close_to(f->y, w.y, 0, 0) && check_place(s, f);
     if (!same)
         print_error("%s of %s on %s, cell \"%s\", options %s\n  stored  %.10g +- %.6g, n %lld, at %g, %g, step %lld\n"
                     "  wanted  %.10g +- %.6g, n %lld, at %g, %g, step %lld\n",
