@@ -32,6 +32,13 @@ if [ "$(sample 4)" != "$(sample 5)" ]; then echo "ok a sample is another each da
 if grep -q 'return a + b;' "$tmp"/build/faults/w1/core/sum.h && cmp -s "$tmp/core/sum.h" "$tmp/build/faults/w2/core/sum.h"; then
   echo "ok the copies are as they were"
 else echo "not ok the copies are as they were"; bad=1; fi
+run >/dev/null 2>&1 && rm "$tmp"/build/faults/run/results/1
+check "a run that was broken off goes on" 0 'going on; 1 were seen killed before' run --resume
+check "and plants the rest only" 0 '^2$' sh -c "ls '$tmp'/build/faults/run/results | wc -l"
+resumed() { run --resume | grep -cE '^\[' ; }
+check "of one that is done, nothing" 1 '^0$' resumed
+printf '\n' >>"$tmp/core/sum.h"
+check "of another tree, all" 0 'all are planted' run --resume
 fault hang test_add '    return a + b;' '    for (;;) { }' >"$tmp/tests/faults/bad.faults"
 FAULTS_SECONDS=2 check "one that never ends" 0 'bad/hang killed by test_add, which had to be stopped' run bad/
 fault never test_add '    return 7;' '    return 8;' >"$tmp/tests/faults/bad.faults"

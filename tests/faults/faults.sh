@@ -2,8 +2,9 @@
 # faults.sh - plants the faults of tests/faults/*.faults (README.md there: their format) one at a time in copies of the tree and looks
 # whether the tests see them. A fault is killed when a test that it names goes red. If those stay green, the other tests are run: one
 # that goes red ought to be the one named; if none does, the fault SURVIVES.
-#   tests/faults/faults.sh [--check] [--named-only] [--quick] [--sample N] [--day N] [--tree DIR] [part of area/name]...
+#   tests/faults/faults.sh [--check] [--resume] [--named-only] [--quick] [--sample N] [--day N] [--tree DIR] [part of area/name]...
 # --check only looks whether every fault applies. --quick takes those seen by unit tests on the CPU, --sample takes N, others each day.
+# --resume goes on with a run that was broken off, if tree, lists and choice are the same: what it saw killed is not planted again.
 # Status 1: a survivor, a wrongly named test, or a fault that does not apply or compile. JOBS copies are worked in at a time (2), under
 # $BUILD/faults.
 main() { # read as a whole before it runs
@@ -11,10 +12,11 @@ set -u
 die() { echo "faults: $*" >&2; exit 2; }
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tree=$(cd "$here/../.." && pwd)
-check='' named_only='' quick='' sample='' day=$(($(date +%s) / 86400)) select=''
+check='' resume='' named_only='' quick='' sample='' day=$(($(date +%s) / 86400)) select=''
 while [ $# -gt 0 ]; do
   case $1 in
     --check) check=1 ;;
+    --resume) resume=1 ;;
     --named-only) named_only=1 ;;
     --quick) quick=1 ;;
     --sample) sample=${2:?} && shift ;;
@@ -38,10 +40,25 @@ least=${FAULTS_SECONDS:-60} # the least that a test may take
 work=$(mkdir -p "$BUILD/faults" && cd "$BUILD/faults" && pwd) || exit 2
 exec 9>"$work/lock"
 flock -n 9 || die "another run is at work in $work (BUILD=folder gives this one its own)"
-rm -rf "$work/run"
-mkdir -p "$work/run/claims" "$work/run/results" "$work/times"
+sources() { # names of the tracked files as they are now; without git, of all that is not built
+  git -C "$tree" ls-files --cached --others --exclude-standard 2>/dev/null | sort -u | grep . ||
+    find . \( -path ./build -o -path ./.git -o -path "./$BUILD" \) -prune -o -type f -print | sed 's|^\./||'
+}
+GIT_CEILING_DIRECTORIES=$work sources >"$work/sources"
+state=$(grep -vE '^tests/faults/|\.md$' "$work/sources" | xargs -d '\n' cksum 2>/dev/null | cksum | tr ' ' -)
+this="$state $(cat "${lists[@]}" | cksum) named_only=$named_only quick=$quick sample=$sample${sample:+ day=$day} select=$select"
+if [ -n "$resume" ] && [ "$(cat "$work/run/what" 2>/dev/null)" = "$this" ]; then
+  grep -LE "^[^	]*	killed	" "$work"/run/results/* 2>/dev/null | xargs -r rm -f
+  rm -rf "$work/run/claims" "$work/run/lists" "$work/run/broken"
+  mkdir -p "$work/run/claims" && (cd "$work/run/results" && find . -type f -exec mkdir -p ../claims/{} \;)
+  echo "faults: going on; $(find "$work/run/results" -type f | wc -l) were seen killed before"
+else
+  [ -z "$resume" ] || echo "faults: nothing to go on with: tree, lists or choice are others than those of the newest run; all are planted"
+  rm -rf "$work/run"
+fi
+mkdir -p "$work/run/claims" "$work/run/results" "$work/times" && echo "$this" >"$work/run/what"
 # lists and tools may be edited while this runs: from here on copies of them are read
-mkdir "$work/run/lists" && cp "${lists[@]}" "$work/run/lists" && cp "$here/faults.pl" "$work/run"
+mkdir "$work/run/lists" && cp "${lists[@]}" "$work/run/lists" && cp "$here/faults.pl" "$work/run" && mv "$work/sources" "$work/run/sources"
 lists=("$work"/run/lists/*)
 perl "$work/run/faults.pl" list . "$select" "$sample" "$day" "$quick" "${lists[@]}" >"$work/run/list" || exit 1
 total=$(wc -l <"$work/run/list")
@@ -50,11 +67,6 @@ total=$(wc -l <"$work/run/list")
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES GNUMAKEFLAGS GIT_DIR
 export GIT_CEILING_DIRECTORIES=$work CCACHE_NOHASHDIR=1
 per_make=$(($(nproc) / JOBS > 0 ? $(nproc) / JOBS : 1))
-
-sources() { # names of the tracked files as they are now; without git, of all that is not built
-  git -C "$tree" ls-files --cached --others --exclude-standard 2>/dev/null | sort -u | grep . ||
-    find . \( -path ./build -o -path ./.git -o -path "./$BUILD" \) -prune -o -type f -print | sed 's|^\./||'
-}
 
 # A copy that is new takes over times and the objects built beside it; in an older one, what differs is brought up to date.
 prepare() { # copy
@@ -113,7 +125,7 @@ try() { # copy, test
 say() { # a line of progress: how many are done, when it is likely to end
   local n left
   n=$(find "$work/run/results" -type f | wc -l)
-  left=$(((SECONDS - planted_at) * (total - n) / (n > 0 ? n : 1)))
+  left=$(((SECONDS - planted_at) * (total - n) / (n > before ? n - before : 1)))
   printf '[%d/%d, %d:%02d left] %s\n' "$n" "$total" $((left / 60)) $((left % 60)) "$1"
 }
 
@@ -200,15 +212,13 @@ stop() {
 }
 trap stop INT TERM
 
-sources >"$work/run/sources"
-state=$(grep -vE '^tests/faults/|\.md$' "$work/run/sources" | xargs -d '\n' cksum 2>/dev/null | cksum | tr ' ' -)
 cut -f3 "$work/run/list" | tr ' ' '\n' | sort -u >"$work/run/tests"
 echo "faults: $total to plant, $(wc -l <"$work/run/tests") tests named, $JOBS copies under ${work#"$tree"/}"
 in_copies prepare
 in_copies clean_tests
 if [ -s "$work/run/broken" ]; then cat "$work/run/broken"; die "a fault can be found only by a test that passes without it"; fi
 echo "faults: the named tests pass without a fault (${SECONDS} s)"
-planted_at=$SECONDS
+planted_at=$SECONDS before=$(find "$work/run/results" -type f | wc -l)
 in_copies plant_all
 
 cat "$work"/run/results/* | awk -F'\t' -v total="$total" '
