@@ -99,6 +99,10 @@ static meeting have_meeting(long slow_us) {
     hy_parallel(2, 2, 1, meet, &at);
     return m;
 }
+static int ended_of(long slow_us) {
+    const meeting m = have_meeting(slow_us);
+    return m.ended;
+}
 
 static void test_workers_take_part(void **state) {
     (void)state;
@@ -113,7 +117,7 @@ static void test_workers_take_part(void **state) {
 
 static void test_a_slow_piece_is_waited_for(void **state) {
     (void)state;
-    for (int i = 0; i < 10; i++) assert_int_equal(have_meeting(i % 2 ? 5000 : 10).ended, 2);
+    for (int i = 0; i < 10; i++) assert_int_equal(ended_of(i % 2 ? 5000 : 10), 2);
 }
 
 // A worker that does not run: it is held in a handler for a signal of its own.
@@ -147,7 +151,7 @@ static void test_a_worker_that_is_not_running_is_not_waited_for(void **state) {
     atomic_store(&let_go, 1);
     while (atomic_load(&held)) rest(100);
     sigaction(SIGTRAP, &before, NULL);
-    assert_int_equal(have_meeting(0).ended, 2);  // and it comes back
+    assert_int_equal(ended_of(0), 2);  // and it comes back
 }
 
 // ---------------------------------------------------------------------------------------------------- who may call
@@ -196,7 +200,7 @@ static void test_after_fork(void **state) {
         const pid_t child = fork();
         if (!child) {
             alarm(SECONDS / 2);
-            _exit(badly_done(3, 1000, 0) || badly_done(3, 1000, 1) || have_meeting(0).ended != 2);
+            _exit(badly_done(3, 1000, 0) || badly_done(3, 1000, 1) || ended_of(0) != 2);
         }
         int status;
         assert_int_equal(waitpid(child, &status, 0), child);
