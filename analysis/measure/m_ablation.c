@@ -38,8 +38,8 @@ static const hy_field ablation_fields[] = {
      "equal groups that the channels of a Mamba-1 mixer are divided into", true},
     {"reference", HY_F_INT, offsetof(ablation_options, reference), 0, "64", 1, 1e6, NULL,
      "examples of each cell that a mean is taken over", true},
-    {"remove", HY_F_STRING, offsetof(ablation_options, remove), sizeof(((ablation_options *)0)->remove), "", 0, 0,
-     NULL, "instead take out, all together, the parts that fit a pattern: \"layer*.head0, layer3.head*\"", true},
+    {"remove", HY_F_STRING, offsetof(ablation_options, remove), sizeof(((ablation_options *)0)->remove), "", 0, 0, NULL,
+     "instead take out, all together, the parts that fit a pattern: \"layer*.head0, layer3.head*\"", true},
     {"controls", HY_F_INT, offsetof(ablation_options, controls), 0, "20", 0, 10000, NULL,
      "with remove: so many random sets of as many parts of each kind beside", true},
     {"seed", HY_F_INT, offsetof(ablation_options, seed), 0, "0", 0, 1e9, NULL, "of the random sets", true},
@@ -83,12 +83,12 @@ static bool ablation_applies(const hy_model_spec *spec, const void *options) {
 typedef struct {
     double mean, se;
 } estimate;
-// Mean of sign * (x - y) over n examples, and its standard error.
+// Mean of sign * (x - y) over n examples, and its standard error. y NULL: zeros.
 static estimate paired(const double *x, const double *y, int n, double sign) {
     double sum = 0, squares = 0;
-    for (int i = 0; i < n; i++) sum += sign * (x[i] - y[i]);
+    for (int i = 0; i < n; i++) sum += sign * (x[i] - (y ? y[i] : 0));
     const double mean = sum / n;
-    for (int i = 0; i < n; i++) squares += pow(sign * (x[i] - y[i]) - mean, 2);
+    for (int i = 0; i < n; i++) squares += pow(sign * (x[i] - (y ? y[i] : 0)) - mean, 2);
     return (estimate){mean, n > 1 ? sqrt(squares / (n - 1) / n) : NAN};
 }
 
@@ -108,14 +108,12 @@ static void fact(const hy_measure_context *c, hy_facts *f, const char *metric, c
 static void set_facts(const hy_measure_context *c, hy_facts *f, const char *cell, const hy_unit *u,
                       const hy_ablation_scores *s, int set) {
     const double *loss = s->loss + (size_t)set * (size_t)s->n, *right = s->accuracy + (size_t)set * (size_t)s->n;
-    double *zero = hy_xcalloc((size_t)s->n, sizeof *zero);
     if (set) {
         fact(c, f, "loss_rise", cell, u, paired(loss, s->loss, s->n, 1), s->n);
         fact(c, f, "accuracy_drop", cell, u, paired(right, s->accuracy, s->n, -1), s->n);
     }
-    fact(c, f, "loss_without", cell, u, paired(loss, zero, s->n, 1), s->n);
-    fact(c, f, "accuracy_without", cell, u, paired(right, zero, s->n, 1), s->n);
-    free(zero);
+    fact(c, f, "loss_without", cell, u, paired(loss, NULL, s->n, 1), s->n);
+    fact(c, f, "accuracy_without", cell, u, paired(right, NULL, s->n, 1), s->n);
 }
 
 // ---------------------------------------------------------------------------------------------------- parts in turn
@@ -157,7 +155,7 @@ static void draw(const hy_units *u, const bool *like, hy_rng *rng, bool *out) {
 // least as much as the set that was named.
 static void control_facts(const hy_measure_context *c, hy_facts *f, const hy_ablation_scores *s) {
     const int n = s->sets - 2;
-    double *rise = hy_xcalloc(3 * (size_t)n + 1, sizeof *rise), *drop = rise + n, *zero = drop + n;
+    double *rise = hy_xcalloc(2 * (size_t)n + 1, sizeof *rise), *drop = rise + n;
     const double named = paired(s->loss + s->n, s->loss, s->n, 1).mean;
     int as_much = 0;
     for (int i = 0; i < n; i++) {
@@ -166,8 +164,8 @@ static void control_facts(const hy_measure_context *c, hy_facts *f, const hy_abl
         drop[i] = paired(s->accuracy + at, s->accuracy, s->n, -1).mean;
         as_much += rise[i] >= named;
     }
-    fact(c, f, "loss_rise", "random", NULL, paired(rise, zero, n, 1), n);
-    fact(c, f, "accuracy_drop", "random", NULL, paired(drop, zero, n, 1), n);
+    fact(c, f, "loss_rise", "random", NULL, paired(rise, NULL, n, 1), n);
+    fact(c, f, "accuracy_drop", "random", NULL, paired(drop, NULL, n, 1), n);
     fact(c, f, "random_as_much", "", NULL, (estimate){(double)as_much / n, NAN}, n);
     free(rise);
 }

@@ -163,21 +163,16 @@ static hy_status keep_scores(work *k, int set, int at, int *n) {
     if (!nll || !pred) return HY_EFAIL;
     *n = 0;
     for (int b = 0; b < k->B; b++) {
-        double sum = 0;
-        int labels = 0, right = 0;
-        for (int t = b * S + m; t < (b + 1) * S; t++) {
-            if (k->full_labels[t] < 0) continue;
-            sum += (double)nll[t];
-            right += pred[t] == k->full_labels[t];
-            labels++;
-        }
-        if (!labels) continue;
-        if (!isfinite(sum))
+        const int first = b * S + m;
+        hy_score one = {0};
+        hy_score_add(&one, k->T, k->full_labels + first, nll + first, pred + first);
+        if (!one.examples) continue;
+        if (!isfinite(one.s_nll))
             return hy_error(HY_EDIVERGED, "a loss is not finite%s: the weights hold NaN or infinity, or are too large",
                             set ? " without a part of the model" : "");
         const size_t i = (size_t)set * (size_t)k->out->n + (size_t)(at + (*n)++);
-        k->out->loss[i] = sum / labels;
-        k->out->accuracy[i] = (double)right / labels;
+        k->out->loss[i] = one.s_nll / (double)one.labels;
+        k->out->accuracy[i] = one.s_acc;
     }
     return HY_OK;
 }

@@ -84,12 +84,6 @@ static hy_status need_raw(hy_exec *e) {
     return e->h_raw ? HY_OK : HY_ENOMEM;
 }
 
-static float as_float(hy_dtype dt, const void *x, size_t i) {
-    return dt == HY_F64    ? (float)((const double *)x)[i]
-           : dt == HY_BF16 ? hy_f32_from_bf16(((const uint16_t *)x)[i])
-                           : ((const float *)x)[i];
-}
-
 // Shows a probe those values stored in `root` (itself and its views) that it wants, or their gradients.
 static hy_status show(hy_exec *e, hy_val root, bool gradient, const hy_probe *probe) {
     const hy_program *p = e->prog;
@@ -112,7 +106,8 @@ static hy_status show(hy_exec *e, hy_val root, bool gradient, const hy_probe *pr
         float *d = hy_alloc((size_t)rows * w * sizeof *d);
         if (!d) return HY_ENOMEM;
         for (size_t r = 0; r < (size_t)rows; r++)
-            for (size_t c = 0; c < w; c++) d[r * w + c] = as_float(e->dt, e->h_raw, r * (size_t)W + col + c);
+            for (size_t c = 0; c < w; c++)
+                d[r * w + c] = (float)hy_host_element(e->dt, e->h_raw, r * (size_t)W + col + c);
         s = probe->got(probe->user, name, d, rows, (int)w);
         free(d);
     }
@@ -223,7 +218,7 @@ static hy_status fetch(hy_exec *e, hy_dtype dt, const void *src, size_t n, float
     if (dt == HY_F32) return e->be->to_host(dst, src, n * 4);
     HY_TRY(need_raw(e));
     HY_TRY(e->be->to_host(e->h_raw, src, n * hy_dtype_size(dt)));
-    for (size_t i = 0; i < n; i++) dst[i] = as_float(dt, e->h_raw, i);
+    for (size_t i = 0; i < n; i++) dst[i] = (float)hy_host_element(dt, e->h_raw, i);
     return HY_OK;
 }
 

@@ -36,11 +36,6 @@ static hy_status take(const hy_exec *e, hy_val v, on_host *out) {
     return out->raw ? e->be->to_host(out->raw, out->device, out->bytes) : HY_ENOMEM;
 }
 
-static double get(hy_dtype dt, const void *x, size_t i) {
-    return dt == HY_F64    ? ((const double *)x)[i]
-           : dt == HY_BF16 ? (double)hy_f32_from_bf16(((const uint16_t *)x)[i])
-                           : (double)((const float *)x)[i];
-}
 static void put(hy_dtype dt, void *x, size_t i, double v) {
     if (dt == HY_F64)
         ((double *)x)[i] = v;
@@ -57,7 +52,7 @@ static void edit_rows(const hy_exec *e, const hy_edit *d, on_host *out, const on
         const int t = (int)(r % (size_t)e->T);
         if (d->to > 0 && (t < d->from || t >= d->to)) continue;
         for (size_t c = 0; c < W; c++) {
-            double v = in ? get(e->dt, in->raw, r * in->ld + in->col + first + c) : 0;
+            double v = in ? hy_host_element(e->dt, in->raw, r * in->ld + in->col + first + c) : 0;
             if (in && d->silu) v /= 1 + exp(-v);
             if (d->with) v += (double)d->with[r * (size_t)d->ld + c];
             put(e->dt, out->raw, r * out->ld + out->col + first + c, v);

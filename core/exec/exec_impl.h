@@ -110,6 +110,13 @@ void hy_exec_layout_free(hy_exec_layout *plan);
 hy_kernel_id hy_bind_forward(const hy_exec *e, int i, const hy_params *w, const hy_state *state, hy_any_args *a);
 hy_kernel_id hy_bind_backward(const hy_exec *e, int i, const hy_params *w, hy_any_args *a);
 
+// Element i of an array that was copied from the device.
+static inline double hy_host_element(hy_dtype dt, const void *x, size_t i) {
+    return dt == HY_F64    ? ((const double *)x)[i]
+           : dt == HY_BF16 ? (double)hy_f32_from_bf16(((const uint16_t *)x)[i])
+                           : (double)((const float *)x)[i];
+}
+
 // ---- exec_edit.c
 // Makes the edits of what op i has just computed.
 hy_status hy_exec_edit_output(hy_exec *e, int i);
