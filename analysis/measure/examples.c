@@ -9,12 +9,6 @@ hy_status hy_examples_check(const hy_measure_subject *s, int cell) {
     return hy_error(HY_EINPUT, "cell %d: task %s has evaluation cells 0 to %d", cell, hy_task_kind(s->task), cells - 1);
 }
 
-bool hy_layer_wanted(const hy_ints *layers, int i) {
-    for (int k = 0; k < layers->n; k++)
-        if (layers->v[k] == i) return true;
-    return layers->n == 0;
-}
-
 hy_status hy_list_distinct(const hy_ints *list, const char *name) {
     for (int i = 1; i < list->n; i++)
         for (int k = 0; k < i; k++)
@@ -24,7 +18,7 @@ hy_status hy_list_distinct(const hy_ints *list, const char *name) {
 
 bool hy_layers_have_heads(const hy_model_spec *spec, const hy_ints *layers) {
     for (int i = 0; i < spec->n_layers; i++)
-        if (hy_layer_wanted(layers, i) && spec->layers[i].mixer != HY_MIXER_NONE) return true;
+        if (hy_ints_want(layers, i) && spec->layers[i].mixer != HY_MIXER_NONE) return true;
     return false;
 }
 

@@ -23,8 +23,7 @@
 
 // HY_EINPUT: the task has no such evaluation cell.
 hy_status hy_examples_check(const hy_measure_subject *s, int cell);
-// Whether an option `layers` (empty: all) names layer i; whether any layer that it names has attention or SSM heads.
-bool hy_layer_wanted(const hy_ints *layers, int i);
+// Whether any layer that an option `layers` names (empty: all) has attention or SSM heads.
 bool hy_layers_have_heads(const hy_model_spec *spec, const hy_ints *layers);
 // HY_EINPUT if a number stands in a list of options twice: two figures would have one name.
 hy_status hy_list_distinct(const hy_ints *list, const char *name);

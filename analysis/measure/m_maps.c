@@ -56,7 +56,7 @@ static hy_status maps_check(const hy_measure_subject *s, const void *options) {
     HY_TRY(hy_list_distinct(&o->channels, "channels"));
     for (int i = 0; i < s->spec->n_layers; i++) {
         const hy_layer_spec *l = &s->spec->layers[i];
-        if (!hy_layer_wanted(&o->layers, i)) continue;
+        if (!hy_ints_want(&o->layers, i)) continue;
         if (l->heads > heads) heads = l->heads;
         if (ssm_units(l) > units) units = ssm_units(l);
     }
@@ -252,7 +252,7 @@ static hy_status maps_run(const hy_measure_context *c, const void *options, hy_f
               .check = {.attn = -1, .ssm = -1, .model = -1},
               .stats = hy_xcalloc((size_t)spec->n_layers, sizeof *w.stats)};
     hy_status s = hy_examples_open(c, o->cell, o->max_len, o->examples, &w.e);
-    for (int i = 0; !s && i < spec->n_layers; i++) w.e.want[i] = hy_layer_wanted(&o->layers, i);
+    for (int i = 0; !s && i < spec->n_layers; i++) w.e.want[i] = hy_ints_want(&o->layers, i);
     for (w.example = 0; !s && w.example < w.e.n; w.example++) {
         w.next = 0;
         s = hy_examples_run(c, &w.e, w.example, on_layer, &w);

@@ -192,7 +192,7 @@ static hy_status outputs_run(const hy_measure_context *c, const void *options, h
     hy_examples e;
     hy_status s = hy_examples_open(c, o->cell, o->max_len, o->examples, &e);
     for (int i = 0; !s && i < L; i++) {
-        e.want[i] = hy_layer_wanted(&o->layers, i);
+        e.want[i] = hy_ints_want(&o->layers, i);
         s = open_layer(c, i, &w.layers[i]);
     }
     for (int i = 0; !s && i < e.n; i++) s = hy_examples_run(c, &e, i, on_layer, &w);

@@ -20,12 +20,6 @@ typedef struct {
     hy_edit *edits;  // of one set
 } work;
 
-static bool has_cell(const hy_ablation *a, int cell) {
-    for (int i = 0; i < a->cells->n; i++)
-        if (a->cells->v[i] == cell) return true;
-    return a->cells->n == 0;
-}
-
 // ---------------------------------------------------------------------------------------------------- batches
 // Examples first .. first+B-1 of a cell, `shift` further on, around its count.
 static hy_status load(work *k, hy_split split, int cell, int first, int B, int shift, int count) {
@@ -123,7 +117,7 @@ static hy_status find_means(work *k) {
     const hy_task *task = k->a->task;
     const hy_split split = hy_task_cells(task, HY_SPLIT_TUNE) > 0 ? HY_SPLIT_TUNE : HY_SPLIT_TRAIN;
     for (int cell = 0; cell < hy_task_cells(task, split); cell++) {
-        if (split == HY_SPLIT_TUNE && !has_cell(k->a, cell)) continue;
+        if (split == HY_SPLIT_TUNE && !hy_ints_want(k->a->cells, cell)) continue;
         const int64_t have = hy_task_cell(task, split, cell)->count;
         const int n = have && have < k->a->reference ? (int)have : k->a->reference;
         for (int done = 0; done < n; done += k->B) {
@@ -195,7 +189,7 @@ static hy_status run_batch(work *k, int cell, int first, int B, int count, int s
 }
 
 static int examples_of(const hy_ablation *a, int cell) {
-    if (!has_cell(a, cell)) return 0;
+    if (!hy_ints_want(a->cells, cell)) return 0;
     const int64_t have = hy_task_cell(a->task, HY_SPLIT_EVAL, cell)->count;
     return have < a->examples ? (int)have : a->examples;
 }

@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/parallel.h"
 #include "core/model/checkpoint.h"
 #include "core/family/export_impl.h"
 
@@ -19,27 +18,9 @@ hy_export_values hy_export_checkpoint_values(const hy_st *checkpoint) {
     return (hy_export_values){read_checkpoint, checkpoint};
 }
 
-typedef struct {
-    const hy_param *q;
-    uint64_t seed;
-    size_t first, n;
-    float *dst;
-} initial_ctx;
-enum { STEP = 256 };  // values; any piece of a stream can be made alone
-static void initial_pieces(const void *ctx, long from, long to, int thread) {
-    (void)thread;
-    const initial_ctx *c = ctx;
-    for (size_t i = (size_t)from * STEP; i < c->n && i < (size_t)to * STEP; i += STEP) {
-        double v[STEP];
-        const size_t m = c->n - i < STEP ? c->n - i : STEP;
-        hy_param_initial(c->q, c->seed, c->first + i, m, v);
-        for (size_t k = 0; k < m; k++) c->dst[i + k] = (float)v[k];
-    }
-}
 static hy_status read_initial(const void *user, const hy_param *q, int param, size_t first, size_t n, float *dst) {
     (void)param;
-    const initial_ctx c = {q, *(const uint64_t *)user, first, n, dst};
-    hy_parallel(n > 4096 ? 0 : 1, (long)((n + STEP - 1) / STEP), 0, initial_pieces, &c);
+    hy_param_initial_as(q, *(const uint64_t *)user, first, n, HY_F32, 0, dst);
     return HY_OK;
 }
 hy_export_values hy_export_initial_values(const uint64_t *seed) { return (hy_export_values){read_initial, seed}; }

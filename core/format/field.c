@@ -166,6 +166,12 @@ void hy_fields_text(const hy_field *f, const void *obj, int indent, hy_buf *out)
     }
 }
 
+bool hy_ints_want(const hy_ints *list, int i) {
+    for (int k = 0; k < list->n; k++)
+        if (list->v[k] == i) return true;
+    return list->n == 0;
+}
+
 // ---------------------------------------------------------------------------------------------------- reading values
 static bool bounded(const hy_field *f) { return f->min <= f->max && (f->min != 0 || f->max != 0); }
 

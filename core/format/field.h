@@ -38,6 +38,8 @@ typedef struct {
     // models that do not use them stay what they were.
     bool quiet;
 } hy_field;
+// Whether a list of numbers, where an empty one is all, has i.
+bool hy_ints_want(const hy_ints *list, int i);
 #define HY_FIELD_END \
     { 0 }
 

@@ -172,7 +172,7 @@ void hy_param_initial(const hy_param *q, uint64_t seed, size_t first, size_t n, 
     for (size_t i = 0; i < n; i++) dst[i] = initial(q, first + i, &r);
 }
 
-#define STEP ((size_t)1024)  // values that one thread makes at a time; they do not depend on which thread
+#define STEP ((size_t)1024)  // values that one thread makes at a time
 typedef struct {
     const hy_param *q;
     uint64_t seed;
@@ -197,6 +197,12 @@ static void make_values(const void *ctx, long from, long to, int thread) {
     }
 }
 
+void hy_param_initial_as(const hy_param *q, uint64_t seed, size_t first, size_t n, hy_dtype dtype, int threads,
+                         void *dst) {
+    const values_ctx c = {q, seed, first, n, dtype, dst};
+    hy_parallel(n > 4 * STEP ? threads : 1, (long)((n + STEP - 1) / STEP), 0, make_values, &c);
+}
+
 hy_status hy_params_init(hy_params *w, uint64_t seed) {
     hy_status s = HY_OK;
     void *v = hy_alloc(PIECE * sizeof(double));
@@ -207,8 +213,7 @@ hy_status hy_params_init(hy_params *w, uint64_t seed) {
         const hy_dtype dt = hy_params_dtype(w, i);
         for (size_t j = 0; !s && j < q->n; j += PIECE) {
             const size_t m = q->n - j < PIECE ? q->n - j : PIECE;
-            const values_ctx c = {q, seed, j, m, dt, v};
-            hy_parallel(m > 4 * STEP ? w->be->threads : 1, (long)((m + STEP - 1) / STEP), 0, make_values, &c);
+            hy_param_initial_as(q, seed, j, m, dt, w->be->threads, v);
             s = w->be->from_host((char *)hy_params_ptr(w, i, false) + j * hy_dtype_size(dt), v, m * hy_dtype_size(dt));
         }
     }

@@ -25,6 +25,9 @@ hy_dtype hy_params_dtype(const hy_params *w, int param);  // of its values
 hy_status hy_params_init(hy_params *w, uint64_t seed);  // each tensor from its own stream: adding one changes no other
 // Elements first .. first+n-1 of what hy_params_init gives a parameter.
 void hy_param_initial(const hy_param *q, uint64_t seed, size_t first, size_t n, double *dst);
+// The same as elements of a type, made by so many threads (0: hy_parallel_threads). Which one makes a value is all one.
+void hy_param_initial_as(const hy_param *q, uint64_t seed, size_t first, size_t n, hy_dtype dtype, int threads,
+                         void *dst);
 hy_status hy_params_want_grad(hy_params *w);  // HY_EINPUT if some parameter is kept in bfloat16
 // Copies one whole tensor to host floats (converted); grad: the gradient instead of the value.
 hy_status hy_params_get(const hy_params *w, int param, bool grad, float *dst);

@@ -1,6 +1,5 @@
 // bench_busy.c - training, prefill and decoding alone and beside a program that wants a processor all the time: what is
 // left of the rate, here and in another build of this program if one is named (rounds interleaved).
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 #include "analysis/measure/throughput.h"
 #include "core/family/model_file.h"
 #include "core/format/table.h"
+#include "experiments/bench/beside.h"
 #include "experiments/cli/args.h"
 
 enum { ROUNDS = 256 };
@@ -63,29 +63,7 @@ static hy_status serve(const hy_backend *be) {
 }
 
 // ---------------------------------------------------------------------------------------------------- the other programs
-typedef struct {
-    FILE *to, *from;
-    pid_t pid;
-} other;
-static hy_status start(const char *program, const char *threads, other *o) {
-    int in[2], out[2];
-    if (pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC)) return hy_error(HY_EFAIL, "no pipe");
-    if ((o->pid = fork()) == 0) {
-        dup2(in[0], 0);
-        dup2(out[1], 1);
-        execl(program, program, "--serve", "--threads", threads, (char *)NULL);
-        _exit(127);
-    }
-    close(in[0]), close(out[1]);
-    o->to = fdopen(in[1], "w"), o->from = fdopen(out[0], "r");
-    return HY_OK;
-}
-static void stop(other *o) {
-    if (!o->to) return;
-    fclose(o->to), fclose(o->from);
-    waitpid(o->pid, NULL, 0);
-}
-static hy_status ask(other *o, int i, double *rate) {
+static hy_status ask(hy_beside *o, int i, double *rate) {
     fprintf(o->to, "%d\n", i);
     fflush(o->to);
     return fscanf(o->from, "%lf", rate) == 1 ? HY_OK : hy_error(HY_EFAIL, "a bench beside ended early");
@@ -96,7 +74,7 @@ static pid_t loop(void) {
     if (p) return p;
     for (volatile unsigned long n = 0;; n++) continue;
 }
-static hy_status ask_beside(other *o, int i, int loops, double *rate) {
+static hy_status ask_beside(hy_beside *o, int i, int loops, double *rate) {
     pid_t p[64];
     for (int k = 0; k < loops; k++) p[k] = loop();
     hy_status s = loops ? (usleep(100000), ask(o, i, rate)) : ask(o, i, rate);
@@ -130,7 +108,7 @@ static hy_table *new_table(bool two) {
     return t;
 }
 
-static hy_status one_work(hy_table *t, other *o, int builds, int i, int loops, int rounds) {
+static hy_status one_work(hy_table *t, hy_beside *o, int builds, int i, int loops, int rounds) {
     static double rate[2][2][ROUNDS];  // [build][beside]
     double skip;
     for (int k = 0; k < builds; k++) HY_TRY(ask(&o[k], i, &skip));
@@ -152,16 +130,16 @@ static hy_status one_work(hy_table *t, other *o, int builds, int i, int loops, i
 
 static hy_status bench(const char *self, const char *against, int threads, const char *only, int loops, int rounds,
                        hy_table_format format) {
-    other o[2] = {{0}};
+    hy_beside o[2] = {{0}};
     char n[16];
     snprintf(n, sizeof n, "%d", threads);
     const int builds = against ? 2 : 1;
-    hy_status s = start(self, n, &o[0]);
-    if (!s && against) s = start(against, n, &o[1]);
+    hy_status s = hy_beside_start(self, n, NULL, &o[0]);
+    if (!s && against) s = hy_beside_start(against, n, NULL, &o[1]);
     hy_table *t = new_table(against != NULL);
     for (int i = 0; !s && i < WORKS; i++)
         if (!only || strstr(works[i].name, only)) s = one_work(t, o, builds, i, loops, rounds);
-    stop(&o[0]), stop(&o[1]);
+    hy_beside_stop(&o[0]), hy_beside_stop(&o[1]);
     hy_table_note(t, "%d threads beside %d busy loop%s; medians over %d interleaved rounds, ratios within a round",
                   threads, loops, loops == 1 ? "" : "s", rounds);
     if (!s) s = hy_table_print(t, format, stdout);

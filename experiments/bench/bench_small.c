@@ -1,15 +1,14 @@
 // bench_small.c - training steps of the models of experiments/roadmap at their batch shape: seconds by kind of op
 // beside their floors, and whole steps, against another build of this program if one is named (rounds interleaved).
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/format/table.h"
 #include "core/task/task.h"
 #include "core/train/optim.h"
+#include "experiments/bench/beside.h"
 #include "experiments/cli/args.h"
 #include "experiments/runner/experiment.h"
 
@@ -217,29 +216,7 @@ static hy_status serve(const hy_backend *be, const hy_experiment *x) {
     return s;
 }
 
-typedef struct {
-    FILE *to, *from;
-    pid_t pid;
-} other;
-static hy_status start(const char *program, const char *threads, const char *isa, other *o) {
-    int in[2], out[2];
-    if (pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC)) return hy_error(HY_EFAIL, "no pipe");
-    if ((o->pid = fork()) == 0) {
-        dup2(in[0], 0);
-        dup2(out[1], 1);
-        execl(program, program, "--serve", "--threads", threads, isa ? "--isa" : (char *)NULL, isa, (char *)NULL);
-        _exit(127);
-    }
-    close(in[0]), close(out[1]);
-    o->to = fdopen(in[1], "w"), o->from = fdopen(out[0], "r");
-    return HY_OK;
-}
-static void stop(other *o) {
-    if (!o->to) return;
-    fclose(o->to), fclose(o->from);
-    waitpid(o->pid, NULL, 0);
-}
-static hy_status ask(other *o, int at, int steps, double *seconds, double *nll) {
+static hy_status ask(hy_beside *o, int at, int steps, double *seconds, double *nll) {
     fprintf(o->to, "%d %d\n", at, steps);
     fflush(o->to);
     return fscanf(o->from, "%lf %lf", seconds, nll) == 2 ? HY_OK : hy_error(HY_EFAIL, "a bench beside ended early");
@@ -247,7 +224,7 @@ static hy_status ask(other *o, int at, int steps, double *seconds, double *nll) 
 
 static hy_status versus(const hy_experiment *x, const char *programs[2], int threads, const char *isa, const char *only,
                         int rounds, int steps, hy_table_format format) {
-    other o[2] = {{0}};
+    hy_beside o[2] = {{0}};
     char n[16];
     snprintf(n, sizeof n, "%d", threads);
     hy_table *t = hy_table_new("Training steps, this build against another");
@@ -258,8 +235,8 @@ static hy_status versus(const hy_experiment *x, const char *programs[2], int thr
     hy_table_column(t, "low", NULL, NULL, HY_RIGHT);
     hy_table_column(t, "high", NULL, NULL, HY_RIGHT);
     hy_table_column(t, "difference", "loss differs by", NULL, HY_RIGHT);
-    hy_status s = start(programs[0], n, isa, &o[0]);
-    if (!s) s = start(programs[1], n, isa, &o[1]);
+    hy_status s = hy_beside_start(programs[0], n, isa, &o[0]);
+    if (!s) s = hy_beside_start(programs[1], n, isa, &o[1]);
     for (int i = 0; !s && i < x->n_items; i++) {
         double a[2][ROUNDS], ratio[ROUNDS], nll[2], skip, low = 1e9, high = 0;
         if (only && !strstr(x->items[i].variant, only)) continue;
@@ -279,7 +256,7 @@ static hy_status versus(const hy_experiment *x, const char *programs[2], int thr
         hy_table_num(t, high, 2);
         hy_table_text(t, "%.1e", nll[1] - nll[0]);
     }
-    stop(&o[0]), stop(&o[1]);
+    hy_beside_stop(&o[0]), hy_beside_stop(&o[1]);
     hy_table_note(t, "%d threads; medians over %d interleaved rounds of %d steps", threads, rounds, steps);
     if (!s) s = hy_table_print(t, format, stdout);
     hy_table_free(t);
