@@ -252,7 +252,7 @@ lint:
 	@echo "clang-tidy"; printf '%s\n' $(LINT) | xargs -P $(JOBS) -n 8 sh -c 'clang-tidy --quiet --warnings-as-errors="*" "$$@" -- $(CPPFLAGS) \
 	  -std=c11 -fopenmp -DHY_COMMIT=\"lint\" -DHY_DIRTY=0 2>/dev/null' sh
 	@echo "shellcheck"; shellcheck -x -S warning $$(grep -l '^#!' tests/*.sh tests/*/*.sh experiments/cli/*.sh .ci/run)
-# Threads under ThreadSanitizer: clang with its OpenMP library and Archer, which knows what a barrier orders (Debian: clang libomp-dev).
+# Threads under ThreadSanitizer, with clang (Debian: clang libomp-dev, which the matrix library's OpenMP asks for).
 TSAN_CC ?= clang
 TSAN_TESTS ?= test_parallel test_kernels test_linear test_conv test_rope test_scan test_ssd test_attention test_gated_norm test_lm_loss test_model
 tsan:

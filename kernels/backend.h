@@ -39,7 +39,7 @@ static inline hy_plan_req hy_backend_request(const hy_backend *be, hy_dtype dtyp
 }
 
 // The CPU backend. isa: the best path to use ("ref", "base", "avx2", "avx512"; NULL, "auto": the best that the machine
-// has). threads 0: all cores this process may use. Sets the number of OpenMP threads of the process. Nothing to free.
+// has). threads 0: all cores this process may use. Tells hy_parallel_threads (core/base/parallel.h). Nothing to free.
 hy_status hy_backend_cpu(const char *isa, int threads, hy_backend *out);
 
 // The CUDA backend on GPU `device` (in CUDA's numbering; -1: the first that can be used), with one stream. HY_EINPUT

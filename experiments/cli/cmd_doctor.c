@@ -1,5 +1,4 @@
 // cmd_doctor.c - `hylab doctor`: what this build and this machine can do, and whether a results database is sound.
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -16,6 +15,7 @@
 #include "kernels/ceilings.h"
 #include "experiments/runner/models.h"
 #include "results/schema.h"
+#include "core/base/parallel.h"
 #include "core/base/plural.h"
 
 typedef struct {
@@ -74,8 +74,7 @@ static void machine_lines(hy_table *t) {
     struct utsname u;
     if (!uname(&u)) line(t, "system", "ok", "%s %s on %s", u.sysname, u.release, u.machine);
     char *cpu = proc_value("/proc/cpuinfo", "model name"), *mem = proc_value("/proc/meminfo", "MemAvailable");
-    cpu_set_t set;
-    int threads = sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
+    const int threads = hy_cpus_allowed();
     line(t, "processor", "ok", "%s", cpu);
     line(t, "threads", "ok", "%d usable by this process, %ld in the machine", threads, sysconf(_SC_NPROCESSORS_ONLN));
     line(t, "memory", "ok", "%.1f GB available", strtod(mem, NULL) * 1024e-9);

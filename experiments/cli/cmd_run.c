@@ -1,11 +1,11 @@
 // cmd_run.c - `hylab run`: an experiment YAML to stored results and a table.
 #include <fcntl.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/base/parallel.h"
 #include "core/base/version.h"
 #include "experiments/cli/args.h"
 #include "experiments/cli/commands.h"
@@ -107,11 +107,6 @@ static hy_status open_store(const char *db, hy_store **store) {
     return !stat(db, &st) && st.st_size <= CHECK_MAX ? hy_results_check(*store) : HY_OK;
 }
 
-static int all_threads(void) {
-    cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
-}
-
 static bool times_something(const hy_sweep *s) {
     for (int i = 0; i < s->e->n_items; i++)
         for (int k = 0; s->items[i].state == HY_ITEM_PENDING && k < s->e->items[i].n_measures; k++)
@@ -137,7 +132,7 @@ static int jobs_of(const options *o, const hy_sweep *s, int threads) {
 }
 
 static void share_machine(const options *o, hy_sweep *s) {
-    const int total = o->threads ? o->threads : all_threads();
+    const int total = o->threads ? o->threads : hy_cpus_allowed();
     s->jobs = jobs_of(o, s, total);
     s->threads = total / s->jobs > 1 ? total / s->jobs : 1;
 }
