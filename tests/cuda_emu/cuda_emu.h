@@ -26,9 +26,18 @@ hy_status hy_emu_enqueue(const char *name, dim3 grid, dim3 block, size_t shared,
 // an address of it.
 void hy_emu_check_argument(const char *name, int index, bool pointer, const void *value, size_t bytes);
 
+// Padding within a structure holds what lay there before, by chance an address, which is no argument: it is cleared
+// where the compiler can, otherwise structures are not looked into.
+#if defined __has_builtin && __has_builtin(__builtin_clear_padding)
+    #define HY_EMU_CLEAR_PADDING(p) __builtin_clear_padding(p)
+template <class T> constexpr bool hy_emu_checked = true;
+#else
+    #define HY_EMU_CLEAR_PADDING(p) (void)(p)
+template <class T> constexpr bool hy_emu_checked = std::is_scalar<T>::value;
+#endif
 template <class T> void hy_emu_check(const char *name, int index, T value) {
-    __builtin_clear_padding(&value);  // old addresses in it are no arguments
-    hy_emu_check_argument(name, index, std::is_pointer<T>::value, &value, sizeof value);
+    HY_EMU_CLEAR_PADDING(&value);
+    if (hy_emu_checked<T>) hy_emu_check_argument(name, index, std::is_pointer<T>::value, &value, sizeof value);
 }
 template <class T> T hy_emu_convert(T x) { return x; }  // as by a call: narrowing and const are the compiler's matter
 template <class... P, class... A>
@@ -36,8 +45,7 @@ hy_status hy_emu_launch(const char *name, dim3 grid, dim3 block, size_t shared, 
     static_assert(sizeof...(P) == sizeof...(A), "number of arguments of the kernel");
     static_assert((std::is_trivially_copyable<P>::value && ...), "arguments are copied to the device byte by byte");
     auto args = std::make_shared<std::tuple<P...>>(hy_emu_convert<P>(a)...);
-    std::apply([](P &...p) { (__builtin_clear_padding(&p), ...); },
-               *args);  // what lies there by chance may look like an address
+    std::apply([](P &...p) { (HY_EMU_CLEAR_PADDING(&p), ...); }, *args);
     int index = 0;
     std::apply([&](const P &...p) { (hy_emu_check<P>(name, index++, p), ...); }, *args);
     return hy_emu_enqueue(name, grid, block, shared, sizeof(std::tuple<P...>),

@@ -65,13 +65,13 @@ INLINE void ask_keys(const item *it, int j, int n) {
 
 // New maximum of one row of scores; scores that the row does not see become HIDDEN_SCORE.
 INLINE float row_max(float *s, tile_span t, bool masked, row_span span, int j0, float m) {
-    vf top = vset(m);
+    vf top = v_set(m);
     for (int j = t.lo * STRIPE; j < t.hi * STRIPE; j += VL) {
-        vf x = vload(s + j);
+        vf x = v_load(s + j);
         if (masked) {
             vi seen = span_mask(span, j0 + j);
-            x = vbits(((vi)x & seen) | ((vi)vset(HIDDEN_SCORE) & ~seen));
-            vstore(s + j, x);
+            x = vbits(((vi)x & seen) | ((vi)v_set(HIDDEN_SCORE) & ~seen));
+            v_store(s + j, x);
         }
         top = vmax(top, x);
     }
@@ -79,11 +79,11 @@ INLINE float row_max(float *s, tile_span t, bool masked, row_span span, int j0, 
 }
 // Scores become weights 2^(s - m); returns their sum by lane.
 INLINE vf row_weights(float *s, tile_span t, bool masked, float m) {
-    vf sum = vset(0), top = vset(m);
+    vf sum = v_set(0), top = v_set(m);
     for (int j = t.lo * STRIPE; j < t.hi * STRIPE; j += VL) {
-        vf x = vload(s + j), p = vexp2(x - top);
-        if (masked) p = vbits((vi)p & ~(vi)(x <= vset(HIDDEN_SCORE)));
-        vstore(s + j, p);
+        vf x = v_load(s + j), p = vexp2(x - top);
+        if (masked) p = vbits((vi)p & ~(vi)(x <= v_set(HIDDEN_SCORE)));
+        v_store(s + j, p);
         sum += p;
     }
     return sum;
@@ -113,8 +113,8 @@ static void attend_tile(item *it, int r0, int j0) {
         }
     }
     for (int i = 0; i < SUB; i += VL) {
-        vstore(it->corr + i, vexp2(vload(m + i) - vload(top + i)));
-        vstore(m + i, vload(top + i));
+        v_store(it->corr + i, vexp2(v_load(m + i) - v_load(top + i)));
+        v_store(m + i, v_load(top + i));
     }
     for (int g = 0; g < groups; g++) {
         if (t[g].lo == t[g].hi) continue;
@@ -123,7 +123,7 @@ static void attend_tile(item *it, int r0, int j0) {
             float *l = it->l + (size_t)(r0 + g * MR + i) * VL;
             vf sum = t[g].full ? row_weights(s + i * KEYS, t[g], false, m[g * MR + i])
                                : row_weights(s + i * KEYS, t[g], true, m[g * MR + i]);
-            vstore(l, vload(l) * it->corr[g * MR + i] + sum);
+            v_store(l, v_load(l) * it->corr[g * MR + i] + sum);
         }
     }
     for (int g = 0; g < groups; g++) {
@@ -139,7 +139,7 @@ static void store_rows(const item *it) {
     for (int r = 0; r < it->rows; r++) {
         int t = (it->row0 + r) / it->h.group, head = it->h.kvh * it->h.group + (it->row0 + r) % it->h.group;
         size_t row = (size_t)it->h.b * a->T + t;
-        float sum = hsum(vload(it->l + (size_t)r * VL)), inv = 1.0f / sum;
+        float sum = hsum(v_load(it->l + (size_t)r * VL)), inv = 1.0f / sum;
         float *o = (float *)a->o + row * a->ldo + (size_t)head * a->d_v;
         const float *src = it->o + (size_t)r * it->ldv;
         for (int c = 0; c < a->d_v; c++) o[c] = src[c] * inv;

@@ -47,9 +47,9 @@ INLINE int row_token(const work *x, int r) { return (r < x->rows ? r : x->rows -
 INLINE row_span span_at(const work *x, int r) { return span_of(&x->h, &x->keys, row_token(x, r)); }
 
 INLINE float dot(const float *a, const float *b, int n) {
-    vf s = vset(0);
+    vf s = v_set(0);
     int i = 0;
-    for (; i + VL <= n; i += VL) s += vload(a + i) * vload(b + i);
+    for (; i + VL <= n; i += VL) s += v_load(a + i) * v_load(b + i);
     float sum = hsum(s);
     for (; i < n; i++) sum += a[i] * b[i];
     return sum;
@@ -100,13 +100,13 @@ static void load_keys(const work *x, int k0) {
 // One row of a tile: scores become weights p = 2^(s - lse), and ds = p (dO.v - dO.o); ds holds dO.v before.
 INLINE void row_gradient(float *p, float *ds, tile_span t, bool masked, row_span span, int k0, float lse, float delta) {
     for (int j = t.lo * STRIPE; j < t.hi * STRIPE; j += VL) {
-        vf w = vexp2(vload(p + j) - vset(lse)), d = w * (vload(ds + j) - vset(delta));
+        vf w = vexp2(v_load(p + j) - v_set(lse)), d = w * (v_load(ds + j) - v_set(delta));
         if (masked) {
             vi seen = span_mask(span, k0 + j);
             w = vbits((vi)w & seen), d = vbits((vi)d & seen);
         }
-        vstore(p + j, w);
-        vstore(ds + j, d);
+        v_store(p + j, w);
+        v_store(ds + j, d);
     }
     memset(p, 0, (size_t)t.lo * STRIPE * sizeof(float));
     memset(ds, 0, (size_t)t.lo * STRIPE * sizeof(float));

@@ -47,7 +47,7 @@ INLINE v4 hsum4(vf a, vf b, vf c, vf d) {
 INLINE vf load_tail(const float *p, int n) {
     float x[VL];
     for (int i = 0; i < VL; i++) x[i] = i < n ? p[i] : 0.0f;
-    return vload(x);
+    return v_load(x);
 }
 // s[i][j] = q_i . k_j for `rows` queries (ld ldq, padded with zeros) and n keys, one after another in memory (width d).
 enum { AHEAD = 16 };  // rows of the cache fetched before they are needed
@@ -65,21 +65,22 @@ INLINE void decode_scores(const int rows, const float *q, size_t ldq, const floa
 #pragma GCC unroll 8
         for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4
-            for (int u = 0; u < 4; u++) acc[i][u] = vset(0);
+            for (int u = 0; u < 4; u++) acc[i][u] = v_set(0);
         for (int c = 0; c < whole; c += VL)
 #pragma GCC unroll 4
             for (int u = 0; u < 4; u++) {
-                vf x = vload(kj[u] + c);
+                vf x = v_load(kj[u] + c);
                 __builtin_prefetch(kj[u] + (size_t)AHEAD * d + c, 0, 3);
 #pragma GCC unroll 8
-                for (int i = 0; i < rows; i++) acc[i][u] += x * vload(q + i * ldq + c);
+                for (int i = 0; i < rows; i++) acc[i][u] = v_fma(x, v_load(q + i * ldq + c), acc[i][u]);
             }
         if (whole < d)
 #pragma GCC unroll 4
             for (int u = 0; u < 4; u++) {
                 vf x = load_tail(kj[u] + whole, d - whole);
 #pragma GCC unroll 8
-                for (int i = 0; i < rows; i++) acc[i][u] += x * load_tail(q + i * ldq + whole, d - whole);
+                for (int i = 0; i < rows; i++)
+                    acc[i][u] = v_fma(x, load_tail(q + i * ldq + whole, d - whole), acc[i][u]);
             }
 #pragma GCC unroll 8
         for (int i = 0; i < rows; i++) {
@@ -120,12 +121,12 @@ static void add_some_values(int rows, int n, const float *p, const float *v, int
         for (int i = 0; i < left;
              i++)  // the last columns; in vectors too, so that every key is added by the same operation
             for (int c = whole * STRIPE; c < d; c += VL) {
-                vf sum = vload(o + i * ldo + c);
+                vf sum = v_load(o + i * ldo + c);
                 for (int j = 0; j < n; j++) {
                     const float *vj = v + (size_t)j * d + c;
-                    sum += vset(p[(size_t)i * ldp + j]) * (c + VL <= d ? vload(vj) : load_tail(vj, d - c));
+                    sum = v_fma(v_set(p[(size_t)i * ldp + j]), c + VL <= d ? v_load(vj) : load_tail(vj, d - c), sum);
                 }
-                vstore(o + i * ldo + c, sum);
+                v_store(o + i * ldo + c, sum);
             }
     }
 }
@@ -157,13 +158,13 @@ static void decode_range(const hy_attention_args *a, float *mem, float *part, in
     for (size_t r = 0; r < rows; r++) {
         float *sr = s + r * HY_ATTN_RANGE;
         for (int j = n; j < HY_ATTN_RANGE && j % STRIPE; j++) sr[j] = HIDDEN_SCORE;
-        vf top = vset(HIDDEN_SCORE), sum = vset(0);
-        for (int j = 0; j < n; j += VL) top = vmax(top, vload(sr + j));
+        vf top = v_set(HIDDEN_SCORE), sum = v_set(0);
+        for (int j = 0; j < n; j += VL) top = vmax(top, v_load(sr + j));
         part[2 * r] = hmax(top);
-        top = vset(part[2 * r]);
+        top = v_set(part[2 * r]);
         for (int j = 0; j < n; j += VL) {
-            vf x = vload(sr + j), p = vbits((vi)vexp2(x - top) & ~(vi)(x <= vset(HIDDEN_SCORE)));
-            vstore(sr + j, p);
+            vf x = v_load(sr + j), p = vbits((vi)vexp2(x - top) & ~(vi)(x <= v_set(HIDDEN_SCORE)));
+            v_store(sr + j, p);
             sum += p;
         }
         part[2 * r + 1] = hsum(sum);

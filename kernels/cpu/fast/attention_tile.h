@@ -2,26 +2,16 @@
 // micro-kernel for products of small tiles, exp2, packing of keys and values, and which keys of a tile a row sees.
 #ifndef HY_CPU_ATTN_TILE_H
 #define HY_CPU_ATTN_TILE_H
-#include <immintrin.h>
-#include <string.h>
-
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu/fast/vec.h"
 
 #if defined HY_ISA_avx512
-enum { VL = 16, MR = 6, NV = 4 };  // 24 sums, 4 operands and a broadcast in 32 registers
-    #define VBYTES 64
-#elif defined HY_ISA_avx2
-enum { VL = 8, MR = 6, NV = 2 };  // 12 + 2 + 1 of 16 registers
-    #define VBYTES 32
+enum { MR = 6, NV = 4 };  // 24 sums, 4 operands and a broadcast in 32 registers
 #else
-enum { VL = 4, MR = 6, NV = 2 };
-    #define VBYTES 16
+enum { MR = 6, NV = 2 };  // 12 + 2 + 1 of 16 registers
 #endif
+enum { VL = HY_LANES };
 enum { STRIPE = HY_ATTN_STRIPE, KEYS = HY_ATTN_KEYS, SUB = HY_ATTN_SUB };
-typedef float vf __attribute__((vector_size(VBYTES)));
-typedef int32_t vi __attribute__((vector_size(VBYTES)));
-typedef uint32_t vu __attribute__((vector_size(VBYTES)));
-typedef float vfu __attribute__((vector_size(VBYTES), aligned(4), may_alias));
 typedef float v4 __attribute__((vector_size(16)));
 typedef float v4u __attribute__((vector_size(16), aligned(4), may_alias));
 #define INLINE static inline __attribute__((always_inline))
@@ -31,9 +21,6 @@ typedef float v4u __attribute__((vector_size(16), aligned(4), may_alias));
 #define LOG2E 1.4426950408889634
 #define LN2 0.6931471805599453
 
-INLINE vf vload(const float *p) { return *(const vfu *)p; }
-INLINE void vstore(float *p, vf x) { *(vfu *)p = x; }
-INLINE vf vset(float x) { return x - (vf){0}; }
 INLINE vi vseti(int x) { return x - (vi){0}; }
 INLINE vf vbits(vi x) { return (vf)x; }
 // The larger one; b where either is NaN.
@@ -81,7 +68,7 @@ INLINE float hmax(vf x) {
 // 2^x for x <= 127, relative error about 1e-7; x below -126 gives 2^-126; NaN stays NaN.
 INLINE vf vexp2(vf x) {
     const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, left in the low bits
-    x = vmax(vset(-126.0f), x);
+    x = vmax(v_set(-126.0f), x);
     vf t = x + magic, f = x - (t - magic);
     vf p = 1.5594677590e-04f * f + 1.3406643906e-03f;
     p = p * f + 9.6176929747e-03f;
@@ -103,21 +90,21 @@ INLINE void mm_step(const int nv, const int rows, const int ahead, int K, const 
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4
         for (int n = 0; n < nv; n++) {
-            acc[i][n] = init == FRESH ? vset(0) : vload(C + i * ldc + n * VL);
+            acc[i][n] = init == FRESH ? v_set(0) : v_load(C + i * ldc + n * VL);
             if (init == RESCALE) acc[i][n] *= scale[i];
         }
     for (int k = 0; k < K; k++) {
         vf b[NV];
 #pragma GCC unroll 4
-        for (int n = 0; n < nv; n++) b[n] = vload(B + n * VL);
+        for (int n = 0; n < nv; n++) b[n] = v_load(B + n * VL);
         if (ahead)
 #pragma GCC unroll 4
             for (int n = 0; n < nv; n++) __builtin_prefetch(B + (size_t)ahead * ldb + n * VL, 0, 3);
 #pragma GCC unroll 8
         for (int i = 0; i < rows; i++) {
-            vf x = vset(A[i * si]);
+            vf x = v_set(A[i * si]);
 #pragma GCC unroll 4
-            for (int n = 0; n < nv; n++) acc[i][n] += x * b[n];
+            for (int n = 0; n < nv; n++) acc[i][n] = v_fma(x, b[n], acc[i][n]);
         }
         A += sk;
         B += ldb;
@@ -125,7 +112,7 @@ INLINE void mm_step(const int nv, const int rows, const int ahead, int K, const 
 #pragma GCC unroll 8
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4
-        for (int n = 0; n < nv; n++) vstore(C + i * ldc + n * VL, acc[i][n]);
+        for (int n = 0; n < nv; n++) v_store(C + i * ldc + n * VL, acc[i][n]);
 }
 INLINE void mm_stripes(int stripes, const int rows, const int ahead, int K, const float *A, size_t si, size_t sk,
                        const float *B, size_t ldb, float *C, size_t ldc, init_kind init, const float *scale) {

@@ -49,7 +49,7 @@ static void window_rows(const hy_conv_args *a, int n, int b, int t, int d0, cons
 // Pre-activations p [n] of the tokens of the windows x [n + K - 1]; w [K], bias.
 HY_INLINE void preact(const int K, const int n, const vf *w, const vf *x, vf *p) {
     HY_UNROLL for (int i = 0; i < n; i++) p[i] = w[K];
-    HY_UNROLL for (int j = 0; j < K; j++) HY_UNROLL for (int i = 0; i < n; i++) p[i] += w[j] * x[i + j];
+    HY_UNROLL for (int j = 0; j < K; j++) HY_UNROLL for (int i = 0; i < n; i++) p[i] = v_fma(w[j], x[i + j], p[i]);
 }
 HY_INLINE void load_rows(const int n, const float *const *rows, int d, int m, vf *x) {
     HY_UNROLL for (int j = 0; j < n; j++) x[j] = v_load_n(rows[j] + d, m);

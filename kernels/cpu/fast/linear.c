@@ -28,7 +28,7 @@ HY_VINLINE void dot_step(const hy_gemv_args *g, hy_vf acc[8][4], const float *x,
     for (int m = 0; m < MR; m++) {
         hy_vf xv = hy_vload(x + (size_t)m * g->ldx + k);
 #pragma GCC unroll 4
-        for (int n = 0; n < NR; n++) acc[m][n] += xv * wv[n];
+        for (int n = 0; n < NR; n++) acc[m][n] = hy_vfma(xv, wv[n], acc[m][n]);
     }
 }
 
@@ -55,7 +55,8 @@ HY_VINLINE void dot_rows(const hy_gemv_args *g, int m0, int n0, const int MR, co
         for (int m = 0; m < MR; m++) {
             hy_vf xv = hy_vload_part(x + (size_t)m * g->ldx + k, K - k);
 #pragma GCC unroll 4
-            for (int n = 0; n < NR; n++) acc[m][n] += xv * weights_part(w, (size_t)n * K + k, K - k, bf16);
+            for (int n = 0; n < NR; n++)
+                acc[m][n] = hy_vfma(xv, weights_part(w, (size_t)n * K + k, K - k, bf16), acc[m][n]);
         }
     }
 #pragma GCC unroll 8

@@ -44,9 +44,9 @@ HY_INLINE void walk(const int S, int n, const vf *delta_n, const vf *u_n, vf *y,
             HY_UNROLL for (int s = 0; s < m; s++) h[at + s] = decay[s] * h[at + s] + u * B[at + s];
             HY_UNROLL for (int s = 0; s < m; s++) {
                 if ((at + s) & 1)
-                    odd += C[at + s] * h[at + s];
+                    odd = v_fma(v_set(C[at + s]), h[at + s], odd);
                 else
-                    even += C[at + s] * h[at + s];
+                    even = v_fma(v_set(C[at + s]), h[at + s], even);
             }
         }
         y[i] = even + odd;

@@ -54,7 +54,7 @@ HY_INLINE void mm_block(const int R, const int V, const hy_mm_args *g, int m, in
         for (int r = 0; r < R; r++) {
             const vf x = v_set(a[r * g->am]);
 #pragma GCC unroll 16
-            for (int v = 0; v < V; v++) sum[r * V + v] += x * row[v];
+            for (int v = 0; v < V; v++) sum[r * V + v] = v_fma(x, row[v], sum[r * V + v]);
         }
     }
 #pragma GCC unroll 16

@@ -92,6 +92,16 @@ HY_INLINE vf v_round(vf x) { return (x + HY_ROUND_MAGIC) - HY_ROUND_MAGIC; }
 HY_INLINE vf v_scale(vf p, vf n) { return (vf)((vu)p + ((vu)(n + HY_ROUND_MAGIC) << 23)); }
 #endif
 
+// a b + c, rounded once where the instruction set can. For sums whose bits are promised to be the same in several
+// places of the code: a compiler fuses a written a * b + c or not as each place allows, this one it must.
+#if HY_LANES == 16
+HY_INLINE vf v_fma(vf a, vf b, vf c) { return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+#elif HY_LANES == 8
+HY_INLINE vf v_fma(vf a, vf b, vf c) { return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+#else
+HY_INLINE vf v_fma(vf a, vf b, vf c) { return a * b + c; }
+#endif
+
 HY_INLINE vf v_select(vi mask, vf yes, vf no) { return (vf)(((vi)yes & mask) | ((vi)no & ~mask)); }
 
 // 2^x for x <= 127, relative error below 2.5e-7, exactly 1 at 0 and 0 below -127. Near 0 the error shrinks with x:

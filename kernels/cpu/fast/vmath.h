@@ -93,6 +93,7 @@ HY_VINLINE hy_vf hy_vsqrt(hy_vf a) {
 #endif
 }
 // m ? a : b by lane, where m is all ones or zero
+HY_VINLINE hy_vf hy_vfma(hy_vf a, hy_vf b, hy_vf c) { return v_fma(a, b, c); }
 HY_VINLINE hy_vf hy_vselect(hy_vi m, hy_vf a, hy_vf b) { return v_select(m, a, b); }
 
 // Sums and maxima over the lanes in one fixed order.
