@@ -427,7 +427,7 @@ static void one_map(const r_figure *f, int panel, int t, int v, int layer, int k
                             v, t, g, layer, head_kinds[kind]);
     hy_query *q;
     bool row;
-    size_t bytes;
+    size_t bytes = 0;
     OK(hy_query_open(store, sql, &q));
     OK(hy_query_step(q, &row));
     const void *data = row ? hy_query_blob(q, 0, &bytes) : NULL;
