@@ -46,7 +46,7 @@ static const struct {
     " {heads: attention, missing: zero, reduce: abs_mean, gate: true, examples: 2}, {heads: ssm, uniform: true,"       \
     " reduce: mean_rows, examples: 1}, {max_len: 1}]\n"                                                                \
     "  outputs: [{}, {positions: all, cell: 1, examples: 2, max_len: 9}, {layers: [1], examples: 1}]\n"                \
-    "  stream: [{}, {positions: all, cell: 1, examples: 2, max_len: 9}, {max_len: 1, examples: 1}]\n"                 \
+    "  stream: [{}, {positions: all, cell: 1, examples: 2, max_len: 9}, {max_len: 1, examples: 1}]\n"                  \
     "  ablation: [{examples: 4}, {parts: heads}, {parts: groups, groups: 2}, {parts: layers, examples: 3}, {parts: "   \
     "mlps, examples: 2}, {parts: convs}, {parts: layers, remove: 'layer*', controls: 3}]\n"
 
