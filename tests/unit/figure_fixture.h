@@ -186,18 +186,32 @@ static inline void facts_ablation(hy_facts *f, place p) {
     fact(f, p, "loss_without", "intact", 1, 2);
 }
 
+// Points of curves not in their order; numbers of parts as far as a variant has layers.
+static inline void facts_removal(hy_facts *f, place p) {
+    static const char *const order[] = {"random", "least", "most"};
+    for (int o = 0; o < 3; o++)
+        for (int k = layers_of(p.v); k >= 0; k--) {
+            char cell[32];
+            snprintf(cell, sizeof cell, "%s.%d", order[o], k);
+            hy_fact *a = fact(f, p, "accuracy_left", cell, 0.3, 0.7);
+            a->x = k, a->y = (double)k / layers_of(p.v);
+            hy_fact_at(a, -1, order[o], -1);
+            hy_fact_at(fact(f, p, "loss_left", cell, 5, 9), -1, order[o], -1);
+        }
+}
+
 // Every measure of figures is taken with a second set of options: that is not what they show.
-static const char *const measures[] = {"accuracy",   "cache",   "throughput", "maps",     "maps",
-                                       "erf",        "outputs", "ablation",   "stream",   "outputs",
-                                       "throughput", "erf",     "cache",      "ablation", "stream"};
-enum { MEASURES = 15 };
-static inline bool second(int m) { return m == 4 || m > 8; }
+static const char *const measures[] = {"accuracy", "cache",    "throughput", "maps",    "maps",    "erf",
+                                       "outputs",  "ablation", "stream",     "removal", "outputs", "throughput",
+                                       "erf",      "cache",    "ablation",   "stream",  "removal"};
+enum { MEASURES = 17 };
+static inline bool second(int m) { return m == 4 || m > 9; }
 static inline const char *options_of(int m) { return second(m) ? "which: second\n" : "which: first\n"; }
 
 // Whether a place was measured: timings of two seeds and of the last variant on the second task only; maps without the
 // first seed.
 static inline bool measured(place p, int m) {
-    if (m == 2 || m == 10) return p.k < 2 && (p.v != 2 || p.t == 1);
+    if (m == 2 || m == 11) return p.k < 2 && (p.v != 2 || p.t == 1);
     return m != 3 && m != 4 ? true : p.k > 0;
 }
 
@@ -217,10 +231,11 @@ static inline void fill_measure(hy_store *s, int64_t model, place p, int m, bool
     if (!strcmp(of, "cache")) facts_cache(&f, at);
     if (!strcmp(of, "throughput")) facts_throughput(&f, at);
     if (!strcmp(of, "maps")) facts_maps(&f, at, m == 4);
-    if (!strcmp(of, "erf")) facts_erf(&f, at, m == 11);
+    if (!strcmp(of, "erf")) facts_erf(&f, at, m == 12);
     if (!strcmp(of, "outputs")) facts_outputs(&f, at);
     if (!strcmp(of, "ablation")) facts_ablation(&f, at);
     if (!strcmp(of, "stream")) facts_stream(&f, at);
+    if (!strcmp(of, "removal")) facts_removal(&f, at);
     OK(hy_measurement_settle(s, id, &f, !strcmp(of, "erf") && p.v == 1 && p.t == 0 && p.k == 1 ? "no memory" : NULL));
     hy_facts_free(&f);
 }
@@ -382,8 +397,8 @@ static inline spread spread_at(hy_store *s, int v, int t, int g, const char *met
         const spread b = spread_of(x, n, true, 0);
         return (spread){b.n, 2 * b.mean - 1, 2 * b.sd, 2 * b.lo - 1, 2 * b.hi - 1};
     }
-    spread a =
-        spread_of(x, raw(s, v, t, g, metric, cell, x, NULL), !strcmp(metric, "accuracy"), signed_value ? -INFINITY : 0);
+    spread a = spread_of(x, raw(s, v, t, g, metric, cell, x, NULL),
+                         !strcmp(metric, "accuracy") || !strcmp(metric, "accuracy_left"), signed_value ? -INFINITY : 0);
     a.mean *= scale, a.sd *= scale, a.lo *= scale, a.hi *= scale;
     return a;
 }

@@ -48,7 +48,8 @@ static const struct {
     "  outputs: [{}, {positions: all, cell: 1, examples: 2, max_len: 9}, {layers: [1], examples: 1}]\n"                \
     "  stream: [{}, {positions: all, cell: 1, examples: 2, max_len: 9}, {max_len: 1, examples: 1}]\n"                  \
     "  ablation: [{examples: 4}, {parts: heads}, {parts: groups, groups: 2}, {parts: layers, examples: 3}, {parts: "   \
-    "mlps, examples: 2}, {parts: convs}, {parts: layers, remove: 'layer*', controls: 3}]\n"
+    "mlps, examples: 2}, {parts: convs}, {parts: layers, remove: 'layer*', controls: 3}]\n"                            \
+    "  removal: [{parts: layers, examples: 4, reference: 2, orders: 2}]\n"
 
 static const char g_models[] =
     "name: models\nvariant: {vocab: 40}\nvariants:\n"

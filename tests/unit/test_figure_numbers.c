@@ -395,6 +395,32 @@ static void stream(const r_figure *f, int t, int v) {
     r_says(f->head, "mean over pairs of different positions");
 }
 
+// A panel for each order, a line for each variant, over the share of the parts.
+static void removal(const r_figure *f, int t, int unused) {
+    (void)unused;
+    static const char *const orders[] = {"least", "random", "most"};
+    static const char *const titles[] = {"least important first", "at random", "most important first"};
+    assert_non_null(f);
+    assert_int_equal(f->n_panels, 3);
+    for (int o = 0; o < 3; o++) {
+        r_equal(f->panel[o].title, titles[o]);
+        r_equal(f->panel[o].x, "parts taken out (%)");
+        r_equal(f->panel[o].y, "accuracy left (%)");
+        for (int v = 0; v < VARIANTS; v++) {
+            const r_block *b = line_of(f, o, variants[v], v);
+            assert_non_null(b);
+            assert_int_equal(b->n, layers_of(v) + 1);
+            for (int k = 0; k <= layers_of(v); k++) {
+                char cell[32];
+                snprintf(cell, sizeof cell, "%s.%d", orders[o], k);
+                const spread a = spread_at(store, v, t, best_at(store, v, t), "accuracy_left", cell, 100);
+                near_row(b, k, 100.0 * k / layers_of(v), a.mean, a.lo, a.hi, cell);
+            }
+        }
+    }
+    r_says(f->head, "on examples of their own");
+}
+
 // ---------------------------------------------------------------------------------------------------- stacks
 static void cache(const r_figure *f, int unused, int unused2) {
     (void)unused, (void)unused2;
@@ -533,6 +559,7 @@ static const struct {
     {"outputs", outputs, true},
     {"stream", stream, true},
     {"importance", importance, true},
+    {"removal", removal, false},
     {"erf-cache", erf_cache, false},
 };
 

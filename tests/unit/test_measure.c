@@ -58,6 +58,7 @@ static void texts_of_the_defaults(void **state) {
         {"outputs", "examples: 8\ncell: 0\npositions: text\n"},
         {"stream", "examples: 8\ncell: 0\npositions: text\n"},
         {"ablation", "parts: branches\nhow: zero\nexamples: 64\n"},
+        {"removal", "parts: heads\nhow: zero\nexamples: 64\nreference: 64\npoints: 8\norders: 5\n"},
     };
     int n = 0;
     for (; hy_measures[n]; n++) {

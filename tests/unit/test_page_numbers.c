@@ -241,7 +241,7 @@ static void test_captions(void **state) {
             free(of);
         }
     }
-    assert_int_equal(n, 8 * TASKS - 2 + 2 + 4 * TASKS * VARIANTS + VARIANTS);
+    assert_int_equal(n, 9 * TASKS - 2 + 2 + 4 * TASKS * VARIANTS + VARIANTS);
     assert_int_equal(each, 4 * TASKS * VARIANTS + VARIANTS);  // maps, outputs, stream, importance; cells of one task
 }
 

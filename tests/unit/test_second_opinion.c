@@ -316,6 +316,9 @@ static struct {
     {"loss_without", ablated, 0},
     {"accuracy_without", ablated, 0},
     {"random_as_much", ablated, 0},
+    {"loss_left", removed, 0},
+    {"accuracy_left", removed, 0},
+    {"parts_sufficient", removed, 0},
 };
 enum { CHECKS = sizeof g_checks / sizeof *g_checks };
 
@@ -326,6 +329,8 @@ static bool check_place(const subject *s, const figure *f) {
     if (!strncmp(f->cell, "layer", 5) && dot) kind = dot + 1;
     if (maps) kind = !strcmp(f->cell, "attention") ? "attention" : "ssm";
     if (caches && f->layer < 0) kind = f->cell;
+    if (strstr(f->metric, "_left") || !strcmp(f->metric, "parts_sufficient"))
+        kind = !strncmp(f->cell, "least", 5) ? "least" : !strncmp(f->cell, "most", 4) ? "most" : "random";
     if (!strncmp(f->metric, "stream_", 7) && !strncmp(f->cell, "layer", 5) && !dot) kind = "stream";
     int head = -1;
     if (is_ablation(f->metric)) {  // "layer1.head2" is attention's, "layer1.group0" the SSM's, "layer1" all of it
