@@ -169,11 +169,28 @@ static inline void facts_ablation(hy_facts *f, place p) {
     fact(f, p, "loss_without", "intact", 1, 2);
 }
 
+// The second of the last variant's layers uses the keys of the first.
+static inline void facts_kv(hy_facts *f, place p) {
+    static const char *const names[] = {"key_cosine", "value_cosine", "key_cka", "value_cka"};
+    for (int i = 0; i < 4; i++)
+        for (int b = layers_of(p.v) - 1; b > 0; b--)
+            for (int a = 0; a < b && has_heads(p.v, 0); a++) {
+                char cell[48];
+                snprintf(cell, sizeof cell, "layer%d.layer%d", a, b);
+                const bool shared = p.v == 2 && a == 0 && b == 1;
+                hy_fact *k = fact(f, p, names[i], cell, i < 2 ? -0.4 : 0, 1);
+                if (shared) k->value = 1;
+                k->x = a, k->y = b;
+                hy_fact_at(k, a, shared ? "shared" : "kv", -1);
+            }
+}
+
 // Every measure of figures is taken with a second set of options: that is not what they show.
-static const char *const measures[] = {"accuracy", "cache",   "throughput", "maps", "maps",  "erf",     "outputs",
-                                       "ablation", "outputs", "throughput", "erf",  "cache", "ablation"};
-enum { MEASURES = 13 };
-static inline bool second(int m) { return m == 4 || m > 7; }
+static const char *const measures[] = {"accuracy", "cache",   "throughput", "maps",          "maps",
+                                       "erf",      "outputs", "ablation",   "outputs",       "throughput",
+                                       "erf",      "cache",   "ablation",   "kv_similarity", "kv_similarity"};
+enum { MEASURES = 15 };
+static inline bool second(int m) { return m == 4 || (m > 7 && m != 13); }
 static inline const char *options_of(int m) { return second(m) ? "which: second\n" : "which: first\n"; }
 
 // Whether a place was measured: timings of two seeds and of the last variant on the second task only; maps without the
@@ -202,6 +219,7 @@ static inline void fill_measure(hy_store *s, int64_t model, place p, int m, bool
     if (!strcmp(of, "erf")) facts_erf(&f, at, m == 10);
     if (!strcmp(of, "outputs")) facts_outputs(&f, at);
     if (!strcmp(of, "ablation")) facts_ablation(&f, at);
+    if (!strcmp(of, "kv_similarity")) facts_kv(&f, at);
     OK(hy_measurement_settle(s, id, &f, !strcmp(of, "erf") && p.v == 1 && p.t == 0 && p.k == 1 ? "no memory" : NULL));
     hy_facts_free(&f);
 }
@@ -356,9 +374,10 @@ static inline spread spread_of(const double *v, int n, bool share, double low) {
 
 static inline spread spread_at(hy_store *s, int v, int t, int g, const char *metric, const char *cell, double scale) {
     double x[SEEDS];
-    const bool signed_value = !strcmp(metric, "accuracy_drop") || !strcmp(metric, "loss_rise");
-    spread a = spread_of(x, raw(s, v, t, g, metric, cell, x, NULL), !strcmp(metric, "accuracy"),
-                         signed_value ? -INFINITY : 0);
+    const bool signed_value = !strcmp(metric, "accuracy_drop") || !strcmp(metric, "loss_rise") ||
+                              strstr(metric, "cosine") || strstr(metric, "cka");
+    spread a =
+        spread_of(x, raw(s, v, t, g, metric, cell, x, NULL), !strcmp(metric, "accuracy"), signed_value ? -INFINITY : 0);
     a.mean *= scale, a.sd *= scale, a.lo *= scale, a.hi *= scale;
     return a;
 }

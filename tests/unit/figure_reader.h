@@ -14,7 +14,7 @@
 
 #include "core/base/base.h"
 
-enum { R_PANELS = 12, R_ELEMENTS = 200, R_BLOCKS = 64, R_ROWS = 128, R_COLUMNS = 10, R_TEXT = 160 };
+enum { R_PANELS = 12, R_ELEMENTS = 200, R_BLOCKS = 64, R_ROWS = 160, R_COLUMNS = 10, R_TEXT = 160 };
 typedef struct {
     int panel, block, colour, shape;  // -1: none
     double size;

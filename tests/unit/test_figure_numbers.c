@@ -487,6 +487,57 @@ static void cells(const r_figure *f, int t, int v) {
     r_says(f->head, v == 2 ? "2 runs, 2 seeds each" : "3 runs, 3 seeds each");
 }
 
+// Panels of squares: above and below the diagonal; of layers that use the same keys a frame.
+static void similarity(const r_figure *f, int t, int v) {
+    static const char *const metrics[] = {"key_cosine", "value_cosine", "key_cka", "value_cka"}, *const titles[] = {
+                                                                                                     "cosine of keys",
+                                                                                                     "cosine of values",
+                                                                                                     "CKA of keys",
+                                                                                                     "CKA of values"};
+    if (!has_heads(v, 0)) {
+        assert_null(f);
+        return;
+    }
+    const int n = layers_of(v);
+    assert_non_null(f);
+    assert_int_equal(f->n_panels, 4);
+    double low = 0;
+    for (int i = 0; i < 4; i++) {
+        const r_block *b = &f->block[2 * i], *frames = &f->block[2 * i + 1];
+        int seen = 0;
+        for (int k = 0; k < b->n; k++) {
+            const int x = (int)b->v[k][0], y = (int)b->v[k][1];
+            char cell[48];
+            snprintf(cell, sizeof cell, "layer%d.layer%d", x < y ? x : y, x < y ? y : x);
+            const spread a = spread_at(store, v, t, best_at(store, v, t), metrics[i], cell, 1);
+            r_near(b->v[k][2], a.mean, cell);
+            low = fmin(low, a.mean);
+            seen += x < y ? 1 : 1000;
+        }
+        assert_int_equal(seen, n * (n - 1) / 2 * 1001);
+        assert_int_equal(frames->n, v == 2 ? 2 : 1);
+        if (v == 2) r_near(frames->v[0][0] + 2 * frames->v[0][1], 2, "a frame");
+        if (v == 2) r_near(frames->v[1][0] + 2 * frames->v[1][1], 1, "its mirror");
+        if (v != 2) assert_true(isnan(frames->v[0][0]));
+        r_equal(f->panel[i].title, titles[i]);
+        r_equal(f->panel[i].x, i < 2 ? "" : "layer");
+        r_equal(f->panel[i].y, i % 2 ? "" : "layer");
+        r_says(f->panel[i].xtics, "('0' 0, '1' 1, '2' 2");
+        const r_element *e = r_find(f, i, "labels", -1);
+        assert_int_equal(e != NULL, n <= 10);
+        for (int k = 0; k < f->n_elements; k++)
+            if (f->element[k].panel == i && !strcmp(f->element[k].columns, "1:2:(0.5):(0.5):3"))
+                assert_int_equal(f->element[k].block, 2 * i);
+    }
+    char range[48];
+    snprintf(range, sizeof range, "set cbrange [%g:1]", low < -0.25 ? -0.5 : low < 0 ? -0.25 : 0.0);
+    r_says(f->script, range);
+    r_says(f->head, variants[v]);
+    r_says(f->head, v == 2 && t == 1 ? "2 runs, 2 seeds each" : "3 runs, 3 seeds each");
+    r_says(f->head, "which=first");
+    assert_true((strstr(f->head, "framed") != NULL) == (v == 2));
+}
+
 // ---------------------------------------------------------------------------------------------------- all of them
 static const struct {
     const char *kind;
@@ -506,6 +557,7 @@ static const struct {
     {"outputs", outputs, true},
     {"importance", importance, true},
     {"erf-cache", erf_cache, false},
+    {"kv-similarity", similarity, true},
 };
 
 static void check_figure(int i, bool once, int t, int v) {

@@ -57,6 +57,7 @@ static void texts_of_the_defaults(void **state) {
          "mean_abs\ngate: false\n"},
         {"outputs", "examples: 8\ncell: 0\npositions: text\n"},
         {"ablation", "parts: branches\nhow: zero\nexamples: 64\n"},
+        {"kv_similarity", "examples: 8\ncell: 0\nmax_len: 256\npositions: text\nkeys: before_rope\ncka: plain\n"},
     };
     int n = 0;
     for (; hy_measures[n]; n++) {

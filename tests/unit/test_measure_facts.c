@@ -118,8 +118,8 @@ static void checks(void **state) {
     const hy_measure_subject s = {r.spec, r.task, "cpu", HY_PRECISION_F32},
                              bare = {r.spec, NULL, "cpu", HY_PRECISION_F32};
     const hy_measure_subject empty = {none.spec, none.task, "cpu", HY_PRECISION_F32};
-    static const char *const of_cells[] = {"maps", "erf", "outputs"};
-    for (int i = 0; i < 3; i++) {
+    static const char *const of_cells[] = {"maps", "erf", "outputs", "kv_similarity"};
+    for (int i = 0; i < 4; i++) {
         accepted(&s, of_cells[i], "cell: 1", true);
         refused(&s, of_cells[i], "cell: 2", "cell 2: task mqar has evaluation cells 0 to 1");
         refused(&bare, of_cells[i], "", "it needs a task");
@@ -171,8 +171,8 @@ static void weights_that_are_no_numbers(void **state) {
     w[0] = NAN;
     const hy_measure_context c = {
         .prog = r.p, .params = r.w, .compute = r.w->compute, .be = &r.be, .task = r.task, .eval_batch = 4, .jobs = 1};
-    static const char *const all[] = {"accuracy", "maps", "erf", "outputs"};
-    for (int i = 0; i < 4; i++) {
+    static const char *const all[] = {"accuracy", "maps", "erf", "outputs", "kv_similarity"};
+    for (int i = 0; i < 5; i++) {
         hy_measure_options o;
         hy_facts f = {0};
         const hy_measure *m = hy_measure_find(all[i]);

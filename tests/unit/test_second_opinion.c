@@ -4,6 +4,7 @@
 // Times and the loss curve: test_second_training.c.
 #include "results/metrics.h"
 #include "tests/unit/second_opinion_ablation.h"
+#include "tests/unit/second_opinion_kv.h"
 #include "tests/unit/second_opinion_maps.h"
 #include "tests/unit/second_opinion_runs.h"
 #include "tests/unit/second_opinion_score.h"
@@ -239,6 +240,12 @@ static want beta(subject *s, const figure *f) {
     return w;
 }
 
+static want similarity(subject *s, const figure *f) {
+    want w = each_example(s, f, 8, 256, alike);
+    sscanf(f->cell, "layer%*d.layer%lf", &w.y);
+    return w;
+}
+
 // ---------------------------------------------------------------------------------------------------- the walk
 static struct {
     const char *metric;
@@ -288,6 +295,10 @@ static struct {
     {"loss_without", ablated, 0},
     {"accuracy_without", ablated, 0},
     {"random_as_much", ablated, 0},
+    {"key_cosine", similarity, 0},
+    {"value_cosine", similarity, 0},
+    {"key_cka", similarity, 0},
+    {"value_cka", similarity, 0},
 };
 enum { CHECKS = sizeof g_checks / sizeof *g_checks };
 
@@ -298,7 +309,12 @@ static bool check_place(const subject *s, const figure *f) {
     if (!strncmp(f->cell, "layer", 5) && dot) kind = dot + 1;
     if (maps) kind = !strcmp(f->cell, "attention") ? "attention" : "ssm";
     if (caches && f->layer < 0) kind = f->cell;
-    int head = -1;
+    int head = -1, b = 0;
+    if (is_kv(f->metric)) {
+        assert_int_equal(sscanf(dot, ".layer%d", &b), 1);
+        const hy_layer_spec *l = s->spec->layers;
+        kind = l[layer_of(f)].kv_source == l[b].kv_source ? "shared" : "kv";
+    }
     if (is_ablation(f->metric)) {  // "layer1.head2" is attention's, "layer1.group0" the SSM's, "layer1" all of it
         plain_lack part;
         const bool any = part_of(s, f->cell, 1, &part);
@@ -386,6 +402,9 @@ static void every_place(void **state) {
         {"output_rms", 8, 5},
         {"output_share", 8, 0},
         {"beta", 8, 0},
+        // every two of 4 and of 3 layers
+        {"key_cosine", 6, 3},
+        {"value_cka", 6, 3},
     };
     hy_store *db = open_db("x.db");
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
