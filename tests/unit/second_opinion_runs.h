@@ -50,9 +50,13 @@ static const struct {
     "mlps, examples: 2}, {parts: convs}, {parts: layers, remove: 'layer*', controls: 3}]\n"
 
 // The same models once more: an experiment has 31 measures at most.
-#define MEASURES_2                                                  \
-    "measures:\n  accuracy: false\n  size: false\n  cache: false\n" \
-    "  kv_similarity: [{}, {examples: 2, cell: 1, positions: all, keys: rotated}, {cka: debiased, max_len: 9}]\n"
+#define MEASURES_2                                                                                                \
+    "measures:\n  accuracy: false\n  size: false\n  cache: false\n"                                               \
+    "  kv_similarity: [{}, {examples: 2, cell: 1, positions: all, keys: rotated}, {cka: debiased, max_len: 9}]\n" \
+    "  reach: [{}, {rows: 3, mass: 0.7, meta: renormalised, decay: mean, heads: true, examples: 3, cell: 1,"      \
+    " max_len: 20}]\n"                                                                                            \
+    "  retrieval: [{}, {source: token, which: last, cell: 1, examples: 3, max_len: 30, reduce: abs_mean,"         \
+    " gate: true}]\n"
 
 #define MODELS(name, measures)                                                                                     \
     "name: " name "\nvariant: {vocab: 40}\nvariants:\n"                                                            \
@@ -64,6 +68,7 @@ static const struct {
     "3]], test_examples: 5}}\n"                                                                                    \
     "seeds: [3]\ntrain: {steps: 4, batch: 3, accumulate: 2, lr: 2e-2, log_every: 3, eval_batch: 3, eval_every: "   \
     "2}\n" measures
+
 static const char g_models[] = MODELS("models", MEASURES), g_again[] = MODELS("again", MEASURES_2);
 
 // Each kind of task: several cells, several labels an example, few examples, a window of text that reaches back.

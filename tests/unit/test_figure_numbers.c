@@ -538,6 +538,84 @@ static void similarity(const r_figure *f, int t, int v) {
     assert_true((strstr(f->head, "framed") != NULL) == (v == 2));
 }
 
+static void reach(const r_figure *f, int t, int v) {
+    static const struct {
+        int panel, colour, kind;
+        const char *metric, *name;
+    } lines[] = {{0, 0, 0, "span", "attention heads"},
+                 {0, 1, 1, "span", "SSM heads"},
+                 {1, 0, 0, "mean_distance", "attention heads"},
+                 {1, 1, 1, "mean_distance", "SSM heads"},
+                 {2, 2, 1, "half_life_q95", "95 % quantile"},
+                 {2, 3, 1, "half_life_q75", "75 %"},
+                 {2, 4, 1, "half_life_q50", "median"},
+                 {2, 5, 1, "half_life_q25", "25 %"},
+                 {2, 6, 1, "half_life_q05", "5 %"}};
+    static const char *const titles[] = {"span", "mean distance", "half-life of SSM states"};
+    assert_non_null(f);
+    assert_int_equal(f->n_panels, v == 0 ? 2 : 3);
+    for (int i = 0; i < 9; i++) {
+        if (lines[i].panel >= f->n_panels) continue;
+        const r_block *b = line_of(f, lines[i].panel, lines[i].name, lines[i].colour);
+        assert_int_equal(b != NULL, has_heads(v, lines[i].kind));
+        if (!b) continue;
+        assert_int_equal(b->n, layers_of(v));
+        bars_of(f, lines[i].panel, lines[i].colour, false);
+        for (int l = 0; l < layers_of(v); l++) {
+            char cell[32];
+            snprintf(cell, sizeof cell, "layer%d.%s", l, head_kinds[lines[i].kind]);
+            const spread a = spread_at(store, v, t, best_at(store, v, t), lines[i].metric, cell, 1);
+            near_row(b, l, l, a.mean, a.lo, a.hi, cell);
+        }
+    }
+    for (int q = 0; q < f->n_panels; q++) {
+        r_equal(f->panel[q].title, titles[q]);
+        r_equal(f->panel[q].x, "layer");
+        r_equal(f->panel[q].y, "tokens");
+        assert_true(f->panel[q].y_log == (q == 2) && !f->panel[q].x_log);
+    }
+    r_says(f->head, variants[v]);
+    r_says(f->head, v == 2 && t == 1 ? "2 runs, 2 seeds each" : "3 runs, 3 seeds each");
+    r_says(f->head, "which=first");
+}
+
+// A row for each layer; columns 0, 1, 2 of heads, then the SSM.
+static void retrieval(const r_figure *f, int t, int v) {
+    assert_non_null(f);
+    assert_int_equal(f->n_blocks, 1);
+    const int heads = has_heads(v, 0) ? 3 : 0;
+    int next = 0;
+    for (int l = 0; l < layers_of(v); l++)
+        for (int c = 0; c <= heads; c++) {
+            char cell[32];
+            snprintf(cell, sizeof cell, c < heads ? "layer%d.head%d" : "layer%d.ssm", l, c);
+            if (c < heads ? c >= heads_at(l) : !has_heads(v, 1)) continue;
+            const spread a = spread_at(store, v, t, best_at(store, v, t), "retrieval_score", cell, 100);
+            near_row(&f->block[0], next++, c, l, a.mean, NAN, cell);
+        }
+    assert_int_equal(f->block[0].n, next);
+    r_says(f->panel[0].xtics, v == 0 ? "('0' 0, '1' 1, '2' 2)" : v == 1 ? "('SSM' 0)" : "'2' 2, 'SSM' 3)");
+    r_says(f->panel[0].ytics, "('0' 0, '1' 1, '2' 2");
+    r_equal(f->panel[0].x, "head");
+    r_equal(f->panel[0].y, "layer");
+    r_says(f->script, "set cblabel 'on the token to copy (%)'");
+    r_says(f->script, "set cbrange [0:100]");
+    double lo = 1, hi = 0;
+    for (int l = 0; l < layers_of(v); l++)
+        for (int k = 0; k < 2; k++) {
+            char cell[32], text[64];
+            if (!has_heads(v, k)) continue;
+            snprintf(cell, sizeof cell, "layer%d.%s", l, head_kinds[k]);
+            const double u = spread_at(store, v, t, best_at(store, v, t), "retrieval_uniform", cell, 1).mean;
+            lo = fmin(lo, u), hi = fmax(hi, u);
+            snprintf(text, sizeof text, "%.1f to %.1f %%", 100 * lo, 100 * hi);
+            if (l == layers_of(v) - 1 && (k || !has_heads(v, 1))) r_says(f->head, text);
+        }
+    r_says(f->head, variants[v]);
+    r_says(f->head, v == 2 && t == 1 ? "2 runs, 2 seeds each" : "3 runs, 3 seeds each");
+    r_says(f->head, "which=first");
+}
+
 // ---------------------------------------------------------------------------------------------------- all of them
 static const struct {
     const char *kind;
@@ -558,6 +636,8 @@ static const struct {
     {"importance", importance, true},
     {"erf-cache", erf_cache, false},
     {"kv-similarity", similarity, true},
+    {"reach", reach, true},
+    {"retrieval", retrieval, true},
 };
 
 static void check_figure(int i, bool once, int t, int v) {

@@ -241,8 +241,8 @@ static void test_captions(void **state) {
             free(of);
         }
     }
-    // maps, outputs, importance; cells of one task; similarities of the two variants with attention
-    assert_int_equal(each, 3 * TASKS * VARIANTS + VARIANTS + 2 * TASKS);
+    // maps, outputs, importance, reach, retrieval; cells of one task; similarities of the two variants with attention
+    assert_int_equal(each, 5 * TASKS * VARIANTS + VARIANTS + 2 * TASKS);
     assert_int_equal(n, 8 * TASKS - 2 + 2 + each);
 }
 
