@@ -21,6 +21,7 @@ check 'any measure' 0 '^layer2.ssm ' "${P[@]}" --measure outputs --prompts 2
 check 'its options' 0 '^positions: all' "${P[@]}" --measure outputs --option positions=all --layers 1
 check 'its figures as CSV' 0 '^layer1.attention,1,attention,[0-9.e-]+,[0-9.e-]*,' "${P[@]}" --measure outputs --format csv
 check 'a measure without a task' 0 '^layer0.kv ' "${P[@]}" --measure cache --option tokens=100
+check 'the residual stream' 0 '^layer2.heads +[0-9.]+ ±' "${P[@]}" --measure stream --prompts 2
 check 'keys and values of two layers' 0 '^layer0.layer2 +-?0\.[0-9]+ ± 0\.[0-9]+ ' "${P[@]}" --kv-similarity --prompts 3
 check 'that share them' 0 'the same keys and values, shared: layer1.layer2' "${P[@]}" --kv-similarity
 check 'as CSV' 0 '^layer0.layer1,0,kv,-?0\.' "${P[@]}" --kv-similarity --format csv

@@ -18,6 +18,7 @@ measures:
   maps: {examples: 2, cell: 1, keep: statistics}
   erf: {examples: 3, meta: renormalised}
   outputs: {examples: 4}
+  stream: {examples: 4}
   ablation: {examples: 3, how: mean}
   kv_similarity: {examples: 4, cka: debiased}
   reach: {examples: 4, rows: 2}
@@ -29,11 +30,12 @@ run "$dir/x.db" || no run "$(tail -3 "$dir/out")"
 weights=$(ls "$dir"/models/*.safetensors)
 task=(--task mqar --task-set vocab=256 --task-set 'train=[[16,2]]' --task-set 'test=[[24,2],[32,3]]' --task-set test_examples=6 --seed 4 --threads 1 --db "$dir/y.db")
 {
-  "$HYLAB" eval "$weights" "${task[@]}" --examples 5 --batch 4
+  "$HYLAB" eval "$weights" "${task[@]}" --examples 5 --batch 3
   "$HYLAB" cache "$weights" --tokens 77 --db "$dir/y.db"
   "$HYLAB" probe "$weights" "${task[@]}" --measure maps --option examples=2 --option cell=1 --option keep=statistics
   "$HYLAB" probe "$weights" "${task[@]}" --measure erf --option examples=3 --option meta=renormalised
   "$HYLAB" probe "$weights" "${task[@]}" --measure outputs --option examples=4
+  "$HYLAB" probe "$weights" "${task[@]}" --measure stream --option examples=4
   "$HYLAB" probe "$weights" "${task[@]}" --measure ablation --option examples=3 --option how=mean
   "$HYLAB" probe "$weights" "${task[@]}" --measure kv_similarity --option examples=4 --option cka=debiased
   "$HYLAB" probe "$weights" "${task[@]}" --measure reach --option examples=4 --option rows=2
@@ -43,7 +45,7 @@ task=(--task mqar --task-set vocab=256 --task-set 'train=[[16,2]]' --task-set 't
 figures() { # database, measure
   sql "$1" "SELECT metric, metric_version, cell, layer, kind, head, value, stderr, n, x, y, options FROM v_final WHERE measure = '$2' ORDER BY metric, cell"
 }
-for m in accuracy cache maps erf outputs ablation kv_similarity reach retrieval; do
+for m in accuracy cache maps erf outputs stream ablation kv_similarity reach retrieval; do
   n=$(figures "$dir/x.db" $m | wc -l)
   check "$m has figures" [ "$n" -gt 4 ]
   check "$m, two ways" same "$(figures "$dir/y.db" $m)" "$(figures "$dir/x.db" $m)"

@@ -35,7 +35,7 @@ static const struct {
     "measures:\n"                                                                                                      \
     "  accuracy: [{}, {examples: 2}]\n"                                                                                \
     "  size: [{}, {context: 4}]\n"                                                                                     \
-    "  cache: [{tokens: 100}, {tokens: 4}]\n"                                                                          \
+    "  cache: [{tokens: 100}, {tokens: 4}, {tokens: 7}]\n"                                                             \
     "  throughput: {contexts: [6], batch: [2], repetitions: 4, warmup: 1, decode_tokens: 3}\n"                         \
     "  maps: [{heads: true, examples: 3, channels: [0]}, {max_len: 7, reduce: abs_mean, gate: true, cell: 1,"          \
     " examples: 2}, {layers: [1], reduce: mean_rows, keep: statistics}, {max_len: 1, keep: statistics}, {gate: true, " \
@@ -46,30 +46,27 @@ static const struct {
     " {heads: attention, missing: zero, reduce: abs_mean, gate: true, examples: 2}, {heads: ssm, uniform: true,"       \
     " reduce: mean_rows, examples: 1}, {max_len: 1}]\n"                                                                \
     "  outputs: [{}, {positions: all, cell: 1, examples: 2, max_len: 9}, {layers: [1], examples: 1}]\n"                \
+    "  stream: [{}, {positions: all, cell: 1, examples: 2, max_len: 9}, {max_len: 1, examples: 1}]\n"                  \
     "  ablation: [{examples: 4}, {parts: heads}, {parts: groups, groups: 2}, {parts: layers, examples: 3}, {parts: "   \
-    "mlps, examples: 2}, {parts: convs}, {parts: layers, remove: 'layer*', controls: 3}]\n"
-
-// The same models once more: an experiment has 31 measures at most.
-#define MEASURES_2                                                                                                \
-    "measures:\n  accuracy: false\n  size: false\n  cache: false\n"                                               \
-    "  kv_similarity: [{}, {examples: 2, cell: 1, positions: all, keys: rotated}, {cka: debiased, max_len: 9}]\n" \
-    "  reach: [{}, {rows: 3, mass: 0.7, meta: renormalised, decay: mean, heads: true, examples: 3, cell: 1,"      \
-    " max_len: 20}]\n"                                                                                            \
-    "  retrieval: [{}, {source: token, which: last, cell: 1, examples: 3, max_len: 30, reduce: abs_mean,"         \
+    "mlps, examples: 2}, {parts: convs}, {parts: layers, remove: 'layer*', controls: 3}]\n"                            \
+    "  removal: [{parts: layers, examples: 4, reference: 2, orders: 2}]\n"                                             \
+    "  kv_similarity: [{}, {examples: 2, cell: 1, positions: all, keys: rotated}, {cka: debiased, max_len: 9}]\n"      \
+    "  reach: [{}, {rows: 3, mass: 0.7, meta: renormalised, decay: mean, heads: true, examples: 3, cell: 1,"           \
+    " max_len: 20}]\n"                                                                                                 \
+    "  retrieval: [{}, {source: token, which: last, cell: 1, examples: 3, max_len: 30, reduce: abs_mean,"              \
     " gate: true}]\n"
 
-#define MODELS(name, measures)                                                                                     \
-    "name: " name "\nvariant: {vocab: 40}\nvariants:\n"                                                            \
-    "  - {name: hymba, file: hymba.yaml}\n  - {name: gate, file: gate.yaml}\n  - {name: sum, file: sum.yaml}\n"    \
-    "  - {name: concat, file: concat.yaml}\n  - {name: llama, file: llama.yaml}\n  - {name: mamba, file: "         \
-    "mamba.yaml}\n"                                                                                                \
-    "  - {name: mamba2, file: mamba2.yaml}\n  - {name: sequential, file: sequential.yaml}\n"                       \
-    "tasks:\n  - {name: recall, kind: mqar, options: {vocab: 40, train: [[16, 2], [24, 3]], test: [[24, 2], [32, " \
-    "3]], test_examples: 5}}\n"                                                                                    \
-    "seeds: [3]\ntrain: {steps: 4, batch: 3, accumulate: 2, lr: 2e-2, log_every: 3, eval_batch: 3, eval_every: "   \
-    "2}\n" measures
-
-static const char g_models[] = MODELS("models", MEASURES), g_again[] = MODELS("again", MEASURES_2);
+static const char g_models[] =
+    "name: models\nvariant: {vocab: 40}\nvariants:\n"
+    "  - {name: hymba, file: hymba.yaml}\n  - {name: gate, file: gate.yaml}\n  - {name: sum, file: sum.yaml}\n"
+    "  - {name: concat, file: concat.yaml}\n  - {name: llama, file: llama.yaml}\n  - {name: mamba, file: "
+    "mamba.yaml}\n"
+    "  - {name: mamba2, file: mamba2.yaml}\n  - {name: sequential, file: sequential.yaml}\n"
+    "tasks:\n  - {name: recall, kind: mqar, options: {vocab: 40, train: [[16, 2], [24, 3]], test: [[24, 2], [32, "
+    "3]],"
+    " test_examples: 5}}\n"
+    "seeds: [3]\ntrain: {steps: 4, batch: 3, accumulate: 2, lr: 2e-2, log_every: 3, eval_batch: 3, eval_every: "
+    "2}\n" MEASURES;
 
 // Each kind of task: several cells, several labels an example, few examples, a window of text that reaches back.
 static const char g_tasks[] =
@@ -105,11 +102,9 @@ static inline int run_all(void **state) {
     if (open_folder(state)) return -1;
     for (size_t i = 0; i < sizeof g_variants / sizeof *g_variants; i++)
         write_file(g_variants[i].file, g_variants[i].text);
-    write_file("models.yaml", g_models), write_file("again.yaml", g_again), write_file("tasks.yaml", g_tasks),
-        write_file("stops.yaml", g_stops);
+    write_file("models.yaml", g_models), write_file("tasks.yaml", g_tasks), write_file("stops.yaml", g_stops);
     write_file("book.txt", g_book);
     OK(run_experiment("models.yaml", "x.db", ""));
-    OK(run_experiment("again.yaml", "x.db", ""));
     OK(run_experiment("tasks.yaml", "x.db", ""));
     OK(run_experiment("stops.yaml", "x.db", ""));
     return 0;
