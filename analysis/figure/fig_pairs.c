@@ -60,7 +60,7 @@ static void panel_data(hy_plot *p, const frame *f, const hy_fig_pair_panel *q) {
 }
 
 static void tics(hy_buf *b, char axis, const frame *f) {
-    const int every = f->n <= 20 ? 1 : f->n <= 40 ? 2 : (f->n + 19) / 20;
+    const int every = f->n <= 20 ? 1 : f->n <= 40 ? 4 : (f->n + 9) / 10;
     hy_buf_printf(b, "set %ctics scale 0 norotate (", axis);
     for (int i = 0; i < f->n; i += every) hy_buf_printf(b, "%s'%d' %d", i ? ", " : "", f->layer[i], i);
     hy_buf_printf(b, ")\n");

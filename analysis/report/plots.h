@@ -62,6 +62,8 @@ void hy_plots_context(const hy_summary_value *v, char out[40]);
 // The points of a metric of one kind of heads, by layer, in the unit that is shown: x, y, lo and hi in four stretches
 // of `room` numbers. Returns how many.
 int hy_plots_by_layer(const hy_summary_row *r, const char *metric, const char *kind, int room, double *at);
+// What the figure of measure kv_similarity shows, in words. options: in one line. Caller frees.
+char *hy_plots_pairs_text(bool shared, const char *options);
 // The figure of measure reach. points: fills in those of a metric as hy_plots_by_layer does.
 #define HY_PLOTS_REACH                                                                                                 \
     "Span: the distance that holds most (mass) of what the last position looks at; half-life: tokens after which SSM " \

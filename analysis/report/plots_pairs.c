@@ -19,6 +19,15 @@ static int fill(const hy_summary_row *r, const char *metric, hy_fig_pair *out) {
     return n;
 }
 
+char *hy_plots_pairs_text(bool shared, const char *options) {
+    const bool plain = strstr(options, "cka=plain");
+    return hy_asprintf("Cosine: of the same KV head at the same position; CKA: of all KV heads together, whatever "
+                       "their order%s. 1: alike%s. "
+                       "%s",
+                       plain ? ", above 0 also for unrelated layers, the more so the fewer the positions" : "",
+                       shared ? "; framed: layers that use the same keys and values" : "", options);
+}
+
 static hy_status draw(hy_plots *p, int task, const hy_summary_row *r, const hy_summary_value *any,
                       const hy_fig_pair_panel *panels, int n, bool shared) {
     hy_fig_head head;
@@ -26,10 +35,7 @@ static hy_status draw(hy_plots *p, int task, const hy_summary_row *r, const hy_s
     char *full = hy_asprintf("%s, %s", title, r->variant), *options = hy_fields_line(any->options);
     head.title = full;
     head.runs = head.seeds_min = head.seeds_max = any->n;
-    char *note = hy_asprintf("Mean over seeds. Cosine: of the same KV head at the same position; CKA: of all KV heads "
-                             "together, whatever their "
-                             "order. 1: alike%s. %s",
-                             shared ? "; framed: layers that use the same keys and values" : "", options);
+    char *what = hy_plots_pairs_text(shared, options), *note = hy_asprintf("Mean over seeds. %s", what);
     head.note = note;
     hy_plots_seeds(&head, seeds);
     const hy_fig_out out = hy_plots_out(p, task, "kv-similarity", r->variant);
@@ -38,7 +44,7 @@ static hy_status draw(hy_plots *p, int task, const hy_summary_row *r, const hy_s
                       "%s: how alike the keys, and the values, of two layers are, cosine and linear CKA; means over "
                       "seeds (%s)%s.",
                       full, seeds, shared ? "; framed: layers that use the same ones" : "");
-    free(title), free(full), free(note), free(options);
+    free(title), free(full), free(what), free(note), free(options);
     return s;
 }
 

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "analysis/figure/figures.h"
 #include "analysis/probe/kv_similarity.h"
+#include "analysis/report/plots.h"
 #include "experiments/cli/facts_table.h"
 #include "results/metrics.h"
 
@@ -31,6 +31,8 @@ hy_table *hy_probe_kv_table(const hy_facts *f, const hy_asked *m, const char *ti
     hy_table_note(
         t, "of two layers: cosine of the same KV head at the same position, mean over heads and positions; linear "
            "CKA of all KV heads together, whatever their order");
+    if (strstr(made, "cka=plain"))
+        hy_table_note(t, "plain CKA is above 0 also for unrelated layers, the more so the fewer the positions");
     hy_table_note(t, "%s", made);
     if (any_shared(f)) {
         hy_buf b = {0};
@@ -58,14 +60,11 @@ hy_status hy_probe_draw_kv(const hy_probe_figure *p, const hy_facts *f, const hy
         if (have) panel[n++] = (hy_fig_pair_panel){hy_metric_find(metrics[k])->label, at, have};
     }
     char *made = hy_asked_line(m), *heading = hy_asprintf("Keys and values of every two layers of %s", p->model);
-    char *note = hy_asprintf(
-        "%s. Cosine: of the same KV head at the same position; CKA: of all KV heads together, whatever their order. 1: "
-        "alike%s. %s",
-        p->what, any_shared(f) ? "; framed: layers that use the same keys and values" : "", made);
+    char *text = hy_plots_pairs_text(any_shared(f), made), *note = hy_asprintf("%s. %s", p->what, text);
     const hy_fig_head head = {.title = heading, .note = note};
     const hy_fig_out out = {p->folder, "kv-similarity", p->formats};
     const hy_status s = hy_fig_pairs(&out, &head, "layer", "similarity", panel, n);
-    free(made), free(heading), free(note), free(pairs);
+    free(made), free(heading), free(text), free(note), free(pairs);
     return s;
 }
 

@@ -96,10 +96,10 @@ static void attention(void **state) {
     r = score(&v, HY_MAP_ATTENTION, 1, ids, labels);  // one of two queries; the other looks at all alike
     near(r.score, (1 + 1.0 / 9) / 2, 1e-12);
     near(r.top, 0.5, 0);
-    v = heads_of(4, 3, 4);  // the window of the second query ends before its source, at text 2
+    v = heads_of(4, 3, 3);  // of 6 keys; the window of the second query ends before its source, at text 3
     r = score(&v, HY_MAP_ATTENTION, 1, ids, labels);
     near(r.score, 0.5, 1e-12);
-    near(r.uniform, (1.0 / 7) / 2, 1e-12);
+    near(r.uniform, (1.0 / 6) / 2, 1e-12);
     v = heads_of(4, 2, 0);  // at the key instead of its value
     r = score(&v, HY_MAP_ATTENTION, 1, ids, labels);
     near(r.score, (0 + 1.0 / 9) / 2, 1e-12);
