@@ -352,6 +352,22 @@ static hy_status no_vocab(const char *task, int wanted, int have, bool fixed) {
                     wanted);
 }
 
+// Epochs: how many steps they are is known of a recipe and a task together.
+static hy_status fit_recipe(hy_reader *r, const hy_task_entry *t, const resolved_task *rt, hy_run_item *it) {
+    hy_task *task = NULL;
+    HY_TRY(hy_task_open(t->kind, rt->options, (uint64_t)r->seeds[0], &task));
+    hy_train_spec *spec = hy_experiment_own(r->e, hy_xcalloc(1, sizeof *spec));
+    *spec = *it->train;
+    const hy_status s = hy_train_fit(spec, task);
+    hy_task_close(task);
+    if (s) return hy_error_context(s, "train");
+    hy_buf text = {0};
+    hy_fields_text(hy_train_fields, spec, 0, &text);
+    it->train = spec;
+    it->train_text = hy_experiment_own(r->e, text.s);
+    return HY_OK;
+}
+
 // The run of one variant, task and grid point but for its seed.
 static hy_status make_item(expansion *x, int g, int jt, int iv, hy_run_item *it) {
     hy_reader *r = x->r;
@@ -386,6 +402,10 @@ static hy_status make_item(expansion *x, int g, int jt, int iv, hy_run_item *it)
     if (rr->origin == HY_ORIGIN_TRAINED && rr->spec.stop_accuracy > 0 && !rt->tunes)
         return in_context(r, hy_train_no_tuning(t->name), v->at, "variant", v->name, p->part[HY_TARGET_TRAIN],
                           HY_TARGET_TRAIN);
+    if (rr->origin == HY_ORIGIN_TRAINED && rr->spec.epochs) {
+        const hy_status s = fit_recipe(r, t, rt, it);
+        if (s) return in_context(r, s, v->at, "variant", v->name, p->part[HY_TARGET_TRAIN], HY_TARGET_TRAIN);
+    }
     hy_model_identity(it->spec_text, it->task_kind, it->task_text, it->train_text, it->source, it->model_key);
     return HY_OK;
 }
