@@ -25,6 +25,7 @@ static hy_status no_room(const hy_trainer *t) {
 }
 
 uint64_t hy_trainer_init_seed(uint64_t seed) { return hy_mix64(seed, 1); }
+uint64_t hy_trainer_dropout_key(uint64_t seed, int64_t batch) { return hy_mix64(hy_mix64(seed, 2), (uint64_t)batch); }
 
 // The executor. On a device of limited memory it leaves room for that of an evaluation, so that what does not fit fails
 // before the first step.
@@ -66,6 +67,7 @@ hy_status hy_trainer_create(const hy_program *p, const hy_backend *be, hy_dtype 
     const hy_status fits = hy_train_fit(&fitted, task);
     if (fits) return hy_error_context(fits, "train");
     if (spec->stop_accuracy > 0 && !hy_task_cells(task, HY_SPLIT_TUNE)) return hy_train_no_tuning(hy_task_kind(task));
+    HY_TRY(hy_model_check_length(&p->spec, hy_task_max_len(task)));
     hy_trainer *t = hy_xcalloc(1, sizeof *t);
     *t = (hy_trainer){.p = p, .be = be, .dt = dt, .spec = fitted, .task = task, .seed = seed};
     t->T = hy_task_max_len(task);
@@ -135,12 +137,13 @@ static hy_status load_step(hy_trainer *t, long step, double *scale, int64_t *tok
     return HY_OK;
 }
 
-// Micro-batch k of the step that is loaded, meta tokens in front.
-static hy_batch micro_batch(hy_trainer *t, int k) {
+// Micro-batch k of the step that is loaded, meta tokens in front; what dropout drops in it.
+static hy_batch micro_batch(hy_trainer *t, long step, int k) {
     const int m = t->p->spec.meta_tokens, B = t->sizes[k], T = t->lengths[k];
     const size_t at = (size_t)k * (size_t)t->spec.batch * (size_t)t->T;
     hy_ids_with_meta(B, T, m, t->ids + at, 0, t->full_ids);
     hy_ids_with_meta(B, T, m, t->labels + at, HY_IGNORE, t->full_labels);
+    hy_exec_set_dropout(t->e, hy_trainer_dropout_key(t->seed, (step - 1) * t->spec.accumulate + k));
     return (hy_batch){.B = B, .T = m + T, .ids = t->full_ids, .labels = t->full_labels};
 }
 
@@ -184,7 +187,7 @@ static hy_status find_non_finite(hy_trainer *t, long step, char *out, size_t n) 
     HY_TRY(load_step(t, step, &scale, &tokens));
     HY_TRY(begin_step(t, step, scale));
     for (int k = 0; k < t->spec.accumulate && t->sizes[k] && !f.first[0]; k++) {
-        const hy_batch b = micro_batch(t, k);
+        const hy_batch b = micro_batch(t, step, k);
         HY_TRY(hy_exec_forward(t->e, t->w, &b, NULL, HY_HEAD_LOSS, &probe));
         if (!f.first[0]) HY_TRY(hy_exec_backward(t->e, t->w, scale, &probe));
     }
@@ -223,7 +226,7 @@ static hy_status start_step(hy_trainer *t) {
     HY_TRY(load_step(t, t->step + 1, &scale, &tokens));
     HY_TRY(begin_step(t, t->step + 1, scale));
     for (int k = 0; k < t->spec.accumulate && t->sizes[k]; k++) {
-        const hy_batch b = micro_batch(t, k);
+        const hy_batch b = micro_batch(t, t->step + 1, k);
         HY_TRY(hy_optim_add(&t->opt, t->e, &b, scale));
     }
     HY_TRY(hy_optim_end(&t->opt));

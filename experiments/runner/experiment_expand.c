@@ -30,7 +30,8 @@ typedef struct measure_set {
 typedef struct {
     char *options, *text;
     int vocab;
-    bool tunes;  // it has tuning examples
+    bool tunes;   // it has tuning examples
+    int longest;  // tokens of its longest example
     double tokens;
     measure_set *sets;
 } resolved_task;
@@ -236,6 +237,7 @@ static hy_status resolve_task(hy_reader *r, const hy_task_entry *t, int part, re
     out->text = hy_experiment_own(r->e, text.s ? text.s : hy_xstrdup(""));
     out->vocab = hy_task_vocab(task);
     out->tunes = hy_task_cells(task, HY_SPLIT_TUNE) > 0;
+    out->longest = hy_task_max_len(task);
     out->tokens = mean_tokens(task);
     hy_task_close(task);
     return HY_OK;
@@ -398,6 +400,10 @@ static hy_status make_item(expansion *x, int g, int jt, int iv, hy_run_item *it)
                         .train_text = rr->text};
     if (rv->spec->vocab < rt->vocab)
         return in_context(r, no_vocab(t->name, rt->vocab, rv->spec->vocab, v->weights), v->at, "variant", v->name,
+                          p->part[HY_TARGET_VARIANT], HY_TARGET_VARIANT);
+    const hy_status reads = hy_model_check_length(rv->spec, rt->longest);
+    if (reads)
+        return in_context(r, hy_error_context(reads, "task %s", t->name), v->at, "variant", v->name,
                           p->part[HY_TARGET_VARIANT], HY_TARGET_VARIANT);
     if (rr->origin == HY_ORIGIN_TRAINED && rr->spec.stop_accuracy > 0 && !rt->tunes)
         return in_context(r, hy_train_no_tuning(t->name), v->at, "variant", v->name, p->part[HY_TARGET_TRAIN],

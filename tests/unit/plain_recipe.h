@@ -37,6 +37,11 @@ static const char *const models[] = {
     "name: gate2\nvocab: 20\nd_model: 8\nlayers: 1\nmixer: parallel\nfusion: gate\ninit: {std: 0.3}\n"
     "attention: {heads: 2, qk_norm: true}\nssm: {kind: mamba2, expand: 1, d_state: 3, d_conv: 3, head_dim: 4}\n"
     "mlp: {kind: relu2, d_ff: 6}\n",
+    // learned positions behind a meta token, biases of norms, dropout
+    "name: placed\nvocab: 20\nd_model: 8\nlayers: 1\nmeta_tokens: 1\npositions: learned\nmax_len: 16\nrope: {kind: "
+    "none}\n"
+    "norm: {kind: layer, bias: true}\ninit: {std: 0.3}\nattention: {heads: 2}\nmlp: {d_ff: 6}\ndropout: {embedding: "
+    "0.4}\n",
     // an out projection for each kind of head, one mixer after another, LayerNorm
     "name: sum\nvocab: 20\nd_model: 8\nlayers: 2\ninit: {std: 0.3}\nattention: {heads: 2}\n"
     "ssm: {expand: 1, d_state: 3, d_conv: 3, dt_rank: 2}\nmlp: {kind: none}\nnorm: {kind: layer}\n"
@@ -47,7 +52,7 @@ static const char *const models[] = {
 // made of.
 static bool decays(const char *name) {
     static const char *const yes[] = {
-        "embed",        "meta",           "head",        "in_proj", "out_proj", "attn_out_proj",
+        "embed",        "positions", "meta",           "head",        "in_proj", "out_proj", "attn_out_proj",
         "ssm_out_proj", "x_proj",    "dt_proj.weight", "conv.weight", "mlp.up",  "mlp.down", "fuse.gate.weight"};
     static const char *const no[] = {"norm", "bias", "A_log", "D"};
     const char *role = role_of(name);
@@ -86,11 +91,13 @@ typedef struct {
     hy_exec *e;
     double *g, *m, *v;  // [param_elems]
     double loss, norm;  // of the newest step
+    uint64_t seed;
     int mixed;  // steps whose micro-batches have different numbers of labels
 } plain;
 
 static void plain_open(plain *x, uint64_t seed) {
     x->be = reference();
+    x->seed = seed;
     need(hy_params_create(x->p, &x->be, HY_F64, &x->w));
     need(hy_params_init(x->w, hy_trainer_init_seed(seed)));
     need(hy_params_want_grad(x->w));
@@ -137,6 +144,9 @@ static int plain_add(plain *x, int step, int k, double *nll) {
         }
     const hy_batch b = {.B = B, .T = m + T, .ids = full[0], .labels = full[1]};
     need(x->be.zero(x->w->grad, x->p->param_elems * sizeof(double)));
+    // each micro-batch of the run drops by a key of its own
+    hy_exec_set_dropout(x->e,
+                        hy_mix64(hy_mix64(x->seed, 2), (uint64_t)(step - 1) * (uint64_t)x->r.accumulate + (uint64_t)k));
     need(hy_exec_forward(x->e, x->w, &b, NULL, HY_HEAD_LOSS, NULL));
     need(hy_exec_backward(x->e, x->w, 1.0, NULL));
     for (int i = 0; i < b.B * b.T; i++) *nll += ((const double *)hy_exec_device_nll(x->e))[i];
