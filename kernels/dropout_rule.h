@@ -23,4 +23,8 @@ HY_DROPOUT_RULE uint32_t hy_dropout_limit(double p) { return (uint32_t)(p * 4294
 HY_DROPOUT_RULE bool hy_dropout_keeps(uint64_t place_key, uint64_t element, uint32_t limit) {
     return (uint32_t)(hy_dropout_mix(place_key, element) >> 32) >= limit;
 }
+// The number of a weight of attention.
+HY_DROPOUT_RULE uint64_t hy_dropout_weight(int b, int heads, int h, int T, int t, int j) {
+    return (((uint64_t)b * (uint64_t)heads + (uint64_t)h) * (uint64_t)T + (uint64_t)t) * (uint64_t)T + (uint64_t)j;
+}
 #endif

@@ -151,10 +151,17 @@ typedef struct {
 //      the mask is attn_rule.h. Keys are those of this call and, if cache.k is set, the cached positions before pos[b].
 //      cache: k [B, kv_heads, cap, d_qk], v [B, kv_heads, cap, d_v], slot of position p = hy_attn_slot(p, meta, cap).
 //      Saved: log-sum-exp of each query and head. Backward: pos = 0, no cache. Nothing of size T x T is held.
+//      drop.key not NULL (training: pos 0, no cache): each weight of the softmax is divided by 1 - p or dropped as
+//      dropout_rule.h says; that of query t, head h and key j of sequence b has the number ((b heads + h) T + t) T + j.
 typedef struct {
     void *k, *v;
     int cap;
 } hy_kv_view;
+typedef struct {
+    double p;
+    int place;
+    const uint64_t *key;  // [1]; NULL: nothing is dropped
+} hy_attention_drop;
 typedef struct {
     int B, T, heads, kv_heads, d_qk, d_v, window, meta;
     double scale;
@@ -163,6 +170,7 @@ typedef struct {
     int ldq, ldk, ldv, ldo;
     const int32_t *pos, *len;
     hy_kv_view cache;
+    hy_attention_drop drop;
     void *saved;
 } hy_attention_args;
 typedef struct {
@@ -429,7 +437,8 @@ typedef struct {
     X(embed_bwd)                                                                                                       \
     X(norm)                                                                                                            \
     X(norm_bwd)                                                                                                        \
-    X(linear) X(linear_bwd) X(rope) X(rope_bwd) X(attention) X(attention_bwd) X(kv_append) X(conv) X(conv_bwd) X(scan) \
+    X(linear)                                                                                                          \
+    X(linear_bwd) X(rope) X(rope_bwd) X(attention) X(attention_bwd) X(kv_append) X(conv) X(conv_bwd) X(scan)           \
         X(scan_bwd) X(act) X(act_bwd) X(scale) X(scale_bwd) X(fuse) X(fuse_bwd) X(gather) X(lm_loss) X(lm_loss_bwd)    \
             X(adamw) X(sumsq) X(ssd) X(ssd_bwd) X(gated_norm) X(gated_norm_bwd) X(nll_sum) X(clip) X(cast) X(position) \
                 X(position_bwd) X(dropout) X(dropout_bwd)

@@ -85,7 +85,7 @@ static hy_status load_batch(hy_exec *e, const hy_batch *b, const hy_state *st, u
     if (e->mode == HY_EXEC_TRAIN || (heads & HY_HEAD_LOSS)) HY_TRY(e->be->from_host(e->labels, e->h_labels, R));
     HY_TRY(e->be->from_host(e->pos, e->h_pos, S));
     HY_TRY(e->be->from_host(e->len, e->h_len, S));
-    if (e->mode == HY_EXEC_TRAIN && e->prog->spec.dropout_embedding > 0)
+    if (e->mode == HY_EXEC_TRAIN && (e->prog->spec.dropout_embedding > 0 || e->prog->spec.dropout_attention > 0))
         HY_TRY(e->be->from_host(e->dropout, &e->dropout_key, sizeof e->dropout_key));
     if ((heads & HY_HEAD_LOGITS) && b->n_out) HY_TRY(e->be->from_host(e->out_rows, b->out_rows, (size_t)b->n_out * 4));
     return HY_OK;

@@ -256,6 +256,8 @@ static hy_val attention_heads(builder *b, const hy_layer_spec *l, hy_val proj, i
                                       .d_qk = l->d_qk,
                                       .d_v = l->d_v,
                                       .window = l->window,
+                                      .place = 1 + i,
+                                      .drop = m->dropout_attention,
                                       .scale = 1.0 / sqrt((double)l->d_qk)};
     if (b->last_reader[src] != i) return o;  // the cache is written once everyone has read it
     op = add_op(b, HY_OP_KV_APPEND, LIST(k, v), NONE, HY_NOVAL, slot);

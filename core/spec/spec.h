@@ -77,6 +77,7 @@ typedef struct {
     int orig_len;              // rope ntk, llama3: length of the first training
     hy_positions positions;    // learned: a vector for each of max_len positions of text is added to the embedding
     double dropout_embedding;  // in training: share of what enters layer 0 that is dropped
+    double dropout_attention;  // in training: share of the weights of attention
     hy_rope_kind rope;
     double rope_base;  // before ntk; hy_model_rope_base gives the one in force
     double rope_factor, rope_low,

@@ -53,6 +53,11 @@ static const hy_field dropout_fields[] = {
      "in training, share of what enters the first layer that is set to 0; the rest is divided by 1 - embedding", true},
     HY_FIELD_END,
 };
+static const hy_field attention_dropout_fields[] = {
+    {"attention", HY_F_DOUBLE, M(dropout_attention), 0, "0", 0, 0.999, NULL,
+     "in training, share of the weights of attention that is set to 0; the rest is divided by 1 - attention", true},
+    HY_FIELD_END,
+};
 static const hy_field init_fields[] = {
     {"std", HY_F_DOUBLE, M(init_std), 0, "0.02", 0, 10, NULL,
      "linear and embedding weights are drawn from N(0, std) (filters N(0, 1 / sqrt(3 d_conv)), meta tokens N(0, 1))"},
@@ -191,6 +196,7 @@ const hy_spec_section hy_spec_sections[] = {
     {"norm", norm_fields},
     {"rope", rope_fields},
     {"dropout", dropout_fields},
+    {"dropout", attention_dropout_fields, .present = has_attention, .lacking = "no layer has attention"},
     {"init", init_fields},
     {"multipliers", factors},
     {"multipliers", attention_factors, .present = has_attention, .lacking = "no layer has attention"},

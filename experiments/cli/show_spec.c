@@ -230,6 +230,7 @@ static void print_head(const hy_model_spec *m) {
     if (m->positions == HY_POSITIONS_LEARNED) printf(", learned positions");
     printf(", %s embedding", m->tied ? "tied" : "untied");
     if (m->dropout_embedding > 0) printf(" (dropout %g)", m->dropout_embedding);
+    if (m->dropout_attention > 0) printf(", dropout of attention %g", m->dropout_attention);
     printf(", texts of up to %d tokens\n", m->max_len);
     hy_buf factors = {0}, more = {0};
     hy_model_multipliers_text(m, &factors);

@@ -41,7 +41,7 @@ static const char *const models[] = {
     "name: placed\nvocab: 20\nd_model: 8\nlayers: 1\nmeta_tokens: 1\npositions: learned\nmax_len: 16\nrope: {kind: "
     "none}\n"
     "norm: {kind: layer, bias: true}\ninit: {std: 0.3}\nattention: {heads: 2}\nmlp: {d_ff: 6}\ndropout: {embedding: "
-    "0.4}\n",
+    "0.4, attention: 0.3}\n",
     // an out projection for each kind of head, one mixer after another, LayerNorm
     "name: sum\nvocab: 20\nd_model: 8\nlayers: 2\ninit: {std: 0.3}\nattention: {heads: 2}\n"
     "ssm: {expand: 1, d_state: 3, d_conv: 3, dt_rank: 2}\nmlp: {kind: none}\nnorm: {kind: layer}\n"

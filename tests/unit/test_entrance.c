@@ -56,7 +56,7 @@ static void as_restated(void **state) {
     (void)state;
     const hy_backend be = reference();
     for (int drops = 0; drops < 2; drops++) {
-        char *text = hy_asprintf("name: m\n" MODEL "%s", drops ? "dropout: {embedding: 0.5}\n" : "");
+        char *text = hy_asprintf("name: m\n" MODEL "%s", drops ? "dropout: {embedding: 0.5, attention: 0.5}\n" : "");
         hy_program *p = program_of(text);
         hy_params *w = weights_of(p, &be, HY_F64);
         static plain_weights plain;
