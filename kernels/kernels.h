@@ -432,16 +432,17 @@ typedef struct {
 } hy_cast_args;
 
 // ---- all kernels. X(name): hy_<name>_args above, HY_K_<name> below
-#define HY_KERNELS(X)                                                                                                  \
-    X(embed)                                                                                                           \
-    X(embed_bwd)                                                                                                       \
-    X(norm)                                                                                                            \
-    X(norm_bwd)                                                                                                        \
-    X(linear)                                                                                                          \
-    X(linear_bwd) X(rope) X(rope_bwd) X(attention) X(attention_bwd) X(kv_append) X(conv) X(conv_bwd) X(scan)           \
-        X(scan_bwd) X(act) X(act_bwd) X(scale) X(scale_bwd) X(fuse) X(fuse_bwd) X(gather) X(lm_loss) X(lm_loss_bwd)    \
-            X(adamw) X(sumsq) X(ssd) X(ssd_bwd) X(gated_norm) X(gated_norm_bwd) X(nll_sum) X(clip) X(cast) X(position) \
-                X(position_bwd) X(dropout) X(dropout_bwd)
+#define HY_KERNELS(X)                                                                                                \
+    X(embed)                                                                                                         \
+    X(embed_bwd)                                                                                                     \
+    X(norm)                                                                                                          \
+    X(norm_bwd)                                                                                                      \
+    X(linear)                                                                                                        \
+    X(linear_bwd)                                                                                                    \
+    X(rope) X(rope_bwd) X(attention) X(attention_bwd) X(kv_append) X(conv) X(conv_bwd) X(scan) X(scan_bwd) X(act)    \
+        X(act_bwd) X(scale) X(scale_bwd) X(fuse) X(fuse_bwd) X(gather) X(lm_loss) X(lm_loss_bwd) X(adamw) X(sumsq)   \
+            X(ssd) X(ssd_bwd) X(gated_norm) X(gated_norm_bwd) X(nll_sum) X(clip) X(cast) X(position) X(position_bwd) \
+                X(dropout) X(dropout_bwd)
 typedef enum {
 #define X(name) HY_K_##name,
     HY_KERNELS(X)
