@@ -67,7 +67,7 @@ BENCHBIN := $(BENCHSRC:experiments/bench/%.c=$(BUILD)/bench/%)
 # The same kernels and backend over the emulated GPU: these objects come before the library and so win over what it has.
 # Multiply-adds are fused as nvcc fuses them, where this machine can: what relies on a product's own rounding must fail here too.
 EMU_FUSED := $(if $(SAN),,$(shell grep -qw fma /proc/cpuinfo 2>/dev/null && echo -mfma))
-EMU_FLAGS = -std=c++17 -O2 -g $(if $(SAN),$(OPT)) -DHY_CUDA_EMU -Wall -Wextra -Wno-unknown-pragmas $(if $(CLANG),,-Wno-maybe-uninitialized) -fno-strict-aliasing $(STRICT) \
+EMU_FLAGS = -std=c++17 -O2 -g $(if $(SAN),$(OPT)) -DHY_CUDA_EMU -Wall -Wextra -Wno-unknown-pragmas $(if $(CLANG),-Wno-pass-failed,-Wno-maybe-uninitialized) -fno-strict-aliasing $(STRICT) \
             $(if $(EMU_FUSED),$(EMU_FUSED) -ffp-contract=fast,-ffp-contract=off)
 EMU := $(patsubst %.cc,$(BUILD)/emu/%.o,$(wildcard tests/cuda_emu/*.cc))
 EMU_OBJ := $(CUSRC:%.cu=$(BUILD)/emu/%.o) $(EMU)

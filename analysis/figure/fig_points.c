@@ -1,6 +1,8 @@
-// fig_points.c - one point per name, with error bars and, if wanted, its size as a third figure. See figures.h.
+// fig_points.c - one point per name, with error bars and, if wanted, its size as a third figure; families of points are
+// joined by a line. See figures.h.
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "analysis/figure/fig_common.h"
 
@@ -25,6 +27,75 @@ static int *by_size(const hy_fig_point *q, int n) {
         o[k] = i;
     }
     return o;
+}
+
+// ---- families: names "family: member" with a family in common
+typedef struct {
+    int first;   // the first drawn point of its family; itself if it is alone
+    int colour;  // index of colour and shape
+    bool one;    // of a family
+} member;
+
+static int family_columns(const char *name) {
+    const char *end = strstr(name, ": ");
+    return end ? (int)(end - name) : 0;
+}
+
+static bool related(const char *a, const char *b) {
+    const int n = family_columns(a);
+    return n && n == family_columns(b) && !strncmp(a, b, (size_t)n);
+}
+
+// Where no names are related, each keeps the colour of its index, as in the other figures. Caller frees.
+static member *members(const hy_fig_point *q, int n, const hy_fig_axis *x, const hy_fig_axis *y) {
+    member *m = hy_xcalloc((size_t)n + 1, sizeof *m);
+    bool any = false;
+    for (int i = 0; i < n; i++) {
+        m[i] = (member){i, i, false};
+        for (int k = 0; k < i && drawn(&q[i], x, y) && !m[i].one; k++)
+            if (drawn(&q[k], x, y) && related(q[k].name, q[i].name)) m[i] = (member){k, k, true}, m[k].one = any = true;
+    }
+    for (int i = 0, next = 0; any && i < n; i++) m[i].colour = m[i].first == i ? next++ : m[m[i].first].colour;
+    return m;
+}
+
+// Its points in order of x as a block of data of their own, and the line through them.
+static void family_line(hy_plot *p, const hy_fig_point *q, int n, const member *m, int first, int block) {
+    int *o = hy_xcalloc((size_t)n, sizeof *o), count = 0;
+    for (int i = 0; i < n; i++) {
+        if (m[i].first != first) continue;
+        int k = count++;
+        for (; k > 0 && q[i].x < q[o[k - 1]].x; k--) o[k] = o[k - 1];
+        o[k] = i;
+    }
+    for (int k = 0; k < count; k++) {
+        hy_buf_printf(&p->data, "%.10g %.10g", q[o[k]].x, q[o[k]].y);
+        hy_figc_numbers(&p->data, 3, (double[]){NAN, NAN, NAN});
+        hy_buf_printf(&p->data, " ");
+        hy_plot_field(&p->data, q[o[k]].name);
+        hy_buf_printf(&p->data, "\n");
+    }
+    hy_buf_printf(&p->data, "\n\n");
+    hy_buf_printf(&p->script, ", \\\n  DATA index %d using 1:2 with lines lw 1.5 lc rgb LC(%d) notitle", block,
+                  m[first].colour);
+    free(o);
+}
+
+// What tells a point from the others of its family, beside it.
+static void member_label(hy_plot *p, const hy_fig_point *q) {
+    char *text = hy_fig_short(q->name + family_columns(q->name) + 2, 16);
+    hy_buf_printf(&p->script, "set label ");
+    hy_plot_quote(&p->script, text);
+    hy_buf_printf(&p->script,
+                  " at first %.10g, first %.10g left offset char 0.8,-0.6 font ',10' textcolor rgb '#555555'\n", q->x,
+                  q->y);
+    free(text);
+}
+
+// The name in the legend: of a family, once, or of a point; NULL: none.
+static char *legend_name(const hy_fig_point *q, const member *m, int i) {
+    if (m[i].one && m[i].first != i) return NULL;
+    return m[i].one ? hy_asprintf("%.*s", family_columns(q[i].name), q[i].name) : hy_xstrdup(q[i].name);
 }
 
 // Three sizes under the legend: the largest, and two round ones below.
@@ -64,47 +135,75 @@ static void one_point(hy_plot *p, const hy_fig_point *q, int colour, int block, 
                   block, colour, point_size(q, top), colour);
 }
 
-hy_status hy_fig_points(const hy_fig_out *out, const hy_fig_head *head, const hy_fig_axis *x, const hy_fig_axis *y,
-                        const char *size_label, const hy_fig_point *points, int n) {
-    double xl = INFINITY, xh = -INFINITY, yl = INFINITY, yh = -INFINITY, top = 0;
-    const char **names = hy_xcalloc((size_t)n + 1, sizeof *names);
-    int shown = 0;
+// Lines of families below everything, then the points, then the entries of the legend.
+static int elements(hy_plot *p, const hy_fig_point *q, int n, const member *m, const hy_fig_axis *x,
+                    const hy_fig_axis *y, double top, char *const *names) {
+    int *order = by_size(q, n), block = 0;
+    for (int i = 0; i < n; i++)
+        if (m[i].one && m[i].first == i) family_line(p, q, n, m, i, block++);
+    for (int k = 0; k < n; k++)
+        if (drawn(&q[order[k]], x, y)) one_point(p, &q[order[k]], m[order[k]].colour, block++, top);
+    for (int i = 0; i < n; i++) {
+        if (!names[i]) continue;
+        const char *with = m[i].one ? "linespoints lw 1.5" : "points";
+        hy_buf_printf(&p->script, ", \\\n  NaN with %s pt PT(%d) ps PS(1.4) lc rgb LC(%d) title ", with, m[i].colour,
+                      m[i].colour);
+        hy_figc_name(&p->script, names[i]);
+    }
+    hy_buf_printf(&p->script, "\n");
+    free(order);
+    return block;
+}
+
+typedef struct {
+    double xl, xh, yl, yh, top;  // ranges of what is drawn, bars included; the largest size
+} extent;
+
+static extent extent_of(const hy_fig_point *points, int n, const hy_fig_axis *x, const hy_fig_axis *y, bool sizes) {
+    extent e = {INFINITY, -INFINITY, INFINITY, -INFINITY, 0};
     for (int i = 0; i < n; i++) {
         const hy_fig_point *q = &points[i];
         if (!drawn(q, x, y)) continue;
-        names[shown++] = q->name;
-        xl = fmin(xl, q->x), xh = fmax(xh, q->x), yl = fmin(yl, q->y), yh = fmax(yh, q->y);
-        if (has_bar(q)) yh = fmax(yh, q->hi);
-        if (has_bar(q) && (!y->log || q->lo > 0)) yl = fmin(yl, q->lo);
-        if (size_label && isfinite(q->size)) top = fmax(top, q->size);
+        e.xl = fmin(e.xl, q->x), e.xh = fmax(e.xh, q->x), e.yl = fmin(e.yl, q->y), e.yh = fmax(e.yh, q->y);
+        if (has_bar(q)) e.yh = fmax(e.yh, q->hi);
+        if (has_bar(q) && (!y->log || q->lo > 0)) e.yl = fmin(e.yl, q->lo);
+        if (sizes && isfinite(q->size)) e.top = fmax(e.top, q->size);
     }
-    names[shown] = size_label ? size_label : "";
-    int legend = hy_figc_legend_width(names, shown + 1), width = 640 + legend, height = 520;
-    const int least = 150 + 24 * shown + (top > 0 ? 140 : 0);
+    return e;
+}
+
+hy_status hy_fig_points(const hy_fig_out *out, const hy_fig_head *head, const hy_fig_axis *x, const hy_fig_axis *y,
+                        const char *size_label, const hy_fig_point *points, int n) {
+    const extent e = extent_of(points, n, x, y, size_label);
+    member *m = members(points, n, x, y);
+    char **names = hy_xcalloc((size_t)n + 1, sizeof *names);  // of the legend
+    const char **wide = hy_xcalloc((size_t)n + 1, sizeof *wide);
+    int entries = 0;
+    for (int i = 0; i < n; i++) {
+        names[i] = drawn(&points[i], x, y) ? legend_name(points, m, i) : NULL;
+        if (names[i]) wide[entries++] = names[i];
+    }
+    wide[entries] = size_label ? size_label : "";
+    int legend = hy_figc_legend_width(wide, entries + 1), width = 640 + legend, height = 520;
+    const int least = 150 + 24 * entries + (e.top > 0 ? 140 : 0);
     height = height < least ? least : height;
-    free(names);
     hy_plot p = {0};
     int y0 = hy_figc_head(&p, head, width, height);
     hy_figc_area(&p, 84, width - legend - 16, y0 + 8, height - 64);
-    hy_figc_axis(&p, "x", x, xl, xh);
-    hy_figc_axis(&p, "y", y, yl, yh);
+    hy_figc_axis(&p, "x", x, e.xl, e.xh);
+    hy_figc_axis(&p, "y", y, e.yl, e.yh);
     hy_figc_legend(&p, width - legend, y0);
-    if (top > 0) size_legend(&p, size_label, top, width - legend + 6, y0 + 24 * shown + 34);
-    int *order = by_size(points, n), block = 0;
+    if (e.top > 0) size_legend(&p, size_label, e.top, width - legend + 6, y0 + 24 * entries + 34);
+    for (int i = 0; i < n; i++)
+        if (m[i].one) member_label(&p, &points[i]);
     hy_buf_printf(&p.data, "# x  y  low  high  size  name\n");
     hy_figc_low(&p, y);
     hy_buf_printf(&p.script, "set grid x y\nplot NaN notitle");
-    for (int k = 0; k < n; k++)
-        if (drawn(&points[order[k]], x, y)) one_point(&p, &points[order[k]], order[k], block++, top);
-    for (int i = 0; i < n; i++) {
-        if (!drawn(&points[i], x, y)) continue;
-        hy_buf_printf(&p.script, ", \\\n  NaN with points pt PT(%d) ps PS(1.4) lc rgb LC(%d) title ", i, i);
-        hy_figc_name(&p.script, points[i].name);
-    }
-    hy_buf_printf(&p.script, "\n");
-    free(order);
-    hy_status s = block ? hy_plot_draw(&p, out)
-                        : hy_error(HY_EINPUT, "figure %s: nothing to draw, no point has both figures", out->name);
+    const int blocks = elements(&p, points, n, m, x, y, e.top, names);
+    hy_status s = blocks ? hy_plot_draw(&p, out)
+                         : hy_error(HY_EINPUT, "figure %s: nothing to draw, no point has both figures", out->name);
+    for (int i = 0; i < n; i++) free(names[i]);
+    free(names), free(wide), free(m);
     hy_plot_free(&p);
     return s;
 }

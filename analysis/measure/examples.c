@@ -40,8 +40,17 @@ void hy_examples_close(hy_examples *e) {
     *e = (hy_examples){0};
 }
 
-hy_status hy_examples_run(const hy_measure_context *c, hy_examples *e, int i, hy_capture_fn fn, void *user) {
+static hy_status take(const hy_measure_context *c, hy_examples *e, int i) {
     if (hy_interrupted) return hy_error(HY_EINTR, "interrupted at example %d of %d", i, e->n);
-    HY_TRY(hy_task_example(c->task, HY_SPLIT_EVAL, e->index, i, e->ids, e->labels));
+    return hy_task_example(c->task, HY_SPLIT_EVAL, e->index, i, e->ids, e->labels);
+}
+
+hy_status hy_examples_probe(const hy_measure_context *c, hy_examples *e, int i, const hy_probe *probe) {
+    HY_TRY(take(c, e, i));
+    return hy_capture_probe(e->capture, e->ids, probe);
+}
+
+hy_status hy_examples_run(const hy_measure_context *c, hy_examples *e, int i, hy_capture_fn fn, void *user) {
+    HY_TRY(take(c, e, i));
     return hy_capture_run(e->capture, e->ids, e->want, fn, user);
 }

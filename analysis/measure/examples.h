@@ -42,4 +42,6 @@ hy_status hy_examples_open(const hy_measure_context *c, int cell, int max_len, i
 void hy_examples_close(hy_examples *e);
 // Runs example i; fn is called for each layer marked in e->want that has heads, in the order of the layers.
 hy_status hy_examples_run(const hy_measure_context *c, hy_examples *e, int i, hy_capture_fn fn, void *user);
+// The same with a probe on any values of the program.
+hy_status hy_examples_probe(const hy_measure_context *c, hy_examples *e, int i, const hy_probe *probe);
 #endif

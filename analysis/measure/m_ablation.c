@@ -5,16 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "analysis/measure/examples.h"
-#include "analysis/probe/ablate.h"
+#include "analysis/measure/parts.h"
 
-// By the option `parts`.
-static const unsigned kinds_of[] = {1u << HY_UNIT_ATTENTION | 1u << HY_UNIT_SSM,
-                                    1u << HY_UNIT_HEAD,
-                                    1u << HY_UNIT_GROUP,
-                                    1u << HY_UNIT_LAYER,
-                                    1u << HY_UNIT_MLP,
-                                    1u << HY_UNIT_CONV};
 static const char *const kind_names[HY_UNIT_KINDS] = {"attention", "ssm", "attention", "ssm", "layer", "mlp", "conv"};
 
 typedef struct {
@@ -23,19 +15,14 @@ typedef struct {
     char remove[512];
 } ablation_options;
 static const hy_field ablation_fields[] = {
-    {"parts", HY_F_ENUM, offsetof(ablation_options, parts), 0, "branches", 0, 0,
-     "branches|heads|groups|layers|mlps|convs",
+    {"parts", HY_F_ENUM, offsetof(ablation_options, parts), 0, "branches", 0, 0, HY_PARTS_CHOICES,
      "taken out one at a time: all attention or SSM heads of a layer; single attention heads; groups of SSM channels, "
      "or single Mamba-2 heads; layers; MLPs; convolutions"},
-    {"how", HY_F_ENUM, offsetof(ablation_options, how), 0, "zero", 0, 0, HY_ABLATE_CHOICES,
-     "what stands in the place of a part: nothing; its mean over positions and reference examples; what it gives for "
-     "the next example"},
+    HY_FIELD_HOW(ablation_options),
     {"examples", HY_F_INT, offsetof(ablation_options, examples), 0, "64", 2, 1e6, NULL,
      "evaluation examples of each cell at most"},
-    {"cells", HY_F_INTS, offsetof(ablation_options, cells), 0, "[]", 0, 16383, NULL,
-     "evaluation cells, from 0; empty: all", true},
-    {"groups", HY_F_INT, offsetof(ablation_options, groups), 0, "8", 1, 65536, NULL,
-     "equal groups that the channels of a Mamba-1 mixer are divided into", true},
+    HY_FIELD_CELLS(ablation_options),
+    HY_FIELD_GROUPS(ablation_options),
     {"reference", HY_F_INT, offsetof(ablation_options, reference), 0, "64", 1, 1e6, NULL,
      "examples of each cell that a mean is taken over", true},
     {"remove", HY_F_STRING, offsetof(ablation_options, remove), sizeof(((ablation_options *)0)->remove), "", 0, 0, NULL,
@@ -46,23 +33,9 @@ static const hy_field ablation_fields[] = {
     HY_FIELD_END,
 };
 
-static hy_status units_of(const hy_model_spec *spec, const ablation_options *o, hy_program **p, hy_units *u) {
-    HY_TRY(hy_model_build(spec, p));
-    const hy_status s = hy_units_of(*p, kinds_of[o->parts], o->groups, u);
-    if (s) hy_program_free(*p);
-    return s;
-}
-
 static hy_status ablation_check(const hy_measure_subject *s, const void *options) {
     const ablation_options *o = options;
-    hy_program *p;
-    hy_units u;
-    HY_TRY(hy_list_distinct(&o->cells, "cells"));
-    for (int i = 0; i < o->cells.n; i++) HY_TRY(hy_examples_check(s, o->cells.v[i]));
-    HY_TRY(units_of(s->spec, o, &p, &u));
-    hy_units_free(&u);
-    hy_program_free(p);
-    return HY_OK;
+    return hy_parts_check(s, &o->cells, o->parts, o->groups);
 }
 
 // Models that lack what `remove` names are passed over like those without such parts.
@@ -70,7 +43,7 @@ static bool ablation_applies(const hy_model_spec *spec, const void *options) {
     const ablation_options *o = options;
     hy_program *p;
     hy_units u;
-    if (units_of(spec, o, &p, &u)) return true;  // its check says what is wrong
+    if (hy_parts_of(spec, o->parts, o->groups, &p, &u)) return true;  // its check says what is wrong
     bool *chosen = hy_xcalloc((size_t)u.n + 1, sizeof *chosen);
     const bool any = u.n > 0 && (!o->remove[0] || !hy_units_match(&u, o->remove, chosen));
     free(chosen);
@@ -80,21 +53,9 @@ static bool ablation_applies(const hy_model_spec *spec, const void *options) {
 }
 
 // ---------------------------------------------------------------------------------------------------- facts
-typedef struct {
-    double mean, se;
-} estimate;
-// Mean of sign * (x - y) over n examples, and its standard error. y NULL: zeros.
-static estimate paired(const double *x, const double *y, int n, double sign) {
-    double sum = 0, squares = 0;
-    for (int i = 0; i < n; i++) sum += sign * (x[i] - (y ? y[i] : 0));
-    const double mean = sum / n;
-    for (int i = 0; i < n; i++) squares += pow(sign * (x[i] - (y ? y[i] : 0)) - mean, 2);
-    return (estimate){mean, n > 1 ? sqrt(squares / (n - 1) / n) : NAN};
-}
-
 // Layer, kind of heads and number of what was taken out; NULL: of several parts.
 static void fact(const hy_measure_context *c, hy_facts *f, const char *metric, const char *cell, const hy_unit *u,
-                 estimate e, int n) {
+                 hy_estimate e, int n) {
     hy_fact *m = hy_facts_add(f, metric, cell, e.mean);
     m->se = e.se;
     m->n = n;
@@ -109,11 +70,11 @@ static void set_facts(const hy_measure_context *c, hy_facts *f, const char *cell
                       const hy_ablation_scores *s, int set) {
     const double *loss = s->loss + (size_t)set * (size_t)s->n, *right = s->accuracy + (size_t)set * (size_t)s->n;
     if (set) {
-        fact(c, f, "loss_rise", cell, u, paired(loss, s->loss, s->n, 1), s->n);
-        fact(c, f, "accuracy_drop", cell, u, paired(right, s->accuracy, s->n, -1), s->n);
+        fact(c, f, "loss_rise", cell, u, hy_paired(loss, s->loss, s->n, 1), s->n);
+        fact(c, f, "accuracy_drop", cell, u, hy_paired(right, s->accuracy, s->n, -1), s->n);
     }
-    fact(c, f, "loss_without", cell, u, paired(loss, NULL, s->n, 1), s->n);
-    fact(c, f, "accuracy_without", cell, u, paired(right, NULL, s->n, 1), s->n);
+    fact(c, f, "loss_without", cell, u, hy_paired(loss, NULL, s->n, 1), s->n);
+    fact(c, f, "accuracy_without", cell, u, hy_paired(right, NULL, s->n, 1), s->n);
 }
 
 // ---------------------------------------------------------------------------------------------------- parts in turn
@@ -156,17 +117,17 @@ static void draw(const hy_units *u, const bool *like, hy_rng *rng, bool *out) {
 static void control_facts(const hy_measure_context *c, hy_facts *f, const hy_ablation_scores *s) {
     const int n = s->sets - 2;
     double *rise = hy_xcalloc(2 * (size_t)n + 1, sizeof *rise), *drop = rise + n;
-    const double named = paired(s->loss + s->n, s->loss, s->n, 1).mean;
+    const double named = hy_paired(s->loss + s->n, s->loss, s->n, 1).mean;
     int as_much = 0;
     for (int i = 0; i < n; i++) {
         const size_t at = (size_t)(i + 2) * (size_t)s->n;
-        rise[i] = paired(s->loss + at, s->loss, s->n, 1).mean;
-        drop[i] = paired(s->accuracy + at, s->accuracy, s->n, -1).mean;
+        rise[i] = hy_paired(s->loss + at, s->loss, s->n, 1).mean;
+        drop[i] = hy_paired(s->accuracy + at, s->accuracy, s->n, -1).mean;
         as_much += rise[i] >= named;
     }
-    fact(c, f, "loss_rise", "random", NULL, paired(rise, NULL, n, 1), n);
-    fact(c, f, "accuracy_drop", "random", NULL, paired(drop, NULL, n, 1), n);
-    fact(c, f, "random_as_much", "", NULL, (estimate){(double)as_much / n, NAN}, n);
+    fact(c, f, "loss_rise", "random", NULL, hy_paired(rise, NULL, n, 1), n);
+    fact(c, f, "accuracy_drop", "random", NULL, hy_paired(drop, NULL, n, 1), n);
+    fact(c, f, "random_as_much", "", NULL, (hy_estimate){(double)as_much / n, NAN}, n);
     free(rise);
 }
 
@@ -199,7 +160,7 @@ static hy_status ablation_run(const hy_measure_context *c, const void *options, 
                            .how = (hy_ablate_how)o->how,
                            .reference = o->reference};
     hy_units u;
-    HY_TRY(hy_units_of(c->prog, kinds_of[o->parts], o->groups, &u));
+    HY_TRY(hy_parts_units(c->prog, o->parts, o->groups, &u));
     const hy_status s = o->remove[0] ? a_set(c, &a, &u, o, facts) : in_turn(c, &a, &u, facts);
     hy_units_free(&u);
     return s;

@@ -4,7 +4,7 @@
 #include "analysis/measure/measure.h"
 #include "core/format/yaml.h"
 
-enum { HY_MEASURES_MAX = 31 };  // sets of them are bits (sweep.h)
+enum { HY_MEASURES_MAX = 63 };  // sets of them are bits (sweep.h)
 typedef struct {
     const hy_measure *measure;
     hy_measure_options options;

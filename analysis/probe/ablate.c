@@ -20,6 +20,24 @@ typedef struct {
     hy_edit *edits;  // of one set
 } work;
 
+// ---------------------------------------------------------------------------------------------------- examples
+static hy_split reference_split(const hy_task *task) {
+    return hy_task_cells(task, HY_SPLIT_TUNE) > 0 ? HY_SPLIT_TUNE : HY_SPLIT_TRAIN;
+}
+
+// So many examples of a cell of a split at most. The cells that are named are those of evaluation, which tuning has
+// too.
+static int some_of(const hy_ablation *a, hy_split split, int cell, int most) {
+    if (split != HY_SPLIT_TRAIN && !hy_ints_want(a->cells, cell)) return 0;
+    const int64_t have = hy_task_cell(a->task, split, cell)->count;
+    return have && have < most ? (int)have : most;
+}
+
+static hy_split split_of(const hy_ablation *a) { return a->on_reference ? reference_split(a->task) : HY_SPLIT_EVAL; }
+static int examples_of(const hy_ablation *a, int cell) {
+    return some_of(a, split_of(a), cell, a->on_reference ? a->reference : a->examples);
+}
+
 // ---------------------------------------------------------------------------------------------------- batches
 // Examples first .. first+B-1 of a cell, `shift` further on, around its count.
 static hy_status load(work *k, hy_split split, int cell, int first, int B, int shift, int count) {
@@ -115,11 +133,9 @@ static void add_to_sums(work *k) {
 // The means over the reference examples become the first row of `seen`.
 static hy_status find_means(work *k) {
     const hy_task *task = k->a->task;
-    const hy_split split = hy_task_cells(task, HY_SPLIT_TUNE) > 0 ? HY_SPLIT_TUNE : HY_SPLIT_TRAIN;
+    const hy_split split = reference_split(task);
     for (int cell = 0; cell < hy_task_cells(task, split); cell++) {
-        if (split == HY_SPLIT_TUNE && !hy_ints_want(k->a->cells, cell)) continue;
-        const int64_t have = hy_task_cell(task, split, cell)->count;
-        const int n = have && have < k->a->reference ? (int)have : k->a->reference;
+        const int n = some_of(k->a, split, cell, k->a->reference);
         for (int done = 0; done < n; done += k->B) {
             const int B = n - done < k->a->batch ? n - done : k->a->batch;
             HY_TRY(load(k, split, cell, done, B, 0, n));
@@ -173,11 +189,12 @@ static hy_status keep_scores(work *k, int set, int at, int *n) {
 
 static hy_status run_batch(work *k, int cell, int first, int B, int count, int sets, const bool *chosen, int at,
                            int *n) {
+    const hy_split split = split_of(k->a);
     if (k->a->how == HY_ABLATE_RESAMPLE) {
-        HY_TRY(load(k, HY_SPLIT_EVAL, cell, first, B, 1, count));
+        HY_TRY(load(k, split, cell, first, B, 1, count));
         HY_TRY(look(k));
     }
-    HY_TRY(load(k, HY_SPLIT_EVAL, cell, first, B, 0, count));
+    HY_TRY(load(k, split, cell, first, B, 0, count));
     HY_TRY(pass(k, NULL, 0, NULL));
     HY_TRY(keep_scores(k, 0, at, n));
     for (int s = 0; s < sets; s++) {
@@ -188,19 +205,14 @@ static hy_status run_batch(work *k, int cell, int first, int B, int count, int s
     return HY_OK;
 }
 
-static int examples_of(const hy_ablation *a, int cell) {
-    if (!hy_ints_want(a->cells, cell)) return 0;
-    const int64_t have = hy_task_cell(a->task, HY_SPLIT_EVAL, cell)->count;
-    return have < a->examples ? (int)have : a->examples;
-}
-
 static hy_status run_cells(work *k, int sets, const bool *chosen) {
+    const hy_split split = split_of(k->a);
     int at = 0;
-    for (int cell = 0; cell < hy_task_cells(k->a->task, HY_SPLIT_EVAL); cell++) {
+    for (int cell = 0; cell < hy_task_cells(k->a->task, split); cell++) {
         const int n = examples_of(k->a, cell);
         if (n == 1 && k->a->how == HY_ABLATE_RESAMPLE)
             return hy_error(HY_EINPUT, "how: resample: cell %s has one example, another one is wanted to take from",
-                            hy_task_cell(k->a->task, HY_SPLIT_EVAL, cell)->name);
+                            hy_task_cell(k->a->task, split, cell)->name);
         for (int done = 0; done < n;) {
             const int B = n - done < k->a->batch ? n - done : k->a->batch;
             int with_labels = 0;
@@ -225,7 +237,7 @@ static hy_status open(work *k, int sets) {
     const hy_program *p = k->a->prog;
     const size_t T = (size_t)hy_task_max_len(k->a->task), S = T + (size_t)p->spec.meta_tokens, B = (size_t)k->a->batch;
     int parts = 0;
-    for (int cell = 0; cell < hy_task_cells(k->a->task, HY_SPLIT_EVAL); cell++) k->out->n += examples_of(k->a, cell);
+    for (int cell = 0; cell < hy_task_cells(k->a->task, split_of(k->a)); cell++) k->out->n += examples_of(k->a, cell);
     k->out->sets = sets + 1;
     const size_t scores = (size_t)k->out->n * (size_t)k->out->sets;
     k->out->loss = hy_alloc(scores * sizeof(double) + 1);

@@ -7,7 +7,7 @@
 
 // What stands in the place of what a unit gives:
 //     zero      nothing
-//     mean      its mean over all positions of reference examples (tuning examples, training ones where there are none)
+//     mean      its mean over all positions of reference examples: tuning examples, training ones where there are none
 //     resample  what it gives, position by position, for the example after this one of the same cell (the first for the
 //               last), in the intact model
 typedef enum { HY_ABLATE_ZERO = 0, HY_ABLATE_MEAN, HY_ABLATE_RESAMPLE } hy_ablate_how;
@@ -21,7 +21,8 @@ typedef struct {
     int examples;          // of each cell at most
     int batch;             // sequences at a time: no figure depends on it
     hy_ablate_how how;
-    int reference;  // examples of each cell for the mean
+    int reference;      // examples of each cell for the mean
+    bool on_reference;  // the scores are of the reference examples, not of evaluation
 } hy_ablation;
 
 // Examples with a label, in the order of cells and examples; set 0 is the intact model.

@@ -177,6 +177,12 @@ static hy_status got(void *user, const char *name, const float *data, int rows, 
     return arrived(c, v);
 }
 
+hy_status hy_capture_probe(hy_capture *c, const int32_t *ids, const hy_probe *probe) {
+    hy_ids_with_meta(1, c->T, c->p->spec.meta_tokens, ids, 0, c->ids);
+    const hy_batch b = {.B = 1, .T = c->S, .ids = c->ids};
+    return hy_exec_forward(c->exec, c->w, &b, NULL, 0, probe);
+}
+
 hy_status hy_capture_run(hy_capture *c, const int32_t *ids, const bool *want, hy_capture_fn on_layer, void *user) {
     drop_held(c);
     c->want = want;
@@ -190,10 +196,8 @@ hy_status hy_capture_run(hy_capture *c, const int32_t *ids, const bool *want, hy
             c->need[i].missing++;
         }
     }
-    hy_ids_with_meta(1, c->T, c->p->spec.meta_tokens, ids, 0, c->ids);
-    const hy_batch b = {.B = 1, .T = c->S, .ids = c->ids};
     const hy_probe probe = {.wants = wants, .got = got, .user = c};
-    hy_status s = hy_exec_forward(c->exec, c->w, &b, NULL, 0, &probe);
+    hy_status s = hy_capture_probe(c, ids, &probe);
     drop_held(c);
     return s;
 }

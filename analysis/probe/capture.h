@@ -18,4 +18,6 @@ void hy_capture_close(hy_capture *c);
 // status other than HY_OK from on_layer ends the run with it.
 typedef hy_status (*hy_capture_fn)(void *user, const hy_map_values *v);
 hy_status hy_capture_run(hy_capture *c, const int32_t *ids, const bool *want, hy_capture_fn on_layer, void *user);
+// Runs ids [T] from an empty state with a probe of the caller's, on any values of the program.
+hy_status hy_capture_probe(hy_capture *c, const int32_t *ids, const hy_probe *probe);
 #endif

@@ -1,21 +1,25 @@
 // plots_branches.c - figures of attention and SSM heads side by side, layer by layer, a panel for each metric, one for
-// each variant: what they give, beside their weights in the fusion (as Hymba, Fig. 12), and what is lost without them
-// (as Fig. 3 and 13).
+// each variant: what they give, beside their weights in the fusion (as Hymba, Fig. 12), what is lost without them (as
+// Fig. 3 and 13), and the residual stream that they add to.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "analysis/report/plots.h"
 
-enum { METRICS = 3, KINDS = 2 };
-static const char *const kinds[KINDS] = {"attention", "ssm"}, *const kind_names[KINDS] = {"attention heads",
-                                                                                          "SSM heads"};
+enum { METRICS = 3, BRANCHES = 2, KINDS = 5 };
+static const char *const kinds[KINDS] = {"attention", "ssm", "heads", "mlp", "stream"};
 // title, shows: of the figure, for its head and for its caption; alone: the note where the first panel is the only one.
 typedef struct {
     const char *file, *title, *note, *alone, *shows;
     const char *metrics[METRICS], *titles[METRICS];
+    const char *const *kind_names;
+    int n_kinds;
     bool below_zero;  // values may be
 } look;
+static const char *const branch_names[BRANCHES] = {"attention heads", "SSM heads"};
+static const char *const stream_names[KINDS] = {"added by attention heads", "added by SSM heads",
+                                                "added by both, fused", "added by the MLP", "residual stream"};
 static const look outputs = {
     .file = "outputs",
     .title = "outputs by layer",
@@ -25,7 +29,21 @@ static const look outputs = {
     .shows = "root mean square of what attention and SSM heads give, and where a layer fuses them, after the fusion's "
              "norm and weights, and these weights",
     .metrics = {"output_rms", "fused_rms", "beta_abs"},
-    .titles = {"output of the heads", "after norm, beta and fusion", "weight in the fusion"}};
+    .titles = {"output of the heads", "after norm, beta and fusion", "weight in the fusion"},
+    .kind_names = branch_names,
+    .n_kinds = BRANCHES};
+static const look stream = {
+    .file = "stream",
+    .title = "residual stream by layer",
+    .note = "Over text positions; the stream is as it enters a layer; cosine: mean over pairs of different positions "
+            "of an example",
+    .alone = "Over text positions; the stream is as it enters a layer",
+    .shows = "root mean square of a coordinate of the residual stream as it enters a layer and of what each part of "
+             "the layer adds, and the mean cosine of the stream at two different positions of an example",
+    .metrics = {"stream_rms", "stream_cosine"},
+    .titles = {"size of a coordinate", "how alike positions are"},
+    .kind_names = stream_names,
+    .n_kinds = KINDS};
 static const look importance = {
     .file = "importance",
     .title = "what is lost without the heads of a layer",
@@ -38,6 +56,8 @@ static const look importance = {
         "the whole model on the same examples",
     .metrics = {"accuracy_drop", "loss_rise"},
     .titles = {"drop of the accuracy", "rise of the loss"},
+    .kind_names = branch_names,
+    .n_kinds = BRANCHES,
     .below_zero = true};
 
 // Room for the series of one figure: x, y, lo, hi of each metric and kind, at most `room` points each.
@@ -73,24 +93,32 @@ static bool wide(const hy_fig_series *s, int n) {
     return low > 0 && high > 10 * low;
 }
 
+static bool below_zero(const hy_fig_series *s, int n) {
+    for (int k = 0; k < n; k++)
+        for (int i = 0; i < s[k].n; i++)
+            if (s[k].y[i] < 0) return true;
+    return false;
+}
+
 static void add_panel(figure *f, const look *l, const hy_summary_row *r, int metric) {
     hy_fig_series *first = &f->series[f->n_series];
     const hy_metric_def *d = hy_metric_find(l->metrics[metric]);
     int n = 0;
-    for (int k = 0; k < KINDS; k++) {
+    for (int k = 0; k < l->n_kinds; k++) {
         double *at = f->values + (size_t)(metric * KINDS + k) * 4 * (size_t)f->room;
         const int points = fill(r, d, kinds[k], f->room, at);
         if (points)
             first[n++] =
-                (hy_fig_series){kind_names[k], k, points, at, at + f->room, at + 2 * f->room, at + 3 * f->room};
+                (hy_fig_series){l->kind_names[k], k, points, at, at + f->room, at + 2 * f->room, at + 3 * f->room};
     }
     if (n == 0) return;
     const hy_metric_look units = hy_metric_look_of(d, INFINITY);
     f->label[metric] = l->below_zero ? hy_metric_axis(d, &units, "") : hy_xstrdup(d->label);
-    const bool log = !l->below_zero && wide(first, n);
+    const bool log = !l->below_zero && d->range == HY_POSITIVE && wide(first, n),
+               any = l->below_zero || below_zero(first, n);
     f->panel[f->n_panels++] = (hy_fig_panel){l->titles[metric],
                                              {"layer", false, NAN, NAN, HY_TICS_WHOLE},
-                                             {f->label[metric], log, log || l->below_zero ? NAN : 0, NAN, HY_TICS_AUTO},
+                                             {f->label[metric], log, log || any ? NAN : 0, NAN, HY_TICS_AUTO},
                                              first,
                                              n};
     f->n_series += n;
@@ -129,4 +157,5 @@ static hy_status plot(hy_plots *p, const look *l, int task) {
 }
 
 hy_status hy_plot_outputs(hy_plots *p, int task) { return plot(p, &outputs, task); }
+hy_status hy_plot_stream(hy_plots *p, int task) { return plot(p, &stream, task); }
 hy_status hy_plot_importance(hy_plots *p, int task) { return plot(p, &importance, task); }

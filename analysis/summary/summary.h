@@ -7,9 +7,10 @@
 
 // What tables, CSV, JSON, pages and error bars say of a figure over its seeds. lo, hi: the HY_STAT_LEVEL interval of
 // the mean by Student's t with n - 1 degrees of freedom. Of a HY_SHARE its half width is carried to the scale of
-// asin(sqrt(x)) at the mean and back, of a HY_POSITIVE it is cut off at 0: no interval leaves what a value can be, and
-// each holds its mean. NaN, both: none is claimed - of fewer than HY_STAT_LEAST values; of values that are all equal,
-// because how far the next seed would lie cannot be told from a spread of zero.
+// asin(sqrt(x)) at the mean and back (of a HY_COSINE, that of (1 + x) / 2), of a HY_POSITIVE it is cut off at 0: no
+// interval leaves what a value can be, and each holds its mean. NaN, both: none is claimed - of fewer than
+// HY_STAT_LEAST values; of values that are all equal, because how far the next seed would lie cannot be told from a
+// spread of zero.
 typedef struct {
     double mean, sd;  // sd: of a sample (n - 1), NaN below two values, exactly 0 where all are equal
     int n;
@@ -99,7 +100,8 @@ bool hy_summary_holds_out(const hy_summary *s, const char *metric);
 const hy_summary_value *hy_summary_fair(const hy_summary *s, const hy_summary_row *r, const char *metric);
 // How a grid point was chosen, as a clause, NULL without a grid; the caller frees it.
 char *hy_summary_choice_text(const hy_summary *s);
-// The metric that it was chosen by: that of "tune:" or, without one or where nothing of it is stored yet, the accuracy.
+// The metric that it was chosen by: that of "tune:" or, without one or where nothing of it is stored yet, the accuracy,
+// else the loss. NULL: none is there, and the first point stands for a variant.
 const char *hy_summary_chosen_by(const hy_summary *s);
 // Whether every variant's was chosen from all points of the grid: not from the few that are done.
 bool hy_summary_all_points(const hy_summary *s);

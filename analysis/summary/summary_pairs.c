@@ -36,7 +36,8 @@ static hy_summary_pair compare(const hy_summary_row *a, const hy_summary_row *b,
     }
     p.t = s->mean / (s->sd / sqrt(p.n));
     p.p = hy_student_two_sided(p.t, p.n - 1);
-    if (v->range == HY_SHARE) s->lo = fmax(s->lo, -1), s->hi = fmin(s->hi, 1);
+    const double most = v->range == HY_SHARE ? 1 : v->range == HY_COSINE ? 2 : INFINITY;
+    s->lo = fmax(s->lo, -most), s->hi = fmin(s->hi, most);
     return p;
 }
 

@@ -29,6 +29,10 @@ hy_stat hy_stat_of(const double *v, int n, hy_range range) {
     const double half = hy_student_quantile((1 + HY_STAT_LEVEL) / 2, n - 1) * s.sd / sqrt(n);
     if (range == HY_SHARE) {
         interval_of_share(&s, half);
+    } else if (range == HY_COSINE) {  // that of the share (1 + cosine) / 2
+        hy_stat share = {.mean = (1 + s.mean) / 2, .lo = NAN, .hi = NAN};
+        interval_of_share(&share, half / 2);
+        s.lo = 2 * share.lo - 1, s.hi = 2 * share.hi - 1;
     } else {
         s.lo = range == HY_POSITIVE ? fmax(s.mean - half, 0) : s.mean - half;
         s.hi = s.mean + half;

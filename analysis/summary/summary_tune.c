@@ -166,7 +166,11 @@ const hy_summary_value *hy_summary_fair(const hy_summary *s, const hy_summary_ro
 const char *hy_summary_chosen_by(const hy_summary *s) {
     for (int i = 0; *s->tune_by && i < s->n_rows; i++)
         if (hy_summary_get(&s->rows[i], s->tune_by, s->tune_cell)) return s->tune_by;
-    return "accuracy";
+    static const char *const plain[] = {"accuracy", "loss"};
+    for (int k = 0; k < 2; k++)
+        for (int i = 0; i < s->n_rows; i++)
+            if (hy_summary_get(&s->rows[i], plain[k], "")) return plain[k];
+    return NULL;
 }
 
 bool hy_summary_all_points(const hy_summary *s) {
@@ -178,6 +182,9 @@ bool hy_summary_all_points(const hy_summary *s) {
 char *hy_summary_choice_text(const hy_summary *s) {
     if (s->n_grid < 2) return NULL;
     const char *by = hy_summary_chosen_by(s);
+    if (!by)
+        return hy_asprintf("of the grid's %d points, the first: there is neither accuracy nor loss to choose by",
+                           s->n_grid);
     const bool tuned = !strcmp(by, s->tune_by), cell = tuned && *s->tune_cell;
     return hy_asprintf("of the grid's %d points, the one of the best mean %s%s%s over the same seeds%s", s->n_grid, by,
                        cell ? " in " : "", cell ? s->tune_cell : "",

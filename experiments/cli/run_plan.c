@@ -160,7 +160,7 @@ static void add_training(hy_table *t, const hy_run_item *it, long done, const ra
         sum->seconds += tokens / per_s;
 }
 
-static void add_measures(hy_table *t, const hy_run_item *it, unsigned todo, totals *sum) {
+static void add_measures(hy_table *t, const hy_run_item *it, uint64_t todo, totals *sum) {
     hy_buf b = {0};
     hy_buf_printf(&b, "%s", "");
     for (int k = 0; k < it->n_measures; k++) {

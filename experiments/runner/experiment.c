@@ -408,6 +408,8 @@ void hy_experiment_help(hy_buf *out) {
         {"", "to it ({d_model: 64, ssm.d_state: 8}); train: its own recipe; paper: {name: figure} to print beside. The "
              "file may be a"},
         {"", "checkpoint (.safetensors) or a released folder: trained further, or measured as it is with train: none"},
+        {"",
+         "Names \"family: member\" (Mamba: 8 states, Mamba: 16 states) are joined by a line where figures have points"},
         {"variant", "changes to every variant without weights of its own, before its own set:"},
         {"base", "the variant whose throughput the others are shown as multiples of"},
         {"tasks", "list of {name, kind, options, train}"},

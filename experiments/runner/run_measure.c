@@ -167,11 +167,11 @@ void hy_worker_measure(hy_worker *w) {
     if (!have_weights(w)) return;
     if (!w->fresh && hy_ask_model_steps(w->store, w->model_id, &w->steps))
         hy_worker_end(w, HY_END_LOST, "%s", hy_error_text());
-    unsigned last = 0;  // bit k: measure k
+    uint64_t last = 0;  // bit k: measure k
     for (int k = 0; k < it->n_measures && w->end < HY_END_INTERRUPTED; k++) {
         bool open = false;
         if (left_open(w, &it->measures[k], &open)) hy_worker_end(w, HY_END_LOST, "%s", hy_error_text());
-        last |= (unsigned)open << k;
+        last |= (uint64_t)open << k;
     }
     for (unsigned pass = 0; pass < 2; pass++)
         for (int k = 0; k < it->n_measures && w->end < HY_END_INTERRUPTED; k++)

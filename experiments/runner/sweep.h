@@ -28,7 +28,7 @@ typedef struct {
     int same_model;  // the first item of the plan with the same model and seed: only one of them is worked on at a time
     bool train;      // PENDING: its model has to be trained ...
     bool again;      // ... although it is stored, because its weights are not and a measure needs them
-    unsigned todo;   // PENDING: bit k: measure k has to be taken
+    uint64_t todo;   // PENDING: bit k: measure k has to be taken
     bool continued;  // a child crashed in a measure: what is left is done without force or retry
     double seconds;  // wall time of this sweep's run
     char *text;      // what its last line said: error, or NULL

@@ -37,7 +37,7 @@ static hy_status look_at_measures(hy_sweep *s, int i, bool *failed, bool *busy) 
         *failed |= c == HY_CLAIM_FAILED;
         *busy |= c == HY_CLAIM_BUSY;
         if (c != HY_CLAIM_NEW && c != HY_CLAIM_RESUMED) continue;
-        found->todo |= 1u << k;
+        found->todo |= (uint64_t)1 << k;
         weights |= m->needs & HY_NEEDS_WEIGHTS;
     }
     if (!weights || it->origin != HY_ORIGIN_TRAINED) return HY_OK;
@@ -60,7 +60,7 @@ hy_status hy_sweep_look_at(hy_sweep *s, int i) {
     if (c == HY_CLAIM_NEW || c == HY_CLAIM_RESUMED) {
         found->state = HY_ITEM_PENDING;
         found->train = true;
-        found->todo = (1u << it->n_measures) - 1;
+        found->todo = ((uint64_t)1 << it->n_measures) - 1;
         return HY_OK;
     }
     if (c == HY_CLAIM_DONE) HY_TRY(look_at_measures(s, i, &failed, &busy));
@@ -142,7 +142,7 @@ hy_status hy_sweep_look(hy_sweep *s) {
         s->items[i] = (hy_sweep_item){.state = in ? HY_ITEM_PENDING : HY_ITEM_LEFT_OUT,
                                       .same_model = i,
                                       .train = true,
-                                      .todo = (1u << e->items[i].n_measures) - 1};
+                                      .todo = ((uint64_t)1 << e->items[i].n_measures) - 1};
         chosen += in;
     }
     if (!chosen && s->only)

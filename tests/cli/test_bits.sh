@@ -28,7 +28,7 @@ told() { "$HYLAB" doctor | grep -oE -m 1 "$1" | head -n 1; } # the first such wo
 key() { # what the bits of fast kernels depend on
   local onednn gcc
   onednn=$(told 'oneDNN [0-9.]+')
-  gcc=$(told '(gcc|clang) [0-9.]+')
+  gcc=$(told '(gcc|[Cc]lang) [0-9.]+')
   [ -n "$onednn" ] && [ -n "$gcc" ] || return 1
   awk -F': *' '
     function simd(flags,   a, i, k, out) {

@@ -21,6 +21,7 @@ check 'any measure' 0 '^layer2.ssm ' "${P[@]}" --measure outputs --prompts 2
 check 'its options' 0 '^positions: all' "${P[@]}" --measure outputs --option positions=all --layers 1
 check 'its figures as CSV' 0 '^layer1.attention,1,attention,[0-9.e-]+,[0-9.e-]*,' "${P[@]}" --measure outputs --format csv
 check 'a measure without a task' 0 '^layer0.kv ' "${P[@]}" --measure cache --option tokens=100
+check 'the residual stream' 0 '^layer2.heads +[0-9.]+ ±' "${P[@]}" --measure stream --prompts 2
 check 'options are in the help' 0 'Measure outputs, version 1' "$H" probe --help
 check 'it stands alone' 2 'stands alone' "${P[@]}" --measure outputs --erf
 # ---- what is measured is stored, the same figures as printed

@@ -18,6 +18,7 @@ measures:
   maps: {examples: 2, cell: 1, keep: statistics}
   erf: {examples: 3, meta: renormalised}
   outputs: {examples: 4}
+  stream: {examples: 4}
   ablation: {examples: 3, how: mean}
   throughput: {contexts: [8], batch: [2], repetitions: 2, decode_tokens: 3}
 YAML
@@ -26,18 +27,19 @@ run "$dir/x.db" || no run "$(tail -3 "$dir/out")"
 weights=$(ls "$dir"/models/*.safetensors)
 task=(--task mqar --task-set vocab=256 --task-set 'train=[[16,2]]' --task-set 'test=[[24,2],[32,3]]' --task-set test_examples=6 --seed 4 --threads 1 --db "$dir/y.db")
 {
-  "$HYLAB" eval "$weights" "${task[@]}" --examples 5 --batch 4
+  "$HYLAB" eval "$weights" "${task[@]}" --examples 5 --batch 3
   "$HYLAB" cache "$weights" --tokens 77 --db "$dir/y.db"
   "$HYLAB" probe "$weights" "${task[@]}" --measure maps --option examples=2 --option cell=1 --option keep=statistics
   "$HYLAB" probe "$weights" "${task[@]}" --measure erf --option examples=3 --option meta=renormalised
   "$HYLAB" probe "$weights" "${task[@]}" --measure outputs --option examples=4
+  "$HYLAB" probe "$weights" "${task[@]}" --measure stream --option examples=4
   "$HYLAB" probe "$weights" "${task[@]}" --measure ablation --option examples=3 --option how=mean
   "$HYLAB" bench "$weights" --context 8 --batch 2 --repetitions 2 --tokens 3 --threads 1 --db "$dir/y.db"
 } >"$dir/out" 2>&1 || no 'by commands' "$(tail -3 "$dir/out")"
 figures() { # database, measure
   sql "$1" "SELECT metric, metric_version, cell, layer, kind, head, value, stderr, n, x, y, options FROM v_final WHERE measure = '$2' ORDER BY metric, cell"
 }
-for m in accuracy cache maps erf outputs ablation; do
+for m in accuracy cache maps erf outputs stream ablation; do
   n=$(figures "$dir/x.db" $m | wc -l)
   check "$m has figures" [ "$n" -gt 4 ]
   check "$m, two ways" same "$(figures "$dir/y.db" $m)" "$(figures "$dir/x.db" $m)"

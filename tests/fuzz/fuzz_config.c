@@ -54,8 +54,8 @@ static const char *const values[] = {
     "[0.0, 1e30]",
     "[[0, 1]]",
     "[[1, 2], [3, 4]]",
-    "{\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 1, \"high_freq_factor\": 4, "
-    "\"original_max_position_embeddings\": 64}",
+    ("{\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 1, \"high_freq_factor\": 4, "
+     "\"original_max_position_embeddings\": 64}"),
     "{\"type\": \"linear\", \"factor\": 2.0}",
 };
 static const char *exchange(unsigned *seed) {

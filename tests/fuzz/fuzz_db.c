@@ -205,7 +205,8 @@ static void put(const char *path, const void *data, size_t n) {
 static void new_serial(void) {
     static uint32_t serial = 1000;
     FILE *f = fopen(g_path, "r+b");
-    const unsigned char be[4] = {(unsigned char)(++serial >> 24), (unsigned char)(serial >> 16),
+    serial++;
+    const unsigned char be[4] = {(unsigned char)(serial >> 24), (unsigned char)(serial >> 16),
                                  (unsigned char)(serial >> 8), (unsigned char)serial};
     if (!f || fseek(f, 24, SEEK_SET) || fwrite(be, 1, 4, f) != 4 || fclose(f)) abort();
 }

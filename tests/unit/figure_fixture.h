@@ -151,6 +151,23 @@ static inline void facts_outputs(hy_facts *f, place p) {
             }
 }
 
+// Positions may be less alike than by chance: cosines on both sides of 0.
+static inline void facts_stream(hy_facts *f, place p) {
+    static const char *const parts[] = {"attention", "ssm", "stream"};
+    for (int l = layers_of(p.v) - 1; l >= 0; l--)
+        for (int k = 0; k < 3; k++) {
+            if (k < 2 && !has_heads(p.v, k)) continue;
+            char cell[48];
+            snprintf(cell, sizeof cell, k < 2 ? "layer%d.%s" : "layer%d", l, parts[k]);
+            hy_fact_at(fact(f, p, "stream_rms", cell, k == 1 ? 0.01 : 1, k == 1 ? 0.02 : 2), l, parts[k], -1);
+            if (k < 2) continue;
+            hy_fact *a = fact(f, p, "stream_cosine", cell, 0, 1);
+            a->value -= 0.5;
+            hy_fact_at(a, l, parts[k], -1);
+        }
+    fact(f, p, "stream_rms", "final", 1, 2);
+}
+
 // Some lose nothing: values on both sides of 0, some of single heads, which no bar of a layer shows.
 static inline void facts_ablation(hy_facts *f, place p) {
     static const char *const names[] = {"accuracy_drop", "loss_rise"};
@@ -169,17 +186,32 @@ static inline void facts_ablation(hy_facts *f, place p) {
     fact(f, p, "loss_without", "intact", 1, 2);
 }
 
+// Points of curves not in their order; numbers of parts as far as a variant has layers.
+static inline void facts_removal(hy_facts *f, place p) {
+    static const char *const order[] = {"random", "least", "most"};
+    for (int o = 0; o < 3; o++)
+        for (int k = layers_of(p.v); k >= 0; k--) {
+            char cell[32];
+            snprintf(cell, sizeof cell, "%s.%d", order[o], k);
+            hy_fact *a = fact(f, p, "accuracy_left", cell, 0.3, 0.7);
+            a->x = k, a->y = (double)k / layers_of(p.v);
+            hy_fact_at(a, -1, order[o], -1);
+            hy_fact_at(fact(f, p, "loss_left", cell, 5, 9), -1, order[o], -1);
+        }
+}
+
 // Every measure of figures is taken with a second set of options: that is not what they show.
-static const char *const measures[] = {"accuracy", "cache",   "throughput", "maps", "maps",  "erf",     "outputs",
-                                       "ablation", "outputs", "throughput", "erf",  "cache", "ablation"};
-enum { MEASURES = 13 };
-static inline bool second(int m) { return m == 4 || m > 7; }
+static const char *const measures[] = {"accuracy", "cache",    "throughput", "maps",    "maps",    "erf",
+                                       "outputs",  "ablation", "stream",     "removal", "outputs", "throughput",
+                                       "erf",      "cache",    "ablation",   "stream",  "removal"};
+enum { MEASURES = 17 };
+static inline bool second(int m) { return m == 4 || m > 9; }
 static inline const char *options_of(int m) { return second(m) ? "which: second\n" : "which: first\n"; }
 
 // Whether a place was measured: timings of two seeds and of the last variant on the second task only; maps without the
 // first seed.
 static inline bool measured(place p, int m) {
-    if (m == 2 || m == 9) return p.k < 2 && (p.v != 2 || p.t == 1);
+    if (m == 2 || m == 11) return p.k < 2 && (p.v != 2 || p.t == 1);
     return m != 3 && m != 4 ? true : p.k > 0;
 }
 
@@ -199,9 +231,11 @@ static inline void fill_measure(hy_store *s, int64_t model, place p, int m, bool
     if (!strcmp(of, "cache")) facts_cache(&f, at);
     if (!strcmp(of, "throughput")) facts_throughput(&f, at);
     if (!strcmp(of, "maps")) facts_maps(&f, at, m == 4);
-    if (!strcmp(of, "erf")) facts_erf(&f, at, m == 10);
+    if (!strcmp(of, "erf")) facts_erf(&f, at, m == 12);
     if (!strcmp(of, "outputs")) facts_outputs(&f, at);
     if (!strcmp(of, "ablation")) facts_ablation(&f, at);
+    if (!strcmp(of, "stream")) facts_stream(&f, at);
+    if (!strcmp(of, "removal")) facts_removal(&f, at);
     OK(hy_measurement_settle(s, id, &f, !strcmp(of, "erf") && p.v == 1 && p.t == 0 && p.k == 1 ? "no memory" : NULL));
     hy_facts_free(&f);
 }
@@ -357,8 +391,14 @@ static inline spread spread_of(const double *v, int n, bool share, double low) {
 static inline spread spread_at(hy_store *s, int v, int t, int g, const char *metric, const char *cell, double scale) {
     double x[SEEDS];
     const bool signed_value = !strcmp(metric, "accuracy_drop") || !strcmp(metric, "loss_rise");
-    spread a = spread_of(x, raw(s, v, t, g, metric, cell, x, NULL), !strcmp(metric, "accuracy"),
-                         signed_value ? -INFINITY : 0);
+    if (!strcmp(metric, "stream_cosine")) {  // from -1 to 1: as the share (1 + cosine) / 2
+        const int n = raw(s, v, t, g, metric, cell, x, NULL);
+        for (int i = 0; i < n; i++) x[i] = (1 + x[i]) / 2;
+        const spread b = spread_of(x, n, true, 0);
+        return (spread){b.n, 2 * b.mean - 1, 2 * b.sd, 2 * b.lo - 1, 2 * b.hi - 1};
+    }
+    spread a = spread_of(x, raw(s, v, t, g, metric, cell, x, NULL),
+                         !strcmp(metric, "accuracy") || !strcmp(metric, "accuracy_left"), signed_value ? -INFINITY : 0);
     a.mean *= scale, a.sd *= scale, a.lo *= scale, a.hi *= scale;
     return a;
 }

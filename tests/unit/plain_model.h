@@ -101,6 +101,7 @@ typedef struct {
     double *x, *delta, *B, *C, *z;  // [S, D], [S, units], [S, groups*N] twice, [S, D] before silu
     double *s;                      // [S, D] after the gate (and its norm)
     double *part[2];                // parallel layers: what attention and SSM heads add to the fused output
+    double *added[4];               // [S, d_model] to the residual stream by attention, SSM, both fused, the MLP
     int units, groups;              // SSM maps: channels, or heads of Mamba-2; groups of B and C
     const double *A_log;            // [D, N] or [units]
 } plain_layer;
@@ -110,9 +111,10 @@ typedef struct {
     int S;        // positions, meta tokens first
     bool silent;  // what this layer gives is left out
     plain_layer layer[PLAIN_LAYERS];
-    double *h;       // [S, d_model] residual stream
-    double *logits;  // [S, vocab]
-    double flops;    // of the last position: matrix products, attention, convolution, scan
+    double *h;                         // [S, d_model] residual stream
+    double *stream[PLAIN_LAYERS + 1];  // the same where it enters each layer, and where it leaves the last
+    double *logits;                    // [S, vocab]
+    double flops;                      // of the last position: matrix products, attention, convolution, scan
     plain_memory memory;
 } plain_run;
 
@@ -361,18 +363,21 @@ static inline void plain_mamba2(plain_run *r, int layer, const char *prefix, con
 }
 
 // ---------------------------------------------------------------------------------------------------- blocks
-static inline void plain_add(plain_run *r, const double *y) {
+enum { PLAIN_ATTENTION, PLAIN_SSM, PLAIN_FUSED, PLAIN_MLP };
+static inline void plain_add(plain_run *r, int layer, int part, double *y) {
     if (r->silent) return;
+    r->layer[layer].added[part] = y;
     for (int i = 0; i < r->S * r->m->d_model; i++) r->h[i] += y[i];
 }
 
 // h += W_out y (by a fixed factor)
-static inline void plain_out(plain_run *r, const char *prefix, const char *name, const double *y, int n, double by) {
+static inline void plain_out(plain_run *r, int layer, int part, const char *prefix, const char *name, const double *y,
+                             int n, double by) {
     double *scaled = plain_columns(r, y, n, 0, n);
     char bias[64];
     snprintf(bias, sizeof bias, "%s.bias", name);
     for (int i = 0; i < r->S * n; i++) scaled[i] *= by;
-    plain_add(r,
+    plain_add(r, layer, part,
               plain_linear(r, scaled, n, plain_get(r->w, prefix, name), plain_find(r->w, prefix, bias), r->m->d_model));
 }
 
@@ -407,7 +412,7 @@ static inline void plain_fuse(plain_run *r, int layer, const char *prefix, const
         for (int c = 0; c < na; c++) z[t * n + c] += o->part[0][t * na + c];
         for (int c = 0; c < ns; c++) z[t * n + n - ns + c] += o->part[1][t * ns + c];
     }
-    plain_out(r, prefix, "out_proj", z, n, 1);
+    plain_out(r, layer, PLAIN_FUSED, prefix, "out_proj", z, n, 1);
 }
 
 static inline void plain_block(plain_run *r, int layer, const char *prefix, bool attention, bool ssm) {
@@ -428,8 +433,9 @@ static inline void plain_block(plain_run *r, int layer, const char *prefix, bool
         plain_fuse(r, layer, prefix, u);
         return;
     }
-    if (attention) plain_out(r, prefix, ssm ? "attn_out_proj" : "out_proj", o->a, l->heads * l->d_v, by_a);
-    if (ssm) plain_out(r, prefix, attention ? "ssm_out_proj" : "out_proj", o->s, l->d_inner, by_s);
+    if (attention)
+        plain_out(r, layer, PLAIN_ATTENTION, prefix, ssm ? "attn_out_proj" : "out_proj", o->a, l->heads * l->d_v, by_a);
+    if (ssm) plain_out(r, layer, PLAIN_SSM, prefix, attention ? "ssm_out_proj" : "out_proj", o->s, l->d_inner, by_s);
     for (int k = 0; k < 2 && attention && ssm; k++) {
         const int n = k ? l->d_inner : l->heads * l->d_v;
         o->part[k] = plain_columns(r, k ? o->s : o->a, n, 0, n);
@@ -450,7 +456,7 @@ static inline void plain_mlp(plain_run *r, int layer, const char *prefix) {
             const double v = y[t * up + i];
             a[t * F + i] = glu ? plain_silu(v) * y[t * up + F + i] : v > 0 ? v * v : 0;
         }
-    plain_add(r,
+    plain_add(r, layer, PLAIN_MLP,
               plain_linear(r, a, F, plain_get(r->w, prefix, "mlp.down"), plain_find(r->w, prefix, "mlp.down.bias"), d));
 }
 
@@ -469,6 +475,7 @@ static inline void plain_forward(const plain_weights *w, const int32_t *ids, int
         r->h[i] += plain_get(w, "", "positions")[i - M * d];
     for (int i = 0; i < m->n_layers; i++) {
         const hy_mixer x = m->layers[i].mixer;
+        r->stream[i] = plain_columns(r, r->h, d, 0, d);
         r->silent = plain_lacks(r, i, "");  // others may use its keys
         char first[32], second[40];
         snprintf(first, sizeof first, "layers.%d.", i);
@@ -481,6 +488,7 @@ static inline void plain_forward(const plain_weights *w, const int32_t *ids, int
         }
         if (m->layers[i].mlp != HY_MLP_NONE && !plain_lacks(r, i, "mlp")) plain_mlp(r, i, first);
     }
+    r->stream[m->n_layers] = r->h;
     r->logits = plain_linear(r, plain_normed(r, r->h, "", "final_norm"), d, m->tied ? table : plain_get(w, "", "head"),
                              NULL, m->vocab);
 }

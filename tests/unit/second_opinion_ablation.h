@@ -64,4 +64,23 @@ static inline want ablated(subject *s, const figure *f) {
     if (of_loss) w.tolerance = fmax(w.tolerance, 3e-6 / fabs(w.value));  // of the losses that it is made from
     return w;
 }
+
+// Cells ORDER.K: with no layer taken out, and with all of them; what is between, and the shares that suffice, are the
+// business of test_removal.c.
+static inline want removed(subject *s, const figure *f) {
+    double loss[64], right[64];
+    const char *dot = strchr(f->cell, '.');
+    const int K = dot ? atoi(dot + 1) : -1, random = !strncmp(f->cell, "random", 6);
+    if (K != 0 && K != s->spec->n_layers) {
+        want w = exactly(f->value);
+        w.x = f->x, w.y = f->y, w.n = f->n, w.se = f->se;
+        return w;
+    }
+    const plain_lack lack = {.layer = -1, .index = -1, .shares = K > 0};
+    const int n = score_without(s, &lack, option_int(f->options, "examples", 64), loss, right);
+    want w = over_examples(!strcmp(f->metric, "loss_left") ? loss : right, n);
+    w.x = K, w.y = K > 0;
+    if (random) w.n = option_int(f->options, "orders", 5), w.se = 0;
+    return w;
+}
 #endif

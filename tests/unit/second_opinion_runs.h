@@ -35,7 +35,7 @@ static const struct {
     "measures:\n"                                                                                                      \
     "  accuracy: [{}, {examples: 2}]\n"                                                                                \
     "  size: [{}, {context: 4}]\n"                                                                                     \
-    "  cache: [{tokens: 100}, {tokens: 4}]\n"                                                                          \
+    "  cache: [{tokens: 100}, {tokens: 4}, {tokens: 7}]\n"                                                             \
     "  throughput: {contexts: [6], batch: [2], repetitions: 4, warmup: 1, decode_tokens: 3}\n"                         \
     "  maps: [{heads: true, examples: 3, channels: [0]}, {max_len: 7, reduce: abs_mean, gate: true, cell: 1,"          \
     " examples: 2}, {layers: [1], reduce: mean_rows, keep: statistics}, {max_len: 1, keep: statistics}, {gate: true, " \
@@ -46,8 +46,10 @@ static const struct {
     " {heads: attention, missing: zero, reduce: abs_mean, gate: true, examples: 2}, {heads: ssm, uniform: true,"       \
     " reduce: mean_rows, examples: 1}, {max_len: 1}]\n"                                                                \
     "  outputs: [{}, {positions: all, cell: 1, examples: 2, max_len: 9}, {layers: [1], examples: 1}]\n"                \
+    "  stream: [{}, {positions: all, cell: 1, examples: 2, max_len: 9}, {max_len: 1, examples: 1}]\n"                  \
     "  ablation: [{examples: 4}, {parts: heads}, {parts: groups, groups: 2}, {parts: layers, examples: 3}, {parts: "   \
-    "mlps, examples: 2}, {parts: convs}, {parts: layers, remove: 'layer*', controls: 3}]\n"
+    "mlps, examples: 2}, {parts: convs}, {parts: layers, remove: 'layer*', controls: 3}]\n"                            \
+    "  removal: [{parts: layers, examples: 4, reference: 2, orders: 2}]\n"
 
 static const char g_models[] =
     "name: models\nvariant: {vocab: 40}\nvariants:\n"

@@ -239,7 +239,8 @@ static void memory_faults(void **) {
     dies([] { LAUNCH(global_write, 1, 1, 0, d100, 0l), wait(), printf("%g\n", d100[5]); }, SIGSEGV, "the host touched");
     static float mine[4];
     dies([] { LAUNCH(global_write, 1, 32, 0, mine, 0l); }, SIGABRT, "argument 0");
-    dies([] { LAUNCH(with_struct, 1, 1, 0, (operand{2, mine}), d100); }, SIGABRT, "with_struct: argument 0");
+    if (hy_emu_checked<operand>)  // not with every compiler
+        dies([] { LAUNCH(with_struct, 1, 1, 0, (operand{2, mine}), d100); }, SIGABRT, "with_struct: argument 0");
     ok(cudaFree(d100));
     dies([] { LAUNCH(global_write, 1, 32, 0, d100, 0l); }, SIGABRT, "freed");
 }

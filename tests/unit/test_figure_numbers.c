@@ -368,6 +368,59 @@ static void importance(const r_figure *f, int t, int v) {
     r_says(f->head, "above 0: the model is worse without");
 }
 
+// What the parts of a layer add, and the stream itself; then the cosine, on both sides of 0.
+static void stream(const r_figure *f, int t, int v) {
+    static const char *const names[] = {"added by attention heads", "added by SSM heads", "residual stream"};
+    static const char *const cells[] = {"layer%d.attention", "layer%d.ssm", "layer%d"};
+    static const int colour[] = {0, 1, 4};
+    const int g = best_at(store, v, t);
+    assert_non_null(f);
+    assert_int_equal(f->n_panels, 2);
+    for (int i = 0; i < 2; i++)
+        for (int k = 0; k < 3; k++) {
+            const r_block *b = line_of(f, i, names[k], colour[k]);
+            assert_int_equal(b != NULL, k == 2 || (i == 0 && has_heads(v, k)));
+            if (!b) continue;
+            assert_int_equal(b->n, layers_of(v));  // without what leaves the last layer
+            for (int l = 0; l < layers_of(v); l++) {
+                char cell[32];
+                snprintf(cell, sizeof cell, cells[k], l);
+                const spread a = spread_at(store, v, t, g, i ? "stream_cosine" : "stream_rms", cell, 1);
+                near_row(b, l, l, a.mean, a.lo, a.hi, cell);
+            }
+        }
+    r_equal(f->panel[0].y, "rms");
+    r_equal(f->panel[1].y, "cosine");
+    assert_true(f->panel[0].y_log == has_heads(v, 1) && !f->panel[1].y_log);
+    r_says(f->head, "mean over pairs of different positions");
+}
+
+// A panel for each order, a line for each variant, over the share of the parts.
+static void removal(const r_figure *f, int t, int unused) {
+    (void)unused;
+    static const char *const orders[] = {"least", "random", "most"};
+    static const char *const titles[] = {"least important first", "at random", "most important first"};
+    assert_non_null(f);
+    assert_int_equal(f->n_panels, 3);
+    for (int o = 0; o < 3; o++) {
+        r_equal(f->panel[o].title, titles[o]);
+        r_equal(f->panel[o].x, "parts taken out (%)");
+        r_equal(f->panel[o].y, "accuracy left (%)");
+        for (int v = 0; v < VARIANTS; v++) {
+            const r_block *b = line_of(f, o, variants[v], v);
+            assert_non_null(b);
+            assert_int_equal(b->n, layers_of(v) + 1);
+            for (int k = 0; k <= layers_of(v); k++) {
+                char cell[32];
+                snprintf(cell, sizeof cell, "%s.%d", orders[o], k);
+                const spread a = spread_at(store, v, t, best_at(store, v, t), "accuracy_left", cell, 100);
+                near_row(b, k, 100.0 * k / layers_of(v), a.mean, a.lo, a.hi, cell);
+            }
+        }
+    }
+    r_says(f->head, "on examples of their own");
+}
+
 // ---------------------------------------------------------------------------------------------------- stacks
 static void cache(const r_figure *f, int unused, int unused2) {
     (void)unused, (void)unused2;
@@ -427,7 +480,7 @@ static void one_map(const r_figure *f, int panel, int t, int v, int layer, int k
                             v, t, g, layer, head_kinds[kind]);
     hy_query *q;
     bool row;
-    size_t bytes;
+    size_t bytes = 0;
     OK(hy_query_open(store, sql, &q));
     OK(hy_query_step(q, &row));
     const void *data = row ? hy_query_blob(q, 0, &bytes) : NULL;
@@ -504,7 +557,9 @@ static const struct {
     {"cells", cells, true},
     {"entropy", entropy, false},
     {"outputs", outputs, true},
+    {"stream", stream, true},
     {"importance", importance, true},
+    {"removal", removal, false},
     {"erf-cache", erf_cache, false},
 };
 

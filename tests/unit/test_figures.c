@@ -327,6 +327,32 @@ static void test_bars_below_zero(void **state) {
     r_free(f);
 }
 
+// Names with a family in common: one colour, one entry in the legend, a line through them in order of x.
+static void test_families(void **state) {
+    (void)state;
+    const hy_fig_point p[] = {{"full", 9, 90, NAN, NAN, NAN},          {"Mamba: 16 states", 4, 40, 35, 45, NAN},
+                              {"Mamba: 4 states", 1, 10, 8, 12, NAN},  {"Mean: a", 2, 20, NAN, NAN, NAN},
+                              {"Mamba: 8 states", 2, 30, 20, 40, NAN}, {"Mean: b", NAN, 20, NAN, NAN, NAN}};
+    const double line[3][2] = {{1, 10}, {2, 30}, {4, 40}};
+    const hy_fig_axis x = {"x", true, NAN, NAN, 0}, y = {"y", false, NAN, NAN, 0};
+    const hy_fig_out o = {"out", "families", HY_FIG_SVG | HY_FIG_PNG};
+    assert_int_equal(hy_fig_points(&o, &head, &x, &y, NULL, p, 6), HY_OK);
+    r_figure *f = r_read("out", "families", false);
+    assert_int_equal(f->n_blocks, 1 + 5);  // one line; five points have both figures
+    assert_int_equal(f->block[0].n, 3);
+    for (int i = 0; i < 3; i++)
+        for (int k = 0; k < 2; k++) r_near(f->block[0].v[i][k], line[i][k], "the family's line");
+    const int full = r_legend(f, "full"), mamba = r_legend(f, "Mamba"), mean = r_legend(f, "Mean: a");
+    assert_true(full == 0 && mamba == 1 && mean == 2);
+    assert_int_equal(r_legend(f, "Mamba: 8 states"), -1);
+    r_says(f->script, "set label '16 states' at first 4, first 40");
+    assert_null(strstr(f->script, "set label 'a'"));  // a family of one is none
+    int of_mamba = 0;
+    for (int i = 0; i < f->n_elements; i++) of_mamba += f->element[i].colour == mamba && !*f->element[i].title;
+    assert_int_equal(of_mamba, 1 + 2 * 3);  // its line, and a bar and a point each
+    r_free(f);
+}
+
 // Layers stand beside the axis, not on it; kinds that no bar shows are not in the legend.
 static void test_layers_and_kinds(void **state) {
     (void)state;
@@ -542,21 +568,14 @@ static void test_report(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_points),
-        cmocka_unit_test(test_bars_and_stacks),
-        cmocka_unit_test(test_lines),
-        cmocka_unit_test(test_maps_and_heat),
-        cmocka_unit_test(test_drawn_again),
-        cmocka_unit_test(test_names_of_files),
-        cmocka_unit_test(test_report),
-        cmocka_unit_test(test_alike_names),
-        cmocka_unit_test(test_settings),
-        cmocka_unit_test(test_files_of_others),
-        cmocka_unit_test(test_axes),
-        cmocka_unit_test(test_bars_below_zero),
-        cmocka_unit_test(test_layers_and_kinds),
-        cmocka_unit_test(test_long_names),
-        cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_points),      cmocka_unit_test(test_bars_and_stacks),
+        cmocka_unit_test(test_lines),       cmocka_unit_test(test_maps_and_heat),
+        cmocka_unit_test(test_drawn_again), cmocka_unit_test(test_names_of_files),
+        cmocka_unit_test(test_report),      cmocka_unit_test(test_alike_names),
+        cmocka_unit_test(test_settings),    cmocka_unit_test(test_files_of_others),
+        cmocka_unit_test(test_axes),        cmocka_unit_test(test_bars_below_zero),
+        cmocka_unit_test(test_families),    cmocka_unit_test(test_layers_and_kinds),
+        cmocka_unit_test(test_long_names),  cmocka_unit_test(test_failures),
     };
     return cmocka_run_group_tests_name("figures", tests, setup, teardown);
 }

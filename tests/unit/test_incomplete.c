@@ -140,8 +140,8 @@ static void test_what_is_said(void **state) {
         "\n1 run failed: hylab show runs --status failed\n",
         "\n1 measurement is still to do\n",
         "\na measurement failed, its figures are missing: maps of no maps, seed 1 (run 2): cell 7: there is none\n",
-        "\nnot trained here from the start: weights from a file: published; random weights: drawn; trained on from a "
-        "file: no maps\n",
+        ("\nnot trained here from the start: weights from a file: published; random weights: drawn; trained on from a "
+         "file: no maps\n"),
         "no maps        1     50.00\n",
         "broken         0         -\n",
     };

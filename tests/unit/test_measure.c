@@ -56,7 +56,9 @@ static void texts_of_the_defaults(void **state) {
          "examples: 8\ncell: 0\nssm: group\nheads: halves\nmeta: included\nmissing: skip\nuniform: false\nreduce: "
          "mean_abs\ngate: false\n"},
         {"outputs", "examples: 8\ncell: 0\npositions: text\n"},
+        {"stream", "examples: 8\ncell: 0\npositions: text\n"},
         {"ablation", "parts: branches\nhow: zero\nexamples: 64\n"},
+        {"removal", "parts: heads\nhow: zero\nexamples: 64\nreference: 64\npoints: 8\norders: 5\n"},
     };
     int n = 0;
     for (; hy_measures[n]; n++) {
@@ -172,11 +174,11 @@ static void plans_that_are_refused(void **state) {
     }
     hy_buf b = {0};  // more measures than a plan holds
     hy_buf_printf(&b, "{cache: [");
-    for (int i = 0; i < 40; i++) hy_buf_printf(&b, "{tokens: %d}, ", i + 1);
+    for (int i = 0; i < HY_MEASURES_MAX + 1; i++) hy_buf_printf(&b, "{tokens: %d}, ", i + 1);
     hy_buf_printf(&b, "]}");
     hy_measure_plan p;
     assert_int_equal(plan_of(b.s, &p), HY_EINPUT);
-    assert_error("more than 31 measures");
+    assert_error("more than 63 measures");
     free(b.s);
 }
 

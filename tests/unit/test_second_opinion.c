@@ -221,6 +221,32 @@ static double output(const figure *f, const plain_run *r, int end) {
 }
 static want output_size(subject *s, const figure *f) { return each_example(s, f, 8, 1 << 20, output); }
 
+// The stream and what is added to it; the cosine over all pairs, one by one.
+static double stream(const figure *f, const plain_run *r, int end) {
+    const int layer = strcmp(f->cell, "final") ? layer_of(f) : r->m->n_layers, d = r->m->d_model;
+    const int first = option_is(f->options, "positions", "all") ? 0 : r->m->meta_tokens;
+    static const char *const parts[] = {"attention", "ssm", "heads", "mlp"};
+    const double *h = r->stream[layer];
+    for (int k = 0; k < 4; k++)
+        if (!strcmp(f->kind, parts[k])) return rms_of(r->layer[layer].added[k], d, first, end);
+    if (!strcmp(f->metric, "stream_rms")) return rms_of(h, d, first, end);
+    double sum = 0;
+    int n = 0;
+    for (int i = first; i < end; i++)
+        for (int j = first; j < end; j++) {
+            double ij = 0, ii = 0, jj = 0;
+            for (int c = 0; c < d; c++)
+                ij += h[i * d + c] * h[j * d + c], ii += h[i * d + c] * h[i * d + c], jj += h[j * d + c] * h[j * d + c];
+            if (i != j) sum += ij / sqrt(ii * jj), n++;
+        }
+    return sum / n;
+}
+static want stream_size(subject *s, const figure *f) {
+    want w = each_example(s, f, 8, 1 << 20, stream);
+    if (!strcmp(f->cell, "final")) w.x = g_plain.x;
+    return w;
+}
+
 static want beta(subject *s, const figure *f) {
     const int layer = layer_of(f), k = !strcmp(f->kind, "ssm");
     const hy_layer_spec *l = &s->spec->layers[layer];
@@ -283,11 +309,16 @@ static struct {
     {"output_share", output_size, 0},
     {"beta", beta, 0},
     {"beta_abs", beta, 0},
+    {"stream_rms", stream_size, 0},
+    {"stream_cosine", stream_size, 0},
     {"loss_rise", ablated, 0},
     {"accuracy_drop", ablated, 0},
     {"loss_without", ablated, 0},
     {"accuracy_without", ablated, 0},
     {"random_as_much", ablated, 0},
+    {"loss_left", removed, 0},
+    {"accuracy_left", removed, 0},
+    {"parts_sufficient", removed, 0},
 };
 enum { CHECKS = sizeof g_checks / sizeof *g_checks };
 
@@ -298,6 +329,9 @@ static bool check_place(const subject *s, const figure *f) {
     if (!strncmp(f->cell, "layer", 5) && dot) kind = dot + 1;
     if (maps) kind = !strcmp(f->cell, "attention") ? "attention" : "ssm";
     if (caches && f->layer < 0) kind = f->cell;
+    if (strstr(f->metric, "_left") || !strcmp(f->metric, "parts_sufficient"))
+        kind = !strncmp(f->cell, "least", 5) ? "least" : !strncmp(f->cell, "most", 4) ? "most" : "random";
+    if (!strncmp(f->metric, "stream_", 7) && !strncmp(f->cell, "layer", 5) && !dot) kind = "stream";
     int head = -1;
     if (is_ablation(f->metric)) {  // "layer1.head2" is attention's, "layer1.group0" the SSM's, "layer1" all of it
         plain_lack part;
@@ -386,6 +420,7 @@ static void every_place(void **state) {
         {"output_rms", 8, 5},
         {"output_share", 8, 0},
         {"beta", 8, 0},
+        {"stream_cosine", 5, 5},
     };
     hy_store *db = open_db("x.db");
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)

@@ -116,6 +116,8 @@ static void test_intervals(void **state) {
     interval((double[]){0, 0, 1}, 3, HY_SHARE, 0, 1);
     interval((double[]){0, 0.01, 0.02, 0.03}, 4, HY_SHARE, 0.00146477916216, 0.0423546864672);
     interval((double[]){0.61, 0.64, 0.72, 0.66, 0.68}, 5, HY_SHARE, 0.609647269315, 0.712434733354);
+    interval((double[]){-0.2, 0, 0.2}, 3, HY_COSINE, -0.476639037178, 0.476639037178);  // of (1 + cosine) / 2
+    interval((double[]){0.96, 0.98, 1}, 3, HY_COSINE, 0.900447069214, 1);
     // in bounds and around the mean, whatever the values
     for (uint64_t i = 0; i < 2000; i++) {
         double v[7];
@@ -128,8 +130,8 @@ static void test_intervals(void **state) {
 
 static void test_nothing_claimed(void **state) {
     (void)state;
-    static const hy_range all[] = {HY_REAL, HY_POSITIVE, HY_SHARE};
-    for (int i = 0; i < 3; i++) {
+    static const hy_range all[] = {HY_REAL, HY_POSITIVE, HY_SHARE, HY_COSINE};
+    for (int i = 0; i < 4; i++) {
         hy_stat s = hy_stat_of((double[]){0.5, 0.6}, 2, all[i]);  // fewer than three values
         assert_true(isnan(s.lo) && isnan(s.hi) && fabs(s.sd - sqrt(0.005)) < 1e-15 && s.n == 2);
         s = hy_stat_of((double[]){0.1, 0.1, 0.1}, 3, all[i]);  // no spread, which rounding must not hide

@@ -427,16 +427,17 @@ static void test_text(void **state) {
     hy_summary *m;
     OK(hy_summary_load(s, "e", "", "", &m));
     char *text = printed(m, HY_TABLE_TEXT);
-    const char *const parts[] = {"(3)",
-                                 "mean ± standard deviation (n - 1) over seeds; in brackets: of so many seeds only; of "
-                                 "the grid's 2 points, the one of the best mean loss",
-                                 "ERF, ssm: group",
-                                 "ERF, ssm: heads",
-                                 "1 run failed",
-                                 "1 run is still to do",
-                                 "15 measurements are still to do",
-                                 "throughput: context 16 tokens, batch 1 ",
-                                 " pairs of the table, level 5 %"};
+    const char *const parts[] = {
+        "(3)",
+        ("mean ± standard deviation (n - 1) over seeds; in brackets: of so many seeds only; of "
+         "the grid's 2 points, the one of the best mean loss"),
+        "ERF, ssm: group",
+        "ERF, ssm: heads",
+        "1 run failed",
+        "1 run is still to do",
+        "15 measurements are still to do",
+        "throughput: context 16 tokens, batch 1 ",
+        " pairs of the table, level 5 %"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (!strstr(text, parts[i])) fail_msg("\"%s\" is not in:\n%s", parts[i], text);
     free(text);

@@ -154,6 +154,22 @@ static void test_lower_is_better(void **state) {
     hy_summary_free(m);
 }
 
+// Without "tune:" the choice is said to be by what there is: the loss of text, nothing of random weights.
+static void test_chosen_by_what_there_is(void **state) {
+    (void)state;
+    hy_summary_value loss = {.metric = "loss", .cell = ""};
+    hy_summary_row row = {.values = &loss, .n_values = 1};
+    hy_summary s = {.rows = &row, .n_rows = 1, .n_grid = 2, .tune_by = "", .tune_cell = ""};
+    char *text = hy_summary_choice_text(&s);
+    assert_non_null(strstr(text, "the one of the best mean loss"));
+    free(text);
+    row.n_values = 0;
+    text = hy_summary_choice_text(&s);
+    assert_string_equal(text, "of the grid's 2 points, the first: there is neither accuracy nor loss to choose by");
+    free(text);
+    assert_null(hy_summary_chosen_by(&s));
+}
+
 static void test_counterparts(void **state) {
     (void)state;
     assert_string_equal(hy_summary_counterpart("wikitext_ppl"), "loss");
@@ -250,8 +266,10 @@ static void test_reading(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_choice),           cmocka_unit_test(test_lower_is_better),
-                                       cmocka_unit_test(test_failures),         cmocka_unit_test(test_counterparts),
-                                       cmocka_unit_test(test_cell_and_default), cmocka_unit_test(test_reading)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_choice),       cmocka_unit_test(test_lower_is_better),
+        cmocka_unit_test(test_failures),     cmocka_unit_test(test_chosen_by_what_there_is),
+        cmocka_unit_test(test_counterparts), cmocka_unit_test(test_cell_and_default),
+        cmocka_unit_test(test_reading)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
