@@ -45,14 +45,55 @@ typedef struct {
     void *dtable, *dmeta;  // +=
 } hy_embed_bwd_args;
 
+// ---- position: y = x + w[p], where row b*T + t has p = pos[b] + t - meta, its position among the text tokens; meta
+//      tokens have none and are passed on. Rows of padding past the last position get that one.   w [n,C]
+typedef struct {
+    int B, T, C, n, meta;
+    const int32_t *pos;
+    const void *x, *w;
+    void *y;
+    int ldx, ldy;
+} hy_position_args;
+typedef struct {
+    hy_position_args f;
+    const void *dy;
+    void *dx, *dw;
+    int lddy, lddx;
+    unsigned acc;  // bit 0: dx
+} hy_position_bwd_args;
+// The row of w for row r, negative: none.
+HY_ATTN_RULE int hy_position_row(const hy_position_args *a, int r) {
+    const int p = a->pos[r / a->T] + r % a->T - a->meta;
+    return p < a->n ? p : a->n - 1;
+}
+
+// ---- dropout: y = x / (1 - p) where dropout_rule.h keeps the element, else 0. Element (r, c) has the number r C + c
+// of
+//      its place in the model; key [1] changes from step to step; NULL: y = x
+typedef struct {
+    int rows, C, place;
+    double p;
+    const uint64_t *key;
+    const void *x;
+    void *y;
+    int ldx, ldy;
+} hy_dropout_args;
+typedef struct {
+    hy_dropout_args f;
+    const void *dy;
+    void *dx;
+    int lddy, lddx;
+    unsigned acc;  // bit 0: dx
+} hy_dropout_bwd_args;
+
 // ---- norm: each row holds `groups` vectors of C; RMS: y = x * rstd * w, rstd = 1/sqrt(mean(x^2) + eps)
-//      LAYER: the mean is taken off first. w [C], shared by the groups.
+//      LAYER: the mean is taken off first. bias, or NULL, is added to y. w, bias [C], shared by the groups.
 typedef enum { HY_NORM_RMS = 0, HY_NORM_LAYER } hy_norm_kind;
 typedef struct {
     int rows, groups, C;
     hy_norm_kind kind;
     double eps;
-    const void *x, *w;
+    const void *x, *w, *bias;
     void *y;
     int ldx, ldy;
     void *saved;
@@ -60,7 +101,7 @@ typedef struct {
 typedef struct {
     hy_norm_args f;
     const void *dy;
-    void *dx, *dw;
+    void *dx, *dw, *dbias;
     int lddy, lddx;
     unsigned acc;  // bit 0: dx
 } hy_norm_bwd_args;
@@ -110,10 +151,17 @@ typedef struct {
 //      the mask is attn_rule.h. Keys are those of this call and, if cache.k is set, the cached positions before pos[b].
 //      cache: k [B, kv_heads, cap, d_qk], v [B, kv_heads, cap, d_v], slot of position p = hy_attn_slot(p, meta, cap).
 //      Saved: log-sum-exp of each query and head. Backward: pos = 0, no cache. Nothing of size T x T is held.
+//      drop.key not NULL (training: pos 0, no cache): each weight of the softmax is divided by 1 - p or dropped as
+//      dropout_rule.h says; that of query t, head h and key j of sequence b has the number ((b heads + h) T + t) T + j.
 typedef struct {
     void *k, *v;
     int cap;
 } hy_kv_view;
+typedef struct {
+    double p;
+    int place;
+    const uint64_t *key;  // [1]; NULL: nothing is dropped
+} hy_attention_drop;
 typedef struct {
     int B, T, heads, kv_heads, d_qk, d_v, window, meta;
     double scale;
@@ -122,6 +170,7 @@ typedef struct {
     int ldq, ldk, ldv, ldo;
     const int32_t *pos, *len;
     hy_kv_view cache;
+    hy_attention_drop drop;
     void *saved;
 } hy_attention_args;
 typedef struct {
@@ -387,10 +436,13 @@ typedef struct {
     X(embed)                                                                                                         \
     X(embed_bwd)                                                                                                     \
     X(norm)                                                                                                          \
-    X(norm_bwd) X(linear) X(linear_bwd) X(rope) X(rope_bwd) X(attention) X(attention_bwd) X(kv_append) X(conv)       \
-        X(conv_bwd) X(scan) X(scan_bwd) X(act) X(act_bwd) X(scale) X(scale_bwd) X(fuse) X(fuse_bwd) X(gather)        \
-            X(lm_loss) X(lm_loss_bwd) X(adamw) X(sumsq) X(ssd) X(ssd_bwd) X(gated_norm) X(gated_norm_bwd) X(nll_sum) \
-                X(clip) X(cast)
+    X(norm_bwd)                                                                                                      \
+    X(linear)                                                                                                        \
+    X(linear_bwd)                                                                                                    \
+    X(rope) X(rope_bwd) X(attention) X(attention_bwd) X(kv_append) X(conv) X(conv_bwd) X(scan) X(scan_bwd) X(act)    \
+        X(act_bwd) X(scale) X(scale_bwd) X(fuse) X(fuse_bwd) X(gather) X(lm_loss) X(lm_loss_bwd) X(adamw) X(sumsq)   \
+            X(ssd) X(ssd_bwd) X(gated_norm) X(gated_norm_bwd) X(nll_sum) X(clip) X(cast) X(position) X(position_bwd) \
+                X(dropout) X(dropout_bwd)
 typedef enum {
 #define X(name) HY_K_##name,
     HY_KERNELS(X)

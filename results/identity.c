@@ -58,7 +58,7 @@ static bool task_line(const char *line, bool stops) {
 
 static bool train_line(const char *line, bool stops) {
     static const char *const never[] = {"log_every", "checkpoint_every", "save_seconds", "eval_batch"};
-    static const char *const evaluation[] = {"eval_every", "eval_examples"};
+    static const char *const evaluation[] = {"eval_every", "eval_epochs", "eval_examples"};
     for (size_t i = 0; i < sizeof never / sizeof never[0]; i++)
         if (has_key(line, never[i])) return false;
     for (size_t i = 0; !stops && i < sizeof evaluation / sizeof evaluation[0]; i++)

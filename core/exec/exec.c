@@ -16,6 +16,8 @@ void hy_exec_profile(hy_exec *e, bool on) {
 }
 const double *hy_exec_seconds(const hy_exec *e) { return e->seconds; }
 
+void hy_exec_set_dropout(hy_exec *e, uint64_t key) { e->dropout_key = key; }
+
 // ---------------------------------------------------------------------------------------------------- the batch
 void hy_ids_with_meta(int B, int T, int meta, const int32_t *src, int32_t fill, int32_t *dst) {
     for (int b = 0; b < B; b++) {
@@ -46,6 +48,15 @@ static hy_status check_ids(const hy_exec *e, const hy_batch *b) {
     return HY_OK;
 }
 
+// Learned positions end somewhere.
+static hy_status check_positions(const hy_exec *e, int s) {
+    const hy_model_spec *m = &e->prog->spec;
+    const int end = e->h_pos[s] + e->h_len[s] - m->meta_tokens;
+    if (m->positions != HY_POSITIONS_LEARNED || end <= m->max_len) return HY_OK;
+    return hy_error(HY_EINPUT, "sequence %d: %d tokens of text, but %s has learned positions for max_len %d", s, end,
+                    m->name, m->max_len);
+}
+
 static hy_status load_batch(hy_exec *e, const hy_batch *b, const hy_state *st, unsigned heads) {
     const int rows = b->B * b->T;
     if (b->B < 1 || b->T < 1 || b->B > e->max_B || (int64_t)b->B * b->T > e->max_rows)
@@ -64,6 +75,7 @@ static hy_status load_batch(hy_exec *e, const hy_batch *b, const hy_state *st, u
         if (st && e->h_pos[s] + e->h_len[s] > m + st->max_tokens)
             return hy_error(HY_EINPUT, "sequence %d: %d more tokens after %d do not fit a cache of %d + %d meta tokens",
                             s, e->h_len[s], e->h_pos[s], st->max_tokens, m);
+        HY_TRY(check_positions(e, s));
     }
     for (int i = 0; (heads & HY_HEAD_LOGITS) && i < b->n_out; i++)
         HY_ASSERT(b->out_rows[i] >= 0 && b->out_rows[i] < rows);
@@ -73,6 +85,8 @@ static hy_status load_batch(hy_exec *e, const hy_batch *b, const hy_state *st, u
     if (e->mode == HY_EXEC_TRAIN || (heads & HY_HEAD_LOSS)) HY_TRY(e->be->from_host(e->labels, e->h_labels, R));
     HY_TRY(e->be->from_host(e->pos, e->h_pos, S));
     HY_TRY(e->be->from_host(e->len, e->h_len, S));
+    if (e->mode == HY_EXEC_TRAIN && (e->prog->spec.dropout_embedding > 0 || e->prog->spec.dropout_attention > 0))
+        HY_TRY(e->be->from_host(e->dropout, &e->dropout_key, sizeof e->dropout_key));
     if ((heads & HY_HEAD_LOGITS) && b->n_out) HY_TRY(e->be->from_host(e->out_rows, b->out_rows, (size_t)b->n_out * 4));
     return HY_OK;
 }

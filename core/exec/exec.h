@@ -60,6 +60,9 @@ void hy_exec_free(hy_exec *e);
 // from then on the recording is replayed. Passes with a probe, or while profiling, are not recorded.
 hy_status hy_exec_forward(hy_exec *e, hy_params *w, const hy_batch *b, hy_state *state, unsigned heads,
                           const hy_probe *probe);
+// What dropout drops in later passes in HY_EXEC_TRAIN: a function of this key (0 at first) and of places in the model
+// and in the batch. Executors for inference drop nothing.
+void hy_exec_set_dropout(hy_exec *e, uint64_t key);
 // Backward of the newest hy_exec_forward, in HY_EXEC_TRAIN: adds the gradient of scale * sum(nll) to w->grad and
 // computes nll and pred. probe is shown the gradient of each wanted value as "grad.<value>", just before the backward
 // of the op that made the value.

@@ -5,7 +5,7 @@
 
 #include "core/exec/exec_impl.h"
 
-enum { DEVICE_BUFFERS = 10 };
+enum { DEVICE_BUFFERS = 11 };
 typedef struct {
     void **p;
     size_t bytes;
@@ -22,7 +22,8 @@ static void device_buffers(hy_exec *e, device_buffer out[DEVICE_BUFFERS]) {
                                                {(void **)&e->out_rows, (size_t)e->max_out * 4},
                                                {(void **)&e->pred, rows * 4},
                                                {&e->nll, rows * hy_dtype_size(hy_wide_type(e->dt))},
-                                               {(void **)&e->scale, sizeof(double)}};
+                                               {(void **)&e->scale, sizeof(double)},
+                                               {(void **)&e->dropout, sizeof(uint64_t)}};
     memcpy(out, all, sizeof all);
 }
 

@@ -86,7 +86,9 @@ struct hy_exec {
     // device copies of the batch, results
     int32_t *ids, *labels, *pos, *len, *out_rows, *pred;
     void *nll;
-    double *scale;  // [1] of the loss, for its backward
+    double *scale;      // [1] of the loss, for its backward
+    uint64_t *dropout;  // [1] hy_exec_set_dropout
+    uint64_t dropout_key;
     // host staging and results
     int32_t *h_ids, *h_labels, *h_pos, *h_len, *h_pred;
     float *h_nll, *h_logits;

@@ -1,6 +1,13 @@
 // op_attention.c - arguments of the attention kernels.
 #include "core/exec/op_impl.h"
 
+// In training, and where the model drops.
+static hy_attention_drop drop_of(const hy_binding *b) {
+    const hy_attention_op *op = &b->op->attention;
+    if (op->drop == 0 || b->e->mode != HY_EXEC_TRAIN) return (hy_attention_drop){0};
+    return (hy_attention_drop){op->drop, op->place, b->e->arena ? b->e->dropout : HY_PRESENT};
+}
+
 void hy_bind_attention(const hy_binding *b, hy_attention_args *a) {
     const hy_exec *e = b->e;
     const hy_attention_op *op = &b->op->attention;
@@ -25,6 +32,7 @@ void hy_bind_attention(const hy_binding *b, hy_attention_args *a) {
                              .pos = e->pos,
                              .len = e->len,
                              .cache = hy_bind_kv(b),
+                             .drop = drop_of(b),
                              .saved = hy_bind_saved(b)};
 }
 

@@ -11,6 +11,7 @@ void hy_bind_norm(const hy_binding *b, hy_norm_args *a) {
                         .eps = op->eps,
                         .x = x.p,
                         .w = hy_bind_parameter(b, 0),
+                        .bias = hy_bind_parameter(b, 1),
                         .y = y.p,
                         .ldx = x.ld,
                         .ldy = y.ld,
@@ -23,6 +24,7 @@ void hy_bind_norm_bwd(const hy_binding *b, hy_norm_bwd_args *a) {
                             .dy = dy.p,
                             .dx = dx.p,
                             .dw = hy_bind_parameter_grad(b, 0),
+                            .dbias = hy_bind_parameter_grad(b, 1),
                             .lddy = dy.ld,
                             .lddx = dx.ld,
                             .acc = b->acc};

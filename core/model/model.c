@@ -134,13 +134,23 @@ static int add_slot(builder *b, hy_slot s) {
 }
 
 // ---------------------------------------------------------------------------------------------------- small ops
-static hy_val op_norm(builder *b, const char *out_name, const char *par_name, hy_val x, int groups, hy_norm_kind kind) {
+static hy_val add_norm(builder *b, const char *out_name, const char *par_name, hy_val x, int groups, hy_norm_kind kind,
+                       bool with_bias) {
     const int width = b->p->values[x].width;
+    char name[32];
     hy_val y = value(b, out_name, width);
     int w = vector(b, par_name, width / groups, HY_INIT_ONES);
-    hy_op *op = add_op(b, HY_OP_NORM, LIST(x), LIST(w), y, -1);
+    join(name, sizeof name, par_name, ".bias");
+    hy_op *op = add_op(b, HY_OP_NORM, LIST(x), LIST(w, bias(b, with_bias, name, width / groups)), y, -1);
     op->norm = (hy_norm_op){.groups = groups, .kind = kind, .eps = b->p->spec.norm_eps};
     return y;
+}
+static hy_val op_norm(builder *b, const char *out_name, const char *par_name, hy_val x, int groups) {
+    return add_norm(b, out_name, par_name, x, groups, HY_NORM_RMS, false);
+}
+// A norm of the residual stream, as the spec says.
+static hy_val stream_norm(builder *b, const char *out_name, const char *par_name, hy_val x) {
+    return add_norm(b, out_name, par_name, x, 1, b->p->spec.norm, b->p->spec.norm_bias);
 }
 
 static hy_val op_linear(builder *b, const char *out_name, hy_val x, int w, int bias_par, hy_val residual) {
@@ -192,6 +202,21 @@ static hy_val op_rope(builder *b, const char *out_name, hy_val x, int heads, int
     return y;
 }
 
+static hy_val op_position(builder *b, hy_val x, double std) {
+    const hy_model_spec *m = &b->p->spec;
+    hy_val y = value(b, "embed_placed", m->d_model);
+    hy_op *op = add_op(b, HY_OP_POSITION, LIST(x), LIST(weight(b, "positions", m->max_len, m->d_model, std)), y, -1);
+    op->position = (hy_position_op){.n = m->max_len};
+    return y;
+}
+
+static hy_val op_dropout(builder *b, hy_val x, double p) {
+    hy_val y = value(b, "embed_dropped", b->p->values[x].width);
+    hy_op *op = add_op(b, HY_OP_DROPOUT, LIST(x), NONE, y, -1);
+    op->dropout = (hy_dropout_op){.place = 0, .p = p};
+    return y;
+}
+
 static double out_std(const builder *b) {
     const hy_model_spec *m = &b->p->spec;
     return m->init_std / (m->init_residual_scale ? sqrt(2.0 * m->n_layers) : 1.0);
@@ -203,7 +228,7 @@ static hy_val rotate(builder *b, const char *name, const char *norm_name, hy_val
     const bool rope = b->p->spec.rope != HY_ROPE_NONE;
     char mid[24];
     snprintf(mid, sizeof mid, "%s_normed", name);
-    if (norm) x = op_norm(b, rope ? mid : name, norm_name, x, heads, HY_NORM_RMS);
+    if (norm) x = op_norm(b, rope ? mid : name, norm_name, x, heads);
     if (rope) x = op_rope(b, name, x, heads, d);
     return x;
 }
@@ -231,6 +256,8 @@ static hy_val attention_heads(builder *b, const hy_layer_spec *l, hy_val proj, i
                                       .d_qk = l->d_qk,
                                       .d_v = l->d_v,
                                       .window = l->window,
+                                      .place = 1 + i,
+                                      .drop = m->dropout_attention,
                                       .scale = 1.0 / sqrt((double)l->d_qk)};
     if (b->last_reader[src] != i) return o;  // the cache is written once everyone has read it
     op = add_op(b, HY_OP_KV_APPEND, LIST(k, v), NONE, HY_NOVAL, slot);
@@ -300,9 +327,9 @@ static hy_val ssm_heads(builder *b, const hy_layer_spec *l, hy_val proj, int *co
     hy_val dt = view(b, n ? "ssm.dt_raw" : "ssm.dt_in", xp, &c, R);
     hy_val B = view(b, n ? "ssm.B_raw" : "ssm.B", xp, &c, N), C = view(b, n ? "ssm.C_raw" : "ssm.C", xp, &c, N);
     if (n) {
-        dt = op_norm(b, "ssm.dt_in", "dt_norm", dt, 1, HY_NORM_RMS);
-        B = op_norm(b, "ssm.B", "B_norm", B, 1, HY_NORM_RMS);
-        C = op_norm(b, "ssm.C", "C_norm", C, 1, HY_NORM_RMS);
+        dt = op_norm(b, "ssm.dt_in", "dt_norm", dt, 1);
+        B = op_norm(b, "ssm.B", "B_norm", B, 1);
+        C = op_norm(b, "ssm.C", "C_norm", C, 1);
     }
     int dw = weight(b, "dt_proj.weight", D, R, m->init_std), db = vector(b, "dt_proj.bias", D, HY_INIT_DT_BIAS);
     hy_val delta = op_linear(b, "ssm.dt", dt, dw, db, HY_NOVAL);
@@ -374,7 +401,7 @@ static hy_val mixer_block(builder *b, const hy_layer_spec *l, hy_val x, bool att
     const hy_model_spec *m = &b->p->spec;
     const char *in = attention && ssm ? "mixer.in" : attention ? "attn.in" : "ssm.in";
     const char *out = attention && ssm ? "mixer.proj" : attention ? "attn.proj" : "ssm.proj";
-    hy_val u = op_norm(b, in, "norm", x, 1, b->p->spec.norm);
+    hy_val u = stream_norm(b, in, "norm", x);
     const int width = (attention ? attention_width(l, b->layer) : 0) + (ssm ? hy_layer_ssm_rows(l) : 0);
     const int in_w = weight(b, "in_proj", width, m->d_model, m->init_std);
     const int in_b = bias(b, attention ? l->qkv_bias : l->proj_bias, "in_proj.bias", width);
@@ -403,7 +430,7 @@ static hy_val mixer_block(builder *b, const hy_layer_spec *l, hy_val x, bool att
 static hy_val mlp_block(builder *b, const hy_layer_spec *l, hy_val x, const char *out_name) {
     const hy_model_spec *m = &b->p->spec;
     const bool glu = l->mlp == HY_MLP_SILU;
-    hy_val u = op_norm(b, "mlp.in", "mlp.norm", x, 1, b->p->spec.norm);
+    hy_val u = stream_norm(b, "mlp.in", "mlp.norm", x);
     int up = weight(b, "mlp.up", (glu ? 2 : 1) * l->d_ff, m->d_model, m->init_std);
     hy_val h =
         op_linear(b, "mlp.up_out", u, up, bias(b, l->mlp_bias, "mlp.up.bias", (glu ? 2 : 1) * l->d_ff), HY_NOVAL);
@@ -456,7 +483,7 @@ static void heads(builder *b, hy_val x, int table) {
     hy_program *p = b->p;
     b->layer = -1;
     b->prefix[0] = b->par_prefix[0] = 0;
-    p->hidden_final = x = op_norm(b, "final_norm", "final_norm", x, 1, b->p->spec.norm);
+    p->hidden_final = x = stream_norm(b, "final_norm", "final_norm", x);
     x = op_scale_all(b, "head_in", x, p->spec.multipliers.head);  // loss and logits read the same rows
     int w = p->spec.tied ? table : weight(b, "head", p->spec.vocab, p->spec.d_model, p->spec.init_std);
     add_op(b, HY_OP_LM_LOSS, LIST(x), LIST(w), HY_NOVAL, -1)->head = HY_HEAD_LOSS;
@@ -485,7 +512,9 @@ hy_status hy_model_build(const hy_model_spec *spec, hy_program **out) {
     int table = weight(&b, "embed", spec->vocab, spec->d_model, embed_std);
     const int meta = spec->meta_tokens ? weight(&b, "meta", spec->meta_tokens, spec->d_model, 1.0) : -1;
     add_op(&b, HY_OP_EMBED, NONE, LIST(table, meta), x, -1);
+    if (spec->positions == HY_POSITIONS_LEARNED) x = op_position(&b, x, embed_std);
     x = op_scale_all(&b, "embed_scaled", x, spec->multipliers.embedding);
+    if (spec->dropout_embedding > 0) x = op_dropout(&b, x, spec->dropout_embedding);
     rename_input(&b, x, 0);
     for (int i = 0; i < L; i++) x = layer(&b, i, x);
     heads(&b, x, table);

@@ -102,6 +102,8 @@ static bool model_fault(const hy_model_spec *m, hy_spec_fault *f) {
     if (m->rope == HY_ROPE_NTK && 2.0 * m->max_len <= m->orig_len)
         return fault(f, -1, "max_len", "rope ntk stretches: max_len (%d) must be more than half of orig_len (%d)",
                      m->max_len, m->orig_len);
+    if (m->norm_bias && m->norm != HY_NORM_LAYER)
+        return fault(f, -1, "norm.bias", "only norm.kind layer has a bias: RMSNorm takes no mean off");
     const bool scaled = m->rope == HY_ROPE_LINEAR || m->rope == HY_ROPE_LLAMA3;
     if (!scaled && m->rope_factor != 1) return fault(f, -1, "rope.factor", "only rope linear and llama3 have a factor");
     if (m->rope != HY_ROPE_LLAMA3 && (m->rope_low != 1 || m->rope_high != 4))

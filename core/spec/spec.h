@@ -23,6 +23,7 @@ typedef enum {
     HY_FUSION_SUM,
 } hy_fusion;
 typedef enum { HY_ROPE_NONE = 0, HY_ROPE_DEFAULT, HY_ROPE_NTK, HY_ROPE_LINEAR, HY_ROPE_LLAMA3 } hy_rope_kind;
+typedef enum { HY_POSITIONS_NONE = 0, HY_POSITIONS_LEARNED } hy_positions;
 typedef enum { HY_SSM_MAMBA = 0, HY_SSM_MAMBA2 } hy_ssm_kind;
 typedef enum { HY_MLP_NONE = 0, HY_MLP_SILU, HY_MLP_RELU2 } hy_mlp_kind;
 
@@ -71,14 +72,19 @@ typedef struct {
     char name[64];
     int vocab, d_model, n_layers;
     int meta_tokens;
-    int max_len;   // longest text the model is meant for (rope ntk uses it; caches may be larger)
-    int orig_len;  // rope ntk, llama3: length of the first training
+    int max_len;  // longest text the model is meant for (rope ntk uses it; caches may be larger); learned positions end
+                  // there
+    int orig_len;              // rope ntk, llama3: length of the first training
+    hy_positions positions;    // learned: a vector for each of max_len positions of text is added to the embedding
+    double dropout_embedding;  // in training: share of what enters layer 0 that is dropped
+    double dropout_attention;  // in training: share of the weights of attention
     hy_rope_kind rope;
     double rope_base;  // before ntk; hy_model_rope_base gives the one in force
     double rope_factor, rope_low,
         rope_high;  // linear: factor; llama3: all three (hy_rope_scale of kernels.h); else the defaults
     hy_norm_kind norm;
     double norm_eps;
+    int norm_bias;              // LayerNorm: of the norms before sub-blocks and the final one
     int tied;                   // output matrix is the embedding
     double init_std;            // linear and embedding weights N(0, init_std)
     double init_embedding_std;  // embedding weights, if tied those of the output matrix too; 0: init_std
@@ -139,6 +145,8 @@ typedef struct {
 } hy_param_count;
 void hy_model_count(const hy_model_spec *m, hy_param_count *out);
 void hy_layer_count(const hy_model_spec *m, int layer, hy_param_count *out);
+// Texts that a model cannot read, for want of positions: HY_EINPUT. tokens: of text, meta tokens not counted.
+hy_status hy_model_check_length(const hy_model_spec *m, int tokens);
 // Forward FLOPs of one token that sees `context` positions, itself and meta tokens counted (multiply-add = 2): matrix
 // products with the logits, attention (a window layer sees at most window + 1 + meta of them), convolution, and the
 // scan as 7 a state and 5 a channel (Mamba-2, whose states share a decay: 5 and 3). Norms, activations and rope are not

@@ -36,6 +36,9 @@ static int64_t ssm_params(const hy_model_spec *m, const hy_layer_spec *l) {  // 
     return n;
 }
 
+// One norm of the residual stream.
+static int64_t norm_params(const hy_model_spec *m) { return (int64_t)m->d_model * (m->norm_bias ? 2 : 1); }
+
 static void mixer_count(const hy_model_spec *m, int i, hy_param_count *c) {
     const hy_layer_spec *l = &m->layers[i];
     bool at = hy_layer_has_attention(l), ss = hy_layer_has_ssm(l);
@@ -54,12 +57,12 @@ static void mixer_count(const hy_model_spec *m, int i, hy_param_count *c) {
         int64_t out = d * (hy_fusion_same_width(l->fusion) ? l->d_inner : wide + l->d_inner);
         c->fusion += norms + gate + out;
         c->ratio_ssm += norms;
-        c->norm += d;
+        c->norm += norm_params(m);
         if (l->proj_bias)  // of the one in projection and of the out projections
             c->fusion += attention_rows(m, i) + hy_layer_ssm_rows(l) + (l->fusion == HY_FUSION_SUM ? 2 : 1) * d;
     } else {  // sub-blocks with an input norm and an out projection each
-        if (at) c->attention += d * wide, c->norm += d;
-        if (ss) c->ssm += d * l->d_inner, c->norm += d;
+        if (at) c->attention += d * wide, c->norm += norm_params(m);
+        if (ss) c->ssm += d * l->d_inner, c->norm += norm_params(m);
         c->attention += (l->qkv_bias ? attention_rows(m, i) : 0) + (l->out_bias ? d : 0);
         if (l->proj_bias) c->ssm += hy_layer_ssm_rows(l) + d;
     }
@@ -76,7 +79,7 @@ void hy_layer_count(const hy_model_spec *m, int i, hy_param_count *c) {
     if (l->mlp != HY_MLP_NONE) {
         c->mlp = (l->mlp == HY_MLP_SILU ? 3 : 2) * (int64_t)m->d_model * l->d_ff;
         if (l->mlp_bias) c->mlp += (l->mlp == HY_MLP_SILU ? 2 : 1) * (int64_t)l->d_ff + m->d_model;
-        c->norm += m->d_model;
+        c->norm += norm_params(m);
     }
     sum_parts(c);
 }
@@ -94,11 +97,18 @@ void hy_model_count(const hy_model_spec *m, hy_param_count *c) {
         c->ratio_attention += l.ratio_attention;
         c->ratio_ssm += l.ratio_ssm;
     }
-    c->norm += m->d_model;  // the final one
+    c->norm += norm_params(m);  // the final one
     c->embedding = (int64_t)m->vocab * m->d_model;
     c->head = m->tied ? 0 : c->embedding;
+    if (m->positions == HY_POSITIONS_LEARNED) c->embedding += (int64_t)m->max_len * m->d_model;
     c->meta = (int64_t)m->meta_tokens * m->d_model;
     sum_parts(c);
+}
+
+hy_status hy_model_check_length(const hy_model_spec *m, int tokens) {
+    if (m->positions != HY_POSITIONS_LEARNED || tokens <= m->max_len) return HY_OK;
+    return hy_error(HY_EINPUT, "%d tokens of text, but %s has learned positions for max_len %d: set max_len", tokens,
+                    m->name, m->max_len);
 }
 
 double hy_model_flops_token(const hy_model_spec *m, int context) {

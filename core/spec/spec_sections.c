@@ -18,15 +18,22 @@ static const hy_field model_fields[] = {
     {"d_model", HY_F_INT, M(d_model), 0, "256", 1, MAX_WIDTH, NULL, "width of the residual stream"},
     {"layers", HY_F_INT, M(n_layers), 0, "8", 1, HY_MAX_LAYERS, NULL, "number of layers"},
     {"meta_tokens", HY_F_INT, M(meta_tokens), 0, "0", 0, MAX_META, NULL, "learned tokens put before every sequence"},
-    {"max_len", HY_F_INT, M(max_len), 0, "2048", 1, MAX_LEN, NULL, "longest text meant, in tokens; rope ntk uses it"},
+    {"max_len", HY_F_INT, M(max_len), 0, "2048", 1, MAX_LEN, NULL,
+     "longest text meant, in tokens; rope ntk and learned positions use it"},
     {"orig_len", HY_F_INT, M(orig_len), 0, "2048", 1, MAX_LEN, NULL,
      "rope ntk, llama3: length of the first training, in tokens"},
+    {"positions", HY_F_ENUM, M(positions), 0, "none", 0, 0, "none|learned",
+     "learned: a vector for each of max_len positions (drawn as the embedding) is added to it; longer texts are "
+     "refused",
+     true},
     {"tied", HY_F_BOOL, M(tied), 0, "true", 0, 0, NULL, "the output matrix is the embedding"},
     HY_FIELD_END,
 };
 static const hy_field norm_fields[] = {
-    {"kind", HY_F_ENUM, M(norm), 0, "rms", 0, 0, "rms|layer", "RMSNorm, or LayerNorm (weight only)"},
+    {"kind", HY_F_ENUM, M(norm), 0, "rms", 0, 0, "rms|layer", "RMSNorm, or LayerNorm"},
     {"eps", HY_F_DOUBLE, M(norm_eps), 0, "1e-6", 1e-12, 1, NULL, "added to the mean square"},
+    {"bias", HY_F_BOOL, M(norm_bias), 0, "false", 0, 0, NULL,
+     "layer: a learned bias beside the weight, in the norms before sub-blocks and the final one", true},
     HY_FIELD_END,
 };
 static const hy_field rope_fields[] = {
@@ -39,6 +46,16 @@ static const hy_field rope_fields[] = {
      "llama3: angles that turn less often than this in orig_len are divided by factor", true},
     {"high_freq_factor", HY_F_DOUBLE, M(rope_high), 0, "4", 1e-3, 1e6, NULL,
      "llama3: angles that turn more often than this in orig_len stay; between the two there is a ramp", true},
+    HY_FIELD_END,
+};
+static const hy_field dropout_fields[] = {
+    {"embedding", HY_F_DOUBLE, M(dropout_embedding), 0, "0", 0, 0.999, NULL,
+     "in training, share of what enters the first layer that is set to 0; the rest is divided by 1 - embedding", true},
+    HY_FIELD_END,
+};
+static const hy_field attention_dropout_fields[] = {
+    {"attention", HY_F_DOUBLE, M(dropout_attention), 0, "0", 0, 0.999, NULL,
+     "in training, share of the weights of attention that is set to 0; the rest is divided by 1 - attention", true},
     HY_FIELD_END,
 };
 static const hy_field init_fields[] = {
@@ -178,6 +195,8 @@ const hy_spec_section hy_spec_sections[] = {
     {"", model_fields},
     {"norm", norm_fields},
     {"rope", rope_fields},
+    {"dropout", dropout_fields},
+    {"dropout", attention_dropout_fields, .present = has_attention, .lacking = "no layer has attention"},
     {"init", init_fields},
     {"multipliers", factors},
     {"multipliers", attention_factors, .present = has_attention, .lacking = "no layer has attention"},

@@ -156,6 +156,44 @@ hy_status hy_task_batch(const hy_task *t, int64_t step, int B, int32_t *ids, int
     return HY_OK;
 }
 
+hy_status hy_task_epoch(const hy_task *t, int B, int64_t *batches) {
+    int64_t all = 0;
+    *batches = 0;
+    for (int i = 0; i < t->n_cells[HY_SPLIT_TRAIN]; i++) {
+        const hy_cell *c = &t->cells[HY_SPLIT_TRAIN][i];
+        if (!c->count)
+            return hy_error(HY_EINPUT,
+                            "task %s, training cell %s: epochs need a finite set of examples: set train_examples",
+                            t->def->name, c->name);
+        all += c->count;
+        *batches += (c->count + B - 1) / B;
+    }
+    for (int i = 0; i < t->n_cells[HY_SPLIT_TRAIN]; i++) {
+        const hy_cell *c = &t->cells[HY_SPLIT_TRAIN][i];
+        if (fabs(c->weight - (double)c->count / (double)all) > 1e-9)
+            return hy_error(HY_EINPUT,
+                            "task %s, training cell %s: an epoch shows every example once, so weights have no say: "
+                            "leave them out, and set its share with train_examples",
+                            t->def->name, c->name);
+    }
+    return HY_OK;
+}
+
+hy_status hy_task_epoch_batch(const hy_task *t, int64_t n, int B, int32_t *ids, int32_t *labels, int *T, int *rows) {
+    int cell = 0;
+    const hy_cell *c = t->cells[HY_SPLIT_TRAIN];
+    for (; cell < t->n_cells[HY_SPLIT_TRAIN] && n >= (c->count + B - 1) / B; cell++, c++) n -= (c->count + B - 1) / B;
+    if (n < 0 || cell == t->n_cells[HY_SPLIT_TRAIN])
+        return hy_error(HY_EINPUT, "task %s: no such batch of an epoch", t->def->name);
+    const int64_t left = c->count - n * B;
+    *T = c->T;
+    *rows = left < B ? (int)left : B;
+    for (int b = 0; b < *rows; b++)
+        HY_TRY(hy_task_example(t, HY_SPLIT_TRAIN, cell, n * B + b, ids + (size_t)b * (size_t)*T,
+                               labels + (size_t)b * (size_t)*T));
+    return HY_OK;
+}
+
 // ---------------------------------------------------------------------------------------------------- scoring
 void hy_score_add(hy_score *s, int T, const int32_t *labels, const float *nll, const int32_t *pred) {
     double sum = 0;

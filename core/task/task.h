@@ -38,6 +38,12 @@ hy_status hy_task_example(const hy_task *t, hy_split s, int cell, int64_t index,
 // Training batch number `step` (from 0) of B examples; all of one cell, chosen by weight as a function of (seed, step).
 // ids, labels: [B, hy_task_max_len]; *T is the length in use (rows are T long, packed). Loader position = step.
 hy_status hy_task_batch(const hy_task *t, int64_t step, int B, int32_t *ids, int32_t *labels, int *T);
+// A pass over the finite training sets, instead: cell by cell in order, the examples of each in order, B at a time; the
+// last batch of a cell may be smaller. How many batches that is; HY_EINPUT if a set is not finite, or if weights ask
+// for other shares than the sets have.
+hy_status hy_task_epoch(const hy_task *t, int B, int64_t *batches);
+// Batch n (0 ..) of a pass: *rows examples of *T tokens.
+hy_status hy_task_epoch_batch(const hy_task *t, int64_t n, int B, int32_t *ids, int32_t *labels, int *T, int *rows);
 // Nats per labelled token of evaluation examples that no model can beat on average (entropy of the source given the
 // context: 0 where the labels follow from the ids); NAN if unknown.
 double hy_task_entropy(const hy_task *t);

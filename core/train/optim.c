@@ -61,6 +61,15 @@ static hy_status send_decay(const hy_optim *s) {
     return st;
 }
 
+hy_status hy_optim_decay_all(hy_optim *s) {
+    const size_t blocks = decay_blocks(s->w->prog);
+    uint8_t *flags = hy_xcalloc(blocks, 1);
+    memset(flags, 1, blocks);
+    const hy_status st = s->w->be->from_host(s->decay, flags, blocks);
+    free(flags);
+    return st;
+}
+
 static hy_status open_all(hy_optim *s) {
     hy_params *w = s->w;
     const hy_program *p = w->prog;

@@ -27,6 +27,8 @@ typedef struct {
 // Gradients (hy_params_want_grad), moments (zero), and the bfloat16 copy of the matrices where w computes in it. The
 // caller sets beta1, beta2, eps and weight_decay.
 hy_status hy_optim_open(hy_params *w, int cap, hy_optim *out);
+// Weight decay on all parameters, instead of those that the program names.
+hy_status hy_optim_decay_all(hy_optim *s);
 void hy_optim_close(hy_optim *s);  // of an open one, or of zeros
 // Bytes that an open step holds of each kind, gradients and the bfloat16 copy with them, for people: "gradients 1.0 MB,
 // ...".

@@ -1,4 +1,5 @@
 // recipe.c - the training recipe: its fields, and the learning rate of each step.
+#include <limits.h>
 #include <math.h>
 
 #include "core/train/recipe.h"
@@ -7,6 +8,12 @@
     {                                                                                                        \
         .name = #field_, .type = type_, .offset = offsetof(hy_train_spec, field_), .def = def_, .min = min_, \
         .max = max_, .choices = choices_, .doc = doc_                                                        \
+    }
+// Fields that came later.
+#define QUIET(field_, type_, def_, min_, max_, choices_, doc_)                                               \
+    {                                                                                                        \
+        .name = #field_, .type = type_, .offset = offsetof(hy_train_spec, field_), .def = def_, .min = min_, \
+        .max = max_, .choices = choices_, .quiet = true, .doc = doc_                                         \
     }
 const hy_field hy_train_fields[] = {
     F(steps, HY_F_INT, "400", 0, 1e9, NULL,
@@ -49,10 +56,28 @@ const hy_field hy_train_fields[] = {
      .def = "f32",
      .choices = HY_PRECISION_NAMES,
      .doc = "what is computed in, also when evaluating and measuring; tf32 needs a GPU"},
+    QUIET(epochs, HY_F_INT, "0", 0, 1e9, NULL,
+          "passes over the task's train_examples, in one order, cell by cell in batches that stay the same (the last "
+          "of a cell may be smaller); decides steps. 0: steps decide"),
+    QUIET(schedule_per, HY_F_ENUM, "step", 0, 0, "step|epoch",
+          "after the warm-up the learning rate changes with every step, or before every epoch"),
+    QUIET(eval_epochs, HY_F_INT, "0", 0, 1e9, NULL, "epochs between evaluations; decides eval_every. 0: none"),
+    QUIET(weight_decay_on, HY_F_ENUM, "matrices", 0, 0, "matrices|all",
+          "what weight_decay shrinks; all: norms, biases, A_log and D too"),
     HY_FIELD_END,
 };
 
+static hy_status check_epochs(const hy_train_spec *t) {
+    if (t->epochs) return HY_OK;
+    if (t->schedule_per == HY_PER_EPOCH)
+        return hy_error(HY_EINPUT, "schedule_per epoch needs epochs: set it, or schedule_per to step");
+    if (t->eval_epochs)
+        return hy_error(HY_EINPUT, "eval_epochs %d needs epochs: set it, or eval_every instead", t->eval_epochs);
+    return HY_OK;
+}
+
 hy_status hy_train_check(const hy_train_spec *t) {
+    HY_TRY(check_epochs(t));
     const double warm = t->warmup * t->steps;
     const bool falls = t->schedule == HY_SCHED_LINEAR || t->schedule == HY_SCHED_COSINE;
     const char *schedule = t->schedule == HY_SCHED_LINEAR ? "linear" : "cosine";
@@ -63,12 +88,41 @@ hy_status hy_train_check(const hy_train_spec *t) {
             "warmup %g and decay %g are shares of steps and overlap: with schedule wsd their sum is at most "
             "1; lower one of them",
             t->warmup, t->decay);
-    if (falls && warm > 1 && t->steps - warm < 1)
+    const bool known = !t->epochs || t->epoch_steps;
+    if (known && falls && warm > 1 && t->steps - warm < 1)
         return hy_error(HY_EINPUT,
                         "warmup %g takes all of steps %d, so schedule %s has no step of its own: lower warmup, or set "
                         "schedule to constant",
                         t->warmup, t->steps, schedule);
     return HY_OK;
+}
+
+// A number that epochs decide, and that the recipe may have said before.
+static hy_status decide(const char *name, int *field, int64_t value, int unset, const char *by, const char *how) {
+    if (value > INT_MAX) return hy_error(HY_EINPUT, "%s %s come to %lld steps: too many", by, how, (long long)value);
+    if (*field != unset && *field != value)
+        return hy_error(HY_EINPUT, "%s %s come to %lld steps, but %s is %d: leave one of them out", by, how,
+                        (long long)value, name, *field);
+    *field = (int)value;
+    return HY_OK;
+}
+
+static hy_status fit_epochs(hy_train_spec *t, const hy_task *task) {
+    int64_t batches;
+    char how[96];
+    HY_TRY(hy_task_epoch(task, t->batch, &batches));
+    const int64_t n = (batches + t->accumulate - 1) / t->accumulate;
+    snprintf(how, sizeof how, "of %lld batches", (long long)batches);
+    t->epoch_steps = n > INT_MAX ? INT_MAX : (int)n;
+    hy_train_spec plain;
+    hy_fields_default(hy_train_fields, &plain);
+    HY_TRY(decide("steps", &t->steps, t->epochs * n, plain.steps, "epochs", how));
+    return t->eval_epochs ? decide("eval_every", &t->eval_every, t->eval_epochs * n, 0, "eval_epochs", how) : HY_OK;
+}
+
+hy_status hy_train_fit(hy_train_spec *t, const hy_task *task) {
+    if (t->epochs && t->steps) HY_TRY(fit_epochs(t, task));
+    return hy_train_check(t);
 }
 
 hy_status hy_train_no_tuning(const char *task) {
@@ -79,8 +133,11 @@ hy_status hy_train_no_tuning(const char *task) {
 }
 
 double hy_train_lr(const hy_train_spec *t, long step) {
-    const double warm = t->warmup * t->steps, s = (double)step, floor = t->min_lr;
+    const double warm = t->warmup * t->steps, floor = t->min_lr;
+    double s = (double)step;
     if (s < warm) return t->lr * s / warm;
+    if (t->schedule_per == HY_PER_EPOCH && t->epoch_steps)
+        s = fmax(warm, (double)((step - 1) / t->epoch_steps * t->epoch_steps));
     double share = 1;
     const double left = t->steps - warm, at = left > 0 ? fmin(1, (s - warm) / left) : 1;
     switch (t->schedule) {

@@ -3,15 +3,24 @@
 #define HY_RECIPE_H
 #include "core/format/field.h"
 #include "core/model/precision.h"
+#include "core/task/task.h"
 
 typedef enum { HY_SCHED_CONSTANT = 0, HY_SCHED_LINEAR, HY_SCHED_COSINE, HY_SCHED_WSD } hy_schedule;
+// What the course of the learning rate goes by, and which parameters weight decay shrinks.
+typedef enum { HY_PER_STEP = 0, HY_PER_EPOCH } hy_schedule_per;
+typedef enum { HY_DECAY_MATRICES = 0, HY_DECAY_ALL } hy_decay_on;
 typedef struct {
     int steps, batch, accumulate;
+    int epochs;         // passes over the finite training set of the task; 0: steps decide
+    int epoch_steps;    // no field: optimiser steps of a pass, set by hy_train_fit; 0: no epochs
     double lr, min_lr;  // min_lr: share of lr at the last step
     hy_schedule schedule;
+    hy_schedule_per schedule_per;
     double warmup, decay;                          // shares of steps: warm-up; final decay of wsd
     double weight_decay, beta1, beta2, eps, clip;  // clip 0: none
-    int eval_every;                                // steps; 0: only at the end
+    hy_decay_on weight_decay_on;
+    int eval_every;   // steps; 0: only at the end
+    int eval_epochs;  // the same in epochs: hy_train_fit sets eval_every
     int log_every;
     int checkpoint_every;  // steps; 0: only at the end
     double
@@ -29,8 +38,15 @@ extern const hy_field hy_train_fields[];
 //   cosine    lr (m + (1 - m) (1 + cos(pi a)) / 2)
 //   wsd       lr while s <= d = (1 - decay) N, then lr (1 - (1 - m) (s - d) / (N - d))
 // So the last step has lr m, but with constant, or wsd without decay: with min_lr 0 it changes nothing.
+// schedule_per epoch: after the warm-up s is the step before its epoch, (e - 1) N / epochs of epoch e = 1 .., so that a
+// rate holds for an epoch: cosine without warm-up gives epoch e the rate lr (m + (1 - m) (1 + cos(pi (e - 1) / epochs))
+// / 2).
 double hy_train_lr(const hy_train_spec *t, long step);
-// Fields that do not go together: HY_EINPUT naming them, with what to do.
+// Makes a recipe one for a task: with epochs, sets epoch_steps, steps and (with eval_epochs) eval_every, which must not
+// say something else already; then hy_train_check. May be repeated. steps 0 stays 0: nothing is trained.
+hy_status hy_train_fit(hy_train_spec *t, const hy_task *task);
+// Fields that do not go together: HY_EINPUT naming them, with what to do. What depends on the number of steps is left
+// out where epochs have yet to set it.
 hy_status hy_train_check(const hy_train_spec *t);
 // The message for a task without tuning examples where the recipe stops by them.
 hy_status hy_train_no_tuning(const char *task);

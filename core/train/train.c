@@ -25,6 +25,7 @@ static hy_status no_room(const hy_trainer *t) {
 }
 
 uint64_t hy_trainer_init_seed(uint64_t seed) { return hy_mix64(seed, 1); }
+uint64_t hy_trainer_dropout_key(uint64_t seed, int64_t batch) { return hy_mix64(hy_mix64(seed, 2), (uint64_t)batch); }
 
 // The executor. On a device of limited memory it leaves room for that of an evaluation, so that what does not fit fails
 // before the first step.
@@ -52,6 +53,7 @@ static hy_status open_device(hy_trainer *t, int full) {
     HY_TRY(hy_params_init(t->w, hy_trainer_init_seed(t->seed)));
     HY_TRY(hy_optim_open(t->w, HY_TRAIN_RING, &t->opt));
     t->opt.beta1 = s->beta1, t->opt.beta2 = s->beta2, t->opt.eps = s->eps, t->opt.weight_decay = s->weight_decay;
+    if (s->weight_decay_on == HY_DECAY_ALL) HY_TRY(hy_optim_decay_all(&t->opt));
     return open_exec(t, full);
 }
 
@@ -61,11 +63,13 @@ hy_status hy_trainer_create(const hy_program *p, const hy_backend *be, hy_dtype 
     if (hy_task_vocab(task) > p->spec.vocab)
         return hy_error(HY_EINPUT, "task %s uses %d tokens, but %s has a vocabulary of %d: set vocab",
                         hy_task_kind(task), hy_task_vocab(task), p->spec.name, p->spec.vocab);
-    const hy_status fits = hy_train_check(spec);
+    hy_train_spec fitted = *spec;
+    const hy_status fits = hy_train_fit(&fitted, task);
     if (fits) return hy_error_context(fits, "train");
     if (spec->stop_accuracy > 0 && !hy_task_cells(task, HY_SPLIT_TUNE)) return hy_train_no_tuning(hy_task_kind(task));
+    HY_TRY(hy_model_check_length(&p->spec, hy_task_max_len(task)));
     hy_trainer *t = hy_xcalloc(1, sizeof *t);
-    *t = (hy_trainer){.p = p, .be = be, .dt = dt, .spec = *spec, .task = task, .seed = seed};
+    *t = (hy_trainer){.p = p, .be = be, .dt = dt, .spec = fitted, .task = task, .seed = seed};
     t->T = hy_task_max_len(task);
     // running ahead pays only where kernels run while the host does something else
     t->ask_every = !be->async ? 1 : spec->log_every < HY_TRAIN_RING ? spec->log_every : HY_TRAIN_RING;
@@ -78,7 +82,8 @@ hy_status hy_trainer_create(const hy_program *p, const hy_backend *be, hy_dtype 
     }
     const size_t small = (size_t)spec->batch * (size_t)t->T * (size_t)spec->accumulate,
                  rows = (size_t)spec->batch * (size_t)full;
-    t->lengths = hy_xcalloc((size_t)spec->accumulate, sizeof *t->lengths);
+    t->lengths = hy_xcalloc(2 * (size_t)spec->accumulate, sizeof *t->lengths);
+    t->sizes = t->lengths + spec->accumulate;
     t->ids = hy_xcalloc(2 * small + 2 * rows, sizeof(int32_t));
     t->labels = t->ids + small;
     t->full_ids = t->labels + small;
@@ -103,29 +108,42 @@ bool hy_trainer_stopped(const hy_trainer *t) { return t->stopped || t->reached; 
 int hy_trainer_loaded_steps(const hy_trainer *t) { return t->loaded_steps; }
 
 // ----------------------------------------------------------------------------------------------- the batches of a step
-// All micro-batches of a step (1 ..), a pure function of its number: into t->ids, labels, lengths.
+// Micro-batch k of a step into ids and labels.
+static hy_status load_batch(hy_trainer *t, long step, int k, int32_t *ids, int32_t *labels) {
+    const hy_train_spec *s = &t->spec;
+    t->sizes[k] = s->batch;
+    if (!s->epochs)
+        return hy_task_batch(t->task, (int64_t)(step - 1) * s->accumulate + k, s->batch, ids, labels, &t->lengths[k]);
+    int64_t batches;
+    HY_TRY(hy_task_epoch(t->task, s->batch, &batches));
+    const int64_t n = (int64_t)((step - 1) % s->epoch_steps) * s->accumulate + k;
+    t->sizes[k] = t->lengths[k] = 0;
+    return n < batches ? hy_task_epoch_batch(t->task, n, s->batch, ids, labels, &t->lengths[k], &t->sizes[k]) : HY_OK;
+}
+
+// All micro-batches of a step (1 ..), a pure function of its number: into t->ids, labels, lengths, sizes.
 static hy_status load_step(hy_trainer *t, long step, double *scale, int64_t *tokens) {
     const hy_train_spec *s = &t->spec;
     const size_t stride = (size_t)s->batch * (size_t)t->T;
     int64_t labelled = 0;
     *tokens = 0;
     for (int k = 0; k < s->accumulate; k++) {
-        HY_TRY(hy_task_batch(t->task, (int64_t)(step - 1) * s->accumulate + k, s->batch, t->ids + (size_t)k * stride,
-                             t->labels + (size_t)k * stride, &t->lengths[k]));
-        *tokens += (int64_t)s->batch * t->lengths[k];
-        for (size_t i = 0; i < (size_t)s->batch * (size_t)t->lengths[k]; i++)
+        HY_TRY(load_batch(t, step, k, t->ids + (size_t)k * stride, t->labels + (size_t)k * stride));
+        *tokens += (int64_t)t->sizes[k] * t->lengths[k];
+        for (size_t i = 0; i < (size_t)t->sizes[k] * (size_t)t->lengths[k]; i++)
             labelled += t->labels[(size_t)k * stride + i] >= 0;
     }
     *scale = labelled ? 1.0 / (double)labelled : 0;
     return HY_OK;
 }
 
-// Micro-batch k of the step that is loaded, meta tokens in front.
-static hy_batch micro_batch(hy_trainer *t, int k) {
-    const int m = t->p->spec.meta_tokens, B = t->spec.batch, T = t->lengths[k];
-    const size_t at = (size_t)k * (size_t)B * (size_t)t->T;
+// Micro-batch k of the step that is loaded, meta tokens in front; what dropout drops in it.
+static hy_batch micro_batch(hy_trainer *t, long step, int k) {
+    const int m = t->p->spec.meta_tokens, B = t->sizes[k], T = t->lengths[k];
+    const size_t at = (size_t)k * (size_t)t->spec.batch * (size_t)t->T;
     hy_ids_with_meta(B, T, m, t->ids + at, 0, t->full_ids);
     hy_ids_with_meta(B, T, m, t->labels + at, HY_IGNORE, t->full_labels);
+    hy_exec_set_dropout(t->e, hy_trainer_dropout_key(t->seed, (step - 1) * t->spec.accumulate + k));
     return (hy_batch){.B = B, .T = m + T, .ids = t->full_ids, .labels = t->full_labels};
 }
 
@@ -168,8 +186,8 @@ static hy_status find_non_finite(hy_trainer *t, long step, char *out, size_t n) 
     int64_t tokens;
     HY_TRY(load_step(t, step, &scale, &tokens));
     HY_TRY(begin_step(t, step, scale));
-    for (int k = 0; k < t->spec.accumulate && !f.first[0]; k++) {
-        const hy_batch b = micro_batch(t, k);
+    for (int k = 0; k < t->spec.accumulate && t->sizes[k] && !f.first[0]; k++) {
+        const hy_batch b = micro_batch(t, step, k);
         HY_TRY(hy_exec_forward(t->e, t->w, &b, NULL, HY_HEAD_LOSS, &probe));
         if (!f.first[0]) HY_TRY(hy_exec_backward(t->e, t->w, scale, &probe));
     }
@@ -207,8 +225,8 @@ static hy_status start_step(hy_trainer *t) {
     int64_t tokens;
     HY_TRY(load_step(t, t->step + 1, &scale, &tokens));
     HY_TRY(begin_step(t, t->step + 1, scale));
-    for (int k = 0; k < t->spec.accumulate; k++) {
-        const hy_batch b = micro_batch(t, k);
+    for (int k = 0; k < t->spec.accumulate && t->sizes[k]; k++) {
+        const hy_batch b = micro_batch(t, t->step + 1, k);
         HY_TRY(hy_optim_add(&t->opt, t->e, &b, scale));
     }
     HY_TRY(hy_optim_end(&t->opt));

@@ -25,6 +25,8 @@ typedef struct hy_trainer hy_trainer;
 hy_status hy_trainer_create(const hy_program *p, const hy_backend *be, hy_dtype dt, const hy_train_spec *spec,
                             const hy_task *task, uint64_t seed, hy_trainer **out);
 uint64_t hy_trainer_init_seed(uint64_t seed);  // what hy_params_init gets for a run's seed
+// hy_exec_set_dropout of micro-batch number `batch` of a run, from 0.
+uint64_t hy_trainer_dropout_key(uint64_t seed, int64_t batch);
 void hy_trainer_free(hy_trainer *t);
 hy_params *hy_trainer_params(hy_trainer *t);
 long hy_trainer_step_count(const hy_trainer *t);

@@ -129,12 +129,14 @@ static bool same_rates(const hy_train_spec *a, const hy_train_spec *b, long step
 
 static void compare_recipes(const hy_train_spec *theirs, const hy_train_spec *ours, long step, differences *d) {
     static const char *const never[] = {"log_every", "checkpoint_every", "save_seconds", "eval_batch", NULL};
-    static const char *const evaluation[] = {"eval_every", "eval_examples", NULL};
-    static const char *const rates[] = {"steps", "lr", "min_lr", "schedule", "warmup", "decay", NULL};
-    const bool stops = theirs->stop_accuracy > 0 || ours->stop_accuracy > 0, same = same_rates(theirs, ours, step);
+    static const char *const evaluation[] = {"eval_every", "eval_epochs", "eval_examples", NULL};
+    static const char *const rates[] = {"steps", "lr", "min_lr", "schedule", "schedule_per", "warmup", "decay", NULL};
+    const bool stops = theirs->stop_accuracy > 0 || ours->stop_accuracy > 0, same = same_rates(theirs, ours, step),
+               passes = theirs->epochs && ours->epochs;  // one order of batches, however many of them
     for (const hy_field *f = hy_train_fields; f->name; f++) {
         if (is_one_of(f->name, never) || (!stops && is_one_of(f->name, evaluation))) continue;
         if (same && is_one_of(f->name, rates)) continue;
+        if (same && passes && !strcmp(f->name, "epochs")) continue;
         const hy_field one[] = {*f, HY_FIELD_END};
         hy_buf a = {0}, b = {0};
         hy_fields_text(one, theirs, 0, &a);
@@ -180,6 +182,7 @@ hy_status hy_trainer_check_run(hy_trainer *t, const char *where, const char *the
     hy_train_spec spec;
     differences d = {0};
     HY_TRY(read_recipe(theirs, where, &spec));
+    spec.epoch_steps = spec.epochs ? t->spec.epoch_steps : 0;  // what it depends on is compared
     const value a = or_word(value_of(recipe_of(theirs), theirs + strlen(theirs), "seed", 4), "none"),
                 b = value_of(recipe_of(ours), ours + strlen(ours), "seed", 4);
     if (!is_same(a, b)) differ(&d, "seed", a, b);

@@ -260,6 +260,11 @@ static hy_status train(const options *o, const char *model_path) {
     HY_TRY(hy_precision_set(spec.precision, &be));
     hy_tell_slow(spec.precision, &be);
     HY_TRY(hy_task_from_args(o->task, &o->task_sets, (uint64_t)o->seed, &task));
+    const hy_status fits = hy_train_fit(&spec, task);
+    if (fits) {
+        hy_task_close(task);
+        return hy_error_context(fits, "--train");
+    }
     hy_model_spec *model = hy_xcalloc(1, sizeof *model);
     const char *out = o->out ? o->out : o->resume;
     hy_status s = try_outputs(o, out, model_path);

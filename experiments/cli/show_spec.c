@@ -218,12 +218,20 @@ static void print_head(const hy_model_spec *m) {
     hy_model_spec_hash(m, hash);
     printf("%s  (%s)\n", m->name, hash);
     printf("vocabulary %d, d_model %d, %d layers, %d meta tokens, %s norm, rope %s", m->vocab, m->d_model, m->n_layers,
-           m->meta_tokens, m->norm == HY_NORM_RMS ? "RMS" : "layer", ropes[m->rope]);
+           m->meta_tokens,
+           m->norm == HY_NORM_RMS ? "RMS"
+           : m->norm_bias         ? "layer (with bias)"
+                                  : "layer",
+           ropes[m->rope]);
     if (m->rope != HY_ROPE_NONE) printf(" base %g", m->rope_base);
     if (m->rope == HY_ROPE_NTK) printf(" stretched from %d tokens", m->orig_len);
     if (m->rope_factor != 1) printf(" factor %g", m->rope_factor);
     if (m->rope == HY_ROPE_LLAMA3) printf(" (%g to %g turns in %d tokens)", m->rope_low, m->rope_high, m->orig_len);
-    printf(", %s embedding, texts of up to %d tokens\n", m->tied ? "tied" : "untied", m->max_len);
+    if (m->positions == HY_POSITIONS_LEARNED) printf(", learned positions");
+    printf(", %s embedding", m->tied ? "tied" : "untied");
+    if (m->dropout_embedding > 0) printf(" (dropout %g)", m->dropout_embedding);
+    if (m->dropout_attention > 0) printf(", dropout of attention %g", m->dropout_attention);
+    printf(", texts of up to %d tokens\n", m->max_len);
     hy_buf factors = {0}, more = {0};
     hy_model_multipliers_text(m, &factors);
     if (factors.n) printf("multipliers: %s\n", factors.s);

@@ -30,7 +30,8 @@ typedef struct measure_set {
 typedef struct {
     char *options, *text;
     int vocab;
-    bool tunes;  // it has tuning examples
+    bool tunes;   // it has tuning examples
+    int longest;  // tokens of its longest example
     double tokens;
     measure_set *sets;
 } resolved_task;
@@ -236,6 +237,7 @@ static hy_status resolve_task(hy_reader *r, const hy_task_entry *t, int part, re
     out->text = hy_experiment_own(r->e, text.s ? text.s : hy_xstrdup(""));
     out->vocab = hy_task_vocab(task);
     out->tunes = hy_task_cells(task, HY_SPLIT_TUNE) > 0;
+    out->longest = hy_task_max_len(task);
     out->tokens = mean_tokens(task);
     hy_task_close(task);
     return HY_OK;
@@ -352,6 +354,22 @@ static hy_status no_vocab(const char *task, int wanted, int have, bool fixed) {
                     wanted);
 }
 
+// Epochs: how many steps they are is known of a recipe and a task together.
+static hy_status fit_recipe(hy_reader *r, const hy_task_entry *t, const resolved_task *rt, hy_run_item *it) {
+    hy_task *task = NULL;
+    HY_TRY(hy_task_open(t->kind, rt->options, (uint64_t)r->seeds[0], &task));
+    hy_train_spec *spec = hy_experiment_own(r->e, hy_xcalloc(1, sizeof *spec));
+    *spec = *it->train;
+    const hy_status s = hy_train_fit(spec, task);
+    hy_task_close(task);
+    if (s) return hy_error_context(s, "train");
+    hy_buf text = {0};
+    hy_fields_text(hy_train_fields, spec, 0, &text);
+    it->train = spec;
+    it->train_text = hy_experiment_own(r->e, text.s);
+    return HY_OK;
+}
+
 // The run of one variant, task and grid point but for its seed.
 static hy_status make_item(expansion *x, int g, int jt, int iv, hy_run_item *it) {
     hy_reader *r = x->r;
@@ -383,9 +401,17 @@ static hy_status make_item(expansion *x, int g, int jt, int iv, hy_run_item *it)
     if (rv->spec->vocab < rt->vocab)
         return in_context(r, no_vocab(t->name, rt->vocab, rv->spec->vocab, v->weights), v->at, "variant", v->name,
                           p->part[HY_TARGET_VARIANT], HY_TARGET_VARIANT);
+    const hy_status reads = hy_model_check_length(rv->spec, rt->longest);
+    if (reads)
+        return in_context(r, hy_error_context(reads, "task %s", t->name), v->at, "variant", v->name,
+                          p->part[HY_TARGET_VARIANT], HY_TARGET_VARIANT);
     if (rr->origin == HY_ORIGIN_TRAINED && rr->spec.stop_accuracy > 0 && !rt->tunes)
         return in_context(r, hy_train_no_tuning(t->name), v->at, "variant", v->name, p->part[HY_TARGET_TRAIN],
                           HY_TARGET_TRAIN);
+    if (rr->origin == HY_ORIGIN_TRAINED && rr->spec.epochs) {
+        const hy_status s = fit_recipe(r, t, rt, it);
+        if (s) return in_context(r, s, v->at, "variant", v->name, p->part[HY_TARGET_TRAIN], HY_TARGET_TRAIN);
+    }
     hy_model_identity(it->spec_text, it->task_kind, it->task_text, it->train_text, it->source, it->model_key);
     return HY_OK;
 }

@@ -192,6 +192,22 @@ static void embed_bwd(list *l, hy_embed_bwd_args *a) {
     IN(a->dy, a->lddy, a->f.rows, a->f.C);
     matrix(l, &a->f.table, &a->f.w_dtype, 0);  // only its gradient matters
 }
+static void position(list *l, hy_position_args *a) {
+    IN(a->x, a->ldx, a->B * a->T, a->C);
+    OUT(a->y, a->ldy, a->B * a->T, a->C);
+}
+static void position_bwd(list *l, hy_position_bwd_args *a) {
+    IN(a->dy, a->lddy, a->f.B * a->f.T, a->f.C);
+    GRAD(a->dx, a->lddx, a->f.B * a->f.T, a->f.C, 0);
+}
+static void dropout(list *l, hy_dropout_args *a) {
+    IN(a->x, a->ldx, a->rows, a->C);
+    OUT(a->y, a->ldy, a->rows, a->C);
+}
+static void dropout_bwd(list *l, hy_dropout_bwd_args *a) {
+    IN(a->dy, a->lddy, a->f.rows, a->f.C);
+    GRAD(a->dx, a->lddx, a->f.rows, a->f.C, 0);
+}
 static void lm_loss(list *l, hy_lm_loss_args *a) { IN(a->x, a->ldx, a->rows, a->C); }
 static void lm_loss_bwd(list *l, hy_lm_loss_bwd_args *a) {
     lm_loss(l, &a->f);
@@ -204,9 +220,10 @@ bool hy_cpu_list_operands(hy_kernel_id id, hy_cpu_args *a, hy_cpu_operands *out)
 #define LIST(X)                                                                                                      \
     X(norm)                                                                                                          \
     X(norm_bwd)                                                                                                      \
-    X(gated_norm) X(gated_norm_bwd) X(linear) X(linear_bwd) X(act) X(act_bwd) X(scale) X(scale_bwd) X(fuse)          \
-        X(fuse_bwd) X(rope) X(rope_bwd) X(attention) X(attention_bwd) X(conv) X(conv_bwd) X(scan) X(scan_bwd) X(ssd) \
-            X(ssd_bwd) X(embed) X(embed_bwd) X(lm_loss) X(lm_loss_bwd)
+    X(gated_norm)                                                                                                    \
+    X(gated_norm_bwd) X(linear) X(linear_bwd) X(act) X(act_bwd) X(scale) X(scale_bwd) X(fuse) X(fuse_bwd) X(rope)    \
+        X(rope_bwd) X(attention) X(attention_bwd) X(conv) X(conv_bwd) X(scan) X(scan_bwd) X(ssd) X(ssd_bwd) X(embed) \
+            X(embed_bwd) X(lm_loss) X(lm_loss_bwd) X(position) X(position_bwd) X(dropout) X(dropout_bwd)
     switch (id) {
 #define X(name) \
     case HY_K_##name: name(out, &a->name); return true;

@@ -9,6 +9,10 @@
 #define HY_ATTN_CUH
 #include "kernels/cuda/mma.cuh"
 
+// Plans of attention with dropout (attention_drop.cu): drop.key is set.
+hy_status hy_attn_drop_plan(const hy_attention_args *a, const hy_plan_req *req, hy_launch *out);
+hy_status hy_attn_drop_plan_bwd(const hy_attention_bwd_args *g, const hy_plan_req *req, hy_launch *out);
+
 #define HY_ATTN_LOG2E 1.4426950408889634f
 #define HY_ATTN_LN2 0.6931471805599453f
 

@@ -208,6 +208,7 @@ static hy_status run_attention_bwd(const void *args, void *ws, const hy_plan_req
 hy_status hy_cuda_plan_attention_bwd(const void *args, const hy_plan_req *req, hy_launch *out) {
     const hy_attention_bwd_args *g = (const hy_attention_bwd_args *)args;
     const hy_attention_args *a = &g->f;
+    if (a->drop.key) return hy_attn_drop_plan_bwd(g, req, out);
     *out = hy_launch{};
     HY_NEED_TYPE("attention_bwd", req);
     HY_NEED("attention_bwd", a->B >= 1 && a->T >= 1 && a->heads >= 1 && a->kv_heads >= 1);

@@ -277,6 +277,7 @@ static hy_status run(const void *args, void *ws, const hy_plan_req *req) {
 
 hy_status hy_cuda_plan_attention(const void *args, const hy_plan_req *req, hy_launch *out) {
     const hy_attention_args *a = (const hy_attention_args *)args;
+    if (a->drop.key) return hy_attn_drop_plan(a, req, out);
     *out = hy_launch{};
     HY_NEED_TYPE("attention", req);
     HY_NEED("attention", a->B >= 1 && a->T >= 1 && a->heads >= 1 && a->kv_heads >= 1);

@@ -33,7 +33,8 @@ static __device__ __forceinline__ void statistics(hy_team &team, const hy_row<T,
 
 template <class T, int N, int V>
 static __global__ void __launch_bounds__(HY_ROW_THREADS)
-    norm(long vectors, int groups, int C, bool layer, float eps, const T *x, int ldx, const float *w, T *y, int ldy) {
+    norm(long vectors, int groups, int C, bool layer, float eps, const T *x, int ldx, const float *w, const float *bias,
+         T *y, int ldy) {
     HY_SHARED(float, scratch);
     hy_team team = {scratch, 0};
     const int pieces = C / N;
@@ -48,27 +49,32 @@ static __global__ void __launch_bounds__(HY_ROW_THREADS)
         HY_EACH_PIECE(k, i, pieces) {
             const hy_piece<T, N> a = row.at(k, i);
             const hy_piece<float, N> b = weight.at(k, i);
+            hy_piece<float, N> c = {};
+            if (bias) c.load(bias + (size_t)i * N);
             hy_piece<T, N> r;
 #pragma unroll
-            for (int j = 0; j < N; j++) r.set(j, (a[j] - mean) * rstd * b[j]);
+            for (int j = 0; j < N; j++)
+                r.set(j, bias ? (a[j] - mean) * rstd * b[j] + c[j] : (a[j] - mean) * rstd * b[j]);
             r.store(out + (size_t)i * N);
         }
     }
 }
 
 // With g = w dy and h = (x - mean) rstd: dx = rstd (g - mean(g) - h mean(g h)), where RMS has no mean(g) term. part
-// [blocks, C].
+// [blocks, C], or with dbias [blocks, 2 C]: the sums of dw, then those of dbias.
 template <class T, int N, int V>
 static __global__ void __launch_bounds__(HY_ROW_THREADS)
     norm_bwd(long vectors, int groups, int C, bool layer, float eps, const T *x, int ldx, const float *w, const T *dy,
-             int lddy, T *dx, int lddx, bool add, float *part) {
+             int lddy, T *dx, int lddx, bool add, float *part, bool want_bias) {
     HY_SHARED(float, scratch);
     hy_team team = {scratch, 0};
     const int pieces = C / N;
     hy_row<float, N, V> weight;
-    hy_columns<N, V> dw;
+    hy_columns<N, V> dw, db;
+    const size_t wide = want_bias ? 2 * (size_t)C : (size_t)C;
     weight.load(w, pieces);
-    if (part) dw.open(part + (size_t)blockIdx.x * C, pieces);
+    if (part) dw.open(part + (size_t)blockIdx.x * wide, pieces);
+    if (want_bias) db.open(part + (size_t)blockIdx.x * wide + C, pieces);
     for (long q = blockIdx.x; q < vectors; q += gridDim.x) {
         T *const out = dx ? dx + vector_at(q, groups, C, lddx) : NULL;
         hy_row<T, N, V> row, grad, was;
@@ -86,6 +92,7 @@ static __global__ void __launch_bounds__(HY_ROW_THREADS)
                 s[0] += b[j] * d[j];
                 s[1] += b[j] * d[j] * h;
                 if (part) dw.add(k, i, j, d[j] * h);
+                if (want_bias) db.add(k, i, j, d[j]);
             }
         }
         if (!dx) continue;
@@ -101,18 +108,21 @@ static __global__ void __launch_bounds__(HY_ROW_THREADS)
         }
     }
     if (part) dw.close(pieces);
+    if (want_bias) db.close(pieces);
 }
 
 // ---------------------------------------------------------------------------------------------------- plans
 template <class T> static bool wide(const hy_norm_args *a) {
-    return a->C % hy_vec<T>::n == 0 && hy_wide<T>(a->x, a->ldx) && hy_wide<float>(a->w, 0);
+    return a->C % hy_vec<T>::n == 0 && hy_wide<T>(a->x, a->ldx) && hy_wide<float>(a->w, 0) &&
+           hy_wide<float>(a->bias, 0);
 }
 
 template <class T, int N, int V> static hy_status launch(const hy_norm_args *a) {
     const long vectors = (long)a->rows * a->groups;
     const int threads = hy_row_threads(vectors, a->C / N);
     HY_LAUNCH((norm<T, N, V>), hy_row_blocks(vectors, threads), threads, HY_TEAM_BYTES, vectors, a->groups, a->C,
-              a->kind == HY_NORM_LAYER, (float)a->eps, (const T *)a->x, a->ldx, (const float *)a->w, (T *)a->y, a->ldy);
+              a->kind == HY_NORM_LAYER, (float)a->eps, (const T *)a->x, a->ldx, (const float *)a->w,
+              (const float *)a->bias, (T *)a->y, a->ldy);
     return HY_OK;
 }
 template <class T> static hy_status run(const void *args, void *ws, const hy_plan_req *req) {
@@ -135,12 +145,14 @@ template <class T, int N, int V> static hy_status launch_bwd(const hy_norm_bwd_a
     const long vectors = (long)a->rows * a->groups;
     HY_LAUNCH((norm_bwd<T, N, V>), blocks, hy_row_threads(vectors, a->C / N), HY_TEAM_BYTES, vectors, a->groups, a->C,
               a->kind == HY_NORM_LAYER, (float)a->eps, (const T *)a->x, a->ldx, (const float *)a->w, (const T *)b->dy,
-              b->lddy, (T *)b->dx, b->lddx, b->dx && b->acc & 1, b->dw ? part : NULL);
-    return b->dw ? hy_cuda_add_columns(part, blocks, (float *)b->dw, (size_t)a->C, NULL, 0) : HY_OK;
+              b->lddy, (T *)b->dx, b->lddx, b->dx && b->acc & 1, b->dw || b->dbias ? part : NULL, b->dbias != NULL);
+    if (!b->dw && !b->dbias) return HY_OK;
+    return hy_cuda_add_columns(part, blocks, (float *)b->dw, (size_t)a->C, (float *)b->dbias,
+                               b->dbias ? (size_t)a->C : 0);
 }
 template <class T> static hy_status run_bwd(const void *args, void *ws, const hy_plan_req *req) {
     const hy_norm_bwd_args *b = (const hy_norm_bwd_args *)args;
-    if (b->f.rows == 0 || (!b->dx && !b->dw)) return HY_OK;
+    if (b->f.rows == 0 || (!b->dx && !b->dw && !b->dbias)) return HY_OK;
     constexpr int n = hy_vec<T>::n;
     const int blocks = parts_of(&b->f, req->dtype);
     float *const part = (float *)ws;
@@ -175,6 +187,7 @@ hy_status hy_cuda_plan_norm_bwd(const void *args, const hy_plan_req *req, hy_lau
     *out = hy_launch{};
     out->path = hy_cuda_path(req);
     out->run = HY_BY_TYPE(req, run_bwd);
-    if (b->dw) out->workspace = (size_t)parts_of(&b->f, req->dtype) * b->f.C * sizeof(float);
+    if (b->dw || b->dbias)
+        out->workspace = (size_t)parts_of(&b->f, req->dtype) * b->f.C * (b->dbias ? 2 : 1) * sizeof(float);
     return HY_OK;
 }

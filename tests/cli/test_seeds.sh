@@ -63,6 +63,26 @@ bad "an experiment that would stop on a text without one is refused before it tr
 bad "parts that overlap are refused when an experiment is planned" "warmup 0.6 and decay 0.5" "$HYLAB" run "$dir/e.yaml" --db "$dir/t.db" --dry-run --set train.schedule=wsd --set train.warmup=0.6 --set train.decay=0.5
 bad "and by hylab train" "warmup 0.6 and decay 0.5" "$HYLAB" train $V "${SMALL[@]}" "${ON[@]}" --train schedule=wsd --train warmup=0.6 --train decay=0.5
 
+# ---- passes over a finite set: 3 + 2 batches
+FINITE='vocab: 40, train: [[16, 2], [12, 1]], train_examples: [5, 3], test: [[16, 2]], test_examples: 20'
+sed -e 's/options: .*/options: {'"$FINITE"'}}]/' -e '/name: given/d' -e 's/seeds: .*/seeds: [1]/' -e 's/^train: .*/train: {batch: 2, lr: 1e-3, schedule: constant, warmup: 0, eval_epochs: 1}\ngrid: {train.epochs: [1, 2]}/' "$dir/e.yaml" >"$dir/p.yaml"
+"$HYLAB" run "$dir/p.yaml" --db "$dir/p.db" --threads 1 >"$dir/out" 2>&1
+check "an experiment of one and two passes runs" same "$?" 0
+check "they are 5 and 10 steps" same "$(sql "$dir/p.db" "SELECT group_concat(n, ' ') FROM (SELECT max(step) n FROM v_curve GROUP BY grid ORDER BY n)")" "5 10"
+bad "steps beside epochs are refused when an experiment is planned" "epochs of 5 batches come to 5 steps, but steps is 7" "$HYLAB" run "$dir/p.yaml" --db "$dir/p.db" --dry-run --set train.steps=7
+passes() { # STEM more...: trains from those weights with that recipe
+  local out=$1
+  shift
+  "$HYLAB" train $V "${SMALL[@]}" --task mqar --task-set vocab=40 --task-set 'train=[[16,2],[12,1]]' --task-set 'train_examples=[5,3]' --task-set 'test=[[16,2]]' --task-set test_examples=20 \
+    --train batch=2 --train lr=1e-3 --train schedule=constant --train warmup=0 --threads 1 --out "$dir/$out.safetensors" "$@" >"$dir/out" 2>&1
+}
+passes e2 --train epochs=2
+passes e4 --train epochs=4
+cp "$dir/e2.safetensors" "$dir/e24.safetensors"
+passes e24 --train epochs=4 --resume "$dir/e24.safetensors"
+check "two passes go on to four as if they had been four" cmp "$dir/e4.safetensors" "$dir/e24.safetensors"
+bad "a run by steps does not go on from passes: their batches come in another order" "train.epochs" "$HYLAB" train $V "${SMALL[@]}" --task mqar --task-set vocab=40 --task-set 'train=[[16,2],[12,1]]' --task-set 'train_examples=[5,3]' --task-set 'test=[[16,2]]' --task-set test_examples=20 --train batch=2 --train lr=1e-3 --train schedule=constant --train warmup=0 --train steps=20 --resume "$dir/e2.safetensors" --out "$dir/e5.safetensors"
+
 # ---- samples
 say() { "$HYLAB" generate "$dir/2.safetensors" "${PROMPTS[@]}" --ids --threads 1 "$@" 2>>"$dir/out" | grep -v '^---' | tr -s '\n '; }
 PROMPTS=("5 6 7")

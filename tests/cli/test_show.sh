@@ -12,6 +12,7 @@ check 'spec of a folder' 0 '^ +1  attention +global +4 +2 +12 +12 +1 ' "$H" show
 check 'spec of a folder, rope' 0 'rope llama3 base 5000 factor 8' "$H" show spec tests/golden/llama3-tiny
 # no two models that differ look alike
 check 'spec of a folder, llama3' 0 'factor 8 \(1 to 4 turns in 32 tokens\)' "$H" show spec tests/golden/llama3-tiny
+check 'spec, what enters the first layer' 0 'layer \(with bias\) norm, rope none, learned positions, tied embedding \(dropout 0.1\), dropout of attention 0.1, texts of up to 512 tokens$' "$H" show spec variants/zoology-attention.yaml
 check 'spec, biases' 0 '^besides: query, key and value biases; attention out bias; mlp biases$' "$H" show spec tests/golden/llama-tiny
 check 'spec, Mamba-2' 0 '^besides: ssm projection biases; no convolution bias; ssm steps of 0.01 to 0.06$' "$H" show spec tests/golden/mamba2-tiny-groups
 check 'spec, some layers' 0 '^besides: ssm gate without a norm \(1 of 2 layers\)$' \

@@ -158,11 +158,18 @@ static inline void plain_norm(double *x, int n, const double *w, double eps, boo
     for (int i = 0; i < n; i++) x[i] = (x[i] - mean) / sqrt(square + eps) * (w ? w[i] : 1);
 }
 
-static inline double *plain_normed(plain_run *r, const double *x, const double *w) {
+// A norm of the residual stream by its name, with its bias if there is one.
+static inline double *plain_normed(plain_run *r, const double *x, const char *prefix, const char *name) {
     const int d = r->m->d_model;
+    char of_bias[64];
+    snprintf(of_bias, sizeof of_bias, "%s.bias", name);
+    const double *w = plain_get(r->w, prefix, name), *b = plain_find(r->w, prefix, of_bias);
     double *y = plain_zeros(&r->memory, (size_t)r->S * (size_t)d);
     memcpy(y, x, (size_t)r->S * (size_t)d * sizeof *y);
-    for (int t = 0; t < r->S; t++) plain_norm(y + t * d, d, w, r->m->norm_eps, r->m->norm == HY_NORM_LAYER);
+    for (int t = 0; t < r->S; t++) {
+        plain_norm(y + t * d, d, w, r->m->norm_eps, r->m->norm == HY_NORM_LAYER);
+        for (int c = 0; b && c < d; c++) y[t * d + c] += b[c];
+    }
     return y;
 }
 
@@ -418,7 +425,7 @@ static inline void plain_block(plain_run *r, int layer, const char *prefix, bool
     const int m2 = l->ssm_kind == HY_SSM_MAMBA2 ? 2 * l->groups * l->d_state + l->d_inner / l->head_dim : 0;
     const int width = na + (ssm ? 2 * l->d_inner + m2 : 0);
     const double by_a = r->m->multipliers.attention_out, by_s = r->m->multipliers.ssm_out;
-    const double *u = plain_normed(r, r->h, plain_get(r->w, prefix, "norm"));
+    const double *u = plain_normed(r, r->h, prefix, "norm");
     const double *proj = plain_linear(r, u, r->m->d_model, plain_get(r->w, prefix, "in_proj"),
                                       plain_find(r->w, prefix, "in_proj.bias"), width);
     if (attention) plain_heads(r, layer, prefix, proj, width);
@@ -443,7 +450,7 @@ static inline void plain_mlp(plain_run *r, int layer, const char *prefix) {
     const hy_layer_spec *l = &r->m->layers[layer];
     const bool glu = l->mlp == HY_MLP_SILU;
     const int F = l->d_ff, d = r->m->d_model, up = glu ? 2 * F : F;
-    const double *u = plain_normed(r, r->h, plain_get(r->w, prefix, "mlp.norm"));
+    const double *u = plain_normed(r, r->h, prefix, "mlp.norm");
     const double *y =
         plain_linear(r, u, d, plain_get(r->w, prefix, "mlp.up"), plain_find(r->w, prefix, "mlp.up.bias"), up);
     double *a = plain_zeros(&r->memory, (size_t)r->S * (size_t)F);
@@ -467,6 +474,8 @@ static inline void plain_forward(const plain_weights *w, const int32_t *ids, int
     for (int t = 0; t < r->S; t++)
         memcpy(r->h + t * d, t < M ? plain_get(w, "", "meta") + t * d : table + ids[t - M] * d,
                (size_t)d * sizeof *table);
+    for (int i = M * d; m->positions == HY_POSITIONS_LEARNED && i < r->S * d; i++)
+        r->h[i] += plain_get(w, "", "positions")[i - M * d];
     for (int i = 0; i < m->n_layers; i++) {
         const hy_mixer x = m->layers[i].mixer;
         r->stream[i] = plain_columns(r, r->h, d, 0, d);
@@ -483,8 +492,8 @@ static inline void plain_forward(const plain_weights *w, const int32_t *ids, int
         if (m->layers[i].mlp != HY_MLP_NONE && !plain_lacks(r, i, "mlp")) plain_mlp(r, i, first);
     }
     r->stream[m->n_layers] = r->h;
-    r->logits = plain_linear(r, plain_normed(r, r->h, plain_get(w, "", "final_norm")), d,
-                             m->tied ? table : plain_get(w, "", "head"), NULL, m->vocab);
+    r->logits = plain_linear(r, plain_normed(r, r->h, "", "final_norm"), d, m->tied ? table : plain_get(w, "", "head"),
+                             NULL, m->vocab);
 }
 
 static inline void plain_run_free(plain_run *r) { plain_release(&r->memory); }

@@ -11,7 +11,10 @@ typedef struct {
 } shape;
 static kt_mat saved;
 static int32_t *pos, *len;
-static unsigned wanted;  // bits 0, 1, 2: dq, dk, dv
+static unsigned wanted;     // bits 0, 1, 2: dq, dk, dv
+static uint64_t *drop_key;  // NULL: no dropout
+static double drop_p;
+enum { PLACE = 3 };
 
 static void drop(void) {
     kt_free(&saved);
@@ -39,6 +42,7 @@ static hy_attention_args args_of(kt_case *c, const hy_plan_req *req) {
                                .ldo = c->out[0].ld,
                                .pos = kt_dev(req->dtype, pos),
                                .len = kt_dev(req->dtype, len),
+                               .drop = {drop_p, PLACE, drop_key ? kt_dev(req->dtype, drop_key) : NULL},
                                .saved = saved.p};
 }
 static void forward(kt_case *c, const hy_plan_req *req) {
@@ -138,8 +142,69 @@ static void accumulation_and_null(void **state) {
     drop();
 }
 
+// Weights dropped as dropout_rule.h says, stated again: the output of every query, and gradients against finite
+// differences; then every path over shapes that cut tiles, rings of meta tokens, groups of heads and padding.
+static void outputs_again(kt_case *c) {
+    const shape *s = c->ctx;
+    const hy_plan_req req = kt_oracle(true);
+    kt_case_open(c, HY_F64, 0);
+    forward(c, &req);
+    for (int b = 0; b < s->B; b++)
+        for (int t = 0; t < len[b]; t++)
+            for (int h = 0; h < s->heads; h++) {
+                const int kv = h * s->kv / s->heads;
+                double sum = 0, w[64];
+                for (int j = 0; j <= t; j++) {
+                    w[j] = 0;
+                    for (int e = 0; e < s->dqk; e++)
+                        w[j] += kt_at(&c->in[0], b * s->T + t, h * s->dqk + e) *
+                                kt_at(&c->in[1], b * s->T + j, kv * s->dqk + e) / sqrt(s->dqk);
+                    w[j] = j < s->meta || !s->window || t - j <= s->window ? exp(w[j]) : 0;
+                    sum += w[j];
+                }
+                for (int e = 0; e < s->dv; e++) {
+                    double o = 0;
+                    for (int j = 0; j <= t; j++) {
+                        const uint64_t number = (uint64_t)(((b * s->heads + h) * s->T + t) * s->T + j),
+                                       u = hy_mix64(hy_mix64(*drop_key, PLACE), number) >> 32;
+                        if ((double)u >= drop_p * 0x1p32)
+                            o += w[j] / sum / (1 - drop_p) * kt_at(&c->in[2], b * s->T + j, kv * s->dv + e);
+                    }
+                    const double got = kt_at(&c->out[0], b * s->T + t, h * s->dv + e);
+                    if (!(fabs(got - o) <= 1e-12)) fail_msg("query %d, head %d: %.15g, not %.15g", t, h, got, o);
+                }
+            }
+    kt_case_close(c);
+}
+static void dropout(void **state) {
+    (void)state;
+    static const shape small[] = {{2, 9, 2, 1, 4, 3, 0, 0, 3}, {2, 11, 3, 3, 5, 4, 3, 2, 1}};
+    static const shape all[] = {{3, 2, 2, 2, 3, 1, 0, 0, 3},      {2, 17, 6, 2, 16, 16, 5, 7, 0},
+                                {2, 1, 4, 2, 16, 8, 0, 0, 0},     {2, 65, 3, 3, 64, 64, 64, 0, 0},
+                                {1, 131, 4, 1, 24, 8, 16, 17, 0}, {1, 34, 1, 1, 192, 256, 0, 1, 0}};
+    drop_key = kt_alloc(sizeof *drop_key);
+    *drop_key = UINT64_C(0x9876543210fedcba);
+    wanted = 7;
+    drop_p = 0.3;
+    for (size_t i = 0; i < 2 && !KT_CUDA; i++) {
+        kt_case c = case_of(&small[i], 80 + i);
+        outputs_again(&c);
+        kt_gradcheck(&c, 0);
+        kt_gradcheck(&c, ~0u);
+    }
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {  // of one token: as one_token
+        const kt_case c = case_of(&all[i], 90 + i);
+        for (int path = 0; path < kt_n_paths(); path++)
+            kt_parity(&c, path, all[i].T == 1 || (i + (size_t)path) % 2 ? ~0u : 0, TOL);
+        kt_parity(&c, KT_CPU_BF16, all[i].T == 1 || i % 2 ? ~0u : 0, TOL);
+    }
+    drop();
+    kt_release(drop_key);
+    drop_key = NULL;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(shapes), cmocka_unit_test(one_token),
-                                       cmocka_unit_test(accumulation_and_null)};
+                                       cmocka_unit_test(accumulation_and_null), cmocka_unit_test(dropout)};
     return kt_group(tests);
 }

@@ -27,6 +27,7 @@ static const exception recipe_exceptions[] = {
     {"save_seconds", "the same"},
     {"eval_batch", "how many sequences at a time an evaluation computes: rounding of an evaluation, no weight"},
     {"eval_every", "evaluations on the way change no weight"},
+    {"eval_epochs", "the same"},
     {"eval_examples", "the same; it is an option of the measure accuracy"},
     {NULL, NULL},
 };
@@ -106,7 +107,7 @@ static const char *const variants[] = {
     "d_model: 32\nlayers: 2\nvocab: 64\nmixer: attention\nattention: {heads: 4}\nrope: {kind: llama3, factor: 8}\n"
     "orig_len: 64\nmax_len: 512\n",
     "d_model: 32\nlayers: 2\nvocab: 64\nmixer: attention\nattention: {heads: 4}\nrope: {kind: linear, factor: 2}\n",
-    "d_model: 32\nlayers: 2\nvocab: 64\nmixer: ssm\nmlp: {kind: none}\n",
+    "d_model: 32\nlayers: 2\nvocab: 64\nmixer: ssm\nmlp: {kind: none}\nnorm: {kind: layer}\n",
     "d_model: 32\nlayers: 2\nvocab: 64\nmixer: ssm\nssm: {kind: mamba2, head_dim: 8, groups: 2, dt_max: 9}\nmlp: "
     "{kind: relu2}\n",
     "d_model: 32\nlayers: 2\nvocab: 64\nmixer: attention\nattention: {heads: 4}\nrope: {kind: ntk}\norig_len: 64\n"

@@ -40,6 +40,7 @@ static void exp_accuracy(void **state) {
 typedef struct {
     int groups, C;
     hy_norm_kind kind;
+    bool bias;
 } norm_ctx;
 static hy_norm_args norm_args(kt_case *c) {
     const norm_ctx *x = c->ctx;
@@ -50,6 +51,7 @@ static hy_norm_args norm_args(kt_case *c) {
                           .eps = EPS(x->C),
                           .x = c->in[0].p,
                           .w = c->in[1].p,
+                          .bias = x->bias ? c->in[2].p : NULL,
                           .y = c->out[0].p,
                           .ldx = c->in[0].ld,
                           .ldy = c->out[0].ld};
@@ -63,6 +65,7 @@ static void norm_backward(kt_case *c, const hy_plan_req *req) {
                           .dy = c->dout[0].p,
                           .dx = c->grad[0].p,
                           .dw = c->grad[1].p,
+                          .dbias = c->n_in > 2 ? c->grad[2].p : NULL,
                           .lddy = c->dout[0].ld,
                           .lddx = c->grad[0].ld,
                           .acc = c->acc};
@@ -75,18 +78,20 @@ static void norm_all(void **state) {
         {301, 2, 65}, {19, 1, 24}, {9, 1, 2064}, {2, 1, 4112}, {2, 1, 8208}};  // the last three: what a block of a GPU
                                                                                // holds, and one past it
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        for (int kind = 0; kind < 2; kind++) {
-            norm_ctx x = {shapes[i][1], shapes[i][2], (hy_norm_kind)kind};
+        for (int k = 0; k < 4; k++) {
+            const int kind = k / 2;
+            norm_ctx x = {shapes[i][1], shapes[i][2], (hy_norm_kind)kind, k % 2 == 1};
             int rows = shapes[i][0], width = x.groups * x.C;
             if (kind == HY_NORM_LAYER && x.C == 1) continue;  // the output is 0
-            kt_case c = {.n_in = 2,
+            kt_case c = {.n_in = x.bias ? 3 : 2,
                          .n_out = 1,
                          .ctx = &x,
                          .seed = 11 + i,
                          .forward = norm_forward,
                          .backward = norm_backward,
                          .in_of = {{"x", rows, width, width + pad(x.C, 3), width + pad(x.C, 5), 2, 0, 1, 0.5},
-                                   {"w", 1, x.C, 0, 0, 1, 0, 0.3, 1}},
+                                   {"w", 1, x.C, 0, 0, 1, 0, 0.3, 1},
+                                   {"bias", 1, x.C, 0, 0, 1, 0, 0.3, 0}},
                          .out_of = {{"y", rows, width, width + pad(x.C, 1), width + pad(x.C, 2), 0, 0, 0, 0}}};
             check(&c, rows > 300 || x.C > 1000);
         }

@@ -68,6 +68,10 @@ static const char *const models[] = {
                 "false}\n" FACTORS,
     COMMON SSM2 "name: bias2\nlayers: 1\nmixer: ssm\nssm: {proj_bias: true}\n",
     COMMON SSM2 "name: sequential2\nlayers: 2\nmixer: ssm_attention\nattention: {heads: 2}\nssm: {groups: 4}\n",
+    COMMON SSM "name: placed\nlayers: 2\nmixer: parallel\nmeta_tokens: 2\npositions: learned\nmax_len: 10\nattention: "
+               "{heads: 2, kv_heads: 2}\nmultipliers: {embedding: 1.7}\ndropout: {embedding: 0.3, attention: 0.2}\n",
+    COMMON SSM "name: norm-bias\nlayers: 2\nmixer: ssm_attention\nattention: {heads: 2, kv_heads: 2}\nnorm: {kind: "
+               "layer, eps: 1e-6, bias: true}\n",
 };
 
 static void build(const char *text, hy_model_spec *spec, hy_program **p) {
@@ -366,6 +370,7 @@ static void ops_as_the_spec_says(void **state) {
             if (op->kind == HY_OP_ATTENTION) {  // Vaswani et al. 2017, eq. 1
                 assert_true(fabs(op->attention.scale * op->attention.scale * l->d_qk - 1) < 1e-14);
                 assert_int_equal(op->attention.window, l->window);
+                assert_true(op->attention.drop == spec->dropout_attention && op->attention.place == 1 + op->layer);
             }
             if (op->kind == HY_OP_NORM) assert_true(op->norm.eps == spec->norm_eps);
             if (op->kind == HY_OP_FUSE) assert_true(op->fuse.eps == spec->norm_eps);

@@ -47,7 +47,8 @@ static void rows_are_complete(void **state) {
 static const char *const models[] = {
     SMALL MAMBA "mixer: parallel\nfusion: gate\nmeta_tokens: 1\nmlp: {kind: silu, d_ff: 10, bias: true}\n"
                 "multipliers: {mlp_down: 0.5}\n",
-    SMALL MAMBA "mixer: parallel\nfusion: concat\nmlp: {kind: relu2, d_ff: 10}\nnorm: {kind: layer}\n",
+    SMALL MAMBA "mixer: parallel\nfusion: concat\nmlp: {kind: relu2, d_ff: 10}\nnorm: {kind: layer, bias: "
+                "true}\npositions: learned\ndropout: {embedding: 0.4}\n",
     SMALL "mixer: ssm_attention\nmlp: {kind: none}\n"
           "ssm: {kind: mamba2, expand: 2, d_state: 3, d_conv: 3, head_dim: 6, groups: 2}\n",
 };

@@ -320,6 +320,9 @@ static void test_check(void **state) {
     BAD(bad.rope = 9, "rope.kind");
     BAD(bad.rope_factor = 2, "rope.factor");
     BAD(bad.rope_high = 5, "rope.low_freq_factor");
+    BAD(bad.norm_bias = 1, "norm.bias");
+    BAD(bad.positions = (hy_positions)2, "positions");
+    BAD(bad.dropout_embedding = 1, "dropout.embedding");
     BAD((bad.rope = HY_ROPE_LLAMA3, bad.rope_low = 4), "rope.low_freq_factor");
     BAD(bad.layers[0].qkv_bias = 1, "ssm.proj_bias");
     BAD(bad.layers[0].proj_bias = 1, "ssm.proj_bias");

@@ -28,6 +28,7 @@ static void defaults_by_hand(void **state) {
     assert_true(m.max_len == 2048 && m.orig_len == 2048 && m.rope == HY_ROPE_DEFAULT && m.rope_base == 10000);
     assert_true(m.rope_factor == 1 && m.rope_low == 1 && m.rope_high == 4);
     assert_true(m.norm == HY_NORM_RMS && m.norm_eps == 1e-6 && m.init_std == 0.02 && m.init_residual_scale == 0);
+    assert_true(!m.norm_bias && m.positions == HY_POSITIONS_NONE && m.dropout_embedding == 0 && m.dropout_attention == 0);
     const double *f = (const double *)&m.multipliers;
     for (size_t i = 0; i < sizeof m.multipliers / sizeof *f; i++) assert_true(f[i] == 1);
     for (int i = 0; i < m.n_layers; i++) {
@@ -58,6 +59,7 @@ static void ranges_by_hand(void **state) {
         {"layers: %s", {"1", "256"}, {"0", "257"}},
         {"meta_tokens: %s", {"0", "65536"}, {"-1", "65537"}},
         {"norm: {eps: %s}", {"1e-12", "1"}, {"9e-13", "1.1"}},
+        {"dropout: {embedding: %s}", {"0", "0.999"}, {"-1e-9", "1"}},
         {"rope: {base: %s}", {"1", "1e12"}, {"0.9", "2e12"}},
         {"init: {std: %s}", {"0", "10"}, {"-1e-9", "10.1"}},
         {"ssm: {d_conv: %s}", {"1", "256"}, {"0", "257"}},

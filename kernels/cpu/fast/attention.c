@@ -89,6 +89,13 @@ INLINE vf row_weights(float *s, tile_span t, bool masked, float m) {
     return sum;
 }
 
+// Dropout of the weights of row r, whose sum is taken already. Rows past the end repeat the last; nobody reads them.
+static void drop_weights(const item *it, int r, int j0, tile_span t, float *s) {
+    const int at = it->row0 + (r < it->rows ? r : it->rows - 1);
+    drop_row(&it->h, &it->keys, at / it->h.group, it->h.kvh * it->h.group + at % it->h.group, j0, t.lo * STRIPE,
+             t.hi * STRIPE, s);
+}
+
 // SUB rows from r0 against the tile at j0: scores, weights, and their values added to the output sums.
 static void attend_tile(item *it, int r0, int j0) {
     const hy_attention_args *a = it->h.a;
@@ -124,6 +131,7 @@ static void attend_tile(item *it, int r0, int j0) {
             vf sum = t[g].full ? row_weights(s + i * KEYS, t[g], false, m[g * MR + i])
                                : row_weights(s + i * KEYS, t[g], true, m[g * MR + i]);
             v_store(l, v_load(l) * it->corr[g * MR + i] + sum);
+            if (a->drop.key) drop_weights(it, r0 + g * MR + i, j0, t[g], s + i * KEYS);
         }
     }
     for (int g = 0; g < groups; g++) {
@@ -172,6 +180,9 @@ static void run_item(const hy_attention_args *a, const hy_attn_fwd_layout *w, fl
     store_rows(&it);
 }
 
+// Queries of one token, outside of dropout, have a path of their own.
+static bool decodes(const hy_attention_args *a, int b) { return a->len[b] == 1 && !a->drop.key; }
+
 // Padding tokens give 0.
 static void clear_padding(const hy_attention_args *a, int b) {
     for (int t = a->len[b]; t < a->T; t++) {
@@ -181,7 +192,7 @@ static void clear_padding(const hy_attention_args *a, int b) {
     }
 }
 static int items_of(const hy_attention_args *a, int b) {
-    if (a->len[b] == 1) return decode_ranges(a, b);
+    if (decodes(a, b)) return decode_ranges(a, b);
     return (int)(((size_t)a->len[b] * (a->heads / a->kv_heads) + HY_ATTN_ROWS - 1) / HY_ATTN_ROWS);
 }
 
@@ -200,7 +211,7 @@ static void run_items(const void *ctx, long from, long to, int thread) {
         const long pair = n % f->pairs;
         const int i = f->most - 1 - (int)(n / f->pairs), b = (int)(pair / a->kv_heads), kvh = (int)(pair % a->kv_heads);
         if (i >= items_of(a, b)) continue;
-        if (a->len[b] == 1)
+        if (decodes(a, b))
             decode_range(a, mine, f->parts + ((size_t)pair * f->w.ranges + (size_t)i) * f->w.part, b, kvh, i);
         else
             run_item(a, &f->w, mine, b, kvh, i);
@@ -212,7 +223,7 @@ static void finish_heads(const void *ctx, long from, long to, int thread) {
     const hy_attention_args *a = f->a;
     for (long n = from; n < to; n++) {
         const int b = (int)(n / a->kv_heads), kvh = (int)(n % a->kv_heads);
-        if (a->len[b] == 1) decode_join(a, &f->w, f->parts + (size_t)n * f->w.ranges * f->w.part, b, kvh);
+        if (decodes(a, b)) decode_join(a, &f->w, f->parts + (size_t)n * f->w.ranges * f->w.part, b, kvh);
         if (kvh == 0) clear_padding(a, b);
     }
 }

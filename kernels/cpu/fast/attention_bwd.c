@@ -114,6 +114,12 @@ INLINE void row_gradient(float *p, float *ds, tile_span t, bool masked, row_span
     memset(ds + t.hi * STRIPE, 0, (size_t)(KEYS - t.hi * STRIPE) * sizeof(float));
 }
 
+static void drop_weights(const work *x, int r, int k0, tile_span t, float *w) {
+    const int at = r < x->rows ? r : x->rows - 1;
+    drop_row(&x->h, &x->keys, at / x->h.group, x->h.kvh * x->h.group + at % x->h.group, k0, t.lo * STRIPE,
+             t.hi * STRIPE, w);
+}
+
 // Weights and score gradients of SUB rows from r0 against the keys from k0; t tells what each group of MR rows sees.
 SHARED void tile_weights(const work *x, int r0, int k0, tile_span t[SUB / MR]) {
     const hy_attention_args *a = x->h.a;
@@ -129,10 +135,12 @@ SHARED void tile_weights(const work *x, int r0, int k0, tile_span t[SUB / MR]) {
         }
         for (int i = 0; i < MR; i++) {
             float *pi = p + i * KEYS, *di = ds + i * KEYS, lse = x->lse[r + i], delta = x->delta[r + i];
+            if (a->drop.key) drop_weights(x, r + i, k0, t[g], di);  // of dO.v
             if (t[g].full)
                 row_gradient(pi, di, t[g], false, (row_span){0}, k0, lse, delta);
             else
                 row_gradient(pi, di, t[g], true, span_at(x, r + i), k0, lse, delta);
+            if (a->drop.key) drop_weights(x, r + i, k0, t[g], pi);
         }
     }
 }

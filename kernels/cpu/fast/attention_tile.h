@@ -4,6 +4,7 @@
 #define HY_CPU_ATTN_TILE_H
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/fast/vec.h"
+#include "kernels/dropout_rule.h"
 
 #if defined HY_ISA_avx512
 enum { MR = 6, NV = 4 };  // 24 sums, 4 operands and a broadcast in 32 registers
@@ -204,6 +205,17 @@ static inline int threads_for(const hy_attention_args *a, int threads) {
     return work * a->heads * (a->d_qk + a->d_v) < (1 << 18) ? 1 : threads;
 }
 INLINE int list_position(const key_list *l, int j) { return j < l->meta_n ? j : l->first + (j - l->meta_n); }
+// Multiplies one row of a tile (entries j0 + from .. j0 + to - 1 of the key list) by what dropout makes of its weights.
+SHARED void drop_row(const head_view *h, const key_list *l, int t, int head, int j0, int from, int to, float *w) {
+    const hy_attention_args *a = h->a;
+    const uint64_t key = hy_dropout_mix(*a->drop.key, (uint64_t)a->drop.place),
+                   row = hy_dropout_weight(h->b, a->heads, head, a->T, t, 0);
+    const uint32_t limit = hy_dropout_limit(a->drop.p);
+    const float by = (float)(1 / (1 - a->drop.p));
+    if (to > l->n - j0) to = l->n - j0;  // past the end weights are 0
+    for (int j = from; j < to; j++)
+        w[j] *= hy_dropout_keeps(key, row + (uint64_t)list_position(l, j0 + j), limit) ? by : 0.0f;
+}
 
 // Entries that the query at position q sees: j < a_hi, and b_lo <= j < b_hi.
 typedef struct {

@@ -1,5 +1,5 @@
 // norm.c - RMS and layer norm in float32, forward and backward. Backward recomputes the statistics: the row is in
-// the cache anyway. Workspace of backward: one row of C sums for each row block.
+// the cache anyway. Workspace of backward: one row of C sums for each row block, those of dw before those of dbias.
 #include "kernels/cpu/fast.h"
 #include "kernels/cpu/fast/vmath.h"
 
@@ -34,7 +34,7 @@ HY_VINLINE stats statistics(const float *x, int C, bool layer, double eps) {
 static void norm_rows(const void *ctx, long from, long to, int thread) {
     (void)thread;
     const hy_norm_args *a = ctx;
-    const float *w = a->w;
+    const float *w = a->w, *bias = a->bias;
     const int C = a->C;
     const bool layer = a->kind == HY_NORM_LAYER;
     for (int r = (int)from; r < (int)to; r++)
@@ -42,7 +42,12 @@ static void norm_rows(const void *ctx, long from, long to, int thread) {
             const float *x = (const float *)a->x + (size_t)r * a->ldx + (size_t)g * C;
             float *y = (float *)a->y + (size_t)r * a->ldy + (size_t)g * C;
             stats s = statistics(x, C, layer, a->eps);
-            HY_VFOR(i, n, C) hy_vput(y + i, (hy_vget(x + i, n) - s.mean) * s.rstd * hy_vget(w + i, n), n);
+            if (bias) {
+                HY_VFOR(i, n, C)
+                hy_vput(y + i, (hy_vget(x + i, n) - s.mean) * s.rstd * hy_vget(w + i, n) + hy_vget(bias + i, n), n);
+            } else {
+                HY_VFOR(i, n, C) hy_vput(y + i, (hy_vget(x + i, n) - s.mean) * s.rstd * hy_vget(w + i, n), n);
+            }
         }
 }
 hy_status HY_FAST(hy_fast_norm)(const void *args, void *ws, const hy_plan_req *req) {
@@ -55,7 +60,7 @@ hy_status HY_FAST(hy_fast_norm)(const void *args, void *ws, const hy_plan_req *r
 
 // With g = w dy and h = (x - mean) rstd: dx = rstd (g - mean(g) - h mean(g h)), where RMS has no mean(g) term.
 HY_VINLINE void backward_vector(const hy_norm_bwd_args *a, const float *x, const float *dy, float *dx, float *dw,
-                                bool layer, bool stream) {
+                                float *dbias, bool layer, bool stream) {
     int C = a->f.C;
     const float *w = a->f.w;
     stats s = statistics(x, C, layer, a->f.eps);
@@ -76,32 +81,33 @@ HY_VINLINE void backward_vector(const hy_norm_bwd_args *a, const float *x, const
                 hy_vput(dx + i, a->acc & 1 ? hy_vget(dx + i, n) + v : v, n);
         }
         if (dw) hy_vput(dw + i, hy_vget(dw + i, n) + d * h, n);
+        if (dbias) hy_vput(dbias + i, hy_vget(dbias + i, n) + d, n);
     }
 }
 
 typedef struct {
     const hy_norm_bwd_args *a;
-    float *ws;
+    float *dw, *dbias;  // of each block; NULL: not wanted
     int step;
 } norm_blocks_ctx;
 static void norm_blocks(const void *ctx, long from, long to, int thread) {
     (void)thread;
     const norm_blocks_ctx *x_ = ctx;
     const hy_norm_bwd_args *a = x_->a;
-    float *ws = x_->ws, *dw = a->dw;
     const int rows = a->f.rows, groups = a->f.groups, C = a->f.C, step = x_->step;
     const bool layer = a->f.kind == HY_NORM_LAYER;
     const bool stream =
         a->dx && !(a->acc & 1) && C % HY_LANES == 0 && v_streams(a->dx, a->lddx, (size_t)rows * groups * C);
     for (int b = (int)from; b < (int)to; b++) {
-        float *sum = dw ? (float *)ws + (size_t)b * C : NULL;
+        float *sum = x_->dw ? x_->dw + (size_t)b * C : NULL, *plain = x_->dbias ? x_->dbias + (size_t)b * C : NULL;
         if (sum) memset(sum, 0, (size_t)C * sizeof *sum);
+        if (plain) memset(plain, 0, (size_t)C * sizeof *plain);
         for (int r = b * step; r < rows && r < (b + 1) * step; r++)
             for (int g = 0; g < groups; g++) {
                 size_t off = (size_t)g * C;
                 backward_vector(a, (const float *)a->f.x + (size_t)r * a->f.ldx + off,
                                 (const float *)a->dy + (size_t)r * a->lddy + off,
-                                a->dx ? (float *)a->dx + (size_t)r * a->lddx + off : NULL, sum, layer, stream);
+                                a->dx ? (float *)a->dx + (size_t)r * a->lddx + off : NULL, sum, plain, layer, stream);
             }
         if (stream) v_stream_end();
     }
@@ -111,10 +117,12 @@ hy_status HY_FAST(hy_fast_norm_bwd)(const void *args, void *ws, const hy_plan_re
     int rows = a->f.rows, groups = a->f.groups, C = a->f.C;
     int blocks = hy_cpu_row_blocks(rows), step = (rows + blocks - 1) / blocks;
     int threads = hy_cpu_threads(req, (size_t)rows * groups * C);
-    float *dw = a->dw;
-    const norm_blocks_ctx ctx = {a, ws, step};
+    float *dw = a->dw, *dbias = a->dbias, *of_dw = ws, *of_dbias = of_dw + (dw ? (size_t)blocks * C : 0);
+    const norm_blocks_ctx ctx = {a, dw ? of_dw : NULL, dbias ? of_dbias : NULL, step};
     hy_parallel(threads, blocks, 1, norm_blocks, &ctx);
     for (int b = 0; b < blocks && dw; b++)
-        for (int c = 0; c < C; c++) dw[c] += ((float *)ws)[(size_t)b * C + c];
+        for (int c = 0; c < C; c++) dw[c] += of_dw[(size_t)b * C + c];
+    for (int b = 0; b < blocks && dbias; b++)
+        for (int c = 0; c < C; c++) dbias[c] += of_dbias[(size_t)b * C + c];
     return HY_OK;
 }

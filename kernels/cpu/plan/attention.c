@@ -14,6 +14,8 @@ static hy_status check(const char *op, const hy_attention_args *a) {
     if (a->cache.k && a->cache.cap <= a->meta)
         return hy_error(HY_EINPUT, "%s: a cache of %d slots has no room beside %d meta tokens", op, a->cache.cap,
                         a->meta);
+    if (a->drop.key && (a->cache.k || !(a->drop.p >= 0 && a->drop.p < 1)))
+        return hy_error(HY_EINPUT, "%s: dropout of %g needs a share of 0 .. 1 and no cache", op, a->drop.p);
     if (a->ldq / a->heads < a->d_qk || a->ldk / a->kv_heads < a->d_qk || a->ldv / a->kv_heads < a->d_v ||
         a->ldo / a->heads < a->d_v)
         return hy_error(HY_EINPUT, "%s: a row stride (q %d, k %d, v %d, o %d) is below the row's width", op, a->ldq,

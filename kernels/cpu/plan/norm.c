@@ -26,7 +26,8 @@ hy_status hy_cpu_plan_norm_bwd(const void *args, const hy_plan_req *req, hy_laun
     *out = (hy_launch){0};
     if (req->isa == HY_ISA_REF || req->dtype != HY_F32)
         return hy_cpu_choose_ref("norm_bwd", req, out, hy_ref_norm_bwd_f32, hy_ref_norm_bwd_f64);
-    out->workspace = a->dw ? (size_t)hy_cpu_row_blocks(a->f.rows) * a->f.C * sizeof(float) : 0;
+    const size_t sums = (size_t)hy_cpu_row_blocks(a->f.rows) * a->f.C * sizeof(float);
+    out->workspace = (a->dw ? sums : 0) + (a->dbias ? sums : 0);
     HY_FAST_CHOOSE(hy_fast_norm_bwd, req, out);
     return HY_OK;
 }

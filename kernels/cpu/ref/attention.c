@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/dropout_rule.h"
 
 // Row of K and of V that holds position p of sequence b for one KV head: in this call or in the cache.
 static const real *key_row(const hy_attention_args *a, int b, int kvh, int p) {
@@ -27,6 +28,15 @@ static double dot(const real *x, const real *y, int n) {
     return s;
 }
 
+// What dropout makes of the weight of query t, head h and key j.
+static double factor(const hy_attention_args *a, int b, int h, int t, int j) {
+    const hy_attention_drop *d = &a->drop;
+    if (!d->key) return 1;
+    const uint64_t key = hy_dropout_mix(*d->key, (uint64_t)d->place),
+                   number = hy_dropout_weight(b, a->heads, h, a->T, t, j);
+    return hy_dropout_keeps(key, number, hy_dropout_limit(d->p)) ? 1 / (1 - d->p) : 0;
+}
+
 // One query of one head; score holds one value for each position up to q, acc [d_v].
 static void attend(const hy_attention_args *a, int b, int t, int h, double *score, double *acc) {
     int kvh = h / (a->heads / a->kv_heads), q = a->pos[b] + t;
@@ -46,6 +56,7 @@ static void attend(const hy_attention_args *a, int b, int t, int h, double *scor
             double w = exp(score[n++] - top);
             const real *v = value_row(a, b, kvh, p);
             sum += w;
+            w *= factor(a, b, h, t, p);
             for (int c = 0; c < a->d_v; c++) acc[c] += w * (double)v[c];
         }
     real *o = (real *)a->o + ((size_t)b * a->T + t) * a->ldo + h * a->d_v;
@@ -75,14 +86,16 @@ hy_status HY_REF(hy_ref_attention)(const void *args, void *ws, const hy_plan_req
 static const real *grad_out(const hy_attention_bwd_args *g, int b, int t, int h) {
     return (const real *)g->dout + ((size_t)b * g->f.T + t) * g->lddo + h * g->f.d_v;
 }
-// Softmax weight p and gradient of the score ds = p (dO.v - dO.o) of query t, head h and key j.
+// Weight p = m s of query t, head h and key j (s: of the softmax, m: what dropout makes of it) and gradient of its
+// score, ds = s (m dO.v - dO.o).
 static void pair(const hy_attention_bwd_args *g, int b, int t, int h, int j, double *p, double *ds) {
     const hy_attention_args *a = &g->f;
     int kvh = h / (a->heads / a->kv_heads);
     const real *o = (const real *)a->o + ((size_t)b * a->T + t) * a->ldo + h * a->d_v, *go = grad_out(g, b, t, h);
     double s = a->scale * dot(query_row(a, b, t, h), key_row(a, b, kvh, j), a->d_qk);
-    *p = exp(s - (double)*saved_at(a, b, t, h));
-    *ds = *p * (dot(go, value_row(a, b, kvh, j), a->d_v) - dot(go, o, a->d_v));
+    const double w = exp(s - (double)*saved_at(a, b, t, h)), m = factor(a, b, h, t, j);
+    *p = m * w;
+    *ds = w * (m * dot(go, value_row(a, b, kvh, j), a->d_v) - dot(go, o, a->d_v));
 }
 static void put(real *dst, const double *src, int n, double scale, bool add) {
     for (int i = 0; i < n; i++) dst[i] = (real)((add ? (double)dst[i] : 0.0) + scale * src[i]);
