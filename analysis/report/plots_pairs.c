@@ -5,6 +5,7 @@
 
 #include "analysis/report/plots.h"
 #include "core/format/field.h"
+#include "core/spec/spec.h"
 
 enum { PANELS = 4 };
 static const char *const metrics[PANELS] = {"key_cosine", "value_cosine", "key_cka", "value_cka"};
@@ -13,7 +14,8 @@ static int fill(const hy_summary_row *r, const char *metric, hy_fig_pair *out) {
     int n = 0;
     for (int i = 0; i < r->n_values; i++) {
         const hy_summary_value *v = &r->values[i];
-        if (strcmp(v->metric, metric) || v->set || v->layer < 0 || isnan(v->y)) continue;
+        if (strcmp(v->metric, metric) || v->set || v->layer < 0 || v->layer >= HY_MAX_LAYERS) continue;
+        if (!(v->y >= 0 && v->y < HY_MAX_LAYERS)) continue;  // a file may say anything
         out[n++] = (hy_fig_pair){v->layer, (int)v->y, !strcmp(v->kind, "shared"), v->stat.mean};
     }
     return n;
