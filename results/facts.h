@@ -11,7 +11,7 @@ typedef struct {
     const char *name;
     char *cell;
     int layer, head;   // from 0; -1: of no single one
-    const char *kind;  // static: "attention", "ssm", "layer", "kv", "meta", "conv"; NULL: none
+    const char *kind;  // static: "attention", "ssm", "layer", "kv", "shared", "meta", "conv"; NULL
     int64_t step;
     bool final;        // false: an evaluation on the way
     double value, se;  // NaN: none

@@ -48,7 +48,7 @@ typedef struct {
     int64_t seed;
     const char *metric, *cell, *unit;
     int layer, head;   // -1: of no layer, of no single head
-    const char *kind;  // of heads or memory: "attention", "ssm", "kv", "meta", "conv"; "": of none
+    const char *kind;  // of heads or memory: "attention", "ssm", "kv", "shared", "meta", "conv"; ""
     double x, y, value;
     const char *options;  // canonical, a line each
     int set;

@@ -115,6 +115,15 @@ void hy_figc_area(hy_plot *p, double left, double right, double top, double bott
                   hy_figc_x(p, left), hy_figc_x(p, right), hy_figc_y(p, top), hy_figc_y(p, bottom));
 }
 
+void hy_figc_colour_box(hy_plot *p, double left, double top, double bottom, const char *label) {
+    hy_buf_printf(&p->script,
+                  "set colorbox vertical user origin screen %.5f, screen %.5f size screen %.5f, screen %.5f border\n"
+                  "set cblabel ",
+                  hy_figc_x(p, left), hy_figc_y(p, bottom), 16.0 / p->width, (bottom - top) / p->height);
+    hy_plot_quote(&p->script, label);
+    hy_buf_printf(&p->script, " font ',11' offset 1,0\n");
+}
+
 int hy_figc_legend_width(const char *const *names, int n) {
     int longest = 0;
     for (int i = 0; i < n; i++) {

@@ -11,6 +11,8 @@ double hy_figc_x(const hy_plot *p, double px);
 double hy_figc_y(const hy_plot *p, double px_from_top);
 // The plot area, in pixels from the left and the top.
 void hy_figc_area(hy_plot *p, double left, double right, double top, double bottom);
+// The colour scale beside a panel, drawn with the last one.
+void hy_figc_colour_box(hy_plot *p, double left, double top, double bottom, const char *label);
 // Width in pixels that a legend of these names needs.
 int hy_figc_legend_width(const char *const *names, int n);
 // Legend with its top left corner there; entries then come from titles of plot elements.

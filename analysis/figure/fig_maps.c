@@ -5,16 +5,6 @@
 
 #include "analysis/figure/fig_common.h"
 
-// The colour scale at the right edge, drawn with the last panel.
-static void colour_box(hy_plot *p, double left, double top, double bottom, const char *label) {
-    hy_buf_printf(&p->script,
-                  "set colorbox vertical user origin screen %.5f, screen %.5f size screen %.5f, screen %.5f border\n"
-                  "set cblabel ",
-                  hy_figc_x(p, left), hy_figc_y(p, bottom), 16.0 / p->width, (bottom - top) / p->height);
-    hy_plot_quote(&p->script, label);
-    hy_buf_printf(&p->script, " font ',11' offset 1,0\n");
-}
-
 static void map_panel(hy_plot *p, const hy_fig_map *m, double left, double top, double side, size_t *offset) {
     hy_buf *b = &p->script;
     hy_buf_write(&p->data, m->a, (size_t)m->S * m->S * sizeof *m->a);
@@ -73,7 +63,7 @@ hy_status hy_fig_maps(const hy_fig_out *out, const hy_fig_head *head, const char
         double left = 70 + c * (side + gap_x), upper = y0 + 24 + r * (side + gap_y);
         hy_buf_printf(&p.script, "set xlabel '%s' font ',11' offset 0,0.4\nset ylabel '%s' font ',11' offset 0.6,0\n",
                       r == rows - 1 ? "key position" : "", c == 0 ? "query position" : "");
-        if (k == last) colour_box(&p, right + 24, y0 + 24, y0 + 24 + side, value_label);
+        if (k == last) hy_figc_colour_box(&p, right + 24, y0 + 24, y0 + 24 + side, value_label);
         map_panel(&p, &maps[k], left, upper, side, &offset);
     }
     hy_buf_printf(&p.script, "unset multiplot\n");
@@ -121,7 +111,7 @@ hy_status hy_fig_heat(const hy_fig_out *out, const hy_fig_head *head, const char
                   "unset grid\nset key off\nset object 1 rectangle from graph 0,0 to graph 1,1"
                   " fillcolor rgb '#e4e4e4' fillstyle solid noborder behind\n",
                   n_cols - 0.5, n_rows - 0.5, min, max);
-    colour_box(&p, left + n_cols * cell + 22, y0 + 12, bottom, value_label);
+    hy_figc_colour_box(&p, left + n_cols * cell + 22, y0 + 12, bottom, value_label);
     hy_buf_printf(&p.data, "# column  row  value\n");
     for (int r = 0; r < n_rows; r++)
         for (int c = 0; c < n_cols; c++)

@@ -97,4 +97,19 @@ hy_status hy_fig_maps(const hy_fig_out *out, const hy_fig_head *head, const char
 hy_status hy_fig_heat(const hy_fig_out *out, const hy_fig_head *head, const char *x_label, const char *y_label,
                       const char *value_label, double min, double max, const char *const *cols, int n_cols,
                       const char *const *rows, int n_rows, const double *values);
+
+// ---- every two of some layers, as squares in panels: similarity of keys and values
+typedef struct {
+    int a, b;      // layers
+    bool same;     // they use the same ones: framed
+    double value;  // at most 1
+} hy_fig_pair;
+typedef struct {
+    const char *title;
+    const hy_fig_pair *pair;
+    int n;
+} hy_fig_pair_panel;
+// One colour scale for all panels, to 1 from 0 or, where there are values below, from a quarter below them.
+hy_status hy_fig_pairs(const hy_fig_out *out, const hy_fig_head *head, const char *axis_label, const char *value_label,
+                       const hy_fig_pair_panel *panels, int n_panels);
 #endif

@@ -24,6 +24,7 @@ typedef struct {
     double scale;
     const float *q, *k, *v;  // [S, heads*d_qk], [S, kv_heads*d_qk], [S, kv_heads*d_v]; q and k after norm and rope
     const float *attn_out;   // [S, heads*d_v], only for hy_map_selftest
+    const float *k_raw;      // [S, kv_heads*d_qk] keys after norm, before rope; NULL unless hy_capture_raw_keys
     int D, N;                // D 0: no SSM
     const float *x, *dt;     // [S, D] after convolution and silu; raw (before softplus, bias included)
     const float *Bm, *Cm;    // [S, N]

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { Q, K, V, ATTN_OUT, X, DT, BM, CM, GATE, SSM_OUT, SSM_Y, FUSE_GATE, N_PARTS };
+enum { Q, K, V, ATTN_OUT, X, DT, BM, CM, GATE, SSM_OUT, SSM_Y, FUSE_GATE, K_RAW, N_PARTS };
 
 typedef struct {
     hy_val part[N_PARTS];  // HY_NOVAL: the layer has none
@@ -60,6 +60,15 @@ static hy_status find_needs(hy_capture *c) {
         HY_TRY(read_param(c, op->par[2], &n->dt_bias));
     }
     return HY_OK;
+}
+
+void hy_capture_raw_keys(hy_capture *c) {
+    for (int i = 0; i < c->p->spec.n_layers; i++) {
+        layer_need *n = &c->need[i];
+        n->part[K_RAW] = n->part[K];  // without a rotation they are the same
+        for (int o = 0; o < c->p->n_ops && n->attn_op >= 0; o++)
+            if (c->p->ops[o].kind == HY_OP_ROPE && c->p->ops[o].out == n->part[K]) n->part[K_RAW] = c->p->ops[o].in[0];
+    }
 }
 
 hy_status hy_capture_open(const hy_program *p, hy_params *w, int T, hy_capture **out) {
@@ -120,7 +129,8 @@ static hy_map_values layer_values(const hy_capture *c, int i) {
                        .skip = n->skip,
                        .dt_bias = n->dt_bias,
                        .ssm_y = part[SSM_Y],
-                       .fuse_gate = part[FUSE_GATE]};
+                       .fuse_gate = part[FUSE_GATE],
+                       .k_raw = part[K_RAW]};
     if (v.fuse_gate) v.fuse_groups = c->p->values[n->part[FUSE_GATE]].width;
     if (n->attn_op >= 0) {
         const hy_attention_op *op = &c->p->ops[n->attn_op].attention;

@@ -11,6 +11,8 @@ typedef struct hy_capture hy_capture;
 // HY_EINPUT: T below 1.
 hy_status hy_capture_open(const hy_program *p, hy_params *w, int T, hy_capture **out);
 void hy_capture_close(hy_capture *c);
+// Later runs take the keys before their rotation as well (hy_map_values.k_raw).
+void hy_capture_raw_keys(hy_capture *c);
 
 // Runs ids [T] through the model from an empty state and calls on_layer once for each layer marked in want
 // [n_layers] that has attention or SSM heads, as soon as its values are complete. The values are freed when no wanted

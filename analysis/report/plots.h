@@ -59,6 +59,28 @@ hy_fig_out hy_plots_out(hy_plots *p, int task, const char *name, const char *var
 hy_fig_axis hy_plots_axis(const char *label, bool log);
 // " at 8000 tokens" of a value that was measured at a context, else "".
 void hy_plots_context(const hy_summary_value *v, char out[40]);
+// The points of a metric of one kind of heads, by layer, in the unit that is shown: x, y, lo and hi in four stretches
+// of `room` numbers. Returns how many.
+int hy_plots_by_layer(const hy_summary_row *r, const char *metric, const char *kind, int room, double *at);
+// What the figure of measure kv_similarity shows, in words. options: in one line. Caller frees.
+char *hy_plots_pairs_text(bool shared, const char *options);
+// The figure of measure reach. points: fills in those of a metric as hy_plots_by_layer does.
+#define HY_PLOTS_REACH                                                                                                 \
+    "Span: the distance that holds most (mass) of what the last position looks at; half-life: tokens after which SSM " \
+    "states hold half, quantiles over channels and states, logarithmic"
+typedef int hy_plots_points(const void *user, const char *metric, const char *kind, int room, double *at);
+hy_status hy_plots_draw_reach(const hy_fig_out *out, const hy_fig_head *head, int room, hy_plots_points *points,
+                              const void *user);
+// The figure of measure retrieval: a field for each head of each layer.
+typedef struct {
+    int layer, head;  // head -1: the SSM
+    double value;     // in the unit of the metric
+} hy_plots_head_value;
+hy_status hy_plots_draw_heads(const hy_fig_out *out, const hy_fig_head *head, const char *label,
+                              const hy_plots_head_value *v, int n);
+// What it shows, in words. lo, hi: of the layers, the share that a head has which looks at all keys alike. Caller
+// frees.
+char *hy_plots_heads_text(double lo, double hi);
 // Counts a drawn figure, with its caption, if s is HY_OK; else forgets its name. Returns s.
 hy_status hy_plots_done(hy_plots *p, hy_status s, const char *caption, ...) __attribute__((format(printf, 3, 4)));
 // How the experiment is named in the store; borrowed from p.

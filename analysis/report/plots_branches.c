@@ -69,22 +69,6 @@ typedef struct {
     char *label[METRICS];
 } figure;
 
-// The points of one metric and kind, by layer.
-static int fill(const hy_summary_row *r, const hy_metric_def *d, const char *kind, int room, double *at) {
-    double *x = at, *y = at + room, *lo = at + 2 * room, *hi = at + 3 * room;
-    int n = 0;
-    for (int k = 0; k < r->n_values; k++) {
-        const hy_summary_value *v = &r->values[k];
-        if (strcmp(v->metric, d->name) || v->set || strcmp(v->kind, kind) || v->layer < 0 || v->head >= 0) continue;
-        int i = n++;
-        for (; i > 0 && x[i - 1] > v->layer; i--)
-            x[i] = x[i - 1], y[i] = y[i - 1], lo[i] = lo[i - 1], hi[i] = hi[i - 1];
-        x[i] = v->layer, y[i] = v->stat.mean * d->scale;
-        lo[i] = v->stat.lo * d->scale, hi[i] = v->stat.hi * d->scale;
-    }
-    return n;
-}
-
 // Attention and SSM differ by orders of magnitude before the fusion's norm: then only a logarithmic axis shows both.
 static bool wide(const hy_fig_series *s, int n) {
     double low = INFINITY, high = 0;
@@ -106,7 +90,7 @@ static void add_panel(figure *f, const look *l, const hy_summary_row *r, int met
     int n = 0;
     for (int k = 0; k < l->n_kinds; k++) {
         double *at = f->values + (size_t)(metric * KINDS + k) * 4 * (size_t)f->room;
-        const int points = fill(r, d, kinds[k], f->room, at);
+        const int points = hy_plots_by_layer(r, d->name, kinds[k], f->room, at);
         if (points)
             first[n++] =
                 (hy_fig_series){l->kind_names[k], k, points, at, at + f->room, at + 2 * f->room, at + 3 * f->room};

@@ -97,6 +97,22 @@ void hy_plots_context(const hy_summary_value *v, char out[40]) {
         snprintf(out, 40, " at %.0f tokens", v->x);
 }
 
+int hy_plots_by_layer(const hy_summary_row *r, const char *metric, const char *kind, int room, double *at) {
+    const hy_metric_def *d = hy_metric_find(metric);
+    double *x = at, *y = at + room, *lo = at + 2 * room, *hi = at + 3 * room;
+    int n = 0;
+    for (int k = 0; k < r->n_values; k++) {
+        const hy_summary_value *v = &r->values[k];
+        if (strcmp(v->metric, d->name) || v->set || strcmp(v->kind, kind) || v->layer < 0 || v->head >= 0) continue;
+        int i = n++;
+        for (; i > 0 && x[i - 1] > v->layer; i--)
+            x[i] = x[i - 1], y[i] = y[i - 1], lo[i] = lo[i - 1], hi[i] = hi[i - 1];
+        x[i] = v->layer, y[i] = v->stat.mean * d->scale;
+        lo[i] = v->stat.lo * d->scale, hi[i] = v->stat.hi * d->scale;
+    }
+    return n;
+}
+
 hy_status hy_plots_done(hy_plots *p, hy_status s, const char *caption, ...) {
     if (s) {
         free(p->file[p->n].name);

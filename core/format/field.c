@@ -166,6 +166,19 @@ void hy_fields_text(const hy_field *f, const void *obj, int indent, hy_buf *out)
     }
 }
 
+char *hy_fields_line(const char *text) {
+    hy_buf b = {0};
+    hy_buf_printf(&b, "%s", "");
+    for (const char *c = text; *c; c++) {
+        if (c[0] == ':' && c[1] == ' ')
+            hy_buf_printf(&b, "="), c++;
+        else
+            hy_buf_printf(&b, "%c", *c == '\n' ? ' ' : *c);
+    }
+    while (b.n && b.s[b.n - 1] == ' ') b.s[--b.n] = 0;
+    return b.s;
+}
+
 bool hy_ints_want(const hy_ints *list, int i) {
     for (int k = 0; k < list->n; k++)
         if (list->v[k] == i) return true;

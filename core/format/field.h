@@ -52,6 +52,8 @@ hy_status hy_fields_check(const hy_field *f, const void *obj, const char **name)
 // Canonical YAML "name: value\n" of every field (quiet ones: only where they differ from their default), in table
 // order, each line after `indent` spaces.
 void hy_fields_text(const hy_field *f, const void *obj, int indent, hy_buf *out);
+// A canonical text in one line for notes of figures and tables: "examples=8 cell=0". Caller frees.
+char *hy_fields_line(const char *text);
 // A table for people: name, default, range, documentation.
 void hy_fields_help(const hy_field *f, const char *title, hy_buf *out);
 

@@ -1,6 +1,7 @@
 // cmd_probe.c - hylab probe: what a model does inside: attention and SSM maps, their statistics, the receptive field,
 // outputs of its heads; with --measure any measure. The figures come from analysis/measure, the options of the command
 // are theirs.
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,22 +12,36 @@
 #include "experiments/cli/facts_table.h"
 #include "experiments/cli/measure_arg.h"
 #include "experiments/cli/probe_figures.h"
+#include "experiments/cli/probe_kv.h"
+#include "experiments/cli/probe_reach.h"
+#include "experiments/cli/probe_retrieval.h"
 #include "core/base/plural.h"
 
 enum { MAX_MAPS = 12, MAX_MAP_LAYERS = 16 };
+// Measures with a table and a figure of their own.
+enum { KV = 0, REACH, RETRIEVAL, INSIDE };
+static const struct {
+    const char *measure, *title, *after;  // title MODEL after PROMPTS
+    hy_table *(*table)(const hy_facts *f, const hy_asked *m, const char *title);
+    hy_status (*draw)(const hy_probe_figure *p, const hy_facts *f, const hy_asked *m);
+} inside[INSIDE] = {
+    {"kv_similarity", "Similarity of keys and values of", "on", hy_probe_kv_table, hy_probe_draw_kv},
+    {"reach", "How far heads of", "look back on", hy_probe_reach_table, hy_probe_draw_reach},
+    {"retrieval", "Retrieval heads of", "on", hy_probe_retrieval_table, hy_probe_draw_retrieval},
+};
 typedef struct {
     hy_measure_args m;
-    const char *measure, *layers, *maps, *out, *formats, *norm, *reduce;
-    int cell, prompts, tokens;
-    bool gate, erf, entropy;
+    const char *measure, *layers, *maps, *out, *formats, *norm, *reduce, *by, *at_least;
+    int cell, prompts, tokens, group;
+    bool gate, erf, entropy, inside[INSIDE], propose;
     hy_arg_list erf_sets, heads, channels;
     hy_table_format format;
 } options;
 // What is taken of the model: n measures, some of them for a purpose.
 typedef struct {
     int n;
-    hy_asked v[4];
-    int statistics, outputs, erf, maps, other;  // index into v; -1: not wanted
+    hy_asked v[8];
+    int statistics, outputs, erf, maps, inside[INSIDE], other;  // index into v; -1: not wanted
     int n_columns;
     hy_probe_map columns[MAX_MAPS];  // of the figure of maps
 } wanted;
@@ -142,12 +157,19 @@ static hy_status add_drawn(const options *o, const hy_model_spec *spec, const ch
     if (!s) s = hy_ask_set(m, "channels", channels);
     free(heads), free(channels);
     if (!s) s = read_columns(o, w);
-    return s ? s : hy_gnuplot_check();  // before the work
+    return s;
+}
+
+static int asked_inside(const options *o) { return o->inside[KV] + o->inside[REACH] + o->inside[RETRIEVAL]; }
+
+// Maps are drawn unless what is asked for has figures of its own.
+static bool draws_maps(const options *o) {
+    return !asked_inside(o) || o->entropy || o->erf || o->maps || o->heads.n || o->channels.n;
 }
 
 static hy_status want(const options *o, const hy_model_spec *spec, wanted *w) {
     char layers[1024];
-    *w = (wanted){.statistics = -1, .outputs = -1, .erf = -1, .maps = -1, .other = -1};
+    *w = (wanted){.statistics = -1, .outputs = -1, .erf = -1, .maps = -1, .inside = {-1, -1, -1}, .other = -1};
     HY_TRY(layers_option(spec, o->layers, layers));
     if (o->measure) {
         HY_TRY(add(o, w, o->measure, layers, &w->other));
@@ -167,8 +189,10 @@ static hy_status want(const options *o, const hy_model_spec *spec, wanted *w) {
         HY_TRY(add(o, w, "erf", layers, &w->erf));
         HY_TRY(erf_options(o, &w->v[w->erf]));
     }
-    if (o->out) HY_TRY(add_drawn(o, spec, layers, w));
-    return HY_OK;
+    for (int k = 0; k < INSIDE; k++)
+        if (o->inside[k]) HY_TRY(add(o, w, inside[k].measure, layers, &w->inside[k]));
+    if (o->out && draws_maps(o)) HY_TRY(add_drawn(o, spec, layers, w));
+    return o->out ? hy_gnuplot_check() : HY_OK;  // before the work
 }
 
 // ---------------------------------------------------------------------------------------------------- tables
@@ -267,6 +291,14 @@ static hy_status print_tables(const options *o, const wanted *w, const hy_facts 
         s = print_table(o, erf_table(facts, title), w->statistics < 0);
         free(title);
     }
+    bool first = w->statistics < 0 && w->erf < 0;
+    for (int k = 0; k < INSIDE && !s && !o->propose; k++) {
+        if (w->inside[k] < 0) continue;
+        char *title = hy_asprintf("%s %s %s %s", inside[k].title, model, inside[k].after, what);
+        s = print_table(o, inside[k].table(facts, &w->v[w->inside[k]], title), first);
+        first = false;
+        free(title);
+    }
     if (!s && w->other >= 0) {
         char *title = hy_asprintf("%s of %s%s%s", w->v[w->other].measure->name, model, *what ? " on " : "", what);
         s = print_table(o, other_table(facts, &w->v[w->other], title), true);
@@ -290,13 +322,33 @@ static void describe(const options *o, const wanted *w, const hy_subject *s, cha
         snprintf(out, 200, "%s %s, %d prompt%s of %d tokens", o->m.task, cell->name, n, n == 1 ? "" : "s", T);
 }
 
+static hy_status propose(const options *o, const hy_subject *s, const hy_facts *f, const char *model) {
+    char *end;
+    hy_probe_sharing how = {.most = o->group, .cosine = o->by && !strcmp(o->by, "cosine")};
+    if (o->by && !how.cosine && strcmp(o->by, "cka"))
+        return hy_error(HY_EINPUT, "--by %s: cka or cosine is wanted", o->by);
+    how.least = o->at_least ? strtod(o->at_least, &end) : 0;
+    if (o->at_least && (end == o->at_least || *end || !(fabs(how.least) <= 1)))
+        return hy_error(HY_EINPUT, "--at-least %s: a number from -1 to 1 is wanted", o->at_least);
+    if (!f) return HY_OK;
+    hy_buf b = {0};
+    const hy_status st = hy_probe_propose(&s->model.p->spec, f, &how, model, &b);
+    if (!st) printf("%s", b.s);
+    free(b.s);
+    return st;
+}
+
 static hy_status draw(const options *o, const wanted *w, const hy_subject *s, const hy_facts *maps,
                       const hy_facts *statistics, const char *model, const char *what) {
     hy_probe_figure p = {o->out, model, what, 0};
     HY_TRY(hy_fig_formats_parse(o->formats, &p.formats));
-    const hy_asked *m = &w->v[w->maps];
-    HY_TRY(hy_probe_draw_maps(&p, maps, s->model.p->spec.n_layers, w->columns, w->n_columns,
-                              (hy_map_norm)hy_measure_option_int(m->measure, &m->options, "norm")));
+    if (w->maps >= 0) {
+        const hy_asked *m = &w->v[w->maps];
+        HY_TRY(hy_probe_draw_maps(&p, maps, s->model.p->spec.n_layers, w->columns, w->n_columns,
+                                  (hy_map_norm)hy_measure_option_int(m->measure, &m->options, "norm")));
+    }
+    for (int k = 0; k < INSIDE; k++)
+        if (w->inside[k] >= 0) HY_TRY(inside[k].draw(&p, statistics, &w->v[w->inside[k]]));
     if (w->statistics >= 0) HY_TRY(hy_probe_draw_entropy(&p, statistics));
     fprintf(stderr, "figures are in %s\n", o->out);
     return HY_OK;
@@ -310,19 +362,28 @@ static hy_status take(const options *o, const wanted *w, const hy_subject *s) {
     char *model = hy_asprintf("%s%s", s->model.p->spec.name, s->model.trained ? "" : " (random weights)");
     describe(o, w, s, what);
     if (!st) st = print_tables(o, w, &printed, model, what);
-    if (!st && w->maps >= 0) st = draw(o, w, s, &drawn, &printed, model, what);
+    if (!st && o->propose) st = propose(o, s, &printed, model);
+    if (!st && o->out) st = draw(o, w, s, &drawn, &printed, model, what);
     free(model);
     hy_facts_free(&printed);
     hy_facts_free(&drawn);
     return st;
 }
 
-static hy_status probe(const options *o, const char *file) {
-    if (o->erf && o->entropy && o->format != HY_TABLE_TEXT)
-        return hy_error(HY_EINPUT,
-                        "--entropy and --erf are two tables: with --format csv or json ask for one at a time");
-    if (o->measure && (o->erf || o->entropy || o->out))
-        return hy_error(HY_EINPUT, "--measure %s stands alone: not with --entropy, --erf or --out", o->measure);
+// What the options ask for together.
+static hy_status check_asked(const options *o) {
+    if (o->erf + o->entropy + asked_inside(o) > 1 && o->format != HY_TABLE_TEXT)
+        return hy_error(HY_EINPUT, "several tables: with --format csv or json ask for one at a time");
+    if (o->measure && (o->erf || o->entropy || asked_inside(o) || o->out))
+        return hy_error(HY_EINPUT, "--measure %s stands alone: not with tables of its own, or --out", o->measure);
+    if ((o->propose || o->by || o->at_least || o->group != 2) && !(o->inside[KV] && o->propose))
+        return hy_error(HY_EINPUT, "%s is for --kv-similarity --propose",
+                        o->propose    ? "--propose"
+                        : o->by       ? "--by"
+                        : o->at_least ? "--at-least"
+                                      : "--group");
+    if (o->propose && (o->erf || o->entropy || asked_inside(o) > 1))
+        return hy_error(HY_EINPUT, "--propose prints YAML: not with other tables");
     if (o->erf_sets.n && !o->erf)
         return hy_error(HY_EINPUT, "--erf-set %s is an option of the table of --erf, which is not asked for%s",
                         o->erf_sets.v[0], o->measure ? ": options of a --measure are --option NAME=VALUE" : "");
@@ -331,6 +392,11 @@ static hy_status probe(const options *o, const char *file) {
                         o->maps      ? "--maps"
                         : o->heads.n ? "--head"
                                      : "--channel");
+    return o->propose ? propose(o, NULL, NULL, NULL) : HY_OK;
+}
+
+static hy_status probe(const options *o, const char *file) {
+    HY_TRY(check_asked(o));
     if (o->out) HY_TRY(hy_outfolder_try(o->out));
     hy_weights how;
     HY_TRY(hy_weights_parse(o->m.weights, &how));
@@ -355,12 +421,34 @@ static hy_status probe(const options *o, const char *file) {
     return s;
 }
 
+// Rows of the table below: tables with figures of their own.
+#define ARGS_INSIDE                                                                                                 \
+    {"--kv-similarity", NULL, HY_ARG_FLAG,                                                                          \
+     &o.inside[KV],     0,    "table of how alike keys and values of every two layers are; with --out a figure"},   \
+        {"--reach",   NULL,                                                                                         \
+         HY_ARG_FLAG, &o.inside[REACH],                                                                             \
+         0,           "table of how far heads look back and how long SSM channels remember; with --out a figure"},  \
+        {"--retrieval",        NULL, HY_ARG_FLAG,                                                                   \
+         &o.inside[RETRIEVAL], 0,    "table of what each head has on the token to be copied; with --out a figure"}, \
+        {"--propose",                                                                                               \
+         NULL,                                                                                                      \
+         HY_ARG_FLAG,                                                                                               \
+         &o.propose,                                                                                                \
+         0,                                                                                                         \
+         "with --kv-similarity: groups of layers to share keys and values, as YAML of a variant (kv_share)"},       \
+        {"--group", "N", HY_ARG_INT, &o.group, 2, "layers of such a group at most (default 2)"},                    \
+        {"--by", "cka|cosine", HY_ARG_TEXT, &o.by, 0, "what groups are proposed by (default cka)"}, {               \
+        "--at-least", "X", HY_ARG_TEXT, &o.at_least, 0,                                                             \
+            "what a layer must be like the first of its group to give up its keys (default 0)"                      \
+    }
+
 int hy_cmd_probe(int argc, char **argv) {
-    options o = {.m = {.task = "mqar", .seed = 1, .batch = 32}, .formats = "svg,png"};
+    options o = {.m = {.task = "mqar", .seed = 1, .batch = 32}, .formats = "svg,png", .group = 2};
     const hy_arg args[] = {
         {"--entropy", NULL, HY_ARG_FLAG, &o.entropy, 0,
          "table of entropy and shares by layer (what is printed when nothing is asked for)"},
         {"--erf", NULL, HY_ARG_FLAG, &o.erf, 0, "table of the effective receptive field, all layers"},
+        ARGS_INSIDE,
         {"--measure", "NAME", HY_ARG_TEXT, &o.measure, 0,
          "any measure instead, as a table of its facts (`hylab show measures` lists them)"},
         HY_ARGS_OPTION(o.m),
@@ -397,9 +485,10 @@ int hy_cmd_probe(int argc, char **argv) {
         "  hylab probe runs/hymba.safetensors --task mqar --layers 0,3 --out maps\n"
         "  hylab probe runs/hymba.safetensors --maps attention --head 0 --head 5 --channel 17 --out heads\n"
         "  hylab probe runs/hymba.safetensors --erf --prompts 8 --erf-set meta=renormalised\n"
+        "  hylab probe runs/hymba.safetensors --kv-similarity --propose --group 3\n"
         "  hylab probe runs/hymba.safetensors --measure outputs --prompts 8\n"
         "  hylab probe variants/hymba.yaml --entropy --format csv\n",
-        (const char *const[]){"maps", "erf", "outputs", NULL});
+        (const char *const[]){"maps", "erf", "outputs", "kv_similarity", "reach", "retrieval", NULL});
     const hy_args a = {.usage = "hylab probe CHECKPOINT|VARIANT.yaml [options]",
                        .text = text,
                        .args = args,
@@ -408,7 +497,7 @@ int hy_cmd_probe(int argc, char **argv) {
     hy_arg_list rest = {0};
     bool help = false;
     hy_status s = hy_args_read(&a, argc, argv, &rest, &help);
-    if (!o.erf && !o.out && !o.measure) o.entropy = true;
+    if (!o.erf && !asked_inside(&o) && !o.out && !o.measure) o.entropy = true;
     if (!s && !help) s = probe(&o, rest.v[0]);
     free(rest.v);
     free(text);

@@ -35,6 +35,15 @@ hy_status hy_ask_set(hy_asked *m, const char *option, const char *yaml) {
     return s ? hy_error_context(s, "measure %s", m->measure->name) : HY_OK;
 }
 
+char *hy_asked_line(const hy_asked *m) {
+    hy_buf b = {0};
+    hy_buf_printf(&b, "%s", "");
+    hy_measure_options_text(m->measure, &m->options, &b);
+    char *line = hy_fields_line(b.s);
+    free(b.s);
+    return line;
+}
+
 hy_status hy_ask_int(hy_asked *m, const char *option, int v) {
     char text[16];
     snprintf(text, sizeof text, "%d", v);

@@ -59,6 +59,8 @@ hy_status hy_ask_given(hy_asked *m, const char *option, int v, const char *by);
 hy_status hy_ask_given_set(hy_asked *m, const char *option, const char *yaml, const char *by);
 // NAME=VALUE, which the measure must have and no option of the command has set.
 hy_status hy_ask_options(hy_asked *m, const hy_arg_list *assignments);
+// Its options in one line, "examples=8 cell=0". Caller frees.
+char *hy_asked_line(const hy_asked *m);
 // The text of a command's --help with the options of its measures (NULL-terminated names) after it. Caller frees.
 char *hy_ask_help(const char *text, const char *const *names);
 

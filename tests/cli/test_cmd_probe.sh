@@ -22,6 +22,19 @@ check 'its options' 0 '^positions: all' "${P[@]}" --measure outputs --option pos
 check 'its figures as CSV' 0 '^layer1.attention,1,attention,[0-9.e-]+,[0-9.e-]*,' "${P[@]}" --measure outputs --format csv
 check 'a measure without a task' 0 '^layer0.kv ' "${P[@]}" --measure cache --option tokens=100
 check 'the residual stream' 0 '^layer2.heads +[0-9.]+ ±' "${P[@]}" --measure stream --prompts 2
+check 'keys and values of two layers' 0 '^layer0.layer2 +-?0\.[0-9]+ ± 0\.[0-9]+ ' "${P[@]}" --kv-similarity --prompts 3
+check 'that share them' 0 'the same keys and values, shared: layer1.layer2' "${P[@]}" --kv-similarity
+check 'as CSV' 0 '^layer0.layer1,0,kv,-?0\.' "${P[@]}" --kv-similarity --format csv
+check 'what to share, as YAML' 0 '^kv_share: \[\[1, 2\]\]' "${P[@]}" --kv-similarity --propose
+check 'and nothing else' 0 '^0$' echo "$("${P[@]}" --kv-similarity --propose 2>/dev/null | grep -vc '^#\|^kv_share: ')"
+check 'how far heads look back' 0 '^layer1.ssm +[0-9.]+ ± [0-9.]+ ' "${P[@]}" --reach --prompts 3
+check 'of one kind of heads no half-lives' 0 '^layer1.attention,1,attention,[0-9.]+,[0-9.]+,,,,' "${P[@]}" --reach --format csv
+check 'what heads copy' 0 '^layer1.head1 +[0-9.]+ ± [0-9.]+ ' "${P[@]}" --retrieval --prompts 3
+check 'beside all keys alike' 0 '^layer1.ssm,1,ssm,,[0-9.]+,[0-9.]+,[0-9.]+$' "${P[@]}" --retrieval --format csv
+check 'nothing to copy' 2 'nothing to copy in the first 8 examples of mqar, T24.K' "${P[@]}" --measure retrieval --tokens 4
+check 'propose alone' 2 '--propose is for --kv-similarity' "${P[@]}" --propose
+check 'by what' 2 '--by both: cka or cosine' "${P[@]}" --kv-similarity --propose --by both
+check 'at least how much' 2 '--at-least 2: a number from -1 to 1' "${P[@]}" --kv-similarity --propose --at-least 2
 check 'options are in the help' 0 'Measure outputs, version 1' "$H" probe --help
 check 'it stands alone' 2 'stands alone' "${P[@]}" --measure outputs --erf
 # ---- what is measured is stored, the same figures as printed

@@ -200,12 +200,63 @@ static inline void facts_removal(hy_facts *f, place p) {
         }
 }
 
+// The second of the last variant's layers uses the keys of the first.
+static inline void facts_kv(hy_facts *f, place p) {
+    static const char *const names[] = {"key_cosine", "value_cosine", "key_cka", "value_cka"};
+    for (int i = 0; i < 4; i++)
+        for (int b = layers_of(p.v) - 1; b > 0; b--)
+            for (int a = 0; a < b && has_heads(p.v, 0); a++) {
+                char cell[48];
+                snprintf(cell, sizeof cell, "layer%d.layer%d", a, b);
+                const bool shared = p.v == 2 && a == 0 && b == 1;
+                hy_fact *k = fact(f, p, names[i], cell, i < 2 ? -0.4 : 0, 1);
+                if (shared) k->value = 1;
+                k->x = a, k->y = b;
+                hy_fact_at(k, a, shared ? "shared" : "kv", -1);
+            }
+}
+
+// By layer; of single heads as well, which no line shows.
+static inline void facts_reach(hy_facts *f, place p) {
+    static const char *const names[] = {"span",          "mean_distance", "half_life_q05", "half_life_q25",
+                                        "half_life_q50", "half_life_q75", "half_life_q95"};
+    for (int i = 0; i < 7; i++)
+        for (int l = layers_of(p.v) - 1; l >= 0; l--)
+            for (int k = i < 2 ? 0 : 1; k < 2; k++) {
+                if (!has_heads(p.v, k)) continue;
+                char cell[48];
+                snprintf(cell, sizeof cell, "layer%d.%s", l, head_kinds[k]);
+                hy_fact_at(fact(f, p, names[i], cell, 40, 60), l, head_kinds[k], -1);
+                snprintf(cell, sizeof cell, "layer%d.head1", l);
+                if (!k) hy_fact_at(fact(f, p, names[i], cell, 500, 900), l, head_kinds[k], 1);
+            }
+}
+
+// A layer has as many heads as its number tells, one at least; of their mean nothing is shown.
+static inline int heads_at(int layer) { return 1 + layer % 3; }
+static inline void facts_retrieval(hy_facts *f, place p) {
+    for (int l = layers_of(p.v) - 1; l >= 0; l--)
+        for (int k = 0; k < 2; k++) {
+            if (!has_heads(p.v, k)) continue;
+            char cell[48];
+            snprintf(cell, sizeof cell, "layer%d.%s", l, head_kinds[k]);
+            hy_fact_at(fact(f, p, "retrieval_score", cell, 0.1, 0.9), l, head_kinds[k], -1);
+            hy_fact_at(fact(f, p, "retrieval_uniform", cell, 0.01, 0.05), l, head_kinds[k], -1);
+            for (int h = heads_at(l) - 1; h >= 0 && !k; h--) {
+                snprintf(cell, sizeof cell, "layer%d.head%d", l, h);
+                hy_fact_at(fact(f, p, "retrieval_score", cell, 0.1, 0.9), l, head_kinds[k], h);
+                hy_fact_at(fact(f, p, "retrieval_top", cell, 0.1, 0.9), l, head_kinds[k], h);
+            }
+        }
+}
+
 // Every measure of figures is taken with a second set of options: that is not what they show.
-static const char *const measures[] = {"accuracy", "cache",    "throughput", "maps",    "maps",    "erf",
-                                       "outputs",  "ablation", "stream",     "removal", "outputs", "throughput",
-                                       "erf",      "cache",    "ablation",   "stream",  "removal"};
-enum { MEASURES = 17 };
-static inline bool second(int m) { return m == 4 || m > 9; }
+static const char *const measures[] = {
+    "accuracy", "cache",         "throughput",    "maps",       "maps",  "erf",       "outputs",  "ablation",
+    "stream",   "removal",       "outputs",       "throughput", "erf",   "cache",     "ablation", "stream",
+    "removal",  "kv_similarity", "kv_similarity", "reach",      "reach", "retrieval", "retrieval"};
+enum { MEASURES = 23 };
+static inline bool second(int m) { return m == 4 || (m > 9 && m != 17 && m != 19 && m != 21); }
 static inline const char *options_of(int m) { return second(m) ? "which: second\n" : "which: first\n"; }
 
 // Whether a place was measured: timings of two seeds and of the last variant on the second task only; maps without the
@@ -236,6 +287,9 @@ static inline void fill_measure(hy_store *s, int64_t model, place p, int m, bool
     if (!strcmp(of, "ablation")) facts_ablation(&f, at);
     if (!strcmp(of, "stream")) facts_stream(&f, at);
     if (!strcmp(of, "removal")) facts_removal(&f, at);
+    if (!strcmp(of, "kv_similarity")) facts_kv(&f, at);
+    if (!strcmp(of, "reach")) facts_reach(&f, at);
+    if (!strcmp(of, "retrieval")) facts_retrieval(&f, at);
     OK(hy_measurement_settle(s, id, &f, !strcmp(of, "erf") && p.v == 1 && p.t == 0 && p.k == 1 ? "no memory" : NULL));
     hy_facts_free(&f);
 }
@@ -391,7 +445,7 @@ static inline spread spread_of(const double *v, int n, bool share, double low) {
 static inline spread spread_at(hy_store *s, int v, int t, int g, const char *metric, const char *cell, double scale) {
     double x[SEEDS];
     const bool signed_value = !strcmp(metric, "accuracy_drop") || !strcmp(metric, "loss_rise");
-    if (!strcmp(metric, "stream_cosine")) {  // from -1 to 1: as the share (1 + cosine) / 2
+    if (strstr(metric, "_cosine") || strstr(metric, "_cka")) {  // from -1 to 1: as the share (1 + cosine) / 2
         const int n = raw(s, v, t, g, metric, cell, x, NULL);
         for (int i = 0; i < n; i++) x[i] = (1 + x[i]) / 2;
         const spread b = spread_of(x, n, true, 0);

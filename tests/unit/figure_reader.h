@@ -14,7 +14,7 @@
 
 #include "core/base/base.h"
 
-enum { R_PANELS = 12, R_ELEMENTS = 200, R_BLOCKS = 64, R_ROWS = 128, R_COLUMNS = 10, R_TEXT = 160 };
+enum { R_PANELS = 12, R_ELEMENTS = 200, R_BLOCKS = 64, R_ROWS = 160, R_COLUMNS = 10, R_TEXT = 160 };
 typedef struct {
     int panel, block, colour, shape;  // -1: none
     double size;
@@ -221,5 +221,27 @@ static inline void r_says(const char *text, const char *part) {
 
 static inline void r_equal(const char *shown, const char *wanted) {
     if (strcmp(shown, wanted)) fail_msg("\"%s\", not \"%s\"", shown, wanted);
+}
+
+static inline const r_block *line_of(const r_figure *f, int panel, const char *name, int colour) {
+    const r_element *e = r_find(f, panel, "linespoints", colour);
+    if (!e) return NULL;
+    assert_int_equal(r_legend(f, name), colour);
+    assert_int_equal(e->shape, colour);
+    r_equal(e->columns, "1:2");
+    return &f->block[e->block];
+}
+
+static inline void bars_of(const r_figure *f, int panel, int colour, bool bands) {
+    const r_element *e = r_find(f, panel, bands ? "filledcurves" : "vectors", colour),
+                    *line = r_find(f, panel, "linespoints", colour);
+    assert_non_null(e);
+    r_equal(e->columns, bands ? "1:(LOW($3)):4" : "1:(LOW($3)):(0):($4-LOW($3))");
+    assert_int_equal(e->block, line->block);
+}
+
+static inline void near_row(const r_block *b, int i, double x, double y, double lo, double hi, const char *what) {
+    const double row[] = {x, y, lo, hi};
+    for (int c = 0; c < 4; c++) r_near(b->v[i][c], row[c], what);
 }
 #endif

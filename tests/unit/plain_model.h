@@ -98,6 +98,7 @@ static inline const double *plain_get(const plain_weights *w, const char *prefix
 // ---------------------------------------------------------------------------------------------------- a run
 typedef struct {
     double *q, *k, *v, *a;          // [S, heads or kv_heads of d_qk or d_v]; a: what the heads give
+    double *k_raw;                  // k before its rotation
     double *x, *delta, *B, *C, *z;  // [S, D], [S, units], [S, groups*N] twice, [S, D] before silu
     double *s;                      // [S, D] after the gate (and its norm)
     double *part[2];                // parallel layers: what attention and SSM heads add to the fused output
@@ -187,12 +188,12 @@ static inline bool plain_sees(int query, int key, int window, int meta) {
     return window == 0 || key < meta || key >= query - window;
 }
 
-static inline void plain_rotate(const plain_run *r, double *x, int heads, int d, const double *norm) {
+static inline void plain_rotate(const plain_run *r, double *x, int heads, int d, const double *norm, bool rope) {
     for (int t = 0; t < r->S; t++)
         for (int h = 0; h < heads; h++) {
             double *v = x + (t * heads + h) * d;
             if (norm) plain_norm(v, d, norm, r->m->norm_eps, false);
-            for (int i = 0; i < d / 2 && r->m->rope != HY_ROPE_NONE; i++) {
+            for (int i = 0; i < d / 2 && rope && r->m->rope != HY_ROPE_NONE; i++) {
                 const double angle = t / pow(r->m->rope_base, 2.0 * i / d), a = v[i], b = v[i + d / 2];
                 v[i] = a * cos(angle) - b * sin(angle);
                 v[i + d / 2] = a * sin(angle) + b * cos(angle);
@@ -240,11 +241,13 @@ static inline void plain_heads(plain_run *r, int layer, const char *prefix, cons
     plain_layer *o = &r->layer[layer];
     const int nq = l->heads * l->d_qk, nk = l->kv_heads * l->d_qk;
     o->q = plain_columns(r, proj, width, 0, nq);
-    plain_rotate(r, o->q, l->heads, l->d_qk, plain_find(r->w, prefix, "q_norm"));
+    plain_rotate(r, o->q, l->heads, l->d_qk, plain_find(r->w, prefix, "q_norm"), true);
     if (l->kv_source == layer) {
         o->k = plain_columns(r, proj, width, nq, nk);
+        o->k_raw = plain_columns(r, proj, width, nq, nk);
+        plain_rotate(r, o->k_raw, l->kv_heads, l->d_qk, plain_find(r->w, prefix, "k_norm"), false);
         o->v = plain_columns(r, proj, width, nq + nk, l->kv_heads * l->d_v);
-        plain_rotate(r, o->k, l->kv_heads, l->d_qk, plain_find(r->w, prefix, "k_norm"));
+        plain_rotate(r, o->k, l->kv_heads, l->d_qk, plain_find(r->w, prefix, "k_norm"), true);
     }
     plain_attention(r, layer);
 }

@@ -49,7 +49,12 @@ static const struct {
     "  stream: [{}, {positions: all, cell: 1, examples: 2, max_len: 9}, {max_len: 1, examples: 1}]\n"                  \
     "  ablation: [{examples: 4}, {parts: heads}, {parts: groups, groups: 2}, {parts: layers, examples: 3}, {parts: "   \
     "mlps, examples: 2}, {parts: convs}, {parts: layers, remove: 'layer*', controls: 3}]\n"                            \
-    "  removal: [{parts: layers, examples: 4, reference: 2, orders: 2}]\n"
+    "  removal: [{parts: layers, examples: 4, reference: 2, orders: 2}]\n"                                             \
+    "  kv_similarity: [{}, {examples: 2, cell: 1, positions: all, keys: rotated}, {cka: debiased, max_len: 9}]\n"      \
+    "  reach: [{}, {rows: 3, mass: 0.7, meta: renormalised, decay: mean, heads: true, examples: 3, cell: 1,"           \
+    " max_len: 20}]\n"                                                                                                 \
+    "  retrieval: [{}, {source: token, which: last, cell: 1, examples: 3, max_len: 30, reduce: abs_mean,"              \
+    " gate: true}]\n"
 
 static const char g_models[] =
     "name: models\nvariant: {vocab: 40}\nvariants:\n"

@@ -1,10 +1,8 @@
 // test_figure_numbers.c - every number of every figure against the raw rows of the store: which variant it belongs to
 // (by name, legend and colour), column, axis, unit, mean, interval, order and gaps. The table of figures is walked: one
 // without a check fails. What draws is a stand-in, so this needs no gnuplot.
-#include "tests/unit/figure_fixture.h"
-#include "tests/unit/figure_reader.h"
+#include "tests/unit/figure_inside.h"
 
-static hy_store *store;
 static hy_summary *summary;
 static hy_plots plots;
 
@@ -170,28 +168,6 @@ static void recall(const r_figure *f, int t, int v) {
 
 // ---------------------------------------------------------------------------------------------------- lines
 // The block of a variant's (or kind's) line in a panel; NULL: it has none there.
-static const r_block *line_of(const r_figure *f, int panel, const char *name, int colour) {
-    const r_element *e = r_find(f, panel, "linespoints", colour);
-    if (!e) return NULL;
-    assert_int_equal(r_legend(f, name), colour);
-    assert_int_equal(e->shape, colour);
-    r_equal(e->columns, "1:2");
-    return &f->block[e->block];
-}
-
-static void bars_of(const r_figure *f, int panel, int colour, bool bands) {
-    const r_element *e = r_find(f, panel, bands ? "filledcurves" : "vectors", colour),
-                    *line = r_find(f, panel, "linespoints", colour);
-    assert_non_null(e);
-    r_equal(e->columns, bands ? "1:(LOW($3)):4" : "1:(LOW($3)):(0):($4-LOW($3))");
-    assert_int_equal(e->block, line->block);
-}
-
-static void near_row(const r_block *b, int i, double x, double y, double lo, double hi, const char *what) {
-    const double row[] = {x, y, lo, hi};
-    for (int c = 0; c < 4; c++) r_near(b->v[i][c], row[c], what);
-}
-
 // Mean over seeds of the means of two neighbouring steps; smallest and largest seed.
 static void loss(const r_figure *f, int t, int unused) {
     (void)unused;
@@ -561,6 +537,9 @@ static const struct {
     {"importance", importance, true},
     {"removal", removal, false},
     {"erf-cache", erf_cache, false},
+    {"kv-similarity", similarity, true},
+    {"reach", reach, true},
+    {"retrieval", retrieval, true},
 };
 
 static void check_figure(int i, bool once, int t, int v) {

@@ -59,6 +59,11 @@ static void texts_of_the_defaults(void **state) {
         {"stream", "examples: 8\ncell: 0\npositions: text\n"},
         {"ablation", "parts: branches\nhow: zero\nexamples: 64\n"},
         {"removal", "parts: heads\nhow: zero\nexamples: 64\nreference: 64\npoints: 8\norders: 5\n"},
+        {"kv_similarity", "examples: 8\ncell: 0\nmax_len: 256\npositions: text\nkeys: before_rope\ncka: plain\n"},
+        {"reach",
+         "examples: 8\ncell: 0\nmax_len: whole\nrows: 1\nmass: 0.9\nmeta: included\ndecay: product\nheads: false\n"},
+        {"retrieval",
+         "examples: 8\ncell: 0\nmax_len: whole\nsource: match\nwhich: all\nreduce: mean_abs\ngate: false\n"},
     };
     int n = 0;
     for (; hy_measures[n]; n++) {

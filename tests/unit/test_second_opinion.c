@@ -4,8 +4,11 @@
 // Times and the loss curve: test_second_training.c.
 #include "results/metrics.h"
 #include "tests/unit/second_opinion_ablation.h"
+#include "tests/unit/second_opinion_kv.h"
 #include "tests/unit/second_opinion_maps.h"
 #include "tests/unit/second_opinion_runs.h"
+#include "tests/unit/second_opinion_reach.h"
+#include "tests/unit/second_opinion_retrieval.h"
 #include "tests/unit/second_opinion_score.h"
 
 // ---------------------------------------------------------------------------------------------------- training
@@ -265,6 +268,29 @@ static want beta(subject *s, const figure *f) {
     return w;
 }
 
+static want reaches(subject *s, const figure *f) { return each_example(s, f, 8, 1 << 20, reach_of); }
+
+// Of the examples that have something to copy.
+static want retrieval(subject *s, const figure *f) {
+    const int cell = option_int(f->options, "cell", 0), most = option_int(f->options, "examples", 8);
+    double v[MOST_EXAMPLES];
+    int n = 0;
+    for (int i = 0; i < s->n_examples[cell] && i < most; i++) {
+        const example *e = &s->examples[cell][i];
+        v[n] = retrieved(f, e, cut_at(e, f, 1 << 20));
+        n += !isnan(v[n]);
+    }
+    want w = over_examples(v, n);
+    w.x = layer_of(f);
+    return w;
+}
+
+static want similarity(subject *s, const figure *f) {
+    want w = each_example(s, f, 8, 256, alike);
+    sscanf(f->cell, "layer%*d.layer%lf", &w.y);
+    return w;
+}
+
 // ---------------------------------------------------------------------------------------------------- the walk
 static struct {
     const char *metric;
@@ -319,6 +345,21 @@ static struct {
     {"loss_left", removed, 0},
     {"accuracy_left", removed, 0},
     {"parts_sufficient", removed, 0},
+    {"key_cosine", similarity, 0},
+    {"value_cosine", similarity, 0},
+    {"key_cka", similarity, 0},
+    {"value_cka", similarity, 0},
+    {"span", reaches, 0},
+    {"mean_distance", reaches, 0},
+    {"half_life_q05", reaches, 0},
+    {"half_life_q25", reaches, 0},
+    {"half_life_q50", reaches, 0},
+    {"half_life_q75", reaches, 0},
+    {"half_life_q95", reaches, 0},
+    {"long_memory", reaches, 0},
+    {"retrieval_score", retrieval, 0},
+    {"retrieval_top", retrieval, 0},
+    {"retrieval_uniform", retrieval, 0},
 };
 enum { CHECKS = sizeof g_checks / sizeof *g_checks };
 
@@ -332,7 +373,14 @@ static bool check_place(const subject *s, const figure *f) {
     if (strstr(f->metric, "_left") || !strcmp(f->metric, "parts_sufficient"))
         kind = !strncmp(f->cell, "least", 5) ? "least" : !strncmp(f->cell, "most", 4) ? "most" : "random";
     if (!strncmp(f->metric, "stream_", 7) && !strncmp(f->cell, "layer", 5) && !dot) kind = "stream";
-    int head = -1;
+    int head = -1, b = 0;
+    if ((is_reach(f->metric) || is_retrieval(f->metric)) && sscanf(f->cell, "layer%*d.head%d", &head))
+        kind = "attention";
+    if (is_kv(f->metric)) {
+        assert_int_equal(sscanf(dot, ".layer%d", &b), 1);
+        const hy_layer_spec *l = s->spec->layers;
+        kind = l[layer_of(f)].kv_source == l[b].kv_source ? "shared" : "kv";
+    }
     if (is_ablation(f->metric)) {  // "layer1.head2" is attention's, "layer1.group0" the SSM's, "layer1" all of it
         plain_lack part;
         const bool any = part_of(s, f->cell, 1, &part);
@@ -421,6 +469,13 @@ static void every_place(void **state) {
         {"output_share", 8, 0},
         {"beta", 8, 0},
         {"stream_cosine", 5, 5},
+        // every two of 4 and of 3 layers
+        {"key_cosine", 6, 3},
+        {"value_cka", 6, 3},
+        {"span", 8, 5},
+        {"half_life_q50", 4, 2},
+        {"retrieval_score", 4 + 4 * 2 + 4, 3 + 3 * 2 + 2},
+        {"retrieval_uniform", 8, 5},
     };
     hy_store *db = open_db("x.db");
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
