@@ -163,7 +163,7 @@ static inline double *plain_normed(plain_run *r, const double *x, const char *pr
     const int d = r->m->d_model;
     char of_bias[64];
     snprintf(of_bias, sizeof of_bias, "%s.bias", name);
-    const double *w = plain_get(r->w, prefix, name), *b = plain_find(r->w, prefix, of_bias);
+    const double *w = plain_get(r->w, prefix, name), *b = r->m->norm_bias ? plain_get(r->w, prefix, of_bias) : NULL;
     double *y = plain_zeros(&r->memory, (size_t)r->S * (size_t)d);
     memcpy(y, x, (size_t)r->S * (size_t)d * sizeof *y);
     for (int t = 0; t < r->S; t++) {
