@@ -194,7 +194,8 @@ static void forward_lives(const hy_program *p, hy_exec_mode mode, const hy_exec_
         const int t = bwd && x.bwd_reads ? back : i;
         if (t > end[op->out]) end[op->out] = t;
     }
-    if (p->logits >= 0 && start[p->logits] >= 0) end[p->logits] = 2 * n;
+    // Logits are read after the pass, in inference: nothing may be placed over them, so nothing is made after them.
+    HY_ASSERT(p->logits < 0 || start[p->logits] < 0 || start[p->logits] == n - 1);
 }
 
 void hy_exec_layout_make(const hy_program *p, hy_exec_mode mode, hy_dtype dt, int rows, int out_rows,

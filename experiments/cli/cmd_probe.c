@@ -21,13 +21,13 @@ enum { MAX_MAPS = 12, MAX_MAP_LAYERS = 16 };
 // Measures with a table and a figure of their own.
 enum { KV = 0, REACH, RETRIEVAL, INSIDE };
 static const struct {
-    const char *measure, *title, *after;  // title MODEL after PROMPTS
+    const char *measure, *title;  // title MODEL on PROMPTS
     hy_table *(*table)(const hy_facts *f, const hy_asked *m, const char *title);
     hy_status (*draw)(const hy_probe_figure *p, const hy_facts *f, const hy_asked *m);
 } inside[INSIDE] = {
-    {"kv_similarity", "Similarity of keys and values of", "on", hy_probe_kv_table, hy_probe_draw_kv},
-    {"reach", "How far heads of", "look back on", hy_probe_reach_table, hy_probe_draw_reach},
-    {"retrieval", "Retrieval heads of", "on", hy_probe_retrieval_table, hy_probe_draw_retrieval},
+    {"kv_similarity", "Similarity of keys and values of", hy_probe_kv_table, hy_probe_draw_kv},
+    {"reach", "How far heads look back in", hy_probe_reach_table, hy_probe_draw_reach},
+    {"retrieval", "Retrieval heads of", hy_probe_retrieval_table, hy_probe_draw_retrieval},
 };
 typedef struct {
     hy_measure_args m;
@@ -294,7 +294,7 @@ static hy_status print_tables(const options *o, const wanted *w, const hy_facts 
     bool first = w->statistics < 0 && w->erf < 0;
     for (int k = 0; k < INSIDE && !s && !o->propose; k++) {
         if (w->inside[k] < 0) continue;
-        char *title = hy_asprintf("%s %s %s %s", inside[k].title, model, inside[k].after, what);
+        char *title = hy_asprintf("%s %s on %s", inside[k].title, model, what);
         s = print_table(o, inside[k].table(facts, &w->v[w->inside[k]], title), first);
         first = false;
         free(title);
