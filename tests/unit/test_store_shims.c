@@ -293,13 +293,41 @@ static void test_allocations(void **state) {
     check_complete("after allocation", all);
 }
 
+// A text that finds no memory when it is bound must not become a NULL: the step after it says so.
+static void test_bound_without_memory(void **state) {
+    (void)state;
+    if (!OWN_MALLOC) skip();
+    hy_store *s;
+    hy_query *q;
+    bool row;
+    char text[8192];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = 0;
+    start_again();
+    OK(hy_store_open(g_db, HY_STORE_READ, &s));
+    OK(hy_query_open(s, "SELECT ?1 IS NULL", &q));
+    for (int fails = 1; fails >= 0; fails--) {
+        g_allocations = 0, g_no_memory = fails;
+        hy_query_bind_text(q, 1, text);
+        g_no_memory = 0;
+        const hy_status st = hy_query_step(q, &row);
+        if (fails) assert_true(st && strstr(hy_error_text(), "memory"));
+        if (!fails) assert_true(!st && row && hy_query_int(q, 0) == 0);
+        hy_query_reset(q);
+    }
+    hy_query_close(q);
+    hy_store_close(s);
+}
+
 static int setup_shim(void **state) {
     if (!g_real_vfs) install_shim();
     return setup(state);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_every_write, setup_shim, teardown),
-                                       cmocka_unit_test_setup_teardown(test_allocations, setup_shim, teardown)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_every_write, setup_shim, teardown),
+        cmocka_unit_test_setup_teardown(test_allocations, setup_shim, teardown),
+        cmocka_unit_test_setup_teardown(test_bound_without_memory, setup_shim, teardown)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
