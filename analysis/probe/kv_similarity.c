@@ -109,7 +109,7 @@ static double gain_of(const hy_model_spec *spec, const double *similarity, const
 }
 
 void hy_kv_propose(const hy_model_spec *spec, const double *similarity, int most, double least, int *source) {
-    int at[HY_MAX_LAYERS], size[HY_MAX_LAYERS + 1] = {0}, n = 0;
+    int at[HY_MAX_LAYERS] = {0}, size[HY_MAX_LAYERS + 1] = {0}, n = 0;
     double best[HY_MAX_LAYERS + 1] = {0};  // of the first so many layers with attention
     for (int i = 0; i < spec->n_layers; i++) {
         source[i] = -1;

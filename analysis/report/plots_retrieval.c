@@ -5,8 +5,11 @@
 
 #include "analysis/report/plots.h"
 #include "core/format/field.h"
+#include "core/spec/spec.h"
 
 typedef char number[16];
+
+enum { MOST_HEADS = 1024 };  // of a layer: a file may say anything
 
 // Rows: the layers that have a value, in their order; columns: heads, then the SSM.
 hy_status hy_plots_draw_heads(const hy_fig_out *out, const hy_fig_head *head, const char *label,
@@ -18,8 +21,8 @@ hy_status hy_plots_draw_heads(const hy_fig_out *out, const hy_fig_head *head, co
         ssm = v[i].head < 0 ? 1 : ssm;
     }
     const int cols = heads + ssm;
-    number *text = hy_xcalloc((size_t)(layers + cols), sizeof *text);
-    const char **names = hy_xcalloc((size_t)(layers + cols), sizeof *names);
+    number *text = hy_xcalloc((size_t)layers + (size_t)cols, sizeof *text);
+    const char **names = hy_xcalloc((size_t)layers + (size_t)cols, sizeof *names);
     double *a = hy_xcalloc((size_t)layers * (size_t)cols + 1, sizeof *a);
     for (int i = 0; i < layers * cols; i++) a[i] = NAN;
     for (int l = 0; l < layers; l++) {
@@ -84,7 +87,7 @@ hy_status hy_plot_retrieval(hy_plots *p, int task) {
         int n = 0;
         for (int i = 0; i < r->n_values; i++) {
             const hy_summary_value *x = &r->values[i];
-            if (x->set || x->layer < 0) continue;
+            if (x->set || x->layer < 0 || x->layer >= HY_MAX_LAYERS || x->head >= MOST_HEADS) continue;
             if (!strcmp(x->metric, "retrieval_uniform"))
                 alike[0] = fmin(alike[0], x->stat.mean), alike[1] = fmax(alike[1], x->stat.mean);
             if (!strcmp(x->metric, d->name) && (x->head >= 0 || !strcmp(x->kind, "ssm")))

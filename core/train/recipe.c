@@ -136,8 +136,8 @@ double hy_train_lr(const hy_train_spec *t, long step) {
     const double warm = t->warmup * t->steps, floor = t->min_lr;
     double s = (double)step;
     if (s < warm) return t->lr * s / warm;
-    if (t->schedule_per == HY_PER_EPOCH && t->epoch_steps)
-        s = fmax(warm, (double)((step - 1) / t->epoch_steps * t->epoch_steps));
+    const long before = t->epoch_steps ? (step - 1) / t->epoch_steps : 0;  // whole epochs
+    if (t->schedule_per == HY_PER_EPOCH && t->epoch_steps) s = fmax(warm, (double)(before * t->epoch_steps));
     double share = 1;
     const double left = t->steps - warm, at = left > 0 ? fmin(1, (s - warm) / left) : 1;
     switch (t->schedule) {
