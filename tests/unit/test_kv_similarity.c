@@ -24,7 +24,7 @@ static void fill(float *v, int n, uint64_t seed) {
 
 static double cka(const float *a, int p, const float *b, int q, int n, bool debiased) {
     hy_cka_side s, t;
-    double ab, aa, bb;
+    double ab = 0, aa = 0, bb = 0;
     if (hy_cka_open(a, n, p, &s) || hy_cka_open(b, n, q, &t) || hy_hsic(&s, &t, debiased, &ab) ||
         hy_hsic(&s, &s, debiased, &aa) || hy_hsic(&t, &t, debiased, &bb))
         fail_msg("no memory");
