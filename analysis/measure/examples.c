@@ -1,6 +1,7 @@
 // examples.c - see examples.h.
 #include "analysis/measure/examples.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 hy_status hy_examples_check(const hy_measure_subject *s, int cell) {
@@ -53,4 +54,35 @@ hy_status hy_examples_probe(const hy_measure_context *c, hy_examples *e, int i, 
 hy_status hy_examples_run(const hy_measure_context *c, hy_examples *e, int i, hy_capture_fn fn, void *user) {
     HY_TRY(take(c, e, i));
     return hy_capture_run(e->capture, e->ids, e->want, fn, user);
+}
+
+void hy_moments_add(hy_moments *m, double v) {
+    m->sum += v;
+    m->squares += v * v;
+    m->n++;
+}
+
+hy_fact *hy_moments_fact(const hy_measure_context *c, hy_facts *f, const char *metric, const char *cell,
+                         const hy_moments *m) {
+    HY_ASSERT(m->n > 0);
+    const int n = m->n;
+    const double mean = m->sum / n;
+    hy_fact *a = hy_facts_add(f, metric, cell, mean);
+    a->step = c->step;
+    a->n = n;
+    if (n > 1) a->se = sqrt(fmax(0, (m->squares - n * mean * mean) / (n - 1)) / n);
+    return a;
+}
+
+hy_fact *hy_moments_layer_fact(const hy_measure_context *c, hy_facts *f, const char *metric, int layer,
+                               const char *kind, int head, const hy_moments *m) {
+    char cell[48];
+    if (head < 0)
+        snprintf(cell, sizeof cell, "layer%d.%s", layer, kind);
+    else
+        snprintf(cell, sizeof cell, "layer%d.head%d", layer, head);
+    hy_fact *a = hy_moments_fact(c, f, metric, cell, m);
+    a->x = layer;
+    hy_fact_at(a, layer, kind, head);
+    return a;
 }

@@ -44,4 +44,18 @@ void hy_examples_close(hy_examples *e);
 hy_status hy_examples_run(const hy_measure_context *c, hy_examples *e, int i, hy_capture_fn fn, void *user);
 // The same with a probe on any values of the program.
 hy_status hy_examples_probe(const hy_measure_context *c, hy_examples *e, int i, const hy_probe *probe);
+
+// A figure over examples: its sums.
+typedef struct {
+    double sum, squares;
+    int n;
+} hy_moments;
+void hy_moments_add(hy_moments *m, double v);
+// The fact of its mean with the standard error over the examples (of one: NaN). There is at least one example.
+hy_fact *hy_moments_fact(const hy_measure_context *c, hy_facts *f, const char *metric, const char *cell,
+                         const hy_moments *m);
+// The same of a kind of a layer, cell "layerN.KIND", or of one of its attention heads (head not -1), "layerN.headH"; x
+// is the layer.
+hy_fact *hy_moments_layer_fact(const hy_measure_context *c, hy_facts *f, const char *metric, int layer,
+                               const char *kind, int head, const hy_moments *m);
 #endif

@@ -151,14 +151,7 @@ static hy_status a_set(const hy_measure_context *c, const hy_ablation *a, const 
 
 static hy_status ablation_run(const hy_measure_context *c, const void *options, hy_facts *facts) {
     const ablation_options *o = options;
-    const hy_ablation a = {.prog = c->prog,
-                           .params = c->params,
-                           .task = c->task,
-                           .cells = &o->cells,
-                           .examples = o->examples,
-                           .batch = c->eval_batch,
-                           .how = (hy_ablate_how)o->how,
-                           .reference = o->reference};
+    const hy_ablation a = hy_parts_ablation(c, &o->cells, o->examples, o->how, o->reference);
     hy_units u;
     HY_TRY(hy_parts_units(c->prog, o->parts, o->groups, &u));
     const hy_status s = o->remove[0] ? a_set(c, &a, &u, o, facts) : in_turn(c, &a, &u, facts);

@@ -46,8 +46,7 @@ static hy_status kv_check(const hy_measure_subject *s, const void *options) {
 enum { KEY_COSINE = 0, VALUE_COSINE, KEY_CKA, VALUE_CKA, FIGURES };
 static const char *const metrics[FIGURES] = {"key_cosine", "value_cosine", "key_cka", "value_cka"};
 typedef struct {
-    double sum[FIGURES], squares[FIGURES];
-    int n[FIGURES];
+    hy_moments of[FIGURES];
 } pair_sums;
 typedef struct {
     float *x[2];  // keys and values of the newest example, [rows, width]; NULL: the layer makes none
@@ -89,12 +88,6 @@ static void drop(work *w) {
         }
 }
 
-static void add(pair_sums *p, int figure, double value) {
-    p->sum[figure] += value;
-    p->squares[figure] += value * value;
-    p->n[figure]++;
-}
-
 static hy_status add_pair(work *w, int a, int b) {
     const hy_layer_spec *la = &w->spec->layers[a], *lb = &w->spec->layers[b];
     const layer_kv *x = &w->layer[a], *y = &w->layer[b];
@@ -104,10 +97,11 @@ static hy_status add_pair(work *w, int a, int b) {
                            la->kv_heads == lb->kv_heads && la->d_v == lb->d_v};
     for (int k = 0; k < 2; k++) {
         double both;
-        if (heads[k]) add(p, KEY_COSINE + k, hy_kv_cosine(x->x[k], y->x[k], w->rows, la->kv_heads, d[k]));
+        if (heads[k])
+            hy_moments_add(&p->of[KEY_COSINE + k], hy_kv_cosine(x->x[k], y->x[k], w->rows, la->kv_heads, d[k]));
         HY_TRY(hy_hsic(&x->side[k], &y->side[k], w->o->cka != 0, &both));
         if (x->self[k] <= 0 || y->self[k] <= 0) continue;  // keys that do not vary have no CKA; NaN goes on
-        add(p, KEY_CKA + k, both / sqrt(x->self[k] * y->self[k]));
+        hy_moments_add(&p->of[KEY_CKA + k], both / sqrt(x->self[k] * y->self[k]));
     }
     return hy_interrupted ? hy_error(HY_EINTR, "interrupted") : HY_OK;
 }
@@ -131,13 +125,9 @@ static void pair_facts(const work *w, const hy_measure_context *c, int a, int b,
     snprintf(cell, sizeof cell, "layer%d.layer%d", a, b);
     for (int k = 0; k < FIGURES; k++) {
         const bool shared = s == t;
-        const int n = shared ? examples : p->n[k];
-        if (n < examples) continue;  // not of every example: heads of other widths, or keys that do not vary
-        const double mean = shared ? 1 : p->sum[k] / n;
-        hy_fact *m = hy_facts_add(f, metrics[k], cell, mean);
-        m->n = n;
-        m->se = n < 2 ? NAN : shared ? 0 : sqrt(fmax(0, (p->squares[k] - n * mean * mean) / (n - 1)) / n);
-        m->step = c->step;
+        const hy_moments ones = {examples, examples, examples}, *of = shared ? &ones : &p->of[k];
+        if (of->n < examples) continue;  // not of every example: heads of other widths, or keys that do not vary
+        hy_fact *m = hy_moments_fact(c, f, metrics[k], cell, of);
         m->x = a, m->y = b;
         hy_fact_at(m, a, shared ? "shared" : "kv", -1);
     }

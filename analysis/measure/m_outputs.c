@@ -42,30 +42,19 @@ static bool outputs_apply(const hy_model_spec *spec, const void *options) {
     return hy_layers_have_heads(spec, &o->layers);
 }
 
-// Sums over the examples of a figure of each.
-typedef struct {
-    double sum, squares;
-    int n;
-} moments;
 typedef struct {
     int channels[KINDS];  // 0: no such heads
     float *beta[KINDS];   // [channels]; NULL: the fusion has none
     double by[KINDS];
     bool parallel;
     hy_fusion fusion;
-    moments out[KINDS], fused[KINDS], share[KINDS];
+    hy_moments out[KINDS], fused[KINDS], share[KINDS];
 } layer_work;
 typedef struct {
     layer_work *layers;  // [n_layers]
     double eps;
     bool all;  // positions
 } work;
-
-static void add(moments *m, double v) {
-    m->sum += v;
-    m->squares += v * v;
-    m->n++;
-}
 
 // ---------------------------------------------------------------------------------------------------- one layer
 // Share of channel c of a kind in the fusion at position i.
@@ -110,11 +99,11 @@ static hy_status on_layer(void *user, const hy_map_values *v) {
         if (!l->channels[k]) continue;
         mean_squares(v, w, l, (kind)k, &out, &fused[k]);
         fused[k] = sqrt(fused[k]);
-        add(&l->out[k], sqrt(out));
-        if (l->parallel) add(&l->fused[k], fused[k]);
+        hy_moments_add(&l->out[k], sqrt(out));
+        if (l->parallel) hy_moments_add(&l->fused[k], fused[k]);
     }
     const double both = fused[ATTENTION] + fused[SSM];
-    for (int k = 0; k < KINDS && l->parallel && both != 0; k++) add(&l->share[k], fused[k] / both);
+    for (int k = 0; k < KINDS && l->parallel && both != 0; k++) hy_moments_add(&l->share[k], fused[k] / both);
     return HY_OK;
 }
 
@@ -153,12 +142,8 @@ static hy_fact *fact(const hy_measure_context *c, hy_facts *f, const char *metri
 }
 
 static void mean_fact(const hy_measure_context *c, hy_facts *f, const char *metric, int layer, kind k,
-                      const moments *m) {
-    if (m->n == 0) return;
-    const double mean = m->sum / m->n;
-    hy_fact *a = fact(c, f, metric, layer, k, mean);
-    a->n = m->n;
-    if (m->n > 1) a->se = sqrt(fmax(0, (m->squares - m->n * mean * mean) / (m->n - 1)) / m->n);
+                      const hy_moments *m) {
+    if (m->n) hy_moments_layer_fact(c, f, metric, layer, kind_names[k], -1, m);
 }
 
 static void beta_facts(const hy_measure_context *c, hy_facts *f, int layer, kind k, const layer_work *l) {

@@ -36,19 +36,14 @@ static bool reach_applies(const hy_model_spec *spec, const void *options) {
     return hy_layers_have_heads(spec, &(hy_ints){0});
 }
 
-typedef struct {
-    double sum, squares;
-} moments;
-static void add(moments *m, double v) { m->sum += v, m->squares += v * v; }
-
 enum { ATTENTION = 0, SSM, KINDS };
 static const char *const kind_names[KINDS] = {"attention", "ssm"};
 static const char *const life_names[HY_REACH_QUANTILES] = {"half_life_q05", "half_life_q25", "half_life_q50",
                                                            "half_life_q75", "half_life_q95"};
 typedef struct {
     hy_reach_layer now;  // of one example
-    moments span[KINDS], distance[KINDS], life[HY_REACH_QUANTILES], long_memory;
-    moments *head_span, *head_distance;  // [heads]
+    hy_moments span[KINDS], distance[KINDS], life[HY_REACH_QUANTILES], long_memory;
+    hy_moments *head_span, *head_distance;  // [heads]
 } layer_work;
 typedef struct {
     hy_reach_options o;
@@ -63,49 +58,33 @@ static hy_status on_layer(void *user, const hy_map_values *v) {
     for (int h = 0; h < v->heads; h++) {
         span += l->now.span[h] / v->heads;
         distance += l->now.distance[h] / v->heads;
-        add(&l->head_span[h], l->now.span[h]);
-        add(&l->head_distance[h], l->now.distance[h]);
+        hy_moments_add(&l->head_span[h], l->now.span[h]);
+        hy_moments_add(&l->head_distance[h], l->now.distance[h]);
     }
-    add(&l->span[ATTENTION], span);
-    add(&l->distance[ATTENTION], distance);
-    add(&l->span[SSM], l->now.ssm_span);
-    add(&l->distance[SSM], l->now.ssm_distance);
-    add(&l->long_memory, l->now.long_memory);
-    for (int q = 0; q < HY_REACH_QUANTILES; q++) add(&l->life[q], l->now.half_life[q]);
+    hy_moments_add(&l->span[ATTENTION], span);
+    hy_moments_add(&l->distance[ATTENTION], distance);
+    hy_moments_add(&l->span[SSM], l->now.ssm_span);
+    hy_moments_add(&l->distance[SSM], l->now.ssm_distance);
+    hy_moments_add(&l->long_memory, l->now.long_memory);
+    for (int q = 0; q < HY_REACH_QUANTILES; q++) hy_moments_add(&l->life[q], l->now.half_life[q]);
     return HY_OK;
 }
 
 // ---------------------------------------------------------------------------------------------------- facts
-static void fact(const hy_measure_context *c, hy_facts *f, const char *metric, int layer, int kind, int head,
-                 const moments *m, int n) {
-    char cell[48];
-    const double mean = m->sum / n;
-    if (head < 0)
-        snprintf(cell, sizeof cell, "layer%d.%s", layer, kind_names[kind]);
-    else
-        snprintf(cell, sizeof cell, "layer%d.head%d", layer, head);
-    hy_fact *a = hy_facts_add(f, metric, cell, mean);
-    a->n = n;
-    a->se = n > 1 ? sqrt(fmax(0, (m->squares - n * mean * mean) / (n - 1)) / n) : NAN;
-    a->step = c->step;
-    a->x = layer;
-    hy_fact_at(a, layer, kind_names[kind], head);
-}
-
-static void layer_facts(const hy_measure_context *c, hy_facts *f, const reach_options *o, const layer_work *l, int i,
-                        int n) {
+static void layer_facts(const hy_measure_context *c, hy_facts *f, const reach_options *o, const layer_work *l, int i) {
     for (int k = 0; k < KINDS; k++) {
         if (k == ATTENTION ? !l->now.heads : !l->now.channels) continue;
-        fact(c, f, "span", i, k, -1, &l->span[k], n);
-        fact(c, f, "mean_distance", i, k, -1, &l->distance[k], n);
+        hy_moments_layer_fact(c, f, "span", i, kind_names[k], -1, &l->span[k]);
+        hy_moments_layer_fact(c, f, "mean_distance", i, kind_names[k], -1, &l->distance[k]);
     }
     for (int h = 0; o->heads && h < l->now.heads; h++) {
-        fact(c, f, "span", i, ATTENTION, h, &l->head_span[h], n);
-        fact(c, f, "mean_distance", i, ATTENTION, h, &l->head_distance[h], n);
+        hy_moments_layer_fact(c, f, "span", i, kind_names[ATTENTION], h, &l->head_span[h]);
+        hy_moments_layer_fact(c, f, "mean_distance", i, kind_names[ATTENTION], h, &l->head_distance[h]);
     }
     if (!l->now.channels) return;
-    for (int q = 0; q < HY_REACH_QUANTILES; q++) fact(c, f, life_names[q], i, SSM, -1, &l->life[q], n);
-    fact(c, f, "long_memory", i, SSM, -1, &l->long_memory, n);
+    for (int q = 0; q < HY_REACH_QUANTILES; q++)
+        hy_moments_layer_fact(c, f, life_names[q], i, kind_names[SSM], -1, &l->life[q]);
+    hy_moments_layer_fact(c, f, "long_memory", i, kind_names[SSM], -1, &l->long_memory);
 }
 
 static void open_layers(const hy_model_spec *spec, work *w) {
@@ -130,7 +109,7 @@ static hy_status reach_run(const hy_measure_context *c, const void *options, hy_
     for (int i = 0; !s && i < L; i++) e.want[i] = true;
     for (int i = 0; !s && i < e.n; i++) s = hy_examples_run(c, &e, i, on_layer, &w);
     for (int i = 0; i < L; i++) {
-        if (!s) layer_facts(c, facts, o, &w.layer[i], i, e.n);
+        if (!s) layer_facts(c, facts, o, &w.layer[i], i);
         free(w.layer[i].now.span);
         free(w.layer[i].head_span);
     }

@@ -41,13 +41,7 @@ static hy_status removal_check(const hy_measure_subject *s, const void *options)
 
 static bool removal_applies(const hy_model_spec *spec, const void *options) {
     const removal_options *o = options;
-    hy_program *p;
-    hy_units u;
-    if (hy_parts_of(spec, o->parts, o->groups, &p, &u)) return true;  // its check says what is wrong
-    const bool any = u.n > 0;
-    hy_units_free(&u);
-    hy_program_free(p);
-    return any;
+    return hy_parts_any(spec, o->parts, o->groups);
 }
 
 // ---------------------------------------------------------------------------------------------------- orders
@@ -171,14 +165,7 @@ static hy_status curves(const hy_measure_context *c, const hy_ablation *a, const
 
 static hy_status removal_run(const hy_measure_context *c, const void *options, hy_facts *facts) {
     const removal_options *o = options;
-    const hy_ablation a = {.prog = c->prog,
-                           .params = c->params,
-                           .task = c->task,
-                           .cells = &o->cells,
-                           .examples = o->examples,
-                           .batch = c->eval_batch,
-                           .how = (hy_ablate_how)o->how,
-                           .reference = o->reference};
+    const hy_ablation a = hy_parts_ablation(c, &o->cells, o->examples, o->how, o->reference);
     hy_units u;
     HY_TRY(hy_parts_units(c->prog, o->parts, o->groups, &u));
     const hy_status s = curves(c, &a, &u, o, facts);

@@ -59,12 +59,12 @@ static bool retrieval_applies(const hy_model_spec *spec, const void *options) {
 enum { SCORE = 0, TOP, UNIFORM, FIGURES };
 static const char *const metrics[FIGURES] = {"retrieval_score", "retrieval_top", "retrieval_uniform"};
 typedef struct {
-    double sum[FIGURES], squares[FIGURES];
-} moments;
+    hy_moments of[FIGURES];
+} figures;
 typedef struct {
     bool attention, ssm;
-    moments *head;  // [heads]
-    moments of[2];  // mean over the attention heads; the SSM
+    figures *head;  // [heads]
+    figures of[2];  // mean over the attention heads; the SSM
 } layer_work;
 typedef struct {
     hy_map_options o;
@@ -72,9 +72,9 @@ typedef struct {
     layer_work *layer;
 } work;
 
-static void add(moments *m, const hy_retrieval *r) {
+static void add(figures *a, const hy_retrieval *r) {
     const double v[FIGURES] = {r->score, r->top, r->uniform};
-    for (int k = 0; k < FIGURES; k++) m->sum[k] += v[k], m->squares[k] += v[k] * v[k];
+    for (int k = 0; k < FIGURES; k++) hy_moments_add(&a->of[k], v[k]);
 }
 
 static hy_status on_layer(void *user, const hy_map_values *v) {
@@ -110,22 +110,9 @@ static hy_status run_examples(const hy_measure_context *c, const retrieval_optio
 }
 
 // ---------------------------------------------------------------------------------------------------- facts
-static void facts_of(const hy_measure_context *c, hy_facts *f, int layer, const char *kind, int head, const moments *m,
-                     int figures, int n) {
-    char cell[48];
-    if (head < 0)
-        snprintf(cell, sizeof cell, "layer%d.%s", layer, kind);
-    else
-        snprintf(cell, sizeof cell, "layer%d.head%d", layer, head);
-    for (int k = 0; k < figures; k++) {
-        const double mean = m->sum[k] / n;
-        hy_fact *a = hy_facts_add(f, metrics[k], cell, mean);
-        a->n = n;
-        a->se = n > 1 ? sqrt(fmax(0, (m->squares[k] - n * mean * mean) / (n - 1)) / n) : NAN;
-        a->step = c->step;
-        a->x = layer;
-        hy_fact_at(a, layer, kind, head);
-    }
+static void facts_of(const hy_measure_context *c, hy_facts *f, int layer, const char *kind, int head, const figures *a,
+                     int n) {
+    for (int k = 0; k < n; k++) hy_moments_layer_fact(c, f, metrics[k], layer, kind, head, &a->of[k]);
 }
 
 static hy_status retrieval_run(const hy_measure_context *c, const void *options, hy_facts *facts) {
@@ -143,10 +130,10 @@ static hy_status retrieval_run(const hy_measure_context *c, const void *options,
     if (!s && !n) s = hy_error(HY_EINPUT, "no example has something to copy");
     for (int i = 0; i < spec->n_layers; i++) {
         const layer_work *l = &w.layer[i];
-        if (!s && l->attention) facts_of(c, facts, i, "attention", -1, &l->of[0], FIGURES, n);
+        if (!s && l->attention) facts_of(c, facts, i, "attention", -1, &l->of[0], FIGURES);
         for (int h = 0; !s && l->attention && h < spec->layers[i].heads; h++)
-            facts_of(c, facts, i, "attention", h, &l->head[h], UNIFORM, n);  // that is the layer's
-        if (!s && l->ssm) facts_of(c, facts, i, "ssm", -1, &l->of[1], FIGURES, n);
+            facts_of(c, facts, i, "attention", h, &l->head[h], UNIFORM);  // that is the layer's
+        if (!s && l->ssm) facts_of(c, facts, i, "ssm", -1, &l->of[1], FIGURES);
         free(l->head);
     }
     free(w.layer);

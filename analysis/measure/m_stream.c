@@ -32,31 +32,19 @@ static hy_status stream_check(const hy_measure_subject *s, const void *options) 
 }
 
 typedef struct {
-    double sum, squares;
-    int n;
-} moments;
-typedef struct {
     const hy_program *p;
-    int first, S, d;       // positions first .. S - 1 count
-    int *part_of;          // [n_values] the stream: 1 + KINDS * layer + the kind that made it; 0: another value
-    float *now;            // [S, d] the stream so far
-    int entered;           // layers whose entry was looked at
-    moments *rms, *alike;  // [n_layers + 1, KINDS], [n_layers + 1]
+    int first, S, d;          // positions first .. S - 1 count
+    int *part_of;             // [n_values] the stream: 1 + KINDS * layer + the kind that made it; 0: another value
+    float *now;               // [S, d] the stream so far
+    double *sum;              // [d] scratch
+    int entered;              // layers whose entry was looked at
+    hy_moments *rms, *alike;  // [n_layers + 1, KINDS], [n_layers + 1]
 } work;
 
-static void add(moments *m, double v) {
-    m->sum += v;
-    m->squares += v * v;
-    m->n++;
-}
-
 // ---------------------------------------------------------------------------------------------------- where to look
-static void mark(work *w, int layer, const char *name, kind k) {
-    char full[64];
-    snprintf(full, sizeof full, "layers.%d.%s", layer, name);
-    if (!name[0]) snprintf(full, sizeof full, layer < w->p->spec.n_layers ? "layers.%d.input" : "final_input", layer);
-    const hy_val v = hy_program_find(w->p, full);
-    if (v != HY_NOVAL) w->part_of[v] = 1 + KINDS * (name[0] ? layer : layer - 1) + (int)k;
+static void mark(work *w, const char *name, int layer, kind k) {
+    const hy_val v = hy_program_find(w->p, name);
+    if (v != HY_NOVAL) w->part_of[v] = 1 + KINDS * layer + (int)k;
 }
 
 // The values that the stream passes through: after the first mixer of two, after the mixers, after the layer.
@@ -66,9 +54,14 @@ static void mark_layer(work *w, int i) {
     const kind last = l->mixer == HY_MIXER_PARALLEL ? (l->fusion == HY_FUSION_SUM ? SSM : HEADS)
                       : l->mixer == HY_MIXER_SSM || l->mixer == HY_MIXER_ATTENTION_SSM ? SSM
                                                                                        : ATTENTION;
-    mark(w, i, "mixer.mid", attention_first ? ATTENTION : SSM);
-    mark(w, i, "mixer.out", last);
-    if (l->mixer != HY_MIXER_NONE || l->mlp != HY_MLP_NONE) mark(w, i + 1, "", l->mlp != HY_MLP_NONE ? MLP : last);
+    char name[64];
+    snprintf(name, sizeof name, "layers.%d.mixer.mid", i);
+    mark(w, name, i, attention_first ? ATTENTION : SSM);
+    snprintf(name, sizeof name, "layers.%d.mixer.out", i);
+    mark(w, name, i, last);
+    if (l->mixer == HY_MIXER_NONE && l->mlp == HY_MLP_NONE) return;  // it passes the stream on
+    snprintf(name, sizeof name, i + 1 < w->p->spec.n_layers ? "layers.%d.input" : "final_input", i + 1);
+    mark(w, name, i, l->mlp != HY_MLP_NONE ? MLP : last);
 }
 
 // ---------------------------------------------------------------------------------------------------- one example
@@ -83,9 +76,9 @@ static double root_mean_square(const work *w, const float *x, const float *minus
 
 // Mean cosine of the stream at two different positions: |sum of unit vectors|^2 counts every pair twice and each
 // position with itself.
-static double mean_cosine(const work *w, double *sum) {
+static double mean_cosine(const work *w) {
     const int n = w->S - w->first;
-    double all = 0;
+    double all = 0, *sum = w->sum;
     memset(sum, 0, (size_t)w->d * sizeof *sum);
     for (int i = w->first; i < w->S; i++) {
         const float *row = w->now + (size_t)i * w->d;
@@ -99,15 +92,11 @@ static double mean_cosine(const work *w, double *sum) {
 }
 
 // What enters the layers up to this one is what the stream holds now; an empty layer passes it on.
-static hy_status enter(work *w, int layer) {
-    double *sum = hy_alloc((size_t)w->d * sizeof *sum);
-    if (!sum) return HY_ENOMEM;
+static void enter(work *w, int layer) {
     for (; w->entered <= layer; w->entered++) {
-        add(&w->rms[w->entered * KINDS + STREAM], root_mean_square(w, w->now, NULL));
-        if (w->S - w->first > 1) add(&w->alike[w->entered], mean_cosine(w, sum));
+        hy_moments_add(&w->rms[w->entered * KINDS + STREAM], root_mean_square(w, w->now, NULL));
+        if (w->S - w->first > 1) hy_moments_add(&w->alike[w->entered], mean_cosine(w));
     }
-    free(sum);
-    return HY_OK;
 }
 
 static bool wants(void *user, const char *name) {
@@ -121,8 +110,8 @@ static hy_status got(void *user, const char *name, const float *data, int rows, 
     const int at = w->part_of[hy_program_find(w->p, name)] - 1, layer = at / KINDS, k = at % KINDS;
     HY_ASSERT(rows == w->S && width == w->d);
     if (k != STREAM) {
-        HY_TRY(enter(w, layer));
-        add(&w->rms[layer * KINDS + k], root_mean_square(w, data, w->now));
+        enter(w, layer);
+        hy_moments_add(&w->rms[layer * KINDS + k], root_mean_square(w, data, w->now));
     }
     memcpy(w->now, data, (size_t)rows * (size_t)width * sizeof *w->now);
     return hy_interrupted ? hy_error(HY_EINTR, "interrupted") : HY_OK;
@@ -131,15 +120,16 @@ static hy_status got(void *user, const char *name, const float *data, int rows, 
 // ---------------------------------------------------------------------------------------------------- facts
 // layer n_layers: what leaves the model.
 static void mean_fact(const hy_measure_context *c, hy_facts *f, const char *metric, int layer, kind k,
-                      const moments *m) {
+                      const hy_moments *m) {
     char cell[48];
     if (m->n == 0) return;
+    if (k != STREAM) {
+        hy_moments_layer_fact(c, f, metric, layer, kind_names[k], -1, m);
+        return;
+    }
     const bool final = layer == c->prog->spec.n_layers;
-    snprintf(cell, sizeof cell, final ? "final" : k == STREAM ? "layer%d" : "layer%d.%s", layer, kind_names[k]);
-    hy_fact *a = hy_facts_add(f, metric, cell, m->sum / m->n);
-    a->step = c->step;
-    a->n = m->n;
-    if (m->n > 1) a->se = sqrt(fmax(0, (m->squares - m->n * a->value * a->value) / (m->n - 1)) / m->n);
+    snprintf(cell, sizeof cell, final ? "final" : "layer%d", layer);
+    hy_fact *a = hy_moments_fact(c, f, metric, cell, m);
     if (final) return;
     a->x = layer;
     hy_fact_at(a, layer, kind_names[k], -1);
@@ -148,12 +138,12 @@ static void mean_fact(const hy_measure_context *c, hy_facts *f, const char *metr
 static hy_status measure(const hy_measure_context *c, hy_examples *e, work *w) {
     const int L = c->prog->spec.n_layers;
     const hy_probe probe = {.wants = wants, .got = got, .user = w};
-    w->part_of[hy_program_find(w->p, "layers.0.input")] = 1 + STREAM;
+    mark(w, "layers.0.input", 0, STREAM);
     for (int i = 0; i < L; i++) mark_layer(w, i);
     for (int i = 0; i < e->n; i++) {
         w->entered = 0;
         HY_TRY(hy_examples_probe(c, e, i, &probe));
-        HY_TRY(enter(w, L));
+        enter(w, L);
     }
     return HY_OK;
 }
@@ -168,13 +158,14 @@ static hy_status stream_run(const hy_measure_context *c, const void *options, hy
     w.rms = hy_xcalloc((size_t)(L + 1) * (KINDS + 1), sizeof *w.rms);
     w.alike = w.rms + (L + 1) * KINDS;
     w.now = hy_alloc((size_t)w.S * (size_t)d * sizeof *w.now);
+    w.sum = hy_xcalloc((size_t)d, sizeof *w.sum);
     if (!s && !w.now) s = HY_ENOMEM;
     if (!s) s = measure(c, &e, &w);
     for (int i = 0; i <= L && !s; i++) {
         for (int k = 0; k < KINDS; k++) mean_fact(c, facts, "stream_rms", i, (kind)k, &w.rms[i * KINDS + k]);
         mean_fact(c, facts, "stream_cosine", i, STREAM, &w.alike[i]);
     }
-    free(w.part_of), free(w.rms), free(w.now);
+    free(w.part_of), free(w.rms), free(w.now), free(w.sum);
     hy_examples_close(&e);
     return s;
 }

@@ -33,6 +33,27 @@ hy_status hy_parts_check(const hy_measure_subject *s, const hy_ints *cells, int 
     return HY_OK;
 }
 
+bool hy_parts_any(const hy_model_spec *spec, int parts, int groups) {
+    hy_program *p;
+    hy_units u;
+    if (hy_parts_of(spec, parts, groups, &p, &u)) return true;
+    const bool any = u.n > 0;
+    hy_units_free(&u);
+    hy_program_free(p);
+    return any;
+}
+
+hy_ablation hy_parts_ablation(const hy_measure_context *c, const hy_ints *cells, int examples, int how, int reference) {
+    return (hy_ablation){.prog = c->prog,
+                         .params = c->params,
+                         .task = c->task,
+                         .cells = cells,
+                         .examples = examples,
+                         .batch = c->eval_batch,
+                         .how = (hy_ablate_how)how,
+                         .reference = reference};
+}
+
 hy_estimate hy_paired(const double *x, const double *y, int n, double sign) {
     double sum = 0, squares = 0;
     for (int i = 0; i < n; i++) sum += sign * (x[i] - (y ? y[i] : 0));

@@ -25,8 +25,13 @@
 hy_status hy_parts_units(const hy_program *p, int parts, int groups, hy_units *u);
 // The program of a spec and its units; free both unless this fails.
 hy_status hy_parts_of(const hy_model_spec *spec, int parts, int groups, hy_program **p, hy_units *u);
+// Whether a model has such parts. True also where the options are wrong: the check says what is.
+bool hy_parts_any(const hy_model_spec *spec, int parts, int groups);
 // HY_EINPUT: a cell stands in the list twice, or the task has none such; groups do not divide the channels.
 hy_status hy_parts_check(const hy_measure_subject *s, const hy_ints *cells, int parts, int groups);
+
+// What is taken out of a measure's model; cells is borrowed.
+hy_ablation hy_parts_ablation(const hy_measure_context *c, const hy_ints *cells, int examples, int how, int reference);
 
 typedef struct {
     double mean, se;

@@ -59,8 +59,10 @@ hy_fig_out hy_plots_out(hy_plots *p, int task, const char *name, const char *var
 hy_fig_axis hy_plots_axis(const char *label, bool log);
 // " at 8000 tokens" of a value that was measured at a context, else "".
 void hy_plots_context(const hy_summary_value *v, char out[40]);
-// The points of a metric of one kind of heads, by layer, in the unit that is shown: x, y, lo and hi in four stretches
-// of `room` numbers. Returns how many.
+// Points of a line: x, y, lo and hi in four stretches of `room` numbers. Puts one more among n, in order of x: the mean
+// and interval of stat, times scale.
+void hy_plots_insert(int n, int room, double *at, double x, const hy_stat *stat, double scale);
+// Those of a metric of one kind of heads, by layer, in the unit that is shown. Returns how many.
 int hy_plots_by_layer(const hy_summary_row *r, const char *metric, const char *kind, int room, double *at);
 // What the figure of measure kv_similarity shows, in words. options: in one line. Caller frees.
 char *hy_plots_pairs_text(bool shared, const char *options);

@@ -97,18 +97,20 @@ void hy_plots_context(const hy_summary_value *v, char out[40]) {
         snprintf(out, 40, " at %.0f tokens", v->x);
 }
 
+void hy_plots_insert(int n, int room, double *at, double x, const hy_stat *stat, double scale) {
+    double *xs = at, *y = at + room, *lo = at + 2 * room, *hi = at + 3 * room;
+    int i = n;
+    for (; i > 0 && xs[i - 1] > x; i--) xs[i] = xs[i - 1], y[i] = y[i - 1], lo[i] = lo[i - 1], hi[i] = hi[i - 1];
+    xs[i] = x, y[i] = scale * stat->mean, lo[i] = scale * stat->lo, hi[i] = scale * stat->hi;
+}
+
 int hy_plots_by_layer(const hy_summary_row *r, const char *metric, const char *kind, int room, double *at) {
     const hy_metric_def *d = hy_metric_find(metric);
-    double *x = at, *y = at + room, *lo = at + 2 * room, *hi = at + 3 * room;
     int n = 0;
     for (int k = 0; k < r->n_values; k++) {
         const hy_summary_value *v = &r->values[k];
         if (strcmp(v->metric, d->name) || v->set || strcmp(v->kind, kind) || v->layer < 0 || v->head >= 0) continue;
-        int i = n++;
-        for (; i > 0 && x[i - 1] > v->layer; i--)
-            x[i] = x[i - 1], y[i] = y[i - 1], lo[i] = lo[i - 1], hi[i] = hi[i - 1];
-        x[i] = v->layer, y[i] = v->stat.mean * d->scale;
-        lo[i] = v->stat.lo * d->scale, hi[i] = v->stat.hi * d->scale;
+        hy_plots_insert(n++, room, at, v->layer, &v->stat, d->scale);
     }
     return n;
 }

@@ -10,18 +10,14 @@ enum { ORDERS = 3 };
 static const char *const orders[ORDERS] = {"least", "random", "most"};
 static const char *const titles[ORDERS] = {"least important first", "at random", "most important first"};
 
-// The points of one order, by the share that is out: x [n], y, lo and hi, n at most `room` and room apart. Returns n.
+// The points of one order, by the share that is out (hy_plots_insert). Returns how many.
 static int fill(const hy_summary_row *r, const char *order, int room, double *at) {
     const double scale = hy_metric_find("accuracy_left")->scale;
-    double *x = at, *y = at + room, *lo = at + 2 * room, *hi = at + 3 * room;
     int n = 0;
     for (int k = 0; k < r->n_values; k++) {
         const hy_summary_value *v = &r->values[k];
         if (strcmp(v->metric, "accuracy_left") || v->set || strcmp(v->kind, order) || !isfinite(v->y)) continue;
-        int i = n++;
-        for (; i > 0 && x[i - 1] > 100 * v->y; i--)
-            x[i] = x[i - 1], y[i] = y[i - 1], lo[i] = lo[i - 1], hi[i] = hi[i - 1];
-        x[i] = 100 * v->y, y[i] = scale * v->stat.mean, lo[i] = scale * v->stat.lo, hi[i] = scale * v->stat.hi;
+        hy_plots_insert(n++, room, at, 100 * v->y, &v->stat, scale);
     }
     return n;
 }
