@@ -76,7 +76,8 @@ static hy_status check_epochs(const hy_train_spec *t) {
     return HY_OK;
 }
 
-hy_status hy_train_check(const hy_train_spec *t) {
+// known: steps are what they will be.
+static hy_status check(const hy_train_spec *t, bool known) {
     HY_TRY(check_epochs(t));
     const double warm = t->warmup * t->steps;
     const bool falls = t->schedule == HY_SCHED_LINEAR || t->schedule == HY_SCHED_COSINE;
@@ -88,7 +89,6 @@ hy_status hy_train_check(const hy_train_spec *t) {
             "warmup %g and decay %g are shares of steps and overlap: with schedule wsd their sum is at most "
             "1; lower one of them",
             t->warmup, t->decay);
-    const bool known = !t->epochs || t->epoch_steps;
     if (known && falls && warm > 1 && t->steps - warm < 1)
         return hy_error(HY_EINPUT,
                         "warmup %g takes all of steps %d, so schedule %s has no step of its own: lower warmup, or set "
@@ -96,6 +96,8 @@ hy_status hy_train_check(const hy_train_spec *t) {
                         t->warmup, t->steps, schedule);
     return HY_OK;
 }
+
+hy_status hy_train_check(const hy_train_spec *t) { return check(t, !t->epochs); }
 
 // A number that epochs decide, and that the recipe may have said before.
 static hy_status decide(const char *name, int *field, int64_t value, int unset, const char *by, const char *how) {
@@ -113,7 +115,6 @@ static hy_status fit_epochs(hy_train_spec *t, const hy_task *task) {
     HY_TRY(hy_task_epoch(task, t->batch, &batches));
     const int64_t n = (batches + t->accumulate - 1) / t->accumulate;
     snprintf(how, sizeof how, "of %lld batches", (long long)batches);
-    t->epoch_steps = n > INT_MAX ? INT_MAX : (int)n;
     hy_train_spec plain;
     hy_fields_default(hy_train_fields, &plain);
     HY_TRY(decide("steps", &t->steps, t->epochs * n, plain.steps, "epochs", how));
@@ -122,7 +123,7 @@ static hy_status fit_epochs(hy_train_spec *t, const hy_task *task) {
 
 hy_status hy_train_fit(hy_train_spec *t, const hy_task *task) {
     if (t->epochs && t->steps) HY_TRY(fit_epochs(t, task));
-    return hy_train_check(t);
+    return check(t, true);
 }
 
 hy_status hy_train_no_tuning(const char *task) {
@@ -136,8 +137,8 @@ double hy_train_lr(const hy_train_spec *t, long step) {
     const double warm = t->warmup * t->steps, floor = t->min_lr;
     double s = (double)step;
     if (s < warm) return t->lr * s / warm;
-    const long before = t->epoch_steps ? (step - 1) / t->epoch_steps : 0;  // whole epochs
-    if (t->schedule_per == HY_PER_EPOCH && t->epoch_steps) s = fmax(warm, (double)(before * t->epoch_steps));
+    const long pass = hy_train_epoch_steps(t), before = pass ? (step - 1) / pass : 0;  // whole epochs
+    if (t->schedule_per == HY_PER_EPOCH && pass) s = fmax(warm, (double)(before * pass));
     double share = 1;
     const double left = t->steps - warm, at = left > 0 ? fmin(1, (s - warm) / left) : 1;
     switch (t->schedule) {

@@ -12,7 +12,6 @@ typedef enum { HY_DECAY_MATRICES = 0, HY_DECAY_ALL } hy_decay_on;
 typedef struct {
     int steps, batch, accumulate;
     int epochs;         // passes over the finite training set of the task; 0: steps decide
-    int epoch_steps;    // no field: optimiser steps of a pass, set by hy_train_fit; 0: no epochs
     double lr, min_lr;  // min_lr: share of lr at the last step
     hy_schedule schedule;
     hy_schedule_per schedule_per;
@@ -42,9 +41,12 @@ extern const hy_field hy_train_fields[];
 // rate holds for an epoch: cosine without warm-up gives epoch e the rate lr (m + (1 - m) (1 + cos(pi (e - 1) / epochs))
 // / 2).
 double hy_train_lr(const hy_train_spec *t, long step);
-// Makes a recipe one for a task: with epochs, sets epoch_steps, steps and (with eval_epochs) eval_every, which must not
-// say something else already; then hy_train_check. May be repeated. steps 0 stays 0: nothing is trained.
+// Makes a recipe one for a task: with epochs, sets steps and (with eval_epochs) eval_every, which must not say
+// something else already; then hy_train_check, and what it leaves out. May be repeated. steps 0 stays 0: nothing is
+// trained.
 hy_status hy_train_fit(hy_train_spec *t, const hy_task *task);
+// Optimiser steps of a pass, of a recipe that hy_train_fit made one for a task; 0: no epochs.
+static inline int hy_train_epoch_steps(const hy_train_spec *t) { return t->epochs ? t->steps / t->epochs : 0; }
 // Fields that do not go together: HY_EINPUT naming them, with what to do. What depends on the number of steps is left
 // out where epochs have yet to set it.
 hy_status hy_train_check(const hy_train_spec *t);

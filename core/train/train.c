@@ -68,8 +68,10 @@ hy_status hy_trainer_create(const hy_program *p, const hy_backend *be, hy_dtype 
     if (fits) return hy_error_context(fits, "train");
     if (spec->stop_accuracy > 0 && !hy_task_cells(task, HY_SPLIT_TUNE)) return hy_train_no_tuning(hy_task_kind(task));
     HY_TRY(hy_model_check_length(&p->spec, hy_task_max_len(task)));
+    int64_t batches = 0;
+    if (hy_train_epoch_steps(&fitted)) HY_TRY(hy_task_epoch(task, fitted.batch, &batches));
     hy_trainer *t = hy_xcalloc(1, sizeof *t);
-    *t = (hy_trainer){.p = p, .be = be, .dt = dt, .spec = fitted, .task = task, .seed = seed};
+    *t = (hy_trainer){.p = p, .be = be, .dt = dt, .spec = fitted, .task = task, .seed = seed, .epoch_batches = batches};
     t->T = hy_task_max_len(task);
     // running ahead pays only where kernels run while the host does something else
     t->ask_every = !be->async ? 1 : spec->log_every < HY_TRAIN_RING ? spec->log_every : HY_TRAIN_RING;
@@ -114,11 +116,10 @@ static hy_status load_batch(hy_trainer *t, long step, int k, int32_t *ids, int32
     t->sizes[k] = s->batch;
     if (!s->epochs)
         return hy_task_batch(t->task, (int64_t)(step - 1) * s->accumulate + k, s->batch, ids, labels, &t->lengths[k]);
-    int64_t batches;
-    HY_TRY(hy_task_epoch(t->task, s->batch, &batches));
-    const int64_t n = (int64_t)((step - 1) % s->epoch_steps) * s->accumulate + k;
+    const int64_t n = (int64_t)((step - 1) % hy_train_epoch_steps(s)) * s->accumulate + k;
     t->sizes[k] = t->lengths[k] = 0;
-    return n < batches ? hy_task_epoch_batch(t->task, n, s->batch, ids, labels, &t->lengths[k], &t->sizes[k]) : HY_OK;
+    return n < t->epoch_batches ? hy_task_epoch_batch(t->task, n, s->batch, ids, labels, &t->lengths[k], &t->sizes[k])
+                                : HY_OK;
 }
 
 // All micro-batches of a step (1 ..), a pure function of its number: into t->ids, labels, lengths, sizes.

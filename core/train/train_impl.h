@@ -21,6 +21,7 @@ struct hy_trainer {
     int32_t *ids, *labels;            // host: [accumulate, batch, T]
     int32_t *full_ids, *full_labels;  // host: [batch, meta + T]
     int *lengths;                     // host: [accumulate] tokens of the examples of each micro-batch
+    int64_t epoch_batches;            // of a pass; 0: no epochs
     int *sizes;                       // host: [accumulate] their number; 0: an epoch ends before it
     long step;                        // steps started = position of the loader
     int pending;                      // of these, the newest whose reports are still on the device

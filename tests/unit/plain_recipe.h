@@ -14,7 +14,7 @@ static double lr_of(const hy_train_spec *r, int s) {
     if (s < w) return r->lr * (s / w);
     if (r->schedule_per == HY_PER_EPOCH) {  // the steps before this epoch, but not fewer than the warm-up
         int before = 0;
-        while (before + r->epoch_steps < s) before += r->epoch_steps;
+        while (before + r->steps / r->epochs < s) before += r->steps / r->epochs;
         if (before < w) return r->lr;
         s = before;
     }

@@ -18,7 +18,7 @@ static void rate_by_epoch(void **state) {
     };
     for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
         hy_train_spec r = recipe_of(points[i].recipe);
-        r.lr = 0.004, r.epochs = 4, r.epoch_steps = 3, r.steps = 12, r.schedule_per = HY_PER_EPOCH;
+        r.lr = 0.004, r.epochs = 4, r.steps = 12, r.schedule_per = HY_PER_EPOCH;
         need(hy_train_check(&r));
         for (int s = 1; s <= 12; s++) {
             const double share = points[i].share[(s - 1) / 3], want = 0.004 * (share < 0 ? s / 3.0 : share);
@@ -50,7 +50,8 @@ static void epochs_as_defined(void **state) {
         const hy_train_spec once = r;
         need(hy_train_fit(&r, task));
         assert_memory_equal(&once, &r, sizeof r);
-        if (r.steps != cases[c].steps || r.eval_every != cases[c].every || r.epoch_steps * r.epochs != r.steps)
+        if (r.steps != cases[c].steps || r.eval_every != cases[c].every ||
+            hy_train_epoch_steps(&r) * r.epochs != r.steps)
             fail_msg("%s: %d steps, evaluated every %d", cases[c].recipe, r.steps, r.eval_every);
         steps_of(models[c], &r, task, 9, cases[c].recipe, &mixed);
     }
@@ -66,9 +67,13 @@ static void epochs_refused(void **state) {
     } cases[] = {
         {"epochs=3 batch=2", "", {NULL}},
         {"epochs=3 batch=2 steps=15", "", {NULL}},
-        {"epochs=3 batch=2 steps=16", "", {"epochs of 5 batches come to 15 steps", "steps is 16", "leave one of them out"}},
+        {"epochs=3 batch=2 steps=16",
+         "",
+         {"epochs of 5 batches come to 15 steps", "steps is 16", "leave one of them out"}},
         {"epochs=3 batch=2 eval_epochs=1 eval_every=5", "", {NULL}},
-        {"epochs=3 batch=2 eval_epochs=1 eval_every=4", "", {"eval_epochs of 5 batches come to 5 steps", "eval_every is 4"}},
+        {"epochs=3 batch=2 eval_epochs=1 eval_every=4",
+         "",
+         {"eval_epochs of 5 batches come to 5 steps", "eval_every is 4"}},
         {"epochs=1000000000 batch=2", "", {"too many"}},
         {"epochs=3 batch=2", "weights: [5, 4]", {NULL}},
         {"epochs=3 batch=2", "weights: [1, 1]", {"T8.K1", "weights have no say"}},
