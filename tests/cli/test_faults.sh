@@ -15,7 +15,7 @@ printf 'int add(int a, int b) {\n    return a + b;\n}\nint twice(int a) {\n    r
 cat >"$tmp/Makefile" <<'END'
 $(BUILD)/tests/%: tests/unit/%.c core/sum.h
 	@mkdir -p $(@D)
-	$(CC) -I. -o $@ $<
+	$(CC) $(if $(WERROR),-Wall -Wextra -Werror) -I. -o $@ $<
 END
 printf '#include "core/sum.h"\n#include <stdio.h>\n#include <unistd.h>\nint main(void) {\n    puts(add(2, 3) == 5 ? "ok add" : "not ok add");\n    fflush(stdout);\n    while (add(2, 3) != 5) pause();\n    return 0;\n}\n' >"$tmp/tests/unit/test_add.c"
 printf '#include "core/sum.h"\nint puts(const char *);\nint main(void) { puts("ok twice"); return twice(4) != 8; }\n' >"$tmp/tests/unit/test_twice.c"
@@ -27,6 +27,9 @@ check "killed faults, status 0" 0 'all +2 +2 +0 +0 +0' run
 check "a test is stopped at its first red case" 0 'good/sub killed by test_add \(' run good/sub
 check "chosen by name" 0 'all +1 +1 +0 +0 +0' run good/su
 check "a sample" 0 'all +1 +1 +0 +0 +0' run --sample 1 --day 3
+fault leftover test_add '    return a + b;' '    return a;' >"$tmp/tests/faults/warned.faults"
+check "a fault may leave a warning where warnings are errors" 0 'warned/leftover killed by test_add' env WERROR=1 BUILD=build "$tool" --tree "$tmp" warned/
+rm "$tmp/tests/faults/warned.faults"
 sample() { run --sample 1 --day "$1" | grep -oE 'good/[a-z]+ killed'; }
 if [ "$(sample 4)" != "$(sample 5)" ]; then echo "ok a sample is another each day"; else echo "not ok a sample is another each day"; bad=1; fi
 if grep -q 'return a + b;' "$tmp"/build/faults/w1/core/sum.h && cmp -s "$tmp/core/sum.h" "$tmp/build/faults/w2/core/sum.h"; then

@@ -104,7 +104,7 @@ build() { # copy, tests...
   local copy=$1
   shift
   # shellcheck disable=SC2046
-  make -C "$copy" --no-print-directory -j"$per_make" CUDA=0 SAN= BUILD=build/release CC="${CC:-gcc}" CXX="${CXX:-g++}" \
+  make -C "$copy" --no-print-directory -j"$per_make" CUDA=0 SAN= WERROR= BUILD=build/release CC="${CC:-gcc}" CXX="${CXX:-g++}" \
     $(for t in "$@"; do targets "$t"; done | sort -u) >"$copy.log" 2>&1
 }
 # Runs a test in a copy up to its first red case: 0 green, 1 red, 124 it had to be stopped. It may take ten times as long as without a fault.
