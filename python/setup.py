@@ -1,4 +1,7 @@
-"""pip install ./python, from the source tree: calls make for the library and the program, and packs both with the variants."""
+"""pip install ./python, from the source tree: calls make for the library and the program, and packs both with the
+variants.
+"""
+
 import os
 import re
 import shutil
@@ -12,18 +15,26 @@ from setuptools.command.build_py import build_py
 HERE = Path(__file__).resolve().parent
 TREE = HERE.parent
 if not (TREE / "Makefile").is_file() or not (TREE / "core/base/version.h").is_file():
-    sys.exit("hylab: the package is built in the source tree of hylab, of which it takes the library: pip install TREE/python (pip 21.3 or newer)")
-BUILD = os.environ.get("HYLAB_BUILD", "build/release")  # as BUILD= of make
+    sys.exit(
+        "hylab: the package is built in the source tree of hylab, of which it takes the library: "
+        "pip install TREE/python (pip 21.3 or newer)"
+    )
+BUILD = os.environ.get("HYLAB_BUILD", "build/release")  # given: taken as it is, without make
 VERSION = re.search(r'define HY_VERSION "([^"]+)"', (TREE / "core/base/version.h").read_text()).group(1)
 
 
 def make():
     jobs = [] if "-j" in os.environ.get("MAKEFLAGS", "") else [f"-j{len(os.sched_getaffinity(0))}"]
     command = ["make", "--no-print-directory", *jobs, f"BUILD={BUILD}", "python", f"{BUILD}/hylab"]
+    if "HYLAB_BUILD" in os.environ:
+        return
     if subprocess.run(command, cwd=TREE).returncode:
         packages = re.search(r"^PACKAGES = ((?:.*\\\n)*.*)$", (TREE / "Makefile").read_text(), re.M).group(1)
-        sys.exit(f"hylab: {' '.join(command)} failed (in {TREE}). On Debian it needs these packages, which `make deps` installs there:\n  "
-                 + " ".join(packages.replace("\\", " ").split()))
+        sys.exit(
+            f"hylab: {' '.join(command)} failed (in {TREE}). "
+            "On Debian it needs these packages, which `make deps` installs there:\n  "
+            + " ".join(packages.replace("\\", " ").split())
+        )
 
 
 class Build(build_py):

@@ -55,7 +55,7 @@ HYLAB_API hylab_status hylab_model_open(const char *path, const char *const *set
                                         const char *isa, const char *weights, const char *precision, hylab_model **out);
 HYLAB_API void hylab_model_close(hylab_model *m);
 // JSON: name, path, trained, notes, vocab, d_model, layers, meta_tokens, threads, isa, precision; spec: {"path":
-// "value"} of all resolved values, as in the view v_param; spec_text: the same as YAML; parameters: [{name, shape,
+// "value"} of all resolved values by their paths in the canonical text; spec_text: the same as YAML; parameters: [{name, shape,
 // type}]; values: [{name, width}] of what hylab_values gives; heads: [{attention, ssm, window}] by layer: how many maps
 // hylab_maps has there (window 0: global).
 HYLAB_API char *hylab_model_facts(const hylab_model *m);

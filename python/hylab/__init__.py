@@ -12,16 +12,36 @@
 
 Everything is computed by the program's own code, through libhylab.so; errors are ``hylab.Error`` with its words.
 """
+
 from ._lib import Error
 from .model import ERF, Ablation, Facts, Model, load
+from .places import program as program_path
 from .places import variants
 from .program import command, run
 from .results import Results, results
 from .task import IGNORE, Task, Tokenizer
 from . import _lib
 
-__all__ = ["Ablation", "ERF", "Error", "Facts", "IGNORE", "Model", "Results", "Task", "Tokenizer", "command", "load", "measures", "results", "run",
-           "tasks", "variants", "version"]
+__all__ = [
+    "Ablation",
+    "ERF",
+    "Error",
+    "Facts",
+    "IGNORE",
+    "Model",
+    "Results",
+    "Task",
+    "Tokenizer",
+    "command",
+    "load",
+    "measures",
+    "program_path",
+    "results",
+    "run",
+    "tasks",
+    "variants",
+    "version",
+]
 __version__ = "0.1.0"
 
 

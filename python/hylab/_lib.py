@@ -1,9 +1,23 @@
 """The shared library: where it is, its functions (python/capi/hylab_api.h), and errors."""
+
 import ctypes
 import json
 import os
 import threading
-from ctypes import POINTER, byref, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_size_t, c_uint8, c_uint64, c_void_p
+from ctypes import (
+    POINTER,
+    byref,
+    c_char_p,
+    c_double,
+    c_float,
+    c_int,
+    c_int32,
+    c_int64,
+    c_size_t,
+    c_uint8,
+    c_uint64,
+    c_void_p,
+)
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +47,10 @@ def find(what, environment, *places):
     for place in places:
         if place.is_file():
             return place
-    raise Error(f"{what} is not there: install the package (pip install ./python), run `make python` in the tree, or set {environment}")
+    raise Error(
+        f"{what} is not there: install the package (pip install ./python), run `make python` in the tree, "
+        f"or set {environment}"
+    )
 
 
 class Map(ctypes.Structure):
@@ -62,8 +79,21 @@ _STATUS = {  # functions that return a status
     "hylab_task_open": [c_char_p, c_char_p, c_uint64, _out],
     "hylab_task_given": [c_int, c_int, _ids, _ids, c_int, _out],
     "hylab_task_example": [_handle, c_int, c_int, c_int64, _ids, _ids],
-    "hylab_ablate": [_handle, _handle, c_char_p, c_int, c_char_p, c_int, c_int, c_int, c_int, POINTER(c_uint8), POINTER(c_int), POINTER(_doubles),
-                     POINTER(_doubles)],
+    "hylab_ablate": [
+        _handle,
+        _handle,
+        c_char_p,
+        c_int,
+        c_char_p,
+        c_int,
+        c_int,
+        c_int,
+        c_int,
+        POINTER(c_uint8),
+        POINTER(c_int),
+        POINTER(_doubles),
+        POINTER(_doubles),
+    ],
     "hylab_measure": [_handle, _handle, c_char_p, c_char_p, c_int, _out],
     "hylab_tokenizer_open": [c_char_p, _out],
     "hylab_tokenizer_encode": [_handle, c_char_p, c_size_t, c_int, POINTER(c_size_t), POINTER(_ids)],
@@ -81,11 +111,16 @@ def library():
     global _loaded
     with _lock:
         if _loaded is None:
-            path = find("the library libhylab.so", "HYLAB_LIBRARY", HERE / "libhylab.so", TREE / "build/release/pic/libhylab.so")
+            path = find(
+                "the library libhylab.so", "HYLAB_LIBRARY", HERE / "libhylab.so", TREE / "build/release/pic/libhylab.so"
+            )
             try:
                 lib = ctypes.CDLL(str(path))
             except OSError as e:
-                raise Error(f"{path} cannot be loaded: {e}. It was built for another machine, or a library that it needs is not installed") from None
+                raise Error(
+                    f"{path} cannot be loaded: {e}. "
+                    "It was built for another machine, or a library that it needs is not installed"
+                ) from None
             for name, args in {**_STATUS, **_TEXT}.items():
                 getattr(lib, name).argtypes = args
                 getattr(lib, name).restype = c_int if name in _STATUS else c_void_p
@@ -93,7 +128,11 @@ def library():
                 getattr(lib, name).argtypes, getattr(lib, name).restype = [c_void_p], None
             lib.hylab_error.argtypes, lib.hylab_error.restype = [], c_char_p
             lib.hylab_version.argtypes, lib.hylab_version.restype = [], c_char_p
-            lib.hylab_facts_array.argtypes, lib.hylab_facts_array.restype = [_handle, c_int, POINTER(c_size_t)], c_void_p
+            lib.hylab_facts_array.argtypes, lib.hylab_facts_array.restype = [
+                _handle,
+                c_int,
+                POINTER(c_size_t),
+            ], c_void_p
             _loaded = lib
         return _loaded
 
@@ -101,11 +140,16 @@ def library():
 INTERRUPTED = 5
 
 
+def _opened(args):
+    """Handles as C has them; called under the lock, so that none is closed meanwhile."""
+    return [a.opened() if isinstance(a, Handle) else a for a in args]
+
+
 def call(name, *args):
     """Calls a function that returns a status and raises what it says."""
     lib = library()
     with _lock:
-        status = getattr(lib, name)(*args)
+        status = getattr(lib, name)(*_opened(args))
         text = lib.hylab_error().decode("utf-8", "replace") if status else None
     if status == INTERRUPTED:
         raise KeyboardInterrupt
@@ -117,7 +161,7 @@ def text(name, *args):
     """Calls a function that returns a text."""
     lib = library()
     with _lock:
-        found = getattr(lib, name)(*args)
+        found = getattr(lib, name)(*_opened(args))
         if not found:
             raise Error(lib.hylab_error().decode("utf-8", "replace"), 2)
         try:
@@ -166,7 +210,9 @@ def whole(value, what, least=0, most=2**31 - 1):
 
 
 def yaml_value(value):
-    """A value as YAML: JSON is YAML, and texts stay as they are, so that "[[32, 4]]" and "none" mean what they do on the command line."""
+    """A value as YAML: JSON is YAML, and texts stay as they are, so that "[[32, 4]]" and "none" mean what they do on
+    the command line.
+    """
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if isinstance(value, np.ndarray):
@@ -188,7 +234,12 @@ def options_text(options):
         if value is None:
             continue
         if isinstance(value, str):  # quoted where plain text would be read as something else
-            plain = value == value.strip() and not any(c in value for c in "\n#'\"\\") and ": " not in value and not value.startswith(tuple("&*!|>%@`{?-"))
+            plain = (
+                value == value.strip()
+                and not any(c in value for c in "\n#'\"\\")
+                and ": " not in value
+                and not value.startswith(tuple("&*!|>%@`{?-"))
+            )
             value = value if plain and value else json.dumps(value, ensure_ascii=False)
         else:
             value = yaml_value(value)
@@ -211,7 +262,11 @@ def ids_array(ids, what="ids", dims=(1, 2)):
     if a.dtype.kind not in "iu":
         raise Error(f"{what} has type {a.dtype}: whole numbers are wanted")
     if a.ndim not in dims:
-        raise Error(f"{what} has shape {list(a.shape)}: {' or '.join('[n, T]' if d == 2 else '[T]' for d in dims)} is wanted")
+        raise Error(
+            f"{what} has shape {list(a.shape)}: {' or '.join('[n, T]' if d == 2 else '[T]' for d in dims)} is wanted"
+        )
+    if a.size >= 2**31:
+        raise Error(f"{what} has {a.size} tokens: too many for one call")
     if a.min() < -(2**31) or a.max() >= 2**31:
         raise Error(f"{what} holds {a.min() if a.min() < 0 else a.max()}, which is no token")
     return np.ascontiguousarray(a, np.int32)
@@ -234,7 +289,7 @@ class Handle:
     def __init__(self, handle):
         self._handle = handle
 
-    def _open(self):
+    def opened(self):
         if self._handle is None:
             raise Error(f"{self._what} is closed: open it again")
         return self._handle
@@ -245,12 +300,13 @@ class Handle:
 
     def close(self):
         """Frees its memory. What was taken from it stays: arrays are copies."""
-        handle, self._handle = getattr(self, "_handle", None), None
-        if handle is not None:
-            close(self._close, handle)
+        with _lock:
+            handle, self._handle = getattr(self, "_handle", None), None
+            if handle is not None:
+                close(self._close, handle)
 
     def __enter__(self):
-        self._open()
+        self.opened()
         return self
 
     def __exit__(self, *_):

@@ -1,4 +1,5 @@
 """Where the variants and the program are: in the installed package, or in the source tree."""
+
 import difflib
 import os
 import shutil
@@ -30,8 +31,11 @@ def variant(path):
     if place and (place / f"{text}.yaml").is_file():
         return str(place / f"{text}.yaml")
     near = difflib.get_close_matches(text, variants(), 1)
-    raise Error(f"{text}: there is no such file or folder, and no such variant{f' (did you mean {near[0]!r}?)' if near else ''}; "
-                "hylab.variants() lists those that come with hylab")
+    raise Error(
+        f"{text}: there is no such file or folder, and no such variant"
+        f"{f' (did you mean {near[0]!r}?)' if near else ''}; "
+        "hylab.variants() lists those that come with hylab"
+    )
 
 
 def program():

@@ -1,7 +1,9 @@
 """The hylab program, started as a process."""
+
 import os
 import subprocess
 import sys
+import threading
 
 from . import _lib
 from ._lib import Error
@@ -9,15 +11,21 @@ from .places import program
 
 
 def command(*args, progress=None):
-    """Runs ``hylab ARGS``; returns what it prints. What it says on the way goes line by line to ``progress`` (None: to sys.stderr).
+    """Runs ``hylab ARGS``; returns what it prints. What it says on the way goes line by line to ``progress`` (None: to
+    sys.stderr).
 
     A failure raises Error with the program's message; ctrl-C is passed on to it and waited for.
     """
-    words = [str(program())] + [_lib.encoded(str(a) if not isinstance(a, os.PathLike) else a, "an argument").decode() for a in args]
+    words = [str(program())] + [
+        _lib.encoded(str(a) if not isinstance(a, os.PathLike) else a, "an argument").decode() for a in args
+    ]
     tell = progress if progress is not None else lambda line: print(line, file=sys.stderr, flush=True)
     said = []
-    import threading
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace") as process:
+    try:
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
+    except OSError as e:
+        raise Error(f"{words[0]} cannot be started: {e}") from None
+    with process:
         printed = []
         reader = threading.Thread(target=lambda: printed.append(process.stdout.read()), daemon=True)
         reader.start()
@@ -44,7 +52,8 @@ def command(*args, progress=None):
 def run(experiment, db=None, set=None, progress=None, **options):
     """Runs an experiment file, as ``hylab run`` does: only what is not stored yet; returns the table that it prints.
 
-    set: {"train.steps": 100} and other changes; options: those of ``hylab run --help``: scale="small", jobs=2, dry_run=True, only="hymba".
+    set: {"train.steps": 100} and other changes; options: those of ``hylab run --help``: scale="small", jobs=2,
+    dry_run=True, only="hymba".
     """
     args = ["run", experiment]
     if db is not None:

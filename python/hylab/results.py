@@ -1,4 +1,5 @@
 """A results database as pandas tables, over its documented views (README, "The database"). It is only read."""
+
 import os
 import sqlite3
 from urllib.parse import quote
@@ -35,7 +36,9 @@ class Results:
             raise Error(f"{self.path}: no results of hylab are in this database")
         if "v_param" not in views:
             self._db.close()
-            raise Error(f"{self.path}: of an older version: hylab doctor --db {self.path} --migrate brings it up to date")
+            raise Error(
+                f"{self.path}: of an older version: hylab doctor --db {self.path} --migrate brings it up to date"
+            )
 
     def _names(self):
         return {row[0] for row in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'view'")}
@@ -70,7 +73,9 @@ class Results:
         return [r["experiment"] for r in self.rows("SELECT DISTINCT experiment FROM v_plan ORDER BY experiment")]
 
     def _with_params(self, table, params):
-        """Puts columns of parameters beside a table with run_id. params: True: all; a path or a list of paths, with shell wildcards."""
+        """Puts columns of parameters beside a table with run_id. params: True: all; a path or a list of paths, with
+        shell wildcards.
+        """
         if params is False or params is None or not len(table):
             return table
         patterns = ["*"] if params is True else [params] if isinstance(params, str) else list(params)
@@ -82,21 +87,26 @@ class Results:
         if missing:
             raise Error(f"{self.path}: no model has the parameter {missing[0]}")
         import pandas
+
         columns = {path: table["run_id"].map(of) for path, of in sorted(found.items())}
         return pandas.concat([table, pandas.DataFrame(columns, index=table.index)], axis=1)
 
     def models(self, params=True):
-        """A row for each model: the columns of v_run, and its parameters ("train.lr", "attention.window", ...) as columns.
+        """A row for each model: the columns of v_run, and its parameters ("train.lr", "attention.window", ...) as
+        columns.
 
-        params: True: all; False: none; or paths with shell wildcards, "train.*" or ["train.lr", "attention.window"].
+        params: True: all; False: none; or paths with shell wildcards, "train.*" or ["train.lr",
+        "attention.window"].
         """
         return self._with_params(self.sql("SELECT * FROM v_run ORDER BY run_id"), params)
 
     def final(self, metric=None, experiment=None, cell=None, scale=None, params=False, **where):
-        """A row for each final figure: metric, cell, layer, kind, head, value, stderr, n ..., with parameters of its model as columns.
+        """A row for each final figure: metric, cell, layer, kind, head, value, stderr, n ..., with parameters of its
+        model as columns.
 
-        metric, cell, and any other column (variant="hymba", seed=1): only such rows; a list: any of these. experiment (and scale): what that
-        experiment asks for, from v_result, with its columns; else all of v_final. params: as for ``models``.
+        metric, cell, and any other column (variant="hymba", seed=1): only such rows; a list: any of these.
+        experiment (and scale): what that experiment asks for, from v_result, with its columns; else all of v_final.
+        params: as for ``models``.
         """
         view = "v_final" if experiment is None and scale is None else "v_result"
         tests, values = [], []
@@ -115,5 +125,7 @@ class Results:
             have = {r["metric"] for r in self.rows(f"SELECT DISTINCT metric FROM {view}")}
             lacks = [m for m in ([metric] if isinstance(metric, str) else metric) if m not in have]
             if lacks:
-                raise Error(f"{self.path}: no figure of {lacks[0]} is stored: there are {', '.join(sorted(have)) or 'none'}")
+                raise Error(
+                    f"{self.path}: no figure of {lacks[0]} is stored: there are {', '.join(sorted(have)) or 'none'}"
+                )
         return self._with_params(table, params)

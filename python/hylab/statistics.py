@@ -1,4 +1,5 @@
 """Student's t, for intervals of means over few examples, without scipy."""
+
 import math
 
 import numpy as np
@@ -11,7 +12,10 @@ def _beta_fraction(a, b, x):
     d = 1 / (d if abs(d) > tiny else tiny)
     f = d
     for m in range(1, 500):
-        for top in (m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)), -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))):
+        for top in (
+            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
+            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
+        ):
             d = 1 + top * d
             c = 1 + top / c
             d = 1 / (d if abs(d) > tiny else tiny)
@@ -27,7 +31,11 @@ def _beta(a, b, x):
     if x <= 0 or x >= 1:
         return float(x >= 1)
     front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
-    return front * _beta_fraction(a, b, x) / a if x < (a + 1) / (a + b + 2) else 1 - front * _beta_fraction(b, a, 1 - x) / b
+    return (
+        front * _beta_fraction(a, b, x) / a
+        if x < (a + 1) / (a + b + 2)
+        else 1 - front * _beta_fraction(b, a, 1 - x) / b
+    )
 
 
 def t_quantile(p, df):

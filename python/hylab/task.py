@@ -1,4 +1,5 @@
 """Tasks: where examples come from. Tokenizers: text to ids and back."""
+
 import ctypes
 from ctypes import byref, c_int32, c_size_t, c_void_p
 
@@ -14,29 +15,43 @@ _SPLITS = {"train": 0, "eval": 1, "tune": 2}
 class Task(Handle):
     """A task as the program has it: ``Task("mqar", vocab=48, train=[[32, 4]], test=[[32, 4]])``.
 
-    ``hylab.tasks()`` lists the kinds, ``hylab.tasks("mqar")`` the options of one. An example is a function of options, seed, split, cell
-    and index alone.
+    ``hylab.tasks()`` lists the kinds, ``hylab.tasks("mqar")`` the options of one. An example is a function of
+    options, seed, split, cell and index alone.
     """
 
     _close, _what = "hylab_task_close", "the task"
 
     def __init__(self, kind, seed=1, **options):
         handle = c_void_p()
-        _lib.call("hylab_task_open", _lib.encoded(kind, "kind"), _lib.options_text(options), _lib.whole(seed, "seed", 0, 2**64 - 1), byref(handle))
+        _lib.call(
+            "hylab_task_open",
+            _lib.encoded(kind, "kind"),
+            _lib.options_text(options),
+            _lib.whole(seed, "seed", 0, 2**64 - 1),
+            byref(handle),
+        )
         self._begin(handle)
 
     @classmethod
     def given(cls, ids, labels=None, vocab=2**24):
-        """A task of your own sequences, ids [n, T] or [T]. labels: the token wanted AT each position, negative where none is; None: the
-        next token of the sequence."""
+        """A task of your own sequences, ids [n, T] or [T]. labels: the token wanted AT each position, negative where
+        none is; None: the next token of the sequence.
+        """
         ids = np.atleast_2d(_lib.ids_array(ids))
         if labels is not None:
             labels = np.atleast_2d(_lib.ids_array(labels, "labels"))
             if labels.shape != ids.shape:
                 raise Error(f"labels has shape {list(labels.shape)}, ids {list(ids.shape)}: they must be the same")
         self, handle = cls.__new__(cls), c_void_p()
-        _lib.call("hylab_task_given", ids.shape[0], ids.shape[1], _lib.pointer(ids, c_int32), None if labels is None else _lib.pointer(labels, c_int32),
-                  vocab, byref(handle))
+        _lib.call(
+            "hylab_task_given",
+            ids.shape[0],
+            ids.shape[1],
+            _lib.pointer(ids, c_int32),
+            None if labels is None else _lib.pointer(labels, c_int32),
+            vocab,
+            byref(handle),
+        )
         self._begin(handle)
         return self
 
@@ -58,8 +73,15 @@ class Task(Handle):
             raise Error(f"there is no {split} cell {cell!r} of task {self.kind}: it has {len(cells)}")
         ids = np.zeros(cells[cell]["tokens"], np.int32)
         labels = np.zeros_like(ids)
-        _lib.call("hylab_task_example", self._open(), _SPLITS[split], cell, _lib.whole(index, "index", 0, 2**48), _lib.pointer(ids, c_int32),
-                  _lib.pointer(labels, c_int32))
+        _lib.call(
+            "hylab_task_example",
+            self,
+            _SPLITS[split],
+            cell,
+            _lib.whole(index, "index", 0, 2**48),
+            _lib.pointer(ids, c_int32),
+            _lib.pointer(labels, c_int32),
+        )
         return ids, labels
 
     def examples(self, n, cell=0, split="eval"):
@@ -68,7 +90,10 @@ class Task(Handle):
         return np.stack([b[0] for b in both]), np.stack([b[1] for b in both])
 
     def __repr__(self):
-        return f"<hylab.Task {self.kind}, {self.vocab} tokens, {len(self.cells['eval'])} cells{', closed' if self.closed else ''}>"
+        return (
+            f"<hylab.Task {self.kind}, {self.vocab} tokens, {len(self.cells['eval'])} cells"
+            f"{', closed' if self.closed else ''}>"
+        )
 
 
 class Tokenizer(Handle):
@@ -91,7 +116,7 @@ class Tokenizer(Handle):
         if not isinstance(text, bytes):
             raise Error(f"{type(text).__name__}: a text is wanted")
         n, ids = c_size_t(), ctypes.POINTER(c_int32)()
-        _lib.call("hylab_tokenizer_encode", self._open(), text, len(text), int(special), byref(n), byref(ids))
+        _lib.call("hylab_tokenizer_encode", self, text, len(text), int(special), byref(n), byref(ids))
         return _lib.take(ids, n.value, np.int32)
 
     def decode(self, ids, skip_special=True):
@@ -100,7 +125,15 @@ class Tokenizer(Handle):
             return ""
         ids = _lib.ids_array(ids, dims=(1,))
         n, found = c_size_t(), c_void_p()
-        _lib.call("hylab_tokenizer_decode", self._open(), _lib.pointer(ids, c_int32), ids.size, int(skip_special), byref(n), byref(found))
+        _lib.call(
+            "hylab_tokenizer_decode",
+            self,
+            _lib.pointer(ids, c_int32),
+            ids.size,
+            int(skip_special),
+            byref(n),
+            byref(found),
+        )
         return _lib.take(found, n.value, np.uint8).tobytes().decode("utf-8", "replace")
 
     def __repr__(self):

@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
-"""The package against NumPy: what it gives is computed a second time from its own activations, from files made by other programs, and
-by the program. Prints "ok NAME" or "not ok NAME"; arguments: parts of names. HYLAB: the program; cwd: the tree."""
+"""The package against NumPy: what it gives is computed a second time from its own activations, from files made by
+other programs, and by the program. Prints "ok NAME" or "not ok NAME"; arguments: parts of names. HYLAB: the
+program; cwd: the tree.
+"""
+
 import csv
 import io
 import json
@@ -30,10 +33,10 @@ def tensors(path):
     n = int.from_bytes(data[:8], "little")
     kinds = {"F32": np.float32, "I32": np.int32, "I64": np.int64}
     out = {}
-    for name, t in json.loads(data[8:8 + n]).items():
+    for name, t in json.loads(data[8 : 8 + n]).items():
         if name != "__metadata__":
             a, b = t["data_offsets"]
-            out[name] = np.frombuffer(data[8 + n + a:8 + n + b], kinds[t["dtype"]]).reshape(t["shape"])
+            out[name] = np.frombuffer(data[8 + n + a : 8 + n + b], kinds[t["dtype"]]).reshape(t["shape"])
     return out
 
 
@@ -95,7 +98,7 @@ def ids_of(m, *shape):
     return rng.integers(0, m.vocab, shape)
 
 
-# ---------------------------------------------------------------------------------------------------- what others computed
+# ---------------------------------------------------------------- what others computed
 def test_golden():
     for folder in ("hymba-tiny", "llama3-tiny", "mamba-tiny", "mamba2-tiny-groups", "falcon-h1-tiny"):
         wanted = tensors(GOLDEN / folder / "expected.safetensors")
@@ -126,12 +129,16 @@ def test_parameters():
             m.parameter("layers.0.DD")
 
 
-# ---------------------------------------------------------------------------------------------------- facts, shapes
+# ---------------------------------------------------------------- facts, shapes
 def test_facts():
     with small() as m:
         assert (m.vocab, m.d_model, m.layers, m.meta_tokens, m.name, m.trained) == (64, 128, 7, 16, "hymba", False)
-        assert m.spec["vocab"] == 64 and m.spec["layer_table.1.attention.window"] == 5 and m.spec["tied"] is True
-        assert m.spec["layer_table.0.attention.window"] == "none" and m.spec["layer_table.0.mixer"] == "parallel"
+        assert m.spec["vocab"] == 64 and m.spec["layers.1.attention.window"] == 5 and m.spec["tied"] is True
+        assert (
+            m.spec["layers.0.attention.window"] == "none"
+            and m.spec["layers.0.mixer"] == "parallel"
+            and m.spec["attention.window"] == "none,5"
+        )
         assert [h["window"] for h in m.heads] == [0, 5, 5, 0, 5, 5, 0] and m.heads[2]["kv_source"] == 1
         assert m.heads[0]["attention"] == 4 and m.heads[0]["ssm"] == 256
         assert f"{m.params}" in repr(m)
@@ -162,18 +169,39 @@ def test_shapes():
 
 
 def test_bits():
-    """The same bits on 1 and 2 threads, in two models, in threads of Python; together and alone the same up to rounding."""
-    with small() as one, hylab.load("hymba", set={"vocab": 64, "attention.window": 5}, threads=2) as two, \
-            hylab.load("hymba", init_seed=2, set={"vocab": 64}, threads=1) as other:
+    """The same bits on 1 and 2 threads, in two models, in threads of Python; together and alone the same up to
+    rounding.
+    """
+    with small() as one, hylab.load("hymba", set={"vocab": 64, "attention.window": 5}, threads=2) as two, hylab.load(
+        "hymba", init_seed=2, set={"vocab": 64}, threads=1
+    ) as other:
         ids = ids_of(one, 3, 21)
         alone = [one.logits(row) for row in ids]
         together = one.logits(ids)
         assert (two.logits(ids) == together).all() and (other.logits(ids) != together).any()
         near(np.stack(alone), together, 1e-6)
         found = [None] * 4
-        work = [threading.Thread(target=lambda i=i: found.__setitem__(i, (one, other)[i % 2].logits(ids))) for i in range(4)]
+        work = [
+            threading.Thread(target=lambda i=i: found.__setitem__(i, (one, other)[i % 2].logits(ids))) for i in range(4)
+        ]
         [t.start() for t in work], [t.join() for t in work]
         assert all((f == (one, other)[i % 2].logits(ids)).all() for i, f in enumerate(found))
+
+
+def test_precisions():
+    """Matrices in bfloat16 are the float32 ones rounded; so are the results, about."""
+    with small() as m, hylab.load("hymba", set={"vocab": 64, "attention.window": 5}, weights="bf16") as kept:
+        ids, f32 = ids_of(m, 30), m.parameter("embed")
+        rounded = (
+            f32.view(np.uint32) + 0x7FFF + (f32.view(np.uint32) >> 16 & 1) & 0xFFFF0000
+        )  # to nearest, ties to even
+        assert (kept.parameter("embed") == rounded.view(np.float32)).all() and (rounded.view(np.float32) != f32).any()
+        assert (kept.parameter("layers.0.A_log") == m.parameter("layers.0.A_log")).all()
+        near(kept.logits(ids), m.logits(ids), 2e-2, "weights in bfloat16")
+        assert (kept.logits(ids) != m.logits(ids)).any()
+    with hylab.load("hymba", set={"vocab": 64, "attention.window": 5}, precision="bf16") as low:
+        assert low.precision == "bf16"
+        near(low.logits(ids), small().logits(ids), 5e-2, "computed in bfloat16")
 
 
 def test_loss():
@@ -187,10 +215,10 @@ def test_loss():
         assert (predicted[labels >= 0] == logits.argmax(-1)[labels >= 0]).all()
 
 
-# ---------------------------------------------------------------------------------------------------- maps
+# ---------------------------------------------------------------- maps
 def attention_maps(m, seen, layer):
     """[heads, S, S] in plain NumPy, from queries and the keys of the layer whose keys are used."""
-    of = lambda key: m.spec[f"layer_table.{layer}.attention.{key}"]
+    of = lambda key: m.spec[f"layers.{layer}.attention.{key}"]
     H, KV, d = of("heads"), of("kv_heads"), of("d_qk")
     q = seen[f"layers.{layer}.attn.q"].astype(float)
     k = seen[f"layers.{m.heads[layer]['kv_source']}.attn.k"].astype(float)
@@ -200,7 +228,7 @@ def attention_maps(m, seen, layer):
     out = []
     for h in range(H):
         g = h // (H // KV)
-        scores = q[:, h * d:(h + 1) * d] @ k[:, g * d:(g + 1) * d].T / np.sqrt(d)
+        scores = q[:, h * d : (h + 1) * d] @ k[:, g * d : (g + 1) * d].T / np.sqrt(d)
         out.append(softmax(np.where(visible, scores, -np.inf)))
     return np.stack(out), visible
 
@@ -227,7 +255,9 @@ def test_ssm_maps():
     with small() as m:
         ids, layer = ids_of(m, 11), 2
         seen = {k.split(".ssm.")[1]: v.astype(float) for k, v in m.activations(ids, f"layers.{layer}.ssm.*").items()}
-        A, D = -np.exp(m.parameter(f"layers.{layer}.A_log").astype(float)), m.parameter(f"layers.{layer}.D").astype(float)
+        A, D = -np.exp(m.parameter(f"layers.{layer}.A_log").astype(float)), m.parameter(f"layers.{layer}.D").astype(
+            float
+        )
         x, delta = seen["x"], np.log1p(np.exp(seen["dt"]))
         h, y = np.zeros(A.shape), []
         for t in range(len(x)):
@@ -272,8 +302,15 @@ def test_erf():
         near(found.layers["ssm"], [by_ssm[i] for i in range(L)], 1e-5, "ssm")
         halves = np.array([(by_head[i].mean() + by_ssm[i]) / 2 for i in range(L)])
         near(float(found), weight @ halves, 1e-5, "eq. 5")
-        near(m.erf(ids, heads="attention"), weight @ [by_head[i].mean() for i in range(L)], 1e-5, "attention heads alone")
-        near(m.erf(ids, heads="pooled"), weight @ [np.append(by_head[i], by_ssm[i]).mean() for i in range(L)], 1e-5, "pooled")
+        near(
+            m.erf(ids, heads="attention"), weight @ [by_head[i].mean() for i in range(L)], 1e-5, "attention heads alone"
+        )
+        near(
+            m.erf(ids, heads="pooled"),
+            weight @ [np.append(by_head[i], by_ssm[i]).mean() for i in range(L)],
+            1e-5,
+            "pooled",
+        )
         near(m.erf(ids, uniform=True), halves.mean(), 1e-5, "uniform")
         text = [(attention[i][:, -1, 16:] @ back[16:] / attention[i][:, -1, 16:].sum(1)).mean() for i in range(L)]
         near(m.erf(ids, heads="attention", meta="renormalised"), weight @ text, 1e-5, "without meta tokens")
@@ -281,7 +318,7 @@ def test_erf():
         assert several.each[0] == float(found) and several == several.each.mean()
 
 
-# ---------------------------------------------------------------------------------------------------- ablations, tasks, measures
+# ---------------------------------------------------------------- ablations, tasks, measures
 def test_ablation():
     with small() as m:
         task = hylab.Task("mqar", seed=1, vocab=48, train=[[32, 4]], test=[[32, 4]], test_examples=12)
@@ -292,7 +329,12 @@ def test_ablation():
         wanted = labels >= 0
         per = (nll(logits, np.maximum(labels, 0)) * wanted).sum(1) / wanted.sum(1)
         near(found.intact_loss, per, 1e-5, "intact loss")
-        near(found.intact_accuracy, ((logits.argmax(-1) == labels) & wanted).sum(1) / wanted.sum(1), 1e-9, "intact accuracy")
+        near(
+            found.intact_accuracy,
+            ((logits.argmax(-1) == labels) & wanted).sum(1) / wanted.sum(1),
+            1e-9,
+            "intact accuracy",
+        )
         d = found.loss - found.intact_loss
         near(found.loss_rise, d.mean(1), 1e-9)
         near(found.loss_rise_se, d.std(1, ddof=1) / np.sqrt(12), 1e-9)
@@ -312,7 +354,9 @@ def test_ablation():
         near(m.ablate(task, "layers", remove=f"layer{last}").loss[0], per, 1e-5, "without the last layer")
         sets = m.ablate(task, remove=["layer0.ssm", "layer0.*, layer3.ssm"], batch=5)
         assert sets.names == ["layer0.ssm", "layer0.*, layer3.ssm"]
-        assert (sets.loss[0] == found.loss[found.names.index("layer0.ssm")]).all() and (sets.loss[1] != sets.loss[0]).any()
+        assert (sets.loss[0] == found.loss[found.names.index("layer0.ssm")]).all() and (
+            sets.loss[1] != sets.loss[0]
+        ).any()
         assert m.units("heads")[:2] == ["layer0.head0", "layer0.head1"] and "layer6" in m.units("layers, mlps")
         for how in ("mean", "resample"):
             other = m.ablate(task, remove="layer0.ssm", how=how, batch=5)
@@ -332,10 +376,32 @@ def test_ablation():
 def test_task():
     task = hylab.Task("mqar", vocab=48, train=[[32, 4]], test=[[32, 4]], seed=5)
     ids, labels = task.example(3)
-    assert ids.shape == labels.shape == (32,) and ids.max() < 48 == task.vocab and set(labels[labels < 0]) == {hylab.IGNORE}
-    assert (labels >= 0).sum() == 4 and (hylab.Task("mqar", vocab=48, train=[[32, 4]], test=[[32, 4]], seed=5).example(3)[0] == ids).all()
-    shown = program("task", "mqar", "--set", "vocab=48", "--set", "train=[[32,4]]", "--set", "test=[[32,4]]", "--seed", 5, "--split", "eval",
-                    "--show", 4, "--format", "csv")
+    assert (
+        ids.shape == labels.shape == (32,)
+        and ids.max() < 48 == task.vocab
+        and set(labels[labels < 0]) == {hylab.IGNORE}
+    )
+    assert (labels >= 0).sum() == 4 and (
+        hylab.Task("mqar", vocab=48, train=[[32, 4]], test=[[32, 4]], seed=5).example(3)[0] == ids
+    ).all()
+    shown = program(
+        "task",
+        "mqar",
+        "--set",
+        "vocab=48",
+        "--set",
+        "train=[[32,4]]",
+        "--set",
+        "test=[[32,4]]",
+        "--seed",
+        5,
+        "--split",
+        "eval",
+        "--show",
+        4,
+        "--format",
+        "csv",
+    )
     rows = [r for r in csv.reader(io.StringIO(shown)) if r[2] == "3"]
     assert [int(r[4]) for r in rows] == list(ids) and [int(r[5] or -100) for r in rows] == list(labels)
     own = hylab.Task.given([[1, 2, 3], [4, 5, 6]])
@@ -377,12 +443,13 @@ def test_measure():
 def pandas_is_there():
     try:
         import pandas
+
         return True
     except ImportError:
         return False
 
 
-# ---------------------------------------------------------------------------------------------------- tokenizers
+# ---------------------------------------------------------------- tokenizers
 def test_tokenizer():
     t = hylab.Tokenizer("bytes")
     assert (t.encode("h\u00e9") == [104, 195, 169]).all() and t.decode([104, 195, 169]) == "h\u00e9" and t.vocab == 256
@@ -404,12 +471,21 @@ def test_tokenizer():
         m.tokenizer
 
 
-# ---------------------------------------------------------------------------------------------------- what is refused
+# ---------------------------------------------------------------- what is refused
 def test_refused():
     with small() as m:
-        for ids, words in (([], "empty"), ([64], "ids[0] is 64: "), ([3, -1], "ids[1] is -1"), ([1.0, 2.0], "float64"),
-                           ("abc", "tokenizer"), ([2**40], str(2**40)), ([[1, 2], [3]], "one length"), ([True], "bool"), (np.zeros((1, 1, 1), int), "[1, 1, 1]"),
-                           (7, "shape")):
+        for ids, words in (
+            ([], "empty"),
+            ([64], "ids[0] is 64: "),
+            ([3, -1], "ids[1] is -1"),
+            ([1.0, 2.0], "float64"),
+            ("abc", "tokenizer"),
+            ([2**40], str(2**40)),
+            ([[1, 2], [3]], "one length"),
+            ([True], "bool"),
+            (np.zeros((1, 1, 1), int), "[1, 1, 1]"),
+            (7, "shape"),
+        ):
             for call in (m.logits, m.loss, m.activations, m.erf, m.ablate, m.maps):
                 with refused(words):
                     call(ids)
@@ -432,6 +508,8 @@ def test_refused():
             m.maps([1], head="all")
         with refused("norm must be one of"):
             m.maps([1], norm="rows")
+        with refused("hidden is None"):
+            m.maps([1], hidden=None)
         with refused("heads must be one of"):
             m.erf([1], heads="both")
     with refused("no layer of mamba has heads of the kind"), hylab.load(GOLDEN / "mamba-tiny") as m:
@@ -500,7 +578,16 @@ def test_not_a_number():
         assert np.isfinite(seen["layers.0.input"]).all() and first.startswith("layers."), first
 
 
-# ---------------------------------------------------------------------------------------------------- processes
+# ---------------------------------------------------------------- the package
+def test_syntax():
+    """Python 3.8 reads it, as pyproject.toml says."""
+    import ast
+
+    for file in [*pathlib.Path("python").rglob("*.py")]:
+        ast.parse(file.read_text(), feature_version=(3, 8))
+
+
+# ---------------------------------------------------------------- processes
 def test_interrupt():
     """ctrl-C ends a call in C; the model works on."""
     code = """
@@ -525,7 +612,9 @@ time.sleep(0)
 
 def test_run_and_results():
     experiment = tmp / "small.yaml"
-    (tmp / "m.yaml").write_text("{vocab: 40, d_model: 8, layers: 1, mixer: attention, attention: {heads: 2}, mlp: {d_ff: 8}}\n")
+    (tmp / "m.yaml").write_text(
+        "{vocab: 40, d_model: 8, layers: 1, mixer: attention, attention: {heads: 2}, mlp: {d_ff: 8}}\n"
+    )
     experiment.write_text("""
 name: small
 variants:
@@ -540,7 +629,9 @@ seeds: [1, 2]
     db, lines = tmp / "x.db", []
     printed = hylab.run(experiment, db=db, set={"train.steps": 4}, progress=lines.append, jobs=1, threads=1)
     assert lines and "recall" in printed, (lines, printed)
-    with refused("no figure of acuracy", "accuracy") if pandas_is_there() else refused("pandas"), hylab.results(db) as r:
+    with refused("no figure of acuracy", "accuracy") if pandas_is_there() else refused("pandas"), hylab.results(
+        db
+    ) as r:
         rows = r.rows("SELECT * FROM v_run")
         assert len(rows) == 4 and r.experiments() == ["small"]
         assert not pandas_is_there() or results_are_tables(r, db)
@@ -563,10 +654,25 @@ def results_are_tables(r, db):
     models = r.models()
     assert len(models) == 4 and set(models["d_model"]) == {8, 16} and set(models["train.steps"]) == {4}
     assert list(r.models(params=["train.lr"]).columns) == list(r.models(params=False).columns) + ["train.lr"]
+    stored = r.rows(
+        "SELECT path, value FROM v_param JOIN v_run USING(run_id) WHERE v_run.variant = 'b' AND v_run.seed = 1"
+    )
+    stored = {x["path"]: str(x["value"]) for x in stored if not x["path"].startswith(("task.", "train."))}
+    spec = hylab.load(tmp / "m.yaml", set={"d_model": 16}).spec
+    spec.pop("name")
+    assert {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in spec.items()} == stored
     final = r.final("accuracy", experiment="small", cell="", params=["d_model", "train.*"])
     assert len(final) == 4 and set(final["train.batch"]) == {2}
-    wanted = program("show", "sql", "select avg(r.value) from v_result r join v_param p using(run_id) where metric = 'accuracy' and cell = '' "
-                     "and path = 'd_model' and p.value = 16", "--db", db, "--format", "csv").split()[-1]
+    wanted = program(
+        "show",
+        "sql",
+        "select avg(r.value) from v_result r join v_param p using(run_id) where metric = 'accuracy' and cell = '' "
+        "and path = 'd_model' and p.value = 16",
+        "--db",
+        db,
+        "--format",
+        "csv",
+    ).split()[-1]
     near(final[final["d_model"] == 16]["value"].mean(), float(wanted), 1e-9)
     assert len(r.final(["accuracy", "loss"], seed=1, variant="a")) >= 2
     with refused("no column sead", "seed"):
