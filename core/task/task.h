@@ -3,6 +3,7 @@
 #ifndef HY_TASK_H
 #define HY_TASK_H
 #include "core/format/field.h"
+#include "core/token/tokenizer.h"
 
 #define HY_IGNORE (-100)
 // What examples are for: training; evaluation, which is reported; tuning, by which a training may be ended early, so
@@ -52,6 +53,9 @@ double hy_task_entropy(const hy_task *t);
 double hy_task_bytes_per_token(const hy_task *t);
 // What a token stands for in a task whose tokens are pieces of a tokenizer; NULL if tokens are numbers or bytes.
 const char *hy_task_piece(const hy_task *t, int32_t id);
+// Appends the tokens that a text of one's own has in a task of text, as its parts are encoded. HY_EINPUT: its tokens
+// stand for no text.
+hy_status hy_task_encode(const hy_task *t, const char *text, size_t n, hy_token_ids *out);
 // Table of fields of a kind (for YAML and help), NULL if there is no such kind; names: "mqar|induction|...".
 const hy_field *hy_task_fields(const char *kind);
 const char *hy_task_kinds(void);
