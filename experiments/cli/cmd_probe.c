@@ -32,7 +32,7 @@ static const struct {
 };
 typedef struct {
     hy_measure_args m;
-    const char *measure, *layers, *maps, *out, *formats, *norm, *reduce, *by, *at_least;
+    const char *measure, *layers, *maps, *out, *formats, *norm, *reduce, *by, *at_least, *zoom, *reduce_map;
     int cell, prompts, tokens, group;
     bool gate, erf, entropy, inside[INSIDE], propose, values;
     hy_probe_saved save;
@@ -147,6 +147,15 @@ static hy_status read_columns(const options *o, wanted *w) {
     return HY_OK;
 }
 
+// "0:64,128:256" as the measure's option, "[[0, 64], [128, 256]]".
+static hy_status zoom_option(const char *text, char out[96]) {
+    int v[4], end = 0;
+    if (text && (sscanf(text, "%d:%d,%d:%d%n", &v[0], &v[1], &v[2], &v[3], &end) != 4 || text[end]))
+        return hy_error(HY_EINPUT, "--zoom %s: rows and columns are wanted, FROM:TO,FROM:TO (queries, keys)", text);
+    if (text) snprintf(out, 96, "[[%d, %d], [%d, %d]]", v[0], v[1], v[2], v[3]);
+    return HY_OK;
+}
+
 static hy_status add_drawn(const options *o, const hy_model_spec *spec, const char *layers, wanted *w) {
     char drawn[1024];
     snprintf(drawn, sizeof drawn, "%s", layers);
@@ -154,7 +163,11 @@ static hy_status add_drawn(const options *o, const hy_model_spec *spec, const ch
     HY_TRY(add(o, w, "maps", drawn, &w->maps));
     hy_asked *m = &w->v[w->maps];
     char *heads = list_option(&o->heads), *channels = list_option(&o->channels);
+    char zoom[96];
     hy_status s = hy_ask_set(m, "keep", "maps");
+    if (!s) s = zoom_option(o->zoom, zoom);
+    if (!s) s = hy_ask_given_set(m, "zoom", o->zoom ? zoom : NULL, "--zoom");
+    if (!s) s = hy_ask_given_set(m, "reduce_map", o->reduce_map, "--reduce-map");
     if (!s) s = hy_ask_set(m, "single_heads", heads);
     if (!s) s = hy_ask_set(m, "channels", channels);
     free(heads), free(channels);
@@ -410,6 +423,8 @@ static hy_status check_asked(const options *o) {
     if (o->erf_sets.n && !o->erf)
         return hy_error(HY_EINPUT, "--erf-set %s is an option of the table of --erf, which is not asked for%s",
                         o->erf_sets.v[0], o->measure ? ": options of a --measure are --option NAME=VALUE" : "");
+    if ((o->zoom || o->reduce_map) && !(o->out && draws_maps(o)))
+        return hy_error(HY_EINPUT, "%s is of the maps that --out draws", o->zoom ? "--zoom" : "--reduce-map");
     if ((o->maps || o->heads.n || o->channels.n) && !o->out)
         return hy_error(HY_EINPUT, "%s says what is drawn, but no figure is asked for (--out DIR)",
                         o->maps      ? "--maps"
@@ -501,6 +516,10 @@ int hy_cmd_probe(int argc, char **argv) {
         {"--maps", "LIST", HY_ARG_TEXT, &o.maps, 0, "what is drawn: attention,ssm,layer (default all three)"},
         {"--head", "N", HY_ARG_LIST, &o.heads, 0, "draw this attention head too; may be given many times"},
         {"--channel", "N", HY_ARG_LIST, &o.channels, 0, "draw this SSM channel too; may be given many times"},
+        {"--zoom", "I0:I1,J0:J1", HY_ARG_TEXT, &o.zoom, 0,
+         "draw these queries and keys only (positions as on the axes, meta tokens first)"},
+        {"--reduce-map", HY_BLOCK_CHOICES, HY_ARG_TEXT, &o.reduce_map, 0,
+         "what a pixel of a long map shows of its positions: their largest value (default: thin lines stay) or mean"},
         {"--norm", HY_MAP_NORM_CHOICES, HY_ARG_TEXT, &o.norm, 0,
          "rows to sum 1 (default), min-max of the matrix, or signed values"},
         {"--reduce", HY_SSM_REDUCE_CHOICES, HY_ARG_TEXT, &o.reduce, 0,
