@@ -170,7 +170,10 @@ static void test_maps_and_heat(void **state) {
     float a[S * S];
     double v[6] = {0, 0.2, NAN, 0.6, 0.8, 1};
     for (int i = 0; i < S * S; i++) a[i] = i % S > i / S ? NAN : (float)exp(-(i % S));
-    hy_fig_map m[4] = {{names[1], S, 2, a}, {names[2], S, 0, a}, {names[0], S, 0, NULL}, {names[3], 1, 0, a}};
+    hy_fig_map m[4] = {{names[1], 2, hy_fig_map_whole(S), a},
+                       {names[2], 0, hy_fig_map_whole(S), a},
+                       {names[0], 0, hy_fig_map_whole(S), NULL},
+                       {names[3], 0, hy_fig_map_whole(1), a}};
     DRAW(hy_fig_maps(&o, &head, "share", true, 1e-4, 2, 2, m), "maps");
     DRAW(hy_fig_maps(&o, &head, "share", false, 0, 1, 1, m), "map");
     DRAW(hy_fig_heat(&o, &head, "length", "depth", "accuracy", 0, 1, names, 3, names + 1, 2, v), "heat");
