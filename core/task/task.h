@@ -25,9 +25,11 @@ typedef struct hy_task hy_task;
 // kind: "mqar", "induction", "selective_copy", "needle", "markov", "text". options: "name: value" YAML of that kind's
 // fields (NULL: defaults). seed: the data seed.
 hy_status hy_task_open(const char *kind, const char *options_yaml, uint64_t seed, hy_task **out);
-// A task of one example, which is the given tokens (copied), for training as for evaluation; the label of a position is
-// the next token. For looking at a model: it has no options, and hy_task_open cannot open it again. name: of its cell.
-hy_status hy_task_given(const char *name, const int32_t *ids, int n, hy_task **out);
+// n sequences of T tokens of the caller's own, copied: one cell (name; NULL: "T" and the length), whose examples are
+// those of training and of evaluation. labels as hy_task_example gives them; NULL: the next token. For looking at a
+// model: it has no options, and hy_task_open cannot open it again. HY_EINPUT: an id or a label that is not below vocab.
+hy_status hy_task_given(const char *name, int n, int T, const int32_t *ids, const int32_t *labels, int vocab,
+                        hy_task **out);
 void hy_task_close(hy_task *t);
 const char *hy_task_kind(const hy_task *t);
 int hy_task_vocab(const hy_task *t);
