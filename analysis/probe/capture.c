@@ -19,7 +19,9 @@ struct hy_capture {
     hy_params *w;
     hy_exec *exec;
     int T, S;
-    int32_t *ids;      // [S]
+    int32_t *ids;   // [S]
+    int32_t *rows;  // [S] all positions, where logits are made; NULL
+    const hy_probe *also;
     layer_need *need;  // [n_layers]
     // of one run
     const bool *want;
@@ -71,23 +73,35 @@ void hy_capture_raw_keys(hy_capture *c) {
     }
 }
 
-hy_status hy_capture_open(const hy_program *p, hy_params *w, int T, hy_capture **out) {
+static hy_status open_capture(const hy_program *p, hy_params *w, int T, bool logits, hy_capture **out) {
     *out = NULL;
     if (T < 1) return hy_error(HY_EINPUT, "a map needs at least one token, not %d", T);
     hy_capture *c = hy_xcalloc(1, sizeof *c);
     *c = (hy_capture){.p = p, .w = w, .T = T, .S = T + p->spec.meta_tokens};
     c->ids = hy_xcalloc((size_t)c->S, sizeof *c->ids);
+    if (logits) c->rows = hy_xcalloc((size_t)c->S, sizeof *c->rows);
+    for (int i = 0; logits && i < c->S; i++) c->rows[i] = i;
     c->need = hy_xcalloc((size_t)p->spec.n_layers, sizeof *c->need);
     c->users = hy_xcalloc((size_t)p->n_values, sizeof *c->users);
     c->held = hy_xcalloc((size_t)p->n_values, sizeof *c->held);
     hy_status s = find_needs(c);
-    if (!s) s = hy_exec_create(p, w->be, w->compute, HY_EXEC_INFER, 1, c->S, 0, &c->exec);
+    if (!s) s = hy_exec_create(p, w->be, w->compute, HY_EXEC_INFER, 1, c->S, logits ? c->S : 0, &c->exec);
     if (s)
         hy_capture_close(c);
     else
         *out = c;
     return s;
 }
+
+hy_status hy_capture_open(const hy_program *p, hy_params *w, int T, hy_capture **out) {
+    return open_capture(p, w, T, false, out);
+}
+
+hy_status hy_capture_open_logits(const hy_program *p, hy_params *w, int T, hy_capture **out) {
+    return open_capture(p, w, T, true, out);
+}
+
+void hy_capture_also(hy_capture *c, const hy_probe *also) { c->also = also; }
 
 static void drop_held(hy_capture *c) {
     for (int v = 0; v < c->p->n_values; v++) {
@@ -103,7 +117,7 @@ void hy_capture_close(hy_capture *c) {
     for (int i = 0; i < c->p->spec.n_layers; i++)
         free(c->need[i].A_log), free(c->need[i].skip), free(c->need[i].dt_bias);
     hy_exec_free(c->exec);
-    free(c->ids), free(c->need), free(c->users), free(c->held);
+    free(c->ids), free(c->rows), free(c->need), free(c->users), free(c->held);
     free(c);
 }
 
@@ -170,16 +184,19 @@ static hy_status arrived(hy_capture *c, hy_val v) {
     return hy_interrupted ? hy_error(HY_EINTR, "interrupted") : HY_OK;
 }
 
+static bool is_held(const hy_capture *c, hy_val v) { return v != HY_NOVAL && c->users[v] > 0; }
+
 static bool wants(void *user, const char *name) {
     const hy_capture *c = user;
-    hy_val v = hy_program_find(c->p, name);
-    return v != HY_NOVAL && c->users[v] > 0;
+    return is_held(c, hy_program_find(c->p, name)) || (c->also && c->also->wants(c->also->user, name));
 }
 
 static hy_status got(void *user, const char *name, const float *data, int rows, int width) {
     hy_capture *c = user;
     hy_val v = hy_program_find(c->p, name);
     size_t bytes = (size_t)rows * (size_t)width * sizeof(float);
+    if (c->also && c->also->wants(c->also->user, name)) HY_TRY(c->also->got(c->also->user, name, data, rows, width));
+    if (!is_held(c, v)) return HY_OK;
     HY_ASSERT(v != HY_NOVAL && rows == c->S && width == c->p->values[v].width && !c->held[v]);
     c->held[v] = hy_alloc(bytes);
     if (!c->held[v]) return HY_ENOMEM;
@@ -189,8 +206,8 @@ static hy_status got(void *user, const char *name, const float *data, int rows, 
 
 hy_status hy_capture_probe(hy_capture *c, const int32_t *ids, const hy_probe *probe) {
     hy_ids_with_meta(1, c->T, c->p->spec.meta_tokens, ids, 0, c->ids);
-    const hy_batch b = {.B = 1, .T = c->S, .ids = c->ids};
-    return hy_exec_forward(c->exec, c->w, &b, NULL, 0, probe);
+    const hy_batch b = {.B = 1, .T = c->S, .ids = c->ids, .out_rows = c->rows, .n_out = c->rows ? c->S : 0};
+    return hy_exec_forward(c->exec, c->w, &b, NULL, c->rows ? HY_HEAD_LOGITS : 0, probe);
 }
 
 hy_status hy_capture_run(hy_capture *c, const int32_t *ids, const bool *want, hy_capture_fn on_layer, void *user) {

@@ -1,5 +1,4 @@
-// task_given.c - a task whose examples are sequences that the caller has: for programs that use the library. It has no
-// name on the command line.
+// task_given.c - a task whose examples are sequences that the caller has: to look at a model with them, not to train.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,7 +75,8 @@ static hy_status copy(int n, int T, const int32_t *ids, const int32_t *labels, i
     return HY_OK;
 }
 
-hy_status hy_task_given(int n, int T, const int32_t *ids, const int32_t *labels, int vocab, hy_task **out) {
+hy_status hy_task_given(const char *name, int n, int T, const int32_t *ids, const int32_t *labels, int vocab,
+                        hy_task **out) {
     *out = NULL;
     if (n < 1 || T < 1 || T > HY_TASK_MAX_LEN)
         return hy_error(HY_EINPUT, "%d sequences of %d tokens: at least one of each is needed", n, T);
@@ -87,7 +87,8 @@ hy_status hy_task_given(int n, int T, const int32_t *ids, const int32_t *labels,
     hy_status s = copy(n, T, ids, labels, vocab, d);
     const hy_cell cell = {.T = T, .x = T, .y = NAN, .count = n, .weight = 1};
     for (int split = HY_SPLIT_TRAIN; split <= HY_SPLIT_EVAL && !s; split++)
-        s = hy_task_cell_add(t, (hy_split)split, cell, "T%d", T);
+        s = name ? hy_task_cell_add(t, (hy_split)split, cell, "%s", name)
+                 : hy_task_cell_add(t, (hy_split)split, cell, "T%d", T);
     if (s)
         hy_task_close(t);
     else

@@ -25,7 +25,7 @@ hylab_status hylab_task_open(const char *kind, const char *options, uint64_t see
 hylab_status hylab_task_given(int n, int T, const int32_t *ids, const int32_t *labels, int vocab, hylab_task **out) {
     hy_task *t = NULL;
     hy_api_begin();
-    const hy_status s = hy_task_given(n, T, ids, labels, vocab, &t);
+    const hy_status s = hy_task_given(NULL, n, T, ids, labels, vocab, &t);
     return opened(s, t, out);
 }
 
