@@ -188,9 +188,12 @@ hy_status hy_fig_maps(const hy_fig_out *out, const hy_fig_head *head, const char
 }
 
 // ---------------------------------------------------------------------------------------------------- heat maps
-static void name_axis(hy_buf *b, char axis, const char *const *names, int n, bool slant) {
+enum { MANY_COLUMNS = 32 };
+
+// Every step-th is named.
+static void name_axis(hy_buf *b, char axis, const char *const *names, int n, int step, bool slant) {
     hy_buf_printf(b, "set %ctics scale 0 %s (", axis, slant ? "rotate by 35 right" : "norotate");
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i += step) {
         hy_buf_printf(b, "%s", i ? ", " : "");
         char *name = hy_figc_short_tic(names[i]);
         hy_plot_quote_tic(b, name);
@@ -207,16 +210,19 @@ hy_status hy_fig_heat(const hy_fig_out *out, const hy_fig_head *head, const char
         return hy_error(HY_EINPUT, "figure %s: nothing to draw, no rows or columns", out->name);
     hy_plot p = {0};
     int longest = hy_figc_legend_width(rows, n_rows), wide = hy_figc_legend_width(cols, n_cols) - 40,
-        cell = n_cols > 12 ? 40 : 64;
+        cell = n_cols > MANY_COLUMNS ? 12
+               : n_cols > 12         ? 40
+                                     : 64;
+    const bool many = n_cols > MANY_COLUMNS;  // too narrow for numbers, and for a name on each
     int left = 30 + longest, width = left + n_cols * cell + 140, y0;
     width = width < 560 ? 560 : width;
     y0 = hy_figc_head(&p, head, width, 520);
     p.script.n = 0;
     int bottom = y0 + 12 + n_rows * 44;
-    hy_figc_head(&p, head, width, bottom + (wide > cell ? 40 + wide / 2 : 64));
+    hy_figc_head(&p, head, width, bottom + (!many && wide > cell ? 40 + wide / 2 : 64));
     hy_figc_area(&p, left, left + n_cols * cell, y0 + 12, bottom);
-    name_axis(&p.script, 'x', cols, n_cols, wide > cell);
-    name_axis(&p.script, 'y', rows, n_rows, false);
+    name_axis(&p.script, 'x', cols, n_cols, many ? 8 : 1, !many && wide > cell);
+    name_axis(&p.script, 'y', rows, n_rows, 1, false);
     hy_buf_printf(&p.script, "set xlabel ");
     hy_plot_quote(&p.script, x_label);
     hy_buf_printf(&p.script, "\nset ylabel ");
@@ -233,10 +239,14 @@ hy_status hy_fig_heat(const hy_fig_out *out, const hy_fig_head *head, const char
             if (isfinite(values[r * n_cols + c])) hy_buf_printf(&p.data, "%d %d %.10g\n", c, r, values[r * n_cols + c]);
     hy_buf_printf(&p.script,
                   "set style fill solid noborder\nmid = %.6g\n"
-                  "plot DATA using 1:2:(0.5):(0.5):3 with boxxyerror lc palette notitle, \\\n"
-                  "  DATA using 1:2:(sprintf('%s', $3)):($3 < mid ? 0xffffff : 0x000000) with labels"
-                  " tc rgb variable font ',10' notitle\n",
-                  min + 0.6 * (max - min), max - min > 10 ? "%.0f" : "%.2f");
+                  "plot DATA using 1:2:(0.5):(0.5):3 with boxxyerror lc palette notitle",
+                  min + 0.6 * (max - min));
+    if (!many)
+        hy_buf_printf(&p.script,
+                      ", \\\n  DATA using 1:2:(sprintf('%s', $3)):($3 < mid ? 0xffffff : 0x000000) with labels"
+                      " tc rgb variable font ',10' notitle",
+                      max - min > 10 ? "%.0f" : "%.2f");
+    hy_buf_printf(&p.script, "\n");
     hy_status s = hy_plot_draw(&p, out);
     hy_plot_free(&p);
     return s;

@@ -62,7 +62,9 @@ hy_status hy_task_of_prompt(const hy_prompt_args *a, const char *model, const hy
     if (!s && a->most && ids.n > (size_t)a->most) ids.n = (size_t)a->most;
     if (!s && ids.n > HY_PROMPT_MOST)
         s = hy_error(HY_EINPUT, "%zu tokens are more than the %d that are looked into", ids.n, HY_PROMPT_MOST);
-    if (!s) s = hy_task_given(a->file ? "text" : "prompt", ids.v, (int)ids.n, out);
+    const char *name = a->file ? "text" : "prompt";
+    if (!s && !ids.n) s = hy_error(HY_EINPUT, "%s: there is no token in it", name);
+    if (!s) s = hy_task_given(name, 1, (int)ids.n, ids.v, NULL, spec->vocab, out);
     if (s && a->file) s = hy_error_context(s, "--text %s", a->file);
     hy_tokenizer_close(t);
     free(ids.v), free(read);

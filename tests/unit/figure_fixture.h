@@ -251,13 +251,32 @@ static inline void facts_retrieval(hy_facts *f, place p) {
         }
 }
 
+// Three kinds of prompts, two of the layers with heads; a single head, which is not shown.
+static const char *const prompts[] = {"T24.K2", "article", "code"};
+enum { PROMPTS = 3 };
+static inline void facts_meta(hy_facts *f, place p) {
+    for (int i = 0; i < 2 * PROMPTS * META && has_heads(p.v, 0); i++) {
+        const int l = layers_of(p.v) - 1 - i % 2, k = i / 2 % PROMPTS, j = META - 1 - i / (2 * PROMPTS);
+        char cell[64];
+        snprintf(cell, sizeof cell, "%s.layer%d.meta%d", prompts[k], l, j);
+        hy_fact *a = fact(f, p, "meta_attention", cell, 0.01, 0.3);
+        a->x = j;
+        hy_fact_at(a, l, "attention", -1);
+        snprintf(cell, sizeof cell, "%s.layer%d.head0.meta%d", prompts[k], l, j);
+        a = fact(f, p, "meta_attention", cell, 0.5, 0.9);
+        a->x = j;
+        hy_fact_at(a, l, "attention", 0);
+    }
+}
+
 // Every measure of figures is taken with a second set of options: that is not what they show.
-static const char *const measures[] = {
-    "accuracy", "cache",         "throughput",    "maps",       "maps",  "erf",       "outputs",  "ablation",
-    "stream",   "removal",       "outputs",       "throughput", "erf",   "cache",     "ablation", "stream",
-    "removal",  "kv_similarity", "kv_similarity", "reach",      "reach", "retrieval", "retrieval"};
-enum { MEASURES = 23 };
-static inline bool second(int m) { return m == 4 || (m > 9 && m != 17 && m != 19 && m != 21); }
+static const char *const measures[] = {"accuracy", "cache",      "throughput",    "maps",          "maps",
+                                       "erf",      "outputs",    "ablation",      "stream",        "removal",
+                                       "outputs",  "throughput", "erf",           "cache",         "ablation",
+                                       "stream",   "removal",    "kv_similarity", "kv_similarity", "reach",
+                                       "reach",    "retrieval",  "retrieval",     "meta",          "meta"};
+enum { MEASURES = 25 };
+static inline bool second(int m) { return m == 4 || (m > 9 && m != 17 && m != 19 && m != 21 && m != 23); }
 static inline const char *options_of(int m) { return second(m) ? "which: second\n" : "which: first\n"; }
 
 // Whether a place was measured: timings of two seeds and of the last variant on the second task only; maps without the
@@ -291,6 +310,7 @@ static inline void fill_measure(hy_store *s, int64_t model, place p, int m, bool
     if (!strcmp(of, "kv_similarity")) facts_kv(&f, at);
     if (!strcmp(of, "reach")) facts_reach(&f, at);
     if (!strcmp(of, "retrieval")) facts_retrieval(&f, at);
+    if (!strcmp(of, "meta")) facts_meta(&f, at);
     OK(hy_measurement_settle(s, id, &f, !strcmp(of, "erf") && p.v == 1 && p.t == 0 && p.k == 1 ? "no memory" : NULL));
     hy_facts_free(&f);
 }

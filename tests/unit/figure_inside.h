@@ -197,4 +197,39 @@ static inline void retrieval(const r_figure *f, int t, int v) {
     r_says(f->head, v == 2 && t == 1 ? "2 runs, 2 seeds each" : "3 runs, 3 seeds each");
     r_says(f->head, "which=first");
 }
+
+// Of the first seed, in the last layer: columns are meta tokens, rows the kinds of prompts in the order of their names.
+static inline void meta_tokens(const r_figure *f, int t, int v) {
+    if (!has_heads(v, 0)) {
+        assert_null(f);
+        return;
+    }
+    assert_non_null(f);
+    int next = 0;
+    double most = 0;
+    for (int k = 0; k < PROMPTS; k++)
+        for (int j = 0; j < META; j++) {
+            char cell[64];
+            double x[SEEDS];
+            int seed[SEEDS];
+            snprintf(cell, sizeof cell, "%s.layer%d.meta%d", prompts[k], layers_of(v) - 1, j);
+            assert_true(raw(store, v, t, best_at(store, v, t), "meta_attention", cell, x, seed) > 0);
+            assert_int_equal(seed[0], seeds[0]);
+            near_row(&f->block[0], next++, j, k, 100 * x[0], NAN, cell);
+            most = fmax(most, 100 * x[0]);
+        }
+    assert_int_equal(f->block[0].n, next);
+    r_says(f->panel[0].xtics, "('0' 0, '1' 1)");
+    r_says(f->panel[0].ytics, "('T24.K2' 0, 'article' 1, 'code' 2)");
+    r_equal(f->panel[0].x, "meta token");
+    r_equal(f->panel[0].y, "prompt");
+    r_says(f->script, "set cblabel 'attention received (%)'");
+    char range[48];
+    snprintf(range, sizeof range, "set cbrange [0:%.6g]", most);
+    r_says(f->script, range);
+    r_says(f->head, variants[v]);
+    snprintf(range, sizeof range, "Layer %d, mean of its heads", layers_of(v) - 1);
+    r_says(f->head, range);
+    r_says(f->head, "1 run: seed 11. which=first");
+}
 #endif

@@ -541,6 +541,7 @@ static const struct {
     {"kv-similarity", similarity, true},
     {"reach", reach, true},
     {"retrieval", retrieval, true},
+    {"meta", meta_tokens, true},
 };
 
 static void check_figure(int i, bool once, int t, int v) {

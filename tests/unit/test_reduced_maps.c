@@ -177,7 +177,7 @@ static void test_short_maps_stay(void **state) {
     hy_task *second;
     int32_t ids[T], labels[T];
     OK(hy_task_example(r.task, HY_SPLIT_EVAL, 0, 1, ids, labels));
-    OK(hy_task_given("second", ids, T, &second));
+    OK(hy_task_given("second", 1, T, ids, NULL, hy_task_vocab(r.task), &second));
     rig other = r;
     other.task = second;
     hy_facts next;
