@@ -91,6 +91,12 @@ double hy_task_entropy(const hy_task *t) { return t->entropy; }
 double hy_task_bytes_per_token(const hy_task *t) { return t->bytes_per_token; }
 const char *hy_task_piece(const hy_task *t, int32_t id) { return t->def->piece ? t->def->piece(t, id) : NULL; }
 
+bool hy_task_picture(const hy_task *t, const int32_t *ids, const int32_t *labels, hy_buf *out) {
+    if (!t->def->picture) return false;
+    t->def->picture(t, ids, labels, out);
+    return true;
+}
+
 const hy_field *hy_task_fields(const char *kind) {
     const hy_task_kind_def *def = kind_find(kind);
     return def ? def->fields : NULL;

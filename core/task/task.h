@@ -17,12 +17,14 @@ typedef struct {
     double x, y;    // the cell's coordinates (length, depth; length, pairs; ...)
     int64_t count;  // examples: training set size (0: fresh examples for ever); or of evaluation, of tuning
     double weight;  // share of training batches
-    double chance;  // accuracy of a guess among the answers that an example itself offers; 0: the kind does not tell
+    // Accuracy of a guess among the answers that an example itself offers; of tasks with classes: of who always names
+    // the commonest one. 0: the kind does not tell.
+    double chance;
 } hy_cell;
 
 typedef struct hy_task hy_task;
-// kind: "mqar", "induction", "selective_copy", "needle", "markov", "text". options: "name: value" YAML of that kind's
-// fields (NULL: defaults). seed: the data seed.
+// kind: "mqar", "induction", "selective_copy", "needle", "markov", "text", "images". options: "name: value" YAML of
+// that kind's fields (NULL: defaults). seed: the data seed.
 hy_status hy_task_open(const char *kind, const char *options_yaml, uint64_t seed, hy_task **out);
 void hy_task_close(hy_task *t);
 const char *hy_task_kind(const hy_task *t);
@@ -50,8 +52,10 @@ double hy_task_entropy(const hy_task *t);
 // Bytes of source text per token of the evaluation part: loss / ln 2 / this is bits per byte. 1 for bytes; NAN if it is
 // no text.
 double hy_task_bytes_per_token(const hy_task *t);
-// What a token stands for in a task whose tokens are pieces of a tokenizer; NULL if tokens are numbers or bytes.
+// What a token stands for: a piece of a tokenizer, the query, a class; NULL if it is a number or a byte.
 const char *hy_task_piece(const hy_task *t, int32_t id);
+// An example drawn in characters, line by line; false: the kind has no picture.
+bool hy_task_picture(const hy_task *t, const int32_t *ids, const int32_t *labels, hy_buf *out);
 // Table of fields of a kind (for YAML and help), NULL if there is no such kind; names: "mqar|induction|...".
 const hy_field *hy_task_fields(const char *kind);
 const char *hy_task_kinds(void);
