@@ -23,8 +23,8 @@ typedef struct {
 } hy_cell;
 
 typedef struct hy_task hy_task;
-// kind: "mqar", "induction", "selective_copy", "needle", "markov", "text", "images". options: "name: value" YAML of
-// that kind's fields (NULL: defaults). seed: the data seed.
+// kind: "mqar", "induction", "selective_copy", "needle", "markov", "text", "images", "mnist1d", "speech". options:
+// "name: value" YAML of that kind's fields (NULL: defaults). seed: the data seed.
 hy_status hy_task_open(const char *kind, const char *options_yaml, uint64_t seed, hy_task **out);
 void hy_task_close(hy_task *t);
 const char *hy_task_kind(const hy_task *t);

@@ -169,7 +169,7 @@ static void next_value(void **state) {
 // ---------------------------------------------------------------------------------------------------- CIFAR
 enum { PLANE = 1024 };
 
-static int colour(int image, int c, int at) { return (image * 53 + c * 101 + at * 7) % 256; }
+static int colour(int image, int c, int at) { return (image * 53 + c * 101 + at * 7) % (256 - 60 * c); }
 
 // n records from image number `first`; hundred: a coarse label before the fine one.
 static void put_cifar(const char *name, int first, int n, bool hundred) {
@@ -291,6 +291,7 @@ static void hostile(void **state) {
         {{0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 2, 1, 2, 3}, 19, "tells of 4 values, but 3 follow"},
         {{0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 1, 2, 3}, 19, "tells of 2 values, but 3 follow"},
         {{0, 0, 8, 3, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, 16, "4294967295 pixels"},
+        {{0, 0, 8, 3, 0, 0, 0, 1, 0, 1, 0, 1, 0, 0, 0, 1}, 16, "65537 pixels"},
         {{0, 0, 8, 3, 0xff, 0xff, 0xff, 0xff, 0, 0, 16, 0, 0, 0, 16, 0}, 16, "tells of 72057594021150720 values"},
         {{0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1, 7, 8}, 18, "has 2 images"},
     };
@@ -309,6 +310,8 @@ static void hostile(void **state) {
     put("train-labels-idx1-ubyte", "\0\0\10\1\0\0\0\62", 8);
     refused("images", options("validation: 0.2"),
             "train-labels-idx1-ubyte: its header tells of 50 values, but 0 follow");
+    put("train-labels-idx1-ubyte", "\0\0\10\1\0\0\0\2\1\1", 10);
+    refused("images", options("validation: 0.2"), "has 50 images");
     assert_int_equal(unlink(in_folder("train-labels-idx1-ubyte")), 0);
     refused("images", options("validation: 0.2"), "there is no train-labels-idx1-ubyte beside it");
     refused("images", "path: /nonexistent", "no data_batch_1.bin (CIFAR-10)");
