@@ -19,7 +19,7 @@ typedef struct {
     int64_t split_seed;
 } hy_seq_options;
 
-// Fields of a type that has `hy_seq_options seq`.
+// Fields of a type whose first member is `hy_seq_options seq`.
 #define HY_SEQ_TOKENS(type, levels_default)                                                              \
     {"target",                                                                                           \
      HY_F_ENUM,                                                                                          \
@@ -83,7 +83,7 @@ typedef struct {
     uint8_t *values;              // [n, len] levels
     int32_t *label;               // [n]
     uint8_t *split;               // [n] hy_split or HY_SEQ_ANY
-    int64_t *group;               // [n]: items of one group are in one split; NULL: each is its own
+    int64_t *group;               // [n] items of one group are in one split; hy_seq_room: each is its own
     char **names;                 // [classes]; NULL: numbers
     int height, width, channels;  // of images: len = height * width * channels
     hy_hasher *hasher;            // of all files' names and bytes
@@ -116,6 +116,13 @@ void hy_seq_draw_curve(const int32_t *values, int len, int levels, hy_buf *out);
 // An example's values, in their places, from its tokens; caller frees.
 int32_t *hy_seq_values(const hy_seq_options *o, int len, const int32_t *from, const int32_t *ids,
                        const int32_t *labels);
+
+// Of a kind with such options and a hy_seq as its data: what hy_task_kind_def asks for.
+void hy_seq_release(hy_task *t);
+hy_status hy_seq_example(const hy_task *t, hy_split s, int cell, int64_t index, hy_rng *r, int32_t *ids,
+                         int32_t *labels);
+void hy_seq_identity(const hy_task *t, hy_buf *out);
+const char *hy_seq_piece(const hy_task *t, int32_t id);
 
 // Readers. Each adds the items of one file; HY_EINPUT names the file, what is wrong and what to do.
 hy_status hy_idx_images(hy_seq *d, const char *images, const char *labels, hy_split split);  // values 0 .. 255

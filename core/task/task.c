@@ -78,10 +78,6 @@ void hy_task_close(hy_task *t) {
 const char *hy_task_kind(const hy_task *t) { return t->def->name; }
 int hy_task_vocab(const hy_task *t) { return t->vocab; }
 int hy_task_max_len(const hy_task *t) { return t->max_len; }
-const char *hy_split_name(hy_split s) {
-    static const char *const names[HY_SPLITS] = {"train", "eval", "tune"};
-    return names[s];
-}
 int hy_task_cells(const hy_task *t, hy_split s) { return t->n_cells[s]; }
 const hy_cell *hy_task_cell(const hy_task *t, hy_split s, int cell) {
     HY_ASSERT(cell >= 0 && cell < t->n_cells[s]);

@@ -149,27 +149,6 @@ static hy_status images_setup(hy_task *t) {
 }
 
 // ---------------------------------------------------------------------------------------------------- the task
-static void images_release(hy_task *t) { hy_seq_free(t->data); }
-
-static hy_status images_example(const hy_task *t, hy_split s, int cell, int64_t index, hy_rng *r, int32_t *ids,
-                                int32_t *labels) {
-    (void)cell, (void)r;
-    const image_options *o = t->options;
-    const hy_seq *d = t->data;
-    const int64_t n = d->order[s][index];
-    hy_seq_tokens(&o->seq, d->len, d->values + (size_t)n * (size_t)d->len, d->from, d->label[n], ids, labels);
-    return HY_OK;
-}
-
-static void images_identity(const hy_task *t, hy_buf *out) {
-    hy_buf_printf(out, "content: %s\n", ((const hy_seq *)t->data)->content);
-}
-
-static const char *images_piece(const hy_task *t, int32_t id) {
-    const int levels = ((const image_options *)t->options)->seq.levels;
-    return id < levels || id >= t->vocab ? NULL : ((const hy_seq *)t->data)->pieces[id - levels];
-}
-
 static void images_picture(const hy_task *t, const int32_t *ids, const int32_t *labels, hy_buf *out) {
     const image_options *o = t->options;
     const hy_seq *d = t->data;
@@ -186,9 +165,9 @@ const hy_task_kind_def hy_task_images = {
     .fields = image_fields,
     .options_size = sizeof(image_options),
     .setup = images_setup,
-    .example = images_example,
-    .release = images_release,
-    .text = images_identity,
-    .piece = images_piece,
+    .example = hy_seq_example,
+    .release = hy_seq_release,
+    .text = hy_seq_identity,
+    .piece = hy_seq_piece,
     .picture = images_picture,
 };

@@ -31,7 +31,9 @@ hy_status hy_seq_room(hy_seq *d, const char *path, int64_t more, int len) {
         d->values = hy_xrealloc(d->values, n * (size_t)len);
         d->label = hy_xrealloc(d->label, n * sizeof *d->label);
         d->split = hy_xrealloc(d->split, n);
+        d->group = hy_xrealloc(d->group, n * sizeof *d->group);
     }
+    for (int64_t i = d->n; i < d->n + more; i++) d->group[i] = i;
     memset(d->split + d->n, HY_SEQ_ANY, (size_t)more);
     return HY_OK;
 }
@@ -82,16 +84,13 @@ static hy_status shares_check(const hy_seq *d, const hy_seq_options *o, const ch
 static hy_status split_draw(hy_seq *d, const hy_seq_options *o, const char *path) {
     int64_t *number = hy_xcalloc((size_t)d->n + 1, sizeof *number), groups = 0, highest = -1;
     for (int64_t i = 0; i < d->n; i++)
-        if (d->group && d->group[i] > highest) highest = d->group[i];
+        if (d->group[i] > highest) highest = d->group[i];
     int64_t *seen = hy_xcalloc((size_t)highest + 2, sizeof *seen);  // of a group: its number + 1
     for (int64_t i = 0; i < d->n; i++) {
         if (d->split[i] == HY_SPLIT_EVAL || d->split[i] == HY_SPLIT_TUNE) continue;
         d->split[i] = HY_SPLIT_TRAIN;
-        if (d->group && seen[d->group[i]])
-            number[i] = seen[d->group[i]] - 1;
-        else
-            number[i] = groups++;
-        if (d->group) seen[d->group[i]] = number[i] + 1;
+        if (!seen[d->group[i]]) seen[d->group[i]] = ++groups;
+        number[i] = seen[d->group[i]] - 1;
     }
     int64_t *at = hy_seq_permutation(groups, (uint64_t)o->split_seed, LANE_SPLIT);
     int64_t eval = llround(o->validation * (double)groups), tune = llround(o->tuning * (double)groups);
@@ -103,6 +102,9 @@ static hy_status split_draw(hy_seq *d, const hy_seq_options *o, const char *path
     free(at), free(seen), free(number);
     if (!count_split(d, HY_SPLIT_TRAIN))
         return hy_error(HY_EINPUT, "%s: nothing is left to train on, of %lld examples in %lld groups", path,
+                        (long long)d->n, (long long)groups);
+    if (!count_split(d, HY_SPLIT_EVAL))
+        return hy_error(HY_EINPUT, "%s: nothing is left for evaluation, of %lld examples in %lld groups", path,
                         (long long)d->n, (long long)groups);
     return HY_OK;
 }
@@ -225,4 +227,25 @@ void hy_seq_draw_curve(const int32_t *values, int len, int levels, hy_buf *out) 
         }
         hy_buf_printf(out, "|\n");
     }
+}
+
+// ---------------------------------------------------------------------------------------------------- kinds
+void hy_seq_release(hy_task *t) { hy_seq_free(t->data); }
+
+hy_status hy_seq_example(const hy_task *t, hy_split s, int cell, int64_t index, hy_rng *r, int32_t *ids,
+                         int32_t *labels) {
+    (void)cell, (void)r;
+    const hy_seq *d = t->data;
+    const int64_t n = d->order[s][index];
+    hy_seq_tokens(t->options, d->len, d->values + (size_t)n * (size_t)d->len, d->from, d->label[n], ids, labels);
+    return HY_OK;
+}
+
+void hy_seq_identity(const hy_task *t, hy_buf *out) {
+    hy_buf_printf(out, "content: %s\n", ((const hy_seq *)t->data)->content);
+}
+
+const char *hy_seq_piece(const hy_task *t, int32_t id) {
+    const int levels = ((const hy_seq_options *)t->options)->levels;
+    return id < levels || id >= t->vocab ? NULL : ((const hy_seq *)t->data)->pieces[id - levels];
 }

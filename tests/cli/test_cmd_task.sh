@@ -20,6 +20,8 @@ check 'image, other row' 0 '^  \|@@  \|$' "$H" task "${images[@]}" --show 1
 check 'class of the image' 0 'wanted at position 4: class 3' "$H" task "${images[@]}" --show 1
 check 'fields of images' 0 '^  downsample ' "$H" task images
 check mnist1d 0 'wanted at position 40: class 0' "$H" task mnist1d --show 1
+check 'fields of speech' 0 '^  decimate ' "$H" task speech
+check 'no recordings' 2 'no folder in it has a .wav file' "$H" task speech --set "path=$dir"
 check 'no images' 2 'no train-images-idx3-ubyte' "$H" task images --set path=/nonexistent
 check csv 0 '^eval,len128.depth0.00,0,127,[0-9]+,[0-9]+' "$H" task needle --split eval --show 1 --format csv
 check json 0 '"labels": \[null' "$H" task induction --show 1 --format json
