@@ -229,7 +229,7 @@ bench-gpu: deps
 	@$(BUILD)/bench/bench_gpu --precision $(PRECISION) $(if $(PYTHON),--torch $(PYTHON))
 
 # ---- checks
-check: $(BUILD)/hylab $(BUILD)/hylab-emu $(TESTBIN) $(EMUBIN) $(REPLAYBIN) $(BUILD)/bench/bench_gpu-emu
+check: $(BUILD)/hylab $(BUILD)/hylab-emu $(TESTBIN) $(EMUBIN) $(REPLAYBIN) $(BUILD)/bench/bench_gpu-emu $(BUILD)/bench/baseline
 	@BUILD=$(BUILD) tests/run.sh $(TESTS)
 test: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) check

@@ -107,7 +107,7 @@ static void levels(void **state) {
     hy_task_close(t);
 }
 
-static int loud_quiet(int at, int channel) { return (void)channel, at / 8 == 1 ? 10 : 8000 + 100 * at; }
+static int loud_quiet(int at, int channel) { return (void)channel, at / 8 == 1 ? 1638 : 8000 + 100 * at; }
 
 // 30 samples in windows of 8: three and a rest; the second is quiet. Decimated by 3: one of 8 and a rest of 2.
 static void windows(void **state) {
