@@ -120,8 +120,8 @@ static hy_status mnist1d_setup(hy_task *t) {
     for (int s = 0; s <= HY_SPLIT_EVAL; s++) {
         hy_cell c = {.T = T, .x = T, .y = NAN, .weight = 1};
         c.count = s == HY_SPLIT_TRAIN ? o->seq.train_examples : o->seq.test_examples;
-        if (o->seq.target == HY_SEQ_LABEL)  // classes take turns
-            c.chance = c.count ? (double)((c.count + CLASSES - 1) / CLASSES) / (double)c.count : 1.0 / CLASSES;
+        const int64_t commonest = (c.count + CLASSES - 1) / CLASSES;  // classes take turns
+        if (o->seq.target == HY_SEQ_LABEL) c.chance = c.count ? (double)commonest / (double)c.count : 1.0 / CLASSES;
         HY_TRY(hy_task_cell_add(t, (hy_split)s, c, "T%d", T));
     }
     t->vocab = hy_seq_vocab(&o->seq, CLASSES);

@@ -9,7 +9,7 @@ Writes experiments/speech/data/prompts/: the recordings and
   language.csv    path,label,group  label: en es fr it ru; group: the prompt, so that no text is in two splits
   voice.csv       en and es only: both are spoken by Allison Smith, so what is told apart is not the speaker
 Prompts that are there in all the languages of a manifest only; folders silence/ (no speech) and the tones beep, beeperr are left out.
-The prompts are CC BY-SA 3.0 (ru: CC BY 3.0); who spoke them: /usr/share/doc/*/copyright of the packages. Only Python's
+The prompts are CC BY-SA 3.0 (it, ru: CC BY 3.0); who spoke them: /usr/share/doc/*/copyright of the packages. Only Python's
 standard library is used. Prints the SHA-256 of each package: README.md has those of which results are reported.
 """
 import csv, glob, hashlib, os, subprocess, sys, tempfile
