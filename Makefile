@@ -209,7 +209,7 @@ $(BUILD)/bench/bench_gpu-emu: $(GPUBENCH:%.c=$(BUILD)/%.o) $(EMU_OBJ) $(LIB)
 # ---- installing: make install PREFIX=/usr DESTDIR=package
 PREFIX ?= /usr/local
 SHARE = $(DESTDIR)$(PREFIX)/share
-SHARED := $(wildcard variants/*.yaml variants/README.md variants/paper/* experiments/*/*.yaml experiments/*/README.md experiments/data/*)
+SHARED := $(wildcard variants/*.yaml variants/README.md variants/paper/* experiments/*/*.yaml experiments/*/README.md experiments/images/*.py experiments/speech/*.py experiments/data/*)
 man: $(BUILD)/hylab.1
 $(BUILD)/hylab.1: $(BUILD)/hylab experiments/cli/man.sh
 	@experiments/cli/man.sh $< >$@.new && mv $@.new $@
@@ -246,7 +246,7 @@ bench-gpu: deps
 	@$(BUILD)/bench/bench_gpu --precision $(PRECISION) $(if $(PYTHON),--torch $(PYTHON))
 
 # ---- checks
-check: $(BUILD)/hylab $(if $(SAN),,$(SHARED_LIB)) $(BUILD)/hylab-emu $(TESTBIN) $(EMUBIN) $(REPLAYBIN) $(BUILD)/bench/bench_gpu-emu
+check: $(BUILD)/hylab $(if $(SAN),,$(SHARED_LIB)) $(BUILD)/hylab-emu $(TESTBIN) $(EMUBIN) $(REPLAYBIN) $(BUILD)/bench/bench_gpu-emu $(BUILD)/bench/baseline
 	@BUILD=$(BUILD) tests/run.sh $(TESTS)
 test: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) check

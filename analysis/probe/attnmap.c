@@ -205,13 +205,13 @@ hy_status hy_map_rows(const hy_map_values *v, hy_map_src src, int index, const h
 }
 
 // Each tile of rows prepares the SSM once: longer ones for long sequences, in bounds of some dozens of MB.
-static int tile_rows(int S) { return S > 2048 ? 4 * TILE : TILE; }
+int hy_map_tile_rows(int S) { return S > 2048 ? 4 * TILE : TILE; }
 
 hy_status hy_map_walk(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o, int i0, int i1,
                       hy_map_row_fn fn, void *user) {
     HY_TRY(check(v, src, index, o->norm));
     HY_ASSERT(i0 >= 0 && i0 <= i1 && i1 <= v->S);
-    const int most = tile_rows(v->S);
+    const int most = hy_map_tile_rows(v->S);
     double *tile = hy_alloc((size_t)most * v->S * sizeof *tile);
     hy_status s = tile ? HY_OK : HY_ENOMEM;
     for (int i = i0; i < i1 && !s; i += most) {
