@@ -87,6 +87,11 @@ double hy_task_entropy(const hy_task *t) { return t->entropy; }
 double hy_task_bytes_per_token(const hy_task *t) { return t->bytes_per_token; }
 const char *hy_task_piece(const hy_task *t, int32_t id) { return t->def->piece ? t->def->piece(t, id) : NULL; }
 
+hy_status hy_task_encode(const hy_task *t, const char *text, size_t n, hy_token_ids *out) {
+    if (t->def->encode) return t->def->encode(t, text, n, out);
+    return hy_error(HY_EINPUT, "task %s has tokens of its own, no text", t->def->name);
+}
+
 bool hy_task_picture(const hy_task *t, const int32_t *ids, const int32_t *labels, hy_buf *out) {
     if (!t->def->picture) return false;
     t->def->picture(t, ids, labels, out);

@@ -54,7 +54,8 @@ static const struct {
     "  reach: [{}, {rows: 3, mass: 0.7, meta: renormalised, decay: mean, heads: true, examples: 3, cell: 1,"           \
     " max_len: 20}]\n"                                                                                                 \
     "  retrieval: [{}, {source: token, which: last, cell: 1, examples: 3, max_len: 30, reduce: abs_mean,"              \
-    " gate: true}]\n"
+    " gate: true}]\n"                                                                                                  \
+    "  meta: [{}, {layers: [0, 1, 3], heads: true, examples: 2, max_len: 9}]\n"
 
 static const char g_models[] =
     "name: models\nvariant: {vocab: 40}\nvariants:\n"
@@ -94,6 +95,13 @@ static const char g_stops[] =
     " train: {stop_accuracy: 1}}\n"
     "seeds: [1]\ntrain: {steps: 6, batch: 2, eval_every: 2, lr: 1e-3}\nmeasures: {size: false, cache: false}\n";
 
+// Prompts of several kinds, in the task's own tokens.
+static const char g_texts[] =
+    "name: texts\nvariant: {vocab: 256}\nvariants:\n  - {name: hymba, file: hymba.yaml}\n"
+    "tasks:\n  - {name: text, kind: text, options: {path: book.txt, validation: 0.5, train: 12, test: 17}}\n"
+    "seeds: [6]\ntrain: {steps: 2, batch: 2, lr: 1e-2}\nmeasures: {size: false, cache: false, accuracy: false,"
+    " meta: [{prompts: texts}, {prompts: texts, heads: true, layers: [1], max_len: 40}]}\n";
+
 static const char g_book[] = "When the first frost came, the miller's daughter counted the sacks again: nineteen, and "
                              "one torn. Nobody had asked "
                              "her to. The river was low; the wheel stood.\n";
@@ -103,10 +111,12 @@ static inline int run_all(void **state) {
     for (size_t i = 0; i < sizeof g_variants / sizeof *g_variants; i++)
         write_file(g_variants[i].file, g_variants[i].text);
     write_file("models.yaml", g_models), write_file("tasks.yaml", g_tasks), write_file("stops.yaml", g_stops);
+    write_file("texts.yaml", g_texts);
     write_file("book.txt", g_book);
     OK(run_experiment("models.yaml", "x.db", ""));
     OK(run_experiment("tasks.yaml", "x.db", ""));
     OK(run_experiment("stops.yaml", "x.db", ""));
+    OK(run_experiment("texts.yaml", "x.db", ""));
     return 0;
 }
 

@@ -129,6 +129,12 @@ static void checks(void **state) {
     accepted(&s, "kv_similarity", "max_len: 3\ncka: debiased\npositions: all", true);
     refused(&s, "kv_similarity", "max_len: 1", "at least 2 positions");
     refused(&s, "retrieval", "max_len: 4", "nothing to copy in the first 5 examples of mqar, T24.K2");
+    accepted(&s, "meta", "", true);
+    accepted(&empty, "meta", "", false);
+    refused(&bare, "meta", "", "it needs a task");
+    refused(&s, "meta", "prompts: texts", "task mqar has tokens of its own, no text");
+    refused(&s, "meta", "layers: [1, 1]", "layers: 1 stands there twice");
+    accepted(&s, "meta", "layers: [7]", false);
     accepted(&s, "maps", "layers: [1, 7]", true);  // variants differ in depth
     accepted(&s, "maps", "layers: [7]", false);
     accepted(&s, "maps", "single_heads: [1]\nchannels: [23]", true);
@@ -175,7 +181,8 @@ static void weights_that_are_no_numbers(void **state) {
     w[0] = NAN;
     const hy_measure_context c = {
         .prog = r.p, .params = r.w, .compute = r.w->compute, .be = &r.be, .task = r.task, .eval_batch = 4, .jobs = 1};
-    static const char *const all[] = {"accuracy", "maps", "erf", "outputs", "kv_similarity", "reach", "retrieval"};
+    static const char *const all[] = {"accuracy",      "maps",  "erf",       "outputs",
+                                      "kv_similarity", "reach", "retrieval"};
     for (int i = 0; i < 7; i++) {
         hy_measure_options o;
         hy_facts f = {0};
