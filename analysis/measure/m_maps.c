@@ -282,6 +282,7 @@ static char *meta_text(const work *w, int layer, hy_map_src src, int index, int 
     hy_json *j = hy_json_new_object();
     hy_buf options = {0}, text = {0};
     hy_map_options_text(&w->options, &options);
+    if (shape && !hy_block_whole(shape) && w->e.n > 1) hy_buf_printf(&options, " blocks=of_each_example_then_mean");
     hy_json_set_int(j, "layer", layer);
     hy_json_set_string(j, "source", hy_map_src_name(src));
     hy_json_set_int(j, "head", index);
