@@ -12,6 +12,7 @@
 #include "experiments/cli/facts_table.h"
 #include "experiments/cli/measure_arg.h"
 #include "experiments/cli/probe_figures.h"
+#include "experiments/cli/probe_gradient.h"
 #include "experiments/cli/probe_kv.h"
 #include "experiments/cli/probe_reach.h"
 #include "experiments/cli/probe_retrieval.h"
@@ -19,15 +20,21 @@
 
 enum { MAX_MAPS = 12, MAX_MAP_LAYERS = 16 };
 // Measures with a table and a figure of their own.
-enum { KV = 0, REACH, RETRIEVAL, INSIDE };
+enum { KV = 0, REACH, RETRIEVAL, GRADIENT, INSIDE };
 static const struct {
     const char *measure, *title;  // title MODEL on PROMPTS
+    const char *set[2];           // an option that is not at its default; NULL: all are
     hy_table *(*table)(const hy_facts *f, const hy_asked *m, const char *title);
     hy_status (*draw)(const hy_probe_figure *p, const hy_facts *f, const hy_asked *m);
 } inside[INSIDE] = {
-    {"kv_similarity", "Similarity of keys and values of", hy_probe_kv_table, hy_probe_draw_kv},
-    {"reach", "How far heads look back in", hy_probe_reach_table, hy_probe_draw_reach},
-    {"retrieval", "Retrieval heads of", hy_probe_retrieval_table, hy_probe_draw_retrieval},
+    {"kv_similarity", "Similarity of keys and values of", {NULL}, hy_probe_kv_table, hy_probe_draw_kv},
+    {"reach", "How far heads look back in", {NULL}, hy_probe_reach_table, hy_probe_draw_reach},
+    {"retrieval", "Retrieval heads of", {NULL}, hy_probe_retrieval_table, hy_probe_draw_retrieval},
+    {"gradient_erf",
+     "Receptive field by gradients of",
+     {"each", "from"},
+     hy_probe_gradient_table,
+     hy_probe_draw_gradient},
 };
 typedef struct {
     hy_measure_args m;
@@ -160,7 +167,11 @@ static hy_status add_drawn(const options *o, const hy_model_spec *spec, const ch
     return s;
 }
 
-static int asked_inside(const options *o) { return o->inside[KV] + o->inside[REACH] + o->inside[RETRIEVAL]; }
+static int asked_inside(const options *o) {
+    int n = 0;
+    for (int k = 0; k < INSIDE; k++) n += o->inside[k];
+    return n;
+}
 
 // Maps are drawn unless what is asked for has figures of its own.
 static bool draws_maps(const options *o) {
@@ -169,7 +180,8 @@ static bool draws_maps(const options *o) {
 
 static hy_status want(const options *o, const hy_model_spec *spec, wanted *w) {
     char layers[1024];
-    *w = (wanted){.statistics = -1, .outputs = -1, .erf = -1, .maps = -1, .inside = {-1, -1, -1}, .other = -1};
+    *w = (wanted){.statistics = -1, .outputs = -1, .erf = -1, .maps = -1, .other = -1};
+    for (int k = 0; k < INSIDE; k++) w->inside[k] = -1;
     HY_TRY(layers_option(spec, o->layers, layers));
     if (o->measure) {
         HY_TRY(add(o, w, o->measure, layers, &w->other));
@@ -178,7 +190,6 @@ static hy_status want(const options *o, const hy_model_spec *spec, wanted *w) {
             return hy_error(HY_EINPUT, "%s: measure %s has no option %s", m->lacks_by, m->measure->name, m->lacks);
         return hy_ask_options(m, &o->m.options);
     }
-    if (o->m.options.n) return hy_error(HY_EINPUT, "--option is of the measure that --measure names");
     if (o->entropy) {
         HY_TRY(add(o, w, "maps", layers, &w->statistics));
         HY_TRY(hy_ask_set(&w->v[w->statistics], "keep", "statistics"));
@@ -189,8 +200,12 @@ static hy_status want(const options *o, const hy_model_spec *spec, wanted *w) {
         HY_TRY(add(o, w, "erf", layers, &w->erf));
         HY_TRY(erf_options(o, &w->v[w->erf]));
     }
-    for (int k = 0; k < INSIDE; k++)
-        if (o->inside[k]) HY_TRY(add(o, w, inside[k].measure, layers, &w->inside[k]));
+    for (int k = 0; k < INSIDE; k++) {
+        if (!o->inside[k]) continue;
+        HY_TRY(add(o, w, inside[k].measure, layers, &w->inside[k]));
+        if (inside[k].set[0]) HY_TRY(hy_ask_set(&w->v[w->inside[k]], inside[k].set[0], inside[k].set[1]));
+        HY_TRY(hy_ask_options(&w->v[w->inside[k]], &o->m.options));
+    }
     if (o->out && draws_maps(o)) HY_TRY(add_drawn(o, spec, layers, w));
     return o->out ? hy_gnuplot_check() : HY_OK;  // before the work
 }
@@ -372,6 +387,9 @@ static hy_status take(const options *o, const wanted *w, const hy_subject *s) {
 
 // What the options ask for together.
 static hy_status check_asked(const options *o) {
+    if (o->m.options.n && !o->measure && (asked_inside(o) != 1 || o->erf || o->entropy))
+        return hy_error(HY_EINPUT,
+                        "--option is of the measure that --measure names, or of one table with its own figure");
     if (o->erf + o->entropy + asked_inside(o) > 1 && o->format != HY_TABLE_TEXT)
         return hy_error(HY_EINPUT, "several tables: with --format csv or json ask for one at a time");
     if (o->measure && (o->erf || o->entropy || asked_inside(o) || o->out))
@@ -430,6 +448,12 @@ static hy_status probe(const options *o, const char *file) {
          0,           "table of how far heads look back and how long SSM channels remember; with --out a figure"},  \
         {"--retrieval",        NULL, HY_ARG_FLAG,                                                                   \
          &o.inside[RETRIEVAL], 0,    "table of what each head has on the token to be copied; with --out a figure"}, \
+        {"--gradient-erf",                                                                                          \
+         NULL,                                                                                                      \
+         HY_ARG_FLAG,                                                                                               \
+         &o.inside[GRADIENT],                                                                                       \
+         0,                                                                                                         \
+         "table of the receptive field by gradients, of the model and its layers; with --out a figure"},            \
         {"--propose",                                                                                               \
          NULL,                                                                                                      \
          HY_ARG_FLAG,                                                                                               \
@@ -488,7 +512,7 @@ int hy_cmd_probe(int argc, char **argv) {
         "  hylab probe runs/hymba.safetensors --kv-similarity --propose --group 3\n"
         "  hylab probe runs/hymba.safetensors --measure outputs --prompts 8\n"
         "  hylab probe variants/hymba.yaml --entropy --format csv\n",
-        (const char *const[]){"maps", "erf", "outputs", "kv_similarity", "reach", "retrieval", NULL});
+        (const char *const[]){"maps", "erf", "outputs", "kv_similarity", "reach", "retrieval", "gradient_erf", NULL});
     const hy_args a = {.usage = "hylab probe CHECKPOINT|VARIANT.yaml [options]",
                        .text = text,
                        .args = args,

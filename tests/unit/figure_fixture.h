@@ -250,13 +250,27 @@ static inline void facts_retrieval(hy_facts *f, place p) {
         }
 }
 
+// Distances 0, 1, 4-5 and as far as variants differ, not in their order.
+static inline int distances_at(int v) { return 2 + v; }
+static inline double distance_at(int k, bool last) { return k < 2 ? k : last ? 5.0 * (k - 1) : 4.0 * (k - 1); }
+static inline void facts_gradient(hy_facts *f, place p) {
+    fact(f, p, "gradient_distance", "", 3, 5);
+    for (int k = distances_at(p.v) - 1; k >= 0; k--) {
+        char cell[48];
+        snprintf(cell, sizeof cell, "distance%d", k);
+        hy_fact *a = fact(f, p, "gradient_share", cell, 0.1, 0.3);
+        a->x = distance_at(k, false), a->y = distance_at(k, true);
+    }
+}
+
 // Every measure of figures is taken with a second set of options: that is not what they show.
-static const char *const measures[] = {
-    "accuracy", "cache",         "throughput",    "maps",       "maps",  "erf",       "outputs",  "ablation",
-    "stream",   "removal",       "outputs",       "throughput", "erf",   "cache",     "ablation", "stream",
-    "removal",  "kv_similarity", "kv_similarity", "reach",      "reach", "retrieval", "retrieval"};
-enum { MEASURES = 23 };
-static inline bool second(int m) { return m == 4 || (m > 9 && m != 17 && m != 19 && m != 21); }
+static const char *const measures[] = {"accuracy", "cache",      "throughput",    "maps",          "maps",
+                                       "erf",      "outputs",    "ablation",      "stream",        "removal",
+                                       "outputs",  "throughput", "erf",           "cache",         "ablation",
+                                       "stream",   "removal",    "kv_similarity", "kv_similarity", "reach",
+                                       "reach",    "retrieval",  "retrieval",     "gradient_erf",  "gradient_erf"};
+enum { MEASURES = 25 };
+static inline bool second(int m) { return m == 4 || (m > 9 && m != 17 && m != 19 && m != 21 && m != 23); }
 static inline const char *options_of(int m) { return second(m) ? "which: second\n" : "which: first\n"; }
 
 // Whether a place was measured: timings of two seeds and of the last variant on the second task only; maps without the
@@ -290,6 +304,7 @@ static inline void fill_measure(hy_store *s, int64_t model, place p, int m, bool
     if (!strcmp(of, "kv_similarity")) facts_kv(&f, at);
     if (!strcmp(of, "reach")) facts_reach(&f, at);
     if (!strcmp(of, "retrieval")) facts_retrieval(&f, at);
+    if (!strcmp(of, "gradient_erf")) facts_gradient(&f, at);
     OK(hy_measurement_settle(s, id, &f, !strcmp(of, "erf") && p.v == 1 && p.t == 0 && p.k == 1 ? "no memory" : NULL));
     hy_facts_free(&f);
 }
@@ -451,8 +466,9 @@ static inline spread spread_at(hy_store *s, int v, int t, int g, const char *met
         const spread b = spread_of(x, n, true, 0);
         return (spread){b.n, 2 * b.mean - 1, 2 * b.sd, 2 * b.lo - 1, 2 * b.hi - 1};
     }
-    spread a = spread_of(x, raw(s, v, t, g, metric, cell, x, NULL),
-                         !strcmp(metric, "accuracy") || !strcmp(metric, "accuracy_left"), signed_value ? -INFINITY : 0);
+    const bool share =
+        !strcmp(metric, "accuracy") || !strcmp(metric, "accuracy_left") || !strcmp(metric, "gradient_share");
+    spread a = spread_of(x, raw(s, v, t, g, metric, cell, x, NULL), share, signed_value ? -INFINITY : 0);
     a.mean *= scale, a.sd *= scale, a.lo *= scale, a.hi *= scale;
     return a;
 }

@@ -540,6 +540,7 @@ static const struct {
     {"kv-similarity", similarity, true},
     {"reach", reach, true},
     {"retrieval", retrieval, true},
+    {"gradient-erf", gradient_erf, false},
 };
 
 static void check_figure(int i, bool once, int t, int v) {

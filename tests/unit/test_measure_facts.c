@@ -129,6 +129,11 @@ static void checks(void **state) {
     accepted(&s, "kv_similarity", "max_len: 3\ncka: debiased\npositions: all", true);
     refused(&s, "kv_similarity", "max_len: 1", "at least 2 positions");
     refused(&s, "retrieval", "max_len: 4", "nothing to copy in the first 5 examples of mqar, T24.K2");
+    accepted(&empty, "gradient_erf", "cell: 1", true);  // of any model
+    refused(&s, "gradient_erf", "cell: 2", "cell 2: task mqar has evaluation cells 0 to 1");
+    refused(&bare, "gradient_erf", "", "it needs a task");
+    refused(&s, "gradient_erf", "max_len: 4\nof: label",
+            "example 0 of mqar, T24.K2 has no wanted token in its first 4");
     accepted(&s, "maps", "layers: [1, 7]", true);  // variants differ in depth
     accepted(&s, "maps", "layers: [7]", false);
     accepted(&s, "maps", "single_heads: [1]\nchannels: [23]", true);
@@ -175,8 +180,9 @@ static void weights_that_are_no_numbers(void **state) {
     w[0] = NAN;
     const hy_measure_context c = {
         .prog = r.p, .params = r.w, .compute = r.w->compute, .be = &r.be, .task = r.task, .eval_batch = 4, .jobs = 1};
-    static const char *const all[] = {"accuracy", "maps", "erf", "outputs", "kv_similarity", "reach", "retrieval"};
-    for (int i = 0; i < 7; i++) {
+    static const char *const all[] = {"accuracy",      "maps",  "erf",       "outputs",
+                                      "kv_similarity", "reach", "retrieval", "gradient_erf"};
+    for (int i = 0; i < 8; i++) {
         hy_measure_options o;
         hy_facts f = {0};
         const hy_measure *m = hy_measure_find(all[i]);

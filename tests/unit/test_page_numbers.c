@@ -244,7 +244,7 @@ static void test_captions(void **state) {
     // maps, outputs, stream, importance, reach, retrieval; cells of one task; similarities of the two variants with
     // attention
     assert_int_equal(each, 6 * TASKS * VARIANTS + VARIANTS + 2 * TASKS);
-    assert_int_equal(n, 9 * TASKS - 2 + 2 + each);
+    assert_int_equal(n, 10 * TASKS - 2 + 2 + each);
 }
 
 static void test_provenance(void **state) {

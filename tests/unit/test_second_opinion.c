@@ -4,6 +4,8 @@
 // Times and the loss curve: test_second_training.c.
 #include "results/metrics.h"
 #include "tests/unit/second_opinion_ablation.h"
+#include "analysis/probe/gradient.h"
+#include "tests/unit/second_opinion_gradient.h"
 #include "tests/unit/second_opinion_kv.h"
 #include "tests/unit/second_opinion_maps.h"
 #include "tests/unit/second_opinion_runs.h"
@@ -360,6 +362,10 @@ static struct {
     {"retrieval_score", retrieval, 0},
     {"retrieval_top", retrieval, 0},
     {"retrieval_uniform", retrieval, 0},
+    {"gradient_distance", gradients, 0},
+    {"gradient_span", gradients, 0},
+    {"gradient_meta", gradients, 0},
+    {"gradient_share", gradients, 0},
 };
 enum { CHECKS = sizeof g_checks / sizeof *g_checks };
 
@@ -476,6 +482,9 @@ static void every_place(void **state) {
         {"half_life_q50", 4, 2},
         {"retrieval_score", 4 + 4 * 2 + 4, 3 + 3 * 2 + 2},
         {"retrieval_uniform", 8, 5},
+        {"gradient_distance", 1 + 2 * 4, 1 + 2 * 4},  // the model; from and to each layer
+        {"gradient_meta", 9, 9},
+        {"gradient_share", 7, 7},  // of 0, 1, 2, 3, 4-5, 6-7, 8-10; 8-9
     };
     hy_store *db = open_db("x.db");
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
@@ -540,19 +549,32 @@ static void check_map(const subject *s, const hy_query *q) {
     free(one);
 }
 
+static void check_gradient(const subject *s, const hy_query *q) {
+    char options[1024], name[64];
+    size_t bytes;
+    snprintf(name, sizeof name, "%s", hy_query_text(q, 0));
+    snprintf(options, sizeof options, "\n%s", hy_query_text(q, 4));
+    const float *v = hy_query_blob(q, 5, &bytes);
+    check_curve(s, name, options, v, (int)(bytes / sizeof *v / 3));
+}
+
 static void every_map(void **state) {
     (void)state;
     hy_store *db = open_db("x.db");
     hy_query *q;
     bool row;
-    int maps = 0;
+    int maps = 0, curves = 0;
     for (int id = 1; id <= 8; id++) {
         subject *s = hy_xcalloc(1, sizeof *s);
         open_subject(db, id, s);
         OK(hy_store_query(
             db, &q, "SELECT name, layer, kind, coalesce(head, -1), options, data FROM v_artifact WHERE run_id = ?", "l",
             (int64_t)id));
-        for (; hy_query_step(q, &row) == HY_OK && row; maps++) check_map(s, q);
+        while (hy_query_step(q, &row) == HY_OK && row) {
+            const bool curve = !strncmp(hy_query_text(q, 0), "gradient", 8);
+            curves += curve, maps += !curve;
+            (curve ? check_gradient : check_map)(s, q);
+        }
         hy_query_close(q);
         close_subject(s);
         free(s);
@@ -566,6 +588,8 @@ static void every_map(void **state) {
     const int sizes = 4 * 2 + 2 * 2 + 2 + 2 * 2 + 2 * 2 + 2 * 2 + 2 * 2 + 3 * 2;
     const int with_signs = 4 * 4 + 2 * 4 + 4 + 2 * 4 + 2 * 3 + 2 * 3 + 2 * 3 + 2 * 4 + 3;
     assert_int_equal(maps, once + cut + sizes + with_signs);
+    // each model with three sets of options, once with all of its layers both ways
+    assert_int_equal(curves, 8 * 3 + 2 * (4 + 2 + 1 + 2 + 2 + 2 + 2 + 4));
 }
 
 // ---------------------------------------------------------------------------------------------------- other types
