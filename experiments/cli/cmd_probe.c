@@ -11,6 +11,7 @@
 #include "experiments/cli/commands.h"
 #include "experiments/cli/facts_table.h"
 #include "experiments/cli/measure_arg.h"
+#include "experiments/cli/probe_contribution.h"
 #include "experiments/cli/probe_figures.h"
 #include "experiments/cli/probe_gradient.h"
 #include "experiments/cli/probe_kv.h"
@@ -20,7 +21,7 @@
 
 enum { MAX_MAPS = 12, MAX_MAP_LAYERS = 16 };
 // Measures with a table and a figure of their own.
-enum { KV = 0, REACH, RETRIEVAL, GRADIENT, INSIDE };
+enum { KV = 0, REACH, RETRIEVAL, GRADIENT, CONTRIBUTIONS, INSIDE };
 static const struct {
     const char *measure, *title;  // title MODEL on PROMPTS
     const char *set[2];           // an option that is not at its default; NULL: all are
@@ -35,6 +36,11 @@ static const struct {
      {"each", "from"},
      hy_probe_gradient_table,
      hy_probe_draw_gradient},
+    {"contributions",
+     "What positions add to each other in",
+     {NULL},
+     hy_probe_contribution_table,
+     hy_probe_draw_contribution},
 };
 typedef struct {
     hy_measure_args m;
@@ -355,7 +361,7 @@ static hy_status propose(const options *o, const hy_subject *s, const hy_facts *
 
 static hy_status draw(const options *o, const wanted *w, const hy_subject *s, const hy_facts *maps,
                       const hy_facts *statistics, const char *model, const char *what) {
-    hy_probe_figure p = {o->out, model, what, 0};
+    hy_probe_figure p = {o->out, model, what, 0, s->model.p->spec.meta_tokens};
     HY_TRY(hy_fig_formats_parse(o->formats, &p.formats));
     if (w->maps >= 0) {
         const hy_asked *m = &w->v[w->maps];
@@ -454,6 +460,13 @@ static hy_status probe(const options *o, const char *file) {
          &o.inside[GRADIENT],                                                                                       \
          0,                                                                                                         \
          "table of the receptive field by gradients, of the model and its layers; with --out a figure"},            \
+        {"--contributions",                                                                                         \
+         NULL,                                                                                                      \
+         HY_ARG_FLAG,                                                                                               \
+         &o.inside[CONTRIBUTIONS],                                                                                  \
+         0,                                                                                                         \
+         "table of what positions add to each other through each layer, attention and SSM heads in one unit; with " \
+         "--out figures"},                                                                                          \
         {"--propose",                                                                                               \
          NULL,                                                                                                      \
          HY_ARG_FLAG,                                                                                               \
@@ -512,7 +525,8 @@ int hy_cmd_probe(int argc, char **argv) {
         "  hylab probe runs/hymba.safetensors --kv-similarity --propose --group 3\n"
         "  hylab probe runs/hymba.safetensors --measure outputs --prompts 8\n"
         "  hylab probe variants/hymba.yaml --entropy --format csv\n",
-        (const char *const[]){"maps", "erf", "outputs", "kv_similarity", "reach", "retrieval", "gradient_erf", NULL});
+        (const char *const[]){"maps", "erf", "outputs", "kv_similarity", "reach", "retrieval", "gradient_erf",
+                              "contributions", NULL});
     const hy_args a = {.usage = "hylab probe CHECKPOINT|VARIANT.yaml [options]",
                        .text = text,
                        .args = args,

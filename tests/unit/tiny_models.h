@@ -71,6 +71,9 @@ static const char *const models[] = {
                "{heads: 2, kv_heads: 2}\nmultipliers: {embedding: 1.7}\ndropout: {embedding: 0.3, attention: 0.2}\n",
     COMMON SSM "name: norm-bias\nlayers: 2\nmixer: ssm_attention\nattention: {heads: 2, kv_heads: 2}\nnorm: {kind: "
                "layer, eps: 1e-6, bias: true}\n",
+    COMMON SSM
+    "name: grouped\nlayers: 1\nmixer: parallel\nfusion: concat\nattention: {heads: 4, kv_heads: 2, d_qk: 4, d_v: "
+    "3}\n",
 };
 
 static inline void build(const char *text, hy_model_spec *spec, hy_program **p) {
