@@ -1,5 +1,5 @@
 # hylab. Two commands matter: `make demo` (the main job, end to end) and `make test` (all tests).
-# Others: all, install, uninstall, man, asan, tsan, lint, faults, layering, fuzz, fuzz-NAME (tests/fuzz/fuzz.mk), bench, bench-gpu, test-gpu,
+# Others: all, python (the library of python/hylab), install, uninstall, man, asan, tsan, lint, faults, layering, fuzz, fuzz-NAME (tests/fuzz/fuzz.mk), bench, bench-gpu, test-gpu,
 # clean. BUILD=dir builds elsewhere, SAN=1 with sanitizers, CC=clang with clang, WERROR=1 takes warnings as errors. The CUDA backend is built where nvcc is found: on the PATH, in /usr/local/cuda, or CUDA=/path/to/cuda; CUDA=0 leaves
 # it out. `make test` checks its kernels on any machine, with nvcc or not, by an emulation of the GPU on the CPU
 # (tests/cuda_emu); `make test-gpu` on a GPU, where REQUIRE_GPU=1 makes it an error that there is none.
@@ -18,8 +18,10 @@ COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 DIRTY := $(if $(shell git status --porcelain -- Makefile '*.c' '*.cc' '*.cu' '*.cuh' '*.h' '*.def' 2>/dev/null),1,0)
 CPPFLAGS += -I. -D_GNU_SOURCE
 STRICT := $(if $(WERROR),-Werror)
-CFLAGS += -std=c11 $(OPT) -fopenmp -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wno-missing-field-initializers -Wvla -ffp-contract=off $(STRICT)
-CXX_FLAGS = -std=c++17 $(OPT) -Wall -Wextra -Wshadow $(STRICT)
+# PIC=1: for the shared library, which shows nothing but python/capi/hylab_api.h
+PICFLAGS := $(if $(PIC),-fPIC -fvisibility=hidden)
+CFLAGS += -std=c11 $(OPT) $(PICFLAGS) -fopenmp -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wno-missing-field-initializers -Wvla -ffp-contract=off $(STRICT)
+CXX_FLAGS = -std=c++17 $(OPT) $(PICFLAGS) -Wall -Wextra -Wshadow $(STRICT)
 LDLIBS += -lyaml -lsqlite3 -ljansson -lxxhash -ldnnl -lutf8proc -lpcre2-8 -lsentencepiece -lstdc++ -lm
 FASTFLAGS = $(if $(SAN),,-O3) -ffp-contract=fast -fno-math-errno -fno-trapping-math
 ISA_base = -march=x86-64
@@ -45,8 +47,8 @@ LDLIBS += -L$(dir $(NVCC))../lib64 -lcudart_static -ldl -lrt -lpthread
 endif
 CUDA_BUILD := $(if $(CUOBJ),$(shell $(NVCC) --version | tail -n 1) $(NVCC) $(CUDA_ARCH),none)
 
-SRC := $(wildcard core/*/*.c kernels/cpu/*.c kernels/cpu/*/*.c $(if $(CUOBJ),,kernels/cuda/none.c) analysis/*/*.c results/*.c \
-         experiments/cli/*.c experiments/runner/*.c)
+SRC := $(wildcard core/*/*.c kernels/cpu/*.c kernels/cpu/*/*.c $(if $(CUOBJ),,kernels/cuda/none.c) $(if $(PIC), \
+         analysis/probe/*.c analysis/measure/*.c results/*.c, analysis/*/*.c results/*.c experiments/cli/*.c experiments/runner/*.c) python/capi/*.c)
 REF := $(filter kernels/cpu/ref/%,$(SRC))
 FAST := $(filter kernels/cpu/fast/%,$(SRC))
 MAIN := experiments/cli/main.c
@@ -82,8 +84,11 @@ all: $(BUILD)/hylab
 # ---- what a fresh machine lacks
 PACKAGES = gcc g++ libc6-dev pkg-config libyaml-dev libsqlite3-dev libjansson-dev libxxhash-dev libdnnl-dev libcmocka-dev \
            libutf8proc-dev libpcre2-dev libsentencepiece-dev gnuplot-nox fonts-dejavu-core sqlite3
+# of the tests of python/hylab: without them they are skipped, and say so
+TEST_PACKAGES = python3 python3-numpy python3-pandas python3-pip python3-setuptools python3-venv python3-wheel
+test: ALSO = $(TEST_PACKAGES)
 deps:
-	@missing=""; for p in $(PACKAGES); do dpkg -s $$p 2>/dev/null | grep -q '^Status: install ok installed' || missing="$$missing $$p"; done; \
+	@missing=""; for p in $(PACKAGES) $(ALSO); do dpkg -s $$p 2>/dev/null | grep -q '^Status: install ok installed' || missing="$$missing $$p"; done; \
 	if [ -n "$$missing" ]; then \
 	  sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 	  echo "hylab needs these Debian packages and installs them now with apt-get:$$missing"; \
@@ -99,6 +104,18 @@ $(BUILD)/hylab: $(BUILD)/experiments/cli/main.o $(LIB)
 $(LIB): $(OBJ) $(BUILD)/cuda
 	@rm -f $@
 	$(Q)ar qcs $@ $(OBJ)
+# The shared library for python/hylab, of objects of its own; it computes on the CPU.
+SHARED_LIB := $(BUILD)/pic/libhylab.so
+.PHONY: python
+python: $(SHARED_LIB)
+$(SHARED_LIB): FORCE
+	@$(MAKE) --no-print-directory PIC=1 CUDA=0 BUILD=$(BUILD)/pic $@
+ifneq ($(PIC),)
+$(BUILD)/libhylab.so: $(LIB) python/capi/hylab.map
+	@echo "  link  $@"
+	$(Q)$(CXX) -shared $(OPT) -fopenmp -o $@.new -Wl,--version-script=python/capi/hylab.map $(filter $(BUILD)/python/capi/%,$(OBJ)) $(LIB) $(LDFLAGS) $(LDLIBS)
+	@mv $@.new $@
+endif
 # What this folder was built with: without and with CUDA, the library is another.
 $(BUILD)/cuda: FORCE
 	@mkdir -p $(@D)
@@ -192,7 +209,7 @@ $(BUILD)/bench/bench_gpu-emu: $(GPUBENCH:%.c=$(BUILD)/%.o) $(EMU_OBJ) $(LIB)
 # ---- installing: make install PREFIX=/usr DESTDIR=package
 PREFIX ?= /usr/local
 SHARE = $(DESTDIR)$(PREFIX)/share
-SHARED := $(wildcard variants/*.yaml variants/README.md variants/paper/* experiments/*/*.yaml experiments/*/README.md experiments/data/*)
+SHARED := $(wildcard variants/*.yaml variants/README.md variants/paper/* experiments/*/*.yaml experiments/*/README.md experiments/images/*.py experiments/speech/*.py experiments/data/*)
 man: $(BUILD)/hylab.1
 $(BUILD)/hylab.1: $(BUILD)/hylab experiments/cli/man.sh
 	@experiments/cli/man.sh $< >$@.new && mv $@.new $@
@@ -229,7 +246,7 @@ bench-gpu: deps
 	@$(BUILD)/bench/bench_gpu --precision $(PRECISION) $(if $(PYTHON),--torch $(PYTHON))
 
 # ---- checks
-check: $(BUILD)/hylab $(BUILD)/hylab-emu $(TESTBIN) $(EMUBIN) $(REPLAYBIN) $(BUILD)/bench/bench_gpu-emu
+check: $(BUILD)/hylab $(if $(SAN),,$(SHARED_LIB)) $(BUILD)/hylab-emu $(TESTBIN) $(EMUBIN) $(REPLAYBIN) $(BUILD)/bench/bench_gpu-emu $(BUILD)/bench/baseline
 	@BUILD=$(BUILD) tests/run.sh $(TESTS)
 test: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) check

@@ -72,6 +72,8 @@
 // checked before anything runs; the runner does what is not stored yet, each model in a process of its own. Command
 // line: experiments/cli.
 //
+// OTHER LANGUAGES. python/capi/hylab_api.h: a shared library with plain C types; python/hylab is Python on it.
+//
 // HOW IT IS KEPT IN ORDER. Folders depend downwards only: tests/layering.sh has the table. Functions that can fail
 // return hy_status and leave a text that says what, where and what to do (core/base/base.h). Names begin with hy_,
 // hy_<noun>_<verb>. NAME_impl.h is internal to its folder. A .def file is a list with a row for each thing of a kind:

@@ -6,6 +6,7 @@
 // "", a missing number NaN.
 #ifndef HY_RESULTS_QUERY_H
 #define HY_RESULTS_QUERY_H
+#include "core/base/blocks.h"
 #include "results/store.h"
 
 // How a stored experiment is named. sets: the --set options, one a line; "" for none.
@@ -122,14 +123,15 @@ hy_status hy_ask_timing_conditions(hy_store *s, const hy_experiment_id *e, hy_ti
 // caller frees it.
 hy_status hy_ask_erf_options(hy_store *s, const hy_experiment_id *e, int task_ord, char **options);
 
-// Maps of measure maps or contributions, of the finished runs of one variant, task and grid point: [size, size] float,
-// rows are queries. By seed, then as they were stored.
+// Maps of measure maps or contributions, of the finished runs of one variant, task and grid point: [shape.rows,
+// shape.columns] float, rows are queries. By seed, then as they were stored.
 typedef struct {
     int64_t run_id, seed;
     int layer;
     const char *kind;            // of heads: "attention", "ssm"; "layer": of both together
-    int size, meta_tokens;       // the first meta_tokens positions are meta tokens
-    const void *data;            // size * size floats, perhaps not aligned
+    int positions, meta_tokens;  // the first meta_tokens positions are meta tokens
+    hy_block_shape shape;        // whole maps: blocks of one value, rows = columns = positions
+    const void *data;            // floats, perhaps not aligned
     const char *cell, *options;  // the evaluation cell of the examples; how maps were made of heads
 } hy_map_row;
 hy_status hy_ask_maps(hy_store *s, const hy_experiment_id *e, const char *measure, int variant_ord, int task_ord,

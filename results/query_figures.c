@@ -120,7 +120,11 @@ hy_status hy_ask_maps(hy_store *s, const hy_experiment_id *e, const char *measur
                        "SELECT p.run_id, p.seed, a.name, a.shape, a.data, json_extract(a.meta, '$.meta_tokens'), "
                        "json_extract(a.meta, '$.cell'),"
                        " json_extract(a.meta, '$.options'), a.layer, a.kind, json_extract(a.shape, '$[0]'), "
-                       "json_extract(a.shape, '$[1]'), a.hash"
+                       "json_extract(a.shape, '$[1]'), a.hash,"
+                       " json_extract(a.meta, '$.rows[0]'), json_extract(a.meta, '$.rows[1]'),"
+                       " json_extract(a.meta, '$.columns[0]'), json_extract(a.meta, '$.columns[1]'),"
+                       " json_extract(a.meta, '$.block[0]'), json_extract(a.meta, '$.block[1]'),"
+                       " json_extract(a.meta, '$.reduce'), json_extract(a.meta, '$.positions')"
                        " FROM v_plan_measure p JOIN v_artifact a USING(measurement_id)"
                        " WHERE " HY_OF_EXPERIMENT(
                            "p") " AND p.variant_ord = ?4 AND p.task_ord = ?5 AND p.grid_ord = ?6"
@@ -134,6 +138,33 @@ hy_status hy_ask_maps(hy_store *s, const hy_experiment_id *e, const char *measur
     return HY_OK;
 }
 
+// What of a map of `positions` its rows x cols stored values are; false: they cannot be that.
+static bool read_shape(const hy_query *q, int64_t rows, int64_t cols, hy_map_row *m) {
+    const int64_t most = 65536;
+    if (rows < 1 || cols < 1 || rows > most || cols > most) return false;
+    if (hy_query_null(q, 13)) {
+        m->shape = (hy_block_shape){0, (int)rows, 0, (int)cols, 1, 1, (int)rows, (int)cols, HY_BLOCK_MAX};
+        m->positions = (int)rows;
+        return rows == cols;
+    }
+    const int64_t i0 = LONG(13), i1 = LONG(14), j0 = LONG(15), j1 = LONG(16), down = LONG(17), across = LONG(18),
+                  positions = LONG(20);
+    if (positions < 1 || positions > (1 << 24) || i0 < 0 || i1 <= i0 || i1 > positions || j0 < 0 || j1 <= j0 ||
+        j1 > positions || down < 1 || across < 1)
+        return false;
+    m->positions = (int)positions;
+    m->shape = (hy_block_shape){.i0 = (int)i0,
+                                .i1 = (int)i1,
+                                .j0 = (int)j0,
+                                .j1 = (int)j1,
+                                .rows = (int)rows,
+                                .columns = (int)cols,
+                                .how = !strcmp(TEXT(19), "mean") ? HY_BLOCK_MEAN : HY_BLOCK_MAX};
+    m->shape.down = (int)(down < positions ? down : positions);
+    m->shape.across = (int)(across < positions ? across : positions);
+    return rows == (i1 - i0 + down - 1) / down && cols == (j1 - j0 + across - 1) / across;
+}
+
 static hy_status read_map(const hy_query *q, hy_map_row *m) {
     size_t bytes;
     *m = (hy_map_row){.run_id = LONG(0),
@@ -145,14 +176,13 @@ static hy_status read_map(const hy_query *q, hy_map_row *m) {
                       .layer = PLACE(8),
                       .kind = TEXT(9)};
     const int64_t rows = LONG(10), cols = LONG(11);
-    if (rows < 1 || rows > 65536 || rows != cols || bytes != (size_t)(rows * cols) * sizeof(float))
+    if (!read_shape(q, rows, cols, m) || bytes != (size_t)(rows * cols) * sizeof(float))
         return hy_error(HY_EINPUT, "run %lld, artifact %s: shape %s does not fit its %zu bytes", (long long)m->run_id,
                         TEXT(2), TEXT(3), bytes);
-    m->size = (int)rows;
-    if (m->meta_tokens < 0 || m->meta_tokens > m->size || m->layer < 0)
+    if (m->meta_tokens < 0 || m->meta_tokens > m->positions || m->layer < 0)
         return hy_error(HY_EINPUT,
                         "run %lld, artifact %s: %d meta tokens, layer %d: not those of a map of %d positions",
-                        (long long)m->run_id, TEXT(2), m->meta_tokens, m->layer, m->size);
+                        (long long)m->run_id, TEXT(2), m->meta_tokens, m->layer, m->positions);
     return hy_artifact_check(hy_query_store(q), m->run_id, TEXT(2), m->data, bytes, TEXT(12));
 }
 

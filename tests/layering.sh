@@ -30,8 +30,9 @@ ranks='0 core/base
 7 analysis/summary
 8 analysis/report
 9 experiments/runner
-10 experiments/cli'
-sources() { find core kernels results analysis experiments -name '*.c' -o -name '*.cc' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' -o -name '*.def' | grep -v '^experiments/bench/' | sort; }
+10 experiments/cli
+10 python/capi'
+sources() { find core kernels results analysis experiments python/capi -name '*.c' -o -name '*.cc' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' -o -name '*.def' | grep -v '^experiments/bench/' | sort; }
 includes() { # file included
   sources | xargs grep -HE '^[[:space:]]*#[[:space:]]*include[[:space:]]*"' | sed -E 's/^([^:]+):[^"]*"([^"]+)".*/\1 \2/'
 }
@@ -62,7 +63,7 @@ circle() { # what; edges "user used" on standard input
   [ -z "$loop" ] || say "circle between $1: $loop"
 }
 circle headers < <(includes | grep -E '^[^ ]+\.(h|cuh) ')
-objects=$(find "$BUILD/core" "$BUILD/kernels" "$BUILD/results" "$BUILD/analysis" "$BUILD/experiments/runner" "$BUILD/experiments/cli" -name '*.o' 2>/dev/null |
+objects=$(find "$BUILD/core" "$BUILD/kernels" "$BUILD/results" "$BUILD/analysis" "$BUILD/experiments/runner" "$BUILD/experiments/cli" "$BUILD/python/capi" -name '*.o' 2>/dev/null |
   while read -r o; do # those of sources that are still there; of a kernel built several times, one
     s=${o#"$BUILD"/} s=${s%.o}
     case $s in *.f64 | *.base | *.avx2) continue ;; esac

@@ -5,7 +5,10 @@
 
 #include "analysis/figure/fig_common.h"
 
-enum { MANY = 24 };  // points of a series from which bands replace error bars and not every point is marked
+enum {
+    MANY = 24,         // points of a series from which bands replace error bars and not every point is marked
+    MOST_IN_A_ROW = 4  // panels
+};
 
 static void panel_range(const hy_fig_panel *q, double r[4]) {
     r[0] = r[2] = INFINITY;
@@ -92,15 +95,17 @@ hy_status hy_fig_lines(const hy_fig_out *out, const hy_fig_head *head, const hy_
     const char **names = hy_xcalloc((size_t)total, sizeof *names);
     int *colours = hy_xcalloc((size_t)total, sizeof *colours), n = distinct(panels, n_panels, names, colours);
     int legend = hy_figc_legend_width(names, n), pw = n_panels == 1 ? 600 : n_panels == 2 ? 400 : 320, gap = 104;
-    int height = 480 < 150 + 24 * n ? 150 + 24 * n : 480;
+    const int rows = (n_panels + MOST_IN_A_ROW - 1) / MOST_IN_A_ROW, cols = (n_panels + rows - 1) / rows;
+    const int least = 150 + 24 * n, height = rows > 1 ? 100 + rows * 350 : 480;
     hy_plot p = {0};
-    int y0 = hy_figc_head(&p, head, 10 + n_panels * (pw + gap) + legend, height);
+    int y0 = hy_figc_head(&p, head, 10 + cols * (pw + gap) + legend, height < least ? least : height);
+    const double each = (p.height - y0) / (double)rows;
     hy_buf_printf(&p.script, "set grid x y\nset multiplot\n");
     hy_figc_legend(&p, p.width - legend, y0 + 4);
     for (int q = 0; q < n_panels; q++) {
-        double left = gap - 10 + q * (pw + gap), r[4];
+        double left = gap - 10 + q % cols * (pw + gap), top = y0 + q / cols * each, r[4];
         panel_range(&panels[q], r);
-        hy_figc_area(&p, left, left + pw, y0 + (n_panels > 1 ? 28 : 8), p.height - 64);
+        hy_figc_area(&p, left, left + pw, top + (n_panels > 1 ? 28 : 8), top + each - (q / cols + 1 < rows ? 84 : 64));
         hy_figc_axis(&p, "x", &panels[q].x, r[0], r[1]);
         hy_figc_axis(&p, "y", &panels[q].y, r[2], r[3]);
         hy_buf_printf(&p.script, "set title ");

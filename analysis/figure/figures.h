@@ -7,6 +7,7 @@
 #ifndef HY_FIGURES_H
 #define HY_FIGURES_H
 #include "analysis/figure/gnuplot.h"
+#include "core/base/blocks.h"
 
 typedef struct {
     const char *title;
@@ -85,11 +86,15 @@ hy_status hy_fig_lines(const hy_fig_out *out, const hy_fig_head *head, const hy_
 
 // ---- attention maps in a grid: a row of panels per layer, one colour scale for all
 typedef struct {
-    const char *title;  // "layer 3: attention, head 2"
-    int S, meta;        // positions; the first `meta` are meta tokens, marked by a line
-    const float *a;     // [S, S] rows are queries; NAN: not visible; NULL: an empty place in the grid
+    const char *title;     // "layer 3: attention, head 2"
+    int meta;              // of all positions the first `meta` are meta tokens, marked by a line
+    hy_block_shape shape;  // which positions they are
+    const float *a;        // [shape.rows, shape.columns] rows are queries; NAN: not visible; NULL: an empty place
 } hy_fig_map;
-// maps [rows, cols]. log: colours of values from `floor` (what is below takes the floor's colour) to the largest.
+hy_block_shape hy_fig_map_whole(int S);  // all of S x S positions
+enum { HY_FIG_PIXELS = 375 };            // values a side that a map is drawn with: the pixels of a panel in PNG
+// maps [rows, cols]. One of single positions and more than HY_FIG_PIXELS a side is reduced to so many blocks by their
+// maximum, and what pixels of blocks are is said under the title and at the start of the data file. log: colours of values from `floor` (what is below takes the floor's colour) to the largest.
 hy_status hy_fig_maps(const hy_fig_out *out, const hy_fig_head *head, const char *value_label, bool log, double floor,
                       int rows, int cols, const hy_fig_map *maps);
 

@@ -1,17 +1,22 @@
 // m_maps.c - measure "maps": attention and SSM maps of evaluation examples and their statistics, layer by layer. What a
 // map is: analysis/probe/attnmap.h. Maps are artifacts "map.layer3.attention", ".ssm", ".layer", ".attention.head0",
 // ".ssm.channel0": f32 [S, S], rows are queries, NaN where a row may not look, S positions with the meta tokens first.
+// A map of more than `pixels` positions a side, or a part of it (`zoom`), is stored in blocks, of which each value is
+// the largest or the mean (core/base/blocks.h): it is reduced while its rows are computed and never held. Its meta then
+// has rows and columns (first, and one after the last), block (rows, columns of a block) and reduce. Over several
+// examples that is the mean of what each example's blocks give.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "analysis/measure/examples.h"
+#include "core/base/blocks.h"
 #include "core/format/json.h"
 
 typedef enum { KEEP_ALL = 0, KEEP_MAPS, KEEP_STATISTICS } keep_what;
 typedef struct {
-    hy_ints layers, single_heads, channels;
-    int examples, cell, max_len, heads, reduce, gate, norm, keep;
+    hy_ints layers, single_heads, channels, zoom;
+    int examples, cell, max_len, heads, reduce, gate, norm, keep, pixels, reduce_map;
 } maps_options;
 #define AT(member) offsetof(maps_options, member)
 static const hy_field maps_fields[] = {
@@ -29,6 +34,14 @@ static const hy_field maps_fields[] = {
     {"channels", HY_F_INTS, AT(channels), 0, "[]", 0, 1 << 20, NULL,
      "SSM channels (Mamba-2: heads) whose own maps are stored too", true},
     {"keep", HY_F_ENUM, AT(keep), 0, "all", 0, 0, "all|maps|statistics", "what is kept of the maps", true},
+    {"pixels", HY_F_INT, AT(pixels), 0, "375", 1, 65536, NULL,
+     "stored maps of more positions a side are reduced to at most so many blocks", true},
+    {"reduce_map", HY_F_ENUM, AT(reduce_map), 0, "max", 0, 0, HY_BLOCK_CHOICES,
+     "what is stored of a block: its largest value, so that thin lines stay, or its mean", true},
+    {"zoom", HY_F_PAIRS, AT(zoom), 0, "[]", 0, 1 << 20, NULL,
+     "stored maps are of this part: [[first query, one after the last], [first key, one after the last]], positions "
+     "with the meta tokens first; empty: all",
+     true},
     HY_FIELD_END,
 };
 
@@ -48,10 +61,24 @@ static hy_status check_indices(const hy_ints *list, const char *what, int most) 
     return HY_OK;
 }
 
+static hy_status check_zoom(const hy_measure_subject *s, const maps_options *o) {
+    const int T = hy_task_cell(s->task, HY_SPLIT_EVAL, o->cell)->T,
+              S = (T < o->max_len ? T : o->max_len) + s->spec->meta_tokens;
+    if (o->zoom.n && o->zoom.n != 4)
+        return hy_error(HY_EINPUT, "zoom: two pairs are wanted, of queries and of keys: [[0, 64], [0, 64]]");
+    for (int i = 0; i < o->zoom.n; i += 2)
+        if (o->zoom.v[i] >= o->zoom.v[i + 1] || o->zoom.v[i + 1] > S)
+            return hy_error(HY_EINPUT,
+                            "zoom: %s %d to %d are no part of the %d positions 0 to %d (%d meta tokens first)",
+                            i ? "keys" : "queries", o->zoom.v[i], o->zoom.v[i + 1], S, S - 1, s->spec->meta_tokens);
+    return HY_OK;
+}
+
 static hy_status maps_check(const hy_measure_subject *s, const void *options) {
     const maps_options *o = options;
     int heads = 0, units = 0;
     HY_TRY(hy_examples_check(s, o->cell));
+    HY_TRY(check_zoom(s, o));
     HY_TRY(hy_list_distinct(&o->single_heads, "single_heads"));
     HY_TRY(hy_list_distinct(&o->channels, "channels"));
     for (int i = 0; i < s->spec->n_layers; i++) {
@@ -69,7 +96,8 @@ typedef struct {
     int layer, index;  // index -1: all heads or channels
     hy_map_src src;
     int S, meta;
-    double *mean;  // [S, S] over the examples
+    hy_block_shape shape;
+    double *mean;  // [shape.rows, shape.columns] over the examples
 } one_map;
 typedef struct {
     bool seen;
@@ -87,23 +115,66 @@ typedef struct {
     hy_map_check check;  // of the first example, worst layer, relative; -1: not checked
 } work;
 
+static hy_block_shape shape_of(const maps_options *o, int S) {
+    const int all[] = {0, S, 0, S}, *z = o->zoom.n ? o->zoom.v : all;
+    return hy_block_shape_of(z[0], z[1], z[2], z[3], o->pixels, (hy_block_how)o->reduce_map);
+}
+static bool is_all(const hy_block_shape *s, int S) { return hy_block_whole(s) && s->rows == S && s->columns == S; }
+
 static one_map *map_at(work *w, const hy_map_values *v, hy_map_src src, int index) {
     if (w->next == w->n_maps) {
+        const hy_block_shape shape = shape_of(w->o, v->S);
         w->maps = hy_xrealloc(w->maps, (size_t)(w->n_maps + 1) * sizeof *w->maps);
-        w->maps[w->n_maps++] = (one_map){.layer = v->layer,
-                                         .index = index,
-                                         .src = src,
-                                         .S = v->S,
-                                         .meta = v->meta,
-                                         .mean = hy_xcalloc((size_t)v->S * (size_t)v->S, sizeof(double))};
+        w->maps[w->n_maps++] =
+            (one_map){.layer = v->layer,
+                      .index = index,
+                      .src = src,
+                      .S = v->S,
+                      .meta = v->meta,
+                      .shape = shape,
+                      .mean = hy_xcalloc((size_t)shape.rows * (size_t)shape.columns, sizeof(double))};
     }
     one_map *m = &w->maps[w->next++];  // layers and sources come in the same order for every example
     HY_ASSERT(m->layer == v->layer && m->src == src && m->index == index && m->S == v->S);
     return m;
 }
 
+// A map that is reduced while its rows come.
+typedef struct {
+    const hy_map_values *v;
+    hy_map_src src;
+    hy_blocks blocks;
+    double *row, lo, hi;  // lo, hi: of all that is visible
+} reducing;
+static hy_status reduce_row(void *user, int i, const double *row) {
+    reducing *r = user;
+    for (int j = 0; j < r->v->S; j++) {
+        const bool visible = hy_map_visible(r->v, r->src, i, j);
+        r->row[j] = visible ? row[j] : NAN;
+        if (visible) r->lo = fmin(r->lo, row[j]), r->hi = fmax(r->hi, row[j]);
+    }
+    hy_blocks_row(&r->blocks, i, r->row);
+    return HY_OK;
+}
+
+static hy_status add_blocks(const work *w, const hy_map_values *v, one_map *m) {
+    const bool minmax = w->options.norm == HY_MAP_MINMAX;  // of the whole matrix, whatever part is looked at
+    reducing r = {.v = v, .src = m->src, .lo = INFINITY, .hi = -INFINITY};
+    HY_TRY(hy_blocks_open(&m->shape, &r.blocks));
+    r.row = hy_xcalloc((size_t)v->S, sizeof *r.row);
+    const hy_status s = hy_map_walk(v, m->src, m->index, &w->options, minmax ? 0 : m->shape.i0,
+                                    minmax ? v->S : m->shape.i1, reduce_row, &r);
+    const double lo = minmax ? r.lo : 0, range = minmax ? (r.hi > r.lo ? r.hi - r.lo : 1) : 1;
+    for (int k = 0; !s && k < m->shape.rows * m->shape.columns; k++)
+        m->mean[k] += (hy_blocks_at(&r.blocks, k) - lo) / range;  // scaling commutes with maximum and mean
+    hy_blocks_free(&r.blocks);
+    free(r.row);
+    return s;
+}
+
 static hy_status add_map(work *w, const hy_map_values *v, hy_map_src src, int index) {
     one_map *m = map_at(w, v, src, index);
+    if (!is_all(&m->shape, v->S)) return add_blocks(w, v, m);
     const size_t n = (size_t)v->S * (size_t)v->S;
     float *a = hy_alloc(n * sizeof *a);
     if (!a) return HY_ENOMEM;
@@ -165,7 +236,16 @@ static hy_status on_layer(void *user, const hy_map_values *v) {
 }
 
 // ---------------------------------------------------------------------------------------------------- facts
-static char *meta_text(const work *w, int layer, hy_map_src src, int index, int meta_tokens) {
+static void set_ints(hy_json *j, const char *key, int a, int b) {
+    hy_json *list = hy_json_new_array();
+    hy_json_add(list, hy_json_new_int(a));
+    hy_json_add(list, hy_json_new_int(b));
+    hy_json_set(j, key, list);
+}
+
+// shape NULL: of statistics.
+static char *meta_text(const work *w, int layer, hy_map_src src, int index, int meta_tokens,
+                       const hy_block_shape *shape) {
     hy_json *j = hy_json_new_object();
     hy_buf options = {0}, text = {0};
     hy_map_options_text(&w->options, &options);
@@ -176,6 +256,13 @@ static char *meta_text(const work *w, int layer, hy_map_src src, int index, int 
     hy_json_set_string(j, "cell", w->e.cell->name);
     hy_json_set_int(j, "examples", w->e.n);
     hy_json_set_string(j, "options", options.s);
+    if (shape && !is_all(shape, w->e.T + meta_tokens)) {
+        set_ints(j, "rows", shape->i0, shape->i1);
+        set_ints(j, "columns", shape->j0, shape->j1);
+        set_ints(j, "block", shape->down, shape->across);
+        hy_json_set_string(j, "reduce", shape->how == HY_BLOCK_MEAN ? "mean" : "max");
+    }
+    hy_json_set_int(j, "positions", w->e.T + meta_tokens);
     hy_json_text(j, 0, &text);
     hy_json_free(j);
     free(options.s);
@@ -187,11 +274,11 @@ static void map_artifact(const work *w, one_map *m, hy_facts *f) {
     const int n = snprintf(name, sizeof name, "map.layer%d.%s", m->layer, hy_map_src_name(m->src));
     if (m->index >= 0)
         snprintf(name + n, sizeof name - (size_t)n, ".%s%d", m->src == HY_MAP_SSM ? "channel" : "head", m->index);
-    const size_t size = (size_t)m->S * (size_t)m->S;
+    const size_t size = (size_t)m->shape.rows * (size_t)m->shape.columns;
     float *mean = hy_xcalloc(size, sizeof *mean);
     for (size_t i = 0; i < size; i++) mean[i] = (float)(m->mean[i] / w->e.n);
-    char *meta = meta_text(w, m->layer, m->src, m->index, m->meta);
-    hy_artifact *a = hy_facts_artifact(f, name, "f32", 2, (int[]){m->S, m->S}, mean, meta);
+    char *meta = meta_text(w, m->layer, m->src, m->index, m->meta, &m->shape);
+    hy_artifact *a = hy_facts_artifact(f, name, "f32", 2, (int[]){m->shape.rows, m->shape.columns}, mean, meta);
     a->layer = m->layer, a->kind = hy_map_src_name(m->src), a->head = m->index;
     free(mean);
     free(meta);
@@ -209,7 +296,7 @@ static void stats_facts(const work *w, const hy_measure_context *c, int layer, h
                {"map_cross", s->cross},       {"step_entropy", l->step_entropy}};
     char cell[48];
     snprintf(cell, sizeof cell, "layer%d.%s", layer, hy_map_src_name(src));
-    char *meta = meta_text(w, layer, src, -1, c->prog->spec.meta_tokens);
+    char *meta = meta_text(w, layer, src, -1, c->prog->spec.meta_tokens, NULL);
     for (int i = 0; i < (src == HY_MAP_SSM ? 8 : 7); i++) {
         if (s->wide == 0 && !strcmp(all[i].metric, "map_entropy_rel")) continue;  // of one token without meta tokens
         hy_fact *k = hy_facts_add(f, all[i].metric, cell, all[i].value);

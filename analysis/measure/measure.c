@@ -48,7 +48,7 @@ void hy_measure_options_text(const hy_measure *m, const void *options, hy_buf *o
 int hy_measure_option_int(const hy_measure *m, const void *options, const char *name) {
     const hy_field *f = m->fields;
     while (f->name && strcmp(f->name, name)) f++;
-    HY_ASSERT(f->name && (f->type == HY_F_INT || f->type == HY_F_ENUM));
+    HY_ASSERT(f->name && (f->type == HY_F_INT || f->type == HY_F_ENUM || f->type == HY_F_BOOL));
     return *(const int *)((const char *)options + f->offset);
 }
 

@@ -72,7 +72,7 @@ hy_status hy_measure_options_read(const hy_measure *m, const char *yaml, hy_meas
 // Canonical text of the options, which hy_measure_options_read reads back: with name, version and, where a task is
 // needed, its text, it is what a stored measurement is identified by.
 void hy_measure_options_text(const hy_measure *m, const void *options, hy_buf *out);
-// The value of an option that is a whole number or a choice (an assertion that there is one of that name).
+// The value of an option that is a whole number, a choice or a yes or no (an assertion that there is one of that name).
 int hy_measure_option_int(const hy_measure *m, const void *options, const char *name);
 // HY_EINPUT with the measure's name: options out of their range, no task where one is needed, a vocabulary too small
 // for it, or what the measure's own check refuses.

@@ -11,8 +11,10 @@ static const unsigned kinds_of[] = {1u << HY_UNIT_ATTENTION | 1u << HY_UNIT_SSM,
                                     1u << HY_UNIT_MLP,
                                     1u << HY_UNIT_CONV};
 
+unsigned hy_parts_kinds(int parts) { return kinds_of[parts]; }
+
 hy_status hy_parts_units(const hy_program *p, int parts, int groups, hy_units *u) {
-    return hy_units_of(p, kinds_of[parts], groups, u);
+    return hy_units_of(p, hy_parts_kinds(parts), groups, u);
 }
 
 hy_status hy_parts_of(const hy_model_spec *spec, int parts, int groups, hy_program **p, hy_units *u) {

@@ -21,7 +21,8 @@
             "equal groups that the channels of a Mamba-1 mixer are divided into", true \
     }
 
-// Every unit of the kinds that a value of `parts` means.
+// The kinds of units (bit k: kind k) that a value of `parts` means, and every unit of these.
+unsigned hy_parts_kinds(int parts);
 hy_status hy_parts_units(const hy_program *p, int parts, int groups, hy_units *u);
 // The program of a spec and its units; free both unless this fails.
 hy_status hy_parts_of(const hy_model_spec *spec, int parts, int groups, hy_program **p, hy_units *u);

@@ -204,6 +204,30 @@ hy_status hy_map_rows(const hy_map_values *v, hy_map_src src, int index, const h
     return rows(v, src, index, o, i0, n, out);
 }
 
+// Each tile of rows prepares the SSM once: longer ones for long sequences, in bounds of some dozens of MB.
+int hy_map_tile_rows(int S) { return S > 2048 ? 4 * TILE : TILE; }
+
+hy_status hy_map_walk(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o, int i0, int i1,
+                      hy_map_row_fn fn, void *user) {
+    HY_TRY(check(v, src, index, o->norm));
+    HY_ASSERT(i0 >= 0 && i0 <= i1 && i1 <= v->S);
+    const int most = hy_map_tile_rows(v->S);
+    double *tile = hy_alloc((size_t)most * v->S * sizeof *tile);
+    hy_status s = tile ? HY_OK : HY_ENOMEM;
+    for (int i = i0; i < i1 && !s; i += most) {
+        const int n = i1 - i < most ? i1 - i : most;
+        s = hy_interrupted ? hy_error(HY_EINTR, "interrupted") : rows(v, src, index, o, i, n, tile);
+        for (int r = 0; r < n && !s; r++) {
+            double *row = tile + (size_t)r * v->S;
+            if (o->norm == HY_MAP_MINMAX)
+                for (int j = 0; j <= i + r; j++) row[j] = fabs(row[j]);
+            s = fn(user, i + r, row);
+        }
+    }
+    free(tile);
+    return s;
+}
+
 static void minmax(const hy_map_values *v, hy_map_src src, float *out) {
     float lo = INFINITY, hi = -INFINITY;
     for (int i = 0; i < v->S; i++)
@@ -217,19 +241,20 @@ static void minmax(const hy_map_values *v, hy_map_src src, float *out) {
     for (size_t e = 0; e < (size_t)v->S * v->S; e++) out[e] = (fabsf(out[e]) - lo) / range;
 }
 
+typedef struct {
+    int S;
+    float *out;
+} full_ctx;
+static hy_status full_row(void *user, int i, const double *row) {
+    const full_ctx *c = user;
+    for (int j = 0; j < c->S; j++) c->out[(size_t)i * c->S + j] = (float)row[j];
+    return HY_OK;
+}
+
 hy_status hy_map_full(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o, float hidden,
                       float *out) {
-    HY_TRY(check(v, src, index, o->norm));
-    double *tile = hy_alloc((size_t)TILE * v->S * sizeof *tile);
-    if (!tile) return HY_ENOMEM;
-    hy_status s = HY_OK;
-    for (int i0 = 0; i0 < v->S && !s; i0 += TILE) {
-        int n = v->S - i0 < TILE ? v->S - i0 : TILE;
-        s = hy_interrupted ? hy_error(HY_EINTR, "interrupted") : rows(v, src, index, o, i0, n, tile);
-        for (size_t e = 0; e < (size_t)n * v->S && !s; e++) out[(size_t)i0 * v->S + e] = (float)tile[e];
-    }
-    free(tile);
-    if (s) return s;
+    full_ctx c = {v->S, out};
+    HY_TRY(hy_map_walk(v, src, index, o, 0, v->S, full_row, &c));
     if (o->norm == HY_MAP_MINMAX) minmax(v, src, out);
     for (int i = 0; i < v->S; i++)
         for (int j = 0; j < v->S; j++)

@@ -80,6 +80,13 @@ int hy_map_ssm_count(const hy_map_values *v);
 // row-normalised (ROWSUM only), parallel or sequential alike; the one that there is in other layers.
 hy_status hy_map_rows(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o, int i0, int n,
                       double *out);
+// Rows i0 .. i1-1 of a map one after another, so that none of its size is held: fn(user, i, row [S]), where keys that
+// the row does not see are 0. MINMAX: absolute values, not scaled yet (smallest and largest are known at the end). A
+// status other than HY_OK from fn ends it.
+int hy_map_tile_rows(int S);  // rows that it computes at once
+typedef hy_status (*hy_map_row_fn)(void *user, int i, const double *row);
+hy_status hy_map_walk(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o, int i0, int i1,
+                      hy_map_row_fn fn, void *user);
 // The whole map [S, S]; entries that no row may see get `hidden` (0, or NAN for pictures).
 hy_status hy_map_full(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o, float hidden,
                       float *out);

@@ -227,10 +227,10 @@ static hy_status draw_kind(hy_plots *p, const hy_plot_kind *k) {
 hy_status hy_plots_draw(hy_plots *p, const char *kind) {
     HY_TRY(hy_gnuplot_check());
     int n = snprintf(p->scale, sizeof p->scale, "%s%s", p->s->scale, *p->s->scale ? " scale" : "");
-    const char *by = hy_summary_chosen_by(p->s);
+    const char *by = hy_summary_chosen_by(p->s), *which = by ? "best" : hy_summary_is_course(p->s) ? "last" : "first";
     if (p->s->n_grid > 1 && n < (int)sizeof p->scale)
         snprintf(p->scale + n, sizeof p->scale - (size_t)n, "%sof each variant the %s of %d grid points%s%s",
-                 n ? "; " : "", by ? "best" : "first", p->s->n_grid, by ? " by mean " : "", by ? by : "");
+                 n ? "; " : "", which, p->s->n_grid, by ? " by mean " : "", by ? by : "");
     n = (int)strlen(p->scale);
     char *computed = hy_summary_computed_text(p->s);
     if (computed) snprintf(p->scale + n, sizeof p->scale - (size_t)n, "%s%s", n ? "; " : "", computed);

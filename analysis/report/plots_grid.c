@@ -6,8 +6,7 @@
 
 #include "analysis/report/plots.h"
 
-// Whether all points of the grid are numbers of one axis, and whether that is better logarithmic.
-static bool has_axis(const hy_plots *p, bool *log) {
+bool hy_plots_grid_axis(const hy_plots *p, bool *log) {
     double lo = INFINITY, hi = -INFINITY;
     for (int i = 0; i < p->s->n_rows; i++) {
         const double x = p->s->rows[i].number;
@@ -59,6 +58,11 @@ static curves curves_of(const hy_plots *p, int task, const char *metric, const c
 
 static void drop(curves *c) { free(c->series), free(c->x), free(c->label); }
 
+const char *hy_plots_grid_name(const hy_plots *p) {
+    const char *axis = p->s->axis, *name = !strncmp(axis, "train.", 6) ? axis + 6 : axis;
+    return !strcmp(name, "lr") ? "learning rate" : !strcmp(name, "stop_step") ? "training step" : axis;
+}
+
 static hy_fig_panel panel_of(const char *title, const hy_fig_axis *x, const curves *c, double min) {
     return (hy_fig_panel){title, *x, {c->label, false, min, NAN, HY_TICS_AUTO}, c->series, c->n};
 }
@@ -66,7 +70,7 @@ static hy_fig_panel panel_of(const char *title, const hy_fig_axis *x, const curv
 static hy_status draw(hy_plots *p, int task, bool log, const curves *accuracy, const curves *steps,
                       const curves *loss) {
     hy_fig_head head;
-    const char *axis = p->s->axis, *what = !strcmp(axis, "train.lr") || !strcmp(axis, "lr") ? "learning rate" : axis;
+    const char *what = hy_plots_grid_name(p);
     char *label = hy_asprintf("%s%s", what, log ? " (logarithmic)" : ""),
          *text = hy_asprintf("results over the %s", what);
     char *title = hy_plots_head(p, task, "accuracy", text, &head),
@@ -90,7 +94,7 @@ static hy_status draw(hy_plots *p, int task, bool log, const curves *accuracy, c
 
 hy_status hy_plot_grid(hy_plots *p, int task) {
     bool log;
-    if (!has_axis(p, &log)) return HY_OK;
+    if (!hy_plots_grid_axis(p, &log)) return HY_OK;
     const char **names = hy_plots_variants(p);
     curves accuracy = curves_of(p, task, "accuracy", names), steps = curves_of(p, task, "steps_to_reach", names);
     curves loss = curves_of(p, task, "loss", names);

@@ -10,7 +10,8 @@
 enum { MAX_ROWS = 3, COLS = 3, TITLE = 48 };
 
 typedef struct {
-    int layer, source, S, meta;  // source 0 .. 2: attention, ssm, layer
+    int layer, source, meta;  // source 0 .. 2: attention, ssm, layer
+    hy_block_shape shape;
     float *a;
 } stored_map;
 typedef struct {
@@ -34,11 +35,14 @@ static void keep_map(const hy_map_row *row, stored_maps *m) {
     if (m->n && (strcmp(m->cell, row->cell) || strcmp(m->options, row->options))) return;
     for (int i = 0; i < m->n; i++)
         if (m->map[i].layer == row->layer && m->map[i].source == source) return;
-    const size_t bytes = (size_t)row->size * (size_t)row->size * sizeof(float);
+    const size_t bytes = (size_t)row->shape.rows * (size_t)row->shape.columns * sizeof(float);
     m->map = hy_xrealloc(m->map, (size_t)(m->n + 1) * sizeof *m->map);
     stored_map *out = &m->map[m->n++];
-    *out = (stored_map){
-        .layer = row->layer, .source = source, .S = row->size, .meta = row->meta_tokens, .a = hy_xcalloc(bytes, 1)};
+    *out = (stored_map){.layer = row->layer,
+                        .source = source,
+                        .shape = row->shape,
+                        .meta = row->meta_tokens,
+                        .a = hy_xcalloc(bytes, 1)};
     memcpy(out->a, row->data, bytes);
     if (!m->cell) m->cell = hy_xstrdup(row->cell);
     if (!m->options) m->options = hy_xstrdup(row->options);
@@ -112,7 +116,7 @@ static hy_status draw(hy_plots *p, const map_look *l, int task, const hy_summary
             const int at = k * cols + col[s->source];
             if (s->layer != layers[k] || col[s->source] < 0) continue;
             snprintf(titles[at], TITLE, "layer %d: %s", s->layer, names[s->source]);
-            grid[at] = (hy_fig_map){titles[at], s->S, s->meta, s->a};
+            grid[at] = (hy_fig_map){titles[at], s->meta, s->shape, s->a};
         }
     hy_buf note = {0};
     hy_buf_printf(

@@ -94,7 +94,8 @@ static void add_table(const hy_summary *s, hy_report *r) {
     g.col = hy_xcalloc((size_t)columns.n + (size_t)n_paper + 6, sizeof *g.col);
     g.col[g.n_cols++] = (hy_report_column){NULL, "variant", NULL, false};
     if (s->n_tasks > 1) g.col[g.n_cols++] = (hy_report_column){NULL, "task", NULL, false};
-    if (s->n_grid > 1) g.col[g.n_cols++] = (hy_report_column){NULL, "best at", NULL, false};
+    if (s->n_grid > 1)
+        g.col[g.n_cols++] = (hy_report_column){NULL, hy_summary_is_course(s) ? "at" : "best at", NULL, false};
     if (!hy_summary_all_points(s)) g.col[g.n_cols++] = (hy_report_column){NULL, "of points", NULL, true};
     if (hy_summary_mixes_precisions(s)) g.col[g.n_cols++] = (hy_report_column){NULL, "precision", NULL, false};
     g.col[g.n_cols++] = (hy_report_column){NULL, "seeds", NULL, true};

@@ -98,10 +98,13 @@ bool hy_summary_holds_out(const hy_summary *s, const char *metric);
 // Of a whole task what a variant is compared by: the held-out value or, where nothing is held out, the plain one. NULL:
 // the row has none.
 const hy_summary_value *hy_summary_fair(const hy_summary *s, const hy_summary_row *r, const char *metric);
+// A grid of train.stop_step and nothing else is a course: its points are one training at several steps, and unless
+// "tune:" says otherwise the last that has figures stands for a variant.
+bool hy_summary_is_course(const hy_summary *s);
 // How a grid point was chosen, as a clause, NULL without a grid; the caller frees it.
 char *hy_summary_choice_text(const hy_summary *s);
 // The metric that it was chosen by: that of "tune:" or, without one or where nothing of it is stored yet, the accuracy,
-// else the loss. NULL: none is there, and the first point stands for a variant.
+// else the loss. NULL: none is there, and the first point stands for a variant; of a course.
 const char *hy_summary_chosen_by(const hy_summary *s);
 // Whether every variant's was chosen from all points of the grid: not from the few that are done.
 bool hy_summary_all_points(const hy_summary *s);

@@ -55,7 +55,8 @@ static void add_columns(const hy_summary *s, hy_table *t, extent e, const hy_sum
                         const char *papers) {
     hy_table_column(t, "variant", NULL, NULL, HY_LEFT);
     if (s->n_tasks > 1) hy_table_column(t, "task", NULL, NULL, HY_LEFT);
-    if (s->n_grid > 1) hy_table_column(t, "grid", e == BEST ? "best at" : "at", NULL, HY_LEFT);
+    if (s->n_grid > 1)
+        hy_table_column(t, "grid", e == BEST && !hy_summary_is_course(s) ? "best at" : "at", NULL, HY_LEFT);
     if (s->n_grid > 1 && e != POINTS) add_points_column(s, t);
     if (e == EVERY) hy_table_column(t, "best", NULL, NULL, HY_RIGHT);
     if (hy_summary_mixes_precisions(s)) hy_table_column(t, "precision", NULL, NULL, HY_LEFT);

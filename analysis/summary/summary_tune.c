@@ -30,6 +30,20 @@ static int plain_best(const points *p) {
     return best;
 }
 
+bool hy_summary_is_course(const hy_summary *s) {
+    return s->n_grid > 1 && !*s->tune_by && (!strcmp(s->axis, "train.stop_step") || !strcmp(s->axis, "stop_step"));
+}
+
+// The latest point that has figures; where none has, the latest of all.
+static int course_end(const points *p) {
+    int end = 0;
+    for (int i = 1; i < p->n; i++) {
+        const bool here = p->row[i].n_values > 0, before = p->row[end].n_values > 0;
+        if (here == before ? p->row[i].number > p->row[end].number : here) end = i;
+    }
+    return end;
+}
+
 // Seeds that a point has a value for, without one of them, and the mean over these with its sign turned so that more is
 // better.
 static int score(const hy_summary *m, const hy_summary_row *r, const int64_t *without, double *mean) {
@@ -137,7 +151,7 @@ void hy_summary_choose(hy_summary *m) {
         const points p = {m->rows + i, k - i};
         int best = *m->tune_by ? tuned_best(m, &p, NULL) : -1;
         const bool tuned = best >= 0;
-        if (!tuned) best = plain_best(&p);
+        if (!tuned) best = hy_summary_is_course(m) ? course_end(&p) : plain_best(&p);
         m->rows[i + best].best = true;
         const int n = tuned ? points_with(&p, m->tune_by, m->tune_cell) : points_with(&p, "accuracy", "");
         for (int j = i; j < k; j++) m->rows[j].points = n;
@@ -164,6 +178,7 @@ const hy_summary_value *hy_summary_fair(const hy_summary *s, const hy_summary_ro
 }
 
 const char *hy_summary_chosen_by(const hy_summary *s) {
+    if (hy_summary_is_course(s)) return NULL;
     for (int i = 0; *s->tune_by && i < s->n_rows; i++)
         if (hy_summary_get(&s->rows[i], s->tune_by, s->tune_cell)) return s->tune_by;
     static const char *const plain[] = {"accuracy", "loss"};
@@ -181,6 +196,7 @@ bool hy_summary_all_points(const hy_summary *s) {
 
 char *hy_summary_choice_text(const hy_summary *s) {
     if (s->n_grid < 2) return NULL;
+    if (hy_summary_is_course(s)) return hy_asprintf("of the %d steps of the grid, the last", s->n_grid);
     const char *by = hy_summary_chosen_by(s);
     if (!by)
         return hy_asprintf("of the grid's %d points, the first: there is neither accuracy nor loss to choose by",

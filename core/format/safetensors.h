@@ -104,6 +104,13 @@ void hy_st_writer_add_i64(hy_st_writer *w, const char *name, size_t n, const int
 // Writes everything to `path` through a temporary file in the same folder; an old file stays as it was if this fails
 // (HY_EFAIL with the reason, HY_EINPUT if the folder cannot be written). The writer can be used again or freed.
 hy_status hy_st_writer_commit(hy_st_writer *w, const char *path);
+// The same with data that comes in pieces, in any order: begin writes the header of all that was announced (data NULL;
+// no path that cannot be written at any place, such as a pipe), put writes n bytes from byte `at` on of the tensor that
+// was announced as number `index`, end renames the file once all bytes have come (HY_EFAIL: some have not). Freeing the
+// writer before that removes what was written.
+hy_status hy_st_writer_begin(hy_st_writer *w, const char *path);
+hy_status hy_st_writer_put(hy_st_writer *w, int index, size_t at, const void *data, size_t n);
+hy_status hy_st_writer_end(hy_st_writer *w);
 // The hash (hy_hash_file) that the file would have. where: what messages call it.
 hy_status hy_st_writer_hash(hy_st_writer *w, const char *where, char out[33]);
 #endif

@@ -1,5 +1,6 @@
 // safetensors_write.c - the writer half of safetensors.h: header first, then one tensor after the other into a
 // temporary file.
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +15,8 @@ typedef struct {
     hy_st_dtype dtype;
     int ndim;
     int64_t shape[HY_ST_MAX_DIMS];
-    size_t bytes, offset;
-    const void *data;  // borrowed or own; NULL with fill
+    size_t bytes, offset, came;
+    const void *data;  // borrowed or own; NULL with fill, and where the data comes in pieces
     void *own;
     hy_st_fill fill;
     void *user;
@@ -27,12 +28,15 @@ struct hy_st_writer {
     int n;
     char **meta;  // key, value, key, value ...
     int n_meta;
+    hy_outfile out;  // between begin and end
+    size_t base;     // of the data in that file
 };
 
 hy_st_writer *hy_st_writer_new(void) { return hy_xcalloc(1, sizeof(hy_st_writer)); }
 
 void hy_st_writer_free(hy_st_writer *w) {
     if (!w) return;
+    hy_outfile_abort(&w->out);
     for (int i = 0; i < w->n; i++) {
         free(w->v[i].name);
         free(w->v[i].own);
@@ -154,7 +158,8 @@ static hy_status into_hash(void *to, const void *data, size_t n) {
     return HY_OK;
 }
 
-static hy_status write_all(hy_st_writer *w, const char *path, sink put, void *to, void *scratch) {
+// *bytes: its length in the file.
+static hy_status write_header(const hy_st_writer *w, const char *path, sink put, void *to, size_t *bytes) {
     hy_buf header = {0};
     header_text(w, &header);
     uint64_t length = header.n;
@@ -163,7 +168,14 @@ static hy_status write_all(hy_st_writer *w, const char *path, sink put, void *to
         s = hy_error(HY_EINPUT, "%s: the header would be longer than %zu bytes", path, HY_ST_MAX_HEADER);
     if (!s) s = put(to, &length, 8);
     if (!s) s = put(to, header.s, header.n);
+    *bytes = 8 + header.n;
     free(header.s);
+    return s;
+}
+
+static hy_status write_all(hy_st_writer *w, const char *path, sink put, void *to, void *scratch) {
+    size_t bytes;
+    hy_status s = write_header(w, path, put, to, &bytes);
     for (int i = 0; i < w->n && !s; i++) {
         const entry *e = &w->v[i];
         if (e->fill) s = e->fill(e->user, e->name, scratch, e->bytes);
@@ -200,4 +212,39 @@ hy_status hy_st_writer_hash(hy_st_writer *w, const char *where, char out[33]) {
     hy_hasher_end(h, out);
     free(scratch);
     return s;
+}
+
+// ---------------------------------------------------------------------------------------------------- in pieces
+hy_status hy_st_writer_begin(hy_st_writer *w, const char *path) {
+    size_t largest;
+    HY_TRY(check_entries(w, path, &largest));
+    HY_TRY(hy_outfile_open(&w->out, path));
+    hy_status s =
+        w->out.tmp ? HY_OK : hy_error(HY_EINPUT, "%s: is written in pieces, at any place of it: name a file", path);
+    if (!s) s = write_header(w, path, into_file, &w->out, &w->base);
+    if (s) hy_outfile_abort(&w->out);
+    return s;
+}
+
+hy_status hy_st_writer_put(hy_st_writer *w, int index, size_t at, const void *data, size_t n) {
+    int i = 0;
+    while (i < w->n && w->v[i].order != index) i++;
+    HY_ASSERT(i < w->n && w->out.f);
+    entry *e = &w->v[i];
+    HY_ASSERT(at <= e->bytes && n <= e->bytes - at);
+    e->came += n;
+    if (fseeko(w->out.f, (off_t)(w->base + e->offset + at), SEEK_SET))
+        return hy_error(HY_EFAIL, "%s: cannot be written at any place: %s", w->out.path, strerror(errno));
+    return hy_outfile_write(&w->out, data, n);
+}
+
+hy_status hy_st_writer_end(hy_st_writer *w) {
+    for (int i = 0; i < w->n; i++) {
+        if (w->v[i].came == w->v[i].bytes) continue;
+        const hy_status s = hy_error(HY_EFAIL, "%s: of \"%s\" %zu of %zu bytes were made", w->out.path, w->v[i].name,
+                                     w->v[i].came, w->v[i].bytes);
+        hy_outfile_abort(&w->out);
+        return s;
+    }
+    return hy_outfile_commit(&w->out);
 }

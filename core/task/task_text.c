@@ -243,6 +243,13 @@ static const char *text_piece(const hy_task *t, int32_t id) {
     return d->tokenizer ? hy_tokenizer_piece(d->tokenizer, id, NULL) : NULL;
 }
 
+static hy_status text_tokens(const hy_task *t, const char *text, size_t n, hy_token_ids *out) {
+    const text_data *d = t->data;
+    if (d->tokenizer) return hy_tokenizer_encode(d->tokenizer, text, n, false, out);
+    for (size_t i = 0; i < n; i++) hy_token_ids_add(out, (unsigned char)text[i]);
+    return HY_OK;
+}
+
 const hy_task_kind_def hy_task_text_kind = {
     .name = "text",
     .about = "next byte, or token of a tokenizer, of any text file or folder",
@@ -254,4 +261,5 @@ const hy_task_kind_def hy_task_text_kind = {
     .release = text_release,
     .text = text_identity,
     .piece = text_piece,
+    .encode = text_tokens,
 };

@@ -64,6 +64,10 @@ const hy_field hy_train_fields[] = {
     QUIET(eval_epochs, HY_F_INT, "0", 0, 1e9, NULL, "epochs between evaluations; decides eval_every. 0: none"),
     QUIET(weight_decay_on, HY_F_ENUM, "matrices", 0, 0, "matrices|all",
           "what weight_decay shrinks; all: norms, biases, A_log and D too"),
+    QUIET(
+        stop_step, HY_F_INT, "0", 0, 1e9, NULL,
+        "train to this step of the course that steps and schedule describe, no further; 0: to its end. A grid over it "
+        "shows what a model is on its way"),
     HY_FIELD_END,
 };
 
@@ -77,7 +81,7 @@ static hy_status check_epochs(const hy_train_spec *t) {
 }
 
 // known: steps are what they will be.
-static hy_status check(const hy_train_spec *t, bool known) {
+static hy_status check(hy_train_spec *t, bool known) {
     HY_TRY(check_epochs(t));
     const double warm = t->warmup * t->steps;
     const bool falls = t->schedule == HY_SCHED_LINEAR || t->schedule == HY_SCHED_COSINE;
@@ -94,10 +98,14 @@ static hy_status check(const hy_train_spec *t, bool known) {
                         "warmup %g takes all of steps %d, so schedule %s has no step of its own: lower warmup, or set "
                         "schedule to constant",
                         t->warmup, t->steps, schedule);
+    if (known && t->steps && t->stop_step > t->steps)
+        return hy_error(HY_EINPUT, "stop_step %d is beyond steps %d: lower it, or leave it out", t->stop_step,
+                        t->steps);
+    if (known && t->stop_step == t->steps) t->stop_step = 0;
     return HY_OK;
 }
 
-hy_status hy_train_check(const hy_train_spec *t) { return check(t, !t->epochs); }
+hy_status hy_train_check(hy_train_spec *t) { return check(t, !t->epochs); }
 
 // A number that epochs decide, and that the recipe may have said before.
 static hy_status decide(const char *name, int *field, int64_t value, int unset, const char *by, const char *how) {

@@ -11,6 +11,7 @@ typedef enum { HY_PER_STEP = 0, HY_PER_EPOCH } hy_schedule_per;
 typedef enum { HY_DECAY_MATRICES = 0, HY_DECAY_ALL } hy_decay_on;
 typedef struct {
     int steps, batch, accumulate;
+    int stop_step;      // the last step that is made, of the course of `steps`; 0: all are
     int epochs;         // passes over the finite training set of the task; 0: steps decide
     double lr, min_lr;  // min_lr: share of lr at the last step
     hy_schedule schedule;
@@ -45,11 +46,14 @@ double hy_train_lr(const hy_train_spec *t, long step);
 // something else already; then hy_train_check, and what it leaves out. May be repeated. steps 0 stays 0: nothing is
 // trained.
 hy_status hy_train_fit(hy_train_spec *t, const hy_task *task);
+// The last step that is made, unless stop_accuracy is reached before it.
+static inline int hy_train_end(const hy_train_spec *t) { return t->stop_step ? t->stop_step : t->steps; }
 // Optimiser steps of a pass, of a recipe that hy_train_fit made one for a task; 0: no epochs.
 static inline int hy_train_epoch_steps(const hy_train_spec *t) { return t->epochs ? t->steps / t->epochs : 0; }
-// Fields that do not go together: HY_EINPUT naming them, with what to do. What depends on the number of steps is left
-// out where epochs have yet to set it.
-hy_status hy_train_check(const hy_train_spec *t);
+// Fields that do not go together: HY_EINPUT naming them, with what to do. Sets stop_step to 0 where it is the last step
+// anyway: such a recipe is that of the whole course. What depends on the number of steps is left out where epochs have
+// yet to set it.
+hy_status hy_train_check(hy_train_spec *t);
 // The message for a task without tuning examples where the recipe stops by them.
 hy_status hy_train_no_tuning(const char *task);
 #endif

@@ -266,7 +266,7 @@ hy_status hy_trainer_step(hy_trainer *t, hy_train_point *out) {
 // ---------------------------------------------------------------------------------------------------- the loop
 static hy_status evaluate(hy_trainer *t, hy_split split, int examples, hy_eval *ev) {
     const hy_status st = hy_evaluate(t->p, t->w, t->task, split, t->spec.eval_batch, examples, ev);
-    return st == HY_EDIVERGED ? hy_error_context(st, "step %ld of %d", t->step, t->spec.steps) : st;
+    return st == HY_EDIVERGED ? hy_error_context(st, "step %ld of %d", t->step, hy_train_end(&t->spec)) : st;
 }
 
 // Whether the tuning examples are answered well enough. Those of evaluation have no say: they are what is reported.
@@ -312,13 +312,13 @@ static hy_status save(hy_trainer *t, const hy_train_watch *watch, const char *ch
 // What was made is whole after an interruption, and where an evaluation found no memory: a resumed run may take a
 // smaller eval_batch.
 static bool is_worth_keeping(const hy_trainer *t, hy_status st) {
-    return st == HY_EINTR || (st == HY_ENOMEM && t->pending == 0 && (t->eval_due || t->step >= t->spec.steps));
+    return st == HY_EINTR || (st == HY_ENOMEM && t->pending == 0 && (t->eval_due || t->step >= hy_train_end(&t->spec)));
 }
 
 static bool save_is_due(const hy_trainer *t) {
     const hy_train_spec *s = &t->spec;
     if (s->checkpoint_every && t->step % s->checkpoint_every == 0) return true;
-    return s->save_seconds > 0 && t->step < s->steps && hy_now() - t->saved > s->save_seconds;
+    return s->save_seconds > 0 && t->step < hy_train_end(s) && hy_now() - t->saved > s->save_seconds;
 }
 
 // Starts the next step. Waits for all steps so far where something needs them: an evaluation, a checkpoint, an
@@ -326,8 +326,8 @@ static bool save_is_due(const hy_trainer *t) {
 static hy_status next_step(hy_trainer *t, const hy_train_watch *watch, bool saving) {
     const hy_train_spec *s = &t->spec;
     const hy_status started = start_step(t);
-    t->eval_due = !started && s->eval_every && t->step % s->eval_every == 0 && t->step < s->steps;
-    const bool wait = t->eval_due || (saving && save_is_due(t)) || hy_interrupted || t->step >= s->steps ||
+    t->eval_due = !started && s->eval_every && t->step % s->eval_every == 0 && t->step < hy_train_end(s);
+    const bool wait = t->eval_due || (saving && save_is_due(t)) || hy_interrupted || t->step >= hy_train_end(s) ||
                       t->pending >= t->ask_every;
     if (!started && !wait) return HY_OK;
     char *why = started ? hy_xstrdup(hy_error_text()) : NULL;
@@ -342,11 +342,11 @@ static hy_status next_step(hy_trainer *t, const hy_train_watch *watch, bool savi
 hy_status hy_trainer_run(hy_trainer *t, const hy_train_watch *watch, const char *checkpoint, hy_eval *last) {
     hy_eval mine = {0}, *ev = last ? last : &mine;
     if (last) *last = (hy_eval){0};
-    const hy_train_spec *s = &t->spec;
+    const int end = hy_train_end(&t->spec);
     bool stop = t->stopped, evaluated = false;  // evaluated: ev is of the last step
     hy_status st = HY_OK;
     t->saved = hy_now();
-    while (!st && !stop && (t->step < s->steps || t->eval_due)) {
+    while (!st && !stop && (t->step < end || t->eval_due)) {
         evaluated = false;
         if (!t->eval_due) st = next_step(t, watch, checkpoint != NULL);
         if (!st && t->eval_due) {
@@ -359,8 +359,8 @@ hy_status hy_trainer_run(hy_trainer *t, const hy_train_watch *watch, const char 
                    interrupted = settled && hy_interrupted;  // an interrupt since then waits for the next step
         if (checkpoint && (st ? is_worth_keeping(t, st) : interrupted || (settled && save_is_due(t))))
             st = save(t, watch, checkpoint, st);
-        if (!st && interrupted && !stop && t->step < s->steps)
-            st = hy_error(HY_EINTR, "interrupted after step %ld of %d", t->step, s->steps);
+        if (!st && interrupted && !stop && t->step < end)
+            st = hy_error(HY_EINTR, "interrupted after step %ld of %d", t->step, end);
     }
     if (!st) {
         if (!evaluated) st = evaluate_end(t, watch, last != NULL, ev);

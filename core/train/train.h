@@ -34,13 +34,14 @@ bool hy_trainer_stopped(const hy_trainer *t);  // stop_accuracy was reached, be 
 // Everything a resumed run needs (weights, optimiser moments, step = loader position, seeds) as one safetensors file.
 hy_status hy_trainer_save(hy_trainer *t, const char *path);
 // A checkpoint of another run is refused, naming the fields that differ with both values. Those that cannot change a
-// weight (log_every, checkpoint_every, eval_batch, and evaluations unless stop_accuracy ends a run by them) may differ;
-// so may steps and the schedule, where the learning rate of every step that is done stays what it was: a run with a
-// constant rate, or one that has not begun to decay, is trained on for more steps.
+// weight (log_every, checkpoint_every, eval_batch, stop_step, and evaluations unless stop_accuracy ends a run by them)
+// may differ; so may steps and the schedule, where the learning rate of every step that is done stays what it was: a
+// run with a constant rate, or one that has not begun to decay, is trained on for more steps.
 hy_status hy_trainer_load(hy_trainer *t, const char *path);
 // The step at which a checkpoint stands; 0: it is none, or of weights alone.
 long hy_checkpoint_step(const char *path);
-int hy_trainer_loaded_steps(const hy_trainer *t);  // train.steps of the run that wrote what was loaded; 0: nothing was
+int hy_trainer_loaded_steps(
+    const hy_trainer *t);  // of the run that wrote what was loaded, its last step; 0: nothing was
 // One optimiser step (all its micro-batches).
 hy_status hy_trainer_step(hy_trainer *t, hy_train_point *out);
 // Runs to the end, or until an evaluation of the tuning examples, every eval_every steps, reaches stop_accuracy.

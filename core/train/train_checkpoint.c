@@ -127,9 +127,9 @@ static hy_status load_from(hy_trainer *t, const hy_st *st) {
     if (!s) s = hy_trainer_check_run(t, hy_st_path(st), theirs, recipe, (long)progress[0]);
     free(recipe);
     HY_TRY(s);
-    if (progress[0] > t->spec.steps)
-        return hy_error(HY_EINPUT, "%s: is at step %lld already, train.steps is %d here", hy_st_path(st),
-                        (long long)progress[0], t->spec.steps);
+    if (progress[0] > hy_train_end(&t->spec))
+        return hy_error(HY_EINPUT, "%s: is at step %lld already, train.%s is %d here", hy_st_path(st),
+                        (long long)progress[0], t->spec.stop_step ? "stop_step" : "steps", hy_train_end(&t->spec));
     HY_TRY(hy_checkpoint_read(st, t->w, HY_CHECKPOINT_SAME_SPEC, NULL));
     HY_TRY(load_moments(t, st, 'm', t->opt.m));
     HY_TRY(load_moments(t, st, 'v', t->opt.v));
@@ -139,7 +139,7 @@ static hy_status load_from(hy_trainer *t, const hy_st *st) {
     t->stopped = progress[1] & STOPPED;
     t->eval_due = progress[1] & EVAL_DUE;
     // what was the last step of a shorter run is one of the way, where a run of this length would have been evaluated
-    if (t->step == t->loaded_steps && t->step < t->spec.steps && t->spec.eval_every &&
+    if (t->step == t->loaded_steps && t->step < hy_train_end(&t->spec) && t->spec.eval_every &&
         t->step % t->spec.eval_every == 0)
         t->eval_due = true;
     return HY_OK;

@@ -135,6 +135,7 @@ static void compare_recipes(const hy_train_spec *theirs, const hy_train_spec *ou
                passes = theirs->epochs && ours->epochs;  // one order of batches, however many of them
     for (const hy_field *f = hy_train_fields; f->name; f++) {
         if (is_one_of(f->name, never) || (!stops && is_one_of(f->name, evaluation))) continue;
+        if (!strcmp(f->name, "stop_step")) continue;  // it changes no step that is made
         if (same && is_one_of(f->name, rates)) continue;
         if (same && passes && !strcmp(f->name, "epochs")) continue;
         const hy_field one[] = {*f, HY_FIELD_END};
@@ -190,6 +191,6 @@ hy_status hy_trainer_check_run(hy_trainer *t, const char *where, const char *the
     compare_tasks(theirs, ours, spec.stop_accuracy > 0 || t->spec.stop_accuracy > 0, &d);
     const hy_status s = d.n ? refuse(t, where, &spec, step, &d) : HY_OK;
     free(d.text.s);
-    t->loaded_steps = spec.steps;
+    t->loaded_steps = hy_train_end(&spec);
     return s;
 }

@@ -1,6 +1,5 @@
 // cmd_generate.c - hylab generate: continues prompts with caches. Prompts are texts in the model's tokenizer, or token
 // ids.
-#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include "experiments/cli/commands.h"
 #include "core/family/model_file.h"
 #include "experiments/cli/device_arg.h"
+#include "experiments/cli/prompt_arg.h"
 
 enum { SEQUENCES_MAX = 1 << 20, TOKENS_MAX = 1 << 30 };
 
@@ -54,20 +54,6 @@ static hy_status on_token(void *user, int sequence, int32_t token) {
 }
 
 // ---------------------------------------------------------------------------------------------------- prompts
-static hy_status parse_ids(const char *text, hy_token_ids *out) {
-    for (const char *s = text; *s;) {
-        char *end;
-        errno = 0;
-        const long v = strtol(s, &end, 10);
-        if (end == s || errno || v < 0 || v > INT_MAX)
-            return hy_error(HY_EINPUT, "prompt \"%s\": token ids are wanted, like \"5 17 3\"", text);
-        hy_token_ids_add(out, (int32_t)v);
-        for (s = end; *s == ' ' || *s == ','; s++) {
-        }
-    }
-    return HY_OK;
-}
-
 static hy_status decode(hy_tokenizer *t, const int32_t *ids, size_t n, hy_buf *out) {
     out->n = 0;
     return hy_tokenizer_decode(t, ids, n, true, out);
@@ -149,7 +135,7 @@ static hy_status generate(const options *o, const hy_model *m, hy_tokenizer *t, 
     hy_status s = HY_OK;
     for (int b = 0; !s && b < B; b++) {
         const char *text = texts[b / o->samples];
-        s = t ? hy_tokenizer_encode(t, text, strlen(text), true, &prompts[b]) : parse_ids(text, &prompts[b]);
+        s = t ? hy_tokenizer_encode(t, text, strlen(text), true, &prompts[b]) : hy_prompt_ids(text, &prompts[b]);
     }
     if (!s) s = run(o, m, t, B, texts, prompts, spec);
     for (int b = 0; b < B; b++) free(prompts[b].v);
@@ -163,33 +149,6 @@ static hy_status read_number(const char *name, const char *text, double lo, doub
     *out = strtod(text, &end);
     if (*end || end == text || !(*out >= lo && *out <= hi))
         return hy_error(HY_EINPUT, "%s %s: a number from %g to %g is wanted", name, text, lo, hi);
-    return HY_OK;
-}
-
-// The tokenizer of a model: as told, the one in its folder, else bytes. NULL with --ids.
-static hy_status open_tokenizer(const options *o, const char *path, const hy_model *m, hy_tokenizer **out) {
-    *out = NULL;
-    if (o->ids) return HY_OK;
-    const bool folder = hy_model_file_kind_of(path) == HY_MODEL_FOLDER;
-    const char *from = o->tokenizer ? o->tokenizer : folder ? path : "bytes";
-    if (m->p->spec.vocab < 256 && !o->tokenizer && !folder)
-        return hy_error(HY_EINPUT,
-                        "%s has a vocabulary of %d, not bytes: give prompts as token ids with --ids, or a --tokenizer",
-                        path, m->p->spec.vocab);
-    hy_status s = hy_tokenizer_open(from, out);
-    if (s)
-        return folder && !o->tokenizer
-                   ? hy_error_context(s, "no tokenizer (--ids takes token ids, --tokenizer another one)")
-                   : s;
-    fputs(hy_tokenizer_notes(*out), stderr);
-    if (hy_tokenizer_vocab(*out) > m->p->spec.vocab)
-        return hy_error(HY_EINPUT, "tokenizer %s has %d ids, but %s has a vocabulary of %d", hy_tokenizer_path(*out),
-                        hy_tokenizer_vocab(*out), path, m->p->spec.vocab);
-    if (!strcmp(from, "bytes") && m->p->spec.vocab > 256)
-        fprintf(stderr,
-                "note: %s has a vocabulary of %d; prompt and output are taken for bytes, other tokens are shown as "
-                "\357\277\275 (--ids shows numbers)\n",
-                path, m->p->spec.vocab);
     return HY_OK;
 }
 
@@ -221,7 +180,7 @@ static hy_status open_and_generate(const options *o, const char *path, int n, co
     hy_tell_slow(precision, &be);
     HY_TRY(hy_model_open(path, o->sets.v, &be, how, precision, 1, &m));
     if (m.notes) fputs(m.notes, stderr);
-    hy_status s = open_tokenizer(o, path, &m, &t);
+    hy_status s = o->ids ? HY_OK : hy_prompt_tokenizer(o->tokenizer, path, &m.p->spec, &t);
     if (!s) s = find_eos(o, path, t, &eos);
     if (!s && !m.trained) fprintf(stderr, "note: %s is a variant with random weights\n", path);
     spec.eos = eos.v;

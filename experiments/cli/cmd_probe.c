@@ -11,50 +11,27 @@
 #include "experiments/cli/commands.h"
 #include "experiments/cli/facts_table.h"
 #include "experiments/cli/measure_arg.h"
-#include "experiments/cli/probe_contribution.h"
 #include "experiments/cli/probe_figures.h"
-#include "experiments/cli/probe_gradient.h"
+#include "experiments/cli/probe_inside.h"
 #include "experiments/cli/probe_kv.h"
-#include "experiments/cli/probe_reach.h"
-#include "experiments/cli/probe_retrieval.h"
+#include "experiments/cli/probe_save.h"
 #include "core/base/plural.h"
 
 enum { MAX_MAPS = 12, MAX_MAP_LAYERS = 16 };
-// Measures with a table and a figure of their own.
-enum { KV = 0, REACH, RETRIEVAL, GRADIENT, CONTRIBUTIONS, INSIDE };
-static const struct {
-    const char *measure, *title;  // title MODEL on PROMPTS
-    const char *set[2];           // an option that is not at its default; NULL: all are
-    hy_table *(*table)(const hy_facts *f, const hy_asked *m, const char *title);
-    hy_status (*draw)(const hy_probe_figure *p, const hy_facts *f, const hy_asked *m);
-} inside[INSIDE] = {
-    {"kv_similarity", "Similarity of keys and values of", {NULL}, hy_probe_kv_table, hy_probe_draw_kv},
-    {"reach", "How far heads look back in", {NULL}, hy_probe_reach_table, hy_probe_draw_reach},
-    {"retrieval", "Retrieval heads of", {NULL}, hy_probe_retrieval_table, hy_probe_draw_retrieval},
-    {"gradient_erf",
-     "Receptive field by gradients of",
-     {"each", "from"},
-     hy_probe_gradient_table,
-     hy_probe_draw_gradient},
-    {"contributions",
-     "What positions add to each other in",
-     {NULL},
-     hy_probe_contribution_table,
-     hy_probe_draw_contribution},
-};
 typedef struct {
     hy_measure_args m;
-    const char *measure, *layers, *maps, *out, *formats, *norm, *reduce, *by, *at_least;
+    const char *measure, *layers, *maps, *out, *formats, *norm, *reduce, *by, *at_least, *zoom, *reduce_map;
     int cell, prompts, tokens, group;
-    bool gate, erf, entropy, inside[INSIDE], propose;
+    bool gate, erf, entropy, inside[HY_INSIDE], propose, values;
+    hy_probe_saved save;
     hy_arg_list erf_sets, heads, channels;
     hy_table_format format;
 } options;
 // What is taken of the model: n measures, some of them for a purpose.
 typedef struct {
     int n;
-    hy_asked v[8];
-    int statistics, outputs, erf, maps, inside[INSIDE], other;  // index into v; -1: not wanted
+    hy_asked v[HY_INSIDE + 4];
+    int statistics, outputs, erf, maps, inside[HY_INSIDE], other;  // index into v; -1: not wanted
     int n_columns;
     hy_probe_map columns[MAX_MAPS];  // of the figure of maps
 } wanted;
@@ -158,6 +135,15 @@ static hy_status read_columns(const options *o, wanted *w) {
     return HY_OK;
 }
 
+// "0:64,128:256" as the measure's option, "[[0, 64], [128, 256]]".
+static hy_status zoom_option(const char *text, char out[96]) {
+    int v[4], end = 0;
+    if (text && (sscanf(text, "%d:%d,%d:%d%n", &v[0], &v[1], &v[2], &v[3], &end) != 4 || text[end]))
+        return hy_error(HY_EINPUT, "--zoom %s: rows and columns are wanted, FROM:TO,FROM:TO (queries, keys)", text);
+    if (text) snprintf(out, 96, "[[%d, %d], [%d, %d]]", v[0], v[1], v[2], v[3]);
+    return HY_OK;
+}
+
 static hy_status add_drawn(const options *o, const hy_model_spec *spec, const char *layers, wanted *w) {
     char drawn[1024];
     snprintf(drawn, sizeof drawn, "%s", layers);
@@ -165,7 +151,11 @@ static hy_status add_drawn(const options *o, const hy_model_spec *spec, const ch
     HY_TRY(add(o, w, "maps", drawn, &w->maps));
     hy_asked *m = &w->v[w->maps];
     char *heads = list_option(&o->heads), *channels = list_option(&o->channels);
+    char zoom[96];
     hy_status s = hy_ask_set(m, "keep", "maps");
+    if (!s) s = zoom_option(o->zoom, zoom);
+    if (!s) s = hy_ask_given_set(m, "zoom", o->zoom ? zoom : NULL, "--zoom");
+    if (!s) s = hy_ask_given_set(m, "reduce_map", o->reduce_map, "--reduce-map");
     if (!s) s = hy_ask_set(m, "single_heads", heads);
     if (!s) s = hy_ask_set(m, "channels", channels);
     free(heads), free(channels);
@@ -175,7 +165,7 @@ static hy_status add_drawn(const options *o, const hy_model_spec *spec, const ch
 
 static int asked_inside(const options *o) {
     int n = 0;
-    for (int k = 0; k < INSIDE; k++) n += o->inside[k];
+    for (int k = 0; k < HY_INSIDE; k++) n += o->inside[k];
     return n;
 }
 
@@ -187,7 +177,7 @@ static bool draws_maps(const options *o) {
 static hy_status want(const options *o, const hy_model_spec *spec, wanted *w) {
     char layers[1024];
     *w = (wanted){.statistics = -1, .outputs = -1, .erf = -1, .maps = -1, .other = -1};
-    for (int k = 0; k < INSIDE; k++) w->inside[k] = -1;
+    for (int k = 0; k < HY_INSIDE; k++) w->inside[k] = -1;
     HY_TRY(layers_option(spec, o->layers, layers));
     if (o->measure) {
         HY_TRY(add(o, w, o->measure, layers, &w->other));
@@ -206,10 +196,11 @@ static hy_status want(const options *o, const hy_model_spec *spec, wanted *w) {
         HY_TRY(add(o, w, "erf", layers, &w->erf));
         HY_TRY(erf_options(o, &w->v[w->erf]));
     }
-    for (int k = 0; k < INSIDE; k++) {
+    for (int k = 0; k < HY_INSIDE; k++) {
         if (!o->inside[k]) continue;
-        HY_TRY(add(o, w, inside[k].measure, layers, &w->inside[k]));
-        if (inside[k].set[0]) HY_TRY(hy_ask_set(&w->v[w->inside[k]], inside[k].set[0], inside[k].set[1]));
+        HY_TRY(add(o, w, hy_probe_inside[k].measure, layers, &w->inside[k]));
+        if (hy_probe_inside[k].set[0])
+            HY_TRY(hy_ask_set(&w->v[w->inside[k]], hy_probe_inside[k].set[0], hy_probe_inside[k].set[1]));
         HY_TRY(hy_ask_options(&w->v[w->inside[k]], &o->m.options));
     }
     if (o->out && draws_maps(o)) HY_TRY(add_drawn(o, spec, layers, w));
@@ -313,10 +304,10 @@ static hy_status print_tables(const options *o, const wanted *w, const hy_facts 
         free(title);
     }
     bool first = w->statistics < 0 && w->erf < 0;
-    for (int k = 0; k < INSIDE && !s && !o->propose; k++) {
+    for (int k = 0; k < HY_INSIDE && !s && !o->propose; k++) {
         if (w->inside[k] < 0) continue;
-        char *title = hy_asprintf("%s %s on %s", inside[k].title, model, what);
-        s = print_table(o, inside[k].table(facts, &w->v[w->inside[k]], title), first);
+        char *title = hy_asprintf("%s %s on %s", hy_probe_inside[k].title, model, what);
+        s = print_table(o, hy_probe_inside[k].table(facts, &w->v[w->inside[k]], title), first);
         first = false;
         free(title);
     }
@@ -329,16 +320,21 @@ static hy_status print_tables(const options *o, const wanted *w, const hy_facts 
 }
 
 // ---------------------------------------------------------------------------------------------------- command
+static int tokens_of(const options *o, const hy_subject *s) {
+    const int T = hy_task_cell(s->task, HY_SPLIT_EVAL, o->cell)->T;
+    return o->tokens > 0 && o->tokens < T ? o->tokens : T;
+}
+
 static void describe(const options *o, const wanted *w, const hy_subject *s, char out[200]) {
     *out = 0;
-    const bool of_task = w->v[0].measure->needs & HY_NEEDS_TASK;
-    if (!of_task) return;
+    if (!w->n || !(w->v[0].measure->needs & HY_NEEDS_TASK)) return;
     const hy_cell *cell = hy_task_cell(s->task, HY_SPLIT_EVAL, o->cell);
-    const int T = o->tokens > 0 && o->tokens < cell->T ? o->tokens : cell->T;
-    const int asked = o->prompts ? o->prompts : 1,
+    const int T = tokens_of(o, s), asked = o->prompts ? o->prompts : 1,
               n = cell->count > 0 && cell->count < asked ? (int)cell->count : asked;
     if (w->other >= 0)
-        snprintf(out, 200, "%s", o->m.task);
+        snprintf(out, 200, "%s", hy_task_kind(s->task));
+    else if (!o->m.task)
+        snprintf(out, 200, "a %s of %d tokens", cell->name, T);
     else
         snprintf(out, 200, "%s %s, %d prompt%s of %d tokens", o->m.task, cell->name, n, n == 1 ? "" : "s", T);
 }
@@ -368,17 +364,17 @@ static hy_status draw(const options *o, const wanted *w, const hy_subject *s, co
         HY_TRY(hy_probe_draw_maps(&p, maps, s->model.p->spec.n_layers, w->columns, w->n_columns,
                                   (hy_map_norm)hy_measure_option_int(m->measure, &m->options, "norm")));
     }
-    for (int k = 0; k < INSIDE; k++)
-        if (w->inside[k] >= 0) HY_TRY(inside[k].draw(&p, statistics, &w->v[w->inside[k]]));
+    for (int k = 0; k < HY_INSIDE; k++)
+        if (w->inside[k] >= 0) HY_TRY(hy_probe_inside[k].draw(&p, statistics, &w->v[w->inside[k]]));
     if (w->statistics >= 0) HY_TRY(hy_probe_draw_entropy(&p, statistics));
     fprintf(stderr, "figures are in %s\n", o->out);
     return HY_OK;
 }
 
-static hy_status take(const options *o, const wanted *w, const hy_subject *s) {
+static hy_status take(const options *o, const wanted *w, const hy_subject *s, const hy_names *saved) {
     hy_facts printed = {0}, drawn = {0};
     char what[200];
-    hy_status st = HY_OK;
+    hy_status st = saved->n ? hy_probe_save(&o->save, s, saved) : HY_OK;
     for (int i = 0; i < w->n && !st; i++) st = hy_subject_take(s, &w->v[i], i == w->maps ? &drawn : &printed);
     char *model = hy_asprintf("%s%s", s->model.p->spec.name, s->model.trained ? "" : " (random weights)");
     describe(o, w, s, what);
@@ -391,6 +387,26 @@ static hy_status take(const options *o, const wanted *w, const hy_subject *s) {
     return st;
 }
 
+static hy_status check_prompt(const options *o) {
+    const hy_prompt_args *p = &o->m.prompt;
+    const char *by = p->prompt ? "--prompt" : "--text";
+    if (!p->prompt && !p->file) {
+        if (p->tokenizer || p->ids)
+            return hy_error(HY_EINPUT, "%s says how to read --prompt or --text", p->ids ? "--ids" : "--tokenizer");
+        return HY_OK;
+    }
+    if (p->prompt && p->file) return hy_error(HY_EINPUT, "--prompt and --text: one of them");
+    if (o->m.task || o->m.task_sets.n || o->cell)
+        return hy_error(HY_EINPUT, "%s is instead of a task: not with %s", by,
+                        o->m.task          ? "--task"
+                        : o->m.task_sets.n ? "--task-set"
+                                           : "--cell");
+    if (o->m.db)
+        return hy_error(HY_EINPUT, "%s: measurements are stored of tasks (--task text is one of files), not with --db",
+                        by);
+    return HY_OK;
+}
+
 // What the options ask for together.
 static hy_status check_asked(const options *o) {
     if (o->m.options.n && !o->measure && (asked_inside(o) != 1 || o->erf || o->entropy))
@@ -400,7 +416,7 @@ static hy_status check_asked(const options *o) {
         return hy_error(HY_EINPUT, "several tables: with --format csv or json ask for one at a time");
     if (o->measure && (o->erf || o->entropy || asked_inside(o) || o->out))
         return hy_error(HY_EINPUT, "--measure %s stands alone: not with tables of its own, or --out", o->measure);
-    if ((o->propose || o->by || o->at_least || o->group != 2) && !(o->inside[KV] && o->propose))
+    if ((o->propose || o->by || o->at_least || o->group != 2) && !(o->inside[HY_INSIDE_KV] && o->propose))
         return hy_error(HY_EINPUT, "%s is for --kv-similarity --propose",
                         o->propose    ? "--propose"
                         : o->by       ? "--by"
@@ -411,16 +427,34 @@ static hy_status check_asked(const options *o) {
     if (o->erf_sets.n && !o->erf)
         return hy_error(HY_EINPUT, "--erf-set %s is an option of the table of --erf, which is not asked for%s",
                         o->erf_sets.v[0], o->measure ? ": options of a --measure are --option NAME=VALUE" : "");
+    if ((o->zoom || o->reduce_map) && !(o->out && draws_maps(o)))
+        return hy_error(HY_EINPUT, "%s is of the maps that --out draws", o->zoom ? "--zoom" : "--reduce-map");
     if ((o->maps || o->heads.n || o->channels.n) && !o->out)
         return hy_error(HY_EINPUT, "%s says what is drawn, but no figure is asked for (--out DIR)",
                         o->maps      ? "--maps"
                         : o->heads.n ? "--head"
                                      : "--channel");
+    HY_TRY(check_prompt(o));
+    HY_TRY(hy_probe_save_asked(&o->save, o->prompts));
     return o->propose ? propose(o, NULL, NULL, NULL) : HY_OK;
 }
 
-static hy_status probe(const options *o, const char *file) {
+// The norm and reduction of saved maps are those of drawn ones.
+static hy_status saved_maps(options *o) {
+    hy_asked m;
+    HY_TRY(hy_ask("maps", &m));
+    HY_TRY(hy_ask_given_set(&m, "norm", o->norm, "--norm"));
+    HY_TRY(hy_ask_given_set(&m, "reduce", o->reduce, "--reduce"));
+    o->save.maps = (hy_map_options){.norm = (hy_map_norm)hy_measure_option_int(m.measure, &m.options, "norm"),
+                                    .reduce = (hy_ssm_reduce)hy_measure_option_int(m.measure, &m.options, "reduce"),
+                                    .gate = o->gate};
+    o->save.cell = o->cell, o->save.tokens = o->tokens;
+    return HY_OK;
+}
+
+static hy_status probe(options *o, const char *file) {
     HY_TRY(check_asked(o));
+    if (!o->m.task && !o->m.prompt.prompt && !o->m.prompt.file) o->m.task = "mqar";
     if (o->out) HY_TRY(hy_outfolder_try(o->out));
     hy_weights how;
     HY_TRY(hy_weights_parse(o->m.weights, &how));
@@ -437,8 +471,13 @@ static hy_status probe(const options *o, const char *file) {
             s = hy_error(HY_EINPUT, "%d layers do not fit a figure: choose at most %d with --layers", n + 1,
                          MAX_MAP_LAYERS);
     }
-    if (!s) s = hy_subject_open(&o->m, file, how, w->v, w->n, &subject);
-    if (!s) s = take(o, w, &subject);
+    hy_names saved = {0};
+    if (!s) s = hy_subject_prepare(&o->m, file, w->v, w->n, &subject);
+    if (!s && o->save.to) s = hy_probe_save_check(&o->save, &subject, &saved);
+    if (!s && subject.task && !o->measure) s = hy_probe_memory(&subject, tokens_of(o, &subject), &saved, how);
+    if (!s) s = hy_subject_load(&subject, how);
+    if (!s) s = take(o, w, &subject, &saved);
+    hy_names_free(&saved);
     hy_subject_close(&subject);
     free(w);
     free(spec);
@@ -446,41 +485,28 @@ static hy_status probe(const options *o, const char *file) {
 }
 
 // Rows of the table below: tables with figures of their own.
-#define ARGS_INSIDE                                                                                                 \
-    {"--kv-similarity", NULL, HY_ARG_FLAG,                                                                          \
-     &o.inside[KV],     0,    "table of how alike keys and values of every two layers are; with --out a figure"},   \
-        {"--reach",   NULL,                                                                                         \
-         HY_ARG_FLAG, &o.inside[REACH],                                                                             \
-         0,           "table of how far heads look back and how long SSM channels remember; with --out a figure"},  \
-        {"--retrieval",        NULL, HY_ARG_FLAG,                                                                   \
-         &o.inside[RETRIEVAL], 0,    "table of what each head has on the token to be copied; with --out a figure"}, \
-        {"--gradient-erf",                                                                                          \
-         NULL,                                                                                                      \
-         HY_ARG_FLAG,                                                                                               \
-         &o.inside[GRADIENT],                                                                                       \
-         0,                                                                                                         \
-         "table of the receptive field by gradients, of the model and its layers; with --out a figure"},            \
-        {"--contributions",                                                                                         \
-         NULL,                                                                                                      \
-         HY_ARG_FLAG,                                                                                               \
-         &o.inside[CONTRIBUTIONS],                                                                                  \
-         0,                                                                                                         \
-         "table of what positions add to each other through each layer, attention and SSM heads in one unit; with " \
-         "--out figures"},                                                                                          \
-        {"--propose",                                                                                               \
-         NULL,                                                                                                      \
-         HY_ARG_FLAG,                                                                                               \
-         &o.propose,                                                                                                \
-         0,                                                                                                         \
-         "with --kv-similarity: groups of layers to share keys and values, as YAML of a variant (kv_share)"},       \
-        {"--group", "N", HY_ARG_INT, &o.group, 2, "layers of such a group at most (default 2)"},                    \
-        {"--by", "cka|cosine", HY_ARG_TEXT, &o.by, 0, "what groups are proposed by (default cka)"}, {               \
-        "--at-least", "X", HY_ARG_TEXT, &o.at_least, 0,                                                             \
-            "what a layer must be like the first of its group to give up its keys (default 0)"                      \
-    }
+// clang-format off
+#define FLAG(name, k, text) {name, NULL, HY_ARG_FLAG, &o.inside[HY_INSIDE_##k], 0, text}
+#define ARGS_INSIDE                                                                                                    \
+    FLAG("--kv-similarity", KV, "table of how alike keys and values of every two layers are; with --out a figure"),    \
+    FLAG("--reach", REACH,                                                                                             \
+         "table of how far heads look back and how long SSM channels remember; with --out a figure"),                  \
+    FLAG("--retrieval", RETRIEVAL, "table of what each head has on the token to be copied; with --out a figure"),      \
+    FLAG("--gradient-erf", GRADIENT,                                                                                   \
+         "table of the receptive field by gradients, of the model and its layers; with --out a figure"),               \
+    FLAG("--contributions", CONTRIBUTIONS,                                                                             \
+         "table of what positions add to each other through each layer, attention and SSM heads in one unit; with "    \
+         "--out figures"),                                                                                             \
+    {"--propose", NULL, HY_ARG_FLAG, &o.propose, 0,                                                                    \
+     "with --kv-similarity: groups of layers to share keys and values, as YAML of a variant (kv_share)"},              \
+    {"--group", "N", HY_ARG_INT, &o.group, 2, "layers of such a group at most (default 2)"},                           \
+    {"--by", "cka|cosine", HY_ARG_TEXT, &o.by, 0, "what groups are proposed by (default cka)"},                        \
+    {"--at-least", "X", HY_ARG_TEXT, &o.at_least, 0,                                                                   \
+     "what a layer must be like the first of its group to give up its keys (default 0)"}
+// clang-format on
 
 int hy_cmd_probe(int argc, char **argv) {
-    options o = {.m = {.task = "mqar", .seed = 1, .batch = 32}, .formats = "svg,png", .group = 2};
+    options o = {.m = {.seed = 1, .batch = 32}, .formats = "svg,png", .group = 2};
     const hy_arg args[] = {
         {"--entropy", NULL, HY_ARG_FLAG, &o.entropy, 0,
          "table of entropy and shares by layer (what is printed when nothing is asked for)"},
@@ -495,6 +521,10 @@ int hy_cmd_probe(int argc, char **argv) {
         {"--maps", "LIST", HY_ARG_TEXT, &o.maps, 0, "what is drawn: attention,ssm,layer (default all three)"},
         {"--head", "N", HY_ARG_LIST, &o.heads, 0, "draw this attention head too; may be given many times"},
         {"--channel", "N", HY_ARG_LIST, &o.channels, 0, "draw this SSM channel too; may be given many times"},
+        {"--zoom", "I0:I1,J0:J1", HY_ARG_TEXT, &o.zoom, 0,
+         "draw these queries and keys only (positions as on the axes, meta tokens first)"},
+        {"--reduce-map", HY_BLOCK_CHOICES, HY_ARG_TEXT, &o.reduce_map, 0,
+         "what a pixel of a long map shows of its positions: their largest value (default: thin lines stay) or mean"},
         {"--norm", HY_MAP_NORM_CHOICES, HY_ARG_TEXT, &o.norm, 0,
          "rows to sum 1 (default), min-max of the matrix, or signed values"},
         {"--reduce", HY_SSM_REDUCE_CHOICES, HY_ARG_TEXT, &o.reduce, 0,
@@ -505,6 +535,10 @@ int hy_cmd_probe(int argc, char **argv) {
         {"--prompts", "N", HY_ARG_INT, &o.prompts, 1,
          "mean over so many examples (default 1; with --measure: the measure's own)"},
         {"--tokens", "N", HY_ARG_INT, &o.tokens, 0, "only the first N tokens of an example"},
+        {"--values", NULL, HY_ARG_FLAG, &o.values, 0,
+         "list the names, widths and meaning of all values that --save knows"},
+        HY_ARGS_SAVE(o.save),
+        HY_ARGS_PROMPT(o.m.prompt),
         HY_ARGS_TASK(o.m),
         HY_ARGS_MODEL(o.m),
         HY_ARGS_DB(o.m),
@@ -524,7 +558,12 @@ int hy_cmd_probe(int argc, char **argv) {
         "  hylab probe runs/hymba.safetensors --erf --prompts 8 --erf-set meta=renormalised\n"
         "  hylab probe runs/hymba.safetensors --kv-similarity --propose --group 3\n"
         "  hylab probe runs/hymba.safetensors --measure outputs --prompts 8\n"
-        "  hylab probe variants/hymba.yaml --entropy --format csv\n",
+        "  hylab probe variants/hymba.yaml --entropy --format csv\n"
+        "  hylab probe models/hymba --text article.txt --tokens 8192 --out maps\n"
+        "  hylab probe models/hymba --text article.txt --out part --zoom 4000:4200,0:4200 --layers 0\n"
+        "  hylab probe models/hymba --values\n"
+        "  hylab probe models/hymba --prompt \"The capital of France is\" --save 'layers.*.attn.q' --save "
+        "'layers.*.map.attention' --save-to q.safetensors\n",
         (const char *const[]){"maps", "erf", "outputs", "kv_similarity", "reach", "retrieval", "gradient_erf",
                               "contributions", NULL});
     const hy_args a = {.usage = "hylab probe CHECKPOINT|VARIANT.yaml [options]",
@@ -535,11 +574,13 @@ int hy_cmd_probe(int argc, char **argv) {
     hy_arg_list rest = {0};
     bool help = false;
     hy_status s = hy_args_read(&a, argc, argv, &rest, &help);
-    if (!o.erf && !asked_inside(&o) && !o.out && !o.measure) o.entropy = true;
-    if (!s && !help) s = probe(&o, rest.v[0]);
+    if (!o.erf && !asked_inside(&o) && !o.out && !o.measure && !o.save.patterns.n) o.entropy = true;
+    o.m.prompt.most = o.tokens;
+    if (!s && !help) s = saved_maps(&o);
+    if (!s && !help) s = o.values ? hy_probe_values(rest.v[0], o.m.sets.v, o.format) : probe(&o, rest.v[0]);
     free(rest.v);
     free(text);
     hy_measure_args_free(&o.m);
-    free(o.erf_sets.v), free(o.heads.v), free(o.channels.v);
+    free(o.erf_sets.v), free(o.heads.v), free(o.channels.v), free(o.save.patterns.v);
     return hy_command_end("probe", s);
 }

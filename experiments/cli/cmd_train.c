@@ -181,7 +181,7 @@ static hy_status run_training(const subject *x, hy_trainer *t) {
         .seen = {
             .recipe = x->recipe, .task = x->task, .last_time = hy_now(), .continued = hy_trainer_step_count(t) > 0}};
     HY_TRY(hy_curve_open(&w.curve, o->curve, hy_trainer_step_count(t)));
-    w.bar = hy_progress_start(stderr, what, x->recipe->steps, (double)hy_trainer_step_count(t));
+    w.bar = hy_progress_start(stderr, what, hy_train_end(x->recipe), (double)hy_trainer_step_count(t));
     const hy_train_watch watch = {
         .user = &w, .on_step = on_step, .on_eval = on_eval, .on_save = on_save, .on_unsaved = on_unsaved};
     hy_eval eval = {0};
@@ -210,11 +210,11 @@ static hy_status load(const subject *x, hy_trainer *t) {
     const options *o = x->o;
     HY_TRY(hy_trainer_load(t, o->resume));
     const int steps = hy_trainer_loaded_steps(t);
-    if (!o->out && steps != x->recipe->steps)
+    if (!o->out && steps != hy_train_end(x->recipe))
         return hy_error(HY_EINPUT,
                         "--resume %s is of a run of %d step%s, this one has %d: say with --out where its checkpoint "
                         "goes",
-                        o->resume, steps, hy_s(steps), x->recipe->steps);
+                        o->resume, steps, hy_s(steps), hy_train_end(x->recipe));
     if (!o->out)
         fprintf(stderr, "note: no --out: checkpoints go to %s, which is at step %ld\n", o->resume,
                 hy_trainer_step_count(t));

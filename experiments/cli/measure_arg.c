@@ -103,9 +103,16 @@ char *hy_ask_help(const char *text, const char *const *names) {
 }
 
 // ---------------------------------------------------------------------------------------------------- the model
-static hy_status check(const hy_subject *s, const hy_asked *asked, int n) {
+static hy_status open_task(hy_subject *s, const hy_model_spec *spec) {
+    const hy_measure_args *a = s->args;
+    if (a->prompt.prompt || a->prompt.file) return hy_task_of_prompt(&a->prompt, s->file, spec, &s->task);
+    return a->task ? hy_task_from_args(a->task, &a->task_sets, (uint64_t)a->seed, &s->task) : HY_OK;
+}
+
+static hy_status check(hy_subject *s, const hy_asked *asked, int n) {
     hy_model_spec *spec = hy_xcalloc(1, sizeof *spec);
     hy_status st = hy_model_read_spec(s->file, s->args->sets.v, spec);
+    if (!st) st = open_task(s, spec);
     const hy_measure_subject of = {spec, s->task, s->be.name, s->precision};
     for (int i = 0; i < n && !st; i++) {
         st = hy_measure_check(asked[i].measure, &of, &asked[i].options);
@@ -118,21 +125,29 @@ static hy_status check(const hy_subject *s, const hy_asked *asked, int n) {
     return st;
 }
 
-hy_status hy_subject_open(const hy_measure_args *a, const char *file, hy_weights weights, const hy_asked *asked, int n,
-                          hy_subject *out) {
+hy_status hy_subject_prepare(const hy_measure_args *a, const char *file, const hy_asked *asked, int n,
+                             hy_subject *out) {
     *out = (hy_subject){.args = a, .file = file};
     HY_TRY(hy_precision_parse(a->precision, &out->precision));
     HY_TRY(hy_backend_from_args(a->device, a->isa, a->threads, &out->be));
     HY_TRY(hy_precision_set(out->precision, &out->be));
     hy_tell_slow(out->precision, &out->be);
-    if (a->task) HY_TRY(hy_task_from_args(a->task, &a->task_sets, (uint64_t)a->seed, &out->task));
     HY_TRY(check(out, asked, n));
-    if (a->db) HY_TRY(hy_adopt_try(a->db, false));
+    return a->db ? hy_adopt_try(a->db, false) : HY_OK;
+}
+
+hy_status hy_subject_load(hy_subject *s, hy_weights weights) {
     const double start = hy_now();
-    const hy_status s = hy_model_open(file, a->sets.v, &out->be, weights, out->precision, 1, &out->model);
-    out->seconds = hy_now() - start;
-    if (!s && out->model.notes) fputs(out->model.notes, stderr);
-    return s;
+    const hy_status st = hy_model_open(s->file, s->args->sets.v, &s->be, weights, s->precision, 1, &s->model);
+    s->seconds = hy_now() - start;
+    if (!st && s->model.notes) fputs(s->model.notes, stderr);
+    return st;
+}
+
+hy_status hy_subject_open(const hy_measure_args *a, const char *file, hy_weights weights, const hy_asked *asked, int n,
+                          hy_subject *out) {
+    HY_TRY(hy_subject_prepare(a, file, asked, n, out));
+    return hy_subject_load(out, weights);
 }
 
 void hy_subject_close(hy_subject *s) {

@@ -5,11 +5,13 @@
 #include "core/family/model_file.h"
 #include "experiments/cli/args.h"
 #include "experiments/cli/device_arg.h"
+#include "experiments/cli/prompt_arg.h"
 
 typedef struct {
     const char *task, *device, *isa, *weights, *precision, *db;  // task NULL: none
     int seed, threads, batch;  // seed: of the data; batch: sequences at a time in evaluations
     hy_arg_list sets, task_sets, options;
+    hy_prompt_args prompt;  // instead of a task; nothing in it: not asked for
 } hy_measure_args;
 void hy_measure_args_free(hy_measure_args *a);
 // Rows of a command's table of arguments; a is a hy_measure_args.
@@ -76,6 +78,9 @@ typedef struct {
 } hy_subject;
 // Opens backend, task and model. Everything that the measures can refuse is refused before weights are read. Close it,
 // also after an error. weights: as hy_weights_parse gave it, or what the command makes of it.
+// hy_subject_open is both: what is to be refused, then the weights.
+hy_status hy_subject_prepare(const hy_measure_args *a, const char *file, const hy_asked *asked, int n, hy_subject *out);
+hy_status hy_subject_load(hy_subject *s, hy_weights weights);
 hy_status hy_subject_open(const hy_measure_args *a, const char *file, hy_weights weights, const hy_asked *asked, int n,
                           hy_subject *out);
 void hy_subject_close(hy_subject *s);

@@ -66,7 +66,7 @@ static hy_status draw_maps(const hy_probe_figure *p, const hy_facts *f, const hy
             if (!a) continue;
             const int at = r * cols + col[k];
             snprintf(titles[at], sizeof titles[at], "layer %d: %s", layers[r], names[k]);
-            grid[at] = (hy_fig_map){titles[at], a->shape[0], meta, a->data};
+            grid[at] = (hy_fig_map){titles[at], meta, hy_fig_map_whole(a->shape[0]), a->data};
         }
     if (!rows) return HY_OK;
     char *made = hy_asked_line(m), *heading = hy_asprintf("Contributions of positions in %s", p->model);

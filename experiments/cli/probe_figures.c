@@ -1,6 +1,7 @@
 // probe_figures.c - see probe_figures.h.
 #include "experiments/cli/probe_figures.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,14 +17,31 @@ static const hy_artifact *find(const hy_facts *f, int layer, const hy_probe_map 
     return NULL;
 }
 
-// What the artifact says of itself: how many meta tokens come first, and the options that made it (caller frees).
-static hy_status about(const hy_artifact *a, int *meta_tokens, char **options) {
+// Two numbers of a list; as they are where there is no such list.
+static void pair(const hy_json *j, const char *where, const char *key, int *a, int *b) {
+    const hy_json *list = hy_json_get(j, key);
+    int64_t v[2];
+    if (!list || hy_json_int(hy_json_at(list, 0), where, 0, INT_MAX, &v[0]) ||
+        hy_json_int(hy_json_at(list, 1), where, 0, INT_MAX, &v[1]))
+        return;
+    *a = (int)v[0], *b = (int)v[1];
+}
+
+// What the artifact says of itself: how many meta tokens come first, the options that made it (caller frees), and which
+// positions its values are.
+static hy_status about(const hy_artifact *a, int *meta_tokens, char **options, hy_block_shape *shape) {
     hy_json *j = NULL;
     int64_t n = 0;
-    const char *text = "";
+    const char *text = "", *how = "max";
     hy_status s = hy_json_parse(a->meta, strlen(a->meta), a->name, 4, &j);
-    if (!s) s = hy_json_get_int(j, a->name, "meta_tokens", 0, a->shape[0], &n);
+    *shape = hy_block_shape_of(0, a->shape[0], 0, a->shape[1], INT_MAX / 2, HY_BLOCK_MAX);
+    if (!s) s = hy_json_get_int(j, a->name, "meta_tokens", 0, INT_MAX, &n);
     if (!s) s = hy_json_get_string(j, a->name, "options", &text);
+    if (!s && hy_json_get(j, "reduce")) s = hy_json_get_string(j, a->name, "reduce", &how);
+    if (!s) pair(j, a->name, "rows", &shape->i0, &shape->i1);
+    if (!s) pair(j, a->name, "columns", &shape->j0, &shape->j1);
+    if (!s) pair(j, a->name, "block", &shape->down, &shape->across);
+    shape->how = strcmp(how, "mean") ? HY_BLOCK_MAX : HY_BLOCK_MEAN;
     *meta_tokens = (int)n;
     *options = hy_xstrdup(text);
     hy_json_free(j);
@@ -66,9 +84,11 @@ hy_status hy_probe_draw_maps(const hy_probe_figure *p, const hy_facts *f, int n_
         for (int k = 0; k < n_maps && !s; k++) {
             const int at = rows * n_maps + k;
             const hy_artifact *a = find(f, i, &maps[k]);
-            if (a && !options) s = about(a, &meta, &options);
+            hy_block_shape shape = {0};
+            free(a ? options : NULL);
+            if (a) s = about(a, &meta, &options, &shape);
             title_of(i, &maps[k], title[at]);
-            grid[at] = (hy_fig_map){title[at], a ? a->shape[0] : 0, meta, a ? a->data : NULL};
+            grid[at] = (hy_fig_map){title[at], meta, shape, a ? a->data : NULL};
             any = any || a;
         }
         rows += any;

@@ -68,12 +68,13 @@ static long steps_done(const hy_sweep *s, const hy_run_item *it) {
     char *stem = hy_job_stem(s->db, it, s->device), *path = hy_asprintf("%s.safetensors", stem);
     const long step = hy_checkpoint_step(path);
     free(stem), free(path);
-    return step < it->train->steps ? step : it->train->steps;
+    const long end = hy_train_end(it->train);
+    return step < end ? step : end;
 }
 
 // Tokens that are still to be trained on.
 static double tokens_of(const hy_run_item *it, long done) {
-    return (double)(it->train->steps - done) * it->train->batch * it->train->accumulate * it->task_tokens;
+    return (double)(hy_train_end(it->train) - done) * it->train->batch * it->train->accumulate * it->task_tokens;
 }
 
 // ---------------------------------------------------------------------------------------------------- the table
@@ -138,7 +139,7 @@ static void add_model(hy_table *t, const hy_run_item *it, int tokens, int64_t pa
     hy_cache_bytes true_bytes, paper_bytes;
     hy_state_cache(it->spec, hy_precision_dtype(it->train->precision), tokens, NULL, &true_bytes);
     hy_model_cache(it->spec, HY_CACHE_PAPER, tokens, 2, 2, 2, NULL, &paper_bytes);
-    hy_table_int(t, it->train->steps);
+    hy_table_int(t, hy_train_end(it->train));
     hy_table_int(t, (int64_t)it->train->batch * it->train->accumulate);
     hy_table_num(t, it->train->lr, -4);
     hy_table_int(t, parameters);

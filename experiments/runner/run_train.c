@@ -23,8 +23,8 @@ static hy_status on_step(void *user, const hy_train_point *p) {
     training *t = user;
     const hy_facts *f = &t->seen.facts;
     if (hy_training_step(&t->seen, p)) HY_TRY(hy_runlog_point(&t->log, &f->curve[f->n_curve - 1], t->seen.seconds));
-    if (hy_now() - t->last_report > REPORT_S || p->step == t->seen.recipe->steps) {
-        hy_worker_say(t->w, "step %ld %d %.6g %.6g", p->step, t->seen.recipe->steps, p->loss, p->tokens_per_s);
+    if (hy_now() - t->last_report > REPORT_S || p->step == hy_train_end(t->seen.recipe)) {
+        hy_worker_say(t->w, "step %ld %d %.6g %.6g", p->step, hy_train_end(t->seen.recipe), p->loss, p->tokens_per_s);
         t->last_report = hy_now();
     }
     // another run may be measuring throughput; where steps are still under way, this one has to wait for them first
@@ -105,7 +105,7 @@ static void interrupt(training *t, hy_run_end end, const char *why) {
 
 static void interrupted(training *t, const char *why) {
     // the trainer saves itself, but not where its last evaluation was cut short
-    const bool all = t->trainer && hy_trainer_step_count(t->trainer) == t->w->job->item.train->steps;
+    const bool all = t->trainer && hy_trainer_step_count(t->trainer) == hy_train_end(t->w->job->item.train);
     const hy_status saved = all ? hy_trainer_save(t->trainer, t->w->checkpoint) : HY_OK;
     interrupt(t, saved ? HY_END_LOST : HY_END_INTERRUPTED, saved ? hy_error_text() : why);
 }

@@ -9,7 +9,7 @@ bool hy_training_step(hy_training_facts *t, const hy_train_point *p) {
     const double now = hy_now();
     t->seconds += now - t->last_time;
     t->last_time = now;
-    if (p->step != 1 && p->step != t->recipe->steps && p->step % t->recipe->log_every) return false;
+    if (p->step != 1 && p->step != hy_train_end(t->recipe) && p->step % t->recipe->log_every) return false;
     const hy_curve_point c = {p->step, p->loss, p->lr, p->grad_norm, p->tokens_per_s};
     hy_facts_curve(&t->facts, &c);
     return true;

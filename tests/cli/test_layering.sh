@@ -10,7 +10,7 @@ failed=0
 out=$(tests/layering.sh 2>&1)
 if [ $? = 0 ] && [ "$out" = "layering holds" ]; then echo "ok layering holds"; else echo "not ok layering holds"; echo "$out" | head -20; failed=1; fi
 
-find core kernels results analysis experiments/cli experiments/runner \
+find core kernels results analysis experiments/cli experiments/runner python/capi \
   \( -name '*.c' -o -name '*.cc' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' -o -name '*.def' \) -print0 |
   tar -c --null -T - | tar -x -C "$tmp"
 mkdir -p "$tmp/experiments/bench"
@@ -30,6 +30,7 @@ red 'a higher rank' 'core/base/rng.c (rank 0) includes core/exec/exec.h (rank 4)
 red 'the same rank elsewhere' 'includes core/task/task.h of a room beside its own' core/exec/exec.c '#include "core/task/task.h"'
 red 'kernels know base only' 'core/format/json.h of a room beside its own' kernels/cpu/gemm.c '#include "core/format/json.h"'
 red 'results know base only' 'core/format/json.h of a room beside its own' results/store.c '#include "core/format/json.h"'
+red 'the API knows nothing of the program' 'includes experiments/cli/args.h of a room beside its own' python/capi/api.c '#include "experiments/cli/args.h"'
 red 'an internal header' 'core/exec/exec_impl.h, which is internal to its folder' core/train/train.c '#include "core/exec/exec_impl.h"'
 red 'a folder without a rank' 'core/other/new.c lies in no room' core/other/new.c '#include "core/base/base.h"'
 red 'a header without a rank' 'which lies in no room of the table' core/exec/exec.c '#include "somewhere/else.h"'

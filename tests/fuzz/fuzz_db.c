@@ -282,8 +282,11 @@ static void print_all(hy_status st, hy_query *q) {
 }
 
 static void read_map(const hy_map_row *m) {
-    if (m->size < 1 || m->meta_tokens < 0 || m->meta_tokens > m->size || m->layer < 0) abort();
-    for (size_t i = 0; i < (size_t)m->size * (size_t)m->size; i++) {
+    const hy_block_shape *s = &m->shape;
+    if (m->positions < 1 || m->meta_tokens < 0 || m->meta_tokens > m->positions || m->layer < 0 || s->down < 1 ||
+        s->across < 1 || s->i0 < 0 || s->i1 > m->positions || s->j0 < 0 || s->j1 > m->positions)
+        abort();
+    for (size_t i = 0; i < (size_t)s->rows * (size_t)s->columns; i++) {
         float v;
         memcpy(&v, (const char *)m->data + i * sizeof v, sizeof v);
         g_sum += v;

@@ -148,6 +148,7 @@ static inline void facts_outputs(hy_facts *f, place p) {
                 snprintf(cell, sizeof cell, "layer%d.%s", l, head_kinds[k]);
                 const double size = i == 0 && k == 1 ? 0.01 : 1;
                 hy_fact_at(fact(f, p, names[i], cell, size, 2 * size), l, head_kinds[k], -1);
+                if (i == 2) hy_fact_at(fact(f, p, "output_share", cell, 0.1, 0.9), l, head_kinds[k], -1);
             }
 }
 
@@ -281,14 +282,34 @@ static inline void facts_gradient(hy_facts *f, place p) {
     }
 }
 
+// Three kinds of prompts, two of the layers with heads; a single head, which is not shown.
+static const char *const prompts[] = {"T24.K2", "article", "code"};
+enum { PROMPTS = 3 };
+static inline void facts_meta(hy_facts *f, place p) {
+    for (int i = 0; i < 2 * PROMPTS * META && has_heads(p.v, 0); i++) {
+        const int l = layers_of(p.v) - 1 - i % 2, k = i / 2 % PROMPTS, j = META - 1 - i / (2 * PROMPTS);
+        char cell[64];
+        snprintf(cell, sizeof cell, "%s.layer%d.meta%d", prompts[k], l, j);
+        hy_fact *a = fact(f, p, "meta_attention", cell, 0.01, 0.3);
+        a->x = j;
+        hy_fact_at(a, l, "attention", -1);
+        snprintf(cell, sizeof cell, "%s.layer%d.head0.meta%d", prompts[k], l, j);
+        a = fact(f, p, "meta_attention", cell, 0.5, 0.9);
+        a->x = j;
+        hy_fact_at(a, l, "attention", 0);
+    }
+}
+
 // Every measure of figures is taken with a second set of options: that is not what they show.
 static const char *const measures[] = {
-    "accuracy",  "cache",     "throughput",   "maps",          "maps",          "erf",          "outputs",
-    "ablation",  "stream",    "removal",      "outputs",       "throughput",    "erf",          "cache",
-    "ablation",  "stream",    "removal",      "kv_similarity", "kv_similarity", "reach",        "reach",
-    "retrieval", "retrieval", "gradient_erf", "gradient_erf",  "contributions", "contributions"};
-enum { MEASURES = 27 };
-static inline bool second(int m) { return m == 4 || (m > 9 && m != 17 && m != 19 && m != 21 && m != 23 && m != 25); }
+    "accuracy", "cache",         "throughput",    "maps",          "maps",         "erf",       "outputs",   "ablation",
+    "stream",   "removal",       "outputs",       "throughput",    "erf",          "cache",     "ablation",  "stream",
+    "removal",  "kv_similarity", "kv_similarity", "reach",         "reach",        "retrieval", "retrieval", "meta",
+    "meta",     "gradient_erf",  "gradient_erf",  "contributions", "contributions"};
+enum { MEASURES = 29 };
+static inline bool second(int m) {
+    return m == 4 || (m > 9 && m != 17 && m != 19 && m != 21 && m != 23 && m != 25 && m != 27);
+}
 static inline const char *options_of(int m) { return second(m) ? "which: second\n" : "which: first\n"; }
 
 // Whether a place was measured: timings of two seeds and of the last variant on the second task only; maps without the
@@ -322,8 +343,9 @@ static inline void fill_measure(hy_store *s, int64_t model, place p, int m, bool
     if (!strcmp(of, "kv_similarity")) facts_kv(&f, at);
     if (!strcmp(of, "reach")) facts_reach(&f, at);
     if (!strcmp(of, "retrieval")) facts_retrieval(&f, at);
+    if (!strcmp(of, "meta")) facts_meta(&f, at);
     if (!strcmp(of, "gradient_erf")) facts_gradient(&f, at);
-    if (!strcmp(of, "contributions")) facts_contributions(&f, at, m == 26);
+    if (!strcmp(of, "contributions")) facts_contributions(&f, at, m == 28);
     OK(hy_measurement_settle(s, id, &f, !strcmp(of, "erf") && p.v == 1 && p.t == 0 && p.k == 1 ? "no memory" : NULL));
     hy_facts_free(&f);
 }
@@ -424,33 +446,63 @@ static inline void figure_stand_in(void) {
 }
 
 // ---------------------------------------------------------------------------------------------------- the raw rows
-// Values of a metric and cell, by seed, straight from the tables; returns how many. With options like these.
+// Every value of the runs, straight from the tables: with options like these, in order of the seeds.
 static const char *raw_options = "%first%";
-static inline int raw(hy_store *s, int v, int t, int g, const char *metric, const char *cell, double *out, int *seed) {
+typedef struct {
+    int v, t, g, seed;
+    char metric[32], cell[48];
+    double value;
+} raw_row;
+static inline raw_row *raw_all(hy_store *s, int *n) {
     hy_query *q;
     OK(hy_query_open(
         s,
-        "SELECT f.value, p.seed FROM planned p JOIN model m ON m.model_key = p.model_key AND m.seed = p.seed"
+        "SELECT f.value, p.seed, p.variant_ord, p.task_ord, p.grid_ord, d.name, f.cell FROM planned p JOIN model m ON"
+        " m.model_key = p.model_key AND m.seed = p.seed"
         " AND m.device = p.device JOIN measurement x ON x.model_id = m.id JOIN metric f ON"
         " f.measurement_id = x.id JOIN metric_def d ON d.id = f.def_id"
         " LEFT JOIN planned_measure w ON w.experiment_id = p.experiment_id AND w.ord = p.ord AND"
         " w.measure = x.measure AND w.key = x.key"
         " WHERE m.status = 'done' AND m.superseded_by IS NULL AND x.status = 'done' AND x.superseded_by IS"
-        " NULL AND f.final = 1 AND f.value IS NOT NULL AND p.variant_ord = ?1 AND p.task_ord = ?2 AND"
-        " p.grid_ord = ?3 AND d.name = ?4 AND f.cell = ?5 AND (x.options LIKE ?6 OR x.measure = 'training') ORDER BY "
+        " NULL AND f.final = 1 AND f.value IS NOT NULL AND (x.options LIKE ?1 OR x.measure = 'training') ORDER BY "
         "p.seed, w.nth",
         &q));
-    hy_query_bind_int(q, 1, v), hy_query_bind_int(q, 2, t), hy_query_bind_int(q, 3, g);
-    hy_query_bind_text(q, 4, metric), hy_query_bind_text(q, 5, cell);
-    hy_query_bind_text(q, 6, raw_options);
+    hy_query_bind_text(q, 1, raw_options);
     bool row;
-    int n = 0;
-    while (!hy_query_step(q, &row) && row) {
-        assert_true(n < SEEDS);
-        if (seed) seed[n] = (int)hy_query_int(q, 1);
-        out[n++] = hy_query_double(q, 0);
+    raw_row *all = NULL;
+    for (*n = 0; !hy_query_step(q, &row) && row; ++*n) {
+        if (*n % 4096 == 0) all = hy_xrealloc(all, (size_t)(*n + 4096) * sizeof *all);
+        raw_row *r = &all[*n];
+        *r = (raw_row){
+            (int)hy_query_int(q, 2), (int)hy_query_int(q, 3), (int)hy_query_int(q, 4), (int)hy_query_int(q, 1), "", "",
+            hy_query_double(q, 0)};
+        const int a = snprintf(r->metric, sizeof r->metric, "%s", hy_query_text(q, 5)),
+                  b = snprintf(r->cell, sizeof r->cell, "%s", hy_query_text(q, 6));
+        assert_true(a < (int)sizeof r->metric && b < (int)sizeof r->cell);
     }
     hy_query_close(q);
+    return all;
+}
+
+// Values of a metric and cell, by seed; returns how many. The tables are read once for each kind of options.
+static inline int raw(hy_store *s, int v, int t, int g, const char *metric, const char *cell, double *out, int *seed) {
+    static hy_store *of;
+    static const char *options;
+    static raw_row *all;
+    static int rows;
+    if (of != s || options != raw_options) {
+        free(all);
+        all = raw_all(s, &rows);
+        of = s, options = raw_options;
+    }
+    int n = 0;
+    for (int i = 0; i < rows; i++) {
+        const raw_row *r = &all[i];
+        if (r->v != v || r->t != t || r->g != g || strcmp(r->metric, metric) || strcmp(r->cell, cell)) continue;
+        assert_true(n < SEEDS);
+        if (seed) seed[n] = r->seed;
+        out[n++] = r->value;
+    }
     return n;
 }
 

@@ -7,6 +7,68 @@
 
 static hy_store *store;
 
+// Of each point of the grid: a figure of the whole, the mean over layers or the largest head, for each seed, and then
+// over the seeds.
+static inline spread gathered(int v, int t, int g, const char *metric, int how, bool share, double scale) {
+    double sum[SEEDS] = {0}, x[SEEDS];
+    int seed[SEEDS], n = -1, of = 0;
+    for (int l = 0; l < (how ? layers_of(v) : 1); l++)
+        for (int h = 0; h < (how == 2 ? heads_at(l) : 1); h++) {
+            char cell[32] = "";
+            if (how == 1)
+                snprintf(cell, sizeof cell, "layer%d.%s", l, strstr(metric, "half_life") ? "ssm" : "attention");
+            if (how == 2) snprintf(cell, sizeof cell, "layer%d.head%d", l, h);
+            const int k = raw(store, v, t, g, metric, cell, x, seed);
+            if (n < 0) n = k;
+            assert_int_equal(k, n);
+            for (int i = 0; i < n; i++) sum[i] = how == 2 ? fmax(sum[i], x[i]) : sum[i] + x[i];
+            of++;
+        }
+    for (int i = 0; i < n; i++) sum[i] /= how == 1 ? of : 1;
+    spread s = spread_of(sum, n, share, 0);
+    s.mean *= scale, s.lo *= scale, s.hi *= scale;
+    return s;
+}
+
+static inline void drift(const r_figure *f, int t, int unused) {
+    (void)unused;
+    static const struct {
+        const char *title, *metric, *y;
+        int kind, how;  // of heads (-1: of none), whole 0, mean of layers 1, largest head 2
+        bool share;
+    } panels[] = {
+        {"accuracy", "accuracy", "accuracy (%)", -1, 0, true},
+        {"effective receptive field", "erf", "ERF (tokens)", -1, 0, false},
+        {"entropy of attention maps, mean of layers", "map_entropy", "entropy of a row (nats)", 0, 1, false},
+        {"span of attention heads, mean of layers", "span", "span (tokens)", 0, 1, false},
+        {"median half-life of SSM states, mean of layers", "half_life_q50", "half-life, median (tokens)", 1, 1, false},
+        {"best head on the token to copy", "retrieval_score", "on the token to copy (%)", 0, 2, true},
+        {"attention's share of fused output, mean of layers", "output_share", "share of the output (%)", 0, 1, true}};
+    assert_non_null(f);
+    assert_int_equal(f->n_panels, 7);
+    for (int q = 0; q < 7; q++) {
+        r_equal(f->panel[q].title, panels[q].title);
+        r_equal(f->panel[q].y, panels[q].y);
+        r_equal(f->panel[q].x, "learning rate (logarithmic)");
+        assert_true(f->panel[q].x_log && !f->panel[q].y_log);
+        for (int v = 0; v < VARIANTS; v++) {
+            const r_block *b = line_of(f, q, variants[v], v);
+            const bool both = !strcmp(panels[q].metric, "output_share");
+            assert_int_equal(b != NULL, panels[q].kind < 0 || (both ? v == 2 : has_heads(v, panels[q].kind)));
+            if (!b) continue;
+            assert_int_equal(b->n, POINTS);
+            bars_of(f, q, v, false);
+            for (int g = 0; g < POINTS; g++) {
+                const spread a =
+                    gathered(v, t, g, panels[q].metric, panels[q].how, panels[q].share, panels[q].share ? 100 : 1);
+                near_row(b, g, rates[g], a.mean, a.lo, a.hi, panels[q].title);
+            }
+        }
+    }
+    r_says(f->head, "Every point of the grid: mean over seeds");
+    r_says(f->head, t ? "16 runs, 1 to 3 seeds each" : "18 runs, 2 to 3 seeds each");
+}
+
 // Panels of squares: above and below the diagonal; of layers that use the same keys a frame.
 static inline void similarity(const r_figure *f, int t, int v) {
     static const char *const metrics[] = {"key_cosine", "value_cosine", "key_cka", "value_cka"}, *const titles[] = {
@@ -160,5 +222,40 @@ static inline void gradient_erf(const r_figure *f, int t, int unused) {
     r_says(f->head, "95 % interval of the mean");
     r_says(f->head, t ? "8 runs, 2 to 3 seeds each" : "9 runs, 3 seeds each");
     r_says(f->head, "which: first");
+}
+
+// Of the first seed, in the last layer: columns are meta tokens, rows the kinds of prompts in the order of their names.
+static inline void meta_tokens(const r_figure *f, int t, int v) {
+    if (!has_heads(v, 0)) {
+        assert_null(f);
+        return;
+    }
+    assert_non_null(f);
+    int next = 0;
+    double most = 0;
+    for (int k = 0; k < PROMPTS; k++)
+        for (int j = 0; j < META; j++) {
+            char cell[64];
+            double x[SEEDS];
+            int seed[SEEDS];
+            snprintf(cell, sizeof cell, "%s.layer%d.meta%d", prompts[k], layers_of(v) - 1, j);
+            assert_true(raw(store, v, t, best_at(store, v, t), "meta_attention", cell, x, seed) > 0);
+            assert_int_equal(seed[0], seeds[0]);
+            near_row(&f->block[0], next++, j, k, 100 * x[0], NAN, cell);
+            most = fmax(most, 100 * x[0]);
+        }
+    assert_int_equal(f->block[0].n, next);
+    r_says(f->panel[0].xtics, "('0' 0, '1' 1)");
+    r_says(f->panel[0].ytics, "('T24.K2' 0, 'article' 1, 'code' 2)");
+    r_equal(f->panel[0].x, "meta token");
+    r_equal(f->panel[0].y, "prompt");
+    r_says(f->script, "set cblabel 'attention received (%)'");
+    char range[48];
+    snprintf(range, sizeof range, "set cbrange [0:%.6g]", most);
+    r_says(f->script, range);
+    r_says(f->head, variants[v]);
+    snprintf(range, sizeof range, "Layer %d, mean of its heads", layers_of(v) - 1);
+    r_says(f->head, range);
+    r_says(f->head, "1 run: seed 11. which=first");
 }
 #endif

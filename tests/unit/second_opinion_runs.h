@@ -58,7 +58,8 @@ static const struct {
     "  gradient_erf: [{max_len: 8, examples: 2, each: both}, {of: top, norm: l1, meta: renormalised, mass: 0.6,"       \
     " max_len: 9, cell: 1, examples: 2}, {of: label, examples: 1}]\n"                                                  \
     "  contributions: [{}, {examples: 2, cell: 1, max_len: 20}, {rows: 4, keep: statistics, layers: [0], examples: "   \
-    "3}]\n"
+    "3}]\n"                                                                                                            \
+    "  meta: [{}, {layers: [0, 1, 3], heads: true, examples: 2, max_len: 9}]\n"
 
 static const char g_models[] =
     "name: models\nvariant: {vocab: 40}\nvariants:\n"
@@ -98,6 +99,13 @@ static const char g_stops[] =
     " train: {stop_accuracy: 1}}\n"
     "seeds: [1]\ntrain: {steps: 6, batch: 2, eval_every: 2, lr: 1e-3}\nmeasures: {size: false, cache: false}\n";
 
+// Prompts of several kinds, in the task's own tokens.
+static const char g_texts[] =
+    "name: texts\nvariant: {vocab: 256}\nvariants:\n  - {name: hymba, file: hymba.yaml}\n"
+    "tasks:\n  - {name: text, kind: text, options: {path: book.txt, validation: 0.5, train: 12, test: 17}}\n"
+    "seeds: [6]\ntrain: {steps: 2, batch: 2, lr: 1e-2}\nmeasures: {size: false, cache: false, accuracy: false,"
+    " meta: [{prompts: texts}, {prompts: texts, heads: true, layers: [1], max_len: 40}]}\n";
+
 static const char g_book[] = "When the first frost came, the miller's daughter counted the sacks again: nineteen, and "
                              "one torn. Nobody had asked "
                              "her to. The river was low; the wheel stood.\n";
@@ -107,10 +115,12 @@ static inline int run_all(void **state) {
     for (size_t i = 0; i < sizeof g_variants / sizeof *g_variants; i++)
         write_file(g_variants[i].file, g_variants[i].text);
     write_file("models.yaml", g_models), write_file("tasks.yaml", g_tasks), write_file("stops.yaml", g_stops);
+    write_file("texts.yaml", g_texts);
     write_file("book.txt", g_book);
     OK(run_experiment("models.yaml", "x.db", ""));
     OK(run_experiment("tasks.yaml", "x.db", ""));
     OK(run_experiment("stops.yaml", "x.db", ""));
+    OK(run_experiment("texts.yaml", "x.db", ""));
     return 0;
 }
 

@@ -79,7 +79,7 @@ static hy_status read_maps(hy_store *s, int *n) {
     *n = 0;
     OK(hy_ask_maps(s, &g_e, "maps", 0, 0, 0, &q));
     while (!(st = hy_next_map(q, &row, &m)) && row) {
-        assert_int_equal(m.size, SIZE);
+        assert_true(m.positions == SIZE && m.shape.rows == SIZE && m.shape.columns == SIZE);
         assert_int_equal(m.meta_tokens, 2);
         (*n)++;
     }
@@ -202,6 +202,9 @@ static void test_seals_survive(void **state) {
     hy_store_close(s);
 }
 
+#define BLOCKS(rows, columns, block, positions)                                             \
+    "meta = '{\"meta_tokens\":2,\"rows\":" rows ",\"columns\":" columns ",\"block\":" block \
+    ",\"reduce\":\"max\",\"positions\":" #positions "}'"
 static void test_maps_that_cannot_be(void **state) {
     (void)state;
     static const char *const changes[] = {"meta = '{\"meta_tokens\":-1}'",
@@ -215,7 +218,15 @@ static void test_maps_that_cannot_be(void **state) {
                                           "layer = -7",
                                           "data = x'00'",
                                           "data = zeroblob(16384)",
-                                          "layer = -4294967295"};
+                                          "layer = -4294967295",
+                                          BLOCKS("[0,64]", "[0,64]", "[1,2]", 64),  // 64 x 32 values
+                                          BLOCKS("[0,128]", "[0,64]", "[1,1]", 128),
+                                          BLOCKS("[0,64]", "[0,64]", "[1,1]", 63),
+                                          BLOCKS("[64,0]", "[0,64]", "[1,1]", 64),
+                                          BLOCKS("[-64,0]", "[0,64]", "[1,1]", 64),
+                                          BLOCKS("[0,64]", "[0,64]", "[0,1]", 64),
+                                          BLOCKS("[0,4294967360]", "[0,64]", "[67108865,1]", 4294967360),
+                                          BLOCKS("[0]", "[0,64]", "[1,1]", 64)};
     for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
         hy_store *s;
         int n;

@@ -155,6 +155,9 @@ static void test_lines(void **state) {
                          {"b", {"context, tokens", true, NAN, NAN, 0}, {"tokens/s", false, 0, NAN, 0}, s, 2}};
     DRAW(hy_fig_lines(&o, &head, p, 2), "lines");
     DRAW(hy_fig_lines(&o, &head, p, 1), "curve");
+    hy_fig_panel many[5];  // in two rows
+    for (int i = 0; i < 5; i++) many[i] = p[i % 2];
+    DRAW(hy_fig_lines(&o, &head, many, 5), "rows");
     hy_fig_out o = to("none");
     p[0].series = s + 2;
     p[0].n_series = 1;
@@ -167,10 +170,21 @@ static void test_maps_and_heat(void **state) {
     float a[S * S];
     double v[6] = {0, 0.2, NAN, 0.6, 0.8, 1};
     for (int i = 0; i < S * S; i++) a[i] = i % S > i / S ? NAN : (float)exp(-(i % S));
-    hy_fig_map m[4] = {{names[1], S, 2, a}, {names[2], S, 0, a}, {names[0], S, 0, NULL}, {names[3], 1, 0, a}};
+    hy_fig_map m[4] = {{names[1], 2, hy_fig_map_whole(S), a},
+                       {names[2], 0, hy_fig_map_whole(S), a},
+                       {names[0], 0, hy_fig_map_whole(S), NULL},
+                       {names[3], 0, hy_fig_map_whole(1), a}};
     DRAW(hy_fig_maps(&o, &head, "share", true, 1e-4, 2, 2, m), "maps");
     DRAW(hy_fig_maps(&o, &head, "share", false, 0, 1, 1, m), "map");
     DRAW(hy_fig_heat(&o, &head, "length", "depth", "accuracy", 0, 1, names, 3, names + 1, 2, v), "heat");
+    enum { WIDE = 40 };  // columns too narrow for numbers: every eighth is named
+    double wide[WIDE];
+    char number[WIDE][4];
+    const char *columns[WIDE];
+    for (int i = 0; i < WIDE; i++) wide[i] = i, snprintf(number[i], 4, "%d", i), columns[i] = number[i];
+    DRAW(hy_fig_heat(&o, &head, "meta token", "prompt", "share", 0, WIDE, columns, WIDE, names, 1, wide), "wide");
+    assert_int_equal(system("grep -q \"xtics.*('0' 0, '8' 8, '16' 16, '24' 24, '32' 32)\" out/wide.gp"), 0);
+    assert_int_equal(system("grep -q 'with labels' out/heat.gp && ! grep -q 'with labels' out/wide.gp"), 0);
 }
 
 // The script beside the figure draws it again by itself.

@@ -137,6 +137,12 @@ static void checks(void **state) {
     refused(&bare, "gradient_erf", "", "it needs a task");
     refused(&s, "gradient_erf", "max_len: 4\nof: label",
             "example 0 of mqar, T24.K2 has no wanted token in its first 4");
+    accepted(&s, "meta", "", true);
+    accepted(&empty, "meta", "", false);
+    refused(&bare, "meta", "", "it needs a task");
+    refused(&s, "meta", "prompts: texts", "task mqar has tokens of its own, no text");
+    refused(&s, "meta", "layers: [1, 1]", "layers: 1 stands there twice");
+    accepted(&s, "meta", "layers: [7]", false);
     accepted(&s, "maps", "layers: [1, 7]", true);  // variants differ in depth
     accepted(&s, "maps", "layers: [7]", false);
     accepted(&s, "maps", "single_heads: [1]\nchannels: [23]", true);

@@ -308,6 +308,75 @@ static void looks_at_the_end(void **state) {
     hy_program_free(p), hy_program_free(bytes);
 }
 
+static bool same_weights(hy_trainer *a, hy_trainer *b, const hy_program *p) {
+    bool same = true;
+    for (int i = 0; i < p->n_params; i++) {
+        const size_t n = p->params[i].n;
+        float *x = hy_xcalloc(2 * n, sizeof *x);
+        need(hy_params_get(hy_trainer_params(a), i, false, x));
+        need(hy_params_get(hy_trainer_params(b), i, false, x + n));
+        same = same && !memcmp(x, x + n, n * sizeof *x);
+        free(x);
+    }
+    return same;
+}
+
+static hy_status last_step(void *user, const hy_train_point *p) {
+    *(long *)user = p->step;
+    return HY_OK;
+}
+
+// stop_step: the first steps of the whole course, at its rates, and from there on to its end.
+static void part_of_a_course(void **state) {
+    (void)state;
+    hy_program *p = program_of(learner);
+    hy_task *task = task_of("mqar", learned, 4);
+    hy_train_spec whole = recipe_of("batch=2 steps=12 warmup=0.2"), part = whole, end = whole;
+    const hy_backend be = reference();
+    char path[] = "/tmp/hylab-recipe-XXXXXX";
+    const int fd = mkstemp(path);
+    hy_trainer *a, *b;
+    hy_train_point point;
+    hy_eval ev;
+    long last = 0;
+    assert_true(fd >= 0 && !close(fd));
+    part.stop_step = 5, end.stop_step = 12;
+    need(hy_train_check(&part));
+    need(hy_train_check(&end));
+    assert_int_equal(part.stop_step, 5);
+    assert_int_equal(end.stop_step, 0);
+    need(hy_trainer_create(p, &be, HY_F64, &whole, task, 3, &a));
+    need(hy_trainer_create(p, &be, HY_F64, &part, task, 3, &b));
+    const hy_train_watch watch = {.user = &last, .on_step = last_step};
+    need(hy_trainer_run(b, &watch, path, &ev));
+    assert_true(last == 5 && hy_trainer_step_count(b) == 5 && ev.n_cells > 0);
+    hy_eval_free(&ev);
+    for (int s = 1; s <= 5; s++) {
+        assert_false(same_weights(a, b, p));
+        need(hy_trainer_step(a, &point));
+    }
+    assert_true(same_weights(a, b, p));
+    hy_trainer_free(b);
+    need(hy_trainer_create(p, &be, HY_F64, &whole, task, 3, &b));
+    need(hy_trainer_load(b, path));
+    assert_int_equal(hy_trainer_loaded_steps(b), 5);
+    need(hy_trainer_run(b, NULL, NULL, NULL));
+    need(hy_trainer_run(a, NULL, NULL, NULL));
+    assert_true(hy_trainer_step_count(b) == 12 && same_weights(a, b, p));
+    hy_trainer_free(b);
+    part.stop_step = 3;
+    need(hy_trainer_create(p, &be, HY_F64, &part, task, 3, &b));
+    assert_int_equal(hy_trainer_load(b, path), HY_EINPUT);
+    assert_error("is at step 5 already, train.stop_step is 3 here");
+    hy_trainer_free(a), hy_trainer_free(b);
+    part.stop_step = 13;
+    assert_int_equal(hy_train_check(&part), HY_EINPUT);
+    assert_error("stop_step 13 is beyond steps 12");
+    unlink(path);
+    hy_task_close(task);
+    hy_program_free(p);
+}
+
 // A training that evaluation examples would have stopped, as older programs wrote it down, is not gone on with.
 static void another_rule_is_another_run(void **state) {
     (void)state;
@@ -339,13 +408,10 @@ static void another_rule_is_another_run(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(learning_rates),
-        cmocka_unit_test(every_learning_rate),
-        cmocka_unit_test(parts_that_overlap),
-        cmocka_unit_test(steps_as_defined),
-        cmocka_unit_test(stopped_by_tuning_examples),
-        cmocka_unit_test(looks_at_the_end),
-        cmocka_unit_test(another_rule_is_another_run),
+        cmocka_unit_test(learning_rates),     cmocka_unit_test(every_learning_rate),
+        cmocka_unit_test(parts_that_overlap), cmocka_unit_test(part_of_a_course),
+        cmocka_unit_test(steps_as_defined),   cmocka_unit_test(stopped_by_tuning_examples),
+        cmocka_unit_test(looks_at_the_end),   cmocka_unit_test(another_rule_is_another_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

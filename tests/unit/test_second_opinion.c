@@ -11,6 +11,7 @@
 #include "tests/unit/second_opinion_maps.h"
 #include "tests/unit/second_opinion_runs.h"
 #include "tests/unit/second_opinion_reach.h"
+#include "tests/unit/second_opinion_meta.h"
 #include "tests/unit/second_opinion_retrieval.h"
 #include "tests/unit/second_opinion_score.h"
 
@@ -290,6 +291,22 @@ static want retrieval(subject *s, const figure *f) {
 
 static want contributions(subject *s, const figure *f) { return each_example(s, f, 1, 256, contribution_of); }
 
+static want received(subject *s, const figure *f) {
+    const meta_place p = meta_place_of(f->cell);
+    double v[MOST_EXAMPLES];
+    int cell = 0, n = 0;
+    if (option_is(f->options, "prompts", "texts")) {
+        v[n++] = meta_of_text(&s->w, &p, option_int(f->options, "max_len", 0));
+    } else {
+        while (strcmp(hy_task_cell(s->task, HY_SPLIT_EVAL, cell)->name, p.kind)) assert_true(++cell < s->n_cells);
+        for (; n < s->n_examples[cell] && n < option_int(f->options, "examples", 8); n++)
+            v[n] = meta_received(&s->examples[cell][n].run, &p, cut_at(&s->examples[cell][n], f, 1 << 20));
+    }
+    want w = over_examples(v, n);
+    w.x = p.token;
+    return w;
+}
+
 static want similarity(subject *s, const figure *f) {
     want w = each_example(s, f, 8, 256, alike);
     sscanf(f->cell, "layer%*d.layer%lf", &w.y);
@@ -365,6 +382,7 @@ static struct {
     {"retrieval_score", retrieval, 0},
     {"retrieval_top", retrieval, 0},
     {"retrieval_uniform", retrieval, 0},
+    {"meta_attention", received, 0},
     {"gradient_distance", gradients, 0},
     {"gradient_span", gradients, 0},
     {"gradient_meta", gradients, 0},
@@ -380,6 +398,10 @@ enum { CHECKS = sizeof g_checks / sizeof *g_checks };
 
 // Layer, kind and head as columns say what the cell says.
 static bool check_place(const subject *s, const figure *f) {
+    if (is_meta(f->metric)) {
+        const meta_place p = meta_place_of(f->cell);
+        return f->layer == p.layer && f->head == p.head && !strcmp(f->kind, "attention");
+    }
     const char *dot = strchr(f->cell, '.'), *kind = "";
     const bool maps = !strcmp(f->metric, "map_check"), caches = !strncmp(f->metric, "cache_", 6);
     if (!strncmp(f->cell, "layer", 5) && dot) kind = dot + 1;
@@ -434,7 +456,7 @@ static void every_figure(void **state) {
     hy_query *q;
     bool row;
     int wrong = 0, runs = (int)sql_number(db, "SELECT count(*) FROM v_run WHERE status = 'done'");
-    assert_int_equal(runs, 8 + 5 + 2);
+    assert_int_equal(runs, 8 + 5 + 2 + 1);
     for (int id = 1; id <= runs; id++) {
         subject *s = hy_xcalloc(1, sizeof *s);
         open_subject(db, id, s);
@@ -491,6 +513,8 @@ static void every_place(void **state) {
         {"half_life_q50", 4, 2},
         {"retrieval_score", 4 + 4 * 2 + 4, 3 + 3 * 2 + 2},
         {"retrieval_uniform", 8, 5},
+        // two cells, the last layer with attention: 3 meta tokens; 2
+        {"meta_attention", 6, 4},
         {"gradient_distance", 1 + 2 * 4, 1 + 2 * 4},  // the model; from and to each layer
         {"gradient_meta", 9, 9},
         {"contribution_cross", 12, 8},

@@ -22,6 +22,7 @@ enum { VARIANTS = 2, POINTS = 3, SEEDS = 3 };
 typedef double table[VARIANTS][POINTS][SEEDS];
 
 static char g_db[64];
+static const char *g_axis;  // path of the grid's axis, with the values 1, 2, 3; NULL: it is not said
 
 static void near(double a, double b) {
     if (!(fabs(a - b) <= EXACT * fmax(1, fabs(b)))) fail_msg("%.17g is not %.17g", a, b);
@@ -82,7 +83,9 @@ static hy_summary *summary_of(const table accuracy, const char *by, const char *
                                              .n_measures = 1,
                                              .measures = &wanted};
         }
-    const hy_experiment_record e = {"e", "", "", "q", "yaml", n, 0, plan, NULL, by, cell, NULL};
+    const hy_grid_row rows[] = {{0, g_axis, "1"}, {1, g_axis, "2"}, {2, g_axis, "3"}};
+    hy_experiment_record e = {"e", "", "", "q", "yaml", n, 0, plan, NULL, by, cell, NULL};
+    if (g_axis) e.n_grid = POINTS, e.grid = rows;
     int64_t id;
     assert_int_equal(hy_experiment_store(s, &e, &id), HY_OK);
     for (int i = 0; i < n; i++) {
@@ -159,7 +162,7 @@ static void test_chosen_by_what_there_is(void **state) {
     (void)state;
     hy_summary_value loss = {.metric = "loss", .cell = ""};
     hy_summary_row row = {.values = &loss, .n_values = 1};
-    hy_summary s = {.rows = &row, .n_rows = 1, .n_grid = 2, .tune_by = "", .tune_cell = ""};
+    hy_summary s = {.rows = &row, .n_rows = 1, .n_grid = 2, .axis = "", .tune_by = "", .tune_cell = ""};
     char *text = hy_summary_choice_text(&s);
     assert_non_null(strstr(text, "the one of the best mean loss"));
     free(text);
@@ -222,6 +225,33 @@ static void test_cell_and_default(void **state) {
     hy_summary_free(m);
 }
 
+// One training at several steps: its end stands for a variant, not the step at which it happened to be best.
+static void test_course(void **state) {
+    (void)state;
+    static const table fading = {{{0.9, 0.9, 0.9}, {0.5, 0.5, 0.6}, {0.3, 0.2, 0.4}},
+                                 {{0.1, 0.2, 0.1}, {0.6, 0.5, 0.6}, {FAILED, FAILED, FAILED}}};
+    g_axis = "train.stop_step";
+    hy_summary *m = summary_of(fading, "", "");
+    assert_true(hy_summary_is_course(m));
+    assert_string_equal(best_of(m, 0)->grid, "lr=3");
+    assert_string_equal(best_of(m, 1)->grid, "lr=2");  // the last that there is
+    assert_null(hy_summary_chosen_by(m));
+    char *text = hy_summary_choice_text(m);
+    assert_string_equal(text, "of the 3 steps of the grid, the last");
+    free(text);
+    hy_summary_free(m);
+    m = summary_of(fading, "accuracy", "");  // as the file says
+    assert_false(hy_summary_is_course(m));
+    assert_string_equal(best_of(m, 0)->grid, "lr=1");
+    hy_summary_free(m);
+    g_axis = "train.lr";
+    m = summary_of(fading, "", "");
+    assert_false(hy_summary_is_course(m));
+    assert_string_equal(best_of(m, 0)->grid, "lr=1");
+    hy_summary_free(m);
+    g_axis = NULL;
+}
+
 // ---------------------------------------------------------------------------------------------------- the file
 static hy_experiment *load(const char *more) {
     char path[] = "/tmp/hylab-tune-XXXXXX";
@@ -255,6 +285,16 @@ static void test_reading(void **state) {
     assert_string_equal(e->tune_by, "");
     assert_string_equal(e->items[0].model_key, key);  // how a point is chosen does not make another run
     hy_experiment_free(e);
+    e = load("train: {steps: 30}\n");
+    strcpy(key, e->items[0].model_key);
+    hy_experiment_free(e);
+    e = load("train: {steps: 30}\ngrid: {train.stop_step: [10, 30]}\n");
+    assert_string_not_equal(e->items[0].model_key, key);
+    assert_string_equal(e->items[1].model_key, key);  // stopping at the end is no other training
+    assert_int_equal(hy_train_end(e->items[0].train), 10);
+    assert_int_equal(hy_train_end(e->items[1].train), 30);
+    hy_experiment_free(e);
+    assert_null(load("train: {steps: 30}\ngrid: {train.stop_step: [10, 31]}\n"));
     static const char *const bad[] = {"tune: {by: loss}\n",
                                       "grid: {train.lr: [1]}\ntune: {by: los}\n",
                                       "grid: {train.lr: [1]}\ntune: {by: parameters}\n",
@@ -270,6 +310,6 @@ int main(void) {
         cmocka_unit_test(test_choice),       cmocka_unit_test(test_lower_is_better),
         cmocka_unit_test(test_failures),     cmocka_unit_test(test_chosen_by_what_there_is),
         cmocka_unit_test(test_counterparts), cmocka_unit_test(test_cell_and_default),
-        cmocka_unit_test(test_reading)};
+        cmocka_unit_test(test_course),       cmocka_unit_test(test_reading)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
