@@ -127,9 +127,9 @@ hy_status hy_capture_needs(const hy_program *p, const hy_backend *be, hy_dtype d
     for (int i = 0; i < p->n_params; i++)
         out->weights += (double)p->params[i].n * (p->params[i].kept == HY_BF16 ? 2 : 4);
     out->executor = s ? 0 : (double)m.device;
-    // the value at hand twice, as it lies on the device and as float32; tiles of rows of a map, thrice at most
+    // the value at hand twice, as it lies on the device and as float32; tiles of rows of maps, five at most
     out->captured =
-        held_most(need, p, S) + 2 * 4.0 * S * widest + tables + 3.0 * hy_map_tile_rows(S) * S * sizeof(double);
+        held_most(need, p, S) + 2 * 4.0 * S * widest + tables + 5.0 * hy_map_tile_rows(S) * S * sizeof(double);
     free(need);
     return s;
 }

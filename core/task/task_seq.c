@@ -110,7 +110,7 @@ static hy_status split_draw(hy_seq *d, const hy_seq_options *o, const char *path
 }
 
 // The items of each split in an order drawn by split_seed, of which the first so many are used; those for training then
-// in an order of the run's seed. Files are often sorted by class.
+// in an order of the run's seed, the same on every pass. Files are often sorted by class.
 static void orders_make(const hy_task *t, hy_seq *d, const hy_seq_options *o) {
     int64_t *all = hy_seq_permutation(d->n, (uint64_t)o->split_seed, LANE_ITEMS);
     for (int s = 0; s < HY_SPLITS; s++) {

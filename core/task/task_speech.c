@@ -26,7 +26,7 @@ typedef struct {
     double quiet;
 } speech_options;
 
-enum { MU_LAW = 0, LINEAR = 1 };
+enum { MU_LAW = 0, LINEAR = 1, WAV_MOST = 1 << 28 };  // bytes of one recording: four hours of a telephone
 
 static const hy_field speech_fields[] = {
     {"path", HY_F_STRING, offsetof(speech_options, path), PATH_MAX, "\"\"", 0, 0, NULL,
@@ -160,7 +160,7 @@ static hy_status clip_add(hy_seq *d, const speech_options *o, const hy_clip *cli
     char *data = NULL;
     size_t n = 0;
     hy_wav w = {0};
-    HY_TRY(hy_file_read(clip->path, HY_SEQ_MAX_BYTES, &data, &n));
+    HY_TRY(hy_file_read(clip->path, WAV_MOST, &data, &n));
     hy_status s = hy_wav_read(clip->path, data, n, &w);
     if (!s && *rate && *rate != w.rate)
         s = hy_error(HY_EINPUT, "%s: %d samples a second, the recordings before it have %d: convert them to one rate",

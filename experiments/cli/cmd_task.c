@@ -316,7 +316,8 @@ int hy_cmd_task(int argc, char **argv) {
                 "  hylab task\n"
                 "  hylab task mqar --set vocab=40 --set 'train=[[32, 4]]' --set 'test=[[32, 4]]'\n"
                 "  hylab task needle --split eval --show 5\n"
-                "  hylab task text --set path=experiments/data/tinyshakespeare.txt --show 1",
+                "  hylab task text --set path=experiments/data/tinyshakespeare.txt --show 1\n"
+                "  hylab task images --set path=~/mnist --set downsample=2",
         .args = args,
         .min_rest = 0,
         .max_rest = 1,

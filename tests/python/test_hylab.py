@@ -343,6 +343,9 @@ def test_ablation():
         near(low + high, 2 * found.loss_rise, 1e-9)
         same = m.ablate(ids, labels=labels, batch=5)
         assert (same.loss == found.loss).all() and (same.accuracy == found.accuracy).all()
+        own = m.ablate(ids, labels=m.logits(ids).argmax(-1))  # of which the whole model has every one right
+        assert (own.intact_accuracy == 1).all() and (own.accuracy_drop > 0).any()
+        near(own.accuracy_drop, 1 - own.accuracy.mean(1), 1e-9)
         stored = m.measure("ablation", task, examples=12, batch=5)
         for i, name in enumerate(found.names):
             near(stored.value("loss_rise", name), found.loss_rise[i], 1e-9, name)

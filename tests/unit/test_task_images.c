@@ -253,7 +253,7 @@ static void cifar(void **state) {
     refused("images", options(""), "a label is 100, but there are 100 classes");
 }
 
-// ---------------------------------------------------------------------------------------------------- identity, hostile
+// ------------------------------------------------------------------------------------------------- identity, hostile
 static void identities(void **state) {
     (void)state;
     idx_only();

@@ -301,7 +301,7 @@ static void manifest(void **state) {
     refused("speech", options("m.csv", "validation: 0.5"), "it has a byte 0");
 }
 
-// ---------------------------------------------------------------------------------------------------- identity, hostile
+// ------------------------------------------------------------------------------------------------- identity, hostile
 static void identities(void **state) {
     (void)state;
     const char *more = "samples: 8\nvalidation: 0.5\ntuning: 0";
