@@ -555,13 +555,10 @@ static void test_report(void **state) {
     hy_report_code(r, "recipe", "lr: 1e-3 # <x>\n");
     hy_report_fact(r, "commit", "abc");
     hy_report_fact(r, "device", "a & b");
-    hy_report_section(r, "question; ANSWER");  // letters of the first: another id
-    if (hy_report_figure(r, "out/points.svg", NULL, "accuracy <1>")) fail_msg("%s", hy_error_text());
-    hy_report_heading(r, HY_REPORT_KIND, "maps \xe7\xaa\x97");
-    hy_report_reading(r, "x < y.");
     hy_report_row(r, 2);
-    for (int i = 0; i < 2; i++)
-        if (hy_report_figure(r, "out/maps.svg", names[i + 1], "maps")) fail_msg("%s", hy_error_text());
+    if (hy_report_figure(r, "out/points.svg", names[1], "accuracy <1>") ||
+        hy_report_figure(r, "out/maps.svg", names[2], "maps"))
+        fail_msg("%s", hy_error_text());
     assert_int_equal(hy_report_figure(r, "out/points.png", NULL, "no"), HY_EINPUT);
     assert_int_equal(hy_report_figure(r, "out/missing.svg", NULL, "no"), HY_EINPUT);
     assert_int_equal(hy_report_write(r, "out/report.html"), HY_OK);
@@ -574,16 +571,9 @@ static void test_report(void **state) {
     *strstr(body, "</html>") = 0;  // opened before
     assert_well_formed(body);
     assert_int_equal(count(html, "<script"), 0);
-    assert_int_equal(count(html, "<svg role=\"img\""), 3);
-    assert_int_equal(count(html, "<svg"), 3);
+    assert_int_equal(count(html, "<svg"), 2);
     assert_int_equal(count(strstr(html, "</nav>"), "<li>"), 2);
     assert_int_equal(count(html, "<p>"), 3);
-    assert_int_equal(count(html, " id=\"s-question-answer\"") + count(html, " id=\"s-question-answer-2\""), 2);
-    assert_int_equal(count(html, "href=\"#s-question-answer-2\">question; ANSWER"), 1);
-    // from the first of a row to the next, from the last to the one before, from each to where all are small
-    assert_true(count(html, "<a href=\"#figure-3\">next<") == 1 && count(html, ">next<") == 1);
-    assert_true(count(html, "<a href=\"#figure-2\">previous<") == 1 && count(html, ">previous<") == 1);
-    assert_true(count(html, "<a href=\"#s-maps\">small again<") == 2);
     assert_int_equal(count(html, "<dl>"), count(html, "</dl>"));
     // nothing is loaded from elsewhere, and no two symbols share a name
     assert_int_equal(count(html, "http"), count(html, "xmlns=\"http") + count(html, "xmlns:xlink=\"http"));
