@@ -205,13 +205,13 @@ hy_status hy_map_rows(const hy_map_values *v, hy_map_src src, int index, const h
 }
 
 // Each tile of rows prepares the SSM once: longer ones for long sequences, in bounds of some dozens of MB.
-static int tile_rows(int S) { return S > 2048 ? 4 * TILE : TILE; }
+int hy_map_tile_rows(int S) { return S > 2048 ? 4 * TILE : TILE; }
 
 hy_status hy_map_walk(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o, int i0, int i1,
                       hy_map_row_fn fn, void *user) {
     HY_TRY(check(v, src, index, o->norm));
     HY_ASSERT(i0 >= 0 && i0 <= i1 && i1 <= v->S);
-    const int most = tile_rows(v->S);
+    const int most = hy_map_tile_rows(v->S);
     double *tile = hy_alloc((size_t)most * v->S * sizeof *tile);
     hy_status s = tile ? HY_OK : HY_ENOMEM;
     for (int i = i0; i < i1 && !s; i += most) {
@@ -222,6 +222,28 @@ hy_status hy_map_walk(const hy_map_values *v, hy_map_src src, int index, const h
             if (o->norm == HY_MAP_MINMAX)
                 for (int j = 0; j <= i + r; j++) row[j] = fabs(row[j]);
             s = fn(user, i + r, row);
+        }
+    }
+    free(tile);
+    return s;
+}
+
+hy_status hy_map_walk_layer(const hy_map_values *v, const hy_map_options *o, int i0, int i1, hy_map_layer_row_fn fn,
+                            void *user) {
+    HY_TRY(check(v, HY_MAP_LAYER, -1, o->norm));
+    HY_ASSERT(v->heads > 0 && v->D > 0 && i0 >= 0 && i0 <= i1 && i1 <= v->S);
+    const int most = hy_map_tile_rows(v->S);
+    const size_t size = (size_t)most * v->S;
+    double *tile = hy_alloc(3 * size * sizeof *tile);
+    hy_status s = tile ? HY_OK : HY_ENOMEM;
+    for (int i = i0; i < i1 && !s; i += most) {
+        const int n = i1 - i < most ? i1 - i : most;
+        s = hy_interrupted ? hy_error(HY_EINTR, "interrupted") : rows(v, HY_MAP_ATTENTION, -1, o, i, n, tile);
+        if (!s) s = rows(v, HY_MAP_SSM, -1, o, i, n, tile + size);
+        for (size_t e = 0; e < (size_t)n * v->S && !s; e++) tile[2 * size + e] = 0.5 * (tile[e] + tile[size + e]);
+        for (int r = 0; r < n && !s; r++) {
+            const double *at = tile + (size_t)r * v->S;
+            s = fn(user, i + r, (const double *const[]){at, at + size, at + 2 * size});
         }
     }
     free(tile);

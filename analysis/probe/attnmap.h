@@ -83,9 +83,14 @@ hy_status hy_map_rows(const hy_map_values *v, hy_map_src src, int index, const h
 // Rows i0 .. i1-1 of a map one after another, so that none of its size is held: fn(user, i, row [S]), where keys that
 // the row does not see are 0. MINMAX: absolute values, not scaled yet (smallest and largest are known at the end). A
 // status other than HY_OK from fn ends it.
+int hy_map_tile_rows(int S);  // rows that it computes at once
 typedef hy_status (*hy_map_row_fn)(void *user, int i, const double *row);
 hy_status hy_map_walk(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o, int i0, int i1,
                       hy_map_row_fn fn, void *user);
+// The same of attention, SSM and layer at once where there are both (ROWSUM), at the cost of the first two.
+typedef hy_status (*hy_map_layer_row_fn)(void *user, int i, const double *const row[3]);  // by hy_map_src
+hy_status hy_map_walk_layer(const hy_map_values *v, const hy_map_options *o, int i0, int i1, hy_map_layer_row_fn fn,
+                            void *user);
 // The whole map [S, S]; entries that no row may see get `hidden` (0, or NAN for pictures).
 hy_status hy_map_full(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o, float hidden,
                       float *out);

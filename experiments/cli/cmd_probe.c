@@ -323,12 +323,16 @@ static hy_status print_tables(const options *o, const wanted *w, const hy_facts 
 }
 
 // ---------------------------------------------------------------------------------------------------- command
+static int tokens_of(const options *o, const hy_subject *s) {
+    const int T = hy_task_cell(s->task, HY_SPLIT_EVAL, o->cell)->T;
+    return o->tokens > 0 && o->tokens < T ? o->tokens : T;
+}
+
 static void describe(const options *o, const wanted *w, const hy_subject *s, char out[200]) {
     *out = 0;
     if (!w->n || !(w->v[0].measure->needs & HY_NEEDS_TASK)) return;
     const hy_cell *cell = hy_task_cell(s->task, HY_SPLIT_EVAL, o->cell);
-    const int T = o->tokens > 0 && o->tokens < cell->T ? o->tokens : cell->T;
-    const int asked = o->prompts ? o->prompts : 1,
+    const int T = tokens_of(o, s), asked = o->prompts ? o->prompts : 1,
               n = cell->count > 0 && cell->count < asked ? (int)cell->count : asked;
     if (w->other >= 0)
         snprintf(out, 200, "%s", hy_task_kind(s->task));
@@ -470,6 +474,7 @@ static hy_status probe(options *o, const char *file) {
     hy_names saved = {0};
     if (!s) s = hy_subject_prepare(&o->m, file, w->v, w->n, &subject);
     if (!s && o->save.to) s = hy_probe_save_check(&o->save, &subject, &saved);
+    if (!s && subject.task && !o->measure) s = hy_probe_memory(&subject, tokens_of(o, &subject), &saved, how);
     if (!s) s = hy_subject_load(&subject, how);
     if (!s) s = take(o, w, &subject, &saved);
     hy_names_free(&saved);
@@ -555,6 +560,7 @@ int hy_cmd_probe(int argc, char **argv) {
         "  hylab probe runs/hymba.safetensors --measure outputs --prompts 8\n"
         "  hylab probe variants/hymba.yaml --entropy --format csv\n"
         "  hylab probe models/hymba --text article.txt --tokens 8192 --out maps\n"
+        "  hylab probe models/hymba --text article.txt --out part --zoom 4000:4200,0:4200 --layers 0\n"
         "  hylab probe models/hymba --values\n"
         "  hylab probe models/hymba --prompt \"The capital of France is\" --save 'layers.*.attn.q' --save "
         "'layers.*.map.attention' --save-to q.safetensors\n",

@@ -495,15 +495,17 @@ static inline spread spread_of(const double *v, int n, bool share, double low) {
 
 static inline spread spread_at(hy_store *s, int v, int t, int g, const char *metric, const char *cell, double scale) {
     double x[SEEDS];
-    const bool signed_value = !strcmp(metric, "accuracy_drop") || !strcmp(metric, "loss_rise");
-    if (strstr(metric, "_cosine") || strstr(metric, "_cka")) {  // from -1 to 1: as the share (1 + cosine) / 2
+    if (strstr(metric, "_cosine") || strstr(metric, "_cka") || !strcmp(metric, "accuracy_drop")) {
+        // from -1 to 1: as the share (1 + cosine) / 2
         const int n = raw(s, v, t, g, metric, cell, x, NULL);
         for (int i = 0; i < n; i++) x[i] = (1 + x[i]) / 2;
         const spread b = spread_of(x, n, true, 0);
-        return (spread){b.n, 2 * b.mean - 1, 2 * b.sd, 2 * b.lo - 1, 2 * b.hi - 1};
+        return (spread){b.n, scale * (2 * b.mean - 1), scale * 2 * b.sd, scale * (2 * b.lo - 1),
+                        scale * (2 * b.hi - 1)};
     }
     spread a = spread_of(x, raw(s, v, t, g, metric, cell, x, NULL),
-                         !strcmp(metric, "accuracy") || !strcmp(metric, "accuracy_left"), signed_value ? -INFINITY : 0);
+                         !strcmp(metric, "accuracy") || !strcmp(metric, "accuracy_left"),
+                         !strcmp(metric, "loss_rise") ? -INFINITY : 0);
     a.mean *= scale, a.sd *= scale, a.lo *= scale, a.hi *= scale;
     return a;
 }

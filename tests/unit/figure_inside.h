@@ -14,7 +14,7 @@ static inline spread gathered(int v, int t, int g, const char *metric, int how, 
     int seed[SEEDS], n = -1, of = 0;
     for (int l = 0; l < (how ? layers_of(v) : 1); l++)
         for (int h = 0; h < (how == 2 ? heads_at(l) : 1); h++) {
-            char cell[32] = "";
+            char cell[48] = "";
             if (how == 1)
                 snprintf(cell, sizeof cell, "layer%d.%s", l, strstr(metric, "half_life") ? "ssm" : "attention");
             if (how == 2) snprintf(cell, sizeof cell, "layer%d.head%d", l, h);
