@@ -364,6 +364,41 @@ static void test_links(void **state) {
     assert_true(of_rows > 40);
 }
 
+static int count(const char *text, const char *what) {
+    int n = 0;
+    for (const char *c = text; (c = strstr(c, what)); c++) n++;
+    return n;
+}
+
+// Headings with the same letters have ids of their own; in a row each figure leads to its neighbours and back.
+static void test_parts(void **state) {
+    (void)state;
+    static const char svg[] = "<?xml version='1.0'?>\n<svg width='9'><title>Gnuplot</title><g id='a'/></svg>";
+    char *picture = hy_asprintf("%s/row.svg", g_dir), *path = hy_asprintf("%s/parts.html", g_dir), *html;
+    size_t n;
+    OK(hy_file_write(picture, svg, strlen(svg)));
+    hy_report *r = hy_report_new("parts", NULL);
+    hy_report_section(r, "Question & answer");
+    hy_report_section(r, "question; ANSWER");
+    hy_report_heading(r, HY_REPORT_KIND, "maps \xe7\xaa\x97");
+    hy_report_row(r, 3);
+    for (int i = 0; i < 3; i++) OK(hy_report_figure(r, picture, variants[i], "of <all>"));
+    OK(hy_report_figure(r, picture, NULL, "alone"));
+    OK(hy_report_write(r, path));
+    OK(hy_file_read(path, 1 << 24, &html, &n));
+    assert_int_equal(count(html, " id=\"s-question-answer\""), 1);
+    assert_int_equal(count(html, "href=\"#s-question-answer-2\">question; ANSWER"), 1);
+    const char *const links[] = {"<a href=\"#figure-2\">next<", "<a href=\"#figure-1\">previous<",
+                                 "<a href=\"#figure-3\">next<", "<a href=\"#figure-2\">previous<"};
+    for (int i = 0; i < 4; i++) assert_int_equal(count(html, links[i]), 1);
+    assert_true(count(html, ">next<") == 2 && count(html, ">previous<") == 2);
+    assert_int_equal(count(html, "<a href=\"#s-maps\">small again<"), 4);
+    assert_int_equal(count(html, "<svg role=\"img\""), 4);
+    assert_int_equal(count(html, ">of &lt;all&gt;</title>"), 3);
+    free(html), free(path), free(picture);
+    hy_report_free(r);
+}
+
 // ---------------------------------------------------------------------------------------------------- colours
 static double luminance(const char *hex) {
     double sum = 0;
@@ -440,9 +475,9 @@ static void test_provenance(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_table),    cmocka_unit_test(test_statements),
-                                       cmocka_unit_test(test_captions), cmocka_unit_test(test_provenance),
-                                       cmocka_unit_test(test_order),    cmocka_unit_test(test_kinds),
-                                       cmocka_unit_test(test_links),    cmocka_unit_test(test_contrast)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_table),      cmocka_unit_test(test_statements), cmocka_unit_test(test_captions),
+        cmocka_unit_test(test_provenance), cmocka_unit_test(test_order),      cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_links),      cmocka_unit_test(test_parts),      cmocka_unit_test(test_contrast)};
     return cmocka_run_group_tests_name("page_numbers", tests, prepare, end);
 }
