@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "analysis/report/plots.h"
+#include "core/spec/spec.h"
 
 enum { KINDS = 2 };
 static const char *const kinds[KINDS] = {"attention", "ssm"};
@@ -19,20 +20,24 @@ hy_status hy_plots_draw_shares(const hy_fig_out *out, const hy_fig_head *head, c
     return s;
 }
 
+// A file may say anything.
+static bool is_share(const hy_summary_value *v) {
+    return !strcmp(v->metric, "contribution_share") && !v->set && v->layer >= 0 && v->layer < HY_MAX_LAYERS &&
+           fabs(v->stat.mean) <= 1;
+}
+
 // Shares [layers, KINDS] of a variant, 0 in layers without; returns how many layers, 0: it has none.
 static int shares_of(const hy_summary_row *r, double **out) {
     const double scale = hy_metric_find("contribution_share")->scale;
     int layers = 0;
     for (int k = 0; k < r->n_values; k++) {
         const hy_summary_value *v = &r->values[k];
-        if (strcmp(v->metric, "contribution_share") || v->set || v->layer < layers) continue;
-        layers = v->layer + 1;
+        if (is_share(v) && v->layer >= layers) layers = v->layer + 1;
     }
     *out = hy_xcalloc((size_t)layers * KINDS + 1, sizeof **out);
     for (int k = 0; k < r->n_values; k++) {
         const hy_summary_value *v = &r->values[k];
-        if (strcmp(v->metric, "contribution_share") || v->set || v->layer < 0) continue;
-        for (int kind = 0; kind < KINDS; kind++)
+        for (int kind = 0; kind < KINDS && is_share(v); kind++)
             if (!strcmp(v->kind, kinds[kind])) (*out)[v->layer * KINDS + kind] = scale * v->stat.mean;
     }
     return layers;

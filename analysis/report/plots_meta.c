@@ -31,7 +31,7 @@ typedef struct {
 
 static bool counts(const hy_summary_value *v) {
     return !strcmp(v->metric, "meta_attention") && !v->set && v->head < 0 && v->layer >= 0 && v->n > 0 && v->x >= 0 &&
-           v->x < MOST_TOKENS;
+           v->x < MOST_TOKENS && fabs(v->v[0]) <= 1;
 }
 
 static shares *shares_of(const hy_summary_row *r, double scale) {
