@@ -285,7 +285,7 @@ hy_status hy_map_full(const hy_map_values *v, hy_map_src src, int index, const h
 }
 
 // ---------------------------------------------------------------------------------------------------- statistics
-static void stats_row(const hy_map_values *v, hy_map_src src, int i, const double *a, hy_map_stats *s) {
+void hy_map_stats_add(const hy_map_values *v, hy_map_src src, int i, const double *a, hy_map_stats *s) {
     double h = 0, dist = 0, bos = 0, meta = 0, cross = 0;
     int visible = 0;
     for (int j = 0; j <= i; j++) {
@@ -311,11 +311,10 @@ static void stats_row(const hy_map_values *v, hy_map_src src, int i, const doubl
 }
 
 static void stats_tile(const hy_map_values *v, hy_map_src src, int i0, int n, const double *tile, hy_map_stats *s) {
-    for (int r = 0; r < n; r++) stats_row(v, src, i0 + r, tile + (size_t)r * v->S, s);
+    for (int r = 0; r < n; r++) hy_map_stats_add(v, src, i0 + r, tile + (size_t)r * v->S, s);
 }
 
-// Sums to means.
-static void stats_mean(hy_map_stats *s) {
+void hy_map_stats_mean(hy_map_stats *s) {
     const double rows = (double)s->rows * s->heads;
     if (rows > 0)
         s->meta /= rows, s->bos /= rows, s->self /= rows, s->cross /= rows, s->entropy /= rows, s->distance /= rows;
@@ -339,7 +338,7 @@ hy_status hy_map_stats_of(const hy_map_values *v, hy_map_src src, int index, con
             if (!st) stats_tile(v, src, i0, n, tile, &s);
         }
     free(tile);
-    stats_mean(&s);
+    hy_map_stats_mean(&s);
     *out = s;
     return st;
 }
@@ -367,7 +366,7 @@ hy_status hy_map_stats_layer(const hy_map_values *v, const hy_map_options *o, hy
         if (!st) stats_tile(v, HY_MAP_LAYER, i0, n, mean, &out[HY_MAP_LAYER]);
     }
     free(tile);
-    for (int k = 0; k < 3; k++) stats_mean(&out[k]);
+    for (int k = 0; k < 3; k++) hy_map_stats_mean(&out[k]);
     return st;
 }
 

@@ -109,6 +109,9 @@ typedef struct {
     double entropy_rel;  // the same divided by log(visible keys), over the wide rows; 0 without one
     double distance;     // mean over rows of sum_j a (i - j)
 } hy_map_stats;
+// Sums: one more row i of a map, and in the end (heads and rows being set) means of them.
+void hy_map_stats_add(const hy_map_values *v, hy_map_src src, int i, const double *a, hy_map_stats *s);
+void hy_map_stats_mean(hy_map_stats *s);
 // index -1 for ATTENTION: statistics of each head, averaged. norm of the options is not used.
 hy_status hy_map_stats_of(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o,
                           hy_map_stats *out);

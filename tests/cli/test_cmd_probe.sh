@@ -32,6 +32,14 @@ check 'of one kind of heads no half-lives' 0 '^layer1.attention,1,attention,[0-9
 check 'what heads copy' 0 '^layer1.head1 +[0-9.]+ ± [0-9.]+ ' "${P[@]}" --retrieval --prompts 3
 check 'beside all keys alike' 0 '^layer1.ssm,1,ssm,,[0-9.]+,[0-9.]+,[0-9.]+$' "${P[@]}" --retrieval --format csv
 check 'nothing to copy' 2 'nothing to copy in the first 8 examples of mqar, T24.K' "${P[@]}" --measure retrieval --tokens 4
+check 'a receptive field by gradients' 0 '^model +[0-9.]+ ± [0-9.]+ ' "${P[@]}" --gradient-erf --prompts 3
+check 'from each layer' 0 '^layer2.from,2,from,[0-9.]+,[0-9.]+,[0-9.]+$' "${P[@]}" --gradient-erf --format csv
+check 'with an option of its own' 0 'of=top norm=l1 .* each=to$' "${P[@]}" --gradient-erf --option of=top --option norm=l1 --option each=to
+check 'of one table alone' 2 'or of one table with its own figure' "${P[@]}" --gradient-erf --reach --option of=top
+check 'no wanted token' 2 'example 0 of mqar, T24.K2 has no wanted token in its first 4' "${P[@]}" --measure gradient_erf --option of=label --tokens 4
+check 'contributions of positions' 0 '^layer1.ssm +[0-9.]+ ± [0-9.]+ ' "${P[@]}" --contributions --prompts 3
+check 'of the whole layer' 0 '^layer2.layer,2,layer,,[0-9.]+,[0-9.]+,[0-9.]+,[0-9.]+,[0-9.]+$' "${P[@]}" --contributions --format csv
+check 'rows for maps' 2 'rows: 4, but maps are of all rows' "${P[@]}" --contributions --option rows=4
 check 'propose alone' 2 '--propose is for --kv-similarity' "${P[@]}" --propose
 check 'by what' 2 '--by both: cka or cosine' "${P[@]}" --kv-similarity --propose --by both
 check 'at least how much' 2 '--at-least 2: a number from -1 to 1' "${P[@]}" --kv-similarity --propose --at-least 2
