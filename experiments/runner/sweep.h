@@ -53,9 +53,13 @@ typedef struct hy_sweep {
     const hy_experiment *e;
     hy_store *store;
     const char *db, *isa, *device, *only;
-    int gpu;                // device "cuda": its number, -1: the first that can be used
-    int jobs, threads;      // threads of one child
-    unsigned claim;         // HY_CLAIM_*
+    int gpu;              // device "cuda": its number, -1: the first that can be used
+    int jobs, threads;    // threads of one child
+    unsigned claim;       // HY_CLAIM_*
+    const int *shard_of;  // for each item its shard, of which this sweep does `shard` only; NULL: all
+    int shard;
+    double deadline;        // by hy_now: then it stops as at ctrl-C; 0: none
+    bool timed_out;         // it has
     const char *remeasure;  // a measure that is taken again whatever is stored of it; NULL: none
     hy_sweep_item *items;
     hy_sweep_slot slots[HY_SWEEP_MAX_JOBS];

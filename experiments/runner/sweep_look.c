@@ -138,12 +138,12 @@ hy_status hy_sweep_look(hy_sweep *s) {
     for (int k = 0; k < HY_SWEEP_MAX_JOBS; k++) s->slots[k].item = -1;
     int chosen = 0;
     for (int i = 0; i < e->n_items; i++) {
-        const bool in = selected(s, &e->items[i]);
+        const bool fits = selected(s, &e->items[i]), in = fits && (!s->shard_of || s->shard_of[i] == s->shard);
         s->items[i] = (hy_sweep_item){.state = in ? HY_ITEM_PENDING : HY_ITEM_LEFT_OUT,
                                       .same_model = i,
                                       .train = true,
                                       .todo = ((uint64_t)1 << e->items[i].n_measures) - 1};
-        chosen += in;
+        chosen += fits;  // it may leave nothing to this shard
     }
     if (!chosen && s->only)
         return hy_error(
