@@ -65,11 +65,12 @@ void hy_shards_make(const hy_experiment *e, int k, int n, hy_shards *out) {
                        .n = n,
                        .of = hy_xcalloc(items, sizeof *out->of),
                        .load = hy_xcalloc((size_t)n, sizeof *out->load),
+                       .cost = hy_xcalloc(items, sizeof *out->cost),
                        .models = hy_xcalloc((size_t)n, sizeof *out->models)};
     for (int i = 0; i < e->n_items; i++) {
         snprintf(v[i].key, sizeof v->key, "%s %lld", e->items[i].model_key, (long long)e->items[i].seed);
         memcpy(keys[i], v[i].key, sizeof *keys);
-        v[i].cost = cost_of(&e->items[i]);
+        v[i].cost = out->cost[i] = cost_of(&e->items[i]);
     }
     hy_shard_split(v, e->n_items, n, out->of, out->load);
     hy_first_equal(keys, sizeof *keys, e->n_items, first);
@@ -81,7 +82,7 @@ void hy_shards_make(const hy_experiment *e, int k, int n, hy_shards *out) {
 }
 
 void hy_shards_free(hy_shards *s) {
-    free(s->of), free(s->load), free(s->models);
+    free(s->of), free(s->load), free(s->cost), free(s->models);
     *s = (hy_shards){0};
 }
 
@@ -126,13 +127,27 @@ hy_status hy_shard_parse(const char *text, int *k, int *n) {
     return HY_OK;
 }
 
-char *hy_shard_db(const char *db, const char *experiment, int k, int n) {
+char *hy_shard_folder(const char *db) {
     const char *slash = strrchr(db, '/');
+    return hy_asprintf("%.*sshards", slash ? (int)(slash - db) + 1 : 0, db);
+}
+
+char *hy_shard_name(const char *experiment) {
     char *name = hy_xstrdup(experiment);
     for (char *c = name; *c; c++)
         if (!isalnum((unsigned char)*c) && !strchr("._-", *c)) *c = '_';
-    char *path = hy_asprintf("%.*sshards/%s.%d-of-%d.db", slash ? (int)(slash - db) + 1 : 0, db, name, k, n);
+    return name;
+}
+
+char *hy_shard_file(const char *folder, const char *experiment, int k, int n) {
+    char *name = hy_shard_name(experiment), *path = hy_asprintf("%s/%s.%d-of-%d.db", folder, name, k, n);
     free(name);
+    return path;
+}
+
+char *hy_shard_db(const char *db, const char *experiment, int k, int n) {
+    char *folder = hy_shard_folder(db), *path = hy_shard_file(folder, experiment, k, n);
+    free(folder);
     return path;
 }
 

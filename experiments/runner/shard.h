@@ -18,6 +18,7 @@ typedef struct {
     int k, n;      // "K/N": 1 .. N
     int *of;       // for each item of the experiment: its shard, from 1
     double *load;  // of each shard, from 0: parameters x tokens
+    double *cost;  // of each item
     int *models;   // of each shard
 } hy_shards;
 // "2/8", or "auto": by the variables of a Slurm job array. HY_EINPUT says what is wrong.
@@ -26,8 +27,12 @@ hy_status hy_shard_parse(const char *text, int *k, int *n);
 // trained on, and some for each measure.
 void hy_shards_make(const hy_experiment *e, int k, int n, hy_shards *out);
 void hy_shards_free(hy_shards *s);
-// "FOLDER/shards/EXPERIMENT.K-of-N.db" in the folder of a database; caller frees.
+// "FOLDER/shards/EXPERIMENT.K-of-N.db" in the folder of a database, its folder, a file of such a folder, and the
+// experiment as it stands in the name; caller frees.
 char *hy_shard_db(const char *db, const char *experiment, int k, int n);
+char *hy_shard_folder(const char *db);
+char *hy_shard_file(const char *folder, const char *experiment, int k, int n);
+char *hy_shard_name(const char *experiment);
 // "shards: ..." for a table: how many models and which share of the cost each has; caller frees.
 char *hy_shards_words(const hy_shards *s);
 #endif

@@ -26,6 +26,7 @@ typedef struct {
     hy_item_state state;
     int64_t run_id;  // of its model, 0: none yet
     int same_model;  // the first item of the plan with the same model and seed: only one of them is worked on at a time
+    bool busy;       // another process works on it, or on a measure of it, right now
     bool train;      // PENDING: its model has to be trained ...
     bool again;      // ... although it is stored, because its weights are not and a measure needs them
     uint64_t todo;   // PENDING: bit k: measure k has to be taken

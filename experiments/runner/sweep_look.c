@@ -55,7 +55,7 @@ hy_status hy_sweep_look_at(hy_sweep *s, int i) {
     hy_claim c;
     bool failed = false, busy = false;
     found->todo = 0;
-    found->train = found->again = false;
+    found->train = found->again = found->busy = false;
     HY_TRY(hy_model_peek(s->store, it->model_key, it->seed, s->device, hy_sweep_claim_model(s, i), &c, &found->run_id));
     if (c == HY_CLAIM_NEW || c == HY_CLAIM_RESUMED) {
         found->state = HY_ITEM_PENDING;
@@ -64,6 +64,7 @@ hy_status hy_sweep_look_at(hy_sweep *s, int i) {
         return HY_OK;
     }
     if (c == HY_CLAIM_DONE) HY_TRY(look_at_measures(s, i, &failed, &busy));
+    found->busy = busy || c == HY_CLAIM_BUSY;
     if (found->todo)
         found->state = HY_ITEM_PENDING;
     else if (c == HY_CLAIM_BUSY || busy)

@@ -36,6 +36,23 @@ check "a shard without models is no error" same "$? $(sql four.db "SELECT count(
 bad "a shard that is none" "K/N with K from 1 to N" "$HYLAB" run "$EXP" --shard 3/2
 bad "auto without a job array" "no task of a Slurm job array" "$HYLAB" run "$EXP" --shard auto
 
+# ---- how far all of it is
+row() { "$HYLAB" status "$EXP" --format csv "$@" 2>>out | tr -d '\r' | cut -d, -f1-6; }
+check "status: both shards are done" same "$(row)" "shard,models,done,running,failed,left
+runs/shards/tiny.1-of-2.db,2,2,0,0,0
+runs/shards/tiny.2-of-2.db,2,2,0,0,0
+all,4,4,0,0,0"
+check "of one database" same "$(row --db whole.db | tail -1)" "whole.db,4,4,0,0,0"
+check "of parts that are not there yet" same "$(row --shards none --of 4 | tail -1)" "all,4,0,0,0,4"
+bad "without any" "no databases tiny.K-of-N.db" "$HYLAB" status "$EXP" --shards none
+mkdir two && cp runs/shards/tiny.1-of-2.db two/ && cp whole.db two/tiny.1-of-3.db
+bad "of two partitions" "parts of 2 and parts of 3: give --of N" "$HYLAB" status "$EXP" --shards two
+echo "no database" >two/tiny.2-of-2.db
+"$HYLAB" status "$EXP" --shards two --of 2 >out 2>&1
+check "one that cannot be read is named, the others are counted" same "$? $(grep -c 'is not an SQLite database' out) $(grep -cE '^two/tiny.1-of-2.db +2 +2 ' out)" "1 1 1"
+run bad.db --set train.lr=1e9 --set train.clip=0 --set seeds=[1] --only Llama
+check "what failed, and what is left" same "$(row --db bad.db --set train.lr=1e9 --set train.clip=0 --set seeds=[1] | tail -1)" "bad.db,2,0,0,1,1"
+
 # ---- the same model in two variants is one model
 cat >twins.yaml <<YAML
 name: twins
@@ -53,6 +70,7 @@ for how in TERM USR1; do
   "$HYLAB" run "$EXP" --threads 1 --shard 1/2 --db "$how.db" "${LONG[@]}" >out 2>&1 &
   pid=$!
   wait_for "$how.db"
+  check "status sees it at work" same "$(row --db "$how.db" "${LONG[@]}" | tail -1 | cut -d, -f3-5)" "0,1,0"
   kill -$how "$pid"
   wait "$pid"
   check "$how stops a shard with a checkpoint" same "$? $(sql "$how.db" "SELECT status, steps > 0 FROM model") $(ls "$how.db.work" | grep -c 'safetensors$')" "130 interrupted,1 1"

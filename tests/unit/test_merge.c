@@ -361,7 +361,7 @@ static void test_which_counts(void **state) {
     hy_store *s;
     attempt(a, 2.5, "h1", NULL, "2026-01-02", 0.5);
     attempt(b, 2.5, "h1", NULL, "2026-01-03", -1);     // the same bits, made later and not measured
-    attempt(c, 2.25, "h2", NULL, "2026-01-01", 0.75);  // other bits, made before
+    attempt(c, 2.5, "h2", NULL, "2026-01-01", 0.75);  // other bits, made before
     attempt(f, 3, NULL, "diverged", "2026-01-04", -1);
     merge_files(g_db, f, a, b);
     OK(hy_store_open(g_db, HY_STORE_READ, &s));
