@@ -83,10 +83,12 @@ all: $(BUILD)/hylab
 
 # ---- what a fresh machine lacks
 PACKAGES = gcc g++ libc6-dev pkg-config libyaml-dev libsqlite3-dev libjansson-dev libxxhash-dev libdnnl-dev libcmocka-dev \
-           libutf8proc-dev libpcre2-dev libsentencepiece-dev gnuplot-nox fonts-dejavu-core sqlite3 \
-           python3 python3-numpy python3-pandas python3-pip python3-setuptools python3-venv python3-wheel
+           libutf8proc-dev libpcre2-dev libsentencepiece-dev gnuplot-nox fonts-dejavu-core sqlite3
+# of the tests of python/hylab: without them they are skipped, and say so
+TEST_PACKAGES = python3 python3-numpy python3-pandas python3-pip python3-setuptools python3-venv python3-wheel
+test: ALSO = $(TEST_PACKAGES)
 deps:
-	@missing=""; for p in $(PACKAGES); do dpkg -s $$p 2>/dev/null | grep -q '^Status: install ok installed' || missing="$$missing $$p"; done; \
+	@missing=""; for p in $(PACKAGES) $(ALSO); do dpkg -s $$p 2>/dev/null | grep -q '^Status: install ok installed' || missing="$$missing $$p"; done; \
 	if [ -n "$$missing" ]; then \
 	  sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 	  echo "hylab needs these Debian packages and installs them now with apt-get:$$missing"; \
@@ -207,7 +209,7 @@ $(BUILD)/bench/bench_gpu-emu: $(GPUBENCH:%.c=$(BUILD)/%.o) $(EMU_OBJ) $(LIB)
 # ---- installing: make install PREFIX=/usr DESTDIR=package
 PREFIX ?= /usr/local
 SHARE = $(DESTDIR)$(PREFIX)/share
-SHARED := $(wildcard variants/*.yaml variants/README.md variants/paper/* experiments/*/*.yaml experiments/*/README.md experiments/data/*)
+SHARED := $(wildcard variants/*.yaml variants/README.md variants/paper/* experiments/*/*.yaml experiments/*/README.md experiments/images/*.py experiments/speech/*.py experiments/data/*)
 man: $(BUILD)/hylab.1
 $(BUILD)/hylab.1: $(BUILD)/hylab experiments/cli/man.sh
 	@experiments/cli/man.sh $< >$@.new && mv $@.new $@
@@ -244,7 +246,7 @@ bench-gpu: deps
 	@$(BUILD)/bench/bench_gpu --precision $(PRECISION) $(if $(PYTHON),--torch $(PYTHON))
 
 # ---- checks
-check: $(BUILD)/hylab $(if $(SAN),,$(SHARED_LIB)) $(BUILD)/hylab-emu $(TESTBIN) $(EMUBIN) $(REPLAYBIN) $(BUILD)/bench/bench_gpu-emu
+check: $(BUILD)/hylab $(if $(SAN),,$(SHARED_LIB)) $(BUILD)/hylab-emu $(TESTBIN) $(EMUBIN) $(REPLAYBIN) $(BUILD)/bench/bench_gpu-emu $(BUILD)/bench/baseline
 	@BUILD=$(BUILD) tests/run.sh $(TESTS)
 test: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) check

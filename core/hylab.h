@@ -43,12 +43,12 @@
 //
 // EXECUTOR (core/exec/exec.h). hy_exec_create places every value once for a largest batch and plans every kernel;
 // hy_exec_forward and hy_exec_backward run. The whole sequence, chunks, single tokens and padded batches go through the
-// same ops and give the same numbers. A hy_probe sees any named value as it is made, a hy_edit puts another in its
-// place: there is no second forward pass for analysis. Decoding: generate.h.
+// same ops and give the same numbers. A hy_probe sees any named value (core/model/values.h: by pattern) as it is made, a
+// hy_edit puts another in its place: there is no second forward pass for analysis. Decoding: generate.h.
 //
-// TASK (core/task/task.h). Where examples come from: synthetic recall tasks, Markov sources, text. An example is a pure
-// function of (options, seed, split, cell, index); a cell is a setting that is reported on its own. Tokenizers:
-// core/token/tokenizer.h.
+// TASK (core/task/task.h). Where examples come from: synthetic recall tasks, Markov sources, text, images and speech as
+// sequences of levels. An example is a pure function of (options, seed, split, cell, index); a cell is a setting that
+// is reported on its own. Tokenizers: core/token/tokenizer.h.
 //
 // TRAINER (core/train/train.h). Recipe (recipe.h), steps (optim.h), evaluations (evaluate.h), checkpoints from which a
 // run goes on bit by bit.
@@ -71,6 +71,8 @@
 // EXPERIMENT (experiments/runner/experiment.h). A YAML of variants x tasks x grid x seeds and measures, resolved and
 // checked before anything runs; the runner does what is not stored yet, each model in a process of its own. Command
 // line: experiments/cli.
+//
+// OTHER LANGUAGES. python/capi/hylab_api.h: a shared library with plain C types; python/hylab is Python on it.
 //
 // HOW IT IS KEPT IN ORDER. Folders depend downwards only: tests/layering.sh has the table. Functions that can fail
 // return hy_status and leave a text that says what, where and what to do (core/base/base.h). Names begin with hy_,

@@ -4,7 +4,12 @@
 #include "core/base/base.h"
 
 typedef enum { HY_IN_NONE = 0, HY_IN_BEST, HY_IN_BOTH } hy_in_table;  // which tables of results have it: metrics.def
-typedef enum { HY_REAL = 0, HY_POSITIVE, HY_SHARE, HY_COSINE } hy_range;  // any; from 0 on; 0 to 1; -1 to 1
+typedef enum {
+    HY_REAL = 0,
+    HY_POSITIVE,
+    HY_SHARE,
+    HY_COSINE
+} hy_range;  // any; from 0 on; 0 to 1; -1 to 1 (differences of shares too)
 typedef struct {
     const char *name;
     int version;

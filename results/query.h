@@ -123,8 +123,8 @@ hy_status hy_ask_timing_conditions(hy_store *s, const hy_experiment_id *e, hy_ti
 // caller frees it.
 hy_status hy_ask_erf_options(hy_store *s, const hy_experiment_id *e, int task_ord, char **options);
 
-// Attention maps of the finished runs of one variant, task and grid point: [shape.rows, shape.columns] float, rows are
-// queries. By seed, then as they were stored.
+// Maps of measure maps or contributions, of the finished runs of one variant, task and grid point: [shape.rows,
+// shape.columns] float, rows are queries. By seed, then as they were stored.
 typedef struct {
     int64_t run_id, seed;
     int layer;
@@ -134,8 +134,8 @@ typedef struct {
     const void *data;            // floats, perhaps not aligned
     const char *cell, *options;  // the evaluation cell of the examples; how maps were made of heads
 } hy_map_row;
-hy_status hy_ask_maps(hy_store *s, const hy_experiment_id *e, int variant_ord, int task_ord, int grid_ord,
-                      hy_query **q);
+hy_status hy_ask_maps(hy_store *s, const hy_experiment_id *e, const char *measure, int variant_ord, int task_ord,
+                      int grid_ord, hy_query **q);
 // HY_EINPUT: what is stored has not the size that its shape says.
 hy_status hy_next_map(hy_query *q, bool *row, hy_map_row *m);
 

@@ -114,8 +114,8 @@ hy_status hy_ask_erf_options(hy_store *s, const hy_experiment_id *e, int task_or
 }
 
 // ---------------------------------------------------------------------------------------------------- maps
-hy_status hy_ask_maps(hy_store *s, const hy_experiment_id *e, int variant_ord, int task_ord, int grid_ord,
-                      hy_query **q) {
+hy_status hy_ask_maps(hy_store *s, const hy_experiment_id *e, const char *measure, int variant_ord, int task_ord,
+                      int grid_ord, hy_query **q) {
     HY_TRY(hy_query_of(s, e,
                        "SELECT p.run_id, p.seed, a.name, a.shape, a.data, json_extract(a.meta, '$.meta_tokens'), "
                        "json_extract(a.meta, '$.cell'),"
@@ -128,12 +128,13 @@ hy_status hy_ask_maps(hy_store *s, const hy_experiment_id *e, int variant_ord, i
                        " FROM v_plan_measure p JOIN v_artifact a USING(measurement_id)"
                        " WHERE " HY_OF_EXPERIMENT(
                            "p") " AND p.variant_ord = ?4 AND p.task_ord = ?5 AND p.grid_ord = ?6"
-                                " AND a.measure = 'maps' AND a.dtype = 'f32' AND a.layer IS NOT NULL AND a.head IS NULL"
+                                " AND a.measure = ?7 AND a.dtype = 'f32' AND a.layer IS NOT NULL AND a.head IS NULL"
                                 " ORDER BY p.seed, p.nth, a.artifact_id",
                        q));
     hy_query_bind_int(*q, 4, variant_ord);
     hy_query_bind_int(*q, 5, task_ord);
     hy_query_bind_int(*q, 6, grid_ord);
+    hy_query_bind_text(*q, 7, measure);
     return HY_OK;
 }
 

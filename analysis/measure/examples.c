@@ -23,7 +23,7 @@ bool hy_layers_have_heads(const hy_model_spec *spec, const hy_ints *layers) {
     return false;
 }
 
-hy_status hy_examples_open(const hy_measure_context *c, int cell, int max_len, int wanted, hy_examples *e) {
+void hy_examples_choose(const hy_measure_context *c, int cell, int max_len, int wanted, hy_examples *e) {
     *e = (hy_examples){.cell = hy_task_cell(c->task, HY_SPLIT_EVAL, cell), .index = cell};
     const hy_cell *at = e->cell;
     e->T = max_len && at->T > max_len ? max_len : at->T;
@@ -31,6 +31,10 @@ hy_status hy_examples_open(const hy_measure_context *c, int cell, int max_len, i
     e->ids = hy_xcalloc(2 * (size_t)at->T, sizeof *e->ids);
     e->labels = e->ids + at->T;
     e->want = hy_xcalloc((size_t)c->prog->spec.n_layers, sizeof *e->want);
+}
+
+hy_status hy_examples_open(const hy_measure_context *c, int cell, int max_len, int wanted, hy_examples *e) {
+    hy_examples_choose(c, cell, max_len, wanted, e);
     return hy_capture_open(c->prog, c->params, e->T, &e->capture);
 }
 
@@ -41,18 +45,18 @@ void hy_examples_close(hy_examples *e) {
     *e = (hy_examples){0};
 }
 
-static hy_status take(const hy_measure_context *c, hy_examples *e, int i) {
+hy_status hy_examples_take(const hy_measure_context *c, hy_examples *e, int i) {
     if (hy_interrupted) return hy_error(HY_EINTR, "interrupted at example %d of %d", i, e->n);
     return hy_task_example(c->task, HY_SPLIT_EVAL, e->index, i, e->ids, e->labels);
 }
 
 hy_status hy_examples_probe(const hy_measure_context *c, hy_examples *e, int i, const hy_probe *probe) {
-    HY_TRY(take(c, e, i));
+    HY_TRY(hy_examples_take(c, e, i));
     return hy_capture_probe(e->capture, e->ids, probe);
 }
 
 hy_status hy_examples_run(const hy_measure_context *c, hy_examples *e, int i, hy_capture_fn fn, void *user) {
-    HY_TRY(take(c, e, i));
+    HY_TRY(hy_examples_take(c, e, i));
     return hy_capture_run(e->capture, e->ids, e->want, fn, user);
 }
 
@@ -62,15 +66,20 @@ void hy_moments_add(hy_moments *m, double v) {
     m->n++;
 }
 
+double hy_moments_error(const hy_moments *m) {
+    const int n = m->n;
+    const double mean = m->sum / n;
+    return n > 1 ? sqrt(fmax(0, (m->squares - n * mean * mean) / (n - 1)) / n) : NAN;
+}
+
 hy_fact *hy_moments_fact(const hy_measure_context *c, hy_facts *f, const char *metric, const char *cell,
                          const hy_moments *m) {
     HY_ASSERT(m->n > 0);
     const int n = m->n;
-    const double mean = m->sum / n;
-    hy_fact *a = hy_facts_add(f, metric, cell, mean);
+    hy_fact *a = hy_facts_add(f, metric, cell, m->sum / n);
     a->step = c->step;
     a->n = n;
-    if (n > 1) a->se = sqrt(fmax(0, (m->squares - n * mean * mean) / (n - 1)) / n);
+    a->se = hy_moments_error(m);
     return a;
 }
 

@@ -40,6 +40,10 @@ typedef struct {
 // max_len 0: whole examples. Close it, also after an error.
 hy_status hy_examples_open(const hy_measure_context *c, int cell, int max_len, int wanted, hy_examples *e);
 void hy_examples_close(hy_examples *e);
+// For a measure that runs them itself: the same without what captures values; close it too. Then example i is taken
+// into e->ids and e->labels, of which the first e->T are in use.
+void hy_examples_choose(const hy_measure_context *c, int cell, int max_len, int wanted, hy_examples *e);
+hy_status hy_examples_take(const hy_measure_context *c, hy_examples *e, int i);
 // Runs example i; fn is called for each layer marked in e->want that has heads, in the order of the layers.
 hy_status hy_examples_run(const hy_measure_context *c, hy_examples *e, int i, hy_capture_fn fn, void *user);
 // The same with a probe on any values of the program.
@@ -51,6 +55,7 @@ typedef struct {
     int n;
 } hy_moments;
 void hy_moments_add(hy_moments *m, double v);
+double hy_moments_error(const hy_moments *m);  // standard error of the mean; NaN: of one there is none
 // The fact of its mean with the standard error over the examples (of one: NaN). There is at least one example.
 hy_fact *hy_moments_fact(const hy_measure_context *c, hy_facts *f, const char *metric, const char *cell,
                          const hy_moments *m);

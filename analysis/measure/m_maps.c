@@ -157,18 +157,45 @@ static hy_status reduce_row(void *user, int i, const double *row) {
     return HY_OK;
 }
 
+static hy_status reducing_open(reducing *r, const hy_map_values *v, const one_map *m) {
+    *r = (reducing){.v = v, .src = m->src, .lo = INFINITY, .hi = -INFINITY};
+    HY_TRY(hy_blocks_open(&m->shape, &r->blocks));
+    r->row = hy_xcalloc((size_t)v->S, sizeof *r->row);
+    return HY_OK;
+}
+
+// Adds (value - lo) / range of each block, which commutes with maximum and mean; then frees. s: of the work before.
+static void reducing_end(reducing *r, one_map *m, double lo, double range, hy_status s) {
+    for (int k = 0; !s && k < m->shape.rows * m->shape.columns; k++)
+        m->mean[k] += (hy_blocks_at(&r->blocks, k) - lo) / range;
+    hy_blocks_free(&r->blocks);
+    free(r->row);
+}
+
 static hy_status add_blocks(const work *w, const hy_map_values *v, one_map *m) {
     const bool minmax = w->options.norm == HY_MAP_MINMAX;  // of the whole matrix, whatever part is looked at
-    reducing r = {.v = v, .src = m->src, .lo = INFINITY, .hi = -INFINITY};
-    HY_TRY(hy_blocks_open(&m->shape, &r.blocks));
-    r.row = hy_xcalloc((size_t)v->S, sizeof *r.row);
+    reducing r;
+    HY_TRY(reducing_open(&r, v, m));
     const hy_status s = hy_map_walk(v, m->src, m->index, &w->options, minmax ? 0 : m->shape.i0,
                                     minmax ? v->S : m->shape.i1, reduce_row, &r);
-    const double lo = minmax ? r.lo : 0, range = minmax ? (r.hi > r.lo ? r.hi - r.lo : 1) : 1;
-    for (int k = 0; !s && k < m->shape.rows * m->shape.columns; k++)
-        m->mean[k] += (hy_blocks_at(&r.blocks, k) - lo) / range;  // scaling commutes with maximum and mean
-    hy_blocks_free(&r.blocks);
-    free(r.row);
+    reducing_end(&r, m, minmax ? r.lo : 0, minmax && r.hi > r.lo ? r.hi - r.lo : 1, s);
+    return s;
+}
+
+static hy_status reduce_layer_row(void *user, int i, const double *const row[3]) {
+    reducing *r = user;
+    for (int src = 0; src < 3; src++) HY_TRY(reduce_row(&r[src], i, row[src]));
+    return HY_OK;
+}
+
+// Attention, SSM and layer of a layer with both; at: their places in w->maps.
+static hy_status add_together(const work *w, const hy_map_values *v, const int at[3]) {
+    reducing r[3] = {{0}};
+    hy_status s = HY_OK;
+    for (int src = 0; src < 3 && !s; src++) s = reducing_open(&r[src], v, &w->maps[at[src]]);
+    const hy_block_shape *shape = &w->maps[at[0]].shape;
+    if (!s) s = hy_map_walk_layer(v, &w->options, shape->i0, shape->i1, reduce_layer_row, r);
+    for (int src = 0; src < 3; src++) reducing_end(&r[src], &w->maps[at[src]], 0, 1, s);
     return s;
 }
 
@@ -186,10 +213,16 @@ static hy_status add_map(work *w, const hy_map_values *v, hy_map_src src, int in
 
 static hy_status add_maps(work *w, const hy_map_values *v) {
     const maps_options *o = w->o;
+    const hy_block_shape shape = shape_of(o, v->S);
+    // maps of the layer as a whole are the mean of two, which must be row-normalised
+    const bool both = v->heads > 0 && v->D > 0, rowsum = w->options.norm == HY_MAP_ROWSUM,
+               together = both && rowsum && !is_all(&shape, v->S);
+    int at[3] = {0};
     for (int src = HY_MAP_ATTENTION; src <= HY_MAP_LAYER; src++) {
-        const bool mixed =
-            src == HY_MAP_LAYER && v->heads > 0 && v->D > 0;  // the mean of two maps, which must be row-normalised
-        if (hy_map_has(v, (hy_map_src)src) && !(mixed && w->options.norm != HY_MAP_ROWSUM))
+        at[src] = w->next;
+        if (together)
+            (void)map_at(w, v, (hy_map_src)src, -1);
+        else if (hy_map_has(v, (hy_map_src)src) && !(src == HY_MAP_LAYER && both && !rowsum))
             HY_TRY(add_map(w, v, (hy_map_src)src, -1));
         if (src != HY_MAP_ATTENTION) continue;
         for (int h = 0; o->heads && h < v->heads; h++) HY_TRY(add_map(w, v, HY_MAP_ATTENTION, h));
@@ -198,7 +231,7 @@ static hy_status add_maps(work *w, const hy_map_values *v) {
     }
     for (int i = 0; i < o->channels.n; i++)
         if (o->channels.v[i] < hy_map_ssm_count(v)) HY_TRY(add_map(w, v, HY_MAP_SSM, o->channels.v[i]));
-    return HY_OK;
+    return together ? add_together(w, v, at) : HY_OK;
 }
 
 static void worst(double *relative, double error, double size) {
@@ -249,6 +282,7 @@ static char *meta_text(const work *w, int layer, hy_map_src src, int index, int 
     hy_json *j = hy_json_new_object();
     hy_buf options = {0}, text = {0};
     hy_map_options_text(&w->options, &options);
+    if (shape && !hy_block_whole(shape) && w->e.n > 1) hy_buf_printf(&options, " blocks=of_each_example_then_mean");
     hy_json_set_int(j, "layer", layer);
     hy_json_set_string(j, "source", hy_map_src_name(src));
     hy_json_set_int(j, "head", index);

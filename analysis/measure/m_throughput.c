@@ -4,10 +4,10 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "analysis/measure/examples.h"
 #include "analysis/measure/throughput.h"
+#include "core/base/memory.h"
 #include "core/format/json.h"
 
 typedef struct {
@@ -43,8 +43,7 @@ static double least_memory(const hy_model_spec *m, const throughput_options *o, 
 
 // What can never fit is known before anything is trained. Of a GPU the memory is not known here.
 static hy_status check_memory(const hy_measure_subject *s, const throughput_options *o, int context, int batch) {
-    const double have = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE),
-                 need = least_memory(s->spec, o, context, batch);
+    const double have = hy_memory_physical(), need = least_memory(s->spec, o, context, batch);
     if (strcmp(s->device, "cpu") || have <= 0 || need <= have) return HY_OK;
     return hy_error(
         HY_EINPUT,

@@ -19,7 +19,7 @@ typedef struct {
     const hy_task *task;
     const hy_ints *cells;  // of evaluation; empty: all
     int examples;          // of each cell at most
-    int batch;             // sequences at a time: no figure depends on it
+    int batch;             // sequences at a time: figures are the same but for rounding
     hy_ablate_how how;
     int reference;      // examples of each cell for the mean
     bool on_reference;  // the scores are of the reference examples, not of evaluation

@@ -205,13 +205,13 @@ hy_status hy_map_rows(const hy_map_values *v, hy_map_src src, int index, const h
 }
 
 // Each tile of rows prepares the SSM once: longer ones for long sequences, in bounds of some dozens of MB.
-static int tile_rows(int S) { return S > 2048 ? 4 * TILE : TILE; }
+int hy_map_tile_rows(int S) { return S > 2048 ? 4 * TILE : TILE; }
 
 hy_status hy_map_walk(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o, int i0, int i1,
                       hy_map_row_fn fn, void *user) {
     HY_TRY(check(v, src, index, o->norm));
     HY_ASSERT(i0 >= 0 && i0 <= i1 && i1 <= v->S);
-    const int most = tile_rows(v->S);
+    const int most = hy_map_tile_rows(v->S);
     double *tile = hy_alloc((size_t)most * v->S * sizeof *tile);
     hy_status s = tile ? HY_OK : HY_ENOMEM;
     for (int i = i0; i < i1 && !s; i += most) {
@@ -222,6 +222,28 @@ hy_status hy_map_walk(const hy_map_values *v, hy_map_src src, int index, const h
             if (o->norm == HY_MAP_MINMAX)
                 for (int j = 0; j <= i + r; j++) row[j] = fabs(row[j]);
             s = fn(user, i + r, row);
+        }
+    }
+    free(tile);
+    return s;
+}
+
+hy_status hy_map_walk_layer(const hy_map_values *v, const hy_map_options *o, int i0, int i1, hy_map_layer_row_fn fn,
+                            void *user) {
+    HY_TRY(check(v, HY_MAP_LAYER, -1, o->norm));
+    HY_ASSERT(v->heads > 0 && v->D > 0 && i0 >= 0 && i0 <= i1 && i1 <= v->S);
+    const int most = hy_map_tile_rows(v->S);
+    const size_t size = (size_t)most * v->S;
+    double *tile = hy_alloc(3 * size * sizeof *tile);
+    hy_status s = tile ? HY_OK : HY_ENOMEM;
+    for (int i = i0; i < i1 && !s; i += most) {
+        const int n = i1 - i < most ? i1 - i : most;
+        s = hy_interrupted ? hy_error(HY_EINTR, "interrupted") : rows(v, HY_MAP_ATTENTION, -1, o, i, n, tile);
+        if (!s) s = rows(v, HY_MAP_SSM, -1, o, i, n, tile + size);
+        for (size_t e = 0; e < (size_t)n * v->S && !s; e++) tile[2 * size + e] = 0.5 * (tile[e] + tile[size + e]);
+        for (int r = 0; r < n && !s; r++) {
+            const double *at = tile + (size_t)r * v->S;
+            s = fn(user, i + r, (const double *const[]){at, at + size, at + 2 * size});
         }
     }
     free(tile);
@@ -263,7 +285,7 @@ hy_status hy_map_full(const hy_map_values *v, hy_map_src src, int index, const h
 }
 
 // ---------------------------------------------------------------------------------------------------- statistics
-static void stats_row(const hy_map_values *v, hy_map_src src, int i, const double *a, hy_map_stats *s) {
+void hy_map_stats_add(const hy_map_values *v, hy_map_src src, int i, const double *a, hy_map_stats *s) {
     double h = 0, dist = 0, bos = 0, meta = 0, cross = 0;
     int visible = 0;
     for (int j = 0; j <= i; j++) {
@@ -289,11 +311,10 @@ static void stats_row(const hy_map_values *v, hy_map_src src, int i, const doubl
 }
 
 static void stats_tile(const hy_map_values *v, hy_map_src src, int i0, int n, const double *tile, hy_map_stats *s) {
-    for (int r = 0; r < n; r++) stats_row(v, src, i0 + r, tile + (size_t)r * v->S, s);
+    for (int r = 0; r < n; r++) hy_map_stats_add(v, src, i0 + r, tile + (size_t)r * v->S, s);
 }
 
-// Sums to means.
-static void stats_mean(hy_map_stats *s) {
+void hy_map_stats_mean(hy_map_stats *s) {
     const double rows = (double)s->rows * s->heads;
     if (rows > 0)
         s->meta /= rows, s->bos /= rows, s->self /= rows, s->cross /= rows, s->entropy /= rows, s->distance /= rows;
@@ -317,7 +338,7 @@ hy_status hy_map_stats_of(const hy_map_values *v, hy_map_src src, int index, con
             if (!st) stats_tile(v, src, i0, n, tile, &s);
         }
     free(tile);
-    stats_mean(&s);
+    hy_map_stats_mean(&s);
     *out = s;
     return st;
 }
@@ -345,7 +366,7 @@ hy_status hy_map_stats_layer(const hy_map_values *v, const hy_map_options *o, hy
         if (!st) stats_tile(v, HY_MAP_LAYER, i0, n, mean, &out[HY_MAP_LAYER]);
     }
     free(tile);
-    for (int k = 0; k < 3; k++) stats_mean(&out[k]);
+    for (int k = 0; k < 3; k++) hy_map_stats_mean(&out[k]);
     return st;
 }
 

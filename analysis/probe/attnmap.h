@@ -83,9 +83,14 @@ hy_status hy_map_rows(const hy_map_values *v, hy_map_src src, int index, const h
 // Rows i0 .. i1-1 of a map one after another, so that none of its size is held: fn(user, i, row [S]), where keys that
 // the row does not see are 0. MINMAX: absolute values, not scaled yet (smallest and largest are known at the end). A
 // status other than HY_OK from fn ends it.
+int hy_map_tile_rows(int S);  // rows that it computes at once
 typedef hy_status (*hy_map_row_fn)(void *user, int i, const double *row);
 hy_status hy_map_walk(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o, int i0, int i1,
                       hy_map_row_fn fn, void *user);
+// The same of attention, SSM and layer at once where there are both (ROWSUM), at the cost of the first two.
+typedef hy_status (*hy_map_layer_row_fn)(void *user, int i, const double *const row[3]);  // by hy_map_src
+hy_status hy_map_walk_layer(const hy_map_values *v, const hy_map_options *o, int i0, int i1, hy_map_layer_row_fn fn,
+                            void *user);
 // The whole map [S, S]; entries that no row may see get `hidden` (0, or NAN for pictures).
 hy_status hy_map_full(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o, float hidden,
                       float *out);
@@ -104,6 +109,9 @@ typedef struct {
     double entropy_rel;  // the same divided by log(visible keys), over the wide rows; 0 without one
     double distance;     // mean over rows of sum_j a (i - j)
 } hy_map_stats;
+// Sums: one more row i of a map, and in the end (heads and rows being set) means of them.
+void hy_map_stats_add(const hy_map_values *v, hy_map_src src, int i, const double *a, hy_map_stats *s);
+void hy_map_stats_mean(hy_map_stats *s);
 // index -1 for ATTENTION: statistics of each head, averaged. norm of the options is not used.
 hy_status hy_map_stats_of(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o,
                           hy_map_stats *out);

@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analysis/probe/ssm_alpha.h"
+#include "core/base/memory.h"
+
 enum { Q, K, V, ATTN_OUT, X, DT, BM, CM, GATE, SSM_OUT, SSM_Y, FUSE_GATE, K_RAW, N_PARTS };
 
 typedef struct {
@@ -39,15 +42,16 @@ static hy_status read_param(const hy_capture *c, int par, float **out) {
     return *out ? hy_params_get(c->w, par, false, *out) : HY_ENOMEM;
 }
 
-static hy_status find_needs(hy_capture *c) {
-    for (int i = 0; i < c->p->spec.n_layers; i++) {
-        c->need[i].attn_op = c->need[i].scan_op = -1;
-        for (int k = 0; k < N_PARTS; k++) c->need[i].part[k] = HY_NOVAL;
+// Which values and ops; parameters are not read.
+static void find_values(const hy_program *p, layer_need *need) {
+    for (int i = 0; i < p->spec.n_layers; i++) {
+        need[i].attn_op = need[i].scan_op = -1;
+        for (int k = 0; k < N_PARTS; k++) need[i].part[k] = HY_NOVAL;
     }
-    for (int o = 0; o < c->p->n_ops; o++) {
-        const hy_op *op = &c->p->ops[o];
+    for (int o = 0; o < p->n_ops; o++) {
+        const hy_op *op = &p->ops[o];
         if (op->layer < 0) continue;
-        layer_need *n = &c->need[op->layer];
+        layer_need *n = &need[op->layer];
         if (op->kind == HY_OP_GATED_NORM)
             n->part[GATE] = op->in[1], n->part[SSM_Y] = op->in[0], n->part[SSM_OUT] = op->out;
         if (op->kind == HY_OP_FUSE) n->part[FUSE_GATE] = op->in[2];
@@ -56,7 +60,15 @@ static hy_status find_needs(hy_capture *c) {
         for (int k = 0; k < (attn ? 3 : 5); k++) n->part[(attn ? Q : X) + k] = op->in[k];
         n->part[attn ? ATTN_OUT : SSM_OUT] = op->out;
         *(attn ? &n->attn_op : &n->scan_op) = o;
-        if (attn) continue;
+    }
+}
+
+static hy_status find_needs(hy_capture *c) {
+    find_values(c->p, c->need);
+    for (int i = 0; i < c->p->spec.n_layers; i++) {
+        layer_need *n = &c->need[i];
+        if (n->scan_op < 0) continue;
+        const hy_op *op = &c->p->ops[n->scan_op];
         HY_TRY(read_param(c, op->par[0], &n->A_log));
         HY_TRY(read_param(c, op->par[1], &n->skip));
         HY_TRY(read_param(c, op->par[2], &n->dt_bias));
@@ -73,6 +85,68 @@ void hy_capture_raw_keys(hy_capture *c) {
     }
 }
 
+// Bytes of the parts of the layers in flight at once, of S positions: what a later layer still needs is held till then.
+static double held_most(const layer_need *need, const hy_program *p, int S) {
+    double most = 0;
+    const int L = p->spec.n_layers;
+    int *last = hy_xcalloc((size_t)p->n_values, sizeof *last), *first = hy_xcalloc((size_t)p->n_values, sizeof *first);
+    for (int v = 0; v < p->n_values; v++) first[v] = last[v] = -1;
+    for (int i = 0; i < L; i++)
+        for (int k = 0; k < N_PARTS; k++) {
+            const hy_val v = need[i].part[k];
+            if (v == HY_NOVAL) continue;
+            if (first[v] < 0) first[v] = i;
+            last[v] = i;
+        }
+    for (int i = 0; i < L; i++) {
+        double now = 0;
+        for (int v = 0; v < p->n_values; v++)
+            if (first[v] >= 0 && first[v] <= i && last[v] >= i) now += 4.0 * S * p->values[v].width;
+        most = now > most ? now : most;
+    }
+    free(last), free(first);
+    return most;
+}
+
+hy_status hy_capture_needs(const hy_program *p, const hy_backend *be, hy_dtype dt, int T, bool logits,
+                           hy_capture_need *out) {
+    const int S = T + p->spec.meta_tokens;
+    layer_need *need = hy_xcalloc((size_t)p->spec.n_layers, sizeof *need);
+    hy_exec_memory m;
+    *out = (hy_capture_need){0};
+    hy_status s = hy_exec_memory_plan(p, be, dt, HY_EXEC_INFER, 1, S, logits ? S : 0, &m);
+    find_values(p, need);
+    double widest = 0, tables = 0;
+    for (int v = 0; v < p->n_values; v++)
+        if ((logits || v != p->logits) && p->values[v].width > widest) widest = p->values[v].width;
+    for (int i = 0; i < p->spec.n_layers; i++) {
+        const double states = 2.0 * HY_SSM_BLOCK * p->spec.layers[i].d_state * S * sizeof(double);
+        tables = states > tables ? states : tables;
+    }
+    out->weights = 0;
+    for (int i = 0; i < p->n_params; i++)
+        out->weights += (double)p->params[i].n * (p->params[i].kept == HY_BF16 ? 2 : 4);
+    out->executor = s ? 0 : (double)m.device;
+    // the value at hand twice, as it lies on the device and as float32; tiles of rows of maps, five at most
+    out->captured =
+        held_most(need, p, S) + 2 * 4.0 * S * widest + tables + 5.0 * hy_map_tile_rows(S) * S * sizeof(double);
+    free(need);
+    return s;
+}
+
+hy_status hy_capture_fits(const hy_program *p, const hy_backend *be, int T, const hy_capture_need *n) {
+    const double have = hy_memory_physical(), gb = 1e9;
+    const bool host = !strcmp(be->name, "cpu");
+    const double needs = n->captured + (host ? n->weights + n->executor : 0);
+    if (have <= 0 || needs <= have) return HY_OK;
+    return hy_error(
+        HY_EINPUT,
+        "looking into %s on %d tokens needs about %.1f GB (weights %.1f, activations %.1f, what is looked at "
+        "%.1f), and this machine has %.1f GB: take fewer tokens",
+        p->spec.name, T, needs / gb, host ? n->weights / gb : 0, host ? n->executor / gb : 0, n->captured / gb,
+        have / gb);
+}
+
 static hy_status open_capture(const hy_program *p, hy_params *w, int T, bool logits, hy_capture **out) {
     *out = NULL;
     if (T < 1) return hy_error(HY_EINPUT, "a map needs at least one token, not %d", T);
@@ -84,7 +158,10 @@ static hy_status open_capture(const hy_program *p, hy_params *w, int T, bool log
     c->need = hy_xcalloc((size_t)p->spec.n_layers, sizeof *c->need);
     c->users = hy_xcalloc((size_t)p->n_values, sizeof *c->users);
     c->held = hy_xcalloc((size_t)p->n_values, sizeof *c->held);
-    hy_status s = find_needs(c);
+    hy_capture_need n;
+    hy_status s = hy_capture_needs(p, w->be, w->compute, T, logits, &n);
+    if (!s) s = hy_capture_fits(p, w->be, T, &n);
+    if (!s) s = find_needs(c);
     if (!s) s = hy_exec_create(p, w->be, w->compute, HY_EXEC_INFER, 1, c->S, logits ? c->S : 0, &c->exec);
     if (s)
         hy_capture_close(c);

@@ -13,6 +13,15 @@ typedef struct hy_capture hy_capture;
 hy_status hy_capture_open(const hy_program *p, hy_params *w, int T, hy_capture **out);
 // The same, and runs compute the logits of every position as well ("logits").
 hy_status hy_capture_open_logits(const hy_program *p, hy_params *w, int T, hy_capture **out);
+// What such runs take at most, in bytes: weights, the executor on its device, and on the host what a probe is shown and
+// what is held of the layers in flight, with rows of their maps.
+typedef struct {
+    double weights, executor, captured;
+} hy_capture_need;
+hy_status hy_capture_needs(const hy_program *p, const hy_backend *be, hy_dtype dt, int T, bool logits,
+                           hy_capture_need *out);
+// HY_EINPUT: that is more than the memory of this machine (of a GPU: without what lies on it), so that no run is tried.
+hy_status hy_capture_fits(const hy_program *p, const hy_backend *be, int T, const hy_capture_need *n);
 void hy_capture_close(hy_capture *c);
 // Later runs take the keys before their rotation as well (hy_map_values.k_raw).
 void hy_capture_raw_keys(hy_capture *c);

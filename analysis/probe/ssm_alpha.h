@@ -1,5 +1,5 @@
 // ssm_alpha.h - rows of the hidden attention of single SSM channels (attnmap.h has the formula), or of Mamba-2's heads,
-// and the recurrence they must agree with. Used by attnmap.c and erf.c only. A unit is a channel, or a head of Mamba-2.
+// and the recurrence they must agree with. Internal to this folder. A unit is a channel, or a head of Mamba-2.
 #ifndef HY_SSMALPHA_H
 #define HY_SSMALPHA_H
 #include "analysis/probe/attnmap.h"

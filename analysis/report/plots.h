@@ -76,6 +76,17 @@ char *hy_plots_pairs_text(bool shared, const char *options);
 typedef int hy_plots_points(const void *user, const char *metric, const char *kind, int room, double *at);
 hy_status hy_plots_draw_reach(const hy_fig_out *out, const hy_fig_head *head, int room, hy_plots_points *points,
                               const void *user);
+// The figure of measure gradient_erf: a line by distance, at hy_plots_gradient_x of its first and last distance.
+#define HY_PLOTS_GRADIENT                                                                                              \
+    "Size of the gradient of the last position's output with respect to each input, as a share of all: of each token " \
+    "at a distance; both axes logarithmic, what is 0 is not drawn"
+double hy_plots_gradient_x(double first, double last);
+hy_status hy_plots_draw_gradient(const hy_fig_out *out, const hy_fig_head *head, const hy_fig_series *series, int n);
+// The figure of measure contributions: bars of the shares of both kinds of heads, in %, by layer; values [n, 2].
+#define HY_PLOTS_CONTRIBUTIONS                                                                                       \
+    "Size of the vectors that positions add to the residual stream through attention and through SSM heads, summed " \
+    "over positions, as shares of both; of layers that have both"
+hy_status hy_plots_draw_shares(const hy_fig_out *out, const hy_fig_head *head, const hy_fig_stack *panels, int n);
 // The figure of measure retrieval: a field for each head of each layer.
 typedef struct {
     int layer, head;  // head -1: the SSM

@@ -1,5 +1,6 @@
-// plots_maps.c - matrices as colours, one figure for each variant: attention maps from the artifacts of its first seed
-// that has them, and accuracy over the evaluation cells of tasks with two coordinates (needle: length and depth).
+// plots_maps.c - matrices as colours, one figure for each variant: attention maps, or contributions of positions, from
+// the artifacts of its first seed that has them, and accuracy over the evaluation cells of tasks with two coordinates
+// (needle: length and depth).
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,10 +48,10 @@ static void keep_map(const hy_map_row *row, stored_maps *m) {
     if (!m->options) m->options = hy_xstrdup(row->options);
 }
 
-static hy_status load_maps(hy_plots *p, const hy_summary_row *r, stored_maps *m) {
+static hy_status load_maps(hy_plots *p, const hy_summary_row *r, const char *measure, stored_maps *m) {
     const hy_experiment_id e = hy_plots_id(p);
     hy_query *q;
-    HY_TRY(hy_ask_maps(p->store, &e, r->variant_ord, r->task_ord, r->grid_ord, &q));
+    HY_TRY(hy_ask_maps(p->store, &e, measure, r->variant_ord, r->task_ord, r->grid_ord, &q));
     bool row = false;
     hy_status st;
     hy_map_row map;
@@ -77,7 +78,28 @@ static int choose_layers(const stored_maps *m, int *layers) {
     return k;
 }
 
-static hy_status draw(hy_plots *p, int task, const hy_summary_row *r, const stored_maps *m) {
+// What the two measures with maps are called.
+typedef struct {
+    const char *measure, *file, *title, *value, *says;
+    double floor;  // of the colours; infinite: a thousandth of the largest
+} map_look;
+static const map_look attention_maps = {
+    .measure = "maps",
+    .file = "maps",
+    .title = "attention maps",
+    .value = "share of the row",
+    .says = "rows are queries, columns the keys that they look at, on a logarithmic scale of colours",
+    .floor = 1e-4};
+static const map_look contribution_maps = {
+    .measure = "contributions",
+    .file = "contributions",
+    .title = "contributions of positions",
+    .value = "size of the contribution",
+    .says = "the size of what each position (column) adds to each other one (row) in the residual stream, through the "
+            "attention heads, the SSM heads and both, on a logarithmic scale of colours",
+    .floor = INFINITY};
+
+static hy_status draw(hy_plots *p, const map_look *l, int task, const hy_summary_row *r, const stored_maps *m) {
     static const char *const names[COLS] = {"attention", "SSM", "whole layer"};
     hy_fig_map grid[MAX_ROWS * COLS] = {{0}};
     char titles[MAX_ROWS * COLS][TITLE];
@@ -101,30 +123,30 @@ static hy_status draw(hy_plots *p, int task, const hy_summary_row *r, const stor
         &note,
         "1 run: number %lld, seed %lld; evaluation cell %s. %s. Dashed: end of the meta tokens; grey: not visible",
         (long long)m->run, (long long)m->seed, m->cell, m->options);
-    char *title = hy_asprintf("%s: attention maps of %s%s%s", p->s->experiment, r->variant,
-                              p->s->n_tasks > 1 ? ", " : "", p->s->n_tasks > 1 ? r->task : "");
+    char *title = hy_asprintf("%s: %s of %s%s%s", p->s->experiment, l->title, r->variant, p->s->n_tasks > 1 ? ", " : "",
+                              p->s->n_tasks > 1 ? r->task : "");
     const hy_fig_head head = {.title = title, .scale = *p->scale ? p->scale : NULL, .note = note.s};
-    const hy_fig_out out = hy_plots_out(p, task, "maps", r->variant);
-    hy_status s = hy_fig_maps(&out, &head, "share of the row", true, 1e-4, rows, cols, grid);
-    s = hy_plots_done(
-        p, s,
-        "%s (seed %lld): rows are queries, columns the keys that they look at, on a logarithmic scale of colours.",
-        title, (long long)m->seed);
+    const hy_fig_out out = hy_plots_out(p, task, l->file, r->variant);
+    hy_status s = hy_fig_maps(&out, &head, l->value, true, l->floor, rows, cols, grid);
+    s = hy_plots_done(p, s, "%s (seed %lld): %s.", title, (long long)m->seed, l->says);
     free(note.s), free(title);
     return s;
 }
 
-hy_status hy_plot_maps(hy_plots *p, int task) {
+static hy_status plot(hy_plots *p, const map_look *l, int task) {
     hy_status s = HY_OK;
     for (int v = 0; v < p->s->n_variants && !s; v++) {
         const hy_summary_row *r = hy_plots_row(p, task, v);
         stored_maps m = {0};
-        if (r) s = load_maps(p, r, &m);
-        if (r && !s && m.n) s = draw(p, task, r, &m);
+        if (r) s = load_maps(p, r, l->measure, &m);
+        if (r && !s && m.n) s = draw(p, l, task, r, &m);
         maps_free(&m);
     }
     return s;
 }
+
+hy_status hy_plot_maps(hy_plots *p, int task) { return plot(p, &attention_maps, task); }
+hy_status hy_plot_contributions(hy_plots *p, int task) { return plot(p, &contribution_maps, task); }
 
 // ---------------------------------------------------------------------------------------------------- evaluation cells
 enum { MAX_SIDE = 40 };

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 void *hy_alloc(size_t bytes) {
     const size_t huge = (size_t)2 << 20, align = bytes >= 4 * huge ? huge : HY_ALIGN;
@@ -18,6 +19,11 @@ void *hy_alloc(size_t bytes) {
     }
     memset(p, 0, n);
     return p;
+}
+
+double hy_memory_physical(void) {
+    const double bytes = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    return bytes > 0 ? bytes : 0;
 }
 
 void hy_no_memory(void) {

@@ -8,7 +8,7 @@
 
 #include "core/exec/exec_impl.h"
 
-static hy_plan_req request(const hy_exec *e) { return hy_backend_request(e->be, e->dt, e->mode == HY_EXEC_TRAIN); }
+static hy_plan_req request(const hy_exec *e) { return hy_backend_request(e->be, e->dt, hy_exec_keeps(e->mode)); }
 
 void hy_exec_profile(hy_exec *e, bool on) {
     free(e->seconds);
@@ -62,7 +62,7 @@ static hy_status load_batch(hy_exec *e, const hy_batch *b, const hy_state *st, u
     if (b->B < 1 || b->T < 1 || b->B > e->max_B || (int64_t)b->B * b->T > e->max_rows)
         return hy_error(HY_EINPUT, "%d sequences of %d tokens do not fit an executor planned for %d of %d", b->B, b->T,
                         e->max_B, e->max_T);
-    if ((heads & HY_HEAD_LOGITS) && e->mode == HY_EXEC_TRAIN)
+    if ((heads & HY_HEAD_LOGITS) && hy_exec_keeps(e->mode))
         return hy_error(HY_EINPUT,
                         "logits are made by an executor for inference; one for training makes the loss only");
     if ((heads & HY_HEAD_LOGITS) && b->n_out > e->max_out)
@@ -82,7 +82,7 @@ static hy_status load_batch(hy_exec *e, const hy_batch *b, const hy_state *st, u
     HY_TRY(hy_exec_set_shape(e, b->B, b->T, heads & HY_HEAD_LOGITS ? b->n_out : e->n_out, st ? st->max_tokens : 0));
     const size_t R = (size_t)rows * 4, S = (size_t)b->B * 4;
     HY_TRY(e->be->from_host(e->ids, e->h_ids, R));
-    if (e->mode == HY_EXEC_TRAIN || (heads & HY_HEAD_LOSS)) HY_TRY(e->be->from_host(e->labels, e->h_labels, R));
+    if (hy_exec_keeps(e->mode) || (heads & HY_HEAD_LOSS)) HY_TRY(e->be->from_host(e->labels, e->h_labels, R));
     HY_TRY(e->be->from_host(e->pos, e->h_pos, S));
     HY_TRY(e->be->from_host(e->len, e->h_len, S));
     if (e->mode == HY_EXEC_TRAIN && (e->prog->spec.dropout_embedding > 0 || e->prog->spec.dropout_attention > 0))
@@ -134,6 +134,7 @@ typedef struct {
     const hy_params *w;
     const hy_state *state;
     const hy_probe *probe;
+    int last;  // backward: the op that it begins with
 } a_run;
 
 static hy_run_key run_key(const a_run *r) {
@@ -189,7 +190,7 @@ hy_status hy_exec_forward(hy_exec *e, hy_params *w, const hy_batch *b, hy_state 
     HY_TRY(prepare(e, w));
     HY_TRY(load_batch(e, b, state, heads));
     e->heads = heads;
-    a_run r = {e, w, state, probe};
+    a_run r = {e, w, state, probe, 0};
     const hy_run_key key = run_key(&r);
     HY_TRY(probe || e->n_edits ? forward_ops(&r) : hy_exec_run_recorded(e, false, &key, forward_ops, &r));
     for (int s = 0; state && s < b->B; s++) state->pos[s] += e->h_len[s];
@@ -207,11 +208,12 @@ static hy_status backward_ops(void *user) {
     const hy_plan_req req = request(e);
     const int n = e->prog->n_ops;
     hy_exec_bind_backward(e, r->w);
-    for (int i = n - 1; i >= 0; i--) {
+    for (int i = r->last; i >= 0; i--) {
         const hy_op *op = &e->prog->ops[i];
         if (!e->layout.has_bwd[i]) continue;
         if (e->layout.zero[i] != HY_NOVAL) HY_TRY(zero_rows(e, e->layout.zero[i]));
         if (r->probe && op->out >= 0) HY_TRY(show(e, op->out, true, r->probe));
+        if (!r->w->grad && !*hy_op_of(op->kind)->inputs) continue;  // of parameters alone
         const hy_status s = launch(e, &e->shape->bwd[i], &req, e->seconds ? &e->seconds[n + i] : NULL);
         if (s) return hy_error_context(s, "layer %d, %s backward", op->layer, hy_op_name(op->kind));
     }
@@ -219,12 +221,56 @@ static hy_status backward_ops(void *user) {
 }
 
 hy_status hy_exec_backward(hy_exec *e, hy_params *w, double scale, const hy_probe *probe) {
-    HY_ASSERT(e->mode == HY_EXEC_TRAIN && w->grad);
+    HY_ASSERT(hy_exec_keeps(e->mode) && w->grad);
     HY_TRY(prepare(e, w));
     HY_TRY(e->be->from_host(e->scale, &scale, sizeof scale));
-    a_run r = {e, w, NULL, probe};
+    a_run r = {e, w, NULL, probe, e->prog->n_ops - 1};
     const hy_run_key key = run_key(&r);
     return probe ? backward_ops(&r) : hy_exec_run_recorded(e, true, &key, backward_ops, &r);
+}
+
+// Gradients that ops after `last` would have been the first to write are 0: later ones add to them.
+static hy_status zero_unwritten(hy_exec *e, int last) {
+    const hy_program *p = e->prog;
+    for (int i = 0; i < last; i++) {
+        bool later = false;
+        const hy_val root = p->ops[i].out;
+        for (int j = last + 1; root >= 0 && e->layout.has_bwd[i] && j < p->n_ops && !later; j++)
+            for (int k = 0; k < HY_OP_INPUTS && e->layout.has_bwd[j]; k++)
+                later = later || hy_value_root(p, p->ops[j].in[k]) == root;
+        if (later) HY_TRY(zero_rows(e, root));
+    }
+    return HY_OK;
+}
+
+// Puts the seed in the place of the gradient of a value, whose root has no other.
+static hy_status put_seed(hy_exec *e, hy_val from, const float *seed) {
+    const hy_val root = hy_value_root(e->prog, from);
+    const size_t rows = (size_t)e->B * (size_t)e->T, width = (size_t)e->prog->values[from].width;
+    const size_t ld = (size_t)e->prog->values[root].width, col = hy_value_column(e->prog, from);
+    const size_t bytes = rows * ld * hy_dtype_size(e->dt);
+    HY_TRY(need_raw(e));
+    memset(e->h_raw, 0, bytes);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < width; c++) hy_host_put(e->dt, e->h_raw, r * ld + col + c, (double)seed[r * width + c]);
+    return e->be->from_host(e->arena + e->layout.grad[root], e->h_raw, bytes);
+}
+
+hy_status hy_exec_backward_from(hy_exec *e, hy_params *w, hy_val from, const float *seed, const hy_probe *probe) {
+    const hy_program *p = e->prog;
+    HY_ASSERT(hy_exec_keeps(e->mode) && from >= 0 && from < p->n_values);
+    const hy_val root = hy_value_root(p, from);
+    if (e->layout.grad[root] == HY_NOWHERE)
+        return hy_error(HY_EINPUT, "%s: the loss does not depend on it, no gradient begins there",
+                        p->values[from].name);
+    HY_TRY(prepare(e, w));
+    hy_params values = *w;  // without gradients
+    values.grad = NULL;
+    a_run r = {e, &values, NULL, probe, 0};
+    while (p->ops[r.last].out != root) r.last++;
+    HY_TRY(zero_unwritten(e, r.last));
+    HY_TRY(put_seed(e, from, seed));
+    return backward_ops(&r);
 }
 
 // ---------------------------------------------------------------------------------------------------- results

@@ -46,7 +46,11 @@ typedef struct hy_exec hy_exec;
 void hy_exec_set_edits(hy_exec *e, const hy_edit *edits, int n);
 
 // ---------------------------------------------------------------------------------------------------- execution
-typedef enum { HY_EXEC_INFER = 0, HY_EXEC_TRAIN } hy_exec_mode;
+typedef enum {
+    HY_EXEC_INFER = 0,
+    HY_EXEC_TRAIN,
+    HY_EXEC_GRADIENT,  // backward passes as in HY_EXEC_TRAIN, and nothing is dropped
+} hy_exec_mode;
 // Plans the kernels and all memory for batches of up to B sequences of T tokens (meta tokens counted) and max_out rows
 // of logits, and allocates it. What the backend does not support is an error here. dt HY_BF16 computes in bfloat16 with
 // float32 parameters.
@@ -54,19 +58,25 @@ hy_status hy_exec_create(const hy_program *p, const hy_backend *be, hy_dtype dt,
                          int max_out, hy_exec **out);
 void hy_exec_free(hy_exec *e);
 // Runs the body of the program and `heads` (HY_HEAD_LOSS, HY_HEAD_LOGITS). state NULL: sequences start empty and
-// nothing is kept of them; else they continue from the state, which is updated. probe may be NULL. In HY_EXEC_TRAIN the
-// loss is computed by hy_exec_backward, in one kernel with its gradient.
+// nothing is kept of them; else they continue from the state, which is updated. probe may be NULL. In HY_EXEC_TRAIN and
+// HY_EXEC_GRADIENT the loss is computed by hy_exec_backward, in one kernel with its gradient.
 // A backend that records does so when a batch of the same shape comes a second time with the same parameters and state;
 // from then on the recording is replayed. Passes with a probe, or while profiling, are not recorded.
 hy_status hy_exec_forward(hy_exec *e, hy_params *w, const hy_batch *b, hy_state *state, unsigned heads,
                           const hy_probe *probe);
 // What dropout drops in later passes in HY_EXEC_TRAIN: a function of this key (0 at first) and of places in the model
-// and in the batch. Executors for inference drop nothing.
+// and in the batch. Other executors drop nothing.
 void hy_exec_set_dropout(hy_exec *e, uint64_t key);
-// Backward of the newest hy_exec_forward, in HY_EXEC_TRAIN: adds the gradient of scale * sum(nll) to w->grad and
-// computes nll and pred. probe is shown the gradient of each wanted value as "grad.<value>", just before the backward
-// of the op that made the value.
+// Backward of the newest hy_exec_forward, which must not have had one, not in HY_EXEC_INFER: adds the gradient of scale
+// * sum(nll) to w->grad and computes nll and pred. probe is shown the gradient of each wanted value as "grad.<value>",
+// just before the backward of the op that made the value.
 hy_status hy_exec_backward(hy_exec *e, hy_params *w, double scale, const hy_probe *probe);
+// The same of sum(seed * from) instead of the loss: gradients of any value with respect to those it was made of, for
+// the probe alone; nothing is computed of what comes after `from`. seed [B*T, width of from] in host memory. Gradients
+// of parameters are neither made nor touched, and w needs none. Values that `from` does not depend on have gradient 0.
+// Not in HY_EXEC_INFER (an assertion); HY_EINPUT: the loss does not depend on `from`, so no memory is planned for its
+// gradient.
+hy_status hy_exec_backward_from(hy_exec *e, hy_params *w, hy_val from, const float *seed, const hy_probe *probe);
 // Results on the host, valid until the next run. NULL: they cannot be fetched (see hy_error_text).
 const float *hy_exec_logits(hy_exec *e);           // [n_out, vocab]
 const float *hy_exec_nll(hy_exec *e);              // [B*T] nats, 0 at positions without a label

@@ -23,6 +23,7 @@ hy_bound hy_bind_output_grad(const hy_binding *b) { return place(b->e, b->op->ou
 
 static void *parameter(const hy_binding *b, int k, bool grad) {
     const int i = b->op->par[k];
+    if (grad && b->params && !b->params->grad) return NULL;  // not wanted
     return i < 0 ? NULL : b->params ? hy_params_ptr(b->params, i, grad) : HY_PRESENT;
 }
 const void *hy_bind_parameter(const hy_binding *b, int k) { return parameter(b, k, false); }
@@ -37,7 +38,7 @@ hy_dtype hy_bind_matrix_type(const hy_binding *b, int k) {
 
 void *hy_bind_saved(const hy_binding *b) {
     const hy_exec *e = b->e;
-    if (e->mode != HY_EXEC_TRAIN) return NULL;
+    if (!hy_exec_keeps(e->mode)) return NULL;
     if (!e->arena) return HY_PRESENT;
     return e->layout.saved[b->i] == HY_NOWHERE ? NULL : e->arena + e->layout.saved[b->i];
 }

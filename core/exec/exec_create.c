@@ -99,7 +99,7 @@ static hy_status too_large(const hy_exec *e) {
     hy_buf b = {0};
     hy_buf_printf(&b, "%s with %d sequences of %d tokens needs %.1f MB: ", e->prog->spec.name, e->max_B, e->max_T,
                   (double)m->device / mb);
-    if (e->mode == HY_EXEC_TRAIN)
+    if (hy_exec_keeps(e->mode))
         hy_buf_printf(
             &b, "activations %.1f, activation gradients %.1f and saved for backward %.1f in one arena of %.1f, ",
             (double)m->activations / mb, (double)m->gradients / mb, (double)m->saved / mb, (double)m->arena / mb);

@@ -36,15 +36,6 @@ static hy_status take(const hy_exec *e, hy_val v, on_host *out) {
     return out->raw ? e->be->to_host(out->raw, out->device, out->bytes) : HY_ENOMEM;
 }
 
-static void put(hy_dtype dt, void *x, size_t i, double v) {
-    if (dt == HY_F64)
-        ((double *)x)[i] = v;
-    else if (dt == HY_BF16)
-        ((uint16_t *)x)[i] = hy_bf16_from_f32((float)v);
-    else
-        ((float *)x)[i] = (float)v;
-}
-
 // in: what the op read, NULL where the edit does not want it.
 static void edit_rows(const hy_exec *e, const hy_edit *d, on_host *out, const on_host *in) {
     const size_t W = (size_t)d->width, first = (size_t)d->col;
@@ -55,7 +46,7 @@ static void edit_rows(const hy_exec *e, const hy_edit *d, on_host *out, const on
             double v = in ? hy_host_element(e->dt, in->raw, r * in->ld + in->col + first + c) : 0;
             if (in && d->silu) v /= 1 + exp(-v);
             if (d->with) v += (double)d->with[r * (size_t)d->ld + c];
-            put(e->dt, out->raw, r * out->ld + out->col + first + c, v);
+            hy_host_put(e->dt, out->raw, r * out->ld + out->col + first + c, v);
         }
     }
 }

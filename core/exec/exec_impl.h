@@ -112,7 +112,15 @@ void hy_exec_layout_free(hy_exec_layout *plan);
 hy_kernel_id hy_bind_forward(const hy_exec *e, int i, const hy_params *w, const hy_state *state, hy_any_args *a);
 hy_kernel_id hy_bind_backward(const hy_exec *e, int i, const hy_params *w, hy_any_args *a);
 
-// Element i of an array that was copied from the device.
+// Element i of an array that was copied from the device, or that will be copied there.
+static inline void hy_host_put(hy_dtype dt, void *x, size_t i, double v) {
+    if (dt == HY_F64)
+        ((double *)x)[i] = v;
+    else if (dt == HY_BF16)
+        ((uint16_t *)x)[i] = hy_bf16_from_f32((float)v);
+    else
+        ((float *)x)[i] = (float)v;
+}
 static inline double hy_host_element(hy_dtype dt, const void *x, size_t i) {
     return dt == HY_F64    ? ((const double *)x)[i]
            : dt == HY_BF16 ? (double)hy_f32_from_bf16(((const uint16_t *)x)[i])
@@ -124,6 +132,8 @@ static inline double hy_host_element(hy_dtype dt, const void *x, size_t i) {
 hy_status hy_exec_edit_output(hy_exec *e, int i);
 
 // ---- exec_launch.c
+// Backward passes follow forward ones.
+static inline bool hy_exec_keeps(hy_exec_mode mode) { return mode != HY_EXEC_INFER; }
 // The type of what is float32 in bfloat16 computing: nll, SSM states.
 static inline hy_dtype hy_wide_type(hy_dtype dt) { return dt == HY_BF16 ? HY_F32 : dt; }
 // Plans every op for the current shape; the largest workspace, and what each op saves [n_ops].

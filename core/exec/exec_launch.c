@@ -9,20 +9,20 @@
 // Its kernel runs forward in the current shape, if its head is asked for.
 static bool may_run_forward(const hy_exec *e, const hy_op *op) {
     if (hy_op_of(op->kind)->passes == HY_PASSES_STATE && !e->state_tokens) return false;
-    if (op->head == HY_HEAD_LOSS && e->mode == HY_EXEC_TRAIN) return false;  // its backward computes the loss as well
+    if (op->head == HY_HEAD_LOSS && hy_exec_keeps(e->mode)) return false;  // its backward computes the loss as well
     return op->head != HY_HEAD_LOGITS || e->n_out;
 }
 
 // A gradient may reach it: logits are for inference only.
 static bool may_run_backward(const hy_exec *e, const hy_op *op) {
-    return e->mode == HY_EXEC_TRAIN && hy_op_of(op->kind)->passes == HY_PASSES_BOTH && op->head != HY_HEAD_LOGITS;
+    return hy_exec_keeps(e->mode) && hy_op_of(op->kind)->passes == HY_PASSES_BOTH && op->head != HY_HEAD_LOGITS;
 }
 
 // ---------------------------------------------------------------------------------------------------- planning
 static hy_status plan_one(hy_exec *e, int i, bool backward, hy_launch *l) {
     hy_any_args a;
     const hy_kernel_id id = backward ? hy_bind_backward(e, i, NULL, &a) : hy_bind_forward(e, i, NULL, NULL, &a);
-    const hy_plan_req req = hy_backend_request(e->be, e->dt, e->mode == HY_EXEC_TRAIN);
+    const hy_plan_req req = hy_backend_request(e->be, e->dt, hy_exec_keeps(e->mode));
     *l = (hy_launch){0};
     hy_status s = e->be->plan[id](&a, &req, l);
     if (s)

@@ -179,8 +179,8 @@ static void forward_lives(const hy_program *p, hy_exec_mode mode, const hy_exec_
     for (int i = 0; i < n; i++) {
         const hy_op *op = &p->ops[i];
         const hy_op_info *info = hy_op_of(op->kind);
-        if (mode == HY_EXEC_TRAIN && op->head == HY_HEAD_LOGITS) continue;
-        const bool bwd = mode == HY_EXEC_TRAIN && plan->has_bwd[i];
+        if (hy_exec_keeps(mode) && op->head == HY_HEAD_LOGITS) continue;
+        const bool bwd = hy_exec_keeps(mode) && plan->has_bwd[i];
         const int back = 2 * n - 1 - i;
         hy_operand x;
         for (int k = 0; hy_operand_of(info->inputs, k, &x); k++) {
@@ -209,7 +209,7 @@ void hy_exec_layout_make(const hy_program *p, hy_exec_mode mode, hy_dtype dt, in
                             .has_bwd = hy_xcalloc(no, sizeof(bool)),
                             .shares_grad = hy_xcalloc(no, sizeof(bool))};
     grad_plan gp = {.p = p, .out = out, .g = hy_xcalloc(nv, sizeof(grad_root))};
-    if (mode == HY_EXEC_TRAIN) plan_gradients(&gp);
+    if (hy_exec_keeps(mode)) plan_gradients(&gp);
 
     int *start = hy_xcalloc(nv * 2, sizeof(int)), *end = start + nv, n = 0;
     forward_lives(p, mode, out, start, end);
@@ -221,7 +221,7 @@ void hy_exec_layout_make(const hy_program *p, hy_exec_mode mode, hy_dtype dt, in
         b[n++] = (buffer){.bytes = bytes, .start = start[v], .end = end[v], .where = &out->val[v]};
         out->use.activations += bytes;
     }
-    for (int v = 0; mode == HY_EXEC_TRAIN && v < p->n_values; v++) {  // one buffer per group of aliased gradients
+    for (int v = 0; hy_exec_keeps(mode) && v < p->n_values; v++) {  // one buffer per group of aliased gradients
         if (gp.g[v].first < 0 || gp.g[v].store != v) continue;
         buffer x = {.bytes = value_bytes(p, v, dt, rows, out_rows),
                     .start = gp.g[v].first,
@@ -240,7 +240,7 @@ void hy_exec_layout_make(const hy_program *p, hy_exec_mode mode, hy_dtype dt, in
         out->use.saved += hy_align(saved[i]);
     }
     out->arena_bytes = place(b, n);
-    for (int v = 0; mode == HY_EXEC_TRAIN && v < p->n_values; v++)
+    for (int v = 0; hy_exec_keeps(mode) && v < p->n_values; v++)
         if (gp.g[v].first >= 0) out->grad[v] = out->grad[gp.g[v].store];
     free(b);
     free(start);

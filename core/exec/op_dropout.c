@@ -1,4 +1,4 @@
-// op_dropout.c - arguments of the dropout kernels. An executor for inference has no key: nothing is dropped.
+// op_dropout.c - arguments of the dropout kernels. Only an executor for training has a key.
 #include "core/exec/op_impl.h"
 
 void hy_bind_dropout(const hy_binding *b, hy_dropout_args *a) {

@@ -78,10 +78,6 @@ void hy_task_close(hy_task *t) {
 const char *hy_task_kind(const hy_task *t) { return t->def->name; }
 int hy_task_vocab(const hy_task *t) { return t->vocab; }
 int hy_task_max_len(const hy_task *t) { return t->max_len; }
-const char *hy_split_name(hy_split s) {
-    static const char *const names[HY_SPLITS] = {"train", "eval", "tune"};
-    return names[s];
-}
 int hy_task_cells(const hy_task *t, hy_split s) { return t->n_cells[s]; }
 const hy_cell *hy_task_cell(const hy_task *t, hy_split s, int cell) {
     HY_ASSERT(cell >= 0 && cell < t->n_cells[s]);
@@ -94,6 +90,12 @@ const char *hy_task_piece(const hy_task *t, int32_t id) { return t->def->piece ?
 hy_status hy_task_encode(const hy_task *t, const char *text, size_t n, hy_token_ids *out) {
     if (t->def->encode) return t->def->encode(t, text, n, out);
     return hy_error(HY_EINPUT, "task %s has tokens of its own, no text", t->def->name);
+}
+
+bool hy_task_picture(const hy_task *t, const int32_t *ids, const int32_t *labels, hy_buf *out) {
+    if (!t->def->picture) return false;
+    t->def->picture(t, ids, labels, out);
+    return true;
 }
 
 const hy_field *hy_task_fields(const char *kind) {

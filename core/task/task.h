@@ -18,12 +18,14 @@ typedef struct {
     double x, y;    // the cell's coordinates (length, depth; length, pairs; ...)
     int64_t count;  // examples: training set size (0: fresh examples for ever); or of evaluation, of tuning
     double weight;  // share of training batches
-    double chance;  // accuracy of a guess among the answers that an example itself offers; 0: the kind does not tell
+    // Accuracy of a guess among the answers that an example itself offers; of tasks with classes: of who always names
+    // the commonest one. 0: the kind does not tell.
+    double chance;
 } hy_cell;
 
 typedef struct hy_task hy_task;
-// kind: "mqar", "induction", "selective_copy", "needle", "markov", "text". options: "name: value" YAML of that kind's
-// fields (NULL: defaults). seed: the data seed.
+// kind: "mqar", "induction", "selective_copy", "needle", "markov", "text", "images", "mnist1d", "speech". options:
+// "name: value" YAML of that kind's fields (NULL: defaults). seed: the data seed.
 hy_status hy_task_open(const char *kind, const char *options_yaml, uint64_t seed, hy_task **out);
 // n sequences of T tokens of the caller's own, copied: one cell (name; NULL: "T" and the length), whose examples are
 // those of training and of evaluation. labels as hy_task_example gives them; NULL: the next token. For looking at a
@@ -56,11 +58,13 @@ double hy_task_entropy(const hy_task *t);
 // Bytes of source text per token of the evaluation part: loss / ln 2 / this is bits per byte. 1 for bytes; NAN if it is
 // no text.
 double hy_task_bytes_per_token(const hy_task *t);
-// What a token stands for in a task whose tokens are pieces of a tokenizer; NULL if tokens are numbers or bytes.
+// What a token stands for: a piece of a tokenizer, the query, a class; NULL if it is a number or a byte.
 const char *hy_task_piece(const hy_task *t, int32_t id);
 // Appends the tokens that a text of one's own has in a task of text, as its parts are encoded. HY_EINPUT: its tokens
 // stand for no text.
 hy_status hy_task_encode(const hy_task *t, const char *text, size_t n, hy_token_ids *out);
+// An example drawn in characters, line by line; false: the kind has no picture.
+bool hy_task_picture(const hy_task *t, const int32_t *ids, const int32_t *labels, hy_buf *out);
 // Table of fields of a kind (for YAML and help), NULL if there is no such kind; names: "mqar|induction|...".
 const hy_field *hy_task_fields(const char *kind);
 const char *hy_task_kinds(void);

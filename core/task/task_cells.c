@@ -5,6 +5,11 @@
 
 #include "core/task/task_impl.h"
 
+const char *hy_split_name(hy_split s) {
+    static const char *const names[HY_SPLITS] = {"train", "eval", "tune"};
+    return names[s];
+}
+
 hy_rng hy_task_rng(uint64_t seed, hy_draw purpose, int cell, int64_t index) {
     HY_ASSERT(cell >= 0 && cell < HY_TASK_MAX_CELLS && index >= 0 && index < HY_TASK_MAX_INDEX);
     uint64_t key = hy_mix64(seed, 0x7461736bu);  // apart from the streams that draw weights from the same seed

@@ -62,10 +62,12 @@ static hy_status copy(int n, int T, const int32_t *ids, const int32_t *labels, i
     d->labels = hy_alloc(all * sizeof *d->labels);
     if (!d->ids || !d->labels) return HY_ENOMEM;
     for (size_t i = 0; i < all; i++) {
-        d->ids[i] = ids[i];
-        d->labels[i] = labels ? labels[i] : (i + 1) % (size_t)T ? ids[i + 1] : HY_IGNORE;
         if (ids[i] < 0 || ids[i] >= vocab)
             return hy_error(HY_EINPUT, "ids[%zu] is %d: tokens are 0 to %d", i, (int)ids[i], vocab - 1);
+        d->ids[i] = ids[i];
+    }
+    for (size_t i = 0; i < all; i++) {
+        d->labels[i] = labels ? labels[i] : (i + 1) % (size_t)T ? ids[i + 1] : HY_IGNORE;
         if (d->labels[i] >= vocab)
             return hy_error(HY_EINPUT, "labels[%zu] is %d: tokens are 0 to %d, below 0 is none", i, (int)d->labels[i],
                             vocab - 1);

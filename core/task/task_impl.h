@@ -26,6 +26,8 @@ typedef struct {
     void (*text)(const hy_task *t, hy_buf *out);         // adds identity that the options lack; may be NULL
     const char *(*piece)(const hy_task *t, int32_t id);  // what a token stands for; NULL: tokens are numbers
     hy_status (*encode)(const hy_task *t, const char *text, size_t n, hy_token_ids *out);  // NULL: tokens are no text
+    // An example as a person sees it; NULL: nothing to see.
+    void (*picture)(const hy_task *t, const int32_t *ids, const int32_t *labels, hy_buf *out);
     // Examples are cut from what there is, not drawn: setup adds the cells of tuning too, if there is a part for it.
     bool of_data;
 } hy_task_kind_def;

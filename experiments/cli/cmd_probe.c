@@ -12,29 +12,17 @@
 #include "experiments/cli/facts_table.h"
 #include "experiments/cli/measure_arg.h"
 #include "experiments/cli/probe_figures.h"
+#include "experiments/cli/probe_inside.h"
 #include "experiments/cli/probe_kv.h"
-#include "experiments/cli/probe_reach.h"
-#include "experiments/cli/probe_retrieval.h"
 #include "experiments/cli/probe_save.h"
 #include "core/base/plural.h"
 
 enum { MAX_MAPS = 12, MAX_MAP_LAYERS = 16 };
-// Measures with a table and a figure of their own.
-enum { KV = 0, REACH, RETRIEVAL, INSIDE };
-static const struct {
-    const char *measure, *title;  // title MODEL on PROMPTS
-    hy_table *(*table)(const hy_facts *f, const hy_asked *m, const char *title);
-    hy_status (*draw)(const hy_probe_figure *p, const hy_facts *f, const hy_asked *m);
-} inside[INSIDE] = {
-    {"kv_similarity", "Similarity of keys and values of", hy_probe_kv_table, hy_probe_draw_kv},
-    {"reach", "How far heads look back in", hy_probe_reach_table, hy_probe_draw_reach},
-    {"retrieval", "Retrieval heads of", hy_probe_retrieval_table, hy_probe_draw_retrieval},
-};
 typedef struct {
     hy_measure_args m;
     const char *measure, *layers, *maps, *out, *formats, *norm, *reduce, *by, *at_least, *zoom, *reduce_map;
     int cell, prompts, tokens, group;
-    bool gate, erf, entropy, inside[INSIDE], propose, values;
+    bool gate, erf, entropy, inside[HY_INSIDE], propose, values;
     hy_probe_saved save;
     hy_arg_list erf_sets, heads, channels;
     hy_table_format format;
@@ -42,8 +30,8 @@ typedef struct {
 // What is taken of the model: n measures, some of them for a purpose.
 typedef struct {
     int n;
-    hy_asked v[8];
-    int statistics, outputs, erf, maps, inside[INSIDE], other;  // index into v; -1: not wanted
+    hy_asked v[HY_INSIDE + 4];
+    int statistics, outputs, erf, maps, inside[HY_INSIDE], other;  // index into v; -1: not wanted
     int n_columns;
     hy_probe_map columns[MAX_MAPS];  // of the figure of maps
 } wanted;
@@ -175,7 +163,11 @@ static hy_status add_drawn(const options *o, const hy_model_spec *spec, const ch
     return s;
 }
 
-static int asked_inside(const options *o) { return o->inside[KV] + o->inside[REACH] + o->inside[RETRIEVAL]; }
+static int asked_inside(const options *o) {
+    int n = 0;
+    for (int k = 0; k < HY_INSIDE; k++) n += o->inside[k];
+    return n;
+}
 
 // Maps are drawn unless what is asked for has figures of its own.
 static bool draws_maps(const options *o) {
@@ -184,7 +176,8 @@ static bool draws_maps(const options *o) {
 
 static hy_status want(const options *o, const hy_model_spec *spec, wanted *w) {
     char layers[1024];
-    *w = (wanted){.statistics = -1, .outputs = -1, .erf = -1, .maps = -1, .inside = {-1, -1, -1}, .other = -1};
+    *w = (wanted){.statistics = -1, .outputs = -1, .erf = -1, .maps = -1, .other = -1};
+    for (int k = 0; k < HY_INSIDE; k++) w->inside[k] = -1;
     HY_TRY(layers_option(spec, o->layers, layers));
     if (o->measure) {
         HY_TRY(add(o, w, o->measure, layers, &w->other));
@@ -193,7 +186,6 @@ static hy_status want(const options *o, const hy_model_spec *spec, wanted *w) {
             return hy_error(HY_EINPUT, "%s: measure %s has no option %s", m->lacks_by, m->measure->name, m->lacks);
         return hy_ask_options(m, &o->m.options);
     }
-    if (o->m.options.n) return hy_error(HY_EINPUT, "--option is of the measure that --measure names");
     if (o->entropy) {
         HY_TRY(add(o, w, "maps", layers, &w->statistics));
         HY_TRY(hy_ask_set(&w->v[w->statistics], "keep", "statistics"));
@@ -204,8 +196,13 @@ static hy_status want(const options *o, const hy_model_spec *spec, wanted *w) {
         HY_TRY(add(o, w, "erf", layers, &w->erf));
         HY_TRY(erf_options(o, &w->v[w->erf]));
     }
-    for (int k = 0; k < INSIDE; k++)
-        if (o->inside[k]) HY_TRY(add(o, w, inside[k].measure, layers, &w->inside[k]));
+    for (int k = 0; k < HY_INSIDE; k++) {
+        if (!o->inside[k]) continue;
+        HY_TRY(add(o, w, hy_probe_inside[k].measure, layers, &w->inside[k]));
+        if (hy_probe_inside[k].set[0])
+            HY_TRY(hy_ask_set(&w->v[w->inside[k]], hy_probe_inside[k].set[0], hy_probe_inside[k].set[1]));
+        HY_TRY(hy_ask_options(&w->v[w->inside[k]], &o->m.options));
+    }
     if (o->out && draws_maps(o)) HY_TRY(add_drawn(o, spec, layers, w));
     return o->out ? hy_gnuplot_check() : HY_OK;  // before the work
 }
@@ -307,10 +304,10 @@ static hy_status print_tables(const options *o, const wanted *w, const hy_facts 
         free(title);
     }
     bool first = w->statistics < 0 && w->erf < 0;
-    for (int k = 0; k < INSIDE && !s && !o->propose; k++) {
+    for (int k = 0; k < HY_INSIDE && !s && !o->propose; k++) {
         if (w->inside[k] < 0) continue;
-        char *title = hy_asprintf("%s %s on %s", inside[k].title, model, what);
-        s = print_table(o, inside[k].table(facts, &w->v[w->inside[k]], title), first);
+        char *title = hy_asprintf("%s %s on %s", hy_probe_inside[k].title, model, what);
+        s = print_table(o, hy_probe_inside[k].table(facts, &w->v[w->inside[k]], title), first);
         first = false;
         free(title);
     }
@@ -323,12 +320,16 @@ static hy_status print_tables(const options *o, const wanted *w, const hy_facts 
 }
 
 // ---------------------------------------------------------------------------------------------------- command
+static int tokens_of(const options *o, const hy_subject *s) {
+    const int T = hy_task_cell(s->task, HY_SPLIT_EVAL, o->cell)->T;
+    return o->tokens > 0 && o->tokens < T ? o->tokens : T;
+}
+
 static void describe(const options *o, const wanted *w, const hy_subject *s, char out[200]) {
     *out = 0;
     if (!w->n || !(w->v[0].measure->needs & HY_NEEDS_TASK)) return;
     const hy_cell *cell = hy_task_cell(s->task, HY_SPLIT_EVAL, o->cell);
-    const int T = o->tokens > 0 && o->tokens < cell->T ? o->tokens : cell->T;
-    const int asked = o->prompts ? o->prompts : 1,
+    const int T = tokens_of(o, s), asked = o->prompts ? o->prompts : 1,
               n = cell->count > 0 && cell->count < asked ? (int)cell->count : asked;
     if (w->other >= 0)
         snprintf(out, 200, "%s", hy_task_kind(s->task));
@@ -356,15 +357,15 @@ static hy_status propose(const options *o, const hy_subject *s, const hy_facts *
 
 static hy_status draw(const options *o, const wanted *w, const hy_subject *s, const hy_facts *maps,
                       const hy_facts *statistics, const char *model, const char *what) {
-    hy_probe_figure p = {o->out, model, what, 0};
+    hy_probe_figure p = {o->out, model, what, 0, s->model.p->spec.meta_tokens};
     HY_TRY(hy_fig_formats_parse(o->formats, &p.formats));
     if (w->maps >= 0) {
         const hy_asked *m = &w->v[w->maps];
         HY_TRY(hy_probe_draw_maps(&p, maps, s->model.p->spec.n_layers, w->columns, w->n_columns,
                                   (hy_map_norm)hy_measure_option_int(m->measure, &m->options, "norm")));
     }
-    for (int k = 0; k < INSIDE; k++)
-        if (w->inside[k] >= 0) HY_TRY(inside[k].draw(&p, statistics, &w->v[w->inside[k]]));
+    for (int k = 0; k < HY_INSIDE; k++)
+        if (w->inside[k] >= 0) HY_TRY(hy_probe_inside[k].draw(&p, statistics, &w->v[w->inside[k]]));
     if (w->statistics >= 0) HY_TRY(hy_probe_draw_entropy(&p, statistics));
     fprintf(stderr, "figures are in %s\n", o->out);
     return HY_OK;
@@ -408,11 +409,14 @@ static hy_status check_prompt(const options *o) {
 
 // What the options ask for together.
 static hy_status check_asked(const options *o) {
+    if (o->m.options.n && !o->measure && (asked_inside(o) != 1 || o->erf || o->entropy))
+        return hy_error(HY_EINPUT,
+                        "--option is of the measure that --measure names, or of one table with its own figure");
     if (o->erf + o->entropy + asked_inside(o) > 1 && o->format != HY_TABLE_TEXT)
         return hy_error(HY_EINPUT, "several tables: with --format csv or json ask for one at a time");
     if (o->measure && (o->erf || o->entropy || asked_inside(o) || o->out))
         return hy_error(HY_EINPUT, "--measure %s stands alone: not with tables of its own, or --out", o->measure);
-    if ((o->propose || o->by || o->at_least || o->group != 2) && !(o->inside[KV] && o->propose))
+    if ((o->propose || o->by || o->at_least || o->group != 2) && !(o->inside[HY_INSIDE_KV] && o->propose))
         return hy_error(HY_EINPUT, "%s is for --kv-similarity --propose",
                         o->propose    ? "--propose"
                         : o->by       ? "--by"
@@ -470,6 +474,7 @@ static hy_status probe(options *o, const char *file) {
     hy_names saved = {0};
     if (!s) s = hy_subject_prepare(&o->m, file, w->v, w->n, &subject);
     if (!s && o->save.to) s = hy_probe_save_check(&o->save, &subject, &saved);
+    if (!s && subject.task && !o->measure) s = hy_probe_memory(&subject, tokens_of(o, &subject), &saved, how);
     if (!s) s = hy_subject_load(&subject, how);
     if (!s) s = take(o, w, &subject, &saved);
     hy_names_free(&saved);
@@ -480,25 +485,25 @@ static hy_status probe(options *o, const char *file) {
 }
 
 // Rows of the table below: tables with figures of their own.
-#define ARGS_INSIDE                                                                                                 \
-    {"--kv-similarity", NULL, HY_ARG_FLAG,                                                                          \
-     &o.inside[KV],     0,    "table of how alike keys and values of every two layers are; with --out a figure"},   \
-        {"--reach",   NULL,                                                                                         \
-         HY_ARG_FLAG, &o.inside[REACH],                                                                             \
-         0,           "table of how far heads look back and how long SSM channels remember; with --out a figure"},  \
-        {"--retrieval",        NULL, HY_ARG_FLAG,                                                                   \
-         &o.inside[RETRIEVAL], 0,    "table of what each head has on the token to be copied; with --out a figure"}, \
-        {"--propose",                                                                                               \
-         NULL,                                                                                                      \
-         HY_ARG_FLAG,                                                                                               \
-         &o.propose,                                                                                                \
-         0,                                                                                                         \
-         "with --kv-similarity: groups of layers to share keys and values, as YAML of a variant (kv_share)"},       \
-        {"--group", "N", HY_ARG_INT, &o.group, 2, "layers of such a group at most (default 2)"},                    \
-        {"--by", "cka|cosine", HY_ARG_TEXT, &o.by, 0, "what groups are proposed by (default cka)"}, {               \
-        "--at-least", "X", HY_ARG_TEXT, &o.at_least, 0,                                                             \
-            "what a layer must be like the first of its group to give up its keys (default 0)"                      \
-    }
+// clang-format off
+#define FLAG(name, k, text) {name, NULL, HY_ARG_FLAG, &o.inside[HY_INSIDE_##k], 0, text}
+#define ARGS_INSIDE                                                                                                    \
+    FLAG("--kv-similarity", KV, "table of how alike keys and values of every two layers are; with --out a figure"),    \
+    FLAG("--reach", REACH,                                                                                             \
+         "table of how far heads look back and how long SSM channels remember; with --out a figure"),                  \
+    FLAG("--retrieval", RETRIEVAL, "table of what each head has on the token to be copied; with --out a figure"),      \
+    FLAG("--gradient-erf", GRADIENT,                                                                                   \
+         "table of the receptive field by gradients, of the model and its layers; with --out a figure"),               \
+    FLAG("--contributions", CONTRIBUTIONS,                                                                             \
+         "table of what positions add to each other through each layer, attention and SSM heads in one unit; with "    \
+         "--out figures"),                                                                                             \
+    {"--propose", NULL, HY_ARG_FLAG, &o.propose, 0,                                                                    \
+     "with --kv-similarity: groups of layers to share keys and values, as YAML of a variant (kv_share)"},              \
+    {"--group", "N", HY_ARG_INT, &o.group, 2, "layers of such a group at most (default 2)"},                           \
+    {"--by", "cka|cosine", HY_ARG_TEXT, &o.by, 0, "what groups are proposed by (default cka)"},                        \
+    {"--at-least", "X", HY_ARG_TEXT, &o.at_least, 0,                                                                   \
+     "what a layer must be like the first of its group to give up its keys (default 0)"}
+// clang-format on
 
 int hy_cmd_probe(int argc, char **argv) {
     options o = {.m = {.seed = 1, .batch = 32}, .formats = "svg,png", .group = 2};
@@ -555,10 +560,12 @@ int hy_cmd_probe(int argc, char **argv) {
         "  hylab probe runs/hymba.safetensors --measure outputs --prompts 8\n"
         "  hylab probe variants/hymba.yaml --entropy --format csv\n"
         "  hylab probe models/hymba --text article.txt --tokens 8192 --out maps\n"
+        "  hylab probe models/hymba --text article.txt --out part --zoom 4000:4200,0:4200 --layers 0\n"
         "  hylab probe models/hymba --values\n"
         "  hylab probe models/hymba --prompt \"The capital of France is\" --save 'layers.*.attn.q' --save "
         "'layers.*.map.attention' --save-to q.safetensors\n",
-        (const char *const[]){"maps", "erf", "outputs", "kv_similarity", "reach", "retrieval", NULL});
+        (const char *const[]){"maps", "erf", "outputs", "kv_similarity", "reach", "retrieval", "gradient_erf",
+                              "contributions", NULL});
     const hy_args a = {.usage = "hylab probe CHECKPOINT|VARIANT.yaml [options]",
                        .text = text,
                        .args = args,

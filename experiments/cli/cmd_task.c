@@ -127,6 +127,17 @@ static void print_row(const example *e, const char *name, const int32_t *tokens,
     printf("\n");
 }
 
+// The picture of an example, and in words what is asked where its tokens are many.
+static void picture_print(const example *e) {
+    hy_buf b = {0};
+    const bool drawn = hy_task_picture(e->task, e->ids, e->labels, &b);
+    if (drawn) printf("%s", b.s);
+    free(b.s);
+    const int32_t last = e->labels[e->T - 1];
+    const char *piece = drawn && last >= 0 ? hy_task_piece(e->task, last) : NULL;
+    if (piece) printf("  wanted at position %d: %s\n", e->T - 1, piece);
+}
+
 static hy_status example_print(const example *e, void *user) {
     (void)user;
     int width = 3;
@@ -138,6 +149,7 @@ static hy_status example_print(const example *e, void *user) {
     int per_line = (LINE_WIDTH - 10) / (width + 1);
     printf("\nexample %lld of %s cell %s\n", (long long)e->index, hy_split_name(e->split),
            hy_task_cell(e->task, e->split, e->cell)->name);
+    picture_print(e);
     for (int from = 0; from < e->T; from += per_line) {
         int to = from + per_line < e->T ? from + per_line : e->T, wanted = 0;
         for (int i = from; i < to; i++) wanted += e->labels[i] >= 0;
@@ -304,7 +316,8 @@ int hy_cmd_task(int argc, char **argv) {
                 "  hylab task\n"
                 "  hylab task mqar --set vocab=40 --set 'train=[[32, 4]]' --set 'test=[[32, 4]]'\n"
                 "  hylab task needle --split eval --show 5\n"
-                "  hylab task text --set path=experiments/data/tinyshakespeare.txt --show 1",
+                "  hylab task text --set path=experiments/data/tinyshakespeare.txt --show 1\n"
+                "  hylab task images --set path=~/mnist --set downsample=2",
         .args = args,
         .min_rest = 0,
         .max_rest = 1,

@@ -12,6 +12,7 @@ typedef struct {
 typedef struct {
     const char *folder, *model, *what;  // model and prompts in words
     unsigned formats;                   // hy_fig_formats_parse
+    int meta;                           // meta tokens of the model
 } hy_probe_figure;
 
 // A row for each layer, a panel for each map, as far as there are such heads. norm: of the maps.

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analysis/probe/capture.h"
 #include "core/base/plural.h"
 #include "core/base/version.h"
 
@@ -93,6 +94,24 @@ hy_status hy_probe_save_check(const hy_probe_saved *o, const hy_subject *s, hy_n
                       hy_task_vocab(s->task), p->spec.name, p->spec.vocab);
     hy_program_free(p);
     if (st) hy_names_free(names);
+    return st;
+}
+
+hy_status hy_probe_memory(const hy_subject *s, int T, const hy_names *names, hy_weights how) {
+    const double told_from = 0.25e9;
+    hy_program *p;
+    hy_capture_need n;
+    bool logits = false;
+    HY_TRY(open_program(s->file, s->args->sets.v, &p));
+    for (int i = 0; i < names->n; i++)
+        logits = logits || (names->v[i].value != HY_NOVAL && names->v[i].value == p->logits);
+    hy_status st = hy_capture_needs(p, &s->be, hy_precision_dtype(s->precision), T, logits, &n);
+    if (how != HY_WEIGHTS_F32 && hy_model_file_kind_of(s->file) != HY_MODEL_YAML) n.weights /= 2;  // may be bfloat16
+    if (!st && n.weights + n.executor + n.captured >= told_from)
+        fprintf(stderr, "%d tokens need about %.3g GB: weights %.3g, activations %.3g, what is looked at %.3g\n", T,
+                (n.weights + n.executor + n.captured) / 1e9, n.weights / 1e9, n.executor / 1e9, n.captured / 1e9);
+    if (!st) st = hy_capture_fits(p, &s->be, T, &n);
+    hy_program_free(p);
     return st;
 }
 

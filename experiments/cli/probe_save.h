@@ -27,5 +27,8 @@ hy_status hy_probe_values(const char *file, const char *const *sets, hy_table_fo
 hy_status hy_probe_save_asked(const hy_probe_saved *s, int prompts);
 // Everything that can be refused before weights are read; s is prepared. names: what is chosen, the caller frees.
 hy_status hy_probe_save_check(const hy_probe_saved *o, const hy_subject *s, hy_names *names);
+// What looking at T tokens of the prepared model takes, told on stderr where it is much, refused where it is more than
+// there is. names: what is saved.
+hy_status hy_probe_memory(const hy_subject *s, int T, const hy_names *names, hy_weights how);
 hy_status hy_probe_save(const hy_probe_saved *o, const hy_subject *s, const hy_names *names);
 #endif

@@ -27,6 +27,11 @@ class Results:
                 views = self._names()
             except sqlite3.OperationalError:  # an archive: a folder in which SQLite may not make its files
                 self._db.close()
+                if os.path.exists(self.path + "-wal") and os.path.getsize(self.path + "-wal"):
+                    raise Error(
+                        f"{self.path}: its newest rows are in {self.path}-wal, which can be read only where SQLite may "
+                        "write: copy both files to a folder of yours"
+                    ) from None
                 self._db = sqlite3.connect(where + "?mode=ro&immutable=1", uri=True)
                 views = self._names()
         except sqlite3.Error as e:
@@ -73,19 +78,21 @@ class Results:
         return [r["experiment"] for r in self.rows("SELECT DISTINCT experiment FROM v_plan ORDER BY experiment")]
 
     def _with_params(self, table, params):
-        """Puts columns of parameters beside a table with run_id. params: True: all; a path or a list of paths, with
-        shell wildcards.
-        """
+        """Puts columns of parameters beside a table with run_id."""
         if params is False or params is None or not len(table):
             return table
-        patterns = ["*"] if params is True else [params] if isinstance(params, str) else list(params)
+        every = params is True or params == "varying"
+        patterns = ["*"] if every else [params] if isinstance(params, str) else list(params)
         where = " OR ".join("path GLOB ?" for _ in patterns)
-        found = {}
+        runs, found = set(table["run_id"]), {}
         for r in self.rows(f"SELECT run_id, path, value FROM v_param WHERE {where}", *patterns):
-            found.setdefault(r["path"], {})[r["run_id"]] = _parsed(str(r["value"]))
+            if r["run_id"] in runs:
+                found.setdefault(r["path"], {})[r["run_id"]] = _parsed(str(r["value"]))
         missing = [p for p in patterns if not any(c in p for c in "*?[") and p not in found]
         if missing:
-            raise Error(f"{self.path}: no model has the parameter {missing[0]}")
+            raise Error(f"{self.path}: none of these models has the parameter {missing[0]}")
+        if params == "varying":
+            found = {path: of for path, of in found.items() if len(of) < len(runs) or len(set(of.values())) > 1}
         import pandas
 
         columns = {path: table["run_id"].map(of) for path, of in sorted(found.items())}
@@ -100,13 +107,13 @@ class Results:
         """
         return self._with_params(self.sql("SELECT * FROM v_run ORDER BY run_id"), params)
 
-    def final(self, metric=None, experiment=None, cell=None, scale=None, params=False, **where):
+    def final(self, metric=None, experiment=None, cell=None, scale=None, params="varying", **where):
         """A row for each final figure: metric, cell, layer, kind, head, value, stderr, n ..., with parameters of its
         model as columns.
 
         metric, cell, and any other column (variant="hymba", seed=1): only such rows; a list: any of these.
         experiment (and scale): what that experiment asks for, from v_result, with its columns; else all of v_final.
-        params: as for ``models``.
+        params: "varying": those whose values differ between these models; else as for ``models``.
         """
         view = "v_final" if experiment is None and scale is None else "v_result"
         tests, values = [], []

@@ -32,6 +32,14 @@ check 'of one kind of heads no half-lives' 0 '^layer1.attention,1,attention,[0-9
 check 'what heads copy' 0 '^layer1.head1 +[0-9.]+ ± [0-9.]+ ' "${P[@]}" --retrieval --prompts 3
 check 'beside all keys alike' 0 '^layer1.ssm,1,ssm,,[0-9.]+,[0-9.]+,[0-9.]+$' "${P[@]}" --retrieval --format csv
 check 'nothing to copy' 2 'nothing to copy in the first 8 examples of mqar, T24.K' "${P[@]}" --measure retrieval --tokens 4
+check 'a receptive field by gradients' 0 '^model +[0-9.]+ ± [0-9.]+ ' "${P[@]}" --gradient-erf --prompts 3
+check 'from each layer' 0 '^layer2.from,2,from,[0-9.]+,[0-9.]+,[0-9.]+$' "${P[@]}" --gradient-erf --format csv
+check 'with an option of its own' 0 'of=top norm=l1 .* each=to$' "${P[@]}" --gradient-erf --option of=top --option norm=l1 --option each=to
+check 'of one table alone' 2 'or of one table with its own figure' "${P[@]}" --gradient-erf --reach --option of=top
+check 'no wanted token' 2 'example 0 of mqar, T24.K2 has no wanted token in its first 4' "${P[@]}" --measure gradient_erf --option of=label --tokens 4
+check 'contributions of positions' 0 '^layer1.ssm +[0-9.]+ ± [0-9.]+ ' "${P[@]}" --contributions --prompts 3
+check 'of the whole layer' 0 '^layer2.layer,2,layer,,[0-9.]+,[0-9.]+,[0-9.]+,[0-9.]+,[0-9.]+$' "${P[@]}" --contributions --format csv
+check 'rows for maps' 2 'rows: 4, but maps are of all rows' "${P[@]}" --contributions --option rows=4
 check 'propose alone' 2 '--propose is for --kv-similarity' "${P[@]}" --propose
 check 'by what' 2 '--by both: cka or cosine' "${P[@]}" --kv-similarity --propose --by both
 check 'at least how much' 2 '--at-least 2: a number from -1 to 1' "${P[@]}" --kv-similarity --propose --at-least 2
@@ -66,6 +74,17 @@ if command -v gnuplot >/dev/null; then
   # 2 layers x 5 maps of 26 x 26 positions, as float32
   size=$(stat -c %s "$dir/out/maps.dat")
   if [ "$size" = $((2 * 5 * 26 * 26 * 4)) ]; then echo 'ok data of the maps'; else echo "not ok data of the maps ($size bytes)"; bad=1; fi
+  # a long text: pixels of 3 x 3 positions, which the figure and its data say; then a part of it, position by position
+  head -c 900 CONTRIBUTING.md >"$dir/long.txt"
+  check 'a long map' 0 "figures are in $dir/long" "$H" probe "$dir/m.yaml" --text "$dir/long.txt" --layers 1 --maps attention --out "$dir/long"
+  check 'what a pixel is' 0 'Each pixel: max over 3 x 3 positions' cat "$dir/long/maps.gp"
+  check 'so say the data' 0 '^# layer 1: attention: 301 rows x 301 columns from byte +[0-9]+; each value: max over 3 x 3 positions' head -2 "$dir/long/maps.dat"
+  size=$(stat -c %s "$dir/long/maps.dat")
+  if [ "$size" -gt $((301 * 301 * 4)) ] && [ "$size" -lt $((301 * 301 * 4 + 500)) ]; then echo 'ok data of the long map'; else echo "not ok data of the long map ($size bytes)"; bad=1; fi
+  check 'a part of it' 0 "figures are in $dir/part" "$H" probe "$dir/m.yaml" --text "$dir/long.txt" --layers 1 --maps attention --out "$dir/part" --zoom 500:600,450:600
+  check 'is said' 0 'Queries 500 to 599, keys 450 to 599 only' cat "$dir/part/maps.gp"
+  check 'and drawn' 0 'array=\(150,100\) .* origin=\(450,500\) dx=1 dy=1' cat "$dir/part/maps.gp"
+  check 'the mean instead' 0 'mean over 3 x 3' bash -c "'$H' probe '$dir/m.yaml' --text '$dir/long.txt' --layers 1 --maps attention --out '$dir/long' --reduce-map mean && cat '$dir/long/maps.gp'"
 else
   echo 'skip maps (gnuplot is not installed)'
 fi
@@ -95,6 +114,10 @@ check 'nor is it stored' 2 'not with --db' "$H" probe "$dir/m.yaml" --prompt hel
 check 'an empty prompt' 2 'no token in it' "$H" probe "$dir/m.yaml" --prompt ''
 H=$(realpath "$H")
 check 'no gnuplot' 1 'apt-get install gnuplot-nox' env PATH=/nonexistent "$H" "${P[@]:1}" --out "$dir/none"
+check 'no zoom' 2 'FROM:TO,FROM:TO' "${P[@]}" --zoom 3:9 --out "$dir/none"
+check 'no such part' 2 'queries 3 to 30 are no part of the 26 positions' "${P[@]}" --zoom 3:30,0:9 --out "$dir/none"
+check 'zoom of what' 2 '--zoom is of the maps that --out draws' "${P[@]}" --zoom 3:9,0:9
+check 'more than there is' 2 'needs about [0-9.]+ GB .* and this machine has [0-9.]+ GB: take fewer tokens' timeout 60 "$H" probe variants/paper/hymba-1.5b.yaml --task needle --task-set 'test=[1000000]' --save ids --save-to "$dir/x.npy"
 check 'no model' 2 'cannot open' "$H" probe "$dir/none.yaml"
 check 'no layer' 2 'from 0 to 2' "${P[@]}" --layers 3
 check 'no head' 2 'no attention head 7' "${P[@]}" --out "$dir/none" --head 7

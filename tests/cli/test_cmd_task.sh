@@ -9,6 +9,20 @@ check help 0 'hylab task mqar' "$H" task --help
 for kind in mqar induction selective_copy needle markov text; do check "fields of $kind" 0 "^  train " "$H" task $kind --show 0; done
 check example 0 '^example 0 of train cell T32.K4' "$H" task mqar --set 'train=[[32, 4]]' --show 1
 check text 0 'label .* sp' "$H" task text --set path=tests/data/shakespeare-100k.txt --split eval --show 1
+# an image of 2 x 2 pixels, drawn: two characters a pixel, black and white
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+{ printf '\0\0\10\3\0\0\0\2\0\0\0\2\0\0\0\2'; printf '\0\377\377\0%.0s' 1 2; } >"$dir/train-images-idx3-ubyte"
+printf '\0\0\10\1\0\0\0\2\3\3' >"$dir/train-labels-idx1-ubyte"
+images=(images --set "path=$dir" --set validation=0.5 --set tuning=0)
+check image 0 '^  \|  @@\|$' "$H" task "${images[@]}" --show 1
+check 'image, other row' 0 '^  \|@@  \|$' "$H" task "${images[@]}" --show 1
+check 'class of the image' 0 'wanted at position 4: class 3' "$H" task "${images[@]}" --show 1
+check 'fields of images' 0 '^  downsample ' "$H" task images
+check mnist1d 0 'wanted at position 40: class 0' "$H" task mnist1d --show 1
+check 'fields of speech' 0 '^  decimate ' "$H" task speech
+check 'no recordings' 2 'no folder in it has a .wav file' "$H" task speech --set "path=$dir"
+check 'no images' 2 'no train-images-idx3-ubyte' "$H" task images --set path=/nonexistent
 check csv 0 '^eval,len128.depth0.00,0,127,[0-9]+,[0-9]+' "$H" task needle --split eval --show 1 --format csv
 check json 0 '"labels": \[null' "$H" task induction --show 1 --format json
 check 'no kind' 2 'there are mqar' "$H" task mqr

@@ -19,11 +19,13 @@ check() { # name, wanted status, wanted text in the output, command...
 T="--task mqar --task-set vocab=40 --task-set train=[[16,2]] --task-set test=[[16,2]] --task-set test_examples=20"
 M="variants/hymba.yaml --set vocab=40 --set d_model=32 --set layers=3 --set kv_share=none --threads 1"
 # the first training of README.md and all that it does with the checkpoint, as they stand there, in two steps
+on=$(sed -n 's/^ *\(on=(.*)\)$/\1/p' README.md)
 while IFS= read -r c; do
   more=; case $c in *" train "*) more="--train steps=2" ;; esac
-  check "as in README.md: ${c#*/hylab }" 0 "hymba-small on mqar" bash -c "$c $more --threads 1"
-done < <(sed -e ':a' -e '/\\$/N; s/\\\n *//; ta' README.md | grep -E "^ +\./hylab .*runs/hymba.safetensors" | sed "s|^ *\./hylab|$HYLAB|; s|runs/|$dir/|; s|  *#.*||")
-check "README.md has that many" 0 "8" grep -cE "^ +\./hylab (eval|probe) runs/hymba|^ +--train batch=32 .*runs/hymba" README.md
+  says="hymba-small on mqar"; case $c in *" --save "*) says="16 values of 12 positions" ;; esac
+  check "as in README.md: ${c#*/hylab }" 0 "$says" bash -c "$on; $c $more --threads 1"
+done < <(sed -e ':a' -e '/\\$/N; s/\\\n *//; ta' README.md | grep -E "^ +\./hylab .*runs/hymba.safetensors" | sed "s|^ *\./hylab|$HYLAB|; s|runs/|$dir/|g; s|  *#.*||")
+check "README.md has that many" 0 "11" grep -cE "^ +\./hylab (train|eval|probe) .*runs/hymba" README.md
 check "train writes a checkpoint" 0 "T16.K2" $HYLAB train $M $T --train steps=6 --train batch=4 --out "$dir/a.safetensors" --curve "$dir/a.csv"
 check "the curve has a line a step" 0 "7" wc -l "$dir/a.csv"
 check "another run's checkpoint is refused" 2 "resumed run must be the same run" $HYLAB train $M $T --train steps=7 --train batch=4 --resume "$dir/a.safetensors"

@@ -31,12 +31,14 @@ measures:
   kv_similarity: {examples: 2}
   reach: {examples: 2}
   retrieval: {examples: 2}
+  gradient_erf: {examples: 2}
+  contributions: {examples: 2}
 END
 export HYLAB_DB=$dir/r.db
 check 'nothing stored' 2 'r.db' "$H" plot "$dir/e.yaml"
 check run 0 'Llama +2 ' "$H" run "$dir/e.yaml" --jobs 2 --threads 2
 check plot 0 'erf-cache' "$H" plot "$dir/e.yaml" --out "$dir/f"
-for f in accuracy-cache accuracy-throughput recall loss throughput cache maps-Llama maps-A__1_.3cb.3e maps-hybrid entropy erf-cache outputs-Llama outputs-hybrid kv-similarity-hybrid reach-A__1_.3cb.3e retrieval-Llama; do
+for f in accuracy-cache accuracy-throughput recall loss throughput cache maps-Llama maps-A__1_.3cb.3e maps-hybrid entropy erf-cache outputs-Llama outputs-hybrid kv-similarity-hybrid reach-A__1_.3cb.3e retrieval-Llama gradient-erf contributions-Llama contributions-hybrid contribution-share; do
   for x in svg png pdf; do
     case $x in svg) magic='<?xml' ;; png) magic=$'\x89PNG' ;; pdf) magic='%PDF' ;; esac
     # a figure is of some size, complete (no half-written file under its name) and what its name says
@@ -56,9 +58,9 @@ grep -q '6 runs, 2 seeds each' "$dir/f/accuracy-cache.svg"
 say $? 'runs and seeds are on the figure'
 check 'only experiment' 0 'loss' "$H" plot --figure loss --out "$dir/g" --formats svg
 check 'default folder' 0 'figures/mini/recall' "$H" plot --experiment mini --figure recall --formats svg
-check report 0 'report.html \(22 figures' "$H" report "$dir/e.yaml" --figures "$dir/f"
+check report 0 'report.html \(27 figures' "$H" report "$dir/e.yaml" --figures "$dir/f"
 page=$dir/f/report.html
-[ "$(grep -c '<svg' "$page")" = 22 ] && [ "$(grep -c '<figcaption' "$page")" = 22 ]
+[ "$(grep -c '<svg' "$page")" = 27 ] && [ "$(grep -c '<figcaption' "$page")" = 27 ]
 say $? 'figures are inline'
 grep -q 'Is &lt;this&gt; escaped &amp; shown?' "$page" && ! grep -q '<b>&lt;\|A_1 <b>' "$page"
 say $? 'text is escaped'
@@ -69,7 +71,7 @@ say $? 'rank correlation, paper and provenance'
 # beside a page nothing is written but the folder of its figures; what is there and not ours stays
 mkdir -p "$dir/w/mine_files"
 echo mine >"$dir/w/loss.svg"
-check 'report beside files of the user' 0 'page.html \(22 figures from .*/w/page_files\)' "$H" report "$dir/e.yaml" --out "$dir/w/page.html"
+check 'report beside files of the user' 0 'page.html \(27 figures from .*/w/page_files\)' "$H" report "$dir/e.yaml" --out "$dir/w/page.html"
 [ "$(cat "$dir/w/loss.svg")" = mine ] && [ "$(ls "$dir/w")" = $'loss.svg\nmine_files\npage.html\npage_files' ] && [ -s "$dir/w/page_files/loss.svg" ]
 say $? 'the figures of a page have a folder of their own'
 cp "$dir/w/loss.svg" "$dir/w/mine_files/"

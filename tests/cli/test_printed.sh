@@ -62,10 +62,10 @@ awk -F'|' '{v[$1, $2] = $3; e[$1, $2] = $4; n[$1, $2] = $5} $2 == "loss" && !($1
 say $? 'eval: so is the table, rounded'
 grep -q '^s.e.: standard error of the mean over the examples$' "$dir/eval"
 say $? 'eval says what s.e. is'
-for measure in erf outputs reach retrieval; do
+for measure in erf outputs reach retrieval gradient_erf contributions; do
   "$H" probe "$dir/m.safetensors" "${task[@]}" --measure $measure --db "$db" --format csv >"$dir/$measure.csv" 2>/dev/null
   stored $measure
-  lookup "$dir/$measure.csv" "$dir/$measure.stored" 'output_share=100 long_memory=100 retrieval_score=100 retrieval_top=100 retrieval_uniform=100' '' 18
+  lookup "$dir/$measure.csv" "$dir/$measure.stored" 'output_share=100 long_memory=100 retrieval_score=100 retrieval_top=100 retrieval_uniform=100 gradient_meta=100 gradient_share=100 contribution_share=100 contribution_meta=100 contribution_bos=100 contribution_self=100 contribution_cross=100' '' 18
   say $? "probe, $measure: every cell is the stored figure"
 done
 "$H" probe "$dir/m.safetensors" "${task[@]}" --measure outputs 2>/dev/null >"$dir/outputs"

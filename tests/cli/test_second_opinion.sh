@@ -23,6 +23,8 @@ measures:
   kv_similarity: {examples: 4, cka: debiased}
   reach: {examples: 4, rows: 2}
   retrieval: {examples: 4}
+  gradient_erf: {examples: 4, of: top, each: from}
+  contributions: {examples: 2, rows: 5, keep: statistics}
   throughput: {contexts: [8], batch: [2], repetitions: 2, decode_tokens: 3}
 YAML
 EXP=$dir/e.yaml
@@ -40,12 +42,14 @@ task=(--task mqar --task-set vocab=256 --task-set 'train=[[16,2]]' --task-set 't
   "$HYLAB" probe "$weights" "${task[@]}" --measure kv_similarity --option examples=4 --option cka=debiased
   "$HYLAB" probe "$weights" "${task[@]}" --measure reach --option examples=4 --option rows=2
   "$HYLAB" probe "$weights" "${task[@]}" --measure retrieval --option examples=4
+  "$HYLAB" probe "$weights" "${task[@]}" --measure gradient_erf --option examples=4 --option of=top --option each=from
+  "$HYLAB" probe "$weights" "${task[@]}" --measure contributions --option examples=2 --option rows=5 --option keep=statistics
   "$HYLAB" bench "$weights" --context 8 --batch 2 --repetitions 2 --tokens 3 --threads 1 --db "$dir/y.db"
 } >"$dir/out" 2>&1 || no 'by commands' "$(tail -3 "$dir/out")"
 figures() { # database, measure
   sql "$1" "SELECT metric, metric_version, cell, layer, kind, head, value, stderr, n, x, y, options FROM v_final WHERE measure = '$2' ORDER BY metric, cell"
 }
-for m in accuracy cache maps erf outputs stream ablation kv_similarity reach retrieval; do
+for m in accuracy cache maps erf outputs stream ablation kv_similarity reach retrieval gradient_erf contributions; do
   n=$(figures "$dir/x.db" $m | wc -l)
   check "$m has figures" [ "$n" -gt 4 ]
   check "$m, two ways" same "$(figures "$dir/y.db" $m)" "$(figures "$dir/x.db" $m)"

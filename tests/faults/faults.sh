@@ -96,6 +96,7 @@ targets() { # what has to be built for a test
       grep -q 'EMU' "tests/cli/$1" && echo build/release/hylab-emu
       [ "$1" = test_python.sh ] && echo build/release/pic/libhylab.so
       grep -q 'bench_gpu-emu' "tests/cli/$1" && echo build/release/bench/bench_gpu-emu
+      grep -q 'bench/baseline' "tests/cli/$1" && echo build/release/bench/baseline
       if [ "$1" = test_fuzz.sh ]; then (cd tests/fuzz && printf '%s\n' fuzz_*.c | sed 's|^fuzz|build/release/tests/replay|; s/\.c$//'); fi
       ;;
     *) echo "build/release/tests/$1" ;;

@@ -297,7 +297,7 @@ static void read_map(const hy_map_row *m) {
 static const hy_experiment_id g_e = {"e", "", ""};
 
 static void losses(hy_store *s) { ALL(hy_ask_losses(s, &g_e, 0, &q), hy_loss_point, hy_next_loss, g_sum += r.mean); }
-static void maps(hy_store *s) { ALL(hy_ask_maps(s, &g_e, 0, 0, 0, &q), hy_map_row, hy_next_map, read_map(&r)); }
+static void maps(hy_store *s) { ALL(hy_ask_maps(s, &g_e, "maps", 0, 0, 0, &q), hy_map_row, hy_next_map, read_map(&r)); }
 static void timings(hy_store *s) {
     ALL(hy_ask_timings(s, &g_e, "throughput_decode", &q), hy_timing_point, hy_next_timing, g_sum += r.median);
 }

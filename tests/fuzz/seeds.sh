@@ -76,5 +76,13 @@ db)
   printf 'w\0\067\177\006\202\0\055\342\030\0\0\020\0%0100d' 0 >"$out/in/log"
   printf '%s\n' map.layer0.attention layer-7.kv '[8,8]' '[65536,65536]' '{"meta_tokens":99}' ../x cpu done failed cuda | words
   ;;
+data)
+  printf 'i\0\0\10\3\0\0\0\2\0\0\0\1\0\0\0\2abcd\n---\n\0\0\10\1\0\0\0\2\1\3' >"$out/in/idx"
+  head='\1\0\1\0\100\37\0\0\0\0\0\0'
+  printf "wRIFF\\0\\0\\0\\0WAVEfmt \\20\\0\\0\\0$head\\2\\0\\20\\0data\\4\\0\\0\\0abcd" >"$out/in/wav16"
+  printf "wRIFF\\0\\0\\0\\0WAVELIST\\1\\0\\0\\0x\\0fmt \\20\\0\\0\\0$head\\1\\0\\10\\0data\\4\\0\\0\\0abcd" >"$out/in/wav8"
+  printf 'mpath,label,split,group\r\na.wav,x,train,g\n"b, ""c"".wav",y,test,\n\nd.wav,x,,h' >"$out/in/manifest"
+  printf '%s\n' 'RIFF' 'WAVE' 'fmt ' 'data' 'path,label' ',split' ',group' train validation tune eval '"' '""' | words
+  ;;
 *) echo "fuzz_seeds.sh: no inputs for \"$name\"" >&2; exit 2 ;;
 esac

@@ -343,6 +343,9 @@ def test_ablation():
         near(low + high, 2 * found.loss_rise, 1e-9)
         same = m.ablate(ids, labels=labels, batch=5)
         assert (same.loss == found.loss).all() and (same.accuracy == found.accuracy).all()
+        own = m.ablate(ids, labels=m.logits(ids).argmax(-1))  # of which the whole model has every one right
+        assert (own.intact_accuracy == 1).all() and (own.accuracy_drop > 0).any()
+        near(own.accuracy_drop, 1 - own.accuracy.mean(1), 1e-9)
         stored = m.measure("ablation", task, examples=12, batch=5)
         for i, name in enumerate(found.names):
             near(stored.value("loss_rise", name), found.loss_rise[i], 1e-9, name)
@@ -548,6 +551,13 @@ def test_closed():
         m.parameter("final_norm")
     with refused("closed"), m:
         pass
+    m, found = small(), []
+    many = np.tile(np.arange(60), (100, 8))
+    work = threading.Thread(target=lambda: found.append(m.ablate(many, remove="layer0.ssm").n))
+    work.start()
+    time.sleep(0.3)
+    m.close()  # waits for the call of the other thread
+    assert found == [100] or work.join() or found == [100]
     task = hylab.Task.given([1, 2])
     task.close()
     with refused("the task is closed"):
@@ -603,10 +613,13 @@ except KeyboardInterrupt:
 time.sleep(0)
 """
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+    try:
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert out == "interrupted True\n" and process.returncode == 0, (out, process.returncode)
 
 
@@ -675,9 +688,12 @@ def results_are_tables(r, db):
     ).split()[-1]
     near(final[final["d_model"] == 16]["value"].mean(), float(wanted), 1e-9)
     assert len(r.final(["accuracy", "loss"], seed=1, variant="a")) >= 2
+    varying = r.final("accuracy", cell="")
+    assert set(varying["d_model"]) == {8, 16} and "vocab" not in varying
+    assert not {"d_model", "vocab"} & set(r.final("accuracy", params=False).columns)
     with refused("no column sead", "seed"):
         r.final("accuracy", sead=1)
-    with refused("no model has the parameter train.lrr"):
+    with refused("none of these models has the parameter train.lrr"):
         r.models(params="train.lrr")
     return True
 

@@ -251,6 +251,37 @@ static inline void facts_retrieval(hy_facts *f, place p) {
         }
 }
 
+// Maps as above; shares where there are both kinds of heads, not in the middle layer.
+static inline void facts_contributions(hy_facts *f, place p, bool other) {
+    for (int l = 0; l < layers_of(p.v); l++)
+        for (int k = 0; k < 3; k++) {
+            if (k < 2 && !has_heads(p.v, k)) continue;
+            char cell[48], name[64], meta[128];
+            snprintf(cell, sizeof cell, "layer%d.%s", l, head_kinds[k]);
+            snprintf(name, sizeof name, "contribution.%s", cell);
+            snprintf(meta, sizeof meta, "{\"meta_tokens\":%d,\"cell\":\"T16\",\"options\":\"%s\"}", META,
+                     other ? "size=other" : "size=first");
+            float a[SIDE * SIDE];
+            for (int i = 0; i < SIDE * SIDE; i++) a[i] = i % SIDE > i / SIDE ? NAN : (float)unequal(p, name, i);
+            hy_artifact_at(hy_facts_artifact(f, name, "f32", 2, (int[]){SIDE, SIDE}, a, meta), l, head_kinds[k], -1);
+            if (k < 2 && p.v == 2 && l != 1)
+                hy_fact_at(fact(f, p, "contribution_share", cell, 0.2, 0.4), l, head_kinds[k], -1);
+        }
+}
+
+// Distances 0, 1, 4-5 and as far as variants differ, not in their order.
+static inline int distances_at(int v) { return 2 + v; }
+static inline double distance_at(int k, bool last) { return k < 2 ? k : last ? 5.0 * (k - 1) : 4.0 * (k - 1); }
+static inline void facts_gradient(hy_facts *f, place p) {
+    fact(f, p, "gradient_distance", "", 3, 5);
+    for (int k = distances_at(p.v) - 1; k >= 0; k--) {
+        char cell[48];
+        snprintf(cell, sizeof cell, "distance%d", k);
+        hy_fact *a = fact(f, p, "gradient_share", cell, 0.1, 0.3);
+        a->x = distance_at(k, false), a->y = distance_at(k, true);
+    }
+}
+
 // Three kinds of prompts, two of the layers with heads; a single head, which is not shown.
 static const char *const prompts[] = {"T24.K2", "article", "code"};
 enum { PROMPTS = 3 };
@@ -270,13 +301,15 @@ static inline void facts_meta(hy_facts *f, place p) {
 }
 
 // Every measure of figures is taken with a second set of options: that is not what they show.
-static const char *const measures[] = {"accuracy", "cache",      "throughput",    "maps",          "maps",
-                                       "erf",      "outputs",    "ablation",      "stream",        "removal",
-                                       "outputs",  "throughput", "erf",           "cache",         "ablation",
-                                       "stream",   "removal",    "kv_similarity", "kv_similarity", "reach",
-                                       "reach",    "retrieval",  "retrieval",     "meta",          "meta"};
-enum { MEASURES = 25 };
-static inline bool second(int m) { return m == 4 || (m > 9 && m != 17 && m != 19 && m != 21 && m != 23); }
+static const char *const measures[] = {
+    "accuracy", "cache",         "throughput",    "maps",          "maps",         "erf",       "outputs",   "ablation",
+    "stream",   "removal",       "outputs",       "throughput",    "erf",          "cache",     "ablation",  "stream",
+    "removal",  "kv_similarity", "kv_similarity", "reach",         "reach",        "retrieval", "retrieval", "meta",
+    "meta",     "gradient_erf",  "gradient_erf",  "contributions", "contributions"};
+enum { MEASURES = 29 };
+static inline bool second(int m) {
+    return m == 4 || (m > 9 && m != 17 && m != 19 && m != 21 && m != 23 && m != 25 && m != 27);
+}
 static inline const char *options_of(int m) { return second(m) ? "which: second\n" : "which: first\n"; }
 
 // Whether a place was measured: timings of two seeds and of the last variant on the second task only; maps without the
@@ -311,6 +344,8 @@ static inline void fill_measure(hy_store *s, int64_t model, place p, int m, bool
     if (!strcmp(of, "reach")) facts_reach(&f, at);
     if (!strcmp(of, "retrieval")) facts_retrieval(&f, at);
     if (!strcmp(of, "meta")) facts_meta(&f, at);
+    if (!strcmp(of, "gradient_erf")) facts_gradient(&f, at);
+    if (!strcmp(of, "contributions")) facts_contributions(&f, at, m == 28);
     OK(hy_measurement_settle(s, id, &f, !strcmp(of, "erf") && p.v == 1 && p.t == 0 && p.k == 1 ? "no memory" : NULL));
     hy_facts_free(&f);
 }
@@ -495,15 +530,18 @@ static inline spread spread_of(const double *v, int n, bool share, double low) {
 
 static inline spread spread_at(hy_store *s, int v, int t, int g, const char *metric, const char *cell, double scale) {
     double x[SEEDS];
-    const bool signed_value = !strcmp(metric, "accuracy_drop") || !strcmp(metric, "loss_rise");
-    if (strstr(metric, "_cosine") || strstr(metric, "_cka")) {  // from -1 to 1: as the share (1 + cosine) / 2
+    if (strstr(metric, "_cosine") || strstr(metric, "_cka") || !strcmp(metric, "accuracy_drop")) {
+        // from -1 to 1: as the share (1 + cosine) / 2
         const int n = raw(s, v, t, g, metric, cell, x, NULL);
         for (int i = 0; i < n; i++) x[i] = (1 + x[i]) / 2;
         const spread b = spread_of(x, n, true, 0);
-        return (spread){b.n, 2 * b.mean - 1, 2 * b.sd, 2 * b.lo - 1, 2 * b.hi - 1};
+        return (spread){b.n, scale * (2 * b.mean - 1), scale * 2 * b.sd, scale * (2 * b.lo - 1),
+                        scale * (2 * b.hi - 1)};
     }
-    spread a = spread_of(x, raw(s, v, t, g, metric, cell, x, NULL),
-                         !strcmp(metric, "accuracy") || !strcmp(metric, "accuracy_left"), signed_value ? -INFINITY : 0);
+    const bool share =
+        !strcmp(metric, "accuracy") || !strcmp(metric, "accuracy_left") || !strcmp(metric, "gradient_share");
+    spread a =
+        spread_of(x, raw(s, v, t, g, metric, cell, x, NULL), share, !strcmp(metric, "loss_rise") ? -INFINITY : 0);
     a.mean *= scale, a.sd *= scale, a.lo *= scale, a.hi *= scale;
     return a;
 }

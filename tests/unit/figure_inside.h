@@ -1,5 +1,5 @@
-// figure_inside.h - the numbers of the figures of keys and values, reach and retrieval against the raw rows of the
-// store; for test_figure_numbers.c, which has the store.
+// figure_inside.h - the numbers of the figures of keys and values, reach, retrieval and gradients against the raw rows
+// of the store; for test_figure_numbers.c, which has the store.
 #ifndef HY_FIGURE_INSIDE_H
 #define HY_FIGURE_INSIDE_H
 #include "tests/unit/figure_fixture.h"
@@ -14,7 +14,7 @@ static inline spread gathered(int v, int t, int g, const char *metric, int how, 
     int seed[SEEDS], n = -1, of = 0;
     for (int l = 0; l < (how ? layers_of(v) : 1); l++)
         for (int h = 0; h < (how == 2 ? heads_at(l) : 1); h++) {
-            char cell[32] = "";
+            char cell[48] = "";
             if (how == 1)
                 snprintf(cell, sizeof cell, "layer%d.%s", l, strstr(metric, "half_life") ? "ssm" : "attention");
             if (how == 2) snprintf(cell, sizeof cell, "layer%d.head%d", l, h);
@@ -196,6 +196,32 @@ static inline void retrieval(const r_figure *f, int t, int v) {
     r_says(f->head, variants[v]);
     r_says(f->head, v == 2 && t == 1 ? "2 runs, 2 seeds each" : "3 runs, 3 seeds each");
     r_says(f->head, "which=first");
+}
+
+// One line a variant, at the middle of its distances by their logarithm, counted from 1.
+static inline void gradient_erf(const r_figure *f, int t, int unused) {
+    (void)unused;
+    assert_non_null(f);
+    assert_int_equal(f->n_panels, 1);
+    for (int v = 0; v < VARIANTS; v++) {
+        const r_block *b = line_of(f, 0, variants[v], v);
+        assert_non_null(b);
+        assert_int_equal(b->n, distances_at(v));
+        bars_of(f, 0, v, false);
+        for (int k = 0; k < b->n; k++) {
+            char cell[32];
+            snprintf(cell, sizeof cell, "distance%d", k);
+            const spread a = spread_at(store, v, t, best_at(store, v, t), "gradient_share", cell, 100);
+            const double first = distance_at(k, false), last = distance_at(k, true);
+            near_row(b, k, exp((log(1 + first) + log(1 + last)) / 2), a.mean, a.lo, a.hi, cell);
+        }
+    }
+    assert_true(f->panel[0].x_log && f->panel[0].y_log);
+    r_equal(f->panel[0].x, "tokens back, with the last itself as 1");
+    r_equal(f->panel[0].y, "share of the gradient a token (%)");
+    r_says(f->head, "95 % interval of the mean");
+    r_says(f->head, t ? "8 runs, 2 to 3 seeds each" : "9 runs, 3 seeds each");
+    r_says(f->head, "which: first");
 }
 
 // Of the first seed, in the last layer: columns are meta tokens, rows the kinds of prompts in the order of their names.

@@ -45,7 +45,9 @@ typedef struct {
     int n;
     plain_tensor t[PLAIN_TENSORS];
     plain_memory memory;
-    plain_lack lack;  // shares 0: nothing is left out
+    plain_lack lack;      // shares 0: nothing is left out
+    const double *shift;  // [S, d_model] added to what enters layer shift_at; NULL: nothing
+    int shift_at;
 } plain_weights;
 
 static inline plain_tensor *plain_new_tensor(plain_weights *w, const char *name, size_t n) {
@@ -114,6 +116,7 @@ typedef struct {
     plain_layer layer[PLAIN_LAYERS];
     double *h;                         // [S, d_model] residual stream
     double *stream[PLAIN_LAYERS + 1];  // the same where it enters each layer, and where it leaves the last
+    double *hidden;                    // [S, d_model] after the final norm
     double *logits;                    // [S, vocab]
     double flops;                      // of the last position: matrix products, attention, convolution, scan
     plain_memory memory;
@@ -478,6 +481,7 @@ static inline void plain_forward(const plain_weights *w, const int32_t *ids, int
         r->h[i] += plain_get(w, "", "positions")[i - M * d];
     for (int i = 0; i < m->n_layers; i++) {
         const hy_mixer x = m->layers[i].mixer;
+        for (int k = 0; w->shift && w->shift_at == i && k < r->S * d; k++) r->h[k] += w->shift[k];
         r->stream[i] = plain_columns(r, r->h, d, 0, d);
         r->silent = plain_lacks(r, i, "");  // others may use its keys
         char first[32], second[40];
@@ -492,8 +496,8 @@ static inline void plain_forward(const plain_weights *w, const int32_t *ids, int
         if (m->layers[i].mlp != HY_MLP_NONE && !plain_lacks(r, i, "mlp")) plain_mlp(r, i, first);
     }
     r->stream[m->n_layers] = r->h;
-    r->logits = plain_linear(r, plain_normed(r, r->h, "", "final_norm"), d, m->tied ? table : plain_get(w, "", "head"),
-                             NULL, m->vocab);
+    r->hidden = plain_normed(r, r->h, "", "final_norm");
+    r->logits = plain_linear(r, r->hidden, d, m->tied ? table : plain_get(w, "", "head"), NULL, m->vocab);
 }
 
 static inline void plain_run_free(plain_run *r) { plain_release(&r->memory); }

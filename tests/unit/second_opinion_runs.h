@@ -55,6 +55,10 @@ static const struct {
     " max_len: 20}]\n"                                                                                                 \
     "  retrieval: [{}, {source: token, which: last, cell: 1, examples: 3, max_len: 30, reduce: abs_mean,"              \
     " gate: true}]\n"                                                                                                  \
+    "  gradient_erf: [{max_len: 8, examples: 2, each: both}, {of: top, norm: l1, meta: renormalised, mass: 0.6,"       \
+    " max_len: 9, cell: 1, examples: 2}, {of: label, examples: 1}]\n"                                                  \
+    "  contributions: [{}, {examples: 2, cell: 1, max_len: 20}, {rows: 4, keep: statistics, layers: [0], examples: "   \
+    "3}]\n"                                                                                                            \
     "  meta: [{}, {layers: [0, 1, 3], heads: true, examples: 2, max_len: 9}]\n"
 
 static const char g_models[] =

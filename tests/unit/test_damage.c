@@ -77,7 +77,7 @@ static hy_status read_maps(hy_store *s, int *n) {
     bool row = false;
     hy_status st;
     *n = 0;
-    OK(hy_ask_maps(s, &g_e, 0, 0, 0, &q));
+    OK(hy_ask_maps(s, &g_e, "maps", 0, 0, 0, &q));
     while (!(st = hy_next_map(q, &row, &m)) && row) {
         assert_true(m.positions == SIZE && m.shape.rows == SIZE && m.shape.columns == SIZE);
         assert_int_equal(m.meta_tokens, 2);

@@ -1,7 +1,7 @@
 // test_figure_numbers.c - every number of every figure against the raw rows of the store: which variant it belongs to
 // (by name, legend and colour), column, axis, unit, mean, interval, order and gaps. The table of figures is walked: one
 // without a check fails. What draws is a stand-in, so this needs no gnuplot.
-#include "tests/unit/figure_inside.h"
+#include "tests/unit/figure_maps.h"
 
 static hy_summary *summary;
 static hy_plots plots;
@@ -440,53 +440,6 @@ static void cache(const r_figure *f, int unused, int unused2) {
 }
 
 // ---------------------------------------------------------------------------------------------------- matrices
-static void one_map(const r_figure *f, int panel, int t, int v, int layer, int kind) {
-    static const char *const names[] = {"attention", "SSM", "whole layer"};
-    const int g = best_at(store, v, t);
-    char title[64];
-    snprintf(title, sizeof title, "layer %d: %s", layer, names[kind]);
-    r_equal(f->panel[panel].title, title);
-    const r_element *e = NULL;
-    for (int i = 0; i < f->n_elements; i++)
-        if (f->element[i].panel == panel && !strcmp(f->element[i].with, "image")) e = &f->element[i];
-    assert_non_null(e);
-    char *sql = hy_asprintf("SELECT a.data FROM model m JOIN measurement x ON x.model_id = m.id JOIN artifact a ON"
-                            " a.measurement_id = x.id WHERE m.model_key = 'k%d%d%d' AND m.seed = 12 AND a.name ="
-                            " 'layer%d.%s' AND x.options LIKE '%%first%%'",
-                            v, t, g, layer, head_kinds[kind]);
-    hy_query *q;
-    bool row;
-    size_t bytes = 0;
-    OK(hy_query_open(store, sql, &q));
-    OK(hy_query_step(q, &row));
-    const void *data = row ? hy_query_blob(q, 0, &bytes) : NULL;
-    assert_true(data && bytes == SIDE * SIDE * sizeof(float) && e->skip + bytes <= f->bytes);
-    assert_memory_equal(f->data + e->skip, data, bytes);  // row by row: the x axis is the key
-    hy_query_close(q);
-    free(sql);
-}
-
-static void maps(const r_figure *f, int t, int v) {
-    const int n = layers_of(v), layers[] = {0, n / 2, n - 1}, kinds = v == 2 ? 3 : 1;
-    assert_non_null(f);
-    assert_int_equal(f->n_panels, 3 * kinds);
-    for (int r = 0; r < 3; r++)
-        for (int k = 0; k < kinds; k++) {
-            const int at = r * kinds + k;
-            one_map(f, at, t, v, layers[r], v == 2 ? k : v);
-            r_equal(f->panel[at].x, r == 2 ? "key position" : "");
-            r_equal(f->panel[at].y, k == 0 ? "query position" : "");
-        }
-    r_says(f->script, "binary array=(5,5)");
-    r_says(f->script, "set yrange [4.5:-0.5]");               // the first query on top
-    r_says(f->script, "set arrow from 1.5,-0.5 to 1.5,4.5");  // after the meta tokens
-    r_says(f->script, "set logscale cb");
-    r_says(f->head, variants[v]);
-    r_says(f->head, t ? ", far" : ", near");
-    r_says(f->head, "seed 12; evaluation cell T16. norm=first");
-    assert_null(strstr(f->head, "other"));
-}
-
 static void cells(const r_figure *f, int t, int v) {
     if (t == 0) {  // two cells: bars
         assert_null(f);
@@ -542,6 +495,9 @@ static const struct {
     {"reach", reach, true},
     {"retrieval", retrieval, true},
     {"meta", meta_tokens, true},
+    {"gradient-erf", gradient_erf, false},
+    {"contributions", contributions, true},
+    {"contribution-share", contribution_share, false},
 };
 
 static void check_figure(int i, bool once, int t, int v) {
@@ -550,7 +506,8 @@ static void check_figure(int i, bool once, int t, int v) {
                                   : hy_asprintf("%s-%s", checks[i].kind, tasks[t]);
     int at = 0;
     while (at < plots.n && strcmp(plots.file[at].name, name)) at++;
-    r_figure *f = at < plots.n ? r_read(g_dir, name, !strcmp(checks[i].kind, "maps")) : NULL;
+    r_figure *f =
+        at < plots.n ? r_read(g_dir, name, checks[i].check == maps || checks[i].check == contributions) : NULL;
     checks[i].check(f, t, v);
     if (f) {
         r_says(f->head, "fig: ");

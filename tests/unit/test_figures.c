@@ -179,9 +179,9 @@ static void test_maps_and_heat(void **state) {
     DRAW(hy_fig_heat(&o, &head, "length", "depth", "accuracy", 0, 1, names, 3, names + 1, 2, v), "heat");
     enum { WIDE = 40 };  // columns too narrow for numbers: every eighth is named
     double wide[WIDE];
-    char number[WIDE][4];
+    char number[WIDE][12];
     const char *columns[WIDE];
-    for (int i = 0; i < WIDE; i++) wide[i] = i, snprintf(number[i], 4, "%d", i), columns[i] = number[i];
+    for (int i = 0; i < WIDE; i++) wide[i] = i, snprintf(number[i], sizeof number[i], "%d", i), columns[i] = number[i];
     DRAW(hy_fig_heat(&o, &head, "meta token", "prompt", "share", 0, WIDE, columns, WIDE, names, 1, wide), "wide");
     assert_int_equal(system("grep -q \"xtics.*('0' 0, '8' 8, '16' 16, '24' 24, '32' 32)\" out/wide.gp"), 0);
     assert_int_equal(system("grep -q 'with labels' out/heat.gp && ! grep -q 'with labels' out/wide.gp"), 0);

@@ -258,7 +258,35 @@ static const struct {
     {"needle", "vocab: 300\ntrain: [200]\ntest: [200]\n"},
     {"markov", "vocab: 24\ntrain: [16]\ntest: [16]\n"},
     {"text", "path: tests/data/shakespeare-100k.txt\ntrain: [40]\ntest: [40]\n"},
+    {"images", "validation: 0.2\n"},  // their paths: test_tasks
+    {"mnist1d", "levels: 32\n"},
+    {"speech", "validation: 0.2\nsamples: 12\n"},
 };
+
+// 20 images of 8 x 8 pixels, and 20 recordings of 400 bytes, whatever they show and say.
+static void data_write(void) {
+    unsigned char images[16 + 20 * 64] = {0, 0, 8, 3, 0, 0, 0, 20, 0, 0, 0, 8, 0, 0, 0, 8};
+    unsigned char labels[8 + 20] = {0, 0, 8, 1, 0, 0, 0, 20};
+    char wav[44 + 400] = "RIFF\0\0\0\0WAVEfmt \20\0\0\0\1\0\1\0\100\37\0\0\100\37\0\0\1\0\10\0data\220\1\0\0";
+    hy_buf list = {0};
+    char *pics = hy_asprintf("%s/train-images-idx3-ubyte", g_dir),
+         *classes = hy_asprintf("%s/train-labels-idx1-ubyte", g_dir);
+    char *csv = hy_asprintf("%s/list.csv", g_dir);
+    for (int i = 0; i < 20 * 64; i++) images[16 + i] = (unsigned char)(i * i % 251);
+    for (int i = 0; i < 20; i++) labels[8 + i] = (unsigned char)(i % 3);
+    OK(hy_file_write(pics, images, sizeof images));
+    OK(hy_file_write(classes, labels, sizeof labels));
+    hy_buf_printf(&list, "path,label\n");
+    for (int i = 0; i < 20; i++) {
+        char *name = hy_asprintf("%s/%d.wav", g_dir, i);
+        for (int k = 0; k < 400; k++) wav[44 + k] = (char)(k * (i + 3) % 256);
+        OK(hy_file_write(name, wav, sizeof wav));
+        hy_buf_printf(&list, "%d.wav,%c\n", i, 'a' + i % 2);
+        free(name);
+    }
+    OK(hy_file_write(csv, list.s, list.n));
+    free(list.s), free(pics), free(classes), free(csv);
+}
 
 static char *task_text(const char *kind, const char *options) {
     hy_task *t;
@@ -315,7 +343,13 @@ static void test_tasks(void **state) {
     int kinds = 1, walked = sizeof tasks / sizeof tasks[0];
     for (const char *k = hy_task_kinds(); *k; k++) kinds += *k == '|';
     assert_int_equal(kinds, walked);  // a new kind of task is a row of this test
-    for (int i = 0; i < walked; i++) walk_task(tasks[i].kind, tasks[i].options);
+    data_write();
+    for (int i = 0; i < walked; i++) {
+        const char *at = !strcmp(tasks[i].kind, "images") ? "" : !strcmp(tasks[i].kind, "speech") ? "/list.csv" : NULL;
+        char *options = at ? hy_asprintf("path: %s%s\n%s", g_dir, at, tasks[i].options) : hy_xstrdup(tasks[i].options);
+        walk_task(tasks[i].kind, options);
+        free(options);
+    }
 }
 
 // A text counts by what it says, not by where it lies.

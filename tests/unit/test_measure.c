@@ -65,6 +65,9 @@ static void texts_of_the_defaults(void **state) {
         {"retrieval",
          "examples: 8\ncell: 0\nmax_len: whole\nsource: match\nwhich: all\nreduce: mean_abs\ngate: false\n"},
         {"meta", "prompts: cells\nexamples: 8\nmax_len: whole\nlayers: []\nheads: false\n"},
+        {"gradient_erf",
+         "examples: 8\ncell: 0\nmax_len: whole\nof: projection\nnorm: l2\nmeta: included\nmass: 0.9\neach: none\n"},
+        {"contributions", "layers: []\nexamples: 1\ncell: 0\nmax_len: 256\nrows: all\nkeep: maps\n"},
     };
     int n = 0;
     for (; hy_measures[n]; n++) {

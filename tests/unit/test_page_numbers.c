@@ -241,10 +241,10 @@ static void test_captions(void **state) {
             free(of);
         }
     }
-    // maps, outputs, stream, importance, reach, retrieval; cells of one task; similarities and meta tokens of the
-    // two variants with attention
-    assert_int_equal(each, 6 * TASKS * VARIANTS + VARIANTS + 4 * TASKS);
-    assert_int_equal(n, 10 * TASKS - 2 + 2 + each);
+    // maps, outputs, stream, importance, reach, retrieval, contributions; cells of one task; similarities and meta
+    // tokens of the two variants with attention
+    assert_int_equal(each, 7 * TASKS * VARIANTS + VARIANTS + 4 * TASKS);
+    assert_int_equal(n, 12 * TASKS - 2 + 2 + each);
 }
 
 static void test_provenance(void **state) {

@@ -185,6 +185,102 @@ static void test_one_layer(void **state) {
     rig_close(&r);
 }
 
+// ---------------------------------------------------------------------------------------------------- padded batches
+// Queries and keys of layer `layer` of the second of three sequences of other lengths, as a probe sees them in one
+// padded batch.
+typedef struct {
+    const hy_program *p;
+    int layer, S, longest;
+    float *q, *k, *x, *dt, *B, *C;
+} padded;
+static bool wants_all(void *user, const char *name) {
+    (void)user, (void)name;
+    return true;
+}
+static hy_status got_padded(void *user, const char *name, const float *data, int rows, int width) {
+    padded *b = user;
+    const struct {
+        const char *name;
+        float **to;
+    } all[] = {{"attn.q", &b->q},  {"attn.k", &b->k}, {"ssm.x", &b->x},
+               {"ssm.dt", &b->dt}, {"ssm.B", &b->B},  {"ssm.C", &b->C}};
+    assert_true(rows == 3 * b->longest || !strncmp(name, "out_rows", 8));
+    for (int i = 0; i < 6; i++) {
+        char full[64];
+        snprintf(full, sizeof full, "layers.%d.%s", b->layer, all[i].name);
+        if (strcmp(full, name)) continue;
+        *all[i].to = hy_xcalloc((size_t)b->S * (size_t)width, sizeof(float));
+        memcpy(*all[i].to, data + (size_t)b->longest * (size_t)width, (size_t)b->S * (size_t)width * sizeof(float));
+    }
+    return HY_OK;
+}
+
+// The maps of a sequence alone are those of its values beside others in a padded batch, bit by bit.
+static hy_status compare_padded(void *user, const hy_map_values *v) {
+    padded *b = user;
+    hy_map_values other = *v;
+    if (v->layer != b->layer) return HY_OK;
+    assert_int_equal(v->S, b->S);
+    other.q = b->q, other.k = b->k, other.x = b->x, other.dt = b->dt, other.Bm = b->B, other.Cm = b->C;
+    const size_t n = (size_t)v->S * (size_t)v->S;
+    double *alone = hy_xcalloc(2 * n, sizeof *alone), *beside = alone + n;
+    for (int src = 0; src < 3; src++) {
+        HY_TRY(hy_map_rows(v, (hy_map_src)src, -1, &(hy_map_options){0}, 0, v->S, alone));
+        HY_TRY(hy_map_rows(&other, (hy_map_src)src, -1, &(hy_map_options){0}, 0, v->S, beside));
+        assert_memory_equal(alone, beside, n * sizeof *alone);
+        for (int i = 0; i < v->S; i++)  // and none looks at what comes after it
+            for (int j = i + 1; j < v->S; j++) assert_true(beside[i * v->S + j] == 0);
+    }
+    free(alone);
+    return HY_OK;
+}
+
+static void test_padded_batches(void **state) {
+    (void)state;
+    rig r;
+    rig_open(&r, models[2], HY_F32, 9);
+    const int meta = r.p->spec.meta_tokens, T = 13, longest = TEXT + meta;
+    int32_t ids[3 * (TEXT + 8)] = {0}, text[3 * TEXT];
+    for (int i = 0; i < 3 * TEXT; i++) text[i] = r.ids[(i * 5 + i / TEXT) % TEXT];
+    hy_ids_with_meta(3, TEXT, meta, text, 0, ids);
+    const int32_t len[3] = {longest, T + meta, 4 + meta};
+    const hy_batch batch = {.B = 3, .T = longest, .ids = ids, .len = len};
+    padded b = {.p = r.p, .layer = 0, .S = T + meta, .longest = longest};
+    hy_exec *e;
+    assert_int_equal(hy_exec_create(r.p, &r.be, HY_F32, HY_EXEC_INFER, 3, longest, 0, &e), HY_OK);
+    const hy_probe probe = {wants_all, got_padded, &b};
+    if (hy_exec_forward(e, r.w, &batch, NULL, 0, &probe)) fail_msg("%s", hy_error_text());
+    hy_exec_free(e);
+    assert_true(b.q && b.k && b.x && b.dt && b.B && b.C);
+    hy_capture *c;
+    bool want[16] = {true};
+    assert_int_equal(hy_capture_open(r.p, r.w, T, &c), HY_OK);
+    if (hy_capture_run(c, text + TEXT, want, compare_padded, &b)) fail_msg("%s", hy_error_text());
+    hy_capture_close(c);
+    free(b.q), free(b.k), free(b.x), free(b.dt), free(b.B), free(b.C);
+    rig_close(&r);
+}
+
+// What a run will take is counted before: of more positions more, never less than the executor has.
+static void test_needs(void **state) {
+    (void)state;
+    rig r;
+    hy_capture_need few, many, logits;
+    rig_open(&r, models[2], HY_F32, 9);
+    assert_int_equal(hy_capture_needs(r.p, &r.be, HY_F32, 100, false, &few), HY_OK);
+    assert_int_equal(hy_capture_needs(r.p, &r.be, HY_F32, 5000, false, &many), HY_OK);
+    assert_int_equal(hy_capture_needs(r.p, &r.be, HY_F32, 5000, true, &logits), HY_OK);
+    const double S = 5000 + r.p->spec.meta_tokens, values = 4 * S;
+    // q, k, v, output of 2 heads; x, dt, gate, output of 24 channels; B and C of 3 states: all of a layer at once
+    assert_true(many.captured > values * (2 * 12 + 2 * 6 + 4 * 24 + 2 * 3) && many.captured > 10 * few.captured);
+    assert_true(many.executor > few.executor && logits.executor >= many.executor);
+    assert_true(many.weights == few.weights && many.weights > 0);
+    assert_int_equal(hy_capture_fits(r.p, &r.be, 5000, &many), HY_OK);
+    many.captured = 1e18;
+    assert_int_equal(hy_capture_fits(r.p, &r.be, 5000, &many), HY_EINPUT);
+    rig_close(&r);
+}
+
 static hy_status refuse(void *user, const hy_map_values *v) {
     (void)user;
     return hy_error(HY_EFAIL, "layer %d was refused", v->layer);
@@ -258,6 +354,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_maps_give_back_the_model),
         cmocka_unit_test(test_one_layer),
+        cmocka_unit_test(test_padded_batches),
+        cmocka_unit_test(test_needs),
         cmocka_unit_test(test_a_refusal_ends_the_run),
         cmocka_unit_test(test_throughput),
         cmocka_unit_test(test_units),

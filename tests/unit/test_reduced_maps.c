@@ -174,6 +174,8 @@ static void test_short_maps_stay(void **state) {
     // over examples: the mean of what each gives
     take(&r, KEEP "pixels: 10\nexamples: 2\n", &two);
     take(&r, KEEP "pixels: 10\nexamples: 1\n", &one);
+    assert_non_null(strstr(two.artifact[0].meta, " blocks=of_each_example_then_mean\""));
+    assert_null(strstr(one.artifact[0].meta, "blocks="));
     hy_task *second;
     int32_t ids[T], labels[T];
     OK(hy_task_example(r.task, HY_SPLIT_EVAL, 0, 1, ids, labels));

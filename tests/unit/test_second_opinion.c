@@ -4,6 +4,9 @@
 // Times and the loss curve: test_second_training.c.
 #include "results/metrics.h"
 #include "tests/unit/second_opinion_ablation.h"
+#include "analysis/probe/gradient.h"
+#include "tests/unit/second_opinion_contribution.h"
+#include "tests/unit/second_opinion_gradient.h"
 #include "tests/unit/second_opinion_kv.h"
 #include "tests/unit/second_opinion_maps.h"
 #include "tests/unit/second_opinion_runs.h"
@@ -286,6 +289,8 @@ static want retrieval(subject *s, const figure *f) {
     return w;
 }
 
+static want contributions(subject *s, const figure *f) { return each_example(s, f, 1, 256, contribution_of); }
+
 static want received(subject *s, const figure *f) {
     const meta_place p = meta_place_of(f->cell);
     double v[MOST_EXAMPLES];
@@ -378,6 +383,16 @@ static struct {
     {"retrieval_top", retrieval, 0},
     {"retrieval_uniform", retrieval, 0},
     {"meta_attention", received, 0},
+    {"gradient_distance", gradients, 0},
+    {"gradient_span", gradients, 0},
+    {"gradient_meta", gradients, 0},
+    {"gradient_share", gradients, 0},
+    {"contribution_distance", contributions, 0},
+    {"contribution_share", contributions, 0},
+    {"contribution_meta", contributions, 0},
+    {"contribution_bos", contributions, 0},
+    {"contribution_self", contributions, 0},
+    {"contribution_cross", contributions, 0},
 };
 enum { CHECKS = sizeof g_checks / sizeof *g_checks };
 
@@ -500,6 +515,11 @@ static void every_place(void **state) {
         {"retrieval_uniform", 8, 5},
         // two cells, the last layer with attention: 3 meta tokens; 2
         {"meta_attention", 6, 4},
+        {"gradient_distance", 1 + 2 * 4, 1 + 2 * 4},  // the model; from and to each layer
+        {"gradient_meta", 9, 9},
+        {"contribution_cross", 12, 8},
+        {"contribution_share", 8, 4},
+        {"gradient_share", 7, 7},  // of 0, 1, 2, 3, 4-5, 6-7, 8-10; 8-9
     };
     hy_store *db = open_db("x.db");
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
@@ -564,19 +584,35 @@ static void check_map(const subject *s, const hy_query *q) {
     free(one);
 }
 
+static void check_array(const subject *s, const hy_query *q) {
+    char options[1024], name[64];
+    size_t bytes;
+    snprintf(name, sizeof name, "%s", hy_query_text(q, 0));
+    snprintf(options, sizeof options, "\n%s", hy_query_text(q, 4));
+    const float *v = hy_query_blob(q, 5, &bytes);
+    if (!strncmp(name, "contribution.", 13))
+        check_sizes(s, name, options, v, (int)(bytes / sizeof *v));
+    else
+        check_curve(s, name, options, v, (int)(bytes / sizeof *v / 3));
+}
+
 static void every_map(void **state) {
     (void)state;
     hy_store *db = open_db("x.db");
     hy_query *q;
     bool row;
-    int maps = 0;
+    int maps = 0, curves = 0;
     for (int id = 1; id <= 8; id++) {
         subject *s = hy_xcalloc(1, sizeof *s);
         open_subject(db, id, s);
         OK(hy_store_query(
             db, &q, "SELECT name, layer, kind, coalesce(head, -1), options, data FROM v_artifact WHERE run_id = ?", "l",
             (int64_t)id));
-        for (; hy_query_step(q, &row) == HY_OK && row; maps++) check_map(s, q);
+        while (hy_query_step(q, &row) == HY_OK && row) {
+            const bool curve = strncmp(hy_query_text(q, 0), "map.", 4) != 0;
+            curves += curve, maps += !curve;
+            (curve ? check_array : check_map)(s, q);
+        }
         hy_query_close(q);
         close_subject(s);
         free(s);
@@ -590,6 +626,10 @@ static void every_map(void **state) {
     const int sizes = 4 * 2 + 2 * 2 + 2 + 2 * 2 + 2 * 2 + 2 * 2 + 2 * 2 + 3 * 2;
     const int with_signs = 4 * 4 + 2 * 4 + 4 + 2 * 4 + 2 * 3 + 2 * 3 + 2 * 3 + 2 * 4 + 3;
     assert_int_equal(maps, once + cut + sizes + with_signs);
+    // each model with three sets of options, once with all of its layers both ways; contributions twice, of kinds of
+    // heads, and of both where a layer has both
+    const int gradients_of = 8 * 3 + 2 * (4 + 2 + 1 + 2 + 2 + 2 + 2 + 4);
+    assert_int_equal(curves, gradients_of + 2 * (4 * 3 + 2 * 3 + 3 + 2 * 3 + 2 + 2 + 2 + 2 * 3 + 1));
 }
 
 // ---------------------------------------------------------------------------------------------------- other types

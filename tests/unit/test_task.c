@@ -460,6 +460,8 @@ static void tables(void **state) {
     int n = 0;
     while ((name = strsep(&rest, "|"))) {
         assert_non_null(hy_task_fields(name));
+        n++;
+        if (!strcmp(name, "images") || !strcmp(name, "speech")) continue;  // files of theirs: test_task_images, _speech
         hy_buf a = {0}, b = {0};
         hy_task *t = open_task(name, strcmp(name, "text") ? NULL : samples[N_SAMPLES - 1].options, 1);
         assert_string_equal(hy_task_kind(t), name);
@@ -472,10 +474,9 @@ static void tables(void **state) {
             hy_task_close(t);
         }
         free(a.s), free(b.s);
-        n++;
     }
     free(names);
-    assert_int_equal(n, 6);
+    assert_int_equal(n, 9);
     assert_null(hy_task_fields("nothing"));
 }
 
