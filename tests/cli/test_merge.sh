@@ -73,7 +73,7 @@ check "damaged weights are not brought" same "$? $(grep -c '1 file of weights da
 check "and not promised" same "$(sql "$dir/v/dest.db" "SELECT count(weights) FROM v_run")" 1
 cp tests/data/stores/schema3.sqlite "$dir/old.db"
 merge "$dir/o/dest.db" "$dir/old.db"
-check "a shard of an older version" same "$? $(cmp "$dir/old.db" tests/data/stores/schema3.sqlite && echo unchanged) $(echo $(ls "$dir/o"))" "0 unchanged dest.db models"
+check "a shard of an older version" same "$? $(cmp "$dir/old.db" tests/data/stores/schema3.sqlite && echo unchanged) $(ls "$dir/o" | tr "\n" " ")" "0 unchanged dest.db models "
 
 # ---- a shard that is worked on, and one that is not done
 start "$dir/live.db" --set train.steps=3000
