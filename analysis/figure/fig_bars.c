@@ -5,15 +5,27 @@
 #include "analysis/figure/fig_common.h"
 
 // ---------------------------------------------------------------------------------------------------- bars
-// Names under the groups, slanted when they do not fit side by side. Returns pixels they need below the axis.
-static int name_tics(hy_plot *p, const char *const *names, int n, double room) {
+typedef struct {
+    bool slant;       // they do not fit side by side
+    int below, left;  // pixels that they need below the axis, and left of it for those that begin there
+} name_room;
+
+// Of names under groups of which each is so many pixels wide.
+static name_room room_of(const char *const *names, int n, double group) {
     int longest = 0;
+    double left = 0;
     for (int i = 0; i < n; i++) {
         int c = hy_figc_chars(names[i]);
         c = c > HY_FIGC_LONGEST ? HY_FIGC_LONGEST : c;
         longest = c > longest ? c : longest;
+        left = fmax(left, 20 + c * 8.4 * 0.819 - (i + 0.7) * group);  // cos 35
     }
-    bool slant = longest * 7.6 > room;
+    const bool slant = longest * 7.6 > group;
+    return slant ? (name_room){true, 34 + (int)(longest * 8.4 * 0.574), (int)left} : (name_room){false, 40, 0};
+}
+
+// Names under the groups.
+static void name_tics(hy_plot *p, const char *const *names, int n, bool slant) {
     hy_buf_printf(&p->script, "set xtics scale 0 %s (", slant ? "rotate by 35 right offset 0.6,0" : "norotate center");
     for (int i = 0; i < n; i++) {
         hy_buf_printf(&p->script, "%s", i ? ", " : "");
@@ -23,7 +35,6 @@ static int name_tics(hy_plot *p, const char *const *names, int n, double room) {
         hy_buf_printf(&p->script, " %d", i);
     }
     hy_buf_printf(&p->script, ")\n");
-    return slant ? 34 + (int)(longest * 8.4 * 0.574) : 40;
 }
 
 static void bars_data(hy_plot *p, const char *const *names, int n_names, int n_series, const hy_fig_bar *bars,
@@ -69,8 +80,7 @@ static void chance_lines(hy_plot *p, int n_names, int n_series, const hy_fig_bar
         if (bars[i].chance > 0)
             hy_buf_printf(&p->data, "%.6g %.10g %.6g\n", x, bars[i].chance, n_series == 1 ? 0.5 : box / 2);
     }
-    hy_buf_printf(&p->script,
-                  ", \\\n  DATA index %d using 1:2:3 with xerrorbars pt 0 lw 2 lc rgb '#222222' notitle",
+    hy_buf_printf(&p->script, ", \\\n  DATA index %d using 1:2:3 with xerrorbars pt 0 lw 2 lc rgb '#222222' notitle",
                   n_series + 1);
 }
 
@@ -92,18 +102,21 @@ hy_status hy_fig_bars(const hy_fig_out *out, const hy_fig_head *head, const hy_f
     int body = n_names * (n_series * 16 + 34);
     body = body < 560 ? 560 : body > 1600 ? 1600 : body;
     hy_plot p = {0};
-    int y0 = hy_figc_head(&p, head, 84 + body + 24 + legend, 520);
+    enum { TALL = 520, NAMES = 130, LEFT = 84 };  // long names make the picture larger, not its bars smaller
+    const name_room names_at = room_of(names, n_names, body / (n_names + 0.4));
+    const int left = names_at.left > LEFT ? names_at.left : LEFT, more = names_at.below - NAMES;
+    int y0 = hy_figc_head(&p, head, left + body + 24 + legend, TALL + (more > 0 ? more : 0));
     hy_fig_axis a = *y;
     if (isnan(a.min) && lo >= 0) a.min = 0;  // bars start at 0
     hy_figc_axis(&p, "y", &a, lo, hi);
-    int below = name_tics(&p, names, n_names, (double)body / n_names);
-    hy_figc_area(&p, 84, 84 + body, y0 + 8, p.height - below);
+    name_tics(&p, names, n_names, names_at.slant);
+    hy_figc_area(&p, left, left + body, y0 + 8, p.height - names_at.below);
     hy_buf_printf(&p.script,
                   "set xrange [-0.7:%g]\nset grid noxtics ytics\nset boxwidth %g\nset style fill solid 0.6 noborder\n"
                   "set errorbars 0\n",
                   n_names - 0.3, box * 0.9);
     if (legend)
-        hy_figc_legend(&p, 84 + body + 16, y0);
+        hy_figc_legend(&p, left + body + 16, y0);
     else
         hy_buf_printf(&p.script, "set key off\n");
     bars_data(&p, names, n_names, n_series, bars, box);

@@ -203,6 +203,12 @@ static void name_axis(hy_buf *b, char axis, const char *const *names, int n, int
     hy_buf_printf(b, ")\n");
 }
 
+// A round step of tics at which a scale of so many pixels has a label in every 22 at most.
+static double label_step(double range, double pixels) {
+    const double least = range / fmax(1, floor(pixels / 22)), power = pow(10, floor(log10(least)));
+    return least <= power ? power : least <= 2 * power ? 2 * power : least <= 5 * power ? 5 * power : 10 * power;
+}
+
 hy_status hy_fig_heat(const hy_fig_out *out, const hy_fig_head *head, const char *x_label, const char *y_label,
                       const char *value_label, double min, double max, const char *const *cols, int n_cols,
                       const char *const *rows, int n_rows, const double *values) {
@@ -233,6 +239,7 @@ hy_status hy_fig_heat(const hy_fig_out *out, const hy_fig_head *head, const char
                   " fillcolor rgb '#e4e4e4' fillstyle solid noborder behind\n",
                   n_cols - 0.5, n_rows - 0.5, min, max);
     hy_figc_colour_box(&p, left + n_cols * cell + 22, y0 + 12, bottom, value_label);
+    if (max > min) hy_buf_printf(&p.script, "set cbtics %.6g\n", label_step(max - min, n_rows * 44.0));
     hy_buf_printf(&p.data, "# column  row  value\n");
     for (int r = 0; r < n_rows; r++)
         for (int c = 0; c < n_cols; c++)

@@ -212,10 +212,15 @@ hy_status hy_plot_recall(hy_plots *p, int task) {
 
 // ---------------------------------------------------------------------------------------------------- dispatch
 const hy_plot_kind hy_plot_kinds[] = {
-#define X(draw, name, shows, needs, once) {name, shows, needs, draw, once},
+#define X(draw, name, shows, needs, once, question, heading, reading) \
+    {name, shows, needs, draw, once, HY_QUESTION_##question, heading, reading},
 #include "analysis/report/plots.def"
-#undef X
-    {NULL, NULL, NULL, NULL, false},
+    {.name = NULL},
+};
+
+const char *const hy_questions[] = {
+#define Q(question, words) words,
+#include "analysis/report/plots.def"
 };
 
 static hy_status draw_kind(hy_plots *p, const hy_plot_kind *k) {
@@ -241,6 +246,7 @@ hy_status hy_plots_draw(hy_plots *p, const char *kind) {
         hy_buf_printf(&names, "%s%s", names.n ? ", " : "", k->name);
         if (kind && strcmp(kind, k->name)) continue;
         const int before = p->n;
+        p->kind = (int)(k - hy_plot_kinds);
         hy_status s = draw_kind(p, k);
         if (!s && kind && p->n == before)
             s = hy_error(HY_EINPUT, "nothing to show in figure %s: it needs %s", k->name, k->needs);

@@ -7,8 +7,11 @@
 #include "results/query.h"
 
 typedef struct {
-    char *name;     // file stem
-    char *caption;  // one or two sentences for people
+    char *name;           // file stem
+    char *caption;        // one or two sentences for people
+    int kind;             // of hy_plot_kinds
+    int task;             // -1: of no task
+    const char *variant;  // NULL: of all; borrowed from the summary
 } hy_plot_file;
 typedef struct {
     hy_store *store;
@@ -16,16 +19,27 @@ typedef struct {
     const char *dir;   // where files go
     unsigned formats;  // HY_FIG_*
     char scale[320];   // "small scale", how a grid point was chosen, what it was computed on; made by hy_plots_draw
+    int kind;          // that is drawn now
     int n;             // drawn so far
     hy_plot_file *file;
 } hy_plots;
 void hy_plots_free(hy_plots *p);  // the list of files only
+
+// What a reader asks of models, in the order of the page; each kind of figure answers one.
+typedef enum {
+#define Q(question, words) HY_QUESTION_##question,
+#include "analysis/report/plots.def"
+    HY_QUESTIONS
+} hy_question;
+extern const char *const hy_questions[HY_QUESTIONS];
 
 // The kinds of figures: name, what it shows, what a run must measure for it. name NULL at the end.
 typedef struct {
     const char *name, *shows, *needs;
     hy_status (*draw)(hy_plots *p, int task);  // draws nothing when there is no data
     bool once;                                 // one figure for the experiment, else one for each task
+    hy_question question;                      // that it answers
+    const char *heading, *reading;             // on the page; one sentence on how to read it
 } hy_plot_kind;
 extern const hy_plot_kind hy_plot_kinds[];
 
@@ -102,9 +116,8 @@ hy_status hy_plots_done(hy_plots *p, hy_status s, const char *caption, ...) __at
 // How the experiment is named in the store; borrowed from p.
 hy_experiment_id hy_plots_id(const hy_plots *p);
 
-#define X(draw, name, shows, needs, once) hy_status draw(hy_plots *p, int task);
+#define X(draw, name, shows, needs, once, question, heading, reading) hy_status draw(hy_plots *p, int task);
 #include "analysis/report/plots.def"
-#undef X
 // Up to so many evaluation cells are bars; more are a heat map.
 #define HY_PLOTS_MAX_BARS 6
 #endif

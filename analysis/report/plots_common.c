@@ -85,7 +85,7 @@ hy_fig_out hy_plots_out(hy_plots *p, int task, const char *name, const char *var
     if (variant) parts[n++] = variant;
     char *stem = hy_fig_name(parts, n, alike);
     p->file = hy_xrealloc(p->file, (size_t)(p->n + 1) * sizeof *p->file);
-    p->file[p->n] = (hy_plot_file){.name = stem};
+    p->file[p->n] = (hy_plot_file){.name = stem, .kind = p->kind, .task = task, .variant = variant};
     return (hy_fig_out){p->dir, stem, p->formats};
 }
 

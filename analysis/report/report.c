@@ -4,40 +4,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+// A line of the contents.
+typedef struct {
+    hy_report_level level;
+    char *id, *text;
+} entry;
+
 struct hy_report {
     hy_buf body;
     char *title, *label;
-    int figures;
+    entry *contents;
+    int n_contents, figures;
+    int row, in_row;  // the first figure of the row of small ones, and how many are still to come
     bool in_facts;
 };
-
-static const char css[] =
-    ":root{color-scheme:light}\n"
-    "body{font:16px/1.5 'DejaVu "
-    "Sans',Verdana,system-ui,sans-serif;color:#1a1a1a;background:#fff;max-width:78rem;margin:2rem auto;padding:0 "
-    "1.2rem}\n"
-    "h1{font-size:1.7rem;line-height:1.25;margin:0 0 .4rem}\n"
-    "h2{font-size:1.2rem;margin:2.2rem 0 .6rem;border-bottom:1px solid #ddd;padding-bottom:.2rem}\n"
-    ".label{display:inline-block;font-size:.85rem;font-weight:600;background:#fff3d6;"
-    "border:1px solid #E69F00;border-radius:.3rem;padding:.05rem .5rem;margin-left:.6rem;vertical-align:middle}\n"
-    "p,ul{max-width:48rem;margin:.5rem 0}\n"
-    ".wide{overflow-x:auto;margin:1rem "
-    "0}table{border-collapse:collapse;font-size:.8rem;font-variant-numeric:tabular-nums}\n"
-    "caption{text-align:left;color:#444;padding-bottom:.4rem;max-width:48rem}\n"
-    "th,td{padding:.26rem "
-    ".34rem;text-align:left}th{max-width:7rem}td:first-child,td.n{white-space:nowrap}td.n,th.n{text-align:right}\n"
-    "thead th{border-bottom:1px solid #888;vertical-align:bottom}thead tr.g th{border-bottom:1px solid "
-    "#ccc;text-align:center;color:#555}\n"
-    "tbody tr:nth-child(even){background:#f6f6f6}th .u{font-weight:400;color:#666;display:block}td.none{color:#999}\n"
-    "figure{margin:1.4rem 0 2rem}figure svg{max-width:100%;height:auto;display:block}\n"
-    "figcaption{color:#444;font-size:.9rem;max-width:48rem;margin-top:.3rem}\n"
-    "pre{background:#f6f6f6;border:1px solid #e2e2e2;padding:.7rem;font:13px/1.4 'DejaVu Sans "
-    "Mono',monospace;overflow-x:auto;white-space:pre-wrap}\n"
-    "summary{cursor:pointer;color:#0072B2}\n"
-    "dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem "
-    "1.2rem;font-size:.9rem}dt{color:#555}dd{margin:0;overflow-wrap:anywhere}\n"
-    "@media print{body{margin:0;max-width:none;font-size:11pt}"
-    "figure,tr{break-inside:avoid}table{font-size:7.5pt}th,td{padding:.15rem .3rem}h2{break-after:avoid}}\n";
 
 hy_report *hy_report_new(const char *title, const char *label) {
     hy_report *r = hy_xcalloc(1, sizeof *r);
@@ -48,13 +28,15 @@ hy_report *hy_report_new(const char *title, const char *label) {
 
 void hy_report_free(hy_report *r) {
     if (!r) return;
+    for (int i = 0; i < r->n_contents; i++) free(r->contents[i].id), free(r->contents[i].text);
+    free(r->contents);
     free(r->body.s);
     free(r->title);
     free(r->label);
     free(r);
 }
 
-// ---------------------------------------------------------------------------------------------------- text
+// ---------------------------------------------------------------------------------------------------- elements
 static void escape_n(hy_buf *b, const char *text, size_t n) {
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)text[i];
@@ -89,7 +71,75 @@ static void element(hy_buf *b, const char *tag, const char *text, size_t n) {
     hy_buf_printf(b, "</%s>\n", tag);
 }
 
-void hy_report_section(hy_report *r, const char *heading) { element(flow(r), "h2", heading, strlen(heading)); }
+// ---------------------------------------------------------------------------------------------------- headings
+static void list(hy_report *r, hy_report_level level, char *id, const char *text) {  // takes id
+    r->contents = hy_xrealloc(r->contents, (size_t)(r->n_contents + 1) * sizeof *r->contents);
+    r->contents[r->n_contents++] = (entry){level, id, hy_xstrdup(text)};
+}
+
+static bool is_listed(const hy_report *r, const char *id) {
+    for (int i = 0; i < r->n_contents; i++)
+        if (!strcmp(r->contents[i].id, id)) return true;
+    return false;
+}
+
+// The id of a heading, from its letters and digits; "s-" keeps it apart from those of figures and of their symbols.
+static char *id_of(const hy_report *r, const char *text) {
+    hy_buf b = {0};
+    hy_buf_printf(&b, "s");
+    for (bool gap = true; *text; text++) {
+        const char c = *text >= 'A' && *text <= 'Z' ? (char)(*text - 'A' + 'a') : *text;
+        const bool keep = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+        if (keep) hy_buf_printf(&b, "%s%c", gap ? "-" : "", c);
+        gap = !keep;
+    }
+    const size_t n = b.n;
+    for (int k = 2; is_listed(r, b.s); k++) {
+        b.n = n;
+        hy_buf_printf(&b, "-%d", k);
+    }
+    return b.s;
+}
+
+void hy_report_heading(hy_report *r, hy_report_level level, const char *text) {
+    hy_buf *b = flow(r);
+    char *id = id_of(r, text);
+    hy_buf_printf(b, "<h%d id=\"%s\">", (int)level, id);
+    escape(b, text);
+    hy_buf_printf(b, "</h%d>\n", (int)level);
+    list(r, level, id, text);
+}
+
+void hy_report_section(hy_report *r, const char *heading) { hy_report_heading(r, HY_REPORT_SECTION, heading); }
+
+void hy_report_reading(hy_report *r, const char *sentence) {
+    hy_buf *b = flow(r);
+    hy_buf_printf(b, "<p class=\"read\"><b>How to read it:</b> ");
+    escape(b, sentence);
+    hy_buf_printf(b, "</p>\n");
+}
+
+// Lists in lists; the figures of a row open on a click, so that the contents stay short.
+static void add_contents(const hy_report *r, hy_buf *b) {
+    static const char row[] = "<details><summary>each</summary>";
+    int depth = HY_REPORT_SECTION - 1;
+    hy_buf_printf(b, "<nav aria-label=\"Contents\">\n");
+    for (int i = 0; i <= r->n_contents; i++) {
+        const entry *e = &r->contents[i];
+        const int level = i < r->n_contents ? (int)e->level : HY_REPORT_SECTION - 1;
+        for (; depth < level; depth++)
+            hy_buf_printf(b, "%s<ul>%s", depth + 1 == HY_REPORT_FIGURE ? row : "", depth + 1 < level ? "<li>" : "");
+        for (; depth > level; depth--) hy_buf_printf(b, "</li></ul>%s", depth == HY_REPORT_FIGURE ? "</details>" : "");
+        if (i == r->n_contents) break;
+        if (i && (int)r->contents[i - 1].level >= level) hy_buf_printf(b, "</li>\n");
+        hy_buf_printf(b, "<li><a href=\"#%s\">", e->id);
+        escape(b, e->text);
+        hy_buf_printf(b, "</a>");
+    }
+    hy_buf_printf(b, "\n</nav>\n");
+}
+
+// ---------------------------------------------------------------------------------------------------- text
 
 void hy_report_text(hy_report *r, const char *text) {
     hy_buf *b = flow(r);
@@ -138,7 +188,7 @@ static void group_row(hy_buf *b, const hy_report_column *c, int n) {
     for (int i = 0, span; i < n; i += span) {
         for (span = 1; i + span < n && same_group(&c[i], &c[i + span]); span++) {
         }
-        hy_buf_printf(b, "<th colspan=\"%d\">", span);
+        hy_buf_printf(b, "<th scope=\"colgroup\" colspan=\"%d\">", span);
         escape(b, c[i].group ? c[i].group : "");
         hy_buf_printf(b, "</th>");
     }
@@ -148,13 +198,14 @@ static void group_row(hy_buf *b, const hy_report_column *c, int n) {
 void hy_report_table(hy_report *r, const char *caption, const hy_report_column *c, int n, const char *const *cells,
                      int n_rows) {
     hy_buf *b = flow(r);
-    hy_buf_printf(b, "<div class=\"wide\"><table>");
+    hy_buf_printf(b,
+                  "<div class=\"wide\" tabindex=\"0\" role=\"group\" aria-label=\"Table, scrolls sideways\"><table>");
     if (caption) element(b, "caption", caption, strlen(caption));
     hy_buf_printf(b, "<thead>\n");
     group_row(b, c, n);
     hy_buf_printf(b, "<tr>");
     for (int i = 0; i < n; i++) {
-        hy_buf_printf(b, "<th%s>", c[i].number ? " class=\"n\"" : "");
+        hy_buf_printf(b, "<th scope=\"col\"%s>", c[i].number ? " class=\"n\"" : "");
         escape(b, c[i].name);
         if (c[i].unit) {
             hy_buf_printf(b, "<span class=\"u\">");
@@ -168,9 +219,12 @@ void hy_report_table(hy_report *r, const char *caption, const hy_report_column *
         hy_buf_printf(b, "<tr>");
         for (int i = 0; i < n; i++) {
             const char *cell = cells[row * n + i];
-            hy_buf_printf(b, "<td%s>", c[i].number ? (cell ? " class=\"n\"" : " class=\"n none\"") : "");
+            const char *tag = i ? "td" : "th scope=\"row\"", *class = "";
+            if (c[i].number) class = cell ? " class=\"n\"" : " class=\"n none\"";
+            if (!c[i].number && i && cell && strlen(cell) < 24 && !strchr(cell, ' ')) class = " class=\"k\"";
+            hy_buf_printf(b, "<%s%s>", tag, class);
             escape(b, cell ? cell : c[i].number ? "-" : "");
-            hy_buf_printf(b, "</td>");
+            hy_buf_printf(b, "</%.2s>", tag);
         }
         hy_buf_printf(b, "</tr>\n");
     }
@@ -197,30 +251,66 @@ static void copy_svg(hy_buf *b, const char *svg, int figure) {
     }
 }
 
-hy_status hy_report_figure(hy_report *r, const char *svg_path, const char *caption) {
+// The picture from its <svg on: named by its caption for who hears the page and for who points at it.
+static void picture(hy_buf *b, char *svg, int figure, const char *caption) {
+    char *end = strchr(svg, '>'), *drawn_by = strstr(svg, "<title>Gnuplot</title>");
+    *end = 0;
+    hy_buf_printf(b, "<svg role=\"img\" aria-labelledby=\"figure-%d-text\"", figure);
+    copy_svg(b, svg + strlen("<svg"), figure);
+    hy_buf_printf(b, "><title id=\"figure-%d-text\">", figure);
+    escape(b, caption);
+    hy_buf_printf(b, "</title>");
+    if (drawn_by) {
+        *drawn_by = 0;
+        copy_svg(b, end + 1, figure);
+        end = drawn_by + strlen("<title>Gnuplot</title>") - 1;
+    }
+    copy_svg(b, end + 1, figure);
+}
+
+// Ways from a figure that is large: along its row, and back to where all are small.
+static void turns(const hy_report *r, bool first, hy_buf *b) {
+    int back = r->n_contents - 1;
+    while (back >= 0 && r->contents[back].level == HY_REPORT_FIGURE) back--;
+    hy_buf_printf(b, "<span class=\"turn\">");
+    if (r->in_row && !first) hy_buf_printf(b, "<a href=\"#figure-%d\">previous</a>", r->figures - 1);
+    if (r->in_row > 1) hy_buf_printf(b, "<a href=\"#figure-%d\">next</a>", r->figures + 1);
+    hy_buf_printf(b, "<a href=\"#%s\">small again</a></span>", back < 0 ? "" : r->contents[back].id);
+}
+
+void hy_report_row(hy_report *r, int n) {
+    hy_buf_printf(flow(r), "<div class=\"row\">\n");
+    r->in_row = n;
+    r->row = r->figures + 1;
+}
+
+hy_status hy_report_figure(hy_report *r, const char *svg_path, const char *of, const char *caption) {
     char *svg;
     size_t n;
     HY_TRY(hy_file_read(svg_path, (size_t)64 << 20, &svg, &n));
-    const char *start = strstr(svg, "<svg");
-    if (!start) {
+    char *start = strstr(svg, "<svg");
+    if (!start || !strchr(start, '>')) {
         free(svg);
         return hy_error(HY_EINPUT, "%s: is not an SVG picture", svg_path);
     }
     hy_buf *b = flow(r);
-    char *title = strstr(svg, "<title>Gnuplot</title>");
-    hy_buf_printf(b, "<figure>\n");
-    if (title) {  // a reader who points at the picture should see its caption
-        *title = 0;
-        copy_svg(b, start, ++r->figures);
-        element(b, "title", caption, strlen(caption));
-        copy_svg(b, title + strlen("<title>Gnuplot</title>"), r->figures);
-    } else {
-        copy_svg(b, start, ++r->figures);
+    char *id = hy_asprintf("figure-%d", ++r->figures);
+    hy_buf_printf(b, "<figure id=\"%s\"><a class=\"pic\" href=\"#%s\">\n", id, id);
+    picture(b, start, r->figures, caption);
+    hy_buf_printf(b, "</a><figcaption><b>Figure %d.</b> ", r->figures);
+    if (r->in_row) {
+        hy_buf_printf(b, "<span class=\"of\">");
+        escape(b, of);
+        hy_buf_printf(b, "</span>");
+        list(r, HY_REPORT_FIGURE, hy_xstrdup(id), of);
     }
-    hy_buf_printf(b, "<figcaption><b>Figure %d.</b> ", r->figures);
+    hy_buf_printf(b, "<span class=\"full\">");
     escape(b, caption);
+    hy_buf_printf(b, "</span>");
+    turns(r, r->figures == r->row, b);
     hy_buf_printf(b, "</figcaption></figure>\n");
-    free(svg);
+    if (r->in_row && --r->in_row == 0) hy_buf_printf(b, "</div>\n");
+    free(svg), free(id);
     return HY_OK;
 }
 
@@ -232,7 +322,7 @@ hy_status hy_report_write(const hy_report *r, const char *path) {
     hy_buf page = {0};
     hy_buf_printf(&page, PAGE_HEAD " content=\"width=device-width, initial-scale=1\">\n");
     element(&page, "title", r->title, strlen(r->title));
-    hy_buf_printf(&page, "<style>\n%s</style></head><body>\n<h1>", css);
+    hy_buf_printf(&page, "<style>\n%s</style></head><body>\n<h1>", hy_report_css);
     escape(&page, r->title);
     if (r->label) {
         hy_buf_printf(&page, "<span class=\"label\">");
@@ -240,8 +330,10 @@ hy_status hy_report_write(const hy_report *r, const char *path) {
         hy_buf_printf(&page, "</span>");
     }
     hy_buf_printf(&page, "</h1>\n");
+    if (r->n_contents) add_contents(r, &page);
+    hy_buf_printf(&page, "<main>\n");
     if (r->body.n) hy_buf_write(&page, r->body.s, r->body.n);
-    hy_buf_printf(&page, "%s</body></html>\n", r->in_facts ? "</dl>\n" : "");
+    hy_buf_printf(&page, "%s</main></body></html>\n", r->in_facts ? "</dl>\n" : "");
     hy_status s = hy_file_write(path, page.s, page.n);
     free(page.s);
     return s;

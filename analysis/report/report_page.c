@@ -199,6 +199,56 @@ static void add_findings(const hy_plots *p, hy_report *r) {
     free(b.s);
 }
 
+// ---------------------------------------------------------------------------------------------------- figures
+// Which figure of the list comes where: by question, and those of one question as they were drawn.
+static int *by_question(const hy_plots *p) {
+    int *order = hy_xcalloc((size_t)p->n + 1, sizeof *order), n = 0;
+    for (int q = 0; q < HY_QUESTIONS; q++)
+        for (int i = 0; i < p->n; i++)
+            if (hy_plot_kinds[p->file[i].kind].question == (hy_question)q) order[n++] = i;
+    return order;
+}
+
+// What of its kind a figure is of: a variant, a task, or one on the other. The caller frees it.
+static char *of_kind(const hy_plots *p, const hy_plot_file *f) {
+    const char *task = p->s->n_tasks > 1 && f->task >= 0 ? hy_plots_task(p, f->task) : NULL;
+    if (f->variant && task) return hy_asprintf("%s on %s", f->variant, task);
+    return hy_xstrdup(f->variant ? f->variant : task ? task : "");
+}
+
+// The figures of the kind of *at, one or a row of several; moves *at past them.
+static hy_status add_kind(const hy_plots *p, const int **at, const int *end, hy_report *r) {
+    const hy_plot_kind *k = &hy_plot_kinds[p->file[**at].kind];
+    const int *last = *at;
+    while (last < end && p->file[*last].kind == p->file[**at].kind) last++;
+    hy_report_heading(r, HY_REPORT_KIND, k->heading);
+    hy_report_reading(r, k->reading);
+    if (last - *at > 1) hy_report_row(r, (int)(last - *at));
+    for (; *at < last; ++*at) {
+        const hy_plot_file *f = &p->file[**at];
+        char *path = hy_asprintf("%s/%s.svg", p->dir, f->name), *of = of_kind(p, f);
+        const hy_status s = hy_report_figure(r, path, of, f->caption);
+        free(path), free(of);
+        if (s) return s;
+    }
+    return HY_OK;
+}
+
+static hy_status add_figures(const hy_plots *p, hy_report *r) {
+    int *order = by_question(p);
+    hy_status s = HY_OK;
+    if (p->n) hy_report_section(r, "Figures");
+    int asked = -1;
+    for (const int *at = order, *end = order + p->n; !s && at < end;) {
+        const int question = (int)hy_plot_kinds[p->file[*at].kind].question;
+        if (question != asked) hy_report_heading(r, HY_REPORT_QUESTION, hy_questions[question]);
+        asked = question;
+        s = add_kind(p, &at, end, r);
+    }
+    free(order);
+    return s;
+}
+
 hy_status hy_report_page(const hy_plots *p, hy_report *r) {
     if (*p->s->question) {
         hy_report_section(r, "Question");
@@ -211,13 +261,7 @@ hy_status hy_report_page(const hy_plots *p, hy_report *r) {
     add_table(p->s, r);
     hy_report_section(r, "What this shows, and what it does not");
     add_findings(p, r);
-    if (p->n) hy_report_section(r, "Figures");
-    for (int i = 0; i < p->n; i++) {
-        char *path = hy_asprintf("%s/%s.svg", p->dir, p->file[i].name);
-        hy_status s = hy_report_figure(r, path, p->file[i].caption);
-        free(path);
-        if (s) return s;
-    }
+    HY_TRY(add_figures(p, r));
     hy_report_section(r, "Recipe");
     HY_TRY(hy_report_recipe(p, r));
     hy_report_section(r, "Provenance");

@@ -39,6 +39,14 @@ check "a run on the GPU" 0 "Llama" "$E" $run --device cuda
 check "is stored as such" 0 "Llama +recall +1 +stored" "$E" $run --device cuda --dry-run
 check "and is not one of the CPU" 0 "Llama +recall +1 +to do" "$E" $run --device cpu --dry-run
 
+# gradients of values alone, for which backward kernels get no room for those of parameters: the CPU's, to float32
+gradient=(probe tests/data/tiny-parallel.yaml --task mqar --task-set vocab=256 --task-set 'test=[[24, 2]]' --task-set 'train=[[24, 2]]'
+  --measure gradient_erf --option each=both --option examples=1 --format csv)
+"$E" "${gradient[@]}" --device cpu >"$dir/cpu.csv" 2>/dev/null && "$E" "${gradient[@]}" --device cuda >"$dir/cuda.csv" 2>/dev/null
+check "gradients on the GPU" 0 "^(1[0-9]|2[0-9]) rows, 0 differ" awk -F, 'NR == FNR {for (i = 1; i <= NF; i++) v[FNR, i] = $i; next}
+  {for (i = 1; i <= NF; i++) {d = $i - v[FNR, i]; if ($i != v[FNR, i] && (d < 0 ? -d : d) > 1e-3 * $i) bad++}}
+  END {print FNR " rows, " bad + 0 " differ"}' "$dir/cpu.csv" "$dir/cuda.csv"
+
 # batches halved until they fit are not the same everywhere: the figure has them all
 speed=(tests/data/runner-tiny.yaml --scale speed --db "$dir/s.db" --set 'measures.throughput.contexts=[16, 32]' --set 'measures.throughput.batch=[128]' --set measures.throughput.repetitions=1)
 check "timed at the batch that fits" 0 "prefill batch" env HYLAB_EMU_MEMORY=2000000 "$E" run "${speed[@]}" --device cuda

@@ -1,10 +1,21 @@
-// test_page_numbers.c - the numbers of the HTML page against the raw rows: table of variants, statements, definitions,
-// provenance, and which figure stands over which caption.
+// test_page_numbers.c - the HTML page against the raw rows: table of variants, statements, definitions, provenance;
+// which figure stands over which caption, under which question; links, ids, and the contrast of its colours.
 #include "tests/unit/figure_fixture.h"
 #include "tests/unit/figure_reader.h"
 
 static hy_store *store;
 static char *page;
+
+// The figures of the last question first: the page must not rely on the order in which they were drawn.
+static void turn_round(hy_plots *p) {
+    int n = 0;
+    while (n < p->n && hy_plot_kinds[p->file[n].kind].question != HY_QUESTION_GRID) n++;
+    assert_true(n > 0 && n < p->n);
+    hy_plot_file *all = hy_xcalloc((size_t)p->n, sizeof *all);
+    for (int i = 0; i < p->n; i++) all[i] = p->file[(n + i) % p->n];
+    free(p->file);
+    p->file = all;
+}
 
 static int prepare(void **state) {
     if (setup(state)) return -1;
@@ -14,6 +25,7 @@ static int prepare(void **state) {
     OK(hy_summary_load(store, "fig", "small", "", &summary));
     hy_plots plots = {.store = store, .s = summary, .dir = g_dir, .formats = HY_FIG_SVG};
     OK(hy_plots_draw(&plots, NULL));
+    turn_round(&plots);
     hy_report *r = hy_report_new("fig", "small scale");
     OK(hy_report_page(&plots, r));
     char *path = hy_asprintf("%s/page.html", g_dir);
@@ -133,7 +145,7 @@ static void check_row(const char **at, const char *until, int v, int t) {
     const char *first[] = {variants[v], tasks[t], g ? "lr=1e-2" : "lr=1e-3", v ? "f32" : "bf16",
                            done < 3 ? "2 of 3" : "3"};
     for (int i = 0; i < 5; i++) {
-        assert_true(next(at, until, "td", text, sizeof text));
+        assert_true(next(at, until, i ? "td" : "th", text, sizeof text));
         r_equal(text, first[i]);
     }
     for (int i = 0; i < COLUMNS; i++) {
@@ -165,7 +177,7 @@ static void test_table(void **state) {
     r_says(text, "Throughput: context 256 tokens, batch 4.");
     r_says(text, "f32 and bf16 on cuda; cpu (a gpu; a cpu)");
     r_says(text, "f the grid's 2 points, the one of the best mean loss");
-    at = strstr(at, "<tr><th>");
+    at = strstr(at, "<tr><th scope=\"col\">");
     for (int i = 0; i < 5 + COLUMNS + 1; i++) {
         assert_true(next(&at, until, "th", text, sizeof text));
         r_equal(text, i < 5 ? first[i] : i < 5 + COLUMNS ? columns[i - 5].header : "recall");
@@ -188,7 +200,7 @@ static int place_in(const double *v, int n, int i) {
 static void test_statements(void **state) {
     (void)state;
     static const double paper[] = {41.5, 3, 17.25};
-    const char *at = strstr(page, "<h2>What this shows"), *until = strstr(page, "<h2>Figures");
+    const char *at = strstr(page, "<h2 id=\"s-what-this-shows"), *until = strstr(page, "<h2 id=\"s-figures");
     char *said = hy_asprintf("%.*s", (int)(until - at), at), text[256];
     for (int t = 0; t < TASKS; t++) {
         double mean[VARIANTS], x[SEEDS], d2 = 0;
@@ -220,24 +232,28 @@ static void test_statements(void **state) {
 }
 
 // ---------------------------------------------------------------------------------------------------- the rest
-// Every picture has the caption of what it shows, in the order of the table of figures, numbered.
+// Every picture has the caption of what it shows, numbered.
 static void test_captions(void **state) {
     (void)state;
-    const char *at = strstr(page, "<h2>Figures"), *until = strstr(page, "<h2>Recipe");
-    char file[256], caption[1024], number_of[32];
+    const char *at = strstr(page, "<h2 id=\"s-figures"), *until = strstr(page, "<h2 id=\"s-recipe");
+    char file[256], caption[1024], number_of[32], name[1024];
     int n = 0, each = 0;
-    while (next(&at, until, "desc", file, sizeof file)) {
+    while (next(&at, until, "title", name, sizeof name)) {
+        assert_true(next(&at, until, "desc", file, sizeof file));
         assert_true(next(&at, until, "figcaption", caption, sizeof caption));
-        snprintf(number_of, sizeof number_of, "|Figure %d.| fig: ", ++n);
+        r_says(caption, name);
+        snprintf(number_of, sizeof number_of, "|Figure %d.| |", ++n);
         assert_memory_equal(caption, number_of, strlen(number_of));
+        const char *said = strstr(caption, "|fig: ");  // not what the row calls it
+        assert_non_null(said);
         for (int t = 0; t < TASKS; t++) {
             char *of = hy_asprintf("-%s", tasks[t]);
-            if (strstr(file, of)) r_says(caption, tasks[t]);
+            if (strstr(file, of)) r_says(said, tasks[t]);
             free(of);
         }
         for (int v = 0; v < VARIANTS; v++) {
             char *of = hy_asprintf("-%s.svg", stems[v]);
-            if (strstr(file, of)) r_says(caption, variants[v]), each++;
+            if (strstr(file, of)) r_says(said, variants[v]), each++;
             free(of);
         }
     }
@@ -247,9 +263,189 @@ static void test_captions(void **state) {
     assert_int_equal(n, 12 * TASKS - 2 + 2 + each);
 }
 
+// The text of a heading's id, and where the next one of that level is; NULL: there is none.
+static const char *heading(const char *at, int level, char *out, size_t size) {
+    char open[8], name[8];
+    snprintf(open, sizeof open, "<h%d ", level), snprintf(name, sizeof name, "h%d", level);
+    at = strstr(at, open);
+    const char *c = at;
+    return at && next(&c, c + strlen(c), name, out, size) ? at : NULL;
+}
+
+static const hy_plot_kind *kind_of(const char *stem) {  // no name starts another
+    for (const hy_plot_kind *k = hy_plot_kinds; k->name; k++)
+        if (!strncmp(stem, k->name, strlen(k->name)) && strchr("-.", stem[strlen(k->name)])) return k;
+    return NULL;
+}
+
+// Questions in the order of plots.def, each once; under each the kinds that answer it, each once, with its sentence and
+// all its figures.
+static void test_order(void **state) {
+    (void)state;
+    const char *at = strstr(page, "<h2 id=\"s-figures"), *end = strstr(page, "<h2 id=\"s-recipe");
+    int before = -1, seen = 0;
+    char text[1024], file[256];
+    const hy_plot_kind *last = NULL;
+    for (; (at = strstr(at + 1, "<desc>")) && at < end; seen++) {
+        const char *d = at;
+        assert_true(next(&d, end, "desc", file, sizeof file));
+        const hy_plot_kind *k = kind_of(file);
+        if (!k) fail_msg("%s is of no kind", file);
+        if (k == last) continue;
+        const char *h3 = NULL, *h4 = NULL;
+        for (const char *h = page; (h = heading(h, 3, text, sizeof text)) && h < at; h++) h3 = h;
+        for (const char *h = page; (h = heading(h, 4, text, sizeof text)) && h < at; h++) h4 = h;
+        assert_true(h3 && h4 && h3 < h4);
+        assert_true(heading(h3, 3, text, sizeof text) == h3);
+        r_equal(text, hy_questions[k->question]);
+        assert_true(heading(h4, 4, text, sizeof text) == h4);
+        r_equal(text, k->heading);
+        assert_true(next(&h4, at, "p", text, sizeof text));
+        r_says(text, k->reading);
+        assert_true((int)k->question >= before);
+        assert_true(!last || k->question != last->question || k > last);
+        before = (int)k->question, last = k;
+    }
+    assert_true(seen > 40 && before == HY_QUESTION_GRID);
+}
+
+// Every kind of figure says which question it answers, under which words, and how to read it in one sentence.
+static void test_kinds(void **state) {
+    (void)state;
+    bool asked[HY_QUESTIONS] = {false};
+    for (const hy_plot_kind *k = hy_plot_kinds; k->name; k++) {
+        const size_t n = strlen(k->reading);
+        if (!*k->heading || n < 20 || k->reading[n - 1] != '.' || strstr(k->reading, ". "))
+            fail_msg("%s: \"%s\", \"%s\"", k->name, k->heading, k->reading);
+        for (const hy_plot_kind *o = hy_plot_kinds; o < k; o++) {
+            assert_string_not_equal(o->heading, k->heading);
+            assert_string_not_equal(o->reading, k->reading);
+        }
+        asked[k->question] = true;
+    }
+    for (int q = 0; q < HY_QUESTIONS; q++) assert_true(asked[q] && *hy_questions[q]);
+}
+
+// No two things have one id; every link within the page, and every name of a picture, leads to one that is there; the
+// contents list all headings, and every figure of a row, once and in their order.
+static void test_links(void **state) {
+    (void)state;
+    static const char *const refs[] = {" href=\"#", " aria-labelledby=\""};
+    char id[96], wanted[128];
+    int n = 0;
+    for (const char *at = page; (at = strstr(at, " id=\"")); at++, n++) {
+        snprintf(id, sizeof id, " id=\"%.*s\"", (int)strcspn(at + 5, "\""), at + 5);
+        if (strstr(at + 1, id)) fail_msg("twice%s", id);
+    }
+    assert_true(n > 100);
+    for (int i = 0; i < 2; i++)
+        for (const char *at = page; (at = strstr(at, refs[i])); at++) {
+            const char *to = at + strlen(refs[i]);
+            snprintf(wanted, sizeof wanted, " id=\"%.*s\"", (int)strcspn(to, "\""), to);
+            if (!strstr(page, wanted)) fail_msg("nothing has%s", wanted);
+        }
+    const char *nav = strstr(page, "<nav "), *stop = strstr(page, "</nav>"), *last = stop;
+    int listed = 0, headings = 0;
+    for (const char *at = nav; (at = strstr(at, " href=\"#")) && at < stop; at++, listed++) {
+        snprintf(wanted, sizeof wanted, " id=\"%.*s\"", (int)strcspn(at + 8, "\""), at + 8);
+        const char *found = strstr(page, wanted);
+        if (found <= last) fail_msg("the contents are not in the order of the page at%s", wanted);
+        last = found;
+    }
+    for (int level = 2; level <= 4; level++)
+        for (const char *h = page; (h = heading(h, level, wanted, sizeof wanted)); h++) headings++;
+    int of_rows = 0;
+    for (const char *at = page; (at = strstr(at, "<span class=\"of\">")); at++, of_rows++) {
+        char *name = hy_asprintf("%.*s", (int)strcspn(at + 1, "<") + 1, at);  // no other of its row is called so
+        const char *end = strstr(at, "</figure>\n</div>"), *again = strstr(at + 1, name);
+        if (again && again < end) fail_msg("twice in a row: %s", name);
+        free(name);
+    }
+    assert_int_equal(listed, headings + of_rows);
+    assert_true(of_rows > 40);
+}
+
+static int count(const char *text, const char *what) {
+    int n = 0;
+    for (const char *c = text; (c = strstr(c, what)); c++) n++;
+    return n;
+}
+
+// Headings with the same letters have ids of their own; in a row each figure leads to its neighbours and back.
+static void test_parts(void **state) {
+    (void)state;
+    static const char svg[] = "<?xml version='1.0'?>\n<svg width='9'><title>Gnuplot</title><g id='a'/></svg>";
+    char *picture = hy_asprintf("%s/row.svg", g_dir), *path = hy_asprintf("%s/parts.html", g_dir), *html;
+    size_t n;
+    OK(hy_file_write(picture, svg, strlen(svg)));
+    hy_report *r = hy_report_new("parts", NULL);
+    hy_report_section(r, "Question & answer");
+    hy_report_section(r, "question; ANSWER");
+    hy_report_heading(r, HY_REPORT_KIND, "maps \xe7\xaa\x97");
+    hy_report_row(r, 3);
+    for (int i = 0; i < 3; i++) OK(hy_report_figure(r, picture, variants[i], "of <all>"));
+    OK(hy_report_figure(r, picture, NULL, "alone"));
+    OK(hy_report_write(r, path));
+    OK(hy_file_read(path, 1 << 24, &html, &n));
+    assert_int_equal(count(html, " id=\"s-question-answer\""), 1);
+    assert_int_equal(count(html, "href=\"#s-question-answer-2\">question; ANSWER"), 1);
+    const char *const links[] = {"<a href=\"#figure-2\">next<", "<a href=\"#figure-1\">previous<",
+                                 "<a href=\"#figure-3\">next<", "<a href=\"#figure-2\">previous<"};
+    for (int i = 0; i < 4; i++) assert_int_equal(count(html, links[i]), 1);
+    assert_true(count(html, ">next<") == 2 && count(html, ">previous<") == 2);
+    assert_int_equal(count(html, "<a href=\"#s-maps\">small again<"), 4);
+    assert_int_equal(count(html, "<svg role=\"img\""), 4);
+    assert_int_equal(count(html, ">of &lt;all&gt;</title>"), 3);
+    free(html), free(path), free(picture);
+    hy_report_free(r);
+}
+
+// ---------------------------------------------------------------------------------------------------- colours
+static double luminance(const char *hex) {
+    double sum = 0;
+    static const double weight[] = {0.2126, 0.7152, 0.0722};
+    for (int i = 0; i < 3; i++) {
+        unsigned v;
+        assert_int_equal(sscanf(hex + 2 * i, "%2x", &v), 1);
+        const double c = v / 255.0;
+        sum += weight[i] * (c <= 0.04045 ? c / 12.92 : pow((c + 0.055) / 1.055, 2.4));
+    }
+    return sum;
+}
+
+static const char *colour(const char *rules, const char *name) {
+    char key[24];
+    snprintf(key, sizeof key, "--%s:#", name);
+    const char *at = strstr(rules, key);
+    if (!at) fail_msg("no colour %s", name);
+    return at + strlen(key);
+}
+
+// Text on what it may stand on, in light and dark: WCAG 2 asks for 4.5 to 1 (AA). All colours are properties.
+static void test_contrast(void **state) {
+    (void)state;
+    static const char *const text[] = {"ink", "muted", "link"}, *const ground[] = {"paper", "box"};
+    const char *dark = strstr(hy_report_css, "@media screen and (prefers-color-scheme:dark){:root{");
+    const char *rest = strchr(dark, '\n');
+    const char *of[] = {hy_report_css, dark};
+    assert_true(dark && rest && strstr(page, hy_report_css));
+    if (strchr(rest, '#')) fail_msg("a colour that is no property: %.20s", strchr(rest, '#'));
+    for (int scheme = 0; scheme < 2; scheme++)
+        for (int i = 0; i < 3 * 2 + 2; i++) {
+            const char *a = i < 6 ? text[i / 2] : i == 6 ? "ink" : "print";
+            const char *b = i < 6 ? ground[i % 2] : i == 6 ? "mark" : "card";
+            const double x = luminance(colour(i < 7 ? of[scheme] : of[0], a));
+            const double y = luminance(colour(i < 7 ? of[scheme] : of[0], b));
+            const double ratio = (fmax(x, y) + 0.05) / (fmin(x, y) + 0.05);
+            if (ratio < 4.5) fail_msg("%s on %s, %s: %.2f to 1", a, b, scheme ? "dark" : "light", ratio);
+        }
+    double white = luminance("ffffff"), grey = luminance("767676");  // the known least grey on white: 4.54
+    assert_true(fabs((white + 0.05) / (grey + 0.05) - 4.54) < 0.01);
+}
+
 static void test_provenance(void **state) {
     (void)state;
-    const char *at = strstr(page, "<h2>Provenance"), *until = page + strlen(page);
+    const char *at = strstr(page, "<h2 id=\"s-provenance"), *until = page + strlen(page);
     char text[1024], sql[2048];
     char *runs = hy_asprintf("34 (numbers %lld to %lld of the database)",
                              (long long)number(store, "SELECT min(id) FROM model WHERE status = 'done'"),
@@ -265,7 +461,7 @@ static void test_provenance(void **state) {
     r_says(at, "<dd>cpu in f32; cuda in bf16</dd>");
     at = strstr(at, "<tbody>");
     int rows = 0;
-    for (; next(&at, until, "td", text, sizeof text); rows++) {
+    for (; next(&at, until, "th", text, sizeof text); rows++) {
         char version[256], unit[256], better[256], meaning[1024];
         assert_true(next(&at, until, "td", version, 256) && next(&at, until, "td", unit, 256) &&
                     next(&at, until, "td", better, 256) && next(&at, until, "td", meaning, 1024));
@@ -280,7 +476,9 @@ static void test_provenance(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_table), cmocka_unit_test(test_statements),
-                                       cmocka_unit_test(test_captions), cmocka_unit_test(test_provenance)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_table),      cmocka_unit_test(test_statements), cmocka_unit_test(test_captions),
+        cmocka_unit_test(test_provenance), cmocka_unit_test(test_order),      cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_links),      cmocka_unit_test(test_parts),      cmocka_unit_test(test_contrast)};
     return cmocka_run_group_tests_name("page_numbers", tests, prepare, end);
 }

@@ -467,8 +467,9 @@ static void test_page(void **state) {
             const int g = chosen(v, t, -1);
             double x[S];
             const int seeds = by_seed(v, t, g, "cache_true", "", "", x);  // which was taken of all that were measured
-            char *row = hy_asprintf("<td>%s</td><td>%s</td><td>%s</td><td class=\"n\">%d%s</td>", variants[v], tasks[t],
-                                    grid[g], seeds, seeds < S ? " of 4" : "");
+            char *row = hy_asprintf("<th scope=\"row\">%s</th><td class=\"k\">%s</td><td class=\"k\">%s</td>"
+                                    "<td class=\"n\">%d%s</td>",
+                                    variants[v], tasks[t], grid[g], seeds, seeds < S ? " of 4" : "");
             if (!strstr(page, row)) fail_msg("%s is not in the page", row);
             for (int k = 0; k < S; k++) fewer += unmeasured(v, t, g, k);
             free(row);
