@@ -18,9 +18,8 @@ static const char *const parts[] = {
     "SELECT step, loss, lr, grad_norm, tokens_per_s FROM curve WHERE measurement_id = ?1 ORDER BY step",
 };
 
-// A line for each row; numbers with every bit of theirs, texts with their length.
-static void add_row(const hy_query *q, hy_buf *b) {
-    for (int c = 0; c < hy_query_columns(q); c++) {
+void hy_row_write(const hy_query *q, int from, hy_buf *b) {
+    for (int c = from; c < hy_query_columns(q); c++) {
         const char *text = hy_query_text(q, c);
         if (hy_query_null(q, c))
             hy_buf_printf(b, "-\t");
@@ -40,7 +39,7 @@ static hy_status hash_of(hy_store *s, int64_t id, char hash[33]) {
         bool row = false;
         if ((st = hy_store_query(s, &q, parts[i], "l", id))) break;
         hy_buf_printf(&b, "part %zu\n", i);
-        while (!(st = hy_query_step(q, &row)) && row) add_row(q, &b);
+        while (!(st = hy_query_step(q, &row)) && row) hy_row_write(q, 0, &b);
         hy_query_close(q);
     }
     if (!st) hy_hash_hex(b.s, b.n, hash);

@@ -98,3 +98,18 @@ hy_status hy_next_model_file(hy_query *q, bool *row, hy_model_file *f) {
     if (*row) *f = (hy_model_file){hy_query_text(q, 0), hy_query_text(q, 1), hy_query_text(q, 2), hy_query_int(q, 3)};
     return HY_OK;
 }
+
+hy_status hy_ask_spent(hy_store *s, hy_query **q) {
+    return hy_query_open(
+        s,
+        "SELECT unixepoch(r.ended) - unixepoch(r.started) + coalesce((SELECT sum(unixepoch(x.ended) -"
+        " unixepoch(x.started)) FROM v_measurement x WHERE x.run_id = r.run_id AND x.status = 'done' AND x.measure <>"
+        " 'training'), 0) FROM v_run r WHERE r.status = 'done' AND r.resumes = 0",
+        q);
+}
+
+hy_status hy_next_spent(hy_query *q, bool *row, double *seconds) {
+    HY_TRY(hy_query_step(q, row));
+    if (*row) *seconds = hy_query_double(q, 0);
+    return HY_OK;
+}

@@ -52,6 +52,8 @@ hy_status hy_model_same_bits(hy_store *s, int64_t a, int64_t b, bool *same);
 hy_status hy_store_facts(hy_store *s, int64_t measurement_id, const hy_facts *f);
 
 // ---- checksum.c
+// The columns of a row from `from` on as a line for a hash: numbers with every bit of theirs, texts with their length.
+void hy_row_write(const hy_query *q, int from, hy_buf *b);
 // Writes the checksum of all that is stored of a measurement.
 hy_status hy_facts_seal(hy_store *s, int64_t measurement_id);
 // HY_EINPUT: what is stored is not what was sealed. Without a seal (of an older version, nothing found) it is taken as

@@ -37,3 +37,5 @@ static const hy_store_schema schema = {.application_id = HY_APPLICATION_ID,
 hy_status hy_store_open(const char *path, hy_store_mode mode, hy_store **out) {
     return hy_store_open_as(path, mode, &schema, out);
 }
+
+hy_status hy_store_copy(const char *path, const char *to) { return hy_store_copy_as(path, to, &schema); }

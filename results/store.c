@@ -144,6 +144,10 @@ void hy_query_bind_blob(hy_query *q, int i, const void *v, size_t n) {
     bound(q, n ? sqlite3_bind_blob64(q->st, i, v, n, SQLITE_TRANSIENT) : sqlite3_bind_zeroblob(q->st, i, 0));
 }
 
+void hy_query_bind_column(hy_query *q, int i, const hy_query *from, int col) {
+    bound(q, sqlite3_bind_value(q->st, i, sqlite3_column_value(from->st, col)));
+}
+
 static void bind_all(hy_query *q, const char *types, va_list ap) {
     HY_ASSERT((int)strlen(types) == sqlite3_bind_parameter_count(q->st));
     for (int i = 1; *types; types++, i++) switch (*types) {

@@ -50,6 +50,12 @@ typedef struct {
 } hy_store_schema;
 // The same as hy_store_open for any schema; hy_store_open (schema.c) is this with the schema of results.
 hy_status hy_store_open_as(const char *path, hy_store_mode mode, const hy_store_schema *schema, hy_store **out);
+// The committed state of a results database of any version as one new file; what was called so is replaced. The
+// database is looked at as by hy_store_open and stays as it is.
+hy_status hy_store_copy(const char *path, const char *to);
+hy_status hy_store_copy_as(const char *path, const char *to, const hy_store_schema *schema);
+// What is read on a connection for reading is of one moment from here on, whatever others write.
+hy_status hy_store_snapshot(hy_store *s);
 // Reads every page of the file: HY_EINPUT with the first fault if it is damaged.
 hy_status hy_store_check(hy_store *s);
 int hy_store_version(const hy_store *s);  // schema version of the open file
@@ -75,6 +81,7 @@ void hy_query_bind_text(hy_query *q, int i, const char *v);  // NULL: SQL NULL
 void hy_query_bind_int(hy_query *q, int i, int64_t v);
 void hy_query_bind_double(hy_query *q, int i, double v);  // NaN: SQL NULL
 void hy_query_bind_blob(hy_query *q, int i, const void *v, size_t n);
+void hy_query_bind_column(hy_query *q, int i, const hy_query *from, int col);  // a value as another statement gave it
 hy_status hy_query_step(hy_query *q, bool *row);
 // Runs a statement that returns no rows and resets it.
 hy_status hy_query_run(hy_query *q);

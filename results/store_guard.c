@@ -86,6 +86,15 @@ static int authorize(void *user, int action, const char *a, const char *b, const
 
 void hy_store_only_reads(hy_store *s) { sqlite3_set_authorizer(s->db, authorize, s); }
 
+hy_status hy_store_snapshot(hy_store *s) {
+    int64_t any;
+    sqlite3_set_authorizer(s->db, NULL, NULL);
+    const hy_status st = hy_store_exec(s, "BEGIN");
+    if (s->mode == HY_STORE_READ) hy_store_only_reads(s);
+    HY_TRY(st);
+    return hy_store_int(s, "SELECT count(*) FROM sqlite_schema", &any);  // the moment is that of the first reading
+}
+
 // ---------------------------------------------------------------------------------------------------- the schema
 hy_status hy_schema_rows_read(hy_store *s, hy_schema_rows *out) {
     *out = (hy_schema_rows){0};

@@ -16,6 +16,7 @@ struct hy_store {
     int version;
     uint32_t application_id;
     int rc;              // SQLite's code of the newest failure
+    bool any_version;    // an older one is read as it is
     const char *denied;  // what the authorizer refused last, NULL: nothing
     char *note;          // for the user: hy_store_note
 };

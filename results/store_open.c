@@ -140,31 +140,38 @@ static hy_status look(hy_store *s, const hy_store_schema *schema, bool *empty) {
     return st;
 }
 
-// Copies the committed state to FILE.bak-vN through a second connection (the first holds the write lock, so the copy is
-// exactly what will be migrated). A copy left by an earlier failed migration from the same version is replaced.
-static hy_status back_up(hy_store *s) {
-    char *to = hy_asprintf("%s.bak-v%d", s->path, s->version), *tmp = hy_asprintf("%s.tmp", to);
-    char *uri = file_uri(tmp, "");
+// Copies the committed state to a file of its own through a second connection.
+static hy_status copy_to(const hy_store *s, const char *to) {
+    char *tmp = hy_asprintf("%s.tmp", to), *uri = file_uri(tmp, "");
+    const int how = s->mode == HY_STORE_READ ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
     unlink(tmp);
     sqlite3 *db = NULL;
-    int rc = sqlite3_open_v2(s->uri, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_URI, NULL);
+    int rc = sqlite3_open_v2(s->uri, &db, how | SQLITE_OPEN_URI, NULL);
     if (rc == SQLITE_OK) hy_store_harden(db);
     sqlite3_stmt *st = NULL;
     if (rc == SQLITE_OK) rc = sqlite3_prepare_v2(db, "VACUUM INTO ?1", -1, &st, NULL);
     if (rc == SQLITE_OK) rc = sqlite3_bind_text(st, 1, uri, -1, SQLITE_STATIC);
     if (rc == SQLITE_OK) rc = sqlite3_step(st);
     hy_status status = HY_OK;
-    if (rc != SQLITE_DONE) {
+    if (rc != SQLITE_DONE)
         status = hy_store_failure(db, s->path, rc);
-        hy_error_context(status, "copying the database to %s before its migration", to);
-    } else if (rename(tmp, to)) {
+    else if (rename(tmp, to))
         status = hy_error(HY_EFAIL, "%s: cannot rename to %s: %s", tmp, to, strerror(errno));
-    }
     sqlite3_finalize(st);
     sqlite3_close(db);
     if (status) unlink(tmp);
-    free(to), free(tmp), free(uri);
+    free(tmp), free(uri);
     return status;
+}
+
+// To FILE.bak-vN: this connection holds the write lock, so the copy is exactly what will be migrated. A copy left by an
+// earlier failed migration from the same version is replaced.
+static hy_status back_up(hy_store *s) {
+    char *to = hy_asprintf("%s.bak-v%d", s->path, s->version);
+    const hy_status st = copy_to(s, to);
+    if (st) hy_error_context(st, "copying the database to %s before its migration", to);
+    free(to);
+    return st;
 }
 
 // A new file gets the newest version at once.
@@ -247,7 +254,7 @@ static hy_status prepare_read(hy_store *s, const hy_store_schema *schema, int ne
     bool empty = false;
     HY_TRY(look(s, schema, &empty));
     if (empty) return hy_error(HY_EINPUT, "%s: an empty database: no run was stored in it yet", s->path);
-    if (s->version < newest)
+    if (s->version < newest && !s->any_version)
         return hy_error(HY_EINPUT,
                         "%s: has schema version %d, this hylab reads version %d; `hylab doctor --db %s "
                         "--migrate` brings it up to date and keeps a copy",
@@ -312,7 +319,8 @@ static hy_status open_read(hy_store *s, const hy_store_schema *schema) {
         s->path);
 }
 
-hy_status hy_store_open_as(const char *path, hy_store_mode mode, const hy_store_schema *schema, hy_store **out) {
+static hy_status open_as(const char *path, hy_store_mode mode, bool any, const hy_store_schema *schema,
+                         hy_store **out) {
     *out = NULL;
     HY_TRY(hy_store_name_check(path));
     if (mode == HY_STORE_READ && !hy_file_exists(path))
@@ -322,6 +330,7 @@ hy_status hy_store_open_as(const char *path, hy_store_mode mode, const hy_store_
     hy_store *s = hy_xcalloc(1, sizeof *s);
     s->path = hy_xstrdup(path);
     s->mode = mode;
+    s->any_version = any;
     const hy_status st = mode == HY_STORE_READ ? open_read(s, schema) : open_file(s, schema, "");
     if (st) {
         hy_store_close(s);
@@ -329,6 +338,18 @@ hy_status hy_store_open_as(const char *path, hy_store_mode mode, const hy_store_
     }
     *out = s;
     return HY_OK;
+}
+
+hy_status hy_store_open_as(const char *path, hy_store_mode mode, const hy_store_schema *schema, hy_store **out) {
+    return open_as(path, mode, false, schema, out);
+}
+
+hy_status hy_store_copy_as(const char *path, const char *to, const hy_store_schema *schema) {
+    hy_store *s;
+    HY_TRY(open_as(path, HY_STORE_READ, true, schema, &s));
+    const hy_status st = copy_to(s, to);
+    hy_store_close(s);
+    return st;
 }
 
 void hy_store_close(hy_store *s) {

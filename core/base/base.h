@@ -150,7 +150,7 @@ uint16_t hy_f16_from_f32(float f);  // to nearest, ties to even; NaN stays NaN; 
 // Set by a signal while interrupts are deferred; long loops look at it and return HY_EINTR.
 extern volatile int hy_interrupted;
 // A signal ends the process, as by default, but between these two (which may be nested), where something would be lost:
-// there the first SIGINT, SIGTERM or SIGHUP sets hy_interrupted, and whoever calls this looks at it often. A second one
+// there the first SIGINT, SIGTERM, SIGHUP or SIGUSR1 sets hy_interrupted, and whoever calls this looks at it often. A second one
 // kills the workers, then the process. For programs: the library calls neither.
 void hy_interrupts_defer(void);
 void hy_interrupts_end(void);

@@ -6,8 +6,8 @@
 
 #include "core/base/base.h"
 
-enum { SIGNALS = 3 };
-static const int ending[SIGNALS] = {SIGINT, SIGTERM, SIGHUP};
+enum { SIGNALS = 4 };
+static const int ending[SIGNALS] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};  // USR1: of batch systems, ahead of the end
 static struct sigaction before[SIGNALS];
 static int deferring;
 static volatile pid_t workers[HY_WORKERS_MAX];
@@ -45,7 +45,7 @@ void hy_interrupts_defer(void) {
     for (int i = 0; i < SIGNALS; i++) {
         sigaction(ending[i], NULL, &before[i]);
         // nohup stays in force; shells ignore SIGINT for what they start in the background, where it may be sent yet
-        if (ending[i] == SIGHUP && before[i].sa_handler == SIG_IGN) continue;
+        if ((ending[i] == SIGHUP || ending[i] == SIGUSR1) && before[i].sa_handler == SIG_IGN) continue;
         sigaction(ending[i], &mine, NULL);
     }
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/base/parallel.h"
@@ -11,6 +12,7 @@
 #include "experiments/cli/commands.h"
 #include "experiments/runner/adopt.h"
 #include "experiments/runner/job.h"
+#include "experiments/runner/shard.h"
 #include "analysis/summary/summary.h"
 #include "experiments/runner/sweep.h"
 #include "results/query.h"
@@ -22,9 +24,9 @@
 #define SMALL_MODEL 10000000         // parameters up to which runs side by side beat threads inside one
 
 typedef struct {
-    const char *db, *scale, *only, *remeasure, *device, *isa;
+    const char *db, *scale, *only, *remeasure, *device, *isa, *shard;
     hy_arg_list sets;
-    int jobs, threads, child, report;
+    int jobs, threads, child, report, time_left;
     bool dry_run, force, retry_failed;
     hy_table_format format;
 } options;
@@ -160,11 +162,14 @@ static hy_status sweep(const options *o, hy_sweep *s) {
     return st ? st : printed;
 }
 
-static hy_status dry_run(const options *o, hy_sweep *s) {
+static hy_status dry_run(const options *o, hy_sweep *s, const hy_shards *shards) {
     if (hy_file_exists(o->db)) HY_TRY(hy_store_open(o->db, HY_STORE_READ, &s->store));
     HY_TRY(hy_sweep_look(s));
     share_machine(o, s);
-    return hy_run_plan_print(s, o->format);
+    char *words = shards ? hy_shards_words(shards) : NULL;
+    const hy_status st = hy_run_plan_print(s, words, o->format);
+    free(words);
+    return st;
 }
 
 // Once for a sweep: each model is trained by a process of its own.
@@ -177,46 +182,76 @@ static void tell_slow(const hy_experiment *e) {
     }
 }
 
-static hy_status run(const options *o, const hy_arg_list *rest) {
-    if (o->child >= 0) return be_child(o);
-    if (rest->n == 0) return hy_error(HY_EINPUT, "which experiment? hylab run EXPERIMENT.yaml (--help tells more)");
-    HY_TRY(hy_store_name_check(o->db));
-    hy_device device;
-    HY_TRY(hy_device_from_args(o->device, o->isa, &device));
-    if (o->remeasure && !hy_measure_find(o->remeasure)) {
-        char *names = hy_measure_names();
-        const hy_status unknown = hy_error(HY_EINPUT, "--remeasure %s: there are %s", o->remeasure, names);
-        free(names);
-        return unknown;
-    }
-    hy_experiment *e;
-    HY_TRY(hy_experiment_load(rest->v[0], o->scale, o->sets.v, &e));
-    hy_status st = hy_experiment_check(e, o->dry_run ? NULL : device.kind);
-    if (!st && !o->dry_run && !strcmp(device.kind, "cpu")) tell_slow(e);
-    if (st) {
-        hy_experiment_free(e);
-        return st;
-    }
+// When to stop so that checkpoints are written in time, by hy_now; 0: never.
+static double deadline_of(const options *o) {
+    const char *end = getenv("SLURM_JOB_END_TIME");
+    double left = o->time_left;
+    if (!o->time_left && end && *end) left = (double)strtoll(end, NULL, 10) - (double)time(NULL);
+    if (!(left > 0)) return 0;
+    const double reserve = left / 20 < 60 ? left / 20 : 60;
+    return hy_now() + left - reserve;
+}
+
+static hy_status check_names(const options *o) {
+    if (!o->remeasure || hy_measure_find(o->remeasure)) return HY_OK;
+    char *names = hy_measure_names();
+    const hy_status unknown = hy_error(HY_EINPUT, "--remeasure %s: there are %s", o->remeasure, names);
+    free(names);
+    return unknown;
+}
+
+// Of an experiment that can be run; with a shard in its own database.
+static hy_status run_loaded(options *o, const hy_experiment *e, const hy_device *device, int k, int n) {
+    hy_shards shards = {0};
+    char *own = n && !o->db ? hy_shard_db(hy_default_db(), e->name, k, n) : NULL;
+    if (!o->db) o->db = own ? own : hy_default_db();
+    if (n) hy_shards_make(e, k, n, &shards);
     hy_sweep s = {.e = e,
                   .db = o->db,
                   .isa = o->isa,
-                  .device = device.kind,
-                  .gpu = device.number,
+                  .device = device->kind,
+                  .gpu = device->number,
                   .only = o->only,
                   .remeasure = o->remeasure,
                   .jobs = 1,
                   .threads = 1,
+                  .shard_of = shards.of,
+                  .shard = k,
+                  .deadline = deadline_of(o),
                   .claim = (o->force ? HY_CLAIM_FORCE : 0) | (o->retry_failed ? HY_CLAIM_RETRY_FAILED : 0)};
-    st = hy_sweep_look(&s);  // before a database is made: does --only leave anything?
-    if (!st) st = o->dry_run ? dry_run(o, &s) : sweep(o, &s);
+    hy_status st = hy_store_name_check(o->db);
+    if (!st) st = hy_sweep_look(&s);  // before a database is made: does --only leave anything?
+    if (!st && n && !o->dry_run)
+        fprintf(stderr, "shard %d of %d: %d model%s, in %s\n", k, n, shards.models[k - 1],
+                shards.models[k - 1] == 1 ? "" : "s", o->db);
+    if (!st) st = o->dry_run ? dry_run(o, &s, n ? &shards : NULL) : sweep(o, &s);
     hy_sweep_free(&s);
     hy_store_close(s.store);
+    hy_shards_free(&shards);
+    free(own);
+    return st;
+}
+
+static hy_status run(options *o, const hy_arg_list *rest) {
+    if (o->child >= 0) return be_child(o);
+    if (rest->n == 0) return hy_error(HY_EINPUT, "which experiment? hylab run EXPERIMENT.yaml (--help tells more)");
+    HY_TRY(hy_store_name_check(o->db ? o->db : hy_default_db()));
+    hy_device device;
+    int k = 0, n = 0;
+    HY_TRY(hy_device_from_args(o->device, o->isa, &device));
+    if (o->shard) HY_TRY(hy_shard_parse(o->shard, &k, &n));
+    HY_TRY(check_names(o));
+    hy_experiment *e;
+    HY_TRY(hy_experiment_load(rest->v[0], o->scale, o->sets.v, &e));
+    hy_status st = hy_experiment_check(e, o->dry_run ? NULL : device.kind);
+    if (!st && !o->dry_run && !strcmp(device.kind, "cpu")) tell_slow(e);
+    if (!st) st = run_loaded(o, e, &device, k, n);
     hy_experiment_free(e);
     return st;
 }
 
 int hy_cmd_run(int argc, char **argv) {
-    options o = {.db = hy_default_db(), .isa = "auto", .child = -1, .report = -1};
+    options o = {.isa = "auto", .child = -1, .report = -1};
     const hy_arg args[] = {
         {"--db", "FILE", HY_ARG_PATH, &o.db, 0, "results database ($HYLAB_DB, else runs/hylab.db)"},
         {"--scale", "NAME", HY_ARG_TEXT, &o.scale, 0, "one of the experiment's scales (small)"},
@@ -233,6 +268,11 @@ int hy_cmd_run(int argc, char **argv) {
         {"--jobs", "N", HY_ARG_INT, &o.jobs, 1,
          "runs at a time, each with its share of the threads (small models of which nothing is timed: one a thread; "
          "else 1)"},
+        {"--shard", "K/N", HY_ARG_TEXT, &o.shard, 0,
+         "only part K of N, the same models whatever is stored, in a database of its own (runs/shards/NAME.K-of-N.db); "
+         "auto: by the variables of a Slurm job array"},
+        {"--time-left", "SECONDS", HY_ARG_INT, &o.time_left, 1,
+         "stop with checkpoints shortly before so long has passed (until $SLURM_JOB_END_TIME)"},
         {"--threads", "N", HY_ARG_INT, &o.threads, 1, "threads in all (as many as there are cores)"},
         {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0, "kernels: auto, avx512, avx2, base or ref"},
         {"--device", HY_DEVICE_NAMES, HY_ARG_TEXT, &o.device, 0, HY_DEVICE_HELP},
@@ -247,8 +287,9 @@ int hy_cmd_run(int argc, char **argv) {
         .text =
             "Trains, measures and stores every variant x task x grid point x seed of an experiment that is not "
             "stored yet, then\n"
-            "prints mean ± standard deviation over the seeds. Ctrl-C stops cleanly; the same command goes on "
-            "where it stopped.\n"
+            "prints mean ± standard deviation over the seeds. Ctrl-C, TERM and USR1 "
+            "stop cleanly (status\n"
+            "130), as does --time-left; the same command goes on where it stopped.\n"
             "A model is the same when its variant, the training side of its task, recipe, seed and kind of device "
             "are; a measurement\n"
             "when its model, measure, version, options and test set are. The commit that made them is recorded, "
@@ -277,6 +318,8 @@ int hy_cmd_run(int argc, char **argv) {
             "examples:\n"
             "  hylab run experiments/roadmap/roadmap.yaml --dry-run\n"
             "  hylab run experiments/roadmap/roadmap.yaml --jobs 2\n"
+            "  hylab run experiments/roadmap/roadmap.yaml --shard 2/8    # then: hylab merge runs/hylab.db "
+            "runs/shards/*.db\n"
             "  hylab run experiments/roadmap/roadmap.yaml --only 'Llama' --set train.steps=50 --set seeds=[1]\n"
             "  hylab run experiments/roadmap/roadmap.yaml --scale paper --dry-run",
         .args = argc > 1 && !strcmp(argv[1], "--child") ? child_args : args,

@@ -237,7 +237,7 @@ static void add_notes(hy_table *t, const hy_sweep *s, int tokens, const totals *
     free(b.s);
 }
 
-hy_status hy_run_plan_print(const hy_sweep *s, hy_table_format format) {
+hy_status hy_run_plan_print(const hy_sweep *s, const char *note, hy_table_format format) {
     rates r = {0};
     totals sum = {0};
     hy_status st = rates_read(s, &r);
@@ -246,6 +246,7 @@ hy_status hy_run_plan_print(const hy_sweep *s, hy_table_format format) {
     const int tokens = cache_tokens(&s->e->measures);
     for (int i = 0; !st && i < s->e->n_items; i++) add_row(t, s, i, tokens, &r, &sum);
     add_notes(t, s, tokens, &sum);
+    if (note) hy_table_note(t, "%s", note);
     if (!st) st = hy_table_print(t, format, stdout);
     hy_table_free(t);
     rates_free(&r);

@@ -4,7 +4,8 @@
 #include "core/format/table.h"
 #include "experiments/runner/sweep.h"
 
-// What hy_sweep_look found, run by run: what is trained, what is measured, about how long the training takes.
-hy_status hy_run_plan_print(const hy_sweep *s, hy_table_format format);
+// What hy_sweep_look found, run by run: what is trained, what is measured, about how long the training takes. note: one
+// more line under the table, NULL: none.
+hy_status hy_run_plan_print(const hy_sweep *s, const char *note, hy_table_format format);
 hy_status hy_run_plan_store(hy_store *store, const hy_experiment *e, const char *device);
 #endif

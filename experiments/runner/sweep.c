@@ -99,7 +99,8 @@ static hy_status heartbeats(hy_sweep *s, double *last) {
 static hy_status loop(hy_sweep *s, hy_sweepview *p) {
     double beat = hy_now(), looked = hy_now();
     for (;;) {
-        if (hy_interrupted && !s->interrupted) {
+        if (s->deadline > 0 && hy_now() > s->deadline) s->timed_out = true;
+        if ((hy_interrupted || s->timed_out) && !s->interrupted) {
             s->interrupted = s->stopping = true;
             stop_children(s);
         }
@@ -139,6 +140,8 @@ hy_status hy_sweep_run(hy_sweep *s) {
     hy_sweepview_free(p);
     if (st) return st;
     if (hy_interrupted) return hy_error(HY_EINTR, "interrupted; the same command goes on where this stopped");
+    if (s->timed_out && (count(s, HY_ITEM_INTERRUPTED) || count(s, HY_ITEM_PENDING) || count(s, HY_ITEM_BUSY)))
+        return hy_error(HY_EINTR, "the time is nearly out; the same command goes on where this stopped");
     const int bad = count(s, HY_ITEM_FAILED) + count(s, HY_ITEM_STORED_FAILED) + count(s, HY_ITEM_LOST) +
                     count(s, HY_ITEM_INTERRUPTED);
     const int all = s->e->n_items - count(s, HY_ITEM_LEFT_OUT) - count(s, HY_ITEM_TWIN);

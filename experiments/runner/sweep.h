@@ -26,6 +26,7 @@ typedef struct {
     hy_item_state state;
     int64_t run_id;  // of its model, 0: none yet
     int same_model;  // the first item of the plan with the same model and seed: only one of them is worked on at a time
+    bool busy;       // another process works on it, or on a measure of it, right now
     bool train;      // PENDING: its model has to be trained ...
     bool again;      // ... although it is stored, because its weights are not and a measure needs them
     uint64_t todo;   // PENDING: bit k: measure k has to be taken
@@ -53,9 +54,13 @@ typedef struct hy_sweep {
     const hy_experiment *e;
     hy_store *store;
     const char *db, *isa, *device, *only;
-    int gpu;                // device "cuda": its number, -1: the first that can be used
-    int jobs, threads;      // threads of one child
-    unsigned claim;         // HY_CLAIM_*
+    int gpu;              // device "cuda": its number, -1: the first that can be used
+    int jobs, threads;    // threads of one child
+    unsigned claim;       // HY_CLAIM_*
+    const int *shard_of;  // for each item its shard, of which this sweep does `shard` only; NULL: all
+    int shard;
+    double deadline;        // by hy_now: then it stops as at ctrl-C; 0: none
+    bool timed_out;         // it has
     const char *remeasure;  // a measure that is taken again whatever is stored of it; NULL: none
     hy_sweep_item *items;
     hy_sweep_slot slots[HY_SWEEP_MAX_JOBS];

@@ -55,7 +55,7 @@ hy_status hy_sweep_look_at(hy_sweep *s, int i) {
     hy_claim c;
     bool failed = false, busy = false;
     found->todo = 0;
-    found->train = found->again = false;
+    found->train = found->again = found->busy = false;
     HY_TRY(hy_model_peek(s->store, it->model_key, it->seed, s->device, hy_sweep_claim_model(s, i), &c, &found->run_id));
     if (c == HY_CLAIM_NEW || c == HY_CLAIM_RESUMED) {
         found->state = HY_ITEM_PENDING;
@@ -64,6 +64,7 @@ hy_status hy_sweep_look_at(hy_sweep *s, int i) {
         return HY_OK;
     }
     if (c == HY_CLAIM_DONE) HY_TRY(look_at_measures(s, i, &failed, &busy));
+    found->busy = busy || c == HY_CLAIM_BUSY;
     if (found->todo)
         found->state = HY_ITEM_PENDING;
     else if (c == HY_CLAIM_BUSY || busy)
@@ -138,12 +139,12 @@ hy_status hy_sweep_look(hy_sweep *s) {
     for (int k = 0; k < HY_SWEEP_MAX_JOBS; k++) s->slots[k].item = -1;
     int chosen = 0;
     for (int i = 0; i < e->n_items; i++) {
-        const bool in = selected(s, &e->items[i]);
+        const bool fits = selected(s, &e->items[i]), in = fits && (!s->shard_of || s->shard_of[i] == s->shard);
         s->items[i] = (hy_sweep_item){.state = in ? HY_ITEM_PENDING : HY_ITEM_LEFT_OUT,
                                       .same_model = i,
                                       .train = true,
                                       .todo = ((uint64_t)1 << e->items[i].n_measures) - 1};
-        chosen += in;
+        chosen += fits;  // it may leave nothing to this shard
     }
     if (!chosen && s->only)
         return hy_error(
