@@ -115,7 +115,7 @@ if command -v gnuplot >/dev/null; then
   "$H" report e.yaml --db e.db --out page.html >out 2>&1
   same "$(stat -c %F page.html) $(head -c 9 page)" "symbolic link <!DOCTYPE" "report writes behind a link too"
   "$H" report e.yaml --db e.db --out /dev/stdout >stream 2>err
-  same "$(head -c 15 stream) $(tail -1 stream) $(ls -d /dev/stdout_files 2>/dev/null)" "<!DOCTYPE html> </body></html> " "a page on standard output is that alone"
+  same "$(head -c 15 stream) $(tail -1 stream) $(ls -d /dev/stdout_files 2>/dev/null)" "<!DOCTYPE html> </main></body></html> " "a page on standard output is that alone"
   ("$H" report e.yaml --db e.db --out /dev/stdout 2>err; echo $? >rc) | head -c 1 >out
   same "$(cat rc) $(cat err)" "141 " "whom nobody reads to the end says nothing"
   check "report over its own page" 0 "page.html" "$H" report e.yaml --db e.db --out page.html

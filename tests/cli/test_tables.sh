@@ -74,7 +74,7 @@ say $? 'labels and units'
 # the report has the same cells
 if command -v gnuplot >/dev/null; then
   check report 0 'r.html' "$H" report "$dir/e.yaml" --out "$dir/f/r.html"
-  sed -nE '/^<tr><td>(Llama|Mamba)/{s/<\/td><td[^>]*>/|/g; s/<[^>]*>//g; p}' "$dir/f/r.html" | head -n 4 >"$dir/page"
+  sed -nE '/^<tr><t[dh][^>]*>(Llama|Mamba)/{s/<\/t[dh]><t[dh][^>]*>/|/g; s/<[^>]*>//g; p}' "$dir/f/r.html" | head -n 4 >"$dir/page"
   diff "$dir/wanted" "$dir/page"
   say $? 'every number of the report is that of the store, in the same units and digits'
   grep -q '>accuracy (%)<' "$dir/f/r_files/recall-far.svg" && grep -q '>cache at 100 tokens (kB)<' "$dir/f/r_files/accuracy-cache-far.svg" &&

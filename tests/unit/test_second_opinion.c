@@ -295,6 +295,8 @@ static want received(subject *s, const figure *f) {
     const meta_place p = meta_place_of(f->cell);
     double v[MOST_EXAMPLES];
     int cell = 0, n = 0;
+    for (int l = p.layer + 1; option_is(f->options, "layers", "[]") && l < s->spec->n_layers; l++)
+        if (s->spec->layers[l].heads) fail_msg("%s: layer %d has attention, too, and comes later", f->cell, l);
     if (option_is(f->options, "prompts", "texts")) {
         v[n++] = meta_of_text(&s->w, &p, option_int(f->options, "max_len", 0));
     } else {
