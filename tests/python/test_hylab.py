@@ -612,12 +612,14 @@ except KeyboardInterrupt:
     print("interrupted", (m.logits(np.arange(20)) == before).all(), flush=True)
 time.sleep(0)
 """
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    # what a shell starts in the background ignores the signal, and so would the child
+    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, preexec_fn=heard)
     try:
         assert process.stdout.readline() == "ready\n"
         time.sleep(1)
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=300)  # all of it would take an hour
+        out, _ = process.communicate(timeout=120)  # all of it would take an hour
     finally:
         process.kill()
     assert out == "interrupted True\n" and process.returncode == 0, (out, process.returncode)
