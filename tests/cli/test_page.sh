@@ -74,7 +74,7 @@ for scheme in light dark; do
     echo '  p.textContent = found.textContent.replace(/^/gm, f.name + " "), f.after(p); } });</script></body></html>'
   } >"$dir/$scheme.html"
   timeout 300 "$browser" --headless --no-sandbox --disable-gpu --no-first-run --disable-extensions --user-data-dir="$dir/profile" \
-    --allow-file-access-from-files --blink-settings=preferredColorScheme=$([ $scheme = dark ] && echo 0 || echo 1) --enable-logging=stderr \
+    --allow-file-access-from-files --blink-settings=preferredColorScheme="$([ "$scheme" = dark ] && echo 0 || echo 1)" --enable-logging=stderr \
     --window-size=1400,1000 --dump-dom "file://$dir/$scheme.html" >"$dir/$scheme.out" 2>"$dir/$scheme.err"
   sed -i 's/<[^>]*>//g' "$dir/$scheme.out"
   for at in narrow wide large narrow-large; do
