@@ -48,7 +48,7 @@ endif
 CUDA_BUILD := $(if $(CUOBJ),$(shell $(NVCC) --version | tail -n 1) $(NVCC) $(CUDA_ARCH),none)
 
 SRC := $(wildcard core/*/*.c kernels/cpu/*.c kernels/cpu/*/*.c $(if $(CUOBJ),,kernels/cuda/none.c) $(if $(PIC), \
-         analysis/probe/*.c analysis/measure/*.c results/*.c, analysis/*/*.c results/*.c experiments/cli/*.c experiments/runner/*.c) python/capi/*.c)
+         analysis/probe/*.c analysis/measure/*.c analysis/summary/student.c results/*.c, analysis/*/*.c results/*.c experiments/cli/*.c experiments/runner/*.c) python/capi/*.c)
 REF := $(filter kernels/cpu/ref/%,$(SRC))
 FAST := $(filter kernels/cpu/fast/%,$(SRC))
 MAIN := experiments/cli/main.c

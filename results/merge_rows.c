@@ -300,8 +300,9 @@ static hy_status plan_rank(hy_store *s, int64_t id, hy_buf *out) {
         if (!strcmp(plan_tables[t], "planned_grid") || !strcmp(plan_tables[t], "paper")) *strrchr(sql, ',') = 0;
         st = hy_store_query(s, &q, sql, "l", id);
         free(sql);
-        while (!st && !(st = hy_query_step(q, &row)) && row) hy_row_write(q, 1, &b);
-        if (!st) hy_query_close(q);
+        if (st) break;
+        while (!(st = hy_query_step(q, &row)) && row) hy_row_write(q, 1, &b);
+        hy_query_close(q);
         hy_buf_printf(&b, "%d\n", t);
     }
     char hash[33];

@@ -162,7 +162,8 @@ static bool read_shape(const hy_query *q, int64_t rows, int64_t cols, hy_map_row
                                 .how = !strcmp(TEXT(19), "mean") ? HY_BLOCK_MEAN : HY_BLOCK_MAX};
     m->shape.down = (int)(down < positions ? down : positions);
     m->shape.across = (int)(across < positions ? across : positions);
-    return rows == (i1 - i0 + down - 1) / down && cols == (j1 - j0 + across - 1) / across;
+    const int64_t d = m->shape.down, a = m->shape.across;  // in bounds, whatever the file says
+    return rows == (i1 - i0 + d - 1) / d && cols == (j1 - j0 + a - 1) / a;
 }
 
 static hy_status read_map(const hy_query *q, hy_map_row *m) {

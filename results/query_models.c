@@ -99,6 +99,19 @@ hy_status hy_next_model_file(hy_query *q, bool *row, hy_model_file *f) {
     return HY_OK;
 }
 
+hy_status hy_ask_planned_device(hy_store *s, const char *experiment, char *out, size_t n) {
+    hy_query *q;
+    bool row = false;
+    HY_TRY(hy_store_query(s, &q,
+                          "SELECT p.device FROM planned p JOIN experiment x ON x.id = p.experiment_id WHERE x.name = ?1"
+                          " ORDER BY x.planned DESC, p.ord LIMIT 1",
+                          "s", experiment));
+    const hy_status st = hy_query_step(q, &row);
+    if (!st && row) snprintf(out, n, "%s", hy_query_text(q, 0));
+    hy_query_close(q);
+    return st;
+}
+
 hy_status hy_ask_spent(hy_store *s, hy_query **q) {
     return hy_query_open(
         s,

@@ -34,6 +34,8 @@ hy_status hy_next_model_file(hy_query *q, bool *row, hy_model_file *f);
 
 // The model whose stored weights have that hash, and its seed; both are left as they are where there is none.
 hy_status hy_ask_model_of_weights(hy_store *s, const char *hash, int64_t *model_id, int64_t *seed);
+// The kind of device that an experiment was last planned for; out stays where it was not.
+hy_status hy_ask_planned_device(hy_store *s, const char *experiment, char *out, size_t n);
 // Seconds that each finished model took which was never interrupted, with its measurements.
 hy_status hy_ask_spent(hy_store *s, hy_query **q);
 hy_status hy_next_spent(hy_query *q, bool *row, double *seconds);

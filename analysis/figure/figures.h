@@ -94,7 +94,8 @@ typedef struct {
 hy_block_shape hy_fig_map_whole(int S);  // all of S x S positions
 enum { HY_FIG_PIXELS = 375 };            // values a side that a map is drawn with: the pixels of a panel in PNG
 // maps [rows, cols]. One of single positions and more than HY_FIG_PIXELS a side is reduced to so many blocks by their
-// maximum, and what pixels of blocks are is said under the title and at the start of the data file. log: colours of values from `floor` (what is below takes the floor's colour) to the largest.
+// maximum, and what pixels of blocks are is said under the title and at the start of the data file. log: colours of
+// values from `floor` (what is below takes the floor's colour) to the largest.
 hy_status hy_fig_maps(const hy_fig_out *out, const hy_fig_head *head, const char *value_label, bool log, double floor,
                       int rows, int cols, const hy_fig_map *maps);
 

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "core/format/json.h"
+
 hy_status hy_examples_check(const hy_measure_subject *s, int cell) {
     const int cells = hy_task_cells(s->task, HY_SPLIT_EVAL);
     if (cell < cells) return HY_OK;
@@ -23,11 +25,15 @@ bool hy_layers_have_heads(const hy_model_spec *spec, const hy_ints *layers) {
     return false;
 }
 
+void hy_examples_size(const hy_cell *cell, int max_len, int wanted, int *T, int *n) {
+    *T = max_len && cell->T > max_len ? max_len : cell->T;
+    *n = cell->count && cell->count < wanted ? (int)cell->count : wanted;
+}
+
 void hy_examples_choose(const hy_measure_context *c, int cell, int max_len, int wanted, hy_examples *e) {
     *e = (hy_examples){.cell = hy_task_cell(c->task, HY_SPLIT_EVAL, cell), .index = cell};
     const hy_cell *at = e->cell;
-    e->T = max_len && at->T > max_len ? max_len : at->T;
-    e->n = at->count && at->count < wanted ? (int)at->count : wanted;
+    hy_examples_size(at, max_len, wanted, &e->T, &e->n);
     e->ids = hy_xcalloc(2 * (size_t)at->T, sizeof *e->ids);
     e->labels = e->ids + at->T;
     e->want = hy_xcalloc((size_t)c->prog->spec.n_layers, sizeof *e->want);
@@ -36,6 +42,18 @@ void hy_examples_choose(const hy_measure_context *c, int cell, int max_len, int 
 hy_status hy_examples_open(const hy_measure_context *c, int cell, int max_len, int wanted, hy_examples *e) {
     hy_examples_choose(c, cell, max_len, wanted, e);
     return hy_capture_open(c->prog, c->params, e->T, &e->capture);
+}
+
+char *hy_examples_meta(const hy_examples *e, int meta_tokens, const char *options) {
+    hy_json *j = hy_json_new_object();
+    hy_buf text = {0};
+    hy_json_set_string(j, "options", options);
+    hy_json_set_string(j, "cell", e->cell->name);
+    hy_json_set_int(j, "examples", e->n);
+    hy_json_set_int(j, "meta_tokens", meta_tokens);
+    hy_json_text(j, 0, &text);
+    hy_json_free(j);
+    return text.s;
 }
 
 void hy_examples_close(hy_examples *e) {

@@ -28,6 +28,9 @@ bool hy_layers_have_heads(const hy_model_spec *spec, const hy_ints *layers);
 // HY_EINPUT if a number stands in a list of options twice: two figures would have one name.
 hy_status hy_list_distinct(const hy_ints *list, const char *name);
 
+// How many of a cell's tokens (max_len 0: all) and of its examples are looked at.
+void hy_examples_size(const hy_cell *cell, int max_len, int wanted, int *T, int *n);
+
 typedef struct {
     const hy_cell *cell;
     int index;   // of the cell
@@ -40,6 +43,8 @@ typedef struct {
 // max_len 0: whole examples. Close it, also after an error.
 hy_status hy_examples_open(const hy_measure_context *c, int cell, int max_len, int wanted, hy_examples *e);
 void hy_examples_close(hy_examples *e);
+// What an array made of them says of itself, as JSON; caller frees.
+char *hy_examples_meta(const hy_examples *e, int meta_tokens, const char *options);
 // For a measure that runs them itself: the same without what captures values; close it too. Then example i is taken
 // into e->ids and e->labels, of which the first e->T are in use.
 void hy_examples_choose(const hy_measure_context *c, int cell, int max_len, int wanted, hy_examples *e);

@@ -126,18 +126,9 @@ static hy_status on_layer(void *user, const hy_map_values *v) {
 
 // ---------------------------------------------------------------------------------------------------- facts
 static char *meta_text(const work *w, const hy_examples *e) {
-    hy_json *j = hy_json_new_object();
-    hy_buf text = {0};
-    hy_json_set_int(j, "meta_tokens", w->meta);
-    hy_json_set_string(j, "cell", e->cell->name);
-    hy_json_set_int(j, "examples", e->n);
-    hy_buf options = {0};
-    hy_buf_printf(&options, "size=l2 of=residual_stream examples=%d", e->n);
-    hy_json_set_string(j, "options", options.s);
-    free(options.s);
-    hy_json_text(j, 0, &text);
-    hy_json_free(j);
-    return text.s;
+    char options[64];
+    snprintf(options, sizeof options, "size=l2 of=residual_stream examples=%d", e->n);
+    return hy_examples_meta(e, w->meta, options);
 }
 
 static void layer_facts(const hy_measure_context *c, hy_facts *f, const work *w, int i, const hy_examples *e,

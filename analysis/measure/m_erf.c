@@ -40,7 +40,7 @@ static bool erf_applies(const hy_model_spec *spec, const void *options) {
 typedef struct {
     hy_erf_options o;
     hy_erf_layer *now, *mean;  // [n_layers] of one example; over the examples
-    double *sum, *squares;     // [n_layers + 1] of the distances of the examples; the last: of the whole model
+    hy_moments *distance;      // [n_layers + 1] of the examples; the last: of the whole model
     int layers, examples;
 } work;
 
@@ -56,22 +56,11 @@ static hy_status on_layer(void *user, const hy_map_values *v) {
     return HY_OK;
 }
 
-static void add_squares(work *w) {
-    const double whole = hy_erf_combine(w->now, w->layers, &w->o);
-    w->sum[w->layers] += whole;
-    w->squares[w->layers] += whole * whole;
-    for (int k = 0; k < w->layers; k++) {
-        double d;
-        if (!hy_erf_layer_distance(&w->now[k], &w->o, &d)) continue;
-        w->sum[k] += d;
-        w->squares[k] += d * d;
-    }
-}
-
-// Standard error of a mean over n examples; NAN: of one there is none.
-static double error_of(double sum, double squares, int n) {
-    const double mean = sum / n;
-    return n > 1 ? sqrt(fmax(0, (squares - n * mean * mean) / (n - 1)) / n) : NAN;
+static void add_distances(work *w) {
+    double d;
+    hy_moments_add(&w->distance[w->layers], hy_erf_combine(w->now, w->layers, &w->o));
+    for (int k = 0; k < w->layers; k++)
+        if (hy_erf_layer_distance(&w->now[k], &w->o, &d)) hy_moments_add(&w->distance[k], d);
 }
 
 static hy_fact *add(const hy_measure_context *c, hy_facts *f, const char *metric, const char *cell, double value,
@@ -111,14 +100,14 @@ static void add_facts(const work *w, const hy_measure_context *c, const hy_examp
     double d;
     for (int k = 0; k < L; k++) any = any || hy_erf_layer_distance(&w->mean[k], &w->o, &d);
     if (any)
-        erf_facts(c, f, "", hy_erf_combine(w->mean, L, &w->o), error_of(w->sum[L], w->squares[L], n), positions, -1, n,
+        erf_facts(c, f, "", hy_erf_combine(w->mean, L, &w->o), hy_moments_error(&w->distance[L]), positions, -1, n,
                   meta);
     for (int k = 0; k < L; k++) {
         const hy_erf_layer *l = &w->mean[k];
         char cell[48];
         snprintf(cell, sizeof cell, "layer%d", l->layer);
         if (hy_erf_layer_distance(l, &w->o, &d))
-            erf_facts(c, f, cell, d, error_of(w->sum[k], w->squares[k], n), positions, l->layer, n, meta);
+            erf_facts(c, f, cell, d, hy_moments_error(&w->distance[k]), positions, l->layer, n, meta);
         snprintf(cell, sizeof cell, "layer%d.attention", l->layer);
         if (l->heads) add(c, f, "head_distance", cell, l->attention, l->layer, "attention", n, meta);
         snprintf(cell, sizeof cell, "layer%d.ssm", l->layer);
@@ -144,16 +133,15 @@ static hy_status erf_run(const hy_measure_context *c, const void *options, hy_fa
     w.examples = e.n;
     w.now = hy_xcalloc(2 * (size_t)L, sizeof *w.now);  // zeros stay where a layer has no heads
     w.mean = w.now + L;
-    w.sum = hy_xcalloc(2 * (size_t)(L + 1), sizeof *w.sum);
-    w.squares = w.sum + L + 1;
+    w.distance = hy_xcalloc((size_t)(L + 1), sizeof *w.distance);
     for (int i = 0; !s && i < L; i++) e.want[i] = true;
     for (int i = 0; !s && i < e.n; i++) {
         s = hy_examples_run(c, &e, i, on_layer, &w);
-        if (!s) add_squares(&w);
+        if (!s) add_distances(&w);
     }
     if (!s) add_facts(&w, c, &e, facts);
     free(w.now);
-    free(w.sum);
+    free(w.distance);
     hy_examples_close(&e);
     return s;
 }

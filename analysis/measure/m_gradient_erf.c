@@ -10,7 +10,6 @@
 #include "analysis/probe/erf.h"
 #include "analysis/probe/gradient.h"
 #include "analysis/probe/reach.h"
-#include "core/format/json.h"
 
 typedef enum { EACH_NONE = 0, EACH_FROM, EACH_TO, EACH_BOTH } each_layer;
 typedef struct {
@@ -48,10 +47,11 @@ static hy_status gradient_check(const hy_measure_subject *s, const void *options
     HY_TRY(hy_examples_check(s, o->cell));
     if (o->of != HY_GRADIENT_LABEL) return HY_OK;
     const hy_cell *cell = hy_task_cell(s->task, HY_SPLIT_EVAL, o->cell);
-    const int T = o->max_len && o->max_len < cell->T ? o->max_len : cell->T;
+    int T, n;
+    hy_examples_size(cell, o->max_len, o->examples, &T, &n);
     int32_t *ids = hy_xcalloc(2 * (size_t)cell->T, sizeof *ids);
     hy_status st = HY_OK;
-    for (int i = 0; i < o->examples && (!cell->count || i < cell->count) && !st; i++) {
+    for (int i = 0; i < n && !st; i++) {
         st = hy_task_example(s->task, HY_SPLIT_EVAL, o->cell, i, ids, ids + cell->T);
         if (!st && last_label(ids + cell->T, T) < 0)
             st = hy_error(HY_EINPUT, "of: label, but example %d of %s, %s has no wanted token in its first %d", i,
@@ -123,19 +123,13 @@ static hy_status one_example(const hy_measure_context *c, work *w, hy_gradient *
 
 // ---------------------------------------------------------------------------------------------------- facts
 static char *meta_text(const work *w, const hy_examples *e) {
-    hy_json *j = hy_json_new_object();
-    hy_buf options = {0}, text = {0};
+    hy_buf options = {0};
     hy_choice_text(&options, "of", HY_GRADIENT_OF_CHOICES, w->o->of);
     hy_choice_text(&options, "norm", HY_GRADIENT_NORM_CHOICES, w->o->norm);
     hy_choice_text(&options, "meta", HY_ERF_META_CHOICES, w->o->meta);
-    hy_json_set_string(j, "options", options.s);
-    hy_json_set_string(j, "cell", e->cell->name);
-    hy_json_set_int(j, "examples", e->n);
-    hy_json_set_int(j, "meta_tokens", w->meta);
-    hy_json_text(j, 0, &text);
-    hy_json_free(j);
+    char *text = hy_examples_meta(e, w->meta, options.s);
     free(options.s);
-    return text.s;
+    return text;
 }
 
 static void curve_facts(const hy_measure_context *c, hy_facts *f, const work *w, const curve *a, int layer, int way,

@@ -51,8 +51,6 @@ static bool maps_apply(const hy_model_spec *spec, const void *options) {
     return hy_layers_have_heads(spec, &o->layers);
 }
 
-static int ssm_units(const hy_layer_spec *l) { return hy_layer_is_mamba2(l) ? hy_layer_ssm_heads(l) : l->d_inner; }
-
 // Models without such heads are passed over; a number that is too large for those that have some is a mistake.
 static hy_status check_indices(const hy_ints *list, const char *what, int most) {
     for (int i = 0; i < list->n; i++)
@@ -85,7 +83,7 @@ static hy_status maps_check(const hy_measure_subject *s, const void *options) {
         const hy_layer_spec *l = &s->spec->layers[i];
         if (!hy_ints_want(&o->layers, i)) continue;
         if (l->heads > heads) heads = l->heads;
-        if (ssm_units(l) > units) units = ssm_units(l);
+        if (hy_layer_ssm_units(l) > units) units = hy_layer_ssm_units(l);
     }
     HY_TRY(check_indices(&o->single_heads, "attention head", heads));
     return check_indices(&o->channels, "SSM channel", units);

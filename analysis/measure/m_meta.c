@@ -78,23 +78,24 @@ typedef struct {
     layer_work *layer;  // [n_layers]
 } work;
 
-// The rows of one head.
+// What the rows of one head have on each meta token.
+typedef struct {
+    int meta, rows;
+    double *own;  // [meta]
+} head_work;
+static hy_status add_row(void *user, int i, const double *row) {
+    const head_work *h = user;
+    (void)i;
+    for (int j = 0; j < h->meta; j++) h->own[j] += row[j] / h->rows;
+    return HY_OK;
+}
+
 static hy_status add_head(const hy_map_values *v, int h, layer_work *l) {
-    enum { TILE = 32 };
     const hy_map_options o = {.norm = HY_MAP_ROWSUM};
-    const int rows = v->S - v->meta;
-    double *tile = hy_alloc((size_t)TILE * (size_t)v->S * sizeof *tile),
-           *own = l->now + (size_t)(1 + h) * (size_t)l->meta;
-    hy_status s = tile ? HY_OK : HY_ENOMEM;
-    for (int i0 = v->meta; i0 < v->S && !s; i0 += TILE) {
-        const int n = v->S - i0 < TILE ? v->S - i0 : TILE;
-        s = hy_interrupted ? hy_error(HY_EINTR, "interrupted") : hy_map_rows(v, HY_MAP_ATTENTION, h, &o, i0, n, tile);
-        for (int i = 0; i < n && !s; i++)
-            for (int j = 0; j < l->meta; j++) own[j] += tile[(size_t)i * (size_t)v->S + (size_t)j] / rows;
-    }
-    for (int j = 0; j < l->meta && !s; j++) l->now[j] += own[j] / v->heads;
-    free(tile);
-    return s;
+    head_work w = {l->meta, v->S - v->meta, l->now + (size_t)(1 + h) * (size_t)l->meta};
+    HY_TRY(hy_map_walk(v, HY_MAP_ATTENTION, h, &o, v->meta, v->S, add_row, &w));
+    for (int j = 0; j < l->meta; j++) l->now[j] += w.own[j] / v->heads;
+    return HY_OK;
 }
 
 static hy_status on_layer(void *user, const hy_map_values *v) {

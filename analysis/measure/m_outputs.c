@@ -112,9 +112,7 @@ static hy_status read_beta(const hy_measure_context *c, int layer, const char *n
     char *full = hy_asprintf("layers.%d.%s", layer, name);
     const int par = hy_program_find_param(c->prog, full);
     free(full);
-    if (par < 0) return HY_OK;
-    *out = hy_alloc(c->prog->params[par].n * sizeof **out);
-    return *out ? hy_params_get(c->params, par, false, *out) : HY_ENOMEM;
+    return hy_params_read(c->params, par, out);
 }
 
 static hy_status open_layer(const hy_measure_context *c, int i, layer_work *l) {

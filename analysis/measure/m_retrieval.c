@@ -29,8 +29,8 @@ static hy_status retrieval_check(const hy_measure_subject *s, const void *option
     const retrieval_options *o = options;
     HY_TRY(hy_examples_check(s, o->cell));
     const hy_cell *cell = hy_task_cell(s->task, HY_SPLIT_EVAL, o->cell);
-    const int n = cell->count && cell->count < o->examples ? (int)cell->count : o->examples;
-    const int T = o->max_len && o->max_len < cell->T ? o->max_len : cell->T;
+    int T, n;
+    hy_examples_size(cell, o->max_len, o->examples, &T, &n);
     int32_t *ids = hy_xcalloc(2 * (size_t)cell->T, sizeof *ids);
     hy_status st = HY_OK;
     bool any = false;

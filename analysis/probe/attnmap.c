@@ -321,6 +321,17 @@ void hy_map_stats_mean(hy_map_stats *s) {
     if (s->wide > 0) s->entropy_rel /= s->wide;
 }
 
+typedef struct {
+    const hy_map_values *v;
+    hy_map_src src;
+    hy_map_stats *s;
+} stats_work;
+static hy_status stats_row(void *user, int i, const double *row) {
+    const stats_work *w = user;
+    hy_map_stats_add(w->v, w->src, i, row, w->s);
+    return HY_OK;
+}
+
 hy_status hy_map_stats_of(const hy_map_values *v, hy_map_src src, int index, const hy_map_options *o,
                           hy_map_stats *out) {
     HY_TRY(check(v, src, index, HY_MAP_ROWSUM));
@@ -329,15 +340,9 @@ hy_status hy_map_stats_of(const hy_map_values *v, hy_map_src src, int index, con
     bool each = src == HY_MAP_ATTENTION && index < 0;
     int first = each ? 0 : index, last = each ? v->heads - 1 : index;
     hy_map_stats s = {.heads = last - first + 1, .rows = v->S - v->meta};
-    double *tile = hy_alloc((size_t)TILE * v->S * sizeof *tile);
-    hy_status st = tile ? HY_OK : HY_ENOMEM;
-    for (int h = first; h <= last && !st; h++)
-        for (int i0 = v->meta; i0 < v->S && !st; i0 += TILE) {
-            int n = v->S - i0 < TILE ? v->S - i0 : TILE;
-            st = hy_interrupted ? hy_error(HY_EINTR, "interrupted") : rows(v, src, h, &u, i0, n, tile);
-            if (!st) stats_tile(v, src, i0, n, tile, &s);
-        }
-    free(tile);
+    stats_work w = {v, src, &s};
+    hy_status st = HY_OK;
+    for (int h = first; h <= last && !st; h++) st = hy_map_walk(v, src, h, &u, v->meta, v->S, stats_row, &w);
     hy_map_stats_mean(&s);
     *out = s;
     return st;

@@ -35,13 +35,6 @@ struct hy_capture {
 };
 
 // ---------------------------------------------------------------------------------------------------- what is needed
-static hy_status read_param(const hy_capture *c, int par, float **out) {
-    *out = NULL;
-    if (par < 0) return HY_OK;
-    *out = hy_alloc(c->p->params[par].n * sizeof **out);
-    return *out ? hy_params_get(c->w, par, false, *out) : HY_ENOMEM;
-}
-
 // Which values and ops; parameters are not read.
 static void find_values(const hy_program *p, layer_need *need) {
     for (int i = 0; i < p->spec.n_layers; i++) {
@@ -69,9 +62,9 @@ static hy_status find_needs(hy_capture *c) {
         layer_need *n = &c->need[i];
         if (n->scan_op < 0) continue;
         const hy_op *op = &c->p->ops[n->scan_op];
-        HY_TRY(read_param(c, op->par[0], &n->A_log));
-        HY_TRY(read_param(c, op->par[1], &n->skip));
-        HY_TRY(read_param(c, op->par[2], &n->dt_bias));
+        HY_TRY(hy_params_read(c->w, op->par[0], &n->A_log));
+        HY_TRY(hy_params_read(c->w, op->par[1], &n->skip));
+        HY_TRY(hy_params_read(c->w, op->par[2], &n->dt_bias));
     }
     return HY_OK;
 }

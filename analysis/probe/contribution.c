@@ -17,13 +17,6 @@ static const hy_op *reader(const hy_program *p, int layer, hy_val v) {
     return NULL;
 }
 
-static hy_status parameter(const hy_params *w, int par, float **out) {
-    *out = NULL;
-    if (par < 0) return HY_OK;
-    *out = hy_alloc(w->prog->params[par].n * sizeof **out);
-    return *out ? hy_params_get(w, par, false, *out) : HY_ENOMEM;
-}
-
 // factor times a number, or an array.
 static hy_status multiply(hy_contribution_layer *l, int kind, double by, const float *each) {
     const int C = l->of[kind].channels;
@@ -42,7 +35,7 @@ static hy_status columns(const hy_params *w, int par, int from, hy_contribution_
     const hy_param *q = &w->prog->params[par];
     const size_t in = (size_t)q->shape[1], C = (size_t)l->of[kind].channels, d = (size_t)q->shape[0];
     float *all;
-    hy_status s = parameter(w, par, &all);
+    hy_status s = hy_params_read(w, par, &all);
     l->of[kind].W = s ? NULL : hy_alloc(C * d * sizeof(float));
     if (!s && !l->of[kind].W) s = HY_ENOMEM;
     for (size_t c = 0; c < C && !s; c++)
@@ -53,7 +46,7 @@ static hy_status columns(const hy_params *w, int par, int from, hy_contribution_
 
 static hy_status through_fusion(const hy_params *w, const hy_op *op, int kind, hy_contribution_layer *l) {
     float *beta;
-    hy_status s = parameter(w, op->par[kind], &beta);
+    hy_status s = hy_params_read(w, op->par[kind], &beta);
     if (!s) s = multiply(l, kind, kind ? op->fuse.by_s : op->fuse.by_a, beta);
     free(beta);
     l->of[kind].normed = true, l->of[kind].eps = op->fuse.eps;
@@ -92,7 +85,7 @@ static hy_status open_layer(const hy_program *p, const hy_params *w, hy_contribu
         if (op->kind != HY_OP_GATED_NORM) continue;
         l->gated_norm = true, l->gated_kind = op->gated_norm.kind, l->gated_groups = op->gated_norm.groups;
         l->gated_eps = op->gated_norm.eps;
-        HY_TRY(parameter(w, op->par[0], &l->gated_w));
+        HY_TRY(hy_params_read(w, op->par[0], &l->gated_w));
     }
     return HY_OK;
 }

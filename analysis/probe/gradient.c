@@ -86,8 +86,7 @@ static hy_status need_head(hy_gradient *g) {
     for (int i = 0; i < p->n_ops; i++)
         if (p->ops[i].out == p->logits) par = p->ops[i].par[0];
     HY_ASSERT(par >= 0);
-    g->head = hy_alloc(p->params[par].n * sizeof *g->head);
-    return g->head ? hy_params_get(g->w, par, false, g->head) : HY_ENOMEM;
+    return hy_params_read(g->w, par, &g->head);
 }
 
 // The likeliest token after the position, the first of several.

@@ -36,14 +36,15 @@ static const char *unit_of(const hy_layer_spec *l, hy_map_src src) {
 }
 static int units_of(const hy_layer_spec *l, hy_map_src src) {
     if (src == HY_MAP_ATTENTION) return l->heads;
-    return hy_layer_is_mamba2(l) ? hy_layer_ssm_heads(l) : l->d_inner;
+    return hy_layer_ssm_units(l);
 }
 static bool has(const hy_layer_spec *l, hy_map_src src) {
     const bool attention = hy_layer_has_attention(l), ssm = hy_layer_has_ssm(l);
     return src == HY_MAP_ATTENTION ? attention : src == HY_MAP_SSM ? ssm : attention || ssm;
 }
 
-static void add_maps(growing *g, const hy_program *p, bool heads, bool channels) {
+// Single maps each, or one entry that stands for all, with N as its number.
+static void add_maps(growing *g, const hy_program *p, bool heads, bool channels, bool each) {
     for (int i = 0; i < p->spec.n_layers; i++)
         for (int src = HY_MAP_ATTENTION; src <= HY_MAP_LAYER; src++) {
             const hy_layer_spec *l = &p->spec.layers[i];
@@ -52,7 +53,12 @@ static void add_maps(growing *g, const hy_program *p, bool heads, bool channels)
             if (src == HY_MAP_LAYER) continue;
             const char *unit = unit_of(l, (hy_map_src)src);
             const bool wanted = *unit == 'h' ? heads : channels;
-            for (int k = 0; wanted && k < units_of(l, (hy_map_src)src); k++) add_map(g, i, (hy_map_src)src, unit, k);
+            const int n = !wanted ? 0 : each ? units_of(l, (hy_map_src)src) : 1;
+            for (int k = 0; k < n; k++) add_map(g, i, (hy_map_src)src, unit, k);
+            if (!each && n) {
+                char *name = g->list.v[g->list.n - 1].name;
+                name[strlen(name) - 1] = 'N';
+            }
         }
 }
 
@@ -74,16 +80,7 @@ void hy_names_free(hy_names *list) {
 void hy_names_all(const hy_program *p, hy_names *out) {
     growing g = {0};
     add_values(&g, p);
-    for (int i = 0; i < p->spec.n_layers; i++)
-        for (int src = HY_MAP_ATTENTION; src <= HY_MAP_LAYER; src++) {
-            const hy_layer_spec *l = &p->spec.layers[i];
-            if (!has(l, (hy_map_src)src)) continue;
-            add_map(&g, i, (hy_map_src)src, NULL, -1);
-            if (src == HY_MAP_LAYER) continue;
-            add_map(&g, i, (hy_map_src)src, unit_of(l, (hy_map_src)src), 0);
-            hy_named *a = &g.list.v[g.list.n - 1];
-            a->name[strlen(a->name) - 1] = 'N';
-        }
+    add_maps(&g, p, true, true, false);
     *out = g.list;
 }
 
@@ -110,7 +107,7 @@ hy_status hy_names_choose(const hy_program *p, const char *const *patterns, int 
     for (int i = 0; i < n; i++)
         heads = heads || strstr(patterns[i], "head"), channels = channels || strstr(patterns[i], "channel");
     add_values(&g, p);
-    add_maps(&g, p, heads, channels);
+    add_maps(&g, p, heads, channels, true);
     bool *chosen = hy_xcalloc((size_t)g.list.n, sizeof *chosen);
     hy_status s = HY_OK;
     for (int i = 0; i < n && !s; i++) {

@@ -1,7 +1,8 @@
 // units.c - see units.h. Units are found by what ops do, so every mixer that the builder makes has them.
 #include "analysis/probe/units.h"
 
-#include <fnmatch.h>
+#include "core/model/values.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,7 +109,7 @@ hy_status hy_units_match(const hy_units *u, const char *patterns, bool *chosen) 
     for (char *w = strtok_r(text, ", ", &rest); w && !s; w = strtok_r(NULL, ", ", &rest)) {
         bool any = false;
         for (int i = 0; i < u->n; i++)
-            if (!fnmatch(w, u->v[i].name, 0)) any = chosen[i] = true;
+            if (hy_name_fits(w, u->v[i].name)) any = chosen[i] = true;
         if (!any)
             s = hy_error(HY_EINPUT, "remove: nothing of this model is named \"%s\" (its parts are named %s ... %s)", w,
                          u->n ? u->v[0].name : "", u->n ? u->v[u->n - 1].name : "");

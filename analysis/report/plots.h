@@ -71,9 +71,6 @@ void hy_plots_seeds(const hy_fig_head *head, char out[40]);
 hy_fig_out hy_plots_out(hy_plots *p, int task, const char *name, const char *variant);
 // An axis that shows a metric in its look; label must outlive it.
 hy_fig_axis hy_plots_axis(const char *label, bool log);
-// Whether all points of the grid are numbers of one axis, and whether that is better logarithmic; what it is called.
-bool hy_plots_grid_axis(const hy_plots *p, bool *log);
-const char *hy_plots_grid_name(const hy_plots *p);
 // " at 8000 tokens" of a value that was measured at a context, else "".
 void hy_plots_context(const hy_summary_value *v, char out[40]);
 // Points of a line: x, y, lo and hi in four stretches of `room` numbers. Puts one more among n, in order of x: the mean

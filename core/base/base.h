@@ -110,6 +110,8 @@ hy_status hy_outfile_try(const char *path);
 // Refuses an output that is another output or an input of the same work, by whatever name. as: "--curve", "the model".
 // A NULL path is none; a device may serve twice.
 hy_status hy_files_apart(const char *as, const char *path, const char *as_other, const char *other);
+// One regular file under both names; of files that are not there: one place.
+bool hy_same_file(const char *a, const char *b);
 // The same, and whether what stands there may be replaced: nothing, an empty file, or one that has `mark` in its first
 // bytes, as `what` has. Anything else is somebody's work, named by mistake.
 hy_status hy_outfile_try_over(const char *path, const char *mark, const char *what);
@@ -132,8 +134,9 @@ double hy_now(void);          // seconds, monotonic
 uint64_t hy_unique_id(void);  // 1, 2, 3 ...: never the same twice in a process
 
 // ---------------------------------------------------------------------------------------------------- numbers
-void hy_sort(double *v, int n);            // ascending; no NaN
-double hy_median(const double *v, int n);  // n >= 1; the mean of the middle two when n is even
+void hy_sort(double *v, int n);                // ascending; no NaN
+int hy_by_text(const void *a, const void *b);  // of pointers to texts, for qsort and bsearch
+double hy_median(const double *v, int n);      // n >= 1; the mean of the middle two when n is even
 // bfloat16 (the upper half of a float32) and half, in their bits.
 static inline float hy_f32_from_bf16(uint16_t h) {
     const union {
@@ -150,8 +153,8 @@ uint16_t hy_f16_from_f32(float f);  // to nearest, ties to even; NaN stays NaN; 
 // Set by a signal while interrupts are deferred; long loops look at it and return HY_EINTR.
 extern volatile int hy_interrupted;
 // A signal ends the process, as by default, but between these two (which may be nested), where something would be lost:
-// there the first SIGINT, SIGTERM, SIGHUP or SIGUSR1 sets hy_interrupted, and whoever calls this looks at it often. A second one
-// kills the workers, then the process. For programs: the library calls neither.
+// there the first SIGINT, SIGTERM, SIGHUP or SIGUSR1 sets hy_interrupted, and whoever calls this looks at it often. A
+// second one kills the workers, then the process. For programs: the library calls neither.
 void hy_interrupts_defer(void);
 void hy_interrupts_end(void);
 // A child that must not outlive a second signal; gone: it has ended. At most HY_WORKERS_MAX at a time are known.

@@ -80,7 +80,7 @@ static char *place_of(const char *path) {
     return place;
 }
 
-static bool is_same_file(const char *a, const char *b) {
+bool hy_same_file(const char *a, const char *b) {
     struct stat x, y;
     const bool there = !stat(a, &x), both = !stat(b, &y) && there;
     if (both) return S_ISREG(x.st_mode) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
@@ -92,7 +92,7 @@ static bool is_same_file(const char *a, const char *b) {
 }
 
 hy_status hy_files_apart(const char *as, const char *path, const char *as_other, const char *other) {
-    if (!path || !other || !is_same_file(path, other)) return HY_OK;
+    if (!path || !other || !hy_same_file(path, other)) return HY_OK;
     return hy_error(HY_EINPUT, "%s %s is %s too, and would be written over it: name another file", as, path, as_other);
 }
 

@@ -24,6 +24,8 @@ static int by_value(const void *a, const void *b) {
 
 void hy_sort(double *v, int n) { qsort(v, (size_t)n, sizeof *v, by_value); }
 
+int hy_by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
 double hy_median(const double *v, int n) {
     double *c = hy_xcalloc((size_t)n, sizeof *c);
     memcpy(c, v, (size_t)n * sizeof *c);

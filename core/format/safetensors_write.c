@@ -30,6 +30,7 @@ struct hy_st_writer {
     int n_meta;
     hy_outfile out;  // between begin and end
     size_t base;     // of the data in that file
+    int *place;      // [n] in v, by order of announcement
 };
 
 hy_st_writer *hy_st_writer_new(void) { return hy_xcalloc(1, sizeof(hy_st_writer)); }
@@ -42,6 +43,7 @@ void hy_st_writer_free(hy_st_writer *w) {
         free(w->v[i].own);
     }
     for (int i = 0; i < w->n_meta; i++) free(w->meta[i]);
+    free(w->place);
     free(w->v);
     free(w->meta);
     free(w);
@@ -223,14 +225,15 @@ hy_status hy_st_writer_begin(hy_st_writer *w, const char *path) {
         w->out.tmp ? HY_OK : hy_error(HY_EINPUT, "%s: is written in pieces, at any place of it: name a file", path);
     if (!s) s = write_header(w, path, into_file, &w->out, &w->base);
     if (s) hy_outfile_abort(&w->out);
+    free(w->place);
+    w->place = hy_xcalloc((size_t)w->n + 1, sizeof *w->place);
+    for (int i = 0; i < w->n; i++) w->place[w->v[i].order] = i;
     return s;
 }
 
 hy_status hy_st_writer_put(hy_st_writer *w, int index, size_t at, const void *data, size_t n) {
-    int i = 0;
-    while (i < w->n && w->v[i].order != index) i++;
-    HY_ASSERT(i < w->n && w->out.f);
-    entry *e = &w->v[i];
+    HY_ASSERT(index >= 0 && index < w->n && w->out.f);
+    entry *e = &w->v[w->place[index]];
     HY_ASSERT(at <= e->bytes && n <= e->bytes - at);
     e->came += n;
     if (fseeko(w->out.f, (off_t)(w->base + e->offset + at), SEEK_SET))

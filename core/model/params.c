@@ -105,6 +105,13 @@ const void *hy_params_matrix(const hy_params *w, int param, hy_dtype compute) {
 // ---------------------------------------------------------------------------------------------------- values
 #define PIECE ((size_t)1 << 16)  // elements converted at a time: large tensors pass through a small buffer
 
+hy_status hy_params_read(const hy_params *w, int param, float **out) {
+    *out = NULL;
+    if (param < 0) return HY_OK;
+    *out = hy_alloc(w->prog->params[param].n * sizeof **out);
+    return *out ? hy_params_get(w, param, false, *out) : HY_ENOMEM;
+}
+
 hy_status hy_params_get(const hy_params *w, int param, bool grad, float *dst) {
     const size_t n = w->prog->params[param].n;
     const hy_dtype dt = grad ? w->dtype : hy_params_dtype(w, param);

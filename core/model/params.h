@@ -31,6 +31,8 @@ void hy_param_initial_as(const hy_param *q, uint64_t seed, size_t first, size_t 
 hy_status hy_params_want_grad(hy_params *w);  // HY_EINPUT if some parameter is kept in bfloat16
 // Copies one whole tensor to host floats (converted); grad: the gradient instead of the value.
 hy_status hy_params_get(const hy_params *w, int param, bool grad, float *dst);
+// The same of a value, into memory of its own that the caller frees; param -1: none, NULL.
+hy_status hy_params_read(const hy_params *w, int param, float **out);
 void *hy_params_ptr(const hy_params *w, int param, bool grad);  // device address
 // Computing in bfloat16 reads matrices in bfloat16: those the program keeps so, and of the others a copy at the
 // program's element offsets. hy_params_want_bf16 makes it (once) and brings it up to date. Optimiser steps write it

@@ -30,18 +30,6 @@ hy_status hy_names_no_match(const char *pattern, const char *const *names, int n
     return s;
 }
 
-hy_status hy_values_match(const hy_program *p, const char *pattern, bool *chosen) {
-    bool any = false;
-    for (int v = 0; v < p->n_values; v++)
-        if (hy_name_fits(pattern, p->values[v].name)) any = chosen[v] = true;
-    if (any) return HY_OK;
-    const char **names = hy_xcalloc((size_t)p->n_values, sizeof *names);
-    for (int v = 0; v < p->n_values; v++) names[v] = p->values[v].name;
-    const hy_status s = hy_names_no_match(pattern, names, p->n_values);
-    free(names);
-    return s;
-}
-
 // ---------------------------------------------------------------------------------------------------- meaning
 // How the columns of a value are made up.
 typedef enum { FLAT = 0, QUERIES, KEYS, VALUES, HEADS, CHANNELS, STATES } layout;

@@ -6,9 +6,6 @@
 
 // Whether a name fits a pattern: * stands for any characters (dots too), ? for one, [0-3] for one of these.
 bool hy_name_fits(const char *pattern, const char *name);
-// Marks in chosen [n_values] the values whose names fit, and leaves other marks as they are. HY_EINPUT: none fits; the
-// message has the nearest name.
-hy_status hy_values_match(const hy_program *p, const char *pattern, bool *chosen);
 // The error of a pattern that fits none of n names; it tells of the nearest one, layers as * where the pattern has one.
 hy_status hy_names_no_match(const char *pattern, const char *const *names, int n);
 

@@ -106,6 +106,10 @@ static inline bool hy_layer_is_mamba2(const hy_layer_spec *l) {
 }
 // Mamba-2: heads, and the columns that the convolution goes over: x, B, C.
 static inline int hy_layer_ssm_heads(const hy_layer_spec *l) { return l->head_dim ? l->d_inner / l->head_dim : 0; }
+// Maps that its SSM makes: Mamba-2 one for each head, Mamba-1 one for each channel.
+static inline int hy_layer_ssm_units(const hy_layer_spec *l) {
+    return hy_layer_is_mamba2(l) ? hy_layer_ssm_heads(l) : hy_layer_has_ssm(l) ? l->d_inner : 0;
+}
 static inline int hy_layer_conv_width(const hy_layer_spec *l) { return l->d_inner + 2 * l->groups * l->d_state; }
 // Rows of the in projection that feed the SSM heads: x and gate; Mamba-2: gate, x, B, C and a step for each head.
 static inline int hy_layer_ssm_rows(const hy_layer_spec *l) {

@@ -7,6 +7,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
+#include "core/base/utf8.h"
 #include "core/task/seq_impl.h"
 
 #define CLIPS_MOST ((int64_t)1 << 24)
@@ -94,7 +95,6 @@ static hy_status header_read(const char *path, char *line, char **next, columns 
 static hy_status rows_read(hy_clips *clips, const char *path, char *text) {
     columns c;
     char *f[COLUMNS_MOST], *line = NULL;
-    if (!strncmp(text, "\xef\xbb\xbf", 3)) text += 3;  // a byte order mark
     HY_TRY(header_read(path, text, &line, &c));
     for (int64_t number = 2; *line; number++) {
         char *next = NULL;
@@ -127,6 +127,7 @@ static hy_status rows_read(hy_clips *clips, const char *path, char *text) {
 }
 
 hy_status hy_clips_manifest(hy_clips *c, const char *path, const char *text, size_t n) {
+    HY_TRY(hy_utf8_begin(path, &text, &n));
     if (strlen(text) != n) return hy_error(HY_EINPUT, "%s: is no text: it has a byte 0", path);
     char *copy = hy_xstrdup(text);
     const hy_status s = rows_read(c, path, copy);
@@ -135,7 +136,6 @@ hy_status hy_clips_manifest(hy_clips *c, const char *path, const char *text, siz
 }
 
 // ---------------------------------------------------------------------------------------------------- folders
-static int by_bytes(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
 static int is_label(const struct dirent *e) { return e->d_name[0] != '.' && e->d_name[0] != '_'; }
 static int is_wav(const struct dirent *e) {
     const size_t n = strlen(e->d_name);
@@ -147,8 +147,6 @@ typedef struct {
     char *text, **v;
     size_t n;
 } name_list;
-
-static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
 static hy_status names_read(const char *folder, const char *name, name_list *l) {
     char *path = hy_asprintf("%s/%s", folder, name);
@@ -162,12 +160,12 @@ static hy_status names_read(const char *folder, const char *name, name_list *l) 
         if (!(l->n & (l->n + 1))) l->v = hy_xrealloc(l->v, 2 * (l->n + 1) * sizeof *l->v);
         l->v[l->n++] = line;
     }
-    if (l->n) qsort(l->v, l->n, sizeof *l->v, by_name);
+    if (l->n) qsort(l->v, l->n, sizeof *l->v, hy_by_text);
     return HY_OK;
 }
 
 static bool names_have(const name_list *l, const char *name) {
-    return l->n && bsearch(&name, l->v, l->n, sizeof *l->v, by_name);
+    return l->n && bsearch(&name, l->v, l->n, sizeof *l->v, hy_by_text);
 }
 
 // The files of one label. Those of one name in several labels are a group (the same prompt spoken in several
@@ -175,8 +173,10 @@ static bool names_have(const name_list *l, const char *name) {
 static hy_status label_add(hy_clips *c, const char *folder, const char *label, const name_list lists[2]) {
     char *path = hy_asprintf("%s/%s", folder, label);
     struct dirent **files = NULL;
-    const int n = scandir(path, &files, is_wav, by_bytes);
+    const int n = scandir(path, &files, is_wav, hy_by_entry);
     hy_status s = HY_OK;
+    if (n < 0 && errno != ENOTDIR && errno != ENOENT)  // a file among the labels is none of them
+        s = hy_error(HY_EINPUT, "%s: cannot read the folder: %s", path, strerror(errno));
     for (int i = 0; i < n; i++) {
         const char *name = files[i]->d_name, *mark = strstr(name, "_nohash_");
         char *file = hy_asprintf("%s/%s", path, name), *both = hy_asprintf("%s/%s", label, name);
@@ -196,7 +196,7 @@ hy_status hy_clips_folder(hy_clips *c, const char *path) {
     struct dirent **labels = NULL;
     hy_status s = names_read(path, "testing_list.txt", &lists[0]);
     if (!s) s = names_read(path, "validation_list.txt", &lists[1]);
-    const int n = s ? 0 : scandir(path, &labels, is_label, by_bytes);
+    const int n = s ? 0 : scandir(path, &labels, is_label, hy_by_entry);
     if (n < 0) s = hy_error(HY_EINPUT, "%s: cannot read the folder: %s", path, strerror(errno));
     for (int i = 0; i < n; i++) {
         if (!s) s = label_add(c, path, labels[i]->d_name, lists);

@@ -105,6 +105,8 @@ void hy_seq_hash(hy_seq *d, const char *name, const void *data, size_t n);
 hy_status hy_seq_finish(hy_task *t, hy_seq *d, const hy_seq_options *o, const char *path);
 // A permutation of 0 .. n-1 by a seed: Fisher and Yates. Caller frees. lane: another is another permutation.
 int64_t *hy_seq_permutation(int64_t n, uint64_t seed, int lane);
+// The order of permuted values, as hy_seq.from. Caller frees.
+int32_t *hy_seq_order(int len, int64_t seed);
 // An example's tokens from its values and class; from: as in hy_seq.
 void hy_seq_tokens(const hy_seq_options *o, int len, const uint8_t *values, const int32_t *from, int label,
                    int32_t *ids, int32_t *labels);

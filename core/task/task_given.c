@@ -12,11 +12,6 @@ typedef struct {
 
 static const hy_field no_fields[] = {HY_FIELD_END};
 
-static hy_status no_setup(hy_task *t) {
-    (void)t;
-    return HY_OK;
-}
-
 static hy_status given_example(const hy_task *t, hy_split s, int cell, int64_t index, hy_rng *r, int32_t *ids,
                                int32_t *labels) {
     (void)s, (void)cell, (void)r;
@@ -47,8 +42,6 @@ static const hy_task_kind_def given = {
     .name = "given",
     .about = "sequences of the caller's",
     .fields = no_fields,
-    .options_size = 1,
-    .setup = no_setup,
     .example = given_example,
     .release = given_release,
     .text = given_text,
@@ -78,11 +71,10 @@ static hy_status copy(int n, int T, const int32_t *ids, const int32_t *labels, i
 hy_status hy_task_given(const char *name, int n, int T, const int32_t *ids, const int32_t *labels, int vocab,
                         hy_task **out) {
     *out = NULL;
-    if (n < 1 || T < 1 || T > HY_TASK_MAX_LEN)
-        return hy_error(HY_EINPUT, "%d sequences of %d tokens: at least one of each is needed", n, T);
+    if (n < 1 || T < 1) return hy_error(HY_EINPUT, "%d sequences of %d tokens: at least one of each is needed", n, T);
+    if (T > HY_TASK_MAX_LEN) return hy_error(HY_EINPUT, "%d tokens are more than %.0f", T, HY_TASK_MAX_LEN);
     hy_task *t = hy_xcalloc(1, sizeof *t);
     *t = (hy_task){.def = &given, .vocab = vocab, .entropy = NAN, .bytes_per_token = NAN};
-    t->options = hy_xcalloc(1, 1);
     given_data *d = t->data = hy_xcalloc(1, sizeof *d);
     hy_status s = copy(n, T, ids, labels, vocab, d);
     const hy_cell cell = {.T = T, .x = T, .y = NAN, .count = n, .weight = 1};

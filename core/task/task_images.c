@@ -132,19 +132,12 @@ static hy_status downsample(hy_seq *d, int k) {
 static hy_status images_setup(hy_task *t) {
     image_options *o = t->options;
     hy_seq *d = t->data = hy_xcalloc(1, sizeof *d);
-    char *at = hy_path_home(o->path);
-    snprintf(o->path, PATH_MAX, "%s", at);
-    free(at);
+    hy_task_at_home(o->path);
     HY_TRY(folder_read(d, o));
     HY_TRY(downsample(d, o->downsample));
     const size_t n = (size_t)d->n * (size_t)d->len;
     for (size_t i = 0; o->seq.levels < 256 && i < n; i++) d->values[i] = (uint8_t)(d->values[i] * o->seq.levels / 256);
-    if (o->permute) {
-        int64_t *order = hy_seq_permutation(d->len, (uint64_t)o->permute_seed, 0);
-        d->from = hy_xcalloc((size_t)d->len, sizeof *d->from);
-        for (int i = 0; i < d->len; i++) d->from[i] = (int32_t)order[i];
-        free(order);
-    }
+    if (o->permute) d->from = hy_seq_order(d->len, o->permute_seed);
     return hy_seq_finish(t, d, &o->seq, o->path);
 }
 

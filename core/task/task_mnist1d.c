@@ -110,12 +110,7 @@ static hy_status mnist1d_setup(hy_task *t) {
     const mnist1d_options *o = t->options;
     mnist1d_data *d = t->data = hy_xcalloc(1, sizeof *d);
     shapes_make(d);
-    if (o->permute) {
-        int64_t *order = hy_seq_permutation(POINTS, (uint64_t)o->permute_seed, 0);
-        d->from = hy_xcalloc(POINTS, sizeof *d->from);
-        for (int i = 0; i < POINTS; i++) d->from[i] = (int32_t)order[i];
-        free(order);
-    }
+    if (o->permute) d->from = hy_seq_order(POINTS, o->permute_seed);
     const int T = hy_seq_length(&o->seq, POINTS);
     for (int s = 0; s <= HY_SPLIT_EVAL; s++) {
         hy_cell c = {.T = T, .x = T, .y = NAN, .weight = 1};

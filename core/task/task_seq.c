@@ -58,6 +58,14 @@ int64_t *hy_seq_permutation(int64_t n, uint64_t seed, int lane) {
     return p;
 }
 
+int32_t *hy_seq_order(int len, int64_t seed) {
+    int64_t *order = hy_seq_permutation(len, (uint64_t)seed, 0);
+    int32_t *from = hy_xcalloc((size_t)len, sizeof *from);
+    for (int i = 0; i < len; i++) from[i] = (int32_t)order[i];
+    free(order);
+    return from;
+}
+
 enum { LANE_SPLIT = 1, LANE_ORDER = 2, LANE_ITEMS = 3 };  // of the permutations
 
 static int64_t count_split(const hy_seq *d, uint8_t split) {

@@ -61,14 +61,12 @@ static hy_status list_read(const char *path, hy_seq *d, hy_clips *c) {
     return s;
 }
 
-static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
-
 // The different ones of n texts, sorted: pointers to them. Caller frees.
 static char **different(const hy_clips *c, bool groups, int64_t *n) {
     char **v = hy_xcalloc((size_t)c->n, sizeof *v);
     int64_t kept = 0;
     for (int64_t i = 0; i < c->n; i++) v[i] = groups ? c->v[i].group : c->v[i].label;
-    qsort(v, (size_t)c->n, sizeof *v, by_text);
+    qsort(v, (size_t)c->n, sizeof *v, hy_by_text);
     for (int64_t i = 0; i < c->n; i++)
         if (!kept || strcmp(v[kept - 1], v[i])) v[kept++] = v[i];
     *n = kept;
@@ -76,7 +74,7 @@ static char **different(const hy_clips *c, bool groups, int64_t *n) {
 }
 
 static int64_t number_of(char *const *v, int64_t n, const char *text) {
-    char *const *at = bsearch(&text, v, (size_t)n, sizeof *v, by_text);
+    char *const *at = bsearch(&text, v, (size_t)n, sizeof *v, hy_by_text);
     return at - v;
 }
 
@@ -166,6 +164,7 @@ static hy_status clip_add(hy_seq *d, const speech_options *o, const hy_clip *cli
         s = hy_error(HY_EINPUT, "%s: %d samples a second, the recordings before it have %d: convert them to one rate",
                      clip->path, w.rate, *rate);
     if (!s) {
+        hy_seq_hash(d, clip->group, &clip->split, 1);  // which part it is for may stand in lists beside it
         hy_seq_hash(d, clip->label, data, n);
         *rate = w.rate;
         decimate(&w, o->decimate);
@@ -196,9 +195,7 @@ static hy_status speech_setup(hy_task *t) {
     speech_options *o = t->options;
     hy_seq *d = t->data = hy_xcalloc(1, sizeof *d);
     hy_clips c = {0};
-    char *at = hy_path_home(o->path);
-    snprintf(o->path, PATH_MAX, "%s", at);
-    free(at);
+    hy_task_at_home(o->path);
     hy_status s = list_read(o->path, d, &c);
     if (!s) s = clips_read(d, o, &c);
     hy_clips_free(&c);

@@ -75,14 +75,13 @@ static hy_status file_add(const char *path, hy_buf *all) {
     return HY_OK;
 }
 
-static int by_bytes(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
 static int not_hidden(const struct dirent *e) { return e->d_name[0] != '.'; }
 
 static hy_status folder_add(const char *path, int depth, hy_buf *all) {
     if (depth > TEXT_MAX_DEPTH)
         return hy_error(HY_EINPUT, "%s: folders are nested more than %d deep", path, TEXT_MAX_DEPTH);
     struct dirent **entries = NULL;
-    int n = scandir(path, &entries, not_hidden, by_bytes);
+    int n = scandir(path, &entries, not_hidden, hy_by_entry);
     if (n < 0) return hy_error(HY_EINPUT, "%s: cannot read the folder: %s", path, strerror(errno));
     hy_status s = HY_OK;
     for (int i = 0; i < n; i++) {
@@ -110,12 +109,6 @@ static hy_status path_read(const char *path, hy_buf *all) {
         return hy_error(HY_EINPUT, "path: %s is empty%s", path,
                         S_ISDIR(st.st_mode) ? ": no file in it has any bytes" : "");
     return HY_OK;
-}
-
-static void start_at_home(char path[PATH_MAX]) {
-    char *at = hy_path_home(path);
-    snprintf(path, PATH_MAX, "%s", at);
-    free(at);
 }
 
 // ---------------------------------------------------------------------------------------------------- the task
@@ -195,8 +188,8 @@ static hy_status window_cells(hy_task *t, hy_split s) {
 static hy_status text_setup(hy_task *t) {
     text_options *o = t->options;
     text_data *d = t->data = hy_xcalloc(1, sizeof *d);
-    start_at_home(o->path);
-    start_at_home(o->tokenizer);
+    hy_task_at_home(o->path);
+    hy_task_at_home(o->tokenizer);
     HY_TRY(path_read(o->path, &d->all));
     HY_TRY(text_split(o, d));
     t->vocab = 256;

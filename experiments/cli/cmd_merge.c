@@ -25,16 +25,11 @@ typedef struct {
 } outcome;
 
 // ---------------------------------------------------------------------------------------------------- shards
-static bool same_file(const char *a, const char *b) {
-    struct stat x, y;
-    return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
 // Why a shard is not one, NULL: it is.
 static char *not_a_shard(const char *dest, char *const *shards, int i) {
-    if (same_file(dest, shards[i])) return hy_asprintf("is the destination itself");
+    if (hy_same_file(dest, shards[i])) return hy_asprintf("is the destination itself");
     for (int k = 0; k < i; k++)
-        if (same_file(shards[k], shards[i])) return hy_asprintf("the same file as %s, named twice", shards[k]);
+        if (hy_same_file(shards[k], shards[i])) return hy_asprintf("the same file as %s, named twice", shards[k]);
     return NULL;
 }
 
@@ -55,6 +50,7 @@ static hy_status merge_shard(hy_merge *m, const options *o, const char *dest, co
     hy_status st = hy_merge_open(shard, copy, &s, &copied);
     if (!st) {
         st = hy_merge_shard(m, s, o->no_weights ? NULL : hy_merge_bring_weights, &w, &out->c);
+        st = hy_merge_weights_end(&w, st);
         hy_store_close(s);
     }
     remove_copy(copy);

@@ -62,12 +62,14 @@ static hy_status add_times(hy_store *s, progress *p) {
     return st;
 }
 
-// db: may be missing: then nothing is done yet.
+// db: may be missing: then nothing is done yet. device NULL: that for which the experiment was planned there.
 static hy_status look(const hy_experiment *e, const char *device, const char *db, const hy_shards *parts, int k,
                       progress *p) {
-    hy_sweep s = {.e = e, .db = db, .device = device, .shard_of = k ? parts->of : NULL, .shard = k};
+    char planned[32] = "cpu";
+    hy_sweep s = {.e = e, .db = db, .device = device ? device : planned, .shard_of = k ? parts->of : NULL, .shard = k};
     *p = (progress){0};
     hy_status st = hy_file_exists(db) ? hy_store_open(db, HY_STORE_READ, &s.store) : HY_OK;
+    if (!st && s.store) st = hy_ask_planned_device(s.store, e->name, planned, sizeof planned);
     if (!st) st = hy_sweep_look(&s);
     for (int i = 0; !st && i < e->n_items; i++) {
         const hy_sweep_item *it = &s.items[i];
@@ -160,16 +162,16 @@ static hy_status print(const hy_experiment *e, const options *o, const char *dev
 
 static hy_status run(const options *o, const hy_arg_list *rest) {
     hy_experiment *e;
-    hy_device device;
+    const char *kind;
     int n = o->of;
     if (o->db && o->shards) return hy_error(HY_EINPUT, "--db and --shards: one of them");
-    HY_TRY(hy_device_from_args(o->device, "auto", &device));
+    HY_TRY(hy_device_kind(o->device, &kind));
     HY_TRY(hy_experiment_load(rest->v[0], o->scale, o->sets.v, &e));
     char *folder = o->shards ? hy_xstrdup(o->shards) : hy_shard_folder(hy_default_db()), *name = hy_shard_name(e->name);
     hy_status st = o->db || n ? HY_OK : find_parts(folder, name, &n);
     if (!st && o->db && !hy_file_exists(o->db)) st = hy_error(HY_EINPUT, "%s: no such database", o->db);
     if (!st && n > HY_SHARDS_MAX) st = hy_error(HY_EINPUT, "--of %d: at most %d", n, HY_SHARDS_MAX);
-    if (!st) st = print(e, o, device.kind, o->db ? o->db : folder, o->db ? 0 : n);
+    if (!st) st = print(e, o, kind, o->db ? o->db : folder, o->db ? 0 : n);
     free(folder), free(name);
     hy_experiment_free(e);
     return st;
@@ -184,7 +186,8 @@ int hy_cmd_status(int argc, char **argv) {
         {"--of", "N", HY_ARG_INT, &o.of, 1, "how many parts there are (as the names of the databases say)"},
         {"--scale", "NAME", HY_ARG_TEXT, &o.scale, 0, "one of the experiment's scales (small)"},
         {"--set", "PATH=VALUE", HY_ARG_LIST, &o.sets, 0, "as given to `hylab run`; repeatable"},
-        {"--device", HY_DEVICE_NAMES, HY_ARG_TEXT, &o.device, 0, HY_DEVICE_HELP},
+        {"--device", HY_DEVICE_NAMES, HY_ARG_TEXT, &o.device, 0,
+         "what the models are made on, which need not be here (default: $HYLAB_DEVICE, else what was planned)"},
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print"},
         {0},
     };

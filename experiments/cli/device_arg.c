@@ -7,26 +7,41 @@
 
 static bool asked_for_isa(const char *isa) { return isa && strcmp(isa, "auto"); }
 
+// What a name asks for, whatever there is here; kind NULL: auto. from: how it was asked for.
+static hy_status read_name(const char *device, const char **name, const char **from, hy_device *out) {
+    const char *env = getenv("HYLAB_DEVICE");
+    *name = device ? device : env && *env ? env : "auto";
+    *from = device || strcmp(*name, "auto") == 0 ? "--device " : "HYLAB_DEVICE=";
+    *out = (hy_device){"cuda", -1};
+    int n = 0;
+    if (!strcmp(*name, "auto")) return out->kind = NULL, HY_OK;
+    if (!strcmp(*name, "cpu")) return out->kind = "cpu", HY_OK;
+    if (!strcmp(*name, "cuda")) return HY_OK;
+    if (sscanf(*name, "cuda:%d%n", &out->number, &n) == 1 && n > 5 && !(*name)[n] && out->number >= 0) return HY_OK;
+    return hy_error(HY_EINPUT, "%s%s: there are cpu, cuda, cuda:N (the GPU of that number) and auto", *from, *name);
+}
+
+hy_status hy_device_kind(const char *device, const char **kind) {
+    const char *name, *from;
+    hy_device d;
+    HY_TRY(read_name(device, &name, &from, &d));
+    *kind = d.kind;
+    return HY_OK;
+}
+
 hy_status hy_device_from_args(const char *device, const char *isa, hy_device *out) {
-    const char *env = getenv("HYLAB_DEVICE"), *name = device ? device : env && *env ? env : "auto";
-    const char *from = device || strcmp(name, "auto") == 0 ? "--device " : "HYLAB_DEVICE=";
+    const char *name, *from;
     char line[512];
-    *out = (hy_device){"cpu", -1};
-    if (!strcmp(name, "cpu")) return HY_OK;
-    if (!strcmp(name, "auto")) {
+    HY_TRY(read_name(device, &name, &from, out));
+    if (!out->kind) {
+        out->kind = "cpu";
         if (asked_for_isa(isa) || !hy_cuda_describe(NULL, 0)) return HY_OK;
         hy_cuda_describe(line, sizeof line);
         fprintf(stderr, "device: %s\n", line);
         out->kind = "cuda";
         return HY_OK;
     }
-    int n = 0;
-    if (sscanf(name, "cuda:%d%n", &out->number, &n) == 1 && n > 5 && !name[n] && out->number >= 0)
-        out->kind = "cuda";
-    else if (!strcmp(name, "cuda"))
-        out->number = -1, out->kind = "cuda";
-    else
-        return hy_error(HY_EINPUT, "%s%s: there are cpu, cuda, cuda:N (the GPU of that number) and auto", from, name);
+    if (!strcmp(out->kind, "cpu")) return HY_OK;
     if (asked_for_isa(isa))
         return hy_error(HY_EINPUT, "--isa %s names kernels of the CPU, but %s%s asks for a GPU: leave one of them out",
                         isa, from, name);

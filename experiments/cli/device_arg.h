@@ -10,6 +10,9 @@
 #define HY_DEVICE_NAMES "cpu|cuda|cuda:N|auto"
 #define HY_DEVICE_HELP "where to run (default: $HYLAB_DEVICE, else auto: a GPU if there is one)"
 hy_status hy_device_from_args(const char *device, const char *isa, hy_device *out);
+// The kind that is asked for, "cpu" or "cuda", of which there need be none here: for looking at what others do. NULL:
+// auto.
+hy_status hy_device_kind(const char *device, const char **kind);
 // Both: --device, --isa (the CPU's kernels), --threads (of the CPU, whatever the device) to a backend.
 hy_status hy_backend_from_args(const char *device, const char *isa, int threads, hy_backend *out);
 // Tells on stderr where computing so is slower than in float32 on this backend.

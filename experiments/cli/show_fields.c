@@ -19,8 +19,6 @@ typedef struct {
     char **path;
 } paths;
 
-static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
-
 // The .yaml files of a folder and of the folders in it, `depth` levels down.
 static hy_status find_variants(const char *folder, int depth, paths *out) {
     DIR *dir = opendir(folder);
@@ -129,7 +127,7 @@ int hy_show_variants(int argc, char **argv) {
         const char *folder = rest.n ? rest.v[0] : "variants";
         st = find_variants(folder, 2, &p);
         if (!st && p.n == 0) st = hy_error(HY_EINPUT, "%s: no .yaml file in it", folder);
-        if (p.n) qsort(p.path, (size_t)p.n, sizeof *p.path, by_name);
+        if (p.n) qsort(p.path, (size_t)p.n, sizeof *p.path, hy_by_text);
         if (!st) st = print_variants(&p, format);
     }
     for (int i = 0; i < p.n; i++) free(p.path[i]);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analysis/summary/student.h"
 #include "core/base/version.h"
 #include "python/capi/api_impl.h"
 
@@ -22,6 +23,8 @@ const char *hylab_version(void) {
 }
 
 void hylab_free(void *text) { free(text); }
+
+double hylab_student_quantile(double p, double df) { return hy_student_quantile(p, df); }
 
 char *hy_api_json_text(hy_json *j) {
     hy_buf b = {0};

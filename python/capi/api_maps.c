@@ -46,8 +46,7 @@ static hy_status on_layer_map(void *user, const hy_map_values *v) {
 
 static int units_of(const hy_layer_spec *l, int kind) {
     if (kind == HYLAB_ATTENTION) return hy_layer_has_attention(l) ? l->heads : 0;
-    if (!hy_layer_has_ssm(l)) return 0;
-    return hy_layer_is_mamba2(l) ? hy_layer_ssm_heads(l) : l->d_inner;
+    return hy_layer_ssm_units(l);
 }
 
 static hy_status check_map(const hy_model_spec *spec, const hylab_map *map) {

@@ -82,10 +82,7 @@ static hy_json *heads(const hy_model_spec *spec) {
         const hy_layer_spec *l = &spec->layers[i];
         hy_json *j = hy_json_new_object();
         hy_json_set_int(j, "attention", hy_layer_has_attention(l) ? l->heads : 0);
-        hy_json_set_int(j, "ssm",
-                        !hy_layer_has_ssm(l)    ? 0
-                        : hy_layer_is_mamba2(l) ? hy_layer_ssm_heads(l)
-                                                : l->d_inner);
+        hy_json_set_int(j, "ssm", hy_layer_ssm_units(l));
         hy_json_set_int(j, "window", l->window);
         hy_json_set_int(j, "kv_source", l->kv_source);
         hy_json_add(list, j);

@@ -40,6 +40,8 @@ HYLAB_API const char *hylab_error(void);
 // "0.1.0 (commit 0123456789ab, ...)", static.
 HYLAB_API const char *hylab_version(void);
 HYLAB_API void hylab_free(void *text);
+// The t with P(T <= t) = p of Student's t with df degrees of freedom; NaN where there is none.
+HYLAB_API double hylab_student_quantile(double p, double df);
 // Every measure, or one, with its options, for people.
 HYLAB_API char *hylab_measure_help(const char *name);
 // A kind of task with its options, for people (NULL: what kinds there are).
@@ -55,9 +57,9 @@ HYLAB_API hylab_status hylab_model_open(const char *path, const char *const *set
                                         const char *isa, const char *weights, const char *precision, hylab_model **out);
 HYLAB_API void hylab_model_close(hylab_model *m);
 // JSON: name, path, trained, notes, vocab, d_model, layers, meta_tokens, threads, isa, precision; spec: {"path":
-// "value"} of all resolved values by their paths in the canonical text; spec_text: the same as YAML; parameters: [{name, shape,
-// type}]; values: [{name, width}] of what hylab_values gives; heads: [{attention, ssm, window}] by layer: how many maps
-// hylab_maps has there (window 0: global).
+// "value"} of all resolved values by their paths in the canonical text; spec_text: the same as YAML; parameters:
+// [{name, shape, type}]; values: [{name, width}] of what hylab_values gives; heads: [{attention, ssm, window}] by
+// layer: how many maps hylab_maps has there (window 0: global).
 HYLAB_API char *hylab_model_facts(const hylab_model *m);
 // Parameter i of the list as float32.
 HYLAB_API hylab_status hylab_parameter(const hylab_model *m, int i, float *out);

@@ -126,6 +126,7 @@ def library():
                 getattr(lib, name).restype = c_int if name in _STATUS else c_void_p
             for name in _CLOSE:
                 getattr(lib, name).argtypes, getattr(lib, name).restype = [c_void_p], None
+            lib.hylab_student_quantile.argtypes, lib.hylab_student_quantile.restype = [c_double, c_double], c_double
             lib.hylab_error.argtypes, lib.hylab_error.restype = [], c_char_p
             lib.hylab_version.argtypes, lib.hylab_version.restype = [], c_char_p
             lib.hylab_facts_array.argtypes, lib.hylab_facts_array.restype = [

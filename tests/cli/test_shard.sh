@@ -43,6 +43,9 @@ runs/shards/tiny.1-of-2.db,2,2,0,0,0
 runs/shards/tiny.2-of-2.db,2,2,0,0,0
 all,4,4,0,0,0"
 check "of one database" same "$(row --db whole.db | tail -1)" "whole.db,4,4,0,0,0"
+cp whole.db gpu.db && sqlite3 gpu.db "UPDATE planned SET device = 'cuda'; UPDATE model SET device = 'cuda'"
+check "of a sweep on GPUs, where there need be none" same "$(unset HYLAB_DEVICE; row --db gpu.db | tail -1) $(row --db gpu.db --device cuda:1 | tail -1)" "gpu.db,4,4,0,0,0 gpu.db,4,4,0,0,0"
+check "none of it is the CPU's, as HYLAB_DEVICE says here" same "$(row --db gpu.db | tail -1)" "gpu.db,4,0,0,0,4"
 check "of parts that are not there yet" same "$(row --shards none --of 4 | tail -1)" "all,4,0,0,0,4"
 bad "without any" "no databases tiny.K-of-N.db" "$HYLAB" status "$EXP" --shards none
 mkdir two && cp runs/shards/tiny.1-of-2.db two/ && cp whole.db two/tiny.1-of-3.db

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "experiments/runner/merge_weights.h"
 #include "results/merge.h"
 
 // ---------------------------------------------------------------------------------------------------- dumps
@@ -13,8 +14,6 @@ typedef struct {
     int n;
     char **v;
 } lines;
-
-static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
 static void lines_free(lines *l) {
     for (int i = 0; i < l->n; i++) free(l->v[i]);
@@ -25,7 +24,7 @@ static void lines_free(lines *l) {
 // Sorted, each once.
 static void lines_set(lines *l) {
     int n = 0;
-    if (l->n) qsort(l->v, (size_t)l->n, sizeof *l->v, by_text);
+    if (l->n) qsort(l->v, (size_t)l->n, sizeof *l->v, hy_by_text);
     for (int i = 0; i < l->n; i++) {
         if (n && !strcmp(l->v[n - 1], l->v[i]))
             free(l->v[i]);
@@ -120,7 +119,7 @@ static void dump(const char *path, dump_kind kind, lines *out) {
     }
     hy_query_close(tables);
     hy_store_close(s);
-    if (kind == DUMP_WHOLE && out->n) qsort(out->v, (size_t)out->n, sizeof *out->v, by_text);
+    if (kind == DUMP_WHOLE && out->n) qsort(out->v, (size_t)out->n, sizeof *out->v, hy_by_text);
 }
 
 static void same_lines(const lines *a, const lines *b, const char *what) {
@@ -360,7 +359,7 @@ static void test_which_counts(void **state) {
     told t;
     hy_store *s;
     attempt(a, 2.5, "h1", NULL, "2026-01-02", 0.5);
-    attempt(b, 2.5, "h1", NULL, "2026-01-03", -1);     // the same bits, made later and not measured
+    attempt(b, 2.5, "h1", NULL, "2026-01-03", -1);    // the same bits, made later and not measured
     attempt(c, 2.5, "h2", NULL, "2026-01-01", 0.75);  // other bits, made before
     attempt(f, 3, NULL, "diverged", "2026-01-04", -1);
     merge_files(g_db, f, a, b);
@@ -524,11 +523,42 @@ static void test_snapshot(void **state) {
     free(a);
 }
 
+// Weights take their place with the rows that tell of them: after an error what was there is there, and nothing else.
+static void test_weights_wait(void **state) {
+    (void)state;
+    char *shard = hy_asprintf("%s/shard/s.db", g_dir), *dest = hy_asprintf("%s/dest/d.db", g_dir), hash[33], *text;
+    const char *const name = "k-1-cpu.safetensors";
+    char *from = hy_asprintf("%s/shard/models/%s", g_dir, name), *to = hy_asprintf("%s/dest/models/%s", g_dir, name);
+    size_t n;
+    OK(hy_make_folders_above(from));
+    OK(hy_make_folders_above(to));
+    OK(hy_file_write(from, "new", 3));
+    OK(hy_file_write(to, "old", 3));
+    OK(hy_hash_file(from, hash));
+    for (int merged = 0; merged < 2; merged++) {
+        hy_merge_weights w = {.dest = dest, .shard = shard};
+        bool there, copied;
+        OK(hy_merge_bring_weights(&w, name, hash, &there, &copied));
+        assert_true(there && copied);
+        OK(hy_file_read(to, 100, &text, &n));
+        assert_string_equal(text, "old");
+        free(text);
+        assert_int_equal(hy_merge_weights_end(&w, merged ? HY_OK : HY_EINTR), merged ? HY_OK : HY_EINTR);
+        OK(hy_file_read(to, 100, &text, &n));
+        assert_string_equal(text, merged ? "new" : "old");
+        free(text);
+        char *command = hy_asprintf("test $(ls -A %s/dest/models | wc -l) = 1", g_dir);
+        assert_int_equal(system(command), 0);
+        free(command);
+    }
+    free(shard), free(dest), free(from), free(to);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         T(test_any_order),          T(test_schema),          T(test_which_counts), T(test_unequal_measurements),
-        T(test_ends_in_the_middle), T(test_damaged_and_old), T(test_snapshot),
+        T(test_ends_in_the_middle), T(test_damaged_and_old), T(test_snapshot),     T(test_weights_wait),
 #undef T
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -242,6 +242,12 @@ static void lists(void **state) {
         }
     assert_int_equal(found, 7);
     hy_task_close(t);
+    char *before = identity("speech", options("", "samples: 8\ntuning: 0"));
+    put_text("validation_list.txt", "no/none.wav");
+    char *after = identity("speech", options("", "samples: 8\ntuning: 0"));
+    assert_string_not_equal(before, after);  // what is trained on is another
+    free(before), free(after);
+    put_text("validation_list.txt", "yes/c_nohash_1.wav\nno/c_nohash_0.wav\nno/none.wav");
     refused("speech", options("", "samples: 8"), "write tuning: 0");
     refused("speech", options("", "samples: 8\ntuning: 0\nvalidation: 0.1"), "test part of its own");
     put_text("testing_list.txt", "no/b_nohash_0.wav\n");

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "analysis/probe/save.h"
 #include "core/model/values.h"
 #include "core/spec/spec_read.h"
 
@@ -19,12 +20,20 @@ static hy_program *open_variant(const char *path) {
     return p;
 }
 
-static int chosen_by(const hy_program *p, const char *pattern, bool *chosen) {
+// Marks in chosen the values that patterns choose; returns how many.
+static int chosen_by_all(const hy_program *p, const char *const *patterns, int n_patterns, bool *chosen) {
+    hy_names names;
     memset(chosen, 0, (size_t)p->n_values * sizeof *chosen);
-    if (hy_values_match(p, pattern, chosen)) fail_msg("%s: %s", pattern, hy_error_text());
+    if (hy_names_choose(p, patterns, n_patterns, &names)) fail_msg("%s: %s", patterns[0], hy_error_text());
     int n = 0;
+    for (int k = 0; k < names.n; k++)
+        if (names.v[k].value != HY_NOVAL) chosen[names.v[k].value] = true;
+    hy_names_free(&names);
     for (int v = 0; v < p->n_values; v++) n += chosen[v];
     return n;
+}
+static int chosen_by(const hy_program *p, const char *pattern, bool *chosen) {
+    return chosen_by_all(p, &pattern, 1, chosen);
 }
 
 static void test_patterns(void **state) {
@@ -38,19 +47,22 @@ static void test_patterns(void **state) {
     assert_int_equal(chosen_by(p, "layers.?.ssm.out", chosen), L < 10 ? L : 10);
     assert_int_equal(chosen_by(p, "final_norm", chosen), 1);
     assert_true(chosen[hy_program_find(p, "final_norm")]);
-    assert_int_equal(chosen_by(p, "*", chosen), p->n_values);
-    assert_int_equal(hy_values_match(p, "logits", chosen), HY_OK);  // adds, and takes nothing away
-    for (int v = 0; v < p->n_values; v++) assert_true(chosen[v]);
+    static const char *const two[] = {"*", "logits"};  // the second adds, and takes nothing away
+    for (int k = 1; k <= 2; k++) {
+        assert_true(chosen_by_all(p, two, k, chosen) > 0);
+        for (int v = 0; v < p->n_values; v++)  // all but the rows of the head's input, which are another value's
+            assert_true(chosen[v] == (v == p->logits || p->values[v].rows != HY_ROWS_OUT));
+    }
     static const char *const wrong[][2] = {
         {"layers.*.attn.qq", "nothing of this model is named \"layers.*.attn.qq\" (did you mean \"layers.*.attn.q\"?)"},
         {"layers.1.atn.q", "nothing of this model is named \"layers.1.atn.q\" (did you mean \"layers.1.attn.q\"?)"},
         {"xyz", "nothing of this model is named \"xyz\""},
     };
     for (int i = 0; i < 3; i++) {
-        memset(chosen, 0, (size_t)p->n_values * sizeof *chosen);
-        assert_int_equal(hy_values_match(p, wrong[i][0], chosen), HY_EINPUT);
+        hy_names names;
+        assert_int_equal(hy_names_choose(p, &wrong[i][0], 1, &names), HY_EINPUT);
         assert_string_equal(hy_error_text(), wrong[i][1]);
-        for (int v = 0; v < p->n_values; v++) assert_false(chosen[v]);
+        assert_true(names.n == 0 && !names.v);
     }
     free(chosen);
     hy_program_free(p);
