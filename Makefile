@@ -171,24 +171,25 @@ $(BUILD)/%.$(1).o: %.c
 endef
 $(foreach i,base avx2 avx512,$(eval $(call FAST_RULE,$(i))))
 # in the widest vectors of the machine that builds it, as the fast kernels are compiled
-$(BUILD)/tests/test_vec: CFLAGS += $(FASTFLAGS) -march=native
-$(BUILD)/tests/%: tests/unit/%.c $(LIB)
-	@mkdir -p $(@D)
-	@echo "  cc    $<"
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIB) $(LDFLAGS) -lcmocka $(LDLIBS)
+$(BUILD)/tests/unit/test_vec.o: CFLAGS += $(FASTFLAGS) -march=native
+$(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(LIB)
+	@echo "  link  $@"
+	$(Q)$(CC) $(CFLAGS) -o $@ $< $(LIB) $(LDFLAGS) -lcmocka $(LDLIBS)
 # Tests of kernels a second time, over the emulated GPU, and for test-gpu a third time, over the real one.
-$(BUILD)/tests/emu_%: tests/unit/test_%.c $(EMU_OBJ) $(LIB)
+$(BUILD)/tests/kt/%.o: tests/unit/%.c
 	@mkdir -p $(@D)
-	@echo "  cc    $< (emulated)"
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -DKT_CUDA=1 -MMD -MP -MF $@.d -o $@ $< $(EMU_OBJ) $(LIB) $(LDFLAGS) -lcmocka $(LDLIBS)
+	@echo "  cc    $< (GPU)"
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -DKT_CUDA=1 -MMD -MP -c -o $@ $<
+$(BUILD)/tests/emu_%: $(BUILD)/tests/kt/test_%.o $(EMU_OBJ) $(LIB)
+	@echo "  link  $@"
+	$(Q)$(CC) $(CFLAGS) -o $@ $< $(EMU_OBJ) $(LIB) $(LDFLAGS) -lcmocka $(LDLIBS)
+$(BUILD)/tests/gpu_%: $(BUILD)/tests/kt/test_%.o $(LIB)
+	@echo "  link  $@"
+	$(Q)$(CC) $(CFLAGS) -o $@ $< $(LIB) $(LDFLAGS) -lcmocka $(LDLIBS)
 $(BUILD)/tests/test_cuda_emu: tests/unit/test_cuda_emu.cc $(EMU) $(LIB)
 	@mkdir -p $(@D)
 	@echo "  c++   $<"
 	$(Q)$(CXX) $(CPPFLAGS) $(EMU_FLAGS) -fopenmp -MMD -MP -MF $@.d -o $@ $< $(EMU) $(LIB) $(LDFLAGS) -lcmocka $(LDLIBS)
-$(BUILD)/tests/gpu_%: tests/unit/test_%.c $(LIB)
-	@mkdir -p $(@D)
-	@echo "  cc    $< (GPU)"
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -DKT_CUDA=1 -MMD -MP -MF $@.d -o $@ $< $(LIB) $(LDFLAGS) -lcmocka $(LDLIBS)
 $(BUILD)/tests/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(LIB)
 	@mkdir -p $(@D)
 	@echo "  cc    $< (replay)"
@@ -197,7 +198,8 @@ $(BUILD)/bench/%: experiments/bench/%.c $(LIB)
 	@mkdir -p $(@D)
 	@echo "  cc    $<"
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIB) $(LDFLAGS) $(LDLIBS)
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+# not those of builds within this one: the shared library's, planted faults'
+-include $(shell find $(BUILD) \( -path $(BUILD)/pic -o -path $(BUILD)/faults \) -prune -o -name '*.d' -print 2>/dev/null)
 
 $(BUILD)/bench/bench_gpu: $(GPUBENCH:%.c=$(BUILD)/%.o) $(LIB)
 	@mkdir -p $(@D)

@@ -75,8 +75,8 @@ prepare() { # copy
   if [ ! -f "$copy/.copied" ]; then
     xargs -d '\n' -a "$work/run/sources" tar -c 2>/dev/null | tar -x -C "$copy"
     mkdir -p "$copy/build/release"
-    for f in core kernels analysis results experiments python pic emu bench; do
-      [ -d "$BUILD/$f" ] && case $BUILD in *asan*) ;; *) cp -a "$BUILD/$f" "$copy/build/release/" ;; esac
+    for f in core kernels analysis results experiments python pic emu bench tests/unit tests/kt; do
+      case $BUILD in *asan*) ;; *) [ ! -d "$BUILD/$f" ] || { mkdir -p "$copy/build/release/$f" && cp -a "$BUILD/$f/." "$copy/build/release/$f"; } ;; esac
     done
     touch "$copy/.copied"
     return
