@@ -75,7 +75,7 @@ prepare() { # copy
   if [ ! -f "$copy/.copied" ]; then
     xargs -d '\n' -a "$work/run/sources" tar -c 2>/dev/null | tar -x -C "$copy"
     mkdir -p "$copy/build/release"
-    for f in core kernels analysis results experiments python pic emu bench tests/unit tests/kt; do
+    for f in core kernels analysis results experiments python emu bench tests/unit tests/kt; do
       case $BUILD in *asan*) ;; *) [ ! -d "$BUILD/$f" ] || { mkdir -p "$copy/build/release/$f" && cp -a "$BUILD/$f/." "$copy/build/release/$f"; } ;; esac
     done
     touch "$copy/.copied"
@@ -94,7 +94,7 @@ targets() { # what has to be built for a test
     *.sh)
       echo build/release/hylab
       grep -q 'EMU' "tests/cli/$1" && echo build/release/hylab-emu
-      [ "$1" = test_python.sh ] && echo build/release/pic/libhylab.so
+      [ "$1" = test_python.sh ] && echo build/release/libhylab.so
       grep -q 'bench_gpu-emu' "tests/cli/$1" && echo build/release/bench/bench_gpu-emu
       grep -q 'bench/baseline' "tests/cli/$1" && echo build/release/bench/baseline
       if [ "$1" = test_fuzz.sh ]; then (cd tests/fuzz && printf '%s\n' fuzz_*.c | sed 's|^fuzz|build/release/tests/replay|; s/\.c$//'); fi
