@@ -134,7 +134,7 @@ static hy_status read_request(hy_ask_list *list, const hy_json *o, const char *w
 // {"arg_0": context, "arg_1": continuation}, {"arg_0": text}, {"arg_0": context, "arg_1": {...}}.
 static hy_status read_arguments(hy_ask_list *list, const hy_json *o, const char *where) {
     const hy_json *second = hy_json_get(o, "arg_1");
-    const bool generation = hy_json_type_of(second) == HY_JSON_OBJECT;
+    const bool generation = second && hy_json_type_of(second) == HY_JSON_OBJECT;
     HY_TRY(check_keys(o, where, "arg_0|arg_1"));
     hy_ask_request *r = add_request(list,
                                     !second      ? HY_ASK_ROLLING

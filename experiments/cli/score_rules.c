@@ -194,9 +194,14 @@ hy_status hy_score_rules_text(const hy_score_rules *r, const hy_ask_request *q, 
                               bool *ended) {
     out->n = 0;
     *ended = false;
-    HY_TRY(hy_tokenizer_decode(r->t, ids, (size_t)n, true, out));
+    hy_buf text = {0};
+    const hy_status st = hy_tokenizer_decode(r->t, ids, (size_t)n, true, &text);
+    for (size_t i = 0; i < text.n; i++)  // a zero would end the text: it becomes U+FFFD
+        hy_buf_write(out, text.s[i] ? text.s + i : "\357\277\275", text.s[i] ? 1 : 3);
     hy_buf_write(out, "", 1);
-    out->n = strlen(out->s);
+    out->n--;
+    free(text.s);
+    HY_TRY(st);
     for (int i = 0; i < q->gen.n_until; i++) cut_at(out, q->gen.until[i], ended);
     cut_at(out, r->eos_text, ended);
     return HY_OK;

@@ -34,7 +34,7 @@ static const hy_measure measure = {.name = "scores",
 // A member of the member `key` of the file, by the task's name; NULL: not there.
 static const hy_json *of_task(const hy_json *file, const char *key, const char *task) {
     const hy_json *all = hy_json_get(file, key);
-    return hy_json_type_of(all) == HY_JSON_OBJECT ? hy_json_get(all, task) : NULL;
+    return all && hy_json_type_of(all) == HY_JSON_OBJECT ? hy_json_get(all, task) : NULL;
 }
 
 static bool is_number(const hy_json *j) {
@@ -66,8 +66,8 @@ static void read_options(const hy_json *file, const char *task, score_options *o
 static hy_status add_metrics(const hy_json *found, const char *where, const char *task, int64_t n, hy_facts *facts) {
     for (void *it = hy_json_first(found); it; it = hy_json_next(found, it)) {
         const char *key = hy_json_key(it), *comma = strchr(key, ',');
-        if (!comma || !is_number(hy_json_member(it)) || strstr(key, "_stderr,")) continue;
-        char metric[NAME], error[NAME];
+        if (!comma || strlen(key) >= NAME || !is_number(hy_json_member(it)) || strstr(key, "_stderr,")) continue;
+        char metric[NAME], error[3 * NAME];
         snprintf(metric, sizeof metric, "%.*s", (int)(comma - key), key);
         snprintf(error, sizeof error, "%s_stderr%s", metric, comma);
         const bool plain = !strcmp(comma, ",none");

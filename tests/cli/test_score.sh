@@ -25,6 +25,12 @@ check 'nothing to do' 0 '^$' ask ''
 check 'an empty line' 0 '^\{"loglikelihood": .*\}$' ask "$say_it"$'\n\n\n'
 check 'an id of any kind' 0 '"id": \[1, "x"\]' ask "${say_it%\}}, \"id\": [1, \"x\"]}"
 check 'white space alone before' 0 '"tokens": [2-9]' ask '{"request": "loglikelihood", "context": " \n", "continuation": "x y"}'
+spaced=$(ask '{"request": "loglikelihood", "context": "The cat  \u00a0", "continuation": "sat"}')
+same "$spaced" "$(ask '{"request": "loglikelihood", "context": "The cat", "continuation": "  \u00a0sat"}')" 'white space at the end belongs to what follows'
+same "$(ask '{"request": "loglikelihood", "context": "<s>The cat", "continuation": " sat"}')" "$(ask "$say_it")" 'BOS in a text is not doubled'
+sample='{"request": "generate_until", "context": "The cat", "gen_kwargs": {"until": null, "max_new_tokens": 8, "do_sample": true, "temperature": 2, "top_k": 50}}'
+same "$(ask "$sample")" "$(ask "$say_it"$'\n'"$sample" | tail -1)" 'a sample is the same beside others'
+check 'and another with another seed' 1 '' cmp -s <(ask "$sample") <(ask "$sample" --seed 2)
 check 'a text without tokens' 0 '"loglikelihood": 0.0, "tokens": 0|"tokens": 1' ask '{"request": "loglikelihood_rolling", "text": ""}'
 
 # ---- what is wrong is told by line and field
@@ -48,6 +54,45 @@ check 'a prefix beyond the tokenizer' 2 'prefix-token 5000' ask "$say_it" --pref
 check 'bytes have no BOS' 2 'line 1: text: .*--prefix-token ID' bash -c "echo '{\"request\": \"loglikelihood_rolling\", \"text\": \"x\"}' | '$HYLAB' score variants/llama.yaml --set vocab=256"
 if [ -w /dev/full ]; then check 'full disk' 1 'standard output' bash -c "echo '$say_it' | '$HYLAB' score $G/llama >/dev/full"; fi
 check 'a reader that has gone' 0 '' bash -c "yes '$say_it' | head -3000 | '$HYLAB' score $G/llama --window 10 | head -1"
+
+# ---- what the harness found, as measurements of the model; and the paper's suites beside its values
+R=$G/llama/results.json
+check 'results are stored' 0 'stored in .*: scores of run 1 \(llama\)' "$HYLAB" score $G/llama --store $R --db "$dir/s.db"
+same "$(sqlite3 "$dir/s.db" "select printf('%.6f %.6f %d', value, stderr, n) from v_final where metric = 'score' and cell = 'tiny_choice acc_norm'")" \
+  "$(python3 -c "import json; r = json.load(open('$R'))['results']['tiny_choice']; print('%.6f %.6f 12' % (r['acc_norm,none'], r['acc_norm_stderr,none']))")" 'with standard error and n'
+same "$(sqlite3 "$dir/s.db" "select count(*), count(distinct cell), count(stderr) from v_final where metric = 'score'")" '10|10|7' 'every metric once; three have no standard error'
+same "$(sqlite3 "$dir/s.db" "select distinct replace(options, x'0a', ' ') from v_final where cell like 'tiny_choice %'")" 'task: tiny_choice version: "1" shots: 1 limited: 0 ' 'of that task, version and shots'
+"$HYLAB" score $G/llama --store $R --db "$dir/s.db" 2>/dev/null
+same "$(sqlite3 "$dir/s.db" "select count(*) from v_final where metric = 'score'")" 10 'again: in place of the earlier ones'
+check 'and doctor is content' 0 'results +ok' "$HYLAB" doctor --db "$dir/s.db"
+echo '{"results": {"t": {"acc,none": 0.5, "acc_stderr,none": "N/A"}}, "n-samples": {"t": {"original": 9, "effective": 4}}}' >"$dir/few.json"
+check 'a part of the documents' 0 'scores of run' "$HYLAB" score $G/llama --store "$dir/few.json" --db "$dir/s.db"
+same "$(sqlite3 "$dir/s.db" "select n, stderr is null, options like '%limited: 4%' from v_final where cell = 't acc'")" '4|1|1' 'is told'
+check 'results without figures' 2 'results: there is no figure' bash -c "echo '{\"results\": {}}' >'$dir/r.json'; '$HYLAB' score $G/llama --store '$dir/r.json' --db '$dir/s.db'"
+check 'no results' 2 '"results" is missing' bash -c "echo '{}' >'$dir/r.json'; '$HYLAB' score $G/llama --store '$dir/r.json' --db '$dir/s.db'"
+check 'a model and more' 2 'is left over' "$HYLAB" score $G/llama x.jsonl --store $R
+cat >"$dir/recall.json" <<'JSON'
+{"results": {"squad_completion": {"contains,none": 0.5, "contains_stderr,none": 0.03}, "swde": {"contains,none": 0.6, "contains_stderr,none": 0.04}},
+ "n-samples": {"squad_completion": {"original": 2984, "effective": 100}}}
+JSON
+S="python3 experiments/scores/scores.py"
+check 'suites' 0 'recall_v0: ' $S list
+check 'a task beside the paper' 0 '^recall +squad_completion +contains +50\.00 +3\.00 +100 +45\.24 +\+4\.76 *$' $S table "$dir/recall.json" --row table9.hymba
+check 'the mean of a suite' 0 '^recall +mean +55\.00 +2\.50 +51\.79 +\+3\.21 *$' $S table "$dir/recall.json" --row table9.hymba
+check 'without a row' 0 '^recall +swde +contains +60\.00 +4\.00 *$' $S table "$dir/recall.json"
+check 'no results of the harness' 1 'results: this is no file' $S table tests/golden/llama-tiny/config.json
+same "$(python3 - <<'END'
+import json
+k = json.load(open("experiments/scores/suites.json"))
+rows = k["rows"]
+for name, t9 in {"mamba": "mamba", "transformer": "llama3"}.items():  # rows that two tables print
+    assert rows["table1." + name]["recall"] == rows["table9." + t9]["recall"], name
+for r in rows.values():  # the average of Table 9 is that of its two columns
+    if "SWDE" in r:
+        assert abs((r["SWDE"] + r["SQuAD-C"]) / 2 - r["recall"]) < 0.011, r
+print(len(rows))
+END
+)" 14 'the published values agree with one another'
 
 # ---- the harness itself
 python=

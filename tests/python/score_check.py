@@ -100,7 +100,7 @@ def check_model(model):
         said(f"{model}, {task}: {n} answers as those of hf, largest difference {largest:.0e}", wrong)
         found = results_of(task, docs, answers)
         off = {k: (v, theirs[k + ",none"]) for k, v in found.items() if abs(v - theirs[k + ",none"]) > 1e-3 * max(1, abs(v))}
-        said(f"{model}, {task}: {' '.join(f'{k} {v:.4g}' for k, v in found.items())}", off or len(docs) != expected["n"][task])
+        said(f"{model}, {task}: {' '.join(f'{k} {v:.4g}' for k, v in found.items())}", off or len(docs) != expected["n-samples"][task]["effective"])
 
 
 def check_order(model):
