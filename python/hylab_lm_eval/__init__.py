@@ -101,7 +101,8 @@ _OPTIONS = {  # of --model_args: of hylab score
 
 @register_model("hylab")
 class HylabLM(LM):
-    """``--model hylab --model_args path=...``; the harness's own ``batch_size`` is how many sequences run at a time."""
+    """``--model hylab --model_args path=...``; the harness's own ``batch_size``, above 1, is how many sequences run at a
+    time."""
 
     def __init__(self, path=None, program=None, batch_size=None, max_batch_size=None, device=None, **options):
         super().__init__()
@@ -118,7 +119,7 @@ class HylabLM(LM):
         for name, option in _OPTIONS.items():
             if options.get(name) is not None:
                 command += [option, str(options[name])]
-        if batch_size is not None and str(batch_size).isdigit():  # "auto": the program's own
+        if str(batch_size).isdigit() and int(batch_size) > 1:  # 1 is the harness's default; answers do not depend on it
             command += ["--batch", str(batch_size)]
         if device is not None:
             command += ["--device", str(device)]

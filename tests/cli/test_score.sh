@@ -28,6 +28,8 @@ check 'white space alone before' 0 '"tokens": [2-9]' ask '{"request": "loglikeli
 spaced=$(ask '{"request": "loglikelihood", "context": "The cat  \u00a0", "continuation": "sat"}')
 same "$spaced" "$(ask '{"request": "loglikelihood", "context": "The cat", "continuation": "  \u00a0sat"}')" 'white space at the end belongs to what follows'
 same "$(ask '{"request": "loglikelihood", "context": "<s>The cat", "continuation": " sat"}')" "$(ask "$say_it")" 'BOS in a text is not doubled'
+check 'a text that ends it, the second of two' 0 '"text": "[^R]*", "tokens": ([0-9]|1[0-9])\}' \
+  ask '{"request": "generate_until", "context": "The capital of France is", "gen_kwargs": {"until": ["zzzz", "R"], "max_gen_toks": 24}}'
 sample='{"request": "generate_until", "context": "The cat", "gen_kwargs": {"until": null, "max_new_tokens": 8, "do_sample": true, "temperature": 2, "top_k": 50}}'
 same "$(ask "$sample")" "$(ask "$say_it"$'\n'"$sample" | tail -1)" 'a sample is the same beside others'
 check 'and another with another seed' 1 '' cmp -s <(ask "$sample") <(ask "$sample" --seed 2)
@@ -94,7 +96,8 @@ print(len(rows))
 END
 )" 14 'the published values agree with one another'
 
-# ---- the harness itself
+# ---- the model class for the harness: without it, then with it
+PYTHONPATH=python PYTHONDONTWRITEBYTECODE=1 python3 tests/python/lm_stub_check.py || bad=1
 python=
 for p in ${PYTHON:-} python3; do
   if PYTHONPATH=python "$p" -c 'import lm_eval' 2>/dev/null; then python=$p; break; fi
