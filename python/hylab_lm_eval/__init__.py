@@ -101,8 +101,7 @@ _OPTIONS = {  # of --model_args: of hylab score
 
 @register_model("hylab")
 class HylabLM(LM):
-    """``--model hylab --model_args path=...``; the harness's own ``batch_size``, above 1, is how many sequences run at a
-    time."""
+    """``--model hylab --model_args path=...``. The harness's ``batch_size``, above 1, is how many sequences run at a time."""
 
     def __init__(self, path=None, program=None, batch_size=None, max_batch_size=None, device=None, **options):
         super().__init__()
@@ -121,7 +120,8 @@ class HylabLM(LM):
                 command += [option, str(options[name])]
         if str(batch_size).isdigit() and int(batch_size) > 1:  # 1 is the harness's default; answers do not depend on it
             command += ["--batch", str(batch_size)]
-        if device is not None:
+        # The command's default, whoever computes: the first GPU where there is one, which is hylab's own default.
+        if device not in (None, "cuda", "cuda:0"):
             command += ["--device", str(device)]
         self._scorer = Scorer(command)
 

@@ -72,6 +72,9 @@ try:
 except RuntimeError as e:
     said("a model after that", not str(e) and "nothing is said")
 model.close()
+model = registered["hylab"](path=f"{SCORES}/llama", max_length=64, batch_size="1", device="cuda:0")  # what the command gives by default
+said("the command's defaults", model.generate_until(asked) != wanted and "other texts")
+model.close()
 for given, words in (({"path": f"{SCORES}/llama", "nonsense": 1}, "no argument nonsense"), ({}, "path=MODEL is wanted")):
     try:
         registered["hylab"](**given)
