@@ -68,33 +68,30 @@ static hy_status need_prefix(const hy_score_rules *r, const char *where, const c
                     where, field);
 }
 
+// All of the context is white space, or there is none: the continuation follows the token that stands for nothing.
+static hy_status encode_alone(const hy_score_rules *r, const hy_ask_request *q, hy_token_ids *ids, int *first) {
+    HY_TRY(need_prefix(r, q->where, "context"));
+    hy_token_ids text = {0};
+    char *whole = hy_asprintf("%s%s", q->context, q->text);
+    const hy_status s = hy_tokenizer_encode(r->t, whole, strlen(whole), false, &text);
+    if (!text.n || text.v[0] != r->prefix) hy_token_ids_add(ids, r->prefix);
+    for (size_t i = 0; i < text.n; i++) hy_token_ids_add(ids, text.v[i]);
+    free(text.v), free(whole);
+    *first = 1;
+    return s ? hy_error_context(s, "%s: continuation", q->where) : HY_OK;
+}
+
 // ids: context and continuation; *first: where the latter begins.
 static hy_status encode_pair(const hy_score_rules *r, const hy_ask_request *q, hy_token_ids *ids, int *first) {
     const size_t n = stripped(q->context);
+    if (n == 0) return encode_alone(r, q, ids, first);
     hy_token_ids context = {0};
-    if (n == 0) {  // all of the context is white space: it is part of the continuation
-        HY_TRY(need_prefix(r, q->where, "context"));
-        char *text = hy_asprintf("%s%s", q->context, q->text);
-        hy_status s = hy_tokenizer_encode(r->t, text, strlen(text), false, &context);
-        free(text);
-        if (s) return hy_error_context(s, "%s: continuation", q->where);
-        if (!context.n || context.v[0] != r->prefix) hy_token_ids_add(ids, r->prefix);
-        for (size_t i = 0; i < context.n; i++) hy_token_ids_add(ids, context.v[i]);
-        *first = 1;
-    } else {
-        char *whole = hy_asprintf("%s%s", q->context, q->text);
-        hy_status s = encode(r, q->where, "context", r->prefix_text, whole, strlen(whole), ids);
-        whole[n] = '\0';
-        if (!s) s = encode(r, q->where, "context", r->prefix_text, whole, n, &context);
-        free(whole);
-        *first = (int)context.n;
-        if (s) {
-            free(context.v);
-            return s;
-        }
-    }
-    free(context.v);
-    return HY_OK;
+    char *whole = hy_asprintf("%s%s", q->context, q->text);
+    hy_status s = encode(r, q->where, "context", r->prefix_text, whole, strlen(whole), ids);
+    if (!s) s = encode(r, q->where, "context", r->prefix_text, whole, n, &context);
+    *first = (int)context.n;
+    free(context.v), free(whole);
+    return s;
 }
 
 // ---------------------------------------------------------------------------------------------------- items
