@@ -179,6 +179,7 @@ hy_status hy_query_step(hy_query *q, bool *row) {
 
 hy_status hy_query_run(hy_query *q) {
     bool row;
+    hy_lease_touch(q->store->lease);
     hy_status st = hy_query_step(q, &row);
     hy_query_reset(q);
     return st;

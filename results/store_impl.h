@@ -4,6 +4,7 @@
 #define HY_STORE_IMPL_H
 #include <sqlite3.h>
 
+#include "results/lease.h"
 #include "results/store.h"
 
 #define HY_BUSY_MS 30000  // how long to wait for another writer; its transactions take milliseconds
@@ -19,6 +20,7 @@ struct hy_store {
     bool any_version;    // an older one is read as it is
     const char *denied;  // what the authorizer refused last, NULL: nothing
     char *note;          // for the user: hy_store_note
+    hy_lease *lease;     // of the only writer, where there may be one only; NULL: not needed, or another's that lets us
 };
 struct hy_query {
     sqlite3_stmt *st;

@@ -7,6 +7,7 @@
 #include "experiments/cli/args.h"
 #include "experiments/cli/commands.h"
 #include "experiments/runner/shard.h"
+#include "results/store.h"
 
 enum { ARRAY_MAX = 1000 };  // tasks of one array: Slurm's MaxArraySize is 1001 unless a site says otherwise
 
@@ -14,7 +15,7 @@ typedef struct {
     const char *scale, *time, *mem, *gpus, *partition, *after, *kind, *hosts, *db;
     hy_arg_list sets;
     int tasks, cpus;
-    bool go, print;
+    bool go, print, copy_back;
 } options;
 
 typedef struct {
@@ -94,6 +95,7 @@ static void make_job(const options *o, const char *file, const hy_experiment *e,
     for (int i = 0; i < o->sets.n; i++) hy_buf_printf(&run, " --set"), quote(&run, o->sets.v[i]);
     if (o->cpus) hy_buf_printf(&run, " --threads %d", o->cpus);
     if (o->gpus) hy_buf_printf(&run, " --device cuda");
+    if (o->copy_back) hy_buf_printf(&run, " --copy-back");
     *j = (job){
         .o = o, .run = run.s, .name = hy_shard_name(e->name), .folder = hy_shard_folder(o->db), .here = quoted(here)};
     char *folder = quoted(j->folder), *db = quoted(o->db);
@@ -218,6 +220,16 @@ static hy_status check_folder(const options *o) {
     return hy_error(HY_EINPUT, "%s: Slurm writes no log into a folder with a backslash in its name", at);
 }
 
+static void propose_copies(const options *o) {
+    const char *network = o->copy_back ? NULL : hy_store_network(o->db);
+    if (network)
+        fprintf(
+            stderr,
+            "note: %s is on a network file system, %s: tasks are quicker, and safe from its locks, with --copy-back "
+            "(each shard on a disk of its node, copied back now and then)\n",
+            o->db, network);
+}
+
 static hy_status give_to_shell(const hy_buf *script) {
     fflush(stdout);
     FILE *f = popen("sh -e", "w");
@@ -242,6 +254,7 @@ static hy_status run(const options *o, const hy_arg_list *rest) {
     hy_buf b = {0};
     hy_status st = hy_experiment_check(e, NULL);
     make_job(o, rest->v[0], e, &j);
+    if (!st) propose_copies(o);
     kinds[kind].write(&b, &j);
     if (!st && o->go) st = give_to_shell(&b);
     if (!st && !o->go) {
@@ -268,6 +281,8 @@ int hy_cmd_submit(int argc, char **argv) {
         {"--hosts", "A,B", HY_ARG_TEXT, &o.hosts, 0, "--for ssh: where; they share this folder"},
         {"--print", NULL, HY_ARG_FLAG, &o.print, 0, "show the script, as without --go"},
         {"--go", NULL, HY_ARG_FLAG, &o.go, 0, "give it to sbatch"},
+        {"--copy-back", NULL, HY_ARG_FLAG, &o.copy_back, 0,
+         "as for hylab run: shards are worked on in $TMPDIR of a node; for folders on a network file system"},
         {"--db", "FILE", HY_ARG_PATH, &o.db, 0, "what the shards are merged into ($HYLAB_DB, else runs/hylab.db)"},
         {"--scale", "NAME", HY_ARG_TEXT, &o.scale, 0, "as for hylab run"},
         {"--set", "PATH=VALUE", HY_ARG_LIST, &o.sets, 0, "as for hylab run; repeatable"},
