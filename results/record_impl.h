@@ -61,6 +61,13 @@ hy_status hy_facts_check(hy_store *s, int64_t measurement_id);
 hy_status hy_artifact_check(hy_store *s, int64_t run_id, const char *name, const void *data, size_t n,
                             const char *hash);
 
+// ---- store.c
+// From now on statements are compiled once and kept: for work that runs few of them many thousand times.
+void hy_store_keep_statements(hy_store *s);
+
+// ---- planned.c
+bool hy_plan_marked(const char *yaml);  // the text of an experiment ends with the line that tells the plan
+
 // ---- param.c: rows of model_param
 void hy_query_bind_value(hy_query *q, int i, const char *text);  // as a number if the text is one
 hy_status hy_store_params(hy_store *s, int64_t model_id, const char *spec, const char *task, const char *train,

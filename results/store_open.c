@@ -384,6 +384,7 @@ hy_status hy_store_copy_as(const char *path, const char *to, const hy_store_sche
 void hy_store_close(hy_store *s) {
     if (!s) return;
     hy_store_rollback(s);
+    hy_store_drop_statements(s);
     sqlite3_close(s->db);
     hy_lease_end(s->lease);
     free(s->path), free(s->uri), free(s->note);

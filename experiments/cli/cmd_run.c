@@ -143,7 +143,7 @@ static void share_machine(const options *o, hy_sweep *s) {
 static hy_status sweep(const options *o, hy_sweep *s) {
     HY_TRY(open_store(s->db, &s->store));
     if (hy_store_note(s->store)) fprintf(stderr, "note: %s\n", hy_store_note(s->store));
-    HY_TRY(hy_run_plan_store(s->store, s->e, s->device));
+    HY_TRY(hy_run_plan_store(s->store, s->e, s->device, s->shard_of, s->shard));
     HY_TRY(hy_sweep_look(s));
     HY_TRY(hy_sweep_clean(s));
     HY_TRY(print_other_commits(s));

@@ -35,7 +35,7 @@ one_writer() {
   env $pre "$HYLAB" run "$EXP" --threads 1 --db "$at/long.db" "${LONG[@]}" >out.1 2>&1 &
   pid=$!
   wait_for "$at/long.db"
-  env $pre "$HYLAB" run "$EXP" --threads 1 --db "$at/long.db" "${LONG[@]}" >out 2>&1
+  timeout 60 env $pre "$HYLAB" run "$EXP" --threads 1 --db "$at/long.db" "${LONG[@]}" >out 2>&1
   check "$name: a second one is refused, with a reason" same "$? $(grep -c "long.db: another hylab writes to it ($(hostname), process $pid)" out)" "1 1"
   env $pre "$HYLAB" status "$EXP" --db "$at/long.db" "${LONG[@]}" --format csv >out 2>&1
   check "$name: others may read" same "$? $(grep -c '^[^,]*long.db,2,0,[12],0,[01],' out)" "0 1"
@@ -85,7 +85,7 @@ begin() { # database, options: pid, once its checkpoint is there and a copy that
 }
 check "copies come while it works" begin net/cut.db
 check "whoever reads it there sees who works" same "$("$HYLAB" status "$EXP" --db net/cut.db "${LONG[@]}" --format csv 2>&1 | tail -1 | cut -d, -f2-6)" "2,0,1,0,1"
-"$HYLAB" run "$EXP" --threads 1 --db net/cut.db "${LONG[@]}" >out.2 2>&1
+timeout 60 "$HYLAB" run "$EXP" --threads 1 --db net/cut.db "${LONG[@]}" >out.2 2>&1
 check "who would write there is refused, also where locks are good" same "$? $(grep -c 'another hylab writes to it' out.2)" "1 1"
 kill -TERM $pid
 wait $pid
