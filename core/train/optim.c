@@ -133,6 +133,19 @@ hy_status hy_optim_add(hy_optim *s, hy_exec *e, const hy_batch *b, double scale)
     return run(s, &s->nll_sum, &a);
 }
 
+hy_status hy_optim_clear(hy_optim *s) {
+    HY_TRY(hy_optim_set_nll(s, 0));
+    return s->w->be->zero(s->w->grad, s->w->prog->param_elems * hy_dtype_size(s->w->dtype));
+}
+
+hy_status hy_optim_nll(const hy_optim *s, double *out) {
+    return s->w->be->to_host(out, s->ctl + HY_CTL_NLL, sizeof *out);
+}
+
+hy_status hy_optim_set_nll(hy_optim *s, double nll) {
+    return s->w->be->from_host(s->ctl + HY_CTL_NLL, &nll, sizeof nll);
+}
+
 hy_status hy_optim_end(hy_optim *s) {
     const hy_sumsq_args n = sumsq_args(s);
     const hy_clip_args c = clip_args(s);

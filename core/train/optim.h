@@ -37,6 +37,11 @@ void hy_optim_memory_text(const hy_optim *s, hy_buf *out);
 hy_status hy_optim_begin(hy_optim *s, const double ctl[HY_CTL_HOST]);
 hy_status hy_optim_add(hy_optim *s, hy_exec *e, const hy_batch *b, double scale);
 hy_status hy_optim_end(hy_optim *s);
+// Micro-batches by themselves: what the one before has left is taken away before an add that is not the first, and the
+// sum of its losses, which is waited for, read. The caller puts sums of gradients and losses in their place at the end.
+hy_status hy_optim_clear(hy_optim *s);
+hy_status hy_optim_nll(const hy_optim *s, double *out);
+hy_status hy_optim_set_nll(hy_optim *s, double nll);
 // Waits for all steps so far; out [cap, 2].
 hy_status hy_optim_reports(const hy_optim *s, double *out);
 // As before the first step, but for the moments: a step that was not finite stops no further ones.

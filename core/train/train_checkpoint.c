@@ -12,7 +12,7 @@
 enum { STOPPED = 1, EVAL_DUE = 2 };  // bits of the second number of "progress"
 
 // save_seconds is left out: no result depends on it.
-static char *recipe_text(const hy_trainer *t) {
+char *hy_trainer_recipe_text(const hy_trainer *t) {
     hy_buf b = {0};
     hy_train_spec spec = t->spec, plain = {0};
     hy_fields_default(hy_train_fields, &plain);
@@ -44,7 +44,7 @@ hy_status hy_trainer_save(hy_trainer *t, const char *path) {
         return hy_error(HY_EFAIL, "%s: not saved: %d steps are still under way, and may turn out not finite", path,
                         t->pending);
     hy_st_writer *w = hy_st_writer_new();
-    char *recipe = recipe_text(t);
+    char *recipe = hy_trainer_recipe_text(t);
     hy_checkpoint_add(w, t->w);
     source sm = {t, t->opt.m}, sv = {t, t->opt.v};
     const hy_st_dtype dt = t->w->dtype == HY_F64 ? HY_ST_F64 : HY_ST_F32;
@@ -112,7 +112,7 @@ static hy_status read_progress(const hy_st *st, int64_t progress[2]) {
 }
 
 static hy_status load_from(hy_trainer *t, const hy_st *st) {
-    char *recipe = recipe_text(t);
+    char *recipe = hy_trainer_recipe_text(t);
     const char *theirs = hy_st_meta(st, "hylab.recipe");
     hy_status s = HY_OK;
     if (!theirs)
