@@ -41,10 +41,8 @@ static void late_text(const hy_dist *d, hy_buf *b) {
 }
 
 hy_status hy_dist_exchange(hy_dist *d) {
-    // All wait for the same rank: the lowest of them speaks, a second before the next would.
-    const double patience = d->patience + (d->rank < 10 ? d->rank : 10);
     memset(d->late, 0, (size_t)d->size * sizeof *d->late);
-    const hy_status s = d->t->exchange(d->self, d->send, d->recv, patience, d->late);
+    const hy_status s = d->t->exchange(d->self, d->send, d->recv, d->patience, d->late);
     memset(d->send, 0, 2 * (size_t)d->size * sizeof *d->send);
     if (!s) return HY_OK;
     hy_buf b = {0};

@@ -22,8 +22,8 @@ typedef struct {
 #define HY_DIST_PIECE ((size_t)1 << 24)
 typedef struct {
     // Sends send[r] to rank r and gets recv[r] from it, for all r but the own rank; both sides know the sizes. Returns
-    // when all of it is there and send may change. late (size elements, false before): where it takes longer than
-    // `patience` seconds, HY_EFAIL and the ranks that have not answered.
+    // when all of it is there and send may change. Where it takes `patience` seconds and a few more, in which it finds
+    // out who else waits: HY_EFAIL, and late ([size], false before) has the ranks that have not answered.
     hy_status (*exchange)(void *self, const hy_dist_piece *send, const hy_dist_piece *recv, double patience,
                           bool *late);
     void (*end_all)(void *self, int status);  // ends the processes of all ranks; does not return
@@ -75,5 +75,7 @@ void hy_dist_sum_close(hy_dist_sum *s);
 hy_status hy_dist_sum_add(hy_dist_sum *s, int ranks, const void *part);
 // The sum on all ranks, in host memory; the next sum begins. Without a part: zeros.
 hy_status hy_dist_sum_end(hy_dist_sum *s, void *out);
-size_t hy_dist_sum_bytes(size_t n, size_t size, int ranks);  // what an open one holds, about
+size_t hy_dist_sum_bytes(size_t n, size_t size, int ranks);  // what an open one holds
+// Of a sum of so many parts: bytes out of the rank that sends most, and how many exchanges follow each other.
+void hy_dist_sum_moves(size_t n, size_t size, int ranks, int parts, size_t *bytes, size_t *exchanges);
 #endif

@@ -21,7 +21,8 @@ typedef int send_mpich(const void *, int, int, int, int, int, int *);
 typedef int recv_mpich(void *, int, int, int, int, int, int *);
 typedef int test_mpich(int *, int *, void *);
 enum { MPICH_WORLD = 0x44000000, MPICH_BYTE = 0x4c00010d };
-enum { FUNNELED = 1, TAG = 1 };  // MPI_THREAD_FUNNELED
+enum { FUNNELED = 1, WORK = 1, CALL = 2 };  // MPI_THREAD_FUNNELED; tags
+#define GRACE 1.5                           // seconds in which the others' calls are listened for
 
 typedef union {
     void *open;
@@ -34,24 +35,27 @@ typedef struct {
     void *world, *byte;  // Open MPI
     int size, rank;
     void *isend, *irecv, *test, *abort, *finalize;
-    request *requests;  // [2 size]
+    request *requests;  // [2 size] sends, receives
     bool *busy;         // [2 size]
+    int64_t count;      // exchanges so far
+    // calls of those that wait for long: "I am at exchange n, and wait"
+    int64_t call, *heard;  // [size]
+    request *listen;       // [size]
+    bool *listening;       // [size]
+    bool *alive;           // [size] has called from about here
 } mpi;
 
 // ---------------------------------------------------------------------------------------------------- one exchange
-static int start(const mpi *m, int k, hy_dist_piece p) {
-    request *q = &m->requests[k];
-    const bool send = k < m->size;
-    const int peer = k % m->size, n = (int)p.n;
+static int start(const mpi *m, bool send, int peer, hy_dist_piece p, int tag, request *q) {
+    const int n = (int)p.n;
     if (m->mpich)
-        return send ? ((send_mpich *)m->isend)(p.data, n, MPICH_BYTE, peer, TAG, MPICH_WORLD, &q->mpich)
-                    : ((recv_mpich *)m->irecv)(p.data, n, MPICH_BYTE, peer, TAG, MPICH_WORLD, &q->mpich);
-    return send ? ((send_open *)m->isend)(p.data, n, m->byte, peer, TAG, m->world, &q->open)
-                : ((recv_open *)m->irecv)(p.data, n, m->byte, peer, TAG, m->world, &q->open);
+        return send ? ((send_mpich *)m->isend)(p.data, n, MPICH_BYTE, peer, tag, MPICH_WORLD, &q->mpich)
+                    : ((recv_mpich *)m->irecv)(p.data, n, MPICH_BYTE, peer, tag, MPICH_WORLD, &q->mpich);
+    return send ? ((send_open *)m->isend)(p.data, n, m->byte, peer, tag, m->world, &q->open)
+                : ((recv_open *)m->irecv)(p.data, n, m->byte, peer, tag, m->world, &q->open);
 }
 
-static int test(const mpi *m, int k, int *done) {
-    request *q = &m->requests[k];
+static int test(const mpi *m, request *q, int *done) {
     // MPI_STATUS_IGNORE is 0 there and 1 here
     return m->mpich ? ((test_mpich *)m->test)(&q->mpich, done, (void *)1)
                     : ((test_open *)m->test)(&q->open, done, NULL);
@@ -63,7 +67,8 @@ static hy_status look(const mpi *m, int *left) {
     for (int k = 0; k < 2 * m->size; k++) {
         int done = 0;
         if (!m->busy[k]) continue;
-        if (test(m, k, &done)) return hy_error(HY_EFAIL, "MPI: a message with rank %d failed", k % m->size);
+        if (test(m, &m->requests[k], &done))
+            return hy_error(HY_EFAIL, "MPI: a message with rank %d failed", k % m->size);
         m->busy[k] = !done;
         *left += !done;
     }
@@ -79,24 +84,63 @@ static void rest(long turn) {
         nanosleep(&moment, NULL);
 }
 
+// A rank that waits for one that hangs keeps others waiting itself. Who has waited for long says so to all: whoever
+// calls is alive, and not the one to be named. A number tells old calls from new ones.
+static void call_out(mpi *m) {
+    m->call = m->count;
+    for (int r = 0; r < m->size; r++) {
+        request unwatched;
+        m->alive[r] = false;
+        if (r != m->rank) start(m, true, r, (hy_dist_piece){&m->call, sizeof m->call}, CALL, &unwatched);
+    }
+}
+static void listen_for_calls(mpi *m) {
+    for (int r = 0; r < m->size; r++) {
+        int done = 0;
+        if (r == m->rank) continue;
+        if (!m->listening[r])
+            m->listening[r] = !start(m, false, r, (hy_dist_piece){&m->heard[r], sizeof *m->heard}, CALL, &m->listen[r]);
+        if (!m->listening[r] || test(m, &m->listen[r], &done) || !done) continue;
+        m->listening[r] = false;
+        if (m->heard[r] > m->count - 8) m->alive[r] = true;
+    }
+}
+
+// Those that have not answered, and have not called either if that leaves any.
+static void name_late(const mpi *m, bool *late) {
+    bool any = false;
+    for (int turn = 0; turn < 2 && !any; turn++)
+        for (int k = 0; k < 2 * m->size; k++)
+            if (m->busy[k] && (turn || !m->alive[k % m->size])) late[k % m->size] = any = true;
+}
+
 static hy_status exchange(void *self, const hy_dist_piece *send, const hy_dist_piece *recv, double patience,
                           bool *late) {
     mpi *m = self;
     int left = 0;
+    bool called = false;
+    m->count++;
     for (int k = 0; k < 2 * m->size; k++) {
-        const int at = (k + m->size) % (2 * m->size);  // receives first
-        const hy_dist_piece p = at < m->size ? send[at] : recv[at - m->size];
-        m->busy[at] = p.n && at % m->size != m->rank;
+        const int at = (k + m->size) % (2 * m->size), peer = at % m->size;  // receives first
+        const hy_dist_piece p = at < m->size ? send[at] : recv[peer];
+        m->busy[at] = p.n && peer != m->rank;
         HY_ASSERT(p.n <= HY_DIST_PIECE);
-        if (m->busy[at] && start(m, at, p)) return hy_error(HY_EFAIL, "MPI: no message to rank %d", at % m->size);
+        if (m->busy[at] && start(m, at < m->size, peer, p, WORK, &m->requests[at]))
+            return hy_error(HY_EFAIL, "MPI: no message to rank %d", peer);
     }
-    const double since = hy_now();
+    // all may wait for the same rank: the lowest of them speaks, a second before the next would
+    const double since = hy_now(), end = patience + GRACE + (m->rank < 10 ? m->rank : 10);
     HY_TRY(look(m, &left));
     for (long turn = 0; left; turn++) {
         rest(turn);
         HY_TRY(look(m, &left));
-        if (!left || turn < 200 || hy_now() - since < patience) continue;
-        for (int k = 0; k < 2 * m->size; k++) late[k % m->size] |= m->busy[k];
+        const double waited = turn < 200 ? 0 : hy_now() - since;
+        if (!left || waited < patience) continue;
+        if (!called) call_out(m);
+        called = true;
+        listen_for_calls(m);
+        if (waited < end) continue;
+        name_late(m, late);
         return HY_EFAIL;
     }
     return HY_OK;
@@ -113,6 +157,9 @@ static void end_all(void *self, int status) {
 static void free_mpi(mpi *m) {
     free(m->requests);
     free(m->busy);
+    free(m->heard);
+    free(m->listen);
+    free(m->listening);
     free(m);
 }
 
@@ -185,6 +232,10 @@ hy_status hy_dist_mpi(const hy_dist_launcher *l, const hy_dist_transport **t, vo
     }
     m->requests = hy_xcalloc(2 * (size_t)m->size, sizeof *m->requests);
     m->busy = hy_xcalloc(2 * (size_t)m->size, sizeof *m->busy);
+    m->heard = hy_xcalloc((size_t)m->size, sizeof *m->heard);
+    m->listen = hy_xcalloc((size_t)m->size, sizeof *m->listen);
+    m->listening = hy_xcalloc(2 * (size_t)m->size, sizeof *m->listening);
+    m->alive = m->listening + m->size;
     *t = &over_mpi, *self = m, *rank = m->rank, *size = m->size;
     return HY_OK;
 }

@@ -32,6 +32,23 @@ size_t hy_dist_sum_bytes(size_t n, size_t size, int ranks) {
     return (blocks(n, block) * share + (ranks > 1 ? (size_t)ranks * share : 0)) * size;
 }
 
+void hy_dist_sum_moves(size_t n, size_t size, int ranks, int parts, size_t *bytes, size_t *exchanges) {
+    const size_t block = block_elems(n, size), share = share_elems(block, ranks), turns = blocks(n, block);
+    const size_t rounds = (size_t)((parts + ranks - 1) / ranks);
+    *bytes = *exchanges = 0;
+    for (int r = 0; r < ranks && ranks > 1; r++) {
+        const size_t mine = (size_t)((parts - r + ranks - 1) / ranks);  // parts that it makes
+        size_t sent = 0;
+        for (size_t b = 0; b < turns && parts; b++) {
+            const size_t m = n - b * block < block ? n - b * block : block, from = (size_t)r * share;
+            const size_t own = from >= m ? 0 : m - from < share ? m - from : share;
+            sent += (mine * (m - own) + (size_t)(ranks - 1) * own) * size;
+        }
+        if (sent > *bytes) *bytes = sent;
+        *exchanges = parts ? (rounds + 1) * turns : 0;
+    }
+}
+
 hy_status hy_dist_sum_open(hy_dist *d, size_t n, size_t size, hy_dist_sum **out) {
     HY_ASSERT(size == sizeof(float) || size == sizeof(double));
     const int ranks = hy_dist_size(d);

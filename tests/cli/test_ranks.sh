@@ -7,6 +7,7 @@ cd "$(dirname "$0")/../.." || exit 1
 HYLAB=$(realpath "$HYLAB")
 MODEL=$PWD/variants/hymba.yaml
 unset HYLAB_DB HYLAB_MPI
+ROOT=$PWD
 cd "$dir" || exit 1
 SIZE=(--set vocab=40 --set d_model=16 --set attention.heads=2 --set attention.kv_heads=1 --set layers=5 --set attention.window=4 --set ssm.d_state=4
   --set mlp.d_ff=16 --set meta_tokens=4)
@@ -54,6 +55,33 @@ check "and one may train for itself" equal itself one
 RANK=0 WORLD_SIZE=1 LOCAL_RANK=0 SLURM_PROCID=1 SLURM_NTASKS=4 alone itself
 check "a batch job of Slurm is no group" equal itself one
 
+# ---- what it would take
+plan() { "$HYLAB" plan "$ROOT/variants/paper/hymba-1.5b.yaml" --length 2048 --format csv "$@" 2>out | tr -d '\r'; }
+value() { awk -F, -v w="$1" '$1 == w {print $2}' plan.csv; }
+plan --ranks 8 --device-memory 80G --precision bf16 --flops 200T --bandwidth 25G >plan.csv
+check "Hymba-1.5B on 8 GPUs of 80 GB is planned" same "$(head -1 plan.csv)" "what,value,unit,of"
+check "its parts make the whole" awk -F, '$3 == "GB" && $1 != "host" && $1 !~ /sent/ { if ($1 == "device") whole = $2; else sum += $2 } END { exit !(whole > 30 && whole < 80 && whole - sum < 1e-9 && sum - whole < 1e-9) }' plan.csv
+check "16 bytes a parameter and 2 of bfloat16" awk -v w="$(value weights)" -v m="$(value moments)" -v l="$(value 'weights in bfloat16')" 'BEGIN { n = 1522797824 / 1e9; exit !(w >= 4 * n && w < 4.001 * n && m == 2 * w && l == w / 2) }'
+check "7 of 8 shares go out twice" awk -v w="$(value weights)" -v s="$(value 'sent a step')" 'BEGIN { exit !(s > 1.74 * w && s < 1.76 * w) }'
+check "the time is of work and messages" awk -v work="$(value 'work a step')" -v sent="$(value 'sent a step')" -v n="$(value 'exchanges a step')" -v t="$(value step)" 'BEGIN { x = work / 200 + n * 20e-6 + sent / 25; exit !(x / t > 1 - 1e-9 && x / t < 1 + 1e-9) }'
+n=$(value 'largest batch')
+"$HYLAB" plan "$ROOT/variants/paper/hymba-1.5b.yaml" --length 2048 --ranks 8 --device-memory 80G --precision bf16 --batch "${n%.*}" >out 2>&1
+check "the largest batch that it names is feasible" grep -q '^feasible: ' out
+"$HYLAB" plan "$ROOT/variants/paper/hymba-1.5b.yaml" --length 2048 --ranks 8 --device-memory 16G >out 2>&1
+check "where it is not, the reason" grep -q '^not feasible: weights, gradients and moments alone are 24.4 GB of 16.0' out
+bad "a size that is none" "--device-memory 80X" "$HYLAB" plan "$MODEL" --device-memory 80X
+
+# parts of a recipe: epochs whose last step is short, evaluations that end the run, bfloat16, dropout
+epochs=(--train epochs=2 --train accumulate=4 --train batch=2 --task-set 'train_examples=[7,6]' --train steps=400)
+stopped=(--train steps=20 --train eval_every=2 --train stop_accuracy=0.05 --train lr=3e-2 --train schedule=constant --train accumulate=4 --train eval_examples=12)
+low=(--precision bf16 --train accumulate=4)
+dropped=(--set dropout.attention=0.2 --set dropout.embedding=0.1 --train accumulate=4)
+for what in epochs stopped low dropped; do
+  declare -n more=$what
+  alone "$what" "${more[@]}"
+  check "one process: $what" same "$?" 0
+done
+
 any=0
 for kind in ${LAUNCHERS:-openmpi mpich}; do
   MPIRUN=$(command -v mpirun.$kind) || { echo "skip $kind: mpirun.$kind is not here (Debian: openmpi-bin, mpich)"; continue; }
@@ -63,13 +91,18 @@ for kind in ${LAUNCHERS:-openmpi mpich}; do
     MPIARGS=(--oversubscribe --bind-to none)
     [ "$(id -u)" = 0 ] && MPIARGS+=(--allow-run-as-root)
     # messages between processes of one machine need no network
-    MPIARGS+=(--mca btl self,vader --mca pml ob1)
+    MPIARGS+=(--mca btl "self,vader" --mca pml ob1)
   fi
   for n in 1 2 3 4; do
     several "$n" "r$n"
     check "$kind: $n processes end well" same "$?" 0
     check "$kind: $n processes make the same weights, moments and curve" equal "r$n" one
     check "$kind: and print what one prints" same "$(grep -v '^note: . processes\|^checkpoint\|step [0-9]* *loss' out)" "$(grep -v '^checkpoint\|step [0-9]* *loss' one.out)"
+  done
+  for what in epochs stopped low dropped; do
+    declare -n more=$what
+    several 3 "r-$what" "${more[@]}"
+    check "$kind: three as one: $what" equal "r-$what" "$what"
   done
   # ---- resumed
   several 3 part --train stop_step=2

@@ -23,6 +23,7 @@ typedef struct {
     pthread_barrier_t turn;
     const hy_dist_piece *sends[RANKS];
     int size, silent;  // silent: the rank that does not answer, -1: none
+    size_t sent[RANKS], exchanges;
 } room;
 typedef struct {
     room *in;
@@ -39,8 +40,10 @@ static hy_status exchange(void *self, const hy_dist_piece *send, const hy_dist_p
     for (int r = 0; r < in->size; r++) {
         if (r == m->rank) continue;
         want(in->sends[r][m->rank].n == recv[r].n, "both sides know the sizes");
+        in->sent[m->rank] += send[r].n;
         if (recv[r].n) memcpy(recv[r].data, in->sends[r][m->rank].data, recv[r].n);
     }
+    if (m->rank == 0) in->exchanges++;
     pthread_barrier_wait(&in->turn);
     if (in->silent < 0 || in->silent == m->rank) return HY_OK;
     late[in->silent] = true;
@@ -63,6 +66,7 @@ static void *run_rank(void *arg) {
     hy_dist_close(d);
     return NULL;
 }
+static size_t most_sent, exchanges;  // of the last group
 static void on_ranks(int size, int silent, work *fn, void *user) {
     room in = {.size = size, .silent = silent};
     pthread_t threads[RANKS];
@@ -74,6 +78,9 @@ static void on_ranks(int size, int silent, work *fn, void *user) {
     }
     for (int r = 0; r < size; r++) pthread_join(threads[r], NULL);
     pthread_barrier_destroy(&in.turn);
+    most_sent = 0, exchanges = in.exchanges;
+    for (int r = 0; r < size; r++)
+        if (in.sent[r] > most_sent) most_sent = in.sent[r];
 }
 
 // ---------------------------------------------------------------------------------------------------- talking
@@ -216,9 +223,25 @@ static void test_sum_of_blocks(void **state) {  // vectors longer than what one 
     sum_case c;
     fill(&c, HY_DIST_PIECE / 4 + 1030, 4, 3);
     add_up(NULL, &c);
-    on_ranks(2, -1, add_up, &c);
     on_ranks(3, -1, add_up, &c);
     drop(&c);
+}
+// What is foretold is what the transport counts.
+static void test_sum_moves(void **state) {
+    (void)state;
+    static const size_t sizes[] = {1, 1024, 5000, HY_DIST_PIECE / 4 + 1030};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (int parts = i == 3 ? 4 : 0; parts <= (i == 3 ? 4 : 7); parts++)
+            for (int n = i == 3 ? 3 : 1; n <= (i == 3 ? 3 : 4); n++) {
+                sum_case c;
+                size_t bytes, turns;
+                fill(&c, sizes[i], 4, parts);
+                on_ranks(n, -1, add_up, &c);  // twice
+                hy_dist_sum_moves(sizes[i], 4, n, parts, &bytes, &turns);
+                assert_int_equal(2 * bytes, most_sent);
+                assert_int_equal(2 * turns, exchanges);
+                drop(&c);
+            }
 }
 // A share and what is received of a block's parts: not a vector for each rank.
 static void test_sum_memory(void **state) {
@@ -229,8 +252,9 @@ static void test_sum_memory(void **state) {
 }
 
 // ---------------------------------------------------------------------------------------------------- launchers
-static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "PMI_RANK",     "PMI_SIZE", "PMIX_RANK", "RANK",
-                                    "WORLD_SIZE",           "LOCAL_RANK",           "SLURM_PROCID", "SLURM_NTASKS"};
+static const char *const names[] = {
+    "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "PMI_RANK",     "PMI_SIZE",    "PMIX_RANK", "RANK",
+    "WORLD_SIZE",           "LOCAL_RANK",           "SLURM_PROCID", "SLURM_NTASKS"};
 static void clear_names(void) {
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) unsetenv(names[i]);
 }
@@ -287,9 +311,10 @@ static void test_alone(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_talk),  cmocka_unit_test(test_agree),         cmocka_unit_test(test_same),
-        cmocka_unit_test(test_late),  cmocka_unit_test(test_sum),           cmocka_unit_test(test_sum_of_blocks),
-        cmocka_unit_test(test_alone), cmocka_unit_test(test_launchers),     cmocka_unit_test(test_sum_memory),
+        cmocka_unit_test(test_talk),      cmocka_unit_test(test_agree),     cmocka_unit_test(test_same),
+        cmocka_unit_test(test_late),      cmocka_unit_test(test_sum),       cmocka_unit_test(test_sum_of_blocks),
+        cmocka_unit_test(test_alone),     cmocka_unit_test(test_launchers), cmocka_unit_test(test_sum_memory),
+        cmocka_unit_test(test_sum_moves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
