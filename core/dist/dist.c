@@ -27,6 +27,7 @@ void hy_dist_close(hy_dist *d) {
 }
 
 int hy_dist_rank(const hy_dist *d) { return d ? d->rank : 0; }
+double hy_dist_patience(const hy_dist *d) { return d ? d->patience : 0; }
 int hy_dist_size(const hy_dist *d) { return d ? d->size : 1; }
 
 // ---------------------------------------------------------------------------------------------------- an exchange

@@ -50,6 +50,7 @@ void hy_dist_close(hy_dist *d);
 // ---------------------------------------------------------------------------------------------------- talking
 int hy_dist_rank(const hy_dist *d);
 int hy_dist_size(const hy_dist *d);
+double hy_dist_patience(const hy_dist *d);
 // What each rank has, n bytes (few), in the order of ranks: all [size * n].
 hy_status hy_dist_gather(hy_dist *d, const void *mine, size_t n, void *all);
 // data of rank `from` on all.

@@ -284,7 +284,8 @@ hy_status hy_trainer_step(hy_trainer *t, hy_train_point *out) {
 
 // ---------------------------------------------------------------------------------------------------- the loop
 static hy_status evaluate(hy_trainer *t, hy_split split, int examples, hy_eval *ev) {
-    const hy_status st = hy_evaluate(t->p, t->w, t->task, split, t->spec.eval_batch, examples, ev);
+    const hy_status st = hy_evaluate_ticking(t->p, t->w, t->task, split, t->spec.eval_batch, examples,
+                                             t->dist ? hy_trainer_beat : NULL, t, ev);
     return st == HY_EDIVERGED ? hy_error_context(st, "step %ld of %d", t->step, hy_train_end(&t->spec)) : st;
 }
 

@@ -37,8 +37,9 @@ struct hy_trainer {
     hy_dist *dist;     // borrowed; NULL: alone
     hy_dist_sum *sum;  // of the gradients of micro-batches, recipe sum parts; NULL: running
     void *staged;      // host: a gradient on its way, where the device's memory is not the host's
-    bool told_end;     // of several ranks: what they were at one about when the newest step began: a signal has asked
-    bool told_save;    // for the end, a checkpoint is due by rank 0's clock
+    bool told_end;     // of several ranks, as of the newest step's begin: a signal asks one of them to end;
+    bool told_save;    // by rank 0's clock a checkpoint is due
+    double beat;       // rank 0: when the others heard of it last
 };
 static inline bool hy_trainer_time_to_save(const hy_trainer *t) {  // save_seconds have passed
     return t->spec.save_seconds > 0 && hy_now() - t->saved > t->spec.save_seconds;
@@ -58,6 +59,8 @@ hy_status hy_trainer_count(hy_trainer *t, hy_status loaded, int64_t *labelled, i
 // Gradient and loss of all micro-batches of the step that has begun, summed in order. load: micro-batch k of it.
 typedef hy_batch hy_micro_batch_fn(hy_trainer *t, long step, int k);
 hy_status hy_trainer_sum_parts(hy_trainer *t, long step, double scale, hy_micro_batch_fn *load);
+// Rank 0, while the others wait for it in hy_trainer_settle: tells them now and then that it is at work.
+hy_status hy_trainer_beat(void *trainer);
 // How rank 0's part of the work went, and whether its evaluation ends the run.
 hy_status hy_trainer_settle(hy_trainer *t, hy_status s, bool *stop);
 // HY_EFAIL: the weights and moments of the ranks are not the same any more.

@@ -180,8 +180,21 @@ hy_status hy_trainer_sum_parts(hy_trainer *t, long step, double scale, hy_micro_
 }
 
 // ---------------------------------------------------------------------------------------------------- the run
+// An evaluation may take longer than any step; that it goes on is heard.
+enum { AT_WORK = 1, DONE = 2 };
+hy_status hy_trainer_beat(void *trainer) {
+    hy_trainer *t = trainer;
+    char word = AT_WORK;
+    if (hy_now() - t->beat < hy_dist_patience(t->dist) / 4) return HY_OK;
+    t->beat = hy_now();
+    return hy_dist_broadcast(t->dist, 0, &word, sizeof word);
+}
+
 hy_status hy_trainer_settle(hy_trainer *t, hy_status s, bool *stop) {
     if (!t->dist) return s;
+    char word = DONE;
+    do HY_TRY(hy_dist_broadcast(t->dist, 0, &word, sizeof word));
+    while (word == AT_WORK);
     HY_TRY(hy_dist_agree(t->dist, s));
     return stop ? hy_dist_broadcast(t->dist, 0, stop, sizeof *stop) : HY_OK;
 }

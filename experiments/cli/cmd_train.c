@@ -309,8 +309,8 @@ static hy_status train_here(const options *o, const char *model_path, hy_dist *r
     return s;
 }
 
-// told: of several processes, one tells what all have agreed on, before any of them ends: at the first that ends with an
-// error, a launcher kills the others.
+// told: of several processes, one tells what all have agreed on, before any of them ends: at the first that ends with
+// an error, a launcher kills the others.
 static hy_status train(const options *o, const char *model_path, bool *told) {
     hy_dist *ranks;
     HY_TRY(hy_dist_open(o->ranks, o->patience, &ranks));
@@ -349,8 +349,8 @@ int hy_cmd_train(int argc, char **argv) {
          "mpirun "
          "or srun --mpi=pmix)"},
         {"--patience", "SECONDS", HY_ARG_INT, &o.patience, 1,
-         "with several processes: so long one waits for another before all are ended; longer than a step, an "
-         "evaluation or a checkpoint takes (default 600)"},
+         "with several processes: so long one waits for another before all are ended; longer than a step, a "
+         "batch of an evaluation or a checkpoint takes (default 600)"},
         {"--device", HY_DEVICE_NAMES, HY_ARG_TEXT, &o.device, 0, HY_DEVICE_HELP},
         {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0,
          "kernels: ref, base, avx2, avx512 (default: the best this machine has)"},

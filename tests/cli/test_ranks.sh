@@ -7,6 +7,7 @@ cd "$(dirname "$0")/../.." || exit 1
 HYLAB=$(realpath "$HYLAB")
 MODEL=$PWD/variants/hymba.yaml
 unset HYLAB_DB HYLAB_MPI
+trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$dir"' EXIT
 ROOT=$PWD
 cd "$dir" || exit 1
 SIZE=(--set vocab=40 --set d_model=16 --set attention.heads=2 --set attention.kv_heads=1 --set layers=5 --set attention.window=4 --set ssm.d_state=4
@@ -19,7 +20,7 @@ args() { # file, options: the words of a training
   words=("$HYLAB" train "$MODEL" "${SIZE[@]}" "${TASK[@]}" "${RECIPE[@]}" --threads 1 --out "$PWD/$out.safetensors" --curve "$out.csv" "$@")
 }
 alone() { args "$@"; "${words[@]}" >"$dir/out" 2>&1; }
-launch() { "$MPIRUN" "${MPIARGS[@]}" -n "$@"; }
+launch() { timeout -k 5 90 "$MPIRUN" "${MPIARGS[@]}" -n "$@"; } # what hangs is stopped
 several() { # N, file, options
   local n=$1
   shift
@@ -171,6 +172,8 @@ for kind in ${LAUNCHERS:-openmpi mpich}; do
     else check "$kind: the launcher tells it" grep -qE 'process rank 1 .*signal 9|BAD TERMINATION' out; fi
     check "$kind: the newest checkpoint is whole" whole dies
   done
+  several 3 slow --patience 1 --train steps=1 --train eval_batch=1 --train eval_examples=0 --task-set test_examples=20000
+  check "$kind: an evaluation may take longer than patience" same "$?" 0
   begin stops || no "$kind: a rank to ask" "none found"
   kill -USR1 "$victim" # one of them
   wait "$mpi"
