@@ -5,6 +5,7 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 . tests/cli/runner_helpers.sh
 HYLAB=$(realpath "$HYLAB")
+HYLAB_EMU=$(realpath -q "${HYLAB_EMU:-build/release/hylab-emu}")
 MODEL=$PWD/variants/hymba.yaml
 unset HYLAB_DB HYLAB_MPI
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$dir"' EXIT
@@ -105,6 +106,11 @@ for kind in ${LAUNCHERS:-openmpi mpich}; do
     several 3 "r-$what" "${more[@]}"
     check "$kind: three as one: $what" equal "r-$what" "$what"
   done
+  if [ -x "${HYLAB_EMU:-}" ]; then # gradients pass through the host
+    args gpu --device cuda --train steps=2 && words[0]=$(realpath "$HYLAB_EMU")
+    "${words[@]}" >out 2>&1 && mv gpu.safetensors gpu1.safetensors && mv gpu.csv gpu1.csv && launch 2 "${words[@]}" >out 2>&1
+    check "$kind: two emulated GPUs as one" equal gpu gpu1
+  fi
   # ---- resumed
   several 3 part --train stop_step=2
   check "$kind: three go as far as the second step" same "$?" 0
