@@ -77,6 +77,14 @@ hy_status hy_dist_sum_add(hy_dist_sum *s, int ranks, const void *part);
 // The sum on all ranks, in host memory; the next sum begins. Without a part: zeros.
 hy_status hy_dist_sum_end(hy_dist_sum *s, void *out);
 size_t hy_dist_sum_bytes(size_t n, size_t size, int ranks);  // what an open one holds
-// Of a sum of so many parts: bytes out of the rank that sends most, and how many exchanges follow each other.
-void hy_dist_sum_moves(size_t n, size_t size, int ranks, int parts, size_t *bytes, size_t *exchanges);
+// Of a sum of so many parts, and of shares that are spread so many times, that of the sum being one: bytes out of the
+// rank that sends most, and how many exchanges follow each other.
+void hy_dist_sum_moves(size_t n, size_t size, int ranks, int parts, int spreads, size_t *bytes, size_t *exchanges);
+// The shares that sums are made in serve other vectors of that length too. Stretch b = 0, 1, ... of the own share: n
+// elements (0: none in this block) of the vector from `from` on. False: there is none.
+bool hy_dist_sum_share(const hy_dist_sum *s, size_t b, size_t *from, size_t *n);
+size_t hy_dist_sum_largest(size_t n, size_t size, int ranks);  // elements of rank 0's share, the largest
+hy_status hy_dist_sum_spread(hy_dist_sum *s, void *vector);    // each has its own share of it right: gets the others'
+// Rank 0 gets the vector of which each has its share, stretch after stretch; out: NULL on the others.
+hy_status hy_dist_sum_collect(hy_dist_sum *s, const void *packed, void *out);
 #endif

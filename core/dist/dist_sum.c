@@ -32,7 +32,12 @@ size_t hy_dist_sum_bytes(size_t n, size_t size, int ranks) {
     return (blocks(n, block) * share + (ranks > 1 ? (size_t)ranks * share : 0)) * size;
 }
 
-void hy_dist_sum_moves(size_t n, size_t size, int ranks, int parts, size_t *bytes, size_t *exchanges) {
+size_t hy_dist_sum_largest(size_t n, size_t size, int ranks) {
+    const size_t block = block_elems(n, size), share = share_elems(block, ranks), last = block ? n % block : 0;
+    return (block ? n / block : 0) * (share < block ? share : block) + (share < last ? share : last);
+}
+
+void hy_dist_sum_moves(size_t n, size_t size, int ranks, int parts, int spreads, size_t *bytes, size_t *exchanges) {
     const size_t block = block_elems(n, size), share = share_elems(block, ranks), turns = blocks(n, block);
     const size_t rounds = (size_t)((parts + ranks - 1) / ranks);
     *bytes = *exchanges = 0;
@@ -42,10 +47,10 @@ void hy_dist_sum_moves(size_t n, size_t size, int ranks, int parts, size_t *byte
         for (size_t b = 0; b < turns && parts; b++) {
             const size_t m = n - b * block < block ? n - b * block : block, from = (size_t)r * share;
             const size_t own = from >= m ? 0 : m - from < share ? m - from : share;
-            sent += (mine * (m - own) + (size_t)(ranks - 1) * own) * size;
+            sent += (mine * (m - own) + (size_t)spreads * (size_t)(ranks - 1) * own) * size;
         }
         if (sent > *bytes) *bytes = sent;
-        *exchanges = parts ? (rounds + 1) * turns : 0;
+        *exchanges = parts ? (rounds + (size_t)spreads) * turns : 0;
     }
 }
 
@@ -129,21 +134,50 @@ hy_status hy_dist_sum_add(hy_dist_sum *s, int ranks, const void *part) {
     return HY_OK;
 }
 
-hy_status hy_dist_sum_end(hy_dist_sum *s, void *out) {
+bool hy_dist_sum_share(const hy_dist_sum *s, size_t b, size_t *from, size_t *n) {
+    if (b >= blocks(s->n, s->block)) return false;
+    const size_t at = b * s->block, m = s->n - at < s->block ? s->n - at : s->block;
+    *from = at + (size_t)hy_dist_rank(s->d) * s->share;
+    *n = share_of(s, hy_dist_rank(s->d), m, s->acc).n / s->size;
+    return true;
+}
+
+hy_status hy_dist_sum_spread(hy_dist_sum *s, void *vector) {
     const int me = hy_dist_rank(s->d), size = hy_dist_size(s->d);
-    if (!s->any) memset(out, 0, s->n * s->size);
-    for (size_t b = 0; b < blocks(s->n, s->block) && s->any; b++) {
+    for (size_t b = 0; b < blocks(s->n, s->block) && size > 1; b++) {
         const size_t at = b * s->block, m = s->n - at < s->block ? s->n - at : s->block;
-        char *to = (char *)out + at * s->size;
-        const hy_dist_piece own = share_of(s, me, m, to);
-        if (own.n) memcpy(own.data, s->acc + b * s->share * s->size, own.n);
-        for (int r = 0; r < size && size > 1; r++) {
+        char *to = (char *)vector + at * s->size;
+        for (int r = 0; r < size; r++) {
             if (r == me) continue;
-            s->d->send[r] = own;
+            s->d->send[r] = share_of(s, me, m, to);
             s->d->recv[r] = share_of(s, r, m, to);
         }
+        HY_TRY(hy_dist_exchange(s->d));
+    }
+    return HY_OK;
+}
+
+hy_status hy_dist_sum_collect(hy_dist_sum *s, const void *packed, void *out) {
+    const int me = hy_dist_rank(s->d), size = hy_dist_size(s->d);
+    const char *from = packed;
+    for (size_t b = 0; b < blocks(s->n, s->block); b++) {
+        const size_t at = b * s->block, m = s->n - at < s->block ? s->n - at : s->block;
+        const hy_dist_piece own = share_of(s, me, m, out ? (char *)out + at * s->size : s->acc);
+        if (me == 0) memcpy(own.data, from, own.n);
+        if (me != 0) s->d->send[0] = (hy_dist_piece){(char *)from, own.n};
+        for (int r = 1; r < size && me == 0; r++) s->d->recv[r] = share_of(s, r, m, (char *)out + at * s->size);
+        from += own.n;
         if (size > 1) HY_TRY(hy_dist_exchange(s->d));
     }
-    s->any = false;
     return HY_OK;
+}
+
+hy_status hy_dist_sum_end(hy_dist_sum *s, void *out) {
+    size_t from, n;
+    if (!s->any) memset(out, 0, s->n * s->size);
+    for (size_t b = 0; s->any && hy_dist_sum_share(s, b, &from, &n); b++)
+        memcpy((char *)out + from * s->size, s->acc + b * s->share * s->size, n * s->size);
+    const bool any = s->any;
+    s->any = false;
+    return any ? hy_dist_sum_spread(s, out) : HY_OK;
 }

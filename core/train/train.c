@@ -99,6 +99,7 @@ void hy_trainer_free(hy_trainer *t) {
     if (!t) return;
     hy_exec_free(t->e);
     hy_trainer_close_sum(t);
+    hy_trainer_drop_moments(t);
     hy_optim_close(&t->opt);
     hy_params_free(t->w);
     free(t->ids);
@@ -243,6 +244,7 @@ static hy_status start_step(hy_trainer *t) {
     double scale;
     int64_t tokens;
     HY_TRY(load_step(t, t->step + 1, &scale, &tokens));
+    hy_trainer_drop_moments(t);
     HY_TRY(begin_step(t, t->step + 1, scale));
     if (t->sum) HY_TRY(hy_trainer_sum_parts(t, t->step + 1, scale, micro_batch));
     for (int k = 0; !t->sum && k < t->spec.accumulate && t->sizes[k]; k++) {
@@ -250,6 +252,7 @@ static hy_status start_step(hy_trainer *t) {
         HY_TRY(hy_optim_add(&t->opt, t->e, &b, scale));
     }
     HY_TRY(hy_optim_end(&t->opt));
+    HY_TRY(hy_trainer_spread_weights(t));
     if (t->pending == 0) t->pending_start = start, t->pending_tokens = 0;
     t->step++;
     t->pending++;
@@ -328,6 +331,7 @@ static hy_status save_here(hy_trainer *t, const hy_train_watch *watch, const cha
 static hy_status save(hy_trainer *t, const hy_train_watch *watch, const char *checkpoint, hy_status st) {
     char *why = st ? hy_xstrdup(hy_error_text()) : NULL;
     hy_status saved = hy_trainer_check_ranks(t);
+    if (!saved) saved = hy_trainer_collect_moments(t);
     if (!saved) saved = hy_trainer_settle(t, hy_trainer_leads(t) ? save_here(t, watch, checkpoint) : HY_OK, NULL);
     t->saved = hy_now();
     const bool older = st && (!saved || st != HY_EINTR);

@@ -34,6 +34,10 @@ hy_status hy_trainer_create(const hy_program *p, const hy_backend *be, hy_dtype 
 // are not of one build, model, recipe, task, data, seed, or do not begin with the same weights and moments; how:
 // further text that must be the same.
 hy_status hy_trainer_share(hy_trainer *t, hy_dist *d, const char *how);
+// After hy_trainer_share: each rank keeps the moments of a share of the parameters and makes the steps of these
+// (ZeRO-1, Rajbhandari et al. 2020); the weights are exchanged after each step. The same bits. Rank 0 has all moments
+// in the host's memory while it writes a checkpoint. Alone: nothing changes.
+hy_status hy_trainer_shard_moments(hy_trainer *t);
 uint64_t hy_trainer_init_seed(uint64_t seed);  // what hy_params_init gets for a run's seed
 // hy_exec_set_dropout of micro-batch number `batch` of a run, from 0.
 uint64_t hy_trainer_dropout_key(uint64_t seed, int64_t batch);

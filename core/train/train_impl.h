@@ -37,6 +37,7 @@ struct hy_trainer {
     hy_dist *dist;     // borrowed; NULL: alone
     hy_dist_sum *sum;  // of the gradients of micro-batches, recipe sum parts; NULL: running
     void *staged;      // host: a gradient on its way, where the device's memory is not the host's
+    void *whole[2];    // rank 0, host: both moments, gathered for a checkpoint; NULL: they are in opt
     bool told_end;     // of several ranks, as of the newest step's begin: a signal asks one of them to end;
     bool told_save;    // by rank 0's clock a checkpoint is due
     double beat;       // rank 0: when the others heard of it last
@@ -63,6 +64,11 @@ hy_status hy_trainer_sum_parts(hy_trainer *t, long step, double scale, hy_micro_
 hy_status hy_trainer_beat(void *trainer);
 // How rank 0's part of the work went, and whether its evaluation ends the run.
 hy_status hy_trainer_settle(hy_trainer *t, hy_status s, bool *stop);
+// After a step where moments are sharded: the weights that other ranks have changed.
+hy_status hy_trainer_spread_weights(hy_trainer *t);
+// All moments for a checkpoint on rank 0, until the next step.
+hy_status hy_trainer_collect_moments(hy_trainer *t);
+void hy_trainer_drop_moments(hy_trainer *t);
 // HY_EFAIL: the weights and moments of the ranks are not the same any more.
 hy_status hy_trainer_check_ranks(hy_trainer *t);
 // Of what each rank has found, the one of the lowest score; out [n] tells it, with the rank.

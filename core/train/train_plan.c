@@ -17,7 +17,7 @@ static void plan_state(const hy_program *p, const hy_plan_wish *w, hy_train_plan
     const size_t wide = w->dt == HY_F64 ? sizeof(double) : sizeof(float);
     const double one = (double)(p->param_elems * wide);
     out->weights = out->gradients = one;
-    out->moments = 2 * one;
+    out->moments = 2 * (w->sharded ? (double)(hy_dist_sum_largest(p->param_elems, wide, w->ranks) * wide) : one);
     out->low = w->dt == HY_BF16 ? (double)(p->param_elems * sizeof(uint16_t)) : 0;
     out->sums = (double)hy_dist_sum_bytes(p->param_elems, wide, w->ranks) + (w->separate ? one : 0);
 }
@@ -27,7 +27,7 @@ static void plan_step(const hy_program *p, const hy_plan_wish *w, hy_train_plan 
     const int most = (w->accumulate + w->ranks - 1) / w->ranks;  // micro-batches of the first rank
     const int tokens = p->spec.meta_tokens + w->length;
     size_t bytes, exchanges;
-    hy_dist_sum_moves(p->param_elems, wide, w->ranks, w->accumulate, &bytes, &exchanges);
+    hy_dist_sum_moves(p->param_elems, wide, w->ranks, w->accumulate, w->sharded ? 2 : 1, &bytes, &exchanges);
     out->tokens = (double)w->batch * w->accumulate * tokens;
     out->work = 3 * most * (double)w->batch * sequence_flops(&p->spec, w->length);
     out->sent = (double)bytes;

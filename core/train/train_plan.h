@@ -8,6 +8,7 @@ typedef struct {
     int ranks, batch, accumulate;  // sequences of a micro-batch; micro-batches of a step, of all ranks together
     int length;                    // tokens of a sequence, meta tokens not counted
     hy_dtype dt;
+    bool sharded;   // moments: hy_trainer_shard_moments
     bool separate;  // a device's memory is not the host's: sums of gradients are made in the host's
     double flops;   // that a device does a second; 0: not known
     double bandwidth,

@@ -71,9 +71,10 @@ static hy_status hash_device(const hy_trainer *t, const void *x, size_t bytes, c
 
 static hy_status same_weights(hy_dist *d, const hy_trainer *t, const char *what) {
     char w[33] = "?", m[33] = "?", v[33] = "?";
+    const bool whole = !t->opt.n_own;
     hy_status s = hash_device(t, t->w->data, t->w->bytes, w);
-    if (!s) s = hash_device(t, t->opt.m, gradient_bytes(t), m);
-    if (!s) s = hash_device(t, t->opt.v, gradient_bytes(t), v);
+    if (!s && whole) s = hash_device(t, t->opt.m, gradient_bytes(t), m);
+    if (!s && whole) s = hash_device(t, t->opt.v, gradient_bytes(t), v);
     HY_TRY(hy_dist_agree(d, s));
     return same_text(d, what,
                      hy_asprintf("step %ld\nweights of hash %s\nfirst moments of hash %s\nsecond moments of hash %s",
@@ -99,6 +100,52 @@ hy_status hy_trainer_check_ranks(hy_trainer *t) {
     const hy_status s = same_weights(t->dist, t, what);
     free(what);
     return s == HY_EINPUT ? hy_error_context(HY_EFAIL, "not saved") : s;
+}
+
+// ---------------------------------------------------------------------------------------------------- sharded moments
+hy_status hy_trainer_shard_moments(hy_trainer *t) {
+    if (!t->dist) return HY_OK;
+    int n = 0;
+    size_t from, count;
+    while (hy_dist_sum_share(t->sum, (size_t)n, &from, &count)) n++;
+    hy_optim_stretch *own = hy_xcalloc((size_t)n + 1, sizeof *own);
+    for (int b = 0; b < n; b++) {
+        hy_dist_sum_share(t->sum, (size_t)b, &from, &count);
+        own[b] = (hy_optim_stretch){count ? from : 0, count};
+    }
+    const hy_status s = hy_optim_keep(&t->opt, own, n);
+    free(own);
+    return hy_dist_agree(t->dist, s);
+}
+
+hy_status hy_trainer_spread_weights(hy_trainer *t) {
+    if (!t->opt.n_own) return HY_OK;
+    if (!t->staged) return hy_dist_sum_spread(t->sum, t->w->data);
+    HY_TRY(t->be->to_host(t->staged, t->w->data, gradient_bytes(t)));
+    HY_TRY(hy_dist_sum_spread(t->sum, t->staged));
+    return t->be->from_host(t->w->data, t->staged, gradient_bytes(t));
+}
+
+void hy_trainer_drop_moments(hy_trainer *t) {
+    free(t->whole[0]);
+    free(t->whole[1]);
+    t->whole[0] = t->whole[1] = NULL;
+}
+
+hy_status hy_trainer_collect_moments(hy_trainer *t) {
+    if (!t->opt.n_own) return HY_OK;
+    hy_status s = HY_OK;
+    hy_trainer_drop_moments(t);
+    for (int k = 0; k < 2 && !s && hy_trainer_leads(t); k++)
+        if (!(t->whole[k] = hy_alloc(gradient_bytes(t)))) s = HY_ENOMEM;
+    HY_TRY(hy_dist_agree(t->dist, s));
+    for (int k = 0; k < 2; k++) {
+        const void *packed = k ? t->opt.v : t->opt.m;
+        const size_t bytes = hy_optim_kept(&t->opt) * hy_dtype_size(t->w->dtype);
+        if (t->staged) HY_TRY(t->be->to_host(t->staged, packed, bytes));
+        HY_TRY(hy_dist_sum_collect(t->sum, t->staged ? t->staged : packed, t->whole[k]));
+    }
+    return HY_OK;
 }
 
 // ---------------------------------------------------------------------------------------------------- a step

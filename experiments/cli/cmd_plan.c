@@ -16,6 +16,7 @@ typedef struct {
     hy_arg_list sets;
     const char *memory, *precision, *flops, *bandwidth, *latency, *device, *isa;
     int ranks, batch, accumulate, length;
+    bool sharded;
     hy_table_format format;
 } options;
 
@@ -55,7 +56,7 @@ static void memory_rows(hy_table *t, const hy_train_plan *p, const hy_plan_wish 
     } rows[] = {
         {"weights", p->weights, "float32 masters, on every rank"},
         {"gradients", p->gradients, ""},
-        {"moments", p->moments, "of AdamW, on every rank"},
+        {"moments", p->moments, w->sharded ? "of AdamW, a share on each rank" : "of AdamW, on every rank"},
         {"weights in bfloat16", p->low, "what products read"},
         {"sums of gradients", w->separate ? 0 : p->sums, "in parts: train.sum"},
         {"activations", p->arena, "with their gradients and what the backward pass needs"},
@@ -136,7 +137,11 @@ static hy_status plan(const options *o, const char *path) {
     hy_backend be;
     hy_program *p = NULL;
     double memory;
-    hy_plan_wish w = {.ranks = o->ranks, .batch = o->batch, .length = o->length, .separate = o->memory != NULL};
+    hy_plan_wish w = {.ranks = o->ranks,
+                      .batch = o->batch,
+                      .length = o->length,
+                      .sharded = o->sharded,
+                      .separate = o->memory != NULL};
     w.accumulate = o->accumulate ? o->accumulate : o->ranks;
     HY_TRY(read_size("--device-memory", o->memory, &memory));
     HY_TRY(read_size("--flops", o->flops, &w.flops));
@@ -166,6 +171,7 @@ int hy_cmd_plan(int argc, char **argv) {
         {"--accumulate", "N", HY_ARG_INT, &o.accumulate, 1,
          "micro-batches of a step, of all ranks together (as many as ranks)"},
         {"--length", "N", HY_ARG_INT, &o.length, 1, "tokens of a sequence (the variant's max_len)"},
+        {"--shard-moments", NULL, HY_ARG_FLAG, &o.sharded, 0, "AdamW's moments divided among the ranks, as by train"},
         {"--set", "PATH=VALUE", HY_ARG_LIST, &o.sets, 0, "a change to the variant"},
         {"--precision", HY_PRECISION_NAMES, HY_ARG_TEXT, &o.precision, 0, "what is computed in (f32)"},
         {"--flops", "N", HY_ARG_TEXT, &o.flops, 0,

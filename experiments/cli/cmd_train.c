@@ -66,6 +66,7 @@ static hy_status on_unsaved(void *user, long step) {
 typedef struct {
     const char *from, *task, *out, *resume, *curve, *db, *device, *isa, *precision;
     int seed, threads, ranks, patience;
+    bool sharded;
     hy_arg_list sets, task_sets, train_sets;
     hy_table_format format;
 } options;
@@ -293,14 +294,15 @@ static hy_status train_here(const options *o, const char *model_path, hy_dist *r
     parts p = {.model = hy_xcalloc(1, sizeof *p.model)};
     subject x = {.o = o, .be = &p.be, .recipe = &p.recipe, .out = o->out ? o->out : o->resume, .ranks = ranks};
     char how[160];
-    snprintf(how, sizeof how, "weights from %s, checkpoints %s",
+    snprintf(how, sizeof how, "weights from %s, checkpoints %s, moments %s",
              o->resume ? "a run"
              : o->from ? "a model"
                        : "a seed",
-             x.out ? "written" : "not written");
+             x.out ? "written" : "not written", o->sharded ? "divided" : "everywhere");
     hy_status s = prepare(&x, model_path, &p);
     s = hy_dist_agree(ranks, s);
     if (!s) s = hy_trainer_share(p.trainer, ranks, how);
+    if (!s && o->sharded) s = hy_trainer_shard_moments(p.trainer);
     if (!s) s = run_training(&x, p.trainer);
     hy_trainer_free(p.trainer);
     free(p.model);
@@ -348,6 +350,10 @@ int hy_cmd_train(int argc, char **argv) {
          "processes that train this model together, N of a Slurm step too; 1: each for itself (default: those of "
          "mpirun "
          "or srun --mpi=pmix)"},
+        {"--shard-moments", NULL, HY_ARG_FLAG, &o.sharded, 0,
+         "with several processes: each keeps AdamW's moments of a share of the weights; the same bits, less memory, "
+         "and "
+         "the weights are exchanged after each step"},
         {"--patience", "SECONDS", HY_ARG_INT, &o.patience, 1,
          "with several processes: so long one waits for another before all are ended; longer than a step, a "
          "batch of an evaluation or a checkpoint takes (default 600)"},

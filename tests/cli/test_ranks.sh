@@ -110,7 +110,16 @@ for kind in ${LAUNCHERS:-openmpi mpich}; do
     args gpu --device cuda --train steps=2 && words[0]=$(realpath "$HYLAB_EMU")
     "${words[@]}" >out 2>&1 && mv gpu.safetensors gpu1.safetensors && mv gpu.csv gpu1.csv && launch 2 "${words[@]}" >out 2>&1
     check "$kind: two emulated GPUs as one" equal gpu gpu1
+    launch 2 "${words[@]}" --shard-moments >out 2>&1
+    check "$kind: with divided moments" equal gpu gpu1
   fi
+  several 3 shards --shard-moments
+  check "$kind: moments divided among three" equal shards one
+  several 2 shards --shard-moments --precision bf16 --train accumulate=4
+  check "$kind: and in bfloat16" equal shards low
+  several 3 part --shard-moments --train stop_step=2
+  several 2 resumed --shard-moments --resume part.safetensors
+  check "$kind: divided among two where they were divided among three" same "$(sha256sum <resumed.safetensors)" "$(sha256sum <one.safetensors)"
   # ---- resumed
   several 3 part --train stop_step=2
   check "$kind: three go as far as the second step" same "$?" 0

@@ -106,6 +106,15 @@ static void test_step(void **state) {
     hy_plan_wish w = {.ranks = 2, .batch = 1, .accumulate = 2, .length = 24, .dt = HY_F32};
     need(hy_train_plan_make(p, &be, &w, &plan));
     assert_true(isnan(plan.compute) && isnan(plan.talk));
+    need(hy_train_plan_make(p, &be, &w, &plan));
+    const hy_train_plan whole = plan;
+    w.sharded = true;
+    need(hy_train_plan_make(p, &be, &w, &plan));
+    const double unit = 1024 * 4;  // of a share
+    assert_true(plan.moments >= whole.moments / 2 && plan.moments <= whole.moments / 2 + 2 * unit);
+    assert_true(whole.total - plan.total == whole.moments - plan.moments);
+    assert_true(fabs(plan.sent - whole.sent - whole.weights / 2) <= unit);  // the weights, once more
+    assert_int_equal(plan.exchanges, whole.exchanges + 1);
     w.accumulate = 1;
     assert_int_equal(hy_train_plan_make(p, &be, &w, &plan), HY_EINPUT);
     assert_error("--accumulate must be at least --ranks");
