@@ -13,6 +13,12 @@ static double sequence_flops(const hy_model_spec *m, int length) {
     return sum;
 }
 
+// Flags of weight decay.
+static double flags(const hy_program *p) {
+    const size_t blocks = p->param_elems / HY_DECAY_BLOCK;
+    return (double)blocks;
+}
+
 static void plan_state(const hy_program *p, const hy_plan_wish *w, hy_train_plan *out) {
     const size_t wide = w->dt == HY_F64 ? sizeof(double) : sizeof(float);
     const double one = (double)(p->param_elems * wide);
@@ -48,7 +54,7 @@ hy_status hy_train_plan_make(const hy_program *p, const hy_backend *be, const hy
     plan_step(p, wish, out);
     out->arena = (double)m.arena;
     out->workspace = (double)m.workspace;
-    out->rest = (double)(m.device - m.arena - m.workspace) + (double)(p->param_elems / HY_DECAY_BLOCK);
+    out->rest = (double)(m.device - m.arena - m.workspace) + flags(p);
     out->total = out->weights + out->gradients + out->moments + out->low + (wish->separate ? 0 : out->sums) +
                  out->arena + out->workspace + out->rest;
     return HY_OK;
@@ -57,8 +63,8 @@ hy_status hy_train_plan_make(const hy_program *p, const hy_backend *be, const hy
 int hy_train_plan_batch(const hy_program *p, const hy_backend *be, const hy_plan_wish *wish, int most, double bytes) {
     hy_train_plan plan = {0};
     plan_state(p, wish, &plan);
-    const double left = bytes - plan.weights - plan.gradients - plan.moments - plan.low -
-                        (wish->separate ? 0 : plan.sums) - (double)(p->param_elems / HY_DECAY_BLOCK);
+    const double left =
+        bytes - plan.weights - plan.gradients - plan.moments - plan.low - (wish->separate ? 0 : plan.sums) - flags(p);
     return left > 0 ? hy_exec_fitting(p, be, wish->dt, HY_EXEC_TRAIN, most, p->spec.meta_tokens + wish->length, false,
                                       (size_t)left)
                     : 0;
