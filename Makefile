@@ -1,5 +1,5 @@
 # hylab. Two commands matter: `make demo` (the main job, end to end) and `make test` (all tests).
-# Others: all, python (the library of python/hylab), install, uninstall, man, asan, tsan, lint, faults, layering, fuzz, fuzz-NAME (tests/fuzz/fuzz.mk), bench, bench-gpu, test-gpu,
+# Others: all, python (the library of python/hylab), gpu-session (tests/gpu_session.sh), install, uninstall, man, asan, tsan, lint, faults, layering, fuzz, fuzz-NAME (tests/fuzz/fuzz.mk), bench, bench-gpu, test-gpu,
 # clean. BUILD=dir builds elsewhere, SAN=1 with sanitizers, CC=clang with clang, WERROR=1 takes warnings as errors. The CUDA backend is built where nvcc is found: on the PATH, in /usr/local/cuda, or CUDA=/path/to/cuda; CUDA=0 leaves
 # it out. `make test` checks its kernels on any machine, with nvcc or not, by an emulation of the GPU on the CPU
 # (tests/cuda_emu); `make test-gpu` on a GPU, where REQUIRE_GPU=1 makes it an error that there is none.
@@ -257,6 +257,10 @@ test: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) check
 test-gpu: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) check-gpu
+# Packs what tests/gpu_session.sh runs on a machine with a GPU that nothing is built on.
+.PHONY: gpu-session
+gpu-session: $(BUILD)/hylab $(if $(CUOBJ),$(GPUBIN) $(BUILD)/bench/bench_gpu)
+	@$(if $(CUOBJ),,echo "gpu-session: there is no nvcc here" >&2; exit 2;) BUILD=$(BUILD) tests/gpu_session.sh --pack build/gpu-session.tar.xz
 check-gpu: $(BUILD)/hylab $(if $(CUOBJ),$(GPUBIN))
 	@GPU=1 BUILD=$(BUILD) tests/run.sh $(TESTS)
 asan: deps
