@@ -85,8 +85,8 @@ all: $(BUILD)/hylab
 # ---- what a fresh machine lacks
 PACKAGES = gcc g++ libc6-dev pkg-config libyaml-dev libsqlite3-dev libjansson-dev libxxhash-dev libdnnl-dev libcmocka-dev \
            libutf8proc-dev libpcre2-dev libsentencepiece-dev gnuplot-nox fonts-dejavu-core sqlite3
-# of the tests of python/hylab: without them they are skipped, and say so
-TEST_PACKAGES = python3 python3-numpy python3-pandas python3-pip python3-setuptools python3-venv python3-wheel
+# of the tests of python/hylab and of mpirun: without them they are skipped, and say so
+TEST_PACKAGES = openmpi-bin python3 python3-numpy python3-pandas python3-pip python3-setuptools python3-venv python3-wheel
 test: ALSO = $(TEST_PACKAGES)
 # of `make test-slurm`, whose daemons live in a folder of the test and end with it; Debian starts nothing of them by itself without a configuration
 SLURM_PACKAGES = munge slurmctld slurmd slurm-client slurm-wlm-basic-plugins
