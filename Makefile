@@ -1,6 +1,8 @@
 # hylab. Two commands matter: `make demo` (the main job, end to end) and `make test` (all tests).
-# Others: all, python (the library of python/hylab), gpu-session (tests/gpu_session.sh), install, uninstall, man, asan, tsan, lint, faults, layering, fuzz, fuzz-NAME (tests/fuzz/fuzz.mk), bench, bench-gpu, test-gpu, test-slurm,
-# clean. BUILD=dir builds elsewhere, SAN=1 with sanitizers, CC=clang with clang, WERROR=1 takes warnings as errors. The CUDA backend is built where nvcc is found: on the PATH, in /usr/local/cuda, or CUDA=/path/to/cuda; CUDA=0 leaves
+# Others: all, python (the library of python/hylab), gpu-session (tests/gpu_session.sh), install, uninstall, man, asan, tsan, lint,
+# faults, layering, fuzz, fuzz-NAME (tests/fuzz/fuzz.mk), bench, bench-gpu, test-gpu, test-slurm, clean. BUILD=dir builds elsewhere,
+# SAN=1 with sanitizers, CC=clang with clang, WERROR=1 takes warnings as errors. The CUDA backend is built where nvcc is found: on
+# the PATH, in /usr/local/cuda, or CUDA=/path/to/cuda; CUDA=0 leaves
 # it out. `make test` checks its kernels on any machine, with nvcc or not, by an emulation of the GPU on the CPU
 # (tests/cuda_emu); `make test-gpu` on a GPU, where REQUIRE_GPU=1 makes it an error that there is none.
 BUILD ?= $(if $(SAN),build/asan,build/release)
