@@ -7,17 +7,10 @@
 
 #include "results/record_impl.h"
 
-// A running row of another machine or container without a heartbeat for this long is taken over. One from the future (a
-// clock that was set back) is no sign of life either.
-#define DEAD_S (HY_HEARTBEAT_S * 2)
+_Static_assert(HY_DEAD_S == 2 * HY_HEARTBEAT_S, "one sign of life may be missed");
 
 const hy_row_kind hy_model_rows = {"model", "model_key, seed, device", "model"};
 const hy_row_kind hy_measurement_rows = {"measurement", "model_id, measure, version, key", "measurement"};
-
-void hy_host_name(char out[65]) {
-    memset(out, 0, 65);
-    gethostname(out, 64);
-}
 
 void hy_time_text(char out[32]) {
     const time_t now = time(NULL);
@@ -33,11 +26,6 @@ hy_status hy_store_end(hy_store *s, hy_status st) {
 }
 
 // ---------------------------------------------------------------------------------------------------- finding
-bool hy_row_alive(const char *process, int64_t heartbeat) {
-    const hy_process_state p = hy_process_look(process);
-    return p == HY_PROCESS_ALIVE || (p == HY_PROCESS_ELSEWHERE && llabs((long long)(time(NULL) - heartbeat)) < DEAD_S);
-}
-
 hy_status hy_rows_find(hy_query *q, hy_found *f) {
     *f = (hy_found){0};
     bool row = false;
@@ -47,7 +35,7 @@ hy_status hy_rows_find(hy_query *q, hy_found *f) {
         const bool running = !strcmp(status, "running");
         if (running || !strcmp(status, "interrupted")) {
             f->open_id = hy_query_int(q, 0);
-            f->open_alive = running && hy_row_alive(hy_query_text(q, 2), hy_query_int(q, 3));
+            f->open_alive = running && hy_process_alive(hy_query_text(q, 2), hy_query_int(q, 3));
         } else {
             f->settled_id = hy_query_int(q, 0);
             f->settled_done = !strcmp(status, "done");

@@ -36,6 +36,7 @@ hy_status hy_merge_open(const char *path, const char *copy, hy_store **shard, bo
     *copied = version > 0 && version < hy_schema_newest();
     if (*copied) HY_TRY(migrate_copy(path, copy, version));
     HY_TRY(hy_store_open(*copied ? copy : path, HY_STORE_READ, shard));
+    hy_store_keep_statements(*shard);
     hy_status st = hy_store_snapshot(*shard);
     if (!st) st = hy_results_check(*shard);
     if (!st) return HY_OK;
@@ -87,6 +88,7 @@ static hy_status note_all(hy_merge *m) {
 hy_status hy_merge_begin(hy_store *dest, hy_merge **out) {
     hy_merge *m = hy_xcalloc(1, sizeof *m);
     m->dest = dest;
+    hy_store_keep_statements(dest);
     const hy_status st = note_all(m);
     *out = st ? NULL : m;
     if (st) free(m);

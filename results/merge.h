@@ -9,7 +9,9 @@
 // failed, then the latest end, then the larger hash of all that is said of them. The others stay, superseded by it.
 // What was measured belongs to the bits of a model: attempts with equal bits share their measurements, at the one of
 // them that stands first by the same rule. Measurements of equal (measure, version, options, task) follow the rule,
-// too. Of plans of one experiment (name, scale, sets) the one planned last counts, at a tie the larger hash.
+// too. Of plans of one experiment (name, scale, sets) the one planned last counts, at a tie the larger hash; those that
+// are parts of one plan (hy_experiment_record.marked) are united. (Rows of a plan that another one took the place of
+// come back with the shard that has them, should a part of it be planned once more.)
 #ifndef HY_MERGE_H
 #define HY_MERGE_H
 #include "results/store.h"

@@ -143,6 +143,15 @@ static void copier_close(copier *c) {
     hy_query_close(c->to);
 }
 
+static const char *const plan_tables[] = {"planned", "planned_measure", "planned_grid", "paper"};  // parents first
+enum { N_PLAN_TABLES = sizeof plan_tables / sizeof plan_tables[0] };
+
+static bool is_of_plan(const char *table) {
+    for (int t = 0; t < N_PLAN_TABLES; t++)
+        if (!strcmp(table, plan_tables[t])) return true;
+    return false;
+}
+
 // `first`: columns that stand before those of the list in what is read. In the order in which they were stored, which
 // checksums go by.
 static hy_status copier_open(hy_merge *m, hy_store *shard, const char *table, const char *first, int64_t parent,
@@ -154,7 +163,8 @@ static hy_status copier_open(hy_merge *m, hy_store *shard, const char *table, co
     char *places = places_of(columns);
     char *from = hy_asprintf("SELECT %s%s FROM %s WHERE %.*s = ?1 ORDER BY %s", first, columns, table, n, columns,
                              has_id ? "id" : "1, 2, 3");
-    char *to = hy_asprintf("INSERT INTO %s(%s) VALUES(%s)", table, columns, places);
+    char *to = hy_asprintf("INSERT INTO %s(%s) VALUES(%s)%s", table, columns, places,
+                           is_of_plan(table) ? " ON CONFLICT DO NOTHING" : "");  // two parts of a plan may share rows
     hy_status st = hy_store_query(shard, &c->from, from, "l", parent);
     if (!st) st = hy_query_open(m->dest, to, &c->to);
     if (st) copier_close(c);
@@ -162,8 +172,9 @@ static hy_status copier_open(hy_merge *m, hy_store *shard, const char *table, co
     return st;
 }
 
-// Rows whose first column is the parent; the others as they are.
-static hy_status copy_children(hy_merge *m, hy_store *shard, const char *table, int64_t parent, int64_t to) {
+// Rows whose first column is the parent; the others as they are. new: goes up by those that were not there; may be
+// NULL.
+static hy_status copy_rows(hy_merge *m, hy_store *shard, const char *table, int64_t parent, int64_t to, int *new) {
     copier c;
     bool row = false;
     hy_status st;
@@ -172,9 +183,14 @@ static hy_status copy_children(hy_merge *m, hy_store *shard, const char *table, 
         hy_query_bind_int(c.to, 1, to);
         for (int i = 1; i < hy_query_columns(c.from); i++) hy_query_bind_column(c.to, i + 1, c.from, i);
         if ((st = hy_query_run(c.to))) break;
+        if (new) *new += hy_store_changes(m->dest);
     }
     copier_close(&c);
     return st;
+}
+
+static hy_status copy_children(hy_merge *m, hy_store *shard, const char *table, int64_t parent, int64_t to) {
+    return copy_rows(m, shard, table, parent, to, NULL);
 }
 
 // Definitions have other ids in the destination.
@@ -277,8 +293,20 @@ hy_status hy_merge_add_definitions(hy_merge *m, hy_store *shard) {
 }
 
 // ---------------------------------------------------------------------------------------------------- plans
-static const char *const plan_tables[] = {"planned", "planned_measure", "planned_grid", "paper"};  // parents first
-enum { N_PLAN_TABLES = sizeof plan_tables / sizeof plan_tables[0] };
+// What is said of a plan beside its rows, as a hash. marked: this tells the rows, too.
+static hy_status plan_text(hy_store *s, int64_t id, char hash[33], bool *marked) {
+    hy_query *q;
+    bool row = false;
+    hy_buf b = {0};
+    HY_TRY(hy_store_query(s, &q, "SELECT yaml, question, tune_by, tune_cell, base FROM experiment WHERE id = ?1", "l",
+                          id));
+    const hy_status st = hy_query_step(q, &row);
+    if (!st) *marked = hy_plan_marked(hy_query_text(q, 0));
+    if (!st) hy_row_write(q, 0, &b);
+    hy_query_close(q);
+    hash_text(&b, hash);
+    return st;
+}
 
 // "TIME HASH": of two plans the larger one counts.
 static hy_status plan_rank(hy_store *s, int64_t id, hy_buf *out) {
@@ -294,7 +322,10 @@ static hy_status plan_rank(hy_store *s, int64_t id, hy_buf *out) {
     if (!st) hy_buf_printf(out, "%s ", hy_query_text(q, 0));
     if (!st) hy_row_write(q, 1, &b);
     hy_query_close(q);
-    for (int t = 0; !st && t < N_PLAN_TABLES; t++) {
+    char text[33];
+    bool marked = false;
+    if (!st) st = plan_text(s, id, text, &marked);
+    for (int t = 0; !st && !marked && t < N_PLAN_TABLES; t++) {
         char *sql = hy_asprintf("SELECT %s FROM %s WHERE experiment_id = ?1 ORDER BY 2, 3, 4, 5",
                                 columns_of(plan_tables[t]), plan_tables[t]);
         if (!strcmp(plan_tables[t], "planned_grid") || !strcmp(plan_tables[t], "paper")) *strrchr(sql, ',') = 0;
@@ -335,6 +366,29 @@ static hy_status put_plan(hy_merge *m, hy_store *shard, int64_t id, int64_t to) 
     return st;
 }
 
+// Parts of one plan: the rows of both.
+static hy_status unite_plans(hy_merge *m, hy_store *shard, int64_t id, int64_t to, int *new) {
+    hy_query *q;
+    bool row = false;
+    HY_TRY(hy_store_query(shard, &q, "SELECT planned FROM experiment WHERE id = ?1", "l", id));
+    hy_status st = hy_query_step(q, &row);
+    if (!st)
+        st = hy_store_run(m->dest, "UPDATE experiment SET planned = max(planned, ?2) WHERE id = ?1", "ls", to,
+                          hy_query_text(q, 0));
+    hy_query_close(q);
+    for (int t = 0; !st && t < N_PLAN_TABLES; t++) st = copy_rows(m, shard, plan_tables[t], id, to, new);
+    return st;
+}
+
+static hy_status are_parts(hy_merge *m, hy_store *shard, int64_t id, int64_t to, bool *are) {
+    char mine[33], theirs[33];
+    bool a = false, b = false;
+    HY_TRY(plan_text(shard, id, mine, &a));
+    HY_TRY(plan_text(m->dest, to, theirs, &b));
+    *are = a && b && !strcmp(mine, theirs);
+    return HY_OK;
+}
+
 static hy_status add_plan(hy_merge *m, hy_store *shard, const hy_query *row, hy_merge_counts *out) {
     const int64_t id = hy_query_int(row, 0);
     int64_t to = 0;
@@ -353,6 +407,14 @@ static hy_status add_plan(hy_merge *m, hy_store *shard, const hy_query *row, hy_
                             " '', '')",
                             "sss", name, scale, sets));
         to = hy_store_last_id(m->dest);
+    }
+    bool parts = false;
+    int rows = 0;
+    if (there) HY_TRY(are_parts(m, shard, id, to, &parts));
+    if (parts) {
+        HY_TRY(unite_plans(m, shard, id, to, &rows));
+        out->plans += rows > 0;
+        return HY_OK;
     }
     hy_buf mine = {0}, theirs = {0};
     st = plan_rank(shard, id, &mine);

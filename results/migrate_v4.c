@@ -352,7 +352,7 @@ static hy_status check_idle(hy_store *s) {
     bool row = false;
     hy_status st;
     while (!(st = hy_query_step(q, &row)) && row) {
-        if (!hy_row_alive(hy_query_text(q, 1), hy_query_int(q, 2))) continue;
+        if (!hy_process_alive(hy_query_text(q, 1), hy_query_int(q, 2))) continue;
         st = hy_error(HY_EFAIL, "%s: run %lld is under way in an older hylab (process %ld on %s): wait or stop it",
                       hy_store_path(s), (long long)hy_query_int(q, 0), hy_process_pid(hy_query_text(q, 1)),
                       hy_query_text(q, 3));

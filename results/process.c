@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <stdbool.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "results/process.h"
@@ -73,4 +73,15 @@ hy_process_state hy_process_look(const char *process) {
 long hy_process_pid(const char *process) {
     const char *slash = strchr(process, '/');
     return slash ? atol(slash + 1) : 0;
+}
+
+bool hy_process_alive(const char *process, int64_t heartbeat) {
+    const hy_process_state p = hy_process_look(process);
+    return p == HY_PROCESS_ALIVE ||
+           (p == HY_PROCESS_ELSEWHERE && llabs((long long)(time(NULL) - heartbeat)) < HY_DEAD_S);
+}
+
+void hy_host_name(char out[65]) {
+    memset(out, 0, 65);
+    gethostname(out, 64);
 }

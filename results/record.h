@@ -130,7 +130,13 @@ typedef struct {
     const char *base;                 // the variant whose throughput others are multiples of; NULL or "": none
     int n_grid;
     const hy_grid_row *grid;
+    // A line below the text of the file tells how many runs the plan has, and a hash of them all; rows of plans whose
+    // texts are equal with that line are rows of one plan, of which a database may have a part.
+    bool marked;
+    const int *shard_of;  // only the rows i with shard_of[i] == shard are stored, and their grid points; NULL: all
+    int shard;
 } hy_experiment_record;
-// Replaces what was planned under the same (name, scale, sets), in one transaction.
+// Replaces what was planned under the same (name, scale, sets), or adds to it if it is a part of the same plan, in one
+// transaction.
 hy_status hy_experiment_store(hy_store *s, const hy_experiment_record *e, int64_t *id);
 #endif

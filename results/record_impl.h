@@ -1,6 +1,7 @@
 // record_impl.h - what model.c, measurement.c and the migration share. Internal.
 #ifndef HY_RECORD_IMPL_H
 #define HY_RECORD_IMPL_H
+#include "results/process.h"
 #include "results/record.h"
 
 // ---- claim.c: rows of either kind, which are owned by a process while they are "running"
@@ -11,7 +12,6 @@ typedef struct {
 } hy_row_kind;
 extern const hy_row_kind hy_model_rows, hy_measurement_rows;
 
-bool hy_row_alive(const char *process, int64_t heartbeat);  // the owner of a running row works on
 // What is stored for one identity: the open attempt (running or interrupted) and the settled one.
 typedef struct {
     int64_t open_id, settled_id;  // 0: none
@@ -39,7 +39,6 @@ hy_status hy_row_settle_dead(hy_store *s, const hy_row_kind *k, int64_t id, long
 // Ends a transaction: commits if st is HY_OK, else rolls back and keeps st and its text.
 hy_status hy_store_end(hy_store *s, hy_status st);
 static inline const char *hy_text(const char *t) { return t ? t : ""; }
-void hy_host_name(char out[65]);
 void hy_time_text(char out[32]);  // now, "2026-01-31T12:00:00Z"
 
 // ---- model.c
@@ -61,6 +60,13 @@ hy_status hy_facts_seal(hy_store *s, int64_t measurement_id);
 hy_status hy_facts_check(hy_store *s, int64_t measurement_id);
 hy_status hy_artifact_check(hy_store *s, int64_t run_id, const char *name, const void *data, size_t n,
                             const char *hash);
+
+// ---- store.c
+// From now on statements are compiled once and kept: for work that runs few of them many thousand times.
+void hy_store_keep_statements(hy_store *s);
+
+// ---- planned.c
+bool hy_plan_marked(const char *yaml);  // the text of an experiment ends with the line that tells the plan
 
 // ---- param.c: rows of model_param
 void hy_query_bind_value(hy_query *q, int i, const char *text);  // as a number if the text is one

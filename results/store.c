@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/base/memory.h"
+#include "results/record_impl.h"
 #include "results/store_impl.h"
 
 // ---------------------------------------------------------------------------------------------------- errors
@@ -95,19 +96,59 @@ static hy_status check_tail(hy_store *s, const char *tail) {
                     tail + strspn(tail, " \t\r\n;"));
 }
 
+enum { IDLE_MAX = 64 };
+
+void hy_store_keep_statements(hy_store *s) {
+    if (!s->idle) s->idle = hy_xcalloc(IDLE_MAX, sizeof *s->idle);
+}
+
+void hy_store_drop_statements(hy_store *s) {
+    for (int i = 0; i < s->n_idle; i++) sqlite3_finalize(s->idle[i]);
+    free(s->idle);
+    s->idle = NULL, s->n_idle = 0;
+}
+
+static sqlite3_stmt *take_idle(hy_store *s, const char *sql) {
+    for (int i = s->n_idle - 1; i >= 0; i--) {
+        if (strcmp(sqlite3_sql(s->idle[i]), sql)) continue;
+        sqlite3_stmt *st = s->idle[i];
+        memmove(s->idle + i, s->idle + i + 1, (size_t)(--s->n_idle - i) * sizeof *s->idle);
+        return st;
+    }
+    return NULL;
+}
+
+// The newest last; the oldest goes. Statements that change the schema or a setting are not worth it.
+static void put_idle(hy_store *s, sqlite3_stmt *st) {
+    if (!s->idle || !strchr("SIUD", *sqlite3_sql(st)) || !strncmp(sqlite3_sql(st), "DROP", 4)) {
+        sqlite3_finalize(st);
+        return;
+    }
+    sqlite3_reset(st);
+    sqlite3_clear_bindings(st);
+    if (s->n_idle == IDLE_MAX) {
+        sqlite3_finalize(s->idle[0]);
+        memmove(s->idle, s->idle + 1, (size_t)--s->n_idle * sizeof *s->idle);
+    }
+    s->idle[s->n_idle++] = st;
+}
+
+static hy_status compile(hy_store *s, const char *sql, sqlite3_stmt **st) {
+    const char *tail = NULL;
+    s->denied = NULL;
+    if ((*st = take_idle(s, sql))) return HY_OK;
+    const int rc = sqlite3_prepare_v2(s->db, sql, -1, st, &tail);
+    if (rc != SQLITE_OK) return hy_store_fail(s, rc);
+    if (!*st) return hy_error(HY_EINPUT, "%s: empty SQL statement", s->path);
+    const hy_status status = *tail ? check_tail(s, tail) : HY_OK;
+    if (status) sqlite3_finalize(*st);
+    return status;
+}
+
 hy_status hy_query_open(hy_store *s, const char *sql, hy_query **out) {
     *out = NULL;
     sqlite3_stmt *st = NULL;
-    const char *tail = NULL;
-    s->denied = NULL;
-    int rc = sqlite3_prepare_v2(s->db, sql, -1, &st, &tail);
-    if (rc != SQLITE_OK) return hy_store_fail(s, rc);
-    if (!st) return hy_error(HY_EINPUT, "%s: empty SQL statement", s->path);
-    if (*tail) {
-        const hy_status status = check_tail(s, tail);
-        if (status) sqlite3_finalize(st);
-        if (status) return status;
-    }
+    HY_TRY(compile(s, sql, &st));
     *out = hy_xcalloc(1, sizeof **out);
     **out = (hy_query){.st = st, .store = s};
     return HY_OK;
@@ -115,7 +156,7 @@ hy_status hy_query_open(hy_store *s, const char *sql, hy_query **out) {
 
 void hy_query_close(hy_query *q) {
     if (!q) return;
-    sqlite3_finalize(q->st);
+    put_idle(q->store, q->st);
     free(q);
 }
 
@@ -179,6 +220,7 @@ hy_status hy_query_step(hy_query *q, bool *row) {
 
 hy_status hy_query_run(hy_query *q) {
     bool row;
+    hy_lease_touch(q->store->lease);
     hy_status st = hy_query_step(q, &row);
     hy_query_reset(q);
     return st;

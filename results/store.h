@@ -21,12 +21,15 @@ typedef enum {
 // triggers and untrusted functions are off; what is opened for reading takes statements that read only, and
 // hy_interrupted ends them (HY_EINTR). Reading needs no write access to the folder: a file without a log is then read
 // as one that nobody changes. On a network file system, where the shared memory of a write-ahead log does not work, a
-// rollback journal is used: hy_store_note says so.
+// rollback journal is used: hy_store_note says so. There one process may write at a time, and those that it starts:
+// HY_EFAIL names the other one (lease.h).
 hy_status hy_store_open(const char *path, hy_store_mode mode, hy_store **out);
 void hy_store_close(hy_store *s);
 const char *hy_store_path(const hy_store *s);
 // The name alone, before work whose results are to go there: HY_EINPUT if a file cannot be called so or is a folder.
 hy_status hy_store_name_check(const char *path);
+// The name of the network file system that a file lies on or would lie on ("NFS"); NULL: on none.
+const char *hy_store_network(const char *path);
 // What the user should know of how it was opened; NULL: nothing.
 const char *hy_store_note(const hy_store *s);
 // Whether hy_interrupted ends a statement that takes long: HY_EINTR. It does on connections for reading and while a
@@ -54,6 +57,9 @@ hy_status hy_store_open_as(const char *path, hy_store_mode mode, const hy_store_
 // database is looked at as by hy_store_open and stays as it is.
 hy_status hy_store_copy(const char *path, const char *to);
 hy_status hy_store_copy_as(const char *path, const char *to, const hy_store_schema *schema);
+// Puts what the log of a database holds into the file, which then has none. HY_EFAIL: others have it open.
+hy_status hy_store_end_log(hy_store *s);
+hy_status hy_store_copy_open(const hy_store *s, const char *to);  // of one that is open, whatever signal has come
 // What is read on a connection for reading is of one moment from here on, whatever others write.
 hy_status hy_store_snapshot(hy_store *s);
 // Reads every page of the file: HY_EINPUT with the first fault if it is damaged.

@@ -4,6 +4,7 @@
 #define HY_STORE_IMPL_H
 #include <sqlite3.h>
 
+#include "results/lease.h"
 #include "results/store.h"
 
 #define HY_BUSY_MS 30000  // how long to wait for another writer; its transactions take milliseconds
@@ -15,10 +16,13 @@ struct hy_store {
     hy_store_mode mode;
     int version;
     uint32_t application_id;
-    int rc;              // SQLite's code of the newest failure
-    bool any_version;    // an older one is read as it is
-    const char *denied;  // what the authorizer refused last, NULL: nothing
-    char *note;          // for the user: hy_store_note
+    int rc;               // SQLite's code of the newest failure
+    bool any_version;     // an older one is read as it is
+    const char *denied;   // what the authorizer refused last, NULL: nothing
+    char *note;           // for the user: hy_store_note
+    sqlite3_stmt **idle;  // statements to be used again: hy_store_keep_statements
+    int n_idle;
+    hy_lease *lease;  // of the only writer, where there may be one only; NULL: not needed, or another's that lets us
 };
 struct hy_query {
     sqlite3_stmt *st;
@@ -27,6 +31,7 @@ struct hy_query {
 };
 
 // ---- store.c
+void hy_store_drop_statements(hy_store *s);
 hy_status hy_store_failure(sqlite3 *db, const char *path, int rc);
 hy_status hy_store_fail(hy_store *s, int rc);  // the same for s, which remembers rc; names what was denied
 // The first value of a statement; NULL or no row: 0.

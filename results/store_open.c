@@ -92,6 +92,23 @@ static const char *network_of(const char *path, const hy_store_schema *schema) {
     return name;
 }
 
+const char *hy_store_network(const char *path) {
+    char *folder = hy_xstrdup(path), *slash;
+    struct stat st;
+    while ((slash = strrchr(folder, '/')) && slash != folder) {  // the nearest one that is there
+        *slash = 0;
+        if (!stat(folder, &st)) break;
+    }
+    const char *name = network_name(fs_type(slash ? slash == folder ? "/" : folder : "."));
+    free(folder);
+    return name;
+}
+
+// Where locks are not to be relied on one process writes; elsewhere nobody may be at work on a copy of the file.
+static hy_status only_writer(hy_store *s, const char *network) {
+    return network ? hy_lease_take(s->path, false, &s->lease) : hy_lease_check(s->path);
+}
+
 // ---------------------------------------------------------------------------------------------------- migrations
 // Schema and numbers of one moment: another process may be making the schema right now. A savepoint serves inside a
 // transaction as well as outside.
@@ -242,12 +259,20 @@ static hy_status choose_journal(hy_store *s, const char *network) {
     }
     if (set && !network) return HY_OK;
     free(s->note);
-    s->note = hy_asprintf("%s is on %s%s, where a write-ahead log is not safe: a rollback journal is used. Let one "
-                          "hylab at a time write to "
-                          "it, or keep the database on a local disk (--db) and copy it when the runs are done",
+    s->note = hy_asprintf("%s is on %s%s, where a write-ahead log is not safe: a rollback journal is used, and one "
+                          "hylab at a time "
+                          "writes to it. Quicker and in parts: on a local disk (`hylab run --copy-back`, --shard)",
                           s->path, network ? "a network file system, " : "a file system without shared memory",
                           network ? network : "");
     return HY_OK;
+}
+
+hy_status hy_store_end_log(hy_store *s) {
+    bool set = false;
+    const hy_status st = set_journal(s, "DELETE", &set);
+    if (!st && set && !hy_wal_has_content(s->path, "-wal")) return HY_OK;
+    return hy_error(HY_EFAIL, "%s: another process has it open, so that its log cannot be ended: %s", s->path,
+                    st ? hy_error_text() : "busy");
 }
 
 static hy_status prepare_read(hy_store *s, const hy_store_schema *schema, int newest) {
@@ -266,7 +291,9 @@ static hy_status prepare_read(hy_store *s, const hy_store_schema *schema, int ne
 static hy_status prepare_write(hy_store *s, const hy_store_schema *schema, int newest) {
     bool empty = false;
     HY_TRY(look(s, schema, &empty));  // refuse before anything (also the journal mode) is changed
-    HY_TRY(choose_journal(s, network_of(s->path, schema)));
+    const char *network = network_of(s->path, schema);
+    HY_TRY(only_writer(s, network));
+    HY_TRY(choose_journal(s, network));
     HY_TRY(hy_store_exec(s, "PRAGMA foreign_keys = ON"));
     hy_store_interruptible(s, true);
     const hy_status st = migrate(s, schema, newest, empty);
@@ -344,6 +371,8 @@ hy_status hy_store_open_as(const char *path, hy_store_mode mode, const hy_store_
     return open_as(path, mode, false, schema, out);
 }
 
+hy_status hy_store_copy_open(const hy_store *s, const char *to) { return copy_to(s, to); }
+
 hy_status hy_store_copy_as(const char *path, const char *to, const hy_store_schema *schema) {
     hy_store *s;
     HY_TRY(open_as(path, HY_STORE_READ, true, schema, &s));
@@ -355,7 +384,9 @@ hy_status hy_store_copy_as(const char *path, const char *to, const hy_store_sche
 void hy_store_close(hy_store *s) {
     if (!s) return;
     hy_store_rollback(s);
+    hy_store_drop_statements(s);
     sqlite3_close(s->db);
+    hy_lease_end(s->lease);
     free(s->path), free(s->uri), free(s->note);
     free(s);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/family/import.h"
 #include "core/family/import_impl.h"
 #include "core/format/gguf.h"
 
@@ -171,7 +172,7 @@ static hy_status header(const hy_gguf *g, const hy_layer_spec *l, hy_buf *out, s
         const hy_st_dtype dtype = plain_type(t->type);
         char name[128];
         int heads;
-        size_t size;
+        size_t size = 0;
         if (!their_name(t->name, l, name, &heads))
             s = hy_error(HY_EINPUT, "%s: tensor \"%.100s\" is none of a llama model", hy_gguf_path(g), t->name);
         else if (heads && (t->ndim != 2 || t->shape[0] % (2 * heads)))

@@ -11,6 +11,7 @@
 #include "experiments/cli/args.h"
 #include "experiments/cli/commands.h"
 #include "experiments/runner/adopt.h"
+#include "experiments/runner/copy_back.h"
 #include "experiments/runner/job.h"
 #include "experiments/runner/shard.h"
 #include "analysis/summary/summary.h"
@@ -26,8 +27,8 @@
 typedef struct {
     const char *db, *scale, *only, *remeasure, *device, *isa, *shard;
     hy_arg_list sets;
-    int jobs, threads, child, report, time_left;
-    bool dry_run, force, retry_failed;
+    int jobs, threads, child, report, time_left, copy_every;
+    bool dry_run, force, retry_failed, copy_back;
     hy_table_format format;
 } options;
 
@@ -140,9 +141,9 @@ static void share_machine(const options *o, hy_sweep *s) {
 }
 
 static hy_status sweep(const options *o, hy_sweep *s) {
-    HY_TRY(open_store(o->db, &s->store));
+    HY_TRY(open_store(s->db, &s->store));
     if (hy_store_note(s->store)) fprintf(stderr, "note: %s\n", hy_store_note(s->store));
-    HY_TRY(hy_run_plan_store(s->store, s->e, s->device));
+    HY_TRY(hy_run_plan_store(s->store, s->e, s->device, s->shard_of, s->shard));
     HY_TRY(hy_sweep_look(s));
     HY_TRY(hy_sweep_clean(s));
     HY_TRY(print_other_commits(s));
@@ -200,6 +201,31 @@ static hy_status check_names(const options *o) {
     return unknown;
 }
 
+static hy_status tick(hy_sweep *s) { return hy_copy_back_tick(s->user, s->store); }
+
+// With --copy-back it works on a database on a disk of this machine. What a signal stops is copied, too.
+static hy_status sweep_there(const options *o, hy_sweep *s) {
+    hy_copy_back *c = NULL;
+    if (!o->copy_back) return sweep(o, s);
+    hy_interrupts_defer();
+    hy_status st = hy_copy_back_begin(o->db, o->copy_every, &c);
+    if (!st) {
+        s->db = hy_copy_back_db(c), s->tick = tick, s->user = c;
+        fprintf(stderr, "working on %s, which is copied to %s\n", s->db, o->db);
+        st = sweep(o, s);
+        char *why = hy_xstrdup(st ? hy_error_text() : "");
+        const hy_status copied = hy_copy_back_end(c, s->store);
+        if (copied) st = copied;
+        if (st && !copied) hy_error(st, "%s", why);
+        free(why);
+    }
+    hy_store_close(s->store);
+    s->store = NULL;
+    hy_copy_back_free(c);
+    hy_interrupts_end();
+    return st;
+}
+
 // Of an experiment that can be run; with a shard in its own database.
 static hy_status run_loaded(options *o, const hy_experiment *e, const hy_device *device, int k, int n) {
     hy_shards shards = {0};
@@ -224,7 +250,7 @@ static hy_status run_loaded(options *o, const hy_experiment *e, const hy_device 
     if (!st && n && !o->dry_run)
         fprintf(stderr, "shard %d of %d: %d model%s, in %s\n", k, n, shards.models[k - 1],
                 shards.models[k - 1] == 1 ? "" : "s", o->db);
-    if (!st) st = o->dry_run ? dry_run(o, &s, n ? &shards : NULL) : sweep(o, &s);
+    if (!st) st = o->dry_run ? dry_run(o, &s, n ? &shards : NULL) : sweep_there(o, &s);
     hy_sweep_free(&s);
     hy_store_close(s.store);
     hy_shards_free(&shards);
@@ -273,6 +299,10 @@ int hy_cmd_run(int argc, char **argv) {
          "auto: by the variables of a Slurm job array"},
         {"--time-left", "SECONDS", HY_ARG_INT, &o.time_left, 1,
          "stop with checkpoints shortly before so long has passed (until $SLURM_JOB_END_TIME)"},
+        {"--copy-back", NULL, HY_ARG_FLAG, &o.copy_back, 0,
+         "keep the database in $TMPDIR, on a disk of this machine, and copy it to --db now and then and at the end; "
+         "weights and checkpoints go there at once"},
+        {"--copy-every", "SECONDS", HY_ARG_INT, &o.copy_every, 1, "between two copies (60)"},
         {"--threads", "N", HY_ARG_INT, &o.threads, 1, "threads in all (as many as there are cores)"},
         {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0, "kernels: auto, avx512, avx2, base or ref"},
         {"--device", HY_DEVICE_NAMES, HY_ARG_TEXT, &o.device, 0, HY_DEVICE_HELP},

@@ -44,8 +44,10 @@ static hy_status find_parts(const char *folder, const char *name, int *n) {
         *n = of;
     }
     if (!st && !*n)
-        st = hy_error(HY_EINPUT, "%s: no databases %s.K-of-N.db; hylab run --shard K/N makes them (or give --db)",
-                      folder, name);
+        st = hy_error(
+            HY_EINPUT,
+            "%s: no databases %s.K-of-N.db: tasks (hylab run --shard K/N) make them as they begin (or give --db)",
+            folder, name);
     if (d) closedir(d);
     return st;
 }

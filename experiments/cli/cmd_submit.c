@@ -7,6 +7,7 @@
 #include "experiments/cli/args.h"
 #include "experiments/cli/commands.h"
 #include "experiments/runner/shard.h"
+#include "results/store.h"
 
 enum { ARRAY_MAX = 1000 };  // tasks of one array: Slurm's MaxArraySize is 1001 unless a site says otherwise
 
@@ -14,7 +15,7 @@ typedef struct {
     const char *scale, *time, *mem, *gpus, *partition, *after, *kind, *hosts, *db;
     hy_arg_list sets;
     int tasks, cpus;
-    bool go, print;
+    bool go, print, copy_back;
 } options;
 
 typedef struct {
@@ -44,11 +45,47 @@ static char *quoted(const char *word) {
     return b.s;
 }
 
+static void working_folder(char out[4096]) {
+    if (!getcwd(out, 4096)) strcpy(out, ".");
+}
+
+// A folder in --output, where % begins a word that Slurm replaces: in the working folder, too, which it puts before a
+// name that does not begin with /.
+static void output_on(hy_buf *b, const char *folder, const char *rest) {
+    char here[4096];
+    hy_buf all = {0}, path = {0};
+    working_folder(here);
+    if (*folder != '/') hy_buf_printf(&path, "%s/", here);
+    hy_buf_printf(&path, "%s", folder);
+    for (const char *c = path.s; *c; c++) hy_buf_write(&all, "%%", *c == '%'), hy_buf_write(&all, c, 1);
+    hy_buf_printf(&all, "/%s", rest);
+    hy_buf_printf(b, " --output="), quote_on(b, all.s);
+    free(all.s), free(path.s);
+}
+
+// Seconds of a time as Slurm writes it: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S; 0: none of these.
+static long seconds_of(const char *time) {
+    long v[3] = {0}, days = 0;
+    const char *dash = time ? strchr(time, '-') : NULL, *rest = dash ? dash + 1 : time;
+    int n = 0, end = 0;
+    if (!time || (dash && sscanf(time, "%ld-", &days) != 1)) return 0;
+    for (; n < 3 && sscanf(rest, "%ld%n", &v[n], &end) == 1; rest += rest[end] == ':' ? end + 1 : end) n++;
+    if (*rest || !n) return 0;
+    if (dash) return days * 86400 + v[0] * 3600 + v[1] * 60 + v[2];
+    return n == 3 ? v[0] * 3600 + v[1] * 60 + v[2] : v[0] * 60 + v[1];
+}
+
+// How long before the end of its time a task is told: two minutes, of a short one a tenth.
+static long warning(const char *time) {
+    const long tenth = seconds_of(time) / 10;
+    return tenth > 0 && tenth < 120 ? tenth : 120;
+}
+
 static void make_job(const options *o, const char *file, const hy_experiment *e, job *j) {
-    char exe[4096] = "hylab", here[4096] = ".";
+    char exe[4096] = "hylab", here[4096];
     const ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
     if (n > 0) exe[n] = 0;
-    if (!getcwd(here, sizeof here)) strcpy(here, ".");
+    working_folder(here);
     hy_buf run = {0}, merge = {0};
     if (strcmp(o->db, "runs/hylab.db")) hy_buf_printf(&run, " env HYLAB_DB="), quote_on(&run, o->db);
     quote(&run, exe);
@@ -58,6 +95,7 @@ static void make_job(const options *o, const char *file, const hy_experiment *e,
     for (int i = 0; i < o->sets.n; i++) hy_buf_printf(&run, " --set"), quote(&run, o->sets.v[i]);
     if (o->cpus) hy_buf_printf(&run, " --threads %d", o->cpus);
     if (o->gpus) hy_buf_printf(&run, " --device cuda");
+    if (o->copy_back) hy_buf_printf(&run, " --copy-back");
     *j = (job){
         .o = o, .run = run.s, .name = hy_shard_name(e->name), .folder = hy_shard_folder(o->db), .here = quoted(here)};
     char *folder = quoted(j->folder), *db = quoted(o->db);
@@ -79,21 +117,22 @@ static void slurm_array(hy_buf *b, const job *j, int from, int count) {
     const options *o = j->o;
     char after[16] = "";  // "1000+": the parts before those of this array
     if (from > 1) snprintf(after, sizeof after, "%d+", from - 1);
-    hy_buf_printf(b, "id=$(sbatch --parsable <<'END'\n#!/bin/sh\n#SBATCH --job-name=hylab-%s\n#SBATCH --array=1-%d\n",
-                  j->name, count);
+    char *log = hy_asprintf("%s.%s%%a-of-%d.log", j->name, after, o->tasks);
+    hy_buf_printf(b, "id=$(sbatch --parsable");
+    output_on(b, j->folder, log);
+    hy_buf_printf(b, " <<'END'\n#!/bin/sh\n#SBATCH --job-name=hylab-%s\n#SBATCH --array=1-%d\n", j->name, count);
+    free(log);
     directive(b, "time", o->time);
     if (o->cpus) hy_buf_printf(b, "#SBATCH --cpus-per-task=%d\n", o->cpus);
     directive(b, "mem", o->mem);
     directive(b, "gpus", o->gpus);
     directive(b, "partition", o->partition);
     if (o->after) hy_buf_printf(b, "#SBATCH --dependency=afterany:%s\n", o->after);
-    hy_buf_printf(b,
-                  "#SBATCH --signal=B:TERM@120\n#SBATCH --requeue\n#SBATCH --open-mode=append\n"
-                  "#SBATCH --output=%s/%s.%s%%a-of-%d.log\n",
-                  j->folder, j->name, after, o->tasks);
-    hy_buf_printf(b, "cd %s || exit 1\nexec%s --shard \"$((SLURM_ARRAY_TASK_ID + %d))/%d\"\nEND\n)\n", j->here, j->run,
-                  from - 1, o->tasks);
-    hy_buf_printf(b, "ids=$ids:${id%%%%;*}\n");
+    hy_buf_printf(b, "#SBATCH --signal=B:TERM@%ld\n#SBATCH --requeue\n#SBATCH --open-mode=append\n", warning(o->time));
+    // without a number of its own a task has the processors that Slurm gave it, whether or not it is bound to them
+    hy_buf_printf(b, "cd %s || exit 1\nexec%s%s --shard \"$((SLURM_ARRAY_TASK_ID + %d))/%d\"\nEND\n)\n", j->here,
+                  j->run, o->cpus ? "" : " --threads \"${SLURM_CPUS_ON_NODE:-1}\"", from - 1, o->tasks);
+    hy_buf_printf(b, "echo \"Submitted job array ${id%%%%;*}\"\nids=$ids:${id%%%%;*}\n");
 }
 
 static void slurm(hy_buf *b, const job *j) {
@@ -101,13 +140,13 @@ static void slurm(hy_buf *b, const job *j) {
     hy_buf_printf(b, "cd %s\nmkdir -p %s\nids=\n", j->here, folder);
     for (int from = 1; from <= j->o->tasks; from += ARRAY_MAX)
         slurm_array(b, j, from, j->o->tasks - from + 1 < ARRAY_MAX ? j->o->tasks - from + 1 : ARRAY_MAX);
-    hy_buf_printf(b,
-                  "sbatch --dependency=\"afterany$ids\" <<'END'\n#!/bin/sh\n#SBATCH --job-name=hylab-merge-%s\n"
-                  "#SBATCH --open-mode=append\n#SBATCH --output=%s/%s.merge.log\n",
-                  j->name, j->folder, j->name);
+    char *log = hy_asprintf("%s.merge.log", j->name);
+    hy_buf_printf(b, "sbatch --dependency=\"afterany$ids\"");
+    output_on(b, j->folder, log);
+    hy_buf_printf(b, " <<'END'\n#!/bin/sh\n#SBATCH --job-name=hylab-merge-%s\n#SBATCH --open-mode=append\n", j->name);
     directive(b, "partition", j->o->partition);
     hy_buf_printf(b, "cd %s || exit 1\nexec%s\nEND\n", j->here, j->merge);
-    free(folder);
+    free(folder), free(log);
 }
 
 static void pbs(hy_buf *b, const job *j) {
@@ -173,6 +212,24 @@ static hy_status check(const options *o) {
     return HY_OK;
 }
 
+static hy_status check_folder(const options *o) {
+    char here[4096];
+    working_folder(here);
+    const char *at = strchr(o->db, '\\') ? o->db : *o->db != '/' && strchr(here, '\\') ? here : NULL;
+    if (!at || strcmp(o->kind, "slurm")) return HY_OK;
+    return hy_error(HY_EINPUT, "%s: Slurm writes no log into a folder with a backslash in its name", at);
+}
+
+static void propose_copies(const options *o) {
+    const char *network = o->copy_back ? NULL : hy_store_network(o->db);
+    if (network)
+        fprintf(
+            stderr,
+            "note: %s is on a network file system, %s: tasks are quicker, and safe from its locks, with --copy-back "
+            "(each shard on a disk of its node, copied back now and then)\n",
+            o->db, network);
+}
+
 static hy_status give_to_shell(const hy_buf *script) {
     fflush(stdout);
     FILE *f = popen("sh -e", "w");
@@ -190,12 +247,14 @@ static hy_status run(const options *o, const hy_arg_list *rest) {
     while (kinds[kind].name && strcmp(kinds[kind].name, o->kind)) kind++;
     if (!kinds[kind].name) return hy_error(HY_EINPUT, "--for %s: there are slurm, pbs, parallel, ssh", o->kind);
     HY_TRY(check(o));
+    HY_TRY(check_folder(o));
     hy_experiment *e;
     HY_TRY(hy_experiment_load(rest->v[0], o->scale, o->sets.v, &e));
     job j;
     hy_buf b = {0};
     hy_status st = hy_experiment_check(e, NULL);
     make_job(o, rest->v[0], e, &j);
+    if (!st) propose_copies(o);
     kinds[kind].write(&b, &j);
     if (!st && o->go) st = give_to_shell(&b);
     if (!st && !o->go) {
@@ -222,6 +281,8 @@ int hy_cmd_submit(int argc, char **argv) {
         {"--hosts", "A,B", HY_ARG_TEXT, &o.hosts, 0, "--for ssh: where; they share this folder"},
         {"--print", NULL, HY_ARG_FLAG, &o.print, 0, "show the script, as without --go"},
         {"--go", NULL, HY_ARG_FLAG, &o.go, 0, "give it to sbatch"},
+        {"--copy-back", NULL, HY_ARG_FLAG, &o.copy_back, 0,
+         "as for hylab run: shards are worked on in $TMPDIR of a node; for folders on a network file system"},
         {"--db", "FILE", HY_ARG_PATH, &o.db, 0, "what the shards are merged into ($HYLAB_DB, else runs/hylab.db)"},
         {"--scale", "NAME", HY_ARG_TEXT, &o.scale, 0, "as for hylab run"},
         {"--set", "PATH=VALUE", HY_ARG_LIST, &o.sets, 0, "as for hylab run; repeatable"},

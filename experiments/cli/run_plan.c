@@ -254,7 +254,8 @@ hy_status hy_run_plan_print(const hy_sweep *s, const char *note, hy_table_format
 }
 
 // ---------------------------------------------------------------------------------------------------- the stored plan
-hy_status hy_run_plan_store(hy_store *store, const hy_experiment *e, const char *device) {
+hy_status hy_run_plan_store(hy_store *store, const hy_experiment *e, const char *device, const int *shard_of,
+                            int shard) {
     hy_planned_row *plan = hy_xcalloc((size_t)e->n_items, sizeof *plan);
     hy_planned_key *keys = hy_xcalloc((size_t)e->n_items * HY_MEASURES_MAX, sizeof *keys), *next = keys;
     hy_paper_row *paper = hy_xcalloc((size_t)e->n_paper, sizeof *paper);
@@ -277,9 +278,9 @@ hy_status hy_run_plan_store(hy_store *store, const hy_experiment *e, const char 
     }
     for (int i = 0; i < e->n_paper; i++)
         paper[i] = (hy_paper_row){e->paper[i].variant, e->paper[i].name, e->paper[i].value};
-    const hy_experiment_record r = {e->name,          e->scale,      e->sets, e->question, e->yaml,      e->n_items,
-                                    e->n_paper,       plan,          paper,   e->tune_by,  e->tune_cell, e->base,
-                                    e->n_axis_values, e->axis_values};
+    const hy_experiment_record r = {e->name,          e->scale,       e->sets, e->question, e->yaml,      e->n_items,
+                                    e->n_paper,       plan,           paper,   e->tune_by,  e->tune_cell, e->base,
+                                    e->n_axis_values, e->axis_values, true,    shard_of,    shard};
     int64_t id;
     const hy_status s = hy_experiment_store(store, &r, &id);
     free(plan);

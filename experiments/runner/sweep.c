@@ -114,6 +114,7 @@ static hy_status loop(hy_sweep *s, hy_sweepview *p) {
         }
         HY_TRY(wait_for_reports(s, p));
         HY_TRY(heartbeats(s, &beat));
+        if (s->tick) HY_TRY(s->tick(s));
         interim_tables(s, p);
         hy_sweepview_draw(p, s);
     }

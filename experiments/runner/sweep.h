@@ -68,6 +68,9 @@ typedef struct hy_sweep {
     bool interrupted;  // the children were told
     double start;
     bool first_seed_shown, early_shown;
+    // Called again and again while it runs; an error stops the sweep. May be NULL.
+    hy_status (*tick)(struct hy_sweep *s);
+    void *user;
     // Called once early on, with whatever is stored by then, and once when the first seed is complete; may be NULL.
     void (*interim)(struct hy_sweep *s, bool first_seed);
 } hy_sweep;
