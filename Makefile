@@ -1,5 +1,5 @@
 # hylab. Two commands matter: `make demo` (the main job, end to end) and `make test` (all tests).
-# Others: all, python (the library of python/hylab), install, uninstall, man, asan, tsan, lint, faults, layering, fuzz, fuzz-NAME (tests/fuzz/fuzz.mk), bench, bench-gpu, test-gpu,
+# Others: all, python (the library of python/hylab), gpu-session (tests/gpu_session.sh), install, uninstall, man, asan, tsan, lint, faults, layering, fuzz, fuzz-NAME (tests/fuzz/fuzz.mk), bench, bench-gpu, test-gpu,
 # test-slurm, clean. BUILD=dir builds elsewhere, SAN=1 with sanitizers, CC=clang with clang, WERROR=1 takes warnings as errors. The CUDA backend is built where nvcc is found: on the PATH, in /usr/local/cuda, or CUDA=/path/to/cuda; CUDA=0 leaves
 # it out. `make test` checks its kernels on any machine, with nvcc or not, by an emulation of the GPU on the CPU
 # (tests/cuda_emu); `make test-gpu` on a GPU, where REQUIRE_GPU=1 makes it an error that there is none.
@@ -18,8 +18,9 @@ COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 DIRTY := $(if $(shell git status --porcelain -- Makefile '*.c' '*.cc' '*.cu' '*.cuh' '*.h' '*.def' 2>/dev/null),1,0)
 CPPFLAGS += -I. -D_GNU_SOURCE
 STRICT := $(if $(WERROR),-Werror)
-# PIC=1: for the shared library, which shows nothing but python/capi/hylab_api.h
-PICFLAGS := $(if $(PIC),-fPIC -fvisibility=hidden)
+# One build serves the program and the shared library, which shows nothing but python/capi/hylab_api.h: with hidden names
+# the compiler makes the same code as without -fPIC.
+PICFLAGS := -fPIC -fvisibility=hidden
 CFLAGS += -std=c11 $(OPT) $(PICFLAGS) -fopenmp -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wno-missing-field-initializers -Wvla -ffp-contract=off $(STRICT)
 CXX_FLAGS = -std=c++17 $(OPT) $(PICFLAGS) -Wall -Wextra -Wshadow $(STRICT)
 LDLIBS += -lyaml -lsqlite3 -ljansson -lxxhash -ldnnl -lutf8proc -lpcre2-8 -lsentencepiece -lstdc++ -lm
@@ -47,8 +48,8 @@ LDLIBS += -L$(dir $(NVCC))../lib64 -lcudart_static -ldl -lrt -lpthread
 endif
 CUDA_BUILD := $(if $(CUOBJ),$(shell $(NVCC) --version | tail -n 1) $(NVCC) $(CUDA_ARCH),none)
 
-SRC := $(wildcard core/*/*.c kernels/cpu/*.c kernels/cpu/*/*.c $(if $(CUOBJ),,kernels/cuda/none.c) $(if $(PIC), \
-         analysis/probe/*.c analysis/measure/*.c analysis/summary/student.c results/*.c, analysis/*/*.c results/*.c experiments/cli/*.c experiments/runner/*.c) python/capi/*.c)
+SRC := $(wildcard core/*/*.c kernels/cpu/*.c kernels/cpu/*/*.c $(if $(CUOBJ),,kernels/cuda/none.c) \
+         analysis/*/*.c results/*.c experiments/cli/*.c experiments/runner/*.c python/capi/*.c)
 REF := $(filter kernels/cpu/ref/%,$(SRC))
 FAST := $(filter kernels/cpu/fast/%,$(SRC))
 MAIN := experiments/cli/main.c
@@ -107,22 +108,24 @@ $(BUILD)/hylab: $(BUILD)/experiments/cli/main.o $(LIB)
 $(LIB): $(OBJ) $(BUILD)/cuda
 	@rm -f $@
 	$(Q)ar qcs $@ $(OBJ)
-# The shared library for python/hylab, of objects of its own; it computes on the CPU.
-SHARED_LIB := $(BUILD)/pic/libhylab.so
+# The shared library for python/hylab computes on the CPU.
+SHARED_LIB := $(BUILD)/libhylab.so
 .PHONY: python
 python: $(SHARED_LIB)
-$(SHARED_LIB): FORCE
-	@$(MAKE) --no-print-directory PIC=1 CUDA=0 BUILD=$(BUILD)/pic $@
-ifneq ($(PIC),)
-$(BUILD)/libhylab.so: $(LIB) python/capi/hylab.map
+$(SHARED_LIB): $(filter $(BUILD)/python/capi/%,$(OBJ)) $(BUILD)/kernels/cuda/none.o $(LIB) python/capi/hylab.map
 	@echo "  link  $@"
-	$(Q)$(CXX) -shared $(OPT) -fopenmp -o $@.new -Wl,--version-script=python/capi/hylab.map $(filter $(BUILD)/python/capi/%,$(OBJ)) $(LIB) $(LDFLAGS) $(LDLIBS)
+	$(Q)$(CXX) -shared $(OPT) -fopenmp -o $@.new -Wl,--version-script=$(lastword $^) $(filter %.o %.a,$^) $(LDFLAGS) $(LDLIBS)
 	@mv $@.new $@
-endif
 # What this folder was built with: without and with CUDA, the library is another.
 $(BUILD)/cuda: FORCE
 	@mkdir -p $(@D)
 	@echo '$(CUDA_BUILD)' | cmp -s - $@ || { echo '$(CUDA_BUILD)' >$@; $(if $(CUOBJ),,echo "  without CUDA: $(if $(SAN),a build with sanitizers,$(if $(filter 0,$(CUDA)),CUDA=0,no nvcc found)), so this is the CPU version";) }
+# With which flags: objects of others are built again.
+FLAGS := $(CC) $(CXX) $(OPT) $(PICFLAGS) $(FASTFLAGS)
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(FLAGS)' | cmp -s - $@ || echo '$(FLAGS)' >$@
+$(filter-out $(CUOBJ),$(OBJ)) $(BUILD)/experiments/cli/main.o $(BUILD)/kernels/cuda/none.o: $(BUILD)/flags
 $(BUILD)/nvcc: FORCE
 	@mkdir -p $(@D)
 	@echo '$(CUDA_BUILD)' | cmp -s - $@ || echo '$(CUDA_BUILD)' >$@
@@ -201,8 +204,8 @@ $(BUILD)/bench/%: experiments/bench/%.c $(LIB)
 	@mkdir -p $(@D)
 	@echo "  cc    $<"
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIB) $(LDFLAGS) $(LDLIBS)
-# not those of builds within this one: the shared library's, planted faults'
--include $(shell find $(BUILD) \( -path $(BUILD)/pic -o -path $(BUILD)/faults \) -prune -o -name '*.d' -print 2>/dev/null)
+# not those of planted faults, which are builds within this one
+-include $(shell find $(BUILD) -path $(BUILD)/faults -prune -o -name '*.d' -print 2>/dev/null)
 
 $(BUILD)/bench/bench_gpu: $(GPUBENCH:%.c=$(BUILD)/%.o) $(LIB)
 	@mkdir -p $(@D)
@@ -257,6 +260,10 @@ test: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) check
 test-gpu: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) check-gpu
+# Packs what tests/gpu_session.sh runs on a machine with a GPU that nothing is built on.
+.PHONY: gpu-session
+gpu-session: $(BUILD)/hylab $(if $(CUOBJ),$(GPUBIN) $(BUILD)/bench/bench_gpu)
+	@$(if $(CUOBJ),,echo "gpu-session: there is no nvcc here" >&2; exit 2;) BUILD=$(BUILD) tests/gpu_session.sh --pack build/gpu-session.tar.xz
 check-gpu: $(BUILD)/hylab $(if $(CUOBJ),$(GPUBIN))
 	@GPU=1 BUILD=$(BUILD) tests/run.sh $(TESTS)
 # A sweep on a real Slurm of one node, with a task requeued, one out of time, one cancelled (two minutes, mostly waiting).

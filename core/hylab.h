@@ -43,8 +43,9 @@
 //
 // EXECUTOR (core/exec/exec.h). hy_exec_create places every value once for a largest batch and plans every kernel;
 // hy_exec_forward and hy_exec_backward run. The whole sequence, chunks, single tokens and padded batches go through the
-// same ops and give the same numbers. A hy_probe sees any named value (core/model/values.h: by pattern) as it is made, a
-// hy_edit puts another in its place: there is no second forward pass for analysis. Decoding: generate.h.
+// same ops and give the same numbers. A hy_probe sees any named value (core/model/values.h: by pattern) as it is made,
+// a hy_edit puts another in its place: there is no second forward pass for analysis. Decoding: generate.h; scores of
+// given texts: likelihood.h.
 //
 // TASK (core/task/task.h). Where examples come from: synthetic recall tasks, Markov sources, text, images and speech as
 // sequences of levels. An example is a pure function of (options, seed, split, cell, index); a cell is a setting that
@@ -86,6 +87,7 @@
 #include "analysis/measure/measure.h"
 #include "analysis/probe/capture.h"
 #include "core/exec/generate.h"
+#include "core/exec/likelihood.h"
 #include "core/family/export.h"
 #include "core/family/model_file.h"
 #include "core/model/checkpoint.h"

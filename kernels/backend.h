@@ -27,7 +27,8 @@ typedef struct hy_backend {
     // A row of a product has the same bits in all products of fewer rows than this, and the same in all of more; 0: no
     // promise.
     int few_rows;
-    hy_isa isa;  // CPU: the best path allowed
+    bool by_token;  // CPU: set it in a copy of the backend that an executor is made with; see hy_plan_req
+    hy_isa isa;     // CPU: the best path allowed
     int threads;
     hy_math math;
 } hy_backend;
@@ -35,6 +36,7 @@ typedef struct hy_backend {
 static inline hy_plan_req hy_backend_request(const hy_backend *be, hy_dtype dtype, bool training) {
     hy_plan_req r;
     r.dtype = dtype, r.isa = be->isa, r.threads = be->threads, r.training = training, r.math = be->math;
+    r.by_token = be->by_token && !training;
     return r;
 }
 

@@ -439,9 +439,10 @@ typedef struct {
     X(norm_bwd)                                                                                                      \
     X(linear)                                                                                                        \
     X(linear_bwd)                                                                                                    \
-    X(rope) X(rope_bwd) X(attention) X(attention_bwd) X(kv_append) X(conv) X(conv_bwd) X(scan) X(scan_bwd) X(act)    \
-        X(act_bwd) X(scale) X(scale_bwd) X(fuse) X(fuse_bwd) X(gather) X(lm_loss) X(lm_loss_bwd) X(adamw) X(sumsq)   \
-            X(ssd) X(ssd_bwd) X(gated_norm) X(gated_norm_bwd) X(nll_sum) X(clip) X(cast) X(position) X(position_bwd) \
+    X(rope)                                                                                                          \
+    X(rope_bwd) X(attention) X(attention_bwd) X(kv_append) X(conv) X(conv_bwd) X(scan) X(scan_bwd) X(act) X(act_bwd) \
+        X(scale) X(scale_bwd) X(fuse) X(fuse_bwd) X(gather) X(lm_loss) X(lm_loss_bwd) X(adamw) X(sumsq) X(ssd)       \
+            X(ssd_bwd) X(gated_norm) X(gated_norm_bwd) X(nll_sum) X(clip) X(cast) X(position) X(position_bwd)        \
                 X(dropout) X(dropout_bwd)
 typedef enum {
 #define X(name) HY_K_##name,
@@ -462,6 +463,9 @@ typedef struct {
     int threads;    // CPU
     bool training;  // forward: a backward will follow (report `saved`)
     hy_math math;   // CUDA
+    // CPU, forward in float32: every token is computed as it is when it comes alone, so that its bits do not depend on
+    // how a sequence is cut into calls nor on what else is in the batch. Slower where tokens share work.
+    bool by_token;
 } hy_plan_req;
 
 typedef struct hy_launch {

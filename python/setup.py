@@ -43,7 +43,7 @@ class Build(build_py):
         super().run()
         to = Path(self.build_lib) / "hylab"
         (to / "bin").mkdir(parents=True, exist_ok=True)
-        shutil.copy2(TREE / BUILD / "pic/libhylab.so", to / "libhylab.so")
+        shutil.copy2(TREE / BUILD / "libhylab.so", to / "libhylab.so")
         shutil.copy2(TREE / BUILD / "hylab", to / "bin/hylab")
         for name in ("libhylab.so", "bin/hylab"):
             strip = shutil.which("strip")

@@ -168,7 +168,8 @@ static void stack_panel(hy_plot *p, const hy_fig_stack *q, int index, const char
                         const bool *shown) {
     hy_buf *b = &p->script;
     hy_plot_comment(&p->data, q->title);
-    hy_plot_comment(&p->data, "bar, then the lower and upper end of each kind");
+    hy_plot_comment(&p->data, q->ends ? "bar, then the lower and upper end of each kind, then those of the error bar"
+                                      : "bar, then the lower and upper end of each kind");
     for (int i = 0; i < q->n; i++) {
         double sum = 0;
         hy_buf_printf(&p->data, "%d", i);
@@ -177,6 +178,7 @@ static void stack_panel(hy_plot *p, const hy_fig_stack *q, int index, const char
             sum += fmax(0, q->values[i * n_kinds + k]);
             hy_buf_printf(&p->data, " %.10g", sum);
         }
+        if (q->ends) hy_figc_numbers(&p->data, 2, q->ends + 2 * i);
         hy_buf_printf(&p->data, "\n");
     }
     hy_buf_printf(&p->data, "\n\n");
@@ -189,6 +191,11 @@ static void stack_panel(hy_plot *p, const hy_fig_stack *q, int index, const char
         hy_buf_printf(
             b, ", \\\n  DATA index %d using 1:%d:($1-0.42):($1+0.42):%d:%d with boxxyerror lc rgb LC(%d) notitle",
             index, 2 * k + 2, 2 * k + 2, 2 * k + 3, k);
+    if (q->ends)
+        hy_buf_printf(b,
+                      ", \\\n  DATA index %d using 1:%d:(0):($%d-$%d) with vectors " HY_FIGC_BAR
+                      " lw 1.5 lc rgb '#222222' notitle",
+                      index, 2 * n_kinds + 2, 2 * n_kinds + 3, 2 * n_kinds + 2);
     for (int k = 0; k < n_kinds && shown; k++) {
         if (!shown[k]) continue;
         hy_buf_printf(b, ", \\\n  NaN with points pt 5 ps PS(1.8) lc rgb LC(%d) title ", k);

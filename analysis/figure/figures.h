@@ -62,6 +62,7 @@ typedef struct {
     const char *title;     // e.g. the variant and its total
     int n;                 // bars, named 0 .. n-1 (layers)
     const double *values;  // [n, n_kinds]
+    const double *ends;    // [n, 2] of an error bar at the top of the first kind, NAN: none; NULL: of no bar
 } hy_fig_stack;
 // own_scale: each panel has its own y axis; else one for all. The legend has the kinds that some bar shows.
 hy_status hy_fig_stacks(const hy_fig_out *out, const hy_fig_head *head, const char *x_label, const char *y_label,

@@ -7,7 +7,8 @@
 
 #include "analysis/measure/parts.h"
 
-static const char *const kind_names[HY_UNIT_KINDS] = {"attention", "ssm", "attention", "ssm", "layer", "mlp", "conv"};
+static const char *const kind_names[HY_UNIT_KINDS] = {"attention", "ssm", "attention", "ssm",
+                                                      "layer",     "mlp", "conv",      "meta"};
 
 typedef struct {
     int parts, how, examples, groups, reference, controls, seed;
@@ -17,7 +18,7 @@ typedef struct {
 static const hy_field ablation_fields[] = {
     {"parts", HY_F_ENUM, offsetof(ablation_options, parts), 0, "branches", 0, 0, HY_PARTS_CHOICES,
      "taken out one at a time: all attention or SSM heads of a layer; single attention heads; groups of SSM channels, "
-     "or single Mamba-2 heads; layers; MLPs; convolutions"},
+     "or single Mamba-2 heads; layers; MLPs; convolutions; embeddings of meta tokens"},
     HY_FIELD_HOW(ablation_options),
     {"examples", HY_F_INT, offsetof(ablation_options, examples), 0, "64", 2, 1e6, NULL,
      "evaluation examples of each cell at most"},
@@ -35,7 +36,7 @@ static const hy_field ablation_fields[] = {
 
 static hy_status ablation_check(const hy_measure_subject *s, const void *options) {
     const ablation_options *o = options;
-    return hy_parts_check(s, &o->cells, o->parts, o->groups);
+    return hy_parts_check(s, &o->cells, o->parts, o->groups, o->how);
 }
 
 // Models that lack what `remove` names are passed over like those without such parts.
@@ -61,7 +62,7 @@ static void fact(const hy_measure_context *c, hy_facts *f, const char *metric, c
     m->n = n;
     m->step = c->step;
     if (!u) return;
-    m->x = u->layer;
+    if (u->layer >= 0) m->x = u->layer;
     hy_fact_at(m, u->layer, kind_names[u->kind], u->index);
 }
 
@@ -162,8 +163,8 @@ static hy_status ablation_run(const hy_measure_context *c, const void *options, 
 const hy_measure hy_measure_ablation = {
     .name = "ablation",
     .version = 1,
-    .doc =
-        "what is lost without heads, branches, layers, MLPs or convolutions: each in turn, or a set beside random ones",
+    .doc = "what is lost without heads, branches, layers, MLPs, convolutions or meta tokens: each in turn, or a set "
+           "beside random ones",
     .fields = ablation_fields,
     .options_size = sizeof(ablation_options),
     .needs = HY_NEEDS_TASK | HY_NEEDS_WEIGHTS,

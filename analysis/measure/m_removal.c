@@ -36,7 +36,7 @@ static const hy_field removal_fields[] = {
 
 static hy_status removal_check(const hy_measure_subject *s, const void *options) {
     const removal_options *o = options;
-    return hy_parts_check(s, &o->cells, o->parts, o->groups);
+    return hy_parts_check(s, &o->cells, o->parts, o->groups, o->how);
 }
 
 static bool removal_applies(const hy_model_spec *spec, const void *options) {

@@ -9,7 +9,8 @@ static const unsigned kinds_of[] = {1u << HY_UNIT_ATTENTION | 1u << HY_UNIT_SSM,
                                     1u << HY_UNIT_GROUP,
                                     1u << HY_UNIT_LAYER,
                                     1u << HY_UNIT_MLP,
-                                    1u << HY_UNIT_CONV};
+                                    1u << HY_UNIT_CONV,
+                                    1u << HY_UNIT_META};
 
 unsigned hy_parts_kinds(int parts) { return kinds_of[parts]; }
 
@@ -24,15 +25,16 @@ hy_status hy_parts_of(const hy_model_spec *spec, int parts, int groups, hy_progr
     return s;
 }
 
-hy_status hy_parts_check(const hy_measure_subject *s, const hy_ints *cells, int parts, int groups) {
+hy_status hy_parts_check(const hy_measure_subject *s, const hy_ints *cells, int parts, int groups, int how) {
     hy_program *p;
     hy_units u;
     HY_TRY(hy_list_distinct(cells, "cells"));
     for (int i = 0; i < cells->n; i++) HY_TRY(hy_examples_check(s, cells->v[i]));
     HY_TRY(hy_parts_of(s->spec, parts, groups, &p, &u));
+    const hy_status st = hy_ablate_check(&u, (hy_ablate_how)how);
     hy_units_free(&u);
     hy_program_free(p);
-    return HY_OK;
+    return st;
 }
 
 bool hy_parts_any(const hy_model_spec *spec, int parts, int groups) {

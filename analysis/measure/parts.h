@@ -5,7 +5,7 @@
 #include "analysis/measure/examples.h"
 #include "analysis/probe/ablate.h"
 
-#define HY_PARTS_CHOICES "branches|heads|groups|layers|mlps|convs"
+#define HY_PARTS_CHOICES "branches|heads|groups|layers|mlps|convs|meta"
 // Rows of a field table.
 #define HY_FIELD_HOW(type)                                                                                          \
     {                                                                                                               \
@@ -28,8 +28,9 @@ hy_status hy_parts_units(const hy_program *p, int parts, int groups, hy_units *u
 hy_status hy_parts_of(const hy_model_spec *spec, int parts, int groups, hy_program **p, hy_units *u);
 // Whether a model has such parts. True also where the options are wrong: the check says what is.
 bool hy_parts_any(const hy_model_spec *spec, int parts, int groups);
-// HY_EINPUT: a cell stands in the list twice, or the task has none such; groups do not divide the channels.
-hy_status hy_parts_check(const hy_measure_subject *s, const hy_ints *cells, int parts, int groups);
+// HY_EINPUT: a cell stands in the list twice, or the task has none such; groups do not divide the channels; these parts
+// cannot be taken out in that way.
+hy_status hy_parts_check(const hy_measure_subject *s, const hy_ints *cells, int parts, int groups, int how);
 
 // What is taken out of a measure's model; cells is borrowed.
 hy_ablation hy_parts_ablation(const hy_measure_context *c, const hy_ints *cells, int examples, int how, int reference);

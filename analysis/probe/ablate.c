@@ -1,5 +1,5 @@
 // ablate.c - see ablate.h. For each batch: the intact pass, what is put in the place of units, then a pass for each
-// set.
+// set, from the first op on that the set changes: sets go by that op, and what comes before is computed once.
 #include "analysis/probe/ablate.h"
 
 #include <math.h>
@@ -18,6 +18,8 @@ typedef struct {
     double **sum;  // [n_values] [width]
     double summed;
     hy_edit *edits;  // of one set
+    int *order;      // [sets] sets by the first op that they change
+    int *first;      // [sets] that op; 0: none
 } work;
 
 // ---------------------------------------------------------------------------------------------------- examples
@@ -53,10 +55,14 @@ static hy_status load(work *k, hy_split split, int cell, int first, int B, int s
     return HY_OK;
 }
 
-static hy_status pass(work *k, const hy_edit *edits, int n, const hy_probe *probe) {
-    const hy_batch batch = {
+static hy_batch batch_of(const work *k) {
+    return (hy_batch){
         .B = k->B, .T = k->a->prog->spec.meta_tokens + k->T, .ids = k->full_ids, .labels = k->full_labels};
-    hy_exec_set_edits(k->e, edits, n);
+}
+
+static hy_status intact(work *k, const hy_probe *probe) {
+    const hy_batch batch = batch_of(k);
+    hy_exec_set_edits(k->e, NULL, 0);
     return hy_exec_forward(k->e, k->a->params, &batch, NULL, HY_HEAD_LOSS, probe);
 }
 
@@ -114,7 +120,7 @@ static void subtract_residuals(work *k) {
 
 static hy_status look(work *k) {
     const hy_probe probe = {wants, got, k};
-    HY_TRY(pass(k, NULL, 0, &probe));
+    HY_TRY(intact(k, &probe));
     subtract_residuals(k);
     return HY_OK;
 }
@@ -165,6 +171,33 @@ static int edits_of(work *k, const bool *chosen) {
     return n;
 }
 
+// The op that makes the first value that taking a unit out changes.
+static int first_op(const hy_program *p, const hy_unit *u) {
+    int first = p->n_ops;
+    for (int j = 0; j < u->n; j++) {
+        const hy_val root = hy_value_root(p, u->part[j].value);
+        for (int o = 0; o < first; o++)
+            if (p->ops[o].out == root) first = o;
+    }
+    return first;
+}
+
+static void put_in_order(work *k, int sets, const bool *chosen) {
+    const int units = k->u->n;
+    int *of_unit = hy_xcalloc((size_t)units + 1, sizeof *of_unit);
+    for (int i = 0; i < units; i++) of_unit[i] = first_op(k->a->prog, &k->u->v[i]);
+    for (int s = 0; s < sets; s++) {
+        int at = s, *first = &k->first[s];
+        *first = k->a->prog->n_ops;
+        for (int i = 0; i < units; i++)
+            if (chosen[(size_t)s * (size_t)units + (size_t)i] && of_unit[i] < *first) *first = of_unit[i];
+        if (*first == k->a->prog->n_ops) *first = 0;
+        for (; at > 0 && k->first[k->order[at - 1]] > *first; at--) k->order[at] = k->order[at - 1];
+        k->order[at] = s;
+    }
+    free(of_unit);
+}
+
 // The scores of the newest pass as those of a set, from example `at` on; returns how many have labels.
 static hy_status keep_scores(work *k, int set, int at, int *n) {
     const int m = k->a->prog->spec.meta_tokens, S = m + k->T;
@@ -195,11 +228,16 @@ static hy_status run_batch(work *k, int cell, int first, int B, int count, int s
         HY_TRY(look(k));
     }
     HY_TRY(load(k, split, cell, first, B, 0, count));
-    HY_TRY(pass(k, NULL, 0, NULL));
+    HY_TRY(intact(k, NULL));
     HY_TRY(keep_scores(k, 0, at, n));
-    for (int s = 0; s < sets; s++) {
-        if (hy_interrupted) return hy_error(HY_EINTR, "interrupted at set %d of %d", s, sets);
-        HY_TRY(pass(k, k->edits, edits_of(k, chosen + (size_t)s * (size_t)k->u->n), NULL));
+    const hy_batch batch = batch_of(k);
+    for (int i = 0; i < sets; i++) {
+        const int s = k->order[i];
+        if (hy_interrupted) return hy_error(HY_EINTR, "interrupted at set %d of %d", i, sets);
+        if (!i || k->first[s] > k->first[k->order[i - 1]])
+            HY_TRY(hy_exec_mark(k->e, k->a->params, i ? NULL : &batch, HY_HEAD_LOSS, k->first[s]));
+        hy_exec_set_edits(k->e, k->edits, edits_of(k, chosen + (size_t)s * (size_t)k->u->n));
+        HY_TRY(hy_exec_forward_marked(k->e, k->a->params));
         HY_TRY(keep_scores(k, s + 1, at, n));
     }
     return HY_OK;
@@ -249,6 +287,8 @@ static hy_status open(work *k, int sets) {
     k->full_labels = k->full_ids + B * S;
     for (int i = 0; i < k->u->n; i++) parts += k->u->v[i].n;
     k->edits = hy_xcalloc((size_t)parts + 1, sizeof *k->edits);
+    k->order = hy_xcalloc(2 * (size_t)sets + 1, sizeof *k->order);
+    k->first = k->order + sets;
     k->seen = hy_xcalloc((size_t)p->n_values, sizeof *k->seen);
     k->sum = hy_xcalloc((size_t)p->n_values, sizeof *k->sum);
     if (k->a->how != HY_ABLATE_ZERO) HY_TRY(want_units(k, B * S));
@@ -257,7 +297,7 @@ static hy_status open(work *k, int sets) {
 
 static void close(work *k) {
     for (int v = 0; k->seen && v < k->a->prog->n_values; v++) free(k->seen[v]), free(k->sum[v]);
-    free(k->seen), free(k->sum), free(k->edits), free(k->ids);
+    free(k->seen), free(k->sum), free(k->edits), free(k->order), free(k->ids);
     hy_exec_free(k->e);
 }
 
@@ -266,11 +306,20 @@ void hy_ablation_scores_free(hy_ablation_scores *s) {
     *s = (hy_ablation_scores){0};
 }
 
+hy_status hy_ablate_check(const hy_units *u, hy_ablate_how how) {
+    for (int i = 0; i < u->n && how == HY_ABLATE_RESAMPLE; i++)
+        if (u->v[i].kind == HY_UNIT_META)
+            return hy_error(HY_EINPUT, "how: resample: meta tokens are the same in every example; zero or mean");
+    return HY_OK;
+}
+
 hy_status hy_ablate(const hy_ablation *a, const hy_units *u, int sets, const bool *chosen, hy_ablation_scores *out) {
     *out = (hy_ablation_scores){0};
+    HY_TRY(hy_ablate_check(u, a->how));
     work k = {.a = a, .u = u, .out = out};
     hy_status s = open(&k, sets);
     if (!s && a->how == HY_ABLATE_MEAN) s = find_means(&k);
+    if (!s) put_in_order(&k, sets, chosen);
     if (!s) s = run_cells(&k, sets, chosen);
     close(&k);
     if (s) hy_ablation_scores_free(out);

@@ -33,7 +33,9 @@ typedef struct {
 } hy_ablation_scores;
 void hy_ablation_scores_free(hy_ablation_scores *s);
 
+// HY_EINPUT: meta tokens, which are the same in every example, are to be resampled.
+hy_status hy_ablate_check(const hy_units *u, hy_ablate_how how);
 // chosen [sets, u->n]: the units of each set. Fills in scores of sets + 1. HY_EINTR; HY_EDIVERGED: a loss is not
-// finite; HY_EINPUT: resampling a cell of one example.
+// finite; HY_EINPUT: resampling a cell of one example, or as hy_ablate_check.
 hy_status hy_ablate(const hy_ablation *a, const hy_units *u, int sets, const bool *chosen, hy_ablation_scores *out);
 #endif

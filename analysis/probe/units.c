@@ -8,11 +8,14 @@
 #include <string.h>
 
 static hy_unit *add(hy_units *u, hy_unit_kind kind, int layer, int index) {
-    static const char *const names[HY_UNIT_KINDS] = {".attention", ".ssm", ".head", ".group", "", ".mlp", ".conv"};
+    static const char *const names[HY_UNIT_KINDS] = {".attention", ".ssm", ".head", ".group",
+                                                     "",           ".mlp", ".conv", "meta"};
     u->v = hy_xrealloc(u->v, (size_t)(u->n + 1) * sizeof *u->v);
     hy_unit *x = &u->v[u->n++];
     *x = (hy_unit){.kind = kind, .layer = layer, .index = index};
-    if (index < 0)
+    if (layer < 0)
+        snprintf(x->name, sizeof x->name, "%s%d", names[kind], index);
+    else if (index < 0)
         snprintf(x->name, sizeof x->name, "layer%d%s", layer, names[kind]);
     else
         snprintf(x->name, sizeof x->name, "layer%d%s%d", layer, names[kind], index);
@@ -86,9 +89,21 @@ static void block_units(hy_units *u, const hy_program *p, unsigned kinds, int la
     whole(u, p, kinds, HY_UNIT_CONV, layer, find(p, layer, is_conv));
 }
 
+static void meta_units(hy_units *u, const hy_program *p) {
+    int at = 0;
+    while (p->ops[at].kind != HY_OP_EMBED) at++;
+    for (int j = 0; j < p->spec.meta_tokens; j++) {
+        hy_unit *x = add(u, HY_UNIT_META, -1, j);
+        part(x, p->ops[at].out, 0, p->spec.d_model, -1, false);
+        x->part[0].from = j;
+        x->part[0].to = j + 1;
+    }
+}
+
 hy_status hy_units_of(const hy_program *p, unsigned kinds, int groups, hy_units *out) {
     *out = (hy_units){0};
     hy_status s = HY_OK;
+    if (kinds >> HY_UNIT_META & 1) meta_units(out, p);
     for (int i = 0; i < p->spec.n_layers && !s; i++) {
         s = head_units(out, p, kinds, groups, i);
         if (!s) block_units(out, p, kinds, i);

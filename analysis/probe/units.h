@@ -7,6 +7,8 @@
 //                                    Mamba-2; after the gate
 //     layerN.mlp, layerN             what the MLP, or all blocks of the layer, add to the residual stream
 //     layerN.conv                    the convolution; without it each position keeps its own: silu(input)
+//     metaN                          what meta token N brings into the residual stream: its embedding becomes 0. Its
+//                                    position stays: what is attended to there is what the layers make of 0
 // Keys and values that other layers share stay what they are.
 #ifndef HY_UNITS_H
 #define HY_UNITS_H
@@ -20,6 +22,7 @@ typedef enum {
     HY_UNIT_LAYER,
     HY_UNIT_MLP,
     HY_UNIT_CONV,
+    HY_UNIT_META,
     HY_UNIT_KINDS
 } hy_unit_kind;
 
@@ -27,7 +30,7 @@ enum { HY_UNIT_PARTS = 3 };  // blocks of a layer
 typedef struct {
     char name[32];
     hy_unit_kind kind;
-    int layer, index;  // of the head or group, else -1
+    int layer, index;  // -1: none; index: of the head, group or meta token
     // What takes it out: these edits leave what a model without the unit would have there.
     int n;
     hy_edit part[HY_UNIT_PARTS];
@@ -40,7 +43,7 @@ typedef struct {
     hy_unit *v;
 } hy_units;
 
-// Every unit of the kinds (bit k: kind k) of a program, by layer, then kind, then index. groups: of the channels of a
+// Every unit of the kinds (bit k: kind k) of a program, meta tokens first, by layer, then kind, then index. groups: of the channels of a
 // Mamba-1 mixer. HY_EINPUT: they do not divide its channels.
 hy_status hy_units_of(const hy_program *p, unsigned kinds, int groups, hy_units *out);
 void hy_units_free(hy_units *u);

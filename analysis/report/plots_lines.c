@@ -268,7 +268,7 @@ static cache_panels load_caches(const hy_plots *p) {
         char *name = hy_fig_short(r->variant, 22);
         c.titles[c.n] = hy_asprintf("%s: %.*f %s", name, look.decimals, look.scale * sum->stat.mean, look.unit);
         free(name);
-        c.panel[c.n] = (hy_fig_stack){c.titles[c.n], layers, c.bytes[c.n]};
+        c.panel[c.n] = (hy_fig_stack){c.titles[c.n], layers, c.bytes[c.n], NULL};
         c.top = fmax(c.top, most_of(&c, c.n));
         c.n++;
     }

@@ -134,7 +134,8 @@ typedef struct {
     const hy_params *w;
     const hy_state *state;
     const hy_probe *probe;
-    int last;  // backward: the op that it begins with
+    int first, last;  // ops, both included; a backward pass goes from the last to op 0
+    bool edits;
 } a_run;
 
 static hy_run_key run_key(const a_run *r) {
@@ -168,12 +169,12 @@ static hy_status forward_ops(void *user) {
     hy_exec *e = r->e;
     const hy_plan_req req = request(e);
     hy_exec_bind_forward(e, r->w, r->state);
-    for (int i = 0; i < e->prog->n_ops; i++) {
+    for (int i = r->first; i <= r->last; i++) {
         const hy_op *op = &e->prog->ops[i];
         if (!runs_forward(e, i)) continue;
         const hy_status s = launch(e, &e->shape->fwd[i], &req, e->seconds ? &e->seconds[i] : NULL);
         if (s) return hy_error_context(s, "layer %d, %s", op->layer, hy_op_name(op->kind));
-        if (e->n_edits) HY_TRY(hy_exec_edit_output(e, i));
+        if (r->edits) HY_TRY(hy_exec_edit_output(e, i));
         if (r->probe && op->out >= 0) HY_TRY(show(e, op->out, false, r->probe));
     }
     return HY_OK;
@@ -185,14 +186,25 @@ static hy_status prepare(const hy_exec *e, hy_params *w) {
     return e->dt == HY_BF16 ? hy_params_want_bf16(w) : HY_OK;
 }
 
+hy_status hy_exec_load(hy_exec *e, hy_params *w, const hy_batch *b, const hy_state *st, unsigned heads) {
+    e->mark.op = -1;
+    HY_TRY(prepare(e, w));
+    HY_TRY(load_batch(e, b, st, heads));
+    e->heads = heads;
+    return HY_OK;
+}
+
+hy_status hy_exec_run_ops(hy_exec *e, const hy_params *w, int first, int end, bool edits) {
+    a_run r = {.e = e, .w = w, .first = first, .last = end - 1, .edits = edits};
+    return forward_ops(&r);
+}
+
 hy_status hy_exec_forward(hy_exec *e, hy_params *w, const hy_batch *b, hy_state *state, unsigned heads,
                           const hy_probe *probe) {
-    HY_TRY(prepare(e, w));
-    HY_TRY(load_batch(e, b, state, heads));
-    e->heads = heads;
-    a_run r = {e, w, state, probe, 0};
+    HY_TRY(hy_exec_load(e, w, b, state, heads));
+    a_run r = {e, w, state, probe, 0, e->prog->n_ops - 1, e->n_edits > 0};
     const hy_run_key key = run_key(&r);
-    HY_TRY(probe || e->n_edits ? forward_ops(&r) : hy_exec_run_recorded(e, false, &key, forward_ops, &r));
+    HY_TRY(probe || r.edits ? forward_ops(&r) : hy_exec_run_recorded(e, false, &key, forward_ops, &r));
     for (int s = 0; state && s < b->B; s++) state->pos[s] += e->h_len[s];
     return HY_OK;
 }
@@ -224,7 +236,7 @@ hy_status hy_exec_backward(hy_exec *e, hy_params *w, double scale, const hy_prob
     HY_ASSERT(hy_exec_keeps(e->mode) && w->grad);
     HY_TRY(prepare(e, w));
     HY_TRY(e->be->from_host(e->scale, &scale, sizeof scale));
-    a_run r = {e, w, NULL, probe, e->prog->n_ops - 1};
+    a_run r = {e, w, NULL, probe, 0, e->prog->n_ops - 1, false};
     const hy_run_key key = run_key(&r);
     return probe ? backward_ops(&r) : hy_exec_run_recorded(e, true, &key, backward_ops, &r);
 }
@@ -266,7 +278,7 @@ hy_status hy_exec_backward_from(hy_exec *e, hy_params *w, hy_val from, const flo
     HY_TRY(prepare(e, w));
     hy_params values = *w;  // without gradients
     values.grad = NULL;
-    a_run r = {e, &values, NULL, probe, 0};
+    a_run r = {e, &values, NULL, probe, 0, 0, false};
     while (p->ops[r.last].out != root) r.last++;
     HY_TRY(zero_unwritten(e, r.last));
     HY_TRY(put_seed(e, from, seed));

@@ -34,6 +34,7 @@ static hy_status plan_all(const hy_program *p, const hy_backend *be, hy_dtype dt
     if (B < 1 || T < 1 || (int64_t)B * T > (1 << 30))
         return hy_error(HY_EINPUT, "a batch of %d sequences of %d tokens is outside 1 .. 2^30 positions", B, T);
     hy_exec *e = hy_xcalloc(1, sizeof *e);
+    e->mark.op = -1;
     *e = (hy_exec){.prog = p,
                    .be = be,
                    .dt = dt,
@@ -176,6 +177,7 @@ hy_status hy_exec_create(const hy_program *p, const hy_backend *be, hy_dtype dt,
 void hy_exec_free(hy_exec *e) {
     if (!e) return;
     hy_exec_free_shapes(e);
+    hy_exec_mark_free(e);
     free_device(e);
     hy_exec_layout_free(&e->layout);
     free(e->saved_most);

@@ -1,6 +1,6 @@
 // exec_impl.h - an executor from inside. exec_create.c makes one, exec_memory.c decides where everything lies,
 // exec_bind.c, op_*.c and exec_ops.c turn ops into kernel arguments, exec_launch.c keeps prepared launches and
-// recordings, exec_edit.c intervenes, exec.c runs them.
+// recordings, exec_edit.c intervenes, exec_mark.c goes on from the middle of a pass, exec.c runs them.
 #ifndef HY_EXEC_IMPL_H
 #define HY_EXEC_IMPL_H
 #include "core/exec/exec.h"
@@ -66,6 +66,16 @@ typedef struct {
     uint64_t used;    // 0: free
 } hy_recording;
 
+// A place in a pass that can be gone on from: what ops from `op` on read of those before it.
+typedef struct {
+    int op;  // -1: nothing is marked
+    int n;
+    hy_val *value;  // [n] roots
+    size_t *at;     // [n] where in data
+    char *data;     // in host memory
+    size_t bytes;   // allocated
+} hy_exec_kept;
+
 struct hy_exec {
     const hy_program *prog;
     const hy_backend *be;
@@ -98,11 +108,9 @@ struct hy_exec {
     double *seconds;  // [2 n_ops], NULL: not profiled
     const hy_edit *edits;
     int n_edits;
+    hy_exec_kept mark;
 };
 
-hy_val hy_value_root(const hy_program *p, hy_val v);
-// Column of the root where a value begins.
-size_t hy_value_column(const hy_program *p, hy_val v);
 // Offsets, gradient bookkeeping, sizes. saved[i]: bytes op i keeps for its backward at the largest size.
 void hy_exec_layout_make(const hy_program *p, hy_exec_mode mode, hy_dtype dt, int rows, int out_rows,
                          const size_t *saved, hy_exec_layout *out);
@@ -126,6 +134,15 @@ static inline double hy_host_element(hy_dtype dt, const void *x, size_t i) {
            : dt == HY_BF16 ? (double)hy_f32_from_bf16(((const uint16_t *)x)[i])
                            : (double)((const float *)x)[i];
 }
+
+// ---- exec.c
+// Checks a batch and brings it to the device.
+hy_status hy_exec_load(hy_exec *e, hy_params *w, const hy_batch *b, const hy_state *st, unsigned heads);
+// Runs ops first .. end - 1 of the forward pass, nothing before or after.
+hy_status hy_exec_run_ops(hy_exec *e, const hy_params *w, int first, int end, bool edits);
+
+// ---- exec_mark.c
+void hy_exec_mark_free(hy_exec *e);
 
 // ---- exec_edit.c
 // Makes the edits of what op i has just computed.

@@ -8,16 +8,6 @@
 
 #include "core/exec/exec_impl.h"
 
-hy_val hy_value_root(const hy_program *p, hy_val v) {
-    while (v >= 0 && p->values[v].parent >= 0) v = p->values[v].parent;
-    return v;
-}
-size_t hy_value_column(const hy_program *p, hy_val v) {
-    size_t col = 0;
-    for (; p->values[v].parent >= 0; v = p->values[v].parent) col += (size_t)p->values[v].col;
-    return col;
-}
-
 // ---------------------------------------------------------------------------------------------------- gradients
 #define MAX_PARTS 8
 typedef struct {

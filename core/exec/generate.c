@@ -99,6 +99,7 @@ typedef struct {
     hy_state *st;
     hy_exec *prefill, *decode;
     int B, chunk;
+    int first;                  // of all sequences
     int32_t *ids, *len, *rows;  // [B, chunk], [B], [B]
     float *logits;              // [B, vocab]: of the last token of each sequence
     hy_ranked_token *scratch;
@@ -176,6 +177,8 @@ static hy_status decode_all(generation *g, const hy_sample_spec *s, hy_on_token 
             out[(size_t)b * (size_t)s->max_new + (size_t)out_len[b]++] = next[b];
             if (on_token) st = on_token(user, b, next[b]);
             for (int k = 0; k < s->n_eos; k++) done[b] |= next[b] == s->eos[k];
+            if (s->ends && s->ends(s->ends_user, g->first + b, out + (size_t)b * (size_t)s->max_new, out_len[b]))
+                done[b] = true;
             left -= done[b];
         }
         if (!st && hy_interrupted) st = hy_error(HY_EINTR, "interrupted after %d tokens", i + 1);
@@ -199,9 +202,9 @@ static hy_status check_prompts(const hy_program *p, int B, const int32_t *const 
     return HY_OK;
 }
 
-static hy_status generate_group(const hy_program *p, hy_params *w, int B, const int32_t *const *prompts, const int *len,
-                                const uint64_t *seeds, const hy_sample_spec *s, hy_on_token on_token, void *user,
-                                int32_t *out, int *out_len) {
+static hy_status generate_group(const hy_program *p, hy_params *w, int first, int B, const int32_t *const *prompts,
+                                const int *len, const uint64_t *seeds, const hy_sample_spec *s, hy_on_token on_token,
+                                void *user, int32_t *out, int *out_len) {
     int longest;
     HY_TRY(check_prompts(p, B, prompts, len, &longest));
     const int many = w->be->few_rows, wanted = s->prefill_chunk ? s->prefill_chunk : CHUNK,
@@ -213,7 +216,7 @@ static hy_status generate_group(const hy_program *p, hy_params *w, int B, const 
                         "%d meta tokens included",
                         s->max_new, longest, MAX_POSITIONS, p->spec.meta_tokens);
     const int total = p->spec.meta_tokens + longest;
-    generation g = {.p = p, .w = w, .B = B, .chunk = total < most ? total : most};
+    generation g = {.p = p, .w = w, .B = B, .first = first, .chunk = total < most ? total : most};
     const size_t V = (size_t)p->spec.vocab;
     hy_status st = hy_state_create(p, w->be, w->compute, B, longest + s->max_new, &g.st);
     if (!st) st = hy_exec_create(p, w->be, w->compute, HY_EXEC_INFER, B, g.chunk, B, &g.prefill);
@@ -261,7 +264,7 @@ hy_status hy_generate(const hy_program *p, hy_params *w, int B, const int32_t *c
     for (int b = 0; b < B; b += most) {
         const int n = B - b < most ? B - b : most;
         group_listener l = {on_token, user, b};
-        HY_TRY(generate_group(p, w, n, prompts + b, len + b, seeds + b, s, on_token ? pass_on : NULL, &l,
+        HY_TRY(generate_group(p, w, b, n, prompts + b, len + b, seeds + b, s, on_token ? pass_on : NULL, &l,
                               out + (size_t)b * (size_t)s->max_new, out_len + b));
     }
     return HY_OK;

@@ -11,6 +11,9 @@ typedef struct {
     const int32_t *eos;  // [n_eos]: a sequence stops after any of these tokens
     int n_eos;           // 0: never
     int prefill_chunk;   // positions of a prompt per call, at least the backend's few_rows; 0: 512
+    // Asked after every new token, of the n that a sequence has by then: true ends it. NULL: never.
+    bool (*ends)(void *user, int sequence, const int32_t *out, int n);
+    void *ends_user;
 } hy_sample_spec;
 
 // One draw from finite logits [V], in time linear in V. scratch: [V].

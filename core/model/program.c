@@ -13,6 +13,16 @@ void hy_program_free(hy_program *p) {
     free(p);
 }
 
+hy_val hy_value_root(const hy_program *p, hy_val v) {
+    while (v >= 0 && p->values[v].parent >= 0) v = p->values[v].parent;
+    return v;
+}
+size_t hy_value_column(const hy_program *p, hy_val v) {
+    size_t col = 0;
+    for (; p->values[v].parent >= 0; v = p->values[v].parent) col += (size_t)p->values[v].col;
+    return col;
+}
+
 hy_val hy_program_find(const hy_program *p, const char *name) {
     for (int i = 0; i < p->n_values; i++)
         if (!strcmp(p->values[i].name, name)) return i;

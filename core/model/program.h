@@ -67,6 +67,9 @@ hy_status hy_model_build(const hy_model_spec *spec, hy_program **out);
 void hy_program_free(hy_program *p);
 hy_val hy_program_find(const hy_program *p, const char *name);     // HY_NOVAL if there is none
 int hy_program_find_param(const hy_program *p, const char *name);  // -1 if there is none
+// The value in whose memory a value lies, itself unless it is a view, and the column where it begins there.
+hy_val hy_value_root(const hy_program *p, hy_val v);
+size_t hy_value_column(const hy_program *p, hy_val v);
 // Whether every op that uses a parameter reads it through a kernel that takes bfloat16 matrices: linear, embedding and
 // output matrices.
 bool hy_program_is_matrix(const hy_program *p, int param);

@@ -63,6 +63,37 @@ hy_status hy_state_reset(hy_state *s) {
     return HY_OK;
 }
 
+// One sequence of a part: K, V, a tail or a state of all sequences, one after the other.
+static hy_status copy_part(const hy_backend *be, char *dst, int d, const char *src, int s, size_t each, void *host) {
+    HY_TRY(be->to_host(host, src + (size_t)s * each, each));
+    return be->from_host(dst + (size_t)d * each, host, each);
+}
+
+hy_status hy_state_copy(hy_state *dst, int d, const hy_state *src, int s) {
+    HY_ASSERT(dst->prog == src->prog && dst->dtype == src->dtype && dst->max_tokens == src->max_tokens);
+    HY_ASSERT(d >= 0 && d < dst->B && s >= 0 && s < src->B);
+    hy_status st = HY_OK;
+    for (int i = 0; !st && i < src->prog->n_slots; i++) {
+        const hy_slot *slot = &src->prog->slots[i];
+        const size_t each = src->bytes[i] / (size_t)src->B;
+        if (!each) continue;
+        void *host = hy_alloc(each);
+        if (!host) return HY_ENOMEM;
+        if (slot->kind == HY_SLOT_KV) {
+            const size_t k = each / (size_t)(slot->d_qk + slot->d_v) * (size_t)slot->d_qk;
+            st = copy_part(src->be, dst->buf[i], d, src->buf[i], s, k, host);
+            if (!st)
+                st = copy_part(src->be, (char *)dst->buf[i] + (size_t)dst->B * k, d,
+                               (const char *)src->buf[i] + (size_t)src->B * k, s, each - k, host);
+        } else {
+            st = copy_part(src->be, dst->buf[i], d, src->buf[i], s, each, host);
+        }
+        free(host);
+    }
+    dst->pos[d] = src->pos[s];
+    return st;
+}
+
 void hy_state_free(hy_state *s) {
     if (!s) return;
     for (int i = 0; i < s->prog->n_slots; i++)

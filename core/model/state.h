@@ -19,6 +19,8 @@ typedef struct hy_state {
 hy_status hy_state_create(const hy_program *p, const hy_backend *be, hy_dtype dt, int B, int max_tokens,
                           hy_state **out);
 hy_status hy_state_reset(hy_state *s);
+// Sequence d of dst becomes what sequence s of src is. Both were made for one program, type and number of tokens.
+hy_status hy_state_copy(hy_state *dst, int d, const hy_state *src, int s);
 void hy_state_free(hy_state *s);
 size_t hy_state_bytes(const hy_state *s);  // all slots
 // The bytes of one sequence by formula, without making a state: hy_model_cache in the true accounting.

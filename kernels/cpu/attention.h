@@ -23,9 +23,10 @@ static inline size_t hy_attn_pad(size_t n, size_t to) { return (n + to - 1) / to
 typedef struct {
     size_t q, o, kt, v, s, m, corr, l, thread;  // offsets; thread: floats of one thread
     size_t ranges, part;  // decode: most key ranges of a query; floats of one range's partial result
+    size_t parts;         // floats of all partial results
     size_t bytes;
 } hy_attn_fwd_layout;
-static inline hy_attn_fwd_layout hy_attn_fwd_sizes(const hy_attention_args *a, int threads) {
+static inline hy_attn_fwd_layout hy_attn_fwd_sizes(const hy_attention_args *a, const hy_plan_req *req) {
     hy_attn_fwd_layout w = {0};
     size_t dq = hy_attn_pad((size_t)a->d_qk, HY_ATTN_STRIPE), dv = hy_attn_pad((size_t)a->d_v, HY_ATTN_STRIPE);
     size_t group = (size_t)(a->heads / a->kv_heads), tiled;
@@ -39,9 +40,12 @@ static inline hy_attn_fwd_layout hy_attn_fwd_sizes(const hy_attention_args *a, i
     tiled = w.l + HY_ATTN_ROWS * HY_ATTN_STRIPE;
     size_t decode = group * (dq + HY_ATTN_RANGE);  // queries and scores of a decode item
     w.thread = tiled > decode ? tiled : decode;
-    w.ranges = ((a->cache.k ? (size_t)a->cache.cap : 0) + 1 + HY_ATTN_RANGE - 1) / HY_ATTN_RANGE;
+    const size_t keys = (a->cache.k ? (size_t)a->cache.cap : 0) + (req->by_token ? (size_t)a->T : 1);
+    w.ranges = (keys + HY_ATTN_RANGE - 1) / HY_ATTN_RANGE;
     w.part = hy_attn_pad(group * (dv + 2), HY_ATTN_STRIPE);
-    w.bytes = ((size_t)threads * w.thread + (size_t)a->B * a->kv_heads * w.ranges * w.part) * sizeof(float);
+    // By token a thread does all ranges of its query; else they are shared out, and joined at the end.
+    w.parts = (req->by_token ? (size_t)req->threads : (size_t)a->B * a->kv_heads) * w.ranges * w.part;
+    w.bytes = ((size_t)req->threads * w.thread + w.parts) * sizeof(float);
     return w;
 }
 

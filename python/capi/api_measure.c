@@ -42,7 +42,8 @@ static hy_status units_of(const hylab_model *m, const char *parts, int groups, h
 }
 
 char *hylab_units(const hylab_model *m, const char *parts, int groups) {
-    static const char *const names[HY_UNIT_KINDS] = {"attention", "ssm", "head", "group", "layer", "mlp", "conv"};
+    static const char *const names[HY_UNIT_KINDS] = {"attention", "ssm", "head", "group",
+                                                     "layer",     "mlp", "conv", "meta"};
     hy_units u;
     hy_api_begin();
     const hy_status s = units_of(m, parts, groups, &u);
@@ -53,7 +54,7 @@ char *hylab_units(const hylab_model *m, const char *parts, int groups) {
         hy_json *j = hy_json_new_object();
         hy_json_set_string(j, "name", u.v[i].name);
         hy_json_set_string(j, "kind", names[u.v[i].kind]);
-        hy_json_set_int(j, "layer", u.v[i].layer);
+        hy_json_set(j, "layer", u.v[i].layer < 0 ? hy_json_new_null() : hy_json_new_int(u.v[i].layer));
         hy_json_set(j, "index", u.v[i].index < 0 ? hy_json_new_null() : hy_json_new_int(u.v[i].index));
         hy_json_add(list, j);
     }

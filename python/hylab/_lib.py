@@ -112,7 +112,7 @@ def library():
     with _lock:
         if _loaded is None:
             path = find(
-                "the library libhylab.so", "HYLAB_LIBRARY", HERE / "libhylab.so", TREE / "build/release/pic/libhylab.so"
+                "the library libhylab.so", "HYLAB_LIBRARY", HERE / "libhylab.so", TREE / "build/release/libhylab.so"
             )
             try:
                 lib = ctypes.CDLL(str(path))

@@ -304,7 +304,7 @@ class Model(Handle):
         """Names of the parts that can be taken out: "layer3.attention", "layer3.head0" ...
 
         parts: "branches" (all attention or SSM heads of a layer), "heads", "groups" (of SSM channels; Mamba-2:
-        heads), "layers", "mlps", "convs"; several with commas. groups: that the channels of a Mamba-1 mixer are
+        heads), "layers", "mlps", "convs", "meta"; several with commas. groups: that the channels of a Mamba-1 mixer are
         divided into.
         """
         return [

@@ -5,7 +5,7 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 export BUILD=${BUILD:-build/release}
 export HYLAB=${HYLAB:-$PWD/$BUILD/hylab}
-export HYLAB_LIBRARY=$PWD/$BUILD/pic/libhylab.so
+export HYLAB_LIBRARY=$PWD/$BUILD/libhylab.so
 bad=0
 if grep -q __asan_init "$HYLAB"; then echo "skip python (a build with sanitizers: Python cannot load its library)"; exit 0; fi
 if [ ! -f "$HYLAB_LIBRARY" ]; then echo "not ok python: there is no $HYLAB_LIBRARY: make python"; exit 1; fi

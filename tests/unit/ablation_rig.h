@@ -101,7 +101,8 @@ static inline void losses(const model *m, const char *pattern, hy_ablate_how how
     const hy_ablation a = ablation_of(m, how, batch);
     hy_ablation_scores s;
     hy_units u;
-    if (hy_units_of(m->p, ALL_KINDS, 4, &u)) fail_msg("%s", hy_error_text());
+    const unsigned kinds = how == HY_ABLATE_RESAMPLE ? ALL_KINDS & ~(1u << HY_UNIT_META) : ALL_KINDS;
+    if (hy_units_of(m->p, kinds, 4, &u)) fail_msg("%s", hy_error_text());
     bool *chosen = hy_xcalloc((size_t)u.n, sizeof *chosen);
     if (*pattern && hy_units_match(&u, pattern, chosen)) fail_msg("%s", hy_error_text());
     if (hy_ablate(&a, &u, 1, chosen, &s)) fail_msg("%s", hy_error_text());

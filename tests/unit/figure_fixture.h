@@ -539,7 +539,8 @@ static inline spread spread_at(hy_store *s, int v, int t, int g, const char *met
                         scale * (2 * b.hi - 1)};
     }
     const bool share =
-        !strcmp(metric, "accuracy") || !strcmp(metric, "accuracy_left") || !strcmp(metric, "gradient_share");
+        !strcmp(metric, "accuracy") || !strcmp(metric, "accuracy_left") || !strcmp(metric, "gradient_share") ||
+        !strcmp(metric, "contribution_share");
     spread a =
         spread_of(x, raw(s, v, t, g, metric, cell, x, NULL), share, !strcmp(metric, "loss_rise") ? -INFINITY : 0);
     a.mean *= scale, a.sd *= scale, a.lo *= scale, a.hi *= scale;

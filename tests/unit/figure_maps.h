@@ -87,6 +87,16 @@ static inline void contribution_share(const r_figure *f, int t, int unused) {
             }
         }
     }
+    const r_element *bar = r_find(f, 0, "vectors", -1);
+    assert_non_null(bar);
+    r_equal(bar->columns, "1:6:(0):($7-$6)");
+    for (int l = 0; l < layers_of(2); l++) {
+        char cell[32];
+        snprintf(cell, sizeof cell, "layer%d.attention", l);
+        const spread a = spread_at(store, 2, t, best_at(store, 2, t), "contribution_share", cell, 100);
+        r_near(f->block[bar->block].v[l][5], l == 1 ? NAN : a.lo, cell);
+        r_near(f->block[bar->block].v[l][6], l == 1 ? NAN : a.hi, cell);
+    }
     r_equal(f->panel[0].y, "share of contributions (%)");
     r_says(f->head, t ? "2 runs, 2 seeds each" : "3 runs, 3 seeds each");
 }

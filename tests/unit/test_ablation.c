@@ -223,6 +223,100 @@ static void means_and_others(void **state) {
     }
 }
 
+// Without a meta token: its embedding is 0, or the mean of all embeddings of the reference examples.
+static void meta_tokens(void **state) {
+    (void)state;
+    model m, other;
+    size_t n;
+    double sum[12] = {0}, a[2 * N], b[2 * N];
+    int rows = 0;
+    model_open(&m, mean);
+    model_open(&other, mean);
+    double *w = weights(&other, "meta", &n);
+    for (int c = 0; c < 12; c++) w[12 + c] = 0;
+    same_as(&m, "meta1", &other);
+    fill(&other, "meta", 0);
+    same_as(&m, "meta*", &other);
+    seen s = {.name = "layers.0.input"};
+    for (int cell = 0; cell < CELLS; cell++)
+        for (int i = 0; i < 4; i++) {
+            one(&m, HY_SPLIT_TUNE, cell, i, NULL, &s);
+            for (int r = 0; r < s.rows; r++, rows++)
+                for (int c = 0; c < 12; c++) sum[c] += s.v[r * 12 + c];
+        }
+    memcpy(w, weights(&m, "meta", &n), n * sizeof *w);
+    for (int c = 0; c < 12; c++) w[24 + c] = sum[c] / rows;
+    losses(&m, "meta2", HY_ABLATE_MEAN, 4, a);
+    losses(&other, "", HY_ABLATE_ZERO, 4, b);
+    assert_true(largest_difference(a + N, b) < 1e-6 && largest_difference(a, a + N) > 1e-3);
+    model_close(&m);
+    model_close(&other);
+}
+
+// A set of parts has the same bits whichever others are taken out beside it, and in whatever order.
+static void sets_together(void **state) {
+    (void)state;
+    static const char *const all[] = {llama, mean, turns, mamba2};
+    for (int k = 0; k < 4; k++) {
+        model m;
+        hy_units u;
+        hy_ablation_scores s;
+        model_open(&m, all[k]);
+        const hy_ablation a = ablation_of(&m, HY_ABLATE_ZERO, 3);
+        assert_int_equal(hy_units_of(m.p, ALL_KINDS, 4, &u), HY_OK);
+        bool *chosen = hy_xcalloc((size_t)(2 * u.n * u.n), sizeof *chosen);  // the last first, then the first ones
+        for (int i = 0; i < u.n; i++) chosen[i * u.n + u.n - 1 - i] = chosen[(u.n + i) * u.n + i] = true;
+        assert_int_equal(hy_ablate(&a, &u, 2 * u.n, chosen, &s), HY_OK);
+        for (int i = 0; i < u.n; i++) {
+            double alone[2 * N];
+            losses(&m, u.v[i].name, HY_ABLATE_ZERO, 3, alone);
+            assert_memory_equal(s.loss, alone, N * sizeof *alone);
+            assert_memory_equal(s.loss + (u.n - i) * N, alone + N, N * sizeof *alone);
+            assert_memory_equal(s.loss + (u.n + 1 + i) * N, alone + N, N * sizeof *alone);
+        }
+        hy_ablation_scores_free(&s);
+        hy_units_free(&u);
+        free(chosen);
+        model_close(&m);
+    }
+}
+
+// A pass that is gone on from any of its ops is the whole pass, bit by bit; with an edit of a later op too, twice.
+static void from_the_middle(void **state) {
+    (void)state;
+    static const char *const all[] = {llama, mean, turns, mamba, mamba2};
+    for (int k = 0; k < 5; k++) {
+        model m;
+        hy_exec *e;
+        int32_t ids[2 * 16];
+        float whole[2][2 * 16];
+        model_open(&m, all[k]);
+        for (int i = 0; i < 32; i++) ids[i] = (7 * i + i * i) % 40;
+        const hy_batch b = {.B = 2, .T = 16, .ids = ids, .labels = ids};
+        if (hy_exec_create(m.p, &be, HY_F64, HY_EXEC_INFER, 2, 16, 0, &e)) fail_msg("%s", hy_error_text());
+        int last = m.p->n_ops - 1;
+        while (m.p->ops[last].kind != HY_OP_LINEAR || m.p->ops[last].in[1] < 0) last--;
+        const hy_edit edit = {.value = m.p->ops[last].out, .col = 2, .width = 3, .input = -1};
+        for (int with = 0; with < 2; with++) {
+            hy_exec_set_edits(e, &edit, with);
+            assert_int_equal(hy_exec_forward(e, m.w, &b, NULL, HY_HEAD_LOSS, NULL), HY_OK);
+            memcpy(whole[with], hy_exec_nll(e), sizeof whole[with]);
+        }
+        assert_memory_not_equal(whole[0], whole[1], sizeof whole[0]);
+        for (int op = 0; op <= last; op++) {
+            if (op % 3 == 0) assert_int_equal(hy_exec_mark(e, m.w, &b, HY_HEAD_LOSS, op / 2), HY_OK);
+            assert_int_equal(hy_exec_mark(e, m.w, NULL, HY_HEAD_LOSS, op), HY_OK);
+            for (int with = 2; with-- > 0;) {
+                hy_exec_set_edits(e, &edit, with);
+                assert_int_equal(hy_exec_forward_marked(e, m.w), HY_OK);
+                assert_memory_equal(hy_exec_nll(e), whole[with], sizeof whole[with]);
+            }
+        }
+        hy_exec_free(e);
+        model_close(&m);
+    }
+}
+
 // No figure depends on how many sequences run at a time.
 static void batches(void **state) {
     (void)state;
@@ -268,6 +362,13 @@ static void in_turn(void **state) {
     assert_int_equal(fact(&f, "loss_rise", "layer1.head1")->n, 3);
     assert_int_equal(fact(&f, "loss_rise", "layer1.head1")->head, 1);
     hy_facts_free(&f);
+    take(&m, "parts: meta\n", &f);
+    const hy_fact *rise = fact(&f, "loss_rise", "meta2");
+    assert_int_equal(rise->layer, -1);
+    assert_int_equal(rise->head, 2);
+    assert_string_equal(rise->kind, "meta");
+    assert_true(isnan(rise->x));
+    hy_facts_free(&f);
     model_close(&m);
 }
 
@@ -306,6 +407,8 @@ static void refusals(void **state) {
     } all[] = {{mamba, "parts: groups\ngroups: 5\n", "24 channels of layer 0 cannot be divided into 5", true},
                {mean, "cells: [2]\n", "cell 2: task mqar has evaluation cells 0 to 1", true},
                {mean, "cells: [1, 1]\n", "1 stands there twice", true},
+               {mean, "parts: meta\nhow: resample\n", "meta tokens are the same in every example", true},
+               {mamba, "parts: meta\n", NULL, false},
                {mamba, "parts: heads\n", NULL, false},
                {mean, "remove: layer7\n", NULL, false},
                {llama, "remove: layer2.attention\n", NULL, true}};
@@ -343,9 +446,10 @@ static void refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing),  cmocka_unit_test(branches),     cmocka_unit_test(heads_and_groups),
-        cmocka_unit_test(blocks),   cmocka_unit_test(convolutions), cmocka_unit_test(means_and_others),
-        cmocka_unit_test(batches),  cmocka_unit_test(in_turn),      cmocka_unit_test(random_sets),
+        cmocka_unit_test(nothing),     cmocka_unit_test(branches),      cmocka_unit_test(heads_and_groups),
+        cmocka_unit_test(blocks),      cmocka_unit_test(convolutions),  cmocka_unit_test(means_and_others),
+        cmocka_unit_test(meta_tokens), cmocka_unit_test(sets_together), cmocka_unit_test(from_the_middle),
+        cmocka_unit_test(batches),     cmocka_unit_test(in_turn),       cmocka_unit_test(random_sets),
         cmocka_unit_test(refusals),
     };
     if (!rig_opens()) return 2;

@@ -99,6 +99,13 @@ static void same_tokens_as_by_sorting(void **state) {
         }
 }
 
+// Ends sequence b after 1 + b % 4 new tokens.
+static bool ends_early(void *user, int sequence, const int32_t *out, int n) {
+    int *asked = user;
+    asked[sequence]++;
+    return n == 1 + sequence % 4 && out[n - 1] >= 0;
+}
+
 static void check_variant(const char *file, double temperature) {
     hy_model_spec *spec = hy_xcalloc(1, sizeof *spec);
     hy_backend be;
@@ -128,6 +135,17 @@ static void check_variant(const char *file, double temperature) {
     const hy_sample_spec s = {
         .max_new = NEW, .temperature = temperature, .top_p = 0.95, .eos = eos, .n_eos = 1, .prefill_chunk = 20};
     if (hy_generate(p, w, PROMPTS, prompts, len, seeds, &s, NULL, NULL, many, n_many)) fail_msg("%s", hy_error_text());
+    static int32_t ended[PROMPTS * NEW];
+    int n_ended[PROMPTS], asked[PROMPTS] = {0};
+    hy_sample_spec early = s;
+    early.ends = ends_early, early.ends_user = asked;
+    if (hy_generate(p, w, PROMPTS, prompts, len, seeds, &early, NULL, NULL, ended, n_ended))
+        fail_msg("%s", hy_error_text());
+    for (int b = 0; b < PROMPTS; b++) {
+        assert_int_equal(n_ended[b], n_many[b] < 1 + b % 4 ? n_many[b] : 1 + b % 4);
+        assert_int_equal(asked[b], n_ended[b]);
+        assert_memory_equal(ended + b * NEW, many + b * NEW, (size_t)n_ended[b] * sizeof *many);
+    }
     for (int b = 0; b < PROMPTS; b++) {
         assert_int_equal(hy_generate(p, w, 1, &prompts[b], &len[b], &seeds[b], &s, NULL, NULL, alone, &n_alone), HY_OK);
         assert_int_equal(n_alone, n_many[b]);

@@ -192,7 +192,8 @@ static void clear_padding(const hy_attention_args *a, int b) {
     }
 }
 static int items_of(const hy_attention_args *a, int b) {
-    if (decodes(a, b)) return decode_ranges(a, b);
+    const head_view h = view_of(a, b, 0);
+    if (decodes(a, b)) return decode_ranges(&h, 0);
     return (int)(((size_t)a->len[b] * (a->heads / a->kv_heads) + HY_ATTN_ROWS - 1) / HY_ATTN_ROWS);
 }
 
@@ -203,18 +204,22 @@ typedef struct {
     long pairs;          // sequences and KV heads
     int most;            // items of the longest sequence
 } forward;
+static head_view pair_view(const forward *f, long pair) {
+    return view_of(f->a, (int)(pair / f->a->kv_heads), (int)(pair % f->a->kv_heads));
+}
 static void run_items(const void *ctx, long from, long to, int thread) {
     const forward *f = ctx;
     const hy_attention_args *a = f->a;
     float *mine = f->mem + (size_t)thread * f->w.thread;
     for (long n = from; n < to; n++) {  // late rows first: they see most keys
         const long pair = n % f->pairs;
-        const int i = f->most - 1 - (int)(n / f->pairs), b = (int)(pair / a->kv_heads), kvh = (int)(pair % a->kv_heads);
-        if (i >= items_of(a, b)) continue;
-        if (decodes(a, b))
-            decode_range(a, mine, f->parts + ((size_t)pair * f->w.ranges + (size_t)i) * f->w.part, b, kvh, i);
+        const head_view h = pair_view(f, pair);
+        const int i = f->most - 1 - (int)(n / f->pairs);
+        if (i >= items_of(a, h.b)) continue;
+        if (decodes(a, h.b))
+            decode_range(&h, 0, mine, f->parts + ((size_t)pair * f->w.ranges + (size_t)i) * f->w.part, i);
         else
-            run_item(a, &f->w, mine, b, kvh, i);
+            run_item(a, &f->w, mine, h.b, h.kvh, i);
     }
 }
 static void finish_heads(const void *ctx, long from, long to, int thread) {
@@ -222,17 +227,36 @@ static void finish_heads(const void *ctx, long from, long to, int thread) {
     const forward *f = ctx;
     const hy_attention_args *a = f->a;
     for (long n = from; n < to; n++) {
-        const int b = (int)(n / a->kv_heads), kvh = (int)(n % a->kv_heads);
-        if (decodes(a, b)) decode_join(a, &f->w, f->parts + (size_t)n * f->w.ranges * f->w.part, b, kvh);
-        if (kvh == 0) clear_padding(a, b);
+        const head_view h = pair_view(f, n);
+        if (decodes(a, h.b)) decode_join(&h, 0, &f->w, f->parts + (size_t)n * f->w.ranges * f->w.part);
+        if (h.kvh == 0) clear_padding(a, h.b);
+    }
+}
+
+// By token: every query as in decoding, all its ranges by one thread.
+static void run_tokens(const void *ctx, long from, long to, int thread) {
+    const forward *f = ctx;
+    float *mine = f->mem + (size_t)thread * f->w.thread, *part = f->parts + (size_t)thread * f->w.ranges * f->w.part;
+    for (long n = from; n < to; n++) {
+        const head_view h = pair_view(f, n % f->pairs);
+        const int t = f->a->T - 1 - (int)(n / f->pairs);
+        if (t == 0 && h.kvh == 0) clear_padding(f->a, h.b);
+        if (t >= h.len) continue;
+        for (int i = 0; i < decode_ranges(&h, t); i++) decode_range(&h, t, mine, part + (size_t)i * f->w.part, i);
+        decode_join(&h, t, &f->w, part);
     }
 }
 
 hy_status HY_FAST(hy_fast_attention)(const void *args, void *ws, const hy_plan_req *req) {
     const hy_attention_args *a = args;
     HY_TRY(hy_cpu_attention_check_data(a));
-    forward f = {.a = a, .w = hy_attn_fwd_sizes(a, req->threads), .mem = ws, .pairs = (long)a->B * a->kv_heads};
+    forward f = {.a = a, .w = hy_attn_fwd_sizes(a, req), .mem = ws, .pairs = (long)a->B * a->kv_heads};
     f.parts = f.mem + (size_t)req->threads * f.w.thread;
+    if (req->by_token) {
+        HY_ASSERT(!a->drop.key);
+        hy_parallel(threads_for(a, req->threads), f.pairs * a->T, 1, run_tokens, &f);
+        return HY_OK;
+    }
     for (int b = 0; b < a->B; b++)
         if (items_of(a, b) > f.most) f.most = items_of(a, b);
     hy_parallel(threads_for(a, req->threads), f.pairs * f.most, 1, run_items, &f);

@@ -6,7 +6,8 @@
 //   y = (C B^T * L) u + from_start (C S)        S' = all S + B^T (to_end u)
 // Three products of [chunk, chunk], [chunk, N] and [N, P] matrices. C B^T is made once for the heads of a group; a job
 // is then one head of one sequence, which goes over its chunks in order. A few tokens (decoding) take the recurrence
-// instead. An element's sums have one order for any batch, padding and number of threads.
+// instead, as do all of them by token, each with the decay that it has alone. An element's sums have one order for any
+// batch, padding and number of threads.
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/fast/ssd_tile.h"
 
@@ -124,24 +125,30 @@ static void few_tokens(const hy_ssd_args *a, size_t row, int n, int h, float *S,
     if (p < a->P) walk(a, &s, row, n, h, p, a->P - p, S, ld);
 }
 
+// The same bits as in calls of one token.
+static void each_token(const hy_ssd_args *a, size_t row, int n, int h, float *S, size_t ld) {
+    for (int i = 0; i < n; i++) few_tokens(a, row + i, 1, h, S, ld);
+}
+
 // Head h of sequence b. CB: of the chunks of this sequence and its group, `stride` apart.
-static void job(const hy_ssd_args *a, int b, int h, const float *CB, size_t stride, const scratch *w) {
+static void job(const hy_ssd_args *a, int b, int h, const float *CB, size_t stride, const scratch *w, bool by_token) {
     const int len = length(a, b), P = a->P, N = a->N;
     const size_t row = (size_t)b * a->T, Pp = hy_ssd_padded(P);
     float *state = a->state ? (float *)a->state + ((size_t)b * a->H + h) * N * P : NULL;
     for (int t = len; t < a->T; t++)
         memset((float *)a->y + (row + t) * a->ldy + (size_t)h * P, 0, (size_t)P * sizeof(float));
     if (len == 0) return;
-    if (len <= HY_SSD_STEPS && state) {
-        few_tokens(a, row, len, h, state, P);
+    const bool one_by_one = len <= HY_SSD_STEPS || by_token;
+    if (one_by_one && state) {
+        (by_token ? each_token : few_tokens)(a, row, len, h, state, P);
         return;
     }
     if (state)
         pack_rows(state, P, N, P, NULL, w->S);
     else
         memset(w->S, 0, hy_ssd_state(a) * sizeof(float));
-    if (len <= HY_SSD_STEPS) {
-        few_tokens(a, row, len, h, w->S, Pp);
+    if (one_by_one) {
+        (by_token ? each_token : few_tokens)(a, row, len, h, w->S, Pp);
         return;
     }
     for (int t = 0, c = 0; t < len; t += HY_SSD_CHUNK, c++)
@@ -153,6 +160,7 @@ typedef struct {
     const hy_ssd_args *a;
     const hy_ssd_ws *at;
     float *ws;
+    bool by_token;
 } jobs_ctx;
 static void score_jobs(const void *ctx, long from, long to, int thread) {
     const jobs_ctx *x = ctx;
@@ -173,7 +181,8 @@ static void head_jobs(const void *ctx, long from, long to, int thread) {
     const scratch w = carve(x->ws + x->at->thread + (size_t)thread * x->at->per_thread, a);
     for (int j = (int)from; j < (int)to; j++) {
         const int b = j / a->H, h = j % a->H, g = h / (a->H / a->G);
-        job(a, b, h, x->ws + x->at->CB + ((size_t)b * chunks * a->G + g) * HY_SSD_SQUARE, a->G * HY_SSD_SQUARE, &w);
+        job(a, b, h, x->ws + x->at->CB + ((size_t)b * chunks * a->G + g) * HY_SSD_SQUARE, a->G * HY_SSD_SQUARE, &w,
+            x->by_token);
     }
 }
 
@@ -181,8 +190,8 @@ hy_status HY_FAST(hy_fast_ssd)(const void *args, void *ws, const hy_plan_req *re
     const hy_ssd_args *a = args;
     const int threads = hy_ssd_threads(a, req->threads);
     const hy_ssd_ws at = hy_ssd_ws_layout(a, req->threads);
-    const jobs_ctx ctx = {a, &at, ws};
-    if (a->T > HY_SSD_STEPS)
+    const jobs_ctx ctx = {a, &at, ws, req->by_token};
+    if (a->T > HY_SSD_STEPS && !req->by_token)
         hy_parallel(threads, (long)a->B * hy_ssd_chunks(a->T, HY_SSD_CHUNK) * a->G, 1, score_jobs, &ctx);
     hy_parallel(threads, (long)a->B * a->H, 1, head_jobs, &ctx);
     return HY_OK;

@@ -29,7 +29,7 @@ hy_status hy_cpu_plan_attention(const void *args, const hy_plan_req *req, hy_lau
     HY_TRY(check("attention", a));
     if (req->training) out->saved = (size_t)a->B * a->T * a->heads * hy_dtype_size(req->dtype);
     if (req->dtype == HY_F32 && req->isa != HY_ISA_REF) {
-        out->workspace = hy_attn_fwd_sizes(a, req->threads).bytes;
+        out->workspace = hy_attn_fwd_sizes(a, req).bytes;
         HY_FAST_CHOOSE(hy_fast_attention, req, out);
         return HY_OK;
     }

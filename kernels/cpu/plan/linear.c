@@ -1,5 +1,6 @@
 // linear.c - plans of linear and linear_bwd, and how float32 runs: many rows through the library's matrix product
-// (gemm.h), few rows (decoding) through our own product, which is bound by reading w once.
+// (gemm.h), few rows (decoding) through our own product, which is bound by reading w once. By token, all rows go
+// through the latter.
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/linear.h"
 
@@ -27,9 +28,13 @@ static hy_gemm_args gemm_y(const hy_linear_args *a, hy_isa isa) {
     return g;
 }
 
+static bool own_product(const hy_linear_args *a, const hy_plan_req *req) {
+    return a->M < HY_GEMM_ROWS || req->by_token;
+}
+
 static hy_status run_linear(const void *args, void *ws, const hy_plan_req *req) {
     const hy_linear_args *a = args;
-    if (a->M < HY_GEMM_ROWS) {
+    if (own_product(a, req)) {
         hy_gemv_args v = {.M = a->M,
                           .N = a->N,
                           .K = a->K,
@@ -60,9 +65,10 @@ hy_status hy_cpu_plan_linear(const void *args, const hy_plan_req *req, hy_launch
         return HY_OK;
     }
     hy_gemm_args g = gemm_y(a, req->isa);
-    out->workspace = a->M < HY_GEMM_ROWS ? 0 : hy_gemm_workspace(&g, req->threads);
+    const bool own = own_product(a, req);
+    out->workspace = own ? 0 : hy_gemm_workspace(&g, req->threads);
     out->run = run_linear;
-    out->path = a->M < HY_GEMM_ROWS ? hy_cpu_path(req->isa, a->w_dtype) : hy_gemm_path(req->isa, a->w_dtype);
+    out->path = own ? hy_cpu_path(req->isa, a->w_dtype) : hy_gemm_path(req->isa, a->w_dtype);
     return HY_OK;
 }
 

@@ -76,6 +76,13 @@ static void add_rows(const hy_lm_loss_bwd_args *b, const int32_t *idx, int m, co
     }
 }
 
+// The product of many rows by the one of few, whose rows have the same bits in any number.
+static void run_by_token(const hy_gemm_args *g, bool bf16, const hy_plan_req *req) {
+    const hy_gemv_args v = {
+        .M = g->M, .N = g->N, .K = g->K, .ldx = g->lda, .ldy = g->ldc, .x = g->a, .w = g->b, .bf16 = bf16, .y = g->c};
+    HY_FAST_PICK(hy_fast_gemv, req->isa)(&v, req->threads);
+}
+
 // One block: rows idx[0 .. m-1]. Neighbouring rows are used where they lie, others are gathered.
 static hy_status run_block(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *b, const layout *l, const int32_t *idx,
                            int m, const hy_plan_req *req) {
@@ -86,7 +93,10 @@ static hy_status run_block(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *
         memcpy(l->x + (size_t)i * a->C, (const float *)a->x + (size_t)idx[i] * a->ldx, (size_t)a->C * sizeof(float));
     hy_gemm_args logits = gemm_logits(a, req->isa);
     logits.M = m, logits.a = x, logits.lda = ldx, logits.c = l->logits;
-    HY_TRY(hy_gemm_run(&logits, l->wide, req->threads));
+    if (req->by_token)
+        run_by_token(&logits, a->w_dtype == HY_BF16, req);
+    else
+        HY_TRY(hy_gemm_run(&logits, l->wide, req->threads));
     hy_softmax_args s = {.rows = m,
                          .V = a->V,
                          .logits = l->logits,
