@@ -1,6 +1,8 @@
 # hylab. Two commands matter: `make demo` (the main job, end to end) and `make test` (all tests).
-# Others: all, python (the library of python/hylab), gpu-session (tests/gpu_session.sh), install, uninstall, man, asan, tsan, lint, faults, layering, fuzz, fuzz-NAME (tests/fuzz/fuzz.mk), bench, bench-gpu, test-gpu,
-# test-slurm, clean. BUILD=dir builds elsewhere, SAN=1 with sanitizers, CC=clang with clang, WERROR=1 takes warnings as errors. The CUDA backend is built where nvcc is found: on the PATH, in /usr/local/cuda, or CUDA=/path/to/cuda; CUDA=0 leaves
+# Others: all, python (the library of python/hylab), gpu-session (tests/gpu_session.sh), install, uninstall, man, asan, tsan, lint,
+# faults, layering, fuzz, fuzz-NAME (tests/fuzz/fuzz.mk), bench, bench-gpu, test-gpu, test-slurm, clean. BUILD=dir builds elsewhere,
+# SAN=1 with sanitizers, CC=clang with clang, WERROR=1 takes warnings as errors. The CUDA backend is built where nvcc is found: on
+# the PATH, in /usr/local/cuda, or CUDA=/path/to/cuda; CUDA=0 leaves
 # it out. `make test` checks its kernels on any machine, with nvcc or not, by an emulation of the GPU on the CPU
 # (tests/cuda_emu); `make test-gpu` on a GPU, where REQUIRE_GPU=1 makes it an error that there is none.
 BUILD ?= $(if $(SAN),build/asan,build/release)
@@ -85,8 +87,8 @@ all: $(BUILD)/hylab
 # ---- what a fresh machine lacks
 PACKAGES = gcc g++ libc6-dev pkg-config libyaml-dev libsqlite3-dev libjansson-dev libxxhash-dev libdnnl-dev libcmocka-dev \
            libutf8proc-dev libpcre2-dev libsentencepiece-dev gnuplot-nox fonts-dejavu-core sqlite3
-# of the tests of python/hylab: without them they are skipped, and say so
-TEST_PACKAGES = python3 python3-numpy python3-pandas python3-pip python3-setuptools python3-venv python3-wheel
+# of the tests of python/hylab and of mpirun: without them they are skipped, and say so
+TEST_PACKAGES = openmpi-bin python3 python3-numpy python3-pandas python3-pip python3-setuptools python3-venv python3-wheel
 test: ALSO = $(TEST_PACKAGES)
 # of `make test-slurm`, whose daemons live in a folder of the test and end with it; Debian starts nothing of them by itself without a configuration
 SLURM_PACKAGES = munge slurmctld slurmd slurm-client slurm-wlm-basic-plugins

@@ -52,7 +52,8 @@
 // is reported on its own. Tokenizers: core/token/tokenizer.h.
 //
 // TRAINER (core/train/train.h). Recipe (recipe.h), steps (optim.h), evaluations (evaluate.h), checkpoints from which a
-// run goes on bit by bit.
+// run goes on bit by bit. Several processes train one model (hy_trainer_share) through a hy_dist (core/dist/dist.h):
+// rank r makes every size-th micro-batch, and gradients are summed in one order for any number of ranks.
 //
 // FAMILY (core/family/import.h). A layout of checkpoint folders that other programs wrote (Llama, Mamba-2, Hymba, ...):
 // one table from their tensors to ours serves loading, gradients and export. model_file.h opens "a model": a variant, a

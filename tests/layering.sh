@@ -14,6 +14,7 @@ say() { echo "layering: $*"; bad=1; }
 
 # ---- the table: rank, folder. tests/, experiments/bench and core/hylab.h are outside: they may know everything.
 ranks='0 core/base
+1 core/dist
 1 core/format
 1 kernels
 1 results
@@ -101,6 +102,8 @@ hits=$(sources | xargs grep -lE '#[[:space:]]*include[[:space:]]*<(cuda|cublas)'
 # as the name of a program, not as the first word of a text
 hits=$(sources | xargs grep -lE '"gnuplot("| -)' | grep -v '^analysis/figure/gnuplot\.c$')
 [ -z "$hits" ] || say "gnuplot is started only in analysis/figure/gnuplot.c, but also in: $hits"
+hits=$(sources | xargs grep -lE '"(MPI_|ompi_|libmpi)' | grep -v '^core/dist/dist_mpi\.c$')
+[ -z "$hits" ] || say "MPI is known in core/dist/dist_mpi.c only, but also in: $hits"
 hits=$(sources | xargs grep -nE '(^|[^_a-zA-Z])exit\(' | grep -vE '^(experiments/cli/main\.c|core/base/memory\.c):')
 [ -z "$hits" ] || say "only main ends the process: $hits"
 hits=$(sources | grep -v '^results/' | xargs grep -nE '"[^"]*\<SELECT\>' | grep -vE '"[^"]*(hylab show sql|show sql)')

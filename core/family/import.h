@@ -89,8 +89,12 @@ typedef struct {
     const hy_import_family *family;
     hy_model_spec spec;
     hy_shards *weights;
-    hy_buf notes;  // on tensors that are left aside: lines for people, empty if there are none
+    void *unpacked;  // of a GGUF file: what the weights lie in
+    hy_buf notes;    // on tensors that are left aside: lines for people, empty if there are none
 } hy_import;
+// Is it named as a GGUF file (ggml, llama.cpp)? Such a file stands for a folder everywhere: its keys are the
+// configuration, its tensors, quantised ones as float32, the weights (import_gguf.c; the architecture llama).
+bool hy_import_is_gguf(const char *path);
 // Reads DIR/config.json into a checked spec, without the weights (im->weights stays NULL).
 hy_status hy_import_open_config(const char *dir, hy_import **out);
 // The same, and opens the weights (shards.h).

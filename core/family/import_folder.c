@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "core/base/plural.h"
 #include "core/family/import.h"
@@ -13,6 +14,11 @@
 static bool ends_in(const char *name, const char *end) {
     const size_t n = strlen(name), k = strlen(end);
     return n >= k && !strcmp(name + n - k, end);
+}
+
+static bool is_folder(const char *path) {
+    struct stat info;
+    return !stat(path, &info) && S_ISDIR(info.st_mode);
 }
 
 // A folder without config.json, or a configuration without a family.
@@ -32,7 +38,7 @@ static hy_status other_folder(const char *dir) {
         if (ends_in(e->d_name, ".gguf"))
             s = hy_error(
                 HY_EINPUT,
-                "%s: holds the GGUF file %.100s, which is not read: take the model's folder with config.json and "
+                "%s: holds the GGUF file %.100s: give that file itself, or the model's folder with config.json and "
                 "safetensors",
                 dir, e->d_name);
     if (d) closedir(d);
@@ -146,9 +152,10 @@ static void note_left_aside(hy_import *m) {
 }
 
 // ---------------------------------------------------------------------------------------------------- opening
-static hy_status read_spec(hy_import *m) {
+// gguf: NULL, or what stands for the folder.
+static hy_status read_spec(hy_import *m, const hy_gguf *gguf) {
     hy_json *config;
-    HY_TRY(hy_json_read(m->config_path, HY_IMPORT_CONFIG_MAX, &config));
+    HY_TRY(gguf ? hy_import_gguf_config(gguf, &config) : hy_json_read(m->config_path, HY_IMPORT_CONFIG_MAX, &config));
     const char *type;
     const bool typed = hy_json_type_of(config) != HY_JSON_OBJECT || hy_json_get(config, "model_type");
     hy_status s = typed ? HY_OK : no_family(config, m->config_path);
@@ -165,12 +172,28 @@ static hy_status read_spec(hy_import *m) {
     return s;
 }
 
+static hy_status open_gguf(const char *path, bool weights, hy_import **out) {
+    hy_gguf *g;
+    HY_TRY(hy_gguf_open(path, &g));
+    hy_import *m = hy_xcalloc(1, sizeof *m);
+    m->config_path = hy_xstrdup(path);
+    hy_status s = read_spec(m, g);
+    if (!s && weights) s = hy_import_gguf_weights(g, &m->spec.layers[0], &m->unpacked, &m->weights);
+    hy_gguf_close(g);
+    if (s)
+        hy_import_close(m);
+    else
+        *out = m;
+    return s;
+}
+
 hy_status hy_import_open_config(const char *dir, hy_import **out) {
     *out = NULL;
+    if (hy_import_is_gguf(dir) && !is_folder(dir)) return open_gguf(dir, false, out);
     hy_import *m = hy_xcalloc(1, sizeof *m);
     m->config_path = hy_asprintf("%s/config.json", dir);
     hy_status s = hy_file_exists(m->config_path) ? HY_OK : other_folder(dir);
-    if (!s) s = read_spec(m);
+    if (!s) s = read_spec(m, NULL);
     if (s)
         hy_import_close(m);
     else
@@ -181,8 +204,9 @@ hy_status hy_import_open_config(const char *dir, hy_import **out) {
 hy_status hy_import_open(const char *dir, hy_import **out) {
     hy_import *m;
     *out = NULL;
-    HY_TRY(hy_import_open_config(dir, &m));
-    hy_status s = hy_shards_open(dir, &m->weights);
+    const bool gguf = hy_import_is_gguf(dir) && !is_folder(dir);
+    HY_TRY(gguf ? open_gguf(dir, true, &m) : hy_import_open_config(dir, &m));
+    hy_status s = gguf ? HY_OK : hy_shards_open(dir, &m->weights);
     if (s) {
         hy_import_close(m);
         return s;
@@ -195,6 +219,7 @@ hy_status hy_import_open(const char *dir, hy_import **out) {
 void hy_import_close(hy_import *m) {
     if (!m) return;
     hy_shards_close(m->weights);
+    free(m->unpacked);
     free(m->notes.s);
     free(m->config_path);
     free(m);

@@ -3,7 +3,9 @@
 // name the key.
 #ifndef HY_IMPORT_CONFIG_H
 #define HY_IMPORT_CONFIG_H
+#include "core/format/gguf.h"
 #include "core/format/json.h"
+#include "core/format/shards.h"
 #include "core/spec/spec.h"
 
 // What is done with a key.
@@ -49,4 +51,8 @@ void hy_config_write_class(const char *name, hy_json *out);
 hy_status hy_config_rope(const hy_json *c, const char *where, double default_base, hy_model_spec *m);
 // The same as transformers 5 writes it.
 void hy_config_write_rope(const hy_model_spec *m, hy_json *out);
+// GGUF (import_gguf.c): what its keys say as the config.json of a family; its tensors under that family's names, l: any
+// of its layers. *memory, which the shards look into, is free()d after they are closed.
+hy_status hy_import_gguf_config(const hy_gguf *g, hy_json **out);
+hy_status hy_import_gguf_weights(const hy_gguf *g, const hy_layer_spec *l, void **memory, hy_shards **out);
 #endif

@@ -38,6 +38,7 @@ hy_model_file_kind hy_model_file_kind_of(const char *path) {
     const size_t n = strlen(path);
     struct stat info;
     if (!stat(path, &info) && S_ISDIR(info.st_mode)) return HY_MODEL_FOLDER;
+    if (hy_import_is_gguf(path)) return HY_MODEL_FOLDER;
     return n > 12 && !strcmp(path + n - 12, ".safetensors") ? HY_MODEL_CHECKPOINT : HY_MODEL_YAML;
 }
 
@@ -91,7 +92,7 @@ static hy_status check_is_text(const char *path) {
         size_t n;
         const char *what;
     } kinds[] = {
-        {"GGUF", 4, "a GGUF file: take the model's folder with config.json and safetensors"},
+        {"GGUF", 4, "a GGUF file, but its name does not end in .gguf"},
         {"PK\3\4", 4, "a zip file, as torch.save writes pickles: save the model as safetensors"},
         {"\x80\2", 2, "a pickle: save the model as safetensors"},
         {"\x80\3", 2, "a pickle: save the model as safetensors"},
@@ -235,7 +236,8 @@ static hy_status folder_hash(const char *path, char out[33]) {
 }
 
 hy_status hy_model_source_hash(const char *path, char out[33]) {
-    return hy_model_file_kind_of(path) == HY_MODEL_FOLDER ? folder_hash(path, out) : hy_hash_file(path, out);
+    const bool folder = hy_model_file_kind_of(path) == HY_MODEL_FOLDER && !hy_import_is_gguf(path);
+    return folder ? folder_hash(path, out) : hy_hash_file(path, out);
 }
 
 hy_status hy_model_open(const char *path, const char *const *sets, const hy_backend *be, hy_weights weights,

@@ -1,5 +1,5 @@
-// model_file.h - "a model" on the command line: a variant YAML (random weights), a hylab checkpoint, or a folder with a
-// released checkpoint (config.json and model.safetensors, the families of core/family/import.h).
+// model_file.h - "a model" on the command line: a variant YAML (random weights), a hylab checkpoint, a folder with a
+// released checkpoint (config.json and model.safetensors, the families of core/family/import.h), or a GGUF file.
 #ifndef HY_MODELFILE_H
 #define HY_MODELFILE_H
 #include "core/exec/exec.h"
@@ -13,6 +13,7 @@ typedef struct {
     bool trained;  // the weights come from a file
     char *notes;   // on what was left aside of it: lines for people; NULL: nothing
 } hy_model;
+// FOLDER: a GGUF file too, by its name.
 typedef enum { HY_MODEL_YAML = 0, HY_MODEL_CHECKPOINT, HY_MODEL_FOLDER } hy_model_file_kind;
 hy_model_file_kind hy_model_file_kind_of(const char *path);
 // The spec alone, of any of the three; no weights are read (of a folder, config.json only).

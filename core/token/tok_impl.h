@@ -3,6 +3,7 @@
 #define HY_TOK_IMPL_H
 #include <string.h>
 
+#include "core/format/gguf.h"
 #include "core/format/json.h"
 #include "core/token/tok_sp.h"
 #include "core/token/tokenizer.h"
@@ -205,6 +206,10 @@ hy_status hy_tok_steps_normalizer(const hy_json *j, const char *where, hy_tok_st
 hy_status hy_tok_steps_pre(const hy_json *j, const char *where, hy_tok_steps *out);
 hy_status hy_tok_steps_decoder(const hy_json *j, const char *where, hy_tok_steps *out);
 hy_status hy_tok_json_encode(hy_tokenizer *t, const char *text, size_t n, hy_token_ids *out);
+// The tokenizer inside a GGUF file (tok_gguf.c): the tokenizer.json that it stands for; then, of what was read from
+// that, roles and add_bos, add_eos.
+hy_status hy_tok_gguf_text(const hy_gguf *g, hy_buf *out);
+hy_status hy_tok_gguf_roles(const hy_gguf *g, hy_tokenizer *t);
 // The config files beside a tokenizer (tok_config.c): roles, add_bos, add_eos.
 hy_status hy_tok_config_read(hy_tokenizer *t, const char *dir);
 // Growth of a list by one: true when there is room for `n + 1` of `size` bytes each.

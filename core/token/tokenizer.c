@@ -59,10 +59,31 @@ static bool is_folder(const char *path) {
     return !stat(path, &st) && S_ISDIR(st.st_mode);
 }
 
+static hy_status open_gguf(const hy_gguf *g, hy_tokenizer **out) {
+    hy_buf text = {0};
+    hy_status s = hy_tok_gguf_text(g, &text);
+    if (!s) s = hy_tokenizer_open_memory(text.s, text.n, true, hy_gguf_path(g), out);
+    free(text.s);
+    if (s) return s;
+    s = hy_tok_gguf_roles(g, *out);
+    if (s) {
+        hy_tokenizer_close(*out);
+        *out = NULL;
+    }
+    return s;
+}
+
 static hy_status open_file(const char *path, hy_tokenizer **out) {
     const size_t len = strlen(path);
     char *data;
     size_t n;
+    if (len >= 5 && !strcmp(path + len - 5, ".gguf")) {
+        hy_gguf *g;
+        HY_TRY(hy_gguf_open(path, &g));
+        const hy_status s = open_gguf(g, out);
+        hy_gguf_close(g);
+        return s;
+    }
     HY_TRY(hy_file_read(path, FILE_MAX, &data, &n));
     const hy_status s = hy_tokenizer_open_memory(data, n, len >= 5 && !strcmp(path + len - 5, ".json"), path, out);
     free(data);

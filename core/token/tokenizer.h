@@ -17,10 +17,11 @@ void hy_token_ids_add(hy_token_ids *ids, int32_t id);
 #define HY_TOKENIZER_MAX_VOCAB (1 << 24)         // ids are below this
 #define HY_TOKENIZER_MAX_TEXT ((size_t)1 << 30)  // bytes of text that one call encodes
 
-// path: "bytes" (256 ids, the bytes themselves); a tokenizer.json; a SentencePiece model (any other file name); or a
-// folder with tokenizer.json or else tokenizer.model, whose tokenizer_config.json then gives the names of the special
-// tokens and, where the tokenizer file does not say it, whether BOS and EOS are added. What is not supported is refused
-// with HY_EINPUT that names the file, the place in it and the value.
+// path: "bytes" (256 ids, the bytes themselves); a tokenizer.json; a GGUF file (*.gguf with a byte-level BPE; its
+// hash is that of the tokenizer.json it stands for); a SentencePiece model (any other file name); or a folder with
+// tokenizer.json or else tokenizer.model, whose tokenizer_config.json then gives the names of the special tokens and,
+// where the tokenizer file does not say it, whether BOS and EOS are added. What is not supported is refused with
+// HY_EINPUT that names the file, the place in it and the value.
 hy_status hy_tokenizer_open(const char *path, hy_tokenizer **out);
 // The same from memory; name stands for the file in messages. json: a tokenizer.json, else a SentencePiece model.
 hy_status hy_tokenizer_open_memory(const char *data, size_t n, bool json, const char *name, hy_tokenizer **out);

@@ -32,6 +32,8 @@ typedef struct {
     hy_split split;
     int batch;
     int32_t *ids, *labels, *full_ids, *full_labels;
+    hy_status (*tick)(void *user);  // or NULL
+    void *user;
 } evaluation;
 
 // A loss that is not finite is no figure: the weights hold NaN, or values so large that the forward pass overflows.
@@ -52,6 +54,7 @@ static hy_status eval_cell(evaluation *ev, int cell, int64_t n, hy_score *score)
     const int T = at->T, m = ev->p->spec.meta_tokens;
     for (int64_t done = 0; done < n;) {
         const int B = n - done < ev->batch ? (int)(n - done) : ev->batch;
+        if (ev->tick) HY_TRY(ev->tick(ev->user));
         for (int b = 0; b < B; b++)
             HY_TRY(hy_task_example(ev->task, ev->split, cell, done + b, ev->ids + (size_t)b * (size_t)T,
                                    ev->labels + (size_t)b * (size_t)T));
@@ -91,9 +94,14 @@ hy_status hy_evaluate_memory(const hy_program *p, const hy_backend *be, hy_dtype
 
 hy_status hy_evaluate(const hy_program *p, hy_params *w, const hy_task *task, hy_split split, int batch,
                       int max_examples, hy_eval *out) {
+    return hy_evaluate_ticking(p, w, task, split, batch, max_examples, NULL, NULL, out);
+}
+
+hy_status hy_evaluate_ticking(const hy_program *p, hy_params *w, const hy_task *task, hy_split split, int batch,
+                              int max_examples, hy_status (*tick)(void *user), void *user, hy_eval *out) {
     *out = (hy_eval){.n_cells = hy_task_cells(task, split)};
     const int m = p->spec.meta_tokens, T = longest(p, task) - m;
-    evaluation ev = {.p = p, .w = w, .task = task, .split = split, .batch = batch};
+    evaluation ev = {.p = p, .w = w, .task = task, .split = split, .batch = batch, .tick = tick, .user = user};
     if ((int64_t)batch * (m + T) > INT_MAX)
         return hy_error(HY_EINPUT,
                         "%d sequences of %d tokens at a time are more than %d positions: take a smaller batch", batch,

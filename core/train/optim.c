@@ -103,8 +103,45 @@ hy_status hy_optim_open(hy_params *w, int cap, hy_optim *out) {
     return s;
 }
 
+// The stretches of a whole moment, in memory of its own.
+static hy_status keep(const hy_optim *s, const hy_optim_stretch *own, int n, size_t kept, void **moment) {
+    const hy_backend *be = s->w->be;
+    const size_t size = hy_dtype_size(s->w->dtype);
+    void *to = be->alloc(kept * size), *host = hy_alloc(kept * size);
+    hy_status st = to && host ? HY_OK : HY_ENOMEM;
+    size_t at = 0;
+    for (int i = 0; !st && i < n; at += own[i++].n)
+        st = be->to_host((char *)host + at * size, (const char *)*moment + own[i].from * size, own[i].n * size);
+    if (!st) st = be->from_host(to, host, kept * size);
+    free(host);
+    if (st) {
+        if (to) be->free(to);
+        return st;
+    }
+    be->free(*moment);
+    *moment = to;
+    return HY_OK;
+}
+
+size_t hy_optim_kept(const hy_optim *s) {
+    size_t n = 0;
+    for (int i = 0; i < s->n_own; i++) n += s->own[i].n;
+    return s->n_own ? n : s->w->prog->param_elems;
+}
+
+hy_status hy_optim_keep(hy_optim *s, const hy_optim_stretch *own, int n) {
+    HY_ASSERT(!s->n_own && n > 0);
+    s->own = hy_xcalloc((size_t)n, sizeof *s->own);
+    memcpy(s->own, own, (size_t)n * sizeof *own);
+    s->n_own = n;
+    const size_t kept = hy_optim_kept(s);
+    HY_TRY(keep(s, own, n, kept, &s->m));
+    return keep(s, own, n, kept, &s->v);
+}
+
 void hy_optim_close(hy_optim *s) {
     if (!s->w) return;
+    free(s->own);
     void *dev[] = {s->m, s->v, s->decay, s->ctl, s->report, s->nll_sum.ws, s->sumsq.ws, s->clip.ws, s->adamw.ws};
     for (size_t i = 0; i < sizeof dev / sizeof *dev; i++)
         if (dev[i]) s->w->be->free(dev[i]);
@@ -133,12 +170,50 @@ hy_status hy_optim_add(hy_optim *s, hy_exec *e, const hy_batch *b, double scale)
     return run(s, &s->nll_sum, &a);
 }
 
+hy_status hy_optim_clear(hy_optim *s) {
+    HY_TRY(hy_optim_set_nll(s, 0));
+    return s->w->be->zero(s->w->grad, s->w->prog->param_elems * hy_dtype_size(s->w->dtype));
+}
+
+hy_status hy_optim_nll(const hy_optim *s, double *out) {
+    return s->w->be->to_host(out, s->ctl + HY_CTL_NLL, sizeof *out);
+}
+
+hy_status hy_optim_set_nll(hy_optim *s, double nll) {
+    return s->w->be->from_host(s->ctl + HY_CTL_NLL, &nll, sizeof nll);
+}
+
+// Stretch after stretch of the parameters whose moments are here. Those of other processes change too: the bfloat16
+// copy is made anew of all.
+static hy_status step_own(hy_optim *s) {
+    const size_t size = hy_dtype_size(s->w->dtype);
+    size_t at = 0;
+    hy_params_changed(s->w);
+    for (int i = 0; i < s->n_own; at += s->own[i++].n) {
+        const hy_optim_stretch o = s->own[i];
+        hy_adamw_args a = adamw_args(s);
+        if (!o.n) continue;
+        HY_ASSERT(o.from % HY_DECAY_BLOCK == 0);
+        a.n = o.n;
+        a.p = (char *)a.p + o.from * size;
+        a.g = (const char *)a.g + o.from * size;
+        a.m = (char *)a.m + at * size;
+        a.v = (char *)a.v + at * size;
+        a.decay += o.from / HY_DECAY_BLOCK;
+        a.p16 = NULL;
+        HY_TRY(plan(s, HY_K_adamw, &a, &s->adamw));
+        HY_TRY(run(s, &s->adamw, &a));
+    }
+    return HY_OK;
+}
+
 hy_status hy_optim_end(hy_optim *s) {
     const hy_sumsq_args n = sumsq_args(s);
     const hy_clip_args c = clip_args(s);
     const hy_adamw_args a = adamw_args(s);
     HY_TRY(run(s, &s->sumsq, &n));
     HY_TRY(run(s, &s->clip, &c));
+    if (s->n_own) return step_own(s);
     if (!a.p16) hy_params_changed(s->w);
     return run(s, &s->adamw, &a);
 }

@@ -14,12 +14,18 @@ typedef struct {
 } hy_optim_kernel;
 
 typedef struct {
+    size_t from, n;  // elements of the parameters
+} hy_optim_stretch;
+
+typedef struct {
     hy_params *w;
     double beta1, beta2, eps, weight_decay;
-    void *m, *v;     // device: AdamW moments, laid out as the parameters
-    uint8_t *decay;  // device: per HY_DECAY_BLOCK elements
-    double *ctl;     // device [HY_CTL_N], see kernels.h
-    double *report;  // device [cap, 2]: loss and gradient norm of step s in row (s - 1) % cap
+    void *m, *v;            // device: AdamW moments, laid out as the parameters
+    hy_optim_stretch *own;  // [n_own] parameters whose moments are here, one stretch after the other, and which a step
+    int n_own;              // changes; 0: all
+    uint8_t *decay;         // device: per HY_DECAY_BLOCK elements
+    double *ctl;            // device [HY_CTL_N], see kernels.h
+    double *report;         // device [cap, 2]: loss and gradient norm of step s in row (s - 1) % cap
     int cap;
     hy_optim_kernel nll_sum, sumsq, clip, adamw;
 } hy_optim;
@@ -29,7 +35,11 @@ typedef struct {
 hy_status hy_optim_open(hy_params *w, int cap, hy_optim *out);
 // Weight decay on all parameters, instead of those that the program names.
 hy_status hy_optim_decay_all(hy_optim *s);
-void hy_optim_close(hy_optim *s);  // of an open one, or of zeros
+// Keeps the moments of some parameters alone, which steps then change alone: stretches in order that begin at multiples
+// of HY_DECAY_BLOCK.
+hy_status hy_optim_keep(hy_optim *s, const hy_optim_stretch *own, int n);
+size_t hy_optim_kept(const hy_optim *s);  // elements of each moment
+void hy_optim_close(hy_optim *s);         // of an open one, or of zeros
 // Bytes that an open step holds of each kind, gradients and the bfloat16 copy with them, for people: "gradients 1.0 MB,
 // ...".
 void hy_optim_memory_text(const hy_optim *s, hy_buf *out);
@@ -37,6 +47,11 @@ void hy_optim_memory_text(const hy_optim *s, hy_buf *out);
 hy_status hy_optim_begin(hy_optim *s, const double ctl[HY_CTL_HOST]);
 hy_status hy_optim_add(hy_optim *s, hy_exec *e, const hy_batch *b, double scale);
 hy_status hy_optim_end(hy_optim *s);
+// Micro-batches by themselves: what the one before has left is taken away before an add that is not the first, and the
+// sum of its losses, which is waited for, read. The caller puts sums of gradients and losses in their place at the end.
+hy_status hy_optim_clear(hy_optim *s);
+hy_status hy_optim_nll(const hy_optim *s, double *out);
+hy_status hy_optim_set_nll(hy_optim *s, double nll);
 // Waits for all steps so far; out [cap, 2].
 hy_status hy_optim_reports(const hy_optim *s, double *out);
 // As before the first step, but for the moments: a step that was not finite stops no further ones.

@@ -68,6 +68,11 @@ const hy_field hy_train_fields[] = {
         stop_step, HY_F_INT, "0", 0, 1e9, NULL,
         "train to this step of the course that steps and schedule describe, no further; 0: to its end. A grid over it "
         "shows what a model is on its way"),
+    QUIET(sum, HY_F_ENUM, "running", 0, 0, "running|parts",
+          "how gradients of a step's micro-batches are added. running: each on top of the others as it is made; parts: "
+          "each by itself, then in order, so that any number of processes (mpirun) gives the same bits; costs memory "
+          "for one more gradient (a share of it in each of several processes) and a pass over it a micro-batch; a "
+          "GPU's go through the host"),
     HY_FIELD_END,
 };
 

@@ -9,6 +9,10 @@ typedef enum { HY_SCHED_CONSTANT = 0, HY_SCHED_LINEAR, HY_SCHED_COSINE, HY_SCHED
 // What the course of the learning rate goes by, and which parameters weight decay shrinks.
 typedef enum { HY_PER_STEP = 0, HY_PER_EPOCH } hy_schedule_per;
 typedef enum { HY_DECAY_MATRICES = 0, HY_DECAY_ALL } hy_decay_on;
+// How the gradients of a step's micro-batches become one: each is added to those before it while kernels make it, or
+// each is made by itself and they are added in order, (g_0 + g_1) + g_2 ..., be they of one process or of several. The
+// sums are the same but for rounding.
+typedef enum { HY_SUM_RUNNING = 0, HY_SUM_PARTS } hy_gradient_sum;
 typedef struct {
     int steps, batch, accumulate;
     int stop_step;      // the last step that is made, of the course of `steps`; 0: all are
@@ -29,6 +33,7 @@ typedef struct {
     int eval_batch;
     int eval_examples;       // at most so many examples a cell; 0: the task's own count
     hy_precision precision;  // of training, evaluation and measures
+    hy_gradient_sum sum;
 } hy_train_spec;
 extern const hy_field hy_train_fields[];
 // Of step s = 1 .. steps, with N = steps, w = warmup N: lr s / w while s < w. Then, with a = (s - w) / (N - w) the

@@ -54,6 +54,7 @@ static hy_status open_device(hy_trainer *t, int full) {
     HY_TRY(hy_optim_open(t->w, HY_TRAIN_RING, &t->opt));
     t->opt.beta1 = s->beta1, t->opt.beta2 = s->beta2, t->opt.eps = s->eps, t->opt.weight_decay = s->weight_decay;
     if (s->weight_decay_on == HY_DECAY_ALL) HY_TRY(hy_optim_decay_all(&t->opt));
+    HY_TRY(hy_trainer_open_sum(t));
     return open_exec(t, full);
 }
 
@@ -97,6 +98,8 @@ hy_status hy_trainer_create(const hy_program *p, const hy_backend *be, hy_dtype 
 void hy_trainer_free(hy_trainer *t) {
     if (!t) return;
     hy_exec_free(t->e);
+    hy_trainer_close_sum(t);
+    hy_trainer_drop_moments(t);
     hy_optim_close(&t->opt);
     hy_params_free(t->w);
     free(t->ids);
@@ -110,16 +113,20 @@ bool hy_trainer_stopped(const hy_trainer *t) { return t->stopped || t->reached; 
 int hy_trainer_loaded_steps(const hy_trainer *t) { return t->loaded_steps; }
 
 // ----------------------------------------------------------------------------------------------- the batches of a step
-// Micro-batch k of a step into ids and labels.
+// Micro-batch k of a step into ids and labels. Of those that other ranks make only whether there are any.
 static hy_status load_batch(hy_trainer *t, long step, int k, int32_t *ids, int32_t *labels) {
     const hy_train_spec *s = &t->spec;
+    const bool mine = hy_trainer_makes(t, k);
     t->sizes[k] = s->batch;
+    if (!s->epochs && !mine) return HY_OK;
     if (!s->epochs)
         return hy_task_batch(t->task, (int64_t)(step - 1) * s->accumulate + k, s->batch, ids, labels, &t->lengths[k]);
     const int64_t n = (int64_t)((step - 1) % hy_train_epoch_steps(s)) * s->accumulate + k;
-    t->sizes[k] = t->lengths[k] = 0;
-    return n < t->epoch_batches ? hy_task_epoch_batch(t->task, n, s->batch, ids, labels, &t->lengths[k], &t->sizes[k])
-                                : HY_OK;
+    t->sizes[k] = n < t->epoch_batches ? s->batch : 0;
+    t->lengths[k] = 0;
+    return n < t->epoch_batches && mine
+               ? hy_task_epoch_batch(t->task, n, s->batch, ids, labels, &t->lengths[k], &t->sizes[k])
+               : HY_OK;
 }
 
 // All micro-batches of a step (1 ..), a pure function of its number: into t->ids, labels, lengths, sizes.
@@ -127,13 +134,16 @@ static hy_status load_step(hy_trainer *t, long step, double *scale, int64_t *tok
     const hy_train_spec *s = &t->spec;
     const size_t stride = (size_t)s->batch * (size_t)t->T;
     int64_t labelled = 0;
+    hy_status loaded = HY_OK;
     *tokens = 0;
-    for (int k = 0; k < s->accumulate; k++) {
-        HY_TRY(load_batch(t, step, k, t->ids + (size_t)k * stride, t->labels + (size_t)k * stride));
+    for (int k = 0; k < s->accumulate && !loaded; k++) {
+        loaded = load_batch(t, step, k, t->ids + (size_t)k * stride, t->labels + (size_t)k * stride);
+        if (loaded || !hy_trainer_makes(t, k)) continue;
         *tokens += (int64_t)t->sizes[k] * t->lengths[k];
         for (size_t i = 0; i < (size_t)t->sizes[k] * (size_t)t->lengths[k]; i++)
             labelled += t->labels[(size_t)k * stride + i] >= 0;
     }
+    HY_TRY(hy_trainer_count(t, loaded, &labelled, tokens));
     *scale = labelled ? 1.0 / (double)labelled : 0;
     return HY_OK;
 }
@@ -179,18 +189,18 @@ static hy_status look_for_nan(void *user, const char *name, const float *data, i
 }
 
 // Repeats a step to name the first value of its forward passes, or the first gradient, that is not finite. The
-// parameters are still those before the step.
-static hy_status find_non_finite(hy_trainer *t, long step, char *out, size_t n) {
+// parameters are still those before the step. score: micro-batches in order, then gradients, then what no one has
+// found.
+static hy_status find_here(hy_trainer *t, long step, double scale, int64_t *score, char *out, size_t n) {
     nan_search f = {{0}};
     const hy_probe probe = {.wants = want_all, .got = look_for_nan, .user = &f};
-    double scale;
-    int64_t tokens;
-    HY_TRY(load_step(t, step, &scale, &tokens));
     HY_TRY(begin_step(t, step, scale));
     for (int k = 0; k < t->spec.accumulate && t->sizes[k] && !f.first[0]; k++) {
+        if (!hy_trainer_makes(t, k)) continue;
         const hy_batch b = micro_batch(t, step, k);
         HY_TRY(hy_exec_forward(t->e, t->w, &b, NULL, HY_HEAD_LOSS, &probe));
         if (!f.first[0]) HY_TRY(hy_exec_backward(t->e, t->w, scale, &probe));
+        if (f.first[0]) *score = k;
     }
     snprintf(out, n, "%s", f.first[0] ? f.first : "the loss itself");
     for (int i = 0; i < t->p->n_params && !f.first[0]; i++) {
@@ -201,9 +211,18 @@ static hy_status find_non_finite(hy_trainer *t, long step, char *out, size_t n) 
         free(g);
         if (!bad) continue;
         snprintf(out, n, "the gradient of %s", t->p->params[i].name);
+        *score = t->spec.accumulate;
         break;
     }
     return HY_OK;
+}
+
+static hy_status find_non_finite(hy_trainer *t, long step, char *out, size_t n) {
+    double scale;
+    int64_t tokens, score = INT64_MAX;
+    HY_TRY(load_step(t, step, &scale, &tokens));
+    if (find_here(t, step, scale, &score, out, n)) snprintf(out, n, "unknown (%.100s)", hy_error_text());
+    return hy_trainer_first_of(t, score, out, n);
 }
 
 static hy_status diverged(hy_trainer *t, long step, double loss, double norm) {
@@ -225,12 +244,15 @@ static hy_status start_step(hy_trainer *t) {
     double scale;
     int64_t tokens;
     HY_TRY(load_step(t, t->step + 1, &scale, &tokens));
+    hy_trainer_drop_moments(t);
     HY_TRY(begin_step(t, t->step + 1, scale));
-    for (int k = 0; k < t->spec.accumulate && t->sizes[k]; k++) {
+    if (t->sum) HY_TRY(hy_trainer_sum_parts(t, t->step + 1, scale, micro_batch));
+    for (int k = 0; !t->sum && k < t->spec.accumulate && t->sizes[k]; k++) {
         const hy_batch b = micro_batch(t, t->step + 1, k);
         HY_TRY(hy_optim_add(&t->opt, t->e, &b, scale));
     }
     HY_TRY(hy_optim_end(&t->opt));
+    HY_TRY(hy_trainer_spread_weights(t));
     if (t->pending == 0) t->pending_start = start, t->pending_tokens = 0;
     t->step++;
     t->pending++;
@@ -265,7 +287,8 @@ hy_status hy_trainer_step(hy_trainer *t, hy_train_point *out) {
 
 // ---------------------------------------------------------------------------------------------------- the loop
 static hy_status evaluate(hy_trainer *t, hy_split split, int examples, hy_eval *ev) {
-    const hy_status st = hy_evaluate(t->p, t->w, t->task, split, t->spec.eval_batch, examples, ev);
+    const hy_status st = hy_evaluate_ticking(t->p, t->w, t->task, split, t->spec.eval_batch, examples,
+                                             t->dist ? hy_trainer_beat : NULL, t, ev);
     return st == HY_EDIVERGED ? hy_error_context(st, "step %ld of %d", t->step, hy_train_end(&t->spec)) : st;
 }
 
@@ -279,11 +302,15 @@ static hy_status good_enough(hy_trainer *t, bool *stop) {
     return HY_OK;
 }
 
-static hy_status evaluate_now(hy_trainer *t, const hy_train_watch *watch, hy_eval *ev, bool *stop) {
-    hy_eval_free(ev);
+static hy_status evaluate_here(hy_trainer *t, const hy_train_watch *watch, hy_eval *ev, bool *stop) {
     HY_TRY(good_enough(t, stop));
     HY_TRY(evaluate(t, HY_SPLIT_EVAL, t->spec.eval_examples, ev));
     return watch && watch->on_eval ? watch->on_eval(watch->user, t->step, ev) : HY_OK;
+}
+
+static hy_status evaluate_now(hy_trainer *t, const hy_train_watch *watch, hy_eval *ev, bool *stop) {
+    hy_eval_free(ev);
+    return hy_trainer_settle(t, hy_trainer_leads(t) ? evaluate_here(t, watch, ev, stop) : HY_OK, stop);
 }
 
 // The evaluation at the end. Where nobody asks for one, a few examples still tell whether the last update left usable
@@ -291,18 +318,22 @@ static hy_status evaluate_now(hy_trainer *t, const hy_train_watch *watch, hy_eva
 static hy_status evaluate_end(hy_trainer *t, const hy_train_watch *watch, bool asked, hy_eval *ev) {
     t->reached = t->stopped;
     if (asked || t->spec.eval_every || t->spec.stop_accuracy > 0) return evaluate_now(t, watch, ev, &t->reached);
-    return evaluate(t, HY_SPLIT_EVAL, 1, ev);
+    return hy_trainer_settle(t, hy_trainer_leads(t) ? evaluate(t, HY_SPLIT_EVAL, 1, ev) : HY_OK, &t->reached);
+}
+
+static hy_status save_here(hy_trainer *t, const hy_train_watch *watch, const char *checkpoint) {
+    const hy_status saved = hy_trainer_save(t, checkpoint);
+    if (!saved && watch && watch->on_save) return watch->on_save(watch->user, t->step);
+    return saved && watch && watch->on_unsaved ? watch->on_unsaved(watch->user, t->step) : saved;
 }
 
 // Saves, and returns `st` with its message unless saving fails after all went well or was interrupted.
 static hy_status save(hy_trainer *t, const hy_train_watch *watch, const char *checkpoint, hy_status st) {
     char *why = st ? hy_xstrdup(hy_error_text()) : NULL;
-    hy_status saved = hy_trainer_save(t, checkpoint);
+    hy_status saved = hy_trainer_check_ranks(t);
+    if (!saved) saved = hy_trainer_collect_moments(t);
+    if (!saved) saved = hy_trainer_settle(t, hy_trainer_leads(t) ? save_here(t, watch, checkpoint) : HY_OK, NULL);
     t->saved = hy_now();
-    if (!saved && watch && watch->on_save)
-        saved = watch->on_save(watch->user, t->step);
-    else if (saved && watch && watch->on_unsaved)
-        saved = watch->on_unsaved(watch->user, t->step);
     const bool older = st && (!saved || st != HY_EINTR);
     if (older) hy_error(st, "%s", why);
     free(why);
@@ -318,8 +349,11 @@ static bool is_worth_keeping(const hy_trainer *t, hy_status st) {
 static bool save_is_due(const hy_trainer *t) {
     const hy_train_spec *s = &t->spec;
     if (s->checkpoint_every && t->step % s->checkpoint_every == 0) return true;
-    return s->save_seconds > 0 && t->step < hy_train_end(s) && hy_now() - t->saved > s->save_seconds;
+    return t->step < hy_train_end(s) && (t->dist ? t->told_save : hy_trainer_time_to_save(t));
 }
+
+// Of several ranks, all see a signal to one of them at the next step.
+static bool is_asked_to_end(const hy_trainer *t) { return t->dist ? t->told_end : hy_interrupted; }
 
 // Starts the next step. Waits for all steps so far where something needs them: an evaluation, a checkpoint, an
 // interrupt, the end.
@@ -327,7 +361,7 @@ static hy_status next_step(hy_trainer *t, const hy_train_watch *watch, bool savi
     const hy_train_spec *s = &t->spec;
     const hy_status started = start_step(t);
     t->eval_due = !started && s->eval_every && t->step % s->eval_every == 0 && t->step < hy_train_end(s);
-    const bool wait = t->eval_due || (saving && save_is_due(t)) || hy_interrupted || t->step >= hy_train_end(s) ||
+    const bool wait = t->eval_due || (saving && save_is_due(t)) || is_asked_to_end(t) || t->step >= hy_train_end(s) ||
                       t->pending >= t->ask_every;
     if (!started && !wait) return HY_OK;
     char *why = started ? hy_xstrdup(hy_error_text()) : NULL;
@@ -356,7 +390,7 @@ hy_status hy_trainer_run(hy_trainer *t, const hy_train_watch *watch, const char 
         if (!st) t->eval_due = false;
         t->stopped = stop;
         const bool settled = t->pending == 0,
-                   interrupted = settled && hy_interrupted;  // an interrupt since then waits for the next step
+                   interrupted = settled && is_asked_to_end(t);  // an interrupt since then waits for the next step
         if (checkpoint && (st ? is_worth_keeping(t, st) : interrupted || (settled && save_is_due(t))))
             st = save(t, watch, checkpoint, st);
         if (!st && interrupted && !stop && t->step < end)

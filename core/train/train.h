@@ -1,6 +1,7 @@
 // train.h - the training loop: steps, evaluations, checkpoints.
 #ifndef HY_TRAIN_H
 #define HY_TRAIN_H
+#include "core/dist/dist.h"
 #include "core/train/evaluate.h"
 #include "core/train/recipe.h"
 
@@ -24,6 +25,19 @@ typedef struct hy_trainer hy_trainer;
 // HY_BF16.
 hy_status hy_trainer_create(const hy_program *p, const hy_backend *be, hy_dtype dt, const hy_train_spec *spec,
                             const hy_task *task, uint64_t seed, hy_trainer **out);
+// Trains with the other ranks of a group, which is borrowed: all call this, after hy_trainer_create and
+// hy_trainer_load, and from then on the same functions. Micro-batch k of a step is made by rank k % size; every rank
+// has the weights and moments and makes the same optimiser steps. Rank 0 evaluates, writes checkpoints and calls the
+// watch; the others pass NULL, get an empty evaluation, and save where rank 0 does (checkpoint: a path, or NULL on
+// all). The results have the same bits for any number of ranks. An interrupt of one rank ends all after the same step.
+// NULL: nothing changes. HY_EINPUT: the recipe's sum is not parts, or its micro-batches are fewer than ranks; the ranks
+// are not of one build, model, recipe, task, data, seed, or do not begin with the same weights and moments; how:
+// further text that must be the same.
+hy_status hy_trainer_share(hy_trainer *t, hy_dist *d, const char *how);
+// After hy_trainer_share: each rank keeps the moments of a share of the parameters and makes the steps of these
+// (ZeRO-1, Rajbhandari et al. 2020); the weights are exchanged after each step. The same bits. Rank 0 has all moments
+// in the host's memory while it writes a checkpoint. Alone: nothing changes.
+hy_status hy_trainer_shard_moments(hy_trainer *t);
 uint64_t hy_trainer_init_seed(uint64_t seed);  // what hy_params_init gets for a run's seed
 // hy_exec_set_dropout of micro-batch number `batch` of a run, from 0.
 uint64_t hy_trainer_dropout_key(uint64_t seed, int64_t batch);

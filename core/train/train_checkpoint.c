@@ -12,7 +12,7 @@
 enum { STOPPED = 1, EVAL_DUE = 2 };  // bits of the second number of "progress"
 
 // save_seconds is left out: no result depends on it.
-static char *recipe_text(const hy_trainer *t) {
+char *hy_trainer_recipe_text(const hy_trainer *t) {
     hy_buf b = {0};
     hy_train_spec spec = t->spec, plain = {0};
     hy_fields_default(hy_train_fields, &plain);
@@ -27,7 +27,7 @@ static char *recipe_text(const hy_trainer *t) {
 
 typedef struct {
     const hy_trainer *t;
-    const void *arena;  // device
+    const void *arena;  // device; host where moments are sharded
 } source;
 
 // Finds the parameter by the tensor's name without its prefix.
@@ -35,18 +35,22 @@ static hy_status fill_moment(void *user, const char *name, void *dst, size_t byt
     const source *s = user;
     const int i = hy_program_find_param(s->t->p, name + strlen(HY_CHECKPOINT_EXTRA "m."));
     HY_ASSERT(i >= 0);
-    return s->t->be->to_host(dst, (const char *)s->arena + s->t->p->params[i].offset * hy_dtype_size(s->t->w->dtype),
-                             bytes);
+    const char *from = (const char *)s->arena + s->t->p->params[i].offset * hy_dtype_size(s->t->w->dtype);
+    if (!s->t->opt.n_own) return s->t->be->to_host(dst, from, bytes);
+    memcpy(dst, from, bytes);
+    return HY_OK;
 }
 
 hy_status hy_trainer_save(hy_trainer *t, const char *path) {
     if (t->pending)
         return hy_error(HY_EFAIL, "%s: not saved: %d steps are still under way, and may turn out not finite", path,
                         t->pending);
+    if (t->opt.n_own && !t->whole[0])
+        return hy_error(HY_EFAIL, "%s: not saved: its moments are with several processes", path);
     hy_st_writer *w = hy_st_writer_new();
-    char *recipe = recipe_text(t);
+    char *recipe = hy_trainer_recipe_text(t);
     hy_checkpoint_add(w, t->w);
-    source sm = {t, t->opt.m}, sv = {t, t->opt.v};
+    source sm = {t, t->opt.n_own ? t->whole[0] : t->opt.m}, sv = {t, t->opt.n_own ? t->whole[1] : t->opt.v};
     const hy_st_dtype dt = t->w->dtype == HY_F64 ? HY_ST_F64 : HY_ST_F32;
     for (int i = 0; i < t->p->n_params; i++) {
         const hy_param *q = &t->p->params[i];
@@ -112,7 +116,7 @@ static hy_status read_progress(const hy_st *st, int64_t progress[2]) {
 }
 
 static hy_status load_from(hy_trainer *t, const hy_st *st) {
-    char *recipe = recipe_text(t);
+    char *recipe = hy_trainer_recipe_text(t);
     const char *theirs = hy_st_meta(st, "hylab.recipe");
     hy_status s = HY_OK;
     if (!theirs)

@@ -59,6 +59,7 @@ typedef struct {
     hy_program *p;
     hy_st *checkpoint;
     hy_import *folder;
+    bool gguf;  // the folder is a GGUF file: there is nothing to copy beside the weights
     hy_import_map map;
     hy_export_folder from;
     uint64_t seed;
@@ -73,6 +74,7 @@ static void source_close(source *s) {
 }
 
 static hy_status open_folder(const char *path, source *s) {
+    s->gguf = hy_import_is_gguf(path);
     HY_TRY(hy_import_open(path, &s->folder));
     HY_TRY(hy_model_build(&s->folder->spec, &s->p));
     HY_TRY(hy_import_map_make(s->folder->family, s->p, &s->map));
@@ -111,6 +113,7 @@ static hy_status export_like(const options *o, const source *s, hy_export_report
     hy_import *like = NULL;
     hy_program *p = NULL;
     hy_import_map map = {0};
+    if (hy_import_is_gguf(o->like)) return hy_error(HY_EINPUT, "--like %s: GGUF is read, not written", o->like);
     hy_status st = hy_import_open(o->like, &like);
     if (!st) st = hy_model_build(&like->spec, &p);
     if (!st) st = hy_import_map_make(like->family, p, &map);
@@ -135,7 +138,8 @@ static hy_status write_folder(const options *o, const char *path, const source *
     const hy_import_family *f = o->family ? hy_import_find(o->family) : s->folder ? s->folder->family : NULL;
     if (o->family && !f) return hy_error(HY_EINPUT, "--family %s: there are %s", o->family, hy_import_families());
     if (!f) return hy_error(HY_EINPUT, "name the layout: --family (%s), or --like FOLDER", hy_import_families());
-    if (!s->folder || f != s->folder->family) return hy_export_new(f, s->p, s->values, dtype, shard, o->out, r);
+    if (!s->folder || s->gguf || f != s->folder->family)
+        return hy_export_new(f, s->p, s->values, dtype, shard, o->out, r);
     if (!o->dtype && !o->shard) return hy_export_like(s->folder, path, s->p, s->values, o->out, r);
     return hy_export_rewrite(s->folder, path, s->p, s->values, o->dtype ? &dtype : NULL, shard, o->out, r);
 }
@@ -146,7 +150,7 @@ static hy_status print_report(const options *o, const source *s, const hy_export
     hy_table_column(t, "files", "weight files", NULL, HY_RIGHT);
     hy_table_column(t, "tensors", NULL, NULL, HY_RIGHT);
     hy_table_column(t, "bytes", "bytes of weights", NULL, HY_RIGHT);
-    const bool like = o->like || (s->folder && !o->family && !o->dtype && !o->shard);
+    const bool like = o->like || (s->folder && !s->gguf && !o->family && !o->dtype && !o->shard);
     if (like) hy_table_column(t, "changed", "tensors changed", NULL, HY_RIGHT);
     hy_table_row(t);
     hy_table_text(t, "%s", o->out);

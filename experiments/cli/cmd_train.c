@@ -65,7 +65,8 @@ static hy_status on_unsaved(void *user, long step) {
 
 typedef struct {
     const char *from, *task, *out, *resume, *curve, *db, *device, *isa, *precision;
-    int seed, threads;
+    int seed, threads, ranks, patience;
+    bool sharded;
     hy_arg_list sets, task_sets, train_sets;
     hy_table_format format;
 } options;
@@ -95,7 +96,10 @@ typedef struct {
     const hy_train_spec *recipe;
     const hy_task *task;
     const char *out;  // where checkpoints go; NULL: nowhere
+    hy_dist *ranks;   // NULL: one process
 } subject;
+// Of several processes, the one that prints, writes and evaluates.
+static bool leads(const subject *x) { return hy_dist_rank(x->ranks) == 0; }
 
 // The model with its weights and training, and the evaluation as a measurement of it.
 static hy_status store(const subject *x, hy_trainer *t, hy_training_facts *seen, const hy_eval *eval) {
@@ -173,14 +177,27 @@ static hy_status finish(const subject *x, hy_trainer *t, watcher *w, hy_status t
     return take_outcome(&all);
 }
 
+// One of the ranks that only compute.
+static hy_status run_with_others(const subject *x, hy_trainer *t) {
+    hy_eval none;
+    HY_TRY(hy_dist_agree(x->ranks, HY_OK));
+    hy_interrupts_defer();
+    const hy_status s = hy_trainer_run(t, NULL, x->out, &none);
+    hy_interrupts_end();
+    hy_eval_free(&none);
+    return s;
+}
+
 static hy_status run_training(const subject *x, hy_trainer *t) {
     const options *o = x->o;
+    if (!leads(x)) return run_with_others(x, t);
     char what[64];
     snprintf(what, sizeof what, "train %.40s", x->p->spec.name);
     watcher w = {
         .seen = {
             .recipe = x->recipe, .task = x->task, .last_time = hy_now(), .continued = hy_trainer_step_count(t) > 0}};
-    HY_TRY(hy_curve_open(&w.curve, o->curve, hy_trainer_step_count(t)));
+    HY_TRY(hy_dist_agree(x->ranks, hy_curve_open(&w.curve, o->curve, hy_trainer_step_count(t))));
+    if (x->ranks) fprintf(stderr, "note: %d processes train one model\n", hy_dist_size(x->ranks));
     w.bar = hy_progress_start(stderr, what, hy_train_end(x->recipe), (double)hy_trainer_step_count(t));
     const hy_train_watch watch = {
         .user = &w, .on_step = on_step, .on_eval = on_eval, .on_save = on_save, .on_unsaved = on_unsaved};
@@ -215,25 +232,21 @@ static hy_status load(const subject *x, hy_trainer *t) {
                         "--resume %s is of a run of %d step%s, this one has %d: say with --out where its checkpoint "
                         "goes",
                         o->resume, steps, hy_s(steps), hy_train_end(x->recipe));
-    if (!o->out)
+    if (!o->out && leads(x))
         fprintf(stderr, "note: no --out: checkpoints go to %s, which is at step %ld\n", o->resume,
                 hy_trainer_step_count(t));
-    if (o->db && hy_trainer_step_count(t))
+    if (o->db && hy_trainer_step_count(t) && leads(x))
         fprintf(stderr, "note: %s: of the first %ld step%s it gets no points and no time: another process made them\n",
                 o->db, hy_trainer_step_count(t), hy_s(hy_trainer_step_count(t)));
     return HY_OK;
 }
 
-static hy_status create(const subject *x) {
+static hy_status open_trainer(const subject *x, hy_trainer **t) {
     const options *o = x->o;
-    hy_trainer *t;
-    if (o->from && !o->resume) HY_TRY(check_from(o->from, x->p));
+    if (o->from && !o->resume && leads(x)) HY_TRY(check_from(o->from, x->p));
     HY_TRY(hy_trainer_create(x->p, x->be, hy_precision_dtype(x->recipe->precision), x->recipe, x->task,
-                             (uint64_t)o->seed, &t));
-    hy_status s = o->resume ? load(x, t) : o->from ? hy_model_load(o->from, hy_trainer_params(t)) : HY_OK;
-    if (!s) s = run_training(x, t);
-    hy_trainer_free(t);
-    return s;
+                             (uint64_t)o->seed, t));
+    return o->resume ? load(x, *t) : o->from ? hy_model_load(o->from, hy_trainer_params(*t)) : HY_OK;
 }
 
 // Before hours of work: whether its results have a place, each its own.
@@ -250,35 +263,69 @@ static hy_status try_outputs(const options *o, const char *out, const char *mode
     return o->db ? hy_adopt_try(o->db, true) : HY_OK;
 }
 
-static hy_status train(const options *o, const char *model_path) {
+// All that is needed before the first step, on this process.
+typedef struct {
     hy_backend be;
-    hy_train_spec spec;
-    hy_task *task = NULL;
-    hy_program *p = NULL;
-    HY_TRY(recipe(o, &spec));
-    HY_TRY(hy_backend_from_args(o->device, o->isa, o->threads, &be));
-    HY_TRY(hy_precision_set(spec.precision, &be));
-    hy_tell_slow(spec.precision, &be);
-    HY_TRY(hy_task_from_args(o->task, &o->task_sets, (uint64_t)o->seed, &task));
-    const hy_status fits = hy_train_fit(&spec, task);
-    if (fits) {
-        hy_task_close(task);
-        return hy_error_context(fits, "--train");
-    }
-    hy_model_spec *model = hy_xcalloc(1, sizeof *model);
-    const char *out = o->out ? o->out : o->resume;
-    hy_status s = try_outputs(o, out, model_path);
-    if (!s) s = hy_model_read_spec(model_path, o->sets.v, model);
-    if (!s) s = hy_model_build(model, &p);
-    if (!s) s = create(&(subject){o, p, &be, &spec, task, out});
-    free(model);
-    hy_program_free(p);
-    hy_task_close(task);
+    hy_train_spec recipe;
+    hy_task *task;
+    hy_model_spec *model;
+    hy_program *program;
+    hy_trainer *trainer;
+} parts;
+
+static hy_status prepare(subject *x, const char *model_path, parts *p) {
+    const options *o = x->o;
+    HY_TRY(recipe(o, &p->recipe));
+    HY_TRY(hy_backend_from_args(o->device, o->isa, o->threads, &p->be));
+    HY_TRY(hy_precision_set(p->recipe.precision, &p->be));
+    if (leads(x)) hy_tell_slow(p->recipe.precision, &p->be);
+    HY_TRY(hy_task_from_args(o->task, &o->task_sets, (uint64_t)o->seed, &p->task));
+    x->task = p->task;
+    const hy_status fits = hy_train_fit(&p->recipe, p->task);
+    if (fits) return hy_error_context(fits, "--train");
+    if (leads(x)) HY_TRY(try_outputs(o, x->out, model_path));
+    HY_TRY(hy_model_read_spec(model_path, o->sets.v, p->model));
+    HY_TRY(hy_model_build(p->model, &p->program));
+    x->p = p->program;
+    return open_trainer(x, &p->trainer);
+}
+
+static hy_status train_here(const options *o, const char *model_path, hy_dist *ranks) {
+    parts p = {.model = hy_xcalloc(1, sizeof *p.model)};
+    subject x = {.o = o, .be = &p.be, .recipe = &p.recipe, .out = o->out ? o->out : o->resume, .ranks = ranks};
+    char how[160];
+    snprintf(how, sizeof how, "weights from %s, checkpoints %s, moments %s",
+             o->resume ? "a run"
+             : o->from ? "a model"
+                       : "a seed",
+             x.out ? "written" : "not written", o->sharded ? "divided" : "everywhere");
+    hy_status s = prepare(&x, model_path, &p);
+    s = hy_dist_agree(ranks, s);
+    if (!s) s = hy_trainer_share(p.trainer, ranks, how);
+    if (!s && o->sharded) s = hy_trainer_shard_moments(p.trainer);
+    if (!s) s = run_training(&x, p.trainer);
+    hy_trainer_free(p.trainer);
+    free(p.model);
+    hy_program_free(p.program);
+    hy_task_close(p.task);
     return s;
 }
 
+// told: of several processes, one tells what all have agreed on, before any of them ends: at the first that ends with
+// an error, a launcher kills the others.
+static hy_status train(const options *o, const char *model_path, bool *told) {
+    hy_dist *ranks;
+    HY_TRY(hy_dist_open(o->ranks, o->patience, &ranks));
+    const hy_status s = train_here(o, model_path, ranks);
+    *told = ranks != NULL;
+    if (ranks && hy_dist_rank(ranks) == 0) hy_command_end("train", s);
+    const hy_status apart = hy_dist_barrier(ranks);
+    hy_dist_close(ranks);
+    return s ? s : apart;
+}
+
 int hy_cmd_train(int argc, char **argv) {
-    options o = {.task = "mqar", .seed = 1};
+    options o = {.task = "mqar", .seed = 1, .patience = 600};
     const hy_arg args[] = {
         {"--from", "MODEL", HY_ARG_PATH, &o.from, 0,
          "start from the weights of this checkpoint or released folder (instead of a variant)"},
@@ -299,6 +346,17 @@ int hy_cmd_train(int argc, char **argv) {
          "what is computed in, as --train precision=: weights and moments stay float32; "
          "tf32 needs --device cuda (f32)"},
         {"--threads", "N", HY_ARG_INT, &o.threads, 0, "threads (default: all cores)"},
+        {"--ranks", "N", HY_ARG_INT, &o.ranks, 0,
+         "processes that train this model together, N of a Slurm step too; 1: each for itself (default: those of "
+         "mpirun "
+         "or srun --mpi=pmix)"},
+        {"--shard-moments", NULL, HY_ARG_FLAG, &o.sharded, 0,
+         "with several processes: each keeps AdamW's moments of a share of the weights; the same bits, less memory, "
+         "and "
+         "the weights are exchanged after each step"},
+        {"--patience", "SECONDS", HY_ARG_INT, &o.patience, 1,
+         "with several processes: so long one waits for another before all are ended; longer than a step, a "
+         "batch of an evaluation or a checkpoint takes (default 600)"},
         {"--device", HY_DEVICE_NAMES, HY_ARG_TEXT, &o.device, 0, HY_DEVICE_HELP},
         {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0,
          "kernels: ref, base, avx2, avx512 (default: the best this machine has)"},
@@ -313,22 +371,28 @@ int hy_cmd_train(int argc, char **argv) {
             "--task-set 'test=[[32,4]]' --train batch=32 --train steps=600 --out runs/hymba.safetensors\n"
             "  hylab train variants/llama.yaml --task text --task-set path=book.txt --set vocab=256 --curve loss.csv\n"
             "  hylab train --from tests/golden/llama3-tiny --task mqar --task-set vocab=40 --task-set train=[[16,2]] "
-            "--task-set test=[[16,2]] --train lr=1e-4 --out runs/tuned.safetensors\n",
+            "--task-set test=[[16,2]] --train lr=1e-4 --out runs/tuned.safetensors\n"
+            "  mpirun -n 4 hylab train variants/llama.yaml --train sum=parts --train batch=8 --train accumulate=4 "
+            "--out "
+            "runs/llama.safetensors   (4 processes, one model)\n",
         .args = args,
         .min_rest = 0,
         .max_rest = 1};
     hy_arg_list rest = {0};
-    bool help = false;
+    bool help = false, told = hy_dist_launched(false).rank > 0;
     hy_status s = hy_args_read(&a, argc, argv, &rest, &help);
     if (!s && !help && (rest.n == 1) == (o.from != NULL))
         s = hy_error(HY_EINPUT, "name a variant or --from MODEL, one of the two");
     if (!s && !help && o.from && hy_model_file_kind_of(o.from) == HY_MODEL_YAML)
         s = hy_error(HY_EINPUT, "--from %s: a variant has no weights; name a checkpoint (.safetensors) or a folder",
                      o.from);
-    if (!s && !help) s = train(&o, o.from ? o.from : rest.v[0]);
+    if (!s && !help) {
+        told = false;
+        s = train(&o, o.from ? o.from : rest.v[0], &told);
+    }
     free(rest.v);
     free(o.sets.v);
     free(o.task_sets.v);
     free(o.train_sets.v);
-    return hy_command_end("train", s);
+    return told ? hy_status_exit(s) : hy_command_end("train", s);
 }

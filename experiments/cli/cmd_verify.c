@@ -205,7 +205,14 @@ static hy_status set_up(verify *v) {
     HY_TRY(hy_device_open(&device, o->isa, o->threads, &v->be));
     HY_TRY(hy_precision_set(precision, &v->be));
     HY_TRY(hy_import_open(o->dir, &v->import));
-    char *path = hy_asprintf("%s/expected.safetensors", o->dir);
+    // of a GGUF file: in its folder
+    const char *slash = hy_import_is_gguf(o->dir) ? strrchr(o->dir, '/') : NULL;
+    const bool here = hy_import_is_gguf(o->dir) && !slash;
+    char *path = hy_asprintf("%.*s/expected.safetensors",
+                             (int)(here    ? 1
+                                   : slash ? slash - o->dir
+                                           : (ptrdiff_t)strlen(o->dir)),
+                             here ? "." : o->dir);
     hy_status s = hy_st_open(path, 0, &v->expected);
     free(path);
     if (!s) s = read_weights(v, dt, precision);
@@ -273,8 +280,9 @@ static hy_status loss(verify *v, hy_exec *e, const hy_batch *b) {
     HY_TRY(hy_exec_forward(e, v->w, b, NULL, HY_HEAD_LOSS, NULL));
     if (v->gradients) HY_TRY(hy_exec_backward(e, v->w, 1.0 / labels, NULL));
     const float mean = (float)(hy_exec_nll_sum(e) / labels);
-    if (!hy_st_find(v->expected, "loss")) return HY_OK;
-    return compare(v, "loss", 1, (int64_t[]){1}, &mean, limit(v, false));
+    const hy_st_tensor *t = hy_st_find(v->expected, "loss");
+    if (!t) return HY_OK;
+    return compare(v, "loss", t->ndim == 0 ? 0 : 1, (int64_t[]){1}, &mean, limit(v, false));  // a scalar, or [1]
 }
 
 static hy_status run_model(verify *v) {
@@ -379,14 +387,14 @@ int hy_cmd_verify(int argc, char **argv) {
         {0},
     };
     const hy_args a = {
-        .usage = "hylab verify DIR [options]",
+        .usage = "hylab verify DIR|FILE.gguf [options]",
         .text = "Runs a released checkpoint and compares with expected outputs, tensor by tensor: the 2-norm of the "
                 "difference over\n"
                 "the 2-norm of the expected tensor. DIR holds config.json, the weights as released and "
-                "expected.safetensors:\n"
+                "expected.safetensors (of a GGUF file: in the same folder):\n"
                 "  input_ids [B,T]    the tokens\n"
                 "  logits             of them; all that follows may be left out and is then untested\n"
-                "  loss               the mean next-token cross-entropy in nats\n"
+                "  loss               the mean next-token cross-entropy in nats, [] or [1]\n"
                 "  hidden.0 .. N      the input of layer 0 .. N-1 and what follows the final norm; meta positions "
                 "included\n"
                 "  grad.NAME          gradient of that loss by tensor NAME of model.safetensors (any number of them)\n"

@@ -5,7 +5,7 @@
 # kept in build/fuzz/corpus-NAME, what fails in build/fuzz/.
 FUZZ_SECONDS ?= 60
 FUZZ_CC ?= clang
-FUZZ_NAMES = safetensors yaml json config shards tokenizer db data
+FUZZ_NAMES = safetensors gguf yaml json config shards tokenizer db data
 FUZZ_FLAGS = $(CPPFLAGS) -DHY_COMMIT='"fuzz"' -DHY_DIRTY=0 -std=c11 -g -O1 -ffunction-sections -fdata-sections -Wl,--gc-sections -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
 FUZZ_RUN = -timeout=10 -rss_limit_mb=2048 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -artifact_prefix=build/fuzz/
 
@@ -15,6 +15,8 @@ FUZZ_ENV = ASAN_OPTIONS=quarantine_size_mb=4:malloc_context_size=4
 # Whole rooms; what a target does not reach is left out when it is linked.
 fuzz_rooms = $(foreach r,$(1),$(wildcard core/$(r)/*.c))
 FUZZ_SRC_safetensors = $(call fuzz_rooms,base format)
+FUZZ_SRC_gguf = $(call fuzz_rooms,base format token) build/fuzz/tok_sentencepiece.o
+FUZZ_LIB_gguf = -lutf8proc -lpcre2-8 -lsentencepiece -lstdc++
 FUZZ_SRC_yaml = $(call fuzz_rooms,base format spec)
 FUZZ_SRC_json = $(call fuzz_rooms,base format)
 # without what opens a backend: the target runs nothing
@@ -26,6 +28,7 @@ FUZZ_SRC_db = $(call fuzz_rooms,base format) $(wildcard results/*.c analysis/sum
 FUZZ_LIB_db = -lsqlite3
 FUZZ_SRC_data = $(call fuzz_rooms,base format) $(wildcard core/task/data_*.c) core/task/task_seq.c core/task/task_cells.c
 FUZZ_MAX_safetensors = 4096
+FUZZ_MAX_gguf = 2048
 FUZZ_MAX_yaml = 4096
 FUZZ_MAX_json = 2048
 FUZZ_MAX_config = 4096

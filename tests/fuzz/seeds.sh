@@ -12,6 +12,29 @@ safetensors)
   printf '\206\0\0\0\0\0\0\0%s01234567abc' "$header" >"$out/in/small"
   printf '%s\n' __metadata__ dtype shape data_offsets BF16 F64 BOOL I64 | words
   ;;
+gguf)
+  u64() { printf "\\x$(printf %02x "$1")\\0\\0\\0\\0\\0\\0\\0"; }
+  u32() { printf "\\x$(printf %02x "$1")\\0\\0\\0"; }
+  str() { u64 ${#1}; printf %s "$1"; } # ASCII
+  zeros() { head -c "$1" /dev/zero; }
+  head_of() { printf 'GGUF\3\0\0\0'; u64 "$1"; u64 "$2"; } # tensors, keys
+  pad() { cat >"$1"; zeros $(((32 - $(stat -c %s "$1") % 32) % 32)) >>"$1"; }
+  for t in '0 32 128' '1 32 64' '2 32 18' '3 32 20' '8 32 34' '14 256 210' '30 32 64'; do # type, elements, bytes
+    read -r type n bytes <<<"$t"
+    { head_of 1 1; str k; u32 4; u32 7; str x; u32 2; printf "\\x$(printf %02x $((n % 256)))\\x$(printf %02x $((n / 256)))\\0\\0\\0\\0\\0\\0"; u64 1; u32 "$type"; u64 0; } | pad "$out/in/type$type"
+    zeros "$bytes" >>"$out/in/type$type"
+  done
+  for value in '0 1' '1 1' '2 2' '3 2' '4 4' '5 4' '6 4' '7 1' '10 8' '11 8' '12 8'; do # type of a key, bytes
+    { head_of 0 2; str k; u32 "${value% *}"; zeros "${value#* }"; str l; u32 9; u32 "${value% *}"; u64 2; zeros $((2 * ${value#* })); } | pad "$out/in/key${value% *}"
+  done
+  for pre in gpt-2 smollm llama-bpe qwen2; do
+    { head_of 0 6; str tokenizer.ggml.model; u32 8; str gpt2; str tokenizer.ggml.pre; u32 8; str $pre
+      str tokenizer.ggml.tokens; u32 9; u32 8; u64 4; str '<s>'; str a; str b; str ab
+      str tokenizer.ggml.token_type; u32 9; u32 5; u64 4; u32 3; u32 1; u32 1; u32 4
+      str tokenizer.ggml.merges; u32 9; u32 8; u64 1; str 'a b'; str tokenizer.ggml.bos_token_id; u32 4; u32 0; } | pad "$out/in/tokens-$pre"
+  done
+  printf '%s\n' GGUF general.alignment tokenizer.ggml.tokens tokenizer.ggml.add_bos_token | words
+  ;;
 yaml)
   for f in variants/*.yaml variants/paper/*.yaml; do grep -v '^base:' "$f" >"$out/in/$(basename "$f")"; done
   for s in attention.heads=2 pattern.0.mixer=ssm 'kv_share=[[0, 1]]' mlp.kind=none; do

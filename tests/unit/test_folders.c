@@ -297,7 +297,7 @@ static void test_other_folders(void **state) {
     drop_files();
     refused("config.json: cannot open", dir);
     put_file("model-q4.gguf", "GGUF", 4);
-    refused("GGUF file model-q4.gguf", "config.json and safetensors");
+    refused("GGUF file model-q4.gguf", "give that file itself");
     put_file("params.json", "{}", 2);
     refused("authors' own release", "-hf");
     put_file("adapter_config.json", "{}", 2);
@@ -326,7 +326,8 @@ static void test_other_files(void **state) {
         size_t n;
         const char *word;
     } files[] = {
-        {"a.gguf", "GGUF\3\0\0\0........", 16, "is a GGUF file"},
+        {"a.gguf", "GGUF\3\0\0\0........", 16, "tensors, more than the file has room for"},
+        {"gguf.yaml", "GGUF\3\0\0\0........", 16, "is a GGUF file, but its name does not end in .gguf"},
         {"a.pt", "PK\3\4..............", 16, "is a zip file, as torch.save writes"},
         {"pytorch_model.bin", "\x80\2}q.............", 16, "is a pickle"},
         {"a.h5", "\x89HDF\r\n\x1a\n........", 16, "is an HDF5 file"},
