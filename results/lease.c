@@ -13,6 +13,7 @@
 #include "results/process.h"
 
 #define TOUCH_S 10.0
+#define BRIEF_S 3.0
 
 struct hy_lease {
     char *path, mine[256];  // what the file holds: process and machine
@@ -88,36 +89,50 @@ static hy_status take_over(const char *path, const char *mine, bool *taken) {
     return st;
 }
 
-// One step towards it. first: how its present holder looked when we came.
-static hy_status step(const char *db, const char *path, const char *mine, bool wait, holder *first, bool *taken,
-                      bool *is_ours) {
-    holder h;
-    const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd >= 0) return *taken = true, write_text(fd, path, mine);
-    if (errno != EEXIST) return hy_error(HY_EFAIL, "%s: cannot write: %s", path, strerror(errno));
-    look(path, &h);
-    if (!h.there) return HY_OK;
-    if ((*is_ours = ours(&h))) return HY_OK;
-    if (!alive(&h)) return take_over(path, mine, taken);
-    if (!first->there) *first = h;
-    const bool moved = strcmp(h.text, first->text) || h.touched.tv_sec != first->touched.tv_sec ||
-                       h.touched.tv_nsec != first->touched.tv_nsec;
-    if (!wait || moved || hy_process_look(h.process) == HY_PROCESS_ALIVE) return refuse(db, &h);
+typedef struct {
+    const char *db, *path, *mine;
+    bool wait, taken, ours;
+    double start;
+    holder first;  // how its present holder looked when we came
+} attempt;
+
+// Another process has it. Commands that store one thing have it for a moment, which is waited for by all.
+static hy_status held(attempt *a, const holder *h) {
     if (hy_interrupted) return hy_error(HY_EINTR, "interrupted");
+    if (!a->wait) {
+        if (hy_now() - a->start > BRIEF_S) return refuse(a->db, h);
+        usleep(50000);
+        return HY_OK;
+    }
+    if (!a->first.there) a->first = *h;
+    const bool moved = strcmp(h->text, a->first.text) || h->touched.tv_sec != a->first.touched.tv_sec ||
+                       h->touched.tv_nsec != a->first.touched.tv_nsec;
+    if (moved || hy_process_look(h->process) == HY_PROCESS_ALIVE) return refuse(a->db, h);
     sleep(1);
     return HY_OK;
 }
 
+static hy_status step(attempt *a) {
+    holder h;
+    const int fd = open(a->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd >= 0) return a->taken = true, write_text(fd, a->path, a->mine);
+    if (errno != EEXIST) return hy_error(HY_EFAIL, "%s: cannot write: %s", a->path, strerror(errno));
+    look(a->path, &h);
+    if (!h.there) return HY_OK;
+    if ((a->ours = ours(&h))) return HY_OK;
+    if (!alive(&h)) return take_over(a->path, a->mine, &a->taken);
+    return held(a, &h);
+}
+
 hy_status hy_lease_take(const char *db, bool wait, hy_lease **out) {
     hy_lease *l = hy_xcalloc(1, sizeof *l);
-    holder first = {0};
-    bool taken = false, is_ours = false;
     hy_status st = HY_OK;
     *out = NULL;
     l->path = path_of(db);
     self_text(l->mine);
-    while (!st && !taken && !is_ours) st = step(db, l->path, l->mine, wait, &first, &taken, &is_ours);
-    if (!st && taken) {
+    attempt a = {.db = db, .path = l->path, .mine = l->mine, .wait = wait, .start = hy_now()};
+    while (!st && !a.taken && !a.ours) st = step(&a);
+    if (!st && a.taken) {
         l->touched = hy_now();
         *out = l;
         return HY_OK;

@@ -5,9 +5,9 @@
 #include "core/base/base.h"
 
 typedef struct hy_lease hy_lease;
-// Makes the file. HY_EFAIL: another process that lives holds it; of one on another machine only the time of the file
-// tells. wait: for one that may be dead until it shows life (HY_EFAIL) or counts as dead, minutes later; HY_EINTR.
-// *out NULL: this process or the one that started it has it already.
+// Makes the file. HY_EFAIL: another process that lives holds it, and for more than a moment; of one on another machine
+// only the time of the file tells. wait: for one that may be dead until it shows life (HY_EFAIL) or counts as dead,
+// minutes later; HY_EINTR. *out NULL: this process or the one that started it has it already.
 hy_status hy_lease_take(const char *db, bool wait, hy_lease **out);
 // HY_EFAIL if another process that lives holds one.
 hy_status hy_lease_check(const char *db);

@@ -62,6 +62,12 @@ echo "${elsewhere/11111111-1111-1111-1111-111111111111/$(cat /proc/sys/kernel/ra
 again
 check "or was a process of this machine that is gone" same "$? $(others net)" "0 "
 
+echo "$elsewhere" >net/r.db-writer
+{ sleep 0.5; rm net/r.db-writer; } &
+again
+check "what stores for a moment only is waited for" same "$? $(others net)" "0 "
+wait
+
 # ---- worked on elsewhere
 back() { env $pre "$HYLAB" run "$EXP" --threads 1 --copy-back --db "$@" >out 2>&1; }
 for k in 1 2; do back net/part.$k.db --shard $k/2 --copy-every 1; done
@@ -108,6 +114,14 @@ bad "a TMPDIR that is not there" "cannot be made" sh -c "TMPDIR=$dir/none $HYLAB
 cp whole.db logged.db && sqlite3 logged.db "PRAGMA journal_mode = WAL; CREATE TABLE mine(x)" >/dev/null
 back logged.db
 check "what is at home already is fetched, of whatever kind" same "$? $(grep -c '4 runs are stored already' out) $(sql logged.db "SELECT count(*) FROM mine") $(journal logged.db)" "0 1 0 1"
+
+sqlite3 logged.db "PRAGMA journal_mode = WAL" >out
+{ echo "BEGIN; SELECT count(*) FROM mine;"; sleep 30; } | sqlite3 logged.db >reads &
+reader=$!
+for _ in $(seq 100); do [ -s reads ] && break; sleep 0.1; done
+back logged.db
+check "but not from under a program that reads its log" same "$? $(grep -c 'another process has it open' out) $(others . | grep -c writer)" "1 1 0"
+kill $reader
 
 # ---- submit
 env $pre "$HYLAB" submit "$EXP" --tasks 2 --db net/new/r.db >out 2>&1
