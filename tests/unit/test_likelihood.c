@@ -13,10 +13,10 @@
 #include "core/spec/spec_read.h"
 
 enum { V = 61, ITEMS = 11, MOST = 100 };
-static const char *const files[] = {"variants/llama.yaml", "variants/mamba.yaml",      "variants/mamba2.yaml",
-                                    "variants/hymba.yaml", "variants/hymba2.yaml",     "variants/samba.yaml",
-                                    "variants/jamba.yaml", "variants/sequential.yaml", "variants/falcon-h1.yaml"};
-enum { FILES = sizeof files / sizeof *files };
+static const char *const files[] = {"variants/llama.yaml", "variants/mamba.yaml",    "variants/mamba2.yaml",
+                                    "variants/hymba.yaml", "variants/hymba2.yaml",   "variants/samba.yaml",
+                                    "variants/jamba.yaml", "variants/falcon-h1.yaml"};
+enum { FILES = sizeof files / sizeof *files, SAME_BITS = 5 };  // the first ones: their bits too
 
 typedef struct {
     hy_model_spec *spec;
@@ -173,11 +173,10 @@ static void check_bits(const char *file, const char *isa) {
 
 static void same_bits(void **state) {
     (void)state;
-    for (int f = 0; f < FILES; f++) check_bits(files[f], NULL);
+    for (int f = 0; f < SAME_BITS; f++) check_bits(files[f], NULL);
     for (int f = 2; f < 4; f++) {  // Mamba-2 and Hymba on the others
         if (hy_isa_best() > HY_ISA_AVX2) check_bits(files[f], "avx2");
         if (hy_isa_best() > HY_ISA_BASE) check_bits(files[f], "base");
-        check_bits(files[f], "ref");
     }
 }
 
