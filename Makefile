@@ -221,7 +221,7 @@ $(BUILD)/bench/bench_gpu-emu: $(GPUBENCH:%.c=$(BUILD)/%.o) $(EMU_OBJ) $(LIB)
 # ---- installing: make install PREFIX=/usr DESTDIR=package
 PREFIX ?= /usr/local
 SHARE = $(DESTDIR)$(PREFIX)/share
-SHARED := $(wildcard variants/*.yaml variants/README.md variants/paper/* experiments/*/*.yaml experiments/*/README.md experiments/images/*.py experiments/speech/*.py experiments/data/*)
+SHARED := $(wildcard variants/*.yaml variants/README.md variants/paper/* experiments/*/*.yaml experiments/*/README.md experiments/images/*.py experiments/speech/*.py experiments/scores/*.py experiments/scores/*.json experiments/scores/tasks/* experiments/data/*)
 man: $(BUILD)/hylab.1
 $(BUILD)/hylab.1: $(BUILD)/hylab experiments/cli/man.sh
 	@experiments/cli/man.sh $< >$@.new && mv $@.new $@
