@@ -43,8 +43,8 @@ typedef struct {
     hy_unit *v;
 } hy_units;
 
-// Every unit of the kinds (bit k: kind k) of a program, meta tokens first, by layer, then kind, then index. groups: of the channels of a
-// Mamba-1 mixer. HY_EINPUT: they do not divide its channels.
+// Every unit of the kinds (bit k: kind k) of a program, meta tokens first, by layer, then kind, then index. groups: of
+// the channels of a Mamba-1 mixer. HY_EINPUT: they do not divide its channels.
 hy_status hy_units_of(const hy_program *p, unsigned kinds, int groups, hy_units *out);
 void hy_units_free(hy_units *u);
 // Marks those whose name one of the patterns fits (shell wildcards, separated by commas or spaces: "layer*.ssm,

@@ -45,8 +45,8 @@ typedef struct hy_exec hy_exec;
 // made in their order. Passes with edits are not recorded.
 void hy_exec_set_edits(hy_exec *e, const hy_edit *edits, int n);
 // Passes over one batch that differ from some op on only need not begin anew. hy_exec_mark runs the ops before `op`
-// without edits and keeps what later ones read of them: of batch b, whose sequences start empty, or, b NULL, on from the
-// place marked before, which is no later. hy_exec_forward_marked does the rest, as often as is wanted and with the
+// without edits and keeps what later ones read of them: of batch b, whose sequences start empty, or, b NULL, on from
+// the place marked before, which is no later. hy_exec_forward_marked does the rest, as often as is wanted and with the
 // edits that are set: the same bits as a whole pass with edits of outputs of ops from `op` on. The mark stays until the
 // next hy_exec_forward. Not while profiling; of executors for inference.
 hy_status hy_exec_mark(hy_exec *e, hy_params *w, const hy_batch *b, unsigned heads, int op);

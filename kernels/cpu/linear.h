@@ -3,8 +3,8 @@
 #define HY_LINEAR_H
 #include "kernels/cpu/cpu.h"
 
-// For few rows, below HY_GEMM_ROWS (but any number will do): y [M,N] = x [M,K] w [N,K]^T (+ bias) (+ residual), bits of a row independent of M and of
-// whether the same w is in float32 or in bfloat16.
+// For few rows, below HY_GEMM_ROWS (but any number will do): y [M,N] = x [M,K] w [N,K]^T (+ bias) (+ residual), bits of
+// a row independent of M and of whether the same w is in float32 or in bfloat16.
 typedef struct {
     int M, N, K, ldx, ldy, ldres;
     const float *x, *bias, *residual;

@@ -106,8 +106,8 @@ HYLAB_API hylab_status hylab_task_example(const hylab_task *t, int split, int ce
 
 // ---------------------------------------------------------------------------------------------------- ablations
 // The parts of a model that can be taken out (analysis/probe/units.h) as JSON: [{name, kind, layer, index}]. parts:
-// branches, heads, groups, layers, mlps, convs or meta; several with commas. groups: that the channels of a Mamba-1 mixer are
-// divided into. NULL: see hylab_error.
+// branches, heads, groups, layers, mlps, convs or meta; several with commas. groups: that the channels of a Mamba-1
+// mixer are divided into. NULL: see hylab_error.
 HYLAB_API char *hylab_units(const hylab_model *m, const char *parts, int groups);
 // chosen [sets, units]: what is taken out together. how: "zero", "mean", "resample" (analysis/probe/ablate.h).
 // examples: of each cell of evaluation at most; batch: sequences at a time. loss and accuracy: [sets + 1, n] of the n
