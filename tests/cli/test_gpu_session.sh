@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.." || exit 1
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 . tests/check.sh
-export BUILD=${BUILD:-build/release} PREFIX=emu_position TINY=1 XZ_LEVEL=0
+export BUILD=${BUILD:-build/release} PREFIX=emu_position TINY=1
 emu=$(realpath "${HYLAB_EMU:-$BUILD/hylab-emu}")
 check "packed" 0 '^[^ ]+gpu-session.tar.xz: [0-9]+ MB$' env HYLAB="$emu" BENCH="$BUILD/bench/bench_gpu-emu" tests/gpu_session.sh --pack "$dir/gpu-session.tar.xz"
 mkdir "$dir/there" && tar -C "$dir/there" -xf "$dir/gpu-session.tar.xz"
