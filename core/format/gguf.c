@@ -316,7 +316,7 @@ static hy_status other_type(const hy_gguf *g, const pair *p, const char *want) {
 static bool int_at(value_type t, const char *at, int64_t *out) {
     switch (t) {
         case U8: GET(uint8_t, x);
-        case I8: GET(int8_t, x);
+        case I8: GET(uint8_t, x < 128 ? x : x - 256);
         case U16: GET(uint16_t, x);
         case I16: GET(int16_t, x);
         case U32: GET(uint32_t, x);

@@ -25,10 +25,11 @@ static void q4_1(const uint8_t *b, float *x) {
         x[j + 16] = d * (float)(b[4 + j] >> 4) + m;
     }
 }
+static int signed_byte(uint8_t b) { return b < 128 ? b : b - 256; }
 // [d | 32 signed bytes]: d q
 static void q8_0(const uint8_t *b, float *x) {
     const float d = half_at((const char *)b);
-    for (int j = 0; j < 32; j++) x[j] = d * (float)(int8_t)b[2 + j];
+    for (int j = 0; j < 32; j++) x[j] = d * (float)signed_byte(b[2 + j]);
 }
 // [128 bytes: low four bits | 64 bytes: high two bits | 16 signed scales, each of 16 elements | d]: d scale (q - 32).
 // Of each half of 128 elements, quarter k of 32 has its low bits in the half-bytes of bytes 32 (k & 1) .., low ones for
@@ -40,7 +41,7 @@ static void q6_k(const uint8_t *b, float *x) {
             for (int l = 0; l < 32; l++) {
                 const uint8_t low = b[64 * half + 32 * (k & 1) + l], high = b[128 + 32 * half + l];
                 const int q = ((k < 2 ? low & 15 : low >> 4) | ((high >> (2 * k)) & 3) << 4) - 32;
-                const int scale = (int8_t)b[192 + 8 * half + 2 * k + l / 16];
+                const int scale = signed_byte(b[192 + 8 * half + 2 * k + l / 16]);
                 x[128 * half + 32 * k + l] = d * (float)(scale * q);
             }
 }

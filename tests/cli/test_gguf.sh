@@ -10,7 +10,7 @@ trap 'rm -rf "$tmp"' EXIT
 
 printf 'GGUF\3\0\0\0%040d' 0 >"$tmp/bad.gguf"
 for command in "show spec" eval tokenize "verify"; do
-  # shellcheck disable=SC2086
+  # shellcheck disable=SC2086,SC2046
   check "$command of a damaged file" 2 "bad.gguf: has [0-9]* tensors, more than the file has room for" "$hylab" $command "$tmp/bad.gguf" $([ "$command" = eval ] && echo --task mqar)
 done
 check "GGUF is not written" 2 "GGUF is read, not written" "$hylab" export variants/hymba.yaml --init 1 --like "$tmp/bad.gguf" --out "$tmp/x"
