@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/plural.h"
 #include "results/record_impl.h"
 
 #define MARK "# plan of "
@@ -28,7 +29,7 @@ static char *marked_text(const hy_experiment_record *e) {
     if (!e->marked) return hy_xstrdup(e->yaml);
     hash_plan(e, hash);
     return hy_asprintf("%s%s" MARK "%d run%s: %s\n", e->yaml, n && e->yaml[n - 1] != '\n' ? "\n" : "", e->n_plan,
-                       e->n_plan == 1 ? "" : "s", hash);
+                       hy_s(e->n_plan), hash);
 }
 
 bool hy_plan_marked(const char *yaml) {

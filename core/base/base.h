@@ -112,6 +112,11 @@ hy_status hy_outfile_try(const char *path);
 hy_status hy_files_apart(const char *as, const char *path, const char *as_other, const char *other);
 // One regular file under both names; of files that are not there: one place.
 bool hy_same_file(const char *a, const char *b);
+// A copy as an outfile: whole under its name, or not there. HY_EFAIL: says which file, and why.
+hy_status hy_copy_file(const char *from, const char *to);
+// Makes an empty folder of a new name, "prefix-" and six signs, in $TMPDIR or /tmp; caller frees *out, NULL on an
+// error.
+hy_status hy_temp_folder(const char *prefix, char **out);
 // The same, and whether what stands there may be replaced: nothing, an empty file, or one that has `mark` in its first
 // bytes, as `what` has. Anything else is somebody's work, named by mistake.
 hy_status hy_outfile_try_over(const char *path, const char *mark, const char *what);

@@ -343,3 +343,32 @@ char *hy_path_beside(const char *file, const char *path) {
 }
 
 bool hy_file_exists(const char *path) { return access(path, F_OK) == 0; }
+
+hy_status hy_copy_file(const char *from, const char *to) {
+    enum { BLOCK = 1 << 20 };
+    hy_outfile o;
+    FILE *f = fopen(from, "rb");
+    if (!f) return hy_error(HY_EFAIL, "%s: cannot be read: %s", from, strerror(errno));
+    hy_status st = hy_outfile_open(&o, to);
+    char *block = hy_xcalloc(1, BLOCK);
+    const bool open = !st;
+    for (size_t n; !st && (n = fread(block, 1, BLOCK, f)) > 0;) st = hy_outfile_write(&o, block, n);
+    if (!st && ferror(f)) st = hy_error(HY_EFAIL, "%s: cannot be read: %s", from, strerror(errno));
+    if (open && !st)
+        st = hy_outfile_commit(&o);
+    else if (open)
+        hy_outfile_abort(&o);
+    free(block);
+    fclose(f);
+    return st;
+}
+
+hy_status hy_temp_folder(const char *prefix, char **out) {
+    const char *tmp = getenv("TMPDIR");
+    char *folder = hy_asprintf("%s/%s-XXXXXX", tmp && *tmp ? tmp : "/tmp", prefix);
+    *out = mkdtemp(folder);
+    if (*out) return HY_OK;
+    const hy_status st = hy_error(HY_EFAIL, "%s: cannot be made: %s ($TMPDIR)", folder, strerror(errno));
+    free(folder);
+    return st;
+}

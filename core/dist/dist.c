@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/plural.h"
 #include "core/dist/dist_impl.h"
 
 enum { TEXT = 2048 };  // bytes of a message that goes to the others
@@ -35,7 +36,7 @@ int hy_dist_size(const hy_dist *d) { return d ? d->size : 1; }
 static void late_text(const hy_dist *d, hy_buf *b) {
     int n = 0;
     for (int r = 0; r < d->size; r++) n += d->late[r];
-    hy_buf_printf(b, "rank%s", n == 1 ? "" : "s");
+    hy_buf_printf(b, "rank%s", hy_s(n));
     int told = 0;
     for (int r = 0; r < d->size; r++)
         if (d->late[r]) hy_buf_printf(b, "%s %d", told++ ? "," : "", r);

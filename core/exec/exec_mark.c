@@ -15,12 +15,13 @@ static size_t bytes_of(const hy_exec *e, hy_val root) {
     return rows * (size_t)v->width * hy_dtype_size(e->dt);
 }
 
-// Whether an op from number `from` on reads the value with this root.
-static bool is_read(const hy_program *p, hy_val root, int from) {
+// [n_values] whether an op from number `from` on reads a value with this root. Caller frees.
+static bool *find_read(const hy_program *p, int from) {
+    bool *read = hy_xcalloc((size_t)p->n_values, sizeof *read);
     for (int i = from; i < p->n_ops; i++)
         for (int k = 0; k < HY_OP_INPUTS; k++)
-            if (p->ops[i].in[k] >= 0 && hy_value_root(p, p->ops[i].in[k]) == root) return true;
-    return false;
+            if (p->ops[i].in[k] >= 0) read[hy_value_root(p, p->ops[i].in[k])] = true;
+    return read;
 }
 
 static hy_status keep(hy_exec *e, int op) {
@@ -32,13 +33,15 @@ static hy_status keep(hy_exec *e, int op) {
         m->at = hy_xcalloc((size_t)p->n_ops, sizeof *m->at);
     }
     m->n = 0;
+    bool *read = find_read(p, op);
     for (int i = 0; i < op; i++) {
         const hy_val root = p->ops[i].out;
-        if (root < 0 || !is_read(p, root, op)) continue;
+        if (root < 0 || !read[root]) continue;
         m->value[m->n] = root;
         m->at[m->n++] = bytes;
         bytes += bytes_of(e, root);
     }
+    free(read);
     if (bytes > m->bytes) {
         free(m->data);
         m->data = hy_alloc(bytes);

@@ -172,10 +172,8 @@ static hy_status print(hy_merge *m, const options *o, char *const *shards, int n
 // ---------------------------------------------------------------------------------------------------- the command
 // What --dry-run merges into: a copy of the destination in a folder of its own.
 static hy_status dry_copy(const char *dest, char **folder, char **db) {
-    const char *tmp = getenv("TMPDIR");
-    *folder = hy_asprintf("%s/hylab-merge-XXXXXX", tmp && *tmp ? tmp : "/tmp");
     *db = NULL;
-    if (!mkdtemp(*folder)) return hy_error(HY_EFAIL, "%s: cannot be made", *folder);
+    HY_TRY(hy_temp_folder("hylab-merge", folder));
     *db = hy_asprintf("%s/copy.db", *folder);
     return hy_file_exists(dest) ? hy_store_copy(dest, *db) : HY_OK;
 }

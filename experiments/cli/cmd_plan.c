@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/plural.h"
 #include "core/family/model_file.h"
 #include "core/model/precision.h"
 #include "core/train/train_plan.h"
@@ -115,8 +116,8 @@ static hy_status print_plan(const options *o, const hy_program *p, const hy_back
     hy_train_plan plan;
     HY_TRY(hy_train_plan_make(p, be, w, &plan));
     char *title = hy_asprintf("training %s on %d rank%s, %d micro-batch%s of %d sequence%s of %d tokens a step",
-                              p->spec.name, w->ranks, w->ranks == 1 ? "" : "s", w->accumulate,
-                              w->accumulate == 1 ? "" : "es", w->batch, w->batch == 1 ? "" : "s", w->length);
+                              p->spec.name, w->ranks, hy_s(w->ranks), w->accumulate, w->accumulate == 1 ? "" : "es",
+                              w->batch, hy_s(w->batch), w->length);
     hy_table *t = hy_table_new(title);
     hy_table_column(t, "what", NULL, NULL, HY_LEFT);
     hy_table_column(t, "value", NULL, NULL, HY_RIGHT);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "core/base/parallel.h"
+#include "core/base/plural.h"
 #include "core/base/version.h"
 #include "experiments/cli/args.h"
 #include "experiments/cli/commands.h"
@@ -248,8 +249,8 @@ static hy_status run_loaded(options *o, const hy_experiment *e, const hy_device 
     hy_status st = hy_store_name_check(o->db);
     if (!st) st = hy_sweep_look(&s);  // before a database is made: does --only leave anything?
     if (!st && n && !o->dry_run)
-        fprintf(stderr, "shard %d of %d: %d model%s, in %s\n", k, n, shards.models[k - 1],
-                shards.models[k - 1] == 1 ? "" : "s", o->db);
+        fprintf(stderr, "shard %d of %d: %d model%s, in %s\n", k, n, shards.models[k - 1], hy_s(shards.models[k - 1]),
+                o->db);
     if (!st) st = o->dry_run ? dry_run(o, &s, n ? &shards : NULL) : sweep_there(o, &s);
     hy_sweep_free(&s);
     hy_store_close(s.store);

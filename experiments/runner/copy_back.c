@@ -17,22 +17,6 @@ struct hy_copy_back {
 };
 
 // ---------------------------------------------------------------------------------------------------- files
-static hy_status copy_file(const char *from, const char *to) {
-    enum { BLOCK = 1 << 20 };
-    hy_outfile o;
-    FILE *f = fopen(from, "rb");
-    if (!f) return hy_error(HY_EFAIL, "%s: cannot read: %s", from, strerror(errno));
-    char *block = hy_xcalloc(BLOCK, 1);
-    hy_status st = hy_outfile_open(&o, to);
-    const bool open = !st;
-    for (size_t n; !st && (n = fread(block, 1, BLOCK, f));) st = hy_outfile_write(&o, block, n);
-    if (!st && ferror(f)) st = hy_error(HY_EFAIL, "%s: cannot read: %s", from, strerror(errno));
-    free(block);
-    fclose(f);
-    if (open && st) hy_outfile_abort(&o);
-    return st ? st : hy_outfile_commit(&o);
-}
-
 static const char *const endings[] = {"", "-wal", "-shm", "-journal", "-writer", ".copy", ".copy.tmp"};
 
 static void remove_all(const hy_copy_back *c) {
@@ -83,27 +67,22 @@ static hy_status copy(hy_copy_back *c, const hy_store *s) {
     hy_status st = hy_lease_held(c->lease);
     if (!st) st = hy_store_copy_open(s, copy);
     if (!st) st = hy_lease_held(c->lease);
-    if (!st) st = copy_file(copy, c->home);
+    if (!st) st = hy_copy_file(copy, c->home);
     unlink(copy);
     free(copy);
     return st;
 }
 
 hy_status hy_copy_back_begin(const char *db, int every, hy_copy_back **out) {
-    const char *tmp = getenv("TMPDIR"), *name = strrchr(db, '/');
+    const char *name = strrchr(db, '/');
     hy_copy_back *c = hy_xcalloc(1, sizeof *c);
     *out = c;
     c->home = hy_xstrdup(db);
     c->every = every ? every : HY_COPY_BACK_S;
-    c->folder = hy_asprintf("%s/hylab-XXXXXX", tmp && *tmp ? tmp : "/tmp");
     HY_TRY(hy_make_folders_above(db));
     HY_TRY(hy_lease_take(db, true, &c->lease));
     if (!c->lease) return hy_error(HY_EFAIL, "%s: is this process's already", db);
-    if (!mkdtemp(c->folder)) {
-        hy_error(HY_EFAIL, "%s: cannot be made: %s ($TMPDIR)", c->folder, strerror(errno));
-        free(c->folder), c->folder = NULL;
-        return HY_EFAIL;
-    }
+    HY_TRY(hy_temp_folder("hylab", &c->folder));
     c->db = hy_asprintf("%s/%s", c->folder, name ? name + 1 : db);
     HY_TRY(fetch(c));
     HY_TRY(link_folders(c));

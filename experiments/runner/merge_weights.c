@@ -8,25 +8,6 @@
 
 #include "experiments/runner/weights.h"
 
-static hy_status copy_file(const char *from, const char *to) {
-    enum { BLOCK = 1 << 20 };
-    hy_outfile o;
-    FILE *f = fopen(from, "rb");
-    if (!f) return hy_error(HY_EFAIL, "%s: cannot be read", from);
-    hy_status st = hy_outfile_open(&o, to);
-    char *block = hy_xcalloc(1, BLOCK);
-    const bool open = !st;
-    for (size_t n; !st && (n = fread(block, 1, BLOCK, f)) > 0;) st = hy_outfile_write(&o, block, n);
-    if (!st && ferror(f)) st = hy_error(HY_EFAIL, "%s: cannot be read", from);
-    if (open && !st)
-        st = hy_outfile_commit(&o);
-    else if (open)
-        hy_outfile_abort(&o);
-    free(block);
-    fclose(f);
-    return st;
-}
-
 static char *staged_name(const char *to) { return hy_asprintf("%s.tmp.%ld", to, (long)getpid()); }
 
 // Another name for the same file; across file systems a copy. Weights are never written in place, so that a file with
@@ -35,7 +16,7 @@ static char *staged_name(const char *to) { return hy_asprintf("%s.tmp.%ld", to, 
 static hy_status stage(hy_merge_weights *w, const char *from, const char *to) {
     char *tmp = staged_name(to);
     unlink(tmp);
-    const hy_status st = link(from, tmp) ? copy_file(from, tmp) : HY_OK;
+    const hy_status st = link(from, tmp) ? hy_copy_file(from, tmp) : HY_OK;
     free(tmp);
     HY_TRY(st);
     for (int i = 0; i < w->n; i++)
