@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/format/field.h"
+
 // ---------------------------------------------------------------------------------------------------- keys
 // What any configuration may hold and no model computes with.
 static const hy_config_key common[] = {
@@ -86,21 +88,11 @@ static const hy_config_key *find_key(const hy_config_key *table, const char *key
     return NULL;
 }
 
-static bool is_one_of(const char *list, const char *text) {
-    const size_t nt = strlen(text);
-    for (const char *p = list;; p++) {
-        const size_t n = strcspn(p, "|");
-        if (n == nt && !strncmp(p, text, n)) return true;
-        p += n;
-        if (!*p) return false;
-    }
-}
-
 static hy_status check_only(const hy_json *value, const char *where, const hy_config_key *k) {
     hy_buf b = {0};
     hy_json_text(value, 0, &b);
     hy_status s = HY_OK;
-    if (!is_one_of(k->only, b.s)) {
+    if (!hy_is_choice(b.s, k->only)) {
         hy_buf list = {0};
         for (const char *p = k->only; *p; p++) hy_buf_printf(&list, *p == '|' ? " or " : "%c", *p);
         s = hy_error(HY_EINPUT, "%s: \"%s\": %.100s is not supported, only %s is", where, k->key, b.s, list.s);
@@ -114,7 +106,7 @@ static hy_status check_only(const hy_json *value, const char *where, const hy_co
 static bool is_nothing(const hy_json *value) {
     hy_buf b = {0};
     hy_json_text(value, 0, &b);
-    const bool nothing = is_one_of("null|false|\"\"|[]|{}", b.s);
+    const bool nothing = hy_is_choice(b.s, "null|false|\"\"|[]|{}");
     free(b.s);
     return nothing;
 }

@@ -34,6 +34,16 @@ static int edit_distance(const char *a, int na, const char *b, int nb) {
     return one[nb];
 }
 
+int hy_choice_of(const char *word, size_t n, const char *choices) {
+    int i = 0;
+    for (const char *p = choices; p && *p; i++) {
+        const size_t len = strcspn(p, "|");
+        if (len == n && !strncmp(p, word, n)) return i;
+        p += len + (p[len] == '|');
+    }
+    return -1;
+}
+
 char *hy_suggest(const char *word, const char *list) {
     int nw = (int)strnlen(word, WORD_MAX + 1), best = nw / 3 + 2;  // more edits than this is another word
     const char *hit = NULL;
@@ -271,16 +281,10 @@ static hy_status read_string(const hy_yaml *v, const hy_field *f, char *out) {
 }
 
 static hy_status read_enum(const hy_yaml *v, const hy_field *f, int *out) {
-    if (v->kind == HY_YAML_SCALAR && v->text[0]) {
-        int i = 0;
-        for (const char *p = f->choices; *p; i++) {
-            size_t n = strcspn(p, "|");
-            if (n == strlen(v->text) && !strncmp(p, v->text, n)) {
-                *out = i;
-                return HY_OK;
-            }
-            p += n + (p[n] == '|');
-        }
+    const int i = v->kind == HY_YAML_SCALAR ? hy_choice_of(v->text, strlen(v->text), f->choices) : -1;
+    if (i >= 0) {
+        *out = i;
+        return HY_OK;
     }
     hy_buf b = {0};
     hy_buf_printf(&b, "one of");
@@ -373,16 +377,6 @@ static const hy_field *find(const hy_field *f, const char *name) {
     return NULL;
 }
 
-static bool in_list(const char *list, const char *word) {
-    size_t nw = strlen(word);
-    for (const char *p = list; p && *p;) {
-        size_t n = strcspn(p, "|");
-        if (n == nw && !strncmp(p, word, n)) return true;
-        p += n + (p[n] == '|');
-    }
-    return false;
-}
-
 // The names of a table and of `also`, with bars: what hy_suggest chooses from.
 static char *known_names(const hy_field *f, const char *also) {
     hy_buf b = {0};
@@ -400,7 +394,7 @@ hy_status hy_yaml_fields(const hy_yaml *map, const hy_field *f, void *obj, const
         const hy_field *hit = find(f, map->key[i]);
         if (hit) {
             HY_TRY(hy_yaml_field(map->child[i], hit, obj));
-        } else if (!in_list(also, map->key[i])) {
+        } else if (!hy_is_choice(map->key[i], also)) {
             char *known = known_names(f, also), *hint = hy_suggest(map->key[i], known);
             hy_status s = hy_yaml_error_key(map, i, "unknown key \"%s\"%s", map->key[i], hint);
             if (!hint[0] && known[0]) {

@@ -2,6 +2,8 @@
 // canonical text and `hylab show fields` all use the same table.
 #ifndef HY_FIELD_H
 #define HY_FIELD_H
+#include <string.h>
+
 #include "core/base/base.h"
 
 typedef enum {
@@ -57,6 +59,11 @@ char *hy_fields_line(const char *text);
 // A table for people: name, default, range, documentation.
 void hy_fields_help(const hy_field *f, const char *title, hy_buf *out);
 
+// The place of a word of n bytes among `choices` ("a|b|c", NULL: none), -1: it is none of them.
+int hy_choice_of(const char *word, size_t n, const char *choices);
+static inline bool hy_is_choice(const char *word, const char *choices) {
+    return hy_choice_of(word, strlen(word), choices) >= 0;
+}
 // ` (did you mean "x"?)` for the word of `list` ("a|b|c") nearest to `word`, or an empty text when none is near.
 // Caller frees.
 char *hy_suggest(const char *word, const char *list);

@@ -174,10 +174,7 @@ static hy_status open_and_generate(const options *o, const char *path, int n, co
     HY_TRY(read_number("--temperature", o->temperature, 0, 1e6, &spec.temperature));
     HY_TRY(read_number("--top-p", o->top_p, 0, 1, &spec.top_p));
     HY_TRY(hy_weights_parse(o->weights, &how));
-    HY_TRY(hy_precision_parse(o->precision, &precision));
-    HY_TRY(hy_backend_from_args(o->device, o->isa, o->threads, &be));
-    HY_TRY(hy_precision_set(precision, &be));
-    hy_tell_slow(precision, &be);
+    HY_TRY(hy_compute_from_args(o->precision, o->device, o->isa, o->threads, &precision, &be));
     HY_TRY(hy_model_open(path, o->sets.v, &be, how, precision, 1, &m));
     if (m.notes) fputs(m.notes, stderr);
     hy_status s = o->ids ? HY_OK : hy_prompt_tokenizer(o->tokenizer, path, &m.p->spec, &t);

@@ -209,10 +209,7 @@ static hy_status open_and_score(const options *o, const hy_arg_list *rest) {
     hy_tokenizer *t = NULL;
     const char *path = rest->v[0];
     HY_TRY(hy_weights_parse(o->weights, &how));
-    HY_TRY(hy_precision_parse(o->precision, &precision));
-    HY_TRY(hy_backend_from_args(o->device, o->isa, o->threads, &be));
-    HY_TRY(hy_precision_set(precision, &be));
-    hy_tell_slow(precision, &be);
+    HY_TRY(hy_compute_from_args(o->precision, o->device, o->isa, o->threads, &precision, &be));
     be.by_token = true;
     HY_TRY(hy_model_open(path, o->sets.v, &be, how, precision, 1, &s.m));
     if (s.m.notes) fputs(s.m.notes, stderr);

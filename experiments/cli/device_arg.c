@@ -60,3 +60,12 @@ void hy_tell_slow(hy_precision precision, const hy_backend *be) {
     const char *why = hy_precision_slow(precision, be);
     if (why) fprintf(stderr, "note: bf16 is slower than f32 here: %s\n", why);
 }
+
+hy_status hy_compute_from_args(const char *precision, const char *device, const char *isa, int threads,
+                               hy_precision *how, hy_backend *out) {
+    HY_TRY(hy_precision_parse(precision, how));
+    HY_TRY(hy_backend_from_args(device, isa, threads, out));
+    HY_TRY(hy_precision_set(*how, out));
+    hy_tell_slow(*how, out);
+    return HY_OK;
+}

@@ -17,4 +17,7 @@ hy_status hy_device_kind(const char *device, const char **kind);
 hy_status hy_backend_from_args(const char *device, const char *isa, int threads, hy_backend *out);
 // Tells on stderr where computing so is slower than in float32 on this backend.
 void hy_tell_slow(hy_precision precision, const hy_backend *be);
+// All of a command that computes: --precision (NULL: f32) read, and a backend that computes so; what is slow is told.
+hy_status hy_compute_from_args(const char *precision, const char *device, const char *isa, int threads,
+                               hy_precision *how, hy_backend *out);
 #endif

@@ -128,10 +128,7 @@ static hy_status check(hy_subject *s, const hy_asked *asked, int n) {
 hy_status hy_subject_prepare(const hy_measure_args *a, const char *file, const hy_asked *asked, int n,
                              hy_subject *out) {
     *out = (hy_subject){.args = a, .file = file};
-    HY_TRY(hy_precision_parse(a->precision, &out->precision));
-    HY_TRY(hy_backend_from_args(a->device, a->isa, a->threads, &out->be));
-    HY_TRY(hy_precision_set(out->precision, &out->be));
-    hy_tell_slow(out->precision, &out->be);
+    HY_TRY(hy_compute_from_args(a->precision, a->device, a->isa, a->threads, &out->precision, &out->be));
     HY_TRY(check(out, asked, n));
     return a->db ? hy_adopt_try(a->db, false) : HY_OK;
 }

@@ -49,18 +49,11 @@ enum { N_LENGTHS = sizeof LENGTHS / sizeof *LENGTHS };
 #define GENERATION_KEYS \
     "until|max_gen_toks|max_new_tokens|max_tokens|max_completion_tokens|do_sample|temperature|top_k|top_p"
 
-static bool is_one_of(const char *word, const char *list) {
-    const size_t n = strlen(word);
-    for (const char *p = list; p; p = strchr(p, '|'), p = p ? p + 1 : NULL)
-        if (!strncmp(p, word, n) && (p[n] == '|' || !p[n])) return true;
-    return false;
-}
-
 // Every member is one of `known`: what is not understood might change the answer.
 static hy_status check_keys(const hy_json *o, const char *where, const char *known) {
     for (void *it = hy_json_first(o); it; it = hy_json_next(o, it)) {
         const char *key = hy_json_key(it);
-        if (is_one_of(key, known) || !hy_json_given(hy_json_member(it))) continue;
+        if (hy_is_choice(key, known) || !hy_json_given(hy_json_member(it))) continue;
         char *near = hy_suggest(key, known);
         const hy_status s =
             hy_error(HY_EINPUT, "%s: %s: there is no such field%s; there are %s", where, key, near, known);

@@ -3,26 +3,17 @@
 #include <string.h>
 
 #include "analysis/measure/parts.h"
+#include "core/format/field.h"
 #include "python/capi/api_impl.h"
 
 // ---------------------------------------------------------------------------------------------------- words
-// The place of a word in "a|b|c"; -1: it is none of them.
-static int choice(const char *word, size_t n, const char *choices) {
-    for (int i = 0;; i++) {
-        const size_t len = strcspn(choices, "|");
-        if (len == n && !strncmp(word, choices, n)) return i;
-        if (!choices[len]) return -1;
-        choices += len + 1;
-    }
-}
-
 static hy_status read_parts(const char *parts, unsigned *kinds) {
     *kinds = 0;
     for (const char *p = parts ? parts : "branches"; *p;) {
         p += strspn(p, ", ");
         const size_t n = strcspn(p, ", ");
         if (!n) break;
-        const int k = choice(p, n, HY_PARTS_CHOICES);
+        const int k = hy_choice_of(p, n, HY_PARTS_CHOICES);
         if (k < 0) return hy_error(HY_EINPUT, "parts %.*s: there are " HY_PARTS_CHOICES, (int)n, p);
         *kinds |= hy_parts_kinds(k);
         p += n;
@@ -73,7 +64,7 @@ static hy_status check_task(const hylab_model *m, const hylab_task *t) {
 
 static hy_status ablate(hylab_model *m, const hylab_task *t, const char *parts, int groups, hy_ablation *a,
                         const char *how, int sets, const uint8_t *chosen, hy_ablation_scores *out) {
-    const int k = choice(how, strlen(how), HY_ABLATE_CHOICES);
+    const int k = hy_choice_of(how, strlen(how), HY_ABLATE_CHOICES);
     hy_units u;
     if (k < 0) return hy_error(HY_EINPUT, "how %s: there are " HY_ABLATE_CHOICES, how);
     if (a->examples < 1 || a->reference < 1 || a->batch < 1 || sets < 0)
