@@ -126,8 +126,9 @@ void hy_outfile_abort(hy_outfile *o);
 // fopen; but what is our standard output or error already is written on from where that stands, not from a place of its
 // own, where each would write over the other.
 FILE *hy_open_through(const char *path, const char *mode);
-bool hy_is_standard_stream(const char *path);       // is it what standard output or error already is?
-bool hy_is_stream(const char *path);                // an open descriptor, or something that is there and no plain file
+bool hy_is_standard_stream(const char *path);  // is it what standard output or error already is?
+bool hy_is_stream(const char *path);           // an open descriptor, or something that is there and no plain file
+bool hy_is_folder(const char *path);
 hy_status hy_mkdirs(const char *path);              // mkdir -p
 hy_status hy_make_folders_above(const char *path);  // of a file: mkdir -p of all before its last slash
 // "~" and "~/..." in the home folder, others as they are; beside: relative ones start at the folder of a file. Caller

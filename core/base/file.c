@@ -372,3 +372,8 @@ hy_status hy_temp_folder(const char *prefix, char **out) {
     free(folder);
     return st;
 }
+
+bool hy_is_folder(const char *path) {
+    struct stat st;
+    return !stat(path, &st) && S_ISDIR(st.st_mode);
+}

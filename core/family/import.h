@@ -92,9 +92,9 @@ typedef struct {
     void *unpacked;  // of a GGUF file: what the weights lie in
     hy_buf notes;    // on tensors that are left aside: lines for people, empty if there are none
 } hy_import;
-// Is it named as a GGUF file (ggml, llama.cpp)? Such a file stands for a folder everywhere: its keys are the
-// configuration, its tensors, quantised ones as float32, the weights (import_gguf.c; the architecture llama).
-bool hy_import_is_gguf(const char *path);
+// A GGUF file (hy_is_gguf) stands for a folder everywhere: its keys are the configuration, its tensors, quantised ones
+// as float32, the weights (import_gguf.c; the architecture llama).
+//
 // Reads DIR/config.json into a checked spec, without the weights (im->weights stays NULL).
 hy_status hy_import_open_config(const char *dir, hy_import **out);
 // The same, and opens the weights (shards.h).

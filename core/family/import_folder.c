@@ -3,7 +3,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "core/base/plural.h"
 #include "core/family/import.h"
@@ -14,11 +13,6 @@
 static bool ends_in(const char *name, const char *end) {
     const size_t n = strlen(name), k = strlen(end);
     return n >= k && !strcmp(name + n - k, end);
-}
-
-static bool is_folder(const char *path) {
-    struct stat info;
-    return !stat(path, &info) && S_ISDIR(info.st_mode);
 }
 
 // A folder without config.json, or a configuration without a family.
@@ -189,7 +183,7 @@ static hy_status open_gguf(const char *path, bool weights, hy_import **out) {
 
 hy_status hy_import_open_config(const char *dir, hy_import **out) {
     *out = NULL;
-    if (hy_import_is_gguf(dir) && !is_folder(dir)) return open_gguf(dir, false, out);
+    if (hy_is_gguf(dir)) return open_gguf(dir, false, out);
     hy_import *m = hy_xcalloc(1, sizeof *m);
     m->config_path = hy_asprintf("%s/config.json", dir);
     hy_status s = hy_file_exists(m->config_path) ? HY_OK : other_folder(dir);
@@ -204,7 +198,7 @@ hy_status hy_import_open_config(const char *dir, hy_import **out) {
 hy_status hy_import_open(const char *dir, hy_import **out) {
     hy_import *m;
     *out = NULL;
-    const bool gguf = hy_import_is_gguf(dir) && !is_folder(dir);
+    const bool gguf = hy_is_gguf(dir);
     HY_TRY(gguf ? open_gguf(dir, true, &m) : hy_import_open_config(dir, &m));
     hy_status s = gguf ? HY_OK : hy_shards_open(dir, &m->weights);
     if (s) {

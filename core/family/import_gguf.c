@@ -8,11 +8,6 @@
 #include "core/family/import_impl.h"
 #include "core/format/gguf.h"
 
-bool hy_import_is_gguf(const char *path) {
-    const size_t n = strlen(path);
-    return n > 5 && !strcmp(path + n - 5, ".gguf");
-}
-
 // ---------------------------------------------------------------------------------------------------- configuration
 // Keys of "llama." that are read below, or say nothing of what the model computes.
 static const char *const known[] = {"block_count",

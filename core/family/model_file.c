@@ -6,6 +6,7 @@
 
 #include <sys/stat.h>
 
+#include "core/format/gguf.h"
 #include "core/model/checkpoint.h"
 #include "core/spec/spec_read.h"
 
@@ -36,9 +37,8 @@ hy_weights hy_weights_in(hy_weights how, hy_precision precision) {
 
 hy_model_file_kind hy_model_file_kind_of(const char *path) {
     const size_t n = strlen(path);
-    struct stat info;
-    if (!stat(path, &info) && S_ISDIR(info.st_mode)) return HY_MODEL_FOLDER;
-    if (hy_import_is_gguf(path)) return HY_MODEL_FOLDER;
+    if (hy_is_folder(path)) return HY_MODEL_FOLDER;
+    if (hy_is_gguf(path)) return HY_MODEL_FOLDER;
     return n > 12 && !strcmp(path + n - 12, ".safetensors") ? HY_MODEL_CHECKPOINT : HY_MODEL_YAML;
 }
 
@@ -236,7 +236,7 @@ static hy_status folder_hash(const char *path, char out[33]) {
 }
 
 hy_status hy_model_source_hash(const char *path, char out[33]) {
-    const bool folder = hy_model_file_kind_of(path) == HY_MODEL_FOLDER && !hy_import_is_gguf(path);
+    const bool folder = hy_model_file_kind_of(path) == HY_MODEL_FOLDER && !hy_is_gguf(path);
     return folder ? folder_hash(path, out) : hy_hash_file(path, out);
 }
 

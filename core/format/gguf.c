@@ -249,6 +249,11 @@ hy_status hy_gguf_open_memory(const void *data, size_t n, const char *where, hy_
     return s;
 }
 
+bool hy_is_gguf(const char *path) {
+    const size_t n = strlen(path);
+    return n > 5 && !strcmp(path + n - 5, ".gguf") && !hy_is_folder(path);
+}
+
 hy_status hy_gguf_open(const char *path, hy_gguf **out) {
     struct stat sb;
     *out = NULL;

@@ -26,6 +26,8 @@ typedef struct {
 } hy_gguf_tensor;
 
 typedef struct hy_gguf hy_gguf;
+// Is it named *.gguf, and no folder?
+bool hy_is_gguf(const char *path);
 // HY_EINPUT "file: ... reason": another version, a count, length or offset that the file has no room for, keys or
 // tensors named twice, names that are not UTF-8, an element type that is not in the list above (by name of the number),
 // rows that are no whole blocks.

@@ -15,7 +15,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "core/task/seq_impl.h"
 
@@ -49,9 +48,8 @@ static const hy_field speech_fields[] = {
 
 // ---------------------------------------------------------------------------------------------------- the list
 static hy_status list_read(const char *path, hy_seq *d, hy_clips *c) {
-    struct stat st;
     if (!path[0]) return hy_error(HY_EINPUT, "path: name a folder with recordings, or a CSV file that lists them");
-    if (!stat(path, &st) && S_ISDIR(st.st_mode)) return hy_clips_folder(c, path);
+    if (hy_is_folder(path)) return hy_clips_folder(c, path);
     char *text = NULL;
     size_t n = 0;
     HY_TRY(hy_file_read(path, HY_SEQ_MAX_BYTES, &text, &n));

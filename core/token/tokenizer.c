@@ -3,7 +3,6 @@
 #include "core/token/tokenizer.h"
 
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #include "core/token/tok_impl.h"
 
@@ -54,11 +53,6 @@ hy_status hy_tokenizer_open_memory(const char *data, size_t n, bool json, const 
     return s;
 }
 
-static bool is_folder(const char *path) {
-    struct stat st;
-    return !stat(path, &st) && S_ISDIR(st.st_mode);
-}
-
 static hy_status open_gguf(const hy_gguf *g, hy_tokenizer **out) {
     hy_buf text = {0};
     hy_status s = hy_tok_gguf_text(g, &text);
@@ -77,7 +71,7 @@ static hy_status open_file(const char *path, hy_tokenizer **out) {
     const size_t len = strlen(path);
     char *data;
     size_t n;
-    if (len >= 5 && !strcmp(path + len - 5, ".gguf")) {
+    if (hy_is_gguf(path)) {
         hy_gguf *g;
         HY_TRY(hy_gguf_open(path, &g));
         const hy_status s = open_gguf(g, out);
@@ -112,7 +106,7 @@ static hy_status open_folder(const char *path, hy_tokenizer **out) {
 
 hy_status hy_tokenizer_open(const char *path, hy_tokenizer **out) {
     *out = NULL;
-    if (strcmp(path, "bytes")) return is_folder(path) ? open_folder(path, out) : open_file(path, out);
+    if (strcmp(path, "bytes")) return hy_is_folder(path) ? open_folder(path, out) : open_file(path, out);
     hy_tokenizer *t = tokenizer_new("bytes");
     t->type = HY_TOK_BYTES;
     hy_vocab_init(&t->vocab, 256, 256);

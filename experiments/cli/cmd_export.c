@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/format/gguf.h"
 #include "core/model/checkpoint.h"
 #include "core/family/export.h"
 #include "core/spec/spec_read.h"
@@ -74,7 +75,7 @@ static void source_close(source *s) {
 }
 
 static hy_status open_folder(const char *path, source *s) {
-    s->gguf = hy_import_is_gguf(path);
+    s->gguf = hy_is_gguf(path);
     HY_TRY(hy_import_open(path, &s->folder));
     HY_TRY(hy_model_build(&s->folder->spec, &s->p));
     HY_TRY(hy_import_map_make(s->folder->family, s->p, &s->map));
@@ -113,7 +114,7 @@ static hy_status export_like(const options *o, const source *s, hy_export_report
     hy_import *like = NULL;
     hy_program *p = NULL;
     hy_import_map map = {0};
-    if (hy_import_is_gguf(o->like)) return hy_error(HY_EINPUT, "--like %s: GGUF is read, not written", o->like);
+    if (hy_is_gguf(o->like)) return hy_error(HY_EINPUT, "--like %s: GGUF is read, not written", o->like);
     hy_status st = hy_import_open(o->like, &like);
     if (!st) st = hy_model_build(&like->spec, &p);
     if (!st) st = hy_import_map_make(like->family, p, &map);

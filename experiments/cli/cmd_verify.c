@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/format/gguf.h"
 #include "core/task/task.h"
 #include "experiments/cli/args.h"
 #include "experiments/cli/commands.h"
@@ -206,8 +207,8 @@ static hy_status set_up(verify *v) {
     HY_TRY(hy_precision_set(precision, &v->be));
     HY_TRY(hy_import_open(o->dir, &v->import));
     // of a GGUF file: in its folder
-    const char *slash = hy_import_is_gguf(o->dir) ? strrchr(o->dir, '/') : NULL;
-    const bool here = hy_import_is_gguf(o->dir) && !slash;
+    const char *slash = hy_is_gguf(o->dir) ? strrchr(o->dir, '/') : NULL;
+    const bool here = hy_is_gguf(o->dir) && !slash;
     char *path = hy_asprintf("%.*s/expected.safetensors",
                              (int)(here    ? 1
                                    : slash ? slash - o->dir
