@@ -98,6 +98,9 @@ while [ $# -gt 0 ]; do
   shift
 done
 [[ $seconds =~ ^[1-9][0-9]*$ ]] || die "--seconds takes a number"
+# names of files count from where it was called
+case $out in '' | /*) ;; *) out=$PWD/$out ;; esac
+case $to_pack in '' | /*) ;; *) to_pack=$PWD/$to_pack ;; esac
 cd "$here" || exit 2
 export BUILD=${BUILD:-build/release} PREFIX=${PREFIX:-gpu_}
 HYLAB=${HYLAB:-$here/$BUILD/hylab} BENCH=${BENCH:-$here/$BUILD/bench/bench_gpu}

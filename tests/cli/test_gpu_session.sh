@@ -26,6 +26,8 @@ printf '#!/bin/sh\nexit 3\n' >"$dir/fails" && printf '#!/bin/sh\nsleep 1000\n' >
 check "a step that fails" 1 'doctor.failed \(3\)' env HYLAB="$dir/fails" tests/gpu_session.sh "$dir/a" doctor
 check "a step that hangs, and one without time" 1 'doctor.stopped after [56] s' env HYLAB="$dir/hangs" tests/gpu_session.sh "$dir/b" --seconds 6 doctor goldens
 same "$(state b | sed 's/after [56]/after N/')" "doctor stopped after N s,goldens left out," "the rest is left out"
+(cd "$dir" && HYLAB=$dir/fails "$there/tests/gpu_session.sh" rel doctor >/dev/null 2>&1)
+same "$(state rel)" "doctor failed (3)," "OUT counts from where it was called"
 check "an unknown step" 2 'no step kernel; there are doctor kernels' tests/gpu_session.sh "$dir/c" kernel
 check "what is to be packed is not there" 2 'gone is not there: make gpu-session builds it' env HYLAB="$dir/gone" tests/gpu_session.sh --pack "$dir/x.tar.xz"
 [ ! -e "$dir/x.tar.xz" ]
