@@ -10,6 +10,7 @@
 #include "experiments/cli/commands.h"
 #include "core/family/model_file.h"
 #include "experiments/cli/device_arg.h"
+#include "experiments/cli/measure_arg.h"
 #include "experiments/cli/prompt_arg.h"
 
 enum { SEQUENCES_MAX = 1 << 20, TOKENS_MAX = 1 << 30 };
@@ -205,12 +206,7 @@ int hy_cmd_generate(int argc, char **argv) {
         {"--eos", "ID", HY_ARG_INT, &o.eos, 0,
          "stop after this token (default: what the folder's configuration or the tokenizer says)"},
         {"--ids", NULL, HY_ARG_FLAG, &o.ids, 0, "prompts and output are token ids, not text"},
-        {"--set", "PATH=VALUE", HY_ARG_LIST, &o.sets, 0, "a change to the spec that keeps the shapes"},
-        {"--weights", HY_WEIGHTS_NAMES, HY_ARG_TEXT, &o.weights, 0, HY_WEIGHTS_HELP},
-        {"--precision", HY_PRECISION_NAMES, HY_ARG_TEXT, &o.precision, 0, HY_PRECISION_HELP},
-        {"--threads", "N", HY_ARG_INT, &o.threads, 0, "threads (default: all cores)"},
-        {"--device", HY_DEVICE_NAMES, HY_ARG_TEXT, &o.device, 0, HY_DEVICE_HELP},
-        {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0, "kernels: ref, base, avx2, avx512"},
+        HY_ARGS_MODEL(o),
         {0},
     };
     const hy_args a = {

@@ -9,6 +9,7 @@
 #include "experiments/cli/args.h"
 #include "experiments/cli/commands.h"
 #include "experiments/cli/device_arg.h"
+#include "experiments/cli/measure_arg.h"
 #include "experiments/cli/prompt_arg.h"
 #include "experiments/cli/score_rules.h"
 #include "experiments/cli/score_store.h"
@@ -240,12 +241,7 @@ int hy_cmd_score(int argc, char **argv) {
          "ask nothing: store what lm_eval --output_path wrote of this model in a database"},
         {"--db", "FILE", HY_ARG_PATH, &o.db, 0, "with --store ($HYLAB_DB, else runs/hylab.db)"},
         {"--seed", "N", HY_ARG_INT, &o.seed, 0, "of generations with do_sample (default 1)"},
-        {"--set", "PATH=VALUE", HY_ARG_LIST, &o.sets, 0, "a change to the spec that keeps the shapes"},
-        {"--weights", HY_WEIGHTS_NAMES, HY_ARG_TEXT, &o.weights, 0, HY_WEIGHTS_HELP},
-        {"--precision", HY_PRECISION_NAMES, HY_ARG_TEXT, &o.precision, 0, HY_PRECISION_HELP},
-        {"--threads", "N", HY_ARG_INT, &o.threads, 0, "threads (default: all cores)"},
-        {"--device", HY_DEVICE_NAMES, HY_ARG_TEXT, &o.device, 0, HY_DEVICE_HELP},
-        {"--isa", "NAME", HY_ARG_TEXT, &o.isa, 0, "kernels: ref, base, avx2, avx512"},
+        HY_ARGS_MODEL(o),
         {0},
     };
     const hy_args a = {
