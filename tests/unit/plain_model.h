@@ -278,19 +278,25 @@ static inline double plain_rate(const plain_run *r, int layer, int unit, int n) 
     return -exp(r->layer[layer].A_log[l->ssm_kind == HY_SSM_MAMBA2 ? unit : unit * l->d_state + n]);
 }
 
-// Row i of the hidden attention of one unit, from the formula: C_i exp(A sum of the steps after j) delta_j B_j.
-static inline void plain_alpha_row(const plain_run *r, int layer, int unit, int i, double *row) {
+// Row i of the hidden attention of one unit, from the formula: C_i exp(A sum of the steps after j) delta_j B_j. sizes:
+// the terms of that product over the states without their signs.
+static inline void plain_alpha_terms(const plain_run *r, int layer, int unit, int i, bool sizes, double *row) {
     const plain_layer *o = &r->layer[layer];
     const int N = r->m->layers[layer].d_state, per = o->units / o->groups, g = unit / per;
     double after = 0;
     memset(row, 0, (size_t)r->S * sizeof *row);
     for (int j = i; j >= 0; j--) {
         const double step = o->delta[j * o->units + unit];
-        for (int n = 0; n < N; n++)
-            row[j] += o->C[(i * o->groups + g) * N + n] * exp(plain_rate(r, layer, unit, n) * after) * step *
-                      o->B[(j * o->groups + g) * N + n];
+        for (int n = 0; n < N; n++) {
+            const double term = o->C[(i * o->groups + g) * N + n] * exp(plain_rate(r, layer, unit, n) * after) * step *
+                                o->B[(j * o->groups + g) * N + n];
+            row[j] += sizes ? fabs(term) : term;
+        }
         after += step;
     }
+}
+static inline void plain_alpha_row(const plain_run *r, int layer, int unit, int i, double *row) {
+    plain_alpha_terms(r, layer, unit, i, false, row);
 }
 
 // The scan as a recurrence, with D x.

@@ -82,6 +82,46 @@ static inline void raw_row(const plain_run *r, int layer, const char *kind, int 
         raw_ssm_row(r, layer, signs ? REDUCE_ABS_MEAN : REDUCE_MEAN_ABS, false, i, out);
 }
 
+// By how much each value of a row may be off if every term that it is summed of is off by one part: the sums over units
+// and states cancel, 400 to 1 in places, and the program has them in float32. unit: one unit; -1: the map of all.
+static inline void ssm_errors(const plain_run *r, int layer, int unit, reduce_how how, bool gate, int i, double *out) {
+    const int U = r->layer[layer].units, S = r->S;
+    double *row = hy_xcalloc(2 * (size_t)S, sizeof *row), *size = row + S, whole = 0;
+    memset(out, 0, (size_t)S * sizeof *out);
+    for (int u = unit < 0 ? 0 : unit; u < (unit < 0 ? U : unit + 1); u++) {
+        double by = unit >= 0 ? 1 : 1.0 / U;
+        plain_alpha_terms(r, layer, u, i, true, size);
+        if (unit < 0 && how == REDUCE_MEAN_ROWS) {
+            plain_alpha_row(r, layer, u, i, row);
+            for (int j = 0; j < S; j++) whole += fabs(row[j]);
+            by /= whole > 0 ? whole : 1, whole = 0;
+        } else if (unit < 0 && gate) {
+            by *= gate_of(r, layer, u, i, true);
+        }
+        for (int j = 0; j <= i; j++) out[j] += by * size[j];
+    }
+    free(row);
+}
+
+// The same of a row as it is stored: raw, or made to add to 1.
+static inline void map_errors(const plain_run *r, int layer, const char *kind, int index, reduce_how how, bool gate,
+                              bool raw, int i, double *out) {
+    const bool layers = !strcmp(kind, "layer"), ssm = !strcmp(kind, "ssm") || (layers && has_ssm(r, layer));
+    const bool attention = !strcmp(kind, "attention") || (layers && has_attention(r, layer));
+    double *row = hy_xcalloc(2 * (size_t)r->S, sizeof *row), *size = row + r->S, sum = 0, sizes = 0;
+    memset(out, 0, (size_t)r->S * sizeof *out);
+    if (attention) map_row(r, layer, "attention", index, how, gate, i, row);
+    for (int j = 0; attention && j <= i; j++) out[j] = (raw ? 1 : 2) * row[j] / (ssm ? 2 : 1);
+    if (ssm && (!attention || !raw)) {
+        ssm_errors(r, layer, index, how, gate, i, size);
+        index < 0 ? raw_ssm_row(r, layer, how, gate, i, row) : plain_alpha_row(r, layer, index, i, row);
+        for (int j = 0; j <= i; j++) sum += fabs(row[j]), sizes += size[j];
+        for (int j = 0; j <= i; j++)
+            out[j] += (raw ? size[j] : (size[j] + fabs(row[j]) / sum * sizes) / sum) / (attention ? 2 : 1);
+    }
+    free(row);
+}
+
 // Keys that row i of a map may look at.
 static inline bool map_sees(const plain_run *r, int layer, const char *kind, int i, int j) {
     const bool attention_only = !strcmp(kind, "attention") || (!strcmp(kind, "layer") && !has_ssm(r, layer));
