@@ -87,7 +87,7 @@ typedef struct {
 } hy_dropout_bwd_args;
 
 // ---- norm: each row holds `groups` vectors of C; RMS: y = x * rstd * w, rstd = 1/sqrt(mean(x^2) + eps)
-//      LAYER: the mean is taken off first. bias, or NULL, is added to y. w, bias [C], shared by the groups.
+//      LAYER: the mean is taken off first. w NULL: 1. bias, or NULL, is added to y. w, bias [C], shared by the groups.
 typedef enum { HY_NORM_RMS = 0, HY_NORM_LAYER } hy_norm_kind;
 typedef struct {
     int rows, groups, C;
@@ -122,8 +122,8 @@ typedef struct {
     unsigned acc;  // bit 0: dx, bit 1: dres
 } hy_linear_bwd_args;
 
-// ---- rope: rotate-half over each head of d values: pairs (i, i + d/2), angle = position * f, f = base^(-2i/d),
-// scaled:
+// ---- rope: rotate-half over the first r = `turned` of each head's d values (0: over all of them): pairs (i, i + r/2),
+// angle = position * f, f = base^(-2i/r); the others pass as they are. Scaled:
 //      factor 0: f; length 0: f / factor; else (Llama 3.1), with n = length f / 2 pi, the turns of that pair in
 //      `length` positions: f / factor where n < low, f where n > high, and in between their mean with weight (n - low)
 //      / (high - low) on f.
@@ -131,7 +131,7 @@ typedef struct {
     double factor, low, high, length;
 } hy_rope_scale;
 typedef struct {
-    int B, T, heads, d;
+    int B, T, heads, d, turned;
     double base;
     hy_rope_scale scale;
     const int32_t *pos;

@@ -8,6 +8,7 @@ void hy_bind_rope(const hy_binding *b, hy_rope_args *a) {
                         .T = b->e->T,
                         .heads = op->heads,
                         .d = op->d,
+                        .turned = op->turned,
                         .base = op->base,
                         .scale = op->scale,
                         .pos = b->e->pos,

@@ -87,7 +87,7 @@ static const hy_config_key keys[] = {
 
 // Sizes that all layers share, in *l.
 static hy_status read_layer(const hy_json *c, const char *where, const hy_model_spec *m, hy_layer_spec *l) {
-    int expand;
+    int expand, norms;
     l->mixer = HY_MIXER_PARALLEL;
     l->fusion = HY_FUSION_MEAN;
     l->mlp = HY_MLP_SILU;
@@ -98,7 +98,8 @@ static hy_status read_layer(const hy_json *c, const char *where, const hy_model_
     HY_TRY(hy_config_int(c, where, "mamba_d_state", 1, 4096, &l->d_state));
     HY_TRY(hy_config_int(c, where, "mamba_d_conv", 1, 64, &l->d_conv));
     HY_TRY(hy_config_bool(c, where, "mamba_conv_bias", &l->conv_bias));
-    HY_TRY(hy_config_bool(c, where, "mamba_inner_layernorms", &l->inner_norms));
+    HY_TRY(hy_config_bool(c, where, "mamba_inner_layernorms", &norms));
+    l->inner_norms = norms ? HY_INNER_NORMS_WEIGHTED : HY_INNER_NORMS_NONE;
     HY_TRY(hy_config_dt_rank(c, where, "mamba_dt_rank", m->d_model, &l->dt_rank));
     l->d_inner = expand * m->d_model;
     if (m->d_model % l->heads)
@@ -291,7 +292,7 @@ static void write_mamba(const hy_model_spec *m, hy_json *out) {
     hy_json_set_int(out, "mamba_d_conv", l->d_conv);
     hy_json_set_int(out, "mamba_dt_rank", l->dt_rank);
     hy_json_set_bool(out, "mamba_conv_bias", l->conv_bias);
-    hy_json_set_bool(out, "mamba_inner_layernorms", l->inner_norms);
+    hy_json_set_bool(out, "mamba_inner_layernorms", l->inner_norms == HY_INNER_NORMS_WEIGHTED);
     hy_json_set_bool(out, "mamba_proj_bias", false);
 }
 

@@ -134,23 +134,31 @@ static int add_slot(builder *b, hy_slot s) {
 }
 
 // ---------------------------------------------------------------------------------------------------- small ops
-static hy_val add_norm(builder *b, const char *out_name, const char *par_name, hy_val x, int groups, hy_norm_kind kind,
+// par_name NULL: without weights.
+static hy_val add_norm(builder *b, const char *out_name, const char *par_name, hy_val x, hy_norm_op how,
                        bool with_bias) {
     const int width = b->p->values[x].width;
     char name[32];
     hy_val y = value(b, out_name, width);
-    int w = vector(b, par_name, width / groups, HY_INIT_ONES);
-    join(name, sizeof name, par_name, ".bias");
-    hy_op *op = add_op(b, HY_OP_NORM, LIST(x), LIST(w, bias(b, with_bias, name, width / groups)), y, -1);
-    op->norm = (hy_norm_op){.groups = groups, .kind = kind, .eps = b->p->spec.norm_eps};
+    int w = par_name ? vector(b, par_name, width / how.groups, HY_INIT_ONES) : -1;
+    join(name, sizeof name, par_name ? par_name : "", ".bias");
+    hy_op *op = add_op(b, HY_OP_NORM, LIST(x), LIST(w, bias(b, with_bias, name, width / how.groups)), y, -1);
+    op->norm = how;
     return y;
 }
-static hy_val op_norm(builder *b, const char *out_name, const char *par_name, hy_val x, int groups) {
-    return add_norm(b, out_name, par_name, x, groups, HY_NORM_RMS, false);
+static hy_val head_norm(builder *b, const char *out_name, const char *par_name, hy_val x, int heads) {
+    return add_norm(b, out_name, par_name, x, (hy_norm_op){heads, HY_NORM_RMS, b->p->spec.norm_eps}, false);
 }
 // A norm of the residual stream, as the spec says.
 static hy_val stream_norm(builder *b, const char *out_name, const char *par_name, hy_val x) {
-    return add_norm(b, out_name, par_name, x, 1, b->p->spec.norm, b->p->spec.norm_bias);
+    const hy_model_spec *m = &b->p->spec;
+    return add_norm(b, out_name, par_name, x, (hy_norm_op){1, m->norm, m->norm_eps}, m->norm_bias);
+}
+// Of dt, B or C.
+static hy_val inner_norm(builder *b, const hy_layer_spec *l, const char *out_name, const char *par_name, hy_val x) {
+    const double eps = l->inner_norm_eps != 0 ? l->inner_norm_eps : b->p->spec.norm_eps;
+    return add_norm(b, out_name, l->inner_norms == HY_INNER_NORMS_WEIGHTED ? par_name : NULL, x,
+                    (hy_norm_op){1, HY_NORM_RMS, eps}, false);
 }
 
 static hy_val op_linear(builder *b, const char *out_name, hy_val x, int w, int bias_par, hy_val residual) {
@@ -194,11 +202,14 @@ static hy_val op_scale_all(builder *b, const char *out_name, hy_val x, double by
     return op_scale(b, out_name, x, &(hy_scale_parts){.n = 1, .end = {b->p->values[x].width}, .by = {by}});
 }
 
-static hy_val op_rope(builder *b, const char *out_name, hy_val x, int heads, int d) {
+static hy_val op_rope(builder *b, const char *out_name, hy_val x, int heads, int d, int turned) {
     hy_val y = value(b, out_name, heads * d);
     hy_op *op = add_op(b, HY_OP_ROPE, LIST(x), NONE, y, -1);
-    op->rope = (hy_rope_op){
-        .heads = heads, .d = d, .base = hy_model_rope_base(&b->p->spec, d), .scale = rope_scale(&b->p->spec)};
+    op->rope = (hy_rope_op){.heads = heads,
+                            .d = d,
+                            .turned = turned,
+                            .base = hy_model_rope_base(&b->p->spec, turned),
+                            .scale = rope_scale(&b->p->spec)};
     return y;
 }
 
@@ -224,12 +235,12 @@ static double out_std(const builder *b) {
 
 // ---------------------------------------------------------------------------------------------------- attention heads
 // One head vector after another: optional RMSNorm per head, then rotation. The last step carries the final name.
-static hy_val rotate(builder *b, const char *name, const char *norm_name, hy_val x, int heads, int d, bool norm) {
-    const bool rope = b->p->spec.rope != HY_ROPE_NONE;
+static hy_val rotate(builder *b, const hy_layer_spec *l, const char *name, const char *norm_name, hy_val x, int heads) {
+    const int turned = hy_layer_rotary(&b->p->spec, l);
     char mid[24];
     snprintf(mid, sizeof mid, "%s_normed", name);
-    if (norm) x = op_norm(b, rope ? mid : name, norm_name, x, heads);
-    if (rope) x = op_rope(b, name, x, heads, d);
+    if (l->qk_norm) x = head_norm(b, turned ? mid : name, norm_name, x, heads);
+    if (turned) x = op_rope(b, name, x, heads, l->d_qk, turned);
     return x;
 }
 
@@ -237,17 +248,17 @@ static hy_val rotate(builder *b, const char *name, const char *norm_name, hy_val
 static hy_val attention_heads(builder *b, const hy_layer_spec *l, hy_val proj, int *col) {
     const hy_model_spec *m = &b->p->spec;
     const int src = l->kv_source, i = b->layer;
-    const bool work = m->rope != HY_ROPE_NONE || l->qk_norm;
+    const bool work = hy_layer_rotary(m, l) || l->qk_norm;
     hy_val q = view(b, work ? "attn.q_raw" : "attn.q", proj, col, l->heads * l->d_qk);
     if (src == i) {
         hy_val k = view(b, work ? "attn.k_raw" : "attn.k", proj, col, l->kv_heads * l->d_qk);
         b->kv_v[i] = view(b, "attn.v", proj, col, l->kv_heads * l->d_v);
-        b->kv_k[i] = rotate(b, "attn.k", "k_norm", k, l->kv_heads, l->d_qk, l->qk_norm);
+        b->kv_k[i] = rotate(b, l, "attn.k", "k_norm", k, l->kv_heads);
         b->kv_slot[i] = add_slot(
             b, (hy_slot){
                    .kind = HY_SLOT_KV, .kv_heads = l->kv_heads, .d_qk = l->d_qk, .d_v = l->d_v, .window = l->window});
     }
-    q = rotate(b, "attn.q", "q_norm", q, l->heads, l->d_qk, l->qk_norm);
+    q = rotate(b, l, "attn.q", "q_norm", q, l->heads);
     hy_val o = value(b, "attn.out", l->heads * l->d_v);
     const int k = b->kv_k[src], v = b->kv_v[src], slot = b->kv_slot[src];
     hy_op *op = add_op(b, HY_OP_ATTENTION, LIST(q, k, v), NONE, o, slot);
@@ -323,13 +334,13 @@ static hy_val ssm_heads(builder *b, const hy_layer_spec *l, hy_val proj, int *co
     scale_part(&f, N, m->multipliers.ssm_C);
     xp = op_scale(b, "ssm.x_proj_scaled", xp, &f);
     int c = 0;
-    const bool n = l->inner_norms;
+    const bool n = l->inner_norms != HY_INNER_NORMS_NONE;
     hy_val dt = view(b, n ? "ssm.dt_raw" : "ssm.dt_in", xp, &c, R);
     hy_val B = view(b, n ? "ssm.B_raw" : "ssm.B", xp, &c, N), C = view(b, n ? "ssm.C_raw" : "ssm.C", xp, &c, N);
     if (n) {
-        dt = op_norm(b, "ssm.dt_in", "dt_norm", dt, 1);
-        B = op_norm(b, "ssm.B", "B_norm", B, 1);
-        C = op_norm(b, "ssm.C", "C_norm", C, 1);
+        dt = inner_norm(b, l, "ssm.dt_in", "dt_norm", dt);
+        B = inner_norm(b, l, "ssm.B", "B_norm", B);
+        C = inner_norm(b, l, "ssm.C", "C_norm", C);
     }
     int dw = weight(b, "dt_proj.weight", D, R, m->init_std), db = vector(b, "dt_proj.bias", D, HY_INIT_DT_BIAS);
     hy_val delta = op_linear(b, "ssm.dt", dt, dw, db, HY_NOVAL);

@@ -19,10 +19,15 @@ void hy_model_spec_init(hy_model_spec *m) {
             if (f->quiet) hy_fields_default((const hy_field[]){*f, HY_FIELD_END}, m);
 }
 
-double hy_model_rope_base(const hy_model_spec *m, int d_qk) {
+int hy_layer_rotary(const hy_model_spec *m, const hy_layer_spec *l) {
+    if (m->rope == HY_ROPE_NONE || l->no_rope || !hy_layer_has_attention(l)) return 0;
+    return l->rotary ? l->rotary : l->d_qk;
+}
+
+double hy_model_rope_base(const hy_model_spec *m, int rotary) {
     if (m->rope != HY_ROPE_NTK) return m->rope_base;
     double stretch = 2.0 * m->max_len / m->orig_len - 1.0;
-    return m->rope_base * pow(stretch, (double)d_qk / (d_qk - 2));
+    return m->rope_base * pow(stretch, (double)rotary / (rotary - 2));
 }
 
 static bool fault(hy_spec_fault *f, int layer, const char *field, const char *fmt, ...)
@@ -114,6 +119,29 @@ static bool model_fault(const hy_model_spec *m, hy_spec_fault *f) {
     return false;
 }
 
+static bool rotary_fault(const hy_model_spec *m, int i, hy_spec_fault *f) {
+    const hy_layer_spec *l = &m->layers[i];
+    const int turned = hy_layer_rotary(m, l);
+    if (l->no_rope && (m->rope == HY_ROPE_NONE || l->rotary))
+        return fault(f, i, "attention.no_rope", "%s",
+                     l->rotary ? "a layer without rope turns no values: leave out rotary"
+                               : "rope.kind is none already: leave it out");
+    if (l->rotary && m->rope == HY_ROPE_NONE)
+        return fault(f, i, "attention.rotary", "rope.kind is none: no values turn");
+    if (l->rotary >= l->d_qk && l->rotary)
+        return fault(f, i, "attention.rotary", "rotary (%d) must be below d_qk (%d); all: all of them", l->rotary,
+                     l->d_qk);
+    if (turned && l->d_qk % 2)
+        return fault(f, i, "attention.d_qk", "rope turns pairs of values: d_qk (%d) must be even, or rope.kind none",
+                     l->d_qk);
+    if (turned % 2)
+        return fault(f, i, "attention.rotary", "rope turns pairs of values: rotary (%d) must be even", turned);
+    if (m->rope == HY_ROPE_NTK && turned && turned < 4)
+        return fault(f, i, l->rotary ? "attention.rotary" : "attention.d_qk", "rope ntk needs %s of at least 4, not %d",
+                     l->rotary ? "rotary" : "d_qk", turned);
+    return false;
+}
+
 static bool attention_fault(const hy_model_spec *m, int i, hy_spec_fault *f) {
     const hy_layer_spec *l = &m->layers[i];
     if (!l->kv_heads || !l->d_qk || !l->d_v) return fault(f, i, "attention", "heads without a width");
@@ -125,12 +153,7 @@ static bool attention_fault(const hy_model_spec *m, int i, hy_spec_fault *f) {
                      MAX_WIDTH);
     if ((int64_t)l->heads * l->d_v > MAX_WIDTH)
         return fault(f, i, "attention.d_v", "heads * d_v is %lld; at most %d", (long long)l->heads * l->d_v, MAX_WIDTH);
-    if (m->rope != HY_ROPE_NONE && l->d_qk % 2)
-        return fault(f, i, "attention.d_qk", "rope turns pairs of values: d_qk (%d) must be even, or rope.kind none",
-                     l->d_qk);
-    if (m->rope == HY_ROPE_NTK && l->d_qk < 4)
-        return fault(f, i, "attention.d_qk", "rope ntk needs d_qk of at least 4, not %d", l->d_qk);
-    return false;
+    return rotary_fault(m, i, f);
 }
 
 static bool sharing_fault(const hy_model_spec *m, int i, hy_spec_fault *f) {
@@ -150,6 +173,9 @@ static bool sharing_fault(const hy_model_spec *m, int i, hy_spec_fault *f) {
     if (p->window != l->window)
         return fault(f, i, "kv_source", "layers %d and %d cannot share: their windows are %d and %d", s, i, p->window,
                      l->window);
+    if (hy_layer_rotary(m, p) != hy_layer_rotary(m, l))
+        return fault(f, i, "kv_source", "layers %d and %d cannot share: rope turns %d and %d values of a head", s, i,
+                     hy_layer_rotary(m, p), hy_layer_rotary(m, l));
     if (p->kv_heads != l->kv_heads || p->d_qk != l->d_qk || p->d_v != l->d_v)
         return fault(f, i, "kv_source",
                      "layers %d and %d cannot share: kv_heads x d_qk / d_v are %d x %d / %d and %d x %d / %d", s, i,
@@ -160,6 +186,8 @@ static bool sharing_fault(const hy_model_spec *m, int i, hy_spec_fault *f) {
 static bool ssm_fault(const hy_layer_spec *l, int i, hy_spec_fault *f) {
     if (!l->d_inner || (l->ssm_kind == HY_SSM_MAMBA && !l->dt_rank))
         return fault(f, i, "ssm", "an ssm without a width");
+    if (!l->inner_norms && l->inner_norm_eps != 0)
+        return fault(f, i, "ssm.inner_norm_eps", "without inner_norms there is nothing that it could be added to");
     if (l->ssm_kind == HY_SSM_MAMBA) return false;
     if (l->d_inner % l->head_dim)
         return fault(f, i, "ssm.head_dim", "the ssm's d_inner %d cannot be split into heads of head_dim %d", l->d_inner,

@@ -25,6 +25,7 @@ typedef enum {
 typedef enum { HY_ROPE_NONE = 0, HY_ROPE_DEFAULT, HY_ROPE_NTK, HY_ROPE_LINEAR, HY_ROPE_LLAMA3 } hy_rope_kind;
 typedef enum { HY_POSITIONS_NONE = 0, HY_POSITIONS_LEARNED } hy_positions;
 typedef enum { HY_SSM_MAMBA = 0, HY_SSM_MAMBA2 } hy_ssm_kind;
+typedef enum { HY_INNER_NORMS_NONE = 0, HY_INNER_NORMS_WEIGHTED, HY_INNER_NORMS_PLAIN } hy_inner_norms;
 typedef enum { HY_MLP_NONE = 0, HY_MLP_SILU, HY_MLP_RELU2 } hy_mlp_kind;
 
 // One row of the per-layer table. Fields of a part that the layer lacks are 0 (kv_source -1).
@@ -35,11 +36,13 @@ typedef struct {
     int window;                      // 0: global
     int kv_source;                   // the layer whose keys and values are used; its own index if it makes them
     int qk_norm;                     // RMSNorm over each query and key head before rope
+    int no_rope;                     // rope is left out in this layer
+    int rotary;                      // leading values of a query and key head that rope turns; 0: all
     int qkv_bias, out_bias;          // biases of the in and the out projection
     // ssm
     int d_inner, d_state, d_conv;
-    int dt_rank;      // Mamba-1
-    int inner_norms;  // Mamba-1: RMSNorm on dt, B, C
+    int dt_rank;                 // Mamba-1
+    hy_inner_norms inner_norms;  // Mamba-1: RMSNorm on dt, B, C, with weights or (plain) without
     int conv_bias;
     int proj_bias;  // biases of the in and the out projection; a parallel layer has all three or none
     hy_ssm_kind ssm_kind;
@@ -48,6 +51,7 @@ typedef struct {
     int head_dim, groups;
     int gated_norm, norm_before_gate;
     double dt_min, dt_max;  // limits of the step; dt_max 0: none
+    double inner_norm_eps;  // Mamba-1: of the inner norms; 0: the model's
     // parallel
     hy_fusion fusion;
     // mlp
@@ -104,6 +108,8 @@ static inline bool hy_layer_has_ssm(const hy_layer_spec *l) {
 static inline bool hy_layer_is_mamba2(const hy_layer_spec *l) {
     return hy_layer_has_ssm(l) && l->ssm_kind == HY_SSM_MAMBA2;
 }
+// Values of each query and key head that rope turns; 0: the layer has none.
+int hy_layer_rotary(const hy_model_spec *m, const hy_layer_spec *l);
 // Mamba-2: heads, and the columns that the convolution goes over: x, B, C.
 static inline int hy_layer_ssm_heads(const hy_layer_spec *l) { return l->head_dim ? l->d_inner / l->head_dim : 0; }
 // Maps that its SSM makes: Mamba-2 one for each head, Mamba-1 one for each channel.
@@ -118,8 +124,8 @@ static inline int hy_layer_ssm_rows(const hy_layer_spec *l) {
 
 // All zero but for the fields of the model whose default is not 0 and that a reader of other formats need not know.
 void hy_model_spec_init(hy_model_spec *m);
-// base * (2 max_len / orig_len - 1) ^ (d_qk / (d_qk - 2)) for ntk, else rope_base (paper-released configuration).
-double hy_model_rope_base(const hy_model_spec *m, int d_qk);
+// base * (2 max_len / orig_len - 1) ^ (rotary / (rotary - 2)) for ntk, else rope_base (paper-released configuration).
+double hy_model_rope_base(const hy_model_spec *m, int rotary);
 
 // A rule that a spec breaks.
 typedef struct {

@@ -32,7 +32,7 @@ static int64_t ssm_params(const hy_model_spec *m, const hy_layer_spec *l) {  // 
     n += (int64_t)(l->dt_rank + 2 * l->d_state) * d;  // x_proj
     n += d * l->dt_rank + d;                          // dt_proj and its bias
     n += d * l->d_state + d;                          // A_log, D
-    if (l->inner_norms) n += l->dt_rank + 2 * l->d_state;
+    if (l->inner_norms == HY_INNER_NORMS_WEIGHTED) n += l->dt_rank + 2 * l->d_state;
     return n;
 }
 

@@ -75,7 +75,8 @@ hy_status hy_spec_place_globals(hy_spec_reader *r) {
 
 // ---------------------------------------------------------------------------------------------------- sharing
 static bool same_cache(const hy_layer_spec *a, const hy_layer_spec *b) {
-    return a->window == b->window && a->kv_heads == b->kv_heads && a->d_qk == b->d_qk && a->d_v == b->d_v;
+    return a->window == b->window && a->kv_heads == b->kv_heads && a->d_qk == b->d_qk && a->d_v == b->d_v &&
+           a->no_rope == b->no_rope && a->rotary == b->rotary;
 }
 
 static void share_pairs(hy_model_spec *m) {

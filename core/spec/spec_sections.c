@@ -130,6 +130,9 @@ static const hy_field attention_fields[] = {
     {"window", HY_F_INT, L(window), 0, "none", 1, MAX_LEN, "none",
      "tokens before itself that a query sees; none: all (global)"},
     {"qk_norm", HY_F_BOOL, L(qk_norm), 0, "false", 0, 0, NULL, "RMSNorm on each query and key head before rope"},
+    {"no_rope", HY_F_BOOL, L(no_rope), 0, "false", 0, 0, NULL, "this layer has no rotary positions (NoPE)", true},
+    {"rotary", HY_F_INT, L(rotary), 0, "all", 2, MAX_WIDTH, "all",
+     "leading values of each query and key head that rope turns (partial rotary), an even number below d_qk", true},
     {"qkv_bias", HY_F_BOOL, L(qkv_bias), 0, "false", 0, 0, NULL, "bias of the query, key and value projections", true},
     {"out_bias", HY_F_BOOL, L(out_bias), 0, "false", 0, 0, NULL, "bias of the out projection", true},
     HY_FIELD_END,
@@ -143,7 +146,10 @@ static const hy_field ssm_fields[] = {
 static const hy_field mamba_fields[] = {
     {"dt_rank", HY_F_INT, L(dt_rank), 0, "auto", 1, MAX_WIDTH, "auto",
      "rank of the step-size projection; auto: ceil(d_model / 16)"},
-    {"inner_norms", HY_F_BOOL, L(inner_norms), 0, "true", 0, 0, NULL, "RMSNorm on dt, B and C"},
+    {"inner_norms", HY_F_ENUM, L(inner_norms), 0, "true", 0, 0, "false|true|plain",
+     "RMSNorm on dt, B and C; plain: without weights"},
+    {"inner_norm_eps", HY_F_DOUBLE, L(inner_norm_eps), 0, "auto", 1e-12, 1, "auto",
+     "added to their mean square; auto: norm.eps", true},
     HY_FIELD_END,
 };
 static const hy_field ssm_bias_fields[] = {

@@ -150,11 +150,14 @@ static hy_table *lengths_table(const hy_model_spec *m) {
 // What the table of layers has no column for, where it is not the default.
 enum {
     QK_NORM,
+    NO_ROPE,
+    ROTARY,
     QKV_BIAS,
     OUT_BIAS,
     PROJ_BIAS,
     NO_CONV_BIAS,
     NO_INNER_NORMS,
+    PLAIN_NORMS,
     NO_GATED_NORM,
     NORM_FIRST,
     LIMITED,
@@ -162,11 +165,14 @@ enum {
     DETAILS
 };
 static const char *const detail_words[DETAILS] = {"qk norm",
+                                                  "no rope",
+                                                  "rope on some values of a head",
                                                   "query, key and value biases",
                                                   "attention out bias",
                                                   "ssm projection biases",
                                                   "no convolution bias",
                                                   "no norms of dt, B, C",
+                                                  "norms of dt, B, C without weights",
                                                   "ssm gate without a norm",
                                                   "ssm norm before the gate",
                                                   "ssm steps",
@@ -175,14 +181,23 @@ static const char *const detail_words[DETAILS] = {"qk norm",
 // has: the layer is so; may: it could be.
 static void layer_details(const hy_layer_spec *l, bool has[DETAILS], bool may[DETAILS]) {
     const bool at = hy_layer_has_attention(l), ss = hy_layer_has_ssm(l), two = hy_layer_is_mamba2(l);
-    may[QK_NORM] = may[QKV_BIAS] = may[OUT_BIAS] = at;
+    may[QK_NORM] = may[NO_ROPE] = may[ROTARY] = may[QKV_BIAS] = may[OUT_BIAS] = at;
     may[PROJ_BIAS] = may[NO_CONV_BIAS] = ss;
-    may[NO_INNER_NORMS] = ss && !two;
+    may[NO_INNER_NORMS] = may[PLAIN_NORMS] = ss && !two;
     may[NO_GATED_NORM] = may[NORM_FIRST] = may[LIMITED] = two;
     may[MLP_BIAS] = l->mlp != HY_MLP_NONE;
-    const bool is[DETAILS] = {l->qk_norm,     l->qkv_bias,         l->out_bias,
-                              l->proj_bias,   !l->conv_bias,       !l->inner_norms,
-                              !l->gated_norm, l->norm_before_gate, l->dt_min != 0 || l->dt_max != 0,
+    const bool is[DETAILS] = {l->qk_norm,
+                              l->no_rope,
+                              l->rotary != 0,
+                              l->qkv_bias,
+                              l->out_bias,
+                              l->proj_bias,
+                              !l->conv_bias,
+                              l->inner_norms == HY_INNER_NORMS_NONE,
+                              l->inner_norms == HY_INNER_NORMS_PLAIN,
+                              !l->gated_norm,
+                              l->norm_before_gate,
+                              l->dt_min != 0 || l->dt_max != 0,
                               l->mlp_bias};
     for (int k = 0; k < DETAILS; k++) has[k] = may[k] && is[k];
 }

@@ -12,7 +12,7 @@ enum {
 static inline size_t hy_rope_coarse_rows(int T) { return (size_t)T / HY_ROPE_COARSE + 2; }
 static inline size_t hy_rope_workspace(const hy_rope_args *a) {
     size_t parts = 1 + HY_ROPE_COARSE + (size_t)a->B * hy_rope_coarse_rows(a->T);
-    return (size_t)a->d * (parts * sizeof(double) + (size_t)a->B * a->T * sizeof(float));
+    return (size_t)hy_rope_turned(a) * (parts * sizeof(double) + (size_t)a->B * a->T * sizeof(float));
 }
 hy_status hy_cpu_rope_check_data(const hy_rope_args *a);  // positions
 HY_FAST_DECLARE(hy_fast_rope)

@@ -31,6 +31,17 @@ static __device__ __forceinline__ void statistics(hy_team &team, const hy_row<T,
     *rstd = 1.0f / sqrtf(s[0] / (float)C + eps);
 }
 
+// Weights of piece k of a thread, 1 without.
+template <int N, int V>
+static __device__ __forceinline__ hy_piece<float, N> weight_at(const hy_row<float, N, V> &weight, bool has, int k,
+                                                               int i) {
+    if (has) return weight.at(k, i);
+    hy_piece<float, N> one;
+#pragma unroll
+    for (int j = 0; j < N; j++) one.set(j, 1.0f);
+    return one;
+}
+
 template <class T, int N, int V>
 static __global__ void __launch_bounds__(HY_ROW_THREADS)
     norm(long vectors, int groups, int C, bool layer, float eps, const T *x, int ldx, const float *w, const float *bias,
@@ -39,7 +50,7 @@ static __global__ void __launch_bounds__(HY_ROW_THREADS)
     hy_team team = {scratch, 0};
     const int pieces = C / N;
     hy_row<float, N, V> weight;
-    weight.load(w, pieces);
+    if (w) weight.load(w, pieces);
     for (long q = blockIdx.x; q < vectors; q += gridDim.x) {
         hy_row<T, N, V> row;
         row.load(x + vector_at(q, groups, C, ldx), pieces);
@@ -48,7 +59,7 @@ static __global__ void __launch_bounds__(HY_ROW_THREADS)
         T *const out = y + vector_at(q, groups, C, ldy);
         HY_EACH_PIECE(k, i, pieces) {
             const hy_piece<T, N> a = row.at(k, i);
-            const hy_piece<float, N> b = weight.at(k, i);
+            const hy_piece<float, N> b = weight_at(weight, w != NULL, k, i);
             hy_piece<float, N> c = {};
             if (bias) c.load(bias + (size_t)i * N);
             hy_piece<T, N> r;
@@ -72,7 +83,7 @@ static __global__ void __launch_bounds__(HY_ROW_THREADS)
     hy_row<float, N, V> weight;
     hy_columns<N, V> dw, db;
     const size_t wide = want_bias ? 2 * (size_t)C : (size_t)C;
-    weight.load(w, pieces);
+    if (w) weight.load(w, pieces);
     if (part) dw.open(part + (size_t)blockIdx.x * wide, pieces);
     if (want_bias) db.open(part + (size_t)blockIdx.x * wide + C, pieces);
     for (long q = blockIdx.x; q < vectors; q += gridDim.x) {
@@ -85,7 +96,7 @@ static __global__ void __launch_bounds__(HY_ROW_THREADS)
         statistics(team, row, pieces, C, layer, eps, &mean, &rstd);
         HY_EACH_PIECE(k, i, pieces) {
             const hy_piece<T, N> a = row.at(k, i), d = grad.at(k, i);
-            const hy_piece<float, N> b = weight.at(k, i);
+            const hy_piece<float, N> b = weight_at(weight, w != NULL, k, i);
 #pragma unroll
             for (int j = 0; j < N; j++) {
                 const float h = (a[j] - mean) * rstd;
@@ -100,7 +111,7 @@ static __global__ void __launch_bounds__(HY_ROW_THREADS)
         const float mg = layer ? s[0] / (float)C : 0.0f, mgh = s[1] / (float)C;
         HY_EACH_PIECE(k, i, pieces) {
             const hy_piece<T, N> a = row.at(k, i), d = grad.at(k, i);
-            const hy_piece<float, N> b = weight.at(k, i);
+            const hy_piece<float, N> b = weight_at(weight, w != NULL, k, i);
             float r[N];
 #pragma unroll
             for (int j = 0; j < N; j++) r[j] = rstd * (b[j] * d[j] - mg - (a[j] - mean) * rstd * mgh);

@@ -21,14 +21,14 @@ static __device__ __forceinline__ void rotation(double turns, float sign, float 
 }
 
 // Threads go over pieces of pairs, then over `split` parts of the heads, then over rows. Pairs first .. first + pairs
-// - 1.
+// - 1 of those whose values begin at `at` of each head, `half` apart.
 template <class T, int N>
 static __global__ void __launch_bounds__(THREADS)
-    rope(long rows, int T_, int heads, int d, int first, int pairs, int split, turns f, const int32_t *pos, const T *x,
-         int ldx, T *y, int ldy, float sign, bool add) {
-    const int units = pairs / N, half = d / 2;
+    rope(long rows, int T_, int heads, int d, int at, int half, int first, int pairs, int split, turns f,
+         const int32_t *pos, const T *x, int ldx, T *y, int ldy, float sign, bool add) {
+    const int units = pairs / N;
     const long i = (long)blockIdx.x * THREADS + threadIdx.x, rest = i / units, r = rest / split;
-    const int u = (int)(i % units), part = (int)(rest % split), p = first + u * N;
+    const int u = (int)(i % units), part = (int)(rest % split), p = at + first + u * N;
     if (r >= rows) return;
     const int position = pos[r / T_] + (int)(r % T_);
     float c[N], s[N];
@@ -67,27 +67,36 @@ static int split_of(long rows, int units, int heads) {
     const long want = (long)hy_cuda()->sms * 1024 / (rows * units) + 1;
     return (int)(want < heads ? want : heads);
 }
+// The pairs of `half` values from `at` on. Those that do not turn go through as pairs of no turns: times 1, plus 0.
 template <class T, int N>
-static hy_status launch(const hy_rope_args *a, const void *x, int ldx, void *y, int ldy, float sign, bool add) {
+static hy_status launch(const hy_rope_args *a, int at, int half, const void *x, int ldx, void *y, int ldy, float sign,
+                        bool add) {
     const long rows = (long)a->B * a->T;
-    for (int first = 0; first < a->d / 2; first += PAIRS) {
-        const int left = a->d / 2 - first, pairs = left < PAIRS ? left : PAIRS,
-                  split = split_of(rows, pairs / N, a->heads);
+    for (int first = 0; first < half; first += PAIRS) {
+        const int left = half - first, pairs = left < PAIRS ? left : PAIRS, split = split_of(rows, pairs / N, a->heads);
         turns f;
         for (int i = 0; i < PAIRS; i++)
-            f.of[i] = i < pairs ? hy_rope_frequency(a, first + i) / 6.283185307179586477 : 0;
+            f.of[i] = i < pairs && at == 0 ? hy_rope_frequency(a, first + i) / 6.283185307179586477 : 0;
         const unsigned blocks = (unsigned)((rows * split * (pairs / N) + THREADS - 1) / THREADS);
-        HY_LAUNCH((rope<T, N>), blocks, THREADS, 0, rows, a->T, a->heads, a->d, first, pairs, split, f, a->pos,
-                  (const T *)x, ldx, (T *)y, ldy, sign, add);
+        HY_LAUNCH((rope<T, N>), blocks, THREADS, 0, rows, a->T, a->heads, a->d, at, half, first, pairs, split, f,
+                  a->pos, (const T *)x, ldx, (T *)y, ldy, sign, add);
     }
     return HY_OK;
 }
 template <class T>
 static hy_status choose(const hy_rope_args *a, const void *x, int ldx, void *y, int ldy, float sign, bool add) {
     constexpr int n = hy_vec<T>::n;
-    if (a->d / 2 % n == 0 && hy_wide<T>(x, ldx) && hy_wide<T>(y, ldy))
-        return launch<T, n>(a, x, ldx, y, ldy, sign, add);
-    return launch<T, 1>(a, x, ldx, y, ldy, sign, add);
+    const int turned = hy_rope_turned(a), halves[] = {turned / 2, (a->d - turned) / 2};
+    const bool wide = hy_wide<T>(x, ldx) && hy_wide<T>(y, ldy) && a->d % n == 0 && turned % n == 0;
+    for (int i = 0; i < 2; i++) {
+        const int at = i * turned, half = halves[i];
+        if (half == 0 || (at > 0 && x == y && !add)) continue;
+        if (wide && half % n == 0)
+            HY_TRY((launch<T, n>(a, at, half, x, ldx, y, ldy, sign, add)));
+        else
+            HY_TRY((launch<T, 1>(a, at, half, x, ldx, y, ldy, sign, add)));
+    }
+    return HY_OK;
 }
 
 // ---------------------------------------------------------------------------------------------------- plans
@@ -107,6 +116,7 @@ static hy_status check(const char *op, const hy_rope_args *a, const hy_plan_req 
     HY_NEED_TYPE(op, req);
     HY_NEED(op, a->B >= 1 && a->T >= 1 && a->T <= INT32_MAX / a->B && a->heads >= 1);
     HY_NEED(op, a->d >= 2 && a->d % 2 == 0 && a->base > 0);
+    HY_NEED(op, a->turned >= 0 && a->turned <= a->d && a->turned % 2 == 0);
     HY_NEED(op, s->factor >= 0 && s->length >= 0 && (s->length == 0 || s->low < s->high));
     return HY_OK;
 }

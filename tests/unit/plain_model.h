@@ -191,15 +191,16 @@ static inline bool plain_sees(int query, int key, int window, int meta) {
     return window == 0 || key < meta || key >= query - window;
 }
 
-static inline void plain_rotate(const plain_run *r, double *x, int heads, int d, const double *norm, bool rope) {
+// rope: how many leading values of a head turn.
+static inline void plain_rotate(const plain_run *r, double *x, int heads, int d, const double *norm, int rope) {
     for (int t = 0; t < r->S; t++)
         for (int h = 0; h < heads; h++) {
             double *v = x + (t * heads + h) * d;
             if (norm) plain_norm(v, d, norm, r->m->norm_eps, false);
-            for (int i = 0; i < d / 2 && rope && r->m->rope != HY_ROPE_NONE; i++) {
-                const double angle = t / pow(r->m->rope_base, 2.0 * i / d), a = v[i], b = v[i + d / 2];
+            for (int i = 0; i < rope / 2; i++) {
+                const double angle = t / pow(r->m->rope_base, 2.0 * i / rope), a = v[i], b = v[i + rope / 2];
                 v[i] = a * cos(angle) - b * sin(angle);
-                v[i + d / 2] = a * sin(angle) + b * cos(angle);
+                v[i + rope / 2] = a * sin(angle) + b * cos(angle);
             }
         }
 }
@@ -243,14 +244,15 @@ static inline void plain_heads(plain_run *r, int layer, const char *prefix, cons
     const hy_layer_spec *l = &r->m->layers[layer];
     plain_layer *o = &r->layer[layer];
     const int nq = l->heads * l->d_qk, nk = l->kv_heads * l->d_qk;
+    const int rope = r->m->rope == HY_ROPE_NONE || l->no_rope ? 0 : l->rotary ? l->rotary : l->d_qk;
     o->q = plain_columns(r, proj, width, 0, nq);
-    plain_rotate(r, o->q, l->heads, l->d_qk, plain_find(r->w, prefix, "q_norm"), true);
+    plain_rotate(r, o->q, l->heads, l->d_qk, plain_find(r->w, prefix, "q_norm"), rope);
     if (l->kv_source == layer) {
         o->k = plain_columns(r, proj, width, nq, nk);
         o->k_raw = plain_columns(r, proj, width, nq, nk);
-        plain_rotate(r, o->k_raw, l->kv_heads, l->d_qk, plain_find(r->w, prefix, "k_norm"), false);
+        plain_rotate(r, o->k_raw, l->kv_heads, l->d_qk, plain_find(r->w, prefix, "k_norm"), 0);
         o->v = plain_columns(r, proj, width, nq + nk, l->kv_heads * l->d_v);
-        plain_rotate(r, o->k, l->kv_heads, l->d_qk, plain_find(r->w, prefix, "k_norm"), true);
+        plain_rotate(r, o->k, l->kv_heads, l->d_qk, plain_find(r->w, prefix, "k_norm"), rope);
     }
     plain_attention(r, layer);
 }
@@ -322,8 +324,9 @@ static inline double *plain_scan(plain_run *r, int layer, const double *skip) {
     return y;
 }
 
-static inline void plain_norm_rows(const plain_run *r, double *x, int n, const double *w) {
-    for (int t = 0; t < r->S && w; t++) plain_norm(x + t * n, n, w, r->m->norm_eps, false);
+static inline void plain_inner_norm(const plain_run *r, const hy_layer_spec *l, double *x, int n, const double *w) {
+    const double eps = l->inner_norm_eps != 0 ? l->inner_norm_eps : r->m->norm_eps;
+    for (int t = 0; t < r->S && l->inner_norms != HY_INNER_NORMS_NONE; t++) plain_norm(x + t * n, n, w, eps, false);
 }
 
 static inline void plain_mamba(plain_run *r, int layer, const char *prefix, const double *proj, int width, int from) {
@@ -338,9 +341,9 @@ static inline void plain_mamba(plain_run *r, int layer, const char *prefix, cons
     double *dt = plain_columns(r, xp, all, 0, R);
     o->B = plain_columns(r, xp, all, R, N);
     o->C = plain_columns(r, xp, all, R + N, N);
-    plain_norm_rows(r, dt, R, plain_find(r->w, prefix, "dt_norm"));
-    plain_norm_rows(r, o->B, N, plain_find(r->w, prefix, "B_norm"));
-    plain_norm_rows(r, o->C, N, plain_find(r->w, prefix, "C_norm"));
+    plain_inner_norm(r, l, dt, R, plain_find(r->w, prefix, "dt_norm"));
+    plain_inner_norm(r, l, o->B, N, plain_find(r->w, prefix, "B_norm"));
+    plain_inner_norm(r, l, o->C, N, plain_find(r->w, prefix, "C_norm"));
     o->delta =
         plain_linear(r, dt, R, plain_get(r->w, prefix, "dt_proj.weight"), plain_get(r->w, prefix, "dt_proj.bias"), D);
     for (int i = 0; i < r->S * D; i++) o->delta[i] = plain_softplus(o->delta[i]);

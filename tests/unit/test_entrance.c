@@ -1,6 +1,6 @@
 // test_entrance.c - what enters the first layer: learned positions (with meta tokens, in chunks, up to their end and
 // not beyond), biases of LayerNorm, dropout (its mask restated, the same for any number of threads, none in
-// evaluation).
+// evaluation). Besides what layers may have less of: rotary positions, weights of norms.
 #include <unistd.h>
 
 #include "tests/unit/plain_model.h"
@@ -13,6 +13,13 @@ static const double TOL_LOGITS = 2e-6;  // logits are told in float
     "vocab: 20\nd_model: 12\nlayers: 2\nmixer: parallel\nmeta_tokens: 2\nmax_len: 11\npositions: learned\n"     \
     "init: {std: 0.3}\nnorm: {kind: layer, bias: true}\nrope: {kind: none}\nattention: {heads: 2, window: 4}\n" \
     "ssm: {expand: 1, d_state: 3, d_conv: 3, dt_rank: 2}\nmlp: {kind: silu, d_ff: 10}\n"
+
+// Layers without rope, with rope on a part of each head, and with norms of dt, B, C that have no weights.
+#define LESS                                                                                                     \
+    "vocab: 20\nd_model: 12\nlayers: 3\nmeta_tokens: 2\ninit: {std: 0.3}\nrope: {base: 50}\n"                    \
+    "attention: {heads: 2, d_qk: 6, rotary: 4, qk_norm: true}\npattern: [{mixer: parallel}, {mixer: attention, " \
+    "attention: {rotary: all, no_rope: true}}, {mixer: ssm_attention, attention: {rotary: 2}}]\n"                \
+    "ssm: {expand: 1, d_state: 3, d_conv: 3, dt_rank: 2, inner_norms: plain, inner_norm_eps: 0.01}\n"
 
 // Norms away from 1 and biases away from 0.
 static hy_params *weights_of(const hy_program *p, const hy_backend *be, hy_dtype dt) {
@@ -55,9 +62,10 @@ static void logits_of(const hy_program *p, hy_params *w, int n, double *out) {
 static void as_restated(void **state) {
     (void)state;
     const hy_backend be = reference();
-    for (int drops = 0; drops < 2; drops++) {
-        char *text = hy_asprintf("name: m\n" MODEL "%s", drops ? "dropout: {embedding: 0.5, attention: 0.5}\n" : "");
-        hy_program *p = program_of(text);
+    static const char *const texts[] = {
+        "name: m\n" MODEL, "name: m\n" MODEL "dropout: {embedding: 0.5, attention: 0.5}\n", "name: m\n" LESS};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        hy_program *p = program_of(texts[i]);
         hy_params *w = weights_of(p, &be, HY_F64);
         static plain_weights plain;
         static plain_run r;
@@ -68,15 +76,15 @@ static void as_restated(void **state) {
         plain_forward(&plain, ids + META, TEXT, &r);
         for (int n = 1; n <= MOST; n += n == 1 ? 4 : 8) {
             logits_of(p, w, n, got);
-            for (int i = META * V; i < MOST * V; i++)
-                if (!(fabs(got[i] - r.logits[i]) <= TOL_LOGITS * (1 + fabs(r.logits[i]))))
-                    fail_msg("chunks of %d, position %d: logit %.9g, not %.9g", n, i / V, got[i], r.logits[i]);
+            for (int k = META * V; k < MOST * V; k++)
+                if (!(fabs(got[k] - r.logits[k]) <= TOL_LOGITS * (1 + fabs(r.logits[k]))))
+                    fail_msg("model %zu, chunks of %d, position %d: logit %.9g, not %.9g", i, n, k / V, got[k],
+                             r.logits[k]);
         }
         plain_run_free(&r);
         plain_weights_free(&plain);
         hy_params_free(w);
         hy_program_free(p);
-        free(text);
     }
 }
 

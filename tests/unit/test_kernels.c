@@ -40,7 +40,7 @@ static void exp_accuracy(void **state) {
 typedef struct {
     int groups, C;
     hy_norm_kind kind;
-    bool bias;
+    bool bias, plain;  // plain: no weights
 } norm_ctx;
 static hy_norm_args norm_args(kt_case *c) {
     const norm_ctx *x = c->ctx;
@@ -50,7 +50,7 @@ static hy_norm_args norm_args(kt_case *c) {
                           .kind = x->kind,
                           .eps = EPS(x->C),
                           .x = c->in[0].p,
-                          .w = c->in[1].p,
+                          .w = x->plain ? NULL : c->in[1].p,
                           .bias = x->bias ? c->in[2].p : NULL,
                           .y = c->out[0].p,
                           .ldx = c->in[0].ld,
@@ -64,7 +64,7 @@ static void norm_backward(kt_case *c, const hy_plan_req *req) {
     hy_norm_bwd_args a = {.f = norm_args(c),
                           .dy = c->dout[0].p,
                           .dx = c->grad[0].p,
-                          .dw = c->grad[1].p,
+                          .dw = c->n_in > 1 ? c->grad[1].p : NULL,
                           .dbias = c->n_in > 2 ? c->grad[2].p : NULL,
                           .lddy = c->dout[0].ld,
                           .lddx = c->grad[0].ld,
@@ -78,12 +78,14 @@ static void norm_all(void **state) {
         {301, 2, 65}, {19, 1, 24}, {9, 1, 2064}, {2, 1, 4112}, {2, 1, 8208}};  // the last three: what a block of a GPU
                                                                                // holds, and one past it
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        for (int k = 0; k < 4; k++) {
-            const int kind = k / 2;
-            norm_ctx x = {shapes[i][1], shapes[i][2], (hy_norm_kind)kind, k % 2 == 1};
+        for (int k = 0; k < 6; k++) {
+            const int kind = k % 2;
+            norm_ctx x = {shapes[i][1], shapes[i][2], (hy_norm_kind)kind, k / 2 == 1, k / 2 == 2};
             int rows = shapes[i][0], width = x.groups * x.C;
             if (kind == HY_NORM_LAYER && x.C == 1) continue;  // the output is 0
-            kt_case c = {.n_in = x.bias ? 3 : 2,
+            kt_case c = {.n_in = x.plain  ? 1
+                                 : x.bias ? 3
+                                          : 2,
                          .n_out = 1,
                          .ctx = &x,
                          .seed = 11 + i,

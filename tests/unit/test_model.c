@@ -290,7 +290,14 @@ static void ops_as_the_spec_says(void **state) {
                 assert_int_equal(op->attention.window, l->window);
                 assert_true(op->attention.drop == spec->dropout_attention && op->attention.place == 1 + op->layer);
             }
-            if (op->kind == HY_OP_NORM) assert_true(op->norm.eps == spec->norm_eps);
+            if (op->kind == HY_OP_NORM) {  // only inner norms may lack weights, or have an epsilon of their own
+                const bool inner = op->par[0] < 0 || strstr(p->params[op->par[0]].name, "dt_norm") ||
+                                   strstr(p->params[op->par[0]].name, "B_norm") ||
+                                   strstr(p->params[op->par[0]].name, "C_norm");
+                assert_true(op->norm.eps == (inner && l->inner_norm_eps != 0 ? l->inner_norm_eps : spec->norm_eps));
+                assert_int_equal(op->par[0] < 0, inner && l->inner_norms == HY_INNER_NORMS_PLAIN);
+            }
+            if (op->kind == HY_OP_ROPE) assert_int_equal(op->rope.turned, l->rotary ? l->rotary : l->d_qk);
             if (op->kind == HY_OP_FUSE) assert_true(op->fuse.eps == spec->norm_eps);
             if (op->kind == HY_OP_SSD) assert_true(op->ssd.dt_min == l->dt_min && op->ssd.dt_max == l->dt_max);
         }

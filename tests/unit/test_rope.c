@@ -6,7 +6,7 @@
 #define TOL_F32 2e-7       // cosines rounded once to float32, two products each
 
 typedef struct {
-    int B, T, heads, d;
+    int B, T, heads, d, turned;
     double base;
     hy_rope_scale scale;
     int32_t *pos;
@@ -22,6 +22,7 @@ static hy_rope_args args_of(const kt_case *c) {
                           .T = x->T,
                           .heads = x->heads,
                           .d = x->d,
+                          .turned = x->turned,
                           .base = x->base,
                           .scale = x->scale,
                           .pos = kt_dev(c->dt, x->pos),
@@ -56,34 +57,43 @@ static kt_case case_of(const rope_ctx *x, int pad) {
                      .out_of = {{.name = "y", .rows = rows, .cols = D, .ld = D + 2 * pad, .ldgrad = D + 3 * pad}}};
 }
 
+static int turned_of(const rope_ctx *x) { return x->turned ? x->turned : x->d; }
 // Holds the oracle's y against rotations by position times frequency(pair).
 static void check_rotations(const kt_case *c, double (*frequency)(const rope_ctx *x, int i), double limit) {
     const rope_ctx *x = c->ctx;
+    const int half = turned_of(x) / 2;
     for (int r = 0; r < c->in[0].rows; r++)
-        for (int h = 0; h < x->heads; h++)
-            for (int i = 0; i < x->d / 2; i++) {
+        for (int h = 0; h < x->heads; h++) {
+            for (int i = 0; i < half; i++) {
                 const double angle = (x->pos[r / x->T] + r % x->T) * frequency(x, i);
                 const int at = h * x->d + i;
-                const double x1 = kt_at(&c->in[0], r, at), x2 = kt_at(&c->in[0], r, at + x->d / 2);
+                const double x1 = kt_at(&c->in[0], r, at), x2 = kt_at(&c->in[0], r, at + half);
                 assert_true(fabs(kt_at(&c->out[0], r, at) - (x1 * cos(angle) - x2 * sin(angle))) < limit);
-                assert_true(fabs(kt_at(&c->out[0], r, at + x->d / 2) - (x2 * cos(angle) + x1 * sin(angle))) < limit);
+                assert_true(fabs(kt_at(&c->out[0], r, at + half) - (x2 * cos(angle) + x1 * sin(angle))) < limit);
             }
+            for (int i = h * x->d + 2 * half; i < (h + 1) * x->d; i++)
+                assert_true(kt_at(&c->out[0], r, i) == kt_at(&c->in[0], r, i));
+        }
 }
-static double plain_frequency(const rope_ctx *x, int i) { return pow(x->base, -2.0 * i / x->d); }
+static double plain_frequency(const rope_ctx *x, int i) { return pow(x->base, -2.0 * i / turned_of(x)); }
 static void definition(void **state) {
     (void)state;
-    rope_ctx x = ctx_new(2, 3, 2, 6, 100.0, 4, 3);
-    kt_case c = case_of(&x, 1);
-    const hy_plan_req oracle = kt_oracle(true);
-    kt_case_open(&c, HY_F64, 0);
-    forward(&c, &oracle);
-    check_rotations(&c, plain_frequency, 1e-14);
-    kt_case_check(&c), kt_case_close(&c), kt_release(x.pos);
+    for (int turned = 0; turned <= 6; turned += 2) {
+        rope_ctx x = ctx_new(2, 3, 2, 6, 100.0, 4, 3);
+        x.turned = turned;
+        kt_case c = case_of(&x, 1);
+        const hy_plan_req oracle = kt_oracle(true);
+        kt_case_open(&c, HY_F64, 0);
+        forward(&c, &oracle);
+        check_rotations(&c, plain_frequency, 1e-14);
+        kt_case_check(&c), kt_case_close(&c), kt_release(x.pos);
+    }
 }
 
 static void gradient_finite_differences(void **state) {
     (void)state;
-    rope_ctx x = ctx_new(2, 3, 2, 4, 10.0, 7, 5);
+    rope_ctx x = ctx_new(2, 3, 2, 6, 10.0, 7, 5);
+    x.turned = 4;
     kt_case c = case_of(&x, 1);
     const hy_plan_req oracle = kt_oracle(true);
     kt_case_open(&c, HY_F64, 0);
@@ -120,6 +130,18 @@ static void all_paths(hy_rope_scale scale) {
 static void paths_against_oracle(void **state) {
     (void)state;
     all_paths((hy_rope_scale){0});
+}
+// Partial rotary: heads whose parts are whole pieces of wide loads and not, and of which few or nearly all turn.
+static void some_turn(void **state) {
+    (void)state;
+    static const int widths[][2] = {{64, 32}, {64, 16}, {64, 2}, {72, 70}, {20, 10}, {528, 264}, {528, 6}};
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+        rope_ctx x = ctx_new(2, 33, 3, widths[i][0], 10000, 50, 7);
+        x.turned = widths[i][1];
+        const kt_case c = case_of(&x, widths[i][0] % 16 ? 1 : 8);
+        kt_paths(&c, TOL_F32);
+        kt_release(x.pos);
+    }
 }
 
 // The frequencies as the releases of Llama 3.1 define them, by wave lengths; then every path with them.
@@ -160,10 +182,11 @@ static void scaled(void **state) {
 // too.
 static void bits_by_position(void **state) {
     (void)state;
-    for (int d = 20; d <= 32; d += 12)
+    for (int d = 20; d <= 32; d += 4)
         for (int path = 0; path < kt_n_paths(); path++) {
             const hy_plan_req one = kt_req(path, 1, true), two = kt_req(path, 2, true);
             rope_ctx x = ctx_new(1, 100, 3, d, 10000, 0, 0), y = ctx_new(2, 13, 3, d, 10000, 50, -19);
+            x.turned = y.turned = d % 8 ? 0 : d / 2;
             kt_case whole = case_of(&x, 8), part = case_of(&y, 8);
             kt_case_open(&whole, one.dtype, 0), kt_case_open(&part, two.dtype, 0);
             for (int b = 0; b < 2; b++)
@@ -200,6 +223,10 @@ static void bad_input_is_refused(void **state) {
     assert_int_equal(plan(&a, &r, &l), HY_OK);
     a.d = 3;
     assert_int_equal(plan(&a, &r, &l), HY_EINPUT);
+    a = good, a.turned = 3;
+    assert_int_equal(plan(&a, &r, &l), HY_EINPUT);
+    a = good, a.turned = 6;
+    assert_int_equal(plan(&a, &r, &l), HY_EINPUT);
     a = good, a.ldy = 7;
     assert_int_equal(plan(&a, &r, &l), HY_EINPUT);
     a = good, a.scale = (hy_rope_scale){.factor = 8, .low = 4, .high = 1, .length = 64};
@@ -212,11 +239,8 @@ static void bad_input_is_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        kt_cpu_test(definition),
-        kt_cpu_test(gradient_finite_differences),
-        cmocka_unit_test(paths_against_oracle),
-        cmocka_unit_test(bits_by_position),
-        cmocka_unit_test(bad_input_is_refused),
+        kt_cpu_test(definition),     kt_cpu_test(gradient_finite_differences), cmocka_unit_test(paths_against_oracle),
+        cmocka_unit_test(some_turn), cmocka_unit_test(bits_by_position),       cmocka_unit_test(bad_input_is_refused),
         cmocka_unit_test(scaled),
     };
     return kt_group(tests);

@@ -124,6 +124,11 @@ static void test_sharing(void **state) {
                 "0 1 1 3 4 4 6");
     sources_are("layers: 8\nkv_share: pairs\nattention: {window: 4, global_layers: [0, 4]}\n", "0 1 1 3 4 5 5 7");
     sources_are("layers: 5\nkv_share: pairs\n", "0 0 2 2 4");  // all global: neighbours of one kind
+    sources_are("layers: 6\nkv_share: pairs\npattern: [{}, {attention: {rotary: 8}}, {attention: {rotary: 8}}]\n",
+                "0 1 1 3 4 4");
+    sources_are(
+        "layers: 4\nkv_share: pairs\npattern: [{}, {attention: {no_rope: true}}, {attention: {no_rope: true}}]\n",
+        "0 1 1 3");
     sources_are("layers: 6\nkv_share: [[1, 2], [3, 4, 5]]\n", "0 1 1 3 3 3");
     sources_are("layers: 6\nkv_share: [[0, 5], [1, 4]]\n", "0 1 2 3 1 0");
     sources_are("layers: 6\nkv_share: pairs\npattern: [{mixer: ssm}, {mixer: attention}]\n", "-1 1 -1 1 -1 5");
@@ -202,6 +207,17 @@ static void test_refused_widths(void **state) {
     refused("d_model: 24\nattention: {heads: 8}\n", "v:2:1: rope turns pairs of values: d_qk (3) must be even");
     refused("attention: {d_qk: 7}\n", "v:1:13: rope turns pairs of values: d_qk (7) must be even");
     refused("rope: {kind: ntk}\nattention: {d_qk: 2}\n", "v:2:13: rope ntk needs d_qk of at least 4");
+    refused("rope: {kind: ntk}\nattention: {rotary: 2}\n", "v:2:13: rope ntk needs rotary of at least 4, not 2");
+    refused("attention: {rotary: 7}\n", "v:1:13: rope turns pairs of values: rotary (7) must be even");
+    refused("attention: {d_qk: 8, rotary: 8}\n", "v:1:22: rotary (8) must be below d_qk (8); all: all of them");
+    refused("rope: {kind: none}\nattention: {rotary: 4}\n", "v:2:13: rope.kind is none: no values turn");
+    refused("rope: {kind: none}\nattention: {no_rope: true}\n", "v:2:13: rope.kind is none already: leave it out");
+    refused("attention: {rotary: 4, no_rope: true}\n",
+            "v:1:24: a layer without rope turns no values: leave out rotary");
+    refused("layers: 2\nkv_share: [[0, 1]]\npattern: [{attention: {rotary: 8}}, {}]\n",
+            "v:2:16: layers 0 and 1 cannot share: rope turns 8 and 32 values of a head");
+    refused("mixer: ssm\nssm: {inner_norms: false, inner_norm_eps: 0.1}\n",
+            "v:2:27: without inner_norms there is nothing that it could be added to");
     refused("rope: {kind: ntk}\nmax_len: 10\norig_len: 20\n", "v:2:1: rope ntk stretches");
     refused("mixer: parallel\nattention: {heads: 4, d_v: 32}\n",
             "v:1:1: fusion by mean needs equal widths, but attention gives heads * d_v = 128 and the ssm d_inner = "

@@ -71,6 +71,11 @@ static const char *const models[] = {
                "{heads: 2, kv_heads: 2}\nmultipliers: {embedding: 1.7}\ndropout: {embedding: 0.3, attention: 0.2}\n",
     COMMON SSM "name: norm-bias\nlayers: 2\nmixer: ssm_attention\nattention: {heads: 2, kv_heads: 2}\nnorm: {kind: "
                "layer, eps: 1e-6, bias: true}\n",
+    COMMON SSM "name: partial\nlayers: 4\nmax_len: 64\norig_len: 16\nrope: {kind: ntk}\nattention: {heads: 2, "
+               "kv_heads: 1, d_qk: 8, "
+               "rotary: 4}\nkv_share: [[1, 3]]\nssm: {inner_norms: plain, inner_norm_eps: 0.01}\npattern: [{mixer: "
+               "parallel, fusion: "
+               "concat, attention: {rotary: all, no_rope: true}}, {mixer: parallel, fusion: concat}]\n",
     COMMON SSM
     "name: grouped\nlayers: 1\nmixer: parallel\nfusion: concat\nattention: {heads: 4, kv_heads: 2, d_qk: 4, d_v: "
     "3}\n",

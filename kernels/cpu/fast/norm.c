@@ -31,6 +31,12 @@ HY_VINLINE stats statistics(const float *x, int C, bool layer, double eps) {
     return (stats){mean, (float)(1 / sqrt((double)hy_vsum(s) / C + eps))};
 }
 
+// Of a norm without weights (w NULL): 1.
+HY_VINLINE hy_vf weight(const float *w, int i, int n) {
+    const hy_vf none = {0};
+    return w ? hy_vget(w + i, n) : none + 1;
+}
+
 static void norm_rows(const void *ctx, long from, long to, int thread) {
     (void)thread;
     const hy_norm_args *a = ctx;
@@ -44,9 +50,9 @@ static void norm_rows(const void *ctx, long from, long to, int thread) {
             stats s = statistics(x, C, layer, a->eps);
             if (bias) {
                 HY_VFOR(i, n, C)
-                hy_vput(y + i, (hy_vget(x + i, n) - s.mean) * s.rstd * hy_vget(w + i, n) + hy_vget(bias + i, n), n);
+                hy_vput(y + i, (hy_vget(x + i, n) - s.mean) * s.rstd * weight(w, i, n) + hy_vget(bias + i, n), n);
             } else {
-                HY_VFOR(i, n, C) hy_vput(y + i, (hy_vget(x + i, n) - s.mean) * s.rstd * hy_vget(w + i, n), n);
+                HY_VFOR(i, n, C) hy_vput(y + i, (hy_vget(x + i, n) - s.mean) * s.rstd * weight(w, i, n), n);
             }
         }
 }
@@ -66,7 +72,7 @@ HY_VINLINE void backward_vector(const hy_norm_bwd_args *a, const float *x, const
     stats s = statistics(x, C, layer, a->f.eps);
     hy_vf sg = {0}, sgh = {0};
     HY_VFOR(i, n, C) {
-        hy_vf g = hy_vget(w + i, n) * hy_vget(dy + i, n);
+        hy_vf g = weight(w, i, n) * hy_vget(dy + i, n);
         sgh += g * ((hy_vget(x + i, n) - s.mean) * s.rstd);
         sg += g;
     }
@@ -74,7 +80,7 @@ HY_VINLINE void backward_vector(const hy_norm_bwd_args *a, const float *x, const
     HY_VFOR(i, n, C) {
         hy_vf d = hy_vget(dy + i, n), h = (hy_vget(x + i, n) - s.mean) * s.rstd;
         if (dx) {
-            hy_vf v = s.rstd * (hy_vget(w + i, n) * d - mg - h * mgh);
+            hy_vf v = s.rstd * (weight(w, i, n) * d - mg - h * mgh);
             if (stream)  // C is then whole vectors
                 v_stream(dx + i, v);
             else

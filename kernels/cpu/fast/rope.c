@@ -18,12 +18,13 @@ enum { COARSE = HY_ROPE_COARSE };
 typedef struct {
     const hy_rope_args *a;
     bool shared;                   // all sequences start at the same position: one table serves all
-    double *freq, *fine, *coarse;  // [half]; [COARSE, d] and [B, coarse rows, d]: cosines, then sines
-    float *table;                  // [B or 1, T, d]: cosines, then sines
+    int turned;                    // of a head's d values
+    double *freq, *fine, *coarse;  // [half]; [COARSE, turned] and [B, coarse rows, turned]: cosines, then sines
+    float *table;                  // [B or 1, T, turned]: cosines, then sines
 } tables;
 
 static void fill_part(const tables *s, double *dst, double position) {
-    int half = s->a->d / 2;
+    int half = s->turned / 2;
     for (int i = 0; i < half; i++) {
         double angle = position * s->freq[i];
         dst[i] = cos(angle), dst[half + i] = sin(angle);
@@ -31,7 +32,7 @@ static void fill_part(const tables *s, double *dst, double position) {
 }
 static void fill_sequence(const tables *s, long b) {
     const hy_rope_args *a = s->a;
-    size_t half = (size_t)a->d / 2, d = (size_t)a->d;
+    size_t half = (size_t)s->turned / 2, d = (size_t)s->turned;
     int first = a->pos[b] / COARSE;
     double *coarse = s->coarse + (size_t)b * hy_rope_coarse_rows(a->T) * d;
     for (int i = first; i <= (a->pos[b] + a->T - 1) / COARSE; i++)
@@ -52,26 +53,28 @@ static void fill_sequences(const void *ctx, long from, long to, int thread) {
     for (long b = from; b < to; b++) fill_sequence(ctx, b);
 }
 static tables make_tables(const hy_rope_args *a, void *ws, int threads) {
-    tables s = {.a = a, .shared = true};
+    tables s = {.a = a, .shared = true, .turned = hy_rope_turned(a)};
     for (int b = 1; b < a->B; b++) s.shared = s.shared && a->pos[b] == a->pos[0];
+    const int n = s.turned;
     int sequences = s.shared ? 1 : a->B;
     s.freq = ws;
-    s.fine = s.freq + a->d / 2;
-    s.coarse = s.fine + (size_t)COARSE * a->d;
-    s.table = (float *)(s.coarse + (size_t)a->B * hy_rope_coarse_rows(a->T) * a->d);
-    for (int i = 0; i < a->d / 2; i++) s.freq[i] = hy_rope_frequency(a, i);
+    s.fine = s.freq + n / 2;
+    s.coarse = s.fine + (size_t)COARSE * n;
+    s.table = (float *)(s.coarse + (size_t)a->B * hy_rope_coarse_rows(a->T) * n);
+    for (int i = 0; i < n / 2; i++) s.freq[i] = hy_rope_frequency(a, i);
     bool need[COARSE] = {false};  // a decode step needs one entry a sequence, not all
     for (int b = 0; b < sequences; b++)
         for (int t = 0; t < a->T && t < COARSE; t++) need[(a->pos[b] + t) % COARSE] = true;
     for (int j = 0; j < COARSE; j++)
-        if (need[j]) fill_part(&s, s.fine + (size_t)j * a->d, j);
+        if (need[j]) fill_part(&s, s.fine + (size_t)j * n, j);
     hy_parallel(a->T > 1 ? threads : 1, sequences, 1, fill_sequences, &s);
     return s;
 }
 
 // One head: y = rotation of x by the angle (sign 1) or back (sign -1), added to y where asked.
 static inline __attribute__((always_inline)) void rotate(const float *x, float *y, const float *restrict c,
-                                                         const float *restrict n, int half, float sign, bool add) {
+                                                         const float *restrict n, int half, int d, float sign,
+                                                         bool add) {
     HY_NO_ALIAS
     for (int i = 0; i < half; i++) {
         float x1 = x[i], x2 = x[i + half], s = sign * n[i];
@@ -79,6 +82,8 @@ static inline __attribute__((always_inline)) void rotate(const float *x, float *
         y[i] = add ? y[i] + y1 : y1;
         y[i + half] = add ? y[i + half] + y2 : y2;
     }
+    HY_NO_ALIAS
+    for (int i = 2 * half; i < d; i++) y[i] = add ? y[i] + x[i] : x[i];
 }
 typedef struct {
     const tables *s;
@@ -94,14 +99,14 @@ static void rotate_some(const void *ctx, long from, long to, int thread) {
     const tables *s = k->s;
     const hy_rope_args *a = s->a;
     for (long r = from; r < to; r++) {
-        const float *c = s->table + (size_t)(s->shared ? r % a->T : r) * a->d, *n = c + a->d / 2;
+        const float *c = s->table + (size_t)(s->shared ? r % a->T : r) * s->turned, *n = c + s->turned / 2;
         for (int h = 0; h < a->heads; h++) {
             const float *xr = k->x + (size_t)r * k->ldx + (size_t)h * a->d;
             float *yr = k->y + (size_t)r * k->ldy + (size_t)h * a->d;
             if (k->add)
-                rotate(xr, yr, c, n, a->d / 2, k->sign, true);
+                rotate(xr, yr, c, n, s->turned / 2, a->d, k->sign, true);
             else
-                rotate(xr, yr, c, n, a->d / 2, k->sign, false);
+                rotate(xr, yr, c, n, s->turned / 2, a->d, k->sign, false);
         }
     }
 }

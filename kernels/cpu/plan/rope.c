@@ -6,6 +6,9 @@ static hy_status check(const char *op, const hy_rope_args *a) {
         return hy_error(HY_EINPUT, "%s: B %d, T %d and heads %d must be at least 1", op, a->B, a->T, a->heads);
     if (a->d < 2 || a->d % 2 != 0)
         return hy_error(HY_EINPUT, "%s: the head width %d must be even and at least 2", op, a->d);
+    if (a->turned < 0 || a->turned > a->d || a->turned % 2)
+        return hy_error(HY_EINPUT, "%s: %d of a head's %d values cannot turn: an even number, at most all", op,
+                        a->turned, a->d);
     if (!(a->base > 0)) return hy_error(HY_EINPUT, "%s: the base %g must be above 0", op, a->base);
     const hy_rope_scale *s = &a->scale;
     if (s->factor < 0 || s->length < 0 || (s->length > 0 && !(s->low < s->high)))

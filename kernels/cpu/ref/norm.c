@@ -23,7 +23,7 @@ hy_status HY_REF(hy_ref_norm)(const void *args, void *ws, const hy_plan_req *req
             real *y = (real *)a->y + (size_t)r * a->ldy + (size_t)g * a->C;
             double mean, rstd;
             statistics(x, a->C, a->kind, a->eps, &mean, &rstd);
-            for (int c = 0; c < a->C; c++) y[c] = (real)((x[c] - mean) * rstd * w[c] + (bias ? bias[c] : 0));
+            for (int c = 0; c < a->C; c++) y[c] = (real)((x[c] - mean) * rstd * (w ? w[c] : 1) + (bias ? bias[c] : 0));
         }
     return HY_OK;
 }
@@ -35,14 +35,14 @@ static void backward_vector(const hy_norm_bwd_args *a, const real *x, const real
     double mean, rstd, mg = 0, mgh = 0;
     statistics(x, C, a->f.kind, a->f.eps, &mean, &rstd);
     for (int c = 0; c < C; c++) {
-        double g = (double)w[c] * dy[c], h = (x[c] - mean) * rstd;
+        double g = w ? (double)w[c] * dy[c] : dy[c], h = (x[c] - mean) * rstd;
         mg += g;
         mgh += g * h;
     }
     mg = a->f.kind == HY_NORM_LAYER ? mg / C : 0;
     mgh /= C;
     for (int c = 0; c < C; c++) {
-        double g = (double)w[c] * dy[c], h = (x[c] - mean) * rstd, d = rstd * (g - mg - h * mgh);
+        double g = w ? (double)w[c] * dy[c] : dy[c], h = (x[c] - mean) * rstd, d = rstd * (g - mg - h * mgh);
         if (dx) dx[c] = (real)((a->acc & 1 ? dx[c] : 0) + d);
         if (dw) dw[c] += (real)(dy[c] * h);
         if (dbias) dbias[c] += dy[c];

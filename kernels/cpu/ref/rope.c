@@ -5,13 +5,14 @@
 
 // Rotates one head of d values by sign * angle; adds to y where asked.
 static void rotate(const hy_rope_args *a, const real *x, real *y, int pos, double sign, bool add) {
-    const int d = a->d;
-    for (int i = 0; i < d / 2; i++) {
+    const int n = hy_rope_turned(a);
+    for (int i = 0; i < n / 2; i++) {
         double angle = pos * hy_rope_frequency(a, i), c = cos(angle), s = sign * sin(angle);
-        double x1 = (double)x[i], x2 = (double)x[i + d / 2];
+        double x1 = (double)x[i], x2 = (double)x[i + n / 2];
         y[i] = (real)((add ? (double)y[i] : 0.0) + (x1 * c - x2 * s));
-        y[i + d / 2] = (real)((add ? (double)y[i + d / 2] : 0.0) + (x2 * c + x1 * s));
+        y[i + n / 2] = (real)((add ? (double)y[i + n / 2] : 0.0) + (x2 * c + x1 * s));
     }
+    for (int i = n; i < a->d; i++) y[i] = add ? y[i] + x[i] : x[i];
 }
 
 hy_status HY_REF(hy_ref_rope)(const void *args, void *ws, const hy_plan_req *req) {
