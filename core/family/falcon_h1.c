@@ -69,7 +69,7 @@ static const hy_config_key keys[] = {
     {"ssm_multipliers", NULL, NULL},
     {"mlp_multipliers", NULL, NULL},
     {"hidden_act", "\"silu\"|\"swish\"", NULL},
-    {"partial_rotary_factor", "1|1.0|null", NULL},
+    {"partial_rotary_factor", NULL, NULL},
     {"attention_bias", "false", NULL},
     {"mamba_proj_bias", "false", NULL},
     {"projectors_bias", "false", NULL},
@@ -123,72 +123,18 @@ static hy_status read_multipliers(const hy_json *c, const char *where, hy_multip
     return read_factors(c, where, "mlp_multipliers", (double *[]){&f->mlp_gate, &f->mlp_down}, 2);
 }
 
-static hy_status read_attention(const hy_json *c, const char *where, int d_model, hy_layer_spec *l) {
-    HY_TRY(hy_config_int(c, where, "num_attention_heads", 1, HY_CONFIG_MAX_WIDTH, &l->heads));
-    l->kv_heads = l->heads;
-    if (hy_config_has(c, "num_key_value_heads"))
-        HY_TRY(hy_config_int(c, where, "num_key_value_heads", 1, HY_CONFIG_MAX_WIDTH, &l->kv_heads));
-    if (hy_config_has(c, "head_dim"))
-        HY_TRY(hy_config_int(c, where, "head_dim", 1, HY_CONFIG_MAX_WIDTH, &l->d_qk));
-    else if (d_model % l->heads)
-        return hy_error(
-            HY_EINPUT,
-            "%s: \"hidden_size\" %d is not divisible by \"num_attention_heads\" %d, and there is no \"head_dim\"",
-            where, d_model, l->heads);
-    else
-        l->d_qk = d_model / l->heads;
-    l->d_v = l->d_qk;
-    return HY_OK;
-}
-
-// mamba_d_ssm counts; where it is null, mamba_expand * hidden_size. mamba_d_head may be "auto".
-static hy_status read_widths(const hy_json *c, const char *where, int d_model, hy_layer_spec *l) {
-    int heads;
-    HY_TRY(hy_config_int(c, where, "mamba_n_heads", 1, HY_CONFIG_MAX_WIDTH, &heads));
-    if (hy_config_has(c, "mamba_d_ssm")) {
-        HY_TRY(hy_config_int(c, where, "mamba_d_ssm", 1, HY_CONFIG_MAX_WIDTH, &l->d_inner));
-    } else {
-        int expand;
-        HY_TRY(hy_config_int(c, where, "mamba_expand", 1, HY_CONFIG_MAX_WIDTH / d_model, &expand));
-        l->d_inner = expand * d_model;
-    }
-    const hy_json *dim = hy_json_get(c, "mamba_d_head");
-    const char *text = "auto";
-    if (dim && hy_json_type_of(dim) == HY_JSON_STRING)
-        HY_TRY(hy_json_get_string(c, where, "mamba_d_head", &text));
-    else if (dim)
-        HY_TRY(hy_config_int(c, where, "mamba_d_head", 1, HY_CONFIG_MAX_WIDTH, &l->head_dim));
-    if (strcmp(text, "auto")) return hy_error(HY_EINPUT, "%s: \"mamba_d_head\": must be a number or \"auto\"", where);
-    if (!l->head_dim) l->head_dim = l->d_inner / heads;
-    if ((int64_t)l->head_dim * heads != l->d_inner)
-        return hy_error(HY_EINPUT,
-                        "%s: %d \"mamba_n_heads\" of \"mamba_d_head\" %d are not the %d channels of \"mamba_d_ssm\"",
-                        where, heads, l->head_dim, l->d_inner);
-    return HY_OK;
-}
-
-static hy_status read_ssm(const hy_json *c, const char *where, int d_model, hy_layer_spec *l) {
-    l->ssm_kind = HY_SSM_MAMBA2;
-    HY_TRY(read_widths(c, where, d_model, l));
-    HY_TRY(hy_config_int(c, where, "mamba_n_groups", 1, HY_CONFIG_MAX_WIDTH, &l->groups));
-    HY_TRY(hy_config_int(c, where, "mamba_d_state", 1, 4096, &l->d_state));
-    HY_TRY(hy_config_int(c, where, "mamba_d_conv", 1, 256, &l->d_conv));
-    HY_TRY(hy_config_bool(c, where, "mamba_conv_bias", &l->conv_bias));
-    HY_TRY(hy_config_bool(c, where, "mamba_rms_norm", &l->gated_norm));
-    HY_TRY(hy_config_bool(c, where, "mamba_norm_before_gate", &l->norm_before_gate));
-    if (!l->gated_norm) l->norm_before_gate = 0;
-    return hy_config_dt_limit(c, where, &l->dt_min, &l->dt_max);
-}
-
 static hy_status spec(const hy_json *c, const char *where, hy_model_spec *m) {
     hy_layer_spec l = {.mixer = HY_MIXER_PARALLEL, .fusion = HY_FUSION_SUM, .mlp = HY_MLP_SILU};
     snprintf(m->name, sizeof m->name, "falcon-h1");
     HY_TRY(hy_config_model(c, where, "rms_norm_eps", m));
-    HY_TRY(hy_config_rope(c, where, 0, m));
+    HY_TRY(hy_config_rope(c, where, 0, NULL, m));
     HY_TRY(read_multipliers(c, where, &m->multipliers));
     HY_TRY(hy_config_int(c, where, "intermediate_size", 1, 1 << 22, &l.d_ff));
-    HY_TRY(read_attention(c, where, m->d_model, &l));
-    HY_TRY(read_ssm(c, where, m->d_model, &l));
+    HY_TRY(hy_config_attention(c, where, m->d_model, &l));
+    HY_TRY(hy_config_mamba2_heads(c, where, m->d_model, &l));
+    HY_TRY(hy_config_bool(c, where, "mamba_rms_norm", &l.gated_norm));
+    HY_TRY(hy_config_bool(c, where, "mamba_norm_before_gate", &l.norm_before_gate));
+    if (!l.gated_norm) l.norm_before_gate = 0;
     for (int i = 0; i < m->n_layers; i++) {
         m->layers[i] = l;
         m->layers[i].kv_source = i;
@@ -225,25 +171,17 @@ static hy_status config(const hy_model_spec *m, hy_json *out) {
     hy_json_set_int(out, "hidden_size", m->d_model);
     hy_json_set_int(out, "intermediate_size", l->d_ff);
     hy_json_set_int(out, "num_hidden_layers", m->n_layers);
-    hy_json_set_int(out, "num_attention_heads", l->heads);
-    hy_json_set_int(out, "num_key_value_heads", l->kv_heads);
-    hy_json_set_int(out, "head_dim", l->d_qk);
+    hy_config_write_attention(l, out);
     hy_json_set_string(out, "hidden_act", "silu");
     hy_json_set_double(out, "rms_norm_eps", m->norm_eps);
     hy_json_set_double(out, "initializer_range", m->init_std);
     hy_json_set_int(out, "mamba_d_ssm", l->d_inner);
-    hy_json_set_int(out, "mamba_n_heads", hy_layer_ssm_heads(l));
-    hy_json_set_int(out, "mamba_d_head", l->head_dim);
-    hy_json_set_int(out, "mamba_n_groups", l->groups);
-    hy_json_set_int(out, "mamba_d_state", l->d_state);
-    hy_json_set_int(out, "mamba_d_conv", l->d_conv);
-    hy_json_set_bool(out, "mamba_conv_bias", l->conv_bias);
+    hy_config_write_mamba2_heads(l, out);
     hy_json_set_bool(out, "mamba_rms_norm", l->gated_norm);
     hy_json_set_bool(out, "mamba_norm_before_gate", l->norm_before_gate);
     for (size_t i = 0; i < sizeof no_bias / sizeof *no_bias; i++) hy_json_set_bool(out, no_bias[i], false);
-    hy_config_write_dt_limit(l->dt_min, l->dt_max, out);
     write_multipliers(&m->multipliers, out);
-    hy_config_write_rope(m, out);
+    hy_config_write_rope(m, 0, out);
     return HY_OK;
 }
 

@@ -53,6 +53,8 @@ static int part_rows(const hy_layer_spec *l, int i, hy_import_part part, int row
         case HY_PART_SSM: *first = q + k + v; return rows - *first;
         case HY_PART_GATE: return l->mlp == HY_MLP_SILU ? l->d_ff : 0;
         case HY_PART_UP: *first = l->mlp == HY_MLP_SILU ? l->d_ff : 0; return l->d_ff;
+        case HY_PART_OF_ATTENTION: return hy_layer_has_attention(l) ? rows : 0;
+        case HY_PART_OF_SSM: return hy_layer_has_ssm(l) ? rows : 0;
         default: return rows;
     }
 }

@@ -20,6 +20,8 @@ typedef enum {
     HY_PART_SSM,
     HY_PART_GATE,
     HY_PART_UP,
+    HY_PART_OF_ATTENTION,  // all, in layers with attention; with SSM heads: models whose layers are of several kinds
+    HY_PART_OF_SSM,
 } hy_import_part;
 typedef enum {
     HY_ROW_PLAIN = 0,

@@ -205,26 +205,25 @@ hy_status hy_config_model(const hy_json *c, const char *where, const char *eps_k
 
 hy_status hy_config_mamba(const hy_json *c, const char *where, hy_model_spec *m, hy_layer_spec *l) {
     HY_TRY(hy_config_model(c, where, "layer_norm_epsilon", m));
-    m->rope = HY_ROPE_NONE;
-    m->rope_base = 10000;
-    m->max_len = m->orig_len = 2048;  // not a limit: the families have none
+    m->max_len = 2048;  // not a limit: the families have none
+    hy_config_no_rope(m);
     HY_TRY(hy_config_int(c, where, "state_size", 1, 4096, &l->d_state));
     HY_TRY(hy_config_int(c, where, "conv_kernel", 1, 256, &l->d_conv));
     HY_TRY(hy_config_bool(c, where, "use_bias", &l->proj_bias));
     return hy_config_bool(c, where, "use_conv_bias", &l->conv_bias);
 }
 
-hy_status hy_config_dt_limit(const hy_json *c, const char *where, double *least, double *most) {
+hy_status hy_config_dt_limit(const hy_json *c, const char *where, const char *key, double *least, double *most) {
     const hy_json *list, *last;
     const char *text;
     char path[512];
     *least = *most = 0;
-    if (!hy_config_has(c, "time_step_limit")) return HY_OK;
-    HY_TRY(hy_json_get_array(c, where, "time_step_limit", &list));
-    if (hy_json_size(list) != 2) return hy_error(HY_EINPUT, "%s: \"time_step_limit\" must be [least, most]", where);
-    snprintf(path, sizeof path, "%s: \"time_step_limit\"[0]", where);
+    if (!hy_config_has(c, key)) return HY_OK;
+    HY_TRY(hy_json_get_array(c, where, key, &list));
+    if (hy_json_size(list) != 2) return hy_error(HY_EINPUT, "%s: \"%s\" must be [least, most]", where, key);
+    snprintf(path, sizeof path, "%s: \"%s\"[0]", where, key);
     HY_TRY(hy_json_double(hy_json_at(list, 0), path, 0, 1e6, least));
-    snprintf(path, sizeof path, "%s: \"time_step_limit\"[1]", where);
+    snprintf(path, sizeof path, "%s: \"%s\"[1]", where, key);
     last = hy_json_at(list, 1);
     if (hy_json_type_of(last) != HY_JSON_OBJECT) return hy_json_double(last, path, 1e-12, 1e6, most);
     HY_TRY(hy_json_get_string(last, path, "__float__", &text));
@@ -233,7 +232,7 @@ hy_status hy_config_dt_limit(const hy_json *c, const char *where, double *least,
                : HY_OK;
 }
 
-void hy_config_write_dt_limit(double least, double most, hy_json *out) {
+void hy_config_write_dt_limit(double least, double most, const char *key, hy_json *out) {
     hy_json *list = hy_json_new_array(), *last = most != 0 ? hy_json_new_double(most) : hy_json_new_object();
     if (most == 0) hy_json_set_string(last, "__float__", "Infinity");
     hy_json_add(list, hy_json_new_double(least));
@@ -241,7 +240,7 @@ void hy_config_write_dt_limit(double least, double most, hy_json *out) {
     if (least == 0 && most == 0)
         hy_json_free(list);
     else
-        hy_json_set(out, "time_step_limit", list);
+        hy_json_set(out, key, list);
 }
 
 void hy_config_write_class(const char *name, hy_json *out) {
@@ -259,13 +258,25 @@ static const hy_config_key rope_keys[] = {
     {"low_freq_factor", NULL, NULL},
     {"high_freq_factor", NULL, NULL},
     {"original_max_position_embeddings", NULL, NULL},
-    {"partial_rotary_factor", "1|1.0|null", NULL},
+    {"partial_rotary_factor", NULL, NULL},
     {NULL, NULL, NULL},
 };
 
-static hy_status read_scaling(const hy_json *r, const char *where, hy_model_spec *m) {
+// share: of each head, or NULL for a family whose heads turn as a whole.
+static hy_status read_share(const hy_json *r, const char *where, double *share) {
+    double whole = 1;
+    HY_TRY(hy_config_double_or(r, where, "partial_rotary_factor", 0, 1, share ? share : &whole));
+    return whole == 1
+               ? HY_OK
+               : hy_error(HY_EINPUT,
+                          "%s: \"partial_rotary_factor\": %g is not supported: this family's code turns whole heads",
+                          where, whole);
+}
+
+static hy_status read_scaling(const hy_json *r, const char *where, double *share, hy_model_spec *m) {
     const char *type = "default";
     HY_TRY(check_keys(r, where, rope_keys));
+    HY_TRY(read_share(r, where, share));
     HY_TRY(hy_config_double_or(r, where, "rope_theta", 1, 1e12, &m->rope_base));
     if (hy_config_has(r, "rope_type"))
         HY_TRY(hy_json_get_string(r, where, "rope_type", &type));
@@ -286,13 +297,14 @@ static hy_status read_scaling(const hy_json *r, const char *where, hy_model_spec
     return hy_config_int(r, where, "original_max_position_embeddings", 1, HY_CONFIG_MAX_TOKENS, &m->orig_len);
 }
 
-hy_status hy_config_rope(const hy_json *c, const char *where, double default_base, hy_model_spec *m) {
+hy_status hy_config_rope(const hy_json *c, const char *where, double default_base, double *share, hy_model_spec *m) {
     static const char *const keys[] = {"rope_parameters", "rope_scaling"};
     m->rope = HY_ROPE_DEFAULT;
     m->rope_base = default_base;
     HY_TRY(hy_config_int(c, where, "max_position_embeddings", 1, HY_CONFIG_MAX_TOKENS, &m->max_len));
     m->orig_len = m->max_len;
     HY_TRY(hy_config_double_or(c, where, "rope_theta", 1, 1e12, &m->rope_base));
+    HY_TRY(read_share(c, where, share));
     if (hy_config_has(c, keys[0]) && hy_config_has(c, keys[1]))
         return hy_error(HY_EINPUT,
                         "%s: \"rope_parameters\" and \"rope_scaling\" say the same thing in two ways; keep one", where);
@@ -302,19 +314,28 @@ hy_status hy_config_rope(const hy_json *c, const char *where, double default_bas
         if (!hy_config_has(c, keys[i])) continue;
         HY_TRY(hy_json_get_object(c, where, keys[i], &r));
         snprintf(path, sizeof path, "%s: \"%s\"", where, keys[i]);
-        HY_TRY(read_scaling(r, path, m));
+        HY_TRY(read_scaling(r, path, share, m));
     }
     if (m->rope_base == 0)  // transformers 4 and 5 have different ones
         return hy_error(HY_EINPUT, "%s: \"rope_theta\" is missing, and this family has no default that counts", where);
     return HY_OK;
 }
 
-void hy_config_write_rope(const hy_model_spec *m, hy_json *out) {
+void hy_config_no_rope(hy_model_spec *m) {
+    m->rope = HY_ROPE_NONE;
+    m->rope_base = 10000;
+    m->rope_factor = m->rope_low = 1;
+    m->rope_high = 4;
+    m->orig_len = m->max_len;
+}
+
+void hy_config_write_rope(const hy_model_spec *m, double share, hy_json *out) {
     static const char *const types[] = {[HY_ROPE_LINEAR] = "linear", [HY_ROPE_LLAMA3] = "llama3"};
     hy_json *r = hy_json_new_object();
     const bool scaled = m->rope == HY_ROPE_LINEAR || m->rope == HY_ROPE_LLAMA3;
     hy_json_set_double(r, "rope_theta", m->rope_base);
     hy_json_set_string(r, "rope_type", scaled ? types[m->rope] : "default");
+    if (share != 0) hy_json_set_double(r, "partial_rotary_factor", share);
     if (scaled) hy_json_set_double(r, "factor", m->rope_factor);
     if (m->rope == HY_ROPE_LLAMA3) {
         hy_json_set_double(r, "low_freq_factor", m->rope_low);

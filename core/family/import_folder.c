@@ -7,6 +7,7 @@
 #include "core/base/plural.h"
 #include "core/family/import.h"
 #include "core/family/import_impl.h"
+#include "core/format/field.h"
 #include "core/model/checkpoint.h"
 
 // ---------------------------------------------------------------------------------------------------- other folders
@@ -39,16 +40,42 @@ static hy_status other_folder(const char *dir) {
     return s;
 }
 
-static hy_status no_family(const hy_json *config, const char *where) {
-    if (hy_json_type_of(config) == HY_JSON_OBJECT &&
-        (hy_json_get(config, "ssm_cfg") || hy_json_get(config, "n_layer")) && hy_json_get(config, "d_model"))
-        return hy_error(
-            HY_EINPUT,
-            "%s: \"model_type\" is missing; \"d_model\" and \"%s\" are the keys of the original state-spaces "
-            "layout: take the folder in the layout of transformers (its name ends in -hf), or convert this one "
-            "with the script convert_mamba_ssm_checkpoint_to_pytorch.py of transformers",
-            where, hy_json_get(config, "ssm_cfg") ? "ssm_cfg" : "n_layer");
-    return HY_OK;
+// The original state-spaces releases do not say what they are, but nothing else has these keys.
+static bool is_mamba_ssm(const hy_json *config) {
+    return hy_json_type_of(config) == HY_JSON_OBJECT && !hy_json_get(config, "model_type") &&
+           hy_json_get(config, "d_model") && (hy_json_get(config, "ssm_cfg") || hy_json_get(config, "n_layer"));
+}
+
+// Families that are not read and never by a table alone: what their layers have that ours have not.
+static const char *lacking(const char *type) {
+    static const struct {
+        const char *types, *what;
+    } known[] = {
+        {"mixtral|qwen2_moe|qwen3_moe|olmoe|phimoe|granitemoe|granitemoeshared|gpt_oss|dbrx|minimax|ernie4_5_moe|"
+         "glm4_moe|hunyuan_v1_moe|lfm2_moe|flex_olmo|bailing_moe|arctic|llama4_text|llama4",
+         "mixtures of experts"},
+        {"deepseek_v2|deepseek_v3|deepseek_v32|minicpm3|longcat_flash|glm4_moe_lite",
+         "latent attention (keys and values kept as a low-rank code)"},
+        {"qwen3_next|qwen3_5|qwen3_5_text|qwen3_5_moe|kimi_linear|olmo_hybrid|gated_deltanet",
+         "layers of the gated delta rule"},
+        {"rwkv|rwkv6|rwkv7|xlstm|recurrent_gemma|lfm2|zamba|zamba2|gla|retnet",
+         "mixers that are neither attention nor Mamba, or blocks that share their weights"},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (hy_is_choice(type, known[i].types)) return known[i].what;
+    return NULL;
+}
+
+static hy_status find_family(const hy_json *config, const char *where, const hy_import_family **out) {
+    const char *type = "mamba_ssm";
+    if (!is_mamba_ssm(config)) HY_TRY(hy_json_get_string(config, where, "model_type", &type));
+    if ((*out = hy_import_find(type))) return HY_OK;
+    const char *const what = lacking(type);
+    if (what)
+        return hy_error(HY_EINPUT, "%s: \"model_type\": \"%.60s\" is not read: it has %s, which hylab has no layer for",
+                        where, type, what);
+    return hy_error(HY_EINPUT, "%s: \"model_type\": \"%.60s\" is not a family that this build reads (it reads %s)",
+                    where, type, hy_import_families());
 }
 
 // ---------------------------------------------------------------------------------------------------- checks
@@ -150,13 +177,7 @@ static void note_left_aside(hy_import *m) {
 static hy_status read_spec(hy_import *m, const hy_gguf *gguf) {
     hy_json *config;
     HY_TRY(gguf ? hy_import_gguf_config(gguf, &config) : hy_json_read(m->config_path, HY_IMPORT_CONFIG_MAX, &config));
-    const char *type;
-    const bool typed = hy_json_type_of(config) != HY_JSON_OBJECT || hy_json_get(config, "model_type");
-    hy_status s = typed ? HY_OK : no_family(config, m->config_path);
-    if (!s) s = hy_json_get_string(config, m->config_path, "model_type", &type);
-    if (!s && !(m->family = hy_import_find(type)))
-        s = hy_error(HY_EINPUT, "%s: \"model_type\": \"%.60s\" is not a family that this build reads (it reads %s)",
-                     m->config_path, type, hy_import_families());
+    hy_status s = find_family(config, m->config_path, &m->family);
     if (!s) s = hy_import_spec(m->family, config, m->config_path, &m->spec);
     hy_json_free(config);
     if (!s) {

@@ -39,18 +39,40 @@ hy_status hy_config_dt_rank(const hy_json *c, const char *where, const char *key
 hy_status hy_config_model(const hy_json *c, const char *where, const char *eps_key, hy_model_spec *m);
 // The same for Mamba and Mamba-2, with d_state, d_conv and the biases.
 hy_status hy_config_mamba(const hy_json *c, const char *where, hy_model_spec *m, hy_layer_spec *l);
-// time_step_limit of the Mamba-2 families: [least, most], where `most` may be Infinity as transformers 5 writes it
+// Limits of the step of Mamba-2 under a key (time_step_limit): [least, most], where `most` may be Infinity as
+// transformers 5 writes it
 // ({"__float__": "Infinity"}). Absent: [0, Infinity]. *most is 0 for Infinity, as in hy_layer_spec.dt_max.
-hy_status hy_config_dt_limit(const hy_json *c, const char *where, double *least, double *most);
-void hy_config_write_dt_limit(double least, double most, hy_json *out);
+hy_status hy_config_dt_limit(const hy_json *c, const char *where, const char *key, double *least, double *most);
+void hy_config_write_dt_limit(double least, double most, const char *key, hy_json *out);
 // The class of transformers that loads the folder.
 void hy_config_write_class(const char *name, hy_json *out);
 // max_position_embeddings and the rotary positions, as transformers 5 writes them (rope_parameters: {rope_type,
 // rope_theta, ...}) or 4 did (rope_theta, rope_scaling: {rope_type or type, factor, ...}): default, linear, llama3.
-// default_base: where no rope_theta is given; 0: it must be.
-hy_status hy_config_rope(const hy_json *c, const char *where, double default_base, hy_model_spec *m);
-// The same as transformers 5 writes it.
-void hy_config_write_rope(const hy_model_spec *m, hy_json *out);
+// default_base: where no rope_theta is given; 0: it must be. *share: of each head, that turns (partial_rotary_factor),
+// left as it is where that is not said; NULL: the family's heads turn as a whole.
+hy_status hy_config_rope(const hy_json *c, const char *where, double default_base, double *share, hy_model_spec *m);
+// The same as transformers 5 writes it; share 0: that is not said.
+void hy_config_write_rope(const hy_model_spec *m, double share, hy_json *out);
+// A model without rotary positions, whatever its keys of them say.
+void hy_config_no_rope(hy_model_spec *m);
+// ---- parts of layers (import_layers.c). l: all zero before.
+// num_attention_heads, num_key_value_heads, head_dim (else hidden_size / heads): widths of attention.
+hy_status hy_config_attention(const hy_json *c, const char *where, int d_model, hy_layer_spec *l);
+void hy_config_write_attention(const hy_layer_spec *l, hy_json *out);
+// mamba_n_heads, mamba_d_head, mamba_d_ssm or mamba_expand, mamba_n_groups, mamba_d_state, mamba_d_conv,
+// mamba_conv_bias, time_step_limit: Mamba-2 heads without their norm.
+hy_status hy_config_mamba2_heads(const hy_json *c, const char *where, int d_model, hy_layer_spec *l);
+void hy_config_write_mamba2_heads(const hy_layer_spec *l, hy_json *out);
+// A list of the layers' kinds as transformers 5 names them (linear_attention, full_attention, mlp) or 4 did (mamba,
+// attention). Experts ("moe") are refused with the reason.
+typedef enum { HY_CONFIG_SSM, HY_CONFIG_ATTENTION, HY_CONFIG_MLP } hy_config_layer;
+hy_status hy_config_kind(const char *text, const char *path, hy_config_layer *out);
+hy_status hy_config_kinds(const hy_json *c, const char *where, const char *key, int n_layers, hy_config_layer *out);
+hy_json *hy_config_kinds_of(const hy_model_spec *m);
+hy_status hy_config_experts(const char *path);  // HY_EINPUT: why experts are not read
+// The first layer that is so; one of zeros if there is none.
+const hy_layer_spec *hy_config_first(const hy_model_spec *m, bool (*is)(const hy_layer_spec *l));
+
 // GGUF (import_gguf.c): what its keys say as the config.json of a family; its tensors under that family's names, l: any
 // of its layers. *memory, which the shards look into, is free()d after they are closed.
 hy_status hy_import_gguf_config(const hy_gguf *g, hy_json **out);

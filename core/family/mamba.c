@@ -1,5 +1,6 @@
-// mamba.c - Mamba as transformers' MambaForCausalLM stores it (state-spaces/mamba-*-hf). Not the layout of the original
-// releases; Mamba-2 is mamba2.c.
+// mamba.c - Mamba as transformers' MambaForCausalLM stores it (state-spaces/mamba-*-hf), and falcon_mamba, which
+// differs by norms of dt, B and C that have no weights. Mamba-2 is mamba2.c, the layout of the original releases
+// mamba_ssm.c.
 #include <string.h>
 
 #include "core/family/import.h"
@@ -26,38 +27,33 @@ static const hy_import_row rows[] = {
 };
 
 // The time_step_* keys but for the rank say how dt was initialised; d_model, d_inner and n_layer repeat other keys.
+#define SHARED_KEYS                                                                                                \
+    {"model_type", NULL, NULL}, {"vocab_size", NULL, "50280"}, {"hidden_size", NULL, "768"},                       \
+        {"state_size", NULL, "16"}, {"num_hidden_layers", NULL, "32"}, {"layer_norm_epsilon", NULL, "1e-5"},       \
+        {"expand", NULL, "2"}, {"conv_kernel", NULL, "4"}, {"use_bias", NULL, "false"},                            \
+        {"use_conv_bias", NULL, "true"}, {"initializer_range", NULL, "0.1"}, {"time_step_rank", NULL, "\"auto\""}, \
+        {"tie_word_embeddings", NULL, "true"}, {"intermediate_size", NULL, NULL},                                  \
+        {"hidden_act", "\"silu\"|\"swish\"", NULL}, {"residual_in_fp32", "", NULL},                                \
+        {"rescale_prenorm_residual", "", NULL}, {"use_mambapy", "", NULL}, {"use_associative_scan", "", NULL},     \
+        {"time_step_scale", "", NULL}, {"time_step_min", "", NULL}, {"time_step_max", "", NULL},                   \
+        {"time_step_init_scheme", "", NULL}, {                                                                     \
+        "time_step_floor", "", NULL                                                                                \
+    }
 static const hy_config_key keys[] = {
-    {"model_type", NULL, NULL},
-    {"vocab_size", NULL, "50280"},
-    {"hidden_size", NULL, "768"},
-    {"state_size", NULL, "16"},
-    {"num_hidden_layers", NULL, "32"},
-    {"layer_norm_epsilon", NULL, "1e-5"},
-    {"expand", NULL, "2"},
-    {"conv_kernel", NULL, "4"},
-    {"use_bias", NULL, "false"},
-    {"use_conv_bias", NULL, "true"},
-    {"initializer_range", NULL, "0.1"},
-    {"time_step_rank", NULL, "\"auto\""},
-    {"tie_word_embeddings", NULL, "true"},
-    {"intermediate_size", NULL, NULL},
+    SHARED_KEYS,
     {"d_inner", NULL, NULL},
     {"d_model", NULL, NULL},
     {"n_layer", NULL, NULL},
-    {"hidden_act", "\"silu\"|\"swish\"", NULL},
     {"rms_norm", "true", NULL},
     {"ssm_cfg", "{}", NULL},
-    {"residual_in_fp32", "", NULL},
-    {"rescale_prenorm_residual", "", NULL},
-    {"use_mambapy", "", NULL},
-    {"use_associative_scan", "", NULL},
     {"fused_add_norm", "", NULL},
     {"pad_vocab_size_multiple", "", NULL},
-    {"time_step_scale", "", NULL},
-    {"time_step_min", "", NULL},
-    {"time_step_max", "", NULL},
-    {"time_step_init_scheme", "", NULL},
-    {"time_step_floor", "", NULL},
+    {NULL, NULL, NULL},
+};
+static const hy_config_key falcon_keys[] = {
+    SHARED_KEYS,
+    {"mixer_rms_eps", NULL, "1e-6"},
+    {"use_falcon_mambapy", "", NULL},
     {NULL, NULL, NULL},
 };
 
@@ -67,17 +63,22 @@ static hy_status check_repeat(const hy_json *c, const char *where, const char *k
     return v == value ? HY_OK : hy_error(HY_EINPUT, "%s: \"%s\" is %d, but %s is %d", where, key, v, what, value);
 }
 
+static hy_status read_expand(const hy_json *c, const char *where, int d_model, int *d_inner) {
+    double expand;
+    HY_TRY(hy_json_get_double(c, where, "expand", 1e-3, 1024, &expand));
+    if (expand * d_model < 1 || expand * d_model > HY_CONFIG_MAX_WIDTH)
+        return hy_error(HY_EINPUT, "%s: \"expand\" * \"hidden_size\" is %g: it must be 1 to %d", where,
+                        expand * d_model, HY_CONFIG_MAX_WIDTH);
+    *d_inner = (int)(expand * d_model);
+    return HY_OK;
+}
+
 static hy_status spec(const hy_json *c, const char *where, hy_model_spec *m) {
     hy_layer_spec l = {.mixer = HY_MIXER_SSM, .kv_source = -1};
-    double expand;
     snprintf(m->name, sizeof m->name, "mamba");
     HY_TRY(hy_config_mamba(c, where, m, &l));
     HY_TRY(hy_config_dt_rank(c, where, "time_step_rank", m->d_model, &l.dt_rank));
-    HY_TRY(hy_json_get_double(c, where, "expand", 1e-3, 1024, &expand));
-    if (expand * m->d_model < 1 || expand * m->d_model > HY_CONFIG_MAX_WIDTH)
-        return hy_error(HY_EINPUT, "%s: \"expand\" * \"hidden_size\" is %g: it must be 1 to %d", where,
-                        expand * m->d_model, HY_CONFIG_MAX_WIDTH);
-    l.d_inner = (int)(expand * m->d_model);
+    HY_TRY(read_expand(c, where, m->d_model, &l.d_inner));
     HY_TRY(check_repeat(c, where, "intermediate_size", l.d_inner, "\"expand\" * \"hidden_size\""));
     HY_TRY(check_repeat(c, where, "d_inner", l.d_inner, "\"expand\" * \"hidden_size\""));
     HY_TRY(check_repeat(c, where, "d_model", m->d_model, "\"hidden_size\""));
@@ -86,10 +87,26 @@ static hy_status spec(const hy_json *c, const char *where, hy_model_spec *m) {
     return HY_OK;
 }
 
-static hy_status config(const hy_model_spec *m, hy_json *out) {
+// intermediate_size, where it is given, counts: the released 7B has another "expand".
+static hy_status falcon_spec(const hy_json *c, const char *where, hy_model_spec *m) {
+    hy_layer_spec l = {.mixer = HY_MIXER_SSM, .kv_source = -1, .inner_norms = HY_INNER_NORMS_PLAIN};
+    snprintf(m->name, sizeof m->name, "falcon-mamba");
+    HY_TRY(hy_config_mamba(c, where, m, &l));
+    HY_TRY(hy_config_dt_rank(c, where, "time_step_rank", m->d_model, &l.dt_rank));
+    if (hy_config_has(c, "intermediate_size"))
+        HY_TRY(hy_config_int(c, where, "intermediate_size", 1, HY_CONFIG_MAX_WIDTH, &l.d_inner));
+    else
+        HY_TRY(read_expand(c, where, m->d_model, &l.d_inner));
+    HY_TRY(hy_json_get_double(c, where, "mixer_rms_eps", 1e-12, 1, &l.inner_norm_eps));
+    if (l.inner_norm_eps == m->norm_eps) l.inner_norm_eps = 0;
+    for (int i = 0; i < m->n_layers; i++) m->layers[i] = l;
+    return HY_OK;
+}
+
+static hy_status write_shared(const hy_model_spec *m, const char *type, const char *class, hy_json *out) {
     const hy_layer_spec *l = &m->layers[0];
-    hy_config_write_class("MambaForCausalLM", out);
-    hy_json_set_string(out, "model_type", "mamba");
+    hy_config_write_class(class, out);
+    hy_json_set_string(out, "model_type", type);
     hy_json_set_int(out, "vocab_size", m->vocab);
     hy_json_set_int(out, "hidden_size", m->d_model);
     hy_json_set_int(out, "num_hidden_layers", m->n_layers);
@@ -109,6 +126,14 @@ static hy_status config(const hy_model_spec *m, hy_json *out) {
     hy_json_set_bool(out, "tie_word_embeddings", m->tied);
     return HY_OK;
 }
+static hy_status config(const hy_model_spec *m, hy_json *out) {
+    return write_shared(m, "mamba", "MambaForCausalLM", out);
+}
+static hy_status falcon_config(const hy_model_spec *m, hy_json *out) {
+    const double eps = m->layers[0].inner_norm_eps;
+    hy_json_set_double(out, "mixer_rms_eps", eps != 0 ? eps : m->norm_eps);
+    return write_shared(m, "falcon_mamba", "FalconMambaForCausalLM", out);
+}
 
 const hy_import_family hy_import_mamba = {
     .model_type = "mamba",
@@ -118,4 +143,14 @@ const hy_import_family hy_import_mamba = {
     .tied_to = "backbone.embeddings.weight",
     .spec = spec,
     .config = config,
+};
+
+const hy_import_family hy_import_falcon_mamba = {
+    .model_type = "falcon_mamba",
+    .rows = rows,
+    .keys = falcon_keys,
+    .tied_copy = "lm_head.weight",
+    .tied_to = "backbone.embeddings.weight",
+    .spec = falcon_spec,
+    .config = falcon_config,
 };

@@ -1,6 +1,5 @@
 // mamba2.c - Mamba-2 as transformers' Mamba2ForCausalLM stores it (and Mamba-Codestral). Its gated norm goes over
-// d_inner / n_groups channels, as in the authors' mamba_ssm. Not the layout of the original releases
-// (backbone.embedding, config with ssm_cfg).
+// d_inner / n_groups channels, as in the authors' mamba_ssm. The layout of the original releases is mamba_ssm.c.
 #include <string.h>
 
 #include "core/family/import.h"
@@ -85,7 +84,7 @@ static hy_status spec(const hy_json *c, const char *where, hy_model_spec *m) {
     snprintf(m->name, sizeof m->name, "mamba2");
     HY_TRY(hy_config_mamba(c, where, m, &l));
     HY_TRY(sizes(c, where, m, &l));
-    HY_TRY(hy_config_dt_limit(c, where, &l.dt_min, &l.dt_max));
+    HY_TRY(hy_config_dt_limit(c, where, "time_step_limit", &l.dt_min, &l.dt_max));
     for (int i = 0; i < m->n_layers; i++) m->layers[i] = l;
     return HY_OK;
 }
@@ -108,7 +107,7 @@ static hy_status config(const hy_model_spec *m, hy_json *out) {
     hy_json_set_int(out, "conv_kernel", l->d_conv);
     hy_json_set_bool(out, "use_bias", l->proj_bias);
     hy_json_set_bool(out, "use_conv_bias", l->conv_bias);
-    hy_config_write_dt_limit(l->dt_min, l->dt_max, out);
+    hy_config_write_dt_limit(l->dt_min, l->dt_max, "time_step_limit", out);
     hy_json_set_string(out, "hidden_act", "silu");
     hy_json_set_double(out, "layer_norm_epsilon", m->norm_eps);
     hy_json_set_double(out, "initializer_range", m->init_std);

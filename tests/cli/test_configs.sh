@@ -54,6 +54,56 @@ total mistral-7b 7241732096 '{"architectures": ["MistralForCausalLM"], "bos_toke
  "initializer_range": 0.02, "intermediate_size": 14336, "max_position_embeddings": 32768, "model_type": "mistral", "num_attention_heads": 32,
  "num_hidden_layers": 32, "num_key_value_heads": 8, "rms_norm_eps": 1e-05, "rope_theta": 10000.0, "sliding_window": 4096, "tie_word_embeddings": false,
  "torch_dtype": "bfloat16", "transformers_version": "4.34.0.dev0", "use_cache": true, "vocab_size": 32000}' 'window: 4095'
+total qwen3-0.6b 596049920 '{"architectures": ["Qwen3ForCausalLM"], "attention_bias": false, "attention_dropout": 0.0, "bos_token_id": 151643, "eos_token_id": 151645,
+ "head_dim": 128, "hidden_act": "silu", "hidden_size": 1024, "initializer_range": 0.02, "intermediate_size": 3072, "max_position_embeddings": 40960,
+ "max_window_layers": 28, "model_type": "qwen3", "num_attention_heads": 16, "num_hidden_layers": 28, "num_key_value_heads": 8, "rms_norm_eps": 1e-06,
+ "rope_scaling": null, "rope_theta": 1000000, "sliding_window": null, "tie_word_embeddings": true, "torch_dtype": "bfloat16",
+ "transformers_version": "4.51.0", "use_cache": true, "use_sliding_window": false, "vocab_size": 151936}' 'qk_norm: true' '  base: 1000000'
+nope='1, 1, 1, 0' && for i in 2 3 4 5 6 7 8 9; do nope="$nope, 1, 1, 1, 0"; done
+total smollm3-3b 3075098624 '{"architectures": ["SmolLM3ForCausalLM"], "attention_bias": false, "attention_dropout": 0.0, "bos_token_id": null, "eos_token_id": 128012,
+ "hidden_act": "silu", "hidden_size": 2048, "initializer_range": 0.02, "intermediate_size": 11008, "layer_types": null, "max_position_embeddings": 65536,
+ "max_window_layers": 28, "mlp_bias": false, "model_type": "smollm3", "no_rope_layer_interval": 4, "no_rope_layers": ['"$nope"'], "num_attention_heads": 16,
+ "num_hidden_layers": 36, "num_key_value_heads": 4, "pad_token_id": 128004, "pretraining_tp": 2, "rms_norm_eps": 1e-06, "rope_scaling": null,
+ "rope_theta": 5000000.0, "sliding_window": null, "torch_dtype": "bfloat16", "transformers_version": "4.54.0.dev0", "use_cache": false,
+ "use_sliding_window": false, "vocab_size": 128256}' 'no_rope: true' '  base: 5000000'
+total falcon-mamba-7b 7272665088 '{"architectures": ["FalconMambaForCausalLM"], "bos_token_id": 0, "conv_kernel": 4, "eos_token_id": 11, "expand": 16, "hidden_act": "silu",
+ "hidden_size": 4096, "initializer_range": 0.1, "intermediate_size": 8192, "layer_norm_epsilon": 1e-05, "mixer_rms_eps": 1e-06, "model_type": "falcon_mamba",
+ "num_hidden_layers": 64, "pad_token_id": 11, "rescale_prenorm_residual": false, "residual_in_fp32": true, "state_size": 16, "tie_word_embeddings": false,
+ "time_step_floor": 0.0001, "time_step_init_scheme": "random", "time_step_max": 0.1, "time_step_min": 0.001, "time_step_rank": 256, "time_step_scale": 1.0,
+ "torch_dtype": "bfloat16", "use_bias": false, "use_cache": true, "use_conv_bias": true, "use_falcon_mambapy": false, "vocab_size": 65024}' 'inner_norms: plain' 'inner_norm_eps: 1e-06'
+kinds='"mamba", "mamba", "mamba", "mamba", "mamba", "attention", "mamba", "mamba", "mamba", "mamba"' && kinds="$kinds, $kinds, $kinds, $kinds"
+total granite-4.0-h-micro 3191396096 '{"architectures": ["GraniteMoeHybridForCausalLM"], "attention_bias": false, "attention_dropout": 0.0, "attention_multiplier": 0.015625,
+ "bos_token_id": 100257, "embedding_multiplier": 12, "eos_token_id": 100257, "hidden_act": "silu", "hidden_size": 2048, "init_method": "mup",
+ "initializer_range": 0.1, "intermediate_size": 8192, "layer_types": ['"$kinds"'], "logits_scaling": 8, "mamba_chunk_size": 256, "mamba_conv_bias": true,
+ "mamba_d_conv": 4, "mamba_d_head": 64, "mamba_d_state": 128, "mamba_expand": 2, "mamba_n_groups": 1, "mamba_n_heads": 64, "mamba_proj_bias": false,
+ "max_position_embeddings": 131072, "model_type": "granitemoehybrid", "normalization_function": "rmsnorm", "num_attention_heads": 32,
+ "num_experts_per_tok": 0, "num_hidden_layers": 40, "num_key_value_heads": 8, "num_local_experts": 0, "output_router_logits": false,
+ "position_embedding_type": "nope", "residual_multiplier": 0.22, "rms_norm_eps": 1e-05, "rope_scaling": null, "rope_theta": 10000,
+ "router_aux_loss_coef": 0.01, "shared_intermediate_size": 8192, "tie_word_embeddings": true, "torch_dtype": "bfloat16", "vocab_size": 100352}' \
+  '  kind: none' 'key: 0.125' 'head: 0.125' 'ssm_out: 0.22' 'mlp_down: 0.22' 'embedding: 12'
+total nemotron-h-8b 8100852736 '{"architectures": ["NemotronHForCausalLM"], "attention_bias": false, "attention_dropout": 0.0, "attention_head_dim": 128, "chunk_size": 128,
+ "conv_kernel": 4, "expand": 2, "head_dim": 128, "hidden_dropout": 0.0, "hidden_size": 4096,
+ "hybrid_override_pattern": "M-M-M-M*-M-M-M-M-M*-M-M-M-M-M*-M-M-M-M-M*-M-M-M-M-M-", "initializer_range": 0.02, "intermediate_size": 21504,
+ "layer_norm_epsilon": 1e-05, "mamba_head_dim": 64, "mamba_hidden_act": "silu", "mamba_num_heads": 128, "mamba_proj_bias": false,
+ "max_position_embeddings": 8192, "mlp_bias": false, "mlp_hidden_act": "relu2", "model_type": "nemotron_h", "n_groups": 8, "num_attention_heads": 32,
+ "num_hidden_layers": 52, "num_key_value_heads": 8, "num_logits_to_keep": 1, "num_query_groups": 8, "rescale_prenorm_residual": true,
+ "residual_in_fp32": false, "rms_norm_eps": 1e-05, "sliding_window": null, "ssm_state_size": 128, "tie_word_embeddings": false, "time_step_floor": 0.0001,
+ "time_step_limit": [0.0, Infinity], "time_step_max": 0.1, "time_step_min": 0.001, "torch_dtype": "bfloat16", "use_bias": false, "use_conv_bias": true,
+ "use_mamba_kernels": true, "vocab_size": 131072}' 'dt_min: 0.001' 'kind: relu2' 'd_ff: 21504'
+total bamba-9b 9780235392 '{"architectures": ["BambaForCausalLM"], "attention_bias": false, "attn_layer_indices": [9, 18, 27], "attn_rotary_emb": 64, "hidden_act": "silu",
+ "hidden_size": 4096, "initializer_range": 0.02, "intermediate_size": 14336, "mamba_chunk_size": 256, "mamba_conv_bias": true, "mamba_d_conv": 4,
+ "mamba_d_head": 64, "mamba_d_state": 128, "mamba_expand": 2, "mamba_n_groups": 1, "mamba_n_heads": 128, "mamba_proj_bias": false,
+ "max_position_embeddings": 262144, "mlp_bias": false, "model_type": "bamba", "num_attention_heads": 32, "num_hidden_layers": 32, "num_key_value_heads": 8,
+ "num_logits_to_keep": 1, "rms_norm_eps": 1e-05, "rope_theta": 10000.0, "tie_word_embeddings": false, "torch_dtype": "bfloat16", "vocab_size": 128256}' 'rotary: 64'
+total jamba-3b 3197109632 '{"architectures": ["JambaForCausalLM"], "attn_layer_offset": 7, "attn_layer_period": 14, "expert_layer_offset": 1, "expert_layer_period": 2,
+ "hidden_act": "silu", "hidden_size": 2560, "intermediate_size": 8192, "mamba_conv_bias": true, "mamba_d_conv": 4, "mamba_d_state": 16, "mamba_dt_rank": 160,
+ "mamba_expand": 2, "mamba_proj_bias": false, "max_position_embeddings": 262144, "model_type": "jamba", "num_attention_heads": 20, "num_experts": 1,
+ "num_experts_per_tok": 1, "num_hidden_layers": 28, "num_key_value_heads": 1, "rms_norm_eps": 1e-06, "tie_word_embeddings": false, "use_mamba_kernels": true,
+ "vocab_size": 65536}' 'dt_rank: 160' 'inner_norms: true'
+total mamba-130m-original 129135360 '{"d_model": 768, "n_layer": 24, "vocab_size": 50277, "ssm_cfg": {}, "rms_norm": true, "residual_in_fp32": true, "fused_add_norm": true,
+ "pad_vocab_size_multiple": 8}' 'vocab: 50280' 'dt_rank: 48'
+total mamba2-130m-original 128989632 '{"d_model": 768, "d_intermediate": 0, "n_layer": 24, "vocab_size": 50277, "ssm_cfg": {"layer": "Mamba2"}, "attn_layer_idx": [],
+ "attn_cfg": {}, "rms_norm": true, "residual_in_fp32": true, "fused_add_norm": true, "pad_vocab_size_multiple": 16, "tie_embeddings": true}' 'vocab: 50288' 'head_dim: 64'
 total mamba-130m 129135360 '{"architectures": ["MambaForCausalLM"], "bos_token_id": 0, "conv_kernel": 4, "d_inner": 1536, "d_model": 768, "eos_token_id": 0, "expand": 2,
  "fused_add_norm": true, "hidden_act": "silu", "hidden_size": 768, "initializer_range": 0.1, "intermediate_size": 1536, "layer_norm_epsilon": 1e-05,
  "model_type": "mamba", "n_layer": 24, "num_hidden_layers": 24, "pad_token_id": 0, "pad_vocab_size_multiple": 8, "rescale_prenorm_residual": false,
@@ -86,6 +136,31 @@ refused layers 'num_hidden_layers' "{${llama/\"num_hidden_layers\": 2/\"num_hidd
 refused text '"hidden_size"' "{${llama/\"hidden_size\": 32/\"hidden_size\": \"32\"}}"
 refused family '"gpt2" is not a family' '{"model_type": "gpt2"}'
 refused no_family '"model_type"' '{}'
+refused mixtral 'mixtures of experts' '{"model_type": "mixtral"}'
+refused qwen3_moe 'mixtures of experts' '{"model_type": "qwen3_moe"}'
+refused deepseek 'latent attention' '{"model_type": "deepseek_v3"}'
+refused qwen3_next 'gated delta rule' '{"model_type": "qwen3_next"}'
+refused zamba2 'share their weights' '{"model_type": "zamba2"}'
+refused jamba_experts '"num_experts" is 16: mixtures of experts' '{"model_type": "jamba"}'
+refused granite_experts '"num_local_experts" is 62: mixtures of experts' '{"model_type": "granitemoehybrid", "num_local_experts": 62}'
+refused granite_bias 'it would have to multiply them too' '{"model_type": "granitemoehybrid", "num_local_experts": 0, "attention_bias": true, "residual_multiplier": 0.5}'
+refused granite_kind '"layer_types"[1]: "delta" is not a kind' '{"model_type": "granitemoehybrid", "num_local_experts": 0, "num_hidden_layers": 2, "layer_types": ["mamba", "delta"]}'
+refused granite_count '"layer_types" lists 1 layers' '{"model_type": "granitemoehybrid", "num_local_experts": 0, "num_hidden_layers": 2, "layer_types": ["mamba"]}'
+refused nemotron_experts 'letter 2: mixtures of experts' '{"model_type": "nemotron_h", "hybrid_override_pattern": "M-E"}'
+refused nemotron_moe '"layers_block_type"[1]: mixtures of experts' '{"model_type": "nemotron_h", "layers_block_type": ["mlp", "moe"]}'
+refused nemotron_letter "'x' is not a kind of layer" '{"model_type": "nemotron_h", "hybrid_override_pattern": "Mx"}'
+refused nemotron_count 'has 2 letters, but "num_hidden_layers" is 3' '{"model_type": "nemotron_h", "hybrid_override_pattern": "M-", "num_hidden_layers": 3}'
+refused nemotron_none 'says what the layers are' '{"model_type": "nemotron_h"}'
+refused nemotron_width '"attention_head_dim" is 64' '{"model_type": "nemotron_h", "hybrid_override_pattern": "M*", "attention_head_dim": 64}'
+refused bamba_third 'not whole pairs' '{"model_type": "bamba", "partial_rotary_factor": 0.01}'
+refused bamba_layer '"attn_layer_indices"[1]' '{"model_type": "bamba", "attn_layer_indices": [3, 32]}'
+refused smollm3_short '"no_rope_layers" lists 2 layers' '{"model_type": "smollm3", "no_rope_layers": [1, 0]}'
+refused smollm3_two '"no_rope_layers"[0]' '{"model_type": "smollm3", "num_hidden_layers": 1, "no_rope_layers": [2]}'
+refused llama_partial 'turns whole heads' "{$llama, \"partial_rotary_factor\": 0.5}"
+refused original_attention '"attn_layer_idx": [9]' '{"d_model": 768, "n_layer": 24, "vocab_size": 50277, "ssm_cfg": {"layer": "Mamba2"}, "attn_layer_idx": [9]}'
+refused original_layer '"layer": "Mamba3"' '{"d_model": 768, "n_layer": 24, "vocab_size": 50277, "ssm_cfg": {"layer": "Mamba3"}}'
+refused original_key '"ssm_cfg": "d_ssm": 9' '{"d_model": 768, "n_layer": 24, "vocab_size": 50277, "ssm_cfg": {"layer": "Mamba2", "d_ssm": 9}}'
+refused original_short '"vocab_size" is missing' '{"d_model": 768, "n_layer": 24}'
 refused list 'an object is wanted' '[]'
 refused window_1 'sliding_window' "{${llama/llama/mistral}, \"sliding_window\": 1}"
 refused layer_types 'chunked_attention' "{${llama/llama/qwen2}, \"layer_types\": [\"full_attention\", \"chunked_attention\"]}"
@@ -105,6 +180,9 @@ for f in "$data"/*.json; do
   case $g in
     falcon_h1-v4) some=', "rope_theta": 100000' ;; # the two versions differ
     falcon_h1-*) some=', "rope_theta": 10000' ;;
+    jamba-*) some=', "num_experts": 1' ;; # the classes have experts
+    granitemoehybrid-*) some=', "num_local_experts": 0' ;;
+    nemotron_h-*) some=', "hybrid_override_pattern": "M-*-"' ;;
     *) some= ;;
   esac
   whole=$(spec "$(cat "$f")")
@@ -161,6 +239,27 @@ says falcon_h1 ssm_multipliers '[0.1, 0.2, 0.3, 0.4, 0.5]' 'ssm_dt: 0.5'
 says falcon_h1 mlp_multipliers '[0.1, 0.2]' 'mlp_gate: 0.1'
 says falcon_h1 mamba_n_groups 2 'groups: 2'
 says falcon_h1 mamba_rms_norm true 'gated_norm: true'
+says qwen3 attention_bias true 'out_bias: true'
+says qwen3 head_dim 64 'd_qk: 64'
+says qwen3 num_attention_heads 64 ' heads: 64' && grep -q 'd_qk: 128' <<<"$(spec '{"model_type": "qwen3", "num_attention_heads": 64}')" && ok qwen3_head_dim || not_ok qwen3_head_dim 'not 128'
+says smollm3 mlp_bias true 'bias: true'
+says falcon_mamba mixer_rms_eps 0.5 'inner_norm_eps: 0.5'
+says falcon_mamba intermediate_size 99 'd_inner: 99'
+says jamba mamba_dt_rank 7 'dt_rank: 7'
+says jamba mamba_proj_bias true 'proj_bias: true'
+says bamba attn_layer_indices '[3]' 'rotary: 64'
+says bamba mlp_bias true '      bias: true'
+says bamba mamba_n_groups 2 'groups: 2'
+says granitemoehybrid residual_multiplier 0.5 'mlp_down: 0.5'
+says granitemoehybrid residual_multiplier 0.5 'ssm_out: 0.5'
+says granitemoehybrid logits_scaling 8 'head: 0.125'
+says granitemoehybrid embedding_multiplier 3 'embedding: 3'
+says granitemoehybrid shared_intermediate_size 99 'd_ff: 99'
+says nemotron_h time_step_min 0.5 'dt_min: 0.5'
+says nemotron_h intermediate_size 99 'd_ff: 99'
+says nemotron_h mamba_head_dim 16 'head_dim: 16'
+says nemotron_h use_bias true 'proj_bias: true'
+says nemotron_h layer_norm_epsilon 0.5 '  eps: 0.5'
 scaling() { # NAME, JSON, LINE...: rope_scaling as version 4 and rope_parameters as 5 write it
   local key out
   for key in rope_scaling rope_parameters; do

@@ -14,6 +14,7 @@ Norm weights and biases are random too: a weight that a reader forgets shows in 
 """
 import json
 import os
+import re
 import sys
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -26,9 +27,10 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 CASES = {}
 
 
-def case(name, seed, model, tokens=(2, 24), old_style=None, grads=()):
-    """A golden: `model` makes the configuration; old_style rewrites config.json as earlier versions did."""
-    CASES[name] = dict(seed=seed, model=model, tokens=tokens, old_style=old_style, grads=grads)
+def case(name, seed, model, tokens=(2, 24), old_style=None, layout=None, grads=()):
+    """A golden: `model` makes the configuration; old_style rewrites config.json as earlier versions did, layout the folder
+    as another program stores it."""
+    CASES[name] = dict(seed=seed, model=model, tokens=tokens, old_style=old_style, layout=layout, grads=grads)
 
 
 # ---- the families; sizes are odd on purpose and keep a folder below some 150 kB
@@ -132,6 +134,130 @@ def falcon_version_4(c):
                     mamba_use_mlp=True, mlp_expansion_factor=8, attn_layer_indices=None)
 
 
+def qwen3():
+    """Norms of q and k, a head width of its own, biases, a window in the last layers."""
+    return transformers.Qwen3Config(
+        vocab_size=43, hidden_size=24, intermediate_size=20, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, head_dim=10,
+        max_position_embeddings=64, rms_norm_eps=1e-6, tie_word_embeddings=True, attention_bias=True, use_sliding_window=True, sliding_window=6,
+        max_window_layers=2, rope_parameters=dict(rope_type="default", rope_theta=1000.0))
+
+
+case("qwen3-tiny", 20, qwen3, tokens=(2, 20), grads=("embed_tokens", "layers.0.self_attn", "layers.2.self"))
+
+
+def smollm3():
+    return transformers.SmolLM3Config(
+        vocab_size=41, hidden_size=24, intermediate_size=20, num_hidden_layers=4, num_attention_heads=3, num_key_value_heads=1,
+        max_position_embeddings=64, rms_norm_eps=1e-6, tie_word_embeddings=True, no_rope_layers=[1, 0, 1, 0], use_sliding_window=True,
+        sliding_window=7, layer_types=["full_attention", "sliding_attention", "sliding_attention", "full_attention"], pad_token_id=None,
+        rope_parameters=dict(rope_type="default", rope_theta=500.0))
+
+
+case("smollm3-tiny", 21, smollm3, tokens=(2, 20), grads=("layers.0.self_attn", "layers.1.self_attn", "norm"))
+
+
+def falcon_mamba():
+    """Norms of dt, B and C without weights and with an epsilon of their own."""
+    return transformers.FalconMambaConfig(
+        vocab_size=57, hidden_size=24, state_size=5, num_hidden_layers=3, conv_kernel=4, expand=2, use_bias=True, use_conv_bias=True,
+        time_step_rank=3, layer_norm_epsilon=1e-5, mixer_rms_eps=0.03, tie_word_embeddings=False, pad_token_id=None)
+
+
+case("falcon-mamba-tiny", 22, falcon_mamba, grads=("embeddings", "layers.1.", "norm_f"))
+
+
+def jamba():
+    """No experts; attention without positions in layers 1 and 3."""
+    return transformers.JambaConfig(
+        vocab_size=41, hidden_size=24, intermediate_size=20, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, rms_norm_eps=1e-6,
+        num_experts=1, num_experts_per_tok=1, attn_layer_period=2, attn_layer_offset=1, mamba_d_state=5, mamba_d_conv=3, mamba_expand=2,
+        mamba_dt_rank=3, mamba_conv_bias=True, mamba_proj_bias=True, tie_word_embeddings=False, pad_token_id=None)
+
+
+case("jamba-tiny", 43, jamba, grads=("embed_tokens", "layers.0.mamba", "layers.1.self", "final_layernorm"))
+
+
+def bamba():
+    """Rotary positions on half of each head, in layer 1."""
+    return transformers.BambaConfig(
+        vocab_size=41, hidden_size=24, intermediate_size=20, num_hidden_layers=3, num_attention_heads=3, num_key_value_heads=1,
+        max_position_embeddings=64, rms_norm_eps=1e-5, attn_layer_indices=[1], mamba_n_heads=6, mamba_d_head="auto", mamba_n_groups=2,
+        mamba_d_state=5, mamba_d_conv=4, mamba_expand=2, mamba_chunk_size=8, tie_word_embeddings=False, pad_token_id=None,
+        rope_parameters=dict(rope_type="default", rope_theta=500.0, partial_rotary_factor=0.5))
+
+
+case("bamba-tiny", 24, bamba, tokens=(2, 30), grads=("embed_tokens", "layers.0.", "layers.1.self", "final_layernorm"))
+
+
+def granite_hybrid(**changes):
+    return transformers.GraniteMoeHybridConfig(**(dict(
+        vocab_size=41, hidden_size=24, intermediate_size=20, shared_intermediate_size=18, num_hidden_layers=3, num_attention_heads=4,
+        num_key_value_heads=2, num_local_experts=0, num_experts_per_tok=0, rms_norm_eps=1e-5, max_position_embeddings=64, embedding_multiplier=12.0,
+        logits_scaling=6.0, residual_multiplier=0.22, attention_multiplier=0.3, position_embedding_type="nope",
+        layer_types=["linear_attention", "full_attention", "linear_attention"], mamba_n_heads=4, mamba_d_head=12, mamba_n_groups=1,
+        mamba_d_state=7, mamba_d_conv=4, mamba_expand=2, mamba_chunk_size=8, tie_word_embeddings=True, pad_token_id=None) | changes))
+
+
+case("granite-hybrid-tiny", 25, granite_hybrid, tokens=(2, 30), old_style=lambda c: granite_version_4(c),
+     grads=("embed_tokens", "layers.0.", "layers.1.self", "model.norm"))
+case("granite-hybrid-tiny-rope", 36, lambda: granite_hybrid(
+    position_embedding_type="rope", rope_parameters=dict(rope_type="default", rope_theta=500.0), mamba_n_groups=2, mamba_d_state=5,
+    mamba_conv_bias=False, tie_word_embeddings=False, attention_multiplier=0.6, residual_multiplier=0.7, time_step_limit=(0.3, 1.5)),
+    tokens=(2, 20), grads=("layers.2.", "layers.1.self"))
+
+
+def granite_version_4(c):
+    """As released: the names of the layers of that version."""
+    c["layer_types"] = [{"linear_attention": "mamba", "full_attention": "attention"}[k] for k in c["layer_types"]]
+    return c | dict(torch_dtype=c.pop("dtype", "float32"), transformers_version="4.56.0", init_method="mup", normalization_function="rmsnorm",
+                    output_router_logits=False, router_aux_loss_coef=0.01)
+
+
+def nemotron_h():
+    """Layers of one block each: Mamba-2, squared relu, attention without positions."""
+    return transformers.NemotronHConfig(
+        vocab_size=41, hidden_size=20, layers_block_type=["linear_attention", "mlp", "linear_attention", "full_attention", "mlp"],
+        num_attention_heads=3, num_key_value_heads=1, head_dim=10, intermediate_size=22, mamba_num_heads=4, mamba_head_dim=6, ssm_state_size=5,
+        n_groups=2, conv_kernel=4, chunk_size=8, layer_norm_epsilon=1e-5, tie_word_embeddings=False, pad_token_id=None, time_step_min=0.02,
+        mlp_bias=True)
+
+
+def original(folder, config, tensors):
+    """A Mamba of transformers in the layout of the state-spaces releases: their keys, and one other name."""
+    kind = config["model_type"]
+    cfg = dict(d_state=config["state_size"], d_conv=config["conv_kernel"], expand=config["expand"], conv_bias=config["use_conv_bias"],
+               bias=config["use_bias"])
+    if kind == "mamba":
+        cfg["dt_rank"] = config["time_step_rank"]
+    else:
+        cfg |= dict(layer="Mamba2", headdim=config["head_dim"], ngroups=config["n_groups"])
+    theirs = dict(d_model=config["hidden_size"], n_layer=config["num_hidden_layers"], d_intermediate=0, vocab_size=config["vocab_size"] - 3,
+                  ssm_cfg=cfg, attn_layer_idx=[], attn_cfg={}, rms_norm=True, residual_in_fp32=True, fused_add_norm=True,
+                  pad_vocab_size_multiple=8, tie_embeddings=config["tie_word_embeddings"])
+    name = lambda k: k.replace("backbone.embeddings.", "backbone.embedding.")
+    weights = {name(k): v for k, v in load_file(os.path.join(folder, "model.safetensors")).items()}
+    save_file(weights, os.path.join(folder, "model.safetensors"), metadata={"format": "pt"})
+    return theirs, {name(k): v for k, v in tensors.items()}
+
+
+case("mamba-ssm-tiny", 28, lambda: transformers.MambaConfig(
+    vocab_size=40, hidden_size=20, state_size=4, num_hidden_layers=2, conv_kernel=3, expand=2, use_bias=False, use_conv_bias=False,
+    time_step_rank=3, layer_norm_epsilon=1e-5, tie_word_embeddings=False), tokens=(2, 20), layout=original, grads=("embeddings", "layers.1.", "norm_f"))
+case("mamba2-ssm-tiny", 29, lambda: mamba2(vocab_size=40, n_groups=2, num_heads=4, head_dim=10, state_size=5), tokens=(2, 33), layout=original,
+     grads=("embeddings", "layers.0."))
+case("nemotron-h-tiny", 27, nemotron_h, tokens=(2, 30), old_style=lambda c: nemotron_version_4(c),
+     grads=("embeddings", "layers.0.", "layers.1.", "layers.3.", "norm_f"))
+
+
+def nemotron_version_4(c):
+    """As released: a letter for each layer."""
+    kinds = c.pop("layers_block_type", None) or c.pop("layer_types")
+    c.pop("layer_types", None)
+    c["hybrid_override_pattern"] = "".join({"linear_attention": "M", "full_attention": "*", "mlp": "-"}[k] for k in kinds)
+    return c | dict(num_hidden_layers=len(kinds), torch_dtype=c.pop("dtype", "float32"), transformers_version="4.48.0.dev0", hidden_dropout=0.0,
+                    rms_norm_eps=1e-5, num_query_groups=8, residual_in_fp32=False)
+
+
 # ---- making one
 def randomize(model, seed):
     """Every parameter random, so that none can be forgotten: matrices N(0, 0.2), norms about 1, the rest as a perturbation."""
@@ -198,6 +324,9 @@ def make(name):
     path = os.path.join(folder, "config.json")
     with open(path) as f:
         written = json.load(f)
+    saved = load_file(os.path.join(folder, "model.safetensors"))
+    if "backbone.embeddings.weight" in saved:  # of a module that transformers 5 calls "model" in memory
+        tensors = {re.sub(r"^grad\.model\.", "grad.backbone.", k): v for k, v in tensors.items()}
     if c["old_style"]:
         written = c["old_style"](written)
         with open(path, "w") as f:
@@ -205,6 +334,11 @@ def make(name):
             f.write("\n")
         again = transformers.AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").float()
         assert torch.equal(again(input_ids=ids, use_cache=False).logits, model(input_ids=ids, use_cache=False).logits), "the old keys mean another model"
+    if c["layout"]:
+        written, tensors = c["layout"](folder, written, tensors)
+        with open(path, "w") as f:
+            json.dump(written, f, indent=2, sort_keys=True)
+            f.write("\n")
     save_file(tensors, os.path.join(folder, "expected.safetensors"))
     for f in os.listdir(folder):
         os.chmod(os.path.join(folder, f), 0o644)
