@@ -299,7 +299,8 @@ tsan:
 	@TSAN_OPTIONS="ignore_noninstrumented_modules=1 die_after_fork=0" JOBS=1 BUILD=build/tsan tests/run.sh $(TSAN_TESTS:%==%)
 # Planted faults (tests/faults): FAULTS="parts of names" SAMPLE=number JOBS=copies
 .PHONY: faults
-faults:
+faults: ALSO = $(TEST_PACKAGES)
+faults: deps
 	@BUILD=$(BUILD) JOBS=$(or $(FAULT_JOBS),2) CC=$(CC) CXX=$(CXX) tests/faults/faults.sh $(if $(SAMPLE),--sample $(SAMPLE)) $(FAULTS)
 include tests/fuzz/fuzz.mk
 clean:

@@ -81,15 +81,16 @@ if [ -n "$objects" ]; then
 fi
 
 # ---- 4
-only() { # system header, the one file that may include it
-  local hits
-  hits=$(sources | xargs grep -lE "#[[:space:]]*include[[:space:]]*<$1" | grep -v "^$2\$")
-  [ -z "$hits" ] || say "<$1> only in $2, but also in: $hits"
-  [ -f "$2" ] || say "$2 is gone: who knows <$1> now?"
+only() { # system header, the files that may include it
+  local header=$1 hits f
+  shift
+  hits=$(sources | xargs grep -lE "#[[:space:]]*include[[:space:]]*<$header" | grep -vxF "$(printf '%s\n' "$@")")
+  [ -z "$hits" ] || say "<$header> only in $*, but also in: $hits"
+  for f; do [ -f "$f" ] || say "$f is gone: who knows <$header> now?"; done
 }
 only 'yaml\.h' core/format/yaml.c
 only 'sqlite3\.h' results/store_impl.h
-only 'oneapi/dnnl' kernels/cpu/gemm.c
+only 'oneapi/dnnl' kernels/cpu/gemm.c kernels/cpu/gemm_half.c
 only 'jansson\.h' core/format/json.c
 only 'xxhash\.h' core/base/hash.c
 only 'pcre2\.h' core/token/tok_regex.c

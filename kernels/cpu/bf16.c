@@ -103,12 +103,24 @@ static size_t copies_bytes(const hy_cpu_operands *l, const hy_cpu_args *a, int r
     return n;
 }
 
+// Kernels that the processor's own bfloat16 products serve.
+static bool plan_half(hy_kernel_id id, const void *args, const hy_plan_req *req, hy_launch *out) {
+    switch (id) {
+        case HY_K_linear: return hy_cpu_half_linear(args, req, out);
+        case HY_K_linear_bwd: return hy_cpu_half_linear_bwd(args, req, out);
+        case HY_K_lm_loss: return hy_cpu_half_lm_loss(args, req, out);
+        case HY_K_lm_loss_bwd: return hy_cpu_half_lm_loss_bwd(args, req, out);
+        default: return false;
+    }
+}
+
 hy_status hy_cpu_plan_bf16(hy_kernel_id id, const void *args, const hy_plan_req *req, hy_launch *out) {
     const hy_plan_req inner = as_float(req);
     hy_cpu_args a;
     hy_cpu_operands l;
     memcpy(&a, args, size_of(id));
     hy_launch f = {0};
+    if (plan_half(id, args, req, out)) return HY_OK;
     if (id == HY_K_gather || id == HY_K_kv_append || !hy_cpu_list_operands(id, &a, &l)) {
         HY_TRY(plan_float(id, args, &inner, &f));  // moves of whole elements, and kernels of parameters alone
         *out = (hy_launch){.path = path_name(req->isa, f.path), .workspace = f.workspace, .run = runs[id]};

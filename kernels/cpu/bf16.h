@@ -34,6 +34,12 @@ bool hy_cpu_list_operands(hy_kernel_id id, hy_cpu_args *a, hy_cpu_operands *out)
 
 // The plan of any kernel with dtype HY_BF16.
 hy_status hy_cpu_plan_bf16(hy_kernel_id id, const void *args, const hy_plan_req *req, hy_launch *out);
+// The plans of the processor's own bfloat16 products (linear_half.c, lm_loss_half.c). False: these arguments have none,
+// float32 kernels between widened and rounded operands do it.
+bool hy_cpu_half_linear(const hy_linear_args *a, const hy_plan_req *req, hy_launch *out);
+bool hy_cpu_half_linear_bwd(const hy_linear_bwd_args *a, const hy_plan_req *req, hy_launch *out);
+bool hy_cpu_half_lm_loss(const hy_lm_loss_args *a, const hy_plan_req *req, hy_launch *out);
+bool hy_cpu_half_lm_loss_bwd(const hy_lm_loss_bwd_args *a, const hy_plan_req *req, hy_launch *out);
 // The plan of a kernel in any type, as in the backend's table.
 hy_status hy_cpu_plan_any(hy_kernel_id id, const void *args, const hy_plan_req *req, hy_launch *out);
 

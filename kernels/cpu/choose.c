@@ -1,5 +1,6 @@
 // choose.c - what plan functions share: which instructions there are, the reference kernels, what is said of weights.
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/gemm.h"
 
 hy_isa hy_isa_best(void) {
     // __builtin_cpu_supports looks at CPUID and at XGETBV, so it is false where the system does not save the registers.
@@ -12,6 +13,7 @@ hy_isa hy_isa_best(void) {
 }
 
 const char *hy_cpu_bf16_slow(void) {
+    if (hy_gemm_has_half(hy_isa_best())) return NULL;
     return "bfloat16 is computed with float32 kernels between widened and rounded operands";
 }
 

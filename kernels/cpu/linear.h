@@ -14,10 +14,21 @@ typedef struct {
 } hy_gemv_args;
 #define HY_GEMV_ALONE (32 * 1024)  // weights below which waking other threads costs more than it saves
 
+// A tile of a product with bfloat16 factors, as it becomes rows of bfloat16 (hy_fast_linear_round): plus bias, plus
+// rows of `other`, then rounded once. `other` may be y.
+typedef struct {
+    const float *bias;      // or NULL
+    const uint16_t *other;  // or NULL
+    uint16_t *y;
+    int ldother, ldy;
+} hy_half_rows;
+
 #define HY_LINEAR_DECLARE(isa)                                                                       \
     void hy_fast_gemv_##isa(const hy_gemv_args *g, int threads);                                     \
     void hy_fast_linear_finish_##isa(const void *ctx, int m0, int n0, int m, int n);                 \
     void hy_fast_widen_##isa(const uint16_t *src, int lds, float *dst, int ldd, int rows, int cols); \
+    void hy_fast_linear_round_##isa(const void *ctx, int m0, int n0, int m, int n, float *t);        \
+    void hy_fast_linear_half_sums_##isa(const hy_linear_bwd_args *a, float *partial, int threads);   \
     void hy_fast_linear_sums_##isa(const hy_linear_bwd_args *a, float *partial, int threads);
 HY_LINEAR_DECLARE(base)
 HY_LINEAR_DECLARE(avx2)

@@ -1,4 +1,4 @@
-// lm_loss.h - between lm_loss.c (blocks of rows, products) and lm_loss.c (the softmax).
+// lm_loss.h - between lm_loss.c and lm_loss_half.c (blocks of rows, products) and lm_loss.c (the softmax).
 #ifndef HY_LM_LOSS_H
 #define HY_LM_LOSS_H
 #include "kernels/cpu/cpu.h"
@@ -17,4 +17,11 @@ typedef struct {
 void hy_fast_softmax_base(const hy_softmax_args *a, int threads);
 void hy_fast_softmax_avx2(const hy_softmax_args *a, int threads);
 void hy_fast_softmax_avx512(const hy_softmax_args *a, int threads);
+
+// Labelled rows that are worked on together.
+int hy_lm_loss_block(int rows, int V);
+// Lists the labelled rows in idx [rows]; the others get nll 0 and pred -1, and where there is b rows of dx 0, of `elem`
+// bytes a value, unless it is added to. HY_EINPUT: a label outside the vocabulary.
+hy_status hy_lm_loss_rows(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *b, size_t elem, int32_t *idx,
+                          int *count);
 #endif

@@ -143,7 +143,11 @@ clean_tests() { # copy
     [ "$(cut -d' ' -f2 "$work/times/$t" 2>/dev/null)" != "$state" ] || continue # it was, in this very state of the tree
     if ! build "$1" "$t"; then echo "$t does not build" >>"$work/run/broken"; tail -5 "$1.log" >>"$work/run/broken"; continue; fi
     started=$SECONDS
-    if try "$1" "$t"; then echo "$((SECONDS - started)) $state" >"$work/times/$t"; else
+    if try "$1" "$t"; then
+      # one that skips all of its cases here (a package is missing) is green whatever is planted
+      if tail -1 "$1.log" | grep -q '^0 passed, 0 failed'; then { echo "$t runs nothing here:"; tail -5 "$1.log"; } >>"$work/run/broken"; continue; fi
+      echo "$((SECONDS - started)) $state" >"$work/times/$t"
+    else
       echo "$t is red without any fault:" >>"$work/run/broken"
       tail -20 "$1.log" >>"$work/run/broken"
     fi

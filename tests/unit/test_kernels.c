@@ -1,5 +1,6 @@
 // test_kernels.c - embed, norm, act, scale, fuse, gather and the kernels of the optimiser: gradients, parity of all
 // paths, sentinels, threads.
+#include "kernels/cpu/fast.h"
 #include "kernels/cpu/fast/vmath.h"
 #include "tests/unit/kernel_test.h"
 
@@ -97,6 +98,20 @@ static void norm_all(void **state) {
                          .out_of = {{"y", rows, width, width + pad(x.C, 1), width + pad(x.C, 2), 0, 0, 0, 0}}};
             check(&c, rows > 300 || x.C > 1000);
         }
+}
+
+// Each instruction set runs its own build.
+static void builds(void **state) {
+    (void)state;
+    hy_status (*const own[])(const void *, void *, const hy_plan_req *) = {hy_fast_norm_base, hy_fast_norm_avx2,
+                                                                           hy_fast_norm_avx512};
+    const hy_norm_args a = {.rows = 1, .groups = 1, .C = 1, .ldx = 1, .ldy = 1};
+    for (int isa = HY_ISA_BASE; isa <= HY_ISA_AVX512; isa++) {
+        const hy_plan_req req = {.dtype = HY_F32, .isa = (hy_isa)isa, .threads = 1};
+        hy_launch l;
+        assert_int_equal(hy_cpu_plan_norm(&a, &req, &l), HY_OK);
+        assert_true(l.run == own[isa - HY_ISA_BASE]);
+    }
 }
 
 // ---------------------------------------------------------------------------------------------------- act
@@ -606,11 +621,21 @@ static void cast_all(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        kt_cpu_test(exp_accuracy),      cmocka_unit_test(norm_all),   cmocka_unit_test(act_all),
-        cmocka_unit_test(act_extremes), cmocka_unit_test(scale_all),  cmocka_unit_test(fuse_all),
-        cmocka_unit_test(embed_all),    cmocka_unit_test(gather_all), cmocka_unit_test(embed_many_rows),
-        cmocka_unit_test(adamw_all),    cmocka_unit_test(sumsq_all),  cmocka_unit_test(nll_sum_all),
-        cmocka_unit_test(clip_all),     cmocka_unit_test(cast_all),
+        kt_cpu_test(builds),
+        kt_cpu_test(exp_accuracy),
+        cmocka_unit_test(norm_all),
+        cmocka_unit_test(act_all),
+        cmocka_unit_test(act_extremes),
+        cmocka_unit_test(scale_all),
+        cmocka_unit_test(fuse_all),
+        cmocka_unit_test(embed_all),
+        cmocka_unit_test(gather_all),
+        cmocka_unit_test(embed_many_rows),
+        cmocka_unit_test(adamw_all),
+        cmocka_unit_test(sumsq_all),
+        cmocka_unit_test(nll_sum_all),
+        cmocka_unit_test(clip_all),
+        cmocka_unit_test(cast_all),
     };
     return kt_group(tests);
 }

@@ -1,5 +1,6 @@
 // linear.c - the parts of a linear layer that are not a matrix product of the library: products with few rows
 // (decoding), adding bias and residual to a finished tile, and the sums of bias gradients.
+#include "kernels/cpu/bf16.h"
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/fast/vmath.h"
 
@@ -131,6 +132,21 @@ void HY_FAST(hy_fast_linear_finish)(const void *ctx, int m0, int n0, int m, int 
     }
 }
 
+void HY_FAST(hy_fast_linear_round)(const void *ctx, int m0, int n0, int m, int n, float *t) {
+    const hy_half_rows *a = ctx;
+    for (int i = 0; i < m; i++) {
+        float *row = t + (size_t)i * n;
+        const uint16_t *other = a->other ? a->other + (size_t)(m0 + i) * a->ldother + n0 : NULL;
+        HY_VFOR(j, part, n) {
+            hy_vf v = hy_vget(row + j, part);
+            if (a->bias) v += hy_vget(a->bias + n0 + j, part);
+            if (other) v += part == HY_LANES ? hy_vload_bf16(other + j) : hy_vload_bf16_part(other + j, part);
+            hy_vput(row + j, v, part);
+        }
+        HY_FAST(hy_fast_row_round)(a->y + (size_t)(m0 + i) * a->ldy + n0, row, n);
+    }
+}
+
 // ---------------------------------------------------------------------------------------------------- gradients
 // Copies (or adds) dy to dres and sums its columns over blocks of rows: partial [blocks, N], then added in block order.
 typedef struct {
@@ -159,11 +175,44 @@ static void sum_blocks(const void *ctx, long from, long to, int thread) {
         }
     }
 }
-void HY_FAST(hy_fast_linear_sums)(const hy_linear_bwd_args *a, float *partial, int threads) {
+// The sums of each block of rows, then their sum in the order of the blocks.
+static void add_blocks(const hy_linear_bwd_args *a, float *partial, int threads, hy_piece_fn *of_block) {
     const int N = a->f.N, blocks = hy_cpu_row_blocks(a->f.M);
     float *dbias = a->dbias;
     const sums_ctx ctx = {a, partial};
-    hy_parallel(threads, blocks, 1, sum_blocks, &ctx);
+    hy_parallel(threads, blocks, 1, of_block, &ctx);
     for (int b = 0; b < blocks && dbias; b++)
         for (int j = 0; j < N; j++) dbias[j] += partial[(size_t)b * N + j];
+}
+void HY_FAST(hy_fast_linear_sums)(const hy_linear_bwd_args *a, float *partial, int threads) {
+    add_blocks(a, partial, threads, sum_blocks);
+}
+
+// The same where dy and dres are bfloat16: rows of sums are added to, rows of dres rounded once.
+static void half_sums(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    const hy_linear_bwd_args *a = ((const sums_ctx *)ctx)->a;
+    const int M = a->f.M, N = a->f.N, blocks = hy_cpu_row_blocks(M), step = (M + blocks - 1) / blocks;
+    const uint16_t *dy = a->dy;
+    for (int b = (int)from; b < (int)to; b++) {
+        float *sum = a->dbias ? ((const sums_ctx *)ctx)->partial + (size_t)b * N : NULL;
+        if (sum) memset(sum, 0, (size_t)N * sizeof *sum);
+        for (int m = b * step; m < (b + 1) * step && m < M; m++) {
+            const uint16_t *src = dy + (size_t)m * a->lddy;
+            uint16_t *dst = a->dres ? (uint16_t *)a->dres + (size_t)m * a->lddres : NULL;
+            if (dst && !(a->acc & 2)) memmove(dst, src, (size_t)N * sizeof *dst);
+            HY_VFOR(j, n, N) {
+                float row[HY_LANES];
+                hy_vf v = n == HY_LANES ? hy_vload_bf16(src + j) : hy_vload_bf16_part(src + j, n);
+                if (sum) hy_vput(sum + j, hy_vget(sum + j, n) + v, n);
+                if (!dst || !(a->acc & 2)) continue;
+                v += n == HY_LANES ? hy_vload_bf16(dst + j) : hy_vload_bf16_part(dst + j, n);
+                hy_vstore(row, v);
+                HY_FAST(hy_fast_row_round)(dst + j, row, n);
+            }
+        }
+    }
+}
+void HY_FAST(hy_fast_linear_half_sums)(const hy_linear_bwd_args *a, float *partial, int threads) {
+    add_blocks(a, partial, threads, half_sums);
 }

@@ -9,7 +9,7 @@
 #define BLOCK_ROWS 512  // more rows make the product for dw no faster; below 1024 it needs no partial sums
 #define BLOCK_LOGITS (4 * 1024 * 1024)  // 16 MB, the size of a large cache
 
-static int block_rows(int rows, int V) {
+int hy_lm_loss_block(int rows, int V) {
     int n = BLOCK_LOGITS / V;
     n = n > BLOCK_ROWS ? BLOCK_ROWS : n < HY_GEMM_ROWS ? HY_GEMM_ROWS : n;
     return n < rows ? n : rows;
@@ -28,7 +28,7 @@ typedef struct {
     size_t bytes;
 } layout;
 static layout lay_out(const hy_lm_loss_args *a, bool gradient, void *ws, const hy_plan_req *req) {
-    size_t rows = (size_t)a->rows, m = (size_t)block_rows(a->rows, a->V),
+    size_t rows = (size_t)a->rows, m = (size_t)hy_lm_loss_block(a->rows, a->V),
            x = hy_align(m * (size_t)a->C * sizeof(float));
     size_t at_x = hy_align(rows * sizeof(int32_t)), at_logits = at_x + x;
     size_t at_dx = at_logits + hy_align(m * (size_t)a->V * sizeof(float));
@@ -47,8 +47,8 @@ static layout lay_out(const hy_lm_loss_args *a, bool gradient, void *ws, const h
     return l;
 }
 
-// Lists the labelled rows; the others get nll 0 and pred -1, and dx 0 unless it is added to.
-static hy_status list_rows(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *b, int32_t *idx, int *count) {
+hy_status hy_lm_loss_rows(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *b, size_t elem, int32_t *idx,
+                          int *count) {
     int n = 0;
     for (int r = 0; r < a->rows; r++) {
         if (a->labels[r] >= a->V)
@@ -59,7 +59,7 @@ static hy_status list_rows(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *
         }
         ((float *)a->nll)[r] = 0;
         a->pred[r] = -1;
-        if (b && b->dx && !(b->acc & 1)) memset((float *)b->dx + (size_t)r * b->lddx, 0, (size_t)a->C * sizeof(float));
+        if (b && b->dx && !(b->acc & 1)) memset((char *)b->dx + (size_t)r * b->lddx * elem, 0, (size_t)a->C * elem);
     }
     *count = n;
     return HY_OK;
@@ -106,9 +106,7 @@ static hy_status run_block(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *
                          .pred = a->pred,
                          .scale = b ? *b->scale : 0,
                          .gradient = b && (b->dx || b->dw)};
-    (req->isa >= HY_ISA_AVX512 ? hy_fast_softmax_avx512
-     : req->isa == HY_ISA_AVX2 ? hy_fast_softmax_avx2
-                               : hy_fast_softmax_base)(&s, req->threads);
+    HY_FAST_PICK(hy_fast_softmax, req->isa)(&s, req->threads);
     if (b && b->dx) {
         float *dx = joined ? (float *)b->dx + (size_t)idx[0] * b->lddx : l->dx;
         hy_gemm_args g = {.M = m,
@@ -145,8 +143,8 @@ static hy_status run_block(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *
 static hy_status run_blocks(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *b, void *ws, const hy_plan_req *req) {
     if (a->rows == 0) return HY_OK;
     layout l = lay_out(a, b != NULL, ws, req);
-    int n, step = block_rows(a->rows, a->V);
-    HY_TRY(list_rows(a, b, l.idx, &n));
+    int n, step = hy_lm_loss_block(a->rows, a->V);
+    HY_TRY(hy_lm_loss_rows(a, b, sizeof(float), l.idx, &n));
     for (int i = 0; i < n; i += step) HY_TRY(run_block(a, b, &l, l.idx + i, n - i < step ? n - i : step, req));
     return HY_OK;
 }
