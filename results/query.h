@@ -170,6 +170,9 @@ hy_status hy_check_run_filter(hy_store *s, const hy_run_filter *f);
 hy_status hy_ask_runs(hy_store *s, const hy_run_filter *f, hy_query **q);
 // All definitions, with how many figures are stored of each.
 hy_status hy_ask_metrics(hy_store *s, hy_query **q);
+// Benchmark scores (measure scores) of the finished runs of a variant ("": any): run, variant, task, metric, how it was
+// asked ("0 shots, version 1"; ", limited" where not all documents were), value, standard error or NULL, documents.
+hy_status hy_ask_scores(hy_store *s, const char *variant, hy_query **q);
 // Everything about one run as one row; its measurements; its figures; its artifacts without their data. id: as the user
 // wrote it.
 hy_status hy_ask_run(hy_store *s, const char *id, hy_query **q);

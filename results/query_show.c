@@ -102,6 +102,22 @@ hy_status hy_ask_metrics(hy_store *s, hy_query **q) {
                          q);
 }
 
+// The value of a line "name: value" of the options, quotes taken off.
+#define OPTION(name)                                                                                               \
+    "trim(substr(options, instr(options, '" name ": ') + length('" name ": '), instr(substr(options || char(10), " \
+    "instr(options, '" name ": ') + length('" name ": ')), char(10)) - 1), '\"')"
+hy_status hy_ask_scores(hy_store *s, const char *variant, hy_query **q) {
+    return open_with(
+        s,
+        "SELECT run_id AS run, variant, substr(cell, 1, instr(cell, ' ') - 1) AS task,"
+        " substr(cell, instr(cell, ' ') + 1) AS metric, " OPTION("shots") " || ' shots, version ' || " OPTION(
+            "version") " || CASE " OPTION("limited") " WHEN '0' THEN '' ELSE ', limited' END AS how,"
+                                                     " value, stderr, n FROM v_final WHERE metric = 'score' AND (?1 = "
+                                                     "'' OR variant = ?1)"
+                                                     " ORDER BY task, v_final.metric_id, run_id",
+        variant, q);
+}
+
 hy_status hy_ask_run(hy_store *s, const char *id, hy_query **q) {
     return open_with(s, "SELECT * FROM v_model WHERE model_id = ?1", id, q);
 }

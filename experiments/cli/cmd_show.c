@@ -5,6 +5,7 @@
 
 #include "experiments/cli/args.h"
 #include "experiments/cli/commands.h"
+#include "experiments/cli/show_scores.h"
 #include "experiments/cli/show_spec.h"
 #include "results/metrics.h"
 #include "results/query.h"
@@ -164,7 +165,7 @@ static bool is_status(const char *text) {
 static hy_status dispatch(const options *o, const hy_arg_list *rest) {
     const char *what = rest->v[0], *arg = rest->n > 1 ? rest->v[1] : NULL;
     bool needs = !strcmp(what, "run") || !strcmp(what, "sql");
-    if (!needs && strcmp(what, "runs") && strcmp(what, "metrics"))
+    if (!needs && strcmp(what, "runs") && strcmp(what, "metrics") && strcmp(what, "scores"))
         return hy_error(HY_EINPUT, "nothing to show called \"%s\"; --help lists what there is", what);
     if (needs && !arg)
         return hy_error(HY_EINPUT, "show %s needs %s", what,
@@ -177,6 +178,7 @@ static hy_status dispatch(const options *o, const hy_arg_list *rest) {
     hy_interrupts_defer();
     hy_status st = !strcmp(what, "runs")      ? show_runs(s, o)
                    : !strcmp(what, "metrics") ? show_metrics(s, o)
+                   : !strcmp(what, "scores")  ? hy_show_scores(s, o->variant, o->limit, o->format)
                    : !strcmp(what, "run")     ? show_run(s, o, arg)
                                               : show_sql(s, o, arg);
     hy_interrupts_end();
@@ -200,7 +202,7 @@ int hy_cmd_show(int argc, char **argv) {
     const hy_arg args[] = {
         {"--db", "FILE", HY_ARG_PATH, &o.db, 0, "results database ($HYLAB_DB, else runs/hylab.db)"},
         {"--experiment", "NAME", HY_ARG_TEXT, &o.experiment, 0, "runs: only those first made for this experiment"},
-        {"--variant", "NAME", HY_ARG_TEXT, &o.variant, 0, "runs: only this variant"},
+        {"--variant", "NAME", HY_ARG_TEXT, &o.variant, 0, "runs, scores: only this variant"},
         {"--status", "S", HY_ARG_TEXT, &o.status, 0,
          "runs: running, interrupted, done or failed, they or a measurement of them"},
         {"--all", NULL, HY_ARG_FLAG, &o.all, 0, "runs: also those that a later run replaced"},
@@ -209,12 +211,13 @@ int hy_cmd_show(int argc, char **argv) {
         {0},
     };
     const hy_args a = {
-        .usage = "hylab show runs|metrics|run N|sql VIEW-OR-STATEMENT|spec MODEL|variants|published "
+        .usage = "hylab show runs|metrics|scores|run N|sql VIEW-OR-STATEMENT|spec MODEL|variants|published "
                  "FILE...|fields|measures [options]",
         .text = "Shows what is stored, and (without a database) what can be built.\n"
                 "  runs             one line for each run\n"
                 "  run N            everything about run N: provenance, resolved model, figures, artifacts\n"
                 "  metrics          what the stored figures mean\n"
+                "  scores           benchmark scores (hylab score --store), models side by side\n"
                 "  sql TEXT         a view (v_run v_final v_metric v_curve v_timing v_param v_plan v_result ...) or a "
                 "statement that only reads\n"
                 "  spec MODEL       a variant, checkpoint or released folder worked out: layers, parameters, cache, "

@@ -71,6 +71,21 @@ check 'and doctor is content' 0 'results +ok' "$HYLAB" doctor --db "$dir/s.db"
 echo '{"results": {"t": {"acc,none": 0.5, "acc_stderr,none": "N/A"}}, "n-samples": {"t": {"original": 9, "effective": 4}}}' >"$dir/few.json"
 check 'a part of the documents' 0 'scores of run' "$HYLAB" score $G/llama --store "$dir/few.json" --db "$dir/s.db"
 same "$(sqlite3 "$dir/s.db" "select n, stderr is null, options like '%limited: 4%' from v_final where cell = 't acc'")" '4|1|1' 'is told'
+# the table of all of it against SQL over the raw rows
+"$HYLAB" show scores --db "$dir/s.db" --format csv >"$dir/scores.csv"
+same "$(python3 - "$dir/scores.csv" <<'END'
+import csv, sys
+for r in sorted(csv.DictReader(open(sys.argv[1])), key=lambda r: (int(r["run"]), r["task"], r["metric"])):
+    print(r["run"], r["variant"], r["task"], r["metric"], "%.9g" % float(r["score"]), "%.9g" % float(r["stderr"]) if r["stderr"] else "-", r["n"], r["how"], sep="|")
+END
+)" "$(sqlite3 "$dir/s.db" "with v as (select *, substr(cell, 1, instr(cell, ' ') - 1) t, substr(cell, instr(cell, ' ') + 1) m from v_final where metric = 'score')
+  select run_id, variant, t, m, printf('%.9g', value), case when stderr is null then '-' else printf('%.9g', stderr) end, n,
+    case t when 't' then '0 shots, version none, limited' when 'tiny_choice' then '1 shots, version 1' else '0 shots, version 1' end from v order by run_id, t, m")" 'show scores: every score as it is stored'
+"$HYLAB" score $G/mamba --store "$dir/few.json" --db "$dir/s.db" 2>/dev/null
+check 'models side by side' 0 '^t  +acc  +0 shots, version none, limited  +4  +0\.5000  +0\.5000 *$' "$HYLAB" show scores --db "$dir/s.db"
+check 'a score that the other lacks' 0 '^tiny_choice  +acc_norm  +1 shots, version 1  +12  +[0-9.]+ ± [0-9.]+ *$' "$HYLAB" show scores --db "$dir/s.db"
+check 'scores of one variant' 0 '^task  +metric  +how  +n  +mamba \(run 2\)$' "$HYLAB" show scores --db "$dir/s.db" --variant mamba
+check 'no scores' 2 'holds no scores of x' "$HYLAB" show scores --db "$dir/s.db" --variant x
 check 'results without figures' 2 'results: there is no figure' bash -c "echo '{\"results\": {}}' >'$dir/r.json'; '$HYLAB' score $G/llama --store '$dir/r.json' --db '$dir/s.db'"
 check 'no results' 2 '"results" is missing' bash -c "echo '{}' >'$dir/r.json'; '$HYLAB' score $G/llama --store '$dir/r.json' --db '$dir/s.db'"
 check 'a model and more' 2 'is left over' "$HYLAB" score $G/llama x.jsonl --store $R
