@@ -188,7 +188,24 @@ static hy_status one_rate(const hy_model *m, hy_tp_kind kind, int batch, int con
     return HY_OK;
 }
 
-static void torch_row(hy_table *t, const char *model, const torch_mode *m, double *rate, double *ratio, int rounds) {
+// The same in bfloat16, of the rate in float32 next to it.
+static void half_row(hy_table *t, const char *what, const char *model, const double *half, const double *full,
+                     int rounds) {
+    double times[256];
+    for (int i = 0; i < rounds; i++) times[i] = 100 * half[i] / full[i];
+    hy_table_row(t);
+    hy_table_text(t, "%s, bf16, %s", what, model);
+    hy_table_num(t, hy_median(half, rounds), 0);
+    hy_table_empty(t);
+    hy_table_empty(t);
+    hy_table_num(t, hy_median(times, rounds), 1);
+    hy_table_text(t, "float32");
+}
+
+static void torch_row(hy_table *t, const char *model, const torch_mode *m, const double *rate, double *ratio,
+                      const double *half, int rounds) {
+    double times[256];
+    for (int i = 0; half && i < rounds; i++) times[i] = half[i] / rate[i];
     hy_sort(ratio, rounds);
     hy_table_row(t);
     hy_table_text(t, "%s", model);
@@ -198,6 +215,7 @@ static void torch_row(hy_table *t, const char *model, const torch_mode *m, doubl
     hy_table_num(t, hy_median(ratio, rounds), 2);
     hy_table_num(t, ratio[0], 2);
     hy_table_num(t, ratio[rounds - 1], 2);
+    hy_table_num(t, half ? hy_median(times, rounds) : NAN, 2);
 }
 static hy_table *torch_table(void) {
     hy_table *t = hy_table_new("Training beside PyTorch: hylab float32 over it");
@@ -208,6 +226,7 @@ static hy_table *torch_table(void) {
     hy_table_column(t, "ratio", "hylab / it", NULL, HY_RIGHT);
     hy_table_column(t, "least", NULL, NULL, HY_RIGHT);
     hy_table_column(t, "largest", NULL, NULL, HY_RIGHT);
+    hy_table_column(t, "bf16_ratio", "in bf16 / it", NULL, HY_RIGHT);
     hy_table_note(t,
                   "n interleaved rounds; rates and ratios are medians, a ratio is taken within its round. On a shared "
                   "machine every rate is a lower bound; the ratios are not.");
@@ -217,13 +236,13 @@ static hy_status training(hy_table *t, hy_table *beside, const char *file, const
                           const char *python, int rounds) {
     enum { BATCH = 8, T = 512 };
     HY_TRY(parity(file, HY_WEIGHTS_F32, be, 33, true));
-    hy_model m;
+    hy_model m, half = {0};
     torch py[NMODES] = {0};
-    char *path = NULL;
-    double rate[256], share[256], sg[256], seconds;
+    char *path = NULL, *half_path = NULL;
+    double rate[256], share[256], sg[256], rate16[256], seconds;
     static double ratio[NMODES][256], torch_rate[NMODES][256];
     HY_TRY(hy_model_open(file, NULL, be, HY_WEIGHTS_F32, HY_PRECISION_F32, 1, &m));
-    hy_status s = HY_OK;
+    hy_status s = be->bf16_slow ? HY_OK : hy_model_open(file, NULL, be, HY_WEIGHTS_F32, HY_PRECISION_BF16, 1, &half);
     for (int k = 0; python && !s && k < NMODES; k++) {
         if (!torch_can(&MODES[k], model)) continue;
         s = torch_start(python, model, be->threads, &MODES[k], &py[k]);
@@ -241,6 +260,7 @@ static hy_status training(hy_table *t, hy_table *beside, const char *file, const
         s = sgemm_rate(be, &before);
         if (!s) s = one_rate(&m, HY_TP_TRAIN, BATCH, T, 1, &rate[i], &path);
         if (!s) s = sgemm_rate(be, &after);
+        if (!s && half.p) s = one_rate(&half, HY_TP_TRAIN, BATCH, T, 1, &rate16[i], &half_path);
         sg[i] = (before + after) / 2;
         share[i] = flops * rate[i] / (BATCH * T) / sg[i];
         for (int k = 0; !s && k < NMODES; k++) {
@@ -262,30 +282,36 @@ static hy_status training(hy_table *t, hy_table *beside, const char *file, const
         hy_table_text(t, "sgemm");
         hy_table_num(t, python ? hy_median(ratio[0], rounds) : NAN, 2);
         fprintf(stderr, "kernels: %s\n", path);
+        if (half.p) half_row(t, "training", model, rate16, rate, rounds);
+        if (half.p) fprintf(stderr, "kernels in bf16: %s\n", half_path);
     }
     for (int k = 0; k < NMODES; k++) {
-        if (!s && py[k].to) torch_row(beside, model, &MODES[k], torch_rate[k], ratio[k], rounds);
+        if (!s && py[k].to)
+            torch_row(beside, model, &MODES[k], torch_rate[k], ratio[k], half.p ? rate16 : NULL, rounds);
         torch_stop(&py[k]);
     }
     free(path);
+    free(half_path);
     hy_model_close(&m);
+    hy_model_close(&half);
     return s;
 }
 
 // --------------------------------------------------------------------------------------------------- prefill, decoding
 static hy_status serving(hy_table *t, const char *file, const hy_backend *be, int rounds) {
     HY_TRY(parity(file, HY_WEIGHTS_F32, be, 5, false));
-    hy_model m;
-    double rate[256], share[256], sg[256], rd[256], near0[256], far[256];
+    hy_model m, half = {0};
+    double rate[256], rate16[256], share[256], sg[256], rd[256], near0[256], far[256];
     HY_TRY(hy_model_open(file, NULL, be, HY_WEIGHTS_F32, HY_PRECISION_F32, 1, &m));
     const hy_model_spec *spec = &m.p->spec;
     // mean depth of 512 prompt tokens; logits are made for the last one only
     const double bytes = (double)m.p->param_elems * 4, head = 2.0 * spec->vocab * spec->d_model;
     const double forward = hy_model_flops_token(spec, 256) - head * 511 / 512;
-    hy_status s = HY_OK;
+    hy_status s = be->bf16_slow ? HY_OK : hy_model_open(file, NULL, be, HY_WEIGHTS_AUTO, HY_PRECISION_BF16, 1, &half);
     for (int i = 0; !s && i < rounds; i++) {
         s = sgemm_rate(be, &sg[i]);
         if (!s) s = one_rate(&m, HY_TP_PREFILL, 1, 512, 1, &rate[i], NULL);
+        if (!s && half.p) s = one_rate(&half, HY_TP_PREFILL, 1, 512, 1, &rate16[i], NULL);
         share[i] = forward * rate[i] / sg[i];
     }
     if (!s) {
@@ -296,7 +322,9 @@ static hy_status serving(hy_table *t, const char *file, const hy_backend *be, in
         hy_table_num(t, hy_median(sg, rounds) * 1e-9, 1);
         hy_table_num(t, 100 * hy_median(share, rounds), 1);
         hy_table_text(t, "sgemm");
+        if (half.p) half_row(t, "prefill 512", m.p->spec.name, rate16, rate, rounds);
     }
+    hy_model_close(&half);
     for (int i = 0; !s && i < rounds; i++) {
         rd[i] = read_rate(be->threads);
         s = one_rate(&m, HY_TP_DECODE, 1, 1, 1, &near0[i], NULL);
