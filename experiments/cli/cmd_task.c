@@ -100,7 +100,7 @@ static void token_text(const hy_task *task, int32_t id, char out[16]) {
         size_t n = strnlen(piece, 15);
         while (piece[n] && n && ((unsigned char)piece[n] & 0xc0) == 0x80) n--;  // no half character
         snprintf(out, 16, "%.*s", (int)n, piece);
-    } else if (strcmp(hy_task_kind(task), "text"))
+    } else if (strcmp(hy_task_kind(task), "text") || id > 255)
         snprintf(out, 16, "%d", id);
     else if (id == '\n')
         snprintf(out, 16, "\\n");
