@@ -96,7 +96,8 @@ hy_status hy_corpus_manifest_write(const char *path, const hy_corpus_manifest *m
     if (!m->finished) hy_json_set(o, "next", place_json(&m->next));
     hy_json_text(o, 2, &text);
     hy_json_free(o);
-    while (text.n && (text.s[text.n - 1] == '\n' || text.s[text.n - 1] == '}')) text.n--;
+    while (text.s[text.n - 1] != '}') text.n--;
+    text.n -= 2;  // the brace that closes it, and the new line before
     hy_buf_printf(&text, ",\n  ");
     hy_hash_hex(text.s, text.n, hash);
     hy_buf_printf(&text, CHECKSUM ": \"%s\"\n}\n", hash);

@@ -2,6 +2,8 @@
 "bytes", every id from the sources, cut into documents by rules of its own. Prints "N documents, M tokens" or what is wrong.
 
     corpus_check.py DIR [--sources FOLDER]     sources whose path is relative lie in FOLDER
+    corpus_check.py DIR --ids                  the ids of each document, a JSON list a line, instead
+    corpus_check.py DIR --sign                 a manifest that was edited gets the checksum that fits
 """
 import ctypes, ctypes.util, json, os, re, struct, sys
 
@@ -76,7 +78,14 @@ def documents(data, s):
     return [d for p in parts for d in cut_long(p, s["max_document"])]
 
 
-def main(folder, sources):
+def sign(folder):
+    path = os.path.join(folder, "manifest.json")
+    raw = open(path, "rb").read()
+    head = raw[: raw.rindex(b'"checksum"')]
+    open(path, "wb").write(head + b'"checksum": "%s"\n}\n' % h128(head).encode())
+
+
+def main(folder, sources, show):
     raw = open(os.path.join(folder, "manifest.json"), "rb").read()
     m = json.loads(raw)
     want("last member", list(m)[-1], "checksum")
@@ -123,9 +132,16 @@ def main(folder, sources):
         for (ids, length), text in zip(docs, texts):
             want("bytes of a document", length, len(text))
             want("ids of a document", list(ids), around[0] + list(text) + around[1])
+    if show:
+        for ids, _ in docs:
+            print(json.dumps(list(ids)))
+        return
     print(f"{m['documents']} documents, {m['tokens']} tokens, {len(m['shards'])} shards")
 
 
 if __name__ == "__main__":
     where = sys.argv.index("--sources") if "--sources" in sys.argv else 0
-    main(sys.argv[1], sys.argv[where + 1] if where else ".")
+    if "--sign" in sys.argv:
+        sign(sys.argv[1])
+    else:
+        main(sys.argv[1], sys.argv[where + 1] if where else ".", "--ids" in sys.argv)
