@@ -7,6 +7,9 @@
 // without BOS and EOS). Training examples are crops of the training part at a uniformly drawn place. Windows of the
 // other two stand end to end; the last one reaches back so that it is as long as the rest, and what the window before
 // it has scored is ignored: every token of the part but its first is scored once.
+//
+// Of token shards (core/corpus/corpus.h) each document is in one split; examples are windows of documents
+// (task_text_docs.c). A set of one document, and a .bin file, are cut as a text is.
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
@@ -25,7 +28,7 @@ static const hy_field text_fields[] = {
     {"path", HY_F_STRING, offsetof(hy_text_options, path), PATH_MAX, "\"\"", 0, 0, NULL,
      "a text file, a folder of text files, token shards (hylab tokenize --out), or a .bin file of llm.c or nanoGPT"},
     {"validation", HY_F_DOUBLE, offsetof(hy_text_options, validation), 0, "0.1", 1e-6, 0.9, NULL,
-     "share of the bytes, at the end, that is kept for evaluation"},
+     "share of the bytes, at the end, that is kept for evaluation; of shards: of the documents"},
     {"tuning", HY_F_DOUBLE, offsetof(hy_text_options, tuning), 0, "0", 0, 0.9, NULL,
      "share of the bytes, before those of evaluation, that train.stop_accuracy looks at; 0: none", true},
     {"tokenizer", HY_F_STRING, offsetof(hy_text_options, tokenizer), PATH_MAX, "bytes", 0, 0, NULL,

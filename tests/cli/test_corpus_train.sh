@@ -89,7 +89,7 @@ for kind in openmpi mpich; do
     args=(--oversubscribe --bind-to none --mca btl "self,vader" --mca pml ob1)
     [ "$(id -u)" = 0 ] && args+=(--allow-run-as-root)
   fi
-  "${args[@]:+env}" ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0" timeout -k 5 90 "$mpirun" "${args[@]}" -n 3 "$H" train m.yaml --train steps=8 \
+  env ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0" timeout -k 5 90 "$mpirun" "${args[@]}" -n 3 "$H" train m.yaml --train steps=8 \
     --train log_every=1 --train eval_examples=20 --threads 1 --task text --task-set train=32 --task-set test=32 --task-set path=docs --train sum=parts \
     --train accumulate=4 --train batch=2 --out three.st --curve three.csv >three.out 2>&1
   equal "three processes see the batches that one sees" parts three
