@@ -131,7 +131,8 @@ static hy_status same_job(const maker *k, const hy_corpus_manifest *old) {
     for (int i = 0; i < old->n_sources && i < m->n_sources; i++) {
         if (strcmp(old->sources[i].path, m->sources[i].path))
             return other_job(k, "a source", old->sources[i].path, m->sources[i].path);
-        if (old->sources[i].bytes != m->sources[i].bytes)
+        // of what was not read to its end the part that was is looked at, and the rest may be mended
+        if (*old->sources[i].hash && old->sources[i].bytes != m->sources[i].bytes)
             return hy_error(HY_EINPUT,
                             "%s: has %lld bytes, and had %lld when %s was begun: name another folder, or remove "
                             "that one",
@@ -234,11 +235,12 @@ static hy_status open_dir(maker *k) {
     if (!s && !there && !is_empty(k->dir))
         s = hy_error(HY_EINPUT, "%s: is not empty, and holds no token shards: name another folder", k->dir);
     if (!s && there) s = hy_corpus_manifest_read(there, &old);
-    if (!s && there) s = same_job(k, &old);
-    if (!s && there) s = take_over(k, &old);
+    const bool begun = !s && there && old.n_shards;
+    if (begun) s = same_job(k, &old);
+    if (!s && begun) s = take_over(k, &old);
     // what is not whole any more is unfinished
     if (!s && there == whole && k->m.n_shards < old.n_shards && !(s = save(k, false))) unlink(whole);
-    if (!s && !there) s = save(k, false);
+    if (!s && !begun) s = save(k, false);
     hy_corpus_manifest_free(&old);
     free(whole);
     free(part);
