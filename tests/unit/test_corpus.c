@@ -3,6 +3,8 @@
 #include "task_fixture.h"
 
 #include "core/corpus/corpus_impl.h"
+#include "core/exec/exec.h"
+#include "core/spec/spec_read.h"
 #include "results/identity.h"
 
 // ---------------------------------------------------------------------------------------------------- sets
@@ -432,6 +434,79 @@ static void wide_ids(void **state) {
     remove_set(dir);
 }
 
+// ---------------------------------------------------------------------------------------------------- alone
+typedef struct {
+    double *nll;  // of each position of the row
+    float *grad;  // of all parameters, one after the other
+    size_t n_grad;
+} pass;
+
+static pass run_row(const hy_program *p, const hy_backend *be, int T, const int32_t *ids, const int32_t *labels) {
+    const int m = p->spec.meta_tokens;
+    pass r = {.nll = hy_xcalloc((size_t)T, sizeof *r.nll)};
+    int32_t *full = hy_xcalloc(2 * (size_t)(m + T), sizeof *full), *wanted = full + m + T;
+    hy_params *w;
+    hy_exec *e;
+    hy_ids_with_meta(1, T, m, ids, 0, full);
+    hy_ids_with_meta(1, T, m, labels, HY_IGNORE, wanted);
+    assert_int_equal(hy_params_create(p, be, HY_F64, &w), HY_OK);
+    assert_int_equal(hy_params_init(w, 4), HY_OK);
+    assert_int_equal(hy_params_want_grad(w), HY_OK);
+    assert_int_equal(hy_exec_create(p, be, HY_F64, HY_EXEC_TRAIN, 1, m + T, 0, &e), HY_OK);
+    const hy_batch b = {.B = 1, .T = m + T, .ids = full, .labels = wanted};
+    assert_int_equal(hy_exec_forward(e, w, &b, NULL, HY_HEAD_LOSS, NULL), HY_OK);
+    assert_int_equal(hy_exec_backward(e, w, 1, NULL), HY_OK);
+    for (int i = 0; i < T; i++) r.nll[i] = (double)hy_exec_nll(e)[m + i];
+    for (int i = 0; i < p->n_params; i++) {
+        r.grad = hy_xrealloc(r.grad, (r.n_grad + p->params[i].n) * sizeof *r.grad);
+        assert_int_equal(hy_params_get(w, i, true, r.grad + r.n_grad), HY_OK);
+        r.n_grad += p->params[i].n;
+    }
+    hy_exec_free(e);
+    hy_params_free(w);
+    free(full);
+    return r;
+}
+
+// A short document in a padded row: losses and gradients are those of the document by itself.
+static void documents_by_themselves(void **state) {
+    (void)state;
+    static const char *const files[] = {"variants/llama.yaml", "variants/hymba.yaml", "variants/hymba2.yaml",
+                                        "variants/jamba.yaml"};
+    const char *const sets[] = {"vocab=1400", "d_model=16", "init.std=0.2", NULL};
+    const plan p = plan_of(60);
+    char *dir = new_set(&p);
+    hy_task *t = open_set(dir, "train: 50\ntest: 50", 3);
+    hy_backend be;
+    assert_int_equal(hy_backend_cpu("ref", 1, &be), HY_OK);
+    for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
+        hy_model_spec *spec = hy_xcalloc(1, sizeof *spec);
+        hy_program *program;
+        if (hy_spec_load(files[f], sets, spec)) fail_msg("%s", hy_error_text());
+        assert_int_equal(hy_model_build(spec, &program), HY_OK);
+        for (int64_t k = 0; k < 2; k++) {
+            example e = example_get(t, HY_SPLIT_TRAIN, 0, k);
+            const int n = labelled(&e);
+            assert_in_range(n, 1, 49);
+            pass padded = run_row(program, &be, 50, e.ids, e.labels), alone = run_row(program, &be, n, e.ids, e.labels);
+            double largest = 0, apart = 0;
+            for (int i = 0; i < 50; i++) assert_true(fabs(padded.nll[i] - (i < n ? alone.nll[i] : 0)) < 1e-6);
+            assert_int_equal(padded.n_grad, alone.n_grad);
+            for (size_t i = 0; i < alone.n_grad; i++) {
+                largest = fmax(largest, fabs((double)alone.grad[i]));
+                apart = fmax(apart, fabs((double)alone.grad[i] - (double)padded.grad[i]));
+            }
+            assert_true(largest > 0 && apart <= 1e-6 * largest);
+            free(padded.nll), free(padded.grad), free(alone.nll), free(alone.grad);
+            example_free(&e);
+        }
+        hy_program_free(program);
+        free(spec);
+    }
+    hy_task_close(t);
+    remove_set(dir);
+}
+
 // ---------------------------------------------------------------------------------------------------- orders
 static void permutations(void **state) {
     (void)state;
@@ -460,11 +535,17 @@ static void permutations(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(permutations),         cmocka_unit_test(windows_of_documents),
-        cmocka_unit_test(batches_are_examples), cmocka_unit_test(packed_stream),
-        cmocka_unit_test(crops_of_documents),   cmocka_unit_test(split_by_content),
-        cmocka_unit_test(identity_of_content),  cmocka_unit_test(damaged_ids),
-        cmocka_unit_test(damage_is_refused),    cmocka_unit_test(wide_ids),
+        cmocka_unit_test(permutations),
+        cmocka_unit_test(windows_of_documents),
+        cmocka_unit_test(batches_are_examples),
+        cmocka_unit_test(packed_stream),
+        cmocka_unit_test(crops_of_documents),
+        cmocka_unit_test(split_by_content),
+        cmocka_unit_test(identity_of_content),
+        cmocka_unit_test(damaged_ids),
+        cmocka_unit_test(documents_by_themselves),
+        cmocka_unit_test(damage_is_refused),
+        cmocka_unit_test(wide_ids),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
