@@ -259,6 +259,7 @@ const hy_task_kind_def hy_task_text_kind = {
     .options_size = sizeof(hy_text_options),
     .setup = text_setup,
     .example = hy_text_example,
+    .pass = hy_text_pass,
     .release = text_release,
     .text = text_identity,
     .piece = text_piece,

@@ -98,6 +98,10 @@ static int64_t windows_in(const hy_task *t, hy_split s, int cell) {
     return windows_of(tokens_of(docs), t->cells[s][cell].T, crops);
 }
 
+int64_t hy_text_pass(const hy_task *t, int cell) {
+    return draws_crops(t->options, t->data, HY_SPLIT_TRAIN) ? 0 : windows_in(t, HY_SPLIT_TRAIN, cell);
+}
+
 static hy_status count_windows(hy_task *t, hy_split s, int T, const char *part) {
     const hy_text_options *o = t->options;
     hy_text_data *d = t->data;

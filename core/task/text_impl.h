@@ -6,7 +6,8 @@
 #include "core/task/task_impl.h"
 
 // How training examples are drawn: at places drawn uniformly; or windows end to end, in an order of their own in each
-// pass over all of them. Whether a window stays in a document.
+// pass over all of them (of several training lengths, each sees a share of the numbers that its passes are counted in).
+// Whether a window stays in a document.
 enum { HY_DRAW_AUTO = 0, HY_DRAW_CROPS, HY_DRAW_WINDOWS };
 enum { HY_PACK_NONE = 0, HY_PACK_STREAM, HY_PACK_CUT };
 
@@ -45,7 +46,8 @@ hy_status hy_text_split_set(const hy_text_options *o, hy_text_data *d);
 // Adds the cells of a split, when its documents are known.
 hy_status hy_text_cells(hy_task *t, hy_split s);
 void hy_text_docs_free(hy_text_data *d);
-// hy_task_kind_def.example
+// hy_task_kind_def.pass, .example
+int64_t hy_text_pass(const hy_task *t, int cell);
 hy_status hy_text_example(const hy_task *t, hy_split s, int cell, int64_t index, hy_rng *r, int32_t *ids,
                           int32_t *labels);
 #endif

@@ -76,6 +76,10 @@ static hy_table *cells_table(const hy_task *task) {
                 hy_table_empty(t);
         }
     hy_table_note(t, "vocabulary %d, longest example %d tokens", hy_task_vocab(task), hy_task_max_len(task));
+    for (int i = 0; i < hy_task_cells(task, HY_SPLIT_TRAIN); i++)
+        if (hy_task_pass(task, i))
+            hy_table_note(t, "a pass over the training part has %lld examples of %s", (long long)hy_task_pass(task, i),
+                          hy_task_cell(task, HY_SPLIT_TRAIN, i)->name);
     double h = hy_task_entropy(task);
     if (!isnan(h)) hy_table_note(t, "no model can have a lower mean loss than %.6g nats per label", h);
     return t;
