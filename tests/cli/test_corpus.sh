@@ -73,6 +73,12 @@ mkdir pat; cp b2.txt pat/b.txt; cp book.txt pat/a.txt; cp book.txt pat/c.md
 made "a pattern" '^2 documents, 69000 tokens' pattern bytes 'pat/*.txt'
 same "$(python3 -c 'import json; print([s["path"] for s in json.load(open("pattern/manifest.json"))["sources"]])')" "['pat/a.txt', 'pat/b.txt']" "in the order of names"
 
+python3 - "$H" >pty.out <<'PY'
+import pty, sys
+pty.spawn([sys.argv[1], "tokenize", "bytes", "--files", "--count", *["book.txt"] * 3])
+PY
+check "how far it is, and how long yet, on a terminal" 0 'tokenize \[#+\.*\] +[0-9]+ %  ETA .* documents' cat pty.out
+
 # ---- the same bytes for any number of threads
 for n in 1 2 7; do shards "t$n" $G/llama3.json a.jsonl a.jsonl --field text --end 5 --shard-size 9k --threads $n; done
 diff -r t1 t2 >d && diff -r t1 t7 >>d; say $? "the same bytes on 1, 2 and 7 threads" "$(head -3 d)"

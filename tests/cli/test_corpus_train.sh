@@ -65,6 +65,9 @@ check "half an id" 2 'odd.bin: its 59999 bytes are no whole number of ids of 2 b
 check "more ids than 16 bits have" 2 'below 65536, vocab is 70000' "$H" task text --set path=nano.bin --set vocab=70000
 check "a vocabulary for a text" 2 'vocab: is for .bin files' "$H" task text --set path=book.txt --set vocab=256
 
+mkdir web; cp book.txt web/; echo '{"format": "of something else"}' >web/manifest.json
+check "a folder with another manifest is text" 0 'vocabulary 256' "$H" task text --set path=web --show 0
+
 # ---- documents
 head -c 9000 book.txt >small.txt
 "$H" tokenize $G/llama3.json small.txt --split blank --end 5 --out docs --shard-size 2k >o 2>&1
