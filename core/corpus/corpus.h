@@ -29,7 +29,7 @@ typedef struct {
     int vocab;              // ids are below it
     int64_t tokens, bytes;  // bytes of the text; -1: a .bin file does not tell
     int64_t documents;      // 1 where a file does not tell where documents begin
-    const char *content;    // hash; of a .bin file that of all its bytes
+    const char *content;    // hash; of .bin files that of all their bytes
     const char *tokenizer;  // hash of its file; "" where a file does not tell
 } hy_corpus_facts;
 typedef struct {
@@ -43,9 +43,11 @@ bool hy_is_corpus(const char *path);
 // Maps a set. Manifest and documents are checked against their checksums here, the ids of a shard when the first of
 // them is read. HY_EINPUT: what is missing, unfinished, damaged or of a newer version.
 hy_status hy_corpus_open(const char *path, hy_corpus **out);
-// A .bin file: llm.c's, of 256 int32 (magic 20240520, version 1, tokens; ids u16; or 20240801, 7; ids u32) and the
-// ids, or nanoGPT's, u16 ids alone. vocab: 0 takes that of the tokenizers which these headers stand for (50257,
-// 128256); without a header it must be told.
+// Whether path is a file NAME.bin, or a folder of nothing else.
+bool hy_is_bin(const char *path);
+// A .bin file, or a folder of them, end to end in the order of their names: llm.c's, of 256 int32 (magic 20240520,
+// version 1, tokens; ids u16; or 20240801, 7; ids u32) and the ids, or nanoGPT's, u16 ids alone. vocab: 0 takes that of
+// the tokenizers which these headers stand for (50257, 128256); without a header it must be told.
 hy_status hy_corpus_open_bin(const char *path, int vocab, hy_corpus **out);
 void hy_corpus_close(hy_corpus *c);
 const hy_corpus_facts *hy_corpus_about(const hy_corpus *c);

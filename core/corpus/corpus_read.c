@@ -1,4 +1,5 @@
 // corpus_read.c - sets of token shards and .bin files, mapped into memory. See corpus.h.
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -194,6 +195,7 @@ static const struct {
 // What stands before the ids, if anything does.
 static hy_status read_header(hy_corpus *c, shard *s, int *vocab) {
     int32_t head[3] = {0};
+    const int width = c->width;  // of the files before it; 0: none
     int kind = -1;
     if (s->ids.bytes >= HEADER) memcpy(head, s->ids.data, sizeof head);
     for (int i = 0; i < 2; i++)
@@ -204,37 +206,84 @@ static hy_status read_header(hy_corpus *c, shard *s, int *vocab) {
         return hy_error(HY_EINPUT,
                         "%s: has no header of llm.c, so it is taken for nanoGPT's uint16 ids: say vocab, the size of "
                         "their vocabulary (50257 for GPT-2)",
-                        c->path);
+                        s->ids.path);
     if (kind < 0 && *vocab > 1 << 16)
-        return hy_error(HY_EINPUT, "%s: ids of 16 bits are below 65536, vocab is %d", c->path, *vocab);
+        return hy_error(HY_EINPUT, "%s: ids of 16 bits are below 65536, vocab is %d", s->ids.path, *vocab);
     const size_t ids = (s->ids.bytes - s->skip) / (size_t)c->width;
     if ((s->ids.bytes - s->skip) % (size_t)c->width)
-        return hy_error(HY_EINPUT, "%s: its %zu bytes are no whole number of ids of %d bytes", c->path, s->ids.bytes,
-                        c->width);
+        return hy_error(HY_EINPUT, "%s: its %zu bytes are no whole number of ids of %d bytes", s->ids.path,
+                        s->ids.bytes, c->width);
     if (kind >= 0 && head[1] != headers[kind].version)
-        return hy_error(HY_EINPUT, "%s: a file of llm.c for %s of version %d; version %d is read", c->path,
+        return hy_error(HY_EINPUT, "%s: a file of llm.c for %s of version %d; version %d is read", s->ids.path,
                         headers[kind].of, head[1], headers[kind].version);
     if (kind >= 0 && (head[2] < 0 || (size_t)head[2] != ids))
-        return hy_error(HY_EINPUT, "%s: its header tells %d tokens, it holds %zu: is it cut off?", c->path, head[2],
+        return hy_error(HY_EINPUT, "%s: its header tells %d tokens, it holds %zu: is it cut off?", s->ids.path, head[2],
                         ids);
     if (!*vocab) *vocab = headers[kind].vocab;
+    if (width && c->width != width)
+        return hy_error(HY_EINPUT, "%s: has ids of %d bytes, the files before it of %d", s->ids.path, c->width, width);
     s->tokens = (int64_t)ids;
-    return ids ? HY_OK : hy_error(HY_EINPUT, "%s: holds no tokens", c->path);
+    return ids ? HY_OK : hy_error(HY_EINPUT, "%s: holds no tokens", s->ids.path);
+}
+
+static bool is_bin(const char *name) {
+    const size_t n = strlen(name);
+    return n > 4 && !strcmp(name + n - 4, ".bin");
+}
+static int not_hidden(const struct dirent *e) { return e->d_name[0] != '.'; }
+
+// The names of a folder's files in the order of their bytes; or the path itself.
+static int list_files(const char *path, char ***out) {
+    struct dirent **entries = NULL;
+    const int n = hy_is_folder(path) ? scandir(path, &entries, not_hidden, NULL) : 1;
+    *out = hy_xcalloc((size_t)(n > 0 ? n : 0) + 1, sizeof **out);
+    for (int i = 0; i < n; i++) (*out)[i] = entries ? hy_asprintf("%s/%s", path, entries[i]->d_name) : hy_xstrdup(path);
+    for (int i = 0; entries && i < n; i++) free(entries[i]);
+    free(entries);
+    qsort(*out, (size_t)(n > 0 ? n : 0), sizeof **out, hy_by_text);
+    return n;
+}
+
+static void free_files(char **files, int n) {
+    for (int i = 0; i < n; i++) free(files[i]);
+    free(files);
+}
+
+bool hy_is_bin(const char *path) {
+    if (!hy_is_folder(path)) return is_bin(path);
+    char **files;
+    const int n = list_files(path, &files);
+    bool all = n > 0;
+    for (int i = 0; i < n; i++) all = all && is_bin(files[i]) && !hy_is_folder(files[i]);
+    free_files(files, n);
+    return all;
+}
+
+static hy_status add_bin(hy_corpus *c, const char *path, int *vocab, hy_hasher *content) {
+    shard *s = &c->shards[c->n++];
+    HY_TRY(map_file(path, &s->ids));
+    HY_TRY(read_header(c, s, vocab));
+    s->from = c->facts.tokens;
+    c->facts.tokens += s->tokens;
+    hy_hasher_add(content, s->ids.data, s->ids.bytes);
+    return HY_OK;
 }
 
 hy_status hy_corpus_open_bin(const char *path, int vocab, hy_corpus **out) {
-    hy_corpus *c = corpus_new(path, 1);
-    shard *s = &c->shards[c->n++];
-    hy_status st = map_file(path, &s->ids);
-    if (!st) st = read_header(c, s, &vocab);
-    if (!st) hy_hash_hex(s->ids.data, s->ids.bytes, c->content);
+    char **files;
+    const int n = list_files(path, &files);
+    hy_corpus *c = corpus_new(path, n > 0 ? n : 0);
+    hy_hasher *content = hy_hasher_new();
+    hy_status s = n > 0 ? HY_OK : hy_error(HY_EINPUT, "%s: holds no files", path);
+    for (int i = 0; i < n && !s; i++) s = add_bin(c, files[i], &vocab, content);
+    hy_hasher_end(content, c->content);
+    free_files(files, n);
     c->facts.vocab = vocab;
-    c->facts.tokens = s->tokens;
     c->facts.bytes = -1;
-    c->facts.documents = s->count = 1;
-    *out = st ? NULL : c;
-    if (st) hy_corpus_close(c);
-    return st;
+    c->facts.documents = 1;
+    *out = s ? NULL : c;
+    if (s) hy_corpus_close(c);
+    return s;
 }
 
 // ---------------------------------------------------------------------------------------------------- asking

@@ -9,7 +9,7 @@
 // it has scored is ignored: every token of the part but its first is scored once.
 //
 // Of token shards (core/corpus/corpus.h) each document is in one split; examples are windows of documents
-// (task_text_docs.c). A set of one document, and a .bin file, are cut as a text is.
+// (task_text_docs.c). A set of one document, and .bin files, are cut as a text is.
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
@@ -26,7 +26,7 @@
 
 static const hy_field text_fields[] = {
     {"path", HY_F_STRING, offsetof(hy_text_options, path), PATH_MAX, "\"\"", 0, 0, NULL,
-     "a text file, a folder of text files, token shards (hylab tokenize --out), or a .bin file of llm.c or nanoGPT"},
+     "a text file, a folder of text files, token shards (hylab tokenize --out), or .bin files of llm.c or nanoGPT"},
     {"validation", HY_F_DOUBLE, offsetof(hy_text_options, validation), 0, "0.1", 1e-6, 0.9, NULL,
      "share of the bytes, at the end, that is kept for evaluation; of shards: of the documents"},
     {"tuning", HY_F_DOUBLE, offsetof(hy_text_options, tuning), 0, "0", 0, 0.9, NULL,
@@ -156,11 +156,6 @@ static hy_status text_split(const hy_text_options *o, hy_text_data *d) {
 }
 
 // ---------------------------------------------------------------------------------------------------- sets
-static bool has_end(const char *path, const char *end) {
-    const size_t n = strlen(path), m = strlen(end);
-    return n > m && !strcmp(path + n - m, end);
-}
-
 static hy_status open_set(const hy_text_options *o, hy_text_data *d) {
     HY_TRY(hy_is_corpus(o->path) ? hy_corpus_open(o->path, &d->corpus)
                                  : hy_corpus_open_bin(o->path, o->vocab, &d->corpus));
@@ -192,7 +187,7 @@ static hy_status text_setup(hy_task *t) {
     hy_text_data *d = t->data = hy_xcalloc(1, sizeof *d);
     hy_task_at_home(o->path);
     hy_task_at_home(o->tokenizer);
-    const bool set = hy_is_corpus(o->path), bin = !set && has_end(o->path, ".bin") && !hy_is_folder(o->path);
+    const bool set = hy_is_corpus(o->path), bin = !set && hy_is_bin(o->path);
     HY_TRY(check_options(o, set, bin));
     if (!set && !bin) HY_TRY(path_read(o->path, &d->all));
     if (strcmp(o->tokenizer, "bytes")) HY_TRY(hy_tokenizer_open(o->tokenizer, &d->tokenizer));

@@ -52,7 +52,7 @@ static char *unescaped(const char *text) {
 static hy_status size_of(const char *option, const char *text, size_t otherwise, size_t *out) {
     double v = 0;
     HY_TRY(hy_arg_size(option, text, &v));
-    if (text && (v < 1 || v > 1e15)) return hy_error(HY_EINPUT, "%s %s: from 1 byte to 1P", option, text);
+    if (text && (v < 100 || v > 1e15)) return hy_error(HY_EINPUT, "%s %s: from 100 bytes to 1P", option, text);
     *out = text ? (size_t)v : otherwise;
     return HY_OK;
 }

@@ -55,6 +55,16 @@ train llama3 --task-set path=llama3.bin --task-set vocab=256; equal "in 32 bits 
 train crops --task-set path=one --task-set draw=windows; train windows --task-set path=book.txt --task-set draw=windows
 equal "in windows, too" crops windows
 [ "$(tensors crops)" != "$(tensors direct)" ]; say $? "which are others than crops"
+mkdir bins mixed
+python3 - <<'PY'
+import struct
+ids = open("nano.bin", "rb").read()
+for i, (a, b) in enumerate(((0, 9999), (9999, 10000), (10000, 30000))):
+    open(f"bins/train_{i}.bin", "wb").write(struct.pack("<256i", 20240520, 1, b - a, *[0] * 253) + ids[2 * a:2 * b])
+PY
+train bins --task-set path=bins --task-set vocab=256; equal "a folder of them is one text" direct bins
+cp gpt2.bin mixed/a.bin; cp llama3.bin mixed/b.bin
+check "of one kind" 2 'mixed/b.bin: has ids of 4 bytes, the files before it of 2' "$H" task text --set path=mixed
 check "the vocabulary of a header" 0 'vocabulary 50257' "$H" task text --set path=gpt2.bin --show 0
 check "of the other" 0 'vocabulary 128256' "$H" task text --set path=llama3.bin --show 0
 check "without a header it must be told" 2 'nano.bin: has no header of llm.c.*say vocab' "$H" task text --set path=nano.bin
