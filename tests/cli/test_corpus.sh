@@ -122,6 +122,24 @@ diff -r whole c >d; say $? "again" "$(head -3 d)"
 check "what is whole is only looked at" 0 '^[0-9]+ shards were there already' "$H" "${job[@]}" --out c
 same "$(python3 -c 'import json; print(len(json.load(open("c/manifest.json"))["shards"]))')" "$("$H" "${job[@]}" --out c 2>&1 | grep -oE '^[0-9]+ shards' | cut -d' ' -f1)" "all of it"
 
+# ---- memory does not grow with the sources: of 4 MB, and of 40
+if ! grep -q __asan_init "$H"; then # which keeps what is freed
+for _ in $(seq 67); do cat book.txt; done >four.txt
+python3 - "$H" four.txt >memory.out <<'PY'
+import os, subprocess, sys
+def peak(n):
+    p = subprocess.Popen([sys.argv[1], "tokenize", "bytes", *[sys.argv[2]] * n, "--split", "blank", "--threads", "1", "--out", f"mem{n}"], stdout=subprocess.DEVNULL)
+    status, used = os.wait4(p.pid, 0)[1:]
+    assert status == 0
+    return used.ru_maxrss / 1024
+one, ten = peak(1), peak(10)
+print(f"{one:.0f} MB, {ten:.0f} MB")
+sys.exit(ten > one + 24)
+PY
+say $? "ten times the text in about the same memory" "$(cat memory.out)"
+rm -rf mem1 mem10
+fi
+
 # ---- another job, another hylab
 check "other options" 2 'holds shards of another job: what was asked for was .*"shard_size": 30000' "$H" tokenize $G/llama3.json a.jsonl big.jsonl --field text --shard-size 31k --out k
 check "another tokenizer" 2 'the hash of the tokenizer was' "$H" tokenize $G/llama2.json a.jsonl big.jsonl --field text --shard-size 30k --out k
