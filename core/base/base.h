@@ -91,7 +91,7 @@ hy_hasher *hy_hasher_new(void);
 void hy_hasher_add(hy_hasher *h, const void *data, size_t n);
 void hy_hasher_end(hy_hasher *h, char out[33]);
 void hy_hasher_so_far(const hy_hasher *h, char out[33]);  // the same without an end: more may be added
-uint64_t hy_hash64(const void *data, size_t n);  // 64-bit XXH3, for hash tables
+uint64_t hy_hash64(const void *data, size_t n);           // 64-bit XXH3, for hash tables
 
 // ---------------------------------------------------------------------------------------------------- files, time
 // Reads a whole file; refuses more than max_bytes. *data is NUL-terminated and freed by the caller.

@@ -278,7 +278,8 @@ int hy_cmd_tokenize(int argc, char **argv) {
             "  hylab tokenize models/hymba 'web/*.jsonl' --field text --end eos --out tokens   # shards for training\n"
             "  hylab tokenize models/hymba --files --count 'web/*.jsonl' --field text\n"
             "\nShards are the same bytes for any number of threads. After a kill the same command goes on: shards "
-            "that are whole\nare kept. Files are never held: a thread takes its tokenizer, about 40 MB, and up to 16 times "
+            "that are whole\nare kept. Files are never held: a thread takes its tokenizer, about 40 MB, and up to 16 "
+            "times "
             "the longest document\nthat it has met. The format: core/corpus/corpus.h\n",
         .args = args,
         .min_rest = 1,
