@@ -49,7 +49,8 @@
 //
 // TASK (core/task/task.h). Where examples come from: synthetic recall tasks, Markov sources, text, images and speech as
 // sequences of levels. An example is a pure function of (options, seed, split, cell, index); a cell is a setting that
-// is reported on its own. Tokenizers: core/token/tokenizer.h.
+// is reported on its own. Tokenizers: core/token/tokenizer.h. Text that is tokenised once, into shards:
+// core/corpus/corpus.h.
 //
 // TRAINER (core/train/train.h). Recipe (recipe.h), steps (optim.h), evaluations (evaluate.h), checkpoints from which a
 // run goes on bit by bit. Several processes train one model (hy_trainer_share) through a hy_dist (core/dist/dist.h):
@@ -87,6 +88,7 @@
 #define HYLAB_H
 #include "analysis/measure/measure.h"
 #include "analysis/probe/capture.h"
+#include "core/corpus/corpus.h"
 #include "core/exec/generate.h"
 #include "core/exec/likelihood.h"
 #include "core/family/export.h"

@@ -20,6 +20,7 @@ ranks='0 core/base
 1 results
 2 core/spec
 2 core/token
+3 core/corpus
 3 core/model
 4 core/exec
 4 core/task

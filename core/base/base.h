@@ -77,6 +77,8 @@ double hy_rng_uniform(hy_rng *r);                       // [0, 1), 53 bits
 uint64_t hy_rng_below(hy_rng *r, uint64_t n);           // 0 .. n-1 without bias; n >= 1
 double hy_rng_normal(hy_rng *r);                        // N(0, 1), Box-Muller, uses two uniforms each
 void hy_rng_normals(hy_rng *r, size_t n, double *dst);  // n calls of hy_rng_normal, faster
+// Where i goes in a permutation of 0 .. n-1, one for each key, without a table of it: n >= 1, i < n.
+uint64_t hy_permuted(uint64_t key, uint64_t n, uint64_t i);
 uint64_t hy_mix64(uint64_t a, uint64_t b);  // combines two numbers into a well-mixed one (for seeds of streams)
 
 // ---------------------------------------------------------------------------------------------------- hashing
@@ -88,7 +90,8 @@ typedef struct hy_hasher hy_hasher;
 hy_hasher *hy_hasher_new(void);
 void hy_hasher_add(hy_hasher *h, const void *data, size_t n);
 void hy_hasher_end(hy_hasher *h, char out[33]);
-uint64_t hy_hash64(const void *data, size_t n);  // 64-bit XXH3, for hash tables
+void hy_hasher_so_far(const hy_hasher *h, char out[33]);  // the same without an end: more may be added
+uint64_t hy_hash64(const void *data, size_t n);           // 64-bit XXH3, for hash tables
 
 // ---------------------------------------------------------------------------------------------------- files, time
 // Reads a whole file; refuses more than max_bytes. *data is NUL-terminated and freed by the caller.

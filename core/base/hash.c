@@ -25,8 +25,10 @@ hy_hasher *hy_hasher_new(void) {
 
 void hy_hasher_add(hy_hasher *h, const void *data, size_t n) { XXH3_128bits_update(h->state, data, n); }
 
+void hy_hasher_so_far(const hy_hasher *h, char out[33]) { hex_of(XXH3_128bits_digest(h->state), out); }
+
 void hy_hasher_end(hy_hasher *h, char out[33]) {
-    hex_of(XXH3_128bits_digest(h->state), out);
+    hy_hasher_so_far(h, out);
     XXH3_freeState(h->state);
     free(h);
 }

@@ -90,3 +90,23 @@ uint64_t hy_mix64(uint64_t a, uint64_t b) {  // splitmix64 finaliser over both w
     x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
     return x ^ (x >> 31);
 }
+
+// A Feistel network over the smallest square of a power of two that holds n, walked until it comes back below n (Black
+// and Rogaway 2002): a permutation, whatever the function of a round is.
+uint64_t hy_permuted(uint64_t key, uint64_t n, uint64_t i) {
+    HY_ASSERT(i < n);
+    enum { ROUNDS = 6 };
+    int half = 1;
+    while (half < 32 && n > 1ull << (2 * half)) half++;
+    const uint64_t mask = (1ull << half) - 1;
+    do {
+        uint64_t left = i >> half, right = i & mask;
+        for (uint64_t round = 0; round < ROUNDS; round++) {
+            const uint64_t next = left ^ (hy_mix64(hy_mix64(key, round), right) & mask);
+            left = right;
+            right = next;
+        }
+        i = left << half | right;
+    } while (i >= n);
+    return i;
+}

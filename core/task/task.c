@@ -163,6 +163,10 @@ hy_status hy_task_batch(const hy_task *t, int64_t step, int B, int32_t *ids, int
     return HY_OK;
 }
 
+int64_t hy_task_pass(const hy_task *t, int cell) {
+    return t->def->pass && !t->cells[HY_SPLIT_TRAIN][cell].count ? t->def->pass(t, cell) : 0;
+}
+
 hy_status hy_task_epoch(const hy_task *t, int B, int64_t *batches) {
     int64_t all = 0;
     *batches = 0;

@@ -46,6 +46,9 @@ hy_status hy_task_example(const hy_task *t, hy_split s, int cell, int64_t index,
 // Training batch number `step` (from 0) of B examples; all of one cell, chosen by weight as a function of (seed, step).
 // ids, labels: [B, hy_task_max_len]; *T is the length in use (rows are T long, packed). Loader position = step.
 hy_status hy_task_batch(const hy_task *t, int64_t step, int B, int32_t *ids, int32_t *labels, int *T);
+// Of a cell of training whose examples are drawn in passes over a fixed set without end (windows of token shards), how
+// many a pass has; 0: there are none such.
+int64_t hy_task_pass(const hy_task *t, int cell);
 // A pass over the finite training sets, instead: cell by cell in order, the examples of each in order, B at a time; the
 // last batch of a cell may be smaller. How many batches that is; HY_EINPUT if a set is not finite, or if weights ask
 // for other shares than the sets have.

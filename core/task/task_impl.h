@@ -25,6 +25,7 @@ typedef struct {
     // One example of a valid cell and index; r is that example's own stream. May be called from several threads.
     hy_status (*example)(const hy_task *t, hy_split s, int cell, int64_t index, hy_rng *r, int32_t *ids,
                          int32_t *labels);
+    int64_t (*pass)(const hy_task *t, int cell);         // as hy_task_pass; may be NULL
     void (*release)(hy_task *t);                         // frees what setup put into t->data; may be NULL
     void (*text)(const hy_task *t, hy_buf *out);         // adds identity that the options lack; may be NULL
     const char *(*piece)(const hy_task *t, int32_t id);  // what a token stands for; NULL: tokens are numbers

@@ -7,6 +7,9 @@
 // without BOS and EOS). Training examples are crops of the training part at a uniformly drawn place. Windows of the
 // other two stand end to end; the last one reaches back so that it is as long as the rest, and what the window before
 // it has scored is ignored: every token of the part but its first is scored once.
+//
+// Of token shards (core/corpus/corpus.h) each document is in one split; examples are windows of documents
+// (task_text_docs.c). A set of one document, and .bin files, are cut as a text is.
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
@@ -16,46 +19,41 @@
 #include <sys/stat.h>
 
 #include "core/base/utf8.h"
-#include "core/task/task_impl.h"
-#include "core/token/tokenizer.h"
+#include "core/task/text_impl.h"
 
 #define TEXT_MAX_BYTES ((size_t)16 << 30)
 #define TEXT_MAX_DEPTH 64  // of folders
 
-typedef struct {
-    char path[PATH_MAX], tokenizer[PATH_MAX];
-    double validation, tuning;
-    hy_ints train, test, train_examples;
-    hy_doubles weights;
-} text_options;
-
 static const hy_field text_fields[] = {
-    {"path", HY_F_STRING, offsetof(text_options, path), PATH_MAX, "\"\"", 0, 0, NULL,
-     "a text file, or a folder of text files"},
-    {"validation", HY_F_DOUBLE, offsetof(text_options, validation), 0, "0.1", 1e-6, 0.9, NULL,
-     "share of the bytes, at the end, that is kept for evaluation"},
-    {"tuning", HY_F_DOUBLE, offsetof(text_options, tuning), 0, "0", 0, 0.9, NULL,
+    {"path", HY_F_STRING, offsetof(hy_text_options, path), PATH_MAX, "\"\"", 0, 0, NULL,
+     "a text file, a folder of text files, token shards (hylab tokenize --out), or .bin files of llm.c or nanoGPT"},
+    {"validation", HY_F_DOUBLE, offsetof(hy_text_options, validation), 0, "0.1", 1e-6, 0.9, NULL,
+     "share of the bytes, at the end, that is kept for evaluation; of shards: of the documents"},
+    {"tuning", HY_F_DOUBLE, offsetof(hy_text_options, tuning), 0, "0", 0, 0.9, NULL,
      "share of the bytes, before those of evaluation, that train.stop_accuracy looks at; 0: none", true},
-    {"tokenizer", HY_F_STRING, offsetof(text_options, tokenizer), PATH_MAX, "bytes", 0, 0, NULL,
+    {"tokenizer", HY_F_STRING, offsetof(hy_text_options, tokenizer), PATH_MAX, "bytes", 0, 0, NULL,
      "bytes, or a tokenizer.json, a SentencePiece model, or a folder with one of them", true},
-    {"train", HY_F_INTS, offsetof(text_options, train), 0, "256", 1, HY_TASK_MAX_LEN, NULL,
+    {"train", HY_F_INTS, offsetof(hy_text_options, train), 0, "256", 1, HY_TASK_MAX_LEN, NULL,
      "training lengths in tokens"},
-    {"test", HY_F_INTS, offsetof(text_options, test), 0, "256", 1, HY_TASK_MAX_LEN, NULL,
+    {"test", HY_F_INTS, offsetof(hy_text_options, test), 0, "256", 1, HY_TASK_MAX_LEN, NULL,
      "evaluation lengths in tokens"},
-    {"train_examples", HY_F_INTS, offsetof(text_options, train_examples), 0, "0", 0, 1e9, NULL,
+    {"train_examples", HY_F_INTS, offsetof(hy_text_options, train_examples), 0, "0", 0, 1e9, NULL,
      "size of the fixed set of training crops, one number or one per training cell; 0: fresh crops for ever"},
-    {"weights", HY_F_DOUBLES, offsetof(text_options, weights), 0, "[]", 0, 1e12, NULL,
+    {"weights", HY_F_DOUBLES, offsetof(hy_text_options, weights), 0, "[]", 0, 1e12, NULL,
      "share of training batches of each training cell; empty: by train_examples, or equal if any is 0"},
+    {"vocab", HY_F_INT, offsetof(hy_text_options, vocab), 0, "0", 0, HY_TASK_MAX_VOCAB, NULL,
+     "of a .bin file: ids are below it; nanoGPT's files do not tell; 0: what the file tells", true},
+    {"draw", HY_F_ENUM, offsetof(hy_text_options, draw), 0, "auto", 0, 0, "auto|crops|windows",
+     "training examples: crops at any place; or windows end to end, in a new order in each pass; auto: of documents "
+     "windows, else crops",
+     true},
+    {"pack", HY_F_ENUM, offsetof(hy_text_options, pack), 0, "none", 0, 0, "none|stream|cut",
+     "none: examples stay in a document, short ones are padded; stream: documents end to end, which examples cross",
+     true},
+    {"split_seed", HY_F_LONG, offsetof(hy_text_options, split_seed), 0, "42", 0, 9e15, NULL,
+     "seed of which documents are kept for evaluation and tuning", true},
     HY_FIELD_END,
 };
-
-typedef struct {
-    hy_buf all;
-    hy_tokenizer *tokenizer;  // NULL: tokens are the bytes of all
-    hy_token_ids ids;
-    size_t begin[HY_SPLITS], end[HY_SPLITS];  // the tokens of each part: training, then tuning, then evaluation
-    size_t n;
-} text_data;
 
 // ---------------------------------------------------------------------------------------------------- reading
 static hy_status file_add(const char *path, hy_buf *all) {
@@ -113,144 +111,150 @@ static hy_status path_read(const char *path, hy_buf *all) {
 
 // ---------------------------------------------------------------------------------------------------- the task
 static void text_release(hy_task *t) {
-    text_data *d = t->data;
+    hy_text_data *d = t->data;
     if (d) {
         free(d->all.s);
         free(d->ids.v);
         hy_tokenizer_close(d->tokenizer);
+        hy_corpus_close(d->corpus);
+        hy_text_docs_free(d);
     }
     free(d);
-}
-
-static hy_status lengths_check(const text_options *o, const char *name, const char *part, const hy_ints *lengths,
-                               size_t tokens) {
-    const char *unit = strcmp(o->tokenizer, "bytes") ? "tokens" : "bytes";
-    for (int i = 0; i < lengths->n; i++)
-        if (tokens < (size_t)lengths->v[i] + 1)
-            return hy_error(HY_EINPUT, "%s: %s is too short: its %s part has %zu %s, length %d needs %d", name, o->path,
-                            part, tokens, unit, lengths->v[i], lengths->v[i] + 1);
-    return HY_OK;
 }
 
 // The parts in the order in which they stand in the text.
 static const hy_split in_order[HY_SPLITS] = {HY_SPLIT_TRAIN, HY_SPLIT_TUNE, HY_SPLIT_EVAL};
 
-// The bytes of each part.
-static hy_status text_split(const text_options *o, text_data *d) {
-    if (o->validation + o->tuning >= 1)
-        return hy_error(HY_EINPUT, "tuning %g and validation %g leave nothing to train on", o->tuning, o->validation);
-    const size_t n = d->all.n, eval = (size_t)((double)n * o->validation), tune = (size_t)((double)n * o->tuning);
-    d->n = n;
-    d->end[HY_SPLIT_TRAIN] = d->begin[HY_SPLIT_TUNE] = n - eval - tune;
-    d->end[HY_SPLIT_TUNE] = d->begin[HY_SPLIT_EVAL] = n - eval;
-    d->end[HY_SPLIT_EVAL] = n;
-    return HY_OK;
+// A part of the text, n bytes of it as tokens from .. upto - 1.
+static void part_add(hy_text_data *d, hy_split s, size_t from, size_t upto, size_t bytes) {
+    hy_text_docs_add(&d->docs[s], (int64_t)from, (int64_t)(upto - from), (int64_t)bytes);
 }
 
-// The parts as tokens instead of bytes. A text longer than one call encodes is refused there.
-static hy_status text_encode(hy_task *t, text_data *d) {
-    const text_options *o = t->options;
-    HY_TRY(hy_tokenizer_open(o->tokenizer, &d->tokenizer));
-    size_t from = 0, to = 0;
-    for (int i = 0; i < HY_SPLITS; i++, from = to) {
-        const hy_split s = in_order[i];
-        to = d->end[s];
-        while (to < d->all.n && ((unsigned char)d->all.s[to] & 0xc0) == 0x80) to++;  // whole characters
-        d->begin[s] = d->ids.n;
+// The parts as bytes, or as tokens: each begins at a whole character. A text longer than one call encodes is refused
+// there.
+static hy_status text_split(const hy_text_options *o, hy_text_data *d) {
+    const size_t n = d->all.n, eval = (size_t)((double)n * o->validation), tune = (size_t)((double)n * o->tuning);
+    const size_t ends[HY_SPLITS] = {n - eval - tune, n - eval, n};
+    size_t from = 0;
+    d->whole = true;
+    for (int i = 0; i < HY_SPLITS; i++) {
+        size_t to = ends[i];
+        if (!d->tokenizer) {
+            part_add(d, in_order[i], from, to, to - from);
+            from = to;
+            continue;
+        }
+        while (to < n && ((unsigned char)d->all.s[to] & 0xc0) == 0x80) to++;
+        const size_t before = d->ids.n;
         const hy_status e =
             to > from ? hy_tokenizer_encode(d->tokenizer, d->all.s + from, to - from, false, &d->ids) : HY_OK;
         if (e) return hy_error_context(e, "path: %s, tokenizer %s", o->path, o->tokenizer);
-        d->end[s] = d->ids.n;
-        if (s == HY_SPLIT_EVAL)
-            t->bytes_per_token = d->ids.n > d->begin[s] ? (double)(to - from) / (double)(d->ids.n - d->begin[s]) : NAN;
+        part_add(d, in_order[i], before, d->ids.n, to - from);
+        from = to;
     }
-    d->n = d->ids.n;
-    t->vocab = hy_tokenizer_vocab(d->tokenizer);
     return HY_OK;
 }
 
-static size_t part_tokens(const text_data *d, hy_split s) { return d->end[s] - d->begin[s]; }
+// ---------------------------------------------------------------------------------------------------- sets
+static hy_status open_set(const hy_text_options *o, hy_text_data *d) {
+    HY_TRY(hy_is_corpus(o->path) ? hy_corpus_open(o->path, &d->corpus)
+                                 : hy_corpus_open_bin(o->path, o->vocab, &d->corpus));
+    const char *theirs = hy_corpus_about(d->corpus)->tokenizer;
+    if (d->tokenizer && *theirs && strcmp(theirs, hy_tokenizer_hash(d->tokenizer)))
+        return hy_error(HY_EINPUT, "tokenizer: %s is not the one that made the shards of %s (hash %s, theirs %s)",
+                        o->tokenizer, o->path, hy_tokenizer_hash(d->tokenizer), theirs);
+    return hy_text_split_set(o, d);
+}
 
-// Cells of windows that cover a part.
-static hy_status window_cells(hy_task *t, hy_split s) {
-    const text_options *o = t->options;
-    const text_data *d = t->data;
-    const char *part = s == HY_SPLIT_EVAL ? "validation" : "tuning";
-    HY_TRY(lengths_check(o, s == HY_SPLIT_EVAL ? "test" : "tuning", part, &o->test, part_tokens(d, s)));
-    for (int i = 0; i < o->test.n; i++) {
-        const int T = o->test.v[i];
-        const hy_cell c = {.T = T, .x = T, .y = NAN, .count = ((int64_t)part_tokens(d, s) - 1 + T - 1) / T};
-        HY_TRY(hy_task_cell_add(t, s, c, "T%d", T));
-    }
+// What an option asks of another kind of path, and what is not done.
+static hy_status check_options(const hy_text_options *o, bool set, bool bin) {
+    if (o->validation + o->tuning >= 1)
+        return hy_error(HY_EINPUT, "tuning %g and validation %g leave nothing to train on", o->tuning, o->validation);
+    if (o->pack == HY_PACK_CUT)
+        return hy_error(
+            HY_EINPUT,
+            "pack: cut is not there: attention and states of a row have no way to begin anew inside it. none "
+            "has each document in rows of its own, which nothing crosses; stream lets all cross");
+    if (o->pack && !set)
+        return hy_error(HY_EINPUT, "pack: %s is no set of token shards (hylab tokenize --out), so it has no documents",
+                        o->path);
+    if (o->vocab && !bin) return hy_error(HY_EINPUT, "vocab: is for .bin files of ids; %s is none", o->path);
     return HY_OK;
 }
 
 static hy_status text_setup(hy_task *t) {
-    text_options *o = t->options;
-    text_data *d = t->data = hy_xcalloc(1, sizeof *d);
+    hy_text_options *o = t->options;
+    hy_text_data *d = t->data = hy_xcalloc(1, sizeof *d);
     hy_task_at_home(o->path);
     hy_task_at_home(o->tokenizer);
-    HY_TRY(path_read(o->path, &d->all));
-    HY_TRY(text_split(o, d));
-    t->vocab = 256;
-    t->bytes_per_token = 1;
-    if (strcmp(o->tokenizer, "bytes")) HY_TRY(text_encode(t, d));
-    HY_TRY(lengths_check(o, "train", "training", &o->train, part_tokens(d, HY_SPLIT_TRAIN)));
-    HY_TRY(hy_task_lengths(t, HY_SPLIT_TRAIN, &o->train, &o->train_examples, 0, NAN, "T"));
-    if (o->test.n < 1) return hy_error(HY_EINPUT, "test: at least one length is needed");
-    HY_TRY(window_cells(t, HY_SPLIT_EVAL));
-    if (o->tuning > 0) HY_TRY(window_cells(t, HY_SPLIT_TUNE));
+    const bool set = hy_is_corpus(o->path), bin = !set && hy_is_bin(o->path);
+    HY_TRY(check_options(o, set, bin));
+    if (!set && !bin) HY_TRY(path_read(o->path, &d->all));
+    if (strcmp(o->tokenizer, "bytes")) HY_TRY(hy_tokenizer_open(o->tokenizer, &d->tokenizer));
+    HY_TRY(set || bin ? open_set(o, d) : text_split(o, d));
+    t->vocab = d->corpus ? hy_corpus_about(d->corpus)->vocab : d->tokenizer ? hy_tokenizer_vocab(d->tokenizer) : 256;
+    const hy_text_docs *eval = &d->docs[HY_SPLIT_EVAL];
+    if (eval->bytes >= 0 && eval->upto[eval->n] > 0)
+        t->bytes_per_token = (double)eval->bytes / (double)eval->upto[eval->n];
+    HY_TRY(hy_text_cells(t, HY_SPLIT_TRAIN));
+    HY_TRY(hy_text_cells(t, HY_SPLIT_EVAL));
+    if (o->tuning > 0) HY_TRY(hy_text_cells(t, HY_SPLIT_TUNE));
     return hy_task_weights(t, &o->weights);
 }
 
-static hy_status text_example(const hy_task *t, hy_split s, int cell, int64_t index, hy_rng *r, int32_t *ids,
-                              int32_t *labels) {
-    const text_data *d = t->data;
-    const unsigned char *b = (const unsigned char *)d->all.s;
-    const int32_t *tokens = d->ids.v;  // NULL: bytes
-    size_t T = (size_t)t->cells[s][cell].T, at, scored = 0;
-    if (s == HY_SPLIT_TRAIN) {
-        at = (size_t)hy_rng_below(r, d->end[s] - T);
-    } else {
-        size_t wanted = d->begin[s] + (size_t)index * T, last = d->end[s] - 1 - T;
-        at = wanted < last ? wanted : last;
-        scored = wanted - at;  // labels that the window before has
-    }
-    for (size_t i = 0; i < T; i++) {
-        ids[i] = tokens ? tokens[at + i] : b[at + i];
-        labels[i] = i < scored ? HY_IGNORE : tokens ? tokens[at + i + 1] : b[at + i + 1];
-    }
-    return HY_OK;
+// Shards tell what their tokenizer was, be it named here or not.
+static void set_identity(const hy_text_data *d, hy_buf *out) {
+    const hy_corpus_facts *f = hy_corpus_about(d->corpus);
+    if (f->bytes >= 0) hy_buf_printf(out, "bytes: %lld\n", (long long)f->bytes);
+    hy_buf_printf(out, "content: %s\ntokens: %lld\n", f->content, (long long)f->tokens);
+    if (f->bytes >= 0) hy_buf_printf(out, "documents: %lld\n", (long long)f->documents);
+    const char *tokenizer = *f->tokenizer ? f->tokenizer : d->tokenizer ? hy_tokenizer_hash(d->tokenizer) : "";
+    if (*tokenizer) hy_buf_printf(out, "tokenizer_content: %s\n", tokenizer);
 }
 
 static void text_identity(const hy_task *t, hy_buf *out) {
-    const text_data *d = t->data;
+    const hy_text_data *d = t->data;
     char hash[33];
+    if (d->corpus) {
+        set_identity(d, out);
+        return;
+    }
     hy_hash_hex(d->all.s, d->all.n, hash);
     hy_buf_printf(out, "bytes: %zu\ncontent: %s\n", d->all.n, hash);
-    if (d->tokenizer) hy_buf_printf(out, "tokens: %zu\ntokenizer_content: %s\n", d->n, hy_tokenizer_hash(d->tokenizer));
+    if (d->tokenizer)
+        hy_buf_printf(out, "tokens: %zu\ntokenizer_content: %s\n", d->ids.n, hy_tokenizer_hash(d->tokenizer));
 }
 
 static const char *text_piece(const hy_task *t, int32_t id) {
-    const text_data *d = t->data;
+    const hy_text_data *d = t->data;
     return d->tokenizer ? hy_tokenizer_piece(d->tokenizer, id, NULL) : NULL;
 }
 
+static bool of_bytes(const hy_corpus *c) {
+    char hash[33];
+    hy_hash_hex("bytes", 5, hash);  // as hy_tokenizer_open has it
+    return !strcmp(hy_corpus_about(c)->tokenizer, hash);
+}
+
 static hy_status text_tokens(const hy_task *t, const char *text, size_t n, hy_token_ids *out) {
-    const text_data *d = t->data;
+    const hy_text_data *d = t->data;
     if (d->tokenizer) return hy_tokenizer_encode(d->tokenizer, text, n, false, out);
+    if (d->corpus && !of_bytes(d->corpus))
+        return hy_error(HY_EINPUT, "%s: which tokenizer its ids are of is not known: set tokenizer",
+                        hy_corpus_about(d->corpus)->path);
     for (size_t i = 0; i < n; i++) hy_token_ids_add(out, (unsigned char)text[i]);
     return HY_OK;
 }
 
 const hy_task_kind_def hy_task_text_kind = {
     .name = "text",
-    .about = "next byte, or token of a tokenizer, of any text file or folder",
+    .about = "next byte, or token of a tokenizer, of any text file or folder, or of token shards",
     .of_data = true,
     .fields = text_fields,
-    .options_size = sizeof(text_options),
+    .options_size = sizeof(hy_text_options),
     .setup = text_setup,
-    .example = text_example,
+    .example = hy_text_example,
+    .pass = hy_text_pass,
     .release = text_release,
     .text = text_identity,
     .piece = text_piece,

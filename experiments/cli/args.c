@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -88,6 +89,25 @@ hy_status hy_args_read(const hy_args *a, int argc, char **argv, hy_arg_list *res
     if (rest->n < a->min_rest || (a->max_rest >= 0 && rest->n > a->max_rest))
         return hy_error(HY_EINPUT, "%s arguments; usage: %s", rest->n < a->min_rest ? "too few" : "too many", a->usage);
     return HY_OK;
+}
+
+hy_status hy_arg_size(const char *option, const char *text, double *out) {
+    static const struct {
+        const char *word;
+        double times;
+    } units[] = {{"", 1}, {"u", 1e-6}, {"m", 1e-3}, {"k", 1e3}, {"M", 1e6}, {"G", 1e9}, {"T", 1e12}, {"P", 1e15}};
+    char *end;
+    *out = 0;
+    if (!text) return HY_OK;
+    const double v = strtod(text, &end);
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if (end != text && !strcmp(end, units[i].word) && v > 0 && isfinite(v)) {
+            *out = v * units[i].times;
+            return HY_OK;
+        }
+    return hy_error(HY_EINPUT,
+                    "%s %s: a number above 0 is wanted, with k, M, G, T or P for powers of 1000 (u, m below 1)", option,
+                    text);
 }
 
 int hy_command_end(const char *command, hy_status st) {

@@ -35,6 +35,8 @@ typedef struct {
 // (pointers into argv, NULL-terminated, free(rest->v)). *help: --help was asked for and printed: return 0.
 // HY_EINPUT: unknown option, missing or wrong value, wrong number of arguments.
 hy_status hy_args_read(const hy_args *a, int argc, char **argv, hy_arg_list *rest, bool *help);
+// The value of an option like "80G", "1.5T", "900M", "20u": a number and a power of 1000. NULL: 0.
+hy_status hy_arg_size(const char *option, const char *text, double *out);
 // Prints "hylab COMMAND: text of the newest error" to stderr unless st is HY_OK or HY_EPIPE; returns the exit status of
 // st.
 int hy_command_end(const char *command, hy_status st);

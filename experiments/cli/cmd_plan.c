@@ -21,26 +21,6 @@ typedef struct {
     hy_table_format format;
 } options;
 
-// "80G", "1.5T", "900M", "20u": a number and a power of 1000.
-static hy_status read_size(const char *option, const char *text, double *out) {
-    static const struct {
-        const char *word;
-        double times;
-    } units[] = {{"", 1}, {"u", 1e-6}, {"m", 1e-3}, {"k", 1e3}, {"M", 1e6}, {"G", 1e9}, {"T", 1e12}, {"P", 1e15}};
-    char *end;
-    *out = 0;
-    if (!text) return HY_OK;
-    const double v = strtod(text, &end);
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
-        if (end != text && !strcmp(end, units[i].word) && v > 0 && isfinite(v)) {
-            *out = v * units[i].times;
-            return HY_OK;
-        }
-    return hy_error(HY_EINPUT,
-                    "%s %s: a number above 0 is wanted, with k, M, G, T or P for powers of 1000 (u, m below 1)", option,
-                    text);
-}
-
 static void row(hy_table *t, const char *what, double value, const char *unit, int decimals, const char *of) {
     hy_table_row(t);
     hy_table_text(t, "%s", what);
@@ -144,10 +124,10 @@ static hy_status plan(const options *o, const char *path) {
                       .sharded = o->sharded,
                       .separate = o->memory != NULL};
     w.accumulate = o->accumulate ? o->accumulate : o->ranks;
-    HY_TRY(read_size("--device-memory", o->memory, &memory));
-    HY_TRY(read_size("--flops", o->flops, &w.flops));
-    HY_TRY(read_size("--bandwidth", o->bandwidth, &w.bandwidth));
-    HY_TRY(read_size("--latency", o->latency, &w.latency));
+    HY_TRY(hy_arg_size("--device-memory", o->memory, &memory));
+    HY_TRY(hy_arg_size("--flops", o->flops, &w.flops));
+    HY_TRY(hy_arg_size("--bandwidth", o->bandwidth, &w.bandwidth));
+    HY_TRY(hy_arg_size("--latency", o->latency, &w.latency));
     HY_TRY(hy_precision_parse(o->precision, &precision));
     HY_TRY(hy_backend_from_args(o->device, o->isa, 0, &be));
     HY_TRY(hy_precision_set(precision, &be));

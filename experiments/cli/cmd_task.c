@@ -76,6 +76,10 @@ static hy_table *cells_table(const hy_task *task) {
                 hy_table_empty(t);
         }
     hy_table_note(t, "vocabulary %d, longest example %d tokens", hy_task_vocab(task), hy_task_max_len(task));
+    for (int i = 0; i < hy_task_cells(task, HY_SPLIT_TRAIN); i++)
+        if (hy_task_pass(task, i))
+            hy_table_note(t, "a pass over the training part has %lld examples of %s", (long long)hy_task_pass(task, i),
+                          hy_task_cell(task, HY_SPLIT_TRAIN, i)->name);
     double h = hy_task_entropy(task);
     if (!isnan(h)) hy_table_note(t, "no model can have a lower mean loss than %.6g nats per label", h);
     return t;
@@ -100,7 +104,7 @@ static void token_text(const hy_task *task, int32_t id, char out[16]) {
         size_t n = strnlen(piece, 15);
         while (piece[n] && n && ((unsigned char)piece[n] & 0xc0) == 0x80) n--;  // no half character
         snprintf(out, 16, "%.*s", (int)n, piece);
-    } else if (strcmp(hy_task_kind(task), "text"))
+    } else if (strcmp(hy_task_kind(task), "text") || id > 255)
         snprintf(out, 16, "%d", id);
     else if (id == '\n')
         snprintf(out, 16, "\\n");

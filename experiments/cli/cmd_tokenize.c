@@ -1,5 +1,5 @@
 // cmd_tokenize.c - hylab tokenize: text to ids and back. Texts are arguments, standard input, or (--lines) JSON
-// strings, one a line.
+// strings, one a line; of files: tokenize_files.c.
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -10,10 +10,12 @@
 #include "core/token/tokenizer.h"
 #include "experiments/cli/args.h"
 #include "experiments/cli/commands.h"
+#include "experiments/cli/tokenize_files.h"
 
 typedef struct {
     bool decode, lines, ids, pieces, count, plain, keep;
     hy_table_format format;
+    hy_tokenize_files files;
 } options;
 
 // ---------------------------------------------------------------------------------------------------- output
@@ -217,6 +219,20 @@ static hy_status tokenize(const options *o, const hy_arg_list *rest) {
     return s;
 }
 
+// Of files there are only whole sets and counts.
+static hy_status tokenize_files(options *o, const hy_arg_list *rest) {
+    if (o->decode || o->lines || o->ids || o->pieces || o->keep || o->plain)
+        return hy_error(HY_EINPUT,
+                        "of files (--out, --files) shards are made, or tokens counted (--count): without --ids, "
+                        "--pieces, --lines, --decode and what goes with them");
+    if (o->files.out && o->count)
+        return hy_error(HY_EINPUT, "--count counts and writes nothing: leave it or --out out");
+    if (!o->files.out && !o->count)
+        return hy_error(HY_EINPUT, "--files: --out DIR makes shards of them, --count counts");
+    o->files.format = o->format;
+    return hy_tokenize_files_run(&o->files, rest->v[0], rest->v + 1, rest->n - 1);
+}
+
 int hy_cmd_tokenize(int argc, char **argv) {
     options o = {0};
     const hy_arg args[] = {
@@ -230,24 +246,50 @@ int hy_cmd_tokenize(int argc, char **argv) {
          "leave out BOS, EOS and what else the file adds around a text"},
         {"--keep-special", NULL, HY_ARG_FLAG, &o.keep, 0, "with --decode: special tokens as text"},
         {"--format", HY_TABLE_FORMATS, HY_ARG_FORMAT, &o.format, 0, "how to print a table"},
+        {"--out", "DIR", HY_ARG_PATH, &o.files.out, 0,
+         "the arguments are files or patterns: makes token shards of them, which task text trains on (path=DIR)"},
+        {"--files", NULL, HY_ARG_FLAG, &o.files.given, 0, "the arguments are files or patterns; with --count"},
+        {"--split", "blank|TEXT", HY_ARG_TEXT, &o.files.split, 0,
+         "documents stand between blank lines, or between occurrences of TEXT (\\n: a new line); else each file is "
+         "one"},
+        {"--field", "NAME", HY_ARG_TEXT, &o.files.field, 0,
+         "files are JSONL: a document is the string NAME of each line's object"},
+        {"--begin", "TOKEN", HY_ARG_TEXT, &o.files.begin, 0, "put before each document: bos, eos, a piece or an id"},
+        {"--end", "TOKEN", HY_ARG_TEXT, &o.files.end, 0, "put after each document: bos, eos, a piece or an id"},
+        {"--max-document", "SIZE", HY_ARG_TEXT, &o.files.max_document, 0,
+         "bytes of a document, at most (16M); longer ones are refused"},
+        {"--split-long", NULL, HY_ARG_FLAG, &o.files.split_long, 0,
+         "or cut at ends of lines into documents of at most that size"},
+        {"--shard-size", "SIZE", HY_ARG_TEXT, &o.files.shard, 0, "bytes of the files that go into a shard (64M)"},
+        {"--threads", "N", HY_ARG_INT, &o.files.threads, 0, "of files: threads (default: all cores)"},
         {0},
     };
     const hy_args a = {
-        .usage = "hylab tokenize bytes|FILE|FOLDER [TEXT...] [options]",
-        .text = "Text to token ids, with a tokenizer.json, a SentencePiece model, the folder of a released checkpoint, "
-                "or plain bytes.\n"
-                "Without TEXT it reads standard input, passing over a byte order mark.\n\nexamples:\n"
-                "  hylab tokenize models/hymba \"Hybrid heads, \xe2\x9c\x93\"\n"
-                "  hylab tokenize models/llama/tokenizer.model --count <experiments/data/tinyshakespeare.txt\n"
-                "  hylab tokenize models/hymba --decode \"1 15043 3186\"\n"
-                "  hylab tokenize models/hymba --lines <strings.jsonl >ids.jsonl\n",
+        .usage = "hylab tokenize bytes|FILE|FOLDER [TEXT...] [options]\n"
+                 "       hylab tokenize bytes|FILE|FOLDER FILE... --out DIR [options]",
+        .text =
+            "Text to token ids, with a tokenizer.json, a SentencePiece model, the folder of a released checkpoint, "
+            "or plain bytes.\n"
+            "Without TEXT it reads standard input, passing over a byte order mark.\n\nexamples:\n"
+            "  hylab tokenize models/hymba \"Hybrid heads, \xe2\x9c\x93\"\n"
+            "  hylab tokenize models/llama/tokenizer.model --count <experiments/data/tinyshakespeare.txt\n"
+            "  hylab tokenize models/hymba --decode \"1 15043 3186\"\n"
+            "  hylab tokenize models/hymba --lines <strings.jsonl >ids.jsonl\n"
+            "  hylab tokenize models/hymba 'web/*.jsonl' --field text --end eos --out tokens   # shards for training\n"
+            "  hylab tokenize models/hymba --files --count 'web/*.jsonl' --field text\n"
+            "\nShards are the same bytes for any number of threads. After a kill the same command goes on: shards "
+            "that are whole\nare kept. Files are never held: a thread takes its tokenizer, about 40 MB, and up to 16 "
+            "times "
+            "the longest document\nthat it has met. The format: core/corpus/corpus.h\n",
         .args = args,
         .min_rest = 1,
         .max_rest = -1};
     hy_arg_list rest = {0};
     bool help = false;
     hy_status s = hy_args_read(&a, argc, argv, &rest, &help);
-    if (!s && !help) s = tokenize(&o, &rest);
+    o.files.given = o.files.given || o.files.out;
+    if (!s && !help) s = o.files.given ? tokenize_files(&o, &rest) : hy_tokenize_files_unused(&o.files);
+    if (!s && !help && !o.files.given) s = tokenize(&o, &rest);
     free(rest.v);
     return hy_command_end("tokenize", s);
 }

@@ -5,7 +5,7 @@
 # kept in build/fuzz/corpus-NAME, what fails in build/fuzz/.
 FUZZ_SECONDS ?= 60
 FUZZ_CC ?= clang
-FUZZ_NAMES = safetensors gguf yaml json config shards tokenizer db data
+FUZZ_NAMES = safetensors gguf yaml json config shards tokenizer db data tokens
 FUZZ_FLAGS = $(CPPFLAGS) -DHY_COMMIT='"fuzz"' -DHY_DIRTY=0 -std=c11 -g -O1 -ffunction-sections -fdata-sections -Wl,--gc-sections -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
 FUZZ_RUN = -timeout=10 -rss_limit_mb=2048 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -artifact_prefix=build/fuzz/
 
@@ -27,6 +27,8 @@ FUZZ_LIB_tokenizer = -lutf8proc -lpcre2-8 -lsentencepiece -lstdc++
 FUZZ_SRC_db = $(call fuzz_rooms,base format) $(wildcard results/*.c analysis/summary/*.c)
 FUZZ_LIB_db = -lsqlite3
 FUZZ_SRC_data = $(call fuzz_rooms,base format) $(wildcard core/task/data_*.c) core/task/task_seq.c core/task/task_cells.c
+FUZZ_SRC_tokens = $(call fuzz_rooms,base format token corpus) build/fuzz/tok_sentencepiece.o
+FUZZ_LIB_tokens = -lutf8proc -lpcre2-8 -lsentencepiece -lstdc++
 FUZZ_MAX_safetensors = 4096
 FUZZ_MAX_gguf = 2048
 FUZZ_MAX_yaml = 4096
@@ -36,6 +38,7 @@ FUZZ_MAX_shards = 2048
 FUZZ_MAX_tokenizer = 2048
 FUZZ_MAX_db = 256
 FUZZ_MAX_data = 512
+FUZZ_MAX_tokens = 2048
 
 .PHONY: fuzz $(FUZZ_NAMES:%=fuzz-%) $(FUZZ_NAMES:%=fuzz-keep-%)
 fuzz: $(FUZZ_NAMES:%=fuzz-%)

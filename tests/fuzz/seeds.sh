@@ -99,6 +99,23 @@ db)
   printf 'w\0\067\177\006\202\0\055\342\030\0\0\020\0%0100d' 0 >"$out/in/log"
   printf '%s\n' map.layer0.attention layer-7.kv '[8,8]' '[65536,65536]' '{"meta_tokens":99}' ../x cpu done failed cuda | words
   ;;
+tokens)
+  hash=0123456789abcdef0123456789abcdef
+  head='"format":"hylab.tokens","version":1,"dtype":"u16","vocab":257,"tokens":5,"documents":2,"bytes":3,"tokenizer":{"kind":"bytes","hash":"'$hash'"},"settings":{"documents":"file"}'
+  shards='"shards":[{"tokens":5,"documents":2,"bytes":3,"tokens_hash":"'$hash'","documents_hash":"'$hash'","from":{"source":0,"offset":0,"line":1,"hash":""}}]'
+  sources='"sources":[{"path":"a.txt","bytes":38,"hash":"'$hash'"}]'
+  printf '%s' "m{$head,\"content\":\"$hash\",$sources,$shards}" >"$out/in/whole"
+  printf '%s' "u{$head,\"content\":\"\",$sources,$shards,\"next\":{\"source\":1,\"offset\":7,\"line\":3,\"hash\":\"\"}}" >"$out/in/part"
+  printf 's\5\1\3\0\0\0\1\0\2\0\3\0\4\0\5\0\n---\n\2\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0hashhash\5\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0hashhash' >"$out/in/shard"
+  printf 'b\5\1\1\0\2\0\3\0' >"$out/in/nano"
+  { printf 'b\5\1\210\330\64\1\1\0\0\0\2\0\0\0'; head -c 1012 /dev/zero; printf '\1\0\2\0'; } >"$out/in/gpt2"
+  { printf 'b\5\1\241\331\64\1\7\0\0\0\1\0\0\0'; head -c 1012 /dev/zero; printf '\1\0\0\0'; } >"$out/in/llama3"
+  printf 't\0\377a text\n' >"$out/in/file"
+  printf 't\15\6\n\na b c d e\n \t\nb\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\n\n' >"$out/in/blank"
+  printf 't\6\4aababbabxxxxxxxxxx' >"$out/in/separator"
+  printf 't\3\377{"text": "a"}\n\n{"text": "\\u00e9", "k": [1]}\r\n' >"$out/in/jsonl"
+  printf '%s\n' '"format"' hylab.tokens '"dtype"' u32 '"next"' '"sources"' '"shards"' '"from"' '{"text": "' ab | words
+  ;;
 data)
   printf 'i\0\0\10\3\0\0\0\2\0\0\0\1\0\0\0\2abcd\n---\n\0\0\10\1\0\0\0\2\1\3' >"$out/in/idx"
   head='\1\0\1\0\100\37\0\0\0\0\0\0'

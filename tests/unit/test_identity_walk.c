@@ -5,6 +5,7 @@
 #include "store_fixture.h"
 
 #include "analysis/measure/measure.h"
+#include "core/corpus/corpus.h"
 #include "core/spec/spec_read.h"
 #include "core/spec/spec_sections.h"
 #include "core/task/task.h"
@@ -309,13 +310,20 @@ static char *with_option(const char *options, const char *name, const char *valu
     return b.s;
 }
 
-static void walk_task(const char *kind, const char *options) {
+// Options of a text that only a .bin file, or a set of token shards, has: walked with one.
+static bool of_another_source(const char *kind, const char *name) {
+    return !strcmp(kind, "text") && (!strcmp(name, "vocab") || !strcmp(name, "pack"));
+}
+
+// All options, or one.
+static void walk_task(const char *kind, const char *options, const char *only) {
     char *base = task_text(kind, options), a[33], b[33], c[33], d[33];
     if (!base) fail_msg("%s: %s", kind, hy_error_text());
     hy_model_identity("d_model: 16\n", kind, base, TRAIN, "", a);
     hy_measurement_identity("", base, c);
     for (const hy_field *f = hy_task_fields(kind); f->name; f++) {
         if (!strcmp(f->name, "path") || !strcmp(f->name, "tokenizer")) continue;  // test_content
+        if (only ? strcmp(only, f->name) != 0 : of_another_source(kind, f->name)) continue;
         char *values[TRIES];
         const int n = other_values(f, values);
         int changed = 0;
@@ -347,9 +355,27 @@ static void test_tasks(void **state) {
     for (int i = 0; i < walked; i++) {
         const char *at = !strcmp(tasks[i].kind, "images") ? "" : !strcmp(tasks[i].kind, "speech") ? "/list.csv" : NULL;
         char *options = at ? hy_asprintf("path: %s%s\n%s", g_dir, at, tasks[i].options) : hy_xstrdup(tasks[i].options);
-        walk_task(tasks[i].kind, options);
+        walk_task(tasks[i].kind, options, NULL);
         free(options);
     }
+    char *ids = hy_asprintf("%s/ids.bin", g_dir), *set = hy_asprintf("%s/set", g_dir);
+    static const uint16_t zeros[4000];
+    const char *const files[] = {"tests/data/shakespeare-100k.txt"};
+    hy_corpus_counts counts;
+    OK(hy_file_write(ids, zeros, sizeof zeros));
+    OK(hy_corpus_make(&(hy_corpus_job){.tokenizer = "bytes",
+                                       .files = files,
+                                       .n_files = 1,
+                                       .cut = HY_CUT_BLANK,
+                                       .max_document = 1 << 20,
+                                       .shard_bytes = 1 << 20,
+                                       .threads = 1},
+                      set, &counts));
+    char *of_bin = hy_asprintf("path: %s\nvocab: 300\ntrain: [40]\ntest: [40]\n", ids);
+    char *of_set = hy_asprintf("path: %s\ntrain: [40]\ntest: [40]\n", set);
+    walk_task("text", of_bin, "vocab");
+    walk_task("text", of_set, "pack");
+    free(ids), free(set), free(of_bin), free(of_set);
 }
 
 // A text counts by what it says, not by where it lies.
