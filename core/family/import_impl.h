@@ -70,8 +70,11 @@ hy_status hy_config_kind(const char *text, const char *path, hy_config_layer *ou
 hy_status hy_config_kinds(const hy_json *c, const char *where, const char *key, int n_layers, hy_config_layer *out);
 hy_json *hy_config_kinds_of(const hy_model_spec *m);
 hy_status hy_config_experts(const char *path);  // HY_EINPUT: why experts are not read
-// The first layer that is so; one of zeros if there is none.
-const hy_layer_spec *hy_config_first(const hy_model_spec *m, bool (*is)(const hy_layer_spec *l));
+// The first layer of attention alone, of SSM heads alone, of an MLP alone; where a model has none, one of the least
+// sizes that a configuration must name all the same.
+hy_layer_spec hy_config_attention_layer(const hy_model_spec *m);
+hy_layer_spec hy_config_ssm_layer(const hy_model_spec *m);
+hy_layer_spec hy_config_mlp_layer(const hy_model_spec *m);
 
 // GGUF (import_gguf.c): what its keys say as the config.json of a family; its tensors under that family's names, l: any
 // of its layers. *memory, which the shards look into, is free()d after they are closed.

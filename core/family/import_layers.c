@@ -124,9 +124,26 @@ hy_status hy_config_experts(const char *path) {
                     path);
 }
 
-const hy_layer_spec *hy_config_first(const hy_model_spec *m, bool (*is)(const hy_layer_spec *l)) {
-    static const hy_layer_spec none = {0};
+hy_layer_spec hy_config_attention_layer(const hy_model_spec *m) {
     for (int i = 0; i < m->n_layers; i++)
-        if (is(&m->layers[i])) return &m->layers[i];
-    return &none;
+        if (m->layers[i].mixer == HY_MIXER_ATTENTION) return m->layers[i];
+    return (hy_layer_spec){.heads = 1, .kv_heads = 1, .d_qk = 2};
+}
+
+hy_layer_spec hy_config_ssm_layer(const hy_model_spec *m) {
+    for (int i = 0; i < m->n_layers; i++)
+        if (m->layers[i].mixer == HY_MIXER_SSM) return m->layers[i];
+    return (hy_layer_spec){.ssm_kind = HY_SSM_MAMBA2,
+                           .d_inner = m->d_model,
+                           .head_dim = m->d_model,
+                           .groups = 1,
+                           .d_state = 1,
+                           .d_conv = 1,
+                           .dt_rank = 1};
+}
+
+hy_layer_spec hy_config_mlp_layer(const hy_model_spec *m) {
+    for (int i = 0; i < m->n_layers; i++)
+        if (m->layers[i].mixer == HY_MIXER_NONE && m->layers[i].mlp != HY_MLP_NONE) return m->layers[i];
+    return (hy_layer_spec){.d_ff = 1};
 }

@@ -289,65 +289,61 @@ static hy_status granite_spec(const hy_json *c, const char *where, hy_model_spec
 }
 
 // ---------------------------------------------------------------------------------------------------- writing
-static bool is_attention(const hy_layer_spec *l) { return l->mixer == HY_MIXER_ATTENTION; }
-static bool is_ssm(const hy_layer_spec *l) { return l->mixer == HY_MIXER_SSM; }
-
 static hy_status write_shared(const hy_model_spec *m, const char *type, const char *class, const char *d_ff,
                               hy_json *out) {
-    const hy_layer_spec *a = hy_config_first(m, is_attention), *s = hy_config_first(m, is_ssm);
-    if (!a->heads || !s->d_inner)
-        return hy_error(HY_EINPUT, "a model of this family has layers of attention and layers of SSM heads");
+    const hy_layer_spec a = hy_config_attention_layer(m), s = hy_config_ssm_layer(m);
     hy_config_write_class(class, out);
     hy_json_set_string(out, "model_type", type);
     hy_json_set_int(out, "vocab_size", m->vocab);
     hy_json_set_bool(out, "tie_word_embeddings", m->tied);
     hy_json_set_int(out, "hidden_size", m->d_model);
-    hy_json_set_int(out, d_ff, s->d_ff);
+    hy_json_set_int(out, d_ff, m->layers[0].d_ff);
     hy_json_set_int(out, "num_hidden_layers", m->n_layers);
     hy_json_set_string(out, "hidden_act", "silu");
     hy_json_set_double(out, "initializer_range", m->init_std);
     hy_json_set_double(out, "rms_norm_eps", m->norm_eps);
-    hy_json_set_int(out, "mamba_expand", s->d_inner / m->d_model);
-    hy_json_set_bool(out, "mamba_proj_bias", s->proj_bias);
-    hy_config_write_attention(a, out);
+    hy_json_set_int(out, "mamba_expand", s.d_inner / m->d_model);
+    hy_json_set_bool(out, "mamba_proj_bias", s.proj_bias);
+    hy_config_write_attention(&a, out);
     return HY_OK;
 }
 
 static hy_status jamba_config(const hy_model_spec *m, hy_json *out) {
-    const hy_layer_spec *s = hy_config_first(m, is_ssm);
+    const hy_layer_spec s = hy_config_ssm_layer(m);
     int first = 0, next;
     HY_TRY(write_shared(m, "jamba", "JambaForCausalLM", "intermediate_size", out));
-    while (!is_attention(&m->layers[first])) first++;
-    for (next = first + 1; next < m->n_layers && !is_attention(&m->layers[next]);) next++;
+    while (first < m->n_layers && m->layers[first].mixer != HY_MIXER_ATTENTION) first++;
+    for (next = first + 1; next < m->n_layers && m->layers[next].mixer != HY_MIXER_ATTENTION;) next++;
     hy_json_set_int(out, "attn_layer_offset", first);
     hy_json_set_int(out, "attn_layer_period", next - first > first ? next - first : first + 1);
     hy_json_set_int(out, "num_experts", 1);
     hy_json_set_int(out, "num_experts_per_tok", 1);
-    hy_json_set_int(out, "mamba_d_state", s->d_state);
-    hy_json_set_int(out, "mamba_d_conv", s->d_conv);
-    hy_json_set_int(out, "mamba_dt_rank", s->dt_rank);
-    hy_json_set_bool(out, "mamba_conv_bias", s->conv_bias);
+    hy_json_set_int(out, "mamba_d_state", s.d_state);
+    hy_json_set_int(out, "mamba_d_conv", s.d_conv);
+    hy_json_set_int(out, "mamba_dt_rank", s.dt_rank);
+    hy_json_set_bool(out, "mamba_conv_bias", s.conv_bias);
     hy_json_set_int(out, "max_position_embeddings", m->max_len);
     return HY_OK;
 }
 
 static hy_status bamba_config(const hy_model_spec *m, hy_json *out) {
-    const hy_layer_spec *a = hy_config_first(m, is_attention), *s = hy_config_first(m, is_ssm);
+    const hy_layer_spec a = hy_config_attention_layer(m), s = hy_config_ssm_layer(m);
     hy_json *at = hy_json_new_array();
     for (int i = 0; i < m->n_layers; i++)
-        if (is_attention(&m->layers[i])) hy_json_add(at, hy_json_new_int(i));
+        if (m->layers[i].mixer == HY_MIXER_ATTENTION) hy_json_add(at, hy_json_new_int(i));
     hy_json_set(out, "attn_layer_indices", at);
     HY_TRY(write_shared(m, "bamba", "BambaForCausalLM", "intermediate_size", out));
-    hy_config_write_mamba2_heads(s, out);
-    hy_json_set_bool(out, "attention_bias", a->qkv_bias);
-    hy_json_set_bool(out, "mlp_bias", s->mlp_bias);
-    hy_config_write_rope(m, a->rotary ? (double)a->rotary / a->d_qk : 1, out);
+    hy_config_write_mamba2_heads(&s, out);
+    hy_json_set_bool(out, "attention_bias", a.qkv_bias);
+    hy_json_set_bool(out, "mlp_bias", m->layers[0].mlp_bias);
+    hy_config_write_rope(m, a.rotary ? (double)a.rotary / a.d_qk : 1, out);
     return HY_OK;
 }
 
 // The x next to `near` for which f(x) is `want` again: what is read back must be the same to the bit.
 static double inverse(double near, double (*f)(double x, double by), double by, double want) {
-    const double tries[] = {near, nextafter(near, INFINITY), nextafter(near, 0)};
+    const double up = nextafter(near, INFINITY), down = nextafter(near, 0);
+    const double tries[] = {near, up, down, nextafter(up, INFINITY), nextafter(down, 0)};
     for (size_t i = 0; i < sizeof tries / sizeof *tries; i++)
         if (f(tries[i], by) == want) return tries[i];
     return near;
@@ -356,12 +352,12 @@ static double reciprocal(double x, double by) { return by / x; }
 static double product(double x, double by) { return x * by; }
 
 static hy_status granite_config(const hy_model_spec *m, hy_json *out) {
-    const hy_layer_spec *a = hy_config_first(m, is_attention), *s = hy_config_first(m, is_ssm);
+    const hy_layer_spec a = hy_config_attention_layer(m), s = hy_config_ssm_layer(m);
     const hy_multipliers *f = &m->multipliers;
     HY_TRY(write_shared(m, "granitemoehybrid", "GraniteMoeHybridForCausalLM", "shared_intermediate_size", out));
-    const double root = sqrt(a->d_qk);
-    hy_config_write_mamba2_heads(s, out);
-    hy_json_set_bool(out, "attention_bias", a->qkv_bias);
+    const double root = sqrt(a.d_qk);
+    hy_config_write_mamba2_heads(&s, out);
+    hy_json_set_bool(out, "attention_bias", a.qkv_bias);
     hy_json_set_int(out, "num_local_experts", 0);
     hy_json_set_int(out, "num_experts_per_tok", 0);
     hy_json_set(out, "layer_types", hy_config_kinds_of(m));

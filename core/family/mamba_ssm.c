@@ -29,6 +29,7 @@ static const hy_import_row rows[] = {
 };
 
 static const hy_config_key keys[] = {
+    {"model_type", "\"mamba_ssm\"", NULL},  // not there in releases
     {"d_model", NULL, HY_CONFIG_NEEDED},
     {"n_layer", NULL, HY_CONFIG_NEEDED},
     {"vocab_size", NULL, HY_CONFIG_NEEDED},

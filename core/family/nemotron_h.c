@@ -190,35 +190,27 @@ static hy_status spec(const hy_json *c, const char *where, hy_model_spec *m) {
 }
 
 // ---------------------------------------------------------------------------------------------------- writing
-static bool is_attention(const hy_layer_spec *l) { return l->mixer == HY_MIXER_ATTENTION; }
-static bool is_ssm(const hy_layer_spec *l) { return l->mixer == HY_MIXER_SSM; }
-static bool is_mlp(const hy_layer_spec *l) { return l->mixer == HY_MIXER_NONE && l->mlp != HY_MLP_NONE; }
-
 static hy_status config(const hy_model_spec *m, hy_json *out) {
-    const hy_layer_spec *a = hy_config_first(m, is_attention), *s = hy_config_first(m, is_ssm);
-    const hy_layer_spec *f = hy_config_first(m, is_mlp);
-    if (!a->heads || !s->d_inner || !f->d_ff)
-        return hy_error(HY_EINPUT,
-                        "a model of this family has layers of SSM heads, layers of attention and MLPs, each alone");
+    const hy_layer_spec a = hy_config_attention_layer(m), s = hy_config_ssm_layer(m), f = hy_config_mlp_layer(m);
     hy_config_write_class("NemotronHForCausalLM", out);
     hy_json_set_string(out, "model_type", "nemotron_h");
     hy_json_set_int(out, "vocab_size", m->vocab);
     hy_json_set_bool(out, "tie_word_embeddings", m->tied);
     hy_json_set_int(out, "hidden_size", m->d_model);
     hy_json_set(out, "layers_block_type", hy_config_kinds_of(m));
-    hy_config_write_attention(a, out);
+    hy_config_write_attention(&a, out);
     hy_json_set_int(out, "max_position_embeddings", m->max_len);
-    hy_json_set_int(out, "intermediate_size", f->d_ff);
-    hy_json_set_bool(out, "mlp_bias", f->mlp_bias);
+    hy_json_set_int(out, "intermediate_size", f.d_ff);
+    hy_json_set_bool(out, "mlp_bias", f.mlp_bias);
     hy_json_set_string(out, "mlp_hidden_act", "relu2");
-    hy_json_set_int(out, "ssm_state_size", s->d_state);
-    hy_json_set_int(out, "mamba_num_heads", hy_layer_ssm_heads(s));
-    hy_json_set_int(out, "mamba_head_dim", s->head_dim);
-    hy_json_set_int(out, "n_groups", s->groups);
-    hy_json_set_int(out, "conv_kernel", s->d_conv);
-    hy_json_set_bool(out, "use_conv_bias", s->conv_bias);
-    hy_json_set_bool(out, "use_bias", s->proj_bias);
-    hy_json_set_double(out, "time_step_min", s->dt_min);
+    hy_json_set_int(out, "ssm_state_size", s.d_state);
+    hy_json_set_int(out, "mamba_num_heads", hy_layer_ssm_heads(&s));
+    hy_json_set_int(out, "mamba_head_dim", s.head_dim);
+    hy_json_set_int(out, "n_groups", s.groups);
+    hy_json_set_int(out, "conv_kernel", s.d_conv);
+    hy_json_set_bool(out, "use_conv_bias", s.conv_bias);
+    hy_json_set_bool(out, "use_bias", s.proj_bias);
+    hy_json_set_double(out, "time_step_min", s.dt_min);
     hy_json_set_double(out, "layer_norm_epsilon", m->norm_eps);
     hy_json_set_double(out, "initializer_range", m->init_std);
     return HY_OK;

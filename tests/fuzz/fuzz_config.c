@@ -46,6 +46,13 @@ static const char *const values[] = {
     "\"mamba\"",
     "\"mamba2\"",
     "\"falcon_h1\"",
+    "\"qwen3\"",
+    "\"smollm3\"",
+    "\"falcon_mamba\"",
+    "\"jamba\"",
+    "\"bamba\"",
+    "\"granitemoehybrid\"",
+    "\"nemotron_h\"",
     "\"\"",
     "[]",
     "{}",
@@ -147,6 +154,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     const char *type;
     const hy_import_family *f;
     if (hy_json_parse((const char *)data, n, "config.json", 0, &j)) return 0;
+    if (hy_json_type_of(j) == HY_JSON_OBJECT && !hy_json_get(j, "model_type")) hy_json_set_string(j, "model_type", "mamba_ssm");
     if (hy_json_type_of(j) == HY_JSON_OBJECT && hy_json_get_string(j, "config.json", "model_type", &type) == HY_OK &&
         (f = hy_import_find(type))) {
         hy_status s = hy_import_spec(f, j, "config.json", &m);
