@@ -31,30 +31,37 @@ HY_VINLINE stats statistics(const float *x, int C, bool layer, double eps) {
     return (stats){mean, (float)(1 / sqrt((double)hy_vsum(s) / C + eps))};
 }
 
-// Of a norm without weights (w NULL): 1.
-HY_VINLINE hy_vf weight(const float *w, int i, int n) {
+// plain, a constant: a norm without weights, all of them 1.
+HY_VINLINE hy_vf weight(const float *w, int i, int n, const bool plain) {
     const hy_vf none = {0};
-    return w ? hy_vget(w + i, n) : none + 1;
+    return plain ? none + 1 : hy_vget(w + i, n);
 }
 
-static void norm_rows(const void *ctx, long from, long to, int thread) {
-    (void)thread;
-    const hy_norm_args *a = ctx;
+HY_VINLINE void rows_of(const hy_norm_args *a, int from, int to, const bool plain) {
     const float *w = a->w, *bias = a->bias;
     const int C = a->C;
     const bool layer = a->kind == HY_NORM_LAYER;
-    for (int r = (int)from; r < (int)to; r++)
+    for (int r = from; r < to; r++)
         for (int g = 0; g < a->groups; g++) {
             const float *x = (const float *)a->x + (size_t)r * a->ldx + (size_t)g * C;
             float *y = (float *)a->y + (size_t)r * a->ldy + (size_t)g * C;
             stats s = statistics(x, C, layer, a->eps);
             if (bias) {
                 HY_VFOR(i, n, C)
-                hy_vput(y + i, (hy_vget(x + i, n) - s.mean) * s.rstd * weight(w, i, n) + hy_vget(bias + i, n), n);
+                hy_vput(y + i, (hy_vget(x + i, n) - s.mean) * s.rstd * weight(w, i, n, plain) + hy_vget(bias + i, n),
+                        n);
             } else {
-                HY_VFOR(i, n, C) hy_vput(y + i, (hy_vget(x + i, n) - s.mean) * s.rstd * weight(w, i, n), n);
+                HY_VFOR(i, n, C) hy_vput(y + i, (hy_vget(x + i, n) - s.mean) * s.rstd * weight(w, i, n, plain), n);
             }
         }
+}
+static void norm_rows(const void *ctx, long from, long to, int thread) {
+    (void)thread;
+    const hy_norm_args *a = ctx;
+    if (a->w)
+        rows_of(a, (int)from, (int)to, false);
+    else
+        rows_of(a, (int)from, (int)to, true);
 }
 hy_status HY_FAST(hy_fast_norm)(const void *args, void *ws, const hy_plan_req *req) {
     (void)ws;
@@ -66,13 +73,13 @@ hy_status HY_FAST(hy_fast_norm)(const void *args, void *ws, const hy_plan_req *r
 
 // With g = w dy and h = (x - mean) rstd: dx = rstd (g - mean(g) - h mean(g h)), where RMS has no mean(g) term.
 HY_VINLINE void backward_vector(const hy_norm_bwd_args *a, const float *x, const float *dy, float *dx, float *dw,
-                                float *dbias, bool layer, bool stream) {
+                                float *dbias, bool layer, bool stream, const bool plain) {
     int C = a->f.C;
     const float *w = a->f.w;
     stats s = statistics(x, C, layer, a->f.eps);
     hy_vf sg = {0}, sgh = {0};
     HY_VFOR(i, n, C) {
-        hy_vf g = weight(w, i, n) * hy_vget(dy + i, n);
+        hy_vf g = weight(w, i, n, plain) * hy_vget(dy + i, n);
         sgh += g * ((hy_vget(x + i, n) - s.mean) * s.rstd);
         sg += g;
     }
@@ -80,7 +87,7 @@ HY_VINLINE void backward_vector(const hy_norm_bwd_args *a, const float *x, const
     HY_VFOR(i, n, C) {
         hy_vf d = hy_vget(dy + i, n), h = (hy_vget(x + i, n) - s.mean) * s.rstd;
         if (dx) {
-            hy_vf v = s.rstd * (weight(w, i, n) * d - mg - h * mgh);
+            hy_vf v = s.rstd * (weight(w, i, n, plain) * d - mg - h * mgh);
             if (stream)  // C is then whole vectors
                 v_stream(dx + i, v);
             else
@@ -111,9 +118,13 @@ static void norm_blocks(const void *ctx, long from, long to, int thread) {
         for (int r = b * step; r < rows && r < (b + 1) * step; r++)
             for (int g = 0; g < groups; g++) {
                 size_t off = (size_t)g * C;
-                backward_vector(a, (const float *)a->f.x + (size_t)r * a->f.ldx + off,
-                                (const float *)a->dy + (size_t)r * a->lddy + off,
-                                a->dx ? (float *)a->dx + (size_t)r * a->lddx + off : NULL, sum, plain, layer, stream);
+                const float *x = (const float *)a->f.x + (size_t)r * a->f.ldx + off;
+                const float *dy = (const float *)a->dy + (size_t)r * a->lddy + off;
+                float *dx = a->dx ? (float *)a->dx + (size_t)r * a->lddx + off : NULL;
+                if (a->f.w)
+                    backward_vector(a, x, dy, dx, sum, plain, layer, stream, false);
+                else
+                    backward_vector(a, x, dy, dx, sum, plain, layer, stream, true);
             }
         if (stream) v_stream_end();
     }
