@@ -22,8 +22,8 @@ typedef struct {
 // The measures of the runs of a task that take the same ones, options and all.
 typedef struct measure_set {
     struct measure_set *next;
-    unsigned wanted;    // bit i: measure i of the plan
-    int eval_examples;  // of the recipe
+    bool wanted[HY_MEASURES_MAX];  // of the plan's
+    int eval_examples;             // of the recipe
     int n;
     hy_item_measure *v;
 } measure_set;
@@ -305,15 +305,13 @@ static hy_status resolve_recipes(expansion *x) {
 
 // ---------------------------------------------------------------------------------------------------- measures
 // The measures of the plan that a run takes. Nobody asked for the accuracy of random weights unless it is named.
-static unsigned wanted_measures(const hy_reader *r, const hy_run_item *it) {
-    unsigned wanted = 0;
+static void wanted_measures(const hy_reader *r, const hy_run_item *it, bool wanted[HY_MEASURES_MAX]) {
+    memset(wanted, 0, HY_MEASURES_MAX * sizeof *wanted);
     for (int i = 0; i < r->e->measures.n; i++) {
         const hy_planned_measure *m = &r->e->measures.v[i];
         if (it->origin == HY_ORIGIN_RANDOM && !m->named && !strcmp(m->measure->name, "accuracy")) continue;
-        if (hy_measure_plan_wants(m, it->seed) && hy_measure_applies(m->measure, it->spec, &m->options))
-            wanted |= 1u << i;
+        wanted[i] = hy_measure_plan_wants(m, it->seed) && hy_measure_applies(m->measure, it->spec, &m->options);
     }
-    return wanted;
 }
 
 static hy_item_measure item_measure(hy_reader *r, const hy_planned_measure *m, const hy_run_item *it) {
@@ -334,14 +332,16 @@ static hy_item_measure item_measure(hy_reader *r, const hy_planned_measure *m, c
 }
 
 static const measure_set *measures_of(hy_reader *r, resolved_task *t, const hy_run_item *it) {
-    const unsigned wanted = wanted_measures(r, it);
+    bool wanted[HY_MEASURES_MAX];
+    wanted_measures(r, it, wanted);
     for (const measure_set *s = t->sets; s; s = s->next)
-        if (s->wanted == wanted && s->eval_examples == it->train->eval_examples) return s;
+        if (!memcmp(s->wanted, wanted, sizeof wanted) && s->eval_examples == it->train->eval_examples) return s;
     measure_set *s = hy_experiment_own(r->e, hy_xcalloc(1, sizeof *s));
-    *s = (measure_set){.next = t->sets, .wanted = wanted, .eval_examples = it->train->eval_examples};
+    *s = (measure_set){.next = t->sets, .eval_examples = it->train->eval_examples};
+    memcpy(s->wanted, wanted, sizeof wanted);
     s->v = hy_experiment_own(r->e, hy_xcalloc(HY_MEASURES_MAX, sizeof *s->v));
     for (int i = 0; i < r->e->measures.n; i++)
-        if (wanted >> i & 1) s->v[s->n++] = item_measure(r, &r->e->measures.v[i], it);
+        if (wanted[i]) s->v[s->n++] = item_measure(r, &r->e->measures.v[i], it);
     return t->sets = s;
 }
 

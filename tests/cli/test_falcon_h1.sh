@@ -27,7 +27,7 @@ changed no_norm 's/"mamba_rms_norm": true/"mamba_rms_norm": false/' 2 "unknown: 
 changed conv_bias 's/"mamba_conv_bias": false/"mamba_conv_bias": true/' 2 "missing: model.layers.0.mamba.conv1d.bias"
 changed groups 's/"mamba_n_groups": 2/"mamba_n_groups": 1/' 2 "mamba.in_proj.weight is [98, 24]" "makes it [88, 24]"
 changed groups_odd 's/"mamba_n_groups": 2/"mamba_n_groups": 4/' 2 "6 ssm heads cannot be shared out to 4 groups"
-changed expand 's/"mamba_d_ssm": 36/"mamba_d_ssm": null/' 2 "mamba_d_ssm" "48 channels" # 2 * 24, and 6 heads of 6
+changed expand 's/"mamba_d_ssm": 36/"mamba_d_ssm": null/' 2 '"mamba_expand"' "48 channels" # 2 * 24, and 6 heads of 6
 changed widths 's/"mamba_n_heads": 6/"mamba_n_heads": 5/' 2 '5 "mamba_n_heads" of "mamba_d_head" 6'
 changed head_text 's/"mamba_d_head": 6/"mamba_d_head": "wide"/' 2 'must be a number or "auto"'
 changed factors_few 's/"mlp_multipliers": \[\n *[0-9.]*,/"mlp_multipliers": [/' 2 '"mlp_multipliers" has 1 numbers; it must have 2'

@@ -140,7 +140,7 @@ one 'config with a key twice' 'replace $C "s/\"use_cache\"/\"vocab_size\"/"' $C 
 one 'config with an unknown key' 'replace $C "s/\"use_cache\"/\"use_magic\"/"' $C use_magic
 one 'config with control characters' 'replace $C "s/\"use_cache\"/\"use\\\\u001b[2J\\\\u009b\"/"' $C 'use?[2J??'
 one 'no family' 'replace $C /model_type/d' $C model_type missing
-one 'an unknown family' 'set_key model_type "\"rwkv\""' $C rwkv llama
+one 'an unknown family' 'set_key model_type "\"gpt2\""' $C gpt2 llama
 one 'a family that is a number' 'set_key model_type 7' $C model_type 'a string'
 one 'the tensors of another family' 'cp "$golden/../mamba-tiny/config.json" $C' $C $W missing unknown
 one 'width zero' 'set_key hidden_size 0' $C hidden_size

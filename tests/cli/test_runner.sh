@@ -169,4 +169,18 @@ sed -e "s|../../variants|$PWD/variants|" -e 's/^  - {name: recall.*/&\n  - {name
 check "on each task as multiples of the same task's" same "$(grep -cE '^Llama +(recall|again) .* 1\.00 +1\.00 +1\.00$' "$dir/out")" 2
 run "$dir/r.db" --scale speed --set base=Lama
 check "the variant to compare with must exist" same "$? $(grep -c 'there is no variant "Lama"' "$dir/out")" "2 1"
+# more measures than a word has bits: the 33rd is not the first
+cat >"$dir/many.yaml" <<END
+name: many
+tasks: [{name: M, kind: mqar, options: {vocab: 24, train: [[16, 2]], test: [[16, 2]], test_examples: 4}}]
+variant: {vocab: 24, d_model: 8, layers: 1, attention: {heads: 2, kv_heads: 2}, mlp: {kind: none}}
+train: {steps: 1, batch: 1}
+variants: [{name: A, file: $PWD/variants/llama.yaml}]
+seeds: [1, 2]
+measures:
+  accuracy: {seeds: [1]}
+  erf: [$(for i in $(seq 2 35); do printf '%s{max_len: %d}' "$([ "$i" = 2 ] || echo ', ')" "$i"; done)]
+END
+"${HYLAB:-./hylab}" run "$dir/many.yaml" --db "$dir/many.db" >"$dir/out" 2>&1
+check "36 measures, one of a single seed" same "$? $(sql "$dir/many.db" "SELECT measure, seed, count(DISTINCT measurement_id) FROM v_metric WHERE measure IN ('accuracy', 'erf') GROUP BY 1, 2" | tr '\n' ' ')" "0 accuracy,1,1 erf,1,34 erf,2,34 "
 exit $failed

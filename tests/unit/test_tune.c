@@ -222,6 +222,7 @@ static void test_cell_and_default(void **state) {
     char *text = hy_summary_pairs_text(m, "t", "accuracy");
     assert_non_null(
         strstr(text, "told apart in accuracy; 1 pair has fewer than 3 seeds in common: nothing is claimed"));
+    free(text);
     hy_summary_free(m);
 }
 
