@@ -281,7 +281,11 @@ static hy_status granite_spec(const hy_json *c, const char *where, hy_model_spec
     for (int i = 0; i < m->n_layers; i++) kinds[i] = HY_CONFIG_SSM;
     const char *const key = hy_config_has(c, "layer_types") ? "layer_types" : "layers_block_type";
     if (hy_config_has(c, key)) HY_TRY(hy_config_kinds(c, where, key, m->n_layers, kinds));
-    for (int i = 0; i < m->n_layers; i++) n_attention += kinds[i] == HY_CONFIG_ATTENTION;
+    for (int i = 0; i < m->n_layers; i++) {
+        n_attention += kinds[i] == HY_CONFIG_ATTENTION;
+        if (kinds[i] == HY_CONFIG_MLP)
+            return hy_error(HY_EINPUT, "%s: \"%s\"[%d]: \"mlp\" is no kind of layer of this family", where, key, i);
+    }
     if (!n_attention) hy_config_no_rope(m);
     HY_TRY(read_factors(c, where, n_attention > 0, n_attention < m->n_layers, &attention, &ssm, &m->multipliers));
     fill_layers(m, kinds, &attention, &ssm);

@@ -145,6 +145,7 @@ refused jamba_experts '"num_experts" is 16: mixtures of experts' '{"model_type":
 refused granite_experts '"num_local_experts" is 62: mixtures of experts' '{"model_type": "granitemoehybrid", "num_local_experts": 62}'
 refused granite_bias 'it would have to multiply them too' '{"model_type": "granitemoehybrid", "num_local_experts": 0, "attention_bias": true, "residual_multiplier": 0.5}'
 refused granite_kind '"layer_types"[1]: "delta" is not a kind' '{"model_type": "granitemoehybrid", "num_local_experts": 0, "num_hidden_layers": 2, "layer_types": ["mamba", "delta"]}'
+refused granite_mlp '"layer_types"[1]: "mlp" is no kind' '{"model_type": "granitemoehybrid", "num_local_experts": 0, "num_hidden_layers": 2, "layer_types": ["mamba", "mlp"]}'
 refused granite_count '"layer_types" lists 1 layers' '{"model_type": "granitemoehybrid", "num_local_experts": 0, "num_hidden_layers": 2, "layer_types": ["mamba"]}'
 refused nemotron_experts 'letter 2: mixtures of experts' '{"model_type": "nemotron_h", "hybrid_override_pattern": "M-E"}'
 refused nemotron_moe '"layers_block_type"[1]: mixtures of experts' '{"model_type": "nemotron_h", "layers_block_type": ["mlp", "moe"]}'
