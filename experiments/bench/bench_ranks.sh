@@ -13,7 +13,7 @@ trap 'rm -rf "$dir"' EXIT
 train() { # processes: seconds a step, of all but the first, from the curve's tokens a second
   local front=""
   [ "$1" = 1 ] || front="$mpirun -n $1"
-  $front "$hylab" train "$model" --task mqar --task-set vocab=64 --task-set 'train=[[512,8]]' --task-set 'test=[[512,8]]' --train sum=parts \
+  $front "$hylab" train "$model" --task mqar --task-set vocab=1024 --task-set 'train=[[512,8]]' --task-set 'test=[[512,8]]' --train sum=parts \
     --train batch=1 --train accumulate=$((4 * n)) --train steps="$steps" --train eval_examples=1 --threads 1 --curve "$dir/curve.csv" \
     --out "$dir/w$1.safetensors" >/dev/null 2>"$dir/err" || { cat "$dir/err" >&2; exit 1; }
   awk -F, -v tokens=$((4 * n * 512)) 'NR > 2 { s += tokens / $5; k++ } END { printf "%.4f", s / k }' "$dir/curve.csv"
