@@ -38,5 +38,6 @@ bool hy_gemm_has_half(hy_isa isa);  // the processor multiplies bfloat16 (AVX512
 size_t hy_gemm_workspace(const hy_gemm_args *g, int threads);
 // Path of a launch that uses the library: "avx512+onednn", "avx512+onednn (bf16 weights)" and so on.
 const char *hy_gemm_path(hy_isa isa, hy_dtype w_dtype);
+#define HY_GEMM_HALF_PATH "avx512+onednn (bf16)"  // of one whose factors are all bfloat16
 hy_status hy_gemm_run(const hy_gemm_args *g, float *workspace, int threads);
 #endif

@@ -1,7 +1,9 @@
-// linear.h - between linear.c (plans and the order of work) and linear.c (its vectorised parts).
+// linear.h - between linear.c and linear_half.c (plans and the order of work), lm_loss.c and lm_loss_half.c (whose
+// blocks of rows are linear layers) and linear.c (the vectorised parts).
 #ifndef HY_LINEAR_H
 #define HY_LINEAR_H
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/gemm.h"
 
 // For few rows, below HY_GEMM_ROWS (but any number will do): y [M,N] = x [M,K] w [N,K]^T (+ bias) (+ residual), bits of
 // a row independent of M and of whether the same w is in float32 or in bfloat16.
@@ -22,6 +24,14 @@ typedef struct {
     uint16_t *y;
     int ldother, ldy;
 } hy_half_rows;
+
+// The products of linear and linear_bwd: y = x w^T (+ bias) (+ residual), dx = or += dy w, dw += dy^T x.
+hy_gemm_args hy_linear_gemm_y(const hy_linear_args *a, hy_isa isa);
+hy_gemm_args hy_linear_gemm_dx(const hy_linear_bwd_args *a);
+hy_gemm_args hy_linear_gemm_dw(const hy_linear_bwd_args *a);
+// The same with bfloat16 factors: into float32 at g.c as it stands, or rounded into rows of bfloat16.
+hy_gemm_args hy_linear_half(hy_gemm_args g);
+hy_gemm_args hy_linear_half_to(hy_gemm_args g, const hy_half_rows *to, hy_isa isa);
 
 #define HY_LINEAR_DECLARE(isa)                                                                       \
     void hy_fast_gemv_##isa(const hy_gemv_args *g, int threads);                                     \

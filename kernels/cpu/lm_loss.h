@@ -24,4 +24,11 @@ int hy_lm_loss_block(int rows, int V);
 // bytes a value, unless it is added to. HY_EINPUT: a label outside the vocabulary.
 hy_status hy_lm_loss_rows(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *b, size_t elem, int32_t *idx,
                           int *count);
+// A block of m rows as a linear layer from x (row i at x + i * ldx) to logits [m, V], and its backward, where there is
+// b: dy is logits too, in which the softmax leaves the gradient; dx and lddx are for the caller to set.
+hy_linear_bwd_args hy_lm_loss_linear(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *b, int m, const void *x,
+                                     int ldx, float *logits);
+// The softmax of the block's logits, in place.
+void hy_lm_loss_softmax(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *b, const int32_t *idx, int m,
+                        float *logits, const hy_plan_req *req);
 #endif

@@ -1,7 +1,6 @@
 // linear.c - plans of linear and linear_bwd, and how float32 runs: many rows through the library's matrix product
 // (gemm.h), few rows (decoding) through our own product, which is bound by reading w once. By token, all rows go
 // through the latter.
-#include "kernels/cpu/gemm.h"
 #include "kernels/cpu/linear.h"
 
 static hy_status check(const char *op, const hy_linear_args *a, bool backward, const hy_plan_req *req) {
@@ -11,7 +10,7 @@ static hy_status check(const char *op, const hy_linear_args *a, bool backward, c
 }
 
 // ---------------------------------------------------------------------------------------------------- forward
-static hy_gemm_args gemm_y(const hy_linear_args *a, hy_isa isa) {
+hy_gemm_args hy_linear_gemm_y(const hy_linear_args *a, hy_isa isa) {
     hy_gemm_args g = {.M = a->M,
                       .N = a->N,
                       .K = a->K,
@@ -50,7 +49,7 @@ static hy_status run_linear(const void *args, void *ws, const hy_plan_req *req) 
         HY_FAST_PICK(hy_fast_gemv, req->isa)(&v, req->threads);
         return HY_OK;
     }
-    hy_gemm_args g = gemm_y(a, req->isa);
+    hy_gemm_args g = hy_linear_gemm_y(a, req->isa);
     return hy_gemm_run(&g, ws, req->threads);
 }
 
@@ -64,7 +63,7 @@ hy_status hy_cpu_plan_linear(const void *args, const hy_plan_req *req, hy_launch
         out->path = hy_cpu_path(HY_ISA_REF, a->w_dtype);
         return HY_OK;
     }
-    hy_gemm_args g = gemm_y(a, req->isa);
+    hy_gemm_args g = hy_linear_gemm_y(a, req->isa);
     const bool own = own_product(a, req);
     out->workspace = own ? 0 : hy_gemm_workspace(&g, req->threads);
     out->run = run_linear;
@@ -73,7 +72,7 @@ hy_status hy_cpu_plan_linear(const void *args, const hy_plan_req *req, hy_launch
 }
 
 // ---------------------------------------------------------------------------------------------------- backward
-static hy_gemm_args gemm_dx(const hy_linear_bwd_args *a) {
+hy_gemm_args hy_linear_gemm_dx(const hy_linear_bwd_args *a) {
     return (hy_gemm_args){.M = a->f.M,
                           .N = a->f.K,
                           .K = a->f.N,
@@ -85,7 +84,7 @@ static hy_gemm_args gemm_dx(const hy_linear_bwd_args *a) {
                           .ldb = a->f.K,
                           .ldc = a->lddx};
 }
-static hy_gemm_args gemm_dw(const hy_linear_bwd_args *a) {
+hy_gemm_args hy_linear_gemm_dw(const hy_linear_bwd_args *a) {
     return (hy_gemm_args){.M = a->f.N,
                           .N = a->f.K,
                           .K = a->f.M,
@@ -103,11 +102,11 @@ static hy_status run_linear_bwd(const void *args, void *ws, const hy_plan_req *r
     const hy_linear_bwd_args *a = args;
     if (a->f.M == 0) return HY_OK;
     if (a->dx) {
-        hy_gemm_args g = gemm_dx(a);
+        hy_gemm_args g = hy_linear_gemm_dx(a);
         HY_TRY(hy_gemm_run(&g, NULL, req->threads));
     }
     if (a->dw) {
-        hy_gemm_args g = gemm_dw(a);
+        hy_gemm_args g = hy_linear_gemm_dw(a);
         HY_TRY(hy_gemm_run(&g, ws, req->threads));
     }
     if (a->dbias || a->dres) HY_FAST_PICK(hy_fast_linear_sums, req->isa)(a, ws, req->threads);
@@ -121,7 +120,7 @@ hy_status hy_cpu_plan_linear_bwd(const void *args, const hy_plan_req *req, hy_la
     *out = (hy_launch){0};
     if (req->isa == HY_ISA_REF || req->dtype != HY_F32)
         return hy_cpu_choose_ref("linear_bwd", req, out, hy_ref_linear_bwd_f32, hy_ref_linear_bwd_f64);
-    hy_gemm_args g = gemm_dw(a);
+    hy_gemm_args g = hy_linear_gemm_dw(a);
     size_t sums = a->dbias ? (size_t)hy_cpu_row_blocks(a->f.M) * a->f.N * sizeof(float) : 0,
            parts = hy_gemm_workspace(&g, req->threads);
     out->workspace = sums > parts ? sums : parts;

@@ -1,24 +1,26 @@
 // linear_half.c - linear and linear_bwd by the processor's own bfloat16 products: factors as they lie in memory, sums
 // in float32, results rounded once (gradients of weights and biases are float32).
 #include "kernels/cpu/bf16.h"
-#include "kernels/cpu/gemm.h"
 #include "kernels/cpu/linear.h"
 
-#define PATH "avx512+onednn (bf16)"
+hy_gemm_args hy_linear_half(hy_gemm_args g) {
+    g.half = true;
+    g.widen = NULL;
+    return g;
+}
+hy_gemm_args hy_linear_half_to(hy_gemm_args g, const hy_half_rows *to, hy_isa isa) {
+    g = hy_linear_half(g);
+    g.add = false;
+    g.c = NULL;
+    g.done = NULL;
+    g.take = HY_FAST_PICK(hy_fast_linear_round, isa);
+    g.ctx = to;
+    return g;
+}
 
 // ---------------------------------------------------------------------------------------------------- forward
 static hy_gemm_args gemm_y(const hy_linear_args *a, const hy_half_rows *to, hy_isa isa) {
-    return (hy_gemm_args){.M = a->M,
-                          .N = a->N,
-                          .K = a->K,
-                          .trans_b = true,
-                          .half = true,
-                          .a = a->x,
-                          .b = a->w,
-                          .lda = a->ldx,
-                          .ldb = a->K,
-                          .take = HY_FAST_PICK(hy_fast_linear_round, isa),
-                          .ctx = to};
+    return hy_linear_half_to(hy_linear_gemm_y(a, isa), to, isa);
 }
 
 static hy_status run_linear(const void *args, void *ws, const hy_plan_req *req) {
@@ -32,37 +34,16 @@ bool hy_cpu_half_linear(const hy_linear_args *a, const hy_plan_req *req, hy_laun
     if (!hy_gemm_has_half(req->isa) || req->by_token || a->w_dtype != HY_BF16 || a->M < HY_GEMM_ROWS) return false;
     if (a->N < 1 || a->K < 1 || a->ldx < a->K || a->ldy < a->N || (a->residual && a->ldres < a->N)) return false;
     const hy_gemm_args g = gemm_y(a, NULL, req->isa);
-    *out = (hy_launch){.path = PATH, .workspace = hy_gemm_workspace(&g, req->threads), .run = run_linear};
+    *out = (hy_launch){.path = HY_GEMM_HALF_PATH, .workspace = hy_gemm_workspace(&g, req->threads), .run = run_linear};
     return true;
 }
 
 // ---------------------------------------------------------------------------------------------------- backward
 static hy_gemm_args gemm_dx(const hy_linear_bwd_args *a, const hy_half_rows *to, hy_isa isa) {
-    return (hy_gemm_args){.M = a->f.M,
-                          .N = a->f.K,
-                          .K = a->f.N,
-                          .half = true,
-                          .a = a->dy,
-                          .b = a->f.w,
-                          .lda = a->lddy,
-                          .ldb = a->f.K,
-                          .take = HY_FAST_PICK(hy_fast_linear_round, isa),
-                          .ctx = to};
+    return hy_linear_half_to(hy_linear_gemm_dx(a), to, isa);
 }
-static hy_gemm_args gemm_dw(const hy_linear_bwd_args *a) {
-    return (hy_gemm_args){.M = a->f.N,
-                          .N = a->f.K,
-                          .K = a->f.M,
-                          .trans_a = true,
-                          .add = true,
-                          .half = true,
-                          .a = a->dy,
-                          .b = a->f.x,
-                          .c = a->dw,
-                          .lda = a->lddy,
-                          .ldb = a->f.ldx,
-                          .ldc = a->f.K};
-}
+static hy_gemm_args gemm_dw(const hy_linear_bwd_args *a) { return hy_linear_half(hy_linear_gemm_dw(a)); }
+
 static hy_status run_linear_bwd(const void *args, void *ws, const hy_plan_req *req) {
     const hy_linear_bwd_args *a = args;
     if (a->dx) {
@@ -88,6 +69,6 @@ bool hy_cpu_half_linear_bwd(const hy_linear_bwd_args *a, const hy_plan_req *req,
     size_t most = a->dbias ? (size_t)hy_cpu_row_blocks(f->M) * (size_t)f->N * sizeof(float) : 0;
     if (a->dx && hy_gemm_workspace(&x, req->threads) > most) most = hy_gemm_workspace(&x, req->threads);
     if (a->dw && hy_gemm_workspace(&w, req->threads) > most) most = hy_gemm_workspace(&w, req->threads);
-    *out = (hy_launch){.path = PATH, .workspace = most, .run = run_linear_bwd};
+    *out = (hy_launch){.path = HY_GEMM_HALF_PATH, .workspace = most, .run = run_linear_bwd};
     return true;
 }

@@ -2,7 +2,6 @@
 // product for the logits, the softmax in place, and two products for the gradients. Logits of one block only are held.
 #include <string.h>
 
-#include "kernels/cpu/gemm.h"
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/lm_loss.h"
 
@@ -15,10 +14,35 @@ int hy_lm_loss_block(int rows, int V) {
     return n < rows ? n : rows;
 }
 
-static hy_gemm_args gemm_logits(const hy_lm_loss_args *a, hy_isa isa) {
-    hy_gemm_args g = {.N = a->V, .K = a->C, .trans_b = true, .b = a->w, .ldb = a->C, .ldc = a->V};
-    if (a->w_dtype == HY_BF16) g.widen = HY_FAST_PICK(hy_fast_widen, isa);
-    return g;
+hy_linear_bwd_args hy_lm_loss_linear(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *b, int m, const void *x,
+                                     int ldx, float *logits) {
+    return (hy_linear_bwd_args){.f = {.M = m,
+                                      .N = a->V,
+                                      .K = a->C,
+                                      .x = x,
+                                      .w = a->w,
+                                      .w_dtype = a->w_dtype,
+                                      .y = logits,
+                                      .ldx = ldx,
+                                      .ldy = a->V},
+                                .dy = logits,
+                                .dw = b ? b->dw : NULL,
+                                .lddy = a->V,
+                                .acc = b ? b->acc & 1 : 0};
+}
+
+void hy_lm_loss_softmax(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *b, const int32_t *idx, int m,
+                        float *logits, const hy_plan_req *req) {
+    const hy_softmax_args s = {.rows = m,
+                               .V = a->V,
+                               .logits = logits,
+                               .idx = idx,
+                               .labels = a->labels,
+                               .nll = a->nll,
+                               .pred = a->pred,
+                               .scale = b ? *b->scale : 0,
+                               .gradient = b && (b->dx || b->dw)};
+    HY_FAST_PICK(hy_fast_softmax, req->isa)(&s, req->threads);
 }
 
 // Workspace: the labelled rows, one block of them gathered, its logits, its gradient, and widened weights.
@@ -33,8 +57,8 @@ static layout lay_out(const hy_lm_loss_args *a, bool gradient, void *ws, const h
     size_t at_x = hy_align(rows * sizeof(int32_t)), at_logits = at_x + x;
     size_t at_dx = at_logits + hy_align(m * (size_t)a->V * sizeof(float));
     size_t at_wide = at_dx + (gradient ? x : 0);
-    hy_gemm_args g = gemm_logits(a, req->isa);
-    g.M = (int)m;
+    const hy_linear_bwd_args block = hy_lm_loss_linear(a, NULL, (int)m, NULL, a->C, NULL);
+    const hy_gemm_args g = hy_linear_gemm_y(&block.f, req->isa);
     layout l = {.bytes = at_wide + hy_gemm_workspace(&g, req->threads)};
     if (ws) {
         char *p = ws;
@@ -91,49 +115,23 @@ static hy_status run_block(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *
     int ldx = joined ? a->ldx : a->C;
     for (int i = 0; i < m && !joined; i++)
         memcpy(l->x + (size_t)i * a->C, (const float *)a->x + (size_t)idx[i] * a->ldx, (size_t)a->C * sizeof(float));
-    hy_gemm_args logits = gemm_logits(a, req->isa);
-    logits.M = m, logits.a = x, logits.lda = ldx, logits.c = l->logits;
+    hy_linear_bwd_args block = hy_lm_loss_linear(a, b, m, x, ldx, l->logits);
+    const hy_gemm_args logits = hy_linear_gemm_y(&block.f, req->isa);
     if (req->by_token)
         run_by_token(&logits, a->w_dtype == HY_BF16, req);
     else
         HY_TRY(hy_gemm_run(&logits, l->wide, req->threads));
-    hy_softmax_args s = {.rows = m,
-                         .V = a->V,
-                         .logits = l->logits,
-                         .idx = idx,
-                         .labels = a->labels,
-                         .nll = a->nll,
-                         .pred = a->pred,
-                         .scale = b ? *b->scale : 0,
-                         .gradient = b && (b->dx || b->dw)};
-    HY_FAST_PICK(hy_fast_softmax, req->isa)(&s, req->threads);
+    hy_lm_loss_softmax(a, b, idx, m, l->logits, req);
     if (b && b->dx) {
-        float *dx = joined ? (float *)b->dx + (size_t)idx[0] * b->lddx : l->dx;
-        hy_gemm_args g = {.M = m,
-                          .N = a->C,
-                          .K = a->V,
-                          .add = joined && (b->acc & 1),
-                          .a = l->logits,
-                          .b = a->w,
-                          .c = dx,
-                          .lda = a->V,
-                          .ldb = a->C,
-                          .ldc = joined ? b->lddx : a->C};
+        block.dx = joined ? (float *)b->dx + (size_t)idx[0] * b->lddx : l->dx;
+        block.lddx = joined ? b->lddx : a->C;
+        if (!joined) block.acc = 0;
+        const hy_gemm_args g = hy_linear_gemm_dx(&block);
         HY_TRY(hy_gemm_run(&g, NULL, req->threads));
         if (!joined) add_rows(b, idx, m, l->dx);
     }
     if (b && b->dw) {
-        hy_gemm_args g = {.M = a->V,
-                          .N = a->C,
-                          .K = m,
-                          .trans_a = true,
-                          .add = true,
-                          .a = l->logits,
-                          .b = x,
-                          .c = b->dw,
-                          .lda = a->V,
-                          .ldb = ldx,
-                          .ldc = a->C};
+        const hy_gemm_args g = hy_linear_gemm_dw(&block);
         HY_ASSERT(hy_gemm_workspace(&g, req->threads) == 0);
         HY_TRY(hy_gemm_run(&g, NULL, req->threads));
     }

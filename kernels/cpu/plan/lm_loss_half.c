@@ -3,11 +3,8 @@
 #include <string.h>
 
 #include "kernels/cpu/bf16.h"
-#include "kernels/cpu/gemm.h"
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/lm_loss.h"
-
-#define PATH "avx512+onednn (bf16)"
 
 // Workspace: the labelled rows; of one block of them x gathered, logits, their gradient rounded, dx; what products
 // need.
@@ -18,28 +15,6 @@ typedef struct {
     size_t bytes;
 } layout;
 
-static hy_gemm_args gemm_logits(const hy_lm_loss_args *a, int m) {
-    return (hy_gemm_args){.M = m,
-                          .N = a->V,
-                          .K = a->C,
-                          .trans_b = true,
-                          .half = true,
-                          .b = a->w,
-                          .lda = a->ldx,
-                          .ldb = a->C,
-                          .ldc = a->V};
-}
-static hy_gemm_args gemm_dx(const hy_lm_loss_args *a, int m, hy_isa isa) {
-    return (hy_gemm_args){.M = m,
-                          .N = a->C,
-                          .K = a->V,
-                          .half = true,
-                          .b = a->w,
-                          .lda = a->V,
-                          .ldb = a->C,
-                          .take = HY_FAST_PICK(hy_fast_linear_round, isa)};
-}
-
 static void *take(char **at, size_t bytes) {
     void *p = *at;
     *at += hy_align(bytes);
@@ -47,7 +22,8 @@ static void *take(char **at, size_t bytes) {
 }
 static layout lay_out(const hy_lm_loss_args *a, bool gradient, void *ws, const hy_plan_req *req) {
     const size_t m = (size_t)hy_lm_loss_block(a->rows, a->V), C = (size_t)a->C, V = (size_t)a->V;
-    const hy_gemm_args g = gemm_dx(a, (int)m, req->isa);
+    const hy_linear_bwd_args block = hy_lm_loss_linear(a, NULL, (int)m, NULL, a->C, NULL);
+    const hy_gemm_args g = hy_linear_half_to(hy_linear_gemm_dx(&block), NULL, req->isa);
     char *at = ws;
     layout l;
     l.idx = take(&at, (size_t)a->rows * sizeof *l.idx);
@@ -86,32 +62,21 @@ static void put_rows(const hy_lm_loss_bwd_args *b, const int32_t *idx, int m, co
     }
 }
 
-// Products of the gradient of the logits, which lies in l->half.
-static hy_status gradients(const hy_lm_loss_bwd_args *b, const layout *l, const int32_t *idx, int m, const uint16_t *x,
-                           int ldx, const hy_plan_req *req) {
+// Products of the gradient of the logits of a block, rows idx[0 .. m-1].
+static hy_status gradients(const hy_lm_loss_bwd_args *b, const hy_linear_bwd_args *block, const layout *l,
+                           const int32_t *idx, const hy_plan_req *req) {
+    const int m = block->f.M;
     const bool joined = idx[m - 1] - idx[0] == m - 1;
     if (b->dx) {
         uint16_t *dx = joined ? (uint16_t *)b->dx + (size_t)idx[0] * b->lddx : l->dx;
         const int ld = joined ? b->lddx : b->f.C;
-        const hy_half_rows to = {.other = joined && b->acc & 1 ? dx : NULL, .y = dx, .ldother = ld, .ldy = ld};
-        hy_gemm_args g = gemm_dx(&b->f, m, req->isa);
-        g.a = l->half, g.ctx = &to;
+        const hy_half_rows to = {.other = joined && block->acc ? dx : NULL, .y = dx, .ldother = ld, .ldy = ld};
+        const hy_gemm_args g = hy_linear_half_to(hy_linear_gemm_dx(block), &to, req->isa);
         HY_TRY(hy_gemm_run(&g, l->scratch, req->threads));
         if (!joined) put_rows(b, idx, m, l->dx);
     }
     if (!b->dw) return HY_OK;
-    const hy_gemm_args g = {.M = b->f.V,
-                            .N = b->f.C,
-                            .K = m,
-                            .trans_a = true,
-                            .add = true,
-                            .half = true,
-                            .a = l->half,
-                            .b = x,
-                            .c = b->dw,
-                            .lda = b->f.V,
-                            .ldb = ldx,
-                            .ldc = b->f.C};
+    const hy_gemm_args g = hy_linear_half(hy_linear_gemm_dw(block));
     HY_ASSERT(hy_gemm_workspace(&g, req->threads) == 0);
     return hy_gemm_run(&g, NULL, req->threads);
 }
@@ -119,27 +84,19 @@ static hy_status gradients(const hy_lm_loss_bwd_args *b, const layout *l, const 
 // One block: rows idx[0 .. m-1]. Neighbouring rows are used where they lie, others are gathered.
 static hy_status run_block(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *b, const layout *l, const int32_t *idx,
                            int m, const hy_plan_req *req) {
-    const bool joined = idx[m - 1] - idx[0] == m - 1, wanted = b && (b->dx || b->dw);
+    const bool joined = idx[m - 1] - idx[0] == m - 1;
     const uint16_t *x = joined ? (const uint16_t *)a->x + (size_t)idx[0] * a->ldx : l->x;
     for (int i = 0; i < m && !joined; i++)
         memcpy(l->x + (size_t)i * a->C, (const uint16_t *)a->x + (size_t)idx[i] * a->ldx, (size_t)a->C * sizeof *x);
-    hy_gemm_args logits = gemm_logits(a, m);
-    logits.a = x, logits.lda = joined ? a->ldx : a->C, logits.c = l->logits;
+    hy_linear_bwd_args block = hy_lm_loss_linear(a, b, m, x, joined ? a->ldx : a->C, l->logits);
+    const hy_gemm_args logits = hy_linear_half(hy_linear_gemm_y(&block.f, req->isa));
     HY_TRY(hy_gemm_run(&logits, NULL, req->threads));
-    const hy_softmax_args s = {.rows = m,
-                               .V = a->V,
-                               .logits = l->logits,
-                               .idx = idx,
-                               .labels = a->labels,
-                               .nll = a->nll,
-                               .pred = a->pred,
-                               .scale = b ? *b->scale : 0,
-                               .gradient = wanted};
-    HY_FAST_PICK(hy_fast_softmax, req->isa)(&s, req->threads);
-    if (!wanted) return HY_OK;
+    hy_lm_loss_softmax(a, b, idx, m, l->logits, req);
+    if (!b || (!b->dx && !b->dw)) return HY_OK;
     const round_ctx r = {l->logits, l->half, a->V, req->isa};
     hy_parallel(req->threads, m, 0, round_rows, &r);
-    return gradients(b, l, idx, m, x, logits.lda, req);
+    block.dy = l->half;
+    return gradients(b, &block, l, idx, req);
 }
 
 static hy_status run_blocks(const hy_lm_loss_args *a, const hy_lm_loss_bwd_args *b, void *ws, const hy_plan_req *req) {
@@ -165,11 +122,12 @@ static bool serves(const hy_lm_loss_args *a, const hy_plan_req *req) {
 }
 bool hy_cpu_half_lm_loss(const hy_lm_loss_args *a, const hy_plan_req *req, hy_launch *out) {
     if (!serves(a, req)) return false;
-    *out = (hy_launch){.path = PATH, .workspace = lay_out(a, false, NULL, req).bytes, .run = run_loss};
+    *out = (hy_launch){.path = HY_GEMM_HALF_PATH, .workspace = lay_out(a, false, NULL, req).bytes, .run = run_loss};
     return true;
 }
 bool hy_cpu_half_lm_loss_bwd(const hy_lm_loss_bwd_args *b, const hy_plan_req *req, hy_launch *out) {
     if (!serves(&b->f, req) || (b->dx && b->lddx < b->f.C)) return false;
-    *out = (hy_launch){.path = PATH, .workspace = lay_out(&b->f, true, NULL, req).bytes, .run = run_loss_bwd};
+    *out =
+        (hy_launch){.path = HY_GEMM_HALF_PATH, .workspace = lay_out(&b->f, true, NULL, req).bytes, .run = run_loss_bwd};
     return true;
 }
