@@ -201,14 +201,10 @@ static hy_status check_repeats(const hy_json *c, const char *where, const hy_mod
     const hy_json *types = hy_json_get(c, "layer_type"), *dims = hy_json_get(c, "conv_dim");
     char path[512];
     if (types) {
-        HY_TRY(hy_json_get_array(c, where, "layer_type", &types));
-        if (hy_json_size(types) != (size_t)m->n_layers)
-            return hy_error(HY_EINPUT, "%s: \"layer_type\" lists %zu layers, but \"num_hidden_layers\" is %d", where,
-                            hy_json_size(types), m->n_layers);
-        for (size_t i = 0; i < hy_json_size(types); i++) {
+        HY_TRY(hy_config_list(c, where, "layer_type", m->n_layers, &types));
+        for (int i = 0; i < m->n_layers; i++) {
             const char *t;
-            snprintf(path, sizeof path, "%s: \"layer_type\"[%zu]", where, i);
-            HY_TRY(hy_json_string(hy_json_at(types, i), path, &t));
+            HY_TRY(hy_config_word(types, where, "layer_type", i, path, &t));
             if (strcmp(t, "h"))
                 return hy_error(HY_EINPUT, "%s: \"%.40s\" is not supported, only \"h\" (hybrid) is", path, t);
         }

@@ -63,6 +63,11 @@ void hy_config_write_attention(const hy_layer_spec *l, hy_json *out);
 // mamba_conv_bias, time_step_limit: Mamba-2 heads without their norm.
 hy_status hy_config_mamba2_heads(const hy_json *c, const char *where, int d_model, hy_layer_spec *l);
 void hy_config_write_mamba2_heads(const hy_layer_spec *l, hy_json *out);
+// A list with one item per layer (HY_EINPUT: it has more or fewer), and its item i, a string: path becomes how an error
+// names it.
+hy_status hy_config_list(const hy_json *c, const char *where, const char *key, int n_layers, const hy_json **out);
+hy_status hy_config_word(const hy_json *list, const char *where, const char *key, int i, char path[512],
+                         const char **out);
 // A list of the layers' kinds as transformers 5 names them (linear_attention, full_attention, mlp) or 4 did (mamba,
 // attention). Experts ("moe") are refused with the reason.
 typedef enum { HY_CONFIG_SSM, HY_CONFIG_ATTENTION, HY_CONFIG_MLP } hy_config_layer;

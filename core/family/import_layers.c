@@ -92,17 +92,27 @@ hy_status hy_config_kind(const char *text, const char *path, hy_config_layer *ou
                     path, text);
 }
 
+hy_status hy_config_list(const hy_json *c, const char *where, const char *key, int n_layers, const hy_json **out) {
+    HY_TRY(hy_json_get_array(c, where, key, out));
+    if (hy_json_size(*out) != (size_t)n_layers)
+        return hy_error(HY_EINPUT, "%s: \"%s\" lists %zu layers, but \"num_hidden_layers\" is %d", where, key,
+                        hy_json_size(*out), n_layers);
+    return HY_OK;
+}
+
+hy_status hy_config_word(const hy_json *list, const char *where, const char *key, int i, char path[512],
+                         const char **out) {
+    snprintf(path, 512, "%s: \"%s\"[%d]", where, key, i);
+    return hy_json_string(hy_json_at(list, (size_t)i), path, out);
+}
+
 hy_status hy_config_kinds(const hy_json *c, const char *where, const char *key, int n_layers, hy_config_layer *out) {
     const hy_json *list;
-    char path[512];
-    HY_TRY(hy_json_get_array(c, where, key, &list));
-    if (hy_json_size(list) != (size_t)n_layers)
-        return hy_error(HY_EINPUT, "%s: \"%s\" lists %zu layers, but \"num_hidden_layers\" is %d", where, key,
-                        hy_json_size(list), n_layers);
+    HY_TRY(hy_config_list(c, where, key, n_layers, &list));
     for (int i = 0; i < n_layers; i++) {
+        char path[512];
         const char *text;
-        snprintf(path, sizeof path, "%s: \"%s\"[%d]", where, key, i);
-        HY_TRY(hy_json_string(hy_json_at(list, (size_t)i), path, &text));
+        HY_TRY(hy_config_word(list, where, key, i, path, &text));
         HY_TRY(hy_config_kind(text, path, &out[i]));
     }
     return HY_OK;

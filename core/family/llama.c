@@ -137,16 +137,12 @@ static hy_status mistral_spec(const hy_json *c, const char *where, hy_model_spec
 // layer_types repeats what the window keys say; where it is there it counts.
 static hy_status read_layer_types(const hy_json *c, const char *where, int window, hy_model_spec *m) {
     const hy_json *types;
-    char path[512];
     if (!hy_config_has(c, "layer_types")) return HY_OK;
-    HY_TRY(hy_json_get_array(c, where, "layer_types", &types));
-    if (hy_json_size(types) != (size_t)m->n_layers)
-        return hy_error(HY_EINPUT, "%s: \"layer_types\" lists %zu layers, but \"num_hidden_layers\" is %d", where,
-                        hy_json_size(types), m->n_layers);
+    HY_TRY(hy_config_list(c, where, "layer_types", m->n_layers, &types));
     for (int i = 0; i < m->n_layers; i++) {
+        char path[512];
         const char *t;
-        snprintf(path, sizeof path, "%s: \"layer_types\"[%d]", where, i);
-        HY_TRY(hy_json_string(hy_json_at(types, (size_t)i), path, &t));
+        HY_TRY(hy_config_word(types, where, "layer_types", i, path, &t));
         if (strcmp(t, "full_attention") && strcmp(t, "sliding_attention"))
             return hy_error(HY_EINPUT, "%s: \"%.40s\" is not supported (full_attention, sliding_attention)", path, t);
         if (*t == 's' && !window)
