@@ -132,6 +132,10 @@ FILE *hy_open_through(const char *path, const char *mode);
 bool hy_is_standard_stream(const char *path);  // is it what standard output or error already is?
 bool hy_is_stream(const char *path);           // an open descriptor, or something that is there and no plain file
 bool hy_is_folder(const char *path);
+// For scandir: entries whose names do not begin with a dot, in the order of their names' bytes.
+struct dirent;
+int hy_entry_shown(const struct dirent *e);
+int hy_by_entry(const struct dirent **a, const struct dirent **b);
 hy_status hy_mkdirs(const char *path);              // mkdir -p
 hy_status hy_make_folders_above(const char *path);  // of a file: mkdir -p of all before its last slash
 // "~" and "~/..." in the home folder, others as they are; beside: relative ones start at the folder of a file. Caller

@@ -1,6 +1,7 @@
 // file.c - whole files: read with a limit, written under another name first. See base.h.
 #include "core/base/base.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -377,3 +378,6 @@ bool hy_is_folder(const char *path) {
     struct stat st;
     return !stat(path, &st) && S_ISDIR(st.st_mode);
 }
+
+int hy_entry_shown(const struct dirent *e) { return e->d_name[0] != '.'; }
+int hy_by_entry(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }

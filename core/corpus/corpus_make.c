@@ -99,7 +99,6 @@ static void settings_text(maker *k) {
     hy_json_set_int(o, "shard_size", (int64_t)job->shard_bytes);
     hy_json_text(o, 0, &text);
     hy_json_free(o);
-    while (text.n && text.s[text.n - 1] == '\n') text.s[--text.n] = 0;
     k->m.settings = text.s;
 }
 

@@ -96,7 +96,6 @@ hy_status hy_corpus_manifest_write(const char *path, const hy_corpus_manifest *m
     if (!m->finished) hy_json_set(o, "next", place_json(&m->next));
     hy_json_text(o, 2, &text);
     hy_json_free(o);
-    while (text.s[text.n - 1] != '}') text.n--;
     text.n -= 2;  // the brace that closes it, and the new line before
     hy_buf_printf(&text, ",\n  ");
     hy_hash_hex(text.s, text.n, hash);
@@ -187,7 +186,6 @@ static hy_status get_tokenizer(const hy_json *root, const char *where, hy_corpus
     HY_TRY(hy_json_get_object(root, where, "settings", &o));
     hy_buf text = {0};
     hy_json_text(o, 0, &text);
-    while (text.n && text.s[text.n - 1] == '\n') text.s[--text.n] = 0;
     m->settings = text.s;
     return HY_OK;
 }

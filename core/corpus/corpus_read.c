@@ -230,17 +230,15 @@ static bool is_bin(const char *name) {
     const size_t n = strlen(name);
     return n > 4 && !strcmp(name + n - 4, ".bin");
 }
-static int not_hidden(const struct dirent *e) { return e->d_name[0] != '.'; }
 
 // The names of a folder's files in the order of their bytes; or the path itself.
 static int list_files(const char *path, char ***out) {
     struct dirent **entries = NULL;
-    const int n = hy_is_folder(path) ? scandir(path, &entries, not_hidden, NULL) : 1;
+    const int n = hy_is_folder(path) ? scandir(path, &entries, hy_entry_shown, hy_by_entry) : 1;
     *out = hy_xcalloc((size_t)(n > 0 ? n : 0) + 1, sizeof **out);
     for (int i = 0; i < n; i++) (*out)[i] = entries ? hy_asprintf("%s/%s", path, entries[i]->d_name) : hy_xstrdup(path);
     for (int i = 0; entries && i < n; i++) free(entries[i]);
     free(entries);
-    qsort(*out, (size_t)(n > 0 ? n : 0), sizeof **out, hy_by_text);
     return n;
 }
 

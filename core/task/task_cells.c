@@ -16,8 +16,6 @@ void hy_task_at_home(char path[PATH_MAX]) {
     free(at);
 }
 
-int hy_by_entry(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
-
 hy_rng hy_task_rng(uint64_t seed, hy_draw purpose, int cell, int64_t index) {
     HY_ASSERT(cell >= 0 && cell < HY_TASK_MAX_CELLS && index >= 0 && index < HY_TASK_MAX_INDEX);
     uint64_t key = hy_mix64(seed, 0x7461736bu);  // apart from the streams that draw weights from the same seed

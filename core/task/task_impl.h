@@ -2,7 +2,6 @@
 // include task.h.
 #ifndef HY_TASK_IMPL_H
 #define HY_TASK_IMPL_H
-#include <dirent.h>
 #include <limits.h>
 
 #include "core/task/task.h"
@@ -70,8 +69,6 @@ hy_status hy_task_lengths(hy_task *t, hy_split s, const hy_ints *lengths, const 
                           const char *prefix);
 // A path that begins with ~, as what it stands for.
 void hy_task_at_home(char path[PATH_MAX]);
-// Entries of a folder in the order of their names' bytes, for scandir.
-int hy_by_entry(const struct dirent **a, const struct dirent **b);
 // Fields that most kinds have in common, with the same meaning everywhere.
 #define HY_TASK_FIELD_SETS(type, train_default, test_default)                                                 \
     {"train_examples",                                                                                        \

@@ -73,13 +73,11 @@ static hy_status file_add(const char *path, hy_buf *all) {
     return HY_OK;
 }
 
-static int not_hidden(const struct dirent *e) { return e->d_name[0] != '.'; }
-
 static hy_status folder_add(const char *path, int depth, hy_buf *all) {
     if (depth > TEXT_MAX_DEPTH)
         return hy_error(HY_EINPUT, "%s: folders are nested more than %d deep", path, TEXT_MAX_DEPTH);
     struct dirent **entries = NULL;
-    int n = scandir(path, &entries, not_hidden, hy_by_entry);
+    int n = scandir(path, &entries, hy_entry_shown, hy_by_entry);
     if (n < 0) return hy_error(HY_EINPUT, "%s: cannot read the folder: %s", path, strerror(errno));
     hy_status s = HY_OK;
     for (int i = 0; i < n; i++) {
